@@ -1,0 +1,1 @@
+"""One technology per file; each implements ports of learnae.ports."""

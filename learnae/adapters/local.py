@@ -1,0 +1,166 @@
+"""The embedded default: a directory shared by the peers of one machine. No daemon, no locks.
+
+::
+
+    DIRECTORY/blocks/<last two characters>/<cid>    one file a block
+    DIRECTORY/heads/<peer>                          dag-cbor list of links, replaced whole
+
+Files appear by rename, so a reader sees a whole block or none; a killed process leaves at most a
+temporary file behind, which the next one removes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from learnae import dagcbor
+from learnae.cid import MAX_BLOCK_BYTES, Cid
+from learnae.errors import BlockMissingError, EncodingError, LimitError, PeerError, StateError
+from learnae.files import remove_leftovers, write_atomic
+from learnae.limits import Limits
+from learnae.ports import check_block, check_named
+from learnae.problems import Problems
+
+_LEFTOVER_SECONDS = 3600  # no write takes this long
+_HEADS_BYTES = 8192  # more than Limits.heads links
+
+
+class LocalBlockStore:
+    """ports.BlockStore on a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "blocks"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for shelf in self._directory.iterdir():
+            if shelf.is_dir():
+                remove_leftovers(shelf, time.time() - _LEFTOVER_SECONDS)
+
+    def put(self, codec: int, data: bytes) -> Cid:
+        """See ports.BlockStore; a block that is here already is not written again."""
+        check_block(data)
+        cid = Cid.of(codec, data)
+        path = self._path(cid)
+        if not self._is_whole(path, len(data)):
+            path.parent.mkdir(exist_ok=True)
+            write_atomic(path, data)
+        return cid
+
+    def get(self, cid: Cid) -> bytes:
+        """See ports.BlockStore; a file that is not what its name says is moved away."""
+        path = self._path(cid)
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_BLOCK_BYTES + 1)
+        except FileNotFoundError:
+            raise BlockMissingError(f"block {cid} is not here", "it may arrive later") from None
+        except OSError as error:
+            raise BlockMissingError(f"block {cid} cannot be read: {error}", f"check {path}") from error
+        try:
+            check_named(cid, data)
+        except PeerError:
+            path.unlink(missing_ok=True)  # so that a good copy can take its place
+            raise
+        return data
+
+    def has(self, cid: Cid) -> bool:
+        """See ports.BlockStore."""
+        return self._path(cid).exists()
+
+    def want(self, cids: Sequence[Cid]) -> None:
+        """Nothing is far away: what is here can be read."""
+
+    def delete(self, cids: Iterable[Cid]) -> None:
+        """See ports.BlockStore."""
+        for cid in cids:
+            self._path(cid).unlink(missing_ok=True)
+
+    def _path(self, cid: Cid) -> Path:
+        name = str(cid)
+        return self._directory / name[-2:] / name
+
+    @staticmethod
+    def _is_whole(path: Path, size: int) -> bool:
+        try:
+            return path.stat().st_size == size
+        except FileNotFoundError:
+            return False
+
+
+class LocalGossip:
+    """ports.Gossip on a directory: one file of heads a peer."""
+
+    def __init__(self, directory: Path, peer: str | None, problems: Problems | None = None) -> None:
+        """``peer`` names the own file; None only listens."""
+        self._directory = directory / "heads"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._own = peer
+        self._announced: tuple[Cid, ...] | None = None
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._problems = problems or Problems()
+
+    def announce(self, heads: Sequence[Cid]) -> None:
+        """See ports.Gossip; written only when something changed."""
+        if self._own is None:
+            raise StateError("a listener has nothing to announce")
+        if len(heads) > Limits().heads:
+            raise LimitError(f"{len(heads)} heads", f"at most {Limits().heads} are announced")
+        if tuple(heads) != self._announced:
+            write_atomic(self._directory / self._own, dagcbor.encode(list(heads)), durable=False)
+            self._announced = tuple(heads)
+
+    def heard(self) -> Iterable[Sequence[Cid]]:
+        """See ports.Gossip; a damaged file is counted and passed over."""
+        announcements = []
+        for entry in os.scandir(self._directory):
+            if entry.name == self._own or entry.name.startswith("."):
+                continue
+            heads = self._read_if_changed(entry)
+            if heads is not None:
+                announcements.append(heads)
+        return announcements
+
+    def _read_if_changed(self, entry: os.DirEntry[str]) -> Sequence[Cid] | None:
+        try:
+            status = entry.stat()
+            stamp = (status.st_mtime_ns, status.st_ino)
+            if self._seen.get(entry.name) == stamp:
+                return None
+            with open(entry.path, "rb") as file:
+                heads = _parse_heads(file.read(_HEADS_BYTES + 1))
+        except FileNotFoundError:
+            return None
+        except (OSError, PeerError) as error:
+            self._problems.count(EncodingError(f"heads file {entry.name[:60]!r}: {error}", "it is ignored"))
+            heads = ()
+        self._seen[entry.name] = stamp
+        return heads
+
+
+def _parse_heads(data: bytes) -> Sequence[Cid]:
+    heads = dagcbor.decode(data, _HEADS_BYTES)
+    if not isinstance(heads, list) or not all(isinstance(cid, Cid) for cid in heads):
+        raise EncodingError("heads are no list of links")
+    return heads[: Limits().heads]
+
+
+class LocalStateStore:
+    """ports.StateStore in one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> bytes | None:
+        """See ports.StateStore."""
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(f"cannot read {self._path}: {error}", "check its owner and permissions") from error
+
+    def save(self, data: bytes) -> None:
+        """See ports.StateStore."""
+        write_atomic(self._path, data, mode=0o600)

@@ -1,0 +1,21 @@
+"""float32, little-endian: exact, 4 bytes a value."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def size(count: int) -> int:
+    """4 bytes a value."""
+    return 4 * count
+
+
+def encode(values: NDArray[np.float32]) -> bytes:
+    """(n,) float32 -> bytes."""
+    return values.astype("<f4").tobytes()
+
+
+def decode(data: bytes, count: int) -> NDArray[np.float32]:
+    """bytes -> (count,) float32."""
+    return np.frombuffer(data, "<f4", count).astype(np.float32)

@@ -1,0 +1,114 @@
+"""Every error that Learnae raises on purpose, one branch per blame.
+
+::
+
+    LearnaeError
+    ├── PeerError               what another peer sent is wrong: count it, drop it, go on
+    │   ├── EncodingError           bytes that are not the canonical form they claim
+    │   ├── MessageError            a message that breaks the protocol
+    │   │   ├── SignatureError
+    │   │   ├── WrongSwarmError
+    │   │   ├── FutureError             dated further ahead than clocks may differ
+    │   │   ├── StaleError              older than the horizon and not asked for
+    │   │   ├── ReplayError             a message that this peer has seen already
+    │   │   ├── SequenceError           does not continue its author's chain
+    │   │   ├── BannedError             its author has equivocated
+    │   │   └── LimitError              larger, deeper or more frequent than allowed
+    │   └── FrameError              weights that cannot be decoded or must not be used
+    ├── TransportError          a block, daemon or broker is not there now: try again
+    │   └── BlockMissingError
+    ├── ConfigurationError      the user can mend it: exit status 78
+    │   ├── ManifestError
+    │   ├── ModelError              a model or layer that cannot be trained here
+    │   └── DataError               a data file that cannot be used
+    └── StateError              our own files are damaged or in use
+
+Every message names the thing and, where there is one, the remedy.
+"""
+
+from __future__ import annotations
+
+
+class LearnaeError(Exception):
+    """Root of all; ``remedy`` says what the reader can do about it."""
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+
+
+class PeerError(LearnaeError):
+    """What another peer sent is wrong."""
+
+
+class EncodingError(PeerError):
+    """Bytes are not the canonical encoding they claim to be."""
+
+
+class MessageError(PeerError):
+    """A message breaks the protocol."""
+
+
+class SignatureError(MessageError):
+    """The author did not sign this message."""
+
+
+class WrongSwarmError(MessageError):
+    """The message belongs to another swarm."""
+
+
+class FutureError(MessageError):
+    """The message is dated further ahead than clocks may differ."""
+
+
+class StaleError(MessageError):
+    """The message is older than the horizon and nobody asked for it."""
+
+
+class ReplayError(MessageError):
+    """The message was attached before."""
+
+
+class SequenceError(MessageError):
+    """The message does not continue its author's chain."""
+
+
+class BannedError(MessageError):
+    """The message's author has equivocated."""
+
+
+class LimitError(MessageError):
+    """The message is larger, deeper or more frequent than the protocol allows."""
+
+
+class FrameError(PeerError):
+    """Published weights cannot be decoded or must not be used."""
+
+
+class TransportError(LearnaeError):
+    """A block, a daemon or a broker is not there now."""
+
+
+class BlockMissingError(TransportError):
+    """The block is not here now; it may arrive later."""
+
+
+class ConfigurationError(LearnaeError):
+    """The user's configuration is wrong (exit status 78)."""
+
+
+class ManifestError(ConfigurationError):
+    """The swarm's definition is wrong."""
+
+
+class ModelError(ConfigurationError):
+    """The model or one of its layers cannot be trained here."""
+
+
+class DataError(ConfigurationError):
+    """A data file cannot be used."""
+
+
+class StateError(LearnaeError):
+    """A file of our own is damaged or in use."""

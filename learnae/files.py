@@ -1,0 +1,62 @@
+"""The one place that writes files: whole or not at all, also when the power goes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+TEMPORARY = ".tmp-"  # prefix of files that a killed process may leave behind
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
+    """Replace ``path`` by ``data`` through a temporary file and a rename.
+
+    ``durable`` also waits for the disk; leave it out only for what can be said again.
+    """
+    temporary = _write_temporary(path, data, mode, durable)
+    os.replace(temporary, path)
+    if durable:
+        _sync_directory(path.parent)
+
+
+def create_once(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Create ``path`` with ``data``; if somebody else created it first, theirs stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _write_temporary(path, data, mode, durable=True)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    finally:
+        temporary.unlink()
+    _sync_directory(path.parent)
+
+
+def remove_leftovers(directory: Path, older_than: float) -> int:
+    """Delete temporary files last changed before ``older_than`` (Unix seconds); returns how many."""
+    removed = 0
+    for entry in os.scandir(directory):
+        if entry.name.startswith(TEMPORARY) and entry.stat().st_mtime < older_than:
+            Path(entry.path).unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    return temporary
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

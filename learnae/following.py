@@ -1,0 +1,181 @@
+"""Following: whose frames a peer fetches, and the replicas that it keeps of them.
+
+A peer follows a bounded number of others, redrawn among the live ones (epidemic learning,
+De Vos et al. 2023), so that memory and traffic do not grow with the swarm.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from learnae.bodies import KEY, Update
+from learnae.cid import Cid
+from learnae.codecs import Vector
+from learnae.errors import BlockMissingError, FrameError, PeerError
+from learnae.frames import block_count, decode_frame
+from learnae.merge import Vote
+from learnae.messages import Message
+from learnae.ports import BlockStore
+from learnae.problems import Problems, Traffic
+from learnae.tangle import Node, Tangle
+
+_LIVE_HALF_LIVES = 10  # an update this old weighs a thousandth in the merge
+_MAX_CHAIN = 1024  # deltas behind a keyframe: the manifest allows no more
+_MAX_BROKEN = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The newest update of an author."""
+
+    cid: Cid
+    time: int
+    update: Update
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """What an author's weights are believed to be, at its update ``cid``."""
+
+    cid: Cid
+    vector: Vector
+    samples: int
+    time: int
+
+    def vote(self) -> Vote:
+        """The replica as the merge sees it."""
+        return Vote(self.vector, self.samples, self.time)
+
+
+class Following:
+    """Chooses whom to follow and decodes their frames into ``replicas``, by author."""
+
+    def __init__(
+        self,
+        tangle: Tangle,
+        store: BlockStore,
+        problems: Problems,
+        traffic: Traffic,
+        rng: random.Random,
+        count: int,
+        most: int,
+        half_life: int,
+    ) -> None:
+        self.replicas: dict[bytes, Replica] = {}
+        self.news: dict[bytes, News] = {}
+        self.redraws = 0
+        self._followed: dict[bytes, None] = {}
+        self._tangle = tangle
+        self._store = store
+        self._problems = problems
+        self._traffic = traffic
+        self._rng = rng
+        self._count = count
+        self._most = most
+        self._half_life = half_life
+        self._next_redraw: int | None = None
+        self._broken: dict[Cid, None] = {}
+
+    def note(self, message: Message) -> None:
+        """Remember an attached update as its author's newest."""
+        known = self.news.get(message.author)
+        if isinstance(message.body, Update) and (known is None or message.time > known.time):
+            self.news[message.author] = News(message.cid, message.time, message.body)
+
+    def advance(self, me: bytes, now: int) -> list[Replica]:
+        """Follow live authors other than ``me``, and decode what has come; returns changed replicas."""
+        self._choose(me, now)
+        changed = []
+        for author in self._followed:
+            replica = self._advance_one(author)
+            if replica is not None:
+                self.replicas[author] = replica
+                changed.append(replica)
+        return changed
+
+    def live(self, now: int) -> list[bytes]:
+        """Authors, not banned, that have published lately."""
+        oldest = min(now, max((news.time for news in self.news.values()), default=now))
+        oldest -= _LIVE_HALF_LIVES * self._half_life
+        return [a for a, news in self.news.items() if news.time >= oldest and not self._tangle.is_banned(a)]
+
+    def _choose(self, me: bytes, now: int) -> None:
+        live = [author for author in self.live(now) if author != me]
+        keep = [author for author in self._followed if author in set(live)]
+        others = [author for author in live if author not in self._followed]
+        if len(keep) == self._most and others and self._redraw_is_due(now):
+            keep.remove(self._rng.choice(keep))
+            self.redraws += 1
+        room = self._most - len(keep)
+        keep += others if len(others) <= room else self._rng.sample(others, room)
+        self._followed = dict.fromkeys(keep)
+        self.replicas = {author: self.replicas[author] for author in keep if author in self.replicas}
+
+    def _redraw_is_due(self, now: int) -> bool:
+        if self._next_redraw is not None and now < self._next_redraw:
+            return False
+        first = self._next_redraw is None
+        self._next_redraw = now + self._half_life // self._most  # all of them within one half-life
+        return not first
+
+    def _advance_one(self, author: bytes) -> Replica | None:
+        news, replica = self.news[author], self.replicas.get(author)
+        if replica is not None and replica.cid == news.cid:
+            return None
+        try:
+            chain = self._chain(news.cid, replica)
+            blocks = [self._blocks(node) for _, node in chain] if chain else []
+        except BlockMissingError:
+            return None
+        except PeerError as error:
+            self._fail(news.cid, error)
+            return None
+        return self._decode(news, replica, chain, blocks)
+
+    def _chain(self, newest: Cid, replica: Replica | None) -> list[tuple[Cid, Node]]:
+        """The updates to decode, oldest first: back to the replica or to a keyframe, whichever is nearer."""
+        chain: list[tuple[Cid, Node]] = []
+        step: Cid | None = newest
+        while step is not None and not (replica is not None and step == replica.cid):
+            if step in self._broken:
+                raise BlockMissingError("a frame of this chain is broken; a keyframe will heal it")
+            node = self._tangle.node(step)
+            if node is None:
+                self._tangle.want(step)
+                raise BlockMissingError(f"update {step.short}")
+            if node.frame is None or len(chain) >= _MAX_CHAIN:
+                raise FrameError(f"update {step.short} stands on something that is no frame chain")
+            if node.frame.count != self._count or len(node.blocks) != block_count(self._count):
+                raise FrameError(f"a frame of {node.frame.count} values", f"this swarm's model has {self._count}")
+            chain.append((step, node))
+            step = node.frame.base
+        return chain[::-1]
+
+    def _blocks(self, node: Node) -> list[bytes]:
+        absent = [cid for cid in node.blocks if not self._store.has(cid)]
+        if absent:
+            self._store.want(absent)
+            raise BlockMissingError(f"{len(absent)} blocks of a frame")
+        return [self._store.get(cid) for cid in node.blocks]
+
+    def _decode(
+        self, news: News, replica: Replica | None, chain: list[tuple[Cid, Node]], blocks: list[list[bytes]]
+    ) -> Replica | None:
+        vector = replica.vector if replica is not None else None
+        for (cid, node), parts in zip(chain, blocks, strict=True):
+            assert node.frame is not None
+            self._traffic.bytes_in += sum(map(len, parts))
+            try:
+                vector = decode_frame(node.frame, parts, None if node.frame.kind == KEY else vector, self._count)
+            except PeerError as error:
+                self._fail(cid, error)
+                return None
+        assert vector is not None
+        return Replica(news.cid, vector, news.update.samples, news.time)
+
+    def _fail(self, cid: Cid, error: PeerError) -> None:
+        self._problems.count(error)
+        self._broken[cid] = None
+        while len(self._broken) > _MAX_BROKEN:
+            self._broken.pop(next(iter(self._broken)))

@@ -1,0 +1,182 @@
+"""The manifest: the immutable definition of a swarm. The swarm's id is the CID of its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from learnae import codecs, dagcbor
+from learnae.cid import DAG_CBOR, Cid
+from learnae.errors import EncodingError, ManifestError
+from learnae.features import WindowStatistics
+from learnae.fields import Fields
+from learnae.frames import FramePolicy
+from learnae.limits import HOUR, Limits
+from learnae.merge import MergePolicy
+from learnae.models import optimisers
+from learnae.models.definition import ModelDefinition
+from learnae.models.losses import Loss
+from learnae.models.optimisers import OptimiserPolicy
+
+VERSION = 1
+MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
+MAX_CLASSES = 1024
+_YEAR = 366 * 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPolicy:
+    """One update: ``steps`` optimiser steps on batches of ``batch`` rows."""
+
+    steps: int = 26
+    batch: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A swarm's definition, checked. ``config`` is the model's Keras configuration as it was given."""
+
+    name: str
+    config: Mapping[str, Any]
+    loss: str
+    seed: int = 0
+    created: int = 0  # Unix milliseconds: makes two swarms of one model different
+    classes: tuple[str, ...] = ()
+    features: WindowStatistics | None = None
+    training: TrainingPolicy = TrainingPolicy()
+    optimiser: OptimiserPolicy = OptimiserPolicy()
+    merge: MergePolicy = MergePolicy()
+    codec: FramePolicy = FramePolicy()
+    limits: Limits = Limits()
+    model: ModelDefinition = field(init=False)
+
+    def __post_init__(self) -> None:
+        model = ModelDefinition.from_config(self.config)
+        Loss.for_model(self.loss, model)
+        object.__setattr__(self, "model", model)
+        if self.features and model.input_shape != (self.features.count,):
+            raise ManifestError(
+                f"the model takes {model.input_shape} and the features are {self.features.count}",
+                "make the model's input as wide as the features",
+            )
+
+    @property
+    def objective(self) -> Loss:
+        """The loss as functions."""
+        return Loss.for_model(self.loss, self.model)
+
+    @property
+    def swarm(self) -> Cid:
+        """The swarm's id."""
+        return Cid.of(DAG_CBOR, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes of the manifest's block."""
+        return dagcbor.encode(
+            {
+                "v": VERSION,
+                "name": self.name,
+                "seed": self.seed,
+                "created": self.created,
+                "model": self.config,
+                "loss": self.loss,
+                "classes": list(self.classes),
+                "features": self.features.to_fields() if self.features else None,
+                "training": {"steps": self.training.steps, "batch": self.training.batch},
+                "optimiser": {
+                    "name": self.optimiser.name,
+                    "learning_rate": self.optimiser.learning_rate,
+                    "momentum": self.optimiser.momentum,
+                    "beta_1": self.optimiser.beta_1,
+                    "beta_2": self.optimiser.beta_2,
+                    "epsilon": self.optimiser.epsilon,
+                },
+                "merge": {"step": self.merge.step, "half_life": self.merge.half_life},
+                "codec": {
+                    "keyframe": self.codec.keyframe,
+                    "delta": self.codec.delta,
+                    "every": self.codec.every,
+                },
+                "limits": {
+                    "horizon": self.limits.horizon,
+                    "skew": self.limits.skew,
+                    "interval": self.limits.interval,
+                },
+                "membership": "open",
+                "privacy": "none",
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """Decode and check a manifest; raises ManifestError or ModelError."""
+        try:
+            fields = Fields(dagcbor.decode(data, MAX_BYTES), "manifest", ManifestError)
+        except EncodingError as error:
+            raise ManifestError(f"not a manifest: {error}", "check the swarm's id") from error
+        _check_understood(fields)
+        manifest = cls(
+            name=fields.text("name"),
+            config=fields.value("model"),
+            loss=fields.text("loss"),
+            seed=fields.integer("seed"),
+            created=fields.integer("created"),
+            classes=fields.texts("classes", MAX_CLASSES),
+            features=_optional_features(fields),
+            training=_training(fields.fields("training")),
+            optimiser=_optimiser(fields.fields("optimiser")),
+            merge=_merge(fields.fields("merge")),
+            codec=_codec(fields.fields("codec")),
+            limits=_limits(fields.fields("limits")),
+        )
+        if manifest.to_bytes() != data:
+            raise ManifestError("the manifest has fields that this version does not know", "upgrade learnae")
+        return manifest
+
+
+def _check_understood(fields: Fields) -> None:
+    """A swarm whose rules this version does not keep must not be joined at all."""
+    if fields.integer("v") != VERSION:
+        raise ManifestError(f"manifest version {fields.integer('v')}", f"this peer reads {VERSION}: upgrade it")
+    fields.choice("membership", ("open",))
+    fields.choice("privacy", ("none",))
+
+
+def _optional_features(fields: Fields) -> WindowStatistics | None:
+    return None if fields.value("features") is None else WindowStatistics.from_fields(fields.fields("features"))
+
+
+def _training(fields: Fields) -> TrainingPolicy:
+    return TrainingPolicy(fields.integer("steps", 1, 10**6), fields.integer("batch", 1, 10**6))
+
+
+def _optimiser(fields: Fields) -> OptimiserPolicy:
+    return OptimiserPolicy(
+        name=fields.choice("name", optimisers.NAMES),
+        learning_rate=fields.number("learning_rate", 0, 1e3),
+        momentum=fields.number("momentum", 0, 1),
+        beta_1=fields.number("beta_1", 0, 1),
+        beta_2=fields.number("beta_2", 0, 1),
+        epsilon=fields.number("epsilon", 0, 1),
+    )
+
+
+def _merge(fields: Fields) -> MergePolicy:
+    return MergePolicy(fields.number("step", 0, 1), fields.integer("half_life", 1, _YEAR))
+
+
+def _codec(fields: Fields) -> FramePolicy:
+    return FramePolicy(
+        keyframe=fields.choice("keyframe", codecs.NAMES),
+        delta=fields.choice("delta", codecs.NAMES),
+        every=fields.integer("every", 1, 1024),
+    )
+
+
+def _limits(fields: Fields) -> Limits:
+    return Limits(
+        horizon=fields.integer("horizon", 1000, _YEAR),
+        skew=fields.integer("skew", 0, _YEAR),
+        interval=fields.integer("interval", 1, HOUR),
+    )

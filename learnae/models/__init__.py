@@ -1,0 +1,1 @@
+"""What a swarm trains: the model's definition, and the NumPy reference learner."""

@@ -1,0 +1,97 @@
+"""A peer's private rows in memory: training rows, and held-out rows kept apart by time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import DataError
+from learnae.models.definition import ModelDefinition
+from learnae.models.losses import Loss
+
+Array = NDArray[Any]
+
+
+class Rows:
+    """Rows and their targets, at most ``capacity``: beyond that the oldest go."""
+
+    def __init__(
+        self, row_shape: tuple[int, ...], target_shape: tuple[int, ...], target_type: type, capacity: int
+    ) -> None:
+        self._capacity = capacity
+        self._rows = np.zeros((min(capacity, 256), *row_shape), np.float32)
+        self._targets: Array = np.zeros((len(self._rows), *target_shape), target_type)
+        self._written = 0
+
+    def __len__(self) -> int:
+        return min(self._written, len(self._rows))
+
+    @property
+    def rows(self) -> Array:
+        """(n, *input_shape) float32."""
+        return self._rows[: len(self)]
+
+    @property
+    def targets(self) -> Array:
+        """(n,) classes or (n, outputs) values."""
+        return self._targets[: len(self)]
+
+    def append(self, rows: Array, targets: Array) -> None:
+        """Add rows, oldest first."""
+        for row, target in zip(rows, targets, strict=True):
+            if self._written == len(self._rows) < self._capacity:
+                self._grow()
+            slot = self._written % len(self._rows)
+            self._rows[slot], self._targets[slot] = row, target
+            self._written += 1
+
+    def _grow(self) -> None:
+        room = min(self._capacity, 2 * len(self._rows)) - len(self._rows)
+        self._rows = np.concatenate([self._rows, np.zeros((room, *self._rows.shape[1:]), np.float32)])
+        self._targets = np.concatenate([self._targets, np.zeros((room, *self._targets.shape[1:]), self._targets.dtype)])
+
+
+class Dataset:
+    """``train`` and ``holdout`` rows that fit ``model`` and ``loss``; what does not fit is counted."""
+
+    def __init__(self, model: ModelDefinition, loss: Loss, capacity: int = 1 << 20) -> None:
+        self._model = model
+        self._loss = loss
+        classes = loss.name == "sparse_categorical_crossentropy"
+        shape: tuple[int, ...] = () if classes else model.output_shape
+        kind: type = np.int64 if classes else np.float32
+        self.train = Rows(model.input_shape, shape, kind, capacity)
+        self.holdout = Rows(model.input_shape, shape, kind, capacity)
+        self.skipped = 0
+
+    def add(self, rows: Array, targets: Array, holdout: bool = False) -> None:
+        """Add (n, *input_shape) rows; those with NaN or impossible targets are skipped and counted.
+
+        Raises DataError if the shapes do not fit the model.
+        """
+        rows, targets = self._check_shapes(np.asarray(rows), np.asarray(targets))
+        usable = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1) & self._possible(targets)
+        self.skipped += int(len(rows) - usable.sum())
+        (self.holdout if holdout else self.train).append(rows[usable], targets[usable])
+
+    def _check_shapes(self, rows: Array, targets: Array) -> tuple[Array, Array]:
+        if rows.shape[1:] != self._model.input_shape:
+            raise DataError(f"rows of shape {rows.shape[1:]}", f"the swarm's model takes {self._model.input_shape}")
+        target = self.train.targets.shape[1:]
+        if targets.ndim == 1 and target == (1,):
+            targets = targets[:, None]
+        if targets.shape != (len(rows), *target):
+            raise DataError(f"targets of shape {targets.shape}", f"the swarm's model needs {(len(rows), *target)}")
+        return rows, targets
+
+    def _possible(self, targets: Array) -> Array:
+        """For each target, whether it can be one."""
+        flat = targets.reshape(len(targets), -1)
+        possible = np.isfinite(flat)
+        if self._loss.name == "sparse_categorical_crossentropy":
+            possible &= (flat >= 0) & (flat < self._model.output_shape[-1]) & (flat == np.floor(flat))
+        elif self._loss.name == "binary_crossentropy":
+            possible &= (flat == 0) | (flat == 1)
+        return possible.all(axis=1)

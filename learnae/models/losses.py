@@ -1,0 +1,76 @@
+"""Losses, each fused with the activation that it belongs to, so that gradients stay exact.
+
+For all three the gradient before the final activation is ``(prediction - target)`` times a
+constant: softmax with cross-entropy, sigmoid with binary cross-entropy, linear with squared error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import ModelError
+from learnae.models.definition import ModelDefinition
+
+Array = NDArray[Any]
+_EPSILON = 1e-7  # as Keras clips probabilities
+
+FINAL_ACTIVATIONS = {
+    "sparse_categorical_crossentropy": "softmax",
+    "binary_crossentropy": "sigmoid",
+    "mean_squared_error": "linear",
+}
+LOSSES = tuple(FINAL_ACTIVATIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A loss by its Keras name. Targets: (n,) class numbers, or (n, outputs) values."""
+
+    name: str
+
+    @classmethod
+    def for_model(cls, name: str, model: ModelDefinition) -> Loss:
+        """The loss, if ``model`` ends with the activation that it needs; raises ModelError."""
+        if name not in FINAL_ACTIVATIONS:
+            raise ModelError(f"loss {name!r} is not supported", f"use {', '.join(LOSSES)}")
+        if model.final_activation != FINAL_ACTIVATIONS[name]:
+            raise ModelError(
+                f"the model ends with {model.final_activation}",
+                f"loss {name} needs {FINAL_ACTIVATIONS[name]} at the end",
+            )
+        return cls(name)
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether accuracy means something."""
+        return self.name != "mean_squared_error"
+
+    def value(self, prediction: Array, target: Array) -> float:
+        """The mean loss of ``prediction`` (n, outputs)."""
+        if self.name == "mean_squared_error":
+            return float(np.mean((prediction - target) ** 2))
+        clipped = np.clip(prediction, _EPSILON, 1 - _EPSILON)
+        if self.name == "binary_crossentropy":
+            return float(-np.mean(target * np.log(clipped) + (1 - target) * np.log(1 - clipped)))
+        return float(-np.mean(np.log(clipped[np.arange(len(target)), target])))
+
+    def gradient(self, prediction: Array, target: Array) -> Array:
+        """Of the mean loss, with respect to what enters the final activation; (n, outputs)."""
+        if self.name == "mean_squared_error":
+            return (prediction - target) * prediction.dtype.type(2 / prediction.size)
+        if self.name == "binary_crossentropy":
+            return (prediction - target) / prediction.dtype.type(prediction.size)
+        gradient = prediction.copy()
+        gradient[np.arange(len(target)), target] -= 1
+        gradient /= len(target)
+        return gradient
+
+    def accuracy(self, prediction: Array, target: Array) -> float:
+        """The share of rows (or outputs) classified rightly."""
+        if self.name == "binary_crossentropy":
+            return float(np.mean((prediction > 0.5) == (target > 0.5)))
+        return float(np.mean(prediction.argmax(axis=1) == target))

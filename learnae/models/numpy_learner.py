@@ -1,0 +1,93 @@
+"""The reference learner: NumPy, no dependency beyond it, runs wherever Python does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.bodies import Metrics
+from learnae.codecs import Vector
+from learnae.models.dataset import Dataset
+from learnae.models.definition import ModelDefinition
+from learnae.models.losses import Loss
+from learnae.models.numpy_model import loss_and_gradient, predict
+from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.ports import Trained
+
+_EVALUATION_BATCH = 1024  # rows: bounds the memory of an evaluation
+
+
+class NumpyLearner:
+    """Implements ports.Learner on a Dataset that may grow between calls."""
+
+    def __init__(
+        self,
+        model: ModelDefinition,
+        loss: Loss,
+        optimiser: OptimiserPolicy,
+        data: Dataset,
+        batch: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self._model = model
+        self._loss = loss
+        self._optimiser = Optimiser(optimiser, model.count)
+        self._data = data
+        self._batch = batch
+        self._rng = rng
+        self._weights: Vector = np.zeros(model.count, np.float32)
+
+    def weights(self) -> Vector:
+        """A copy of the current weights (count,)."""
+        return self._weights.copy()
+
+    def load(self, weights: Vector) -> None:
+        """Go on from these weights (count,)."""
+        self._weights = np.array(weights, np.float32)
+
+    def train(self, steps: int) -> Trained:
+        """Up to ``steps`` optimiser steps on random batches of the training rows."""
+        rows, targets = self._data.train.rows, self._data.train.targets
+        if not len(rows):
+            return Trained(0, 0, 0.0)
+        total = 0.0
+        for _ in range(steps):
+            chosen = self._rng.integers(0, len(rows), self._batch)
+            value, gradient = loss_and_gradient(
+                self._model, self._loss, self._weights, rows[chosen], targets[chosen], self._rng
+            )
+            self._optimiser.apply(self._weights, gradient)
+            total += value
+        return Trained(steps, len(rows), total / steps)
+
+    def evaluate(self, weights: Vector) -> Metrics | None:
+        """Loss and accuracy of ``weights`` on the held-out rows; None without any."""
+        rows, targets = self._data.holdout.rows, self._data.holdout.targets
+        return evaluate(self._model, self._loss, weights, rows, targets)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The optimiser's arrays."""
+        return self._optimiser.state
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a saved state; raises StateError if it does not fit."""
+        self._optimiser.restore(state)
+
+
+def evaluate(
+    model: ModelDefinition, loss: Loss, weights: Vector, rows: NDArray[Any], targets: NDArray[Any]
+) -> Metrics | None:
+    """Mean loss and accuracy over ``rows`` (n, *input_shape); None without rows."""
+    if not len(rows):
+        return None
+    total, right = 0.0, 0.0
+    for start in range(0, len(rows), _EVALUATION_BATCH):
+        part = slice(start, start + _EVALUATION_BATCH)
+        output = predict(model, weights, rows[part])
+        share = len(output) / len(rows)
+        total += share * loss.value(output, targets[part])
+        right += share * loss.accuracy(output, targets[part]) if loss.is_classification else 0.0
+    return Metrics(total, min(right, 1.0) if loss.is_classification else None, len(rows))

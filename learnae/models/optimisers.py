@@ -1,0 +1,70 @@
+"""Optimisers over one flat vector, with Keras' formulas; their state is explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import StateError
+
+Array = NDArray[Any]
+NAMES = ("sgd", "momentum", "adam")
+State = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserPolicy:
+    """Which optimiser, and its constants (Keras' names and defaults)."""
+
+    name: str = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+
+
+class Optimiser:
+    """Applies gradients in place; ``state`` holds its arrays by name."""
+
+    def __init__(self, policy: OptimiserPolicy, count: int, dtype: type = np.float32) -> None:
+        self.policy = policy
+        names = {"sgd": (), "momentum": ("velocity",), "adam": ("mean", "square")}[policy.name]
+        self.state: State = {name: np.zeros(count, dtype) for name in names}
+        self.state["steps"] = np.zeros(1, np.int64)
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from a saved state; raises StateError if it belongs to another optimiser."""
+        if {name: array.shape for name, array in state.items()} != {
+            name: array.shape for name, array in self.state.items()
+        }:
+            raise StateError("the saved optimiser state does not fit the swarm's optimiser")
+        self.state = {name: np.array(array) for name, array in state.items()}
+
+    def apply(self, weights: Array, gradient: Array) -> None:
+        """One step on ``weights`` (n,) along ``gradient`` (n,), in place."""
+        self.state["steps"] += 1
+        if self.policy.name == "sgd":
+            weights -= weights.dtype.type(self.policy.learning_rate) * gradient
+        elif self.policy.name == "momentum":
+            self._momentum(weights, gradient)
+        else:
+            self._adam(weights, gradient)
+
+    def _momentum(self, weights: Array, gradient: Array) -> None:
+        velocity, scalar = self.state["velocity"], weights.dtype.type
+        velocity *= scalar(self.policy.momentum)
+        velocity -= scalar(self.policy.learning_rate) * gradient
+        weights += velocity
+
+    def _adam(self, weights: Array, gradient: Array) -> None:
+        policy, scalar, step = self.policy, weights.dtype.type, int(self.state["steps"][0])
+        mean, square = self.state["mean"], self.state["square"]
+        mean += (gradient - mean) * scalar(1 - policy.beta_1)
+        square += (gradient * gradient - square) * scalar(1 - policy.beta_2)
+        rate = policy.learning_rate * np.sqrt(1 - policy.beta_2**step) / (1 - policy.beta_1**step)
+        weights -= scalar(rate) * mean / (np.sqrt(square) + scalar(policy.epsilon))

@@ -1,0 +1,136 @@
+"""What a peer needs from the world: at most six methods each, one technology per adapter.
+
+Every adapter of a port passes the same contract suite (tests/contract). Guards that do not depend
+on the technology (size, hash) are here, not in each adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.bodies import Metrics
+from learnae.cid import MAX_BLOCK_BYTES, Cid
+from learnae.codecs import Vector
+from learnae.errors import EncodingError, LimitError
+
+
+class BlockStore(Protocol):
+    """Blocks by name. All methods return at once; what is far away is fetched in the background."""
+
+    def put(self, codec: int, data: bytes) -> Cid:
+        """Keep a block of at most 1 MiB, durably, and return its name. Idempotent. Raises LimitError."""
+
+    def get(self, cid: Cid) -> bytes:
+        """The block's bytes, checked against its name; raises BlockMissingError if it is not here now."""
+
+    def has(self, cid: Cid) -> bool:
+        """Whether ``get`` would succeed now."""
+
+    def want(self, cids: Sequence[Cid]) -> None:
+        """Ask for blocks that are not here; they may appear later. Idempotent, cheap to repeat."""
+
+    def delete(self, cids: Iterable[Cid]) -> None:
+        """Forget blocks; those that are not here are passed over."""
+
+
+class Gossip(Protocol):
+    """Heads are state, not events: the next announcement heals any that was lost."""
+
+    def announce(self, heads: Sequence[Cid]) -> None:
+        """Let others hear that these are the newest messages known here. Never blocks for long."""
+
+    def heard(self) -> Iterable[Sequence[Cid]]:
+        """The heads that others have announced since the last call, each announcement bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What one call of ``train`` did: optimiser steps, training rows at hand, mean loss."""
+
+    steps: int
+    rows: int
+    loss: float
+
+
+class Learner(Protocol):
+    """Trains one model on this machine's private rows. Weights are one float32 vector (count,)."""
+
+    def weights(self) -> Vector:
+        """A copy of the current weights."""
+
+    def load(self, weights: Vector) -> None:
+        """Go on from these weights, with the optimiser's state as it is."""
+
+    def train(self, steps: int) -> Trained:
+        """Take up to ``steps`` optimiser steps; none without rows."""
+
+    def evaluate(self, weights: Vector) -> Metrics | None:
+        """How good ``weights`` are on the held-out rows; None without any."""
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """The optimiser's arrays, to be saved."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from saved arrays; raises StateError if they do not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Readings of one source, in order: ``time`` (n,) seconds, ``values`` (n, channels).
+
+    ``label`` (n,) class numbers, -1 where unknown; ``holdout`` (n,) marks what must not be trained on.
+    """
+
+    time: NDArray[np.float64]
+    values: NDArray[np.float32]
+    label: NDArray[np.int64]
+    holdout: NDArray[np.bool_]
+
+
+class SampleSource(Protocol):
+    """Where an agent's readings come from."""
+
+    def read(self) -> Samples | None:
+        """What has come since the last call, perhaps nothing; None when there will never be more."""
+
+
+class StateStore(Protocol):
+    """A peer's own state: one value, replaced whole."""
+
+    def load(self) -> bytes | None:
+        """The last saved state; None if there is none. Raises StateError."""
+
+    def save(self, data: bytes) -> None:
+        """Replace the state, durably and atomically."""
+
+
+class Monitor(Protocol):
+    """Where people watch."""
+
+    def report(self, status: Mapping[str, Any]) -> None:
+        """Show the peer's state (service.status gives the fields). Must not raise."""
+
+
+class Clock(Protocol):
+    """The time of day."""
+
+    def now(self) -> int:
+        """Unix milliseconds."""
+
+
+def check_block(data: bytes) -> None:
+    """Raise LimitError for a block that no store takes."""
+    if len(data) > MAX_BLOCK_BYTES:
+        raise LimitError(f"a block of {len(data)} bytes", f"at most {MAX_BLOCK_BYTES} are stored")
+
+
+def check_named(cid: Cid, data: bytes) -> None:
+    """Raise unless ``data`` is a block that a store takes and that ``cid`` names."""
+    check_block(data)
+    if not cid.names(data):
+        raise EncodingError(f"the bytes of block {cid} are not what its name says")

@@ -1,0 +1,83 @@
+"""Ready-made swarms: ``learnae swarm create --preset NAME``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from learnae.errors import ManifestError
+from learnae.features import STATISTICS, WindowStatistics
+from learnae.manifest import Manifest
+from learnae.models.optimisers import OptimiserPolicy
+
+EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
+
+
+def demo_data() -> Traversable:
+    """The shipped recordings of eight people (see the notice beside them)."""
+    return resources.files("learnae") / "data" / "shoulder-imu.npz"
+
+
+def dense_config(inputs: int, hidden: Sequence[int], outputs: int, final: str) -> dict[str, Any]:
+    """The Keras configuration of a plain multi-layer perceptron with ReLU."""
+    layers: list[dict[str, Any]] = [{"class_name": "InputLayer", "config": {"batch_shape": [None, inputs]}}]
+    for units, activation in [*((units, "relu") for units in hidden), (outputs, final)]:
+        layers.append({"class_name": "Dense", "config": {"units": units, "activation": activation, "use_bias": True}})
+    return {"class_name": "Sequential", "config": {"name": "model", "layers": layers}}
+
+
+def _wrist(created: int) -> Manifest:
+    """Which of seven shoulder exercises: 50 Hz motion of a wrist, windows of 2 s, half overlapping.
+
+    The constants are round figures for arm motion: accelerations in g move around +-0.5, turn
+    rates in rad/s around +-1, and most change between two samples is far smaller than both.
+    """
+    # (statistic: shift and scale of the three accelerations, of the three turn rates)
+    constants = {
+        "mean": ((0.0, 0.5), (0.0, 0.3)),
+        "deviation": ((0.25, 0.25), (0.8, 0.8)),
+        "minimum": ((0.0, 0.7), (-2.0, 2.0)),
+        "maximum": ((0.0, 0.7), (2.0, 2.0)),
+        "change": ((0.03, 0.03), (0.12, 0.12)),
+    }
+    pairs = [pair for statistic in STATISTICS for kind in constants[statistic] for pair in [kind] * 3]
+    return Manifest(
+        name="wrist",
+        config=dense_config(30, (64, 32), len(EXERCISES), "softmax"),
+        loss="sparse_categorical_crossentropy",
+        created=created,
+        classes=EXERCISES,
+        features=WindowStatistics(
+            channels=("ax", "ay", "az", "wx", "wy", "wz"),
+            rate=50.0,
+            window=100,
+            hop=50,
+            shift=tuple(shift for shift, _ in pairs),
+            scale=tuple(scale for _, scale in pairs),
+        ),
+        optimiser=OptimiserPolicy("momentum", learning_rate=0.03),
+    )
+
+
+def _hepmass(created: int) -> Manifest:
+    """Signal or background in particle collisions: 27 features (Baldi et al. 2016, UCI HEPMASS)."""
+    return Manifest(
+        name="hepmass",
+        config=dense_config(27, (64, 64), 1, "sigmoid"),
+        loss="binary_crossentropy",
+        created=created,
+        classes=("background", "signal"),
+        optimiser=OptimiserPolicy("momentum", learning_rate=0.05),
+    )
+
+
+PRESETS: dict[str, Callable[[int], Manifest]] = {"wrist": _wrist, "hepmass": _hepmass}
+
+
+def preset(name: str, created: int) -> Manifest:
+    """The manifest of that name, for a swarm created now (Unix milliseconds); raises ManifestError."""
+    if name not in PRESETS:
+        raise ManifestError(f"no preset {name!r}", f"there are {', '.join(PRESETS)}")
+    return PRESETS[name](created)

@@ -1,0 +1,121 @@
+"""Replication: from the heads that others announce to attached messages, by fetching what is missing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from learnae.bodies import Evidence
+from learnae.cid import DAG_CBOR, Cid
+from learnae.errors import BlockMissingError, LearnaeError, PeerError
+from learnae.limits import Limits
+from learnae.messages import Message, open_message
+from learnae.ports import BlockStore, Clock, Gossip
+from learnae.problems import Problems, Traffic
+from learnae.tangle import Outcome, Tangle
+
+Opener = Callable[[bytes, Cid, Limits], Message]
+_MESSAGES_PER_CALL = 2048  # keeps one tick short however long the history is
+
+
+class Replicator:
+    """Keeps a tangle equal to what the swarm knows. Makes no messages itself."""
+
+    def __init__(
+        self,
+        swarm: Cid,
+        limits: Limits,
+        store: BlockStore,
+        gossip: Gossip,
+        clock: Clock,
+        rng: random.Random,
+        opener: Opener = open_message,
+    ) -> None:
+        self.swarm = swarm
+        self.tangle = Tangle(limits, rng)
+        self.problems = Problems()
+        self.traffic = Traffic()
+        self._limits = limits
+        self._store = store
+        self._gossip = gossip
+        self._clock = clock
+        self._open = opener
+        self._heads: dict[Cid, None] = {}  # announced, and not here yet
+
+    def hear(self) -> Outcome:
+        """Take in what others announced and fetch their history, as far as it is here now."""
+        self._note_heads()
+        total, budget = Outcome(), _MESSAGES_PER_CALL
+        progress = True
+        while progress and budget > 0:
+            progress = False
+            for cid in [*self.tangle.missing(), *self._heads]:
+                if not self.tangle.is_new(cid):
+                    self._heads.pop(cid, None)
+                    continue
+                if self._fetch(cid, total):
+                    progress, budget = True, budget - 1
+                if budget == 0:
+                    break
+        self._store.want([cid for cid in [*self.tangle.missing(), *self._heads] if self.tangle.is_new(cid)])
+        return total
+
+    def announce(self) -> None:
+        """Say which messages are the newest here; said again even if nothing changed, as some may be lost."""
+        self._gossip.announce(self.tangle.heads())
+
+    def add_own(self, message: Message, rooted: bool = False) -> Outcome:
+        """Store and attach a message that this peer has signed."""
+        self._store.put(DAG_CBOR, message.data)
+        self.traffic.bytes_out += len(message.data)
+        outcome = self.tangle.attach(message, self._clock.now(), rooted)
+        self._ask_for_evidence(outcome)
+        return outcome
+
+    def _note_heads(self) -> None:
+        for heads in self._gossip.heard():
+            for cid in heads[: self._limits.heads]:
+                if self.tangle.is_new(cid) and len(self._heads) < self._limits.wanted:
+                    self._heads[cid] = None
+
+    def _fetch(self, cid: Cid, total: Outcome) -> bool:
+        """Attach the message if its block is here; False if it is not."""
+        try:
+            data = self._store.get(cid)
+        except BlockMissingError:
+            return False
+        except PeerError as error:
+            self._drop(cid, error)
+            return True
+        self.traffic.bytes_in += len(data)
+        self._heads.pop(cid, None)
+        try:
+            message = self._open(data, self.swarm, self._limits)
+        except PeerError as error:
+            self._drop(cid, error)
+            return True
+        self._attach(message, total)
+        return True
+
+    def _attach(self, message: Message, total: Outcome) -> None:
+        try:
+            outcome = self.tangle.attach(message, self._clock.now())
+        except PeerError as error:
+            self.problems.count(error)
+            return
+        for refused in outcome.refused:
+            self.problems.count(refused)
+        self._ask_for_evidence(outcome)
+        total.attached += outcome.attached
+        total.equivocations += outcome.equivocations
+
+    def _ask_for_evidence(self, outcome: Outcome) -> None:
+        for message in outcome.attached:
+            if isinstance(message.body, Evidence):
+                self.tangle.want(message.body.first)
+                self.tangle.want(message.body.second)
+
+    def _drop(self, cid: Cid, error: LearnaeError) -> None:
+        self.problems.count(error)
+        self._heads.pop(cid, None)
+        self.tangle.refuse(cid)

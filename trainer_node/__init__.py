@@ -1,0 +1,1 @@
+"""The workstation role: heavy epochs on private data."""
