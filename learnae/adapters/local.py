@@ -92,14 +92,18 @@ class LocalBlockStore:
 class LocalGossip:
     """ports.Gossip on a directory: one file of heads a peer."""
 
-    def __init__(self, directory: Path, peer: str | None, problems: Problems | None = None) -> None:
+    def __init__(self, directory: Path, peer: str | None) -> None:
         """``peer`` names the own file; None only listens."""
         self._directory = directory / "heads"
         self._directory.mkdir(parents=True, exist_ok=True)
         self._own = peer
         self._announced: tuple[Cid, ...] | None = None
         self._seen: dict[str, tuple[int, int]] = {}
-        self._problems = problems or Problems()
+        self._problems = Problems()
+
+    def count_in(self, problems: Problems) -> None:
+        """Count damaged files in ``problems`` from now on."""
+        self._problems = problems
 
     def announce(self, heads: Sequence[Cid]) -> None:
         """See ports.Gossip; written only when something changed."""

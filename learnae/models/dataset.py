@@ -94,4 +94,4 @@ class Dataset:
             possible &= (flat >= 0) & (flat < self._model.output_shape[-1]) & (flat == np.floor(flat))
         elif self._loss.name == "binary_crossentropy":
             possible &= (flat == 0) | (flat == 1)
-        return possible.all(axis=1)
+        return np.asarray(possible.all(axis=1))

@@ -1,0 +1,45 @@
+# Everything runs in an environment of its own; the first target makes it.
+# PYTHON picks the interpreter: make test PYTHON=python3.13
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.ready
+NAME ?= core
+
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: demo test check lint tests bench clean
+
+demo: $(VENV)/.demo  ## the main job: eight peers, one model, nobody's data moves
+	$(BIN)/python -m demo
+
+test: check  ## format, lint, types, import contracts, all tests
+
+check: lint tests
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+
+tests: $(STAMP)
+	$(BIN)/python -m pytest $(TESTS)
+
+bench: $(STAMP)  ## make bench NAME=core
+	$(BIN)/python -m bench $(NAME)
+
+$(VENV)/.demo: setup.cfg
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	touch $@
+
+$(STAMP): setup.cfg
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf build dist *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,39 @@
+"""From a source's samples to rows that the learner sees. Everything here stays on this machine."""
+
+from __future__ import annotations
+
+from learnae.features import WindowStatistics
+from learnae.models.dataset import Dataset
+from learnae.ports import SampleSource
+from learnae.windows import Windower
+
+
+class Collector:
+    """Reads a source, cuts windows, computes features, fills the dataset."""
+
+    def __init__(self, source: SampleSource, features: WindowStatistics, dataset: Dataset) -> None:
+        self._source = source
+        self._features = features
+        self._windower = Windower(features)
+        self._dataset = dataset
+        self.samples = 0
+        self.unlabelled = 0
+        self.is_over = False
+
+    def collect(self) -> None:
+        """Take in what the source has now."""
+        if self.is_over:
+            return
+        samples = self._source.read()
+        if samples is None:
+            self.is_over = True
+            return
+        self.samples += len(samples.time)
+        windows = self._windower.push(samples)
+        known = windows.label >= 0
+        self.unlabelled += int(len(known) - known.sum())
+        for holdout in (False, True):
+            chosen = known & (windows.holdout == holdout)
+            if chosen.any():
+                rows = self._features.extract(windows.values[chosen])
+                self._dataset.add(rows, windows.label[chosen], holdout)

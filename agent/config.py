@@ -1,0 +1,35 @@
+"""The agent's configuration (``agent.toml``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from learnae.errors import ConfigurationError
+from learnae.sections import PeerSection, SwarmSection, TrainSection, check_holdout
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSection:
+    """``[source]``: a recorded ``file``, replayed at ``speed`` times real time (0: at once).
+
+    The last ``holdout`` share of each label's samples is never trained on.
+    """
+
+    file: str = ""
+    speed: float = 1.0
+    holdout: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.speed < 0:
+            raise ConfigurationError(f"source.speed is {self.speed}", "use 1 for real time, 0 for all at once")
+        check_holdout("source", self.holdout)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """All sections."""
+
+    peer: PeerSection = field(default_factory=PeerSection)
+    swarm: SwarmSection = field(default_factory=SwarmSection)
+    source: SourceSection = field(default_factory=SourceSection)
+    train: TrainSection = field(default_factory=TrainSection)

@@ -1,0 +1,42 @@
+"""Replay: a recorded file as if the sensor were delivering it now, at any speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from learnae.features import WindowStatistics
+from learnae.ports import Samples
+from learnae.recordings import read_recording
+
+
+class ReplaySource:
+    """ports.SampleSource over a file; ``speed`` times real time, 0 for all at once."""
+
+    def __init__(
+        self,
+        path: Path,
+        features: WindowStatistics,
+        speed: float,
+        holdout: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._samples = read_recording(path, features.channels, features.rate).split_by_time(holdout)
+        self._speed = speed
+        self._clock = clock
+        self._begun = clock()
+        self._position = 0
+
+    def read(self) -> Samples | None:
+        """See ports.SampleSource."""
+        samples, start = self._samples, self._position
+        if start >= len(samples.time):
+            return None
+        end = len(samples.time)
+        if self._speed > 0:
+            reached = samples.time[0] + (self._clock() - self._begun) * self._speed
+            end = int(samples.time.searchsorted(reached, side="right"))
+        self._position = max(start, end)
+        part = slice(start, self._position)
+        return Samples(samples.time[part], samples.values[part], samples.label[part], samples.holdout[part])

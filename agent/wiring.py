@@ -1,0 +1,60 @@
+"""The agent's composition root: the only place here that names concrete adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from agent.collector import Collector
+from agent.config import AgentConfig
+from agent.sources.replay import ReplaySource
+from learnae.adapters.machine import Place
+from learnae.errors import ConfigurationError, ManifestError
+from learnae.features import WindowStatistics
+from learnae.home import find_swarm, open_manifest
+from learnae.manifest import Manifest
+from learnae.member import Member
+from learnae.models.dataset import Dataset
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.peer import Options
+
+ROLE = "agent"
+FOLLOW = 8  # replicas that a board has memory for
+_ROWS = 100_000  # of features, kept in memory; the oldest go
+
+
+def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
+    """Wire an agent; raises ConfigurationError or StateError."""
+    swarm = find_swarm(config.swarm.id)
+    manifest = open_manifest(swarm)
+    dataset = Dataset(manifest.model, manifest.objective, _ROWS)
+    collector = build_collector(config, manifest, dataset)
+    place = Place(swarm, config.peer.directory(ROLE))
+    learner = NumpyLearner(
+        manifest.model,
+        manifest.objective,
+        manifest.optimiser,
+        dataset,
+        manifest.training.batch,
+        np.random.default_rng(),
+    )
+    peer = place.peer(learner, Options(config.peer.name or ROLE, ROLE, config.peer.follow or FOLLOW))
+    return Member(place, peer, config.train.pause, lambda: reread().train.pause, collector.collect)
+
+
+def build_collector(config: AgentConfig, manifest: Manifest, dataset: Dataset) -> Collector:
+    """Source, windows and features into ``dataset``; raises ConfigurationError."""
+    features = features_of(manifest)
+    if not config.source.file:
+        raise ConfigurationError("there is no source of samples", "set source.file to a recording")
+    source = ReplaySource(Path(config.source.file), features, config.source.speed, config.source.holdout)
+    return Collector(source, features, dataset)
+
+
+def features_of(manifest: Manifest) -> WindowStatistics:
+    """The swarm's features; raises ManifestError for a swarm of trainers only."""
+    if manifest.features is None:
+        raise ManifestError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    return manifest.features

@@ -1,0 +1,127 @@
+"""``make demo``: eight processes train together; then alone, together and pooled are compared."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from demo.baselines import accuracy, train_alone, train_pooled
+from demo.people import PEOPLE, Exam, make_exam
+from demo.report import Curves, Result, draw, write_page
+from demo.swarm import Swarm, peer_of
+from learnae.commands.export import estimate_of
+from learnae.commands.output import console, peer_table, table
+from learnae.errors import ConfigurationError, LearnaeError
+from learnae.observer import Observer
+
+_LOOK_SECONDS = 1.0
+
+
+def main() -> None:
+    """Entry point; the only place that exits."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of training together")
+    parser.add_argument("--output", type=Path, default=Path("build/demo"), metavar="D")
+    options = parser.parse_args()
+    try:
+        run(options.output, options.seconds)
+    except LearnaeError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def run(output: Path, seconds: float) -> Result:
+    """Train, judge, and write ``summary.json``, ``curves.png`` and ``report.html`` to ``output``."""
+    shutil.rmtree(output, ignore_errors=True)
+    home = (output / "home").resolve()
+    home.mkdir(parents=True)
+    swarm = Swarm.create(home)
+    observer = Observer(swarm.directory)
+    exam = make_exam(observer.manifest)
+    begun = time.monotonic()
+    try:
+        for person in PEOPLE:
+            swarm.add(person)
+        curves = _watch(swarm, observer, exam, seconds)
+    finally:
+        swarm.stop()
+    spent = time.monotonic() - begun
+    result = _judge(swarm, observer, exam, spent)
+    _write(output, curves, result)
+    return result
+
+
+def _watch(swarm: Swarm, observer: Observer, exam: Exam, seconds: float) -> Curves:
+    curves, begun = Curves(), time.monotonic()
+    with Live(console=console, auto_refresh=False) as live:
+        while (elapsed := time.monotonic() - begun) < seconds:
+            swarm.check()
+            observer.refresh()
+            now = time.time_ns() // 1_000_000
+            try:
+                reached = accuracy(observer.manifest, observer.estimate(), exam)
+            except ConfigurationError:  # nobody has published yet
+                reached = 0.0
+            curves.seconds.append(elapsed)
+            curves.together.append(reached)
+            curves.messages.append(len(observer.tangle))
+            if console.is_terminal:
+                title = f"{len(observer.tangle):,} messages, {elapsed:.0f} of {seconds:.0f} s"
+                line = Text(f"the swarm's model on everybody's held-out windows: {reached:.3f}", "bold cyan")
+                live.update(Group(peer_table(title, observer.peers(), now), line), refresh=True)
+            elif len(curves.seconds) % 15 == 1:
+                print(f"{elapsed:4.0f} s  {len(observer.tangle):6} messages  accuracy {reached:.3f}", flush=True)
+            time.sleep(_LOOK_SECONDS)
+    return curves
+
+
+def _judge(swarm: Swarm, observer: Observer, exam: Exam, seconds: float) -> Result:
+    console.print("training the baselines: each alone, then all data in one place …")
+    observer.refresh()
+    manifest = observer.manifest
+    together = [
+        accuracy(manifest, estimate_of(swarm.home / "peers" / peer_of(person), manifest), exam) for person in PEOPLE
+    ]
+    return Result(
+        alone=train_alone(manifest, exam),
+        together=together,
+        pooled=train_pooled(manifest, exam),
+        seconds=seconds,
+        messages=len(observer.tangle),
+        bytes_in=sum(view.bytes_in for view in observer.peers()),
+    )
+
+
+def _write(output: Path, curves: Curves, result: Result) -> None:
+    names = [peer_of(person) for person in PEOPLE]
+    summary = {
+        "alone": result.alone,
+        "together": result.together,
+        "pooled": result.pooled,
+        "seconds": result.seconds,
+    }
+    (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    draw(curves, result, output / "curves.png")
+    write_page(result, names, output / "curves.png", output / "report.html")
+    rows = [
+        [name, f"{alone:.3f}", f"{together:.3f}", f"{(together - alone) * 100:+.1f}"]
+        for name, alone, together in zip(names, result.alone, result.together, strict=True)
+    ]
+    mean = [sum(values) / len(values) for values in (result.alone, result.together)]
+    rows.append(["mean", f"{mean[0]:.3f}", f"{mean[1]:.3f}", f"{(mean[1] - mean[0]) * 100:+.1f}"])
+    console.print(
+        table("accuracy on everybody's held-out windows", ["peer", ">alone", ">together", ">points won"], rows)
+    )
+    console.print(f"all data in one place: {result.pooled:.3f}")
+    console.print(f"report: {output / 'report.html'}")
+
+
+main()

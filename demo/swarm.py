@@ -1,0 +1,104 @@
+"""Eight real processes in a home of their own: six agents and two trainers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from demo.people import PEOPLE, write_private_file
+from learnae.errors import StateError
+
+TRAINERS = (7, 8)
+REPLAY_SPEED = 40.0  # times real time: half an hour of exercise arrives within a minute
+PAUSE = 0.08  # seconds between two updates of a peer
+_STOP_SECONDS = 20.0
+
+
+@dataclass
+class Swarm:
+    """The swarm's directory and its running processes."""
+
+    home: Path
+    directory: Path
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, home: Path) -> Swarm:
+        """Make a fresh swarm of the preset ``wrist`` through the command line, as a user would."""
+        made = _learnae(home, "swarm", "create", "--preset", "wrist", "--json")
+        return cls(home, Path(made["directory"]))
+
+    def add(self, person: int) -> None:
+        """Give one person's recordings to a new peer and start it."""
+        name, role = peer_of(person), "trainer" if person in TRAINERS else "agent"
+        private = self.home / "private" / f"{name}.npz"
+        private.parent.mkdir(exist_ok=True)
+        write_private_file(person, private)
+        config = self.home / f"{name}.toml"
+        _learnae(
+            self.home, "join", str(self.directory), "--role", role, "--name", name,
+            "--data", str(private), "--config", str(config), "--json",
+        )  # fmt: skip
+        self.start(name, role, config)
+
+    def start(self, name: str, role: str, config: Path) -> None:
+        """Start (or start again) a peer that has joined."""
+        verb = ["trainer_node", "start"] if role == "trainer" else ["agent", "run"]
+        environment = {**_environment(self.home), "LEARNAE_TRAIN__PAUSE": str(PAUSE)}
+        if role == "agent":
+            environment["LEARNAE_SOURCE__SPEED"] = str(REPLAY_SPEED)
+        with (self.home / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", *verb, "--config", str(config)], env=environment, stdout=log, stderr=log
+            )
+
+    def check(self) -> None:
+        """Raise StateError if a process has ended that should not have."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                log = (self.home / f"{name}.log").read_text(errors="replace")
+                raise StateError(f"{name} has ended with status {process.returncode}: {log[-500:]}")
+
+    def stop(self) -> None:
+        """Let all save and end; whoever does not is killed."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def peer_of(person: int) -> str:
+    """The name of a person's peer."""
+    assert person in PEOPLE
+    return f"person-{person}"
+
+
+def _environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEARNAE_")}
+    # one thread a process: eight peers share the cores, and a board has none to spare either
+    return {**kept, "LEARNAE_HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
+
+
+def _learnae(home: Path, *arguments: str) -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "learnae", *arguments],
+        env=_environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise StateError(f"learnae {arguments[0]}: {done.stderr.strip()}")
+    result: dict[str, str] = json.loads(done.stdout)
+    return result

@@ -1,0 +1,5 @@
+"""``python -m learnae``: the same as ``learnae``."""
+
+from learnae.cli import main
+
+main()

@@ -1,0 +1,92 @@
+"""A peer's place on this machine: its locked directory, its key, and the swarm's shared directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from learnae import home
+from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
+from learnae.adapters.status_file import StatusFile
+from learnae.errors import StateError
+from learnae.identity import Identity, peer_name
+from learnae.peer import Options, Peer, Ports
+from learnae.ports import Learner
+
+
+class SystemClock:
+    """ports.Clock of this machine."""
+
+    def now(self) -> int:
+        """Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+
+class Lock:
+    """One process a peer. The kernel releases the lock when its holder dies, however it dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StateError(
+                f"{path.parent} is in use by process {holder(path) or '?'}", "stop that one, or choose another name"
+            ) from error
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let another process have it."""
+        self._file.close()
+
+
+def holder(path: Path) -> int | None:
+    """The process that holds the lock at ``path``; None if nobody does."""
+    try:
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                text = file.read(20)
+                return int(text) if text.isdigit() else 0
+    except FileNotFoundError:
+        pass
+    return None
+
+
+class Place:
+    """Opens a peer's directory and the directory of its swarm; raises StateError or ManifestError."""
+
+    def __init__(self, swarm: Path, directory: Path) -> None:
+        self.manifest = home.open_manifest(swarm)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = Lock(directory / home.LOCK_FILE)
+        self._swarm = swarm
+        self._directory = directory
+        self._identity = Identity.load_or_create(directory / home.KEY_FILE)
+        self._status = StatusFile(directory / home.STATUS_FILE)
+
+    def peer(self, learner: Learner, options: Options) -> Peer:
+        """The peer that lives here."""
+        gossip = LocalGossip(self._swarm, peer_name(self._identity.author))
+        ports = Ports(
+            store=LocalBlockStore(self._swarm),
+            gossip=gossip,
+            learner=learner,
+            state=LocalStateStore(self._directory / home.STATE_FILE),
+            monitor=self._status,
+            clock=SystemClock(),
+        )
+        peer = Peer(self._identity, self.manifest, ports, options)
+        gossip.count_in(peer.problems)
+        return peer
+
+    def leave(self, peer: Peer) -> None:
+        """Save the peer, write its last status, and let another process have the place."""
+        peer.save()
+        self._status.flush(peer.status())
+        self._lock.release()

@@ -1,0 +1,64 @@
+"""Monitor on a file: ``status.json`` in the peer's state directory, and a line in the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from learnae.files import write_atomic
+
+log = logging.getLogger("learnae")
+
+_FILE_SECONDS = 0.5
+_LOG_SECONDS = 30.0
+
+
+class StatusFile:
+    """ports.Monitor: replaced at most twice a second, logged every half minute."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written = self._logged = float("-inf")
+        self._problems: Mapping[str, int] = {}
+
+    def report(self, status: Mapping[str, Any]) -> None:
+        """See ports.Monitor."""
+        self._log_new_problems(status)
+        now = time.monotonic()
+        if now - self._logged >= _LOG_SECONDS:
+            self._logged = now
+            log.info(summary(status))
+        if now - self._written >= _FILE_SECONDS:
+            self._written = now
+            self._write(status)
+
+    def flush(self, status: Mapping[str, Any]) -> None:
+        """Write now, whatever was written last."""
+        self._write(status)
+
+    def _write(self, status: Mapping[str, Any]) -> None:
+        try:
+            write_atomic(self._path, json.dumps(status, indent=1).encode(), durable=False)
+        except OSError as error:  # a full disk stops nobody from training
+            log.warning("cannot write %s: %s", self._path, error.strerror)
+
+    def _log_new_problems(self, status: Mapping[str, Any]) -> None:
+        counts: Mapping[str, int] = status["problems"]
+        for name in counts:
+            if name not in self._problems:
+                log.warning("%s: %s (counted in status from now on)", name, status["last_problems"].get(name))
+        self._problems = counts
+
+
+def summary(status: Mapping[str, Any]) -> str:
+    """One line for people."""
+    accuracy = status["accuracy"]
+    shown = f"accuracy {accuracy:.3f}" if accuracy is not None else "no held-out rows yet"
+    return (
+        f"{status['name']}: {shown}, {status['steps']} steps, {status['peers']} peers, "
+        f"{status['messages']} messages, {status['bytes_out']} bytes out, {status['bytes_in']} in"
+    )

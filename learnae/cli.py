@@ -1,0 +1,95 @@
+"""``learnae``: make, join, look at and export swarms."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import learnae
+from learnae.commands import doctor, export, swarm, watch
+from learnae.errors import ConfigurationError, LearnaeError
+from learnae.models import optimisers
+from learnae.models.losses import LOSSES
+from learnae.presets import PRESETS
+from learnae.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; the only place that exits."""
+    options = _parser().parse_args(arguments)
+    try:
+        sys.exit(options.command(options))
+    except ConfigurationError as error:
+        print(f"learnae: {error}", file=sys.stderr)
+        sys.exit(EXIT_CONFIGURATION)
+    except LearnaeError as error:
+        print(f"learnae: {error}", file=sys.stderr)
+        sys.exit(EXIT_TRY_AGAIN)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="learnae", description=__doc__)
+    parser.add_argument("--version", action="version", version=learnae.__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_swarm(verbs)
+    _add_join(verbs)
+    _add_looking(verbs)
+    _add_export(verbs)
+    command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
+    _finish(command, doctor.doctor)
+    return parser
+
+
+def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    group = verbs.add_parser("swarm", help="create a swarm").add_subparsers(dest="action", required=True)
+    command = group.add_parser("create", help="from a preset or a Keras model")
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--preset", choices=PRESETS, help="a ready-made swarm")
+    what.add_argument("--model", type=Path, metavar="F", help="Keras JSON or .keras file of a Sequential model")
+    command.add_argument("--loss", choices=LOSSES, help="for --model")
+    command.add_argument("--optimiser", choices=optimisers.NAMES, default="momentum", help="for --model")
+    command.add_argument("--learning-rate", type=float, default=0.03, metavar="X", help="for --model")
+    command.add_argument("--classes", metavar="A,B,…", help="names of the classes, for --model")
+    command.add_argument("--name", help="of the swarm, for --model")
+    command.add_argument("--directory", type=Path, metavar="D", help="where the peers of this machine share it")
+    _finish(command, swarm.create)
+
+
+def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("join", help="make a peer: its key and its configuration")
+    command.add_argument("swarm", nargs="?", default="", help="id or directory; not needed if there is only one")
+    command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
+    command.add_argument("--name", help="of the peer on this machine")
+    command.add_argument("--data", type=Path, metavar="F", help="what it trains on")
+    command.add_argument("--config", type=Path, metavar="F", help="write the configuration here")
+    _finish(command, swarm.join)
+
+
+def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("peers", help="who is in the swarm")
+    _finish(_with_swarm(command), watch.peers)
+    command = verbs.add_parser("log", help="the tangle, newest message first")
+    command.add_argument("-n", "--count", type=int, default=20, help="how many messages")
+    _finish(_with_swarm(command), watch.log)
+    command = verbs.add_parser("watch", help="a live table of the swarm")
+    command.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between two looks")
+    command.add_argument("--rounds", type=int, default=0, metavar="N", help="stop after so many looks")
+    _finish(_with_swarm(command), watch.watch)
+
+
+def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
+    command.add_argument("file", type=Path)
+    command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
+    _finish(_with_swarm(command), export.export)
+
+
+def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument("--swarm", default="", metavar="S", help="id or directory; not needed if there is only one")
+    return command
+
+
+def _finish(command: argparse.ArgumentParser, run: object) -> None:
+    command.add_argument("--json", action="store_true", help="for machines")
+    command.set_defaults(command=run)

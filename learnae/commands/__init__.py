@@ -1,0 +1,1 @@
+"""The verbs of ``learnae``, a file for each group."""

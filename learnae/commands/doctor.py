@@ -1,0 +1,86 @@
+"""``learnae doctor``: what is installed and reachable here, and the remedy for what is not."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+from learnae.commands.output import console, print_json, table
+from learnae.errors import LearnaeError
+from learnae.home import find_swarm, home, open_manifest
+
+_PACKAGES = (
+    # distribution, what for, remedy
+    ("numpy", "everything", "pip install learnae"),
+    ("cryptography", "keys and signatures", "pip install learnae"),
+    ("cbor2", "messages", "pip install learnae"),
+    ("typer", "trainer-node", "pip install 'learnae[trainer]'"),
+    ("safetensors", "learnae export", "pip install 'learnae[trainer]'"),
+    ("keras", "learnae export to .keras", "pip install 'learnae[trainer]'"),
+)
+_SWARM_REMEDY = "learnae swarm create --preset wrist"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: ``state`` is ok, missing or broken."""
+
+    thing: str
+    state: str
+    detail: str
+    remedy: str
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Look at everything; exit status 0 if nothing is broken."""
+    findings = [*_python(), *_packages(), *_places(), *_swarm()]
+    if options.json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        colours = {"ok": "green", "missing": "yellow", "broken": "red"}
+        rows = [
+            [f.thing, f"[{colours[f.state]}]{f.state}[/]", f.detail, f.remedy if f.state != "ok" else ""]
+            for f in findings
+        ]
+        console.print(table("", ["what", "state", "found", "remedy"], rows))
+    return int(any(finding.state == "broken" for finding in findings))
+
+
+def _python() -> Iterator[Finding]:
+    fits = sys.version_info[:2] >= (3, 11)
+    detail = f"{platform.python_version()} on {platform.machine()}"
+    yield Finding("Python", "ok" if fits else "broken", detail, "use Python 3.11 or newer")
+
+
+def _packages() -> Iterator[Finding]:
+    for name, purpose, remedy in _PACKAGES:
+        try:
+            yield Finding(name, "ok", f"{importlib.metadata.version(name)}, for {purpose}", remedy)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(name, "missing", f"for {purpose}", remedy)
+
+
+def _places() -> Iterator[Finding]:
+    path = home()
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    writable = os.access(existing, os.W_OK)
+    free = shutil.disk_usage(existing).free
+    detail = f"{path}, {free / 2**30:.1f} GiB free"
+    yield Finding("home", "ok" if writable else "broken", detail, "set LEARNAE_HOME to a directory you own")
+
+
+def _swarm() -> Iterator[Finding]:
+    yield _looked("swarm", lambda: open_manifest(find_swarm()).name)
+
+
+def _looked(thing: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(thing, "ok", look(), "")
+    except LearnaeError as error:
+        return Finding(thing, "missing", error.problem, error.remedy or _SWARM_REMEDY)

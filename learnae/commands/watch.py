@@ -1,0 +1,89 @@
+"""``learnae peers``, ``log`` and ``watch``: looking at a swarm on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from contextlib import AbstractContextManager, nullcontext
+
+from rich.live import Live
+from rich.table import Table
+
+from learnae.adapters.machine import SystemClock
+from learnae.commands.output import console, human_time, peer_table, print_json, table
+from learnae.home import find_swarm
+from learnae.observer import Observer, describe
+
+
+def peers(options: argparse.Namespace) -> int:
+    """Everybody in the swarm, once."""
+    observer = _observer(options)
+    if options.json:
+        print_json([dataclasses.asdict(view) for view in observer.peers()])
+    else:
+        console.print(_table(observer))
+    return 0
+
+
+def log(options: argparse.Namespace) -> int:
+    """The tangle, newest first."""
+    observer = _observer(options)
+    found = [describe(message) for message in observer.messages(options.count)]
+    if options.json:
+        print_json(found)
+        return 0
+    names = {view.peer: view.name for view in observer.peers()}
+    rows = [
+        [
+            human_time(item["time"]),
+            names[item["author"]],
+            str(item["seq"]),
+            item["body"]["kind"],
+            item["body"].get("frame", ""),
+            " ".join(parent[-8:] for parent in item["parents"]),
+            item["cid"],
+        ]
+        for item in found
+    ]
+    title = f"{observer.manifest.name}: {len(observer.tangle)} messages"
+    console.print(table(title, ["time", "peer", ">seq", "kind", "frame", "parents", "cid"], rows))
+    return 0
+
+
+def watch(options: argparse.Namespace) -> int:
+    """A live table until interrupted; one JSON line an interval with --json."""
+    observer = _observer(options)
+    rounds = 0
+    try:
+        with _screen(options, observer) as live:
+            while options.rounds == 0 or rounds < options.rounds:
+                observer.refresh()
+                if live is None:
+                    print(json.dumps([dataclasses.asdict(view) for view in observer.peers()]), flush=True)
+                else:
+                    live.update(_table(observer), refresh=True)
+                rounds += 1
+                if rounds != options.rounds:
+                    time.sleep(options.every)
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def _screen(options: argparse.Namespace, observer: Observer) -> AbstractContextManager[Live | None]:
+    if options.json:
+        return nullcontext()
+    return Live(_table(observer), console=console, auto_refresh=False)
+
+
+def _observer(options: argparse.Namespace) -> Observer:
+    observer = Observer(find_swarm(options.swarm))
+    observer.refresh()
+    return observer
+
+
+def _table(observer: Observer) -> Table:
+    title = f"{observer.manifest.name}  {observer.swarm}  {len(observer.tangle)} messages"
+    return peer_table(title, observer.peers(), SystemClock().now())

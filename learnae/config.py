@@ -1,0 +1,122 @@
+"""Configuration: TOML files, then environment, then flags, into dataclasses; typos are named.
+
+Order, later wins: ``/etc/learnae/ROLE.toml``, ``$XDG_CONFIG_HOME/learnae/ROLE.toml`` (or, instead
+of both, the file that was asked for), ``LEARNAE_SECTION__KEY`` from the environment, flags.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from learnae.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "LEARNAE_"
+_MAX_BYTES = 1 << 20
+
+Config = TypeVar("Config")
+Values = dict[str, dict[str, Any]]
+
+
+def config_files(role: str) -> list[Path]:
+    """Where a role's configuration is looked for, weakest first."""
+    return [Path("/etc/learnae") / f"{role}.toml", user_config_directory() / f"{role}.toml"]
+
+
+def user_config_directory() -> Path:
+    """``$XDG_CONFIG_HOME/learnae``."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "learnae"
+
+
+def load_config(
+    kind: type[Config],
+    role: str,
+    file: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Read the configuration of ``role`` into ``kind``: a dataclass of section dataclasses.
+
+    ``flags`` maps ``section.key`` to a value; None means not given. Raises ConfigurationError.
+    """
+    values: Values = {}
+    if file is not None:
+        _merge(values, _read(file), kind, str(file))
+    else:
+        for path in config_files(role):
+            if path.exists():
+                _merge(values, _read(path), kind, str(path))
+    for section, key, text in _from_environment(os.environ if environment is None else environment):
+        _merge(values, {section: {key: text}}, kind, f"{ENVIRONMENT_PREFIX}{section}__{key}".upper())
+    for name, value in (flags or {}).items():
+        if value is not None:
+            section, key = name.split(".")
+            values.setdefault(section, {})[key] = value
+    return _build(kind, values)
+
+
+def _read(path: Path) -> Values:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
+        ) from error
+    if len(data) > _MAX_BYTES:
+        raise ConfigurationError(f"{path} has {len(data)} bytes", "this is no configuration file")
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}", "mend that line") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    for name, text in environment.items():
+        section, double, key = name.removeprefix(ENVIRONMENT_PREFIX).partition("__")
+        if name.startswith(ENVIRONMENT_PREFIX) and double:
+            yield section.lower(), key.lower(), text
+
+
+def _merge(values: Values, new: Mapping[str, Any], kind: type, origin: str) -> None:
+    sections = get_type_hints(kind)
+    for section, items in new.items():
+        _check_known(section, sections, origin, "section")
+        if not isinstance(items, Mapping):
+            raise ConfigurationError(f"{origin}: {section} is not a section", f"write [{section}] above its keys")
+        keys = get_type_hints(sections[section])
+        for key, value in items.items():
+            _check_known(key, keys, f"{origin} [{section}]", "key")
+            values.setdefault(section, {})[key] = _convert(value, keys[key], f"{origin}: {section}.{key}")
+
+
+def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise ConfigurationError(f"{origin}: unknown {what} {name!r}", remedy)
+
+
+def _convert(value: object, wanted: type, where: str) -> object:
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
+        return value
+    if isinstance(value, str) and wanted in (int, float):  # from the environment
+        try:
+            return wanted(value)
+        except ValueError:
+            pass
+    raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")
+
+
+def _build(kind: type[Config], values: Values) -> Config:
+    sections = get_type_hints(kind)
+    built = {}
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
+        built[item.name] = sections[item.name](**values.get(item.name, {}))
+    return kind(**built)

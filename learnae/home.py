@@ -1,0 +1,84 @@
+"""Where Learnae keeps things on this machine.
+
+::
+
+    HOME                       $LEARNAE_HOME, or $XDG_DATA_HOME/learnae
+    HOME/swarms/<id>/          a swarm's directory, shared by the peers of this machine
+        manifest.cbor  blocks/  heads/
+    HOME/peers/<name>/         one peer's own directory
+        key.pem  state.npz  status.json  lock  log
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from learnae.cid import DAG_CBOR, Cid
+from learnae.errors import ConfigurationError, EncodingError, ManifestError
+from learnae.files import create_once
+from learnae.manifest import MAX_BYTES, Manifest
+
+_MANIFEST = "manifest.cbor"
+KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state.npz", "status.json", "lock", "log"
+
+
+def home() -> Path:
+    """The root of everything that no flag or configuration puts elsewhere."""
+    if "LEARNAE_HOME" in os.environ:
+        return Path(os.environ["LEARNAE_HOME"])
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "learnae"
+
+
+def peer_directory(name: str) -> Path:
+    """The directory of the peer ``name``; raises ConfigurationError for a name that is no file name."""
+    if not name or "/" in name or name.startswith(".") or not name.isprintable() or len(name) > 64:
+        raise ConfigurationError(f"{name!r} is no name for a peer", "use letters, digits and dashes")
+    return home() / "peers" / name
+
+
+def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
+    """Make the directory of a new swarm and return it; raises ConfigurationError if another is there."""
+    directory = directory or home() / "swarms" / str(manifest.swarm)
+    create_once(directory / _MANIFEST, manifest.to_bytes())
+    if open_manifest(directory).swarm != manifest.swarm:
+        raise ConfigurationError(f"{directory} belongs to another swarm", "choose another directory")
+    return directory
+
+
+def open_manifest(directory: Path) -> Manifest:
+    """The manifest of the swarm in ``directory``; raises ManifestError."""
+    path = directory / _MANIFEST
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ManifestError(
+            f"no swarm at {directory}: {error.strerror}", "create one with: learnae swarm create"
+        ) from error
+    return Manifest.from_bytes(data)
+
+
+def find_swarm(text: str = "") -> Path:
+    """The directory of a swarm named by its id or directory; without a name, the only one here.
+
+    Raises ConfigurationError if there is none, or no single one.
+    """
+    if text:
+        directory = home() / "swarms" / text if _is_cid(text) else Path(text)
+        open_manifest(directory)
+        return directory
+    swarms = sorted(path for path in (home() / "swarms").glob("*") if (path / _MANIFEST).exists())
+    if not swarms:
+        raise ConfigurationError("there is no swarm on this machine", "create one with: learnae swarm create")
+    if len(swarms) > 1:
+        names = ", ".join(path.name for path in swarms)
+        raise ConfigurationError(f"there are {len(swarms)} swarms on this machine", f"name one: {names}")
+    return swarms[0]
+
+
+def _is_cid(text: str) -> bool:
+    try:
+        return Cid.parse(text).codec == DAG_CBOR
+    except EncodingError:
+        return False

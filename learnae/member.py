@@ -1,0 +1,43 @@
+"""A role's peer as a service: what agents and trainers have in common once they are wired."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from learnae.adapters.machine import Place
+from learnae.adapters.status_file import summary
+from learnae.peer import Peer
+from learnae.service import Work
+
+log = logging.getLogger("learnae")
+
+
+class Member:
+    """Lets a peer tick every ``pause`` seconds; ``collect`` runs before each tick."""
+
+    def __init__(
+        self, place: Place, peer: Peer, pause: float, read_pause: Callable[[], float], collect: Callable[[], None]
+    ) -> None:
+        self.peer = peer
+        self._place = place
+        self._pause = pause
+        self._read_pause = read_pause
+        self._collect = collect
+
+    def work(self) -> Work:
+        """The member as the service sees it."""
+        return Work(self._step, self._drain, self._reload, lambda: summary(self.peer.status()))
+
+    def _step(self) -> float:
+        self._collect()
+        self.peer.tick()
+        return self._pause
+
+    def _drain(self) -> None:
+        self._place.leave(self.peer)
+        log.info(summary(self.peer.status()))
+
+    def _reload(self) -> None:
+        """Only the pause changes while the peer runs; everything else is read at the next start."""
+        self._pause = self._read_pause()

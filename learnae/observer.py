@@ -1,0 +1,154 @@
+"""The observer: sees a swarm on this machine as its peers do, without being one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from learnae.adapters.local import LocalBlockStore, LocalGossip
+from learnae.adapters.machine import SystemClock
+from learnae.bodies import Evidence, Join, Update
+from learnae.cid import Cid
+from learnae.codecs import Vector
+from learnae.errors import ConfigurationError
+from learnae.following import Following
+from learnae.home import open_manifest
+from learnae.identity import peer_name
+from learnae.merge import consensus
+from learnae.messages import Message, open_message
+from learnae.replication import Replicator
+
+_EVERYBODY = 1 << 20
+_PASSES = 1000  # of at most some thousand messages each
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """What a peer has said of itself; times in Unix milliseconds, accuracy and loss on its own rows."""
+
+    peer: str
+    name: str
+    role: str
+    version: str
+    seq: int
+    steps: int
+    samples: int
+    loss: float | None
+    accuracy: float | None
+    heard: int
+    bytes_out: int
+    bytes_in: int
+    banned: bool
+
+
+class Observer:
+    """Reads a swarm's directory; writes nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self.manifest = open_manifest(directory)
+        self.swarm = self.manifest.swarm
+        self._store = LocalBlockStore(directory)
+        self._clock = SystemClock()
+        rng = random.Random()
+        self._replication = Replicator(
+            self.swarm, self.manifest.limits, self._store, LocalGossip(directory, None), self._clock, rng
+        )
+        self.tangle = self._replication.tangle
+        self._following = Following(
+            self.tangle,
+            self._store,
+            self._replication.problems,
+            self._replication.traffic,
+            rng,
+            count=self.manifest.model.count,
+            most=_EVERYBODY,
+            half_life=self.manifest.merge.half_life,
+        )
+        self._joins: dict[bytes, Join] = {}
+
+    def refresh(self) -> int:
+        """Take in what is new; returns how many messages are known now."""
+        for _ in range(_PASSES):
+            outcome = self._replication.hear()
+            for message in outcome.attached:
+                self._following.note(message)
+                if isinstance(message.body, Join):
+                    self._joins[message.author] = message.body
+            if not outcome.attached:
+                break
+        return len(self.tangle)
+
+    def peers(self) -> list[PeerView]:
+        """Everybody who has spoken, by name."""
+        views = [self._view(author) for author in self.tangle.authors()]
+        return sorted(views, key=lambda view: (view.name, view.peer))
+
+    def messages(self, count: int) -> Iterator[Message]:
+        """The newest ``count`` messages, newest first."""
+        nodes = sorted(self.tangle.cids(), key=self._time_of, reverse=True)
+        for cid in nodes[:count]:
+            yield open_message(self._store.get(cid), self.swarm, self.manifest.limits)
+
+    def estimate(self) -> Vector:
+        """The consensus estimate (count,) of all live peers; raises ConfigurationError before the first update."""
+        self._following.advance(b"", self._clock.now())
+        votes = [replica.vote() for replica in self._following.replicas.values()]
+        if not votes:
+            raise ConfigurationError("no peer has published weights lately", "start a peer first")
+        return consensus(votes, self.manifest.merge.half_life)
+
+    def _time_of(self, cid: Cid) -> int:
+        node = self.tangle.node(cid)
+        return node.time if node else 0
+
+    def _view(self, author: bytes) -> PeerView:
+        join, news = self._joins.get(author), self._following.news.get(author)
+        newest = self.tangle.newest_of(author)
+        node = self.tangle.node(newest) if newest else None
+        update = news.update if news else None
+        metrics = update.metrics if update else None
+        return PeerView(
+            peer=peer_name(author),
+            name=join.name if join else peer_name(author)[:8],
+            role=join.role if join else "?",
+            version=join.software if join else "?",
+            seq=node.seq if node else 0,
+            steps=update.steps if update else 0,
+            samples=update.samples if update else 0,
+            loss=metrics.loss if metrics else None,
+            accuracy=metrics.accuracy if metrics else None,
+            heard=node.time if node else 0,
+            bytes_out=update.bytes_out if update else 0,
+            bytes_in=update.bytes_in if update else 0,
+            banned=self.tangle.is_banned(author),
+        )
+
+
+def describe(message: Message) -> dict[str, Any]:
+    """A message as a plain map, for people and JSON."""
+    body = message.body
+    what: dict[str, Any] = {"kind": type(body).__name__.lower()}
+    if isinstance(body, Update):
+        what = {
+            "kind": "update",
+            "frame": f"{body.frame.kind} {body.frame.codec}",
+            "steps": body.steps,
+            "accuracy": body.metrics.accuracy if body.metrics else None,
+            "merged": [str(cid) for cid in body.merged],
+        }
+    elif isinstance(body, Join):
+        what = {"kind": "join", "name": body.name, "role": body.role}
+    elif isinstance(body, Evidence):
+        what = {"kind": "evidence", "author": peer_name(body.author)}
+    return {
+        "cid": str(message.cid),
+        "author": peer_name(message.author),
+        "seq": message.seq,
+        "time": message.time,
+        "parents": [str(parent) for parent in message.parents],
+        "blocks": [str(block) for block in message.blocks],
+        "body": what,
+    }

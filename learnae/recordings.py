@@ -1,0 +1,138 @@
+"""Recordings: raw samples of one sensor in a file, read and checked.
+
+``.npz``: ``signal`` (n, channels), ``label`` (n,) class numbers (-1 unknown), optional ``time``
+(n,) seconds, ascending. ``.csv``: a header, then optional ``time``, the channels, optional
+``label``. Never unpickled.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import DataError
+from learnae.ports import Samples
+
+_PAUSE = 10.0  # seconds between two of the shipped recordings, so that no window spans both
+MAX_FILE_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """``time`` (n,) seconds ascending, ``values`` (n, channels), ``label`` (n,) with -1 for unknown."""
+
+    time: NDArray[np.float64]
+    values: NDArray[np.float32]
+    label: NDArray[np.int64]
+
+    def split_by_time(self, holdout: float) -> Samples:
+        """Mark the last ``holdout`` share of each label's samples, in time, as held out."""
+        marked = np.zeros(len(self.time), np.bool_)
+        for label in np.unique(self.label):
+            rows = np.flatnonzero(self.label == label)
+            marked[rows[round(len(rows) * (1 - holdout)) :]] = True
+        return Samples(self.time, self.values, self.label, marked)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an .npz file; raises DataError."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DataError(f"{path} has {path.stat().st_size} bytes", f"at most {MAX_FILE_BYTES} are read")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {path}: {error}", "give an .npz file without pickled objects") from error
+
+
+def read_table(path: Path) -> dict[str, NDArray[np.float64]]:
+    """The columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return _read_columns(path, file)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}", "give a CSV file in UTF-8 with a header") from error
+
+
+def _read_columns(path: Path, file: IO[str]) -> dict[str, NDArray[np.float64]]:
+    rows = csv.reader(file)
+    header = [name.strip() for name in next(rows, [])]
+    if not header or len(set(header)) != len(header) or all(_number(name) == _number(name) for name in header):
+        raise DataError(f"{path} has no usable header", "name every column once in the first line")
+    values = []
+    for row in rows:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {rows.line_num}: {len(row)} fields", f"the header has {len(header)}")
+        values.append([_number(field) for field in row])
+    table = np.array(values, np.float64).reshape(-1, len(header))
+    return {name: table[:, index] for index, name in enumerate(header)}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def read_recording(path: Path, channels: Iterable[str], rate: float) -> Recording:
+    """Read a recording of these ``channels``; without times, samples are 1/``rate`` s apart."""
+    names = list(channels)
+    if path.suffix == ".csv":
+        table = read_table(path)
+        absent = [name for name in names if name not in table]
+        if absent:
+            raise DataError(f"{path} has no column {', '.join(absent)}", f"the swarm needs {', '.join(names)}")
+        columns: Mapping[str, NDArray[Any]] = {**table, "signal": np.stack([table[name] for name in names], axis=1)}
+    else:
+        columns = read_arrays(path)
+    return check_recording(columns, len(names), rate, str(path))
+
+
+def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: float, origin: str) -> Recording:
+    """Make a Recording of checked arrays; raises DataError that names ``origin``."""
+    if "signal" not in columns:
+        raise DataError(f"{origin} has no array 'signal'", f"it has {', '.join(sorted(columns)) or 'nothing'}")
+    signal = columns["signal"]
+    if signal.ndim != 2 or signal.shape[1] != channels or signal.dtype.kind not in "fiu":
+        raise DataError(f"{origin}: signal is {signal.dtype} {signal.shape}", f"it must be numbers (n, {channels})")
+    count = len(signal)
+    label = columns.get("label", np.full(count, -1))
+    time = columns.get("time", np.arange(count) / rate)
+    for name, array in (("label", label), ("time", time)):
+        if array.shape != (count,) or array.dtype.kind not in "fiu":
+            raise DataError(f"{origin}: {name} is {array.dtype} {array.shape}", f"it must be numbers ({count},)")
+    if not np.isfinite(time).all() or (np.diff(time) <= 0).any():
+        raise DataError(f"{origin}: times do not ascend", "sort the samples and remove repeated ones")
+    whole = np.where(np.isfinite(label), label, -1).astype(np.int64)
+    return Recording(time.astype(np.float64), signal.astype(np.float32), whole)
+
+
+def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:
+    """One person's samples of the shipped file (see its notice), recordings one after another."""
+    arrays = read_arrays(path)
+    starts = np.concatenate([[0], np.cumsum(arrays["length"])])
+    time, values, label = [], [], []
+    clock = 0.0
+    for index in np.flatnonzero(arrays["subject"] == person):
+        rows = slice(starts[index], starts[index + 1])
+        count = int(arrays["length"][index])
+        time.append(clock + np.arange(count) / rate)
+        values.append(arrays["signal"][rows])
+        label.append(np.full(count, arrays["exercise"][index], np.int64))
+        clock += count / rate + _PAUSE
+    if not values:
+        raise DataError(f"{path} has no person {person}", f"there are {sorted(set(arrays['subject'].tolist()))}")
+    columns = {
+        "time": np.concatenate(time),
+        "signal": np.concatenate(values),
+        "label": np.concatenate(label),
+    }
+    return check_recording(columns, columns["signal"].shape[1], rate, str(path))

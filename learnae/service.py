@@ -1,0 +1,103 @@
+"""The run loop of every role, and what signals do to it.
+
+SIGTERM or SIGINT drains: the work at hand ends, state is saved, exit status 0. A second one cuts:
+exit at once with status 130; nothing is lost, as files are only ever replaced whole. SIGHUP
+reloads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+from learnae.notify import Notifier
+
+log = logging.getLogger("learnae")
+
+EXIT_USAGE = 2
+EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
+EXIT_CONFIGURATION = 78  # EX_CONFIG: systemd does not restart the service
+EXIT_CUT = 130
+_LONGEST_SLEEP = 5.0  # seconds: the watchdog is fed and signals are seen at least this often
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a service does.
+
+    ``step`` works once and returns the seconds until it wants to be called again; ``drain`` saves;
+    ``reload`` reads the configuration again; ``summary`` is one line for ``systemctl status``.
+    """
+
+    step: Callable[[], float]
+    drain: Callable[[], None]
+    reload: Callable[[], None]
+    summary: Callable[[], str]
+
+
+class Service:
+    """Runs ``work`` until it is told to stop."""
+
+    def __init__(self, work: Work, notifier: Notifier | None = None) -> None:
+        self._work = work
+        self._notifier = notifier or Notifier()
+        self._stopping = False
+        self._reloading = False
+
+    def run(self) -> int:
+        """Blocks; returns the exit status. Signal handlers are put back afterwards."""
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        previous_wakeup = signal.set_wakeup_fd(write_end)
+        previous = {number: signal.signal(number, self._on_signal) for number in signals}
+        try:
+            self._loop(read_end)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(previous_wakeup)
+            os.close(read_end)
+            os.close(write_end)
+        return 0
+
+    def _loop(self, wake: int) -> None:
+        self._notifier.ready()
+        while not self._stopping:
+            if self._reloading:
+                self._reload()
+            pause = self._work.step()
+            self._notifier.alive(self._work.summary())
+            while pause > 0 and not self._stopping and not self._reloading:
+                self._sleep(wake, min(pause, _LONGEST_SLEEP))
+                pause -= _LONGEST_SLEEP
+                self._notifier.alive(self._work.summary())
+        log.info("stopping: saving state")
+        self._notifier.stopping()
+        self._work.drain()
+
+    def _reload(self) -> None:
+        self._reloading = False
+        self._notifier.reloading()
+        self._work.reload()
+        self._notifier.ready()
+        log.info("configuration read again")
+
+    @staticmethod
+    def _sleep(wake: int, seconds: float) -> None:
+        ready, _, _ = select.select([wake], [], [], seconds)
+        if ready:
+            os.read(wake, 4096)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._reloading = True
+        elif self._stopping:
+            raise SystemExit(EXIT_CUT)
+        else:
+            self._stopping = True

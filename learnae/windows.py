@@ -1,0 +1,77 @@
+"""Windows: fixed numbers of consecutive samples, overlapping, cut from a stream as it comes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.features import WindowStatistics
+from learnae.ports import Samples
+
+_GAP = 1.5  # sample periods: a longer pause ends the window
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """``values`` (n, window, channels), ``label`` (n,), ``holdout`` (n,)."""
+
+    values: NDArray[np.float32]
+    label: NDArray[np.int64]
+    holdout: NDArray[np.bool_]
+
+
+class Windower:
+    """Cuts a stream into windows. None spans a gap in time, two labels, or training and held-out samples."""
+
+    def __init__(self, features: WindowStatistics) -> None:
+        self._features = features
+        self._longest_step = _GAP / features.rate
+        self._rest: Samples | None = None
+
+    def push(self, samples: Samples) -> Windows:
+        """Add samples; returns the windows that are now complete."""
+        samples = _join(self._rest, samples)
+        self._rest = None
+        values, label, holdout = [], [], []
+        edges = self._edges(samples)
+        for start, end in itertools.pairwise(edges):
+            position = start
+            while position + self._features.window <= end:
+                values.append(samples.values[position : position + self._features.window])
+                label.append(samples.label[position])
+                holdout.append(samples.holdout[position])
+                position += self._features.hop
+            if end == len(samples.time):
+                self._rest = _slice(samples, min(position, end), end)
+        shape = (-1, self._features.window, len(self._features.channels))
+        return Windows(
+            np.array(values, np.float32).reshape(shape), np.array(label, np.int64), np.array(holdout, np.bool_)
+        )
+
+    def _edges(self, samples: Samples) -> list[int]:
+        """Where one uninterrupted stretch ends and the next begins."""
+        breaks = (
+            (np.diff(samples.time) > self._longest_step)
+            | (np.diff(samples.label) != 0)
+            | (samples.holdout[1:] != samples.holdout[:-1])
+        )
+        return [0, *(np.flatnonzero(breaks) + 1).tolist(), len(samples.time)]
+
+
+def _join(first: Samples | None, second: Samples) -> Samples:
+    if first is None or not len(first.time):
+        return second
+    return Samples(
+        np.concatenate([first.time, second.time]),
+        np.concatenate([first.values, second.values]),
+        np.concatenate([first.label, second.label]),
+        np.concatenate([first.holdout, second.holdout]),
+    )
+
+
+def _slice(samples: Samples, start: int, end: int) -> Samples:
+    part = slice(start, end)
+    return Samples(samples.time[part], samples.values[part], samples.label[part], samples.holdout[part])

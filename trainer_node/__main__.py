@@ -1,0 +1,5 @@
+"""``python -m trainer_node``: the same as ``trainer-node``."""
+
+from trainer_node.cli import main
+
+main()

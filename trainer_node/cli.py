@@ -1,0 +1,160 @@
+"""``trainer-node``: the peer on a workstation."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import learnae
+from learnae.config import config_files, load_config
+from learnae.errors import ConfigurationError, LearnaeError
+from learnae.home import home
+from learnae.logs import set_up_logging
+from learnae.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, Service
+from trainer_node import lifecycle
+from trainer_node.config import TrainerConfig
+from trainer_node.demo import demo_config, demo_dataset
+from trainer_node.wiring import ROLE, build, load_configured
+
+app = typer.Typer(help="Train with others on your own data.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+_HINT = """\
+create a swarm:  learnae swarm create --preset wrist   (or --model MODEL.json --loss LOSS)
+join it:         learnae join --data FILE, then trainer-node start
+or just try:     trainer-node start --demo"""
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Read this file instead of the usual ones.")]
+DataFile = Annotated[Path | None, typer.Option("--data", help="What to train on: .npz or .csv.")]
+SwarmName = Annotated[str | None, typer.Option("--swarm", help="Id or directory of the swarm.")]
+PeerName = Annotated[str | None, typer.Option("--name", help="Name of this peer on this machine.")]
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+@app.command()
+def start(
+    config: ConfigFile = None,
+    data: DataFile = None,
+    swarm: SwarmName = None,
+    name: PeerName = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Try it with the shipped recordings.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log everything.")] = False,
+) -> None:
+    """Train until stopped; in the foreground unless told otherwise."""
+    flags = {"data.file": str(data) if data else None, "swarm.id": swarm, "peer.name": name}
+    if detach:
+        _detach(config, flags, demo)
+        return
+    set_up_logging(verbose)
+
+    def read() -> TrainerConfig:
+        return load_config(TrainerConfig, ROLE, config, flags)
+
+    if demo:
+        settings, person = demo_config(read())
+        print(
+            f"demo: you are person {person} of 8; start more in other terminals, and see: learnae watch",
+            file=sys.stderr,
+        )
+        member = build(settings, read, lambda c, manifest: demo_dataset(manifest, person, c.data.holdout))
+    elif _nothing_configured(config, flags):
+        print(_HINT, file=sys.stderr)
+        raise typer.Exit(EXIT_CONFIGURATION)
+    else:
+        member = build(read(), read, load_configured)
+    raise typer.Exit(Service(member.work()).run())
+
+
+@app.command()
+def stop(config: ConfigFile = None, name: PeerName = None) -> None:
+    """Save and end the trainer in the background."""
+    directory = _directory(config, name)
+    if lifecycle.stop(directory):
+        print("stopped")
+    elif _is_unit(config, name):
+        raise typer.Exit(lifecycle.systemctl("stop"))
+    else:
+        print("not running", file=sys.stderr)
+
+
+@app.command()
+def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
+    """How the trainer is; exit status 0 running, 3 stopped, 4 unknown."""
+    code, said = lifecycle.status(_directory(config, name))
+    word = {lifecycle.RUNNING: "running", lifecycle.STOPPED: "stopped"}.get(code, "unknown")
+    if as_json:
+        print(json.dumps({"state": word, **said}))
+    else:
+        print(word)
+        for key, value in said.items():
+            print(f"  {key}: {value}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def logs(
+    config: ConfigFile = None,
+    name: PeerName = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="With systemd: go on.")] = False,
+) -> None:
+    """What the trainer in the background has logged."""
+    if _is_unit(config, name):
+        raise typer.Exit(lifecycle.journal(lines, follow))
+    print(lifecycle.last_lines(_directory(config, name), lines))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(learnae.__version__)
+
+
+def main() -> None:
+    """Entry point; the only place that exits."""
+    try:
+        app()
+    except ConfigurationError as error:
+        print(f"trainer-node: {error}", file=sys.stderr)
+        sys.exit(EXIT_CONFIGURATION)
+    except LearnaeError as error:
+        print(f"trainer-node: {error}", file=sys.stderr)
+        sys.exit(EXIT_TRY_AGAIN)
+
+
+def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> None:
+    if _is_unit(config, flags["peer.name"]) and not demo and not any(flags.values()):
+        raise typer.Exit(lifecycle.systemctl("start"))
+    settings = load_config(TrainerConfig, ROLE, config, flags)
+    if demo:
+        settings, _ = demo_config(settings)
+    elif _nothing_configured(config, flags):
+        print(_HINT, file=sys.stderr)
+        raise typer.Exit(EXIT_CONFIGURATION)
+    options = {
+        "--config": config,
+        "--data": flags["data.file"],
+        "--swarm": flags["swarm.id"],
+        "--name": flags["peer.name"],
+    }
+    arguments = [part for option, value in options.items() if value for part in (option, str(value))]
+    process = lifecycle.detach(["start", *arguments, *(["--demo"] if demo else [])], settings.peer.directory(ROLE))
+    print(f"running as process {process}; see: trainer-node status --name {settings.peer.name or ROLE}")
+
+
+def _nothing_configured(config: Path | None, flags: dict[str, str | None]) -> bool:
+    any_swarm = any((home() / "swarms").glob("*"))
+    any_file = any(path.exists() for path in config_files(ROLE))
+    return not (config or flags["swarm.id"] or any_swarm or any_file)
+
+
+def _directory(config: Path | None, name: str | None) -> Path:
+    return load_config(TrainerConfig, ROLE, config, {"peer.name": name}).peer.directory(ROLE)
+
+
+def _is_unit(config: Path | None, name: str | None) -> bool:
+    return config is None and name is None and lifecycle.has_unit()

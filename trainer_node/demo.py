@@ -1,0 +1,40 @@
+"""``trainer-node start --demo``: a swarm on the shipped recordings, one person a process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import resources
+
+from learnae.adapters.machine import holder
+from learnae.errors import ConfigurationError
+from learnae.home import LOCK_FILE, create_swarm, peer_directory
+from learnae.manifest import Manifest
+from learnae.models.dataset import Dataset
+from learnae.presets import demo_data, preset
+from learnae.recordings import shipped_recording
+from learnae.sections import PeerSection, SwarmSection
+from trainer_node.config import TrainerConfig
+from trainer_node.datasets import add_recording
+
+PEOPLE = 8
+
+
+def demo_config(config: TrainerConfig) -> tuple[TrainerConfig, int]:
+    """The configuration of the next free person, and who that is; raises ConfigurationError if all are taken."""
+    directory = create_swarm(preset("wrist", created=0))  # no date: all demos on a machine are one swarm
+    for person in range(1, PEOPLE + 1):
+        if holder(peer_directory(_name(person)) / LOCK_FILE) is None:
+            return replace(config, peer=PeerSection(name=_name(person)), swarm=SwarmSection(str(directory))), person
+    raise ConfigurationError(f"all {PEOPLE} people of the demo are running", "stop one of them")
+
+
+def demo_dataset(manifest: Manifest, person: int, holdout: float) -> Dataset:
+    """The rows of one person of the shipped recordings."""
+    dataset = Dataset(manifest.model, manifest.objective)
+    with resources.as_file(demo_data()) as path:
+        add_recording(dataset, manifest, shipped_recording(path, person), holdout)
+    return dataset
+
+
+def _name(person: int) -> str:
+    return f"demo-{person}"

@@ -1,0 +1,111 @@
+"""Starting, finding and stopping a trainer in the background: our own process, or systemd's unit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from learnae.adapters.machine import holder
+from learnae.errors import StateError
+from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE
+
+UNIT = "trainer-node.service"
+RUNNING, STOPPED, UNKNOWN = 0, 3, 4  # LSB: exit statuses of `status`
+_START_SECONDS = 60.0  # a large dataset is read before the first tick
+_STOP_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+
+
+def has_unit() -> bool:
+    """Whether systemd runs here and knows our unit."""
+    if shutil.which("systemctl") is None:
+        return False
+    return subprocess.run(["systemctl", "cat", UNIT], capture_output=True, check=False).returncode == 0
+
+
+def systemctl(verb: str) -> int:
+    """Let systemd do it; returns its exit status."""
+    return subprocess.run(["systemctl", verb, UNIT], check=False).returncode
+
+
+def journal(lines: int, follow: bool) -> int:
+    """Print the unit's log; returns journalctl's exit status."""
+    command = ["journalctl", "--unit", UNIT, "--lines", str(lines), *(["--follow"] if follow else [])]
+    return subprocess.run(command, check=False).returncode
+
+
+def detach(arguments: Sequence[str], directory: Path) -> int:
+    """Start ``trainer-node`` with ``arguments`` in the background; returns its process id.
+
+    Comes back once the trainer works. Raises StateError with its last words if it does not.
+    """
+    if (running := holder(directory / LOCK_FILE)) is not None:
+        raise StateError(f"{directory.name} is running as process {running}", "stop it first: trainer-node stop")
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    begun = time.time()
+    with (directory / LOG_FILE).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer_node", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    status = directory / STATUS_FILE
+
+    def works() -> bool:
+        return process.poll() is not None or (status.exists() and status.stat().st_mtime >= begun)
+
+    if not _wait(works, _START_SECONDS) or process.poll() is not None:
+        raise StateError(f"the trainer did not start: {last_lines(directory, 1)}", f"read {directory / LOG_FILE}")
+    return process.pid
+
+
+def stop(directory: Path) -> bool:
+    """Let the trainer save and end; False if none runs. Raises StateError if it does not end."""
+    process = holder(directory / LOCK_FILE)
+    if not process:
+        return False
+    os.kill(process, signal.SIGTERM)
+    if not _wait(lambda: holder(directory / LOCK_FILE) is None, _STOP_SECONDS):
+        raise StateError(f"process {process} has not ended after {_STOP_SECONDS:.0f} s", f"kill -9 {process}")
+    return True
+
+
+def status(directory: Path) -> tuple[int, dict[str, Any]]:
+    """RUNNING, STOPPED or UNKNOWN, and what the trainer last said of itself."""
+    try:
+        said = json.loads((directory / STATUS_FILE).read_text())
+    except FileNotFoundError:
+        said = {}
+    except (OSError, ValueError) as error:
+        return UNKNOWN, {"error": str(error)}
+    process = holder(directory / LOCK_FILE)
+    return (STOPPED if process is None else RUNNING), {"process": process, **said}
+
+
+def last_lines(directory: Path, count: int) -> str:
+    """The end of the log file."""
+    try:
+        with (directory / LOG_FILE).open(errors="replace") as file:
+            return "".join(deque(file, count)).rstrip()
+    except OSError as error:
+        raise StateError(f"no log at {directory / LOG_FILE}: {error.strerror}", "start it with --detach") from error
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
