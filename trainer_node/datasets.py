@@ -75,7 +75,9 @@ def _add_arrays(dataset: Dataset, path: Path, arrays: Mapping[str, NDArray[Any]]
         if array.dtype.kind not in "fiub":
             raise DataError(f"{path}: {name} is of type {array.dtype}", "give numbers")
     _check_lengths(path, arrays["x"], arrays["y"])
-    if "x_holdout" in arrays and "y_holdout" in arrays:
+    if ("x_holdout" in arrays) != ("y_holdout" in arrays):
+        raise DataError(f"{path} has only one of x_holdout and y_holdout", "give both or neither")
+    if "x_holdout" in arrays:
         _check_lengths(path, arrays["x_holdout"], arrays["y_holdout"])
         dataset.add(arrays["x"], arrays["y"])
         dataset.add(arrays["x_holdout"], arrays["y_holdout"], holdout=True)
@@ -90,6 +92,8 @@ def _check_lengths(path: Path, rows: NDArray[Any], targets: NDArray[Any]) -> Non
 
 def _split(dataset: Dataset, rows: NDArray[Any], targets: NDArray[Any], holdout: float) -> None:
     """Hold out the last share: of each class, or of all rows where targets are no classes."""
+    if not len(rows):
+        return
     held_out = np.zeros(len(rows), np.bool_)
     flat = targets.reshape(len(targets), -1)
     classes = np.unique(flat[:, 0]) if flat.shape[1] == 1 else np.empty(0)

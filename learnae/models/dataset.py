@@ -71,7 +71,13 @@ class Dataset:
 
         Raises DataError if the shapes do not fit the model.
         """
-        rows, targets = self._check_shapes(np.asarray(rows), np.asarray(targets))
+        with np.errstate(over="ignore"):  # becomes infinite, and is skipped
+            rows, targets = np.asarray(rows, np.float32), np.asarray(targets)
+            if self.train.targets.dtype == np.float32:
+                targets = targets.astype(np.float32)
+        rows, targets = self._check_shapes(rows, targets)
+        if not len(rows):
+            return
         usable = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1) & self._possible(targets)
         self.skipped += int(len(rows) - usable.sum())
         (self.holdout if holdout else self.train).append(rows[usable], targets[usable])
