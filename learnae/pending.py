@@ -51,6 +51,10 @@ class Pending:
             crowd = max(self._by_author.values(), key=lambda sizes: sum(sizes.values()))
             self._remove(max(crowd, key=lambda cid: self._messages[cid].time))
 
+    def older_than(self, time: int) -> list[Message]:
+        """Messages dated before ``time``, oldest first."""
+        return sorted((m for m in self._messages.values() if m.time < time), key=lambda message: message.time)
+
     def take(self, cid: Cid) -> None:
         """Remove a message that needs to wait no longer; what waits for it goes on waiting."""
         if cid in self._messages:

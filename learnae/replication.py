@@ -46,6 +46,7 @@ class Replicator:
         """Take in what others announced and fetch their history, as far as it is here now."""
         self._note_heads()
         total, opened = Outcome(), set[Cid]()
+        self._add(self.tangle.give_up_waiting(self._clock.now()), total)
         progress = True
         while progress and len(opened) < _MESSAGES_PER_CALL:
             progress = False
@@ -99,14 +100,14 @@ class Replicator:
 
     def _attach(self, message: Message, total: Outcome) -> None:
         try:
-            outcome = self.tangle.attach(message, self._clock.now())
+            self._add(self.tangle.attach(message, self._clock.now()), total)
         except StaleError as error:
             self.problems.count(error)
             self._store.delete([message.cid])  # whoever kept it forgets it, too
-            return
         except PeerError as error:
             self.problems.count(error)
-            return
+
+    def _add(self, outcome: Outcome, total: Outcome) -> None:
         for refused in outcome.refused:
             self.problems.count(refused)
         self._ask_for_evidence(outcome)

@@ -168,6 +168,21 @@ class Tangle:
         self._release(message.cid, outcome)
         return outcome
 
+    def give_up_waiting(self, now: int) -> Outcome:
+        """Attach what waits and has become older than the horizon: its past will never come.
+
+        Else a parent that everybody has forgotten would keep a peer that missed it deaf for ever.
+        """
+        outcome = Outcome()
+        for message in self._pending.older_than(self._cut(now)):
+            self._pending.take(message.cid)
+            try:
+                self._link(message, outcome)
+                self._release(message.cid, outcome)
+            except MessageError as error:
+                outcome.refused.append(error)
+        return outcome
+
     def _check_unsolicited(self, message: Message, now: int) -> None:
         """Rules that must not hold for what was asked for, or honest peers would never converge."""
         if message.time < self._cut(now):

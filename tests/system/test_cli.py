@@ -154,7 +154,7 @@ def test_wrong_usage_is_status_2(programs: Programs, arguments: list[str]) -> No
 
 def test_a_home_that_cannot_be_written_is_named(programs: Programs) -> None:
     programs.home.touch()
-    assert_refused(programs.run("learnae", "swarm", "create", "--preset", "wrist"), TRY_AGAIN, programs.home)
+    assert_refused(programs.run("learnae", "swarm", "create", "--preset", "wrist"), CONFIGURATION, programs.home)
 
 
 # -- learnae join
@@ -291,7 +291,7 @@ def test_negative_numbers_are_wrong_usage(demo: Programs, arguments: list[str]) 
 
 def test_an_export_to_nowhere_is_refused(demo: Programs, tmp_path: Path) -> None:
     file = tmp_path / "absent" / "model.safetensors"
-    assert_refused(demo.run("learnae", "export", file), TRY_AGAIN, file)
+    assert_refused(demo.run("learnae", "export", file), CONFIGURATION, file)
 
 
 def test_an_export_of_an_unknown_kind_is_refused(demo: Programs, tmp_path: Path) -> None:

@@ -117,8 +117,8 @@ def learner() -> NumpyLearner:
     )
 
 
-def peer_at(place: Place) -> Peer:
-    return place.peer(learner(), Options("pump", "trainer", 8, seed=1))
+def peer_at(place: Place, own: NumpyLearner | None = None) -> Peer:
+    return place.peer(own or learner(), Options("pump", "trainer", 8, seed=1))
 
 
 def test_a_place_without_a_swarm_makes_nothing(tmp_path: Path) -> None:
@@ -143,12 +143,15 @@ def test_two_peers_cannot_be_in_one_place(tmp_path: Path, swarm: Path) -> None:
 
 def test_who_leaves_has_saved_said_so_and_made_room(tmp_path: Path, swarm: Path) -> None:
     place = Place(swarm, tmp_path / "pump")
-    peer = peer_at(place)
+    own = learner()
+    peer = peer_at(place, own)
     for _ in range(3):
         peer.tick()
+    own.load(np.array([1.0, 2.0, 3.0]))  # learnt since the last update
     place.leave(peer)
     said = json.loads((tmp_path / "pump" / "status.json").read_text())
     saved = PeerState.from_bytes((tmp_path / "pump" / "state").read_bytes())
     assert said["steps"] == saved.steps == peer.steps == 12
+    assert saved.weights.tolist() == [1, 2, 3]
     again = Place(swarm, tmp_path / "pump")
     assert peer_at(again).author == peer.author

@@ -142,6 +142,11 @@ def test_a_peers_own_message_that_waits_can_be_rooted() -> None:
     assert tangle.attach(own, NOW + MINUTE, rooted=True).attached == [own]
 
 
+def test_a_peers_own_message_holds_though_its_clock_was_set_back() -> None:
+    own = Author(1).say(time=NOW)
+    assert new_tangle().attach(own, NOW - DAY, rooted=True).attached == [own]
+
+
 def test_speaking_too_often_is_refused() -> None:
     interval = Limits().interval
     for gap, allowed in ((interval, True), (interval - 1, False)):
