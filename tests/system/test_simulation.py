@@ -620,7 +620,7 @@ def test_a_peer_that_was_down_beyond_the_horizon_comes_back():
 def test_a_message_that_never_arrives_is_done_without_once_nobody_keeps_it():
     """All that follows stands on it; a peer that waited for it for ever would be out of the swarm."""
     simulation = swarm(6, Setting(seed=16), tiny_manifest(FORGETFUL, every=8))
-    simulation.run(5 * SECOND)
+    simulation.run(7 * SECOND)
     lose_next_message(simulation, author=0, at=5)
     simulation.run(HORIZON // 2)
     behind = recent_messages(simulation, 0) - recent_messages(simulation, 5)
