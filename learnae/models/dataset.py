@@ -30,6 +30,11 @@ class Rows:
         return min(self._written, len(self._rows))
 
     @property
+    def written(self) -> int:
+        """How many rows have ever come: who keeps a copy elsewhere sees by it that there are others now."""
+        return self._written
+
+    @property
     def rows(self) -> Array:
         """(n, *input_shape) float32."""
         return self._rows[: len(self)]
