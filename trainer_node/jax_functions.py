@@ -99,8 +99,7 @@ class Functions:
         trainable = {id(item): index for index, item in enumerate(model.trainable_variables)}
         other = {id(item): index for index, item in enumerate(model.non_trainable_variables)}
         return [
-            (True, trainable[id(item)]) if id(item) in trainable else (False, other[id(item)])
-            for item in model.weights
+            (True, trainable[id(item)]) if id(item) in trainable else (False, other[id(item)]) for item in model.weights
         ]
 
     def vector(self, carry: Carry) -> Vector:

@@ -59,7 +59,8 @@ class JaxLearner:
         )
         if learner.count != manifest.model.count:
             raise ModelError(
-                f"Keras counts {learner.count} parameters, the swarm {manifest.model.count}", "train with the NumPy engine"
+                f"Keras counts {learner.count} parameters, the swarm {manifest.model.count}",
+                "train with the NumPy engine",
             )
         return learner
 

@@ -106,7 +106,9 @@ class Dataset:
         """
         rows, targets = self._check_shapes(rows, targets)
         if (rows.dtype, targets.dtype) != (np.dtype(np.float32), self.train.targets.dtype):
-            raise DataError(f"rows of {rows.dtype}, targets of {targets.dtype}", f"float32 and {self.train.targets.dtype}")
+            raise DataError(
+                f"rows of {rows.dtype}, targets of {targets.dtype}", f"float32 and {self.train.targets.dtype}"
+            )
         (self.holdout if holdout else self.train).adopt(rows, targets)
 
     def _check_shapes(self, rows: Array, targets: Array) -> tuple[Array, Array]:
