@@ -17,13 +17,11 @@ class DataSection:
     """``[data]``: a ``file``; in tables, the column that holds the ``label``.
 
     The last ``holdout`` share of each class is never trained on, unless the file brings its own.
-    ``one_class`` lets a file pass whose rows are all of one class.
     """
 
     file: str = ""
     label: str = "label"
     holdout: float = 0.3
-    one_class: bool = False
 
     def __post_init__(self) -> None:
         check_holdout("data", self.holdout)

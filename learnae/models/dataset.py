@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class Dataset:
         rows, targets = self._check_shapes(np.asarray(rows), np.asarray(targets))
         with np.errstate(over="ignore"):  # what float32 cannot hold is skipped below
             rows = rows.astype(np.float32, copy=False)
-        usable = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1) & self._possible(targets)
+        usable = np.isfinite(one_line_each(rows)).all(axis=1) & self._possible(targets)
         self.skipped += int(len(rows) - usable.sum())
         return rows[usable], targets[usable].astype(self.train.targets.dtype, copy=False)
 
@@ -123,10 +124,15 @@ class Dataset:
 
     def _possible(self, targets: Array) -> Array:
         """For each target, whether it can be one."""
-        flat = targets.reshape(len(targets), -1)
+        flat = one_line_each(targets)
         possible = np.isfinite(flat)
         if self._loss.name == "sparse_categorical_crossentropy":
             possible &= (flat >= 0) & (flat < self._model.output_shape[-1]) & (flat == np.floor(flat))
         elif self._loss.name == "binary_crossentropy":
             possible &= (flat == 0) | (flat == 1)
         return np.asarray(possible.all(axis=1))
+
+
+def one_line_each(array: Array) -> Array:
+    """(n, ...) as (n, values), also for n = 0, of which NumPy cannot infer the rest."""
+    return array.reshape(len(array), math.prod(array.shape[1:]))

@@ -41,25 +41,25 @@ class ArraySource:
             raise DataError(
                 f"{path} has no array {', '.join(absent)}", "give x and y, or a recording with signal and label"
             )
-        own_holdout = "x_holdout" in headers and "y_holdout" in headers
-        self._pairs = [("x", "y", False), ("x_holdout", "y_holdout", True)] if own_holdout else [("x", "y", None)]
+        for name in ("x", "y", "x_holdout", "y_holdout"):
+            if name in headers and headers[name].dtype.kind not in "fiub":
+                raise DataError(f"{path}: {name} is of type {headers[name].dtype}", "give numbers")
+        half = {"x_holdout", "y_holdout"} & headers.keys()
+        if len(half) == 1:
+            raise DataError(f"{path} has {half.pop()} alone", "give x_holdout and y_holdout, or neither")
+        self._pairs = [("x", "y", False), ("x_holdout", "y_holdout", True)] if half else [("x", "y", None)]
         for rows, targets, _ in self._pairs:
-            self._check(headers[rows], headers[targets])
-
-    def _check(self, rows: Header, targets: Header) -> None:
-        for header in (rows, targets):
-            if header.dtype.kind not in "fiub":
-                raise DataError(f"{self.path}: an array is of type {header.dtype}", "give numbers")
-        if len(rows.shape) < 2 or not targets.shape or rows.shape[0] != targets.shape[0]:
-            raise DataError(f"{self.path}: x is {rows.shape} and y is {targets.shape}", "both need one entry a row")
+            x, y = headers[rows].shape, headers[targets].shape
+            if len(x) < 2 or not y or x[0] != y[0]:
+                raise DataError(f"{path}: x is {x} and y is {y}", "both need one entry a row")
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows of all pairs."""
         total = max(sum(self._headers[name].shape[0] for name, _, _ in self._pairs), 1)
         done = 0
         for rows, targets, held_out in self._pairs:
-            width = max(math.prod(self._headers[rows].shape[1:]) * self._headers[rows].dtype.itemsize, 1)
-            count = max(CHUNK_BYTES // width, 1)
+            header = self._headers[rows]
+            count = max(CHUNK_BYTES // max(math.prod(header.shape[1:]) * header.dtype.itemsize, 1), 1)
             pieces = zip(self._pieces(rows, count), self._pieces(targets, count), strict=True)
             for part, target in pieces:
                 done += len(part)

@@ -6,7 +6,8 @@
         train.rows  train.targets  holdout.rows  holdout.targets     little-endian, row after row
         counts.json
 
-A directory appears whole or not at all: it is written under another name and renamed.
+A directory appears whole or not at all: it is written under another name and renamed. Files that
+are parsed in a moment leave nothing behind: their rows are mapped from files already deleted.
 """
 
 from __future__ import annotations
@@ -18,23 +19,25 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from learnae.errors import DataError
-from learnae.files import TEMPORARY
+from learnae.files import TEMPORARY, write_atomic
 from learnae.home import home
-from learnae.models.dataset import Dataset, Rows
-from trainer_node.datasets.chunks import CHUNK_BYTES, Array, Chunk, Source
+from learnae.models.dataset import Dataset
+from trainer_node.datasets.chunks import Source
+from trainer_node.datasets.parts import Part, map_part
 from trainer_node.datasets.progress import with_progress
 from trainer_node.datasets.split import Split
 
 _FORMAT = 1
 _COUNTS = "counts.json"
+_SMALL_BYTES = 1 << 24  # parsed in seconds
 _LEFTOVER_SECONDS = 86_400.0  # what a killed process has begun, and nobody goes on with
 
 
@@ -55,26 +58,33 @@ def fill(dataset: Dataset, source: Source, options: dict[str, Any], split: Split
     """
     before = source.path.stat()
     root = home() / "cache"
-    directory = root / _name(source.path, before, options)
     try:
+        if before.st_size < _SMALL_BYTES:
+            with TemporaryDirectory(prefix="learnae-") as temporary:
+                _write(Path(temporary), dataset, source, split)
+                return _adopt(dataset, Path(temporary))
+        directory = root / _name(source.path, before, options)
         if not (directory / _COUNTS).exists():
-            root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _remove_stale(root, directory)
-            temporary = root / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
-            temporary.mkdir(mode=0o700)
-            try:
-                _write(temporary, dataset, source, split)
-                after = source.path.stat()
-                if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                    raise DataError(f"{source.path} has changed while it was read", "start again once it is complete")
-                _publish(temporary, directory)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+            _build(directory, dataset, source, split, before)
         return _adopt(dataset, directory)
     except OSError as error:
-        raise DataError(
-            f"cannot keep the rows in {root}: {error.strerror}", "make room, or set LEARNAE_HOME"
-        ) from error
+        raise DataError(f"cannot keep the rows of {source.path}: {error}", f"make room, or see to {root}") from error
+
+
+def _build(directory: Path, dataset: Dataset, source: Source, split: Split, before: os.stat_result) -> None:
+    root = directory.parent
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _remove_stale(directory)
+    temporary = root / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
+    temporary.mkdir(mode=0o700)
+    try:
+        _write(temporary, dataset, source, split)
+        after = source.path.stat()
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise DataError(f"{source.path} has changed while it was read", "start again once it is complete")
+        _publish(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _name(path: Path, stat: os.stat_result, options: dict[str, Any]) -> str:
@@ -84,10 +94,10 @@ def _name(path: Path, stat: os.stat_result, options: dict[str, Any]) -> str:
     return f"{file}-{version}-{hashlib.sha256(kept.encode()).hexdigest()[:16]}"
 
 
-def _remove_stale(root: Path, directory: Path) -> None:
+def _remove_stale(directory: Path) -> None:
     """Earlier versions of the same file go, and what killed processes have left."""
     file, version, _ = directory.name.split("-")
-    for entry in root.iterdir():
+    for entry in directory.parent.iterdir():
         parts = entry.name.split("-")
         left = entry.name.startswith(TEMPORARY) and entry.stat().st_mtime < time.time() - _LEFTOVER_SECONDS
         if left or (len(parts) == 3 and parts[0] == file and parts[1] != version):
@@ -102,90 +112,37 @@ def _publish(temporary: Path, directory: Path) -> None:
             raise
 
 
-# -- writing: first everything usable, in one file, then apart
-
-
 def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> None:
-    files = {name: (directory / name).open("w+b") for name in
-             ("raw.rows", "raw.targets", "train.rows", "train.targets", "holdout.rows", "holdout.targets")}  # fmt: skip
-    try:
-        before, bad = dataset.skipped, np.zeros(0, np.int64)
+    """First everything usable into one part, as only then classes are counted; then apart."""
+    skipped, bad = dataset.skipped, np.zeros(max(len(source.names), 1), np.int64)
+    like = dataset.train
+    with Part(directory, "raw", like) as raw, Part(directory, "train", like) as train, \
+            Part(directory, "holdout", like) as holdout:  # fmt: skip
         for chunk in with_progress(source.path, source.chunks()):
-            bad = _count_bad(bad, chunk.rows)
-            kept = dataset.usable(chunk.rows, chunk.targets)
+            if source.names:
+                bad += (~np.isfinite(chunk.rows)).sum(axis=0)
+            rows, targets = dataset.usable(chunk.rows, chunk.targets)
             if chunk.held_out is None:
-                split.count(kept[1])
-                _append(files, "raw", *kept)
+                split.count(targets)
+                raw.append(rows, targets)
             else:
-                _append(files, "holdout" if chunk.held_out else "train", *kept)
-        for rows, targets in _read(files["raw.rows"], files["raw.targets"], dataset.train):
+                (holdout if chunk.held_out else train).append(rows, targets)
+        for rows, targets in raw.pieces():
             held_out = split.held_out(targets)
-            _append(files, "train", rows[~held_out], targets[~held_out])
-            _append(files, "holdout", rows[held_out], targets[held_out])
-        counts = {
-            "train": _length(files["train.rows"], dataset.train.rows),
-            "holdout": _length(files["holdout.rows"], dataset.train.rows),
-            "skipped": dataset.skipped - before,
-            "worst": source.names[int(bad.argmax())] if source.names and bad.any() else "",
-        }
-        dataset.skipped = before
-        for file in files.values():
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        for file in files.values():
-            file.close()
-    (directory / "raw.rows").unlink()
-    (directory / "raw.targets").unlink()
-    (directory / _COUNTS).write_text(json.dumps(counts))
-
-
-def _count_bad(bad: Array, rows: Array) -> Array:
-    now = (~np.isfinite(rows.reshape(len(rows), -1))).sum(axis=0)
-    return now if not len(bad) else bad + now if len(now) == len(bad) else bad
-
-
-def _append(files: dict[str, IO[bytes]], name: str, rows: Array, targets: Array) -> None:
-    files[f"{name}.rows"].write(np.ascontiguousarray(rows).data)
-    files[f"{name}.targets"].write(np.ascontiguousarray(targets).data)
-
-
-def _read(rows: IO[bytes], targets: IO[bytes], like: Rows) -> Iterator[tuple[Array, Array]]:
-    """What was written to two files, in pieces: through read(), as mapped pages would count as memory in use."""
-    rows.seek(0)
-    targets.seek(0)
-    count = max(CHUNK_BYTES // _row_bytes(like.rows), 1)
-    while data := rows.read(count * _row_bytes(like.rows)):
-        part = np.frombuffer(data, like.rows.dtype).reshape(-1, *like.rows.shape[1:])
-        target = np.frombuffer(targets.read(len(part) * _row_bytes(like.targets)), like.targets.dtype)
-        yield part, target.reshape(-1, *like.targets.shape[1:])
-
-
-def _row_bytes(array: Array) -> int:
-    return int(np.prod(array.shape[1:], dtype=np.int64)) * array.dtype.itemsize
-
-
-def _length(file: IO[bytes], like: Array) -> int:
-    return file.seek(0, os.SEEK_END) // _row_bytes(like)
-
-
-# -- reading
+            train.append(rows[~held_out], targets[~held_out])
+            holdout.append(rows[held_out], targets[held_out])
+        raw.delete()
+        train.sync()
+        holdout.sync()
+        worst = source.names[int(bad.argmax())] if bad.any() else ""
+        counts = Counts(len(train), len(holdout), dataset.skipped - skipped, worst)
+    dataset.skipped = skipped
+    write_atomic(directory / _COUNTS, json.dumps(asdict(counts)).encode())
 
 
 def _adopt(dataset: Dataset, directory: Path) -> Counts:
     counts = Counts(**json.loads((directory / _COUNTS).read_text()))
-    for name, held_out in (("train", False), ("holdout", True)):
-        rows = _map(directory / f"{name}.rows", getattr(counts, name), dataset.train.rows)
-        targets = _map(directory / f"{name}.targets", getattr(counts, name), dataset.train.targets)
-        dataset.adopt(rows, targets, held_out)
+    dataset.adopt(*map_part(directory, "train", counts.train, dataset.train))
+    dataset.adopt(*map_part(directory, "holdout", counts.holdout, dataset.train), holdout=True)
     dataset.skipped += counts.skipped
     return counts
-
-
-def _map(path: Path, count: int, like: Array) -> Array:
-    shape = (count, *like.shape[1:])
-    if path.stat().st_size != count * _row_bytes(like):
-        raise DataError(f"{path} is damaged", f"delete {path.parent}")
-    if not count:
-        return np.empty(shape, like.dtype)
-    return np.asarray(np.memmap(path, like.dtype, "r", shape=shape))

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.models.dataset import one_line_each
 from trainer_node.datasets.chunks import Array
 
 MAX_HOLDOUT = 1 << 18  # rows: they tell accuracies a tenth of a point apart, and are looked at after each update
@@ -40,5 +41,5 @@ class Split:
         return result
 
     def _groups(self, targets: Array) -> Array:
-        flat = targets.reshape(len(targets), -1)
+        flat = one_line_each(targets)
         return flat[:, 0] if self._by_class and flat.shape[1] == 1 else np.zeros(len(flat), np.int8)

@@ -35,9 +35,11 @@ class Columns:
         self.features = [index for index, name in enumerate(header) if name != label]
         if len(self.features) == inputs[0] + 1 and header[-1] == "mass" != label:
             self.features.pop()
+        if not self.features:
+            raise DataError(f"{path} has no column but {label!r}", "one column a feature is needed")
         self.names = [header[index] for index in self.features]
         if inputs != (len(self.features),):
-            shown = ", ".join(self.names[:40]) or "none"
+            shown = ", ".join(self.names[:40])
             raise DataError(
                 f"{path} has {len(self.features)} feature columns ({shown})", f"the swarm's model takes {inputs}"
             )
