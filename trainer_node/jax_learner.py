@@ -43,11 +43,11 @@ class JaxLearner:
         precision: str = "float32",
     ) -> None:
         self._functions = Functions(config, loss.name, optimiser, precision)
-        self._numpy: Any = importlib.import_module("jax.numpy")
+        self._jax: Any = importlib.import_module("jax")
         self._objective = loss
         self._batches = Batches(batch, rng)
         self._carry = self._functions.initial()
-        self._train, self._holdout = _Resident(self._numpy, data.train), _Resident(self._numpy, data.holdout)
+        self._train, self._holdout = _Resident(self._jax, data.train), _Resident(self._jax, data.holdout)
 
     @classmethod
     def for_manifest(
@@ -103,7 +103,7 @@ class JaxLearner:
 
     def _run(self, indices: Indices) -> Any:
         rows, targets = self._train.arrays()
-        self._carry, losses = self._functions.train(self._carry, rows, targets, self._numpy.asarray(indices))
+        self._carry, losses = self._functions.train(self._carry, rows, targets, self._jax.numpy.asarray(indices))
         return losses
 
     def evaluate(self, weights: Vector) -> Metrics | None:
@@ -152,8 +152,8 @@ class JaxLearner:
 class _Resident:
     """Rows and targets on the device."""
 
-    def __init__(self, numpy: Any, source: Rows) -> None:
-        self._numpy = numpy
+    def __init__(self, jax: Any, source: Rows) -> None:
+        self._jax = jax
         self._source = source
         self._written = -1
         self._arrays: tuple[Any, Any] = (None, None)
@@ -177,4 +177,4 @@ class _Resident:
 
     def _put(self, array: NDArray[Any]) -> Any:
         # a CPU device may read the host's memory in place: only where nobody writes to it any more
-        return self._numpy.array(array) if array.flags.writeable else self._numpy.asarray(array)
+        return self._jax.numpy.array(array) if array.flags.writeable else self._jax.device_put(array, may_alias=True)
