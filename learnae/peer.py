@@ -11,7 +11,7 @@ import learnae
 from learnae.bodies import KEY, Evidence, Join, Metrics, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
-from learnae.errors import FrameError, StateError
+from learnae.errors import FrameError, FutureError, StateError
 from learnae.following import Following, Replica
 from learnae.frames import encode_frame
 from learnae.identity import Identity, peer_name
@@ -110,7 +110,7 @@ class Peer:
         self._since_keyframe = 0
         self._keyframe_time = 0
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
-        self._rooting = _PATIENCE
+        self._patience = _PATIENCE
         self._accused: set[bytes] = set()
         self._last_prune = ports.clock.now()
         self._restore()
@@ -120,7 +120,7 @@ class Peer:
     def tick(self) -> Tick:
         """Hear, merge, train, publish: as much of it as can be done now, and return soon."""
         heard = self.hear()
-        if not self._is_rooted():
+        if not self._is_rooted() and not self._take_root():
             return Tick(heard, 0, Trained(0, 0, 0.0), None)
         merged = self._merge()
         trained = self._train()
@@ -168,12 +168,16 @@ class Peer:
 
     def _is_rooted(self) -> bool:
         """Whether the own last message is attached; a peer must not speak before it is."""
-        if self._last is None or self._last.cid in self.tangle:
-            return True
-        self._rooting -= 1
-        if self._rooting <= 0:
-            self._note(self.replication.add_own(self._last, rooted=True))
-        return self._last.cid in self.tangle
+        return self._last is None or self._last.cid in self.tangle
+
+    def _take_root(self) -> bool:
+        """Wait for the past of the own last message; when it is lost everywhere, go on without it."""
+        assert self._last is not None
+        self._patience -= 1
+        if self._patience > 0:
+            return False
+        self._note(self.replication.add_own(self._last, rooted=True))
+        return self._is_rooted()
 
     # -- merge
 
@@ -278,6 +282,7 @@ class Peer:
             self._update = message.cid
         self._save(message)
         self._last = message
+        self.replication.traffic.bytes_out += len(message.data)
         self._note(self.replication.add_own(message))
         return message
 
@@ -324,7 +329,10 @@ class Peer:
         traffic = self.replication.traffic
         traffic.bytes_out, traffic.bytes_in = state.bytes_out, state.bytes_in
         self._last = open_message(state.message, self.swarm, self.manifest.limits)
-        self._note(self.replication.add_own(self._last))
+        try:
+            self._note(self.replication.add_own(self._last))
+        except FutureError as error:  # the clock was set back: hear first, then go on where it was
+            self.problems.count(error)
 
     def _find_own_past(self) -> None:
         """Without a state, others may still hold messages of this key: continue their chain."""

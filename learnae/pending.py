@@ -51,6 +51,11 @@ class Pending:
             crowd = max(self._by_author.values(), key=len)
             self._remove(max(crowd, key=lambda cid: self._messages[cid].time))
 
+    def take(self, cid: Cid) -> None:
+        """Remove a message that needs to wait no longer; what waits for it goes on waiting."""
+        if cid in self._messages:
+            self._remove(cid)
+
     def release(self, parent: Cid) -> list[Message]:
         """The messages whose last absent parent was ``parent``."""
         released = []

@@ -67,7 +67,7 @@ class Replicator:
     def add_own(self, message: Message, rooted: bool = False) -> Outcome:
         """Store and attach a message that this peer has signed."""
         self._store.put(DAG_CBOR, message.data)
-        self.traffic.bytes_out += len(message.data)
+        self.tangle.want(message.cid)  # it holds however old it is
         outcome = self.tangle.attach(message, self._clock.now(), rooted)
         self._ask_for_evidence(outcome)
         return outcome

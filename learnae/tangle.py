@@ -142,14 +142,16 @@ class Tangle:
     def attach(self, message: Message, now: int, rooted: bool = False) -> Outcome:
         """Add a verified message, and all that waited for it; ``now`` in Unix milliseconds.
 
-        A message whose parents are not all here waits, unless it is ``rooted``: one's own, whose
-        past is lost everywhere. Raises ReplayError, FutureError, StaleError,
+        A message whose parents are not all here waits, unless it is ``rooted``: one's own last one,
+        which holds even if its past is lost everywhere or the clock was set back. Raises ReplayError, FutureError, StaleError,
         BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
         """
         cid, asked_for = message.cid, message.cid in self._wanted or self._pending.waits_for(message.cid)
+        if rooted:
+            self._pending.take(cid)
         if cid in self._nodes or cid in self._pending:
             raise ReplayError(f"message {cid.short} again")
-        if message.time > now + self.limits.skew:
+        if message.time > now + self.limits.skew and not rooted:
             ahead = (message.time - now) / 1000
             raise FutureError(f"message {cid.short} is dated {ahead:.0f} s ahead", "check the clocks of both machines")
         if not asked_for:

@@ -44,7 +44,7 @@ class LocalBlockStore:
         cid = Cid.of(codec, data)
         path = self._path(cid)
         if not self._is_whole(path, len(data)):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
         return cid
 

@@ -11,6 +11,7 @@ from learnae import home
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.status_file import StatusFile
 from learnae.errors import StateError
+from learnae.files import remove_leftovers
 from learnae.identity import Identity, peer_name
 from learnae.peer import Options, Peer, Ports
 from learnae.ports import Learner
@@ -65,6 +66,7 @@ class Place:
         self.manifest = home.open_manifest(swarm)
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = Lock(directory / home.LOCK_FILE)
+        remove_leftovers(directory, older_than=time.time())  # nobody else writes here
         self._swarm = swarm
         self._directory = directory
         self._identity = Identity.load_or_create(directory / home.KEY_FILE)
