@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from learnae.errors import DataError
-from trainer_node.datasets.chunks import CHUNK_BYTES, Chunk
+from trainer_node.datasets.chunks import Chunk
 from trainer_node.datasets.tables import Columns
+
+_BATCH_BYTES = 1 << 20  # a batch is there several times: as pages, as Arrow's columns, as ours
 
 
 class ParquetSource:
@@ -34,7 +36,7 @@ class ParquetSource:
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, with float64 columns where the file has integers, as float32 would round large ones."""
-        rows = max(CHUNK_BYTES // (8 * len(self._wanted)), 1)
+        rows = max(_BATCH_BYTES // (8 * len(self._wanted)), 1)
         read = 0
         with self._open() as file:
             total = max(file.metadata.num_rows, 1)
@@ -46,6 +48,7 @@ class ParquetSource:
                     ]
                     read += batch.num_rows
                     yield Chunk(np.stack(columns[:-1], axis=1), columns[-1], None, read / total)
+                self._arrow.default_memory_pool().release_unused()
             except (OSError, self._arrow.ArrowException) as error:
                 raise self._unreadable(error) from error
 
