@@ -28,7 +28,7 @@ class Contestant:
 
 def is_installed(name: str) -> bool:
     """Whether everything that a contestant needs can be imported."""
-    return all(_exists(module) for module in _NEEDS[name])
+    return all(any(map(_exists, need.split("|"))) for need in _NEEDS[name])
 
 
 def _exists(module: str) -> bool:
@@ -125,5 +125,5 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     FUSED: ("keras", "jax"),
     FIT: ("keras", "jax"),
     TORCH: ("torch",),
-    TFLITE: ("agent.tflite_learner",),
+    TFLITE: ("agent.tflite_learner", "flatbuffers", "ai_edge_litert|tflite_runtime"),
 }
