@@ -46,7 +46,8 @@ def run(race: Race) -> None:
 
 def _measure(name: str, what: str, size: int) -> Measured:
     command = [sys.executable, str(Path(__file__).with_name("worker.py")), name, what, str(size)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
