@@ -26,7 +26,6 @@ app = typer.Typer(help="Train with others on your own data.", no_args_is_help=Tr
 _HINT = """\
 create a swarm:  learnae swarm create --preset wrist   (or --model MODEL.json --loss LOSS)
 join it:         learnae join --data FILE, then trainer-node start
-or both at once: trainer-node start --preset hepmass --data all_train.csv.gz
 or just try:     trainer-node start --demo"""
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Read this file instead of the usual ones.")]

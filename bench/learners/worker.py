@@ -17,7 +17,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 ROWS = 10_000  # as many as an agent keeps
-REPEATS = 5
+REPEATS = 3
 
 
 def main(name: str, what: str, size: int) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def test_a_hepmass_file_without_a_feature_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["csv.gz", "npz", "parquet"])
+@pytest.mark.parametrize("kind", ["csv.gz", "npz", pytest.param("parquet", marks=pytest.mark.modules("pyarrow"))])
 def test_reading_takes_at_most_1_2_times_the_array(tmp_path: Path, kind: str) -> None:
     """Peak memory of a process of its own, mapped pages included, over what its imports take."""
     path = tmp_path / f"large.{kind}"
@@ -146,7 +146,7 @@ def write_large_npz(path: Path) -> int:
 
 
 def write_large_parquet(path: Path) -> int:
-    arrow = pytest.importorskip("pyarrow")
+    arrow = importlib.import_module("pyarrow")
     rows = 3_000_000
     columns = {"label": np.arange(rows, dtype=np.int8) % 2}
     columns |= {f"f{index}": np.random.default_rng(index).random(rows, np.float32) for index in range(27)}
@@ -221,11 +221,12 @@ def test_one_class_only_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
 
 
 def write_parquet(path: Path, **columns: Any) -> Path:
-    arrow = pytest.importorskip("pyarrow")
+    arrow = importlib.import_module("pyarrow")
     importlib.import_module("pyarrow.parquet").write_table(arrow.table(columns), path, row_group_size=3)
     return path
 
 
+@pytest.mark.modules("pyarrow")
 def test_parquet_columns_of_any_number_are_read(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "data.parquet", u=[1, 2, None, 4], label=[0, 1, 0, 2], v=[True, False, True, True])
 
@@ -236,6 +237,7 @@ def test_parquet_columns_of_any_number_are_read(tmp_path: Path) -> None:
     assert data.skipped == 1
 
 
+@pytest.mark.modules("pyarrow")
 def test_a_parquet_column_of_text_is_named(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "data.parquet", u=[1.0], place=["north"], label=[0])
 
@@ -243,8 +245,8 @@ def test_a_parquet_column_of_text_is_named(tmp_path: Path) -> None:
         load(path)
 
 
+@pytest.mark.modules("pyarrow")
 def test_what_is_no_parquet_is_said(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
     (tmp_path / "data.parquet").write_bytes(b"PAR1 not really PAR1")
 
     with pytest.raises(DataError, match=r"cannot read .*data.parquet"):
