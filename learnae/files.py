@@ -67,9 +67,7 @@ def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
 
 
 def _not_written(path: Path, error: OSError) -> StateError:
-    return StateError(
-        f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions"
-    )
+    return StateError(f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions")
 
 
 def _sync_directory(directory: Path) -> None:
