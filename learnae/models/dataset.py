@@ -59,7 +59,7 @@ class Rows:
     def adopt(self, rows: Array, targets: Array) -> None:
         """Use these arrays in place of all rows so far, whatever their number, without copying them."""
         self._rows, self._targets = rows, targets
-        self._written, self._adopted = len(rows), True
+        self._written, self._adopted = self._written + len(rows), True
 
     def _grow(self) -> None:
         room = min(self._capacity, 2 * len(self._rows)) - len(self._rows)
@@ -96,6 +96,8 @@ class Dataset:
         rows, targets = self._check_shapes(np.asarray(rows), np.asarray(targets))
         with np.errstate(over="ignore"):  # what float32 cannot hold is skipped below
             rows = rows.astype(np.float32, copy=False)
+            if self.train.targets.dtype == np.float32:
+                targets = targets.astype(np.float32, copy=False)
         usable = np.isfinite(one_line_each(rows)).all(axis=1) & self._possible(targets)
         self.skipped += int(len(rows) - usable.sum())
         return rows[usable], targets[usable].astype(self.train.targets.dtype, copy=False)

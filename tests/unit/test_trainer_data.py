@@ -390,7 +390,7 @@ def test_small_files_leave_nothing_behind(tmp_path: Path) -> None:
 # -- adopted rows
 
 
-def test_adopted_rows_are_not_copied_and_not_added_to(tmp_path: Path) -> None:
+def test_adopted_rows_are_not_copied_and_not_added_to() -> None:
     data = Dataset(CLASSES.model, CLASSES.objective, capacity=3)
     rows, targets = np.ones((5, 2), np.float32), np.zeros(5, np.int64)
 
@@ -400,6 +400,26 @@ def test_adopted_rows_are_not_copied_and_not_added_to(tmp_path: Path) -> None:
     assert len(data.train) == 5
     with pytest.raises(DataError):
         data.add(rows, targets)
+
+
+def test_values_that_float32_cannot_hold_are_skipped() -> None:
+    manifest = Manifest("values", dense_config(2, (), 1, "linear"), "mean_squared_error")
+    data = Dataset(manifest.model, manifest.objective)
+
+    data.add(np.array([[1, 2], [1e39, 2], [1, 2]]), np.array([1.0, 1.0, 1e39]))
+
+    assert (len(data.train), data.skipped) == (1, 2)
+
+
+def test_other_rows_are_known_by_their_count() -> None:
+    data = Dataset(CLASSES.model, CLASSES.objective)
+    rows, targets = np.ones((5, 2), np.float32), np.zeros(5, np.int64)
+    data.adopt(rows, targets)
+    before = data.train.written
+
+    data.adopt(rows * 2, targets)
+
+    assert data.train.written != before
 
 
 @pytest.mark.parametrize(
