@@ -57,11 +57,11 @@ class WindowStatistics:
         return {
             "kind": KIND,
             "channels": list(self.channels),
-            "rate": self.rate,
+            "rate": float(self.rate),
             "window": self.window,
             "hop": self.hop,
-            "shift": list(self.shift),
-            "scale": list(self.scale),
+            "shift": [float(value) for value in self.shift],
+            "scale": [float(value) for value in self.scale],
         }
 
     @classmethod

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from learnae.errors import StateError
@@ -45,10 +47,22 @@ def remove_leftovers(directory: Path, older_than: float) -> int:
     """Delete temporary files last changed before ``older_than`` (Unix seconds); returns how many."""
     removed = 0
     for entry in os.scandir(directory):
-        if entry.name.startswith(TEMPORARY) and entry.stat().st_mtime < older_than:
-            Path(entry.path).unlink(missing_ok=True)
-            removed += 1
+        try:
+            if entry.name.startswith(TEMPORARY) and entry.stat().st_mtime < older_than:
+                os.unlink(entry.path)
+                removed += 1
+        except FileNotFoundError:  # its owner has renamed it, or another newcomer was faster
+            continue
     return removed
+
+
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """At most ``limit`` + 1 bytes of a regular file; raises OSError, also for pipes and directories."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must stop nobody
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return file.read(limit + 1)
 
 
 def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
@@ -67,7 +81,9 @@ def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
 
 
 def _not_written(path: Path, error: OSError) -> StateError:
-    return StateError(f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions")
+    return StateError(
+        f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions"
+    )
 
 
 def _sync_directory(directory: Path) -> None:

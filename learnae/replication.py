@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from learnae.bodies import Evidence
 from learnae.cid import DAG_CBOR, Cid
-from learnae.errors import BlockMissingError, LearnaeError, PeerError
+from learnae.errors import BlockMissingError, LearnaeError, PeerError, StaleError
 from learnae.limits import Limits
 from learnae.messages import Message, open_message
 from learnae.ports import BlockStore, Clock, Gossip
@@ -45,18 +45,16 @@ class Replicator:
     def hear(self) -> Outcome:
         """Take in what others announced and fetch their history, as far as it is here now."""
         self._note_heads()
-        total, budget = Outcome(), _MESSAGES_PER_CALL
+        total, opened = Outcome(), set[Cid]()
         progress = True
-        while progress and budget > 0:
+        while progress and len(opened) < _MESSAGES_PER_CALL:
             progress = False
             for cid in [*self.tangle.missing(), *self._heads]:
                 if not self.tangle.is_new(cid):
                     self._heads.pop(cid, None)
-                    continue
-                if self._fetch(cid, total):
-                    progress, budget = True, budget - 1
-                if budget == 0:
-                    break
+                elif cid not in opened and len(opened) < _MESSAGES_PER_CALL and self._fetch(cid, total):
+                    opened.add(cid)
+                    progress = True
         self._store.want([cid for cid in [*self.tangle.missing(), *self._heads] if self.tangle.is_new(cid)])
         return total
 
@@ -75,8 +73,10 @@ class Replicator:
     def _note_heads(self) -> None:
         for heads in self._gossip.heard():
             for cid in heads[: self._limits.heads]:
-                if self.tangle.is_new(cid) and len(self._heads) < self._limits.wanted:
+                if self.tangle.is_new(cid):
                     self._heads[cid] = None
+        while len(self._heads) > self._limits.wanted:  # what is true will be announced again
+            self._heads.pop(next(iter(self._heads)))
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Attach the message if its block is here; False if it is not."""
@@ -84,9 +84,9 @@ class Replicator:
             data = self._store.get(cid)
         except BlockMissingError:
             return False
-        except PeerError as error:
-            self._drop(cid, error)
-            return True
+        except PeerError as error:  # not what its name says: a good copy may come
+            self.problems.count(error)
+            return False
         self.traffic.bytes_in += len(data)
         self._heads.pop(cid, None)
         try:
@@ -100,6 +100,10 @@ class Replicator:
     def _attach(self, message: Message, total: Outcome) -> None:
         try:
             outcome = self.tangle.attach(message, self._clock.now())
+        except StaleError as error:
+            self.problems.count(error)
+            self._store.delete([message.cid])  # whoever kept it forgets it, too
+            return
         except PeerError as error:
             self.problems.count(error)
             return

@@ -66,7 +66,7 @@ def start(
             file=sys.stderr,
         )
         member = build(settings, read, lambda c, manifest: demo_dataset(manifest, person, c.data.holdout))
-    elif _nothing_configured(config, flags):
+    elif _nothing_configured(config, read()):
         print(_HINT, file=sys.stderr)
         raise typer.Exit(EXIT_CONFIGURATION)
     else:
@@ -145,7 +145,7 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
     settings = load_config(TrainerConfig, ROLE, config, flags)
     if demo:
         settings, _ = demo_config(settings)
-    elif _nothing_configured(config, flags):
+    elif _nothing_configured(config, settings):
         print(_HINT, file=sys.stderr)
         raise typer.Exit(EXIT_CONFIGURATION)
     options = {
@@ -159,10 +159,10 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
     print(f"running as process {process}; see: trainer-node status --name {settings.peer.name or ROLE}")
 
 
-def _nothing_configured(config: Path | None, flags: dict[str, str | None]) -> bool:
+def _nothing_configured(config: Path | None, settings: TrainerConfig) -> bool:
     any_swarm = any((home() / "swarms").glob("*"))
     any_file = any(path.exists() for path in config_files(ROLE))
-    return not (config or flags["swarm.id"] or any_swarm or any_file)
+    return not (config or settings.swarm.id or any_swarm or any_file)
 
 
 def _directory(config: Path | None, name: str | None) -> Path:

@@ -16,6 +16,8 @@ from learnae.identity import Identity, peer_name
 from learnae.peer import Options, Peer, Ports
 from learnae.ports import Learner
 
+_ATTEMPTS, _ATTEMPT_SECONDS = 25, 0.01  # whoever asks for the holder has the lock for an instant
+
 
 class SystemClock:
     """ports.Clock of this machine."""
@@ -30,12 +32,17 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        for _ in range(_ATTEMPTS):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_ATTEMPT_SECONDS)
+        else:
+            self._file.close()
             raise StateError(
                 f"{path.parent} is in use by process {holder(path) or '?'}", "stop that one, or choose another name"
-            ) from error
+            )
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()

@@ -228,6 +228,6 @@ def _example_shape(fields: Fields, name: str, shape: object) -> Shape:
 def _initialiser(config: Fields) -> str:
     value = config.value("kernel_initializer", "GlorotUniform")
     name = value.get("class_name") if isinstance(value, Mapping) else value
-    if name not in _INITIALISERS:
-        raise ModelError(f"{config.thing}.kernel_initializer {name!r}", f"use {', '.join(_INITIALISERS)}")
-    return str(name)
+    if not isinstance(name, str) or name not in _INITIALISERS:
+        raise ModelError(f"{config.thing}.kernel_initializer {str(name)[:60]!r}", f"use {', '.join(_INITIALISERS)}")
+    return name

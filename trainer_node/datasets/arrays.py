@@ -16,6 +16,12 @@ from numpy.lib import format as npy
 from learnae.errors import DataError
 from trainer_node.datasets.chunks import CHUNK_BYTES, Array, Chunk
 
+# everything that numpy and zipfile have been seen to raise on damaged bytes
+_DAMAGE = (
+    ValueError, KeyError, OSError, EOFError, TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError,
+    IndexError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
 
 class Header(NamedTuple):
     """What an array of the archive is."""
@@ -46,7 +52,7 @@ class ArraySource:
                 raise DataError(f"{path}: {name} is of type {headers[name].dtype}", "give numbers")
         half = {"x_holdout", "y_holdout"} & headers.keys()
         if len(half) == 1:
-            raise DataError(f"{path} has {half.pop()} alone", "give x_holdout and y_holdout, or neither")
+            raise DataError(f"{path} has only {half.pop()}", "give both x_holdout and y_holdout, or neither")
         self._pairs = [("x", "y", False), ("x_holdout", "y_holdout", True)] if half else [("x", "y", None)]
         for rows, targets, _ in self._pairs:
             x, y = headers[rows].shape, headers[targets].shape
@@ -96,7 +102,7 @@ def archive_errors(path: Path) -> Iterator[None]:
     """What can be wrong with an archive, as a DataError."""
     try:
         yield
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise DataError(f"cannot read {path}: {error}", "give an .npz file without pickled objects") from error
 
 
