@@ -5,6 +5,7 @@
     HOME                       $LEARNAE_HOME, or $XDG_DATA_HOME/learnae
     HOME/swarms/<id>/          a swarm's directory, shared by the peers of this machine
         manifest.cbor  blocks/  heads/
+    HOME/cache/                data files of trainers, checked and ready to be mapped into memory
     HOME/peers/<name>/         one peer's own directory
         key.pem  state  status.json  lock  log
 """

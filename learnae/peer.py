@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import learnae
@@ -42,13 +42,17 @@ class Ports:
 class Options:
     """How one peer differs from another; all have the same rights.
 
-    ``follow`` bounds the replicas that it keeps; ``seed`` makes its choices repeatable.
+    ``follow`` bounds the replicas that it keeps; ``seed`` makes its choices repeatable; ``steps``
+    optimiser steps are taken between two merges, 0 for as many as the manifest says. ``facts`` are
+    shown in the status as they are: what only the role knows, such as the device that trains.
     """
 
     name: str
     role: str
     follow: int
     seed: int | None = None
+    steps: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,7 @@ class Peer:
     # -- train
 
     def _train(self) -> Trained:
-        trained = self._ports.learner.train(self.manifest.training.steps)
+        trained = self._ports.learner.train(self._options.steps or self.manifest.training.steps)
         if trained.steps:
             self.steps += trained.steps
             self.loss = trained.loss
@@ -328,4 +332,5 @@ class Peer:
             "bytes_in": self.replication.traffic.bytes_in,
             "problems": dict(self.problems.counts),
             "last_problems": dict(self.problems.last),
+            **self._options.facts,
         }
