@@ -175,6 +175,8 @@ class Tangle:
         """
         outcome = Outcome()
         for message in self._pending.older_than(self._cut(now)):
+            if message.cid not in self._pending:  # released by one that was older still
+                continue
             self._pending.take(message.cid)
             try:
                 self._link(message, outcome)

@@ -569,3 +569,25 @@ def test_pruning_at_any_time_leaves_what_a_newcomer_can_attach(seed: int, age: i
             newcomer.attach(kept[cid], now)
     fresh = {cid for cid, message in kept.items() if message.time >= now - DAY}
     assert fresh <= set(newcomer.cids()) <= set(kept)
+
+
+def test_what_waits_for_a_forgotten_past_waits_no_longer_than_the_horizon() -> None:
+    tangle, author = new_tangle(), Author(1)
+    _, second, third, fourth = author.chain(4)
+    offer(tangle, second, third, fourth)
+    assert len(tangle) == 0
+    assert tangle.give_up_waiting(fourth.time).attached == []
+    outcome = tangle.give_up_waiting(second.time + tangle.limits.horizon + 1)
+    assert outcome.attached == [second, third, fourth]
+    assert outcome.refused == []
+    assert tangle.heads() == (fourth.cid,)
+    assert not tangle.missing()
+
+
+def test_several_that_are_too_old_are_attached_once_each() -> None:
+    tangle, author = new_tangle(), Author(1)
+    chain = author.chain(5)
+    offer(tangle, *chain[1:])
+    outcome = tangle.give_up_waiting(chain[-1].time + tangle.limits.horizon + 1)
+    assert outcome.attached == chain[1:]
+    assert len(tangle) == 4
