@@ -13,7 +13,7 @@ from learnae.codecs import Vector
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
-from learnae.models.numpy_model import loss_and_gradient, predict
+from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.ports import Trained
 
@@ -56,11 +56,9 @@ class NumpyLearner:
         total = 0.0
         for _ in range(steps):
             chosen = self._rng.integers(0, len(rows), self._batch)
-            value, gradient = loss_and_gradient(
-                self._model, self._loss, self._weights, rows[chosen], targets[chosen], self._rng
+            total += train_step(
+                self._model, self._loss, self._optimiser, self._weights, rows[chosen], targets[chosen], self._rng
             )
-            self._optimiser.apply(self._weights, gradient)
-            total += value
         return Trained(steps, len(rows), total / steps)
 
     def evaluate(self, weights: Vector) -> Metrics | None:
