@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from learnae.member import Member
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer import Options
+from learnae.ports import Learner
+
+_log = logging.getLogger(__name__)
 
 ROLE = "agent"
 FOLLOW = 8  # replicas that a board has memory for
@@ -32,16 +36,24 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     dataset = Dataset(manifest.model, manifest.objective, _ROWS)
     collector = build_collector(config, manifest, dataset)
     place = Place(swarm, config.peer.directory(ROLE))
-    learner = NumpyLearner(
-        manifest.model,
-        manifest.objective,
-        manifest.optimiser,
-        dataset,
-        manifest.training.batch,
-        np.random.default_rng(),
-    )
+    learner = build_learner(manifest, dataset, np.random.default_rng())
     peer = place.peer(learner, Options(config.peer.name or ROLE, ROLE, config.peer.follow or FOLLOW))
     return Member(place, peer, config.train.pause, lambda: reread().train.pause, collector.collect)
+
+
+def build_learner(manifest: Manifest, dataset: Dataset, rng: np.random.Generator) -> Learner:
+    """TFLite where a runtime is installed that can train the swarm's model, else NumPy."""
+    arguments = (manifest.model, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
+    try:
+        from agent.tflite_learner import TfliteLearner  # noqa: PLC0415 - an extra, and a heavy one
+
+        return TfliteLearner(*arguments)
+    except ImportError as error:
+        reason = f"{error.name or error} is not installed; pip install 'learnae[agent]'"
+    except ConfigurationError as error:
+        reason = str(error)
+    _log.info("training with NumPy: %s", reason)
+    return NumpyLearner(*arguments)
 
 
 def build_collector(config: AgentConfig, manifest: Manifest, dataset: Dataset) -> Collector:

@@ -6,6 +6,7 @@ import math
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.tflite import schema
 from agent.tflite.graph import ANY, Shape, Tensor
@@ -50,16 +51,22 @@ def tanh(tape: Tape, x: Tensor) -> Tensor:
     """Hyperbolic tangent."""
     ops = tape.operations
     result = ops.unary(schema.TANH, x)
-    slope = lambda: ops.subtract(1.0, ops.unary(schema.SQUARE, result))  # noqa: E731 - only if it is needed
-    return tape.record(result, (x, lambda flow: ops.multiply(flow, slope())))
+
+    def rule(flow: Tensor) -> Tensor:
+        return ops.multiply(flow, ops.subtract(1.0, ops.unary(schema.SQUARE, result)))
+
+    return tape.record(result, (x, rule))
 
 
 def sigmoid(tape: Tape, x: Tensor) -> Tensor:
     """The logistic function."""
     ops = tape.operations
     result = ops.unary(schema.LOGISTIC, x)
-    slope = lambda: ops.multiply(result, ops.subtract(1.0, result))  # noqa: E731 - only if it is needed
-    return tape.record(result, (x, lambda flow: ops.multiply(flow, slope())))
+
+    def rule(flow: Tensor) -> Tensor:
+        return ops.multiply(flow, ops.multiply(result, ops.subtract(1.0, result)))
+
+    return tape.record(result, (x, rule))
 
 
 def softmax(tape: Tape, x: Tensor) -> Tensor:
@@ -87,16 +94,14 @@ def windows(tape: Tape, x: Tensor, sliding: Sliding, zeros: bool) -> Tensor:
         source, taken = x, positions
     else:
         source, taken = ops.pad(x, sliding.left, sliding.right), positions + sliding.left
-    if np.array_equal(taken, np.arange(source.shape[1])):
-        result = source
-    else:
-        result = ops.take(source, taken.tolist())
+    everything = np.array_equal(taken, np.arange(source.shape[1]))
+    result = source if everything else ops.take(source, taken.tolist())
     if result is x:
         return x
     return tape.record(result, (x, lambda flow: _gather_back(tape, flow, positions, sliding.length)))
 
 
-def _gather_back(tape: Tape, flow: Tensor, positions: np.ndarray, length: int) -> Tensor:
+def _gather_back(tape: Tape, flow: Tensor, positions: NDArray[np.int64], length: int) -> Tensor:
     """The adjoint of taking ``positions``: each position sums what was taken from it.
 
     There is no operator that adds into places, so every position takes the same number of entries,
@@ -121,9 +126,7 @@ def greatest(tape: Tape, x: Tensor) -> Tensor:
     ops = tape.operations
     result = ops.greatest(x, (2,))
     spread = (ANY, x.shape[1], 1, x.shape[3])
-    return tape.record(
-        result, (x, lambda flow: ops.multiply(ops.first_greatest(x, 2), ops.reshape(flow, spread)))
-    )
+    return tape.record(result, (x, lambda flow: ops.multiply(ops.first_greatest(x, 2), ops.reshape(flow, spread))))
 
 
 def mean_over_time(tape: Tape, x: Tensor) -> Tensor:
@@ -131,9 +134,7 @@ def mean_over_time(tape: Tape, x: Tensor) -> Tensor:
     ops = tape.operations
     _, length, channels = x.shape
     share = ops.graph.constant(np.full((1, length, 1), 1 / length))
-    return tape.record(
-        ops.mean(x, (1,)), (x, lambda flow: ops.multiply(ops.reshape(flow, (ANY, 1, channels)), share))
-    )
+    return tape.record(ops.mean(x, (1,)), (x, lambda flow: ops.multiply(ops.reshape(flow, (ANY, 1, channels)), share)))
 
 
 def scale(tape: Tape, x: Tensor, gamma: Tensor) -> Tensor:

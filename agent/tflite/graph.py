@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from agent.tflite.schema import FLOAT32, NO_OPTIONS, TYPES, Options
 
@@ -67,7 +67,7 @@ class Graph:
         """Give ``tensor`` to the caller."""
         self.outputs[name] = tensor
 
-    def constant(self, values: object, dtype: type = np.float32, scale: Scale | None = None) -> Tensor:
+    def constant(self, values: ArrayLike, dtype: type = np.float32, scale: Scale | None = None) -> Tensor:
         """A value that is part of the program; equal ones are stored once."""
         array: NDArray[Any] = np.ascontiguousarray(values, dtype)
         shape = np.shape(values)
@@ -96,9 +96,7 @@ class Graph:
         self._append(code, inputs, outputs, options)
         return outputs
 
-    def _append(
-        self, code: int, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], options: Options
-    ) -> None:
+    def _append(self, code: int, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], options: Options) -> None:
         read = tuple(-1 if tensor is None else tensor.index for tensor in inputs)
         self.operators.append(Operator(code, read, tuple(tensor.index for tensor in outputs), options))
 
@@ -108,8 +106,3 @@ class Graph:
         tensor = Tensor(len(self.tensors), tuple(shape), kind, name, data, scale)
         self.tensors.append(tensor)
         return tensor
-
-
-def describe(graph: Graph) -> Mapping[str, int]:
-    """How large a subgraph is."""
-    return {"tensors": len(graph.tensors), "operators": len(graph.operators)}

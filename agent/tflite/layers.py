@@ -130,9 +130,7 @@ def _batch_normalization(layer: BatchNormalization, arrays: Arrays, value: Tenso
     return differentiable.reshape(tape, _affine(layer, arrays, result, tape), value.shape)
 
 
-def _affine(
-    layer: BatchNormalization | LayerNormalization, arrays: Arrays, value: Tensor, tape: Tape
-) -> Tensor:
+def _affine(layer: BatchNormalization | LayerNormalization, arrays: Arrays, value: Tensor, tape: Tape) -> Tensor:
     if layer.scale:
         value = differentiable.scale(tape, value, arrays[0])
     return differentiable.shift(tape, value, arrays[layer.scale]) if layer.centre else value

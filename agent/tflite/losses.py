@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from agent.tflite import schema
-from agent.tflite.graph import ANY, FLOAT32, Shape, Tensor
+from agent.tflite.graph import ANY, Shape, Tensor
 from agent.tflite.operations import Operations
 from learnae.models.losses import HUBER_DELTA, Loss
 
@@ -16,7 +16,7 @@ def target_input(loss: Loss, output_shape: Shape) -> tuple[Shape, int]:
     """Shape and type of a batch of targets."""
     if loss.name == "sparse_categorical_crossentropy":
         return (ANY,), schema.INT32
-    return (ANY, *output_shape), FLOAT32
+    return (ANY, *output_shape), schema.FLOAT32
 
 
 def loss_and_flow(

@@ -108,8 +108,7 @@ class Operations:
         """A new axis of ``depth``: 1.0 where the integer in ``a`` says, else 0.0."""
         constants = (self.graph.constant(depth, np.int32), self._number(1.0), self._number(0.0))
         shape = (*a.shape[:axis], depth, *a.shape[axis:])
-        last = axis == len(a.shape)
-        return self.graph.run(schema.ONE_HOT, (a, *constants), shape, schema.one_hot(-1 if last else axis))
+        return self.graph.run(schema.ONE_HOT, (a, *constants), shape, schema.one_hot(axis))
 
     def split(self, a: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         """A vector into parts."""

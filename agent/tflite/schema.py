@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ NO_ACTIVATION, FUSED_RELU = 0, 1
 SAME, VALID = 0, 1
 
 Kind = Literal["int8", "bool", "int32", "float32", "text"]
+Fields = tuple[tuple[int, Kind, object], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Options:
     """An operator's options: number of its table in the union BuiltinOptions, and (slot, kind, value)."""
 
     table: int = 0
-    fields: tuple[tuple[int, Kind, object], ...] = field(default=())
+    fields: Fields = ()
 
 
 NO_OPTIONS = Options()
@@ -64,7 +65,7 @@ def gather(axis: int) -> Options:
 
 def one_hot(axis: int) -> Options:
     """Options of ONE_HOT."""
-    return Options(60, ((0, "int32", axis),))
+    return Options(61, ((0, "int32", axis),))
 
 
 def batch_matmul(adjoint_x: bool, adjoint_y: bool) -> Options:
@@ -84,7 +85,7 @@ def variable(name: str) -> Options:
 
 def convolution(padding: int, stride: int, activation: int) -> Options:
     """Options of CONV_2D, one row high."""
-    fields = (
+    fields: Fields = (
         (0, "int8", padding),
         (1, "int32", stride),
         (2, "int32", 1),
@@ -92,13 +93,13 @@ def convolution(padding: int, stride: int, activation: int) -> Options:
         (4, "int32", 1),
         (5, "int32", 1),
     )
-    return Options(1, fields)  # type: ignore[arg-type] - mypy widens the literals
+    return Options(1, fields)
 
 
 def pooling(padding: int, stride: int, size: int) -> Options:
     """Options of MAX_POOL_2D, one row high."""
-    fields = ((0, "int8", padding), (1, "int32", stride), (2, "int32", 1), (3, "int32", size), (4, "int32", 1))
-    return Options(5, fields)  # type: ignore[arg-type] - mypy widens the literals
+    fields: Fields = ((0, "int8", padding), (1, "int32", stride), (2, "int32", 1), (3, "int32", size), (4, "int32", 1))
+    return Options(5, fields)
 
 
 ARG_MAX_OPTIONS = Options(40, ((0, "int8", INT32),))
