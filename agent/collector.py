@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from learnae.features import WindowStatistics
+from learnae.features import Features
 from learnae.models.dataset import Dataset
 from learnae.ports import SampleSource
 from learnae.windows import Windower
@@ -11,7 +11,7 @@ from learnae.windows import Windower
 class Collector:
     """Reads a source, cuts windows, computes features, fills the dataset."""
 
-    def __init__(self, source: SampleSource, features: WindowStatistics, dataset: Dataset) -> None:
+    def __init__(self, source: SampleSource, features: Features, dataset: Dataset) -> None:
         self._source = source
         self._features = features
         self._windower = Windower(features)

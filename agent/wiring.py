@@ -13,7 +13,7 @@ from agent.config import AgentConfig
 from agent.sources.replay import ReplaySource
 from learnae.adapters.machine import Place
 from learnae.errors import ConfigurationError, ManifestError
-from learnae.features import WindowStatistics
+from learnae.features import Features
 from learnae.home import find_swarm, open_manifest
 from learnae.manifest import Manifest
 from learnae.member import Member
@@ -65,7 +65,7 @@ def build_collector(config: AgentConfig, manifest: Manifest, dataset: Dataset) -
     return Collector(source, features, dataset)
 
 
-def features_of(manifest: Manifest) -> WindowStatistics:
+def features_of(manifest: Manifest) -> Features:
     """The swarm's features; raises ManifestError for a swarm of trainers only."""
     if manifest.features is None:
         raise ManifestError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
