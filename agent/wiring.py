@@ -12,12 +12,14 @@ from agent.collector import Collector
 from agent.config import AgentConfig
 from agent.sources.replay import ReplaySource
 from learnae.adapters.machine import Place
+from learnae.codecs import Vector
 from learnae.errors import ConfigurationError, ManifestError
 from learnae.features import Features
 from learnae.home import find_swarm, open_manifest
 from learnae.manifest import Manifest
 from learnae.member import Member
 from learnae.models.dataset import Dataset
+from learnae.models.definition import ModelDefinition
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer import Options
 from learnae.ports import Learner
@@ -56,13 +58,23 @@ def build_learner(manifest: Manifest, dataset: Dataset, rng: np.random.Generator
     return NumpyLearner(*arguments)
 
 
+def write_inference(model: ModelDefinition, weights: Vector, int8: bool) -> bytes:
+    """A .tflite file for inference; raises ModelError, or ConfigurationError without its writer."""
+    try:
+        from agent.tflite.export import inference_program  # noqa: PLC0415 - an extra
+
+        return inference_program(model, weights, int8)
+    except ImportError as error:
+        raise ConfigurationError(f"{error.name or error} is not installed", "pip install 'learnae[agent]'") from error
+
+
 def build_collector(config: AgentConfig, manifest: Manifest, dataset: Dataset) -> Collector:
     """Source, windows and features into ``dataset``; raises ConfigurationError."""
     features = features_of(manifest)
     if not config.source.file:
         raise ConfigurationError("there is no source of samples", "set source.file to a recording")
     source = ReplaySource(Path(config.source.file), features, config.source.speed, config.source.holdout)
-    return Collector(source, features, dataset)
+    return Collector(source, features, dataset, manifest.is_autoencoder)
 
 
 def features_of(manifest: Manifest) -> Features:

@@ -16,7 +16,7 @@ from learnae.limits import HOUR, Limits
 from learnae.merge import MergePolicy
 from learnae.models import optimisers
 from learnae.models.definition import ModelDefinition
-from learnae.models.losses import Loss
+from learnae.models.losses import REGRESSIONS, Loss
 from learnae.models.optimisers import OptimiserPolicy
 
 VERSION = 1
@@ -65,6 +65,11 @@ class Manifest:
     def objective(self) -> Loss:
         """The loss as functions."""
         return Loss.for_model(self.loss, self.model)
+
+    @property
+    def is_autoencoder(self) -> bool:
+        """Whether the target of a row is the row itself: no labels are needed, errors show anomalies."""
+        return self.loss in REGRESSIONS and self.model.output_shape == self.model.input_shape
 
     @property
     def swarm(self) -> Cid:

@@ -80,7 +80,7 @@ class Operations:
 
     def fully_connected(self, x: Tensor, weights: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
         """``x @ weights.T + bias``: x (rows, inputs), weights (outputs, inputs)."""
-        options = schema.fused(8, schema.FUSED_RELU if relu else schema.NO_ACTIVATION)
+        options = schema.fully_connected(schema.FUSED_RELU if relu else schema.NO_ACTIVATION)
         return self.graph.run(schema.FULLY_CONNECTED, (x, weights, bias), (x.shape[0], weights.shape[0]), options)
 
     def product_over_rows(self, x: Tensor, y: Tensor) -> Tensor:

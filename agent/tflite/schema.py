@@ -44,8 +44,13 @@ NO_OPTIONS = Options()
 
 
 def fused(table: int, activation: int) -> Options:
-    """Options of ADD (11), MUL (21), FULLY_CONNECTED (8): an activation."""
+    """Options of ADD (11) and MUL (21): an activation."""
     return Options(table, ((0, "int8", activation),))
+
+
+def fully_connected(activation: int) -> Options:
+    """Options of FULLY_CONNECTED; int8 weights see inputs quantised around any zero."""
+    return Options(8, ((0, "int8", activation), (3, "bool", True)))
 
 
 def concatenation(axis: int) -> Options:
