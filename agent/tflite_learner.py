@@ -49,6 +49,7 @@ class TfliteLearner:
         self._rng = rng
         self._steps = 0
         self._program = _Program(compile_program(model, loss, optimiser), batch)
+        self._evaluator: _Program | None = None
         self.load(np.zeros(model.count, np.float32))
         self._restore({name: np.zeros(model.count, np.float32) for name in VARIABLES[optimiser.name]})
 
@@ -77,12 +78,16 @@ class TfliteLearner:
         rows, targets = self._data.holdout.rows, self._data.holdout.targets
         if not len(rows):
             return None
-        own = self.weights()
-        self.load(weights)
-        try:
-            return measure(self._loss, self._predict, rows, targets, _EVALUATION_BATCH)
-        finally:
-            self.load(own)
+        evaluator = self._evaluator or _Program(compile_program(self._model, self._loss, self._policy))
+        self._evaluator = evaluator
+        evaluator.call(LOAD, weights=np.ascontiguousarray(weights, np.float32))
+
+        def predict(part: NDArray[Any]) -> NDArray[Any]:
+            filled = np.zeros((_EVALUATION_BATCH, *part.shape[1:]), np.float32)
+            filled[: len(part)] = part
+            return np.asarray(evaluator.call(INFER, rows=filled)["output"][: len(part)])
+
+        return measure(self._loss, predict, rows, targets, _EVALUATION_BATCH)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The optimiser's arrays, as NumpyLearner names them."""
@@ -101,21 +106,24 @@ class TfliteLearner:
         if variables:
             self._program.call(RESTORE, **variables)
 
-    def _predict(self, rows: NDArray[Any]) -> NDArray[Any]:
-        filled = np.zeros((_EVALUATION_BATCH, *rows.shape[1:]), np.float32)
-        filled[: len(rows)] = rows
-        return np.asarray(self._program.call(INFER, rows=filled)["output"][: len(rows)])
-
 
 class _Program:
-    """An interpreter whose primary subgraph is ``train``, for batches of one size.
+    """An interpreter of a program; it trains on batches of one size, if ``batch`` is given.
 
     Steps use set_tensor and invoke, which cost less than a signature runner. A runner must not outlive
     its call: the interpreter refuses to invoke while one holds on to it.
+
+    One interpreter either trains or infers: XNNPACK's workspace is shared by the subgraphs of an
+    interpreter, and in tflite-runtime 2.14 one that makes it grow leaves the others with pointers into
+    freed memory.
     """
 
-    def __init__(self, data: bytes, batch: int) -> None:
+    def __init__(self, data: bytes, batch: int = 0) -> None:
         self._interpreter = open_program(data)
+        if batch:
+            self._prepare(batch)
+
+    def _prepare(self, batch: int) -> None:
         try:
             for details in self._interpreter.get_input_details():
                 signature = details["shape_signature"].tolist()

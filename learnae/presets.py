@@ -108,7 +108,7 @@ def _hepmass(created: int) -> Manifest:
     )
 
 
-PRESETS: dict[str, Callable[[int], Manifest]] = {"wrist": _wrist, "wrist-cnn": _wrist_cnn, "hepmass": _hepmass}
+PRESETS: dict[str, Callable[[int], Manifest]] = {"wrist": _wrist, "hepmass": _hepmass, "wrist-cnn": _wrist_cnn}
 
 
 def preset(name: str, created: int) -> Manifest:

@@ -2,7 +2,8 @@
 
 ``load`` and ``restore`` come before anything else: a variable that was never assigned is an error in
 one runtime and garbage in another. All weights are one variable (count,), so that an optimiser's
-step is a handful of operators whatever the number of layers.
+step is a handful of operators whatever the number of layers. Use one interpreter to train and
+another to infer (agent.tflite_learner says why).
 """
 
 from __future__ import annotations
