@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.tflite.optimisers import VARIABLES, rate_of
-from agent.tflite.program import INFER, LOAD, RESTORE, STATE, TRAIN, WEIGHTS, compile_program
+from agent.tflite.program import INFER, LOAD, RESTORE, STATE, TRAIN, WEIGHTS, compile_evaluation, compile_program
 from agent.tflite.runtime import REMEDY, open_program
 from learnae.bodies import Metrics
 from learnae.codecs import Vector
@@ -78,7 +78,7 @@ class TfliteLearner:
         rows, targets = self._data.holdout.rows, self._data.holdout.targets
         if not len(rows):
             return None
-        evaluator = self._evaluator or _Program(compile_program(self._model, self._loss, self._policy))
+        evaluator = self._evaluator or _Program(compile_evaluation(self._model))
         self._evaluator = evaluator
         evaluator.call(LOAD, weights=np.ascontiguousarray(weights, np.float32))
 

@@ -52,6 +52,11 @@ def compile_program(model: ModelDefinition, loss: Loss, optimiser: OptimiserPoli
     return write(graphs)
 
 
+def compile_evaluation(model: ModelDefinition) -> bytes:
+    """A smaller file with the signatures infer and load only."""
+    return write([_infer(model), _assign(LOAD, {_WEIGHTS: model.count})])
+
+
 def _train(model: ModelDefinition, loss: Loss, optimiser: OptimiserPolicy) -> Graph:
     graph = Graph(TRAIN)
     ops = Operations(graph)
