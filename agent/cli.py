@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import learnae
 from agent.config import AgentConfig
-from agent.wiring import ROLE, build, build_collector
+from agent.wiring import ROLE, build, build_collector, write_inference
 from learnae.config import load_config
 from learnae.errors import ConfigurationError, LearnaeError
+from learnae.files import write_atomic
 from learnae.home import find_swarm, open_manifest
 from learnae.logs import set_up_logging
 from learnae.models.dataset import Dataset
+from learnae.observer import estimate_of
 from learnae.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, Service
 
 
@@ -23,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     set_up_logging(options.verbose)
     try:
-        sys.exit(_run(options) if options.verb == "run" else _check(options))
+        sys.exit({"run": _run, "check": _check, "export": _export}[options.verb](options))
     except ConfigurationError as error:
         print(f"learnae-agent: {error}", file=sys.stderr)
         sys.exit(EXIT_CONFIGURATION)
@@ -39,12 +43,16 @@ def _parser() -> argparse.ArgumentParser:
     for verb, text in (
         ("run", "collect, train and share, in the foreground"),
         ("check", "check configuration and data"),
+        ("export", "write the swarm's model, as this agent estimates it, as a .tflite file"),
     ):
         command = verbs.add_parser(verb, help=text)
         command.add_argument("--config", type=Path, metavar="F", help="read this file instead of the usual ones")
         command.add_argument("--verbose", action="store_true", help="log everything")
-        if verb == "check":
+        if verb != "run":
             command.add_argument("--json", action="store_true", help="for machines")
+        if verb == "export":
+            command.add_argument("file", type=Path, metavar="FILE.tflite")
+            command.add_argument("--int8", action="store_true", help="int8 weights: a quarter of the size")
     return parser
 
 
@@ -69,5 +77,28 @@ def _check(options: argparse.Namespace) -> int:
         "skipped_rows": dataset.skipped,
         "state": str(config.peer.directory(ROLE)),
     }
-    print(json.dumps(report) if options.json else "\n".join(f"{name}: {value}" for name, value in report.items()))
+    _print(report, options.json)
     return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    if options.file.suffix != ".tflite":
+        raise ConfigurationError(f"cannot write {options.file}", "end its name with .tflite")
+    config = load_config(AgentConfig, ROLE, options.config)
+    manifest = open_manifest(find_swarm(config.swarm.id))
+    estimate = estimate_of(config.peer.directory(ROLE), manifest)
+    data = write_inference(manifest.model, estimate, options.int8)
+    write_atomic(options.file, data)
+    report = {
+        "file": str(options.file),
+        "swarm": str(manifest.swarm),
+        "parameters": manifest.model.count,
+        "bytes": len(data),
+        "weights": "int8" if options.int8 else "float32",
+    }
+    _print(report, options.json)
+    return 0
+
+
+def _print(report: Mapping[str, Any], as_json: bool) -> None:
+    print(json.dumps(report) if as_json else "\n".join(f"{name}: {value}" for name, value in report.items()))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from learnae.features import WindowStatistics
+import numpy as np
+
+from learnae.features import Features
 from learnae.models.dataset import Dataset
 from learnae.ports import SampleSource
 from learnae.windows import Windower
 
 
 class Collector:
-    """Reads a source, cuts windows, computes features, fills the dataset."""
+    """Reads a source, cuts windows, computes features, fills the dataset.
 
-    def __init__(self, source: SampleSource, features: WindowStatistics, dataset: Dataset) -> None:
+    The targets are the windows' labels, or the rows themselves for an ``autoencoder``, which learns from
+    unlabelled windows as well.
+    """
+
+    def __init__(self, source: SampleSource, features: Features, dataset: Dataset, autoencoder: bool = False) -> None:
         self._source = source
         self._features = features
         self._windower = Windower(features)
         self._dataset = dataset
+        self._autoencoder = autoencoder
         self.samples = 0
         self.unlabelled = 0
         self.is_over = False
@@ -32,8 +39,9 @@ class Collector:
         windows = self._windower.push(samples)
         known = windows.label >= 0
         self.unlabelled += int(len(known) - known.sum())
+        usable = np.ones_like(known) if self._autoencoder else known
         for holdout in (False, True):
-            chosen = known & (windows.holdout == holdout)
+            chosen = usable & (windows.holdout == holdout)
             if chosen.any():
                 rows = self._features.extract(windows.values[chosen])
-                self._dataset.add(rows, windows.label[chosen], holdout)
+                self._dataset.add(rows, rows if self._autoencoder else windows.label[chosen], holdout)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from learnae.errors import ConfigurationError
 from learnae.sections import PeerSection, SwarmSection, TrainSection, check_holdout
 
+AUTO, TFLITE, NUMPY = ENGINES = ("auto", "tflite", "numpy")
 _FASTEST = 1e9  # times real time
 
 
@@ -28,10 +29,22 @@ class SourceSection:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentTrainSection(TrainSection):
+    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy."""
+
+    engine: str = AUTO
+
+    def __post_init__(self) -> None:
+        TrainSection.__post_init__(self)
+        if self.engine not in ENGINES:
+            raise ConfigurationError(f"train.engine is {self.engine!r}", f"use {', '.join(ENGINES)}")
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """All sections."""
 
     peer: PeerSection = field(default_factory=PeerSection)
     swarm: SwarmSection = field(default_factory=SwarmSection)
     source: SourceSection = field(default_factory=SourceSection)
-    train: TrainSection = field(default_factory=TrainSection)
+    train: AgentTrainSection = field(default_factory=AgentTrainSection)

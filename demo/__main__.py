@@ -18,10 +18,9 @@ from demo.baselines import accuracy, train_alone, train_pooled
 from demo.people import PEOPLE, Exam, make_exam
 from demo.report import Curves, Result, draw, write_page
 from demo.swarm import Swarm, peer_of
-from learnae.commands.export import estimate_of
 from learnae.commands.output import console, peer_table, table
 from learnae.errors import ConfigurationError, LearnaeError
-from learnae.observer import Observer, PeerView
+from learnae.observer import Observer, PeerView, estimate_of
 
 _LOOK_SECONDS = 1.0
 

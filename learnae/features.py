@@ -13,6 +13,7 @@ from learnae.errors import ManifestError
 from learnae.fields import Fields
 
 KIND = "window-statistics"
+RAW_KIND = "raw-window"
 STATISTICS = ("mean", "deviation", "minimum", "maximum", "change")
 MAX_CHANNELS = 64
 _MAX_WINDOW = 1 << 16
@@ -38,6 +39,11 @@ class WindowStatistics:
     def count(self) -> int:
         """How many features a window has."""
         return len(STATISTICS) * len(self.channels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return (self.count,)
 
     def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
         """(n, window, channels) -> (n, count) float32."""
@@ -68,19 +74,77 @@ class WindowStatistics:
     def from_fields(cls, fields: Fields) -> WindowStatistics:
         """Read and bound what somebody wrote; raises ManifestError."""
         fields.choice("kind", (KIND,))
-        channels = fields.texts("channels", MAX_CHANNELS)
-        expected = len(STATISTICS) * len(channels)
-        result = cls(
-            channels=channels,
-            rate=fields.number("rate", 1e-6, 1e6),
-            window=fields.integer("window", 2, _MAX_WINDOW),
-            hop=fields.integer("hop", 1, _MAX_WINDOW),
-            shift=fields.numbers("shift", expected),
-            scale=fields.numbers("scale", expected),
+        return cls(**_read(fields, len(STATISTICS)))
+
+
+@dataclass(frozen=True, slots=True)
+class RawWindow:
+    """The samples of a window themselves, each channel shifted and scaled by its constants.
+
+    ``rate`` in Hz, ``window`` and ``hop`` in samples. For models that find their own features, such
+    as a convolution over time. Rows stay on the machine like any other: "raw" names what the model
+    sees, not what is sent.
+    """
+
+    channels: tuple[str, ...]
+    rate: float
+    window: int
+    hop: int
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return (self.window, len(self.channels))
+
+    def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
+        """(n, window, channels) -> the same shape in float32, ``(value - shift) / scale``."""
+        return ((windows - np.array(self.shift)) / np.array(self.scale)).astype(np.float32)
+
+    def to_fields(self) -> dict[str, Any]:
+        """The map that goes into the manifest."""
+        return {
+            "kind": RAW_KIND,
+            "channels": list(self.channels),
+            "rate": self.rate,
+            "window": self.window,
+            "hop": self.hop,
+            "shift": list(self.shift),
+            "scale": list(self.scale),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> RawWindow:
+        """Read and bound what somebody wrote; raises ManifestError."""
+        fields.choice("kind", (RAW_KIND,))
+        return cls(**_read(fields, 1))
+
+
+Features = WindowStatistics | RawWindow
+_KINDS: dict[str, type[WindowStatistics] | type[RawWindow]] = {KIND: WindowStatistics, RAW_KIND: RawWindow}
+
+
+def read_features(fields: Fields) -> Features:
+    """Features of any kind; raises ManifestError."""
+    return _KINDS[fields.choice("kind", tuple(_KINDS))].from_fields(fields)
+
+
+def _read(fields: Fields, each: int) -> dict[str, Any]:
+    """The fields of any kind, with ``each`` constants of both sorts for one channel."""
+    channels = fields.texts("channels", MAX_CHANNELS)
+    expected = each * len(channels)
+    shift, scale = fields.numbers("shift", expected), fields.numbers("scale", expected)
+    if not channels or len(shift) != expected or len(scale) != expected or 0.0 in scale:
+        raise ManifestError(
+            f"{fields.thing}: {len(channels)} channels, {len(shift)} shifts, {len(scale)} scales",
+            f"there are {each} of both for each channel, and no scale is 0",
         )
-        if not channels or len(result.shift) != expected or len(result.scale) != expected or 0.0 in result.scale:
-            raise ManifestError(
-                f"{fields.thing}: {len(channels)} channels, {len(result.shift)} shifts, {len(result.scale)} scales",
-                f"there are {len(STATISTICS)} of both for each channel, and no scale is 0",
-            )
-        return result
+    return {
+        "channels": channels,
+        "rate": fields.number("rate", 1e-6, 1e6),
+        "window": fields.integer("window", 2, _MAX_WINDOW),
+        "hop": fields.integer("hop", 1, _MAX_WINDOW),
+        "shift": shift,
+        "scale": scale,
+    }

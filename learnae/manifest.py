@@ -9,14 +9,14 @@ from typing import Any
 from learnae import codecs, dagcbor
 from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import EncodingError, ManifestError
-from learnae.features import WindowStatistics
+from learnae.features import Features, read_features
 from learnae.fields import Fields
 from learnae.frames import FramePolicy
 from learnae.limits import HOUR, Limits
 from learnae.merge import MergePolicy
 from learnae.models import optimisers
 from learnae.models.definition import ModelDefinition
-from learnae.models.losses import Loss
+from learnae.models.losses import REGRESSIONS, Loss
 from learnae.models.optimisers import OptimiserPolicy
 
 VERSION = 1
@@ -43,7 +43,7 @@ class Manifest:
     seed: int = 0
     created: int = 0  # Unix milliseconds: makes two swarms of one model different
     classes: tuple[str, ...] = ()
-    features: WindowStatistics | None = None
+    features: Features | None = None
     training: TrainingPolicy = TrainingPolicy()
     optimiser: OptimiserPolicy = OptimiserPolicy()
     merge: MergePolicy = MergePolicy()
@@ -55,9 +55,9 @@ class Manifest:
         model = ModelDefinition.from_config(self.config)
         Loss.for_model(self.loss, model)
         object.__setattr__(self, "model", model)
-        if self.features and model.input_shape != (self.features.count,):
+        if self.features and model.input_shape != self.features.shape:
             raise ManifestError(
-                f"the model takes {model.input_shape} and the features are {self.features.count}",
+                f"the model takes {model.input_shape} and the features are {self.features.shape}",
                 "make the model's input as wide as the features",
             )
 
@@ -65,6 +65,11 @@ class Manifest:
     def objective(self) -> Loss:
         """The loss as functions."""
         return Loss.for_model(self.loss, self.model)
+
+    @property
+    def is_autoencoder(self) -> bool:
+        """Whether the target of a row is the row itself: no labels are needed, errors show anomalies."""
+        return self.loss in REGRESSIONS and self.model.output_shape == self.model.input_shape
 
     @property
     def swarm(self) -> Cid:
@@ -143,8 +148,8 @@ def _check_understood(fields: Fields) -> None:
     fields.choice("privacy", ("none",))
 
 
-def _optional_features(fields: Fields) -> WindowStatistics | None:
-    return None if fields.value("features") is None else WindowStatistics.from_fields(fields.fields("features"))
+def _optional_features(fields: Fields) -> Features | None:
+    return None if fields.value("features") is None else read_features(fields.fields("features"))
 
 
 def _training(fields: Fields) -> TrainingPolicy:

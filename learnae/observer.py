@@ -15,11 +15,13 @@ from learnae.cid import Cid
 from learnae.codecs import Vector
 from learnae.errors import ConfigurationError
 from learnae.following import Following
-from learnae.home import open_manifest
+from learnae.home import STATE_FILE, open_manifest
 from learnae.identity import peer_name
+from learnae.manifest import Manifest
 from learnae.merge import consensus
 from learnae.messages import Message, open_message
 from learnae.replication import Replicator
+from learnae.state import PeerState
 
 _EVERYBODY = 1 << 20
 _PASSES = 1000  # of at most some thousand messages each
@@ -152,3 +154,15 @@ def describe(message: Message) -> dict[str, Any]:
         "blocks": [str(block) for block in message.blocks],
         "body": what,
     }
+
+
+def estimate_of(directory: Path, manifest: Manifest) -> Vector:
+    """The consensus estimate (count,) that the peer of ``directory`` saved last."""
+    try:
+        data = (directory / STATE_FILE).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"no saved peer at {directory}: {error.strerror}", "run it first") from error
+    state = PeerState.from_bytes(data)
+    if state.swarm != manifest.swarm:
+        raise ConfigurationError(f"the peer at {directory} belongs to swarm {state.swarm}", "name that swarm")
+    return state.estimate

@@ -8,10 +8,11 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from learnae.errors import ManifestError
-from learnae.features import STATISTICS, WindowStatistics
+from learnae.features import STATISTICS, RawWindow, WindowStatistics
 from learnae.manifest import Manifest
 from learnae.models.optimisers import OptimiserPolicy
 
+_MOTION = ("ax", "ay", "az", "wx", "wy", "wz")
 EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 
 
@@ -54,13 +55,47 @@ def _wrist(created: int) -> Manifest:
         created=created,
         classes=EXERCISES,
         features=WindowStatistics(
-            channels=("ax", "ay", "az", "wx", "wy", "wz"),
+            channels=_MOTION,
             rate=50.0,
             window=100,
             hop=50,
             shift=tuple(shift for shift, _ in pairs),
             scale=tuple(scale for _, scale in pairs),
         ),
+        optimiser=OptimiserPolicy("momentum", learning_rate=0.03),
+    )
+
+
+def convolution_config(
+    shape: Sequence[int], blocks: Sequence[tuple[int, int, int]], outputs: int, final: str
+) -> dict[str, Any]:
+    """The Keras configuration of a small network over time.
+
+    ``shape`` (length, channels); each block is (filters, size, stride) of a convolution with ReLU; the mean
+    over time goes to the outputs.
+    """
+    layers: list[dict[str, Any]] = [{"class_name": "InputLayer", "config": {"batch_shape": [None, *shape]}}]
+    for filters, size, stride in blocks:
+        options = {"filters": filters, "kernel_size": [size], "strides": [stride], "padding": "same"}
+        layers.append({"class_name": "Conv1D", "config": {**options, "activation": "relu", "use_bias": True}})
+    layers.append({"class_name": "GlobalAveragePooling1D", "config": {}})
+    layers.append({"class_name": "Dense", "config": {"units": outputs, "activation": final, "use_bias": True}})
+    return {"class_name": "Sequential", "config": {"name": "model", "layers": layers}}
+
+
+def _wrist_cnn(created: int) -> Manifest:
+    """The exercises of ``wrist`` from raw windows: the network finds its own features.
+
+    The constants are round figures for arm motion: accelerations in g and turn rates in rad/s.
+    """
+    features = RawWindow(_MOTION, 50.0, 100, 50, (0.0,) * 6, (0.5,) * 3 + (1.0,) * 3)
+    return Manifest(
+        name="wrist-cnn",
+        config=convolution_config(features.shape, ((16, 5, 2), (32, 5, 2)), len(EXERCISES), "softmax"),
+        loss="sparse_categorical_crossentropy",
+        created=created,
+        classes=EXERCISES,
+        features=features,
         optimiser=OptimiserPolicy("momentum", learning_rate=0.03),
     )
 
@@ -77,7 +112,7 @@ def _hepmass(created: int) -> Manifest:
     )
 
 
-PRESETS: dict[str, Callable[[int], Manifest]] = {"wrist": _wrist, "hepmass": _hepmass}
+PRESETS: dict[str, Callable[[int], Manifest]] = {"wrist": _wrist, "hepmass": _hepmass, "wrist-cnn": _wrist_cnn}
 
 
 def preset(name: str, created: int) -> Manifest:

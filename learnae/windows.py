@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.features import WindowStatistics
+from learnae.features import Features
 from learnae.ports import Samples
 
 _GAP = 1.5  # sample periods: a longer pause ends the window
@@ -26,7 +26,7 @@ class Windows:
 class Windower:
     """Cuts a stream into windows. None spans a gap in time, two labels, or training and held-out samples."""
 
-    def __init__(self, features: WindowStatistics) -> None:
+    def __init__(self, features: Features) -> None:
         self._features = features
         self._longest_step = _GAP / features.rate
         self._rest: Samples | None = None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from learnae.features import WindowStatistics
+from learnae.features import Features
 from learnae.ports import Samples
 from learnae.recordings import read_recording
 
@@ -17,7 +17,7 @@ class ReplaySource:
     def __init__(
         self,
         path: Path,
-        features: WindowStatistics,
+        features: Features,
         speed: float,
         holdout: float,
         clock: Callable[[], float] = time.monotonic,

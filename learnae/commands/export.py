@@ -15,10 +15,9 @@ from learnae.codecs import Vector
 from learnae.commands.output import print_fields, print_json
 from learnae.errors import ConfigurationError
 from learnae.files import write_atomic
-from learnae.home import STATE_FILE, find_swarm, open_manifest, peer_directory
+from learnae.home import find_swarm, open_manifest, peer_directory
 from learnae.manifest import Manifest
-from learnae.observer import Observer
-from learnae.state import PeerState
+from learnae.observer import Observer, estimate_of
 
 
 def export(options: argparse.Namespace) -> int:
@@ -45,28 +44,16 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-def estimate_of(directory: Path, manifest: Manifest) -> Vector:
-    """The consensus estimate (count,) that the peer of ``directory`` saved last."""
-    try:
-        data = (directory / STATE_FILE).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"no saved peer at {directory}: {error.strerror}", "run it first") from error
-    state = PeerState.from_bytes(data)
-    if state.swarm != manifest.swarm:
-        raise ConfigurationError(f"the peer at {directory} belongs to swarm {state.swarm}", "name that swarm")
-    return state.estimate
-
-
 def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
-    """Arrays ``layer.N.kernel`` and ``layer.N.bias``; the manifest's facts in the metadata."""
+    """Arrays by layer and Keras' name, such as ``layer.0.kernel``; the manifest's facts in the metadata."""
     if not _is_installed("safetensors"):
         raise ConfigurationError("safetensors is not installed", "pip install safetensors")
     from safetensors.numpy import save  # noqa: PLC0415 - only needed here
 
     arrays = {
         f"layer.{index}.{name}": np.ascontiguousarray(array)
-        for index, layer in enumerate(manifest.model.split(weights))
-        for name, array in zip(("kernel", "bias"), layer, strict=False)
+        for index, (layer, own) in enumerate(zip(manifest.model.layers, manifest.model.split(weights), strict=True))
+        for name, array in zip(layer.names, own, strict=True)
     }
     metadata = {
         "swarm": str(manifest.swarm),

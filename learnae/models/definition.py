@@ -8,7 +8,6 @@ Keras' ``get_weights()``, in its order and layout, one after another.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,60 +17,24 @@ from numpy.typing import NDArray
 from learnae.codecs import Vector
 from learnae.errors import ModelError
 from learnae.fields import Fields
+from learnae.models.layers import ACTIVATIONS, MAX_UNITS, Activation, Dense, Dropout, Flatten, Layer, Shape
+from learnae.models.reading import read_layer
 
-ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax")
+__all__ = [
+    "ACTIVATIONS",
+    "MAX_LAYERS",
+    "MAX_PARAMETERS",
+    "Activation",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "ModelDefinition",
+    "Shape",
+]
+
 MAX_LAYERS = 256
 MAX_PARAMETERS = 1 << 28  # one gibibyte of float32
-_MAX_UNITS = 1 << 20
-
-# fan-dependent uniform initialisers of Keras: (numerator, uses fan_out)
-_INITIALISERS = {"GlorotUniform": (6.0, True), "HeUniform": (6.0, False), "LecunUniform": (3.0, False)}
-_NOT_SUPPORTED = ("kernel_regularizer", "bias_regularizer", "activity_regularizer", "kernel_constraint",
-                  "bias_constraint", "lora_rank")  # fmt: skip
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Dense:
-    """``activation(x @ kernel + bias)``; kernel (inputs, units), bias (units,)."""
-
-    inputs: int
-    units: int
-    bias: bool
-    initialiser: str
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """Shapes of the layer's arrays."""
-        kernel = (self.inputs, self.units)
-        return (kernel, (self.units,)) if self.bias else (kernel,)
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """One of ACTIVATIONS, element by element; softmax over the last axis."""
-
-    function: str
-    shapes: tuple[Shape, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Flatten:
-    """All axes but the batch become one."""
-
-    shapes: tuple[Shape, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Dropout:
-    """While training, each value is zero with probability ``rate``, the rest scaled up."""
-
-    rate: float
-    shapes: tuple[Shape, ...] = ()
-
-
-Layer = Dense | Activation | Flatten | Dropout
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +76,11 @@ class ModelDefinition:
         return result
 
     def initial(self, seed: int) -> Vector:
-        """The weights (count,) that all peers of a swarm start from: uniform kernels, zero biases."""
+        """The weights (count,) that all peers of a swarm start from."""
         rng = np.random.Generator(np.random.PCG64(seed))
         vector = np.zeros(self.count, np.float32)
         for layer, arrays in zip(self.layers, self.split(vector), strict=True):
-            if isinstance(layer, Dense):
-                numerator, both = _INITIALISERS[layer.initialiser]
-                bound = math.sqrt(numerator / (layer.inputs + (layer.units if both else 0)))
-                arrays[0][:] = rng.uniform(-bound, bound, layer.shapes[0]).astype(np.float32)
+            layer.initialise(arrays, rng)
         return vector
 
 
@@ -150,16 +110,8 @@ class _Builder:
             return
         if self._shape is None:
             raise ModelError("the model's input shape is unknown", "begin with keras.Input(shape=...)")
-        adders = {
-            "Dense": self._add_dense,
-            "Activation": self._add_activation,
-            "ReLU": self._add_relu,
-            "Flatten": self._add_flatten,
-            "Dropout": self._add_dropout,
-        }
-        if kind not in adders:
-            raise ModelError(f"layer {kind!r} is not supported", f"use {', '.join(adders)}")
-        adders[kind](config)
+        layers, self._shape = read_layer(kind, config, self._shape)
+        self._layers.extend(layers)
 
     def _find_input_shape(self, config: Fields) -> None:
         if self._shape is not None:
@@ -171,63 +123,11 @@ class _Builder:
                 self._shape = self._input = _example_shape(source, name, shape)
                 return
 
-    @property
-    def _current(self) -> Shape:
-        assert self._shape is not None
-        return self._shape
-
-    def _add_dense(self, config: Fields) -> None:
-        if len(self._current) != 1:
-            raise ModelError(f"Dense on a shape of {self._current}", "put Flatten before it")
-        for name in _NOT_SUPPORTED:
-            if config.value(name, None) is not None:
-                raise ModelError(f"{config.thing}.{name} is not supported", "remove it from the model")
-        layer = Dense(
-            inputs=self._current[0],
-            units=config.integer("units", 1, _MAX_UNITS),
-            bias=config.boolean("use_bias", True),
-            initialiser=_initialiser(config),
-        )
-        self._layers.append(layer)
-        self._shape = (layer.units,)
-        self._append_activation(config.choice("activation", ACTIVATIONS, "linear"))
-
-    def _add_activation(self, config: Fields) -> None:
-        self._append_activation(config.choice("activation", ACTIVATIONS))
-
-    def _append_activation(self, function: str) -> None:
-        if function != "linear":
-            self._layers.append(Activation(function))
-
-    def _add_relu(self, config: Fields) -> None:
-        for name, plain in (("max_value", None), ("negative_slope", 0.0), ("threshold", 0.0)):
-            if config.value(name, plain) not in (plain, None):
-                raise ModelError(f"{config.thing}.{name} is not supported", "use a plain ReLU")
-        self._layers.append(Activation("relu"))
-
-    def _add_flatten(self, _: Fields) -> None:
-        self._layers.append(Flatten())
-        self._shape = (math.prod(self._current),)
-
-    def _add_dropout(self, config: Fields) -> None:
-        rate = config.number("rate", 0, 1)
-        if rate >= 1:
-            raise config.error("rate", rate, "below 1")
-        self._layers.append(Dropout(rate))
-
 
 def _example_shape(fields: Fields, name: str, shape: object) -> Shape:
     if not isinstance(shape, (list, tuple)) or not 2 <= len(shape) <= 5:
         raise fields.error(name, shape, "a list: null for the batch, then 1 to 4 sizes")
     sizes = tuple(shape[1:])
-    if not all(isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= _MAX_UNITS for size in sizes):
-        raise fields.error(name, shape, f"sizes from 1 to {_MAX_UNITS} after the batch")
+    if not all(isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= MAX_UNITS for size in sizes):
+        raise fields.error(name, shape, f"sizes from 1 to {MAX_UNITS} after the batch")
     return sizes
-
-
-def _initialiser(config: Fields) -> str:
-    value = config.value("kernel_initializer", "GlorotUniform")
-    name = value.get("class_name") if isinstance(value, Mapping) else value
-    if not isinstance(name, str) or name not in _INITIALISERS:
-        raise ModelError(f"{config.thing}.kernel_initializer {str(name)[:60]!r}", f"use {', '.join(_INITIALISERS)}")
-    return name

@@ -1,7 +1,9 @@
 """Losses, each fused with the activation that it belongs to, so that gradients stay exact.
 
-For all three the gradient before the final activation is ``(prediction - target)`` times a
-constant: softmax with cross-entropy, sigmoid with binary cross-entropy, linear with squared error.
+The gradient before the final activation is ``(prediction - target)`` times a constant: softmax with
+cross-entropy, sigmoid with binary cross-entropy, linear with squared error; Huber's loss (1964)
+bounds that difference to one. Squared error and Huber serve regression, forecasting and the
+autoencoder, whose target is its input.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ FINAL_ACTIVATIONS = {
     "sparse_categorical_crossentropy": "softmax",
     "binary_crossentropy": "sigmoid",
     "mean_squared_error": "linear",
+    "huber": "linear",
 }
+REGRESSIONS = ("mean_squared_error", "huber")
+HUBER_DELTA = 1.0  # Keras' default: errors beyond it cost linearly
 LOSSES = tuple(FINAL_ACTIVATIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss by its Keras name. Targets: (n,) class numbers, or (n, outputs) values."""
+    """A loss by its Keras name. Targets: (n,) class numbers, or (n, *outputs) values."""
 
     name: str
 
@@ -42,26 +47,38 @@ class Loss:
                 f"the model ends with {model.final_activation}",
                 f"loss {name} needs {FINAL_ACTIVATIONS[name]} at the end",
             )
+        if name == "sparse_categorical_crossentropy" and len(model.output_shape) != 1:
+            raise ModelError(
+                f"the model's output has the shape {model.output_shape}",
+                f"loss {name} needs one value a class: put Flatten or GlobalAveragePooling1D before the last layer",
+            )
         return cls(name)
 
     @property
     def is_classification(self) -> bool:
         """Whether accuracy means something."""
-        return self.name != "mean_squared_error"
+        return self.name not in REGRESSIONS
 
     def value(self, prediction: Array, target: Array) -> float:
-        """The mean loss of ``prediction`` (n, outputs)."""
+        """The mean loss of ``prediction`` (n, *outputs)."""
         if self.name == "mean_squared_error":
             return float(np.mean((prediction - target) ** 2))
+        if self.name == "huber":
+            error = np.abs(prediction - target)
+            near = np.minimum(error, HUBER_DELTA)
+            return float(np.mean(near * near / 2 + HUBER_DELTA * (error - near)))
         clipped = np.clip(prediction, _EPSILON, 1 - _EPSILON)
         if self.name == "binary_crossentropy":
             return float(-np.mean(target * np.log(clipped) + (1 - target) * np.log(1 - clipped)))
         return float(-np.mean(np.log(clipped[np.arange(len(target)), target])))
 
     def gradient(self, prediction: Array, target: Array) -> Array:
-        """Of the mean loss, with respect to what enters the final activation; (n, outputs)."""
+        """Of the mean loss, with respect to what enters the final activation; (n, *outputs)."""
         if self.name == "mean_squared_error":
             return (prediction - target) * prediction.dtype.type(2 / prediction.size)
+        if self.name == "huber":
+            error = np.clip(prediction - target, -HUBER_DELTA, HUBER_DELTA)
+            return error / prediction.dtype.type(prediction.size)
         if self.name == "binary_crossentropy":
             return (prediction - target) / prediction.dtype.type(prediction.size)
         gradient = prediction.copy()

@@ -12,8 +12,9 @@ from learnae.bodies import Metrics
 from learnae.codecs import Vector
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
+from learnae.models.evaluation import measure
 from learnae.models.losses import Loss
-from learnae.models.numpy_model import loss_and_gradient, predict
+from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.ports import Trained
 
@@ -56,11 +57,9 @@ class NumpyLearner:
         total = 0.0
         for _ in range(steps):
             chosen = self._rng.integers(0, len(rows), self._batch)
-            value, gradient = loss_and_gradient(
-                self._model, self._loss, self._weights, rows[chosen], targets[chosen], self._rng
+            total += train_step(
+                self._model, self._loss, self._optimiser, self._weights, rows[chosen], targets[chosen], self._rng
             )
-            self._optimiser.apply(self._weights, gradient)
-            total += value
         return Trained(steps, len(rows), total / steps)
 
     def evaluate(self, weights: Vector) -> Metrics | None:
@@ -81,13 +80,4 @@ def evaluate(
     model: ModelDefinition, loss: Loss, weights: Vector, rows: NDArray[Any], targets: NDArray[Any]
 ) -> Metrics | None:
     """Mean loss and accuracy over ``rows`` (n, *input_shape); None without rows."""
-    if not len(rows):
-        return None
-    total, right = 0.0, 0.0
-    for start in range(0, len(rows), _EVALUATION_BATCH):
-        part = slice(start, start + _EVALUATION_BATCH)
-        output = predict(model, weights, rows[part])
-        share = len(output) / len(rows)
-        total += share * loss.value(output, targets[part])
-        right += share * loss.accuracy(output, targets[part]) if loss.is_classification else 0.0
-    return Metrics(total, min(right, 1.0) if loss.is_classification else None, len(rows))
+    return measure(loss, lambda part: predict(model, weights, part), rows, targets, _EVALUATION_BATCH)

@@ -626,13 +626,22 @@ def test_a_message_that_never_arrives_is_done_without_once_nobody_keeps_it():
     behind = recent_messages(simulation, 0) - recent_messages(simulation, 5)
     assert len(behind) > 20, "nothing was lost"
 
-    simulation.run(2 * HORIZON)
+    for _ in range(2 * HORIZON // SECOND):
+        simulation.run(SECOND)
+        assert_heads_are_not_approved(simulation, 5)
     simulation.settle(5 * SECOND)
 
     recent = recent_messages(simulation, 0)
     assert len(recent) > 10
     assert recent_messages(simulation, 5) == recent
     assert len(simulation.members[5].peer.following.replicas) == 5
+
+
+def assert_heads_are_not_approved(simulation: Simulation, index: int) -> None:
+    """What some other message stands on is no head any more."""
+    tangle = simulation.members[index].peer.tangle
+    approved = {parent for cid in tangle.cids() if (node := tangle.node(cid)) is not None for parent in node.parents}
+    assert approved.isdisjoint(tangle.heads())
 
 
 def lose_next_message(simulation: Simulation, author: int, at: int) -> None:

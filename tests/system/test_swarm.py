@@ -12,10 +12,9 @@ import pytest
 from demo.baselines import accuracy
 from demo.people import PEOPLE, Exam, make_exam, write_private_file
 from demo.swarm import Swarm, peer_of
-from learnae.commands.export import estimate_of
 from learnae.errors import LearnaeError
 from learnae.identity import Identity
-from learnae.observer import Observer, PeerView
+from learnae.observer import Observer, PeerView, estimate_of
 
 pytestmark = pytest.mark.slow
 

@@ -567,6 +567,19 @@ def test_a_newcomer_joins_also_where_somebody_has_equivocated() -> None:
     assert any(isinstance(message.body, Join) for message in machine.said())
 
 
+def test_evidence_waits_until_the_clock_has_come_up() -> None:
+    machine = Machine()
+    machine.tick(3)
+    machine.clock.time -= 3 * 60_000
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.tick()
+    assert machine.peer.tangle.is_banned(machine.other().author)
+    assert len(machine.said()) == 4
+    machine.clock.time += 3 * 60_000
+    machine.tick()
+    assert any(isinstance(message.body, Evidence) for message in machine.said())
+
+
 def test_nobody_is_accused_before_the_own_past_is_here() -> None:
     machine = Machine()
     machine.tick(3)

@@ -141,6 +141,25 @@ def test_invented_heads_do_not_make_a_peer_deaf() -> None:
     assert side.replicator.hear().attached == [message]
 
 
+def test_what_is_asked_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    side, asked = Side(wanted=100), []
+    monkeypatch.setattr(side.store, "want", lambda cids: asked.append(len(cids)))
+    for start in range(0, 512, 64):
+        side.announce(*(some_cid(number) for number in range(start, start + 64)))
+    side.replicator.hear()
+    assert asked == [100]
+
+
+def test_a_message_older_than_the_horizon_does_not_stay_on_the_disk() -> None:
+    side = Side()
+    old = Author(1).say(time=NOW - 25 * 3600_000)
+    side.hold(old)
+    side.announce(old.cid)
+    assert side.replicator.hear().attached == []
+    assert side.problems() == {"StaleError": 1}
+    assert not side.store.has(old.cid)
+
+
 def test_an_announcement_is_read_up_to_the_limit() -> None:
     side, message = Side(heads=2), Author(1).say()
     side.hold(message)

@@ -1,0 +1,30 @@
+"""The TFLite runtime that is installed: tflite-runtime, or its successor ai-edge-litert."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from learnae.errors import ConfigurationError
+
+_RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter")
+REMEDY = "pip install 'learnae[agent]'"
+
+
+def open_program(data: bytes) -> Any:
+    """An interpreter of ``data`` in the first runtime that takes it; raises ConfigurationError.
+
+    One thread: an agent leaves the other cores to what the board is for, and steps are too short to share.
+    """
+    problems = []
+    for name in _RUNTIMES:
+        try:
+            interpreter = importlib.import_module(name).Interpreter(model_content=data, num_threads=1)
+        except ModuleNotFoundError:
+            continue
+        # tflite-runtime with NumPy 2 raises AttributeError or SystemError, an operator not known ValueError
+        except (ImportError, AttributeError, RuntimeError, SystemError, ValueError) as error:
+            problems.append(f"{name.partition('.')[0]}: {str(error) or type(error).__name__}")
+            continue
+        return interpreter
+    raise ConfigurationError("; ".join(problems) or "no TFLite runtime is installed", REMEDY)

@@ -1,0 +1,37 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from learnae.models.layers.base import Array, Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout(Layer):
+    """While training, each value is zero with probability ``rate``, the rest scaled up.
+
+    The reference learner and trainers do this. The TFLite learner leaves dropout inactive: its
+    runtimes have no random numbers that two of them agree on.
+    """
+
+    rate: float
+
+    def forward(
+        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+    ) -> tuple[Array, Array | None]:
+        """See Layer; without ``rng`` nothing is dropped."""
+        if not training or rng is None or self.rate == 0:
+            return value, None
+        kept = rng.random(value.shape) >= self.rate
+        mask = kept.astype(value.dtype) / value.dtype.type(1 - self.rate)
+        return value * mask, mask
+
+    def backward(
+        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array | None, flow: Array, further: bool
+    ) -> Array:
+        """See Layer."""
+        return flow if memory is None else flow * memory

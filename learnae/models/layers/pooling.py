@@ -1,0 +1,52 @@
+"""Pooling over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from learnae.models.layers.base import Array, Layer, Shape
+from learnae.models.layers.sliding import Sliding
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPooling1D(Layer):
+    """(length, channels) -> (windows, channels): the greatest of each window; the first of equals trains."""
+
+    sliding: Sliding
+
+    def forward(
+        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+    ) -> tuple[Array, Array]:
+        """See Layer."""
+        windows = self.sliding.cut(value, -np.inf)
+        greatest = windows.argmax(axis=2)[:, :, None]
+        return np.take_along_axis(windows, greatest, axis=2)[:, :, 0], greatest
+
+    def backward(
+        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
+    ) -> Array:
+        """See Layer."""
+        windows = np.zeros((*flow.shape[:2], self.sliding.size, flow.shape[2]), flow.dtype)
+        np.put_along_axis(windows, memory, flow[:, :, None], axis=2)
+        return self.sliding.join(windows)
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAveragePooling1D(Layer):
+    """(length, channels) -> (channels,): the mean over time."""
+
+    def forward(
+        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+    ) -> tuple[Array, Shape]:
+        """See Layer."""
+        return value.mean(axis=1), value.shape
+
+    def backward(
+        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Shape, flow: Array, further: bool
+    ) -> Array:
+        """See Layer."""
+        share = flow / flow.dtype.type(memory[1])
+        return np.broadcast_to(share[:, None], memory)

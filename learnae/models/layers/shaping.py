@@ -1,0 +1,46 @@
+"""Layers that only give the values of one example another shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from learnae.models.layers.base import Array, Layer, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten(Layer):
+    """All axes but the batch become one."""
+
+    def forward(
+        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+    ) -> tuple[Array, Shape]:
+        """See Layer."""
+        return value.reshape(len(value), -1), value.shape
+
+    def backward(
+        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Shape, flow: Array, further: bool
+    ) -> Array:
+        """See Layer."""
+        return flow.reshape(memory)
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape(Layer):
+    """One example takes the shape ``target``."""
+
+    target: Shape
+
+    def forward(
+        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+    ) -> tuple[Array, Shape]:
+        """See Layer."""
+        return value.reshape(len(value), *self.target), value.shape
+
+    def backward(
+        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Shape, flow: Array, further: bool
+    ) -> Array:
+        """See Layer."""
+        return flow.reshape(memory)

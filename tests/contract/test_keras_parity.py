@@ -1,0 +1,112 @@
+"""The reference, and TFLite where a runtime is installed, train what Keras on JAX trains."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+from learner_models import BODIES, OPTIMISERS, RUNTIMES, STEPS, TOLERANCE, Task, autoencoder, require, task
+from numpy.typing import NDArray
+
+from learnae.models.losses import LOSSES, REGRESSIONS
+from learnae.models.numpy_model import predict, train_step
+from learnae.models.optimisers import Optimiser
+
+require("jax")
+require("keras")
+os.environ.setdefault("KERAS_BACKEND", "jax")
+import keras  # noqa: E402
+
+if keras.backend.backend() != "jax":
+    pytest.skip(f"keras runs on {keras.backend.backend()}, not on jax", allow_module_level=True)
+
+HAS_TFLITE = any(importlib.util.find_spec(name) for name in RUNTIMES) and importlib.util.find_spec("flatbuffers")
+
+
+def keras_model(job: Task, optimiser: str, start: NDArray[Any]) -> Any:
+    """The same definition, rebuilt by Keras."""
+    policy = OPTIMISERS[optimiser]
+    model = keras.models.model_from_json(json.dumps(with_modules(job.config)))
+    model.set_weights([array for arrays in job.model.split(start) for array in arrays])
+    rate = policy.learning_rate
+    rules = {
+        "sgd": lambda: keras.optimizers.SGD(rate),
+        "momentum": lambda: keras.optimizers.SGD(rate, momentum=policy.momentum),
+        "adam": lambda: keras.optimizers.Adam(rate, policy.beta_1, policy.beta_2, policy.epsilon),
+    }
+    model.compile(optimizer=rules[optimiser](), loss=job.loss.name)
+    return model
+
+
+def with_modules(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as Keras itself writes it: every class says where it is from."""
+    layers = [{"module": "keras.layers", "registered_name": None, **layer} for layer in config["config"]["layers"]]
+    return {"module": "keras", "registered_name": None, **config, "config": {**config["config"], "layers": layers}}
+
+
+def differences(job: Task, optimiser: str) -> dict[str, float]:
+    """Largest difference of a weight from Keras' after training: of the reference, of TFLite."""
+    policy, rng = OPTIMISERS[optimiser], np.random.default_rng(7)
+    start = job.model.initial(3)
+    theirs = keras_model(job, optimiser, start)
+    exact, reference = start.astype(np.float64), Optimiser(policy, job.model.count, np.float64)
+    mine = tflite(job, optimiser, start)
+    for step in range(1, STEPS + 1):
+        rows, targets = job.batch(rng)
+        train_step(job.model, job.loss, reference, exact, rows.astype(np.float64), targets)
+        theirs.train_on_batch(rows, targets)
+        if mine is not None:
+            mine(rows, targets, step)
+    wanted = np.concatenate([np.ravel(array) for array in theirs.get_weights()])
+    assert [array.shape for array in theirs.get_weights()] == [s for one in job.model.layers for s in one.shapes]
+    output = predict(job.model, exact, rows)
+    assert output == pytest.approx(theirs.predict_on_batch(rows), abs=1e-3 if optimiser == "adam" else 2e-5)
+    found = {"numpy": float(np.abs(exact - wanted).max())}
+    if mine is not None:
+        found["tflite"] = float(np.abs(mine.weights() - wanted).max())
+    return found
+
+
+def tflite(job: Task, optimiser: str, start: NDArray[Any]) -> Any:
+    """One TFLite step as a function, with ``weights``; None without a runtime."""
+    if not HAS_TFLITE:
+        return None
+    from test_learner_parity import program
+
+    from agent.tflite.optimisers import rate_of
+    from agent.tflite.program import WEIGHTS
+
+    mine = program(job, optimiser, start)
+
+    def step(rows: NDArray[Any], targets: NDArray[Any], number: int) -> None:
+        mine.step(rows, targets, rate_of(OPTIMISERS[optimiser], number))
+
+    step.weights = lambda: mine.call(WEIGHTS)["weights"]  # type: ignore[attr-defined]
+    return step
+
+
+ALL = list(itertools.product(BODIES, LOSSES, OPTIMISERS))
+# Keras compiles every case anew, so by default: every body once, and one body with all losses and optimisers
+TURNS = [(body, LOSSES[index % len(LOSSES)], list(OPTIMISERS)[index % 3]) for index, body in enumerate(BODIES)]
+SOME = [case for case in ALL if case in TURNS or case[0] == "batch-norm-conv"]
+CASES = ALL if os.environ.get("LEARNAE_ALL_PARITY") == "1" else SOME
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("body", "loss", "optimiser"), CASES)
+def test_combinations_train_as_in_keras(body: str, loss: str, optimiser: str, record_property: Any) -> None:
+    found = differences(task(body, loss), optimiser)
+    for learner, difference in found.items():
+        record_property(learner, difference)
+    assert max(found.values()) <= TOLERANCE[optimiser], found
+
+
+@pytest.mark.parametrize("loss", REGRESSIONS)
+def test_an_autoencoder_trains_as_in_keras(loss: str) -> None:
+    found = differences(autoencoder(loss), "momentum")
+    assert max(found.values()) <= TOLERANCE["momentum"], found

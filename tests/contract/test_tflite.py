@@ -1,0 +1,216 @@
+"""TFLite programs: what they are made of, inference files, memory, and the agent's choice of a learner."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from learner_models import BODIES, OPTIMISERS, RUNTIMES, require, task
+
+from learnae.models.dataset import Dataset
+from learnae.models.definition import Layer, ModelDefinition
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.numpy_model import predict
+from learnae.presets import preset
+
+require(*RUNTIMES)
+require("flatbuffers")
+
+from agent.cli import main  # noqa: E402
+from agent.tflite.export import SIGNATURE, inference_program  # noqa: E402
+from agent.tflite.program import compile_program  # noqa: E402
+from agent.tflite.runtime import open_program  # noqa: E402
+from agent.tflite_learner import TfliteLearner  # noqa: E402
+from agent.wiring import build_learner  # noqa: E402
+from learnae.errors import ConfigurationError, ModelError  # noqa: E402
+from learnae.home import STATE_FILE, create_swarm  # noqa: E402
+from learnae.service import EXIT_CONFIGURATION  # noqa: E402
+from learnae.state import PeerState  # noqa: E402
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_program_has_these_signatures_and_the_same_bytes_every_time(optimiser: str) -> None:
+    job = task("batch-norm-conv", "huber")
+    data = compile_program(job.model, job.loss, OPTIMISERS[optimiser])
+    assert data == compile_program(job.model, job.loss, OPTIMISERS[optimiser])
+    assert data[4:8] == b"TFL3"
+    signatures = open_program(data).get_signature_list()
+    assert sorted(signatures["train"]["inputs"]) == ["rate", "row_weights", "rows", "targets"]
+    assert signatures["infer"] == {"inputs": ["rows"], "outputs": ["output"]}
+    variables = {"sgd": [], "momentum": ["velocity"], "adam": ["mean", "square"]}[optimiser]
+    assert set(signatures) == {"train", "infer", "load", "weights"} | ({"restore", "state"} if variables else set())
+    assert sorted(signatures.get("state", {"outputs": []})["outputs"]) == variables
+
+
+def test_no_input_is_a_scalar() -> None:
+    job = task("dense-relu", "mean_squared_error")
+    interpreter = open_program(compile_program(job.model, job.loss, OPTIMISERS["adam"]))
+    assert {len(details["shape"]) for details in interpreter.get_input_details()} == {1, 2}
+
+
+def test_constant_data_are_aligned() -> None:
+    weights = np.arange(8 * 4, dtype=np.float32)
+    model = ModelDefinition.from_config(
+        {"class_name": "Sequential", "config": {"layers": [
+            {"class_name": "Dense", "config": {"units": 4, "use_bias": False, "batch_shape": [None, 8]}}]}}
+    )  # fmt: skip
+    data = inference_program(model, weights)
+    assert data.index(weights.reshape(8, 4).T.tobytes()) % 16 == 0
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_inference_files_say_what_the_model_says(body: str) -> None:
+    job, rng = task(body, "sparse_categorical_crossentropy"), np.random.default_rng(0)
+    weights = job.model.initial(1) + rng.normal(size=job.model.count).astype(np.float32) * 0.05
+    rows, _ = job.batch(rng, 33)
+    wanted = predict(job.model, weights.astype(np.float64), rows)
+    for int8, tolerance in ((False, 2e-6), (True, 0.05)):
+        runner = open_program(inference_program(job.model, weights, int8)).get_signature_runner(SIGNATURE)
+        assert runner(rows=rows)["output"] == pytest.approx(wanted, abs=tolerance)
+        assert runner(rows=rows[:1])["output"] == pytest.approx(wanted[:1], abs=tolerance)
+
+
+@pytest.mark.parametrize("name", ["wrist", "wrist-cnn", "hepmass"])
+def test_int8_files_are_much_smaller_and_nearly_as_good(name: str) -> None:
+    manifest = preset(name, 0)
+    weights = manifest.model.initial(1)
+    exact, small = (inference_program(manifest.model, weights, int8) for int8 in (False, True))
+    assert len(small) < len(exact) / 2
+    rows = np.random.default_rng(0).normal(size=(200, *manifest.model.input_shape)).astype(np.float32)
+    outputs = [open_program(data).get_signature_runner(SIGNATURE)(rows=rows)["output"] for data in (exact, small)]
+    assert np.abs(outputs[0] - outputs[1]).max() < 0.05
+    if outputs[0].shape[1] > 1:
+        assert (outputs[0].argmax(axis=1) == outputs[1].argmax(axis=1)).mean() > 0.95
+
+
+def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = preset("wrist", 1)
+    weights = manifest.model.initial(3)
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        f"[peer]\nstate = {json.dumps(str(tmp_path / 'me'))}\n\n"
+        f"[swarm]\nid = {json.dumps(str(create_swarm(manifest, tmp_path / 'swarm')))}\n"
+    )
+    arguments = ["--config", str(config), "--json"]
+
+    def run(file: str, *more: str) -> int:
+        with pytest.raises(SystemExit) as left:
+            main(["export", str(tmp_path / file), *arguments, *more])
+        return int(left.value.code or 0)
+
+    assert run("model.tflite") == EXIT_CONFIGURATION  # it has not run yet
+    assert "run it first" in capsys.readouterr().err
+    state = PeerState(
+        manifest.swarm, b"message", None, 0, 0, 0, 0, 0, weights * 0, None, weights, {}
+    )  # fmt: skip
+    (tmp_path / "me").mkdir()
+    (tmp_path / "me" / STATE_FILE).write_bytes(state.to_bytes())
+    assert run("model.onnx") == EXIT_CONFIGURATION
+    assert ".tflite" in capsys.readouterr().err
+    for file, more in (("model.tflite", []), ("small.tflite", ["--int8"])):
+        assert run(file, *more) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["bytes"] == (tmp_path / file).stat().st_size
+        assert said["weights"] == ("int8" if more else "float32")
+    rows = np.random.default_rng(0).normal(size=(5, 30)).astype(np.float32)
+    runner = open_program((tmp_path / "model.tflite").read_bytes()).get_signature_runner(SIGNATURE)
+    assert runner(rows=rows)["output"] == pytest.approx(predict(manifest.model, weights, rows), abs=1e-6)
+
+
+class Unknown(Layer):
+    """A layer that nobody has written a program for."""
+
+
+def test_a_layer_without_a_program_is_refused_by_name() -> None:
+    job = task("none", "mean_squared_error")
+    model = ModelDefinition((5,), (3,), (Unknown(), *job.model.layers), job.model.count)
+    with pytest.raises(ModelError, match="Unknown"):
+        compile_program(model, job.loss, OPTIMISERS["sgd"])
+
+
+def test_a_program_that_is_damaged_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(ConfigurationError, match="pip install"):
+        open_program(b"not a program")
+
+
+def test_agents_train_with_tflite_and_without_it_say_why_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    manifest = preset("wrist-cnn", 0)
+    data = Dataset(manifest.model, manifest.objective)
+    assert isinstance(build_learner(manifest, data, np.random.default_rng(0)), TfliteLearner)
+    assert not caplog.records
+    real = builtins.__import__
+    modules = ("flatbuffers", *RUNTIMES)
+
+    def refuse(name: str, *arguments: Any) -> Any:
+        if name.partition(".")[0] in modules:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *arguments)
+
+    for name in list(sys.modules):
+        if name.partition(".")[0] in modules or name.startswith("agent.tflite"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    assert isinstance(build_learner(manifest, data, np.random.default_rng(0)), NumpyLearner)
+    (record,) = caplog.records
+    assert "flatbuffers is not installed" in record.getMessage()
+    assert "learnae[agent]" in record.getMessage()
+
+
+_MEMORY = """
+import importlib, resource, sys
+import numpy as np
+import dataclasses, numpy.random, numpy.typing, cryptography.exceptions, cryptography.hazmat.primitives.serialization
+import cryptography.hazmat.primitives.asymmetric.ed25519, cbor2, sqlite3, argparse, tomllib
+import logging, json, ssl, flatbuffers
+try:
+    import paho.mqtt.client
+except ImportError:
+    pass
+for name in ("tflite_runtime.interpreter", "ai_edge_litert.interpreter"):
+    try:
+        importlib.import_module(name)
+        break
+    except ImportError:
+        pass
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+before = resident()
+from agent.tflite_learner import TfliteLearner
+from learnae.models.dataset import Dataset
+from learnae.presets import preset
+manifest = preset("hepmass", 0)
+data, rng = Dataset(manifest.model, manifest.objective, 10_000), np.random.default_rng(0)
+for start in range(0, 10_000, 500):
+    data.add(rng.normal(size=(500, 27)).astype(np.float32), rng.integers(0, 2, 500))
+data.add(rng.normal(size=(1000, 27)).astype(np.float32), rng.integers(0, 2, 1000), holdout=True)
+learner = TfliteLearner(manifest.model, manifest.objective, manifest.optimiser, data, 32, rng)
+learner.load(manifest.model.initial(0))
+for _ in range(20):
+    learner.train(26)
+    learner.evaluate(learner.weights())
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")
+def test_training_takes_at_most_10_megabytes_above_the_imports() -> None:
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", _MEMORY], env=environment, capture_output=True, text=True, check=True, cwd=root
+    )
+    assert int(result.stdout.splitlines()[-1]) <= 10_000_000
