@@ -22,6 +22,7 @@ FINAL = {
     "sparse_categorical_crossentropy": "softmax",
     "binary_crossentropy": "sigmoid",
     "mean_squared_error": "linear",
+    "huber": "linear",
 }
 
 
@@ -235,6 +236,7 @@ def test_a_loss_needs_its_own_final_activation() -> None:
         else:
             with pytest.raises(ModelError, match=f"needs {FINAL[name]}"):
                 Loss.for_model(name, model)
+    assert set(LOSSES) == set(FINAL)
     with pytest.raises(ModelError, match=r"hinge.*use sparse"):
         Loss.for_model("hinge", define(dense(3)))
 

@@ -304,7 +304,7 @@ def test_unsigned_times_must_ascend_too(archive: Path) -> None:
         read(npz(archive, signal=SIGNAL, time=np.array([5, 3, 1], np.uint32)))
 
 
-@pytest.mark.parametrize("label", [1.5, -0.5, 1e300])
+@pytest.mark.parametrize("label", [1.5, -0.5, -7, 1e300])
 def test_a_label_that_is_no_class_is_not_taken_for_one(archive: Path, label: float) -> None:
     try:
         got = read(npz(archive, signal=SIGNAL, label=np.array([0, label, 2])))
