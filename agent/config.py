@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from learnae.errors import ConfigurationError
 from learnae.sections import PeerSection, SwarmSection, TrainSection, check_holdout
 
+_FASTEST = 1e9  # times real time
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSection:
@@ -20,7 +22,7 @@ class SourceSection:
     holdout: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.speed < 0:
+        if not 0 <= self.speed <= _FASTEST:
             raise ConfigurationError(f"source.speed is {self.speed}", "use 1 for real time, 0 for all at once")
         check_holdout("source", self.holdout)
 

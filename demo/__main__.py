@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Group
@@ -19,7 +20,7 @@ from demo.report import Curves, Result, draw, write_page
 from demo.swarm import Swarm, peer_of
 from learnae.commands.output import console, peer_table, table
 from learnae.errors import ConfigurationError, LearnaeError
-from learnae.observer import Observer, estimate_of
+from learnae.observer import Observer, PeerView, estimate_of
 
 _LOOK_SECONDS = 1.0
 
@@ -27,17 +28,26 @@ _LOOK_SECONDS = 1.0
 def main() -> None:
     """Entry point; the only place that exits."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of training together")
+    parser.add_argument("--updates", type=int, default=400, help="of every peer, then the demo ends")
+    parser.add_argument("--seconds", type=float, default=170.0, help="of training together, at most")
     parser.add_argument("--output", type=Path, default=Path("build/demo"), metavar="D")
     options = parser.parse_args()
     try:
-        run(options.output, options.seconds)
+        run(options.output, Until(options.updates, options.seconds))
     except LearnaeError as error:
         print(f"demo: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-def run(output: Path, seconds: float) -> Result:
+@dataclass(frozen=True, slots=True)
+class Until:
+    """When training ends: every peer has published so many updates, or so many seconds are over."""
+
+    updates: int
+    seconds: float
+
+
+def run(output: Path, until: Until) -> Result:
     """Train, judge, and write ``summary.json``, ``curves.png`` and ``report.html`` to ``output``."""
     shutil.rmtree(output, ignore_errors=True)
     home = (output / "home").resolve()
@@ -49,7 +59,7 @@ def run(output: Path, seconds: float) -> Result:
     try:
         for person in PEOPLE:
             swarm.add(person)
-        curves = _watch(swarm, observer, exam, seconds)
+        curves = _watch(swarm, observer, exam, until)
     finally:
         swarm.stop()
     spent = time.monotonic() - begun
@@ -58,28 +68,36 @@ def run(output: Path, seconds: float) -> Result:
     return result
 
 
-def _watch(swarm: Swarm, observer: Observer, exam: Exam, seconds: float) -> Curves:
-    curves, begun = Curves(), time.monotonic()
+def _watch(swarm: Swarm, observer: Observer, exam: Exam, until: Until) -> Curves:
+    curves, begun, fewest = Curves(), time.monotonic(), 0
     with Live(console=console, auto_refresh=False) as live:
-        while (elapsed := time.monotonic() - begun) < seconds:
+        while (elapsed := time.monotonic() - begun) < until.seconds and fewest < until.updates:
             swarm.check()
-            observer.refresh()
-            now = time.time_ns() // 1_000_000
-            try:
-                reached = accuracy(observer.manifest, observer.estimate(), exam)
-            except ConfigurationError:  # nobody has published yet
-                reached = 0.0
+            curves.messages.append(observer.refresh())
             curves.seconds.append(elapsed)
-            curves.together.append(reached)
-            curves.messages.append(len(observer.tangle))
-            if console.is_terminal:
-                title = f"{len(observer.tangle):,} messages, {elapsed:.0f} of {seconds:.0f} s"
-                line = Text(f"the swarm's model on everybody's held-out windows: {reached:.3f}", "bold cyan")
-                live.update(Group(peer_table(title, observer.peers(), now), line), refresh=True)
-            elif len(curves.seconds) % 15 == 1:
-                print(f"{elapsed:4.0f} s  {len(observer.tangle):6} messages  accuracy {reached:.3f}", flush=True)
+            curves.together.append(_reached(observer, exam))
+            peers = observer.peers()
+            fewest = min(view.seq for view in peers) if len(peers) == len(PEOPLE) else 0
+            _show(live, curves, peers, f"{fewest} of {until.updates} updates")
             time.sleep(_LOOK_SECONDS)
     return curves
+
+
+def _reached(observer: Observer, exam: Exam) -> float:
+    try:
+        return accuracy(observer.manifest, observer.estimate(), exam)
+    except ConfigurationError:  # nobody has published yet
+        return 0.0
+
+
+def _show(live: Live, curves: Curves, peers: list[PeerView], progress: str) -> None:
+    """A live table on a terminal, a line now and then elsewhere."""
+    summary = f"{curves.seconds[-1]:.0f} s, {curves.messages[-1]:,} messages, {progress}"
+    if console.is_terminal:
+        line = Text(f"the swarm's model on everybody's held-out windows: {curves.together[-1]:.3f}", "bold cyan")
+        live.update(Group(peer_table(summary, peers, time.time_ns() // 1_000_000), line), refresh=True)
+    elif len(curves.seconds) % 15 == 1:
+        print(f"{summary}, accuracy {curves.together[-1]:.3f}", flush=True)
 
 
 def _judge(swarm: Swarm, observer: Observer, exam: Exam, seconds: float) -> Result:

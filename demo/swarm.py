@@ -52,6 +52,8 @@ class Swarm:
         environment = {**_environment(self.home), "LEARNAE_TRAIN__PAUSE": str(PAUSE)}
         if role == "agent":
             environment["LEARNAE_SOURCE__SPEED"] = str(REPLAY_SPEED)
+        else:
+            environment["LEARNAE_TRAIN__ENGINE"] = "numpy"  # the same, and as fast to start, wherever it runs
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", *verb, "--config", str(config)], env=environment, stdout=log, stderr=log

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from learnae.cid import Cid
@@ -13,6 +14,7 @@ from learnae.limits import Limits
 
 ROLES = ("agent", "trainer")
 KEY, DELTA = "key", "delta"
+_LARGEST = 1e15  # of a loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ class Metrics:
     accuracy: float | None
     rows: int
 
+    def bounded(self) -> Metrics | None:
+        """These metrics as a message can hold them: a loss beyond 10^15 is cut there; None if it is no number."""
+        return None if math.isnan(self.loss) else replace(self, loss=max(-_LARGEST, min(self.loss, _LARGEST)))
+
     def to_fields(self) -> dict[str, Any]:
         """The map that goes into the message."""
         return {"loss": self.loss, "accuracy": self.accuracy, "rows": self.rows}
@@ -75,7 +81,7 @@ class Metrics:
     def from_fields(cls, fields: Fields) -> Metrics:
         """Read and bound what a peer wrote."""
         accuracy = None if fields.value("accuracy") is None else fields.number("accuracy", 0, 1)
-        return cls(fields.number("loss"), accuracy, fields.integer("rows"))
+        return cls(fields.number("loss", -_LARGEST, _LARGEST), accuracy, fields.integer("rows"))
 
 
 @dataclass(frozen=True, slots=True)

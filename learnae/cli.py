@@ -41,6 +41,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    """A whole number, 0 or more; ValueError is argparse's sign for wrong usage."""
+    if (value := int(text)) < 0:
+        raise ValueError
+    return value
+
+
+def _seconds(text: str) -> float:
+    """Seconds, 0 to a day."""
+    if not 0 <= (value := float(text)) <= 86_400:
+        raise ValueError
+    return value
+
+
 def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     group = verbs.add_parser("swarm", help="create a swarm").add_subparsers(dest="action", required=True)
     command = group.add_parser("create", help="from a preset or a Keras model")
@@ -70,11 +84,11 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("peers", help="who is in the swarm")
     _finish(_with_swarm(command), watch.peers)
     command = verbs.add_parser("log", help="the tangle, newest message first")
-    command.add_argument("-n", "--count", type=int, default=20, help="how many messages")
+    command.add_argument("-n", "--count", type=_count, default=20, help="how many messages")
     _finish(_with_swarm(command), watch.log)
     command = verbs.add_parser("watch", help="a live table of the swarm")
-    command.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between two looks")
-    command.add_argument("--rounds", type=int, default=0, metavar="N", help="stop after so many looks")
+    command.add_argument("--every", type=_seconds, default=1.0, metavar="S", help="seconds between two looks")
+    command.add_argument("--rounds", type=_count, default=0, metavar="N", help="stop after so many looks")
     _finish(_with_swarm(command), watch.watch)
 
 

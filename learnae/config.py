@@ -71,7 +71,7 @@ def _read(path: Path) -> Values:
         raise ConfigurationError(f"{path} has {len(data)} bytes", "this is no configuration file")
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}", "mend that line") from error
 
 
@@ -102,14 +102,14 @@ def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) ->
 
 
 def _convert(value: object, wanted: type, where: str) -> object:
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
-    if isinstance(value, str) and wanted in (int, float):  # from the environment
+    if (wanted is float and isinstance(value, int) and not isinstance(value, bool)) or (
+        wanted in (int, float) and isinstance(value, str)  # from the environment
+    ):
         try:
             return wanted(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")
 

@@ -21,6 +21,13 @@ _LINK_TAG = 42
 _INTEGERS = range(-(2**63), 2**63)  # what every implementation can hold
 
 
+def _refuse_reference(*_: object) -> object:
+    raise EncodingError("a reference to a shared value", "write the value out")
+
+
+_NO_REFERENCES = dict.fromkeys((28, 29, 25, 256), _refuse_reference)  # following them multiplies the work
+
+
 def encode(value: object) -> bytes:
     """Encode maps, lists, str, bytes, int, float, bool, None and Cid; raises EncodingError."""
     return cbor2.dumps(_to_cbor(value, MAX_DEPTH))
@@ -34,7 +41,13 @@ def decode(data: bytes, limit: int = MAX_BLOCK_BYTES) -> Any:
     if len(data) > limit:
         raise EncodingError(f"{len(data)} bytes of dag-cbor", f"at most {limit} are read")
     try:
-        tree = cbor2.loads(data, max_depth=MAX_DEPTH + 2, allow_indefinite=False, allow_duplicate_keys=False)
+        tree = cbor2.loads(
+            data,
+            max_depth=MAX_DEPTH + 2,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            semantic_decoders=_NO_REFERENCES,
+        )
     except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:
         raise EncodingError(f"not CBOR: {error}") from error
     value = _from_cbor(tree, MAX_DEPTH)

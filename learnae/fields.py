@@ -43,7 +43,7 @@ class Fields:
         value = self.value(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.error(name, value, "a number")
-        if not math.isfinite(value) or not low <= value <= high:
+        if not low <= value <= high or abs(value) == math.inf:  # NaN is in no range
             raise self.error(name, value, f"a number from {low:g} to {high:g}")
         return float(value)
 

@@ -2,56 +2,88 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
+
+from learnae.errors import StateError
 
 TEMPORARY = ".tmp-"  # prefix of files that a killed process may leave behind
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
-    """Replace ``path`` by ``data`` through a temporary file and a rename.
+    """Replace ``path`` by ``data`` through a temporary file and a rename; raises StateError.
 
     ``durable`` also waits for the disk; leave it out only for what can be said again.
     """
-    temporary = _write_temporary(path, data, mode, durable)
-    os.replace(temporary, path)
-    if durable:
-        _sync_directory(path.parent)
+    try:
+        temporary = _write_temporary(path, data, mode, durable)
+        os.replace(temporary, path)
+        if durable:
+            _sync_directory(path.parent)
+    except OSError as error:
+        raise _not_written(path, error) from error
 
 
 def create_once(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Create ``path`` with ``data``; if somebody else created it first, theirs stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _write_temporary(path, data, mode, durable=True)
+    """Create ``path`` with ``data``; if somebody else created it first, theirs stays. Raises StateError."""
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    finally:
-        temporary.unlink()
-    _sync_directory(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _write_temporary(path, data, mode, durable=True)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+        finally:
+            temporary.unlink()
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise _not_written(path, error) from error
 
 
 def remove_leftovers(directory: Path, older_than: float) -> int:
     """Delete temporary files last changed before ``older_than`` (Unix seconds); returns how many."""
     removed = 0
     for entry in os.scandir(directory):
-        if entry.name.startswith(TEMPORARY) and entry.stat().st_mtime < older_than:
-            Path(entry.path).unlink(missing_ok=True)
-            removed += 1
+        try:
+            if entry.name.startswith(TEMPORARY) and entry.stat().st_mtime < older_than:
+                os.unlink(entry.path)
+                removed += 1
+        except FileNotFoundError:  # its owner has renamed it, or another newcomer was faster
+            continue
     return removed
+
+
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """At most ``limit`` + 1 bytes of a regular file; raises OSError, also for pipes and directories."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must stop nobody
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return file.read(limit + 1)
 
 
 def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink()  # a full disk must not fill up with halves
+        raise
     return temporary
+
+
+def _not_written(path: Path, error: OSError) -> StateError:
+    return StateError(
+        f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions"
+    )
 
 
 def _sync_directory(directory: Path) -> None:

@@ -85,6 +85,7 @@ class Following:
 
     def advance(self, me: bytes, now: int) -> list[Replica]:
         """Follow live authors other than ``me``, and decode what has come; returns changed replicas."""
+        self.news = {author: news for author, news in self.news.items() if self._tangle.newest_of(author)}
         self._choose(me, now)
         changed = []
         for author in self._followed:
@@ -120,30 +121,40 @@ class Following:
         return not first
 
     def _advance_one(self, author: bytes) -> Replica | None:
+        """Decode what is here of the author's newest frames, oldest first; None if nothing changed."""
         news, replica = self.news[author], self.replicas.get(author)
         if replica is not None and replica.cid == news.cid:
             return None
         try:
             chain = self._chain(news.cid, replica)
-            blocks = [self._blocks(node) for _, node in chain] if chain else []
-        except BlockMissingError:
-            return None
-        except PeerError as error:
+        except FrameError as error:
             self._fail(news.cid, error)
             return None
-        return self._decode(news, replica, chain, blocks)
+        self._store.want([cid for _, node in chain for cid in node.blocks if not self._store.has(cid)])
+        before = replica
+        for cid, node in chain:
+            try:
+                replica = self._decode(cid, node, replica, news.update.samples)
+            except BlockMissingError:
+                break
+            except PeerError as error:
+                self._fail(cid, error)
+                break
+        return replica if replica is not before else None
 
     def _chain(self, newest: Cid, replica: Replica | None) -> list[tuple[Cid, Node]]:
-        """The updates to decode, oldest first: back to the replica or to a keyframe, whichever is nearer."""
+        """The updates to decode, oldest first: back to the replica or to a keyframe, whichever is nearer.
+
+        Empty while a message of the chain is missing or a frame in it is known to be broken. Raises
+        FrameError for what can never be decoded.
+        """
         chain: list[tuple[Cid, Node]] = []
         step: Cid | None = newest
         while step is not None and not (replica is not None and step == replica.cid):
-            if step in self._broken:
-                raise BlockMissingError("a frame of this chain is broken; a keyframe will heal it")
             node = self._tangle.node(step)
-            if node is None:
+            if node is None or step in self._broken:
                 self._tangle.want(step)
-                raise BlockMissingError(f"update {step.short}")
+                return []
             if node.frame is None or len(chain) >= _MAX_CHAIN:
                 raise FrameError(f"update {step.short} stands on something that is no frame chain")
             if node.frame.count != self._count or len(node.blocks) != block_count(self._count):
@@ -152,27 +163,13 @@ class Following:
             step = node.frame.base
         return chain[::-1]
 
-    def _blocks(self, node: Node) -> list[bytes]:
-        absent = [cid for cid in node.blocks if not self._store.has(cid)]
-        if absent:
-            self._store.want(absent)
-            raise BlockMissingError(f"{len(absent)} blocks of a frame")
-        return [self._store.get(cid) for cid in node.blocks]
-
-    def _decode(
-        self, news: News, replica: Replica | None, chain: list[tuple[Cid, Node]], blocks: list[list[bytes]]
-    ) -> Replica | None:
-        vector = replica.vector if replica is not None else None
-        for (cid, node), parts in zip(chain, blocks, strict=True):
-            assert node.frame is not None
-            self._traffic.bytes_in += sum(map(len, parts))
-            try:
-                vector = decode_frame(node.frame, parts, None if node.frame.kind == KEY else vector, self._count)
-            except PeerError as error:
-                self._fail(cid, error)
-                return None
-        assert vector is not None
-        return Replica(news.cid, vector, news.update.samples, news.time)
+    def _decode(self, cid: Cid, node: Node, replica: Replica | None, samples: int) -> Replica:
+        """The replica after the update ``cid``; raises BlockMissingError, EncodingError or FrameError."""
+        assert node.frame is not None
+        blocks = [self._store.get(block) for block in node.blocks]
+        self._traffic.bytes_in += sum(map(len, blocks))
+        vector = None if replica is None or node.frame.kind == KEY else replica.vector
+        return Replica(cid, decode_frame(node.frame, blocks, vector, self._count), samples, node.time)
 
     def _fail(self, cid: Cid, error: PeerError) -> None:
         self._problems.count(error)

@@ -5,8 +5,9 @@
     HOME                       $LEARNAE_HOME, or $XDG_DATA_HOME/learnae
     HOME/swarms/<id>/          a swarm's directory, shared by the peers of this machine
         manifest.cbor  blocks/  heads/
+    HOME/cache/                data files of trainers, checked and ready to be mapped into memory
     HOME/peers/<name>/         one peer's own directory
-        key.pem  state.npz  status.json  lock  log
+        key.pem  state  status.json  lock  log
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from learnae.files import create_once
 from learnae.manifest import MAX_BYTES, Manifest
 
 _MANIFEST = "manifest.cbor"
-KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state.npz", "status.json", "lock", "log"
+KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 
 
 def home() -> Path:
@@ -39,7 +40,12 @@ def peer_directory(name: str) -> Path:
 
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
     """Make the directory of a new swarm and return it; raises ConfigurationError if another is there."""
+    Manifest.from_bytes(manifest.to_bytes())  # what nobody could open must not be written
     directory = directory or home() / "swarms" / str(manifest.swarm)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
     create_once(directory / _MANIFEST, manifest.to_bytes())
     if open_manifest(directory).swarm != manifest.swarm:
         raise ConfigurationError(f"{directory} belongs to another swarm", "choose another directory")

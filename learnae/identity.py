@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -42,7 +42,7 @@ class Identity:
             key = serialization.load_pem_private_key(data, password=None)
         except FileNotFoundError as error:
             raise StateError(f"no key at {path}", "join the swarm first: learnae join") from error
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
             raise StateError(f"cannot read the key {path}: {error}", "restore it or join under a new name") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise StateError(f"{path} is not an Ed25519 key", "restore it or join under a new name")

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import learnae
-from learnae.bodies import KEY, Evidence, Join, Metrics, Update
+from learnae.authorship import Authorship
+from learnae.bodies import Evidence, Join, Metrics, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
 from learnae.errors import FrameError, StateError
 from learnae.following import Following, Replica
-from learnae.frames import encode_frame
+from learnae.frames import Frame
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
 from learnae.merge import Vote, consensus, merge
-from learnae.messages import Message, compose, open_message
+from learnae.messages import Message, open_message
+from learnae.own_frames import OwnFrames
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Trained
 from learnae.replication import Opener, Replicator
 from learnae.state import PeerState
 from learnae.tangle import Equivocation, Outcome
-
-_PATIENCE = 50  # ticks to wait for the past of one's own last message before going on without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,17 @@ class Ports:
 class Options:
     """How one peer differs from another; all have the same rights.
 
-    ``follow`` bounds the replicas that it keeps; ``seed`` makes its choices repeatable.
+    ``follow`` bounds the replicas that it keeps; ``seed`` makes its choices repeatable; ``steps``
+    optimiser steps are taken between two merges, 0 for as many as the manifest says. ``facts`` are
+    shown in the status as they are: what only the role knows, such as the device that trains.
     """
 
     name: str
     role: str
     follow: int
     seed: int | None = None
+    steps: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,6 @@ class Peer:
         self.metrics: Metrics | None = None
         self.loss: float | None = None
         self.steps = 0
-        self._identity = identity
         self._ports = ports
         self._options = options
         rng = random.Random(options.seed)
@@ -100,14 +103,11 @@ class Peer:
         self._estimate: Vector = self._initial
         ports.learner.load(self._initial)
         self._fresh_learner = {name: array.copy() for name, array in ports.learner.state().items()}
-        self._last: Message | None = None  # the last message signed, on disk before anybody sees it
-        self._update: Cid | None = None  # the update that the own replica stands for
-        self._replica: Vector | None = None
-        self._since_keyframe = 0
-        self._keyframe_time = 0
+        self._own = Authorship(identity, self.replication, manifest.limits, ports.clock)
+        self._frames = OwnFrames(manifest.codec, manifest.limits.horizon)
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
-        self._rooting = _PATIENCE
         self._accused: set[bytes] = set()
+        self._to_accuse: dict[bytes, Equivocation] = {}
         self._last_prune = ports.clock.now()
         self._restore()
 
@@ -116,8 +116,10 @@ class Peer:
     def tick(self) -> Tick:
         """Hear, merge, train, publish: as much of it as can be done now, and return soon."""
         heard = self.hear()
-        if not self._is_rooted():
+        if not self._may_begin():
             return Tick(heard, 0, Trained(0, 0, 0.0), None)
+        self._introduce()
+        self._accuse()
         merged = self._merge()
         trained = self._train()
         published = self._publish_update(trained)
@@ -139,8 +141,8 @@ class Peer:
 
     def save(self) -> None:
         """Save weights and optimiser too, as before a planned stop."""
-        if self._last is not None:
-            self._save(self._last)
+        if self._own.last is not None:
+            self._save(self._own.last)
 
     # -- hear
 
@@ -149,27 +151,20 @@ class Peer:
             self.following.note(message)
             if isinstance(message.body, Join):
                 self.names[message.author] = message.body
+            if isinstance(message.body, Evidence) and message.author == self.author:
+                self._accused.add(message.body.author)
         for equivocation in outcome.equivocations:
-            self._accuse(equivocation)
+            self._to_accuse.setdefault(equivocation.author, equivocation)
 
-    def _accuse(self, found: Equivocation) -> None:
-        if found.author == self.author:
-            raise StateError(
-                "this peer's key is used by two processes or two copies of its state",
-                "remove one copy, and join again under a new name",
-            )
-        if found.author not in self._accused and self._is_rooted():
-            self._accused.add(found.author)
-            self._publish(Evidence(found.author, found.first, found.second).to_fields())
-
-    def _is_rooted(self) -> bool:
-        """Whether the own last message is attached; a peer must not speak before it is."""
-        if self._last is None or self._last.cid in self.tangle:
-            return True
-        self._rooting -= 1
-        if self._rooting <= 0:
-            self._note(self.replication.add_own(self._last, rooted=True))
-        return self._last.cid in self.tangle
+    def _may_begin(self) -> bool:
+        """Whether this peer may speak: its last message is attached, or its past is given up."""
+        if self._own.last is None:
+            self._own.find_past(self._ports.store)
+        if not self._own.is_rooted():
+            outcome = self._own.wait_for_root()
+            if outcome is not None:
+                self._note(outcome)
+        return self._own.is_rooted()
 
     # -- merge
 
@@ -188,14 +183,14 @@ class Peer:
     def _votes(self, replicas: Mapping[bytes, Replica]) -> list[Vote]:
         votes = [replica.vote() for replica in replicas.values()]
         own = self.following.news.get(self.author)
-        if self._replica is not None and own is not None:
-            votes.append(Vote(self._replica, own.update.samples, own.time))
+        if self._frames.replica is not None and own is not None:
+            votes.append(Vote(self._frames.replica, own.update.samples, own.time))
         return votes
 
     # -- train
 
     def _train(self) -> Trained:
-        trained = self._ports.learner.train(self.manifest.training.steps)
+        trained = self._ports.learner.train(self._options.steps or self.manifest.training.steps)
         if trained.steps:
             self.steps += trained.steps
             self.loss = trained.loss
@@ -203,79 +198,63 @@ class Peer:
 
     # -- publish
 
-    def _publish_update(self, trained: Trained) -> Cid | None:
-        if self._last is None:
+    def _introduce(self) -> None:
+        if self._own.last is None:
             self._publish(Join(self._options.name, self._options.role, learnae.__version__).to_fields())
-        if not trained.steps or not self._may_speak():
+
+    def _accuse(self) -> None:
+        """Publish evidence against each equivocating author, once."""
+        for author in [author for author in self._to_accuse if self._own.may_speak()]:
+            found = self._to_accuse.pop(author)
+            if author == self.author:
+                raise StateError(
+                    "this peer's key is used by two processes or two copies of its state",
+                    "remove one copy, and join again under a new name",
+                )
+            if author not in self._accused:
+                self._publish(Evidence(author, found.first, found.second).to_fields())
+
+    def _publish_update(self, trained: Trained) -> Cid | None:
+        if not trained.steps or not self._own.may_speak():
             return None
+        now = self._ports.clock.now()
         try:
-            return self._publish_frame(trained)
+            frame = self._frames.encode(self._ports.learner.weights(), now)
         except FrameError as error:
             self.problems.count(error)
             self._start_over()
             return None
+        self._estimate = self._consensus(frame.replica, trained.rows, now)
+        metrics = self._ports.learner.evaluate(self._estimate)
+        self.metrics = metrics.bounded() if metrics else None
+        return self._publish_frame(frame, trained.rows)
 
-    def _publish_frame(self, trained: Trained) -> Cid:
-        now = self._ports.clock.now()
-        delta = self._update if self._may_send_delta(now) else None
-        frame = encode_frame(self._ports.learner.weights(), self._replica, delta, self.manifest.codec)
+    def _publish_frame(self, frame: Frame, samples: int) -> Cid:
         blocks = tuple(self._ports.store.put(RAW, block) for block in frame.blocks)
-        self._replica = frame.replica
-        self._estimate = self._consensus(trained.rows, now)
-        self.metrics = self._ports.learner.evaluate(self._estimate)
-        if frame.header.kind == KEY:
-            self._since_keyframe, self._keyframe_time = 0, now
-        self._since_keyframe += 1
         traffic = self.replication.traffic
         traffic.bytes_out += sum(map(len, frame.blocks))
         body = Update(
             frame=frame.header,
             steps=self.steps,
-            samples=trained.rows,
+            samples=samples,
             metrics=self.metrics,
             merged=tuple(dict.fromkeys(self._merged.values()))[: self.manifest.limits.merged],
             bytes_out=traffic.bytes_out,
             bytes_in=traffic.bytes_in,
         )
-        message = self._publish(body.to_fields(), blocks, is_update=True)
-        return message.cid
+        return self._publish(body.to_fields(), blocks, is_update=True)
 
-    def _may_send_delta(self, now: int) -> bool:
-        """Keyframes come often enough that a newcomer finds one within the horizon."""
-        old = now - self._keyframe_time > self.manifest.limits.horizon // 2
-        return self._since_keyframe < self.manifest.codec.every and not old
+    def _consensus(self, replica: Vector, samples: int, now: int) -> Vector:
+        others = [other.vote() for other in self.following.replicas.values()]
+        return consensus([*others, Vote(replica, samples, now)], self.manifest.merge.half_life)
 
-    def _consensus(self, samples: int, now: int) -> Vector:
-        assert self._replica is not None
-        own = Vote(self._replica, samples, now)
-        others = [replica.vote() for replica in self.following.replicas.values()]
-        return consensus([*others, own], self.manifest.merge.half_life)
-
-    def _may_speak(self) -> bool:
-        """Whether the next message would be dated near enough to this machine's clock."""
-        now = self._ports.clock.now()
-        parents = self.tangle.parents_for(self.author, now)
-        return self.tangle.time_for(self.author, parents, now) <= now + self.manifest.limits.skew // 2
-
-    def _publish(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = (), is_update: bool = False) -> Message:
-        """Sign, save, store, attach: in this order, so that a crash never makes one seq mean two things."""
-        now = self._ports.clock.now()
-        parents = self.tangle.parents_for(self.author, now)
-        message = compose(
-            self._identity,
-            self.swarm,
-            seq=self._last.seq + 1 if self._last else 0,
-            parents=parents,
-            time=self.tangle.time_for(self.author, parents, now),
-            body=body,
-            blocks=blocks,
-        )
+    def _publish(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = (), is_update: bool = False) -> Cid:
+        message = self._own.compose(body, blocks)
         if is_update:
-            self._update = message.cid
+            self._frames.update = message.cid
         self._save(message)
-        self._last = message
-        self._note(self.replication.add_own(message))
-        return message
+        self._note(self._own.show(message))
+        return message.cid
 
     def _start_over(self) -> None:
         """Own training has diverged: go on from what the swarm believes."""
@@ -287,18 +266,18 @@ class Peer:
     # -- state
 
     def _save(self, message: Message) -> None:
-        traffic, learner = self.replication.traffic, self._ports.learner
+        traffic, learner, frames = self.replication.traffic, self._ports.learner, self._frames
         state = PeerState(
             swarm=self.swarm,
             message=message.data,
-            update=self._update,
-            since_keyframe=self._since_keyframe,
-            keyframe_time=self._keyframe_time,
+            update=frames.update,
+            since_keyframe=frames.since_keyframe,
+            keyframe_time=frames.keyframe_time,
             steps=self.steps,
             bytes_out=traffic.bytes_out,
             bytes_in=traffic.bytes_in,
             weights=learner.weights(),
-            replica=self._replica,
+            replica=frames.replica,
             estimate=self._estimate,
             learner=learner.state(),
         )
@@ -307,35 +286,25 @@ class Peer:
     def _restore(self) -> None:
         data = self._ports.state.load()
         if data is None:
-            self._find_own_past()
             return
         state = PeerState.from_bytes(data)
         if state.swarm != self.swarm:
             raise StateError(f"the saved state belongs to swarm {state.swarm}", "use another state directory")
         self._ports.learner.restore(state.learner)
         self._ports.learner.load(state.weights)
-        self._update, self._replica, self._estimate = state.update, state.replica, state.estimate
-        self._since_keyframe, self._keyframe_time = state.since_keyframe, state.keyframe_time
-        self.steps = state.steps
-        traffic = self.replication.traffic
+        frames, traffic = self._frames, self.replication.traffic
+        frames.update, frames.replica = state.update, state.replica
+        frames.since_keyframe, frames.keyframe_time = state.since_keyframe, state.keyframe_time
         traffic.bytes_out, traffic.bytes_in = state.bytes_out, state.bytes_in
-        self._last = open_message(state.message, self.swarm, self.manifest.limits)
-        self._note(self.replication.add_own(self._last))
-
-    def _find_own_past(self) -> None:
-        """Without a state, others may still hold messages of this key: continue their chain."""
-        self.hear()
-        newest = self.tangle.newest_of(self.author)
-        if newest is not None:
-            data = self._ports.store.get(newest)
-            self._last = open_message(data, self.swarm, self.manifest.limits)
+        self.steps, self._estimate = state.steps, state.estimate
+        self._note(self._own.resume(state.message))
 
     def _prune(self) -> None:
         now = self._ports.clock.now()
         if now - self._last_prune < self.manifest.limits.horizon // 16:
             return
         self._last_prune = now
-        keep = [self._last.cid] if self._last else []
+        keep = [self._own.last.cid] if self._own.last else []
         self._ports.store.delete(self.tangle.prune(now, keep))
 
     # -- what people see
@@ -350,7 +319,7 @@ class Peer:
             "software": learnae.__version__,
             "swarm": str(self.swarm),
             "time": self._ports.clock.now(),
-            "seq": self._last.seq if self._last else None,
+            "seq": self._own.last.seq if self._own.last else None,
             "steps": self.steps,
             "training_loss": self.loss,
             "loss": metrics.loss if metrics else None,
@@ -363,4 +332,5 @@ class Peer:
             "bytes_in": self.replication.traffic.bytes_in,
             "problems": dict(self.problems.counts),
             "last_problems": dict(self.problems.last),
+            **self._options.facts,
         }

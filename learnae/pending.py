@@ -12,7 +12,7 @@ from learnae.messages import Message
 class Pending:
     """Waiting messages, by name, by author, and by the parents that they wait for.
 
-    When it is full, the newest message of the author with most messages makes room: the walk
+    When it is full, the newest message of the author with most bytes makes room: the walk
     towards the past goes on, nobody crowds the others out, and what was dropped is fetched again
     once its past is here.
     """
@@ -22,7 +22,7 @@ class Pending:
         self._messages: dict[Cid, Message] = {}
         self._absent: dict[Cid, set[Cid]] = {}  # message -> parents that are not here
         self._children: dict[Cid, dict[Cid, None]] = {}  # absent parent -> messages that wait for it
-        self._by_author: dict[bytes, dict[Cid, None]] = {}
+        self._by_author: dict[bytes, dict[Cid, int]] = {}  # with the bytes that each takes
         self._bytes = 0
 
     def __contains__(self, cid: Cid) -> bool:
@@ -45,11 +45,20 @@ class Pending:
         self._absent[message.cid] = set(absent)
         for parent in absent:
             self._children.setdefault(parent, {})[message.cid] = None
-        self._by_author.setdefault(message.author, {})[message.cid] = None
+        self._by_author.setdefault(message.author, {})[message.cid] = len(message.data)
         self._bytes += len(message.data)
         while len(self._messages) > self._limits.pending_messages or self._bytes > self._limits.pending_bytes:
-            crowd = max(self._by_author.values(), key=len)
+            crowd = max(self._by_author.values(), key=lambda sizes: sum(sizes.values()))
             self._remove(max(crowd, key=lambda cid: self._messages[cid].time))
+
+    def older_than(self, time: int) -> list[Message]:
+        """Messages dated before ``time``, oldest first."""
+        return sorted((m for m in self._messages.values() if m.time < time), key=lambda message: message.time)
+
+    def take(self, cid: Cid) -> None:
+        """Remove a message that needs to wait no longer; what waits for it goes on waiting."""
+        if cid in self._messages:
+            self._remove(cid)
 
     def release(self, parent: Cid) -> list[Message]:
         """The messages whose last absent parent was ``parent``."""

@@ -17,6 +17,7 @@ from learnae.bodies import Metrics
 from learnae.cid import MAX_BLOCK_BYTES, Cid
 from learnae.codecs import Vector
 from learnae.errors import EncodingError, LimitError
+from learnae.limits import Limits
 
 
 class BlockStore(Protocol):
@@ -42,7 +43,10 @@ class Gossip(Protocol):
     """Heads are state, not events: the next announcement heals any that was lost."""
 
     def announce(self, heads: Sequence[Cid]) -> None:
-        """Let others hear that these are the newest messages known here. Never blocks for long."""
+        """Let others hear that these are the newest messages known here. Never blocks for long.
+
+        Raises LimitError for more than Limits.heads.
+        """
 
     def heard(self) -> Iterable[Sequence[Cid]]:
         """The heads that others have announced since the last call, each announcement bounded."""
@@ -127,6 +131,12 @@ def check_block(data: bytes) -> None:
     """Raise LimitError for a block that no store takes."""
     if len(data) > MAX_BLOCK_BYTES:
         raise LimitError(f"a block of {len(data)} bytes", f"at most {MAX_BLOCK_BYTES} are stored")
+
+
+def check_heads(heads: Sequence[Cid]) -> None:
+    """Raise LimitError for more heads than an announcement may hold."""
+    if len(heads) > Limits().heads:
+        raise LimitError(f"{len(heads)} heads", f"at most {Limits().heads} are announced")
 
 
 def check_named(cid: Cid, data: bytes) -> None:

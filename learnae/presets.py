@@ -23,10 +23,14 @@ def demo_data() -> Traversable:
 
 def dense_config(inputs: int, hidden: Sequence[int], outputs: int, final: str) -> dict[str, Any]:
     """The Keras configuration of a plain multi-layer perceptron with ReLU."""
-    layers: list[dict[str, Any]] = [{"class_name": "InputLayer", "config": {"batch_shape": [None, inputs]}}]
+    layers = [_layer("InputLayer", {"batch_shape": [None, inputs]})]
     for units, activation in [*((units, "relu") for units in hidden), (outputs, final)]:
-        layers.append({"class_name": "Dense", "config": {"units": units, "activation": activation, "use_bias": True}})
-    return {"class_name": "Sequential", "config": {"name": "model", "layers": layers}}
+        layers.append(_layer("Dense", {"units": units, "activation": activation, "use_bias": True}))
+    return {"module": "keras", "class_name": "Sequential", "config": {"name": "model", "layers": layers}}
+
+
+def _layer(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {"module": "keras.layers", "class_name": kind, "config": config}
 
 
 def _wrist(created: int) -> Manifest:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.archives import DamagedArchiveError, read_archive
 from learnae.errors import DataError
 from learnae.ports import Samples
 
 _PAUSE = 10.0  # seconds between two of the shipped recordings, so that no window spans both
 MAX_FILE_BYTES = 4 << 30
+_MAX_CLASSES = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,15 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{path} has {path.stat().st_size} bytes", f"at most {MAX_FILE_BYTES} are read")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        return read_archive(path)
+    except (OSError, DamagedArchiveError) as error:
         raise DataError(f"cannot read {path}: {error}", "give an .npz file without pickled objects") from error
 
 
 def read_table(path: Path) -> dict[str, NDArray[np.float64]]:
     """The columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return _read_columns(path, file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}", "give a CSV file in UTF-8 with a header") from error
@@ -109,10 +109,13 @@ def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: fl
     for name, array in (("label", label), ("time", time)):
         if array.shape != (count,) or array.dtype.kind not in "fiu":
             raise DataError(f"{origin}: {name} is {array.dtype} {array.shape}", f"it must be numbers ({count},)")
-    if not np.isfinite(time).all() or (np.diff(time) <= 0).any():
+    seconds = time.astype(np.float64)
+    if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
         raise DataError(f"{origin}: times do not ascend", "sort the samples and remove repeated ones")
-    whole = np.where(np.isfinite(label), label, -1).astype(np.int64)
-    return Recording(time.astype(np.float64), signal.astype(np.float32), whole)
+    is_class = np.isfinite(label) & (label == np.floor(label)) & (label >= 0) & (label < _MAX_CLASSES)
+    whole = np.where(is_class, label, -1).astype(np.int64)
+    with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
+        return Recording(seconds, signal.astype(np.float32), whole)
 
 
 def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from learnae.bodies import Evidence
 from learnae.cid import DAG_CBOR, Cid
-from learnae.errors import BlockMissingError, LearnaeError, PeerError
+from learnae.errors import BlockMissingError, LearnaeError, PeerError, StaleError
 from learnae.limits import Limits
 from learnae.messages import Message, open_message
 from learnae.ports import BlockStore, Clock, Gossip
@@ -45,18 +45,17 @@ class Replicator:
     def hear(self) -> Outcome:
         """Take in what others announced and fetch their history, as far as it is here now."""
         self._note_heads()
-        total, budget = Outcome(), _MESSAGES_PER_CALL
+        total, opened = Outcome(), set[Cid]()
+        self._add(self.tangle.give_up_waiting(self._clock.now()), total)
         progress = True
-        while progress and budget > 0:
+        while progress and len(opened) < _MESSAGES_PER_CALL:
             progress = False
             for cid in [*self.tangle.missing(), *self._heads]:
                 if not self.tangle.is_new(cid):
                     self._heads.pop(cid, None)
-                    continue
-                if self._fetch(cid, total):
-                    progress, budget = True, budget - 1
-                if budget == 0:
-                    break
+                elif cid not in opened and len(opened) < _MESSAGES_PER_CALL and self._fetch(cid, total):
+                    opened.add(cid)
+                    progress = True
         self._store.want([cid for cid in [*self.tangle.missing(), *self._heads] if self.tangle.is_new(cid)])
         return total
 
@@ -67,7 +66,7 @@ class Replicator:
     def add_own(self, message: Message, rooted: bool = False) -> Outcome:
         """Store and attach a message that this peer has signed."""
         self._store.put(DAG_CBOR, message.data)
-        self.traffic.bytes_out += len(message.data)
+        self.tangle.want(message.cid)  # it holds however old it is
         outcome = self.tangle.attach(message, self._clock.now(), rooted)
         self._ask_for_evidence(outcome)
         return outcome
@@ -75,8 +74,10 @@ class Replicator:
     def _note_heads(self) -> None:
         for heads in self._gossip.heard():
             for cid in heads[: self._limits.heads]:
-                if self.tangle.is_new(cid) and len(self._heads) < self._limits.wanted:
+                if self.tangle.is_new(cid):
                     self._heads[cid] = None
+        while len(self._heads) > self._limits.wanted:  # what is true will be announced again
+            self._heads.pop(next(iter(self._heads)))
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Attach the message if its block is here; False if it is not."""
@@ -84,9 +85,9 @@ class Replicator:
             data = self._store.get(cid)
         except BlockMissingError:
             return False
-        except PeerError as error:
-            self._drop(cid, error)
-            return True
+        except PeerError as error:  # not what its name says: a good copy may come
+            self.problems.count(error)
+            return False
         self.traffic.bytes_in += len(data)
         self._heads.pop(cid, None)
         try:
@@ -99,10 +100,14 @@ class Replicator:
 
     def _attach(self, message: Message, total: Outcome) -> None:
         try:
-            outcome = self.tangle.attach(message, self._clock.now())
+            self._add(self.tangle.attach(message, self._clock.now()), total)
+        except StaleError as error:
+            self.problems.count(error)
+            self._store.delete([message.cid])  # whoever kept it forgets it, too
         except PeerError as error:
             self.problems.count(error)
-            return
+
+    def _add(self, outcome: Outcome, total: Outcome) -> None:
         for refused in outcome.refused:
             self.problems.count(refused)
         self._ask_for_evidence(outcome)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
+from learnae.errors import LearnaeError
 from learnae.notify import Notifier
 
 log = logging.getLogger("learnae")
@@ -84,9 +85,12 @@ class Service:
     def _reload(self) -> None:
         self._reloading = False
         self._notifier.reloading()
-        self._work.reload()
+        try:
+            self._work.reload()
+            log.info("configuration read again")
+        except LearnaeError as error:  # what runs goes on as it was
+            log.error("configuration not read again: %s", error)
         self._notifier.ready()
-        log.info("configuration read again")
 
     @staticmethod
     def _sleep(wake: int, seconds: float) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae import dagcbor
+from learnae.archives import DamagedArchiveError, read_archive
 from learnae.cid import Cid
 from learnae.codecs import Vector
 from learnae.errors import LearnaeError, StateError
@@ -19,6 +20,7 @@ from learnae.fields import Fields
 
 VERSION = 1
 _MEMBER = "learner/"
+_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class PeerState:
     learner: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """An uncompressed .npz: a dag-cbor header and the arrays."""
+        """The sha2-256 of what follows, then an uncompressed .npz: a dag-cbor header and the arrays."""
         header = {
             "v": VERSION,
             "swarm": self.swarm,
@@ -65,16 +67,18 @@ class PeerState:
         arrays.update({_MEMBER + name: array for name, array in self.learner.items()})
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
-        return buffer.getvalue()
+        data = buffer.getvalue()
+        return hashlib.sha256(data).digest() + data
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PeerState:
         """Raises StateError for anything that ``to_bytes`` did not write."""
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            return cls._from_arrays(arrays)
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile, LearnaeError) as error:
+            digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+            if hashlib.sha256(archive).digest() != digest:
+                raise DamagedArchiveError("it is not what was written")
+            return cls._from_arrays(read_archive(archive))
+        except (DamagedArchiveError, ValueError, KeyError, LearnaeError) as error:
             raise StateError(
                 f"the saved state is damaged: {error}",
                 "move the state file away: the peer then continues its chain from what others hold of it",

@@ -122,8 +122,10 @@ class Tangle:
 
     def want(self, cid: Cid) -> None:
         """Ask for an old message by name: half of an equivocation, or a base older than the cut."""
-        if self.is_new(cid) and len(self._wanted) < self.limits.wanted:
+        if self.is_new(cid):
             self._wanted[cid] = None
+        while len(self._wanted) > self.limits.wanted:  # invented names must leave room for true ones
+            self._wanted.pop(next(iter(self._wanted)))
 
     def missing(self) -> list[Cid]:
         """The messages that others here refer to and that are not here."""
@@ -142,14 +144,17 @@ class Tangle:
     def attach(self, message: Message, now: int, rooted: bool = False) -> Outcome:
         """Add a verified message, and all that waited for it; ``now`` in Unix milliseconds.
 
-        A message whose parents are not all here waits, unless it is ``rooted``: one's own, whose
-        past is lost everywhere. Raises ReplayError, FutureError, StaleError,
-        BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
+        A message whose parents are not all here waits, unless it is ``rooted``: one's own last one,
+        which holds even if its past is lost everywhere or the clock was set back. Raises ReplayError, FutureError,
+        StaleError, BannedError, SequenceError or LimitError; errors of messages that waited are in
+        the outcome.
         """
         cid, asked_for = message.cid, message.cid in self._wanted or self._pending.waits_for(message.cid)
+        if rooted:
+            self._pending.take(cid)
         if cid in self._nodes or cid in self._pending:
             raise ReplayError(f"message {cid.short} again")
-        if message.time > now + self.limits.skew:
+        if message.time > now + self.limits.skew and not rooted:
             ahead = (message.time - now) / 1000
             raise FutureError(f"message {cid.short} is dated {ahead:.0f} s ahead", "check the clocks of both machines")
         if not asked_for:
@@ -161,6 +166,23 @@ class Tangle:
             return outcome
         self._link(message, outcome)
         self._release(message.cid, outcome)
+        return outcome
+
+    def give_up_waiting(self, now: int) -> Outcome:
+        """Attach what waits and has become older than the horizon: its past will never come.
+
+        Else a parent that everybody has forgotten would keep a peer that missed it deaf for ever.
+        """
+        outcome = Outcome()
+        for message in self._pending.older_than(self._cut(now)):
+            if message.cid not in self._pending:  # released by one that was older still
+                continue
+            self._pending.take(message.cid)
+            try:
+                self._link(message, outcome)
+                self._release(message.cid, outcome)
+            except MessageError as error:
+                outcome.refused.append(error)
         return outcome
 
     def _check_unsolicited(self, message: Message, now: int) -> None:
@@ -257,7 +279,7 @@ class Tangle:
             tip
             for tip in self._tips
             if self._nodes[tip].author != author
-            and self._nodes[tip].time >= fresh
+            and fresh <= self._nodes[tip].time <= now + self.limits.skew // 2  # one's own must be nearer than skew
             and not self.is_banned(self._nodes[tip].author)
         ]
         room = self.limits.parents - 1
@@ -284,13 +306,16 @@ class Tangle:
         if all(node.time >= cut for node in self._nodes.values()):
             return []
         kept = self._needed(cut).union(keep)
-        gone: list[Cid] = []
+        gone: dict[Cid, None] = {}
         for cid in [cid for cid in self._nodes if cid not in kept]:
             node = self._nodes.pop(cid)
             self._tips.pop(cid, None)
-            gone += [cid, *node.blocks]
+            gone.update(dict.fromkeys([cid, *node.blocks]))
             self._forget_in_chain(cid, node)
-        return gone
+        for cid, node in self._nodes.items():  # equal frames are one block
+            for name in (cid, *node.blocks):
+                gone.pop(name, None)
+        return list(gone)
 
     def _needed(self, cut: int) -> set[Cid]:
         fresh = [cid for cid, node in self._nodes.items() if node.time >= cut]

@@ -30,22 +30,24 @@ class Windower:
         self._features = features
         self._longest_step = _GAP / features.rate
         self._rest: Samples | None = None
+        self._ahead = 0  # samples from there to where the next window begins
 
     def push(self, samples: Samples) -> Windows:
         """Add samples; returns the windows that are now complete."""
         samples = _join(self._rest, samples)
-        self._rest = None
+        ahead, self._rest, self._ahead = self._ahead, None, 0
         values, label, holdout = [], [], []
         edges = self._edges(samples)
         for start, end in itertools.pairwise(edges):
-            position = start
+            position = start if start else ahead
             while position + self._features.window <= end:
                 values.append(samples.values[position : position + self._features.window])
                 label.append(samples.label[position])
                 holdout.append(samples.holdout[position])
                 position += self._features.hop
-            if end == len(samples.time):
-                self._rest = _slice(samples, min(position, end), end)
+            if end == len(samples.time) > 0:
+                kept = min(position, end - 1)  # at least one sample, which tells whether the next one follows it
+                self._rest, self._ahead = _slice(samples, kept, end), position - kept
         shape = (-1, self._features.window, len(self._features.channels))
         return Windows(
             np.array(values, np.float32).reshape(shape), np.array(label, np.int64), np.array(holdout, np.bool_)

@@ -18,6 +18,7 @@ from learnae.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, Service
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
 from trainer_node.demo import demo_config, demo_dataset
+from trainer_node.preset_swarm import find_or_create
 from trainer_node.wiring import ROLE, build, load_configured
 
 app = typer.Typer(help="Train with others on your own data.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -28,8 +29,11 @@ join it:         learnae join --data FILE, then trainer-node start
 or just try:     trainer-node start --demo"""
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Read this file instead of the usual ones.")]
-DataFile = Annotated[Path | None, typer.Option("--data", help="What to train on: .npz or .csv.")]
+DataFile = Annotated[Path | None, typer.Option("--data", help="What to train on: .csv, .csv.gz, .parquet or .npz.")]
 SwarmName = Annotated[str | None, typer.Option("--swarm", help="Id or directory of the swarm.")]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help="Join the swarm of this preset; make it if there is none here.")
+]
 PeerName = Annotated[str | None, typer.Option("--name", help="Name of this peer on this machine.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
@@ -39,13 +43,14 @@ def start(
     config: ConfigFile = None,
     data: DataFile = None,
     swarm: SwarmName = None,
+    preset: Preset = None,
     name: PeerName = None,
     demo: Annotated[bool, typer.Option("--demo", help="Try it with the shipped recordings.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log everything.")] = False,
 ) -> None:
     """Train until stopped; in the foreground unless told otherwise."""
-    flags = {"data.file": str(data) if data else None, "swarm.id": swarm, "peer.name": name}
+    flags = {"data.file": str(data) if data else None, "swarm.id": _swarm(swarm, preset), "peer.name": name}
     if detach:
         _detach(config, flags, demo)
         return
@@ -61,7 +66,7 @@ def start(
             file=sys.stderr,
         )
         member = build(settings, read, lambda c, manifest: demo_dataset(manifest, person, c.data.holdout))
-    elif _nothing_configured(config, flags):
+    elif _nothing_configured(config, read()):
         print(_HINT, file=sys.stderr)
         raise typer.Exit(EXIT_CONFIGURATION)
     else:
@@ -126,13 +131,21 @@ def main() -> None:
         sys.exit(EXIT_TRY_AGAIN)
 
 
+def _swarm(swarm: str | None, preset: str | None) -> str | None:
+    if preset is None:
+        return swarm
+    if swarm is not None:
+        raise ConfigurationError("--swarm and --preset both name a swarm", "give one of them")
+    return str(find_or_create(preset))
+
+
 def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> None:
     if _is_unit(config, flags["peer.name"]) and not demo and not any(flags.values()):
         raise typer.Exit(lifecycle.systemctl("start"))
     settings = load_config(TrainerConfig, ROLE, config, flags)
     if demo:
         settings, _ = demo_config(settings)
-    elif _nothing_configured(config, flags):
+    elif _nothing_configured(config, settings):
         print(_HINT, file=sys.stderr)
         raise typer.Exit(EXIT_CONFIGURATION)
     options = {
@@ -146,10 +159,10 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
     print(f"running as process {process}; see: trainer-node status --name {settings.peer.name or ROLE}")
 
 
-def _nothing_configured(config: Path | None, flags: dict[str, str | None]) -> bool:
+def _nothing_configured(config: Path | None, settings: TrainerConfig) -> bool:
     any_swarm = any((home() / "swarms").glob("*"))
     any_file = any(path.exists() for path in config_files(ROLE))
-    return not (config or flags["swarm.id"] or any_swarm or any_file)
+    return not (config or settings.swarm.id or any_swarm or any_file)
 
 
 def _directory(config: Path | None, name: str | None) -> Path:

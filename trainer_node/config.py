@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from learnae.errors import ConfigurationError
 from learnae.sections import PeerSection, SwarmSection, TrainSection, check_holdout
+from trainer_node.engines import ENGINES
+from trainer_node.keras_model import PRECISIONS
+
+_MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class DataSection:
-    """``[data]``: a ``file`` (.npz or .csv); for CSV, the column that holds the ``label``.
+    """``[data]``: a ``file``; in tables, the column that holds the ``label``.
 
     The last ``holdout`` share of each class is never trained on, unless the file brings its own.
     """
@@ -23,10 +28,37 @@ class DataSection:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainerTrainSection(TrainSection):
+    """``[train]``: also the ``engine`` and its ``precision``, and how much is trained between two merges.
+
+    That is ``epochs`` passes over the training rows, or ``steps``; 0 for as the manifest says.
+    """
+
+    engine: str = "auto"
+    precision: str = "float32"
+    epochs: float = 0.0
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        TrainSection.__post_init__(self)
+        for key, value, choices in (("engine", self.engine, ENGINES), ("precision", self.precision, PRECISIONS)):
+            if value not in choices:
+                raise ConfigurationError(f"train.{key} is {value!r}", f"use {', '.join(choices)}")
+        if not 0 <= self.epochs <= 1000:
+            raise ConfigurationError(f"train.epochs is {self.epochs}", "use passes over the rows, from 0 to 1000")
+        if not 0 <= self.steps <= _MAX_STEPS:
+            raise ConfigurationError(f"train.steps is {self.steps}", f"use steps, from 0 to {_MAX_STEPS}")
+        if self.epochs and self.steps:
+            raise ConfigurationError("train.epochs and train.steps are both set", "set one of them")
+        if self.engine == "numpy" and self.precision != "float32":
+            raise ConfigurationError(f"train.precision is {self.precision!r}", "the NumPy engine computes in float32")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainerConfig:
     """All sections."""
 
     peer: PeerSection = field(default_factory=PeerSection)
     swarm: SwarmSection = field(default_factory=SwarmSection)
     data: DataSection = field(default_factory=DataSection)
-    train: TrainSection = field(default_factory=TrainSection)
+    train: TrainerTrainSection = field(default_factory=TrainerTrainSection)

@@ -89,6 +89,8 @@ def status(directory: Path) -> tuple[int, dict[str, Any]]:
         said = {}
     except (OSError, ValueError) as error:
         return UNKNOWN, {"error": str(error)}
+    if not isinstance(said, dict):
+        return UNKNOWN, {"error": f"{directory / STATUS_FILE} is no JSON object"}
     process = holder(directory / LOCK_FILE)
     return (STOPPED if process is None else RUNNING), {"process": process, **said}
 

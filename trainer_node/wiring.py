@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +16,11 @@ from learnae.member import Member
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer import Options
-from trainer_node.config import TrainerConfig
+from learnae.ports import Learner
+from trainer_node.config import TrainerConfig, TrainerTrainSection
 from trainer_node.datasets import load_dataset
+from trainer_node.engines import JAX, choose_engine
+from trainer_node.jax_learner import JaxLearner
 
 ROLE = "trainer"
 FOLLOW = 64  # replicas that a workstation has memory for
@@ -31,16 +36,31 @@ def build(
     manifest = open_manifest(swarm)
     dataset = load(config, manifest)
     place = Place(swarm, config.peer.directory(ROLE))
-    learner = NumpyLearner(
-        manifest.model,
-        manifest.objective,
-        manifest.optimiser,
-        dataset,
-        manifest.training.batch,
-        np.random.default_rng(),
+    learner, facts = build_learner(config.train, manifest, dataset)
+    options = Options(
+        config.peer.name or ROLE,
+        ROLE,
+        config.peer.follow or FOLLOW,
+        steps=local_steps(config.train, manifest, len(dataset.train)),
+        facts={**facts, "training_rows": len(dataset.train), "skipped_rows": dataset.skipped},
     )
-    peer = place.peer(learner, Options(config.peer.name or ROLE, ROLE, config.peer.follow or FOLLOW))
+    peer = place.peer(learner, options)
     return Member(place, peer, config.train.pause, lambda: reread().train.pause, lambda: None)
+
+
+def build_learner(train: TrainerTrainSection, manifest: Manifest, dataset: Dataset) -> tuple[Learner, dict[str, Any]]:
+    """The learner of the engine that is configured and installed, and what the status says of it."""
+    engine, rng = choose_engine(train.engine, train.precision), np.random.default_rng()
+    if engine == JAX:
+        jax = JaxLearner.for_manifest(manifest, dataset, rng, train.precision)
+        return jax, {"engine": engine, "device": jax.device, "precision": train.precision}
+    plain = NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
+    return plain, {"engine": engine, "device": "cpu", "precision": "float32"}
+
+
+def local_steps(train: TrainerTrainSection, manifest: Manifest, rows: int) -> int:
+    """Optimiser steps between two merges; 0 for as many as the manifest says."""
+    return math.ceil(train.epochs * rows / manifest.training.batch) if train.epochs else train.steps
 
 
 def load_configured(config: TrainerConfig, manifest: Manifest) -> Dataset:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from learnae import dagcbor
 from learnae.cid import MAX_BLOCK_BYTES, Cid
-from learnae.errors import BlockMissingError, EncodingError, LimitError, PeerError, StateError
-from learnae.files import remove_leftovers, write_atomic
+from learnae.errors import BlockMissingError, EncodingError, PeerError, StateError
+from learnae.files import read_regular, remove_leftovers, write_atomic
 from learnae.limits import Limits
-from learnae.ports import check_block, check_named
+from learnae.ports import check_block, check_heads, check_named
 from learnae.problems import Problems
 
 _LEFTOVER_SECONDS = 3600  # no write takes this long
@@ -35,8 +35,7 @@ class LocalBlockStore:
         self._directory = directory / "blocks"
         self._directory.mkdir(parents=True, exist_ok=True)
         for shelf in self._directory.iterdir():
-            if shelf.is_dir():
-                remove_leftovers(shelf, time.time() - _LEFTOVER_SECONDS)
+            _tidy(shelf)
 
     def put(self, codec: int, data: bytes) -> Cid:
         """See ports.BlockStore; a block that is here already is not written again."""
@@ -44,7 +43,7 @@ class LocalBlockStore:
         cid = Cid.of(codec, data)
         path = self._path(cid)
         if not self._is_whole(path, len(data)):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
         return cid
 
@@ -52,8 +51,7 @@ class LocalBlockStore:
         """See ports.BlockStore; a file that is not what its name says is moved away."""
         path = self._path(cid)
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_BLOCK_BYTES + 1)
+            data = read_regular(path, MAX_BLOCK_BYTES)
         except FileNotFoundError:
             raise BlockMissingError(f"block {cid} is not here", "it may arrive later") from None
         except OSError as error:
@@ -96,6 +94,7 @@ class LocalGossip:
         """``peer`` names the own file; None only listens."""
         self._directory = directory / "heads"
         self._directory.mkdir(parents=True, exist_ok=True)
+        _tidy(self._directory)
         self._own = peer
         self._announced: tuple[Cid, ...] | None = None
         self._seen: dict[str, tuple[int, int]] = {}
@@ -109,8 +108,7 @@ class LocalGossip:
         """See ports.Gossip; written only when something changed."""
         if self._own is None:
             raise StateError("a listener has nothing to announce")
-        if len(heads) > Limits().heads:
-            raise LimitError(f"{len(heads)} heads", f"at most {Limits().heads} are announced")
+        check_heads(heads)
         if tuple(heads) != self._announced:
             write_atomic(self._directory / self._own, dagcbor.encode(list(heads)), durable=False)
             self._announced = tuple(heads)
@@ -128,12 +126,14 @@ class LocalGossip:
 
     def _read_if_changed(self, entry: os.DirEntry[str]) -> Sequence[Cid] | None:
         try:
-            status = entry.stat()
-            stamp = (status.st_mtime_ns, status.st_ino)
-            if self._seen.get(entry.name) == stamp:
-                return None
-            with open(entry.path, "rb") as file:
-                heads = _parse_heads(file.read(_HEADS_BYTES + 1))
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if self._seen.get(entry.name) == stamp:
+            return None
+        try:
+            heads = _parse_heads(read_regular(entry.path, _HEADS_BYTES))
         except FileNotFoundError:
             return None
         except (OSError, PeerError) as error:
@@ -155,6 +155,7 @@ class LocalStateStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        _tidy(path.parent)
 
     def load(self) -> bytes | None:
         """See ports.StateStore."""
@@ -168,3 +169,8 @@ class LocalStateStore:
     def save(self, data: bytes) -> None:
         """See ports.StateStore."""
         write_atomic(self._path, data, mode=0o600)
+
+
+def _tidy(directory: Path) -> None:
+    if directory.is_dir():
+        remove_leftovers(directory, time.time() - _LEFTOVER_SECONDS)

@@ -11,9 +11,12 @@ from learnae import home
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.status_file import StatusFile
 from learnae.errors import StateError
+from learnae.files import remove_leftovers
 from learnae.identity import Identity, peer_name
 from learnae.peer import Options, Peer, Ports
 from learnae.ports import Learner
+
+_ATTEMPTS, _ATTEMPT_SECONDS = 25, 0.01  # whoever asks for the holder has the lock for an instant
 
 
 class SystemClock:
@@ -29,12 +32,17 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        for _ in range(_ATTEMPTS):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_ATTEMPT_SECONDS)
+        else:
+            self._file.close()
             raise StateError(
                 f"{path.parent} is in use by process {holder(path) or '?'}", "stop that one, or choose another name"
-            ) from error
+            )
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -65,6 +73,7 @@ class Place:
         self.manifest = home.open_manifest(swarm)
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = Lock(directory / home.LOCK_FILE)
+        remove_leftovers(directory, older_than=time.time())  # nobody else writes here
         self._swarm = swarm
         self._directory = directory
         self._identity = Identity.load_or_create(directory / home.KEY_FILE)

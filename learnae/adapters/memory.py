@@ -15,7 +15,7 @@ from typing import Any
 
 from learnae.cid import CID_BYTES, Cid
 from learnae.errors import BlockMissingError
-from learnae.ports import check_block
+from learnae.ports import check_block, check_heads
 
 _PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
 _RETRY = 2000  # ms after which a request that was not answered is made again
@@ -230,6 +230,7 @@ class MemoryGossip:
 
     def announce(self, heads: Sequence[Cid]) -> None:
         """See ports.Gossip."""
+        check_heads(heads)
         network, size = self._host.network, _PACKET_BYTES + CID_BYTES * len(heads)
         others = [host for host in network.hosts if host is not self._host]
         for target in network.rng.sample(others, min(self._fanout, len(others))):

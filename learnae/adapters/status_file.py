@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from learnae.errors import StateError
 from learnae.files import write_atomic
 
 log = logging.getLogger("learnae")
@@ -43,8 +44,8 @@ class StatusFile:
     def _write(self, status: Mapping[str, Any]) -> None:
         try:
             write_atomic(self._path, json.dumps(status, indent=1).encode(), durable=False)
-        except OSError as error:  # a full disk stops nobody from training
-            log.warning("cannot write %s: %s", self._path, error.strerror)
+        except StateError as error:  # what people watch stops nobody from training
+            log.warning("%s", error)
 
     def _log_new_problems(self, status: Mapping[str, Any]) -> None:
         counts: Mapping[str, int] = status["problems"]

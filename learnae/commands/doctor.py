@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
+from rich.text import Text
+
 from learnae.commands.output import console, print_json, table
 from learnae.errors import LearnaeError
 from learnae.home import find_swarm, home, open_manifest
@@ -44,9 +46,8 @@ def doctor(options: argparse.Namespace) -> int:
         print_json([asdict(finding) for finding in findings])
     else:
         colours = {"ok": "green", "missing": "yellow", "broken": "red"}
-        rows = [
-            [f.thing, f"[{colours[f.state]}]{f.state}[/]", f.detail, f.remedy if f.state != "ok" else ""]
-            for f in findings
+        rows: list[list[str | Text]] = [
+            [f.thing, Text(f.state, colours[f.state]), f.detail, f.remedy if f.state != "ok" else ""] for f in findings
         ]
         console.print(table("", ["what", "state", "found", "remedy"], rows))
     return int(any(finding.state == "broken" for finding in findings))
@@ -69,7 +70,7 @@ def _packages() -> Iterator[Finding]:
 def _places() -> Iterator[Finding]:
     path = home()
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
-    writable = os.access(existing, os.W_OK)
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
     free = shutil.disk_usage(existing).free
     detail = f"{path}, {free / 2**30:.1f} GiB free"
     yield Finding("home", "ok" if writable else "broken", detail, "set LEARNAE_HOME to a directory you own")

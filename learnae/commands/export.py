@@ -30,6 +30,8 @@ def export(options: argparse.Namespace) -> int:
     }
     if options.file.suffix not in writers:
         raise ConfigurationError(f"cannot write {options.file}", f"end its name with {' or '.join(writers)}")
+    if not options.file.resolve().parent.is_dir():
+        raise ConfigurationError(f"cannot write {options.file}", "there is no such directory")
     if options.peer:
         weights = estimate_of(peer_directory(options.peer), manifest)
     else:
@@ -44,7 +46,7 @@ def export(options: argparse.Namespace) -> int:
 
 def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
     """Arrays by layer and Keras' name, such as ``layer.0.kernel``; the manifest's facts in the metadata."""
-    if importlib.util.find_spec("safetensors") is None:
+    if not _is_installed("safetensors"):
         raise ConfigurationError("safetensors is not installed", "pip install safetensors")
     from safetensors.numpy import save  # noqa: PLC0415 - only needed here
 
@@ -66,14 +68,20 @@ def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
 
 def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
     """A .keras file, through Keras itself."""
-    if importlib.util.find_spec("keras") is None:
-        raise ConfigurationError("keras is not installed", "pip install 'learnae[trainer]', or export as .safetensors")
-    if importlib.util.find_spec("jax") is None:
-        os.environ.setdefault("KERAS_BACKEND", "numpy")
-    else:
-        os.environ.setdefault("KERAS_BACKEND", "jax")
+    for name in ("keras", "jax"):
+        if not _is_installed(name):
+            remedy = "pip install 'learnae[trainer]', or export as .safetensors"
+            raise ConfigurationError(f"{name} is not installed", remedy)
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras  # noqa: PLC0415 - heavy
 
     model = keras.models.model_from_json(json.dumps(manifest.config))
     model.set_weights([array for layer in manifest.model.split(weights) for array in layer])
     model.save(path)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # somebody has blocked it
+        return False

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from learnae.observer import PeerView
 
-console = Console()
+_WIDE = 240  # where no terminal sets a width, nothing is cut
+console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 
 def print_json(value: object) -> None:
@@ -27,13 +30,16 @@ def print_fields(fields: Mapping[str, Any]) -> None:
         print(f"{name:<{width}}  {value}")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table; columns whose names begin with > are aligned to the right."""
-    result = Table(title=title, title_justify="left", header_style="bold")
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
+    """A table; columns whose names begin with > are aligned to the right.
+
+    Cells are shown as they are: names come from strangers and are no markup.
+    """
+    result = Table(title=Text(title, "italic"), title_justify="left", header_style="bold")
     for column in columns:
         result.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
     for row in rows:
-        result.add_row(*row)
+        result.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     return result
 
 

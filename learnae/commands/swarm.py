@@ -68,8 +68,13 @@ def join(options: argparse.Namespace) -> int:
 def _configuration(options: argparse.Namespace, name: str, directory: Path) -> str:
     section = "data" if options.role == "trainer" else "source"
     file = str(options.data.resolve()) if options.data else ""
-    data = f"file = {json.dumps(file)}" if file else '# file = "..."'
-    return f"[peer]\nname = {json.dumps(name)}\n\n[swarm]\nid = {json.dumps(str(directory))}\n\n[{section}]\n{data}\n"
+    data = f"file = {_toml(file)}" if file else '# file = "..."'
+    return f"[peer]\nname = {_toml(name)}\n\n[swarm]\nid = {_toml(str(directory))}\n\n[{section}]\n{data}\n"
+
+
+def _toml(text: str) -> str:
+    """A TOML string: as in JSON, but for what JSON writes as surrogate pairs."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _manifest(options: argparse.Namespace) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,15 @@ class Rows:
         self._rows = np.zeros((min(capacity, 256), *row_shape), np.float32)
         self._targets: Array = np.zeros((len(self._rows), *target_shape), target_type)
         self._written = 0
+        self._adopted = False
 
     def __len__(self) -> int:
         return min(self._written, len(self._rows))
+
+    @property
+    def written(self) -> int:
+        """How many rows have ever come: who keeps a copy elsewhere sees by it that there are others now."""
+        return self._written
 
     @property
     def rows(self) -> Array:
@@ -39,13 +46,20 @@ class Rows:
         return self._targets[: len(self)]
 
     def append(self, rows: Array, targets: Array) -> None:
-        """Add rows, oldest first."""
+        """Add rows, oldest first. Raises DataError on rows that were adopted."""
+        if self._adopted:
+            raise DataError("rows cannot be added to adopted ones", "add them all, or adopt them all")
         for row, target in zip(rows, targets, strict=True):
             if self._written == len(self._rows) < self._capacity:
                 self._grow()
             slot = self._written % len(self._rows)
             self._rows[slot], self._targets[slot] = row, target
             self._written += 1
+
+    def adopt(self, rows: Array, targets: Array) -> None:
+        """Use these arrays in place of all rows so far, whatever their number, without copying them."""
+        self._rows, self._targets = rows, targets
+        self._written, self._adopted = self._written + len(rows), True
 
     def _grow(self) -> None:
         room = min(self._capacity, 2 * len(self._rows)) - len(self._rows)
@@ -71,10 +85,34 @@ class Dataset:
 
         Raises DataError if the shapes do not fit the model.
         """
+        rows, targets = self.usable(rows, targets)
+        (self.holdout if holdout else self.train).append(rows, targets)
+
+    def usable(self, rows: Array, targets: Array) -> tuple[Array, Array]:
+        """Those of (n, *input_shape) rows that can be trained on: rows float32, targets as the loss needs them.
+
+        The others are skipped and counted. Raises DataError if the shapes do not fit the model.
+        """
         rows, targets = self._check_shapes(np.asarray(rows), np.asarray(targets))
-        usable = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1) & self._possible(targets)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is skipped below
+            rows = rows.astype(np.float32, copy=False)
+            if self.train.targets.dtype == np.float32:
+                targets = targets.astype(np.float32, copy=False)
+        usable = np.isfinite(one_line_each(rows)).all(axis=1) & self._possible(targets)
         self.skipped += int(len(rows) - usable.sum())
-        (self.holdout if holdout else self.train).append(rows[usable], targets[usable])
+        return rows[usable], targets[usable].astype(self.train.targets.dtype, copy=False)
+
+    def adopt(self, rows: Array, targets: Array, holdout: bool = False) -> None:
+        """Use arrays that ``usable`` has passed, such as memory maps, as they are: nothing is copied.
+
+        They replace what is there. Raises DataError if shape or type do not fit the model.
+        """
+        rows, targets = self._check_shapes(rows, targets)
+        if (rows.dtype, targets.dtype) != (np.dtype(np.float32), self.train.targets.dtype):
+            raise DataError(
+                f"rows of {rows.dtype}, targets of {targets.dtype}", f"float32 and {self.train.targets.dtype}"
+            )
+        (self.holdout if holdout else self.train).adopt(rows, targets)
 
     def _check_shapes(self, rows: Array, targets: Array) -> tuple[Array, Array]:
         if rows.shape[1:] != self._model.input_shape:
@@ -88,10 +126,15 @@ class Dataset:
 
     def _possible(self, targets: Array) -> Array:
         """For each target, whether it can be one."""
-        flat = targets.reshape(len(targets), -1)
+        flat = one_line_each(targets)
         possible = np.isfinite(flat)
         if self._loss.name == "sparse_categorical_crossentropy":
             possible &= (flat >= 0) & (flat < self._model.output_shape[-1]) & (flat == np.floor(flat))
         elif self._loss.name == "binary_crossentropy":
             possible &= (flat == 0) | (flat == 1)
         return np.asarray(possible.all(axis=1))
+
+
+def one_line_each(array: Array) -> Array:
+    """(n, ...) as (n, values), also for n = 0, of which NumPy cannot infer the rest."""
+    return array.reshape(len(array), math.prod(array.shape[1:]))

@@ -1,0 +1,34 @@
+"""Run one race: ``python -m bench RACE [--quick] [--out DIRECTORY]``. The exit status says whether it ran."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+from pathlib import Path
+
+import bench
+from bench.harness import Race
+
+_HELPERS = {"__main__", "harness", "swarms"}
+
+
+def race_names() -> list[str]:
+    """The modules of this package that have a ``run``."""
+    return sorted({module.name for module in pkgutil.iter_modules(bench.__path__)} - _HELPERS)
+
+
+def main() -> None:
+    """Parse the command line, run the race, print and write what came of it."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=bench.__doc__)
+    parser.add_argument("race", choices=race_names())
+    parser.add_argument("--quick", action="store_true", help="a small version of everything, to see that it runs")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where RACE.json is written")
+    options = parser.parse_args()
+    race = Race(options.race, options.quick)
+    importlib.import_module(f"bench.{options.race}").run(race)
+    race.finish(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""The core's promises: a message costs the same in a long history, merging runs at memory speed, and a
+peer's work does not grow with its swarm."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+import numpy as np
+
+from bench.harness import AT_LEAST, AT_MOST, Check, Race, interleaved, median, seconds_of
+from bench.swarms import SwarmCost, run_swarm
+from learnae.bodies import DELTA, FrameHeader, Metrics, Update
+from learnae.cid import DAG_CBOR, RAW, Cid
+from learnae.identity import Identity
+from learnae.limits import Limits
+from learnae.merge import weighted_sum
+from learnae.messages import Message, compose, open_message
+from learnae.simulator import START
+from learnae.tangle import Tangle
+
+SWARM = Cid.of(DAG_CBOR, b"bench")
+FOLLOW = 8  # as many as an agent follows
+_AUTHORS = 20
+_STEP = 50  # ms between two messages of the history
+
+
+def run(race: Race) -> None:
+    """All checks: first what is timed, alone on the machine, then the swarms, two at once."""
+    check_attach(race)
+    check_merge(race)
+    check_swarms(race)
+
+
+# -- a message in a long history
+
+
+def check_attach(race: Race) -> None:
+    """Verifying and attaching one message must not depend on how many there are."""
+    short, long, batch, repeats = (100, 1000, 50, 3) if race.quick else (1_000, 100_000, 200, 15)
+    with race.step(f"signing {long:,} messages"):
+        history = make_history(long + repeats * batch)
+    with race.step("verifying and attaching messages"):
+        large = tangle_of(history[:long])
+        fresh = iter([history[start : start + batch] for start in range(long, len(history), batch)])
+        few, many = interleaved(
+            repeats,
+            lambda: attach_seconds(tangle_of(history[:short]), history[short : short + batch]),
+            lambda: attach_seconds(large, next(fresh)),
+        )
+    at_few, at_many = median(few) / batch, median(many) / batch
+    race.figure(f"verify and attach at {short:,} messages", at_few * 1e6, "µs a message")
+    race.figure(f"verify and attach at {long:,} messages", at_many * 1e6, "µs a message")
+    race.check(
+        Check(
+            f"verify and attach: {long:,} messages to {short:,}",
+            at_many / at_few,
+            1.5,
+            AT_MOST,
+            "times",
+            f"median of {repeats} batches of {batch}, in turn",
+        )
+    )
+
+
+def make_history(count: int) -> list[Message]:
+    """Updates of several authors, each on the author's previous one and two recent ones of others."""
+    rng = random.Random(1)
+    authors = [Identity.from_seed(rng.randbytes(32)) for _ in range(_AUTHORS)]
+    history: list[Message] = []
+    for number in range(count):
+        recent = history[-_AUTHORS:]
+        own = recent[0] if len(recent) == _AUTHORS else None
+        others = recent[1:] if own else recent
+        tips = rng.sample(others, min(2, len(others)))
+        parents = [*([own] if own else []), *tips]
+        history.append(
+            compose(
+                authors[number % _AUTHORS],
+                SWARM,
+                seq=number // _AUTHORS,
+                parents=tuple(parent.cid for parent in parents),
+                time=START + number * _STEP,
+                body=update_body(rng, own),
+                blocks=(Cid.of(RAW, rng.randbytes(8)),),
+            )
+        )
+    return history
+
+
+def update_body(rng: random.Random, base: Message | None) -> dict[str, object]:
+    """What an update of a small swarm says."""
+    header = FrameHeader(DELTA, "q8", 4295, base.cid) if base else FrameHeader("key", "f16", 4295, None)
+    metrics = Metrics(rng.random(), rng.random(), 50)
+    merged = tuple(Cid.of(DAG_CBOR, rng.randbytes(8)) for _ in range(FOLLOW))
+    return Update(header, rng.randrange(10**6), 400, metrics, merged, rng.randrange(10**9), 10**8).to_fields()
+
+
+def tangle_of(history: Sequence[Message]) -> Tangle:
+    """A tangle that has attached these messages."""
+    tangle = Tangle(Limits(), random.Random(2))
+    for message in history:
+        tangle.attach(message, message.time)
+    return tangle
+
+
+def attach_seconds(tangle: Tangle, messages: Sequence[Message]) -> float:
+    """How long it takes to read, verify and attach blocks."""
+    before = len(tangle)
+
+    def attach_all() -> None:
+        for message in messages:
+            tangle.attach(open_message(message.data, SWARM, tangle.limits), message.time)
+
+    seconds = seconds_of(attach_all)
+    if len(tangle) != before + len(messages):
+        raise AssertionError("a message was not attached")
+    return seconds
+
+
+# -- the merge
+
+
+def check_merge(race: Race) -> None:
+    """Merging reads each replica once, so memory bounds it."""
+    count, size, repeats = (10, 100_000, 3) if race.quick else (100, 1_000_000, 9)
+    with race.step(f"merging {count} replicas of {size:,} parameters"):
+        rng = np.random.default_rng(3)
+        replicas = [rng.standard_normal(size, np.float32) for _ in range(count)]
+        weights = [1 / count] * count
+        target = np.empty(size, np.float32)
+
+        def copy_all() -> None:
+            for replica in replicas:
+                np.copyto(target, replica)
+
+        merging, copying = interleaved(
+            repeats, lambda: seconds_of(lambda: weighted_sum(replicas, weights)), lambda: seconds_of(copy_all)
+        )
+    volume = count * size * 4 / 1e9
+    race.figure("merging", volume / min(merging), "GB/s read")
+    race.figure("copying", volume / min(copying), "GB/s read")
+    note = f"best of {repeats}, in turn; {count} replicas of {size:,} float32"
+    race.check(Check("merging, as a share of copying", min(copying) / min(merging), 0.40, AT_LEAST, "", note))
+
+
+# -- the swarm's size
+
+
+def check_swarms(race: Race) -> None:
+    """What a peer receives and keeps must not grow with the swarm, and following few must be enough."""
+    sizes, ticks = ((4, 8, 12), 6) if race.quick else ((10, 50, 200), 40)
+    follow = 3 if race.quick else FOLLOW
+    tasks = [(sizes[-1], sizes[-1] - 1), *((size, follow) for size in reversed(sizes))]  # the longest first
+    found = run_swarms(race, tasks, ticks)
+    for size in sizes:
+        report_swarm(race, found[size, follow])
+    compare_sizes(race, found[sizes[0], follow], found[sizes[-1], follow])
+    compare_following(race, found[sizes[-1], follow], found[sizes[-1], sizes[-1] - 1])
+
+
+def run_swarms(race: Race, tasks: Sequence[tuple[int, int]], ticks: int) -> dict[tuple[int, int], SwarmCost]:
+    """The swarms of (peers, follow), two at once, each in a process of its own."""
+    found = {}
+    with (
+        race.step(f"{len(tasks)} swarms of up to {tasks[0][0]} peers, {ticks} ticks") as say,
+        ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool,
+    ):
+        futures = {pool.submit(run_swarm, peers, follow, ticks): (peers, follow) for peers, follow in tasks}
+        for future in as_completed(futures):
+            found[futures[future]] = future.result()
+            say(f"{len(found)} of {len(tasks)} done")
+    return found
+
+
+def report_swarm(race: Race, cost: SwarmCost) -> None:
+    """All figures of one swarm."""
+    name = f"{cost.peers} peers"
+    race.figure(f"{name}: frames", cost.frame_bytes, "B a peer and tick")
+    race.figure(f"{name}: messages", cost.message_bytes, "B a peer and tick")
+    race.figure(f"{name}: heads and requests", cost.gossip_bytes, "B a peer and tick")
+    race.figure(f"{name}: replicas in memory", cost.replica_memory, "B a peer")
+    race.figure(f"{name}: tangle in memory", cost.tangle_memory, "B a peer")
+    race.figure(f"{name}: messages in the tangle", cost.messages, "a peer")
+    race.figure(f"{name}: tangle, a message", cost.tangle_memory / cost.messages, "B")
+    race.figure(f"{name}: accuracy after {cost.ticks} ticks", cost.accuracy)
+
+
+def compare_sizes(race: Race, small: SwarmCost, large: SwarmCost) -> None:
+    """The largest swarm against the smallest."""
+    sizes = f"{large.peers} peers to {small.peers}"
+    bounded = f"each follows {small.follow}"
+    grows = "messages reach everybody, so this part grows with the swarm"
+    race.check(Check(f"frame bytes: {sizes}", large.frame_bytes / small.frame_bytes, 1.2, AT_MOST, "times", bounded))
+    memory = large.replica_memory / small.replica_memory
+    race.check(Check(f"replica memory: {sizes}", memory, 1.2, AT_MOST, "times", bounded))
+    total = large.total_bytes / small.total_bytes
+    race.check(Check(f"all bytes: {sizes}", total, 1.2, AT_MOST, "times", grows))
+    total = large.total_memory / small.total_memory
+    race.check(Check(f"all memory: {sizes}", total, 1.2, AT_MOST, "times", grows))
+
+
+def compare_following(race: Race, few: SwarmCost, everybody: SwarmCost) -> None:
+    """Following few against following everybody."""
+    race.figure(f"{few.peers} peers that follow {few.follow}: accuracy", few.accuracy)
+    race.figure(f"{few.peers} peers that follow {few.follow}: worst peer's accuracy", few.worst)
+    race.figure(f"{few.peers} peers that follow all: accuracy", everybody.accuracy)
+    race.figure(f"{few.peers} peers that follow all: worst peer's accuracy", everybody.worst)
+    race.figure(f"{few.peers} peers that follow all: frames", everybody.frame_bytes, "B a peer and tick")
+    race.check(
+        Check(
+            f"{few.peers} peers: accuracy lost by following {few.follow} and not all",
+            everybody.accuracy - few.accuracy,
+            0.01,
+            AT_MOST,
+            "",
+            f"mean over the peers' consensus estimates after {few.ticks} ticks, everybody's held-out windows",
+        )
+    )

@@ -1,0 +1,187 @@
+"""Checks, a table for people, and a file for whoever compares runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import learnae
+
+AT_MOST, AT_LEAST = "at most", "at least"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A measured ``value`` and the ``bound`` that it is held against, both in ``unit``."""
+
+    name: str
+    value: float
+    bound: float
+    comparison: str
+    unit: str = ""
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value is on the right side of the bound; NaN never is."""
+        return self.value <= self.bound if self.comparison == AT_MOST else self.value >= self.bound
+
+    def to_fields(self) -> dict[str, Any]:
+        """The map that goes into the file."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "bound": self.bound,
+            "holds": self.holds,
+            "comparison": self.comparison,
+            "unit": self.unit,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measured value that nothing is demanded of."""
+
+    name: str
+    value: float
+    unit: str = ""
+
+    def to_fields(self) -> dict[str, Any]:
+        """The map that goes into the file."""
+        return {"name": self.name, "value": self.value, "unit": self.unit}
+
+
+class Race:
+    """Collects what one run measures. ``quick`` asks for a small version that only shows that it runs."""
+
+    def __init__(self, name: str, quick: bool, console: Console | None = None) -> None:
+        self.name = name
+        self.quick = quick
+        self.checks: list[Check] = []
+        self.figures: list[Figure] = []
+        self._console = console or wide_console()
+        self._started = time.monotonic()
+
+    @contextmanager
+    def step(self, description: str) -> Iterator[Callable[[str], None]]:
+        """Show that something is going on; gives a function that says how far it is."""
+        start = time.monotonic()
+        with self._console.status(f"{description} …") as status:
+            yield lambda progress: status.update(f"{description} … {progress}")
+        self._console.print(f"[dim]{time.monotonic() - start:6.1f} s[/dim]  {description}")
+
+    def check(self, check: Check) -> None:
+        """Add a check."""
+        self.checks.append(check)
+
+    def figure(self, name: str, value: float, unit: str = "") -> None:
+        """Add a figure."""
+        self.figures.append(Figure(name, value, unit))
+
+    def finish(self, directory: Path) -> Path:
+        """Print both tables, write DIRECTORY/NAME.json, and return its path."""
+        self._print_figures()
+        self._print_checks()
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{self.name}.json"
+        path.write_text(json.dumps(self._to_fields(), indent=2) + "\n")
+        self._console.print(f"written to {path}")
+        return path
+
+    def _to_fields(self) -> dict[str, Any]:
+        return {
+            "race": self.name,
+            "quick": self.quick,
+            "checks": [check.to_fields() for check in self.checks],
+            "figures": [figure.to_fields() for figure in self.figures],
+            "seconds": round(time.monotonic() - self._started, 1),
+            **describe_machine(),
+        }
+
+    def _print_figures(self) -> None:
+        table = Table("figure", "value", "unit", title=f"{self.name}: figures")
+        table.columns[1].justify = "right"
+        for figure in self.figures:
+            table.add_row(figure.name, readable(figure.value), figure.unit)
+        self._console.print(table)
+
+    def _print_checks(self) -> None:
+        title = f"{self.name}: checks" + (" (quick: too small to mean anything)" if self.quick else "")
+        table = Table("check", "value", "bound", "holds", "note", title=title)
+        table.columns[1].justify = "right"
+        for check in self.checks:
+            bound = f"{check.comparison} {readable(check.bound)} {check.unit}".rstrip()
+            verdict = "[green]yes[/green]" if check.holds else "[bold red]NO[/bold red]"
+            table.add_row(check.name, readable(check.value), bound, verdict, check.note)
+        self._console.print(table)
+        failed = [check.name for check in self.checks if not check.holds]
+        if failed:
+            self._console.print(f"[bold red]{len(failed)} of {len(self.checks)} do not hold:[/] {'; '.join(failed)}")
+        else:
+            self._console.print(f"[green]all {len(self.checks)} hold[/green]")
+
+
+def wide_console() -> Console:
+    """The terminal; a file gets lines long enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=150)
+
+
+def readable(value: float) -> str:
+    """Four digits that matter, thousands set apart."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def describe_machine() -> dict[str, Any]:
+    """What the figures depend on beside the code."""
+    return {
+        "machine": f"{platform.machine()}, {processor()}, {os.cpu_count()} cores",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "learnae": learnae.__version__,
+    }
+
+
+def processor() -> str:
+    """The processor's name as Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
+    return names[0] if names else platform.processor()
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def interleaved(repeats: int, *actions: Callable[[], float]) -> list[list[float]]:
+    """What each action returns, ``repeats`` times, in turn: so that the machine's moods hit all alike."""
+    results: list[list[float]] = [[] for _ in actions]
+    for _ in range(repeats):
+        for action, own in zip(actions, results, strict=True):
+            own.append(action())
+    return results
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value."""
+    return statistics.median(values)

@@ -1,0 +1,101 @@
+"""What a training step costs with each learner, of the net 27-64-64-1, side by side in one run.
+
+Every measurement runs in a process of its own, one at a time and in turn, so that the machine's
+moods and the memory of one learner touch no other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.harness import AT_LEAST, Check, Race, median, readable
+from bench.learners.contestants import CONTESTANTS, FIT, FUSED, TFLITE, TORCH, is_installed
+
+_SECONDS = 600.0  # for one process, on a slow machine
+_EPOCH_ROWS, _EPOCH_ROWS_QUICK = 7_000_000, 20_000  # as many as HEPMASS has
+_EPOCH_CONTESTANTS = (FUSED, FIT, TORCH)
+
+Measured = dict[str, Any]
+
+
+def run(race: Race) -> None:
+    """The table of all learners that are installed; where there is a GPU, an epoch of seven million rows too."""
+    names = [name for name in CONTESTANTS if is_installed(name)]
+    rounds, steps = (1, 200) if race.quick else (3, 1500)
+    results: dict[str, list[Measured]] = {name: [] for name in names}
+    with race.step("steps of " + ", ".join(names)) as progress:
+        for number in range(rounds):
+            for name in names:
+                progress(f"round {number + 1} of {rounds}: {name}")
+                results[name].append(_measure(name, "steps", steps))
+    middle = {name: _median(found) for name, found in results.items()}
+    _report_steps(race, middle)
+    _check_steps(race, middle)
+    device = middle[FUSED]["device"] if FUSED in middle else "cpu"
+    if device != "cpu":
+        _race_epochs(race, device)
+
+
+def _measure(name: str, what: str, size: int) -> Measured:
+    command = [sys.executable, str(Path(__file__).with_name("worker.py")), name, what, str(size)]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
+    result: Measured = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _median(found: list[Measured]) -> Measured:
+    return {key: value if isinstance(value, str) else median([one[key] for one in found])
+            for key, value in found[0].items()}  # fmt: skip
+
+
+def _report_steps(race: Race, results: dict[str, Measured]) -> None:
+    headings = ("learner", "µs/step, batch 32", "samples/s", "µs/step, batch 128", "samples/s", "peak RSS, MB",
+                "import and build, s")  # fmt: skip
+    table = Table(*headings, title="learners")
+    for name, one in results.items():
+        cells = (one["step_32"], 32e6 / one["step_32"], one["step_128"], 128e6 / one["step_128"], one["rss"])
+        table.add_row(name, *map(readable, cells), readable(one["import"]))
+        for batch in (32, 128):
+            race.figure(f"{name}: step, batch {batch}", one[f"step_{batch}"], "µs")
+            race.figure(f"{name}: samples, batch {batch}", batch * 1e6 / one[f"step_{batch}"], "a second")
+        race.figure(f"{name}: peak RSS with 10,000 rows", one["rss"], "MB")
+        race.figure(f"{name}: import and build", one["import"], "s")
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def _check_steps(race: Race, results: dict[str, Measured]) -> None:
+    for fast, slow, bound, name in (
+        (FUSED, FIT, 5.0, "fused epoch against keras.fit, batch 32"),
+        (TFLITE, TORCH, 3.0, "TFLite against PyTorch eager, batch 32"),
+    ):
+        if fast in results and slow in results:
+            times = results[slow]["step_32"] / results[fast]["step_32"]
+            note = f"on {results[fast]['device']}, best of 3 in a process, median of processes in turn"
+            race.check(Check(name, times, bound, AT_LEAST, "times", note))
+
+
+def _race_epochs(race: Race, device: str) -> None:
+    """One epoch of batches of 1,024 where a GPU trains."""
+    rows = _EPOCH_ROWS_QUICK if race.quick else _EPOCH_ROWS
+    speed = {}
+    for name in filter(is_installed, _EPOCH_CONTESTANTS):
+        with race.step(f"an epoch of {rows:,} rows on {device}: {name}"):
+            one = _measure(name, "epoch", rows)
+        speed[name] = one["rows_per_second"]
+        race.figure(f"{name}: epoch of {rows:,} rows on {one['device']}", speed[name], "rows a second")
+    for name in (FIT, TORCH):
+        if name in speed:
+            times = speed[FUSED] / speed[name]
+            race.check(Check(f"fused epoch against {name}, batch 1,024", times, 10.0, AT_LEAST, "times", device))

@@ -1,0 +1,129 @@
+"""The learners that are compared, each as a function that trains: nothing heavy is imported before it is built."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from learnae.models.dataset import Dataset
+from learnae.presets import preset
+
+NUMPY, FUSED, FIT, TORCH, TFLITE = "NumPy", "JAX fused", "keras.fit", "PyTorch eager", "TFLite"
+MANIFEST = preset("hepmass", 0)  # 27-64-64-1, binary cross-entropy, momentum
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """``train`` takes a number of steps, all that belongs to them included; ``device`` says where."""
+
+    train: Callable[[int], object]
+    device: str = "cpu"
+
+
+def is_installed(name: str) -> bool:
+    """Whether everything that a contestant needs can be imported."""
+    return all(any(map(_exists, need.split("|"))) for need in _NEEDS[name])
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a part of its path is missing
+        return False
+
+
+def numpy_learner(data: Dataset, batch: int) -> Contestant:
+    """The reference learner."""
+    module: Any = importlib.import_module("learnae.models.numpy_learner")
+    return _learner(module.NumpyLearner, data, batch)
+
+
+def tflite_learner(data: Dataset, batch: int) -> Contestant:
+    """The agents' learner."""
+    return _learner(importlib.import_module("agent.tflite_learner").TfliteLearner, data, batch)
+
+
+def _learner(kind: Any, data: Dataset, batch: int) -> Contestant:
+    learner = kind(MANIFEST.model, MANIFEST.objective, MANIFEST.optimiser, data, batch, np.random.default_rng(1))
+    learner.load(MANIFEST.model.initial(1))
+    return Contestant(learner.train)
+
+
+def jax_fused(data: Dataset, batch: int) -> Contestant:
+    """The trainers' learner."""
+    module: Any = importlib.import_module("trainer_node.jax_learner")
+    learner = module.JaxLearner(
+        MANIFEST.config, MANIFEST.objective, MANIFEST.optimiser, data, batch, np.random.default_rng(1)
+    )
+    learner.load(MANIFEST.model.initial(1))
+    return Contestant(learner.train, learner.device)
+
+
+def keras_fit(data: Dataset, batch: int) -> Contestant:
+    """``fit`` as it is, on the same model and backend."""
+    module: Any = importlib.import_module("trainer_node.keras_model")
+    keras = module.import_keras()
+    model = module.build_model(MANIFEST.config)
+    policy = MANIFEST.optimiser
+    model.compile(optimizer=keras.optimizers.SGD(policy.learning_rate, policy.momentum), loss=MANIFEST.loss)
+    rows, targets = np.array(data.train.rows), np.array(data.train.targets)
+
+    def train(steps: int) -> None:
+        for begun in range(0, steps, -(-len(rows) // batch)):
+            count = min((steps - begun) * batch, len(rows))
+            model.fit(rows[:count], targets[:count], batch_size=batch, verbose=0)
+
+    device: Any = importlib.import_module("jax").devices()[0]
+    return Contestant(train, device.platform)
+
+
+def torch_eager(data: Dataset, batch: int) -> Contestant:
+    """The loop that everybody writes, with all rows on the device."""
+    torch: Any = importlib.import_module("torch")
+    torch.set_num_threads(1)  # more make steps as small as these slower
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    units = (27, 64, 64, 1)
+    layers = [
+        part
+        for inputs, outputs in itertools.pairwise(units)
+        for part in (torch.nn.Linear(inputs, outputs), torch.nn.ReLU())
+    ]
+    model = torch.nn.Sequential(*layers[:-1]).to(device)
+    loss = torch.nn.BCEWithLogitsLoss()
+    policy = MANIFEST.optimiser
+    optimiser = torch.optim.SGD(model.parameters(), policy.learning_rate, policy.momentum)
+    rows = torch.tensor(np.array(data.train.rows), device=device)
+    targets = torch.tensor(np.array(data.train.targets), device=device)
+
+    def train(steps: int) -> None:
+        order = torch.randint(len(rows), (steps, batch), device=device)
+        for chosen in order:
+            optimiser.zero_grad()
+            loss(model(rows[chosen]), targets[chosen]).backward()
+            optimiser.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return Contestant(train, device)
+
+
+CONTESTANTS: dict[str, Callable[[Dataset, int], Contestant]] = {
+    NUMPY: numpy_learner,
+    FUSED: jax_fused,
+    FIT: keras_fit,
+    TORCH: torch_eager,
+    TFLITE: tflite_learner,
+}
+_NEEDS: dict[str, tuple[str, ...]] = {
+    NUMPY: ("numpy",),
+    FUSED: ("keras", "jax"),
+    FIT: ("keras", "jax"),
+    TORCH: ("torch",),
+    TFLITE: ("agent.tflite_learner", "flatbuffers", "ai_edge_litert|tflite_runtime"),
+}

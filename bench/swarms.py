@@ -1,0 +1,232 @@
+"""Simulated swarms on the shipped recordings, and what they cost and reach."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae import following, frames
+from learnae.bodies import FrameHeader
+from learnae.cid import RAW
+from learnae.codecs import Vector
+from learnae.manifest import Manifest
+from learnae.models.dataset import Dataset
+from learnae.models.numpy_learner import evaluate
+from learnae.presets import demo_data, preset
+from learnae.recordings import shipped_recording
+from learnae.simulator import Member, Setting, Simulation
+from learnae.windows import Windower
+
+PEOPLE = range(1, 9)
+HOLDOUT = 0.3  # the last part of each exercise
+SECOND = 1000
+_WEIGHED = 4  # members whose tangles are weighed: all are much alike, and it is slow
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Features (n, count) and classes (n,)."""
+
+    features: Array
+    classes: Array
+
+    def share(self, number: int, of: int) -> Rows:
+        """Every ``of``-th row from ``number`` on."""
+        return Rows(self.features[number::of], self.classes[number::of])
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person's training and held-out windows."""
+
+    train: Rows
+    holdout: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmCost:
+    """What a swarm came to. Bytes are received ones, a peer and tick, over the run's second half;
+    memory is in bytes a peer at its end; ``accuracy`` is the mean over the peers' consensus
+    estimates on everybody's held-out windows."""
+
+    peers: int
+    follow: int
+    ticks: int
+    frame_bytes: float
+    message_bytes: float
+    gossip_bytes: float
+    replica_memory: float
+    tangle_memory: float
+    messages: float
+    accuracy: float
+    worst: float
+    seconds: float
+
+    @property
+    def total_bytes(self) -> float:
+        """All that a peer receives in one tick."""
+        return self.frame_bytes + self.message_bytes + self.gossip_bytes
+
+    @property
+    def total_memory(self) -> float:
+        """Replicas and tangle."""
+        return self.replica_memory + self.tangle_memory
+
+
+def load_people(manifest: Manifest) -> list[Person]:
+    """The shipped recordings as windows, 2 s long and half overlapping; raw samples are split first."""
+    assert manifest.features is not None
+    people = []
+    for number in PEOPLE:
+        samples = shipped_recording(Path(str(demo_data())), number).split_by_time(HOLDOUT)
+        windows = Windower(manifest.features).push(samples)
+        features = manifest.features.extract(windows.values)
+        held = windows.holdout
+        people.append(Person(Rows(features[~held], windows.label[~held]), Rows(features[held], windows.label[held])))
+    return people
+
+
+def split_over(people: Sequence[Person], peers: int, manifest: Manifest) -> list[Dataset]:
+    """Each peer gets a part of one person's windows."""
+    datasets = []
+    for index in range(peers):
+        person, number = people[index % len(people)], index // len(people)
+        sharers = len(range(index % len(people), peers, len(people)))
+        data = Dataset(manifest.model, manifest.objective)
+        for rows, holdout in ((person.train, False), (person.holdout, True)):
+            part = rows.share(number, sharers)
+            data.add(part.features, part.classes, holdout)
+        datasets.append(data)
+    return datasets
+
+
+class SharedDecoder:
+    """frames.decode_frame, done once a frame for the whole swarm: all followers compute the same."""
+
+    def __init__(self) -> None:
+        self._decoded: dict[Any, tuple[Vector | None, Vector]] = {}
+
+    def __call__(self, header: FrameHeader, blocks: Sequence[bytes], replica: Vector | None, count: int) -> Vector:
+        """See frames.decode_frame."""
+        key = (header, tuple(blocks), id(replica))  # the replica is kept below, so its id stays its own
+        if key not in self._decoded:
+            vector = frames.decode_frame(header, blocks, replica, count)
+            vector.setflags(write=False)
+            self._decoded[key] = (replica, vector)
+        return self._decoded[key][1]
+
+
+@dataclass(slots=True)
+class Received:
+    """Bytes that all hosts have received so far."""
+
+    frames: int
+    gossip: int
+    everything: int
+
+
+class Meter:
+    """Tells frames, messages and gossip apart on a simulated network."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._gossip = 0
+        network = simulation.network
+        send = network.send
+
+        def counted(source: Any, target: Any, size: int, note: str, deliver: Any) -> None:
+            self._gossip += size if note in ("heads", "want") else 0
+            send(source, target, size, note, deliver)
+
+        network.send = counted  # type: ignore[method-assign]
+
+    def read(self) -> Received:
+        """What has been received until now; nothing may have been pruned yet."""
+        members = self._simulation.members
+        return Received(
+            frames=sum(map(received_frame_bytes, members)),
+            gossip=self._gossip,
+            everything=sum(member.host.bytes_in for member in members),
+        )
+
+
+def received_frame_bytes(member: Member) -> int:
+    """Bytes of the frame blocks here that others have published."""
+    tangle, author = member.peer.tangle, member.peer.author
+    nodes = [node for cid in tangle.cids() if (node := tangle.node(cid)) is not None and node.author == author]
+    own = {cid for node in nodes for cid in node.blocks}
+    return sum(len(data) for cid, data in member.host.blocks.items() if cid.codec == RAW and cid not in own)
+
+
+def run_swarm(peers: int, follow: int, ticks: int) -> SwarmCost:
+    """Let a swarm on the shipped recordings train for ``ticks`` of one second."""
+    start = time.monotonic()
+    manifest = preset("wrist", 1)
+    people = load_people(manifest)
+    simulation = Simulation(manifest, split_over(people, peers, manifest), Setting(seed=1, follow=follow))
+    meter = Meter(simulation)
+    with mock.patch.object(following, "decode_frame", SharedDecoder()):
+        simulation.run((ticks - ticks // 2) * SECOND)
+        half = meter.read()
+        simulation.run(ticks // 2 * SECOND)
+    end = meter.read()
+    per = peers * (ticks // 2)
+    frame_bytes, gossip = end.frames - half.frames, end.gossip - half.gossip
+    reached = accuracies(simulation, people)
+    weighed = simulation.members[:: max(1, peers // _WEIGHED)]
+    return SwarmCost(
+        peers=peers,
+        follow=follow,
+        ticks=ticks,
+        frame_bytes=frame_bytes / per,
+        message_bytes=(end.everything - half.everything - frame_bytes - gossip) / per,
+        gossip_bytes=gossip / per,
+        replica_memory=float(np.mean([replica_memory(member) for member in simulation.members])),
+        tangle_memory=float(np.mean([deep_size(member.peer.tangle) for member in weighed])),
+        messages=float(np.mean([len(member.peer.tangle) for member in simulation.members])),
+        accuracy=float(np.mean(reached)),
+        worst=float(np.min(reached)),
+        seconds=time.monotonic() - start,
+    )
+
+
+def accuracies(simulation: Simulation, people: Sequence[Person]) -> list[float]:
+    """Of each peer's consensus estimate, on the held-out windows of all people."""
+    model, objective = simulation.manifest.model, simulation.manifest.objective
+    rows = np.concatenate([person.holdout.features for person in people])
+    classes = np.concatenate([person.holdout.classes for person in people])
+    found = [evaluate(model, objective, member.peer.estimate(), rows, classes) for member in simulation.members]
+    return [metrics.accuracy for metrics in found if metrics is not None and metrics.accuracy is not None]
+
+
+def replica_memory(member: Member) -> int:
+    """Bytes of the replicas that a peer keeps of others, as they would be on a machine of its own."""
+    return sum(replica.vector.nbytes for replica in member.peer.following.replicas.values())
+
+
+def deep_size(root: object) -> int:
+    """Bytes of an object and of all that it refers to, each counted once."""
+    passed_over = (type, ModuleType, FunctionType, MethodType, Random)
+    seen: set[int] = set()
+    total, stack = 0, [root]
+    while stack:
+        value = stack.pop()
+        if id(value) in seen or isinstance(value, passed_over):
+            continue
+        seen.add(id(value))
+        total += sys.getsizeof(value)
+        stack.extend(gc.get_referents(value))
+    return total

@@ -1,0 +1,35 @@
+"""Reading .npz archives that may be damaged or hostile: plain arrays, or one kind of error."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# everything that numpy and zipfile have been seen to raise on damaged bytes
+_DAMAGE = (
+    ValueError, KeyError, OSError, EOFError, TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError,
+    IndexError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+class DamagedArchiveError(Exception):
+    """The bytes are no archive of plain arrays."""
+
+
+def read_archive(source: Path | bytes) -> dict[str, NDArray[Any]]:
+    """All arrays of an .npz file, or of its bytes; nothing is ever unpickled. Raises DamagedArchiveError."""
+    try:
+        with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except _DAMAGE as error:
+        raise DamagedArchiveError(f"{type(error).__name__}: {error}") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind in "OV":
+            raise DamagedArchiveError(f"{name} is no plain array")
+    return arrays

@@ -1,0 +1,86 @@
+"""Authorship: a peer's own chain of messages. No seq is ever used for two of them.
+
+The order is compose, save (by the peer, with all that is needed to go on from there), show. A
+crash between any two of these leaves either nothing or a message that is shown at the next start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from learnae.cid import Cid
+from learnae.errors import FutureError
+from learnae.identity import Identity
+from learnae.limits import Limits
+from learnae.messages import Message, compose, open_message
+from learnae.ports import BlockStore, Clock
+from learnae.replication import Replicator
+from learnae.tangle import Outcome
+
+_PATIENCE = 50  # ticks to wait for the past of one's own last message before going on without it
+
+
+class Authorship:
+    """Signs in order. ``last`` is the last message signed; None before the first."""
+
+    def __init__(self, identity: Identity, replication: Replicator, limits: Limits, clock: Clock) -> None:
+        self.author = identity.author
+        self.last: Message | None = None
+        self._identity = identity
+        self._replication = replication
+        self._tangle = replication.tangle
+        self._limits = limits
+        self._clock = clock
+        self._patience = _PATIENCE
+
+    def compose(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = ()) -> Message:
+        """Sign the next message. It must be saved before it is shown."""
+        now = self._clock.now()
+        parents = self._tangle.parents_for(self.author, now)
+        return compose(
+            self._identity,
+            self._replication.swarm,
+            seq=self.last.seq + 1 if self.last else 0,
+            parents=parents,
+            time=self._tangle.time_for(self.author, parents, now),
+            body=body,
+            blocks=blocks,
+        )
+
+    def show(self, message: Message) -> Outcome:
+        """Store and attach a saved message: from now on others may see it."""
+        self.last = message
+        self._replication.traffic.bytes_out += len(message.data)
+        return self._replication.add_own(message)
+
+    def may_speak(self) -> bool:
+        """Whether the next message would be dated near enough to this machine's clock."""
+        now = self._clock.now()
+        parents = self._tangle.parents_for(self.author, now)
+        return self._tangle.time_for(self.author, parents, now) <= now + self._limits.skew // 2
+
+    def resume(self, data: bytes) -> Outcome:
+        """Go on after the saved message ``data``; shows it again, as the crash may have come first."""
+        self.last = open_message(data, self._replication.swarm, self._limits)
+        try:
+            return self._replication.add_own(self.last)
+        except FutureError as error:  # the clock was set back: hear first, then go on where it was
+            self._replication.problems.count(error)
+            return Outcome()
+
+    def find_past(self, store: BlockStore) -> None:
+        """Without a saved state, others may still hold messages of this key: continue their chain."""
+        newest = self._tangle.newest_of(self.author)
+        if newest is not None and store.has(newest):
+            self.last = open_message(store.get(newest), self._replication.swarm, self._limits)
+
+    def is_rooted(self) -> bool:
+        """Whether the own last message is attached; a peer must not speak before it is."""
+        return self.last is None or self.last.cid in self._tangle
+
+    def wait_for_root(self) -> Outcome | None:
+        """Wait for the past of the own last message; when it is lost everywhere, go on without it."""
+        assert self.last is not None
+        self._patience -= 1
+        return None if self._patience > 0 else self._replication.add_own(self.last, rooted=True)

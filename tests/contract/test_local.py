@@ -1,0 +1,462 @@
+"""The local adapters with real files, real processes and ``kill -9``."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import stat
+import time
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from learnae import dagcbor
+from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
+from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
+from learnae.errors import BlockMissingError, EncodingError, StateError
+from learnae.files import TEMPORARY
+from learnae.limits import Limits
+from learnae.problems import Problems
+
+PROCESSES = multiprocessing.get_context("fork")  # starts in a millisecond: 30 kills are soon done
+HEADS = [Cid.of(DAG_CBOR, bytes([number])) for number in range(4)]
+KILLS = 30
+
+
+def path_of(directory: Path, cid: Cid) -> Path:
+    return directory / "blocks" / str(cid)[-2:] / str(cid)
+
+
+def finished_files(directory: Path) -> list[Path]:
+    return [path for path in (directory / "blocks").glob("*/*") if not path.name.startswith(TEMPORARY)]
+
+
+def leftovers(directory: Path) -> list[Path]:
+    return list(directory.rglob(f"{TEMPORARY}*"))
+
+
+def run_all(target: Callable[..., None], directory: Path, count: int) -> list[int | None]:
+    """Run ``target(directory, number)`` in processes of their own; returns their exit statuses."""
+    processes = [PROCESSES.Process(target=target, args=(directory, number)) for number in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    return [process.exitcode for process in processes]
+
+
+# -- damaged blocks
+
+
+def test_a_flipped_byte_is_an_error_once_and_a_put_heals(tmp_path):
+    store = LocalBlockStore(tmp_path)
+    cid = store.put(RAW, bytes(1000))
+    path = path_of(tmp_path, cid)
+    damaged = bytearray(path.read_bytes())
+    damaged[500] ^= 1
+    path.write_bytes(damaged)
+
+    with pytest.raises(EncodingError):
+        store.get(cid)
+    assert not store.has(cid)
+    with pytest.raises(BlockMissingError):
+        store.get(cid)
+
+    assert store.put(RAW, bytes(1000)) == cid
+    assert store.get(cid) == bytes(1000)
+
+
+def test_a_put_heals_a_block_that_was_cut_short(tmp_path):
+    store = LocalBlockStore(tmp_path)
+    cid = store.put(RAW, bytes(1000))
+    os.truncate(path_of(tmp_path, cid), 999)
+
+    store.put(RAW, bytes(1000))
+
+    assert store.get(cid) == bytes(1000)
+
+
+def test_a_block_that_is_here_is_not_written_again(tmp_path):
+    store = LocalBlockStore(tmp_path)
+    path = path_of(tmp_path, store.put(RAW, b"flash memory wears out"))
+    before = path.stat()
+
+    store.put(RAW, b"flash memory wears out")
+
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_huge_file_in_the_place_of_a_block_is_not_read_whole(tmp_path):
+    store = LocalBlockStore(tmp_path)
+    cid = store.put(RAW, b"small")
+    with path_of(tmp_path, cid).open("r+b") as file:
+        file.truncate(1 << 40)  # sparse: a terabyte that takes no room
+
+    with pytest.raises(Exception, match="bytes"):
+        store.get(cid)
+    assert not store.has(cid)
+
+
+def test_files_that_are_no_blocks_do_no_harm(tmp_path):
+    LocalBlockStore(tmp_path)
+    (tmp_path / "blocks" / "README").write_text("hello")
+    (tmp_path / "blocks" / "aa").mkdir()
+    (tmp_path / "blocks" / "aa" / "nonsense").write_text("hello")
+
+    store = LocalBlockStore(tmp_path)
+
+    assert store.get(store.put(RAW, b"works")) == b"works"
+
+
+def test_a_directory_in_the_place_of_a_block_is_a_missing_block(tmp_path):
+    store = LocalBlockStore(tmp_path)
+    cid = Cid.of(RAW, b"data")
+    path_of(tmp_path, cid).mkdir(parents=True)
+
+    with pytest.raises(BlockMissingError):
+        store.get(cid)
+
+
+# -- many processes at once
+
+
+def make_blocks() -> list[bytes]:
+    rng = random.Random(7)
+    return [rng.randbytes(rng.choice([1, 500, 40_000, 300_000])) for _ in range(24)]
+
+
+def put_and_get_at_random(directory: Path, number: int) -> None:
+    store, blocks, rng = LocalBlockStore(directory), make_blocks(), random.Random(number)
+    for _ in range(150):
+        data = rng.choice(blocks)
+        cid = Cid.of(RAW, data)
+        action = rng.randrange(5)
+        if action < 2:
+            assert store.put(RAW, data) == cid
+        elif action == 2:
+            store.delete([cid])
+        else:
+            with suppress(BlockMissingError):
+                assert store.get(cid) == data
+
+
+def test_processes_put_get_and_delete_the_same_blocks_at_once(tmp_path):
+    assert run_all(put_and_get_at_random, tmp_path, 6) == [0] * 6
+
+    assert not leftovers(tmp_path)
+    store = LocalBlockStore(tmp_path)
+    for data in make_blocks():
+        assert store.get(store.put(RAW, data)) == data
+
+
+def put_all(directory: Path, number: int) -> None:
+    store = LocalBlockStore(directory)
+    for data in large_blocks():
+        store.put(RAW, data)
+
+
+def large_blocks() -> list[bytes]:
+    rng = random.Random(8)
+    return [rng.randbytes(MAX_BLOCK_BYTES) for _ in range(24)]
+
+
+def test_a_block_appears_whole_or_not_at_all(tmp_path):
+    store = LocalBlockStore(tmp_path)
+    wanted = {Cid.of(RAW, data): data for data in large_blocks()}
+    writers = [PROCESSES.Process(target=put_all, args=(tmp_path, number)) for number in range(2)]
+    for writer in writers:
+        writer.start()
+    deadline = time.monotonic() + 60
+    while wanted and time.monotonic() < deadline:
+        for cid in [cid for cid in wanted if store.has(cid)]:
+            assert store.get(cid) == wanted.pop(cid)  # raises EncodingError for half a block
+    for writer in writers:
+        writer.join(60)
+
+    assert not wanted
+
+
+def announce_often(directory: Path, number: int) -> None:
+    gossip = LocalGossip(directory, f"peer-{number}")
+    for turn in range(300):
+        gossip.announce(HEADS * (1 + turn % 16))
+
+
+def test_heads_that_are_replaced_while_others_read_are_always_whole(tmp_path):
+    problems = Problems()
+    listener = LocalGossip(tmp_path, None)
+    listener.count_in(problems)
+    writers = [PROCESSES.Process(target=announce_often, args=(tmp_path, number)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    heard = []
+    while any(writer.is_alive() for writer in writers):
+        heard += listener.heard()
+    heard += listener.heard()
+
+    assert not problems.counts
+    assert heard
+    assert all(list(heads) == HEADS * (len(heads) // len(HEADS)) for heads in heard)
+
+
+# -- kill -9
+
+
+def write_until_killed(directory: Path, number: int) -> None:
+    """Blocks, heads and state, as fast as the disk takes them."""
+    store, gossip = LocalBlockStore(directory), LocalGossip(directory, "writer")
+    state, rng = LocalStateStore(directory / "state"), random.Random(number)
+    while True:
+        store.put(RAW, rng.randbytes(rng.choice([100, MAX_BLOCK_BYTES])))
+        gossip.announce([Cid.of(DAG_CBOR, rng.randbytes(8)) for _ in range(Limits().heads)])
+        state.save(bytes([rng.randrange(256)]) * (1 << 18))
+
+
+def kill_a_writer(directory: Path, number: int, after: float) -> None:
+    writer = PROCESSES.Process(target=write_until_killed, args=(directory, number))
+    writer.start()
+    time.sleep(after)
+    assert writer.pid is not None
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join(10)
+    assert writer.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("batch", range(3))
+def test_a_killed_writer_leaves_nothing_half_done_and_no_lock(tmp_path, batch):
+    rng = random.Random(batch)
+    interrupted = 0
+    for number in range(KILLS // 3):
+        kill_a_writer(tmp_path, number, after=rng.uniform(0.005, 0.08))
+        interrupted += bool(leftovers(tmp_path))
+        for path in finished_files(tmp_path):
+            assert Cid.parse(path.name).names(path.read_bytes()), "half a block"
+        check_heads_and_state(tmp_path)
+        store = LocalBlockStore(tmp_path)
+        assert store.get(store.put(RAW, bytes([number]))) == bytes([number])  # nothing is locked
+
+    assert interrupted, "no kill came in the middle of a write: this test has shown nothing"
+    assert finished_files(tmp_path)
+
+
+def check_heads_and_state(directory: Path) -> None:
+    listener, problems = LocalGossip(directory, None), Problems()
+    listener.count_in(problems)
+    assert all(len(heads) == Limits().heads for heads in listener.heard())
+    assert not problems.counts
+    state = LocalStateStore(directory / "state").load()
+    assert state is None or (len(state) == 1 << 18 and len(set(state)) == 1)
+
+
+# -- leftovers
+
+
+def leave_temporary(directory: Path, age: float) -> Path:
+    path = directory / f"{TEMPORARY}123-abcdef"
+    path.write_bytes(b"half a bl")
+    os.utime(path, (time.time() - age, time.time() - age))
+    return path
+
+
+def test_old_leftovers_beside_blocks_are_removed(tmp_path):
+    cid = LocalBlockStore(tmp_path).put(RAW, b"kept")
+    old = leave_temporary(path_of(tmp_path, cid).parent, age=7200)
+
+    store = LocalBlockStore(tmp_path)
+
+    assert not old.exists()
+    assert store.get(cid) == b"kept"
+
+
+def test_what_another_process_is_writing_now_stays(tmp_path):
+    cid = LocalBlockStore(tmp_path).put(RAW, b"kept")
+    young = leave_temporary(path_of(tmp_path, cid).parent, age=1)
+
+    LocalBlockStore(tmp_path)
+
+    assert young.exists()
+
+
+def test_old_leftovers_beside_heads_are_removed(tmp_path):
+    LocalGossip(tmp_path, "one")
+    old = leave_temporary(tmp_path / "heads", age=7200)
+    young = tmp_path / "heads" / f"{TEMPORARY}9-9"
+    young.write_bytes(b"")
+
+    LocalGossip(tmp_path, "two")
+
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_old_leftovers_beside_the_state_are_removed(tmp_path):
+    LocalStateStore(tmp_path / "state").save(b"weights")
+    old = leave_temporary(tmp_path, age=7200)
+
+    store = LocalStateStore(tmp_path / "state")
+
+    assert not old.exists()
+    assert store.load() == b"weights"
+
+
+def write_and_forget(directory: Path, number: int) -> None:
+    store, gossip = LocalBlockStore(directory), LocalGossip(directory, f"peer-{number}")
+    for turn in range(400):
+        store.delete([store.put(RAW, bytes([number, turn % 7]))])
+        gossip.announce(HEADS[: turn % 4])
+
+
+def open_again_and_again(directory: Path, number: int) -> None:
+    for _ in range(400):
+        LocalBlockStore(directory)
+        LocalGossip(directory, "newcomer")
+
+
+def test_a_peer_can_start_while_others_write(tmp_path):
+    writers = [PROCESSES.Process(target=write_and_forget, args=(tmp_path, number)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    statuses = run_all(open_again_and_again, tmp_path, 2)
+    for writer in writers:
+        writer.join(60)
+
+    assert statuses == [0, 0]
+    assert [writer.exitcode for writer in writers] == [0] * 3
+
+
+def test_leftovers_are_never_heard(tmp_path):
+    listener, problems = LocalGossip(tmp_path, None), Problems()
+    listener.count_in(problems)
+    leave_temporary(tmp_path / "heads", age=0)
+
+    assert list(listener.heard()) == []
+    assert not problems.counts
+
+
+# -- heads files that are not what they should be
+
+
+def good_heads(count: int) -> bytes:
+    return dagcbor.encode([Cid.of(DAG_CBOR, number.to_bytes(4)) for number in range(count)])
+
+
+GARBAGE = {
+    "empty": b"",
+    "noise": random.Random(1).randbytes(200),
+    "not a list": dagcbor.encode({"heads": []}),
+    "not links": dagcbor.encode([1, 2, 3]),
+    "a number": dagcbor.encode(7),
+    "cut short": good_heads(4)[:-1],
+    "with a tail": good_heads(4) + b"\x00",
+    "oversized": good_heads(1000),
+    "deep": b"\x81" * 5000 + b"\x80",
+    "a lie about its length": b"\x9b\x7f\xff\xff\xff\xff\xff\xff\xff",
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+def test_a_damaged_heads_file_is_counted_once_and_the_others_are_heard(tmp_path, garbage):
+    listener, problems = LocalGossip(tmp_path, None), Problems()
+    listener.count_in(problems)
+    LocalGossip(tmp_path, "good").announce(HEADS)
+    (tmp_path / "heads" / "bad").write_bytes(garbage)
+
+    assert [list(heads) for heads in listener.heard() if heads] == [HEADS]
+    assert sum(problems.counts.values()) == 1
+    assert list(listener.heard()) == []
+    assert sum(problems.counts.values()) == 1
+
+    LocalGossip(tmp_path, "bad").announce(HEADS[:1])  # its owner has come back
+    assert [list(heads) for heads in listener.heard()] == [HEADS[:1]]
+
+
+def test_the_same_heads_are_not_written_again(tmp_path):
+    gossip = LocalGossip(tmp_path, "one")
+    gossip.announce(HEADS)
+    before = (tmp_path / "heads" / "one").stat()
+
+    gossip.announce(HEADS)
+
+    after = (tmp_path / "heads" / "one").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_more_heads_than_allowed_are_cut_short(tmp_path):
+    listener = LocalGossip(tmp_path, None)
+    (tmp_path / "heads" / "chatty").write_bytes(good_heads(Limits().heads + 50))
+
+    assert [len(heads) for heads in listener.heard()] == [Limits().heads]
+
+
+class StuckError(Exception):
+    """Not an OSError as TimeoutError is: adapters rightly survive those."""
+
+
+@contextmanager
+def at_most(seconds: int):
+    def stop(*_):
+        raise StuckError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def make_symbolic_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+ODD_ENTRIES = {"directory": Path.mkdir, "pipe": os.mkfifo, "symbolic loop": make_symbolic_loop}
+
+
+@pytest.mark.parametrize("make", ODD_ENTRIES.values(), ids=ODD_ENTRIES.keys())
+def test_an_entry_that_is_no_file_is_passed_over(tmp_path, make):
+    listener = LocalGossip(tmp_path, None)
+    LocalGossip(tmp_path, "good").announce(HEADS)
+    make(tmp_path / "heads" / "odd")
+
+    with at_most(5):  # a pipe without a writer must not stop the peer
+        assert [list(heads) for heads in listener.heard() if heads] == [HEADS]
+        assert list(listener.heard()) == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
+def test_a_pipe_or_directory_in_the_place_of_a_block_is_a_missing_block(tmp_path, make):
+    store = LocalBlockStore(tmp_path)
+    cid = Cid.of(RAW, b"data")
+    path_of(tmp_path, cid).parent.mkdir()
+    make(path_of(tmp_path, cid))
+
+    with at_most(5), pytest.raises(BlockMissingError):
+        store.get(cid)
+
+
+def test_a_listener_cannot_announce(tmp_path):
+    with pytest.raises(StateError):
+        LocalGossip(tmp_path, None).announce(HEADS)
+
+
+# -- state
+
+
+def test_only_the_owner_can_read_the_state(tmp_path):
+    store = LocalStateStore(tmp_path / "state")
+    store.save(b"weights")
+    store.save(b"weights again")
+
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o600
+
+
+def test_a_state_that_cannot_be_read_is_an_error_for_people(tmp_path):
+    (tmp_path / "state").mkdir()
+
+    with pytest.raises(StateError, match="cannot read"):
+        LocalStateStore(tmp_path / "state").load()

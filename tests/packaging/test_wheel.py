@@ -1,0 +1,142 @@
+"""The wheel: what is in it, what is not, and that it stays light where it must."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+from programs import clean_environment
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"learnae", "agent", "trainer_node", "firmware_bridge"}
+PROGRAMS = {
+    "learnae": "learnae.cli",
+    "learnae-agent": "agent.cli",
+    "trainer-node": "trainer_node.cli",
+    "firmware-bridge": "firmware_bridge.cli",
+}
+NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*", "node_modules")
+
+
+def can_build_here() -> bool:
+    """Whether this environment's own setuptools builds wheels: then nothing needs to be downloaded."""
+    try:
+        major = int(version("setuptools").split(".")[0])
+        return major >= 71 or (major >= 68 and bool(version("wheel")))  # 71 brings bdist_wheel along
+    except PackageNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of the tree, so that nothing is left in the tree and nothing stale gets in."""
+    directory = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT, directory / "source", ignore=NOT_SOURCE)
+    isolation = ["--no-build-isolation"] if can_build_here() else []
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--disable-pip-version-check", *isolation,
+         "--wheel-dir", str(directory), str(directory / "source")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (built,) = directory.glob("learnae-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel: Path) -> Path:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(wheel.parent / "unpacked")
+    return wheel.parent / "unpacked"
+
+
+def test_the_wheel_is_for_every_machine(wheel: Path) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert wheel.stat().st_size < 4_000_000
+
+
+def test_data_and_its_notice_are_in_the_wheel(names: set[str]) -> None:
+    assert {"learnae/data/shoulder-imu.npz", "learnae/data/NOTICE"} <= names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") or name.endswith(".dist-info/LICENSE") for name in names)
+
+
+def test_every_package_is_typed_and_whole(names: set[str]) -> None:
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
+    modules = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert modules == {name for name in names if name.endswith(".py")}
+
+
+def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
+    assert not [name for name in names if name.endswith((".pyc", ".toml", ".orig"))]
+
+
+def test_all_programs_are_declared(unpacked: Path) -> None:
+    (declared,) = unpacked.glob("*.dist-info/entry_points.txt")
+    parser = configparser.ConfigParser()
+    parser.read(declared)
+    assert dict(parser["console_scripts"]) == {name: f"{module}:main" for name, module in PROGRAMS.items()}
+
+
+def test_the_shipped_recordings_are_found_in_an_installed_package(unpacked: Path) -> None:
+    program = "from learnae.presets import demo_data; print(len(demo_data().read_bytes()))"
+    assert int(run(unpacked, program)) == (ROOT / "learnae" / "data" / "shoulder-imu.npz").stat().st_size
+
+
+def run(unpacked: Path, program: str) -> str:
+    """What ``program`` prints in a fresh interpreter that imports from the unpacked wheel."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=unpacked,
+        env={**clean_environment(), "PYTHONPATH": os.pathsep.join([str(unpacked), *inherited()])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def inherited() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
+@pytest.mark.parametrize(
+    ("name", "heavy"),
+    [
+        ("learnae-agent", {"jax", "keras", "requests", "ipfshttpclient", "rich", "typer", "matplotlib", "safetensors"}),
+        ("trainer-node", {"jax", "keras", "serial", "matplotlib", "requests", "ipfshttpclient"}),
+        ("firmware-bridge", {"numpy", "jax", "keras", "rich", "typer", "requests"}),
+        ("learnae", {"jax", "keras", "typer", "serial", "matplotlib", "safetensors", "requests"}),
+    ],
+)
+def test_every_program_starts_and_imports_nothing_heavy(unpacked: Path, name: str, heavy: set[str]) -> None:
+    module = PROGRAMS[name]
+    program = f"""
+import json, sys, {module}
+print(json.dumps([{module}.__file__, sorted(sys.modules)]), flush=True)
+sys.argv[1:] = ["--help"]
+{module}.main()
+"""
+    first, usage = run(unpacked, program).split("\n", 1)
+    file, modules = json.loads(first)
+    assert Path(file).is_relative_to(unpacked)
+    assert not heavy & {name.split(".")[0] for name in modules}
+    assert "usage" in usage.lower()

@@ -1,0 +1,56 @@
+"""The benchmark runs and writes what its readers expect; quick figures mean nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHECKED = ("verify and attach", "merging", "frame bytes", "replica memory", "all bytes", "all memory", "accuracy lost")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A quick run's output and report."""
+    out = tmp_path_factory.mktemp("bench")
+    command = [sys.executable, "-m", "bench", "core", "--quick", "--out", str(out)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stderr
+    return process.stdout, json.loads((out / "core.json").read_text())
+
+
+def test_every_check_is_there_with_value_bound_and_verdict(finished):
+    _, report = finished
+
+    for start in CHECKED:
+        assert any(start in check["name"] for check in report["checks"]), f"no check of {start}"
+    for check in report["checks"]:
+        assert isinstance(check["name"], str)
+        assert isinstance(check["value"], float)
+        assert isinstance(check["bound"], float)
+        above = check["value"] > check["bound"]
+        expected = not above if check["comparison"] == "at most" else above or check["value"] == check["bound"]
+        assert check["holds"] is expected
+
+
+def test_the_report_says_where_it_was_measured(finished):
+    _, report = finished
+
+    assert report["race"] == "core"
+    assert report["quick"] is True
+    assert report["seconds"] > 0
+    for name in ("machine", "system", "python", "numpy", "learnae"):
+        assert isinstance(report[name], str)
+        assert report[name]
+    assert all(figure["value"] > 0 for figure in report["figures"])
+
+
+def test_the_table_says_clearly_what_does_not_hold(finished):
+    output, report = finished
+    failed = [check["name"] for check in report["checks"] if not check["holds"]]
+
+    assert f"{len(failed)} of {len(report['checks'])} do not hold" in output if failed else "hold" in output

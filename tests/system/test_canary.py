@@ -1,0 +1,62 @@
+"""Raw readings never leave: every byte that a peer puts out is searched for planted readings."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo.swarm import Swarm
+from learnae.observer import Observer
+
+CHANNELS = 6
+FORMATS = ("<f4", ">f4", "<f8", ">f8", "<f2", ">f2")
+
+
+def patterns(readings: np.ndarray) -> list[bytes]:
+    """Neighbouring readings in every form in which they could travel: long enough not to occur by chance."""
+    found = []
+    for row in readings:
+        for form in FORMATS:
+            encoded = row.astype(form).tobytes()
+            found += [encoded[start : start + 8] for start in range(0, len(encoded) - 7, row.astype(form).itemsize)]
+        found += [f"{value:.6f}".encode() for value in row]
+    return found
+
+
+def occurrences(directory: Path, planted: list[bytes]) -> list[str]:
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert files
+    return [path.name for path in files for data in [path.read_bytes()] if any(pattern in data for pattern in planted)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["agent", "trainer"])
+def test_planted_readings_stay_home(tmp_path: Path, role: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    swarm = Swarm.create(home)
+    rng = np.random.default_rng(11)
+    readings = rng.normal(size=(5000, CHANNELS)).astype(np.float32)
+    private = home / "private.npz"
+    np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
+    section = "source" if role == "agent" else "data"
+    config = home / "canary.toml"
+    config.write_text(f'[peer]\nname = "canary"\n[swarm]\nid = "{swarm.directory}"\n[{section}]\nfile = "{private}"\n')
+    planted = patterns(readings[::250])
+    observer = Observer(swarm.directory)
+    try:
+        swarm.start("canary", role, config)
+        deadline = time.monotonic() + 30
+        while observer.refresh() < 40 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        swarm.processes["canary"].send_signal(signal.SIGTERM)
+        assert swarm.processes["canary"].wait(20) == 0
+    finally:
+        swarm.stop()
+    assert observer.refresh() >= 40
+    assert occurrences(swarm.directory, planted) == []
+    assert "private.npz" in occurrences(home, planted), "the search itself must be able to find them"

@@ -1,0 +1,646 @@
+"""The programs as their users meet them: real processes, exit statuses, what is on which stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import Programs, assert_refused, wait_for
+
+import learnae
+from learnae.config import load_config
+from learnae.home import create_swarm, open_manifest
+from learnae.manifest import Manifest
+from learnae.models.numpy_model import predict
+from learnae.observer import Observer
+from learnae.presets import dense_config, preset
+from learnae.state import PeerState
+from trainer_node import lifecycle
+from trainer_node.config import TrainerConfig
+
+CONFIGURATION, TRY_AGAIN, USAGE, STOPPED = 78, 75, 2, 3
+LOSS = ("--loss", "sparse_categorical_crossentropy")
+needs_keras = pytest.mark.modules("keras", "jax")  # of Keras' backends, the one that trainers have
+
+
+def create(programs: Programs, *arguments: object) -> dict[str, str]:
+    found: dict[str, str] = programs.answer("learnae", "swarm", "create", *(arguments or ("--preset", "wrist")))
+    return found
+
+
+def model_file(path: Path, config: object) -> Path:
+    path.write_text(json.dumps(config))
+    return path
+
+
+def small_data(path: Path) -> Path:
+    """Rows for a swarm of ``dense_config(2, (4,), 2, "softmax")``."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    np.savez(path, x=x, y=(x.sum(axis=1) > 0).astype(int))
+    return path
+
+
+@pytest.fixture
+def small(programs: Programs) -> Manifest:
+    """A swarm with a tiny model, for peers that start fast."""
+    manifest = Manifest("small", dense_config(2, (4,), 2, "softmax"), "sparse_categorical_crossentropy")
+    create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm))
+    return manifest
+
+
+@pytest.fixture
+def joined(programs: Programs, small: Manifest, tmp_path: Path) -> Path:
+    """The configuration file of a trainer ``pump`` with data."""
+    config = tmp_path / "pump.toml"
+    config.write_text(f"[peer]\nname = 'pump'\n[data]\nfile = '{small_data(tmp_path / 'data.npz')}'\n")
+    return config
+
+
+# -- learnae swarm create
+
+
+def test_a_swarm_is_created_from_a_preset(programs: Programs) -> None:
+    made = create(programs)
+    manifest = open_manifest(Path(made["directory"]))
+    assert Path(made["directory"]) == programs.home / "swarms" / made["swarm"]
+    assert (made["name"], made["model"]) == ("wrist", f"{manifest.model.count} parameters")
+    assert str(manifest.swarm) == made["swarm"]
+    assert manifest.created > 1_700_000_000_000
+
+
+def test_people_are_told_how_to_go_on(programs: Programs, tmp_path: Path) -> None:
+    done = programs.run("learnae", "swarm", "create", "--preset", "hepmass", "--directory", tmp_path / "shared")
+    assert done.returncode == 0, done.stderr
+    assert f"next: learnae join {tmp_path / 'shared'} " in done.stdout
+    assert (tmp_path / "shared" / "manifest.cbor").exists()
+
+
+def test_a_swarm_is_created_from_a_keras_json(programs: Programs, tmp_path: Path) -> None:
+    file = model_file(tmp_path / "pumps.json", dense_config(3, (5,), 2, "softmax"))
+    made = create(
+        programs, "--model", file, *LOSS, "--classes", "good,bad", "--optimiser", "adam", "--learning-rate", "0.002"
+    )
+    manifest = open_manifest(Path(made["directory"]))
+    assert (manifest.name, manifest.classes, manifest.model.count) == ("pumps", ("good", "bad"), 32)
+    assert (manifest.optimiser.name, manifest.optimiser.learning_rate) == ("adam", 0.002)
+
+
+MAKE_KERAS = """
+import sys, keras
+model = keras.Sequential([
+    keras.Input((4,)), keras.layers.Dense(6, activation="relu"), keras.layers.Dropout(0.2),
+    keras.layers.Dense(3), keras.layers.Activation("softmax"),
+])
+model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+model.save(sys.argv[1])
+"""
+
+
+@needs_keras
+def test_a_swarm_is_created_from_a_keras_file(programs: Programs, tmp_path: Path) -> None:
+    file = tmp_path / "pumps.keras"
+    environment = programs.environment(KERAS_BACKEND="jax")
+    subprocess.run([sys.executable, "-c", MAKE_KERAS, str(file)], env=environment, check=True)
+    manifest = open_manifest(Path(create(programs, "--model", file, *LOSS)["directory"]))
+    assert manifest.model.count == 4 * 6 + 6 + 6 * 3 + 3
+    assert manifest.model.output_shape == (3,)
+
+
+CONVOLUTION = dense_config(2, (), 2, "softmax")
+CONVOLUTION["config"]["layers"].insert(1, {"class_name": "Conv1D", "config": {"filters": 3}})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (json.dumps(CONVOLUTION), ["layer 'Conv1D' is not supported", "use Dense"]),
+        (json.dumps({"class_name": "Functional", "config": {}}), ["'Functional'", "only Sequential models"]),
+        ("{", ["cannot read", "model.json"]),
+        ("[]", ["model"]),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused(
+    programs: Programs, tmp_path: Path, text: str, words: list[str]
+) -> None:
+    (tmp_path / "model.json").write_text(text)
+    done = programs.run("learnae", "swarm", "create", "--model", tmp_path / "model.json", *LOSS)
+    assert_refused(done, CONFIGURATION, "learnae: ", *words)
+    assert not list(programs.home.glob("swarms/*"))
+
+
+def test_a_model_needs_a_loss(programs: Programs, tmp_path: Path) -> None:
+    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
+    assert_refused(programs.run("learnae", "swarm", "create", "--model", file), CONFIGURATION, "give --loss")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["swarm", "create"], ["swarm", "create", "--preset", "wirst"]],
+)
+def test_wrong_usage_is_status_2(programs: Programs, arguments: list[str]) -> None:
+    done = programs.run("learnae", *arguments)
+    assert done.returncode == USAGE
+    assert "usage: learnae" in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_named(programs: Programs) -> None:
+    programs.home.touch()
+    assert_refused(programs.run("learnae", "swarm", "create", "--preset", "wrist"), CONFIGURATION, programs.home)
+
+
+# -- learnae join
+
+
+def test_join_makes_a_key_and_a_configuration(programs: Programs, small: Manifest, tmp_path: Path) -> None:
+    data = small_data(tmp_path / "data.npz")
+    made = programs.answer("learnae", "join", "--data", data)
+    config = programs.config / "learnae" / "trainer.toml"
+    assert (made["configuration"], made["start"]) == (str(config), "trainer-node start")
+    assert made["swarm"] == str(small.swarm)
+    assert re.fullmatch(r"[a-z2-7]{52}", made["peer"])
+    assert (programs.home / "peers" / "trainer" / "key.pem").exists()
+    loaded = load_config(TrainerConfig, "trainer", config, environment={})
+    assert loaded.swarm.id == str(programs.home / "swarms" / str(small.swarm))
+    assert loaded.data.file == str(data)
+
+
+def test_join_never_overwrites_a_configuration(programs: Programs, joined: Path) -> None:
+    before = joined.read_bytes()
+    done = programs.run("learnae", "join", "--name", "fan", "--config", joined)
+    assert_refused(done, CONFIGURATION, f"{joined} exists", "--config FILE")
+    assert joined.read_bytes() == before
+    assert not (programs.home / "peers" / "fan").exists()
+
+
+def test_what_join_writes_can_be_read(programs: Programs, small: Manifest, tmp_path: Path) -> None:
+    name = "pump \N{LEFT-POINTING MAGNIFYING GLASS}"
+    programs.answer("learnae", "join", "--name", name, "--config", tmp_path / "it.toml")
+    assert load_config(TrainerConfig, "trainer", tmp_path / "it.toml", environment={}).peer.name == name
+
+
+def test_no_name_leads_out_of_the_home(programs: Programs, small: Manifest) -> None:
+    assert_refused(programs.run("learnae", "join", "--name", "../x"), CONFIGURATION, "is no name for a peer")
+    assert not (programs.config / "learnae").exists()
+
+
+@pytest.mark.parametrize("verb", [["join"], ["peers"], ["export", "model.safetensors"]])
+def test_without_a_swarm_every_verb_says_how_to_make_one(programs: Programs, verb: list[str]) -> None:
+    assert_refused(programs.run("learnae", *verb), CONFIGURATION, "no swarm on this machine", "learnae swarm create")
+
+
+# -- looking at a swarm that runs
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    """A machine on which two people try the demo, and have heard each other."""
+    with Programs(tmp_path_factory.mktemp("demo")) as programs:
+        for person in (1, 2):
+            process = programs.start("trainer_node", "start", "--demo", pause=0.2)
+            assert process.stderr is not None
+            assert f"demo: you are person {person} of 8" in process.stderr.readline()
+            programs.wait_for_steps(f"demo-{person}", process)
+        wait_for(lambda: programs.status("demo-1")["following"] == 1, "demo-1 to merge what demo-2 has learnt")
+        yield programs
+
+
+def said_to_people(programs: Programs, *arguments: str) -> str:
+    """What it prints, wide enough for whole tables; plain text, as it is not for a terminal."""
+    done = programs.run("learnae", *arguments, environment={"COLUMNS": "250"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    return done.stdout
+
+
+def test_peers_lists_everybody(demo: Programs) -> None:
+    views = demo.answer("learnae", "peers")
+    assert [view["name"] for view in views] == ["demo-1", "demo-2"]
+    for view in views:
+        assert (view["role"], view["version"], view["banned"]) == ("trainer", learnae.__version__, False)
+        assert view["steps"] > 0
+        assert view["bytes_out"] > 4295
+        assert 0 < view["accuracy"] <= 1
+    said = said_to_people(demo, "peers")
+    assert all(word in said for word in ("wrist", "demo-1", "demo-2", views[0]["peer"][:8], "steps", "accuracy"))
+
+
+def test_log_lists_messages_newest_first(demo: Programs) -> None:
+    found = demo.answer("learnae", "log", "-n", "1000")
+    assert [item["time"] for item in found] == sorted((item["time"] for item in found), reverse=True)
+    assert [item["body"]["kind"] for item in found].count("join") == 2
+    assert any(item["body"]["kind"] == "update" and item["body"]["merged"] for item in found)
+    known = {item["cid"] for item in found}
+    assert all(parent in known for item in found for parent in item["parents"])
+    assert len(demo.answer("learnae", "log", "-n", "3")) == 3
+    assert found[-1]["cid"] in said_to_people(demo, "log", "-n", "1000")
+
+
+def test_watch_looks_as_often_as_told(demo: Programs) -> None:
+    done = demo.run("learnae", "watch", "--rounds", "3", "--every", "0.25", "--json")
+    assert done.returncode == 0, done.stderr
+    looks = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [[view["name"] for view in look] for look in looks] == [["demo-1", "demo-2"]] * 3
+    steps = [sum(view["steps"] for view in look) for look in looks]
+    assert steps[0] < steps[2]  # each is a new look, not the first one again
+    assert "demo-2" in said_to_people(demo, "watch", "--rounds", "2", "--every", "0.1")
+
+
+def test_ctrl_c_ends_a_watch_without_a_word(demo: Programs) -> None:
+    process = demo.start("learnae", "watch", "--every", "60", "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert (process.returncode, said) == (0, "")
+
+
+def test_doctor_finds_the_swarm(demo: Programs) -> None:
+    found = {finding["thing"]: finding for finding in demo.answer("learnae", "doctor")}
+    assert (found["swarm"]["state"], found["swarm"]["detail"]) == ("ok", "wrist")
+    assert "wrist" in said_to_people(demo, "doctor")
+
+
+def test_a_swarm_that_runs_is_exported(demo: Programs, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    assert demo.answer("learnae", "export", file)["parameters"] == 4295
+    assert str(file) in said_to_people(demo, "export", str(file))
+    assert file.stat().st_size > 4 * 4295
+
+
+def test_tables_are_whole_where_they_are_not_for_a_terminal(demo: Programs) -> None:
+    said = demo.run("learnae", "log", "-n", "1000").stdout
+    assert "demo-1" in said
+    assert "join" in said
+
+
+@pytest.mark.parametrize("arguments", [["watch", "--every", "-1", "--rounds", "2"], ["log", "-n", "-1"]])
+def test_negative_numbers_are_wrong_usage(demo: Programs, arguments: list[str]) -> None:
+    done = demo.run("learnae", *arguments)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == USAGE
+
+
+def test_an_export_to_nowhere_is_refused(demo: Programs, tmp_path: Path) -> None:
+    file = tmp_path / "absent" / "model.safetensors"
+    assert_refused(demo.run("learnae", "export", file), CONFIGURATION, file)
+
+
+def test_an_export_of_an_unknown_kind_is_refused(demo: Programs, tmp_path: Path) -> None:
+    done = demo.run("learnae", "export", tmp_path / "model.onnx")
+    assert_refused(done, CONFIGURATION, "model.onnx", ".safetensors or .keras")
+
+
+def test_an_export_of_a_peer_that_never_ran_is_refused(demo: Programs, tmp_path: Path) -> None:
+    done = demo.run("learnae", "export", tmp_path / "model.safetensors", "--peer", "nobody")
+    assert_refused(done, CONFIGURATION, "no saved peer", "nobody")
+
+
+# -- exporting what a peer has learnt
+
+
+@pytest.fixture(scope="module")
+def rested(tmp_path_factory: pytest.TempPathFactory) -> Programs:
+    """A machine on which somebody tried the demo, and stopped it."""
+    with Programs(tmp_path_factory.mktemp("rested")) as programs:
+        process = programs.start("trainer_node", "start", "--demo")
+        programs.wait_for_steps("demo-1", process, more_than=26)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+        return programs
+
+
+def saved(programs: Programs) -> PeerState:
+    return PeerState.from_bytes((programs.home / "peers" / "demo-1" / "state").read_bytes())
+
+
+def swarm_of(programs: Programs) -> Path:
+    return next((programs.home / "swarms").iterdir())
+
+
+@pytest.mark.modules("safetensors")
+def test_an_exported_estimate_is_the_peers_own(rested: Programs, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import load_file
+
+    file = tmp_path / "model.safetensors"
+    manifest = open_manifest(swarm_of(rested))
+    rested.answer("learnae", "export", file, "--peer", "demo-1")
+    arrays = load_file(file)
+    names = [f"layer.{index}.{part}" for index in (0, 2, 4) for part in ("kernel", "bias")]
+    assert sorted(arrays) == sorted(names)
+    assert arrays["layer.0.kernel"].shape == (30, 64)
+    vector = np.concatenate([arrays[name].ravel() for name in names])
+    assert vector.tobytes() == saved(rested).estimate.tobytes()
+    with safe_open(file, "numpy") as opened:
+        facts = opened.metadata()
+    assert facts["swarm"] == str(manifest.swarm)
+    assert json.loads(facts["model"]) == manifest.config
+    assert json.loads(facts["classes"]) == list(manifest.classes)
+    assert json.loads(facts["features"])["window"] == 100
+
+
+@pytest.mark.modules("safetensors")
+def test_the_estimate_of_the_whole_swarm_is_what_an_observer_sees(rested: Programs, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    file = tmp_path / "model.safetensors"
+    rested.answer("learnae", "export", file)
+    observer = Observer(swarm_of(rested))
+    observer.refresh()
+    last = observer.estimate()[-7:]
+    assert load_file(file)["layer.4.bias"].tolist() == last.tolist()
+    assert last.any()
+
+
+LOAD_KERAS = """
+import sys, keras, numpy
+model = keras.models.load_model(sys.argv[1], compile=False)
+numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
+"""
+
+
+@needs_keras
+def test_an_exported_keras_file_predicts_the_same(rested: Programs, tmp_path: Path) -> None:
+    file, rows = tmp_path / "model.keras", np.random.default_rng(0).normal(size=(50, 30)).astype(np.float32)
+    rested.answer("learnae", "export", file, "--peer", "demo-1")
+    np.save(tmp_path / "rows.npy", rows)
+    subprocess.run(
+        [sys.executable, "-c", LOAD_KERAS, str(file), str(tmp_path / "rows.npy"), str(tmp_path / "out.npy")],
+        env=rested.environment(KERAS_BACKEND="numpy"),
+        check=True,
+    )
+    expected = predict(open_manifest(swarm_of(rested)).model, saved(rested).estimate, rows)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=0, atol=1e-5)
+
+
+WITHOUT_JAX = """
+import sys
+sys.modules["jax"] = None  # as if it were not installed
+from learnae.cli import main
+main(["export", sys.argv[1], "--peer", "demo-1"])
+"""
+
+
+@pytest.mark.modules("keras")
+def test_an_export_to_keras_without_a_backend_is_refused(rested: Programs, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_JAX, str(tmp_path / "model.keras")],
+        env=rested.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert_refused(done, CONFIGURATION, "learnae[trainer]")
+
+
+# -- trainer-node
+
+
+def test_a_trainer_with_nothing_configured_says_what_to_do_in_three_lines(programs: Programs) -> None:
+    words = ("learnae swarm create", "learnae join", "trainer-node start --demo")
+    for arguments in ([], ["--detach"]):
+        done = programs.run("trainer_node", "start", *arguments)
+        assert (done.returncode, done.stdout) == (CONFIGURATION, "")
+        lines = done.stderr.splitlines()
+        assert len(lines) == 3
+        assert all(word in line for line, word in zip(lines, words, strict=True))
+
+
+def test_a_trainer_without_data_is_told_so(programs: Programs, small: Manifest) -> None:
+    assert_refused(programs.run("trainer_node", "start"), CONFIGURATION, "no data to train on", "--data FILE")
+
+
+def test_the_environment_alone_can_configure_a_trainer(programs: Programs, tmp_path: Path) -> None:
+    made = create(programs, "--preset", "wrist", "--directory", tmp_path / "shared")
+    environment = {"LEARNAE_SWARM__ID": made["directory"], "LEARNAE_DATA__FILE": str(tmp_path / "absent.npz")}
+    assert_refused(programs.run("trainer_node", "start", environment=environment), CONFIGURATION, "absent.npz")
+
+
+@pytest.mark.parametrize("content", [b"\x00\xff garbage", None])
+def test_unreadable_data_is_named(programs: Programs, small: Manifest, tmp_path: Path, content: bytes | None) -> None:
+    data = tmp_path / "data.npz"
+    if content is not None:
+        data.write_bytes(content)
+    assert_refused(programs.run("trainer_node", "start", "--data", data), CONFIGURATION, f"cannot read {data}")
+
+
+@pytest.mark.parametrize("verb", ["start", "status"])
+def test_a_mistake_in_the_configuration_is_named(programs: Programs, joined: Path, verb: str) -> None:
+    joined.write_text(joined.read_text().replace("[data]", "[dato]"))
+    done = programs.run("trainer_node", verb, "--config", joined)
+    assert_refused(done, CONFIGURATION, joined, "unknown section 'dato'", "did you mean 'data'")
+
+
+def test_a_trainer_drains_and_goes_on_where_it_was(programs: Programs, joined: Path) -> None:
+    steps = []
+    for _ in range(2):
+        process = programs.start("trainer_node", "start", "--config", joined)
+        programs.wait_for_steps("pump", process, more_than=steps[-1] if steps else 0)
+        process.send_signal(signal.SIGTERM)
+        out, log = process.communicate(timeout=20)
+        assert (process.returncode, out) == (0, "")
+        assert "stopping: saving state" in log
+        steps.append(programs.status("pump")["steps"])
+    assert steps[0] < steps[1]
+
+
+def test_a_second_process_of_one_name_is_refused(programs: Programs, joined: Path) -> None:
+    first = programs.start("trainer_node", "start", "--config", joined)
+    programs.wait_for_steps("pump", first)
+    done = programs.run("trainer_node", "start", "--config", joined)
+    assert_refused(done, TRY_AGAIN, f"in use by process {first.pid}", "choose another name")
+    done = programs.run("trainer_node", "start", "--config", joined, "--detach")
+    assert_refused(done, TRY_AGAIN, f"pump is running as process {first.pid}", "trainer-node stop")
+    steps: int = programs.status("pump")["steps"]
+    programs.wait_for_steps("pump", first, more_than=steps)  # the first one is none the worse
+
+
+def test_sighup_reads_the_pause_again(programs: Programs, joined: Path) -> None:
+    config = joined.read_text()
+    joined.write_text(config + "\n[train]\npause = 3600\n")
+    process = programs.start("trainer_node", "start", "--config", joined, pause=None)
+    steps: int = programs.wait_for_steps("pump", process)["steps"]
+    joined.write_text(config + "\n[train]\npause = 0.05\n")
+    process.send_signal(signal.SIGHUP)
+    programs.wait_for_steps("pump", process, more_than=steps + 3 * 26)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether there is no such process, or only what is left for its parent to read."""
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def detached(programs: Programs, config: Path) -> int:
+    done = programs.run("trainer_node", "start", "--config", config, "--detach")
+    assert done.returncode == 0, done.stderr
+    found = re.match(r"running as process (\d+); see: trainer-node status --name pump", done.stdout)
+    assert found is not None
+    programs.adopt(int(found[1]))
+    return int(found[1])
+
+
+def test_a_trainer_in_the_background_is_found_read_and_stopped(programs: Programs, joined: Path) -> None:
+    name = ("--name", "pump")
+    before = programs.run("trainer_node", "status", *name)
+    assert (before.returncode, before.stdout.split()[0]) == (STOPPED, "stopped")
+
+    pid = detached(programs, joined)
+    running = programs.run("trainer_node", "status", *name, "--json")
+    said = json.loads(running.stdout)
+    assert running.returncode == 0
+    assert (said["state"], said["process"], said["name"]) == ("running", pid, "pump")
+    assert os.getsid(pid) == pid  # it outlives this terminal
+    wait_for(lambda: programs.status("pump").get("steps"), "it to train")
+
+    stopped = programs.run("trainer_node", "stop", *name)
+    assert (stopped.returncode, stopped.stdout) == (0, "stopped\n")
+    wait_for(lambda: has_ended(pid), "it to end")
+    programs.disown(pid)
+    after = programs.run("trainer_node", "status", *name, "--json")
+    assert (after.returncode, json.loads(after.stdout)["state"]) == (STOPPED, "stopped")
+    logs = programs.run("trainer_node", "logs", *name, "-n", "2")
+    assert logs.returncode == 0
+    assert "stopping: saving state" in logs.stdout.splitlines()[0]
+    assert len(logs.stdout.splitlines()) == 2
+    again = programs.run("trainer_node", "stop", *name)
+    assert (again.returncode, again.stderr) == (0, "not running\n")
+
+
+def test_a_trainer_that_cannot_start_in_the_background_says_why(programs: Programs, small: Manifest) -> None:
+    done = programs.run("trainer_node", "start", "--name", "pump", "--data", "absent.npz", "--detach")
+    assert_refused(done, TRY_AGAIN, "the trainer did not start", "cannot read absent.npz", "log")
+
+
+def test_there_is_no_log_of_what_never_ran(programs: Programs) -> None:
+    assert_refused(programs.run("trainer_node", "logs", "--name", "pump"), TRY_AGAIN, "no log at", "--detach")
+
+
+def test_a_status_that_cannot_be_read_is_unknown(programs: Programs) -> None:
+    directory = programs.home / "peers" / "pump"
+    directory.mkdir(parents=True)
+    (directory / "status.json").write_text("{")
+    done = programs.run("trainer_node", "status", "--name", "pump", "--json")
+    assert (done.returncode, json.loads(done.stdout)["state"]) == (4, "unknown")
+
+
+def test_a_status_that_says_nothing_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text("[]")
+    assert lifecycle.status(tmp_path)[0] == lifecycle.UNKNOWN
+
+
+# -- learnae-agent
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    label = np.repeat(np.arange(7), 300)
+    np.savez(tmp_path / "motion.npz", signal=rng.normal(size=(2100, 6)) + label[:, None], label=label)
+    return tmp_path / "motion.npz"
+
+
+def agent_config(programs: Programs, file: Path, more: str = "") -> Path:
+    manifest = preset("wrist", 0)
+    create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm))
+    config = programs.config / "learnae" / "agent.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f"[source]\nfile = '{file}'\nspeed = 0\n{more}")
+    return config
+
+
+def test_check_tells_what_an_agent_would_learn_from(programs: Programs, recording: Path) -> None:
+    agent_config(programs, recording)
+    report = programs.answer("agent", "check")
+    assert report["samples_now"] == 2100
+    # of 300 samples a label 210 are trained on, which are 3 windows of 100 every 50, and 90 are too few for one
+    assert (report["training_rows_now"], report["holdout_rows_now"], report["skipped_rows"]) == (21, 0, 0)
+    assert report["state"] == str(programs.home / "peers" / "agent")
+    assert not (programs.home / "peers" / "agent" / "state").exists()
+    assert "samples_now: 2100" in programs.run("agent", "check").stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "more", "words"),
+    [
+        ("check", "hold_out = 0.2\n", ["[source]", "unknown key 'hold_out'", "did you mean 'holdout'"]),
+        ("check", "holdout = 1.5\n", ["source.holdout is 1.5"]),
+        ("run", "[trian]\npause = 1\n", ["unknown section 'trian'", "did you mean 'train'"]),
+    ],
+)
+def test_a_mistake_in_an_agents_configuration_is_named(
+    programs: Programs, recording: Path, verb: str, more: str, words: list[str]
+) -> None:
+    agent_config(programs, recording, more)
+    assert_refused(programs.run("agent", verb), CONFIGURATION, "learnae-agent: ", *words)
+
+
+def test_an_agent_without_a_source_is_told_so(programs: Programs) -> None:
+    create(programs)
+    assert_refused(programs.run("agent", "check"), CONFIGURATION, "no source of samples", "set source.file")
+
+
+def test_an_agent_with_unreadable_data_names_it(programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "motion.npz").write_bytes(b"garbage")
+    agent_config(programs, tmp_path / "motion.npz")
+    assert_refused(programs.run("agent", "run"), CONFIGURATION, f"cannot read {tmp_path / 'motion.npz'}")
+
+
+def test_an_agent_cannot_join_a_swarm_of_trainers_only(programs: Programs, small: Manifest) -> None:
+    assert_refused(programs.run("agent", "check"), CONFIGURATION, "defines no features")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_agent_trains_and_drains(programs: Programs, recording: Path, number: signal.Signals) -> None:
+    agent_config(programs, recording)
+    process = programs.start("agent", "run")
+    programs.wait_for_steps("agent", process)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+    status = programs.status("agent")
+    assert (status["role"], status["problems"]) == ("agent", {})
+    assert [view["name"] for view in programs.answer("learnae", "peers")] == ["agent"]
+
+
+def test_under_journald_lines_carry_their_priority(programs: Programs, recording: Path) -> None:
+    agent_config(programs, recording)
+    process = programs.start("agent", "run", environment={"JOURNAL_STREAM": "8:1"})
+    programs.wait_for_steps("agent", process)
+    process.terminate()
+    lines = process.communicate(timeout=20)[1].splitlines()
+    assert lines
+    assert all(line.startswith("<6>") for line in lines)
+
+
+# -- all programs
+
+
+def test_boards_are_listed(programs: Programs) -> None:
+    program = "import sys; from firmware_bridge.cli import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "list", "--json"], env=programs.environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    for name, device in json.loads(done.stdout).items():
+        assert (Path("/dev/serial/by-id") / name).resolve() == Path(device)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [("learnae", ["--version"]), ("agent", ["--version"]), ("trainer_node", ["version"])],
+)
+def test_every_program_tells_its_version(programs: Programs, module: str, arguments: list[str]) -> None:
+    assert programs.run(module, *arguments).stdout.strip() == learnae.__version__

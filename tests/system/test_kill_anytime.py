@@ -1,0 +1,96 @@
+"""``kill -9`` at random instants: the state always loads, nothing that was published is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from learnae.adapters.local import LocalBlockStore, LocalStateStore
+from learnae.adapters.machine import Place
+from learnae.cid import Cid
+from learnae.home import STATE_FILE, create_swarm
+from learnae.identity import Identity
+from learnae.manifest import Manifest
+from learnae.models.dataset import Dataset
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.observer import Observer
+from learnae.peer import Options
+from learnae.presets import dense_config
+from learnae.state import PeerState
+
+KILLS = 200
+
+
+def run_peer(swarm: Path, directory: Path) -> None:
+    """What the child does until it is killed: boot, then publish as fast as it can."""
+    place = Place(swarm, directory)
+    manifest = place.manifest
+    data = Dataset(manifest.model, manifest.objective)
+    rng = np.random.default_rng(0)
+    data.add(rng.normal(size=(64, 4)), rng.integers(0, 2, 64))
+    learner = NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, data, 8, rng)
+    peer = place.peer(learner, Options("victim", "agent", 8))
+    while True:
+        peer.tick()
+        time.sleep(manifest.limits.interval / 1000)
+
+
+def kill_after(moment: Callable[[], None], swarm: Path, directory: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            run_peer(swarm, directory)
+        finally:
+            os._exit(1)  # only an error ends the loop
+    moment()
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "the peer ended by itself: see its traceback"
+
+
+def wait_for_messages(observer: Observer, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while observer.refresh() < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+@pytest.mark.slow
+def test_killed_200_times(tmp_path: Path) -> None:
+    config = dense_config(4, (8,), 2, "softmax")
+    manifest = Manifest("victim", config, "sparse_categorical_crossentropy")
+    swarm = create_swarm(manifest, tmp_path / "swarm")
+    directory = tmp_path / "peer"
+    observer, store = Observer(swarm), LocalBlockStore(swarm)
+    published: dict[Cid, None] = {}
+    rng = random.Random(5)
+    last_seq = -1
+    begun = time.monotonic()
+    kill_after(lambda: wait_for_messages(observer, 4), swarm, directory)
+    longest = time.monotonic() - begun  # however fast this machine is, kills fall between boot and the fourth message
+    for _ in range(KILLS):
+        kill_after(lambda: time.sleep(rng.uniform(0.0, longest)), swarm, directory)
+        data = LocalStateStore(directory / STATE_FILE).load()
+        if data is not None:
+            PeerState.from_bytes(data)
+        observer.refresh()
+        published.update(dict.fromkeys(observer.tangle.cids()))
+        for cid in published:
+            node = observer.tangle.node(cid)
+            assert node is not None
+            assert store.has(cid)
+            assert all(store.has(block) for block in node.blocks)
+        seqs = [node.seq for cid in published if (node := observer.tangle.node(cid))]
+        assert max(seqs, default=-1) >= last_seq
+        last_seq = max(seqs, default=-1)
+    author = Identity.load(directory / "key.pem").author
+    assert last_seq > KILLS // 4, "the peer hardly ran"
+    assert sorted(seqs) == list(range(last_seq + 1))
+    assert not observer.tangle.is_banned(author)
+    assert not list(tmp_path.rglob("*.lock"))

@@ -1,0 +1,124 @@
+"""Real processes on one machine: a swarm that grows, loses members and goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.baselines import accuracy
+from demo.people import PEOPLE, Exam, make_exam, write_private_file
+from demo.swarm import Swarm, peer_of
+from learnae.commands.export import estimate_of
+from learnae.errors import LearnaeError
+from learnae.identity import Identity
+from learnae.observer import Observer, PeerView
+
+pytestmark = pytest.mark.slow
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+class Watched:
+    """A running swarm, an observer of it, and everybody's held-out windows."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir()
+        self.swarm = Swarm.create(home)
+        self.observer = Observer(self.swarm.directory)
+        self.exam: Exam = make_exam(self.observer.manifest)
+
+    def view(self, name: str) -> PeerView:
+        self.observer.refresh()
+        return next(view for view in self.observer.peers() if view.name == name)
+
+    def reached(self, name: str) -> float:
+        """Accuracy of the peer's own consensus estimate on everybody's held-out windows."""
+        try:
+            estimate = estimate_of(self.swarm.home / "peers" / name, self.observer.manifest)
+        except LearnaeError:
+            return 0.0
+        return accuracy(self.observer.manifest, estimate, self.exam)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    running = Watched(tmp_path_factory.mktemp("swarm") / "home")
+    try:
+        for person in PEOPLE:
+            running.swarm.add(person)
+        yield running
+    finally:
+        running.swarm.stop()
+
+
+def test_eight_peers_learn_together(watched: Watched) -> None:
+    names = [peer_of(person) for person in PEOPLE]
+    assert wait_for(lambda: min(map(watched.reached, names)) >= 0.90, 120), list(map(watched.reached, names))
+    watched.swarm.check()
+
+
+def test_a_ninth_peer_reaches_the_others_within_20_seconds(watched: Watched) -> None:
+    others = [watched.reached(peer_of(person)) for person in PEOPLE]
+    home = watched.swarm.home
+    write_private_file(3, home / "private" / "late.npz")
+    config = home / "late.toml"
+    config.write_text(
+        f'[peer]\nname = "late"\n[swarm]\nid = "{watched.swarm.directory}"\n'
+        f'[source]\nfile = "{home / "private" / "late.npz"}"\n'
+    )
+    begun = time.monotonic()
+    watched.swarm.start("late", "agent", config)
+    goal = min(others) - 0.01
+    assert wait_for(lambda: watched.reached("late") >= goal, 20), (watched.reached("late"), others)
+    assert time.monotonic() - begun <= 20
+
+
+def test_a_killed_peer_goes_on_from_its_own_state(watched: Watched) -> None:
+    name, home = peer_of(2), watched.swarm.home
+    key = Identity.load(home / "peers" / name / "key.pem").author
+    process = watched.swarm.processes[name]
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    before = watched.view(name)
+    watched.swarm.start(name, "agent", home / f"{name}.toml")
+    assert wait_for(lambda: watched.view(name).seq > before.seq + 3, 30)
+    after = watched.view(name)
+    assert Identity.load(home / "peers" / name / "key.pem").author == key
+    assert after.steps > before.steps
+    assert not watched.observer.tangle.is_banned(key)
+    own = [node for cid in watched.observer.tangle.cids() if (node := watched.observer.tangle.node(cid)).author == key]
+    assert sorted(node.seq for node in own) == list(range(len(own)))
+
+
+def test_the_last_peer_trains_on(watched: Watched) -> None:
+    survivor = peer_of(7)
+    for name, process in watched.swarm.processes.items():
+        if name != survivor:
+            process.kill()
+            process.wait(10)
+    before = watched.view(survivor)
+    assert wait_for(lambda: watched.view(survivor).steps > before.steps + 500, 30)
+    assert watched.reached(survivor) >= 0.85
+    assert watched.swarm.processes[survivor].poll() is None
+
+
+def test_one_peer_alone_is_a_working_swarm(tmp_path: Path) -> None:
+    alone = Watched(tmp_path / "home")
+    try:
+        alone.swarm.add(8)
+        name = peer_of(8)
+        assert wait_for(lambda: alone.observer.refresh() > 20 and (alone.view(name).accuracy or 0) > 0.85, 60)
+        assert len(alone.observer.peers()) == 1
+    finally:
+        alone.swarm.stop()

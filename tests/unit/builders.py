@@ -1,0 +1,162 @@
+"""What the unit tests build their cases from: authors, tiny swarms, damaged bytes."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from learnae.bodies import FrameHeader, Update
+from learnae.cid import DAG_CBOR, Cid
+from learnae.errors import PeerError
+from learnae.identity import Identity
+from learnae.limits import Limits
+from learnae.manifest import Manifest, TrainingPolicy
+from learnae.messages import Message, compose
+from learnae.models.dataset import Dataset
+from learnae.models.optimisers import OptimiserPolicy
+from learnae.presets import dense_config
+from learnae.tangle import Outcome, Tangle
+
+NOW = 1_700_000_000_000
+SWARM = Cid.of(DAG_CBOR, b"swarm")
+NOTE = {"kind": "note"}
+COUNT = 3  # parameters of the smallest model in these tests
+
+
+def identity(number: int) -> Identity:
+    """Always the same key for the same number."""
+    return Identity.from_seed(random.Random(number).randbytes(32))
+
+
+def some_cid(number: int) -> Cid:
+    """The name of a block that nobody has."""
+    return Cid.of(DAG_CBOR, b"block %d" % number)
+
+
+class Author:
+    """Signs messages; continues its own chain unless told otherwise."""
+
+    def __init__(self, number: int, swarm: Cid = SWARM) -> None:
+        self.identity = identity(number)
+        self.author = self.identity.author
+        self.swarm = swarm
+        self.last: Message | None = None
+
+    def say(
+        self,
+        *tips: Message,
+        time: int | None = None,
+        body: Mapping[str, Any] = NOTE,
+        blocks: tuple[Cid, ...] = (),
+        previous: Message | None = None,
+        seq: int | None = None,
+    ) -> Message:
+        """The next message, on ``previous`` (or the last one) and ``tips``."""
+        previous = previous or self.last
+        parents = [*([previous] if previous else []), *tips]
+        if time is None:
+            time = max([NOW, *(parent.time + 1000 for parent in parents)])
+        if seq is None:
+            seq = previous.seq + 1 if previous else 0
+        links = tuple(parent.cid for parent in parents)
+        self.last = compose(self.identity, self.swarm, seq, links, time, body, blocks)
+        return self.last
+
+    def chain(self, length: int, start: int = NOW, step: int = 1000) -> list[Message]:
+        """``length`` messages, ``step`` ms apart."""
+        return [self.say(time=start + index * step) for index in range(length)]
+
+
+def update_body(kind: str = "key", base: Cid | None = None, count: int = COUNT, **changes: Any) -> dict[str, Any]:
+    """The body of an update, with an f32 frame."""
+    header = FrameHeader(kind, "f32", count, base)
+    body = Update(header, steps=1, samples=10, metrics=None, merged=(), bytes_out=0, bytes_in=0).to_fields()
+    return {**body, **changes}
+
+
+def new_tangle(**limits: int) -> Tangle:
+    """An empty tangle with a seeded choice of tips."""
+    return Tangle(Limits(**limits), random.Random(0))
+
+
+def offer(tangle: Tangle, *messages: Message, now: int = NOW + 3600_000) -> Outcome:
+    """Attach one message after another; what is refused is in the outcome."""
+    total = Outcome()
+    for message in messages:
+        try:
+            outcome = tangle.attach(message, now)
+        except PeerError as error:
+            total.refused.append(error)  # type: ignore[arg-type]
+            continue
+        total.attached += outcome.attached
+        total.equivocations += outcome.equivocations
+        total.refused += outcome.refused
+    return total
+
+
+def random_dag(seed: int, authors: int, count: int) -> list[Message]:
+    """A valid history: each message on its author's last one and up to two others' tips."""
+    rng = random.Random(seed)
+    people = [Author(number) for number in range(authors)]
+    said: list[Message] = []
+    for _ in range(count):
+        author = rng.choice(people)
+        others = [message for message in said if message.author != author.author]
+        said.append(author.say(*rng.sample(others, min(len(others), rng.randint(0, 2)))))
+    return said
+
+
+def linear_config(inputs: int = 2) -> dict[str, Any]:
+    """A model of ``inputs`` weights and one bias."""
+    return dense_config(inputs, (), 1, "linear")
+
+
+def tiny_manifest(**changes: Any) -> Manifest:
+    """Linear regression with COUNT parameters."""
+    settings: dict[str, Any] = {
+        "name": "tiny",
+        "config": linear_config(),
+        "loss": "mean_squared_error",
+        "training": TrainingPolicy(steps=4, batch=8),
+        "optimiser": OptimiserPolicy("sgd", learning_rate=0.05),
+    }
+    return Manifest(**{**settings, **changes})
+
+
+def tiny_dataset(manifest: Manifest, seed: int = 0, rows: int = 32, scale: float = 1.0) -> Dataset:
+    """Rows of y = x0 - 2 x1 + 1, the last quarter held out."""
+    rng = np.random.default_rng(seed)
+    data = Dataset(manifest.model, manifest.objective)
+    inputs = rng.normal(size=(rows, 2))
+    targets = scale * (inputs @ np.array([1.0, -2.0]) + 1.0)
+    cut = rows * 3 // 4
+    data.add(inputs[:cut], targets[:cut])
+    data.add(inputs[cut:], targets[cut:], holdout=True)
+    return data
+
+
+def damaged(data: bytes) -> Iterator[bytes]:
+    """Every truncation, every bit flip, and a few extensions."""
+    yield from (data[:length] for length in range(len(data)))
+    for index, bit in itertools.product(range(len(data)), range(8)):
+        changed = bytearray(data)
+        changed[index] ^= 1 << bit
+        yield bytes(changed)
+    yield from (data + tail for tail in (b"\x00", b"\xf6", b"\xff", data))
+
+
+def escaped(read: Callable[[bytes], object], cases: Sequence[bytes], allowed: type[Exception]) -> set[str]:
+    """The names of errors other than ``allowed`` that ``read`` let out."""
+    names = set()
+    for case in cases:
+        try:
+            read(case)
+        except allowed:
+            pass
+        except Exception as error:  # noqa: BLE001 - that is the question
+            names.add(type(error).__name__)
+    return names

@@ -1,0 +1,239 @@
+"""What a trainer accepts as data, and what it says of the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from learnae.errors import DataError
+from learnae.features import WindowStatistics
+from learnae.manifest import Manifest
+from learnae.models.dataset import Dataset
+from learnae.presets import dense_config
+from trainer_node.config import DataSection
+from trainer_node.datasets import load_dataset
+
+CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
+VALUES = Manifest("values", dense_config(2, (), 2, "linear"), "mean_squared_error")
+FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)
+MOTION = Manifest("motion", dense_config(5, (), 3, "softmax"), "sparse_categorical_crossentropy", features=FEATURES)
+
+X = np.arange(20.0).reshape(10, 2)
+Y = np.array([0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
+
+
+def load(path: Path, manifest: Manifest = CLASSES, **section: Any) -> Dataset:
+    return load_dataset(DataSection(str(path), **section), manifest)
+
+
+def npz(path: Path, **arrays: Any) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def refused(path: Path, manifest: Manifest = CLASSES, **section: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        load(path, manifest, **section)
+    return str(caught.value)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return tmp_path / "data.npz"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "data.csv"
+
+
+# -- .npz with x and y
+
+
+def test_the_last_share_of_each_class_is_held_out(archive: Path) -> None:
+    data = load(npz(archive, x=X, y=Y), holdout=0.4)
+    assert data.holdout.rows[:, 0].tolist() == [12, 14, 16, 18]
+    assert data.holdout.targets.tolist() == [0, 1, 0, 1]
+    assert data.train.rows[:, 0].tolist() == [0, 2, 4, 6, 8, 10]
+
+
+def test_nothing_is_held_out_where_nothing_shall_be(archive: Path) -> None:
+    data = load(npz(archive, x=X, y=Y), holdout=0.0)
+    assert (len(data.train), len(data.holdout)) == (10, 0)
+
+
+def test_a_file_may_bring_its_own_held_out_rows(archive: Path) -> None:
+    data = load(npz(archive, x=X, y=Y, x_holdout=X[:3] + 100, y_holdout=Y[:3]), holdout=0.4)
+    assert len(data.train) == 10
+    assert data.holdout.rows[:, 0].tolist() == [100, 102, 104]
+
+
+@pytest.mark.parametrize("name", ["x_holdout", "y_holdout"])
+def test_half_a_holdout_is_an_error(archive: Path, name: str) -> None:
+    assert name in refused(npz(archive, **{"x": X, "y": Y, name: X if name[0] == "x" else Y}))
+
+
+def test_targets_that_are_no_classes_are_held_out_by_time(archive: Path) -> None:
+    data = load(npz(archive, x=X, y=X), VALUES, holdout=0.2)
+    assert data.holdout.rows[:, 0].tolist() == [16, 18]
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint16, np.int64, np.float16, np.float64, np.bool_])
+def test_numbers_of_any_type_are_read(archive: Path, kind: type) -> None:
+    data = load(npz(archive, x=X.astype(kind), y=Y.astype(kind)))
+    assert data.train.rows.dtype == np.float32
+    assert data.train.targets.dtype == np.int64
+    assert data.skipped == 0
+
+
+def test_rows_with_nan_and_impossible_classes_are_skipped_and_counted(archive: Path) -> None:
+    x, y = X.copy(), Y.astype(float)
+    x[0, 1], x[1, 0] = np.nan, np.inf
+    y[2:6] = np.nan, 3, -1, 0.5
+    data = load(npz(archive, x=x, y=y), holdout=0.5)
+    assert data.skipped == 6
+    assert data.train.rows[:, 0].tolist() == [12, 14]
+    assert data.holdout.rows[:, 0].tolist() == [16, 18]
+
+
+def test_one_row_of_each_class_is_enough_to_begin_with(archive: Path) -> None:
+    data = load(npz(archive, x=X[:2], y=Y[:2]))
+    assert (len(data.train), len(data.holdout)) == (2, 0)
+
+
+def test_a_single_class_is_accepted(archive: Path) -> None:
+    """A peer may have seen only one class: that is what the others are for."""
+    data = load(npz(archive, x=X, y=np.zeros(10, int)))
+    assert (len(data.train), len(data.holdout), data.skipped) == (7, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": X}, ["has no array y"]),
+        ({"y": Y}, ["has no array x"]),
+        ({"z": X}, ["has no array x, y"]),
+        ({"x": X, "y": Y.astype("U1")}, ["y is of type <U1"]),
+        ({"x": X.astype(complex), "y": Y}, ["x is of type complex128"]),
+        ({"x": X, "y": Y, "y_holdout": Y.astype("M8[s]")}, ["y_holdout is of type datetime64"]),
+        ({"x": X, "y": Y[:9]}, ["x is (10, 2) and y is (9,)"]),
+        ({"x": X[:, 0], "y": Y}, ["x is (10,) and y is (10,)"]),
+        ({"x": X, "y": np.array(1)}, ["y is ()"]),
+        ({"x": X, "y": Y, "x_holdout": X[:2], "y_holdout": Y[:1]}, ["x is (2, 2) and y is (1,)"]),
+        pytest.param({"x": X[:0], "y": Y[:0]}, ["has no row to train on"]),
+        ({"x": X, "y": np.full(10, 7)}, ["has no row to train on", "10 rows were skipped"]),
+        ({"x": X * np.nan, "y": Y}, ["has no row to train on", "10 rows were skipped"]),
+    ],
+)
+def test_arrays_that_cannot_be_used_are_named(archive: Path, arrays: dict[str, Any], words: list[str]) -> None:
+    said = refused(npz(archive, **arrays))
+    for word in [str(archive), *words]:
+        assert word in said
+
+
+@pytest.mark.parametrize(("x", "y"), [(np.zeros((4, 3)), np.zeros(4)), (X, X), (np.zeros((4, 2, 2)), np.zeros(4))])
+def test_shapes_that_do_not_fit_the_model_are_said(archive: Path, x: Any, y: Any) -> None:
+    assert "the swarm's model" in refused(npz(archive, x=x, y=y))
+
+
+def test_pickled_objects_are_refused(archive: Path) -> None:
+    assert "cannot read" in refused(npz(archive, x=np.array([[{}, {}]]), y=Y[:1]))
+
+
+# -- raw recordings
+
+
+def test_a_raw_recording_becomes_windows_and_features(archive: Path) -> None:
+    signal, label = np.arange(24.0)[:, None], np.repeat([0, -1, 2], 8)
+    data = load(npz(archive, signal=signal, label=label), MOTION, holdout=0.5)
+    assert data.train.targets.tolist() == [0, 2]  # one window of each known label before its middle
+    assert data.holdout.targets.tolist() == [0, 2]
+    assert data.train.rows[0].tolist() == FEATURES.extract(signal[None, :4])[0].tolist()
+    assert data.holdout.rows[0].tolist() == FEATURES.extract(signal[None, 4:8])[0].tolist()
+
+
+def test_a_raw_recording_needs_a_swarm_with_features(archive: Path) -> None:
+    said = refused(npz(archive, signal=np.zeros((9, 1))), CLASSES)
+    assert "is a raw recording" in said
+    assert "defines no features" in said
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"signal": np.zeros((9, 2)), "label": np.zeros(9)}, "signal is float64 (9, 2)"),
+        ({"signal": np.zeros((9, 1))}, "has no row to train on"),  # nothing is labelled
+        ({"signal": np.zeros((3, 1)), "label": np.zeros(3)}, "has no row to train on"),  # shorter than a window
+    ],
+)
+def test_raw_recordings_that_cannot_be_used_are_named(archive: Path, arrays: dict[str, Any], words: str) -> None:
+    said = refused(npz(archive, **arrays), MOTION)
+    assert words in said
+    assert str(archive) in said
+
+
+# -- CSV
+
+
+def test_a_table_has_one_row_an_example(table: Path) -> None:
+    table.write_text("u,kind,v\n1,0,2\n3,1,4\n5,0,6\n7,1,8\n")
+    data = load(table, label="kind", holdout=0.5)
+    assert data.train.rows.tolist() == [[1, 2], [3, 4]]
+    assert data.holdout.rows.tolist() == [[5, 6], [7, 8]]
+    assert data.holdout.targets.tolist() == [0, 1]
+
+
+def test_fields_that_are_no_numbers_skip_their_row(table: Path) -> None:
+    table.write_text("u,v,label\n1,,0\n3,4,?\n5,6,1\n7,8,1\n")
+    data = load(table, holdout=0.5)
+    assert data.train.rows.tolist() == [[5, 6]]
+    assert data.holdout.rows.tolist() == [[7, 8]]
+    assert data.skipped == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("u,v\n1,2\n", "has no column 'label'; set data.label"),
+        ("label\n1\n", "has no column but 'label'"),
+        pytest.param("u,v,label\n", "has no row to train on"),
+        ("u,v,label\n1,2\n", "line 2: 2 fields"),
+        ("", "no usable header"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_named(table: Path, text: str, words: str) -> None:
+    table.write_text(text)
+    said = refused(table)
+    assert words in said
+    assert str(table) in said
+
+
+def test_a_table_with_other_columns_than_the_model_takes_is_refused(table: Path) -> None:
+    table.write_text("u,label\n1,0\n")
+    assert "the swarm's model takes (2,)" in refused(table)
+
+
+# -- any file
+
+
+@pytest.mark.parametrize("name", ["data.txt", "data", "data.npy", "data.NPZ"])
+def test_other_kinds_of_files_are_refused(tmp_path: Path, name: str) -> None:
+    assert "give a .npz or .csv file" in refused(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["data.npz", "data.csv"])
+def test_files_that_are_not_there_are_named(tmp_path: Path, name: str) -> None:
+    assert f"cannot read {tmp_path / name}" in refused(tmp_path / name)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200), st.sampled_from([".npz", ".csv"]), st.sampled_from([CLASSES, MOTION]))
+def test_random_bytes_are_no_data(tmp_path: Path, data: bytes, suffix: str, manifest: Manifest) -> None:
+    path = tmp_path / f"data{suffix}"
+    path.write_bytes(data)
+    refused(path, manifest)

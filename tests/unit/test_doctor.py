@@ -1,0 +1,120 @@
+"""``learnae doctor``: finds what is missing or broken, says the remedy, and its exit status is true."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from builders import tiny_manifest
+
+from learnae.commands import doctor as module
+from learnae.commands.doctor import doctor
+from learnae.commands.output import console
+from learnae.home import create_swarm
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def examine(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, str]]]:
+    status = doctor(argparse.Namespace(json=True))
+    return status, {finding["thing"]: finding for finding in json.loads(capsys.readouterr().out)}
+
+
+def take_away(monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == absent:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+
+def test_a_machine_with_a_swarm_is_well(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create_swarm(tiny_manifest())
+    status, found = examine(capsys)
+    assert status == 0
+    assert {found[name]["state"] for name in ("Python", "numpy", "cryptography", "cbor2", "home", "swarm")} == {"ok"}
+    assert found["numpy"]["detail"].startswith(importlib.metadata.version("numpy"))
+    assert found["swarm"]["detail"] == "tiny"
+    assert str(root) in found["home"]["detail"]
+
+
+def test_without_a_swarm_the_remedy_is_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, found = examine(capsys)
+    assert status == 0
+    assert found["swarm"]["state"] == "missing"
+    assert "learnae swarm create" in found["swarm"]["remedy"]
+
+
+def test_a_missing_package_is_no_failure_but_has_a_remedy(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_away(monkeypatch, "safetensors")
+    status, found = examine(capsys)
+    assert status == 0
+    assert found["safetensors"]["state"] == "missing"
+    assert found["safetensors"]["remedy"] == "pip install 'learnae[trainer]'"
+
+
+def test_people_see_the_whole_remedy(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_away(monkeypatch, "safetensors")
+    monkeypatch.setattr(console, "width", 200)
+    doctor(argparse.Namespace(json=False))
+    assert "pip install 'learnae[trainer]'" in capsys.readouterr().out
+
+
+def test_an_old_python_is_broken(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "sys", SimpleNamespace(version_info=(3, 10, 0)))
+    status, found = examine(capsys)
+    assert status == 1
+    assert found["Python"]["state"] == "broken"
+
+
+def test_a_home_that_cannot_be_written_is_broken(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.os, "access", lambda path, mode: path != root)
+    status, found = examine(capsys)
+    assert status == 1
+    assert found["home"]["state"] == "broken"
+    assert "LEARNAE_HOME" in found["home"]["remedy"]
+
+
+def test_a_home_that_does_not_exist_yet_is_judged_by_where_it_would_be(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEARNAE_HOME", str(root / "not" / "yet"))
+    status, found = examine(capsys)
+    assert (status, found["home"]["state"]) == (0, "ok")
+    assert not (root / "not").exists()
+
+
+def test_a_home_that_is_a_file_is_broken(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "file").touch()
+    monkeypatch.setenv("LEARNAE_HOME", str(root / "file"))
+    status, found = examine(capsys)
+    assert (status, found["home"]["state"]) == (1, "broken")
+
+
+def test_people_get_a_table(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 200)
+    assert doctor(argparse.Namespace(json=False)) == 0
+    said = capsys.readouterr().out
+    assert "there is no swarm on this machine" in said
+    assert "create one with: learnae swarm create" in said

@@ -1,0 +1,301 @@
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import COUNT, NOW, Author, new_tangle, offer, some_cid, update_body
+
+from learnae import following
+from learnae.adapters.memory import MemoryBlockStore, Network, VirtualClock, Weather
+from learnae.cid import RAW, Cid
+from learnae.codecs import Vector
+from learnae.following import Following
+from learnae.frames import FramePolicy, encode_frame
+from learnae.messages import Message
+from learnae.problems import Problems, Traffic
+
+ME = Author(0).author
+HALF_LIFE = 10_000
+EXACT = FramePolicy("f32", "f32", 32)
+
+
+class Side:
+    """A Following with its tangle and store, and authors that publish into them."""
+
+    def __init__(self, most: int = 8) -> None:
+        self.network = Network(VirtualClock(NOW), random.Random(0), Weather())
+        self.store = MemoryBlockStore(self.network.host())
+        self.tangle = new_tangle()
+        self.problems, self.traffic = Problems(), Traffic()
+        self.following = Following(
+            self.tangle, self.store, self.problems, self.traffic, random.Random(1), COUNT, most, HALF_LIFE
+        )
+
+    def note(self, *messages: Message) -> None:
+        for message in offer(self.tangle, *messages).attached:
+            self.following.note(message)
+
+    def advance(self, now: int = NOW) -> list[Any]:
+        return self.following.advance(ME, now)
+
+    def vector_of(self, author: Author) -> list[float]:
+        return self.following.replicas[author.author].vector.tolist()
+
+
+class Publisher(Author):
+    """An author of frames; ``publish`` returns the message and its blocks."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.replica: Vector | None = None
+        self.base: Cid | None = None
+
+    def publish(self, value: float, key: bool = False, time: int | None = None) -> tuple[Message, list[bytes]]:
+        base = None if key else self.base
+        frame = encode_frame(np.full(COUNT, value, np.float32), self.replica, base, EXACT)
+        links = tuple(Cid.of(RAW, block) for block in frame.blocks)
+        body = update_body(frame.header.kind, frame.header.base)
+        message = self.say(body=body, blocks=links, time=time)
+        self.replica, self.base = frame.replica, message.cid
+        return message, frame.blocks
+
+
+def keep(side: Side, blocks: list[bytes]) -> None:
+    for block in blocks:
+        side.store.put(RAW, block)
+
+
+def published(side: Side, author: Publisher, *values: float, **options: Any) -> list[Message]:
+    """Publish and hold one update a value."""
+    messages = []
+    for value in values:
+        message, blocks = author.publish(value, **options)
+        keep(side, blocks)
+        messages.append(message)
+    side.note(*messages)
+    return messages
+
+
+def test_a_chain_of_frames_becomes_a_replica() -> None:
+    side, author = Side(), Publisher(1)
+    messages = published(side, author, 1.0, 2.0, 4.0)
+    (replica,) = side.advance()
+    assert (replica.cid, replica.vector.tolist()) == (messages[-1].cid, [4.0] * COUNT)
+    assert (replica.samples, replica.time) == (10, messages[-1].time)
+    assert side.traffic.bytes_in == 3 * 4 * COUNT
+    assert side.advance() == []
+    published(side, author, 5.0)
+    assert len(side.advance()) == 1
+    assert side.vector_of(author) == [5.0] * COUNT
+    assert side.traffic.bytes_in == 4 * 4 * COUNT
+
+
+def test_the_newest_update_counts_whatever_the_order_of_arrival() -> None:
+    side, author = Side(), Publisher(1)
+    messages = published(side, author, 1.0, 2.0)
+    side.following.note(messages[0])
+    assert side.following.news[author.author].cid == messages[1].cid
+
+
+def test_own_updates_are_not_followed() -> None:
+    side = Side()
+    published(side, Publisher(0), 1.0)
+    assert side.advance() == []
+    assert ME in side.following.news
+
+
+def test_absent_blocks_are_waited_for() -> None:
+    side, author = Side(), Publisher(1)
+    published(side, author, 1.0)
+    side.advance()
+    message, blocks = author.publish(5.0)
+    side.note(message)
+    assert side.advance() == []
+    assert side.vector_of(author) == [1.0] * COUNT
+    assert dict(side.problems.counts) == {}
+    keep(side, blocks)
+    assert len(side.advance()) == 1
+    assert side.vector_of(author) == [5.0] * COUNT
+
+
+def test_absent_blocks_are_fetched_from_others() -> None:
+    side, author = Side(), Publisher(1)
+    message, blocks = author.publish(5.0)
+    other = side.network.host()
+    for block in blocks:
+        other.blocks[Cid.of(RAW, block)] = block
+    side.note(message)
+    assert side.advance() == []
+    side.network.run_until(NOW + 1000)
+    assert len(side.advance()) == 1
+
+
+def test_blocks_of_another_model_are_not_even_asked_for() -> None:
+    side, author = Side(), Publisher(1)
+    side.note(author.say(body=update_body(count=COUNT + 1), blocks=(some_cid(1),)))
+    side.advance()
+    assert dict(side.problems.counts) == {"FrameError": 1}
+
+
+def test_what_is_remembered_as_broken_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "_MAX_BROKEN", 1)
+    side = Side()
+    for number in (1, 2):
+        side.note(Publisher(number).say(body=update_body(count=COUNT + 1), blocks=(some_cid(1),)))
+    side.advance()
+    side.advance()
+    assert side.problems.counts["FrameError"] > 2
+
+
+def test_an_absent_base_is_asked_for() -> None:
+    side, author = Side(), Publisher(1)
+    message, blocks = author.publish(1.0)
+    delta, more = author.publish(2.0)
+    keep(side, blocks + more)
+    side.tangle.attach(delta, NOW, rooted=True)
+    side.following.note(delta)
+    assert side.advance() == []
+    assert message.cid in side.tangle.missing()
+    side.tangle.attach(message, NOW)
+    assert len(side.advance()) == 1
+    assert side.vector_of(author) == [2.0] * COUNT
+
+
+def test_a_keyframe_needs_nothing_before_it() -> None:
+    side, author = Side(), Publisher(1)
+    lost, _ = author.publish(1.0)
+    side.note(lost)
+    assert side.advance() == []
+    published(side, author, 3.0, key=True)
+    assert len(side.advance()) == 1
+    assert side.vector_of(author) == [3.0] * COUNT
+
+
+BAD = {
+    "NaN": {"data": np.full(COUNT, np.nan, "<f4").tobytes()},
+    "too large": {"data": np.full(COUNT, 1e7, "<f4").tobytes()},
+    "short block": {"data": b"\x00" * 11},
+    "wrong count": {"count": COUNT + 1},
+    "huge count": {"count": 2**50},
+    "no block": {"blocks": ()},
+    "too many blocks": {"blocks": (some_cid(1), some_cid(2))},
+    "base without a frame": {"base": "join"},
+}
+
+
+def bad_update(side: Side, author: Publisher, case: dict[str, Any]) -> Message:
+    data = case.get("data", bytes(4 * COUNT))
+    side.store.put(RAW, data)
+    base = author.base
+    if case.get("base") == "join":
+        note = author.say()
+        side.note(note)
+        base = note.cid
+    body = update_body("delta", base, case.get("count", COUNT))
+    return author.say(body=body, blocks=case.get("blocks", (Cid.of(RAW, data),)))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_frame_is_counted_once_and_healed_by_a_keyframe(name: str) -> None:
+    side, author, other = Side(), Publisher(1), Publisher(2)
+    published(side, author, 1.0)
+    side.advance()
+    bad = bad_update(side, author, BAD[name])
+    side.note(bad)
+    published(side, other, 7.0)
+    for _ in range(3):
+        side.advance()
+    assert dict(side.problems.counts) == {"FrameError": 1}
+    assert side.vector_of(author) == [1.0] * COUNT
+    assert side.vector_of(other) == [7.0] * COUNT
+
+    author.base = bad.cid
+    published(side, author, 2.0)  # a delta on the bad frame is as bad
+    assert side.advance() == []
+    assert side.vector_of(author) == [1.0] * COUNT
+    published(side, author, 3.0, key=True)
+    assert len(side.advance()) == 1
+    assert side.vector_of(author) == [3.0] * COUNT
+    assert dict(side.problems.counts) == {"FrameError": 1}
+
+
+def test_a_chain_longer_than_any_swarm_allows_is_not_decoded() -> None:
+    side, author = Side(), Publisher(1)
+    messages = published(side, author, *(float(value) for value in range(1025)))
+    assert side.advance(messages[-1].time) == []
+    assert dict(side.problems.counts) == {"FrameError": 1}
+    published(side, author, 1.0, key=True)
+    assert len(side.advance(messages[-1].time)) == 1
+
+
+def test_who_has_not_published_lately_is_not_live() -> None:
+    side, old, new = Side(), Publisher(1), Publisher(2)
+    published(side, old, 1.0, time=NOW)
+    assert side.following.live(NOW + 100 * HALF_LIFE) == [old.author]  # a swarm that pauses does not fade
+    published(side, new, 1.0, time=NOW + 10 * HALF_LIFE)
+    assert set(side.following.live(NOW + 10 * HALF_LIFE)) == {old.author, new.author}
+    published(side, new, 2.0, time=NOW + 11 * HALF_LIFE)
+    assert side.following.live(NOW + 11 * HALF_LIFE) == [new.author]
+    side.advance(NOW + 11 * HALF_LIFE)
+    assert list(side.following.replicas) == [new.author]
+
+
+def test_a_clock_ahead_does_not_make_the_others_dead() -> None:
+    side, one, ahead = Side(), Publisher(1), Publisher(2)
+    published(side, one, 1.0, time=NOW)
+    published(side, ahead, 1.0, time=NOW + 20 * HALF_LIFE)
+    assert set(side.following.live(NOW)) == {one.author, ahead.author}
+
+
+def test_a_banned_author_is_not_followed_any_more() -> None:
+    side, author = Side(), Publisher(1)
+    published(side, author, 1.0)
+    side.advance()
+    assert author.author in side.following.replicas
+    published(side, Publisher(1), 2.0, time=NOW + 1)
+    assert side.tangle.is_banned(author.author)
+    assert side.advance() == []
+    assert side.following.replicas == {}
+
+
+def test_followed_peers_are_bounded_and_redrawn_among_the_live() -> None:
+    most, authors = 3, [Publisher(number) for number in range(1, 8)]
+    side = Side(most)
+    for author in authors:
+        published(side, author, 1.0)
+    seen: set[bytes] = set()
+    for now in range(NOW, NOW + 20 * HALF_LIFE, HALF_LIFE // 2):
+        before = set(side.following.replicas)
+        side.advance(now)
+        after = set(side.following.replicas)
+        assert len(after) == most
+        assert len(before - after) <= 1
+        seen |= after
+    assert seen == {author.author for author in authors}
+    redraws = side.following.redraws
+    for _ in range(5):
+        side.advance(NOW + 20 * HALF_LIFE)
+    assert side.following.redraws <= redraws + 1
+
+
+def test_those_who_can_all_be_followed_are_kept() -> None:
+    side = Side(most=3)
+    for number in range(1, 4):
+        published(side, Publisher(number), 1.0)
+    for now in range(NOW, NOW + 9 * HALF_LIFE, HALF_LIFE):
+        side.advance(now)
+    assert (len(side.following.replicas), side.following.redraws) == (3, 0)
+
+
+def test_who_is_long_gone_is_forgotten() -> None:
+    side, day = Side(), 24 * 3600_000
+    for number in range(1, 6):
+        published(side, Publisher(number), 1.0)
+    latest = Publisher(9)
+    message, blocks = latest.publish(1.0, time=NOW + 2 * day)
+    keep(side, blocks)
+    side.tangle.attach(message, NOW + 2 * day)
+    side.following.note(message)
+    side.tangle.prune(NOW + 2 * day)
+    side.advance(NOW + 2 * day)
+    assert set(side.following.news) == {latest.author}

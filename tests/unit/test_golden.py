@@ -1,0 +1,45 @@
+"""The golden file pins the bytes of protocol version 1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from golden.vectors import vectors
+
+from learnae.bodies import FrameHeader
+from learnae.cid import Cid
+from learnae.frames import decode_frame
+from learnae.limits import Limits
+from learnae.manifest import Manifest
+from learnae.messages import open_message
+
+GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "protocol-1.json").read_text())
+
+
+def test_what_is_written_today_is_what_was_written_then() -> None:
+    assert vectors() == GOLDEN
+
+
+def test_the_manifest_of_then_is_read_today() -> None:
+    manifest = Manifest.from_bytes(bytes.fromhex(GOLDEN["manifest"]["block"]))
+    assert str(manifest.swarm) == GOLDEN["manifest"]["id"]
+
+
+def test_the_messages_of_then_are_verified_today() -> None:
+    swarm = Cid.parse(GOLDEN["manifest"]["id"])
+    for vector in GOLDEN["messages"]:
+        assert str(open_message(bytes.fromhex(vector["block"]), swarm, Limits()).cid) == vector["cid"]
+
+
+def test_the_frames_of_then_are_decoded_today() -> None:
+    base = Cid.parse(GOLDEN["messages"][0]["cid"])
+    for chain in GOLDEN["frames"].values():
+        replica = None
+        for frame in chain:
+            count = len(frame["weights"])
+            header = FrameHeader(frame["type"], frame["codec"], count, base if frame["type"] == "delta" else None)
+            blocks = [bytes.fromhex(block) for block in frame["blocks"]]
+            replica = decode_frame(header, blocks, replica, count)
+            np.testing.assert_array_equal(replica, np.array(frame["replica"], np.float32))

@@ -1,0 +1,100 @@
+"""Where things are kept, and how a swarm on this machine is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders import tiny_manifest
+
+from learnae.errors import ConfigurationError, ManifestError
+from learnae.home import create_swarm, find_swarm, home, open_manifest, peer_directory
+from learnae.models.optimisers import OptimiserPolicy
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_home_is_what_the_user_says_then_xdg_then_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEARNAE_HOME", "/own")
+    monkeypatch.setenv("XDG_DATA_HOME", "/xdg")
+    monkeypatch.setenv("HOME", "/user")
+    assert home() == Path("/own")
+    monkeypatch.delenv("LEARNAE_HOME")
+    assert home() == Path("/xdg/learnae")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert home() == Path("/user/.local/share/learnae")
+
+
+def test_a_peer_has_a_directory_of_its_own(root: Path) -> None:
+    assert peer_directory("pump-1") == root / "peers" / "pump-1"
+    assert peer_directory("x" * 64) == root / "peers" / ("x" * 64)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../../etc", "a\0b", "a\nb", "x" * 65])
+def test_no_name_leads_out_of_the_home(root: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no name for a peer"):
+        peer_directory(name)
+
+
+def test_a_created_swarm_is_found_by_id_by_directory_and_as_the_only_one(root: Path) -> None:
+    manifest = tiny_manifest()
+    directory = create_swarm(manifest)
+    assert directory == root / "swarms" / str(manifest.swarm)
+    assert find_swarm() == find_swarm(str(manifest.swarm)) == find_swarm(str(directory)) == directory
+    assert open_manifest(directory) == manifest
+
+
+def test_creating_the_same_swarm_again_changes_nothing(root: Path) -> None:
+    directory = create_swarm(tiny_manifest())
+    before = (directory / "manifest.cbor").stat()
+    assert create_swarm(tiny_manifest()) == directory
+    assert (directory / "manifest.cbor").stat().st_ino == before.st_ino
+
+
+def test_a_directory_belongs_to_one_swarm(tmp_path: Path) -> None:
+    create_swarm(tiny_manifest(seed=1), tmp_path / "ours")
+    with pytest.raises(ConfigurationError, match="belongs to another swarm"):
+        create_swarm(tiny_manifest(seed=2), tmp_path / "ours")
+    assert open_manifest(tmp_path / "ours").seed == 1
+
+
+def test_without_a_swarm_the_remedy_is_said(root: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no swarm on this machine.*learnae swarm create"):
+        find_swarm()
+
+
+def test_among_several_swarms_one_must_be_named(root: Path) -> None:
+    swarms = [create_swarm(tiny_manifest(seed=seed)) for seed in (1, 2)]
+    with pytest.raises(ConfigurationError) as caught:
+        find_swarm()
+    assert "2 swarms" in str(caught.value)
+    assert all(path.name in str(caught.value) for path in swarms)
+
+
+def test_leftovers_are_no_swarms(root: Path) -> None:
+    (root / "swarms" / "half-made").mkdir(parents=True)
+    only = create_swarm(tiny_manifest())
+    assert find_swarm() == only
+
+
+@pytest.mark.parametrize("text", ["/no/such/place", "bafyreihijnziutawh4542xedxy4gbzm7y4ym2biregvyl4jmgyiibprqcy"])
+def test_a_named_swarm_that_is_not_here_is_refused(root: Path, text: str) -> None:
+    with pytest.raises(ManifestError, match="no swarm at"):
+        find_swarm(text)
+
+
+def test_a_damaged_manifest_is_refused(root: Path) -> None:
+    directory = create_swarm(tiny_manifest())
+    (directory / "manifest.cbor").write_bytes(b"\xff")
+    with pytest.raises(ManifestError, match="not a manifest"):
+        find_swarm(str(directory))
+
+
+def test_a_swarm_that_nobody_could_open_is_not_created(root: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        create_swarm(tiny_manifest(optimiser=OptimiserPolicy("sgd", learning_rate=1e9)))
+    assert not list((root / "swarms").glob("*/manifest.cbor"))

@@ -1,0 +1,327 @@
+"""The Keras/JAX learner against the NumPy one, against keras.fit, and against hostile configurations."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from learnae.errors import ModelError, StateError
+from learnae.models.dataset import Dataset
+from learnae.models.definition import ModelDefinition
+from learnae.models.losses import Loss
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.numpy_learner import evaluate as evaluate_in_numpy
+from learnae.models.numpy_model import loss_and_gradient
+from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.presets import dense_config
+from trainer_node import jax_learner
+from trainer_node.jax_learner import JaxLearner
+from trainer_node.keras_model import build_model, import_keras
+
+pytestmark = pytest.mark.modules("keras", "jax")
+
+ROWS, BATCH, STEPS = 640, 32, 50
+TASKS = {
+    "binary_crossentropy": (dense_config(6, (16, 8), 1, "sigmoid"), lambda x: (x[:, :1] > 0).astype(np.float32)),
+    "sparse_categorical_crossentropy": (
+        dense_config(6, (16,), 4, "softmax"),
+        lambda x: np.digitize(x[:, 0], [-1, 0, 1]),
+    ),
+    "mean_squared_error": (dense_config(6, (16,), 3, "linear"), lambda x: x[:, :3] * 2 + 1),
+}
+OPTIMISERS = [OptimiserPolicy("sgd", 0.05), OptimiserPolicy("momentum", 0.02), OptimiserPolicy("adam", 0.001)]
+NORMALISED = {
+    "class_name": "Sequential",
+    "config": {
+        "name": "normalised",
+        "layers": [
+            {"class_name": "InputLayer", "config": {"batch_shape": [None, 6]}},
+            {"class_name": "Dense", "config": {"units": 8, "activation": "relu"}},
+            {"class_name": "BatchNormalization", "config": {}},
+            {"class_name": "Dense", "config": {"units": 1, "activation": "sigmoid"}},
+        ],
+    },
+}
+BINARY = "binary_crossentropy"
+
+
+def data_of(name: str = BINARY, rows: int = ROWS) -> tuple[dict[str, Any], Loss, Dataset]:
+    config, target = TASKS[name]
+    x = np.random.default_rng(5).standard_normal((rows, 6)).astype(np.float32)
+    model = ModelDefinition.from_config(config)
+    loss = Loss.for_model(name, model)
+    data = Dataset(model, loss)
+    data.add(x, target(x))
+    data.add(x[: rows // 3], target(x)[: rows // 3], holdout=True)
+    return config, loss, data
+
+
+def learner_of(policy: OptimiserPolicy, name: str = BINARY, config: Any = None, **options: Any) -> JaxLearner:
+    own, loss, data = data_of(name)
+    return JaxLearner(config or own, loss, policy, data, BATCH, np.random.default_rng(1), **options)
+
+
+def some_batches(steps: int = STEPS, seed: int = 3) -> Any:
+    return np.random.default_rng(seed).integers(0, ROWS, (steps, BATCH)).astype(np.int32)
+
+
+# -- the same as NumPy
+
+
+@pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
+@pytest.mark.parametrize("name", TASKS)
+def test_fifty_steps_end_where_numpy_in_float64_ends(name: str, policy: OptimiserPolicy) -> None:
+    config, loss, data = data_of(name)
+    model = ModelDefinition.from_config(config)
+    learner = learner_of(policy, name)
+    learner.load(model.initial(7))
+    weights = model.initial(7).astype(np.float64)
+    optimiser = Optimiser(policy, model.count, np.float64)
+    rows = data.train.rows.astype(np.float64)
+
+    losses = learner.run(some_batches())
+    for number, chosen in enumerate(some_batches()):
+        value, gradient = loss_and_gradient(model, loss, weights, rows[chosen], data.train.targets[chosen])
+        optimiser.apply(weights, gradient)
+        assert losses[number] == pytest.approx(value, rel=1e-4)
+
+    assert np.abs(learner.weights() - weights).max() <= (1e-4 if policy.name == "adam" else 1e-6)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_evaluation_says_what_numpy_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax_learner, "_EVALUATION_BATCH", 100)  # 213 rows: the last batch is not full
+    config, loss, data = data_of(name)
+    model = ModelDefinition.from_config(config)
+    weights = model.initial(3)
+
+    found = learner_of(OPTIMISERS[0], name).evaluate(weights)
+    wanted = evaluate_in_numpy(model, loss, weights, data.holdout.rows, data.holdout.targets)
+
+    assert found is not None
+    assert wanted is not None
+    assert found.rows == wanted.rows == ROWS // 3
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
+    assert (found.accuracy is None) == (wanted.accuracy is None)
+    assert found.accuracy is None or found.accuracy == pytest.approx(wanted.accuracy)
+
+
+# -- the same as keras.fit
+
+
+@pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
+@pytest.mark.parametrize("config", [TASKS[BINARY][0], NORMALISED], ids=["dense", "batch normalisation"])
+def test_an_epoch_is_keras_fit_bit_for_bit(config: Any, policy: OptimiserPolicy) -> None:
+    keras = import_keras()
+    learner = learner_of(policy, config=config)
+    learner.load(learner.weights())
+    start = learner.weights()
+    order = np.random.default_rng(9).permutation(ROWS).astype(np.int32)
+    _, _, data = data_of()
+    model = build_model(config)
+    model.compile(optimizer=keras_optimiser(keras, policy), loss=BINARY)
+    set_vector(model, start)
+
+    learner.run(order.reshape(-1, BATCH))
+    model.fit(data.train.rows[order], data.train.targets[order], batch_size=BATCH, shuffle=False, verbose=0)
+
+    fitted = np.concatenate([array.ravel() for array in model.get_weights()])
+    assert not np.array_equal(fitted, start)
+    assert learner.weights().tobytes() == fitted.tobytes()
+
+
+def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
+    if policy.name == "adam":
+        return keras.optimizers.Adam(policy.learning_rate)
+    return keras.optimizers.SGD(policy.learning_rate, policy.momentum if policy.name == "momentum" else 0.0)
+
+
+def set_vector(model: Any, vector: Any) -> None:
+    arrays, position = [], 0
+    for array in model.get_weights():
+        arrays.append(vector[position : position + array.size].reshape(array.shape))
+        position += array.size
+    model.set_weights(arrays)
+
+
+# -- state
+
+
+@pytest.mark.parametrize("config", [None, NORMALISED], ids=["dense", "batch normalisation"])
+@pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
+def test_a_restored_learner_goes_on_exactly(policy: OptimiserPolicy, config: Any) -> None:
+    first, second = learner_of(policy, config=config), learner_of(policy, config=config)
+    first.run(some_batches())
+    second.restore({name: array.copy() for name, array in first.state().items()})
+    second.load(first.weights())
+
+    first.run(some_batches(seed=4))
+    second.run(some_batches(seed=4))
+
+    assert first.weights().tobytes() == second.weights().tobytes()
+    assert all(np.array_equal(array, second.state()[name]) for name, array in first.state().items())
+
+
+@pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
+def test_numpy_goes_on_from_a_state_of_jax_and_back(policy: OptimiserPolicy) -> None:
+    config, loss, data = data_of()
+    jax = learner_of(policy)
+    plain = NumpyLearner(ModelDefinition.from_config(config), loss, policy, data, BATCH, np.random.default_rng(1))
+    jax.run(some_batches())
+
+    plain.restore(jax.state())
+    assert int(plain.state()["steps"][0]) == STEPS
+    plain.load(jax.weights())
+    plain.train(3)
+    jax.restore(plain.state())
+
+    assert {name: array.tobytes() for name, array in jax.state().items()} == {
+        name: array.tobytes() for name, array in plain.state().items()
+    }
+
+
+def test_the_state_of_another_optimiser_is_refused() -> None:
+    momentum, adam = learner_of(OPTIMISERS[1]), learner_of(OPTIMISERS[2])
+
+    with pytest.raises(StateError):
+        adam.restore(momentum.state())
+    with pytest.raises(StateError):
+        momentum.restore({name: array[:-1] for name, array in momentum.state().items()})
+
+
+# -- rows
+
+
+def test_without_rows_nothing_is_trained() -> None:
+    config, loss, _ = data_of()
+    empty = Dataset(ModelDefinition.from_config(config), loss)
+    learner = JaxLearner(config, loss, OPTIMISERS[0], empty, BATCH, np.random.default_rng(1))
+    before = learner.weights()
+
+    assert learner.train(5).steps == 0
+    assert learner.evaluate(before) is None
+    assert np.array_equal(learner.weights(), before)
+
+
+def test_rows_that_come_later_are_trained_on() -> None:
+    config, loss, data = data_of()
+    learner = JaxLearner(config, loss, OPTIMISERS[0], data, BATCH, np.random.default_rng(1))
+    assert learner.train(2).rows == ROWS
+
+    data.add(np.ones((10, 6), np.float32), np.ones((10, 1), np.float32))
+
+    assert learner.train(2).rows == ROWS + 10
+
+
+def test_chunks_of_steps_are_one_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, chunked = learner_of(OPTIMISERS[1]), learner_of(OPTIMISERS[1])
+    chunked.load(whole.weights())
+    trained = whole.train(23)
+    monkeypatch.setattr(jax_learner, "_CHUNK_STEPS", 7)
+
+    again = chunked.train(23)
+
+    assert again.steps == trained.steps == 23
+    assert again.loss == pytest.approx(trained.loss)
+    assert chunked.weights().tobytes() == whole.weights().tobytes()
+
+
+def test_mixed_precision_learns_and_keeps_weights_in_float32() -> None:
+    exact, mixed = learner_of(OPTIMISERS[1]), learner_of(OPTIMISERS[1], precision="mixed_bfloat16")
+    mixed.load(exact.weights())
+    start = mixed.train(50).loss
+    exact.train(50)
+
+    assert mixed.weights().dtype == np.float32
+    assert mixed.train(100).loss < start
+    assert not np.array_equal(mixed.weights(), exact.weights())
+
+
+def test_the_device_is_named() -> None:
+    assert learner_of(OPTIMISERS[0]).device
+
+
+@pytest.mark.slow
+def test_a_full_device_is_said_with_the_remedy() -> None:
+    program = """
+import resource, numpy as np
+from learnae.errors import ConfigurationError
+from learnae.manifest import Manifest, TrainingPolicy
+from learnae.models.dataset import Dataset
+from learnae.presets import dense_config
+from trainer_node.jax_learner import JaxLearner
+manifest = Manifest("wide", dense_config(2, (1 << 14,), 1, "sigmoid"), "binary_crossentropy",
+                    training=TrainingPolicy(1, 1 << 18))
+data = Dataset(manifest.model, manifest.objective)
+data.add(np.ones((64, 2)), np.ones(64))
+learner = JaxLearner.for_manifest(manifest, data, np.random.default_rng(1))
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+try:
+    learner.train(1)
+except ConfigurationError as error:
+    print("said:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+
+    assert "has not enough memory" in done.stdout, done.stderr[-2000:]
+    assert "smaller batch" in done.stdout
+    assert 'train.engine = "numpy"' in done.stdout
+
+
+# -- configurations from strangers
+
+
+def with_layer(layer: dict[str, Any]) -> dict[str, Any]:
+    first = {"class_name": "InputLayer", "config": {"batch_shape": [None, 6]}}
+    return {"class_name": "Sequential", "config": {"layers": [first, layer]}}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"class_name": "Lambda", "config": {"function": "lambda x: x"}},
+        {"module": "os", "class_name": "system", "config": {}},
+        {"module": "keras.utils", "class_name": "get_file", "config": {}},
+        {"module": "builtins", "class_name": "function", "config": "eval"},
+        {"module": "keras", "class_name": "Model", "config": {}},
+        {"class_name": "TFSMLayer", "config": {"filepath": "/tmp"}},
+        {"class_name": "Dense", "registered_name": "package>Dense", "config": {"units": 1}},
+        {"class_name": "NoSuchLayer", "config": {}},
+        {"class_name": "Dense", "config": {"units": 1, "activation": {"module": "keras.utils", "class_name": "function",
+                                                                      "config": "get_file"}}},
+        {"class_name": "Dense", "config": {"units": "many"}},
+        {"class_name": "Dense"},
+        "Dense",
+    ],
+)  # fmt: skip
+def test_what_is_not_a_keras_layer_is_refused(layer: Any) -> None:
+    with pytest.raises(ModelError):
+        build_model(with_layer(layer))
+
+
+def test_a_configuration_without_an_end_is_refused() -> None:
+    nested: Any = "deep"
+    for _ in range(100):
+        nested = {"config": nested}
+    with pytest.raises(ModelError, match="nests too deep"):
+        build_model(with_layer(nested))
+
+
+def test_what_keras_writes_is_built() -> None:
+    keras = import_keras()
+    model = keras.Sequential([
+        keras.Input((20, 3)),
+        keras.layers.Conv1D(4, 3, activation="relu", kernel_regularizer=keras.regularizers.L2(0.01)),
+        keras.layers.Bidirectional(keras.layers.GRU(5)),
+        keras.layers.Dropout(0.2),
+        keras.layers.Dense(2, activation="softmax"),
+    ])  # fmt: skip
+    config = {"class_name": "Sequential", "config": keras.saving.serialize_keras_object(model)["config"]}
+
+    built = build_model(config)
+
+    assert [array.shape for array in built.get_weights()] == [array.shape for array in model.get_weights()]

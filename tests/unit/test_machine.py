@@ -1,0 +1,157 @@
+"""One process a peer: the lock, and the place that it guards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import tiny_dataset, tiny_manifest
+
+from learnae.adapters.machine import Lock, Place, holder
+from learnae.errors import ManifestError, StateError
+from learnae.home import create_swarm
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.peer import Options, Peer
+from learnae.state import PeerState
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from learnae.adapters.machine import Lock
+lock = Lock(Path(sys.argv[1]))
+print("locked", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock of ``tmp_path``."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path: Path, other: subprocess.Popen[str]) -> None:
+    with pytest.raises(StateError, match=f"{tmp_path} is in use by process {other.pid}; stop that one"):
+        Lock(tmp_path / "lock")
+    assert holder(tmp_path / "lock") == other.pid
+
+
+def test_a_killed_holder_holds_nothing(tmp_path: Path, other: subprocess.Popen[str]) -> None:
+    other.kill()
+    other.wait()
+    assert holder(tmp_path / "lock") is None
+    lock = Lock(tmp_path / "lock")
+    assert holder(tmp_path / "lock") == os.getpid()
+    lock.release()
+
+
+def test_a_released_lock_is_held_by_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert holder(path) is None  # no file
+    lock = Lock(path)
+    assert holder(path) == os.getpid()
+    lock.release()
+    assert holder(path) is None
+    assert path.read_text() == str(os.getpid())  # an old number in the file means nothing
+    Lock(path).release()
+
+
+def test_a_shorter_number_replaces_a_longer_one(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text("9" * 15)
+    lock = Lock(path)
+    assert holder(path) == os.getpid()
+    lock.release()
+
+
+def test_a_holder_that_has_not_yet_said_who_it_is_has_number_0(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = Lock(path)
+    os.truncate(path, 0)
+    assert holder(path) == 0
+    lock.release()
+
+
+def test_being_asked_for_disturbs_nobody_who_starts(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            holder(path)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(3000):
+            Lock(path).release()
+    finally:
+        over.set()
+        asking.join()
+
+
+@pytest.fixture
+def swarm(tmp_path: Path) -> Path:
+    return create_swarm(tiny_manifest(), tmp_path / "swarm")
+
+
+def learner() -> NumpyLearner:
+    manifest = tiny_manifest()
+    return NumpyLearner(
+        manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
+    )
+
+
+def peer_at(place: Place, own: NumpyLearner | None = None) -> Peer:
+    return place.peer(own or learner(), Options("pump", "trainer", 8, seed=1))
+
+
+def test_a_place_without_a_swarm_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="no swarm at"):
+        Place(tmp_path / "nothing", tmp_path / "peer")
+    assert not (tmp_path / "peer").exists()
+
+
+def test_only_the_owner_looks_into_a_peers_directory_and_key(tmp_path: Path, swarm: Path) -> None:
+    place = Place(swarm, tmp_path / "peers" / "pump")
+    place.leave(peer_at(place))
+    assert (tmp_path / "peers" / "pump").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "peers" / "pump" / "key.pem").stat().st_mode & 0o077 == 0
+
+
+def test_two_peers_cannot_be_in_one_place(tmp_path: Path, swarm: Path) -> None:
+    place = Place(swarm, tmp_path / "pump")
+    with pytest.raises(StateError, match=f"in use by process {os.getpid()}"):
+        Place(swarm, tmp_path / "pump")
+    Place(swarm, tmp_path / "fan").leave(peer_at(place))
+
+
+def test_who_leaves_has_saved_said_so_and_made_room(tmp_path: Path, swarm: Path) -> None:
+    place = Place(swarm, tmp_path / "pump")
+    own = learner()
+    peer = peer_at(place, own)
+    for _ in range(3):
+        peer.tick()
+    own.load(np.array([1.0, 2.0, 3.0]))  # learnt since the last update
+    place.leave(peer)
+    said = json.loads((tmp_path / "pump" / "status.json").read_text())
+    saved = PeerState.from_bytes((tmp_path / "pump" / "state").read_bytes())
+    assert said["steps"] == saved.steps == peer.steps == 12
+    assert saved.weights.tolist() == [1, 2, 3]
+    again = Place(swarm, tmp_path / "pump")
+    assert peer_at(again).author == peer.author

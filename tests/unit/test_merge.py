@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learnae.codecs import Vector
+from learnae.merge import MergePolicy, Vote, consensus, merge, vote_weights, weighted_sum
+
+NOTHING = np.zeros(1, np.float32)
+
+
+def vote(samples: int, time: int = 0, vector: Vector = NOTHING) -> Vote:
+    return Vote(vector, samples, time)
+
+
+def vector(*values: float) -> Vector:
+    return np.array(values, np.float32)
+
+
+def test_weights_are_shares_of_samples() -> None:
+    assert vote_weights([vote(10), vote(30)], 1000) == [0.25, 0.75]
+
+
+def test_a_vote_halves_with_every_half_life_behind_the_newest() -> None:
+    for start in (0, 10**12):
+        votes = [vote(12, start), vote(12, start - 1000), vote(12, start - 2000)]
+        assert vote_weights(votes, 1000) == pytest.approx([4 / 7, 2 / 7, 1 / 7])
+
+
+def test_who_has_no_samples_has_no_vote_unless_nobody_has_any() -> None:
+    assert vote_weights([vote(0), vote(5)], 1000) == [0.0, 1.0]
+    assert vote_weights([vote(0), vote(0, -(10**9))], 1000) == [0.5, 0.5]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**53), st.integers(0, 2**53)), min_size=1, max_size=10),
+    st.integers(1, 10**10),
+)
+def test_weights_are_shares_of_one(claims: list[tuple[int, int]], half_life: int) -> None:
+    weights = vote_weights([vote(samples, time) for samples, time in claims], half_life)
+    assert sum(weights) == pytest.approx(1)
+    assert all(0 <= weight <= 1 for weight in weights)
+
+
+def test_the_merge_moves_a_step_towards_the_consensus() -> None:
+    own = vector(0, 8)
+    votes = [vote(1, 0, vector(4, 4)), vote(3, 0, vector(8, 0))]
+    assert consensus(votes, 1000).tolist() == [7.0, 1.0]
+    assert merge(own, votes, MergePolicy(step=1.0)).tolist() == [7.0, 1.0]
+    assert merge(own, votes, MergePolicy(step=0.5)).tolist() == [3.5, 4.5]
+    assert merge(own, votes, MergePolicy(step=0.0)).tolist() == [0.0, 8.0]
+
+
+def test_what_is_merged_stays_as_it_was() -> None:
+    own, other = vector(1), vector(3)
+    result = merge(own, [vote(1, 0, other)], MergePolicy(step=1.0))
+    result += 1
+    assert (own.tolist(), other.tolist()) == ([1.0], [3.0])
+    alone = consensus([vote(1, 0, other)], 1000)
+    alone += 1
+    assert other.tolist() == [3.0]
+
+
+@pytest.mark.parametrize("count", [1, (1 << 15) - 1, 1 << 15, (1 << 16) + 3])
+@pytest.mark.parametrize("peers", [1, 2, 7])
+def test_the_tiled_sum_is_the_plain_sum(count: int, peers: int) -> None:
+    rng = np.random.default_rng(count + peers)
+    vectors = [rng.normal(size=count).astype(np.float32) for _ in range(peers)]
+    weights = rng.dirichlet(np.ones(peers)).tolist()
+    plain = sum(weight * each.astype(np.float64) for weight, each in zip(weights, vectors, strict=True))
+    result = weighted_sum(vectors, weights)
+    assert result.dtype == np.float32
+    assert np.abs(result - plain).max() < 2e-6

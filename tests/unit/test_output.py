@@ -1,0 +1,72 @@
+"""What people read: tables that show what others say of themselves, and nothing more."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from learnae.commands.output import human_bytes, human_time, peer_table, print_fields
+from learnae.observer import PeerView
+
+VIEW = PeerView(
+    peer="abcdefgh" + "2" * 44,
+    name="pump",
+    role="agent",
+    version="0.1.0",
+    seq=4,
+    steps=12_345,
+    samples=678,
+    loss=0.25,
+    accuracy=0.5,
+    heard=10_000,
+    bytes_out=2048,
+    bytes_in=0,
+    banned=False,
+)
+
+
+def shown(view: PeerView, now: int = 13_000) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(peer_table("title", [view], now))
+    return capture.get()
+
+
+def test_a_peer_is_shown_with_its_figures() -> None:
+    said = shown(VIEW)
+    for word in ("pump", "abcdefgh", "agent", "12,345", "678", "0.250", "0.500", "3 s ago", "2.0 KiB", "0 B"):
+        assert word in said
+
+
+def test_what_a_peer_has_not_said_is_a_dash_and_a_ban_is_seen() -> None:
+    assert len(re.findall(r" - ", shown(replace(VIEW, loss=None, accuracy=None)))) == 2
+    assert "pump (banned)" in shown(replace(VIEW, banned=True))
+
+
+def test_a_peer_whose_clock_is_ahead_was_heard_just_now() -> None:
+    assert "0 s ago" in shown(VIEW, now=0)
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[bold]loud[/bold]", "[link=http://example.org]me[/link]"])
+def test_a_peers_name_is_shown_as_it_is(name: str) -> None:
+    assert name in shown(replace(VIEW, name=name))
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), (1 << 40, "1024.0 GiB")],
+)
+def test_sizes_have_units(count: int, expected: str) -> None:
+    assert human_bytes(count) == expected
+
+
+def test_times_are_local() -> None:
+    assert re.fullmatch(r"2023-11-1[45] \d\d:\d\d:20", human_time(1_700_000_000_000))
+
+
+def test_fields_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    print_fields({"a": 1, "long": "x"})
+    assert capsys.readouterr().out == "a     1\nlong  x\n"

@@ -1,0 +1,658 @@
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import COUNT, NOW, Author, identity, tiny_dataset, tiny_manifest, update_body
+
+from learnae.adapters.memory import (
+    MemoryBlockStore,
+    MemoryGossip,
+    MemoryStateStore,
+    Network,
+    SilentMonitor,
+    VirtualClock,
+    Weather,
+)
+from learnae.bodies import DELTA, KEY, Evidence, Join, Update
+from learnae.cid import DAG_CBOR, RAW, Cid
+from learnae.codecs import Vector
+from learnae.errors import StateError
+from learnae.frames import FramePolicy, decode_frame
+from learnae.limits import HOUR, Limits
+from learnae.manifest import Manifest
+from learnae.messages import Message, open_message
+from learnae.models.dataset import Dataset
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.peer import Options, Peer, Ports
+from learnae.ports import Trained
+from learnae.simulator import Setting, Simulation
+
+DAY = 24 * HOUR
+
+
+class Crash(Exception):
+    """The power goes."""
+
+
+class Store(MemoryBlockStore):
+    """A block store whose next message is never written."""
+
+    failing = False
+
+    def put(self, codec: int, data: bytes) -> Cid:
+        if self.failing and codec == DAG_CBOR:
+            self.failing = False
+            raise Crash
+        return super().put(codec, data)
+
+
+class Learner(NumpyLearner):
+    """A learner that diverges when told to."""
+
+    diverging = False
+
+    def train(self, steps: int) -> Trained:
+        trained = super().train(steps)
+        if self.diverging:
+            self.diverging = False
+            self._weights[0] = np.nan
+        return trained
+
+
+class Machine:
+    """One peer with its disk; ``receive`` plays the rest of the swarm."""
+
+    def __init__(self, number: int = 100, manifest: Manifest | None = None, data: Dataset | None = None) -> None:
+        self.manifest = manifest or tiny_manifest()
+        self.network = Network(VirtualClock(NOW), random.Random(0), Weather())
+        self.clock = self.network.clock
+        self.host = self.network.host()
+        self.identity = identity(number)
+        self.state = MemoryStateStore()
+        self.store = Store(self.host)
+        self.data = data or tiny_dataset(self.manifest)
+        self.peer = self.boot()
+
+    def boot(self) -> Peer:
+        manifest = self.manifest
+        self.learner = Learner(
+            manifest.model,
+            manifest.objective,
+            manifest.optimiser,
+            self.data,
+            manifest.training.batch,
+            np.random.default_rng(1),
+        )
+        gossip = MemoryGossip(self.host, 4)
+        self.monitor = SilentMonitor()
+        ports = Ports(self.store, gossip, self.learner, self.state, self.monitor, self.clock)
+        self.peer = Peer(self.identity, manifest, ports, Options("me", "agent", 8, seed=1))
+        return self.peer
+
+    def tick(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.clock.time += 1000
+            self.peer.tick()
+
+    def receive(self, *messages: Message, blocks: Sequence[bytes] = ()) -> None:
+        for message in messages:
+            self.host.blocks[message.cid] = message.data
+        for block in blocks:
+            self.host.blocks[Cid.of(RAW, block)] = block
+        self.host.inbox.append(tuple(message.cid for message in messages))
+
+    def heads_again(self) -> None:
+        """Others announce all that is on the disk, as after a restart."""
+        said = [cid for cid in self.host.blocks if cid.codec == DAG_CBOR]
+        self.host.inbox += [tuple(said[start : start + 64]) for start in range(0, len(said), 64)]
+
+    def said(self, author: bytes | None = None) -> list[Message]:
+        """The messages on the disk by ``author`` (this peer), by seq."""
+        blocks = [data for cid, data in self.host.blocks.items() if cid.codec == DAG_CBOR]
+        messages = [open_message(data, self.manifest.swarm, Limits()) for data in blocks]
+        return sorted(
+            (message for message in messages if message.author == (author or self.identity.author)),
+            key=lambda message: (message.seq, message.cid),
+        )
+
+    def problems(self) -> dict[str, int]:
+        return dict(self.peer.status()["problems"])
+
+    def other(self, number: int = 1) -> Author:
+        return Author(number, self.manifest.swarm)
+
+
+def seqs(messages: Sequence[Message]) -> list[int]:
+    return [message.seq for message in messages]
+
+
+def frame_of(*values: float) -> bytes:
+    return np.array(values, "<f4").tobytes()
+
+
+def update_of(author: Author, data: bytes, kind: str = KEY, base: Cid | None = None, **options: Any) -> Message:
+    time = options.pop("time", None)
+    return author.say(body=update_body(kind, base, **options), blocks=(Cid.of(RAW, data),), time=time)
+
+
+# -- alone
+
+
+def test_one_peer_alone_joins_learns_and_publishes() -> None:
+    machine = Machine()
+    before = machine.learner.evaluate(machine.peer.estimate())
+    machine.tick(40)
+    said = machine.said()
+    assert seqs(said) == list(range(41))
+    assert said[0].body == Join("me", "agent", said[0].body.software)  # type: ignore[union-attr]
+    assert all(isinstance(message.body, Update) for message in said[1:])
+    assert [message.parents for message in said[1:]] == [(message.cid,) for message in said[:-1]]
+    after = machine.learner.evaluate(machine.peer.estimate())
+    assert before is not None
+    assert after is not None
+    assert after.loss < before.loss / 100
+    status = machine.peer.status()
+    assert (status["seq"], status["steps"], status["messages"], status["problems"]) == (40, 160, 41, {})
+    assert status["bytes_out"] == sum(len(data) for data in machine.host.blocks.values())
+    assert machine.monitor.last == status
+
+
+def test_published_frames_are_the_chain_that_followers_need() -> None:
+    machine = Machine(manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=4)))
+    machine.tick(12)
+    updates = [message for message in machine.said() if isinstance(message.body, Update)]
+    kinds = [message.body.frame.kind for message in updates]  # type: ignore[union-attr]
+    assert kinds == [KEY, DELTA, DELTA, DELTA] * 3
+    replica: Vector | None = None
+    for before, message in zip([None, *updates], updates, strict=False):
+        assert isinstance(message.body, Update)
+        assert message.body.frame.base == (before.cid if message.body.frame.kind == DELTA and before else None)
+        blocks = [machine.host.blocks[cid] for cid in message.blocks]
+        replica = decode_frame(message.body.frame, blocks, replica, COUNT)
+    assert replica is not None
+    assert np.abs(replica - machine.learner.weights()).max() < 0.05
+    assert machine.peer.estimate().tobytes() == replica.tobytes()
+
+
+def test_keyframes_come_well_within_the_horizon() -> None:
+    manifest = tiny_manifest(codec=FramePolicy("f32", "f32", every=1000), limits=Limits(horizon=20_000))
+    machine = Machine(manifest=manifest)
+    machine.tick(40)
+    times = [m.time for m in machine.said() if isinstance(m.body, Update) and m.body.frame.kind == KEY]
+    assert len(times) >= 2
+    assert max(np.diff(times)) <= 11_000
+
+
+def test_old_history_leaves_the_disk() -> None:
+    machine = Machine(manifest=tiny_manifest(limits=Limits(horizon=20_000)))
+    machine.tick(200)
+    assert machine.peer.status()["seq"] == 200
+    assert len(machine.host.blocks) < 100
+    assert len(machine.peer.tangle) < 50
+
+
+def test_without_rows_a_peer_joins_and_listens() -> None:
+    manifest = tiny_manifest()
+    machine = Machine(data=Dataset(manifest.model, manifest.objective))
+    machine.tick(3)
+    assert [type(message.body) for message in machine.said()] == [Join]
+    assert machine.peer.status()["accuracy"] is None
+
+
+def test_a_peer_that_was_silent_for_long_goes_on_at_once() -> None:
+    manifest = tiny_manifest(limits=Limits(horizon=20_000))
+    machine = Machine(manifest=manifest, data=Dataset(manifest.model, manifest.objective))
+    machine.tick(60)
+    machine.data.add(np.ones((4, 2)), np.ones(4))
+    machine.tick()
+    assert seqs(machine.said()) == [0, 1]
+
+
+def test_a_peer_does_not_speak_ahead_of_its_clock() -> None:
+    machine = Machine()
+    machine.tick(2)
+    count = len(machine.said())
+    machine.clock.time -= HOUR
+    machine.tick(3)
+    assert len(machine.said()) == count
+    machine.clock.time += HOUR
+    machine.tick()
+    assert len(machine.said()) == count + 1
+    assert machine.problems() == {}
+
+
+# -- restarts
+
+
+def test_a_restart_goes_on_where_it_was() -> None:
+    machine = Machine()
+    machine.tick(5)
+    weights, estimate = machine.learner.weights(), machine.peer.estimate()
+    machine.peer.save()
+    traffic = machine.peer.status()["bytes_out"]
+    machine.boot()
+    assert machine.learner.weights().tobytes() == weights.tobytes()
+    assert machine.learner.state()["steps"].tolist() == [20]
+    assert machine.peer.status()["bytes_out"] == traffic
+    assert machine.peer.estimate().tobytes() == estimate.tobytes()
+    assert machine.peer.status()["steps"] == 20
+    machine.heads_again()
+    machine.tick(2)
+    said = machine.said()
+    assert seqs(said) == list(range(8))
+    assert said[6].body.frame.base == said[5].cid  # type: ignore[union-attr]
+    assert machine.problems() == {}
+
+
+def test_many_restarts_give_the_same_chain_as_none() -> None:
+    plain, restarted = Machine(), Machine()
+    plain.tick(6)
+    for _ in range(6):
+        restarted.tick()
+        restarted.boot()
+        restarted.heads_again()
+    assert seqs(restarted.said()) == seqs(plain.said())
+    assert not restarted.peer.tangle.is_banned(restarted.identity.author)
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_crash_before_the_message_is_stored_publishes_the_same_message_later(before: int) -> None:
+    machine = Machine()
+    machine.tick(before)
+    machine.store.failing = True
+    with pytest.raises(Crash):
+        machine.tick()
+    count = len(machine.said())
+    machine.boot()
+    after_restart = machine.said()
+    assert len(after_restart) == count + 1
+    machine.heads_again()
+    machine.tick(2)
+    said = machine.said()
+    assert seqs(said) == list(range(len(said)))
+    assert after_restart[-1] in said
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_the_state_is_saved_before_anybody_can_see_the_message() -> None:
+    machine = Machine()
+    saved: list[int] = []
+    save = machine.state.save
+
+    def record(data: bytes) -> None:
+        saved.append(len(machine.said()))
+        save(data)
+
+    machine.state.save = record  # type: ignore[method-assign]
+    machine.tick(3)
+    assert saved == [0, 1, 2, 3]
+
+
+def test_a_lost_state_is_continued_from_what_others_hold() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    machine.heads_again()
+    machine.boot()
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(7))
+    assert machine.said()[5].body.frame.kind == KEY  # type: ignore[union-attr]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_a_lost_state_is_continued_when_the_history_comes_a_little_later() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    machine.boot()
+    machine.heads_again()
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(7))
+
+
+def test_a_lost_state_is_continued_where_somebody_has_equivocated() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.state = MemoryStateStore()
+    machine.heads_again()
+    machine.boot()
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(8))
+
+
+def test_a_lost_past_is_waited_for_and_then_given_up() -> None:
+    machine = Machine()
+    machine.tick(4)
+    past = {cid: data for cid, data in machine.host.blocks.items() if cid.codec == DAG_CBOR}
+    for cid in past:
+        del machine.host.blocks[cid]
+    machine.boot()
+    machine.tick(10)
+    assert seqs(machine.said()) == [4]
+    machine.host.blocks.update(past)
+    machine.tick()
+    assert seqs(machine.said()) == list(range(6))
+
+
+def test_a_past_lost_for_ever_does_not_silence_a_peer() -> None:
+    machine = Machine()
+    machine.tick(4)
+    for cid in [cid for cid in machine.host.blocks if cid.codec == DAG_CBOR]:
+        del machine.host.blocks[cid]
+    machine.boot()
+    machine.tick(60)
+    assert seqs(machine.said())[:3] == [4, 5, 6]
+
+
+def test_a_peer_comes_back_after_more_than_the_horizon() -> None:
+    machine = Machine()
+    machine.tick(3)
+    machine.clock.time += 2 * DAY
+    machine.boot()
+    machine.tick(2)
+    assert machine.peer.status()["seq"] == 5
+
+
+def test_a_peer_starts_though_its_clock_has_fallen_back() -> None:
+    machine = Machine()
+    machine.tick(3)
+    machine.clock.time -= DAY
+    machine.boot()
+    assert machine.problems() == {"FutureError": 1}
+    machine.tick(2)
+    assert machine.peer.status()["seq"] == 3
+    machine.clock.time += DAY
+    machine.tick()
+    assert machine.peer.status()["seq"] == 4
+
+
+def test_a_state_of_another_swarm_or_a_damaged_one_is_refused() -> None:
+    machine = Machine()
+    machine.tick()
+    machine.manifest = tiny_manifest(name="other")
+    with pytest.raises(StateError, match="belongs to swarm"):
+        machine.boot()
+    machine.state.save(b"damaged")
+    with pytest.raises(StateError, match="damaged"):
+        machine.boot()
+
+
+# -- others
+
+
+def test_replicas_of_others_are_merged_by_samples() -> None:
+    machine = Machine(data=Dataset(tiny_manifest().model, tiny_manifest().objective))
+    author, data = machine.other(), frame_of(1, 2, 3)
+    machine.receive(author.say(body=Join("other", "trainer", "1").to_fields()))
+    machine.receive(update_of(author, data), blocks=[data])
+    machine.clock.time = NOW
+    tick = machine.peer.tick()
+    assert (tick.heard, tick.merged) == (2, 1)
+    assert machine.learner.weights().tolist() == [1, 2, 3]
+    assert machine.peer.names[author.author] == Join("other", "trainer", "1")
+    assert machine.peer.tick().merged == 0
+    assert machine.peer.status()["following"] == 1
+
+
+def test_own_and_other_replicas_share_the_consensus() -> None:
+    machine = Machine(manifest=tiny_manifest(codec=FramePolicy("f32", "f32", 32)))
+    machine.tick(3)
+    author, data = machine.other(), frame_of(1, 2, 3)
+    message = update_of(author, data, time=machine.clock.time + 1000, samples=24)
+    machine.receive(message, blocks=[data])
+    machine.tick()
+    own = machine.said()[-1]
+    assert isinstance(own.body, Update)
+    assert own.body.samples == 24
+    assert own.body.merged == (message.cid,)
+    assert message.cid in own.parents
+    expected = (np.array([1, 2, 3]) + machine.learner.weights()) / 2
+    assert machine.peer.estimate() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_merge_counts_ones_own_published_weights_too() -> None:
+    machine = Machine(manifest=tiny_manifest(codec=FramePolicy("f32", "f32", 32)))
+    machine.tick(3)
+    own, data = machine.learner.weights(), frame_of(1, 2, 3)
+    machine.learner.train = lambda _: Trained(0, 24, 0.0)  # type: ignore[method-assign]
+    machine.receive(update_of(machine.other(), data, time=machine.clock.time, samples=72), blocks=[data])
+    machine.tick()
+    assert machine.learner.weights() == pytest.approx(0.25 * own + 0.75 * np.array([1, 2, 3]), abs=1e-5)
+
+
+def test_what_is_said_to_be_merged_is_bounded() -> None:
+    machine = Machine(manifest=tiny_manifest(limits=Limits(merged=1)))
+    for number in (1, 2):
+        data = frame_of(number, 2, 3)
+        machine.receive(update_of(machine.other(number), data), blocks=[data])
+    machine.tick()
+    body = machine.said()[-1].body
+    assert isinstance(body, Update)
+    assert machine.peer.status()["following"] == 2
+    assert len(body.merged) == 1
+
+
+BAD_FRAMES = {
+    "NaN": {"data": frame_of(1, np.nan, 3)},
+    "too large": {"data": frame_of(1, 2, 1e9)},
+    "short": {"data": frame_of(1, 2)},
+    "wrong count": {"data": frame_of(1, 2, 3, 4), "count": 4},
+    "delta on nothing": {"data": frame_of(1, 2, 3), "kind": DELTA},
+}
+
+
+@pytest.mark.parametrize("name", BAD_FRAMES)
+def test_bad_frames_of_another_are_counted_and_healed_by_its_next_keyframe(name: str) -> None:
+    machine, case = Machine(), dict(BAD_FRAMES[name])
+    author, data = machine.other(), case.pop("data")
+    base = author.say().cid if case.get("kind") == DELTA else None
+    if author.last is not None:
+        machine.receive(author.last)
+    bad = update_of(author, data, base=base, **case)  # type: ignore[arg-type]
+    machine.receive(bad, blocks=[data])
+    machine.tick(3)
+    assert bad.cid in machine.peer.tangle
+    assert machine.problems() == {"FrameError": 1}
+    assert machine.peer.status()["following"] == 0
+    assert machine.peer.status()["seq"] == 3
+    assert np.isfinite(machine.peer.estimate()).all()
+
+    good = frame_of(1, 2, 3)
+    machine.receive(update_of(author, good), blocks=[good])
+    machine.tick()
+    assert machine.peer.following.replicas[author.author].vector.tolist() == [1, 2, 3]
+    assert machine.problems() == {"FrameError": 1}
+
+
+def test_blocks_that_never_come_do_not_stop_a_peer() -> None:
+    machine = Machine()
+    author, data, good = machine.other(), frame_of(1, 2, 3), frame_of(4, 5, 6)
+    machine.receive(update_of(author, data))
+    machine.tick(3)
+    assert (machine.peer.status()["following"], machine.peer.status()["seq"]) == (0, 3)
+    machine.receive(update_of(author, good), blocks=[good])
+    machine.tick()
+    assert machine.peer.following.replicas[author.author].vector.tolist() == [4, 5, 6]
+
+
+def test_garbage_from_others_is_counted_and_passed_over() -> None:
+    machine = Machine()
+    machine.host.inbox.append((machine.store.put(DAG_CBOR, b"garbage"),))
+    machine.receive(Author(1).say())
+    machine.tick(2)
+    assert machine.problems() == {"EncodingError": 1, "WrongSwarmError": 1}
+    assert "swarm" in machine.peer.status()["last_problems"]["WrongSwarmError"]
+    assert machine.peer.status()["seq"] == 2
+
+
+# -- divergence
+
+
+def test_a_diverged_learner_starts_over_from_the_consensus() -> None:
+    machine = Machine()
+    author, data = machine.other(), frame_of(1, -2, 1)
+    machine.receive(update_of(author, data), blocks=[data])
+    machine.tick(3)
+    machine.learner.diverging = True
+    machine.tick()
+    assert machine.problems() == {"FrameError": 1}
+    assert "own weights" in machine.peer.status()["last_problems"]["FrameError"]
+    assert machine.peer.status()["seq"] == 3
+    assert machine.learner.weights() == pytest.approx(machine.peer.estimate(), abs=1e-3)
+    machine.tick(3)
+    assert machine.peer.status()["seq"] == 6
+    assert machine.problems() == {"FrameError": 1}
+
+
+def test_a_learner_that_diverges_at_once_starts_over_from_the_first_weights() -> None:
+    machine = Machine()
+    machine.learner.diverging = True
+    machine.tick()
+    assert machine.learner.weights().tobytes() == machine.manifest.model.initial(0).tobytes()
+    assert int(machine.learner.state()["steps"][0]) == 0
+    machine.tick()
+    assert machine.peer.status()["seq"] == 1
+
+
+def test_large_losses_do_not_stop_a_peer() -> None:
+    manifest = tiny_manifest()
+    machine = Machine(data=tiny_dataset(manifest, scale=1e9))
+    machine.learner.train = lambda steps: Trained(steps, 24, 1.0)  # type: ignore[method-assign]
+    machine.tick(2)
+    assert machine.peer.status()["seq"] == 2
+
+
+# -- equivocation
+
+
+def test_evidence_is_published_once_and_the_author_is_left_out() -> None:
+    machine = Machine()
+    one, two = machine.other().say(time=NOW), machine.other().say(time=NOW + 1)
+    machine.tick()
+    machine.receive(one, two)
+    machine.tick(3)
+    third = machine.other().say(time=NOW + 2)
+    machine.receive(one, two, third)
+    machine.tick(3)
+    machine.receive(third, machine.other(2).say(third))  # by somebody who did not know
+    machine.tick(3)
+    assert third.cid in machine.peer.tangle
+    evidence = [message.body for message in machine.said() if isinstance(message.body, Evidence)]
+    assert len(evidence) == 1
+    assert (evidence[0].author, {evidence[0].first, evidence[0].second}) == (one.author, {one.cid, two.cid})
+    assert machine.peer.tangle.is_banned(one.author)
+    assert set(machine.problems()) == {"BannedError"}
+    assert seqs(machine.said()) == list(range(len(machine.said())))
+
+
+def test_evidence_is_not_published_again_after_a_restart() -> None:
+    machine = Machine()
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.tick(2)
+    machine.boot()
+    machine.heads_again()
+    machine.tick(3)
+    machine.heads_again()
+    machine.tick(3)
+    assert len([message for message in machine.said() if isinstance(message.body, Evidence)]) == 1
+
+
+def test_a_newcomer_joins_also_where_somebody_has_equivocated() -> None:
+    machine = Machine()
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.tick(3)
+    assert any(isinstance(message.body, Join) for message in machine.said())
+
+
+def test_nobody_is_accused_before_the_own_past_is_here() -> None:
+    machine = Machine()
+    machine.tick(3)
+    first = machine.said()[0]
+    del machine.host.blocks[first.cid]
+    machine.boot()
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.tick(3)
+    assert machine.peer.tangle.is_banned(machine.other().author)
+    machine.receive(first)
+    machine.heads_again()
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(len(machine.said())))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_ones_own_equivocation_stops_the_peer_with_a_remedy(restart: bool) -> None:
+    machine = Machine()
+    machine.tick(3)
+    twin = Author(100, machine.manifest.swarm)
+    twin.last = machine.said()[2]
+    machine.receive(twin.say(time=machine.clock.time + 1))
+    if restart:
+        machine.boot()
+        machine.heads_again()
+    with pytest.raises(StateError, match=r"two processes.*remove one copy"):
+        machine.tick()
+
+
+@pytest.mark.parametrize("kind", ["join", "evidence"])
+def test_tips_as_far_ahead_as_allowed_do_not_stop_a_peer(kind: str) -> None:
+    machine = Machine()
+    machine.tick(1 if kind == "evidence" else 0)
+    if kind == "evidence":
+        machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    ahead = machine.clock.time + 1000 + machine.manifest.limits.skew
+    machine.receive(machine.other(2).say(time=ahead))
+    machine.tick()
+    machine.clock.time += HOUR
+    machine.tick()
+    assert machine.peer.status()["seq"] >= 1
+
+
+# -- whole swarms
+
+
+def test_three_peers_come_to_one_tangle_and_one_model() -> None:
+    manifest = tiny_manifest()
+    datasets = [tiny_dataset(manifest, seed) for seed in range(3)]
+    simulation = Simulation(manifest, datasets, Setting(seed=1, weather=Weather(loss=0.1)))
+    simulation.run(40_000)
+    simulation.restart(1)
+    simulation.run(20_000)
+    simulation.settle(30_000)
+    sets = simulation.message_sets()
+    assert sets[0] == sets[1] == sets[2]
+    assert len(sets[0]) > 100
+    replicas: dict[tuple[bytes, Cid], bytes] = {}
+    for member in simulation.members:
+        assert member.peer.problems.counts == {}
+        assert member.peer.estimate() == pytest.approx(np.array([1, -2, 1]), abs=0.2)
+        for author, replica in member.peer.following.replicas.items():
+            vector = replicas.setdefault((author, replica.cid), replica.vector.tobytes())
+            assert vector == replica.vector.tobytes()
+    assert len(replicas) == 3
+
+
+def test_a_partition_trains_on_and_heals() -> None:
+    manifest = tiny_manifest()
+    simulation = Simulation(manifest, [tiny_dataset(manifest, seed) for seed in range(4)], Setting(seed=2))
+    simulation.partition([[0, 1], [2, 3]])
+    simulation.run(15_000)
+    sets = simulation.message_sets()
+    assert sets[0] & sets[2] == frozenset()
+    simulation.heal()
+    simulation.run(5_000)
+    simulation.settle(20_000)
+    assert len(set(simulation.message_sets())) == 1
+
+
+def test_a_simulation_replays_byte_for_byte() -> None:
+    manifest = tiny_manifest()
+    traces = []
+    for seed in (3, 3, 4):
+        setting = Setting(seed=seed, weather=Weather(loss=0.2))
+        simulation = Simulation(manifest, [tiny_dataset(manifest, index) for index in range(3)], setting)
+        simulation.run(8_000)
+        traces.append(simulation.network.trace.hexdigest())
+    assert traces[0] == traces[1] != traces[2]

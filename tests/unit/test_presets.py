@@ -1,0 +1,59 @@
+"""Ready-made swarms: that they are valid, and fit the recordings that are shipped."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from learnae.errors import ManifestError
+from learnae.manifest import Manifest
+from learnae.presets import EXERCISES, PRESETS, demo_data, preset
+from learnae.recordings import read_arrays, shipped_recording
+from learnae.windows import Windower
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_a_manifest_that_any_peer_accepts(name: str) -> None:
+    manifest = preset(name, 5)
+    assert Manifest.from_bytes(manifest.to_bytes()) == manifest
+    assert (manifest.name, manifest.created) == (name, 5)
+    assert len(manifest.classes) == max(2, manifest.model.output_shape[0])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_swarms_of_one_preset_differ_by_when_they_were_created(name: str) -> None:
+    assert preset(name, 1).swarm != preset(name, 2).swarm
+    assert preset(name, 1).swarm == preset(name, 1).swarm
+
+
+def test_an_unknown_preset_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(ManifestError, match="no preset 'wirst'; there are wrist, hepmass"):
+        preset("wirst", 0)
+
+
+def test_windows_of_the_wrist_last_two_seconds_and_overlap_by_half() -> None:
+    features = preset("wrist", 0).features
+    assert features is not None
+    assert features.window / features.rate == 2.0
+    assert features.hop * 2 == features.window
+
+
+def test_the_shipped_recordings_are_eight_people_and_all_exercises() -> None:
+    with resources.as_file(demo_data()) as path:
+        arrays = read_arrays(path)
+    assert sorted(set(arrays["subject"].tolist())) == list(range(1, 9))
+    assert sorted(set(arrays["exercise"].tolist())) == list(range(len(EXERCISES)))
+    assert arrays["signal"].shape == (arrays["length"].sum(), 6)
+
+
+def test_features_of_the_wrist_are_of_the_size_that_a_network_wants() -> None:
+    features = preset("wrist", 0).features
+    assert features is not None
+    with resources.as_file(demo_data()) as path:
+        samples = shipped_recording(path, 1).split_by_time(0.0)
+    rows = features.extract(Windower(features).push(samples).values)
+    assert np.isfinite(rows).all()
+    assert (np.abs(rows.mean(axis=0)) < 2).all()
+    assert ((rows.std(axis=0) > 0.05) & (rows.std(axis=0) < 5)).all()

@@ -1,0 +1,58 @@
+"""The rule for missing engines, tried on a suite of its own: skipped with a reason here, failed in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from programs import clean_environment
+
+TESTS = Path(__file__).parents[1]
+SUITE = """
+import pytest
+
+@pytest.mark.engine("no-such-engine")
+def test_engine(): pass
+
+@pytest.mark.modules("no_such_module")
+def test_module(): pass
+
+@pytest.mark.engine("sh")
+@pytest.mark.modules("json")
+def test_present(): pass
+"""
+
+
+def run(directory: Path, required: str) -> str:
+    for name in ("conftest.py", "programs.py"):
+        shutil.copy(TESTS / name, directory)
+    (directory / "test_suite.py").write_text(SUITE)
+    (directory / "pytest.ini").write_text(
+        "[pytest]\naddopts = -q --strict-markers\nmarkers = engine(name): needs a program\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(directory)],
+        env=clean_environment(LEARNAE_REQUIRE_ENGINES=required, PATH=os.environ["PATH"]),
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+
+
+def test_missing_engines_are_skipped_and_listed(tmp_path: Path) -> None:
+    said = run(tmp_path, "")
+    assert "1 passed, 2 skipped" in said
+    assert "test_engine: program 'no-such-engine' is not on PATH" in said
+    assert "test_module: module 'no_such_module' is not installed" in said
+
+
+def test_missing_engines_fail_where_they_are_required(tmp_path: Path) -> None:
+    said = run(tmp_path, "1")
+    assert "skipped" not in said
+    assert {"1 passed", "2 errors"} <= set(said.strip().splitlines()[-1].split(" in ")[0].split(", "))
+    assert "program 'no-such-engine' is not on PATH, but LEARNAE_REQUIRE_ENGINES=1" in said
+    assert "module 'no_such_module' is not installed, but LEARNAE_REQUIRE_ENGINES=1" in said

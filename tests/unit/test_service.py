@@ -1,0 +1,274 @@
+"""The run loop as systemd and people meet it: real processes, real signals, a real notify socket."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from programs import clean_environment
+
+from learnae.notify import Notifier
+
+PROGRAM = """
+import signal, sys, threading, time
+from learnae import service
+from learnae.errors import ConfigurationError
+from learnae.service import Service, Work
+
+mode, pause = sys.argv[1], float(sys.argv[2])
+service._LONGEST_SLEEP = float(sys.argv[3])
+steps = 0
+
+def say(*words):
+    print(*words, flush=True)
+
+def step():
+    global steps
+    steps += 1
+    say("step", steps)
+    if mode == "slow" or (mode == "hang" and steps == 2):
+        if mode == "hang":
+            say("hanging with", threading.active_count(), "thread")
+        time.sleep(0.4 if mode == "slow" else 600)
+        say("stepped")
+    return pause
+
+def drain():
+    say("drain")
+    if mode == "hanging drain":
+        time.sleep(600)
+
+def reload():
+    say("reload")
+    if mode == "bad reload":
+        raise ConfigurationError("train.pause is 'x'")
+
+status = Service(Work(step, drain, reload, lambda: f"steps {steps}")).run()
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+say("over")
+sys.exit(status)
+"""
+
+
+class Daemon:
+    """A service in another process; what it says comes line by line."""
+
+    def __init__(self, mode: str, pause: float, longest_sleep: float, notify: str = "") -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, mode, str(pause), str(longest_sleep)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=clean_environment(**({"NOTIFY_SOCKET": notify} if notify else {})),
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def rest(self) -> list[str]:
+        """What it said until it ended."""
+        return self.process.communicate(timeout=10)[0].splitlines()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def cut(self, number: signal.Signals) -> None:
+        """Signal until it ends: signals of one kind that come too fast are one."""
+        for _ in range(100):
+            self.signal(number)
+            try:
+                self.process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+            return
+        raise AssertionError("it went on")
+
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    daemons: list[Daemon] = []
+
+    def run(mode: str = "", pause: float = 600.0, longest_sleep: float = 600.0, notify: str = "") -> Daemon:
+        daemons.append(Daemon(mode, pause, longest_sleep, notify))
+        return daemons[-1]
+
+    yield run
+    for daemon in daemons:
+        daemon.process.kill()
+        daemon.process.communicate()
+
+
+STOPPING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+@STOPPING
+def test_the_first_signal_ends_a_long_sleep_at_once_and_drains_once(start: Start, number: signal.Signals) -> None:
+    daemon = start(pause=600.0, longest_sleep=600.0)
+    assert daemon.line() == "step 1"
+    begun = time.monotonic()
+    daemon.signal(number)
+    assert daemon.rest() == ["drain", "over"]
+    assert daemon.process.returncode == 0
+    assert time.monotonic() - begun < 5
+
+
+@STOPPING
+def test_the_first_signal_lets_the_work_at_hand_end(start: Start, number: signal.Signals) -> None:
+    daemon = start("slow", pause=0.0)
+    assert daemon.line() == "step 1"
+    daemon.signal(number)
+    assert daemon.rest() == ["stepped", "drain", "over"]
+    assert daemon.process.returncode == 0
+
+
+@STOPPING
+def test_the_second_signal_cuts_a_hanging_step(start: Start, number: signal.Signals) -> None:
+    daemon = start("hang", pause=0.0)
+    assert [daemon.line() for _ in range(3)][:2] == ["step 1", "step 2"]
+    daemon.signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        daemon.process.wait(0.3)  # the first one waits for the step
+    daemon.cut(number)
+    assert daemon.process.returncode == 130
+    assert daemon.rest() == []
+
+
+def test_the_second_signal_cuts_a_hanging_drain(start: Start) -> None:
+    daemon = start("hanging drain")
+    assert daemon.line() == "step 1"
+    daemon.signal(signal.SIGTERM)
+    assert daemon.line() == "drain"
+    daemon.signal(signal.SIGINT)  # a user who has lost patience with systemctl stop
+    assert daemon.rest() == []
+    assert daemon.process.returncode == 130
+
+
+def test_sighup_reloads_at_once_and_the_work_goes_on(start: Start) -> None:
+    daemon = start(pause=600.0, longest_sleep=600.0)
+    assert daemon.line() == "step 1"
+    for turn in (2, 3):
+        daemon.signal(signal.SIGHUP)
+        assert [daemon.line(), daemon.line()] == ["reload", f"step {turn}"]
+    daemon.signal(signal.SIGTERM)
+    assert daemon.rest() == ["drain", "over"]
+
+
+def test_sighup_in_a_step_reloads_after_it(start: Start) -> None:
+    daemon = start("slow", pause=0.0)
+    assert daemon.line() == "step 1"
+    daemon.signal(signal.SIGHUP)
+    assert [daemon.line() for _ in range(3)] == ["stepped", "reload", "step 2"]
+    daemon.signal(signal.SIGTERM)
+    assert daemon.rest() == ["stepped", "drain", "over"]
+
+
+def test_a_reload_that_fails_stops_nobody(start: Start) -> None:
+    daemon = start("bad reload")
+    assert daemon.line() == "step 1"
+    daemon.signal(signal.SIGHUP)
+    assert [daemon.line(), daemon.line()] == ["reload", "step 2"]
+    daemon.signal(signal.SIGTERM)
+    assert daemon.rest() == ["drain", "over"]
+    assert daemon.process.returncode == 0
+
+
+def test_a_long_pause_is_slept_in_parts_but_whole(start: Start) -> None:
+    daemon = start(pause=0.5, longest_sleep=0.1)
+    assert daemon.line() == "step 1"
+    begun = time.monotonic()
+    assert daemon.line() == "step 2"
+    assert 0.4 < time.monotonic() - begun < 3
+
+
+# -- systemd's side
+
+
+class Manager:
+    """systemd's end of the notify socket."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+
+    def next(self, seconds: float = 10.0) -> str | None:
+        """The next datagram; None if none came."""
+        self._socket.settimeout(seconds)
+        try:
+            return self._socket.recv(4096).decode()
+        except TimeoutError:
+            return None
+
+    def next_news(self) -> str | None:
+        """The next datagram that does not only feed the watchdog, as a sleep does when it ends."""
+        while (heard := self.next()) is not None and heard.startswith("WATCHDOG=1"):
+            pass
+        return heard
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    abstract = f"@learnae-test-{os.getpid()}-{tmp_path.name}"
+    found = Manager(abstract if request.param == "abstract" else str(tmp_path / "notify"))
+    yield found
+    found.close()
+
+
+def test_systemd_hears_the_whole_life_of_a_service(start: Start, manager: Manager) -> None:
+    daemon = start(pause=600.0, notify=manager.address)
+    assert manager.next() == "READY=1"
+    assert manager.next() == "WATCHDOG=1\nSTATUS=steps 1"
+    daemon.signal(signal.SIGHUP)
+    reloading = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", manager.next_news() or "")
+    assert reloading is not None
+    assert 0 <= time.clock_gettime(time.CLOCK_MONOTONIC) - int(reloading[1]) / 1e6 < 10
+    assert manager.next() == "READY=1"
+    assert manager.next() == "WATCHDOG=1\nSTATUS=steps 2"
+    daemon.signal(signal.SIGTERM)
+    assert manager.next_news() == "STOPPING=1"
+    daemon.process.wait(10)
+    assert manager.next(0.05) is None
+
+
+def test_the_watchdog_is_fed_while_the_loop_sleeps(start: Start, manager: Manager) -> None:
+    start(pause=600.0, longest_sleep=0.05, notify=manager.address)
+    assert manager.next() == "READY=1"
+    for _ in range(5):
+        assert manager.next() == "WATCHDOG=1\nSTATUS=steps 1"
+
+
+def test_a_hung_step_does_not_feed_the_watchdog(start: Start, manager: Manager) -> None:
+    daemon = start("hang", pause=0.0, longest_sleep=0.02, notify=manager.address)
+    assert [daemon.line() for _ in range(3)] == ["step 1", "step 2", "hanging with 1 thread"]
+    assert [manager.next(), manager.next()] == ["READY=1", "WATCHDOG=1\nSTATUS=steps 1"]
+    assert manager.next(0.4) is None
+
+
+def test_without_systemd_nothing_is_sent() -> None:
+    notifier = Notifier({})
+    for tell in (notifier.ready, notifier.reloading, notifier.stopping):
+        tell()
+    notifier.alive("well")
+
+
+def test_a_systemd_that_went_away_stops_nobody(manager: Manager) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address})
+    notifier.ready()
+    assert manager.next() == "READY=1"
+    manager.close()
+    notifier.alive("well")
+    notifier.stopping()

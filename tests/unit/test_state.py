@@ -1,0 +1,140 @@
+import contextlib
+import hashlib
+import io
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import SWARM, damaged, escaped, some_cid
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learnae import dagcbor
+from learnae.errors import StateError
+from learnae.state import PeerState
+
+WEIGHTS = np.array([1.5, -2.0, 3e-40], np.float32)
+STATE = PeerState(
+    swarm=SWARM,
+    message=b"message" * 9,
+    update=some_cid(1),
+    since_keyframe=2,
+    keyframe_time=3,
+    steps=4,
+    bytes_out=5,
+    bytes_in=6,
+    weights=WEIGHTS,
+    replica=WEIGHTS + 1,
+    estimate=WEIGHTS + 2,
+    learner={"steps": np.array([7], np.int64), "velocity": WEIGHTS + 3},
+)
+
+
+def plain(state: PeerState) -> dict[str, Any]:
+    """The state as values that can be compared."""
+
+    def value(item: Any) -> Any:
+        if isinstance(item, np.ndarray):
+            return item.dtype.str, item.tobytes()
+        return {name: value(array) for name, array in item.items()} if isinstance(item, dict) else item
+
+    return {field.name: value(getattr(state, field.name)) for field in fields(state)}
+
+
+def test_a_state_reads_back_bit_for_bit() -> None:
+    assert plain(PeerState.from_bytes(STATE.to_bytes())) == plain(STATE)
+    young = replace(STATE, update=None, replica=None, learner={})
+    assert plain(PeerState.from_bytes(young.to_bytes())) == plain(young)
+
+
+def _archive(**arrays: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue()
+
+
+def header(**changes: Any) -> dict[str, Any]:
+    with np.load(io.BytesIO(STATE.to_bytes()[32:])) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    values = {**dagcbor.decode(arrays["header"].tobytes()), **changes}
+    return {**arrays, "header": np.frombuffer(dagcbor.encode(values), np.uint8)}
+
+
+def test_the_archive_can_be_built_by_hand() -> None:
+    assert plain(PeerState.from_bytes(_archive(**header()))) == plain(STATE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"v": 2},
+        {"swarm": None},
+        {"message": "text"},
+        {"message": None},
+        {"update": 1},
+        {"since_keyframe": -1},
+        {"keyframe_time": 1.5},
+        {"steps": True},
+        {"bytes_out": None},
+        {"bytes_in": "x"},
+    ],
+    ids=str,
+)
+def test_a_header_out_of_bounds_is_a_state_error(changes: dict[str, Any]) -> None:
+    with pytest.raises(StateError, match=r"damaged.*move the state file away"):
+        PeerState.from_bytes(_archive(**header(**changes)))
+
+
+@pytest.mark.parametrize("name", ["header", "weights", "estimate"])
+def test_a_missing_array_is_a_state_error(name: str) -> None:
+    arrays = header()
+    del arrays[name]
+    with pytest.raises(StateError):
+        PeerState.from_bytes(_archive(**arrays))
+
+
+def test_a_pickle_is_never_loaded() -> None:
+    ran: list[str] = []
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return ran.append, ("loaded",)
+
+    with pytest.raises(StateError):
+        PeerState.from_bytes(_archive(**{**header(), "weights": np.array([Trap()], object)}))
+    assert ran == []
+
+
+def test_every_damage_is_a_state_error_or_harmless() -> None:
+    cases = list(damaged(STATE.to_bytes()))[::7]
+    assert escaped(PeerState.from_bytes, cases, StateError) == set()
+
+
+def test_damage_is_never_read_as_another_state() -> None:
+    for case in list(damaged(STATE.to_bytes()))[::7]:
+        with contextlib.suppress(StateError):
+            assert plain(PeerState.from_bytes(case)) == plain(STATE)
+
+
+def test_an_empty_file_is_a_state_error() -> None:
+    with pytest.raises(StateError):
+        PeerState.from_bytes(b"")
+
+
+def test_a_bare_array_is_a_state_error() -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, WEIGHTS)
+    with pytest.raises(StateError):
+        PeerState.from_bytes(buffer.getvalue())
+
+
+def test_arrays_of_another_kind_are_a_state_error() -> None:
+    odd = np.zeros(3, [("a", "f4"), ("b", "f4")])
+    assert escaped(PeerState.from_bytes, [_archive(**{**header(), "weights": odd})], StateError) == set()
+
+
+@given(st.binary(min_size=1, max_size=60) | st.binary(max_size=60).map(lambda tail: b"PK\x03\x04" + tail))
+def test_any_bytes_are_a_state_error(data: bytes) -> None:
+    with pytest.raises(StateError):
+        PeerState.from_bytes(data)

@@ -1,0 +1,97 @@
+"""The monitor on a file: not too often, never in the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from learnae.adapters import status_file
+from learnae.adapters.status_file import StatusFile, summary
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "pump",
+        "accuracy": 0.5,
+        "steps": 26,
+        "peers": 3,
+        "messages": 12,
+        "bytes_out": 100,
+        "bytes_in": 200,
+        "problems": {},
+        "last_problems": {},
+        **changes,
+    }
+
+
+class Watch:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(status_file, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    return Watch(monkeypatch)
+
+
+def written(path: Path) -> int:
+    steps: int = json.loads(path.read_text())["steps"]
+    return steps
+
+
+def test_the_file_is_replaced_at_most_twice_a_second(tmp_path: Path, watch: Watch) -> None:
+    path = tmp_path / "status.json"
+    monitor = StatusFile(path)
+    monitor.report(status(steps=1))
+    watch.now += 0.4
+    monitor.report(status(steps=2))
+    assert written(path) == 1
+    watch.now += 0.1
+    monitor.report(status(steps=3))
+    assert written(path) == 3
+
+
+def test_a_flush_does_not_wait(tmp_path: Path, watch: Watch) -> None:
+    path = tmp_path / "status.json"
+    monitor = StatusFile(path)
+    monitor.report(status(steps=1))
+    monitor.flush(status(steps=2))
+    assert written(path) == 2
+
+
+def test_a_line_is_logged_every_half_minute(tmp_path: Path, watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "learnae")
+    monitor = StatusFile(tmp_path / "status.json")
+    for _ in range(61):
+        monitor.report(status())
+        watch.now += 1.0
+    assert [record.message for record in caplog.records] == [summary(status())] * 3
+
+
+def test_a_problem_is_logged_when_it_is_new(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "learnae")
+    monitor = StatusFile(tmp_path / "status.json")
+    for count in (1, 2, 3):
+        monitor.report(status(problems={"FrameError": count}, last_problems={"FrameError": f"frame {count} is bad"}))
+    assert [record.message for record in caplog.records] == [
+        "FrameError: frame 1 is bad (counted in status from now on)"
+    ]
+
+
+def test_a_file_that_cannot_be_written_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    StatusFile(tmp_path / "gone" / "status.json").report(status())
+    assert any("cannot write" in record.message and "gone" in record.message for record in caplog.records)
+
+
+def test_a_summary_is_one_line_with_and_without_held_out_rows() -> None:
+    assert summary(status()) == ("pump: accuracy 0.500, 26 steps, 3 peers, 12 messages, 100 bytes out, 200 in")
+    assert "no held-out rows yet" in summary(status(accuracy=None))
+    assert "\n" not in summary(status())

@@ -1,0 +1,436 @@
+"""Large files of trainers: formats, the cache, and how little memory reading them takes.
+
+The HEPMASS files here are generated: the header, columns and number format of the real ones, random values.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import io
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from learnae.errors import DataError
+from learnae.home import home
+from learnae.manifest import Manifest
+from learnae.models.dataset import Dataset
+from learnae.presets import dense_config, preset
+from trainer_node.config import DataSection
+from trainer_node.datasets import cache, load_dataset, split
+from trainer_node.datasets.tables import CsvSource
+
+CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
+HEPMASS = preset("hepmass", 0)
+HEADER = "# label," + ",".join(f"f{index}" for index in range(27))
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files go through the cache too."""
+    monkeypatch.setattr(cache, "_SMALL_BYTES", 0)
+
+
+def load(path: Path, manifest: Manifest = CLASSES, **section: Any) -> Dataset:
+    return load_dataset(DataSection(str(path), **section), manifest)
+
+
+def hepmass_rows(rows: int, mass: bool = True) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng(1)
+    columns = [np.arange(rows) % 2, rng.standard_normal((rows, 27))]
+    return np.column_stack([*columns, np.full(rows, 1000.0)] if mass else columns)
+
+
+def hepmass_text(table: np.ndarray[Any, Any]) -> bytes:
+    text = io.BytesIO()
+    np.savetxt(text, table, fmt="%.18e", delimiter=",")
+    return text.getvalue()
+
+
+def write_hepmass(path: Path, rows: int, mass: bool = True) -> np.ndarray[Any, Any]:
+    table = hepmass_rows(rows, mass)
+    text = (HEADER + (",mass" if mass else "") + "\n").encode() + hepmass_text(table)
+    path.write_bytes(gzip.compress(text, 1) if path.suffix == ".gz" else text)
+    return table
+
+
+# -- HEPMASS
+
+
+@pytest.mark.parametrize("name", ["all_train.csv.gz", "all_train.csv"])
+@pytest.mark.parametrize("mass", [True, False])
+def test_hepmass_files_are_read_as_they_come(tmp_path: Path, name: str, mass: bool) -> None:
+    table = write_hepmass(tmp_path / name, 100, mass)
+
+    data = load(tmp_path / name, HEPMASS, holdout=0.2)
+
+    assert data.train.rows.tobytes() == table[:80, 1:28].astype(np.float32).tobytes()
+    assert data.train.targets.tolist() == table[:80, :1].tolist()
+    assert data.holdout.rows.tobytes() == table[80:, 1:28].astype(np.float32).tobytes()
+    assert data.skipped == 0
+
+
+def test_a_model_of_28_inputs_gets_the_mass(tmp_path: Path) -> None:
+    write_hepmass(tmp_path / "all.csv", 10)
+    manifest = Manifest("mass", dense_config(28, (), 1, "sigmoid"), "binary_crossentropy")
+
+    assert load(tmp_path / "all.csv", manifest).train.rows[0, 27] == 1000
+
+
+def test_a_hepmass_file_without_a_feature_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cut.csv"
+    path.write_text("# label,f0,f1,mass\n0,1,2,3\n1,2,3,4\n")
+
+    with pytest.raises(DataError, match=r"3 feature columns \(f0, f1, mass\).*takes \(27,\)"):
+        load(path, HEPMASS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv.gz", "npz", pytest.param("parquet", marks=pytest.mark.modules("pyarrow"))])
+def test_reading_takes_at_most_1_2_times_the_array(tmp_path: Path, kind: str) -> None:
+    """Peak memory of a process of its own, mapped pages included, over what its imports take."""
+    path = tmp_path / f"large.{kind}"
+    size = {"csv.gz": write_large_csv, "npz": write_large_npz, "parquet": write_large_parquet}[kind](path)
+    program = f"""
+import importlib, re
+from pathlib import Path
+from learnae.presets import preset
+from trainer_node.config import DataSection
+from trainer_node.datasets import load_dataset
+if {kind == "parquet"}:
+    importlib.import_module("pyarrow.parquet")
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+before = peak()
+data = load_dataset(DataSection({str(path)!r}), preset("hepmass", 0))
+total = sum(float(part.rows.sum()) for part in (data.train, data.holdout))  # touches every page
+print(peak() - before, sum(part.rows.nbytes for part in (data.train, data.holdout)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True, env=os.environ
+    )
+    taken, array = map(int, done.stdout.split())
+
+    assert array == size
+    assert taken <= 1.2 * array
+
+
+def write_large_csv(path: Path) -> int:
+    """One block of rows, compressed once and written many times: gzip files may have many members."""
+    rows, times = 10_000, 120
+    line = ",".join(str(index % 10) for index in range(29))  # short numbers: that is quick to parse
+    block = gzip.compress("".join(f"{row % 2}{line[1:]}\n" for row in range(rows)).encode(), 1)
+    with path.open("wb") as file:
+        file.write(gzip.compress((HEADER + ",mass\n").encode()))
+        for _ in range(times):
+            file.write(block)
+    return rows * times * 27 * 4
+
+
+def write_large_npz(path: Path) -> int:
+    x = np.ones((2_000_000, 27), np.float32)
+    np.savez(path, x=x, y=np.arange(len(x)) % 2)
+    return x.nbytes
+
+
+def write_large_parquet(path: Path) -> int:
+    arrow = importlib.import_module("pyarrow")
+    rows = 3_000_000
+    columns = {"label": np.arange(rows, dtype=np.int8) % 2}
+    columns |= {f"f{index}": np.random.default_rng(index).random(rows, np.float32) for index in range(27)}
+    importlib.import_module("pyarrow.parquet").write_table(arrow.table(columns), path, use_dictionary=False)
+    return rows * 27 * 4
+
+
+# -- CSV
+
+
+def test_a_field_that_is_no_number_costs_only_its_row_and_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n1,2,0\n3,x,1\n\n5,6,1\n7,nan,0\n1e39,2,0\n9,8,5\n")
+
+    with caplog.at_level(logging.WARNING, "learnae"):
+        data = load(path, holdout=0.0)
+
+    assert data.train.rows.tolist() == [[1, 2], [5, 6]]
+    assert data.skipped == 4
+    assert "4 of 6 rows skipped" in caplog.text
+    assert "column 'v'" in caplog.text
+
+
+def test_a_column_of_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,place,label\n" + "1,north,0\n" * 5)
+
+    with pytest.raises(DataError, match=r"no row to train on; 5 rows were skipped.*'place'"):
+        load(path)
+
+
+def test_the_line_of_a_row_with_too_few_fields_is_named_in_a_large_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer_node.datasets.tables.CHUNK_BYTES", 64)
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n" + "1,2,0\n" * 1000 + "1,2\n" + "1,2,0\n" * 1000)
+
+    with pytest.raises(DataError, match="line 1002: 2 fields; the header has 3"):
+        load(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"u,v,label\n1,2,0\n" * 9)[:-9]])
+def test_a_damaged_gzip_file_is_said(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "data.csv.gz"
+    path.write_bytes(data)
+
+    with pytest.raises(DataError, match=r"data\.csv\.gz"):
+        load(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes("\ufefflabel,u,v\r\n0,1,2\r\n1,3,4\r\n".encode())
+
+    assert load(path, holdout=0.0).train.rows.tolist() == [[1, 2], [3, 4]]
+
+
+def test_one_class_only_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n" + "1,2,2\n" * 10)
+
+    with caplog.at_level(logging.WARNING, "learnae"):
+        assert len(load(path).train) == 7
+
+    assert "all 7 rows are of class 2" in caplog.text
+
+
+# -- Parquet
+
+
+def write_parquet(path: Path, **columns: Any) -> Path:
+    arrow = importlib.import_module("pyarrow")
+    importlib.import_module("pyarrow.parquet").write_table(arrow.table(columns), path, row_group_size=3)
+    return path
+
+
+@pytest.mark.modules("pyarrow")
+def test_parquet_columns_of_any_number_are_read(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "data.parquet", u=[1, 2, None, 4], label=[0, 1, 0, 2], v=[True, False, True, True])
+
+    data = load(path, holdout=0.0)
+
+    assert data.train.rows.tolist() == [[1, 1], [2, 0], [4, 1]]
+    assert data.train.targets.tolist() == [0, 1, 2]
+    assert data.skipped == 1
+
+
+@pytest.mark.modules("pyarrow")
+def test_a_parquet_column_of_text_is_named(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "data.parquet", u=[1.0], place=["north"], label=[0])
+
+    with pytest.raises(DataError, match="column 'place' is of type string"):
+        load(path)
+
+
+@pytest.mark.modules("pyarrow")
+def test_what_is_no_parquet_is_said(tmp_path: Path) -> None:
+    (tmp_path / "data.parquet").write_bytes(b"PAR1 not really PAR1")
+
+    with pytest.raises(DataError, match=r"cannot read .*data.parquet"):
+        load(tmp_path / "data.parquet")
+
+
+def test_without_pyarrow_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "data.parquet").write_bytes(b"")
+
+    with pytest.raises(DataError, match=r"pip install 'learnae\[parquet\]'"):
+        load(tmp_path / "data.parquet")
+
+
+# -- npz
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any, order: Any) -> None:
+    monkeypatch.setattr("trainer_node.datasets.arrays.CHUNK_BYTES", 100)
+    x = np.random.default_rng(1).standard_normal((50, 2))
+    save(tmp_path / "data.npz", x=np.asarray(x, order=order), y=np.zeros(50, np.uint8))
+
+    data = load(tmp_path / "data.npz", holdout=0.2)
+
+    assert data.train.rows.tolist() == x[:40].astype(np.float32).tolist()
+    assert data.holdout.rows.tolist() == x[40:].astype(np.float32).tolist()
+
+
+def test_an_array_that_is_cut_short_is_said(tmp_path: Path) -> None:
+    import zipfile
+
+    whole = io.BytesIO()
+    np.save(whole, np.zeros((9, 2)))
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("x.npy", whole.getvalue()[:-8])
+        archive.writestr("y.npy", b"")
+
+    with pytest.raises(DataError, match="cannot read"):
+        load(tmp_path / "data.npz")
+
+
+# -- what is held out
+
+
+def test_classes_are_split_alike_however_the_file_is_sorted(tmp_path: Path) -> None:
+    y = np.repeat([0, 1, 2], [100, 10, 40])
+    np.savez(tmp_path / "data.npz", x=np.zeros((150, 2)), y=y)
+
+    data = load(tmp_path / "data.npz", holdout=0.3)
+
+    assert np.bincount(data.holdout.targets).tolist() == [30, 3, 12]
+
+
+def test_no_more_is_held_out_than_an_evaluation_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "MAX_HOLDOUT", 20)
+    np.savez(tmp_path / "data.npz", x=np.zeros((1000, 2)), y=np.arange(1000) % 2)
+
+    data = load(tmp_path / "data.npz", holdout=0.3)
+
+    assert (len(data.train), np.bincount(data.holdout.targets).tolist()) == (980, [10, 10])
+
+
+# -- the cache
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n" + "1,2,0\n3,4,1\n5,nan,1\n" * 4)
+    first = load(path)
+    monkeypatch.delattr(CsvSource, "chunks")
+
+    again = load(path)
+
+    assert again.train.rows.tolist() == first.train.rows.tolist()
+    assert again.holdout.targets.tolist() == first.holdout.targets.tolist()
+    assert again.skipped == first.skipped == 4
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_file_that_has_changed_is_parsed_again_and_the_old_rows_go(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
+    load(path)
+    path.write_text("u,v,label\n7,8,0\n3,4,1\n")
+    os.utime(path, (1, 1))
+
+    assert load(path, holdout=0.0).train.rows[0].tolist() == [7, 8]
+    assert len(list((home() / "cache").iterdir())) == 1
+
+
+@pytest.mark.usefixtures("cached")
+def test_other_options_have_rows_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n" + "1,0,0\n" * 10 + "2,1,1\n" * 10)
+
+    assert len(load(path, holdout=0.5).holdout) == 10
+    assert len(load(path, holdout=0.1).holdout) == 2
+    assert load(path, label="v").train.rows[0].tolist() == [1, 0]
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_damaged_cache_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
+    load(path)
+    rows = next((home() / "cache").glob("*/train.rows"))
+    rows.write_bytes(rows.read_bytes()[:-1])
+
+    with pytest.raises(DataError, match="is damaged; delete"):
+        load(path)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_file_that_grows_while_it_is_read_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
+    read = CsvSource.chunks
+
+    def chunks_of_a_growing_file(source: CsvSource) -> Any:
+        yield from read(source)
+        path.write_text("u,v,label\n1,2,0\n3,4,1\n5,6,1\n")
+
+    monkeypatch.setattr(CsvSource, "chunks", chunks_of_a_growing_file)
+
+    with pytest.raises(DataError, match="has changed while it was read"):
+        load(path)
+    assert not list((home() / "cache").iterdir())
+
+
+def test_small_files_leave_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
+
+    assert len(load(path).train) == 2
+    assert not home().exists()
+
+
+# -- adopted rows
+
+
+def test_adopted_rows_are_not_copied_and_not_added_to() -> None:
+    data = Dataset(CLASSES.model, CLASSES.objective, capacity=3)
+    rows, targets = np.ones((5, 2), np.float32), np.zeros(5, np.int64)
+
+    data.adopt(rows, targets)
+
+    assert np.shares_memory(data.train.rows, rows)
+    assert len(data.train) == 5
+    with pytest.raises(DataError):
+        data.add(rows, targets)
+
+
+def test_values_that_float32_cannot_hold_are_skipped() -> None:
+    manifest = Manifest("values", dense_config(2, (), 1, "linear"), "mean_squared_error")
+    data = Dataset(manifest.model, manifest.objective)
+
+    data.add(np.array([[1, 2], [1e39, 2], [1, 2]]), np.array([1.0, 1.0, 1e39]))
+
+    assert (len(data.train), data.skipped) == (1, 2)
+
+
+def test_other_rows_are_known_by_their_count() -> None:
+    data = Dataset(CLASSES.model, CLASSES.objective)
+    rows, targets = np.ones((5, 2), np.float32), np.zeros(5, np.int64)
+    data.adopt(rows, targets)
+    before = data.train.written
+
+    data.adopt(rows * 2, targets)
+
+    assert data.train.written != before
+
+
+@pytest.mark.parametrize(
+    ("rows", "targets"),
+    [
+        (np.ones((5, 3), np.float32), np.zeros(5, np.int64)),
+        (np.ones((5, 2)), np.zeros(5, np.int64)),
+        (np.ones((5, 2), np.float32), np.zeros(5, np.float32)),
+        (np.ones((5, 2), np.float32), np.zeros(4, np.int64)),
+    ],
+)
+def test_rows_of_another_shape_or_type_are_not_adopted(rows: Any, targets: Any) -> None:
+    with pytest.raises(DataError):
+        Dataset(CLASSES.model, CLASSES.objective).adopt(rows, targets)

@@ -1,0 +1,116 @@
+""".npz files of x and y, streamed out of the archive."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+from learnae.errors import DataError
+from trainer_node.datasets.chunks import CHUNK_BYTES, Array, Chunk
+
+# everything that numpy and zipfile have been seen to raise on damaged bytes
+_DAMAGE = (
+    ValueError, KeyError, OSError, EOFError, TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError,
+    IndexError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+class Header(NamedTuple):
+    """What an array of the archive is."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[np.generic]
+
+
+class ArraySource:
+    """``x`` (n, *input) and ``y`` (n,) or (n, outputs), perhaps ``x_holdout`` and ``y_holdout``.
+
+    An array in Fortran's order (a transposed one) is read whole before its rows can be told apart.
+    Raises DataError.
+    """
+
+    def __init__(self, path: Path, headers: dict[str, Header]) -> None:
+        self.path = path
+        self.names: list[str] = []
+        self._headers = headers
+        absent = [name for name in ("x", "y") if name not in headers]
+        if absent:
+            raise DataError(
+                f"{path} has no array {', '.join(absent)}", "give x and y, or a recording with signal and label"
+            )
+        for name in ("x", "y", "x_holdout", "y_holdout"):
+            if name in headers and headers[name].dtype.kind not in "fiub":
+                raise DataError(f"{path}: {name} is of type {headers[name].dtype}", "give numbers")
+        half = {"x_holdout", "y_holdout"} & headers.keys()
+        if len(half) == 1:
+            raise DataError(f"{path} has only {half.pop()}", "give both x_holdout and y_holdout, or neither")
+        self._pairs = [("x", "y", False), ("x_holdout", "y_holdout", True)] if half else [("x", "y", None)]
+        for rows, targets, _ in self._pairs:
+            x, y = headers[rows].shape, headers[targets].shape
+            if len(x) < 2 or not y or x[0] != y[0]:
+                raise DataError(f"{path}: x is {x} and y is {y}", "both need one entry a row")
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows of all pairs."""
+        total = max(sum(self._headers[name].shape[0] for name, _, _ in self._pairs), 1)
+        done = 0
+        for rows, targets, held_out in self._pairs:
+            header = self._headers[rows]
+            count = max(CHUNK_BYTES // max(math.prod(header.shape[1:]) * header.dtype.itemsize, 1), 1)
+            pieces = zip(self._pieces(rows, count), self._pieces(targets, count), strict=True)
+            for part, target in pieces:
+                done += len(part)
+                yield Chunk(part, target, held_out, done / total)
+
+    def _pieces(self, name: str, count: int) -> Iterator[Array]:
+        """The array ``name``, ``count`` rows at a time."""
+        with archive_errors(self.path), zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as file:
+            header = _read_header(file)
+            length, rest = header.shape[0], header.shape[1:]
+            if header.fortran and rest:
+                whole = np.frombuffer(file.read(), header.dtype).reshape(header.shape, order="F")
+                yield from (whole[start : start + count] for start in range(0, length, count))
+                return
+            for start in range(0, length, count):
+                rows = min(count, length - start)
+                size = rows * math.prod(rest) * header.dtype.itemsize
+                yield np.frombuffer(file.read(size), header.dtype).reshape((rows, *rest))
+
+
+def read_headers(path: Path) -> dict[str, Header]:
+    """What arrays an .npz file has, by name; raises DataError."""
+    with archive_errors(path), zipfile.ZipFile(path) as archive:
+        result = {}
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                with archive.open(name) as file:
+                    result[name.removesuffix(".npy")] = _read_header(file)
+        return result
+
+
+@contextmanager
+def archive_errors(path: Path) -> Iterator[None]:
+    """What can be wrong with an archive, as a DataError."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise DataError(f"cannot read {path}: {error}", "give an .npz file without pickled objects") from error
+
+
+def _read_header(file: IO[bytes]) -> Header:
+    """Read to where the data begins; ValueError for what is no array of plain numbers."""
+    version = npy.read_magic(file)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("an array holds pickled objects")
+    return Header(shape, fortran, dtype)

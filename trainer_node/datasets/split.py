@@ -1,0 +1,45 @@
+"""Which rows are held out: the last share of each class, or of all rows where targets are no classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.models.dataset import one_line_each
+from trainer_node.datasets.chunks import Array
+
+MAX_HOLDOUT = 1 << 18  # rows: they tell accuracies a tenth of a point apart, and are looked at after each update
+
+
+class Split:
+    """Two passes in the same order: ``count`` every target, then ask ``held_out``."""
+
+    def __init__(self, holdout: float, by_class: bool) -> None:
+        self._holdout = holdout
+        self._by_class = by_class
+        self._counts: Counter[float] = Counter()
+        self._passed: Counter[float] = Counter()
+
+    def count(self, targets: Array) -> None:
+        """Take note of ``targets`` (n, ...)."""
+        for group, number in zip(*np.unique(self._groups(targets), return_counts=True), strict=True):
+            self._counts[float(group)] += int(number)
+
+    def held_out(self, targets: Array) -> NDArray[np.bool_]:
+        """For the next ``targets``, which rows are held out (n,)."""
+        groups = self._groups(targets)
+        result = np.zeros(len(groups), np.bool_)
+        share = min(self._holdout, MAX_HOLDOUT / max(self._counts.total(), 1))
+        for value in np.unique(groups):
+            group = float(value)
+            members = np.flatnonzero(groups == value)
+            kept = round(self._counts[group] * (1 - share)) - self._passed[group]
+            result[members[max(kept, 0) :]] = True
+            self._passed[group] += len(members)
+        return result
+
+    def _groups(self, targets: Array) -> Array:
+        flat = one_line_each(targets)
+        return flat[:, 0] if self._by_class and flat.shape[1] == 1 else np.zeros(len(flat), np.int8)
