@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 # everything that numpy and zipfile have been seen to raise on damaged bytes
 _DAMAGE = (
     ValueError, KeyError, OSError, EOFError, TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError,
-    IndexError, zipfile.BadZipFile, zlib.error,
+    IndexError, OverflowError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 

@@ -107,11 +107,11 @@ class RawWindow:
         return {
             "kind": RAW_KIND,
             "channels": list(self.channels),
-            "rate": self.rate,
+            "rate": float(self.rate),
             "window": self.window,
             "hop": self.hop,
-            "shift": list(self.shift),
-            "scale": list(self.scale),
+            "shift": [float(value) for value in self.shift],
+            "scale": [float(value) for value in self.scale],
         }
 
     @classmethod

@@ -137,8 +137,11 @@ class Following:
                 replica = self._decode(cid, node, replica, news.update.samples)
             except BlockMissingError:
                 break
-            except PeerError as error:
+            except FrameError as error:
                 self._fail(cid, error)
+                break
+            except PeerError as error:  # damaged on the own disk: a good copy may come
+                self._problems.count(error)
                 break
         return replica if replica is not before else None
 

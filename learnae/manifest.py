@@ -23,6 +23,7 @@ VERSION = 1
 MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
 MAX_CLASSES = 1024
 _YEAR = 366 * 24 * HOUR
+_MOST_DECAY = 0.999999  # at 1, Adam divides by zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +162,8 @@ def _optimiser(fields: Fields) -> OptimiserPolicy:
         name=fields.choice("name", optimisers.NAMES),
         learning_rate=fields.number("learning_rate", 0, 1e3),
         momentum=fields.number("momentum", 0, 1),
-        beta_1=fields.number("beta_1", 0, 1),
-        beta_2=fields.number("beta_2", 0, 1),
+        beta_1=fields.number("beta_1", 0, _MOST_DECAY),
+        beta_2=fields.number("beta_2", 0, _MOST_DECAY),
         epsilon=fields.number("epsilon", 0, 1),
     )
 

@@ -306,6 +306,7 @@ class Peer:
         self._last_prune = now
         keep = [self._own.last.cid] if self._own.last else []
         self._ports.store.delete(self.tangle.prune(now, keep))
+        self.names = {author: join for author, join in self.names.items() if self.tangle.newest_of(author)}
 
     # -- what people see
 

@@ -52,7 +52,7 @@ class NumpyLearner:
     def train(self, steps: int) -> Trained:
         """Up to ``steps`` optimiser steps on random batches of the training rows."""
         rows, targets = self._data.train.rows, self._data.train.targets
-        if not len(rows):
+        if not len(rows) or steps < 1:
             return Trained(0, 0, 0.0)
         total = 0.0
         for _ in range(steps):

@@ -250,9 +250,9 @@ def _single(config: Fields, name: str, default: int | None = None) -> int:
 
 def _initialiser(config: Fields) -> str:
     name = _class_name(config.value("kernel_initializer", "GlorotUniform"))
-    if name not in INITIALISERS:
-        raise ModelError(f"{config.thing}.kernel_initializer {name!r}", f"use {', '.join(INITIALISERS)}")
-    return str(name)
+    if not isinstance(name, str) or name not in INITIALISERS:
+        raise ModelError(f"{config.thing}.kernel_initializer {str(name)[:60]!r}", f"use {', '.join(INITIALISERS)}")
+    return name
 
 
 _READERS: dict[str, Callable[[Fields, Shape], Read]] = {
