@@ -180,6 +180,7 @@ def storm(seed: int) -> tuple[Simulation, Storm]:
     return simulation, summary_of(simulation, crashes, down)
 
 
+@pytest.mark.slow
 def test_after_a_storm_all_peers_know_the_same():
     simulation, after = storm(1)
 
@@ -193,6 +194,7 @@ def test_after_a_storm_all_peers_know_the_same():
     assert_no_problems(simulation)
 
 
+@pytest.mark.slow
 def test_after_a_storm_training_goes_on_everywhere():
     simulation, _ = storm(1)
     before = sequences(simulation, 0)
@@ -207,6 +209,7 @@ def test_after_a_storm_training_goes_on_everywhere():
 
 
 @pytest.mark.parametrize("hash_seeds", [("0", "1")])
+@pytest.mark.slow
 def test_a_storm_replays_byte_for_byte_in_other_processes(hash_seeds):
     _, after = storm(1)
     replays = [
