@@ -28,6 +28,9 @@ class Cid:
     codec: int
     digest: bytes
 
+    def __hash__(self) -> int:
+        return hash(self.digest)  # bytes remember theirs; a tangle looks names up all the time
+
     @classmethod
     def of(cls, codec: int, data: bytes) -> Cid:
         """Name ``data`` as a block of ``codec``."""

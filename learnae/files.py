@@ -59,9 +59,10 @@ def remove_leftovers(directory: Path, older_than: float) -> int:
 def read_regular(path: str | Path, limit: int) -> bytes:
     """At most ``limit`` + 1 bytes of a regular file; raises OSError, also for pipes and directories."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must stop nobody
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)  # fdopen would refuse a directory and leave it open
+        raise OSError(errno.EINVAL, "not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
         return file.read(limit + 1)
 
 

@@ -103,7 +103,8 @@ class Following:
 
     def _choose(self, me: bytes, now: int) -> None:
         live = [author for author in self.live(now) if author != me]
-        keep = [author for author in self._followed if author in set(live)]
+        alive = set(live)
+        keep = [author for author in self._followed if author in alive]
         others = [author for author in live if author not in self._followed]
         if len(keep) == self._most and others and self._redraw_is_due(now):
             keep.remove(self._rng.choice(keep))

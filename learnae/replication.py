@@ -81,6 +81,8 @@ class Replicator:
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Attach the message if its block is here; False if it is not."""
+        if not self._store.has(cid):
+            return False
         try:
             data = self._store.get(cid)
         except BlockMissingError:

@@ -19,6 +19,7 @@ from learnae.ports import check_block, check_heads
 
 _PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
 _RETRY = 2000  # ms after which a request that was not answered is made again
+_GUESSES = 8  # hosts asked at random before all are
 _CONE = 256  # ancestors that come along with a message that was asked for
 
 
@@ -124,6 +125,10 @@ class Network:
 
     def holder(self, asker: int, cid: Cid) -> Host | None:
         """Somebody reachable who has the block, as a provider record would tell; any of them."""
+        for _ in range(_GUESSES):  # most blocks are soon in many places: looking everywhere takes longer
+            host = self.rng.choice(self.hosts)
+            if cid in host.blocks and self.reaches(asker, host.index):
+                return host
         holders = [host for host in self.hosts if cid in host.blocks and self.reaches(asker, host.index)]
         return self.rng.choice(holders) if holders else None
 
@@ -167,14 +172,14 @@ class Host:
                     self,
                     asker,
                     len(data),
-                    str(each),
+                    each.digest.hex(),
                     lambda c=each, d=data: asker.receive(c, d),  # type: ignore[misc]
                 )
 
     def receive(self, cid: Cid, data: bytes) -> None:
         """Keep a block that was asked for."""
         self.asked.pop(cid, None)
-        if cid.names(data):
+        if cid not in self.blocks and cid.names(data):
             self.blocks[cid] = data
 
     def _cone(self, asker: Host, cid: Cid) -> list[Cid]:

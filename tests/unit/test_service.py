@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,8 +71,14 @@ class Daemon:
         )
 
     def line(self) -> str:
+        """What it says next; nothing if it has been silent for too long, and is ended."""
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+        impatience = threading.Timer(20, self.process.kill)
+        impatience.start()
+        try:
+            return self.process.stdout.readline().strip()
+        finally:
+            impatience.cancel()
 
     def rest(self) -> list[str]:
         """What it said until it ended."""
@@ -114,7 +121,7 @@ STOPPING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 @STOPPING
 def test_the_first_signal_ends_a_long_sleep_at_once_and_drains_once(start: Start, number: signal.Signals) -> None:
-    daemon = start(pause=600.0, longest_sleep=600.0)
+    daemon = start(pause=600.0, longest_sleep=60.0)
     assert daemon.line() == "step 1"
     begun = time.monotonic()
     daemon.signal(number)
@@ -155,7 +162,7 @@ def test_the_second_signal_cuts_a_hanging_drain(start: Start) -> None:
 
 
 def test_sighup_reloads_at_once_and_the_work_goes_on(start: Start) -> None:
-    daemon = start(pause=600.0, longest_sleep=600.0)
+    daemon = start(pause=600.0, longest_sleep=60.0)
     assert daemon.line() == "step 1"
     for turn in (2, 3):
         daemon.signal(signal.SIGHUP)
