@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +20,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point; the only place that exits."""
     options = _parser().parse_args(arguments)
     try:
-        sys.exit(options.command(options))
+        status = options.command(options)
+        sys.stdout.flush()
+        sys.exit(status)
+    except BrokenPipeError:  # whoever read has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except ConfigurationError as error:
         print(f"learnae: {error}", file=sys.stderr)
         sys.exit(EXIT_CONFIGURATION)

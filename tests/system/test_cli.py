@@ -644,3 +644,15 @@ def test_boards_are_listed(programs: Programs) -> None:
 )
 def test_every_program_tells_its_version(programs: Programs, module: str, arguments: list[str]) -> None:
     assert programs.run(module, *arguments).stdout.strip() == learnae.__version__
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(demo: Programs) -> None:
+    command = f"{sys.executable} -m learnae log -n 100000 --json | head -n 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env=demo.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[", "")
