@@ -21,6 +21,9 @@ def resident(pid: int) -> int:
     return int(found[1])
 
 
+# Boards run Python 3.11 (Debian 12). Resident memory counts library pages that the kernel maps in passing, some
+# megabytes more or less with the state of its page cache: one Python, one reading.
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["numpy", pytest.param("tflite", marks=pytest.mark.modules("ai_edge_litert"))])
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_an_agent_that_has_seen_all_its_data_and_trains_fits_a_small_board(
