@@ -4,7 +4,7 @@ peers compute the same; computed only where the samples were taken."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,11 @@ _MAX_WINDOW = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class WindowStatistics:
-    """Five statistics of each channel over a window, shifted and scaled by constants.
+class _Windowed:
+    """What features of any kind know of their windows: ``rate`` in Hz, ``window`` and ``hop`` in samples."""
 
-    ``rate`` in Hz, ``window`` and ``hop`` in samples. The features are, for each statistic in the
-    order of STATISTICS, one value a channel; ``(value - shift) / scale``. The constants come with
-    the swarm, as no peer may see the others' data to compute them.
-    """
+    kind: ClassVar[str]
+    constants: ClassVar[int]  # of both sorts for one channel
 
     channels: tuple[str, ...]
     rate: float
@@ -34,6 +32,40 @@ class WindowStatistics:
     hop: int
     shift: tuple[float, ...]
     scale: tuple[float, ...]
+
+    def to_fields(self) -> dict[str, Any]:
+        """The map that goes into the manifest."""
+        return {
+            "kind": self.kind,
+            "channels": list(self.channels),
+            "rate": float(self.rate),
+            "window": self.window,
+            "hop": self.hop,
+            "shift": [float(value) for value in self.shift],
+            "scale": [float(value) for value in self.scale],
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Self:
+        """Read and bound what somebody wrote; raises ManifestError."""
+        fields.choice("kind", (cls.kind,))
+        return cls(**_read(fields, cls.constants))
+
+    def _scaled(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        return ((values - np.array(self.shift)) / np.array(self.scale)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowStatistics(_Windowed):
+    """Five statistics of each channel over a window, shifted and scaled by constants.
+
+    The features are, for each statistic in the order of STATISTICS, one value a channel;
+    ``(value - shift) / scale``. The constants come with the swarm, as no peer may see the others'
+    data to compute them.
+    """
+
+    kind = KIND
+    constants = len(STATISTICS)
 
     @property
     def count(self) -> int:
@@ -55,43 +87,19 @@ class WindowStatistics:
             values.max(axis=1),
             np.abs(np.diff(values, axis=1)).mean(axis=1),
         )
-        plain = np.concatenate(statistics, axis=1)
-        return ((plain - np.array(self.shift)) / np.array(self.scale)).astype(np.float32)
-
-    def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the manifest."""
-        return {
-            "kind": KIND,
-            "channels": list(self.channels),
-            "rate": float(self.rate),
-            "window": self.window,
-            "hop": self.hop,
-            "shift": [float(value) for value in self.shift],
-            "scale": [float(value) for value in self.scale],
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> WindowStatistics:
-        """Read and bound what somebody wrote; raises ManifestError."""
-        fields.choice("kind", (KIND,))
-        return cls(**_read(fields, len(STATISTICS)))
+        return self._scaled(np.concatenate(statistics, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
-class RawWindow:
+class RawWindow(_Windowed):
     """The samples of a window themselves, each channel shifted and scaled by its constants.
 
-    ``rate`` in Hz, ``window`` and ``hop`` in samples. For models that find their own features, such
-    as a convolution over time. Rows stay on the machine like any other: "raw" names what the model
-    sees, not what is sent.
+    For models that find their own features, such as a convolution over time. Rows stay on the
+    machine like any other: "raw" names what the model sees, not what is sent.
     """
 
-    channels: tuple[str, ...]
-    rate: float
-    window: int
-    hop: int
-    shift: tuple[float, ...]
-    scale: tuple[float, ...]
+    kind = RAW_KIND
+    constants = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,25 +108,7 @@ class RawWindow:
 
     def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
         """(n, window, channels) -> the same shape in float32, ``(value - shift) / scale``."""
-        return ((windows - np.array(self.shift)) / np.array(self.scale)).astype(np.float32)
-
-    def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the manifest."""
-        return {
-            "kind": RAW_KIND,
-            "channels": list(self.channels),
-            "rate": float(self.rate),
-            "window": self.window,
-            "hop": self.hop,
-            "shift": [float(value) for value in self.shift],
-            "scale": [float(value) for value in self.scale],
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> RawWindow:
-        """Read and bound what somebody wrote; raises ManifestError."""
-        fields.choice("kind", (RAW_KIND,))
-        return cls(**_read(fields, 1))
+        return self._scaled(windows)
 
 
 Features = WindowStatistics | RawWindow
