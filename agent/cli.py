@@ -19,7 +19,7 @@ from learnae.home import find_swarm, open_manifest
 from learnae.logs import set_up_logging
 from learnae.models.dataset import Dataset
 from learnae.observer import estimate_of
-from learnae.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, Service
+from learnae.service import Service, refuse
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,12 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
     set_up_logging(options.verbose)
     try:
         sys.exit({"run": _run, "check": _check, "export": _export}[options.verb](options))
-    except ConfigurationError as error:
-        print(f"learnae-agent: {error}", file=sys.stderr)
-        sys.exit(EXIT_CONFIGURATION)
     except LearnaeError as error:
-        print(f"learnae-agent: {error}", file=sys.stderr)
-        sys.exit(EXIT_TRY_AGAIN)
+        sys.exit(refuse("learnae-agent", error))
 
 
 def _parser() -> argparse.ArgumentParser:

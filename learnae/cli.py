@@ -9,11 +9,11 @@ from pathlib import Path
 
 import learnae
 from learnae.commands import doctor, export, swarm, watch
-from learnae.errors import ConfigurationError, LearnaeError
+from learnae.errors import LearnaeError
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
 from learnae.presets import PRESETS
-from learnae.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN
+from learnae.service import refuse
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -26,12 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read has seen enough, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except ConfigurationError as error:
-        print(f"learnae: {error}", file=sys.stderr)
-        sys.exit(EXIT_CONFIGURATION)
     except LearnaeError as error:
-        print(f"learnae: {error}", file=sys.stderr)
-        sys.exit(EXIT_TRY_AGAIN)
+        sys.exit(refuse("learnae", error))
 
 
 def _parser() -> argparse.ArgumentParser:

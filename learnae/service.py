@@ -11,11 +11,12 @@ import logging
 import os
 import select
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
-from learnae.errors import LearnaeError
+from learnae.errors import ConfigurationError, LearnaeError
 from learnae.notify import Notifier
 
 log = logging.getLogger("learnae")
@@ -25,6 +26,12 @@ EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
 EXIT_CONFIGURATION = 78  # EX_CONFIG: systemd does not restart the service
 EXIT_CUT = 130
 _LONGEST_SLEEP = 5.0  # seconds: the watchdog is fed and signals are seen at least this often
+
+
+def refuse(program: str, error: LearnaeError) -> int:
+    """Say on standard error why ``program`` ends; returns its exit status."""
+    print(f"{program}: {error}", file=sys.stderr)
+    return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
 
 
 @dataclass(frozen=True, slots=True)

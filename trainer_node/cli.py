@@ -14,7 +14,7 @@ from learnae.config import config_files, load_config
 from learnae.errors import ConfigurationError, LearnaeError
 from learnae.home import home
 from learnae.logs import set_up_logging
-from learnae.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, Service
+from learnae.service import EXIT_CONFIGURATION, Service, refuse
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
 from trainer_node.demo import demo_config, demo_dataset
@@ -123,12 +123,8 @@ def main() -> None:
     """Entry point; the only place that exits."""
     try:
         app()
-    except ConfigurationError as error:
-        print(f"trainer-node: {error}", file=sys.stderr)
-        sys.exit(EXIT_CONFIGURATION)
     except LearnaeError as error:
-        print(f"trainer-node: {error}", file=sys.stderr)
-        sys.exit(EXIT_TRY_AGAIN)
+        sys.exit(refuse("trainer-node", error))
 
 
 def _swarm(swarm: str | None, preset: str | None) -> str | None:
