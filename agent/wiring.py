@@ -13,6 +13,7 @@ from agent.config import AUTO, NUMPY, TFLITE, AgentConfig
 from agent.sources.replay import ReplaySource
 from learnae.adapters.machine import Place
 from learnae.codecs import Vector
+from learnae.connect import connect
 from learnae.errors import ConfigurationError, ManifestError
 from learnae.features import Features
 from learnae.home import find_swarm, open_manifest
@@ -39,7 +40,14 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     collector = build_collector(config, manifest, dataset)
     place = Place(swarm, config.peer.directory(ROLE))
     learner = build_learner(manifest, dataset, np.random.default_rng(), config.train.engine)
-    peer = place.peer(learner, Options(config.peer.name or ROLE, ROLE, config.peer.follow or FOLLOW))
+    outside = connect(config, place)
+    options = Options(
+        config.peer.name or ROLE,
+        ROLE,
+        config.peer.follow or FOLLOW,
+        facts=lambda: {"samples": collector.samples, "connections": outside.status()},
+    )
+    peer = place.peer(learner, options, outside)
     return Member(place, peer, config.train.pause, lambda: reread().train.pause, collector.collect)
 
 

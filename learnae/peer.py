@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import learnae
@@ -43,8 +43,8 @@ class Options:
     """How one peer differs from another; all have the same rights.
 
     ``follow`` bounds the replicas that it keeps; ``seed`` makes its choices repeatable; ``steps``
-    optimiser steps are taken between two merges, 0 for as many as the manifest says. ``facts`` are
-    shown in the status as they are: what only the role knows, such as the device that trains.
+    optimiser steps are taken between two merges, 0 for as many as the manifest says. ``facts`` gives
+    what only the role knows, such as the device that trains: shown in the status as it is.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Options:
     follow: int
     seed: int | None = None
     steps: int = 0
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,5 +333,5 @@ class Peer:
             "bytes_in": self.replication.traffic.bytes_in,
             "problems": dict(self.problems.counts),
             "last_problems": dict(self.problems.last),
-            **self._options.facts,
+            **self._options.facts(),
         }

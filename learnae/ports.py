@@ -39,6 +39,25 @@ class BlockStore(Protocol):
         """Forget blocks; those that are not here are passed over."""
 
 
+class Exchange(Protocol):
+    """Carries blocks between machines. Called from worker threads; every call ends within the adapter's timeout.
+
+    Whoever calls checks what comes (``check_named``): an exchange may lie.
+    """
+
+    def offer(self, cid: Cid, data: bytes) -> None:
+        """Let other machines have this block. Idempotent. Raises TransportError."""
+
+    def fetch(self, cid: Cid) -> bytes:
+        """The block's bytes, unchecked. Raises BlockMissingError if nobody has it now, else TransportError."""
+
+    def retract(self, cids: Iterable[Cid]) -> None:
+        """These blocks are not needed any more: unpin them. Idempotent. Raises TransportError."""
+
+    def close(self) -> None:
+        """Let go of connections; a call under way ends with TransportError."""
+
+
 class Gossip(Protocol):
     """Heads are state, not events: the next announcement heals any that was lost."""
 
@@ -113,11 +132,30 @@ class StateStore(Protocol):
         """Replace the state, durably and atomically."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What the swarm's model says of one window of this machine's own samples.
+
+    ``time`` Unix seconds of the window's end; ``label`` the class name, if there are classes; ``score``
+    its probability, the predicted value, or the reconstruction error of an autoencoder.
+    """
+
+    time: float
+    label: str | None
+    score: float
+
+
 class Monitor(Protocol):
-    """Where people watch."""
+    """Where people watch. No method may raise or wait."""
 
     def report(self, status: Mapping[str, Any]) -> None:
-        """Show the peer's state (service.status gives the fields). Must not raise."""
+        """Show the peer's state (Peer.status gives the fields)."""
+
+    def infer(self, results: Sequence[Inference]) -> None:
+        """Show what the model says of the newest windows, oldest first."""
+
+    def close(self, status: Mapping[str, Any]) -> None:
+        """Show the last state and let go of files and connections. Idempotent."""
 
 
 class Clock(Protocol):

@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from programs import Programs
 
+# a user's PATH need not have where Debian puts daemons
+_PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Markers of these tests that setup.cfg does not declare."""
@@ -36,7 +39,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _missing(item: pytest.Item) -> Iterator[str]:
     for marker in item.iter_markers("engine"):
         for name in marker.args:
-            if shutil.which(name) is None:
+            if shutil.which(name, path=_PLACES) is None:
                 yield f"program {name!r} is not on PATH"
     for marker in item.iter_markers("modules"):
         for name in marker.args:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from learnae.adapters.machine import Place
+from learnae.connect import connect
 from learnae.errors import ConfigurationError
 from learnae.home import find_swarm, open_manifest
 from learnae.manifest import Manifest
@@ -37,14 +38,16 @@ def build(
     dataset = load(config, manifest)
     place = Place(swarm, config.peer.directory(ROLE))
     learner, facts = build_learner(config.train, manifest, dataset)
+    outside = connect(config, place)
+    rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     options = Options(
         config.peer.name or ROLE,
         ROLE,
         config.peer.follow or FOLLOW,
         steps=local_steps(config.train, manifest, len(dataset.train)),
-        facts={**facts, "training_rows": len(dataset.train), "skipped_rows": dataset.skipped},
+        facts=lambda: {**facts, **rows, "connections": outside.status()},
     )
-    peer = place.peer(learner, options)
+    peer = place.peer(learner, options, outside)
     return Member(place, peer, config.train.pause, lambda: reread().train.pause, lambda: None)
 
 

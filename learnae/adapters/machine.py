@@ -9,12 +9,13 @@ from pathlib import Path
 
 from learnae import home
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
+from learnae.adapters.outside import Gossips, Monitors, Outside
 from learnae.adapters.status_file import StatusFile
 from learnae.errors import StateError
 from learnae.files import remove_leftovers
 from learnae.identity import Identity, peer_name
 from learnae.peer import Options, Peer, Ports
-from learnae.ports import Learner
+from learnae.ports import Learner, Monitor
 
 _ATTEMPTS, _ATTEMPT_SECONDS = 25, 0.01  # whoever asks for the holder has the lock for an instant
 
@@ -75,27 +76,39 @@ class Place:
         self._lock = Lock(directory / home.LOCK_FILE)
         remove_leftovers(directory, older_than=time.time())  # nobody else writes here
         self._swarm = swarm
-        self._directory = directory
-        self._identity = Identity.load_or_create(directory / home.KEY_FILE)
-        self._status = StatusFile(directory / home.STATUS_FILE)
+        self.directory = directory
+        self.identity = Identity.load_or_create(directory / home.KEY_FILE)
+        self.store = LocalBlockStore(swarm)
+        self.monitor: Monitor = StatusFile(directory / home.STATUS_FILE)
+        self._outside = Outside()
 
-    def peer(self, learner: Learner, options: Options) -> Peer:
-        """The peer that lives here."""
-        gossip = LocalGossip(self._swarm, peer_name(self._identity.author))
+    @property
+    def name(self) -> str:
+        """The peer's name in files and topics."""
+        return peer_name(self.identity.author)
+
+    def peer(self, learner: Learner, options: Options, outside: Outside | None = None) -> Peer:
+        """The peer that lives here, linked to other machines by ``outside``."""
+        self._outside = outside or Outside()
+        local = LocalGossip(self._swarm, self.name)
+        gossip = Gossips({"local": local, **self._outside.gossips})
+        self.monitor = Monitors([self.monitor, *self._outside.monitors])
         ports = Ports(
-            store=LocalBlockStore(self._swarm),
+            store=self.store,
             gossip=gossip,
             learner=learner,
-            state=LocalStateStore(self._directory / home.STATE_FILE),
-            monitor=self._status,
+            state=LocalStateStore(self.directory / home.STATE_FILE),
+            monitor=self.monitor,
             clock=SystemClock(),
         )
-        peer = Peer(self._identity, self.manifest, ports, options)
+        peer = Peer(self.identity, self.manifest, ports, options)
+        local.count_in(peer.problems)
         gossip.count_in(peer.problems)
         return peer
 
     def leave(self, peer: Peer) -> None:
-        """Save the peer, write its last status, and let another process have the place."""
+        """Save the peer, show its last status, and let another process have the place."""
         peer.save()
-        self._status.flush(peer.status())
+        self.monitor.close(peer.status())
+        self._outside.close()
         self._lock.release()

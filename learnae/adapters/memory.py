@@ -15,7 +15,7 @@ from typing import Any
 
 from learnae.cid import CID_BYTES, Cid
 from learnae.errors import BlockMissingError
-from learnae.ports import check_block, check_heads
+from learnae.ports import Inference, check_block, check_heads
 
 _PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
 _RETRY = 2000  # ms after which a request that was not answered is made again
@@ -56,6 +56,13 @@ class SilentMonitor:
         self.last: Mapping[str, Any] = {}
 
     def report(self, status: Mapping[str, Any]) -> None:
+        """See ports.Monitor."""
+        self.last = status
+
+    def infer(self, results: Sequence[Inference]) -> None:
+        """Nobody watches."""
+
+    def close(self, status: Mapping[str, Any]) -> None:
         """See ports.Monitor."""
         self.last = status
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from learnae.errors import StateError
 from learnae.files import write_atomic
+from learnae.ports import Inference
 
 log = logging.getLogger("learnae")
 
@@ -37,7 +38,10 @@ class StatusFile:
             self._written = now
             self._write(status)
 
-    def flush(self, status: Mapping[str, Any]) -> None:
+    def infer(self, results: Sequence[Inference]) -> None:
+        """Nothing: the status shows the peer, not its data."""
+
+    def close(self, status: Mapping[str, Any]) -> None:
         """Write now, whatever was written last."""
         self._write(status)
 

@@ -63,7 +63,7 @@ def test_a_flush_does_not_wait(tmp_path: Path, watch: Watch) -> None:
     path = tmp_path / "status.json"
     monitor = StatusFile(path)
     monitor.report(status(steps=1))
-    monitor.flush(status(steps=2))
+    monitor.close(status(steps=2))
     assert written(path) == 2
 
 

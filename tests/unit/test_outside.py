@@ -1,0 +1,66 @@
+"""Several gossips and monitors at once: one that fails stops no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from learnae.adapters.memory import SilentMonitor
+from learnae.adapters.outside import Gossips, Monitors, Outside
+from learnae.cid import DAG_CBOR, Cid
+from learnae.errors import LimitError, TransportError
+from learnae.problems import Problems
+
+HEADS = [Cid.of(DAG_CBOR, b"a")]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.announced = []
+
+    def announce(self, heads) -> None:
+        self.announced.append(heads)
+
+    def heard(self):
+        return [HEADS]
+
+
+class Broken:
+    def announce(self, heads) -> None:
+        raise TransportError("no broker")
+
+    def heard(self):
+        raise TransportError("no broker")
+
+
+def test_one_gossip_that_fails_stops_no_other_and_is_counted():
+    recorder, problems = Recorder(), Problems()
+    gossips = Gossips({"broken": Broken(), "works": recorder})
+    gossips.count_in(problems)
+    gossips.announce(HEADS)
+    assert recorder.announced == [HEADS]
+    assert gossips.heard() == [HEADS]
+    assert problems.counts == {"TransportError": 2}
+
+
+def test_too_many_heads_reach_no_gossip():
+    recorder = Recorder()
+    with pytest.raises(LimitError):
+        Gossips({"works": recorder}).announce(HEADS * 65)
+    assert recorder.announced == []
+
+
+def test_every_monitor_is_told():
+    monitors = [SilentMonitor(), SilentMonitor()]
+    Monitors(monitors).report({"steps": 1})
+    assert [monitor.last for monitor in monitors] == [{"steps": 1}] * 2
+    Monitors(monitors).close({"steps": 2})
+    assert [monitor.last for monitor in monitors] == [{"steps": 2}] * 2
+
+
+def test_what_is_outside_is_closed_once_and_says_how_it_is():
+    closed = []
+    outside = Outside(states={"mqtt": lambda: "connected"}, closers=[lambda: closed.append("mqtt")])
+    assert outside.status() == {"mqtt": "connected"}
+    outside.close()
+    outside.close()
+    assert closed == ["mqtt"]
