@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from learnae.errors import ConfigurationError
 from learnae.sections import PeerSection, SwarmSection, TrainSection, check_holdout
 
-AUTO, TFLITE, NUMPY = ENGINES = ("auto", "tflite", "numpy")
+AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")
 _FASTEST = 1e9  # times real time
 
 
@@ -30,7 +30,10 @@ class SourceSection:
 
 @dataclass(frozen=True, slots=True)
 class AgentTrainSection(TrainSection):
-    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy."""
+    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy.
+
+    With none the agent does not train: it sends summaries of its rows.
+    """
 
     engine: str = AUTO
 
