@@ -17,13 +17,13 @@ log = logging.getLogger("learnae")
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What links a peer to other machines, in the order in which it is tried.
+    """What links a peer to other machines, by name, in the order in which it is tried.
 
     ``states`` gives, for each link by its name, what the status says of it, such as ``connected``;
     ``closers`` are called once, in order, when the peer leaves.
     """
 
-    exchanges: list[Exchange] = field(default_factory=list)
+    exchanges: dict[str, Exchange] = field(default_factory=dict)
     gossips: dict[str, Gossip] = field(default_factory=dict)
     monitors: list[Monitor] = field(default_factory=list)
     states: dict[str, Callable[[], str]] = field(default_factory=dict)
