@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError
+from learnae.models.keras_model import PRECISIONS
 from learnae.sections import MqttSection, PeerSection, SwarmSection, TrainSection, check_holdout
 from trainer_node.engines import ENGINES
-from trainer_node.keras_model import PRECISIONS
 
 _MAX_STEPS = 1_000_000
 
