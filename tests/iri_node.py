@@ -29,6 +29,7 @@ MAX_RESULTS = 1000
 MAX_BODY = 1_000_000
 LAG = 5  # milestones that a lagging node is behind
 _TIPS = 8  # that a milestone approves
+_CHECKPOINT = "LEARNAE9CHECKPOINT".ljust(27, "9")
 _HASH = re.compile("[9A-Z]{81}")
 
 
@@ -152,8 +153,8 @@ class IriNode:
             last = top = self._milestones[-1] if self._milestones else NULL
             index = len(self._milestones) + 1
             for tip in random.sample(sorted(self._tips - {last}), min(_TIPS, len(self._tips - {last}))):
-                top = self._issue("", top, tip, NULL, False)
-            self._issue(_index_trytes(index), last, top, self.coordinator, True)
+                top = self._issue(_CHECKPOINT, top, tip, NULL, False)
+            self._issue(_number_trytes(index).ljust(27, "9"), last, top, self.coordinator, True)
 
     def index(self) -> int:
         """Of the newest milestone."""
@@ -171,12 +172,7 @@ class IriNode:
     def _issue(self, tag: str, trunk: str, branch: str, address: str, milestone: bool) -> str:
         iota = load()
         bundle = iota.ProposedBundle()
-        legacy = tag.ljust(27, "9")
-        # a coordinator's tag is the milestone's index, and a bundle's hash may change its far end only
-        bundle.add_transaction(
-            iota.ProposedTransaction(address=iota.Address(address), value=0, tag=iota.Tag(legacy[:26] + "A"))
-        )
-        bundle[0].increment_legacy_tag = lambda: _count_up(iota, bundle[0])
+        bundle.add_transaction(iota.ProposedTransaction(address=iota.Address(address), value=0, tag=iota.Tag(tag)))
         bundle.finalize()
         essence = str(bundle[0].as_tryte_string())
         trytes = search(essence[:2430] + trunk + branch + essence[2592:], self.mwm)
@@ -196,7 +192,7 @@ class IriNode:
         known = self._known[transaction.name] = Known(transaction)
         for criterion, value in (("tags", transaction.tag), ("addresses", transaction.address)):
             self._by[criterion, value].append(transaction.name)
-        self._by["bundles", transaction.trytes[2349:2430]].append(transaction.name)
+        self._by["bundles", transaction.bundle].append(transaction.name)
         for parent in transaction.parents:
             self._by["approvees", parent].append(transaction.name)
             if parent in self._known:
@@ -370,15 +366,3 @@ def _is_whole_bundle(transaction: Transaction) -> bool:
 def _number_trytes(number: int) -> str:
     iota = load()
     return str(iota.TryteString.from_trits(iota.trits.trits_from_int(number, pad=27)))
-
-
-def _index_trytes(index: int) -> str:
-    return _number_trytes(index)
-
-
-def _count_up(iota: Any, transaction: Any) -> None:
-    """As pyota's increment_legacy_tag, but at the far end."""
-    trytes = str(transaction.legacy_tag)
-    tail = iota.TryteString(trytes[15:])
-    trits = iota.trits.add_trits(tail.as_trits(), [1])
-    transaction._legacy_tag = iota.Tag(trytes[:15] + str(iota.TryteString.from_trits(trits)))

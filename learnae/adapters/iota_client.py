@@ -100,9 +100,14 @@ class Transaction:
         return integer(self.trytes[2322:2331])
 
     @property
+    def bundle(self) -> str:
+        """The hash of the bundle that it is part of."""
+        return self.trytes[2349:2430]
+
+    @property
     def milestone(self) -> int:
-        """Its index, if it is a milestone: coordinators write it where the tag of a bundle is."""
-        return integer(self.trytes[2295:2310])
+        """Its index, if it is part of a milestone: that is its tag."""
+        return integer(self.tag)
 
 
 @functools.cache
