@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError
-from learnae.sections import IotaSection, PeerSection, SwarmSection, TrainSection, check_holdout
+from learnae.sections import IotaSection, MqttSection, PeerSection, SwarmSection, TrainSection, check_holdout
 
 AUTO, TFLITE, NUMPY = ENGINES = ("auto", "tflite", "numpy")
 _FASTEST = 1e9  # times real time
@@ -48,4 +48,5 @@ class AgentConfig:
     swarm: SwarmSection = field(default_factory=SwarmSection)
     source: SourceSection = field(default_factory=SourceSection)
     train: AgentTrainSection = field(default_factory=AgentTrainSection)
+    mqtt: MqttSection = field(default_factory=MqttSection)
     iota: IotaSection = field(default_factory=IotaSection)

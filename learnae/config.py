@@ -18,6 +18,7 @@ from learnae.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "LEARNAE_"
 _MAX_BYTES = 1 << 20
+_BOOLEANS = {"true": True, "false": False}
 
 Config = TypeVar("Config")
 Section = TypeVar("Section")
@@ -131,6 +132,8 @@ def _convert(value: object, wanted: type, where: str) -> object:
             return wanted(value)
         except (ValueError, OverflowError):
             pass
+    if wanted is bool and value in _BOOLEANS:  # from the environment
+        return _BOOLEANS[str(value)]
     raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")
 
 

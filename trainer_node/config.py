@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError
-from learnae.sections import IotaSection, PeerSection, SwarmSection, TrainSection, check_holdout
+from learnae.sections import IotaSection, MqttSection, PeerSection, SwarmSection, TrainSection, check_holdout
 from trainer_node.engines import ENGINES
 from trainer_node.keras_model import PRECISIONS
 
@@ -62,4 +62,5 @@ class TrainerConfig:
     swarm: SwarmSection = field(default_factory=SwarmSection)
     data: DataSection = field(default_factory=DataSection)
     train: TrainerTrainSection = field(default_factory=TrainerTrainSection)
+    mqtt: MqttSection = field(default_factory=MqttSection)
     iota: IotaSection = field(default_factory=IotaSection)

@@ -15,12 +15,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from learnae.adapters.iota_client import Node, Transaction
-from learnae.adapters.iota_heads import EPOCH, Announcement, Channel, Newest, announcements
+from learnae.adapters.iota_events import Events
+from learnae.adapters.iota_heads import EPOCH, Announcement, Channel, Newest, OpenChannel, announcements
+from learnae.adapters.machine import Place
+from learnae.adapters.outside import Outside
 from learnae.cid import Cid
 from learnae.errors import ConfigurationError, LearnaeError, PeerError
 from learnae.identity import Identity
 from learnae.ports import check_heads
 from learnae.problems import Problems
+from learnae.sections import IotaSection
 
 log = logging.getLogger("learnae")
 
@@ -160,7 +164,7 @@ class IotaGossip:
                 except LearnaeError as error:
                     failures += 1
                     self._note(error)
-                    self._say(f"not connected: {error.problem}")
+                    self._say(f"away: {error.problem}")
                 pause = min(self._pace.poll * 2 ** min(failures, 10), max(_LONGEST_PAUSE, self._pace.poll))
                 self._closing.wait(_SHORTEST_PAUSE)
                 self._wake.wait(max(0.0, pause - _SHORTEST_PAUSE))
@@ -277,3 +281,24 @@ class IotaGossip:
             name = self._node.attach(sent.trytes, stopped=self._closing.is_set)
             sent.names = [*sent.names[-_PROMOTIONS:], name]
             self.counts.reattached += 1
+
+
+def connect_iota(section: IotaSection, place: Place, outside: Outside) -> IotaGossip:
+    """Add to ``outside`` what ``section`` asks for; raises ConfigurationError."""
+    manifest = place.manifest
+    gossip = IotaGossip(
+        Node(section.node, section.mwm, section.pow),
+        OpenChannel(manifest.swarm),
+        place.identity,
+        manifest.swarm,
+        manifest.limits.horizon,
+        Pace(section.poll, section.every),
+        section.coordinator,
+    )
+    if section.events:
+        outside.closers.append(Events(section.events, gossip.tag, gossip.wake).close)
+    outside.gossips["iota"] = gossip
+    outside.states["iota"] = gossip.state
+    outside.closers.append(gossip.close)
+    gossip.start()
+    return gossip

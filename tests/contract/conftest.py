@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from programs import wait_for
 
+from learnae.adapters.exchanged import ExchangedStore
+from learnae.adapters.link import CONNECTED
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.memory import (
     MemoryBlockStore,
+    MemoryExchange,
     MemoryGossip,
     MemoryStateStore,
     Network,
@@ -19,7 +24,7 @@ from learnae.adapters.memory import (
     Weather,
 )
 from learnae.cid import Cid
-from learnae.ports import BlockStore, Gossip, StateStore
+from learnae.ports import BlockStore, Exchange, Gossip, StateStore
 
 
 def nothing_to_wait_for() -> None:
@@ -34,6 +39,15 @@ class Stores:
     other: BlockStore
     deliver: Callable[[], None]
     spoil: Callable[[Cid, bytes], None]
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """What ``one`` offers, ``other`` fetches; ``settle`` lets what was offered or retracted get known."""
+
+    one: Exchange
+    other: Exchange
+    settle: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,33 @@ def memory_stores(_: Path) -> Stores:
     return Stores(MemoryBlockStore(one), MemoryBlockStore(other), lambda: pass_time(network), one.receive)
 
 
+def exchanged_stores(directory: Path) -> Iterator[Stores]:
+    """Two machines whose stores meet in one exchange."""
+    warehouse: dict[Cid, bytes] = {}
+    local = local_stores(directory / "one")
+    one, other = ExchangedStore(LocalBlockStore(directory / "one")), ExchangedStore(LocalBlockStore(directory / "two"))
+    links = [link for store in (one, other) for link in store.join({"memory": MemoryExchange(warehouse)}).values()]
+    wait_for(lambda: all(link.state == CONNECTED for link in links), "both exchanges")
+
+    def spoil(cid: Cid, data: bytes) -> None:
+        """A bad disk here, and a bad sender there."""
+        local.spoil(cid, data)
+        warehouse[cid] = data
+
+    yield Stores(one, other, lambda: settle(one, other), spoil)
+    for store in (one, other):
+        store.close()
+
+
+def settle(*stores: ExchangedStore) -> None:
+    wait_for(lambda: all(store.is_idle for store in stores), "the stores to be idle")
+
+
+def memory_exchanges(_: Path) -> Iterator[Exchanges]:
+    warehouse: dict[Cid, bytes] = {}
+    yield Exchanges(MemoryExchange(warehouse), MemoryExchange(warehouse), nothing_to_wait_for)
+
+
 def local_gossips(directory: Path) -> Gossips:
     return Gossips([LocalGossip(directory, f"peer-{index}") for index in range(3)], nothing_to_wait_for)
 
@@ -92,14 +133,27 @@ def pass_time(network: Network) -> None:
     network.run_until(network.clock.time + 5000)
 
 
-@pytest.fixture(params=[local_stores, memory_stores], ids=["local", "memory"])
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return request.param(tmp_path)
+@pytest.fixture(params=[local_stores, memory_stores, exchanged_stores], ids=["local", "memory", "exchanged"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
+    yield from made(request.param(tmp_path))
+
+
+@pytest.fixture(params=[memory_exchanges], ids=["memory"])
+def exchanges(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Exchanges]:
+    yield from made(request.param(tmp_path))
+
+
+def made(found: Any) -> Iterator[Any]:
+    """What an adapter's function gives, or yields and ends afterwards."""
+    if isinstance(found, Iterator):
+        yield from found
+    else:
+        yield found
 
 
 @pytest.fixture(params=[local_gossips, memory_gossips], ids=["local", "memory"])
-def gossips(request: pytest.FixtureRequest, tmp_path: Path) -> Gossips:
-    return request.param(tmp_path)
+def gossips(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gossips]:
+    yield from made(request.param(tmp_path))
 
 
 @pytest.fixture(params=[local_state, memory_state], ids=["local", "memory"])
