@@ -8,6 +8,7 @@ from learnae.errors import ConfigurationError
 from learnae.sections import (
     ExchangeSection,
     GatewaySection,
+    IotaSection,
     MqttSection,
     PeerSection,
     SwarmSection,
@@ -62,3 +63,4 @@ class AgentConfig:
     mqtt: MqttSection = field(default_factory=MqttSection)
     ipfs: GatewaySection = field(default_factory=GatewaySection)
     exchange: ExchangeSection = field(default_factory=ExchangeSection)
+    iota: IotaSection = field(default_factory=IotaSection)
