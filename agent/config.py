@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError
-from learnae.sections import MqttSection, PeerSection, SwarmSection, TrainSection, check_holdout
+from learnae.sections import (
+    ExchangeSection,
+    GatewaySection,
+    IotaSection,
+    MqttSection,
+    PeerSection,
+    SwarmSection,
+    TrainSection,
+    check_holdout,
+)
 
 AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")
 _FASTEST = 1e9  # times real time
@@ -52,3 +61,6 @@ class AgentConfig:
     source: SourceSection = field(default_factory=SourceSection)
     train: AgentTrainSection = field(default_factory=AgentTrainSection)
     mqtt: MqttSection = field(default_factory=MqttSection)
+    ipfs: GatewaySection = field(default_factory=GatewaySection)
+    exchange: ExchangeSection = field(default_factory=ExchangeSection)
+    iota: IotaSection = field(default_factory=IotaSection)
