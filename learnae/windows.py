@@ -16,7 +16,7 @@ _GAP = 1.5  # sample periods: a longer pause ends the window
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """``values`` (n, window, channels), ``label`` (n,), ``holdout`` (n,)."""
+    """``values`` (n, span, channels), ``label`` (n,), ``holdout`` (n,)."""
 
     values: NDArray[np.float32]
     label: NDArray[np.int64]
@@ -40,15 +40,15 @@ class Windower:
         edges = self._edges(samples)
         for start, end in itertools.pairwise(edges):
             position = start if start else ahead
-            while position + self._features.window <= end:
-                values.append(samples.values[position : position + self._features.window])
+            while position + self._features.span <= end:
+                values.append(samples.values[position : position + self._features.span])
                 label.append(samples.label[position])
                 holdout.append(samples.holdout[position])
                 position += self._features.hop
             if end == len(samples.time) > 0:
                 kept = min(position, end - 1)  # at least one sample, which tells whether the next one follows it
                 self._rest, self._ahead = _slice(samples, kept, end), position - kept
-        shape = (-1, self._features.window, len(self._features.channels))
+        shape = (-1, self._features.span, len(self._features.channels))
         return Windows(
             np.array(values, np.float32).reshape(shape), np.array(label, np.int64), np.array(holdout, np.bool_)
         )

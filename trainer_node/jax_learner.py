@@ -179,12 +179,15 @@ class _Resident:
     def arrays(self) -> tuple[Any, Any]:
         """(n, *input_shape) float32 and targets; classes as int32, JAX's integer."""
         if self._written != self._source.written:
-            targets = self._source.targets
-            whole = targets.astype(np.int32) if targets.dtype.kind == "i" else targets
-            self._arrays = self._put(self._source.rows), self._put(whole)
+            rows = self._put(self._source.rows)
+            self._arrays = rows, rows if self._source.are_targets else self._put(_narrow(self._source.targets))
             self._written = self._source.written
         return self._arrays
 
     def _put(self, array: NDArray[Any]) -> Any:
         # a CPU device may read the host's memory in place: only where nobody writes to it any more
         return self._jax.numpy.array(array) if array.flags.writeable else self._jax.device_put(array, may_alias=True)
+
+
+def _narrow(targets: NDArray[Any]) -> NDArray[Any]:
+    return targets.astype(np.int32) if targets.dtype.kind == "i" else targets
