@@ -41,8 +41,8 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     manifest = open_manifest(swarm)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS)
     onlooking = Onlooking(features_of(manifest), manifest.class_count)
+    place = Place(swarm, config.peer.directory(ROLE))  # first: a name that is taken is refused before any data is read
     collector = build_collector(config, manifest, dataset, onlooking.statistics)
-    place = Place(swarm, config.peer.directory(ROLE))
     if reason := why_no_training(manifest, config.train.engine):
         onlooking.begin(reason)
     learner = _learner(onlooking, manifest, dataset, config.train.engine)
