@@ -8,6 +8,7 @@ from learnae.errors import ConfigurationError
 from learnae.sections import (
     ExchangeSection,
     GatewaySection,
+    IotaSection,
     MqttSection,
     PeerSection,
     SwarmSection,
@@ -15,7 +16,7 @@ from learnae.sections import (
     check_holdout,
 )
 
-AUTO, TFLITE, NUMPY = ENGINES = ("auto", "tflite", "numpy")
+AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")
 _FASTEST = 1e9  # times real time
 
 
@@ -38,7 +39,10 @@ class SourceSection:
 
 @dataclass(frozen=True, slots=True)
 class AgentTrainSection(TrainSection):
-    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy."""
+    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy.
+
+    With none the agent does not train: it sends summaries of its rows.
+    """
 
     engine: str = AUTO
 
@@ -59,3 +63,4 @@ class AgentConfig:
     mqtt: MqttSection = field(default_factory=MqttSection)
     ipfs: GatewaySection = field(default_factory=GatewaySection)
     exchange: ExchangeSection = field(default_factory=ExchangeSection)
+    iota: IotaSection = field(default_factory=IotaSection)

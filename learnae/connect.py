@@ -7,7 +7,7 @@ from typing import Protocol
 from learnae.adapters.machine import Place
 from learnae.adapters.outside import Outside
 from learnae.errors import ConfigurationError
-from learnae.sections import ExchangeSection, GatewaySection, IpfsSection, MqttSection
+from learnae.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
 
 
 class Connections(Protocol):
@@ -24,6 +24,10 @@ class Connections(Protocol):
     @property
     def exchange(self) -> ExchangeSection:
         """``[exchange]``."""
+
+    @property
+    def iota(self) -> IotaSection:
+        """``[iota]``."""
 
 
 def connect(config: Connections, place: Place) -> Outside:
@@ -47,4 +51,8 @@ def connect(config: Connections, place: Place) -> Outside:
 
         connect_gateways(config.ipfs, outside)
     outside.sort_exchanges(config.exchange.rank)
+    if config.iota.node:
+        from learnae.adapters.iota import connect_iota  # noqa: PLC0415 - an extra
+
+        connect_iota(config.iota, place, outside)
     return outside

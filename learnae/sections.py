@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -204,6 +205,40 @@ def _check_gateway(url: str) -> None:
         raise ConfigurationError(f"ipfs.gateways holds {url!r}", remedy) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ConfigurationError(f"ipfs.gateways holds {url!r}", remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class IotaSection:
+    """``[iota]``: heads over a ``node`` of the legacy protocol, such as http://127.0.0.1:14265; empty for none.
+
+    ``pow`` is done here (local) or by the node; ``mwm`` 0 asks the node for the minimum weight magnitude.
+    ``poll`` seconds lie between two looks, ``every`` at least between two own announcements. ``coordinator``
+    is the address of the only coordinator whose Tangle will do. ``events`` is the node's ZMQ stream, such as
+    tcp://127.0.0.1:5556.
+    """
+
+    node: str = ""
+    pow: str = "local"
+    mwm: int = 0
+    poll: float = 5.0
+    every: float = 30.0
+    coordinator: str = ""
+    events: str = ""
+
+    def __post_init__(self) -> None:
+        if self.node and not self.node.startswith(("http://", "https://")):
+            raise ConfigurationError(f"iota.node is {self.node!r}", "use its URL, such as http://127.0.0.1:14265")
+        if self.pow not in ("local", "node"):
+            raise ConfigurationError(f"iota.pow is {self.pow!r}", "use local or node")
+        if not 0 <= self.mwm <= 18:
+            raise ConfigurationError(f"iota.mwm is {self.mwm}", "use 0 to ask the node, or 1 to 18")
+        for key, value in (("poll", self.poll), ("every", self.every)):
+            if not 0.1 <= value <= 600:
+                raise ConfigurationError(f"iota.{key} is {value}", "use seconds, from 0.1 to 600")
+        if self.coordinator and not re.fullmatch("[9A-Z]{81}", self.coordinator):
+            raise ConfigurationError(f"iota.coordinator is {self.coordinator!r}", "use an address of 81 trytes")
+        if self.events and not self.events.startswith("tcp://"):
+            raise ConfigurationError(f"iota.events is {self.events!r}", "use tcp://HOST:5556")
 
 
 def check_holdout(section: str, holdout: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from learnae.errors import ConfigurationError
 from learnae.sections import (
     ExchangeSection,
+    IotaSection,
     IpfsSection,
     MqttSection,
     PeerSection,
@@ -73,3 +74,4 @@ class TrainerConfig:
     mqtt: MqttSection = field(default_factory=MqttSection)
     ipfs: IpfsSection = field(default_factory=IpfsSection)
     exchange: ExchangeSection = field(default_factory=ExchangeSection)
+    iota: IotaSection = field(default_factory=IotaSection)

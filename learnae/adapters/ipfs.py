@@ -20,5 +20,4 @@ def connect_ipfs(section: IpfsSection, place: Place, outside: Outside) -> None:
         gossip = KuboGossip(KuboRpc.from_section(section), swarm, place.name, section.timeout, acquaintances)
         outside.gossips["ipfs pubsub"] = gossip
         outside.states["ipfs pubsub"] = gossip.state
-        outside.counted.append(gossip.count_in)
         outside.closers.append(gossip.close)

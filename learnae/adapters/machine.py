@@ -103,8 +103,8 @@ class Place:
             clock=SystemClock(),
         )
         peer = Peer(self.identity, self.manifest, ports, options)
-        for count_in in (local.count_in, gossip.count_in, self.store.count_in, *self._outside.counted):
-            count_in(peer.problems)
+        gossip.count_in(peer.problems)
+        self.store.count_in(peer.problems)
         for name, link in self.store.join(self._outside.exchanges).items():
             self._outside.states.setdefault(name, link.describe)
         return peer

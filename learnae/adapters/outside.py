@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from learnae.cid import Cid
 from learnae.errors import LearnaeError
@@ -20,14 +20,13 @@ class Outside:
     """What links a peer to other machines, by name, in the order in which it is tried.
 
     ``states`` gives, for each link by its name, what the status says of it, such as ``connected``;
-    ``counted`` are told where to count what fails; ``closers`` are called once, in order, when the peer leaves.
+    ``closers`` are called once, in order, when the peer leaves.
     """
 
     exchanges: dict[str, Exchange] = field(default_factory=dict)
     gossips: dict[str, Gossip] = field(default_factory=dict)
     monitors: list[Monitor] = field(default_factory=list)
     states: dict[str, Callable[[], str]] = field(default_factory=dict)
-    counted: list[Callable[[Problems], None]] = field(default_factory=list)
     closers: list[Callable[[], None]] = field(default_factory=list)
 
     def status(self) -> dict[str, str]:
@@ -45,6 +44,14 @@ class Outside:
             self.closers.pop(0)()
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """An adapter that meets errors where nobody can catch them, such as in a thread of its own."""
+
+    def count_in(self, problems: Problems) -> None:
+        """Count what fails in ``problems`` from now on."""
+
+
 class Gossips:
     """ports.Gossip over several, by name: all are told, all are heard; errors are counted and passed over."""
 
@@ -55,6 +62,9 @@ class Gossips:
     def count_in(self, problems: Problems) -> None:
         """Count what fails in ``problems`` from now on."""
         self._problems = problems
+        for gossip in self._gossips.values():
+            if isinstance(gossip, Counting):
+                gossip.count_in(problems)
 
     def announce(self, heads: Sequence[Cid]) -> None:
         """See ports.Gossip."""
