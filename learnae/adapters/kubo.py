@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ _CODECS = {RAW: "raw", DAG_CBOR: "dag-cbor"}
 _DIRECT = {"recursive": "false", "offline": "true"}  # one block, which is here: no search in the network
 _FIRST_PATIENCE = 1.0  # seconds: connected daemons answer in milliseconds
 _GRACE = 2.0  # seconds that a daemon may be late after its own timeout; later than that it hangs
-_MEET_SECONDS = 15.0  # between two attempts to reach the named daemons
+_MEET_SECONDS = 5.0  # between two attempts to reach the named daemons
 _PINS_SECONDS = 60.0  # listing a hundred thousand pins takes some
 
 
@@ -42,22 +43,21 @@ class Acquaintances:
         self._next = 0.0
 
     def meet(self) -> None:
-        """Connect if it is time to; never raises: whoever is away is met later."""
-        if not self._addresses or not self._lock.acquire(blocking=False):
-            return
-        try:
-            if time.monotonic() >= self._next:
-                self._next = time.monotonic() + _MEET_SECONDS
-                for address in self._addresses:
-                    self._connect(address)
-        finally:
-            self._lock.release()
+        """Connect in the background if it is time to: whoever is away is met later, and nobody waits for it."""
+        with self._lock:
+            if not self._addresses or time.monotonic() < self._next:
+                return
+            self._next = math.inf
+        threading.Thread(target=self._connect, name="meet", daemon=True).start()
 
-    def _connect(self, address: str) -> None:
-        try:
-            self._rpc.ask("swarm/connect", address, seconds=self._seconds, options={"timeout": f"{self._seconds:g}s"})
-        except TransportError as error:
-            log.debug("ipfs: %s", error)
+    def _connect(self) -> None:
+        options = {"timeout": f"{self._seconds:g}s"}
+        for address in self._addresses:
+            try:
+                self._rpc.ask("swarm/connect", address, seconds=self._seconds + _GRACE, options=options)
+            except TransportError as error:
+                log.debug("ipfs: %s", error)
+        self._next = time.monotonic() + _MEET_SECONDS
 
 
 class KuboExchange:
