@@ -65,9 +65,9 @@ class KuboExchange:
 
     def __init__(self, rpc: KuboRpc, label: str, timeout: float, acquaintances: Acquaintances) -> None:
         self._rpc = rpc
-        self._label = label
+        self.label = label
         self._timeout = timeout
-        self._acquaintances = acquaintances
+        self.acquaintances = acquaintances
         self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
         self._pinned: set[Cid] = set()
 
@@ -88,7 +88,7 @@ class KuboExchange:
             data = self._rpc.call("block/get", str(cid), seconds=seconds, options=options, most=MAX_BLOCK_BYTES)
         except KuboError as error:
             self._patience.failed(cid)
-            self._acquaintances.meet()
+            self.acquaintances.meet()
             raise BlockMissingError(f"block {cid} is not in IPFS now: {error.problem}") from error
         self._patience.found(cid)
         if cid.names(data):
@@ -98,10 +98,10 @@ class KuboExchange:
 
     def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
         """See ports.Exchange; pins of ours that are not held any more are removed."""
-        self._acquaintances.meet()
+        self.acquaintances.meet()
         names = self.pins()
         present = set(held)
-        for cid in [cid for cid, name in names.items() if name == self._label and cid not in present]:
+        for cid in [cid for cid, name in names.items() if name == self.label and cid not in present]:
             self.retract([cid])
         self._pinned = {cid for cid in names if cid in present}
         return [cid for cid in present if cid not in self._pinned]
@@ -129,7 +129,7 @@ class KuboExchange:
 
     def _pin(self, cid: Cid) -> None:
         """Recursively would mean the whole history: a message links to its parents."""
-        options = {**_DIRECT, "name": self._label}
+        options = {**_DIRECT, "name": self.label}
         self._rpc.ask("pin/add", str(cid), seconds=self._timeout, options=options)
         self._pinned.add(cid)
 

@@ -76,6 +76,14 @@ class LocalBlockStore:
         for cid in cids:
             self._path(cid).unlink(missing_ok=True)
 
+    def stat(self, cid: Cid) -> tuple[int, float]:
+        """Bytes and time of writing (Unix seconds) of a block that is here; 0 and 0 if it is not."""
+        try:
+            status = self._path(cid).stat()
+        except FileNotFoundError:
+            return 0, 0.0
+        return status.st_size, status.st_mtime
+
     def cids(self) -> Iterator[Cid]:
         """The names of all blocks that are here, in no order; bytes are not looked at."""
         for shelf in self._directory.iterdir():

@@ -110,8 +110,8 @@ def test_blocks_are_pinned_directly_under_a_name_and_read_by_ipfs_itself(daemon:
     exchange = opened.exchange(daemon)
     exchange.offer(one, raw)
     exchange.offer(other, message)
-    assert {daemon.pins()[str(cid)] for cid in (one, other)} == {exchange._label}
-    assert exchange._label.startswith(f"learnae {SWARM} ")
+    assert {daemon.pins()[str(cid)] for cid in (one, other)} == {exchange.label}
+    assert exchange.label.startswith(f"learnae {SWARM} ")
     assert daemon.run("block", "get", str(one)) == raw
     assert daemon.run("dag", "get", "--output-codec=dag-cbor", str(other)) == message
     exchange.retract([one, other])
