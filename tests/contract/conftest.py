@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 from programs import wait_for
+from tangles import HornetTangle, LoopbackTangle, Tangle, gossip, turn_all
 
 from learnae.adapters.exchanged import ExchangedStore
+from learnae.adapters.iota import Pace
 from learnae.adapters.link import CONNECTED
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.memory import (
@@ -23,7 +26,7 @@ from learnae.adapters.memory import (
     VirtualClock,
     Weather,
 )
-from learnae.cid import Cid
+from learnae.cid import DAG_CBOR, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, StateStore
 
 
@@ -111,6 +114,25 @@ def local_gossips(directory: Path) -> Gossips:
     return Gossips([LocalGossip(directory, f"peer-{index}") for index in range(3)], nothing_to_wait_for)
 
 
+def iota_gossips(directory: Path) -> Iterator[Gossips]:
+    """Three peers at one loopback node."""
+    tangle = LoopbackTangle(directory)
+    with tangle.node:
+        yield gossips_over(tangle)
+
+
+def hornet_gossips(tangle: HornetTangle) -> Iterator[Gossips]:
+    """Three peers at one real node."""
+    yield gossips_over(tangle)
+
+
+def gossips_over(tangle: Tangle) -> Gossips:
+    """Nothing in its own thread, so that it is known when all is there; a swarm of its own."""
+    swarm = Cid.of(DAG_CBOR, os.urandom(8))
+    all_three = [gossip(tangle.url, swarm, pace=Pace(1, 0)) for _ in range(3)]
+    return Gossips(all_three, lambda: turn_all(all_three))
+
+
 def memory_gossips(_: Path) -> Gossips:
     network = calm_network()
     return Gossips([MemoryGossip(network.host(), fanout=4) for _ in range(3)], lambda: pass_time(network))
@@ -151,9 +173,17 @@ def made(found: Any) -> Iterator[Any]:
         yield found
 
 
-@pytest.fixture(params=[local_gossips, memory_gossips], ids=["local", "memory"])
+@pytest.fixture(
+    params=[
+        pytest.param(local_gossips, id="local"),
+        pytest.param(memory_gossips, id="memory"),
+        pytest.param(iota_gossips, id="iota"),
+        pytest.param(hornet_gossips, id="iota over hornet", marks=pytest.mark.engine("hornet")),
+    ]
+)
 def gossips(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gossips]:
-    yield from made(request.param(tmp_path))
+    place = request.getfixturevalue("hornets") if request.param is hornet_gossips else tmp_path
+    yield from made(request.param(place))
 
 
 @pytest.fixture(params=[local_state, memory_state], ids=["local", "memory"])
