@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import learnae
-from firmware_bridge.check import describe_board, report
-from firmware_bridge.config import ROLE, BridgeConfig
 from firmware_bridge.port import list_ports
-from firmware_bridge.wiring import build, port_opener
 from learnae.config import load_config
 from learnae.errors import LearnaeError
 from learnae.logs import set_up_logging
 from learnae.service import EXIT_CUT, Service, Work, refuse
+
+if TYPE_CHECKING:
+    from firmware_bridge.config import BridgeConfig
 
 _FORMATS = ("table", "json", "senml", "senml-cbor")
 
@@ -28,7 +29,12 @@ def main(arguments: list[str] | None = None) -> None:
     set_up_logging(options.verbose)
     verbs = {"run": _run, "list": _list, "monitor": _monitor, "check": _check}
     try:
-        sys.exit(verbs[options.verb](options))
+        status = verbs[options.verb](options)
+        sys.stdout.flush()
+        sys.exit(status)
+    except BrokenPipeError:  # whoever read has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except LearnaeError as error:
         sys.exit(refuse("firmware-bridge", error))
 
@@ -60,15 +66,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+# what needs NumPy or draws is imported where it is used: `list` and `--help` start at once
+
+
 def _config(options: argparse.Namespace) -> BridgeConfig:
+    from firmware_bridge.config import ROLE, BridgeConfig  # noqa: PLC0415
+
     names = {"port.name": "port", "port.baud": "baud", "bridge.socket": "socket"}
     flags = {key: getattr(options, name, None) for key, name in names.items()}
     return load_config(BridgeConfig, ROLE, options.config, flags)
 
 
 def _run(options: argparse.Namespace) -> int:
+    from firmware_bridge.wiring import build  # noqa: PLC0415
+
     bridge = build(_config(options))
-    return Service(Work(bridge.step, bridge.drain, lambda: None, bridge.summary)).run()
+
+    def reload() -> None:
+        bridge.link.wish_for(_config(options).board.rate)
+
+    return Service(Work(bridge.step, bridge.drain, reload, bridge.summary)).run()
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -84,19 +101,20 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _monitor(options: argparse.Namespace) -> int:
-    from firmware_bridge.monitor import monitor  # noqa: PLC0415 - the service has no use for a screen
+    from firmware_bridge.monitor import monitor  # noqa: PLC0415
 
     shape = "json" if options.json else options.format or ("table" if sys.stdout.isatty() else "json")
     try:
         monitor(_config(options).bridge.path, shape, options.count)
     except KeyboardInterrupt:
         return EXIT_CUT
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has had enough; Python must not complain when it flushes
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
+    from firmware_bridge.check import describe_board, report  # noqa: PLC0415
+    from firmware_bridge.wiring import port_opener  # noqa: PLC0415
+
     config = _config(options)
     port = port_opener(config)()
     try:

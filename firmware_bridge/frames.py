@@ -1,7 +1,7 @@
 """Frames of the serial line: bytes in, frozen dataclasses out, and back. docs/bridge.md has every byte.
 
 On the line a frame is COBS (Cheshire & Baker 1999) followed by a zero; inside, its first byte is version · 16 +
-type, its second a sequence number or token, its last two a CRC-16/XMODEM, big-endian. Other numbers are little-endian.
+type, its second a sequence number or token, its last two a CRC-16/IBM-3740, big-endian. Other numbers are little-endian.
 A frame has at most 252 bytes, so that no longer check is ever needed.
 """
 
@@ -24,6 +24,7 @@ LAST_PART = 0x80  # in the part number of a description's last hello
 HAPPENED, LABEL = 0, 1
 LEVELS = ("debug", "info", "warning", "error")
 _HEADER, _CRC = 2, 2
+_CRC_START = 0xFFFF  # from 0, two frames whose zero between them was lost would pass as one
 _HELLO, _SAMPLES, _EVENT, _LOG, _ACK, _NAK, _TIME, _SET_RATE, _PING = range(1, 10)
 _HELLO_HEAD = struct.Struct("<IBBBBII")
 _SAMPLES_HEAD = struct.Struct("<BBII")
@@ -282,7 +283,7 @@ def encode(frame: Frame) -> bytes:
     data = bytes((VERSION << 4 | frame.type, frame.sequence)) + frame.payload()
     if len(data) + _CRC > MAX_BYTES:
         raise SerialFrameError(f"a frame of {len(data) + _CRC} bytes", f"at most {MAX_BYTES} are sent")
-    return cobs.encode(data + binascii.crc_hqx(data, 0).to_bytes(2, "big")) + b"\0"
+    return cobs.encode(data + binascii.crc_hqx(data, _CRC_START).to_bytes(2, "big")) + b"\0"
 
 
 def decode(encoded: bytes) -> Frame | None:
@@ -296,7 +297,7 @@ def decode(encoded: bytes) -> Frame | None:
         raise SerialFrameError(f"{len(encoded)} bytes that are not COBS") from error
     if not _HEADER + _CRC <= len(data) <= MAX_BYTES:
         raise SerialFrameError(f"{len(data)} bytes between two zeros")
-    if binascii.crc_hqx(data, 0) != 0:  # over a frame with its CRC it is 0
+    if binascii.crc_hqx(data, _CRC_START) != 0:  # over a frame with its CRC it is 0
         raise SerialFrameError("a frame with a wrong CRC")
     first = data[0]
     if first >> 4 != VERSION:

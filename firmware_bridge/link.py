@@ -145,6 +145,10 @@ class Link:
         """Whether a ping is under way, so that what comes should be read at once."""
         return bool(self._pings)
 
+    def wish_for(self, rate: float) -> None:
+        """Ask the board for this ``rate`` in Hz; 0 leaves it as it is."""
+        self._rate, self._rate_tries = rate, 0
+
     def take_output(self) -> bytes:
         """What is to be written to the port now."""
         data = bytes(self._output)

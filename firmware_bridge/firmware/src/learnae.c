@@ -8,10 +8,11 @@
 #define RETRY (LEARNAE_TICKS / 4) /* a bridge answers within 50 ms; a board has time */
 #define GREET LEARNAE_TICKS       /* between two hellos while no bridge answers */
 
-/* CRC-16/XMODEM of a frame: polynomial 0x1021, initial value 0, most significant bit first; 0 over a frame with its CRC. */
+/* CRC-16/IBM-3740 of a frame: polynomial 0x1021, most significant bit first; 0 over a frame with its CRC. It begins with
+ * 0xFFFF: from 0, two frames whose zero between them was lost would pass as one. */
 static uint16_t crc_of(const uint8_t *bytes, uint8_t length)
 {
-    uint16_t crc = 0;
+    uint16_t crc = 0xFFFF;
     while (length-- > 0) {
         crc = (uint16_t)(crc ^ (uint16_t)(*bytes++ << 8));
         for (uint8_t bit = 8; bit > 0; bit--) {
@@ -154,7 +155,7 @@ bool learnae_sample(learnae_node *node, uint32_t ticks, const learnae_value *val
     const uint32_t index = node->index++;
     if (node->filled == 0) {
         uint8_t *to = open_frame(node, node->block, LEARNAE_SAMPLES);
-        if (to == 0) {
+        if (to == 0 || node->rows == 0) {
             return false;
         }
         *to++ = node->generation;

@@ -131,7 +131,9 @@ int main(void)
             learnae_sample(&node, due, values);
             due += period;
         }
-        while ((PIND & _BV(PD3)) == 0) {
+        if ((PIND & _BV(PD3)) == 0) {
+            for (;;) {
+            }
         }
     }
 }
