@@ -90,6 +90,8 @@ def stop(config: ConfigFile = None, name: PeerName = None) -> None:
 def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
     """How the trainer is; exit status 0 running, 3 stopped, 4 unknown."""
     code, said = lifecycle.status(_directory(config, name))
+    if code != lifecycle.RUNNING and _is_unit(config, name):
+        code, said = lifecycle.unit_status()
     word = {lifecycle.RUNNING: "running", lifecycle.STOPPED: "stopped"}.get(code, "unknown")
     if as_json:
         print(json.dumps({"state": word, **said}))
