@@ -28,7 +28,15 @@ def home() -> Path:
     """The root of everything that no flag or configuration puts elsewhere."""
     if "LEARNAE_HOME" in os.environ:
         return Path(os.environ["LEARNAE_HOME"])
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "learnae"
+    return Path(os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
+
+
+def user_home() -> Path:
+    """The user's own directory; raises ConfigurationError for one who has none, such as a service's."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise ConfigurationError("this user has no home directory", "set HOME, or LEARNAE_HOME and --config") from error
 
 
 def peer_directory(name: str) -> Path:

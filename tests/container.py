@@ -67,8 +67,8 @@ class Container:
         for cgroup in self._cgroups():
             cgroup.mkdir(exist_ok=True)
         nspawn = (
-            f"exec systemd-nspawn --quiet --directory={self.root} --machine={self.name} --boot --register=no --keep-unit"
-            " --private-network --console=pipe --kill-signal=SIGRTMIN+3"
+            f"exec systemd-nspawn --quiet --boot --directory={self.root} --machine={self.name}"
+            " --register=no --keep-unit --private-network --console=pipe --kill-signal=SIGRTMIN+3"
         )
         with (self._directory / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(
@@ -114,9 +114,7 @@ class Container:
     @staticmethod
     def _finish(command: list[str], seconds: float) -> Finished:
         environment = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
         assert done.returncode == 0, f"{command[-1]}: {done.stdout}{done.stderr}"
         return done
 

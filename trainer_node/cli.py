@@ -158,9 +158,9 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
 
 
 def _nothing_configured(config: Path | None, settings: TrainerConfig) -> bool:
-    any_swarm = any((home() / "swarms").glob("*"))
-    any_file = any(path.exists() for path in config_files(ROLE))
-    return not (config or settings.swarm.id or any_swarm or any_file)
+    if config or settings.swarm.id or any((home() / "swarms").glob("*")):
+        return False
+    return not any(path.exists() for path in config_files(ROLE))
 
 
 def _directory(config: Path | None, name: str | None) -> Path:

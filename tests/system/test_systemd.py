@@ -205,7 +205,7 @@ def test_trainer_node_starts_shows_and_stops_its_unit(board: Container) -> None:
     program = "/opt/learnae/bin/trainer-node"
     stopped = board.run(f"{program} status")
     assert (stopped.returncode, stopped.stdout.split()[0]) == (3, "stopped")
-    board.output(f"{program} start --detach")
+    assert board.run(f"{program} start --detach").returncode == 0, board.journal(TRAINER)
     assert is_active(board, TRAINER)
     shown = json.loads(board.output(f"{program} status --json"))
     assert (shown["state"], shown["unit"]) == ("running", "active")
