@@ -11,6 +11,7 @@ from typing import Any
 
 import learnae
 from agent.config import AgentConfig
+from agent.install import add_parser, install
 from agent.wiring import ROLE, build, build_collector, why_no_training, write_inference
 from learnae.config import load_config
 from learnae.errors import ConfigurationError, LearnaeError
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     set_up_logging(options.verbose)
     try:
-        sys.exit({"run": _run, "check": _check, "export": _export}[options.verb](options))
+        sys.exit({"run": _run, "check": _check, "export": _export, "install": install}[options.verb](options))
     except LearnaeError as error:
         sys.exit(refuse("learnae-agent", error))
 
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         if verb == "export":
             command.add_argument("file", type=Path, metavar="FILE.tflite")
             command.add_argument("--int8", action="store_true", help="int8 weights: a quarter of the size")
+    add_parser(verbs)
     return parser
 
 

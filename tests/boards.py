@@ -7,7 +7,6 @@ from pathlib import Path
 
 from bench.host_board import LIBRARY, ROOT, build
 
-
 FIRMWARE = ROOT / "firmware_bridge" / "firmware"
 EXAMPLE = FIRMWARE / "examples" / "avr"
 NATIVE = Path(__file__).parent / "native"
@@ -67,5 +66,3 @@ class SimulatedBoard:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{'low' if low else 'high'} {pin}\n")
         self._process.stdin.flush()
-
-
