@@ -190,8 +190,8 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
                 arrived = lambda name=name, others=others: all(name in other._heard for other in others)  # noqa: E731
                 wait_for(arrived, f"what {name} has announced")
 
-    for gossip in gossips.values():
-        gossip.announce([])
+    for listener in gossips.values():
+        listener.announce([])
         deliver()
     for gossip in gossips.values():
         gossip.heard()
