@@ -110,7 +110,7 @@ def describe_blocks(directory: Path) -> dict[Cid, str]:
     observer.refresh()
     tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
     tangle.prune(SystemClock().now(), _last_words(observer.swarm))
-    known = {observer.swarm: "manifest"}
+    known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights")}
     for cid in tangle.cids():
         node = tangle.node(cid)
         if node is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from learnae.adapters.gateway import GatewayExchange
 from learnae.adapters.local import LocalBlockStore
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from learnae.adapters.kubo import KuboExchange
     from learnae.adapters.kubo_rpc import KuboRpc
 
+Found = tuple[str, str, str]  # state, detail, remedy
 _SECONDS = 5.0  # a person waits for each answer
 
 
@@ -44,33 +45,38 @@ def _daemon(section: IpfsSection) -> Iterator[Finding]:
         return
     try:
         rpc = KuboRpc.from_section(section)
-        version = rpc.ask("version", seconds=_SECONDS)["Version"]
-        peers = rpc.ask("swarm/peers", seconds=_SECONDS).get("Peers") or []
+        version = str(_answer(rpc, "version").get("Version"))
     except LearnaeError as error:
         yield Finding("Kubo", BROKEN, error.problem, error.remedy)
         return
     yield Finding("Kubo", OK, f"{version} at {section.api}", "")
-    yield _peers(section, {peer["Peer"] for peer in peers})
+    yield _tried("Kubo peers", lambda: _peers(rpc, section))
     yield _tried("Kubo network", lambda: _network(rpc))
     if section.pubsub:
         yield _tried("Kubo pubsub", lambda: _pubsub(rpc))
     yield _tried("Kubo pins", lambda: _pins(open_exchange(section, find_swarm()), find_swarm()))
 
 
-def _peers(section: IpfsSection, connected: set[str]) -> Finding:
+def _answer(rpc: KuboRpc, command: str, **options: str) -> dict[str, Any]:
+    answer = rpc.ask(command, seconds=_SECONDS, options=options)
+    if not isinstance(answer, dict):
+        raise TransportError(f"what answers at {rpc.api} is no Kubo", "check ipfs.api")
+    return answer
+
+
+def _peers(rpc: KuboRpc, section: IpfsSection) -> Found:
+    peers = _answer(rpc, "swarm/peers").get("Peers") or []
+    connected = {str(peer.get("Peer")) for peer in peers}
     absent = [address for address in section.addresses if address.rpartition("/")[2] not in connected]
     detail = f"{len(connected)} connected"
     if absent:
-        return Finding(
-            "Kubo peers", MISSING, f"{detail}; not {' '.join(absent)}", "start that daemon, or mend ipfs.connect"
-        )
-    remedy = "name another workstation's daemon in ipfs.connect"
-    return Finding("Kubo peers", OK if connected else MISSING, detail, remedy)
+        return MISSING, f"{detail}; not {' '.join(absent)}", "start that daemon, or mend ipfs.connect"
+    return OK if connected else MISSING, detail, "name another workstation's daemon in ipfs.connect"
 
 
-def _network(rpc: KuboRpc) -> tuple[str, str, str]:
+def _network(rpc: KuboRpc) -> Found:
     """Kubo does not say it; but it says where its repository is, which on this machine can be looked at."""
-    repository = Path(rpc.ask("repo/stat", seconds=_SECONDS, options={"size-only": "true"}).get("RepoPath", ""))
+    repository = Path(str(_answer(rpc, "repo/stat").get("RepoPath")))
     try:
         private = (repository / "swarm.key").exists()
         known = (repository / "config").exists()
@@ -84,20 +90,20 @@ def _network(rpc: KuboRpc) -> tuple[str, str, str]:
     return OK, "cannot be told from here: its repository is out of sight", ""
 
 
-def _pubsub(rpc: KuboRpc) -> tuple[str, str, str]:
-    topics = rpc.ask("pubsub/ls", seconds=_SECONDS).get("Strings") or []
+def _pubsub(rpc: KuboRpc) -> Found:
+    topics = _answer(rpc, "pubsub/ls").get("Strings") or []
     ours = sum(topic.startswith("learnae/") for topic in topics)
     return OK, f"on, {ours} topics of Learnae subscribed", ""
 
 
-def _pins(exchange: KuboExchange, directory: Path) -> tuple[str, str, str]:
+def _pins(exchange: KuboExchange, directory: Path) -> Found:
     pins = Counter(exchange.pins().values())
     held = sum(1 for _ in LocalBlockStore(directory).cids())
     detail = f"{pins[exchange.label]} of the {held} blocks that are here"
     return OK if pins[exchange.label] >= held else MISSING, detail, "start a peer, or: learnae blocks --pin"
 
 
-def _gateway(url: str) -> tuple[str, str, str]:
+def _gateway(url: str) -> Found:
     gateway = GatewayExchange(url, _SECONDS)
     try:
         gateway.lacking([])
@@ -106,7 +112,7 @@ def _gateway(url: str) -> tuple[str, str, str]:
     return OK, "answers", ""
 
 
-def _tried(thing: str, look: Callable[[], tuple[str, str, str]]) -> Finding:
+def _tried(thing: str, look: Callable[[], Found]) -> Finding:
     try:
         return Finding(thing, *look())
     except TransportError as error:
