@@ -193,11 +193,11 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
     for listener in gossips.values():
         listener.announce([])
         deliver()
-    for gossip in gossips.values():
-        gossip.heard()
+    for each in gossips.values():
+        each.heard()
     yield Gossips(list(gossips.values()), deliver)
-    for gossip in gossips.values():
-        gossip.close()
+    for each in gossips.values():
+        each.close()
 
 
 def local_gossips(directory: Path) -> Gossips:
