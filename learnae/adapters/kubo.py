@@ -24,6 +24,7 @@ _DIRECT = {"recursive": "false", "offline": "true"}  # one block, which is here:
 _FIRST_PATIENCE = 1.0  # seconds: connected daemons answer in milliseconds
 _GRACE = 2.0  # seconds that a daemon may be late after its own timeout; later than that it hangs
 _MEET_SECONDS = 5.0  # between two attempts to reach the named daemons
+_PINS_AT_ONCE = 64
 _PINS_SECONDS = 60.0  # listing a hundred thousand pins takes some
 
 
@@ -70,6 +71,8 @@ class KuboExchange:
         self.acquaintances = acquaintances
         self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
         self._pinned: set[Cid] = set()
+        self._to_pin: dict[Cid, None] = {}
+        self._pinning = threading.Lock()
 
     def offer(self, cid: Cid, data: bytes) -> None:
         """See ports.Exchange."""
@@ -91,9 +94,8 @@ class KuboExchange:
             self.acquaintances.meet()
             raise BlockMissingError(f"block {cid} is not in IPFS now: {error.problem}") from error
         self._patience.found(cid)
-        if cid.names(data):
-            with suppress(TransportError):  # it is here; the pin is made up for when Kubo is back (lacking)
-                self._pin(cid)
+        with suppress(TransportError):  # the block is here; ``lacking`` makes up for the pin when Kubo is back
+            self._pin(cid)
         return data
 
     def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
@@ -108,10 +110,13 @@ class KuboExchange:
 
     def retract(self, cids: Iterable[Cid]) -> None:
         """See ports.Exchange; the daemon's garbage collection does the rest."""
-        for cid in cids:
-            self._pinned.discard(cid)
-            with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
-                self._rpc.ask("pin/rm", str(cid), seconds=self._timeout, options=_DIRECT)
+        with self._pinning:
+            for cid in cids:
+                self._to_pin.pop(cid, None)
+                self._pinned.discard(cid)
+                with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
+                    self._rpc.ask("pin/rm", str(cid), seconds=self._timeout, options=_DIRECT)
+        self._pin_waiting()
 
     def close(self) -> None:
         """See ports.Exchange."""
@@ -128,10 +133,34 @@ class KuboExchange:
         return found
 
     def _pin(self, cid: Cid) -> None:
-        """Recursively would mean the whole history: a message links to its parents."""
+        self._to_pin[cid] = None
+        self._pin_waiting()
+
+    def _pin_waiting(self) -> None:
+        """Whoever comes while others are pinned leaves that to the one who does it: many pins cost one call."""
+        while self._to_pin and self._pinning.acquire(blocking=False):
+            try:
+                batch = list(self._to_pin)[:_PINS_AT_ONCE]
+                for cid in batch:
+                    del self._to_pin[cid]
+                if batch:
+                    self._pin_all(batch)
+            finally:
+                self._pinning.release()
+
+    def _pin_all(self, cids: Sequence[Cid]) -> None:
+        """Directly: recursively would mean the whole history, as a message links to its parents."""
         options = {**_DIRECT, "name": self.label}
-        self._rpc.ask("pin/add", str(cid), seconds=self._timeout, options=options)
-        self._pinned.add(cid)
+        try:
+            self._rpc.ask("pin/add", *map(str, cids), seconds=self._timeout, options=options)
+        except KuboError:
+            if len(cids) == 1:
+                raise
+            for cid in cids:  # one that is not there spoils it for all
+                with suppress(KuboError):
+                    self._pin_all([cid])
+            return
+        self._pinned.update(cids)
 
 
 def _parse_pin(line: bytes) -> tuple[Cid, str] | None:

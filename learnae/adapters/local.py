@@ -42,11 +42,15 @@ class LocalBlockStore:
         """See ports.BlockStore; a block that is here already is not written again."""
         check_block(data)
         cid = Cid.of(codec, data)
+        self.keep(cid, data)
+        return cid
+
+    def keep(self, cid: Cid, data: bytes) -> None:
+        """Put a block whose bytes have been compared with its name."""
         path = self._path(cid)
         if not self._is_whole(path, len(data)):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
-        return cid
 
     def get(self, cid: Cid) -> bytes:
         """See ports.BlockStore; a file that is not what its name says is moved away."""

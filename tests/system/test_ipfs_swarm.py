@@ -66,7 +66,7 @@ class Machine:
         store = LocalBlockStore(self.swarm)
         names = set(store.cids())
         assert len(names) > 30
-        assert set(self.kubo.pins()) == set(map(str, names))
+        wait_for(lambda: set(self.kubo.pins()) == set(map(str, names)), "the pins of what is here")
         for cid in names:
             assert self.rpc("block/get", cid) == store.get(cid)
             if cid.codec == DAG_CBOR:
