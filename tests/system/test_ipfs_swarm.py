@@ -65,8 +65,13 @@ class Machine:
         """All blocks of this machine, and no others, are pinned at its daemon, which has the same bytes."""
         store = LocalBlockStore(self.swarm)
         names = set(store.cids())
-        assert len(names) > 30
-        wait_for(lambda: set(self.kubo.pins()) == set(map(str, names)), "the pins of what is here")
+        assert len(names) > 10
+        lacking = {str(cid) for cid in names} - set(self.kubo.pins())
+        assert len(lacking) <= 8, "more than what was on its way when the trainer was told to end"
+        environment = {"LEARNAE_IPFS__API": self.kubo.api}
+        done = self.programs.run("learnae", "blocks", "--pin", "--json", environment=environment)
+        assert json.loads(done.stdout) == {"pinned now": len(lacking), "pinned in all": len(names)}
+        assert set(self.kubo.pins()) == set(map(str, names))
         for cid in names:
             assert self.rpc("block/get", cid) == store.get(cid)
             if cid.codec == DAG_CBOR:
@@ -168,10 +173,11 @@ def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
         machine.kubo.start()
         machine.start()
         wait_for(lambda: machine.seq_of(machine.name) > 40, "history", 60)
+        store = LocalBlockStore(machine.swarm)
+        assert len(set(store.cids())) < machine.seq_of(machine.name), "hardly anything was pruned"
+        wait_for(lambda: set(machine.kubo.pins()) <= set(map(str, store.cids())), "no pins but of what is live")
         machine.end()
-        names = set(LocalBlockStore(machine.swarm).cids())
-        assert len(names) < machine.seq_of(machine.name), "hardly anything was pruned"
-        wait_for(lambda: set(machine.kubo.pins()) == set(map(str, names)), "the pins of what is live")
+        machine.check_blocks()
     finally:
         machine.programs.__exit__(None, None, None)
         machine.kubo.kill()
