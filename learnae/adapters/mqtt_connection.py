@@ -268,7 +268,8 @@ class MqttConnection:
             greeting()
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
-        self._reason = self._reason or self._errors.last or str(code)
+        said = "the connection is lost" if str(code) == "Unspecified error" else str(code)  # paho's word for it
+        self._reason = self._reason or self._errors.last or said
 
     def _on_subscribe(self, _client: Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         topic_filter = self._subscribing.pop(mid, "?")

@@ -32,6 +32,7 @@ _METRICS_SECONDS = 10.0
 _BATCH = 64  # rows on their way at once
 _MOST_RESULTS = 256  # of one call; a board's windows are far fewer
 _RETRY_SECONDS = 0.1  # until there may be room in the connection's queue
+_COMPLAINT_SECONDS = 600.0
 _FAREWELL_SECONDS = 2.0  # for what waits when the peer leaves; the rest stays on disk
 _CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
 _NOT_FOR_OTHERS = {"last_problems"}  # their text may quote what a source has read
@@ -51,9 +52,9 @@ class MqttMonitor:
         self._marker = directory / "home-assistant"  # exists while there may be an announcement to remove
         self._announces = announces
         self._announcement = b""
-        self._reported = self._measured = float("-inf")
+        self._reported = self._measured = self._complained = float("-inf")
         self._newest: Inference | None = None
-        self._is_broken = False
+        self._lost = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._log = RemoteLog(lambda fields: self._put("log", _json(fields)))
@@ -106,7 +107,8 @@ class MqttMonitor:
     def state(self) -> str:
         """For the status: what waits."""
         dropped = f", {self._queue.dropped} dropped: the queue is full" if self._queue.dropped else ""
-        return f"{self._queue.rows} waiting{dropped}"
+        lost = f", {self._lost} lost: they could not be written" if self._lost else ""
+        return f"{self._queue.rows} waiting{dropped}{lost}"
 
     # -- newest values
 
@@ -137,12 +139,17 @@ class MqttMonitor:
         try:
             self._queue.put(channel, payload)
         except StateError as error:  # what people watch stops nobody from training
-            if not self._is_broken:
-                self._is_broken = True
-                log.warning("the queue of the MQTT monitor: %s", error)
+            self._lost += 1
+            self._complain(error)
         else:
-            self._is_broken = False
             self._wake.set()
+
+    def _complain(self, error: StateError) -> None:
+        """Now and then: a full disk stays full."""
+        now = time.monotonic()
+        if now - self._complained >= _COMPLAINT_SECONDS:
+            self._complained = now
+            log.warning("the queue of the MQTT monitor: %s", error)
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -151,7 +158,7 @@ class MqttMonitor:
             try:
                 self._drain()
             except StateError as error:
-                log.warning("the queue of the MQTT monitor: %s", error)
+                self._complain(error)
                 self._closing.wait(_RETRY_SECONDS)
 
     def _drain(self) -> None:

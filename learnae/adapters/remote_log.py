@@ -14,7 +14,7 @@ import learnae
 _LIBRARY = Path(learnae.__file__).parent
 _BURST, _SECONDS_EACH = 20.0, 5.0  # so many at once, then one in so many seconds
 _MOST_CHARACTERS = 500
-_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d[\d.,eE+-]*")
+_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
 
 
 class RemoteLog(logging.Handler):
