@@ -6,6 +6,8 @@ from learnae.adapters.disk_queue import DiskQueue
 from learnae.adapters.machine import Place
 from learnae.adapters.mqtt_client import Will
 from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.adapters.mqtt_exchange import NAME, MqttExchange
+from learnae.adapters.mqtt_gossip import MqttGossip
 from learnae.adapters.mqtt_monitor import MqttMonitor
 from learnae.adapters.mqtt_topics import OFFLINE, Topics
 from learnae.adapters.outside import Outside
@@ -14,8 +16,15 @@ from learnae.sections import MqttSection
 QUEUE_FILE = "mqtt-queue.sqlite"
 
 
-def connect_mqtt(section: MqttSection, place: Place, outside: Outside) -> MqttConnection:
-    """Add to ``outside`` what ``section`` asks for; raises ConfigurationError or StateError."""
+_NEWS_SECONDS = 0.5  # between two announcements, where they are all that others hear of a message
+_HEALING_SECONDS = 5.0  # where messages are pushed, and heads only heal what was lost
+
+
+def connect_mqtt(section: MqttSection, place: Place, outside: Outside, holds: bool = False) -> MqttConnection:
+    """Add to ``outside`` what ``section`` asks for; raises ConfigurationError or StateError.
+
+    ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow.
+    """
     topics = Topics(section.prefix, place.manifest.swarm, place.name)
     will = Will(topics.own("status"), OFFLINE)
     connection = MqttConnection(section, f"learnae-{place.name}", will)
@@ -25,6 +34,17 @@ def connect_mqtt(section: MqttSection, place: Place, outside: Outside) -> MqttCo
         monitor = MqttMonitor(connection, topics, queue, place.directory, section.home_assistant)
         outside.monitors.append(monitor)
         outside.states["mqtt monitor"] = monitor.state
+    gossip = None
+    if section.gossip:
+        gossip = MqttGossip(connection, topics, _HEALING_SECONDS if section.exchange else _NEWS_SECONDS)
+        outside.gossips["mqtt"] = gossip
+        outside.closers.append(gossip.close)
+    if section.exchange:
+        exchange = MqttExchange(connection, topics, place.store, place.manifest.limits, holds)
+        if gossip:
+            exchange.heard = gossip.note
+        outside.exchanges[NAME] = exchange
+        outside.states["mqtt exchange"] = exchange.state
     outside.closers.append(connection.close)
     connection.start()
     return connection

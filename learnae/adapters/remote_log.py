@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import learnae
+from learnae.adapters.allowance import Allowance
 
 _LIBRARY = Path(learnae.__file__).parent
 _BURST, _SECONDS_EACH = 20.0, 5.0  # so many at once, then one in so many seconds
@@ -27,7 +27,7 @@ class RemoteLog(logging.Handler):
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(logging.WARNING)
         self._send = send
-        self._tokens, self._filled = _BURST, time.monotonic()
+        self._allowance = Allowance(_BURST, 1 / _SECONDS_EACH)
         self._held_back = 0
         self._is_busy = False
 
@@ -35,7 +35,7 @@ class RemoteLog(logging.Handler):
         """See logging.Handler; a record that comes of sending one is not sent."""
         if self._is_busy:
             return
-        if not self._may_pass():
+        if not self._allowance.take():
             self._held_back += 1
             return
         self._is_busy = True
@@ -43,15 +43,6 @@ class RemoteLog(logging.Handler):
             self._send(self._fields(record))
         finally:
             self._is_busy = False
-
-    def _may_pass(self) -> bool:
-        now = time.monotonic()
-        self._tokens = min(_BURST, self._tokens + (now - self._filled) / _SECONDS_EACH)
-        self._filled = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         text = record.getMessage()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import learnae
-from learnae.adapters import remote_log
+from learnae.adapters import allowance
 from learnae.adapters.remote_log import RemoteLog
 
 INSIDE = str(Path(learnae.__file__).parent / "adapters" / "x.py")
@@ -47,8 +47,8 @@ def test_what_a_source_quotes_is_blanked_and_what_the_library_says_is_not(handle
 
 
 def test_a_flood_is_held_back_and_counted(handler, sent, monkeypatch):
-    now = [remote_log.time.monotonic()]
-    monkeypatch.setattr(remote_log.time, "monotonic", lambda: now[0])
+    now = [allowance.time.monotonic()]
+    monkeypatch.setattr(allowance.time, "monotonic", lambda: now[0])
     for number in range(100):
         handler.handle(record(f"flood {number}"))
     assert len(sent) == 20
