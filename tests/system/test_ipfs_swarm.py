@@ -1,11 +1,11 @@
-"""Two trainers on two machines that share nothing but IPFS: each has a home and a Kubo daemon of its own."""
+"""Machines that share nothing but IPFS and a broker: two trainers with a Kubo daemon each, an agent with MQTT only."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hostile_http import hostile_server, says
 from kubo import Kubo
-from mosquitto import HOST
+from mosquitto import HOST, Mosquitto
 from programs import Programs, wait_for
 from test_canary import patterns
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient")]
 
 
 class Machine:
-    """A home, a daemon, and one trainer on one person's recordings."""
+    """A home, one person's recordings, one peer, and for a trainer a daemon."""
 
     def __init__(self, directory: Path, manifest: Manifest, person: int) -> None:
         directory.mkdir()
@@ -43,11 +43,17 @@ class Machine:
         write_private_file(person, self.data)
         self.observer = Observer(self.swarm)
 
-    def start(self, connect: str = "", **settings: str) -> None:
-        """The trainer; it need not find its daemon."""
-        environment = {"LEARNAE_IPFS__API": self.kubo.api, "LEARNAE_IPFS__CONNECT": connect, **settings}
+    def start_trainer(self, **settings: str) -> None:
+        """It need not find its daemon."""
         arguments = ("start", "--data", self.data, "--name", self.name)
+        environment = {"LEARNAE_IPFS__API": self.kubo.api, **settings}
         self.process = self.programs.start("trainer_node", *arguments, environment=environment, pause=0.3)
+
+    def start_agent(self, **settings: str) -> None:
+        """It has no daemon."""
+        own = {"PEER__NAME": self.name, "SOURCE__FILE": str(self.data), "SOURCE__SPEED": "0"}
+        environment = {**{f"LEARNAE_{key}": value for key, value in own.items()}, **settings}
+        self.process = self.programs.start("agent", "run", environment=environment, pause=0.3)
 
     def end(self) -> str:
         """Let it save and end; returns what it has logged."""
@@ -96,11 +102,11 @@ class Machine:
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine, Machine]]:
     manifest = preset("wrist", 1)
-    both = Machine(tmp_path / "a", manifest, 1), Machine(tmp_path / "b", manifest, 2)
-    yield both
-    for machine in both:
+    a, b, c = (Machine(tmp_path / name, manifest, number) for number, name in enumerate("abc", 1))
+    yield a, b, c
+    for machine in (a, b, c):
         machine.programs.__exit__(None, None, None)
         machine.kubo.kill()
 
@@ -123,45 +129,62 @@ def distance(one: Machine, other: Machine) -> float:
     return float(np.linalg.norm(first - second) / np.linalg.norm(first))
 
 
+def assert_all_hear_all(machines: Sequence[Machine], newer_than: int = 4) -> None:
+    """Everybody has at least so many messages of everybody, and more than when this was called."""
+    seen = {(one.name, other.name): one.seq_of(other.name) for one in machines for other in machines}
+    for one in machines:
+        for other in machines:
+            known = max(newer_than, seen[one.name, other.name])
+            wait_for(lambda o=one, n=other.name, k=known: o.seq_of(n) > k, f"news of {other.name} at {one.name}", 60)
+
+
 @pytest.mark.slow
-def test_two_trainers_converge_over_ipfs_alone_and_ipfs_reads_every_block(machines: tuple[Machine, Machine]) -> None:
-    a, b = machines
+@pytest.mark.engine("mosquitto")
+def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
+    machines: tuple[Machine, Machine, Machine], tmp_path: Path
+) -> None:
+    a, b, c = machines
     readings = np.random.default_rng(11).normal(size=(3000, 6)).astype(np.float32)
     np.savez(a.data, signal=readings, label=np.repeat(np.arange(5), 600))
     a.kubo.start()
-    with hostile_server(lambda request: says(b"" if "bafkqaaa" in request.path else b"poison")(request)) as liar:
-        a.start(connect=b.kubo.address)
-        b.start(LEARNAE_IPFS__GATEWAYS=liar.url, LEARNAE_EXCHANGE__ORDER="gateway ipfs")
+    poison = says(b"poison")
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        hostile_server(lambda request: (says(b"") if "bafkqaaa" in request.path else poison)(request)) as liar,
+    ):
+        link = f"mqtt://{HOST}:{broker.port}"
+        a.start_trainer(LEARNAE_IPFS__CONNECT=b.kubo.address, LEARNAE_MQTT__BROKER=link)
+        b.start_trainer(LEARNAE_IPFS__GATEWAYS=liar.url, LEARNAE_EXCHANGE__ORDER="gateway ipfs")
+        c.start_agent(LEARNAE_MQTT__BROKER=link)
         b.programs.wait_for_steps(b.name, b.process)
         assert b.status["connections"]["ipfs"] == "away"  # its daemon is not there yet
         b.kubo.start()
-        wait_for(lambda: min(a.seq_of(b.name), b.seq_of(a.name)) >= 5, "messages of both at both", 60)
+        assert_all_hear_all(machines)
         for machine in machines:
-            wait_for(lambda machine=machine: machine.status["following"] == 1, "a replica")
-            wait_for(lambda machine=machine: set(machine.links.values()) == {"connected"}, "both links")
+            wait_for(lambda machine=machine: machine.status["following"] == 2, "two replicas")
+            wait_for(lambda machine=machine: set(machine.links.values()) <= {"connected"}, "all links")
         assert b.status["problems"]["EncodingError"] > 0
         assert f"gateway {liar.url} sent wrong bytes" in b.status["last_problems"]["EncodingError"]
 
-    a.kubo.hang()
-    b.kubo.kill()
-    b.kubo.forget()
-    for machine in machines:  # training goes on
-        machine.programs.wait_for_steps(machine.name, machine.process, machine.status["steps"] + 200)
-    a.kubo.resume()
-    b.kubo.start()
-    seen = a.seq_of(b.name), b.seq_of(a.name)
-    wait_for(lambda: a.seq_of(b.name) > seen[0] and b.seq_of(a.name) > seen[1], "messages of both at both", 60)
-    wait_for(lambda: distance(a, b) < 0.1, "equal estimates", 60)  # alone they would be 0.5 apart
-    said = b.end()
-    a.end()
+        a.kubo.hang()
+        b.kubo.kill()
+        b.kubo.forget()
+        for machine in machines:  # training goes on
+            machine.programs.wait_for_steps(machine.name, machine.process, machine.status["steps"] + 200)
+        a.kubo.resume()
+        b.kubo.start()
+        assert_all_hear_all(machines)
+        for one, other in ((a, b), (b, c)):
+            wait_for(lambda o=one, p=other: distance(o, p) < 0.1, "equal estimates", 60)  # alone they were 0.5 apart
+        said = [machine.end() for machine in machines][1]
 
     assert said.count("ipfs: Kubo") == said.count("ipfs: connected") == 2  # away at the start, and killed
-    for machine in machines:
+    for machine in (a, b):
         machine.check_blocks()
     newest = b.observer.tangle.heads()[0]
     assert json.loads(b.kubo.run("dag", "get", str(newest)))["swarm"] == {"/": str(a.observer.swarm)}
     planted = patterns(readings[::250])
-    for place in (a.swarm, a.kubo.directory, b.directory):
+    for place in (a.swarm, a.kubo.directory, b.directory, c.directory):
         assert list(leaks(place, planted)) == []
     assert {path.name for path, _ in leaks(a.directory, planted)} == {"private.npz"}, "the search itself finds them"
 
@@ -171,7 +194,7 @@ def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "a", dataclasses.replace(preset("wrist", 1), limits=Limits(horizon=4000)), 1)
     try:
         machine.kubo.start()
-        machine.start()
+        machine.start_trainer()
         wait_for(lambda: machine.seq_of(machine.name) > 40, "history", 60)
         store = LocalBlockStore(machine.swarm)
         assert len(set(store.cids())) < machine.seq_of(machine.name), "hardly anything was pruned"
