@@ -1,0 +1,144 @@
+"""The agent's side of the bridge's Unix socket: ``Client(path).read()`` and never a wait."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from firmware_bridge.errors import BridgeMissingError, RecordError
+from firmware_bridge.records import DOWN, MAX_TEXT, LinkState, Listen, Readings, Record, Schema, Splitter, to_bytes
+from learnae.errors import LearnaeError
+
+_FIRST_PAUSE = 0.1  # seconds before the first new try: a restarted bridge is back by then
+_LONGEST_PAUSE = 5.0
+_AT_ONCE = 1 << 20  # bytes taken in by one read(): what is left waits in the kernel and in the bridge's history
+_CHUNK = 1 << 16
+
+
+class Client:
+    """Hears one bridge. Reconnects by itself, with back-off, and goes on where it was.
+
+    ``after`` is an earlier ``position``, kept by whoever stores readings: what the bridge still remembers since
+    then comes first. Samples that come twice (a bridge was restarted) are returned once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        after: Listen | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._path = path
+        self._position = after or Listen()
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._socket: socket.socket | None = None
+        self._splitter = Splitter()
+        self._schema: Schema | None = None
+        self._pause = _FIRST_PAUSE
+        self._retry = float("-inf")
+        self.problem: LearnaeError | None = None  # why nothing comes, or None
+
+    @property
+    def position(self) -> Listen:
+        """Where a later client has to go on."""
+        return self._position
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a bridge is there."""
+        return self._socket is not None
+
+    def read(self) -> list[Record]:
+        """What has come since the last call, at most about 1 MiB; a ``LinkState`` says when the bridge goes."""
+        records: list[Record] = []
+        try:
+            if self._socket is None and not self._connect():
+                return records
+            self._receive(records)
+        except (OSError, RecordError) as error:
+            problem = self._explain(error)
+            if self.problem is None:
+                records.append(LinkState(time.time(), DOWN, str(problem)[:MAX_TEXT]))
+            self._disconnect(problem)
+        return records
+
+    def fileno(self) -> int:
+        """For select(2); -1 while there is no bridge."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _connect(self) -> bool:
+        if self._clock() < self._retry:
+            return False
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.setblocking(False)
+        self._splitter, self._schema = Splitter(), None
+        self._socket.connect(os.fspath(self._path))
+        self._socket.send(to_bytes(self._position))
+        self.problem = None
+        return True
+
+    def _receive(self, records: list[Record]) -> None:
+        assert self._socket is not None
+        taken = 0
+        while taken < _AT_ONCE:
+            try:
+                data = self._socket.recv(_CHUNK)
+            except BlockingIOError:
+                return
+            if not data:
+                raise ConnectionResetError(errno.ECONNRESET, "the bridge has closed the connection")
+            taken += len(data)
+            self._pause = _FIRST_PAUSE
+            for record in self._splitter.feed(data):
+                accepted = self._accept(record)
+                if accepted is not None:
+                    records.append(accepted)
+
+    def _accept(self, record: Record | Listen) -> Record | None:
+        if isinstance(record, Listen):
+            raise RecordError("the bridge sent a 'listen'", "the socket's other end is no bridge")
+        if isinstance(record, Schema):
+            self._schema = record
+        elif isinstance(record, Readings):
+            return self._accept_readings(record)
+        return record
+
+    def _accept_readings(self, readings: Readings) -> Readings | None:
+        if self._schema is None or readings.values.shape[1] != len(self._schema.channels):
+            raise RecordError("readings that do not fit their schema", "the socket's other end is no bridge")
+        stream, known = self._schema.stream, 0
+        if stream == self._position.stream:
+            known = max(0, self._position.sequence - readings.sequence)
+        if known >= readings.rows:
+            return None
+        self._position = Listen(stream, readings.sequence + readings.rows)
+        return readings.after(known) if known else readings
+
+    def _explain(self, error: Exception) -> LearnaeError:
+        if isinstance(error, RecordError):
+            return error
+        if isinstance(error, PermissionError):
+            remedy = "add this user to the socket's group, or set bridge.group"
+        else:
+            remedy = "start it (firmware-bridge run), or set the socket's path"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return BridgeMissingError(f"no bridge at {self._path}: {reason}", remedy)
+
+    def _disconnect(self, problem: LearnaeError) -> None:
+        self.close()
+        self.problem = problem
+        self._retry = self._clock() + self._pause * self._rng.uniform(0.5, 1)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)

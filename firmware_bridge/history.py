@@ -1,0 +1,86 @@
+"""What the bridge has said lately: one bounded list that all listeners read at their own pace."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from firmware_bridge.records import Listen, Readings, Record, Schema, to_bytes
+
+LONGEST = 4 << 20  # bytes: 70 s of six channels at 1 kHz, hours at 10 Hz
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    data: bytes
+    schema: bytes  # the one in force after this record
+    stream: str
+    end: int  # the sequence after the record's last sample; 0 if it is not readings
+    samples: int  # said before this record since the bridge started
+
+
+class History:
+    """Records by number; the oldest go when there are more than ``longest`` bytes."""
+
+    def __init__(self, longest: int = LONGEST) -> None:
+        self._longest = longest
+        self._entries: deque[_Entry] = deque()
+        self._bytes = 0
+        self._samples = 0
+        self._schema = b""
+        self._stream = ""
+        self.first = 0  # number of the oldest record that is still here
+
+    @property
+    def next(self) -> int:
+        """The number of the record that will be added next."""
+        return self.first + len(self._entries)
+
+    @property
+    def schema(self) -> bytes:
+        """The encoded schema in force now; b"" before the first."""
+        return self._schema
+
+    def add(self, record: Record) -> None:
+        """Remember ``record``; raises RecordError if it cannot be sent."""
+        data = to_bytes(record)
+        end, before = 0, self._samples
+        if isinstance(record, Schema):
+            self._schema, self._stream = data, record.stream
+        elif isinstance(record, Readings):
+            end = record.sequence + record.rows
+            self._samples += record.rows
+        self._entries.append(_Entry(data, self._schema, self._stream, end, before))
+        self._bytes += len(data)
+        while self._bytes > self._longest and len(self._entries) > 1:
+            self._bytes -= len(self._entries.popleft().data)
+            self.first += 1
+
+    def data(self, number: int) -> bytes:
+        """The encoded record of this number."""
+        return self._entries[number - self.first].data
+
+    def schema_before(self, number: int) -> bytes:
+        """The encoded schema in force before the record ``number``; b"" if there was none or it is the record."""
+        if number == self.next:
+            return self._schema
+        entry = self._entries[number - self.first]
+        return entry.schema if entry.schema is not entry.data else b""
+
+    def samples_before(self, number: int) -> int:
+        """How many samples were said before the record ``number``."""
+        return self._samples if number == self.next else self._entries[number - self.first].samples
+
+    def find(self, listen: Listen) -> int:
+        """The number of the first record that a listener with this position does not have.
+
+        Somebody who knows nothing, or knows only what is forgotten, goes on with what comes next or is left.
+        """
+        if not listen.stream:
+            return self.next
+        number = self.next
+        for entry in reversed(self._entries):
+            if entry.stream == listen.stream and entry.end and entry.end <= listen.sequence:
+                break
+            number -= 1
+        return number

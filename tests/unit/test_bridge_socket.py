@@ -1,0 +1,451 @@
+"""Records, the bridge's socket and its listeners: what is said is heard once, in order, by everybody."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from programs import wait_for
+
+from firmware_bridge import history as history_module
+from firmware_bridge import server as server_module
+from firmware_bridge.client import Client
+from firmware_bridge.errors import BridgeMissingError, RecordError
+from firmware_bridge.history import History
+from firmware_bridge.records import (
+    MAX_BYTES,
+    Channel,
+    Event,
+    Label,
+    LinkState,
+    Listen,
+    Readings,
+    Schema,
+    Splitter,
+    from_bytes,
+    to_bytes,
+)
+from firmware_bridge.server import Server
+from learnae import dagcbor
+from learnae.errors import ConfigurationError, StateError
+
+SCHEMA = Schema("pump-1", "pump", "1.0", (Channel("ax", "m/s2"), Channel("temp", "Cel")), 50.0)
+
+
+def readings(sequence: int, rows: int = 5) -> Readings:
+    values = np.arange(sequence, sequence + rows)[:, None] + np.array([0.25, -1000.5])
+    return Readings(sequence, 1e9 + sequence / 50, 1 / 50, values)
+
+
+class Bench:
+    """A server and its clients, moved by hand."""
+
+    def __init__(self, path, **options) -> None:
+        self.path, self.options = path, options
+        self.server = Server(path, **options)
+
+    def client(self, after=None) -> Client:
+        client = Client(self.path, after, rng=random.Random(1))
+        assert client.read() == []
+        self.server.step()
+        return client
+
+    def hear(self, *clients: Client) -> list[list]:
+        heard: list[list] = [[] for _ in clients]
+        for _ in range(50):
+            self.server.step()
+            for client, own in zip(clients, heard, strict=True):
+                own.extend(client.read())
+        return heard
+
+    def restart(self) -> None:
+        self.server.close()
+        self.server = Server(self.path, **self.options)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path / "bridge.sock")
+    yield bench
+    bench.server.close()
+
+
+def kinds(records) -> list[str]:
+    return [record.kind for record in records]
+
+
+def sequences(records) -> list[int]:
+    return [number for record in records if isinstance(record, Readings) for number in numbers(record)]
+
+
+def numbers(record: Readings) -> list[int]:
+    return list(range(record.sequence, record.sequence + record.rows))
+
+
+# -- records
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        SCHEMA,
+        Label(12.5, "walking"),
+        Label(12.5, ""),
+        Event(0.0, "door"),
+        LinkState(1.0, "missed", "too slow", 7),
+        Listen("pump-1", 40),
+    ],
+)
+def test_a_record_reads_back_as_it_was(record):
+    data = to_bytes(record)
+
+    assert struct.unpack(">I", data[:4])[0] == len(data) - 4
+    assert from_bytes(data[4:]) == record
+
+
+def test_readings_read_back_as_they_were_column_by_column():
+    sent = readings(100, 3)
+
+    got = from_bytes(to_bytes(sent)[4:])
+
+    np.testing.assert_array_equal(got.values, sent.values)
+    assert (got.sequence, got.time, got.step, got.rows) == (100, sent.time, sent.step, 3)
+    np.testing.assert_allclose(got.times, sent.time + np.arange(3) / 50)
+    column = dagcbor.decode(to_bytes(sent)[4:])["values"][:24]
+    assert struct.unpack("<3d", column) == (100.25, 101.25, 102.25)
+
+
+def test_readings_can_be_cut_at_the_front():
+    cut = readings(10, 5).after(2)
+
+    assert (cut.sequence, cut.rows) == (12, 3)
+    np.testing.assert_allclose(cut.times, readings(10, 5).times[2:])
+    np.testing.assert_array_equal(cut.values, readings(10, 5).values[2:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"kind": 5}, "kind"),
+        ({"rows": 0}, "rows"),
+        ({"rows": 4}, "values"),
+        ({"values": b""}, "values"),
+        ({"values": "text"}, "values"),
+        ({"values": struct.pack("<10d", *[float("nan")] * 10)}, "values"),
+        ({"values": bytes(8 * 5 * 33)}, "values"),
+        ({"time": -1.0}, "time"),
+        ({"time": 1e300}, "time"),
+        ({"step": -0.1}, "step"),
+        ({"sequence": -1}, "sequence"),
+        ({"sequence": 2**60}, "sequence"),
+    ],
+)
+def test_wrong_readings_are_refused_by_name(changes, names):
+    fields = {"kind": "readings", **readings(0).to_fields(), **changes}
+
+    with pytest.raises(RecordError, match=names):
+        from_bytes(dagcbor.encode(fields))
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"names": ["a"], "units": []}, "names"),
+        ({"names": [], "units": []}, "names"),
+        ({"names": ["a", "a"]}, "names"),
+        ({"names": [str(number) for number in range(33)]}, "names"),
+        ({"rate": 0.0}, "rate"),
+        ({"rate": 1e9}, "rate"),
+        ({"stream": "x" * 65}, "stream"),
+        ({"board": "a\nb"}, "board"),
+    ],
+)
+def test_a_wrong_schema_is_refused_by_name(changes, names):
+    with pytest.raises(RecordError, match=names):
+        from_bytes(dagcbor.encode({"kind": "schema", **SCHEMA.to_fields(), **changes}))
+
+
+def test_unknown_kinds_and_fields_of_a_later_version_are_passed_over():
+    assert from_bytes(dagcbor.encode({"kind": "picture", "data": b"1"})) is None
+    assert from_bytes(dagcbor.encode({"kind": "label", **Label(1.0, "a").to_fields(), "more": 1})) == Label(1.0, "a")
+
+
+def test_a_record_too_large_is_not_sent():
+    with pytest.raises(RecordError, match="at most"):
+        to_bytes(readings(0, MAX_BYTES // 16))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_records_or_a_named_error(data):
+    splitter = Splitter()
+    try:
+        splitter.feed(data)
+    except RecordError:
+        return
+    assert len(splitter._buffer) <= MAX_BYTES + 4
+
+
+def test_a_stream_is_cut_wherever_it_is_read():
+    data = to_bytes(SCHEMA) + to_bytes(Label(1.0, "a"))
+    splitter = Splitter()
+
+    found = [record for byte in data for record in splitter.feed(bytes([byte]))]
+
+    assert found == [SCHEMA, Label(1.0, "a")]
+
+
+# -- listeners
+
+
+def test_every_listener_hears_everything_schema_first(bench):
+    bench.server.publish(SCHEMA)
+    first, second = bench.client(), bench.client()
+    bench.server.publish(readings(0))
+    bench.server.publish(Label(2.0, "walking"))
+
+    for heard in bench.hear(first, second):
+        assert kinds(heard) == ["schema", "readings", "label"]
+        assert heard[0] == SCHEMA
+        np.testing.assert_array_equal(heard[1].values, readings(0).values)
+
+
+def test_a_newcomer_hears_the_schema_and_nothing_old(bench):
+    bench.server.publish(SCHEMA)
+    bench.server.publish(readings(0))
+    newcomer = bench.client()
+    bench.server.publish(readings(5))
+
+    (heard,) = bench.hear(newcomer)
+
+    assert kinds(heard) == ["schema", "readings"]
+    assert sequences(heard) == [5, 6, 7, 8, 9]
+
+
+def test_a_listener_that_was_away_goes_on_where_it_was(bench):
+    bench.server.publish(SCHEMA)
+    client = bench.client()
+    bench.server.publish(readings(0))
+    (before,) = bench.hear(client)
+    position = client.position
+    client.close()
+    bench.server.publish(readings(5))
+    bench.server.publish(Label(1.0, "a"))
+
+    again = bench.client(position)
+    bench.server.publish(readings(10))
+    (after,) = bench.hear(again)
+
+    assert position == Listen("pump-1", 5)
+    assert kinds(after) == ["schema", "readings", "label", "readings"]
+    assert sequences(before) + sequences(after) == list(range(15))
+
+
+def test_a_new_schema_that_nothing_followed_yet_loses_no_position(bench):
+    bench.server.publish(SCHEMA)
+    client = bench.client()
+    bench.server.publish(readings(0))
+    other = Schema("pump-2", "pump", "1.1", SCHEMA.channels, 50.0)
+    bench.server.publish(other)
+    bench.hear(client)
+
+    again = bench.client(client.position)
+    bench.server.publish(readings(0))
+    (heard,) = bench.hear(again)
+
+    assert [record for record in heard if isinstance(record, Schema)][-1] == other
+    assert sequences(heard) == [0, 1, 2, 3, 4]
+    assert again.position == Listen("pump-2", 5)
+
+
+def test_what_a_restarted_bridge_says_again_is_heard_once(bench):
+    bench.server.publish(SCHEMA)
+    client = bench.client()
+    bench.server.publish(readings(0))
+    (before,) = bench.hear(client)
+
+    bench.restart()
+    bench.server.publish(SCHEMA)
+    bench.server.publish(readings(3))  # two of them are known
+    bench.server.publish(readings(4, 4))  # all of them
+    bench.server.publish(readings(8))
+    after = []
+    wait_for(lambda: after.extend(bench.hear(client)[0]) or sequences(after)[-1:] == [12], "the client to be back")
+
+    assert sequences(before) + sequences(after) == list(range(13))
+    assert "link" in kinds(after)  # it said that the bridge was gone
+
+
+def test_a_slow_listener_is_told_what_it_missed_and_slows_nobody(tmp_path):
+    bench = Bench(tmp_path / "s", history=History(longest=20_000))
+    bench.server.publish(SCHEMA)
+    slow, quick = bench.client(), bench.client()
+    received: list = []
+    total = 4000
+    for number in range(total):
+        bench.server.publish(readings(number * 5))
+        bench.server.step()
+        received += quick.read()
+    (late, rest) = bench.hear(slow, quick)
+
+    assert sequences(received + rest) == list(range(total * 5))
+    missed = [record for record in late if isinstance(record, LinkState)]
+    assert len(missed) == 1
+    assert missed[0].state == "missed"
+    assert missed[0].missed + len(sequences(late)) == total * 5
+    assert missed[0].missed > 0
+    place = late.index(missed[0])
+    assert late[place - 1] == SCHEMA  # said again, as it may have changed meanwhile
+    assert sequences(late[place:]) == list(range(total * 5))[-len(sequences(late[place:])) :]
+    bench.server.close()
+
+
+def test_the_history_is_bounded():
+    history = History(longest=5000)
+    history.add(SCHEMA)
+    for number in range(1000):
+        history.add(readings(number * 5))
+
+    assert sum(len(history.data(number)) for number in range(history.first, history.next)) <= 5000
+    assert history.samples_before(history.next) == 5000
+    assert history.schema == to_bytes(SCHEMA)
+    assert history.schema_before(history.first) == to_bytes(SCHEMA)
+    assert history.find(Listen("pump-1", 3)) == history.first  # forgotten: what is left
+    assert history.find(Listen("pump-1", 4995)) == history.next - 1
+
+
+@pytest.mark.parametrize("said", [to_bytes(SCHEMA), b"GET / HTTP/1.1\r\n\r\n", to_bytes(Listen()) + to_bytes(Listen())])
+def test_whoever_does_not_listen_is_let_go(bench, said):
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(bench.path))
+        stranger.sendall(said)
+        bench.hear()
+        assert stranger.recv(10) == b""
+    assert bench.server.listeners == 0
+
+
+def test_a_connection_that_says_nothing_is_let_go(tmp_path):
+    now = [100.0]
+    bench = Bench(tmp_path / "s", now=lambda: now[0])
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(bench.path))
+        bench.server.step()
+        now[0] += 11
+        bench.server.step()
+        assert stranger.recv(10) == b""
+    bench.server.close()
+
+
+def test_listeners_are_bounded(bench, monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_LISTENERS", 2)
+    clients = [bench.client() for _ in range(3)]
+    bench.hear(*clients)
+
+    assert bench.server.listeners == 2
+
+
+def test_only_owner_and_group_may_connect(bench):
+    assert bench.path.stat().st_mode & 0o777 == 0o660
+
+
+def test_the_socket_of_a_killed_bridge_is_replaced(tmp_path):
+    path = tmp_path / "bridge.sock"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))
+    left.close()
+
+    server = Server(path)
+
+    server.close()
+    assert not path.exists()
+
+
+def test_two_bridges_cannot_share_a_socket(bench):
+    with pytest.raises(StateError, match="another bridge"):
+        Server(bench.path)
+
+
+def test_a_place_for_no_socket_is_a_named_error(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    for path in (tmp_path / ("x" * 120), tmp_path / "file" / "bridge.sock"):
+        with pytest.raises(ConfigurationError):
+            Server(path)
+    with pytest.raises(StateError):
+        Server(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "precious"
+    with pytest.raises(ConfigurationError, match="nobody-has-this"):
+        Server(tmp_path / "s", group="nobody-has-this")
+
+
+def test_a_client_without_a_bridge_says_so_once_and_backs_off(tmp_path):
+    now = [0.0]
+    client = Client(tmp_path / "none", clock=lambda: now[0], rng=random.Random(1))
+    attempts = []
+
+    def connects() -> bool:
+        before = client._retry
+        client.read()
+        return client._retry != before
+
+    (state,) = client.read()
+    assert isinstance(client.problem, BridgeMissingError)
+    assert "firmware-bridge run" in str(client.problem)
+    assert (state.state, str(client.problem)) == ("down", state.reason)
+    for _ in range(6000):
+        now[0] += 0.01
+        if connects():
+            attempts.append(now[0])
+    assert 12 < len(attempts) < 30
+    assert client.read() == []
+
+
+def test_a_client_refuses_what_is_no_bridge(tmp_path):
+    path = tmp_path / "other"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+
+        def speak() -> None:
+            connection, _ = other.accept()
+            connection.sendall(b"220 mail.example ESMTP\r\n")
+            connection.recv(1)
+            connection.close()
+
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        client = Client(path)
+        (state,) = wait_for(client.read, "the client to refuse")
+        speaker.join(10)
+
+    assert "no bridge" in state.reason
+    assert isinstance(client.problem, RecordError)
+
+
+def test_readings_without_their_schema_are_refused(bench):
+    client = bench.client()
+    bench.server.publish(readings(0))
+
+    (heard,) = bench.hear(client)
+
+    assert "schema" in heard[0].reason
+
+
+def test_a_client_may_be_waited_for(bench):
+    client = bench.client()
+
+    assert client.is_connected
+    assert os.fstat(client.fileno())
+    client.close()
+    assert client.fileno() == -1
+
+
+def test_the_history_keeps_a_minute_of_a_fast_board():
+    size = len(to_bytes(Readings(10**6, 1.7e9, 1e-3, np.zeros((10, 6)))))
+
+    assert history_module.LONGEST / size > 60 * 100
