@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError
-from learnae.sections import PeerSection, SwarmSection, TrainSection, check_holdout
+from learnae.sections import MqttSection, PeerSection, SwarmSection, TrainSection, check_holdout
 
 AUTO, TFLITE, NUMPY = ENGINES = ("auto", "tflite", "numpy")
 _FASTEST = 1e9  # times real time
@@ -48,3 +48,4 @@ class AgentConfig:
     swarm: SwarmSection = field(default_factory=SwarmSection)
     source: SourceSection = field(default_factory=SourceSection)
     train: AgentTrainSection = field(default_factory=AgentTrainSection)
+    mqtt: MqttSection = field(default_factory=MqttSection)

@@ -20,6 +20,7 @@ from learnae.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "LEARNAE_"
 _MAX_BYTES = 1 << 20
+_BOOLEANS = {"true": True, "false": False}
 
 Config = TypeVar("Config")
 Values = dict[str, dict[str, Any]]
@@ -139,6 +140,8 @@ def _convert(value: object, wanted: Any, where: str) -> object:
             return wanted(value)
         except (ValueError, OverflowError):
             pass
+    if wanted is bool and value in _BOOLEANS:  # from the environment
+        return _BOOLEANS[str(value)]
     raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError
-from learnae.sections import PeerSection, SwarmSection, TrainSection, check_holdout
+from learnae.sections import MqttSection, PeerSection, SwarmSection, TrainSection, check_holdout
 from trainer_node.engines import ENGINES
 from trainer_node.keras_model import PRECISIONS
 
@@ -62,3 +62,4 @@ class TrainerConfig:
     swarm: SwarmSection = field(default_factory=SwarmSection)
     data: DataSection = field(default_factory=DataSection)
     train: TrainerTrainSection = field(default_factory=TrainerTrainSection)
+    mqtt: MqttSection = field(default_factory=MqttSection)
