@@ -90,9 +90,7 @@ class SampleBuffer:
         with self._lock:
             for start in range(0, len(samples.time), chunks.MOST):
                 part = slice(start, start + chunks.MOST)
-                piece = Samples(
-                    samples.time[part], samples.values[part], samples.label[part], samples.holdout[part]
-                )
+                piece = Samples(samples.time[part], samples.values[part], samples.label[part], samples.holdout[part])
                 data = chunks.pack(piece)
                 self._pending.append(
                     (self._next, source, len(piece.time), self._seal.close(data, source) if self._seal else data)

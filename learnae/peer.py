@@ -12,7 +12,7 @@ from learnae.authorship import Authorship
 from learnae.bodies import Evidence, Join, Metrics, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
-from learnae.errors import FrameError, StateError
+from learnae.errors import FrameError, NotWrittenError, StateError
 from learnae.following import Following, Replica
 from learnae.frames import Frame
 from learnae.identity import Identity, peer_name
@@ -122,6 +122,9 @@ class Peer:
         self._accuse()
         merged = self._merge()
         trained = self._train()
+        if merged and not trained.steps:  # what others have learnt is of use also to who cannot train
+            votes = self._votes(self.following.replicas)
+            self._estimate = consensus(votes, self.manifest.merge.half_life)
         published = self._publish_update(trained)
         self.replication.announce()
         self._prune()
@@ -227,7 +230,11 @@ class Peer:
         self._estimate = self._consensus(frame.replica, trained.rows, now)
         metrics = self._ports.learner.evaluate(self._estimate)
         self.metrics = metrics.bounded() if metrics else None
-        return self._publish_frame(frame, trained.rows)
+        try:
+            return self._publish_frame(frame, trained.rows)
+        except NotWrittenError:
+            self._frames.give_up()
+            raise
 
     def _publish_frame(self, frame: Frame, samples: int) -> Cid:
         blocks = tuple(self._ports.store.put(RAW, block) for block in frame.blocks)

@@ -16,7 +16,7 @@ _GAP = 1.5  # sample periods: a longer pause ends the window
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """``time`` (n,) of each window's last sample, ``values`` (n, window, channels), ``label`` (n,), ``holdout`` (n,)."""
+    """``time`` (n,) of their last samples, ``values`` (n, window, channels), ``label`` (n,), ``holdout`` (n,)."""
 
     time: NDArray[np.float64]
     values: NDArray[np.float32]
