@@ -15,13 +15,13 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent import chunks
 from agent.chunks import Seal
-from learnae.errors import ConfigurationError, LearnaeError, StateError
+from learnae.errors import ConfigurationError, StateError
 from learnae.ports import Samples
 
 log = logging.getLogger("learnae")

@@ -71,6 +71,7 @@ class Governor:
         self._allowance = 0.0  # bytes; below 0 the agent waits
         self._reasons: list[str] = []
         self._skipped = 0
+        self._busy = 0.0  # CPU seconds of the last tick
 
     # -- questions
 
@@ -111,6 +112,7 @@ class Governor:
             "bytes": self._bytes_pause(usage),
         }
         self._reasons = [reason for reason, pause in pauses.items() if pause > self.pause]
+        self._busy = usage.cpu - begun.cpu
         self._next = usage.time + min(max(self.pause, *pauses.values()), DAY)
         self._ended = usage
 
@@ -149,11 +151,10 @@ class Governor:
 
     def status(self) -> dict[str, Any]:
         """For people: what is measured, and what it keeps the agent from."""
-        usage, before = self._ended, self._begun
-        busy = usage.cpu - before.cpu if usage and before else 0.0
+        usage = self._ended
         return {
             "step_milliseconds": round(self._step_seconds * 1000, 3),
-            "tick_cpu_seconds": round(busy, 4),
+            "tick_cpu_seconds": round(self._busy, 4),
             "temperature": usage.temperature if usage else None,
             "memory_mib": round(usage.memory) if usage and usage.memory is not None else None,
             "slowed_by": self._reasons,

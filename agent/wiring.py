@@ -84,7 +84,8 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
         config.peer.follow or FOLLOW,
         facts=lambda: {
             **intake.status(),
-            "rows": len(dataset.train),
+            "training_rows": len(dataset.train),
+            "held_out_rows": len(dataset.holdout),
             "skipped_rows": dataset.skipped,
             "inference": inferrer.status(),
             "resources": governor.status(),

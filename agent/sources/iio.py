@@ -46,9 +46,9 @@ def _probe(directory: Path, name: str) -> Probe | None:
 
 
 def _shared(directory: Path, name: str, what: str, default: float) -> float:
-    """The channel's own number, or that of all of its kind: ``in_accel_scale`` serves ``in_accel_x``."""
-    for owner in (name, name.rpartition("_")[0], name.rpartition("_")[0].rstrip("0123456789")):
+    """The channel's own number, or that of its kind: ``in_accel_scale`` serves ``in_accel_x``."""
+    for owner in (name, name.rstrip("0123456789"), name.rpartition("_")[0]):
         file = directory / f"{owner}_{what}"
-        if owner and file.exists():
+        if file.exists():
             return read_number(file)
     return default
