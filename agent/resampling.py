@@ -42,7 +42,8 @@ class Resampler:
         """All values of the grid up to ``now`` that have not been taken yet."""
         last = math.floor(now * self._rate)
         if self._point is None or last < self._point - 1:
-            self._point = last - 1
+            first = min((readings[0][0] for readings in self._readings if readings), default=now)
+            self._point = min(last, math.floor(first * self._rate))
         points = np.arange(max(self._point + 1, last - _MOST_POINTS + 1), last + 1)
         self._point = max(last, self._point)
         times = points / self._rate

@@ -49,7 +49,9 @@ def test_a_label_for_some_seconds_ends_by_itself_and_with_a_restart(tmp_path: Pa
     assert given.now() == NOBODY
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"label": "busy"}', b'{"label": "busy", "seconds": "x"}', b"\xff"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b'{"label": "busy"}', b'{"label": "busy", "seconds": "x"}', b"\xff"]
+)
 def test_a_damaged_label_file_is_ignored(tmp_path: Path, data: bytes) -> None:
     given = GivenLabel(tmp_path, NAMES)
     (tmp_path / FILE).write_bytes(data)

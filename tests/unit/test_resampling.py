@@ -13,9 +13,7 @@ T = 1.7e9  # a multiple of any period here
 
 def rows(samples: Samples) -> list[tuple[float, ...]]:
     """(seconds since T, values…) of each reading."""
-    return [
-        (round(time - T, 6), *values) for time, values in zip(samples.time, samples.values.tolist(), strict=True)
-    ]
+    return [(round(time - T, 6), *values) for time, values in zip(samples.time, samples.values.tolist(), strict=True)]
 
 
 def begun(channels: int = 1, rate: float = 1.0, hold: float = 0.0) -> Resampler:
