@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from agent.buffer import SampleBuffer
 from learnae.features import Features
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
-from learnae.windows import Windower
+from learnae.summary import Statistics
+from learnae.windows import Windower, Windows
 
 _CHUNKS = 64  # of the buffer at once
 _SECONDS = 1.0  # for one call: what an earlier run has left in the buffer is taken in bit by bit
@@ -35,7 +36,8 @@ class Collector:
 
     The targets are the windows' labels, or the rows themselves for an ``autoencoder``, which learns from
     unlabelled windows as well. Readings of live sources are always read back from the buffer, those of an earlier
-    run first, so that training goes on with old data after a restart.
+    run first, so that training goes on with old data after a restart. While ``statistics`` gives any, all windows
+    go there and none is kept.
     """
 
     def __init__(
@@ -45,17 +47,19 @@ class Collector:
         dataset: Dataset,
         autoencoder: bool = False,
         buffer: SampleBuffer | None = None,
+        statistics: Callable[[], Statistics | None] = lambda: None,
     ) -> None:
         self._recordings = dict(recordings)
         self._features = features
         self._dataset = dataset
         self._autoencoder = autoencoder
         self._buffer = buffer
+        self._statistics = statistics
         self._position = 0
         self._windowers: dict[str, Windower] = {}
         self._newest: deque[Judged] = deque(maxlen=_NEWEST)
         self.samples = 0
-        self.unlabelled = 0
+        self.labelled = self.unlabelled = 0  # windows
 
     @property
     def is_over(self) -> bool:
@@ -96,13 +100,21 @@ class Collector:
         if not len(windows.time):
             return
         known = windows.label >= 0
+        self.labelled += int(known.sum())
         self.unlabelled += int(len(known) - known.sum())
-        usable = np.ones_like(known) if self._autoencoder else known
         rows = self._features.extract(windows.values)
+        statistics = self._statistics()
+        if statistics is None:
+            self._keep(rows, windows, known)
+        else:
+            statistics.add(rows, windows.label)
+        if fresh:
+            self._newest.extend(map(Judged, windows.time[-_NEWEST:].tolist(), rows[-_NEWEST:]))
+
+    def _keep(self, rows: NDArray[np.float32], windows: Windows, known: NDArray[np.bool_]) -> None:
+        usable = np.ones_like(known) if self._autoencoder else known
+        targets: NDArray[Any] = rows if self._autoencoder else windows.label
         for holdout in (False, True):
             chosen = usable & (windows.holdout == holdout)
             if chosen.any():
-                targets: NDArray[Any] = rows if self._autoencoder else windows.label
                 self._dataset.add(rows[chosen], targets[chosen], holdout)
-        if fresh:
-            self._newest.extend(map(Judged, windows.time[-_NEWEST:].tolist(), rows[-_NEWEST:]))

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 from agent.governor import ResourcesSection
 from agent.source_section import SourceSection
 from learnae.errors import ConfigurationError
-from learnae.sections import MqttSection, PeerSection, SwarmSection, TrainSection
+from learnae.sections import (
+    ExchangeSection,
+    GatewaySection,
+    IotaSection,
+    MqttSection,
+    PeerSection,
+    SwarmSection,
+    TrainSection,
+)
 
-AUTO, TFLITE, NUMPY = ENGINES = ("auto", "tflite", "numpy")
+AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")
 ONLY = "source"  # what the source of [source] is called
 _MOST_SOURCES = 16
 
@@ -34,7 +42,10 @@ class BufferSection:
 
 @dataclass(frozen=True, slots=True)
 class AgentTrainSection(TrainSection):
-    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy."""
+    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy.
+
+    With none the agent does not train: it sends summaries of its rows.
+    """
 
     engine: str = AUTO
 
@@ -56,6 +67,9 @@ class AgentConfig:
     resources: ResourcesSection = field(default_factory=ResourcesSection)
     train: AgentTrainSection = field(default_factory=AgentTrainSection)
     mqtt: MqttSection = field(default_factory=MqttSection)
+    ipfs: GatewaySection = field(default_factory=GatewaySection)
+    exchange: ExchangeSection = field(default_factory=ExchangeSection)
+    iota: IotaSection = field(default_factory=IotaSection)
 
     def all_sources(self) -> dict[str, SourceSection]:
         """Every source by its name; raises ConfigurationError if there is none, or too many."""

@@ -16,12 +16,13 @@ from agent.buffer import FILE as BUFFER_FILE
 from agent.buffer import SampleBuffer
 from agent.chunks import Seal
 from agent.collector import Collector
-from agent.config import AUTO, NUMPY, TFLITE, AgentConfig, BufferSection
+from agent.config import AUTO, NONE, NUMPY, TFLITE, AgentConfig, BufferSection
 from agent.feed import Feed
-from agent.governor import Governor, Usage
+from agent.governor import Governor, ResourcesSection, Usage
 from agent.holdout import Holdout
-from agent.inference import Inferrer, ResultFile
+from agent.inference import Inferrer, Predict, ResultFile
 from agent.labels import GivenLabel, LabelNames
+from agent.onlooking import Onlooking
 from agent.recorder import Recorder
 from agent.source_section import LIVE, POLLED, REPLAY
 from agent.sources.opening import opener
@@ -38,8 +39,11 @@ from learnae.member import Member
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.numpy_model import predict
+from learnae.models.onlooker import Onlooker
 from learnae.peer import Options, Peer
-from learnae.ports import SampleSource
+from learnae.ports import Learner, SampleSource
+from learnae.summary import Statistics
 
 if TYPE_CHECKING:
     from agent.tflite_learner import TfliteLearner
@@ -70,13 +74,22 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     swarm = find_swarm(config.swarm.id)
     manifest = open_manifest(swarm)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS)
+    onlooking = Onlooking(features_of(manifest), manifest.class_count)
     place = Place(swarm, config.peer.directory(ROLE))
-    intake = build_intake(config, manifest, dataset, place.directory)
+
+    def statistics() -> Statistics | None:
+        if not manifest.is_autoencoder:
+            onlooking.note_labels(intake.collector.labelled, intake.collector.unlabelled)
+        return onlooking.statistics()
+
+    intake = build_intake(config, manifest, dataset, place.directory, statistics)
     if intake.recorder:
         intake.recorder.start()
-    learner = build_learner(manifest, dataset, np.random.default_rng(), config.train.engine)
     governor, board = Governor(config.resources, config.train.pause), Board()
-    inferrer, results = Inferrer(manifest, learner.predict), ResultFile(place.directory)
+    if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
+        onlooking.begin(reason)
+    learner, predictor = _learner(onlooking, manifest, dataset, config.train.engine)
+    inferrer, results = Inferrer(manifest, predictor), ResultFile(place.directory)
     outside = connect(config, place)
     options = Options(
         config.peer.name or ROLE,
@@ -87,10 +100,12 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
             "training_rows": len(dataset.train),
             "held_out_rows": len(dataset.holdout),
             "skipped_rows": dataset.skipped,
+            "only_summaries": onlooking.reason,
             "inference": inferrer.status(),
             "resources": governor.status(),
             "connections": outside.status(),
         },
+        statistics=onlooking.statistics,
     )
     peer = place.peer(GovernedLearner(learner, governor), options, outside)
 
@@ -124,6 +139,21 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
 def _knows_something(peer: Peer) -> bool:
     """Whether the estimate is more than the random weights that every peer begins with."""
     return peer.steps > 0 or bool(peer.following.replicas)
+
+
+def why_no_training(manifest: Manifest, engine: str) -> str:  # noqa: ARG001
+    """Why this agent sends summaries and does not train; empty if nothing keeps it from training."""
+    if engine == NONE:
+        return 'train.engine is "none"'
+    return ""
+
+
+def too_small(resources: ResourcesSection, board: Board) -> str:
+    """Why this board has no room for training; empty if it has."""
+    memory = board.memory()
+    if memory is None or memory >= resources.memory:
+        return ""
+    return f"{memory:.0f} MiB of memory are available, and resources.memory is {resources.memory}"
 
 
 def build_learner(
@@ -160,8 +190,22 @@ def write_inference(model: ModelDefinition, weights: Vector, int8: bool) -> byte
         raise ConfigurationError(f"{error.name or error} is not installed", "pip install 'learnae[agent]'") from error
 
 
-def build_intake(config: AgentConfig, manifest: Manifest, dataset: Dataset, directory: Path | None = None) -> Intake:
-    """Sources, windows and features into ``dataset``; raises ConfigurationError.
+def _learner(onlooking: Onlooking, manifest: Manifest, dataset: Dataset, engine: str) -> tuple[Learner, Predict]:
+    """The learner, and what computes the model: who looks on has a model to look with all the same."""
+    if onlooking.reason:
+        return Onlooker(manifest.model.count), lambda weights, rows: predict(manifest.model, weights, rows)
+    learner = build_learner(manifest, dataset, np.random.default_rng(), engine)
+    return learner, learner.predict
+
+
+def build_intake(
+    config: AgentConfig,
+    manifest: Manifest,
+    dataset: Dataset,
+    directory: Path | None = None,
+    statistics: Callable[[], Statistics | None] = lambda: None,
+) -> Intake:
+    """Sources, windows and features into ``dataset``, or into statistics; raises ConfigurationError.
 
     Live sources are recorded in ``directory``, and left out without one.
     """
@@ -177,9 +221,9 @@ def build_intake(config: AgentConfig, manifest: Manifest, dataset: Dataset, dire
         feeds.append(Feed(name, open_source, features.rate, section.kind in POLLED))
         holdouts[name] = Holdout(section.holdout, features)
     if directory is None or not feeds:
-        return Intake(Collector(recordings, features, dataset, manifest.is_autoencoder), None)
+        return Intake(Collector(recordings, features, dataset, manifest.is_autoencoder, None, statistics), None)
     buffer = build_buffer(config.buffer, features, directory)
-    collector = Collector(recordings, features, dataset, manifest.is_autoencoder, buffer)
+    collector = Collector(recordings, features, dataset, manifest.is_autoencoder, buffer, statistics)
     return Intake(collector, Recorder(feeds, buffer, holdouts, GivenLabel(directory, names)))
 
 

@@ -23,6 +23,8 @@ _MAX_BYTES = 1 << 20
 _BOOLEANS = {"true": True, "false": False}
 
 Config = TypeVar("Config")
+Section = TypeVar("Section")
+ROLES = ("trainer", "agent")
 Values = dict[str, dict[str, Any]]
 
 
@@ -61,6 +63,24 @@ def load_config(
             section, key = name.split(".")
             values.setdefault(section, {})[key] = value
     return _build(kind, values)
+
+
+def find_section(kind: type[Section], name: str) -> Section:
+    """``[name]`` as this machine's roles have it, for commands that belong to no role; raises ConfigurationError.
+
+    Of several files that have it, one in the user's directory and a trainer's are the stronger ones.
+    """
+    whole = dataclasses.make_dataclass("Whole", [(name, kind)])
+    values: Values = {}
+    for place in (0, 1):
+        for path in [config_files(role)[place] for role in reversed(ROLES)]:
+            if path.exists():
+                _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
+    for section, key, text in _from_environment(os.environ):
+        if section == name:
+            _merge(values, {name: {key: text}}, whole, f"{ENVIRONMENT_PREFIX}{name}__{key}".upper())
+    found: Section = getattr(_build(whole, values), name)
+    return found
 
 
 def _read(path: Path) -> Values:

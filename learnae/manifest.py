@@ -73,6 +73,13 @@ class Manifest:
         return self.loss in REGRESSIONS and self.model.output_shape == self.model.input_shape
 
     @property
+    def class_count(self) -> int:
+        """How many classes rows are told apart by; 0 where targets are no classes."""
+        if self.loss == "sparse_categorical_crossentropy":
+            return self.model.output_shape[-1]
+        return 2 if self.loss == "binary_crossentropy" and self.model.output_shape == (1,) else 0
+
+    @property
     def swarm(self) -> Cid:
         """The swarm's id."""
         return Cid.of(DAG_CBOR, self.to_bytes())

@@ -10,11 +10,13 @@ import pytest
 from agent import collector as module
 from agent.buffer import SampleBuffer
 from agent.collector import Collector
+from agent.onlooking import NO_LABELS, Onlooking
 from learnae.features import WindowStatistics
 from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
 from learnae.presets import dense_config
+from learnae.summary import Statistics
 
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=4, shift=(0.0,) * 5, scale=(1.0,) * 5)
 MANIFEST = Manifest("motion", dense_config(5, (), 3, "softmax"), "sparse_categorical_crossentropy", features=FEATURES)
@@ -77,6 +79,50 @@ def test_a_window_may_come_in_pieces() -> None:
 def test_labels_that_the_model_does_not_know_are_skipped_by_the_dataset() -> None:
     _, dataset = collect(samples(0, 3))
     assert (len(dataset.train), dataset.skipped) == (0, 1)
+
+
+def test_while_there_are_statistics_all_windows_go_there_and_none_is_kept() -> None:
+    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), Onlooking(FEATURES, MANIFEST.class_count)
+    source = Parts(samples(0, 1), samples(4, 2), samples(8, -1), samples(12, 0, holdout=True))
+    collector = Collector({"file": source}, FEATURES, dataset, statistics=onlooking.statistics)
+    collector.collect()
+    assert onlooking.statistics() is None
+    onlooking.begin("no room")
+    for _ in range(3):
+        collector.collect()
+    statistics = onlooking.statistics()
+    assert statistics is not None
+    assert (statistics.columns, statistics.classes, statistics.rows) == (5, 3, 3)
+    assert (len(dataset.train), len(dataset.holdout), collector.samples, collector.unlabelled) == (1, 0, 16, 1)
+
+
+def test_why_an_agent_looks_on_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    onlooking = Onlooking(FEATURES, 3)
+    onlooking.begin("no room")
+    first = onlooking.statistics()
+    onlooking.begin("no labels")
+    assert (onlooking.reason, onlooking.statistics()) == ("no room", first)
+    assert [record.message for record in caplog.records] == ["this agent does not train, it sends summaries: no room"]
+
+
+def test_an_agent_without_labels_looks_on_until_there_are_some() -> None:
+    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), Onlooking(FEATURES, MANIFEST.class_count)
+
+    def statistics() -> Statistics | None:
+        onlooking.note_labels(collector.labelled, collector.unlabelled)
+        return onlooking.statistics()
+
+    source = Parts(samples(0, -1, count=4 * 199), samples(796, -1, count=8), samples(804, 1), samples(808, 2))
+    collector = Collector({"file": source}, FEATURES, dataset, statistics=statistics)
+    collector.collect()
+    assert onlooking.reason == ""
+    collector.collect()
+    assert onlooking.reason == NO_LABELS
+    assert onlooking.statistics().rows == 2
+    for _ in range(2):
+        collector.collect()
+    assert (onlooking.reason, onlooking.statistics()) == ("", None)
+    assert dataset.train.targets.tolist() == [1, 2], "not one labelled window is lost"
 
 
 def test_a_source_that_is_over_is_not_asked_again() -> None:
