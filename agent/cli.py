@@ -14,8 +14,9 @@ from typing import Any
 import learnae
 from agent.config import AgentConfig
 from agent.inference import read_results
+from agent.install import add_parser, install
 from agent.labels import write_label
-from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
+from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, why_no_training, write_inference
 from learnae.config import load_config
 from learnae.errors import ConfigurationError, LearnaeError
 from learnae.files import write_atomic
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     set_up_logging(options.verbose)
     try:
-        sys.exit(_VERBS[options.verb][0](options))
+        sys.exit(install(options) if options.verb == "install" else _VERBS[options.verb][0](options))
     except LearnaeError as error:
         sys.exit(refuse("learnae-agent", error))
 
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         if verb != "run":
             command.add_argument("--json", action="store_true", help="for machines")
         _add_own(command, verb)
+    add_parser(verbs)
     return parser
 
 
@@ -80,6 +82,7 @@ def _check(options: argparse.Namespace) -> int:
     report = {
         "swarm": str(manifest.swarm),
         "model": f"{manifest.model.count} parameters",
+        "only_summaries": why_no_training(manifest, config.train.engine),
         "samples_now": collector.samples,
         "training_rows_now": len(dataset.train),
         "holdout_rows_now": len(dataset.holdout),
@@ -119,7 +122,7 @@ def _export(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     manifest = open_manifest(find_swarm(config.swarm.id))
     estimate = estimate_of(config.peer.directory(ROLE), manifest)
-    data = write_inference(manifest.model, estimate, options.int8)
+    data = write_inference(manifest.definition, estimate, options.int8)
     write_atomic(options.file, data)
     report = {
         "file": str(options.file),

@@ -31,9 +31,9 @@ _OLDER = ".1"
 
 
 class Inferrer:
-    """Turns windows into results with the learner's own way to predict."""
+    """Turns windows into results with the learner's own way to predict; without one there are none."""
 
-    def __init__(self, manifest: Manifest, predict: Predict) -> None:
+    def __init__(self, manifest: Manifest, predict: Predict | None) -> None:
         self._predict = predict
         self._objective = manifest.objective
         self._autoencoder = manifest.is_autoencoder
@@ -44,7 +44,7 @@ class Inferrer:
     def infer(self, estimate: Vector, windows: Sequence[Judged]) -> list[Inference]:
         """One result for each window whose row is finite, in their order."""
         windows = [window for window in windows if np.isfinite(window.row).all()]
-        if not windows:
+        if not windows or self._predict is None:
             return []
         rows = np.stack([window.row for window in windows])
         output = self._predict(estimate, rows)

@@ -141,11 +141,11 @@ def _knows_something(peer: Peer) -> bool:
     return peer.steps > 0 or bool(peer.following.replicas)
 
 
-def why_no_training(manifest: Manifest, engine: str) -> str:  # noqa: ARG001
+def why_no_training(manifest: Manifest, engine: str) -> str:
     """Why this agent sends summaries and does not train; empty if nothing keeps it from training."""
     if engine == NONE:
         return 'train.engine is "none"'
-    return ""
+    return manifest.only_keras
 
 
 def too_small(resources: ResourcesSection, board: Board) -> str:
@@ -163,7 +163,7 @@ def build_learner(
 
     Raises ConfigurationError if the configured ``engine`` cannot.
     """
-    arguments = (manifest.model, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
+    arguments = (manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
     if engine == NUMPY:
         return NumpyLearner(*arguments)
     try:
@@ -190,10 +190,13 @@ def write_inference(model: ModelDefinition, weights: Vector, int8: bool) -> byte
         raise ConfigurationError(f"{error.name or error} is not installed", "pip install 'learnae[agent]'") from error
 
 
-def _learner(onlooking: Onlooking, manifest: Manifest, dataset: Dataset, engine: str) -> tuple[Learner, Predict]:
-    """The learner, and what computes the model: who looks on has a model to look with all the same."""
+def _learner(onlooking: Onlooking, manifest: Manifest, dataset: Dataset, engine: str) -> tuple[Learner, Predict | None]:
+    """The learner, and what computes the model, if anything here can: who looks on has a model to look with, too."""
     if onlooking.reason:
-        return Onlooker(manifest.model.count), lambda weights, rows: predict(manifest.model, weights, rows)
+        onlooker = Onlooker(manifest.model.count)
+        if manifest.only_keras:
+            return onlooker, None
+        return onlooker, lambda weights, rows: predict(manifest.definition, weights, rows)
     learner = build_learner(manifest, dataset, np.random.default_rng(), engine)
     return learner, learner.predict
 

@@ -82,7 +82,7 @@ def _load(payload: bytes) -> Any:
     try:
         return json.loads(payload)
     except (ValueError, RecursionError) as error:
-        raise EncodingError(f"a payload that is not JSON: {payload[:40]!r}") from error
+        raise EncodingError(f"a payload of {len(payload)} bytes that is not JSON") from error
 
 
 def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:

@@ -37,8 +37,8 @@ def read_number(file: Path) -> float:
         value = float(data)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise TransportError(f"{file} says {data[:20]!r}", "it must be a number")
+    if not math.isfinite(value):  # errors are shown to others: what was read is not in them
+        raise TransportError(f"{file} does not say a number", "check the sensor and its driver")
     return value
 
 
