@@ -131,7 +131,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
         min(config.train.pause, _LONGEST_WAIT),
         read_pause,
         collect,
-        governed(peer.tick, governor, usage),
+        governed(peer.tick, governor, usage, lambda: place.monitor.report(peer.status())),
         intake.recorder.stop if intake.recorder else lambda: None,
     )
 
