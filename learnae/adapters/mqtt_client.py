@@ -56,8 +56,8 @@ def make_client(section: MqttSection, client_id: str, will: Will | None) -> tupl
     except ImportError as error:
         raise ConfigurationError("paho-mqtt is not installed", "pip install 'learnae[agent]'") from error
     finally:
-        if modules["dns"] is None:
-            del modules["dns"]
+        if modules.get("dns", "") is None:
+            modules.pop("dns", None)
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5)
     errors = LastError()
     client.enable_logger(errors.logger)
