@@ -67,5 +67,3 @@ class SimulatedBoard:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{'low' if low else 'high'} {pin}\n")
         self._process.stdin.flush()
-
-

@@ -149,7 +149,9 @@ def test_a_bridge_that_starts_anew_goes_on_where_the_last_one_was():
     assert schema.stream == stream
     numbers = [number for record in rest for number in range(record.sequence, record.sequence + record.rows)]
     assert numbers == list(range(numbers[0], talk.board.index))
-    assert before - 200 < numbers[0] <= before  # what was delivered and not yet confirmed comes again, nothing is left out
+    assert (
+        before - 200 < numbers[0] <= before
+    )  # what was delivered and not yet confirmed comes again, nothing is left out
 
 
 def test_a_board_changes_what_it_measures_in_flight_and_nothing_is_mixed():
