@@ -7,7 +7,6 @@ from pathlib import Path
 
 from bench.host_board import LIBRARY, ROOT, build
 
-
 FIRMWARE = ROOT / "firmware_bridge" / "firmware"
 EXAMPLE = FIRMWARE / "examples" / "avr"
 NATIVE = Path(__file__).parent / "native"

@@ -1,8 +1,8 @@
 """Makes the golden vectors of the serial protocol: a short conversation, frame by frame.
 
-``PYTHONPATH=.:tests python -m golden.serial_vectors > tests/golden/serial-1.json`` writes them anew. The bytes of version 1
-never change: a difference means a new version, not a new file. Both sides are held to them: Python writes and reads
-every frame, and the C library, given the bridge's bytes, must answer with the board's.
+``PYTHONPATH=.:tests python -m golden.serial_vectors > tests/golden/serial-1.json`` writes them anew. The bytes of
+version 1 never change: a difference means a new version, not a new file. Both sides are held to them: Python writes
+and reads every frame, and the C library, given the bridge's bytes, must answer with the board's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The link between the firmware library (C) and the bridge (Python), over a line that does what it wants, in virtual time."""
+"""The link between the firmware library (C) and the bridge (Python), over a hostile line, in virtual time."""
 
 from __future__ import annotations
 
