@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import learnae
-from learnae.commands import doctor, export, swarm, watch
+from learnae.commands import anchor, doctor, export, swarm, watch
 from learnae.errors import LearnaeError
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_join(verbs)
     _add_looking(verbs)
     _add_export(verbs)
+    _add_anchor(verbs)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor.doctor)
     return parser
@@ -62,11 +63,12 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command = group.add_parser("create", help="from a preset or a Keras model")
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("--preset", choices=PRESETS, help="a ready-made swarm")
-    what.add_argument("--model", type=Path, metavar="F", help="Keras JSON or .keras file of a Sequential model")
+    what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
     command.add_argument("--loss", choices=LOSSES, help="for --model")
     command.add_argument("--optimiser", choices=optimisers.NAMES, default="momentum", help="for --model")
     command.add_argument("--learning-rate", type=float, default=0.03, metavar="X", help="for --model")
     command.add_argument("--classes", metavar="A,B,…", help="names of the classes, for --model")
+    command.add_argument("--features", metavar="F", help="what agents make of samples: a preset's name or a JSON file")
     command.add_argument("--name", help="of the swarm, for --model")
     command.add_argument("--directory", type=Path, metavar="D", help="where the peers of this machine share it")
     _finish(command, swarm.create)
@@ -99,6 +101,16 @@ def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("file", type=Path)
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
     _finish(_with_swarm(command), export.export)
+
+
+def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("anchor", help="write on an IOTA Tangle that something exists; prove since when")
+    command.add_argument("what", nargs="?", help="a file or a CID; without it, the swarm's heads")
+    command.add_argument("--verify", action="store_true", help="prove that it is anchored, and since which milestone")
+    command.add_argument("--wait", type=_seconds, default=0.0, metavar="S", help="for the milestone, at most")
+    command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
+    command.add_argument("--node", metavar="URL", help=f"default: as configured, or {anchor.DEFAULT_NODE}")
+    _finish(_with_swarm(command), anchor.anchor)
 
 
 def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:

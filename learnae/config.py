@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from learnae.errors import ConfigurationError
+from learnae.home import user_home
 
 ENVIRONMENT_PREFIX = "LEARNAE_"
 _MAX_BYTES = 1 << 20
+_BOOLEANS = {"true": True, "false": False}
 
 Config = TypeVar("Config")
+Section = TypeVar("Section")
+ROLES = ("trainer", "agent")
 Values = dict[str, dict[str, Any]]
 
 
@@ -30,7 +34,7 @@ def config_files(role: str) -> list[Path]:
 
 def user_config_directory() -> Path:
     """``$XDG_CONFIG_HOME/learnae``."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "learnae"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or user_home() / ".config") / "learnae"
 
 
 def load_config(
@@ -58,6 +62,24 @@ def load_config(
             section, key = name.split(".")
             values.setdefault(section, {})[key] = value
     return _build(kind, values)
+
+
+def find_section(kind: type[Section], name: str) -> Section:
+    """``[name]`` as this machine's roles have it, for commands that belong to no role; raises ConfigurationError.
+
+    Of several files that have it, one in the user's directory and a trainer's are the stronger ones.
+    """
+    whole = dataclasses.make_dataclass("Whole", [(name, kind)])
+    values: Values = {}
+    for place in (0, 1):
+        for path in [config_files(role)[place] for role in reversed(ROLES)]:
+            if path.exists():
+                _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
+    for section, key, text in _from_environment(os.environ):
+        if section == name:
+            _merge(values, {name: {key: text}}, whole, f"{ENVIRONMENT_PREFIX}{name}__{key}".upper())
+    found: Section = getattr(_build(whole, values), name)
+    return found
 
 
 def _read(path: Path) -> Values:
@@ -111,6 +133,8 @@ def _convert(value: object, wanted: type, where: str) -> object:
             return wanted(value)
         except (ValueError, OverflowError):
             pass
+    if wanted is bool and value in _BOOLEANS:  # from the environment
+        return _BOOLEANS[str(value)]
     raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")
 
 

@@ -6,15 +6,53 @@ from typing import Protocol
 
 from learnae.adapters.machine import Place
 from learnae.adapters.outside import Outside
+from learnae.errors import ConfigurationError
+from learnae.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
 
 
 class Connections(Protocol):
     """The sections of a role's configuration that name other machines."""
 
+    @property
+    def mqtt(self) -> MqttSection:
+        """``[mqtt]``."""
 
-def connect(config: Connections, place: Place) -> Outside:  # noqa: ARG001 - nothing crosses a border yet
+    @property
+    def ipfs(self) -> GatewaySection:
+        """``[ipfs]``; with a daemon it is an IpfsSection."""
+
+    @property
+    def exchange(self) -> ExchangeSection:
+        """``[exchange]``."""
+
+    @property
+    def iota(self) -> IotaSection:
+        """``[iota]``."""
+
+
+def connect(config: Connections, place: Place) -> Outside:
     """Everything configured, not yet reachable perhaps; raises ConfigurationError.
 
     Nothing here waits for a network: a peer works alone until the first link is there.
     """
-    return Outside()
+    outside = Outside()
+    if config.mqtt.broker:
+        from learnae.adapters.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
+
+        connect_mqtt(config.mqtt, place, outside)
+    if isinstance(config.ipfs, IpfsSection) and config.ipfs.api:
+        try:
+            from learnae.adapters.ipfs import connect_ipfs  # noqa: PLC0415 - an extra, and a heavy one
+        except ImportError as error:
+            raise ConfigurationError(f"{error.name} is not installed", "pip install 'learnae[ipfs]'") from error
+        connect_ipfs(config.ipfs, place, outside)
+    if config.ipfs.gateway_urls:
+        from learnae.adapters.gateway import connect_gateways  # noqa: PLC0415 - brings TLS
+
+        connect_gateways(config.ipfs, outside)
+    outside.sort_exchanges(config.exchange.rank)
+    if config.iota.node:
+        from learnae.adapters.iota import connect_iota  # noqa: PLC0415 - an extra
+
+        connect_iota(config.iota, place, outside)
+    return outside

@@ -49,13 +49,23 @@ class Exchange(Protocol):
         """Let other machines have this block. Idempotent. Raises TransportError."""
 
     def fetch(self, cid: Cid) -> bytes:
-        """The block's bytes, unchecked. Raises BlockMissingError if nobody has it now, else TransportError."""
+        """The block's bytes, unchecked. Raises BlockMissingError if nobody has it now, else TransportError.
+
+        An exchange that keeps blocks itself keeps this one, as if it had been offered.
+        """
+
+    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
+        """Which of the blocks held here it must be offered; raises TransportError if it cannot be reached.
+
+        Asked at the start, and until it can be reached again whenever it could not. Nothing for an exchange
+        that keeps no blocks itself.
+        """
 
     def retract(self, cids: Iterable[Cid]) -> None:
         """These blocks are not needed any more: unpin them. Idempotent. Raises TransportError."""
 
     def close(self) -> None:
-        """Let go of connections; a call under way ends with TransportError."""
+        """Let go of connections; a call under way, and every later one, ends with TransportError. Idempotent."""
 
 
 class Gossip(Protocol):

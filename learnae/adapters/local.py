@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from learnae import dagcbor
@@ -74,6 +75,13 @@ class LocalBlockStore:
         """See ports.BlockStore."""
         for cid in cids:
             self._path(cid).unlink(missing_ok=True)
+
+    def cids(self) -> Iterator[Cid]:
+        """The names of all blocks that are here, in no order; bytes are not looked at."""
+        for shelf in self._directory.iterdir():
+            for name in os.listdir(shelf) if shelf.is_dir() else ():
+                with suppress(EncodingError):  # a temporary or a stranger's file
+                    yield Cid.parse(name)
 
     def _path(self, cid: Cid) -> Path:
         name = str(cid)

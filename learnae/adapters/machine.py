@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from learnae import home
+from learnae.adapters.exchanged import ExchangedStore
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.outside import Gossips, Monitors, Outside
 from learnae.adapters.status_file import StatusFile
@@ -75,10 +76,10 @@ class Place:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = Lock(directory / home.LOCK_FILE)
         remove_leftovers(directory, older_than=time.time())  # nobody else writes here
-        self._swarm = swarm
+        self.swarm = swarm
         self.directory = directory
         self.identity = Identity.load_or_create(directory / home.KEY_FILE)
-        self.store = LocalBlockStore(swarm)
+        self.store = ExchangedStore(LocalBlockStore(swarm))
         self.monitor: Monitor = StatusFile(directory / home.STATUS_FILE)
         self._outside = Outside()
 
@@ -90,7 +91,7 @@ class Place:
     def peer(self, learner: Learner, options: Options, outside: Outside | None = None) -> Peer:
         """The peer that lives here, linked to other machines by ``outside``."""
         self._outside = outside or Outside()
-        local = LocalGossip(self._swarm, self.name)
+        local = LocalGossip(self.swarm, self.name)
         gossip = Gossips({"local": local, **self._outside.gossips})
         self.monitor = Monitors([self.monitor, *self._outside.monitors])
         ports = Ports(
@@ -102,13 +103,16 @@ class Place:
             clock=SystemClock(),
         )
         peer = Peer(self.identity, self.manifest, ports, options)
-        local.count_in(peer.problems)
         gossip.count_in(peer.problems)
+        self.store.count_in(peer.problems)
+        for name, link in self.store.join(self._outside.exchanges).items():
+            self._outside.states.setdefault(name, link.describe)
         return peer
 
     def leave(self, peer: Peer) -> None:
         """Save the peer, show its last status, and let another process have the place."""
         peer.save()
         self.monitor.close(peer.status())
+        self.store.close()
         self._outside.close()
         self._lock.release()

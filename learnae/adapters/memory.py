@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from learnae.cid import CID_BYTES, Cid
-from learnae.errors import BlockMissingError
+from learnae.errors import BlockMissingError, TransportError
 from learnae.ports import Inference, check_block, check_heads
 
 _PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
@@ -231,6 +231,46 @@ class MemoryBlockStore:
         """See ports.BlockStore."""
         for cid in cids:
             self._host.blocks.pop(cid, None)
+
+
+class MemoryExchange:
+    """ports.Exchange of a machine that shares a warehouse of blocks, by name, with others."""
+
+    def __init__(self, warehouse: dict[Cid, bytes]) -> None:
+        self._warehouse = warehouse
+        self._closed = False
+
+    def offer(self, cid: Cid, data: bytes) -> None:
+        """See ports.Exchange."""
+        self._check_open()
+        self._warehouse[cid] = data
+
+    def fetch(self, cid: Cid) -> bytes:
+        """See ports.Exchange."""
+        self._check_open()
+        try:
+            return self._warehouse[cid]
+        except KeyError:
+            raise BlockMissingError(f"block {cid} is in no warehouse") from None
+
+    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
+        """See ports.Exchange."""
+        self._check_open()
+        return [cid for cid in held if cid not in self._warehouse]
+
+    def retract(self, cids: Iterable[Cid]) -> None:
+        """See ports.Exchange; what is in the warehouse is gone for all."""
+        self._check_open()
+        for cid in cids:
+            self._warehouse.pop(cid, None)
+
+    def close(self) -> None:
+        """See ports.Exchange."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise TransportError("the exchange is closed")
 
 
 class MemoryGossip:

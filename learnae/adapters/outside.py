@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from learnae.cid import Cid
 from learnae.errors import LearnaeError
@@ -17,13 +17,13 @@ log = logging.getLogger("learnae")
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What links a peer to other machines, in the order in which it is tried.
+    """What links a peer to other machines, by name, in the order in which it is tried.
 
     ``states`` gives, for each link by its name, what the status says of it, such as ``connected``;
     ``closers`` are called once, in order, when the peer leaves.
     """
 
-    exchanges: list[Exchange] = field(default_factory=list)
+    exchanges: dict[str, Exchange] = field(default_factory=dict)
     gossips: dict[str, Gossip] = field(default_factory=dict)
     monitors: list[Monitor] = field(default_factory=list)
     states: dict[str, Callable[[], str]] = field(default_factory=dict)
@@ -33,10 +33,23 @@ class Outside:
         """Name to state."""
         return {name: state() for name, state in self.states.items()}
 
+    def sort_exchanges(self, rank: Callable[[str], int]) -> None:
+        """Put exchanges into the order of ``rank``; those of one rank stay as they are."""
+        for name in sorted(self.exchanges, key=rank):
+            self.exchanges[name] = self.exchanges.pop(name)
+
     def close(self) -> None:
         """Let go of everything."""
         while self.closers:
             self.closers.pop(0)()
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An adapter that meets errors where nobody can catch them, such as in a thread of its own."""
+
+    def count_in(self, problems: Problems) -> None:
+        """Count what fails in ``problems`` from now on."""
 
 
 class Gossips:
@@ -49,6 +62,9 @@ class Gossips:
     def count_in(self, problems: Problems) -> None:
         """Count what fails in ``problems`` from now on."""
         self._problems = problems
+        for gossip in self._gossips.values():
+            if isinstance(gossip, Counting):
+                gossip.count_in(problems)
 
     def announce(self, heads: Sequence[Cid]) -> None:
         """See ports.Gossip."""

@@ -13,9 +13,12 @@ from dataclasses import asdict, dataclass
 
 from rich.text import Text
 
+from learnae.adapters.iota_client import INSTALL, Node
 from learnae.commands.output import console, print_json, table
+from learnae.config import find_section
 from learnae.errors import LearnaeError
 from learnae.home import find_swarm, home, open_manifest
+from learnae.sections import IotaSection
 
 _PACKAGES = (
     # distribution, what for, remedy
@@ -25,6 +28,7 @@ _PACKAGES = (
     ("typer", "trainer-node", "pip install 'learnae[trainer]'"),
     ("safetensors", "learnae export", "pip install 'learnae[trainer]'"),
     ("keras", "learnae export to .keras", "pip install 'learnae[trainer]'"),
+    ("pyota", "heads on an IOTA Tangle", " && ".join(INSTALL)),
 )
 _SWARM_REMEDY = "learnae swarm create --preset wrist"
 
@@ -41,7 +45,7 @@ class Finding:
 
 def doctor(options: argparse.Namespace) -> int:
     """Look at everything; exit status 0 if nothing is broken."""
-    findings = [*_python(), *_packages(), *_places(), *_swarm()]
+    findings = [*_python(), *_packages(), *_places(), *_swarm(), *_iota()]
     if options.json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -78,6 +82,22 @@ def _places() -> Iterator[Finding]:
 
 def _swarm() -> Iterator[Finding]:
     yield _looked("swarm", lambda: open_manifest(find_swarm()).name)
+
+
+def _iota() -> Iterator[Finding]:
+    """The configured node, if there is one."""
+    try:
+        section = find_section(IotaSection, "iota")
+        if not section.node:
+            return
+        node = Node(section.node, section.mwm, section.pow)
+        info = node.info()
+        detail = f"{section.node}, {info.software}, milestone {info.milestone}, weight magnitude {node.mwm()}"
+    except LearnaeError as error:
+        yield Finding("IOTA node", "broken", error.problem, error.remedy)
+        return
+    state = "broken" if info.trouble else "ok"
+    yield Finding("IOTA node", state, info.trouble or detail, "see docs/iota.md: wait for it, or start its coordinator")
 
 
 def _looked(thing: str, look: Callable[[], str]) -> Finding:

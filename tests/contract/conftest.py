@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubo import Kubo
+from programs import wait_for
+from tangles import HornetTangle, LoopbackTangle, Tangle, gossip, turn_all
 
+from learnae.adapters.exchanged import ExchangedStore
+from learnae.adapters.gateway import GatewayExchange
+from learnae.adapters.iota import Pace
+from learnae.adapters.link import CONNECTED
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.memory import (
     MemoryBlockStore,
+    MemoryExchange,
     MemoryGossip,
     MemoryStateStore,
     Network,
     VirtualClock,
     Weather,
 )
-from learnae.cid import Cid
-from learnae.ports import BlockStore, Gossip, StateStore
+from learnae.cid import DAG_CBOR, RAW, Cid
+from learnae.ports import BlockStore, Exchange, Gossip, StateStore
+
+if TYPE_CHECKING:
+    from learnae.adapters.kubo import KuboExchange
+
+SWARM = Cid.of(DAG_CBOR, b"swarm")
 
 
 def nothing_to_wait_for() -> None:
@@ -34,6 +51,15 @@ class Stores:
     other: BlockStore
     deliver: Callable[[], None]
     spoil: Callable[[Cid, bytes], None]
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """What ``one`` offers, ``other`` fetches; ``settle`` lets what was offered or retracted get known."""
+
+    one: Exchange
+    other: Exchange
+    settle: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -66,8 +92,135 @@ def memory_stores(_: Path) -> Stores:
     return Stores(MemoryBlockStore(one), MemoryBlockStore(other), lambda: pass_time(network), one.receive)
 
 
+def exchanged_stores(directory: Path) -> Iterator[Stores]:
+    """Two machines whose stores meet in one exchange."""
+    warehouse: dict[Cid, bytes] = {}
+    for stores in two_machines(directory, MemoryExchange(warehouse), MemoryExchange(warehouse)):
+
+        def spoil(cid: Cid, data: bytes, disk: Callable[[Cid, bytes], None] = stores.spoil) -> None:
+            """A bad disk here, and a bad sender there."""
+            disk(cid, data)
+            warehouse[cid] = data
+
+        yield dataclasses.replace(stores, spoil=spoil)
+
+
+def settle(*stores: ExchangedStore) -> None:
+    wait_for(lambda: all(store.is_idle for store in stores), "the stores to be idle")
+
+
+def memory_exchanges(_: Path) -> Iterator[Exchanges]:
+    warehouse: dict[Cid, bytes] = {}
+    yield Exchanges(MemoryExchange(warehouse), MemoryExchange(warehouse), nothing_to_wait_for)
+
+
+@pytest.fixture(scope="session")
+def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubo, Kubo]]:
+    """Two daemons that know each other."""
+    directory = tmp_path_factory.mktemp("kubos")
+    with Kubo(directory / "one") as one, Kubo(directory / "other") as other:
+        one.join(other)
+        yield one, other
+
+
+def kubo_exchange(kubo: Kubo, directory: Path) -> KuboExchange:
+    from learnae.adapters.kubo import Acquaintances, KuboExchange, pin_name
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    rpc = KuboRpc(kubo.api)
+    return KuboExchange(rpc, pin_name(SWARM, directory), 10, Acquaintances(rpc, [], 1))
+
+
+def kubo_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
+    one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
+    yield Exchanges(one, other, nothing_to_wait_for)
+    one.close()
+    other.close()
+
+
+def gateway_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
+    """What is offered to one daemon can be read at the other's gateway."""
+    one, other = kubo_exchange(kubos[0], directory), GatewayExchange(kubos[1].gateway, 10)
+    yield Exchanges(one, other, nothing_to_wait_for)
+    one.close()
+    other.close()
+
+
+def kubo_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
+    """Two machines, each with a daemon."""
+    one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
+    yield from two_machines(directory, one, other)
+
+
+def gateway_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
+    """A machine without a daemon, and one with."""
+    yield from two_machines(directory, GatewayExchange(kubos[0].gateway, 10), kubo_exchange(kubos[1], directory))
+
+
+def two_machines(directory: Path, *exchanges: Exchange) -> Iterator[Stores]:
+    stores = [ExchangedStore(LocalBlockStore(directory / str(number))) for number in range(2)]
+    links = [link for store, own in zip(stores, exchanges, strict=True) for link in store.join({"x": own}).values()]
+    wait_for(lambda: all(link.state == CONNECTED for link in links), "both exchanges")
+    yield Stores(*stores, lambda: settle(*stores), local_stores(directory / "0").spoil)
+    for store in stores:
+        store.close()
+
+
+def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
+    """Three peers at two daemons, in a swarm of their own."""
+    from learnae.adapters.kubo import Acquaintances
+    from learnae.adapters.kubo_pubsub import KuboGossip
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    swarm = Cid.of(RAW, os.urandom(8))
+    gossips = {}
+    for number in range(3):
+        rpc = KuboRpc(kubos[number % 2].api)
+        name = f"peer-{number}"
+        gossips[name] = KuboGossip(rpc, swarm, name, 10, Acquaintances(rpc, [], 1))
+    for kubo in kubos:
+        wait_for(lambda kubo=kubo: kubo.run("pubsub", "peers", f"learnae/1/{swarm}/heads"), "the other's subscription")
+    delivered: dict[str, Any] = {}
+
+    def deliver() -> None:
+        for name, speaker in gossips.items():
+            if speaker._own is not None and delivered.get(name) != speaker._own:
+                delivered[name] = speaker._own
+                others = [gossip for other, gossip in gossips.items() if other != name]
+                arrived = lambda name=name, others=others: all(name in other._heard for other in others)  # noqa: E731
+                wait_for(arrived, f"what {name} has announced")
+
+    for listener in gossips.values():
+        listener.announce([])
+        deliver()
+    for gossip in gossips.values():
+        gossip.heard()
+    yield Gossips(list(gossips.values()), deliver)
+    for gossip in gossips.values():
+        gossip.close()
+
+
 def local_gossips(directory: Path) -> Gossips:
     return Gossips([LocalGossip(directory, f"peer-{index}") for index in range(3)], nothing_to_wait_for)
+
+
+def iota_gossips(directory: Path) -> Iterator[Gossips]:
+    """Three peers at one loopback node."""
+    tangle = LoopbackTangle(directory)
+    with tangle.node:
+        yield gossips_over(tangle)
+
+
+def hornet_gossips(_: Path, hornets: HornetTangle) -> Gossips:
+    """Three peers at one real node."""
+    return gossips_over(hornets)
+
+
+def gossips_over(tangle: Tangle) -> Gossips:
+    """Nothing in its own thread, so that it is known when all is there; a swarm of its own."""
+    swarm = Cid.of(DAG_CBOR, os.urandom(8))
+    all_three = [gossip(tangle.url, swarm, pace=Pace(1, 0)) for _ in range(3)]
+    return Gossips(all_three, lambda: turn_all(all_three))
 
 
 def memory_gossips(_: Path) -> Gossips:
@@ -92,14 +245,54 @@ def pass_time(network: Network) -> None:
     network.run_until(network.clock.time + 5000)
 
 
-@pytest.fixture(params=[local_stores, memory_stores], ids=["local", "memory"])
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return request.param(tmp_path)
+NEEDS_KUBO = (pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient"))
 
 
-@pytest.fixture(params=[local_gossips, memory_gossips], ids=["local", "memory"])
-def gossips(request: pytest.FixtureRequest, tmp_path: Path) -> Gossips:
-    return request.param(tmp_path)
+@pytest.fixture(
+    params=[
+        pytest.param(local_stores, id="local"),
+        pytest.param(memory_stores, id="memory"),
+        pytest.param(exchanged_stores, id="exchanged"),
+        pytest.param(kubo_stores, id="kubo", marks=NEEDS_KUBO),
+        pytest.param(gateway_stores, id="gateway", marks=NEEDS_KUBO),
+    ]
+)
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
+    yield from made(request, tmp_path)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(memory_exchanges, id="memory"),
+        pytest.param(kubo_exchanges, id="kubo", marks=NEEDS_KUBO),
+        pytest.param(gateway_exchanges, id="gateway", marks=NEEDS_KUBO),
+    ]
+)
+def exchanges(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Exchanges]:
+    yield from made(request, tmp_path)
+
+
+def made(request: pytest.FixtureRequest, directory: Path) -> Iterator[Any]:
+    """What an adapter's function gives, or yields and ends afterwards; other fixtures that it names are given to it."""
+    _, *fixtures = inspect.signature(request.param).parameters
+    found = request.param(directory, *map(request.getfixturevalue, fixtures))
+    if isinstance(found, Iterator):
+        yield from found
+    else:
+        yield found
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(local_gossips, id="local"),
+        pytest.param(memory_gossips, id="memory"),
+        pytest.param(kubo_gossips, id="kubo pubsub", marks=NEEDS_KUBO),
+        pytest.param(iota_gossips, id="iota"),
+        pytest.param(hornet_gossips, id="iota over hornet", marks=pytest.mark.engine("hornet")),
+    ]
+)
+def gossips(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gossips]:
+    yield from made(request, tmp_path)
 
 
 @pytest.fixture(params=[local_state, memory_state], ids=["local", "memory"])

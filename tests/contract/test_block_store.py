@@ -89,6 +89,7 @@ def test_wrong_bytes_are_never_returned_and_a_later_put_heals(stores, spoilt, wa
 
 def test_what_is_wanted_comes_from_whoever_has_it(stores):
     cid = stores.other.put(RAW, b"from afar")
+    stores.deliver()
 
     stores.one.want([cid, cid])
     stores.one.want([cid])

@@ -1,0 +1,93 @@
+"""What every ports.Exchange promises."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from learnae import dagcbor
+from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
+from learnae.errors import BlockMissingError, TransportError
+
+PAYLOADS = {  # no empty block: its name says all, and Bitswap cannot carry it
+    "one byte": (RAW, b"\x00"),
+    "newlines and zeros": (RAW, b"\r\n\x00--" * 99),
+    "largest": (RAW, bytes(range(256)) * (MAX_BLOCK_BYTES // 256)),
+    "message": (DAG_CBOR, dagcbor.encode({"link": Cid.of(RAW, b"x"), "text": "weights"})),
+}
+
+
+@pytest.mark.parametrize(("codec", "data"), PAYLOADS.values(), ids=PAYLOADS.keys())
+def test_what_one_offers_the_other_can_fetch(exchanges, codec, data):
+    cid = Cid.of(codec, data)
+
+    exchanges.one.offer(cid, data)
+    exchanges.settle()
+
+    assert exchanges.other.fetch(cid) == data
+
+
+def test_offering_and_fetching_again_is_harmless(exchanges):
+    cid = Cid.of(RAW, b"again")
+
+    for _ in range(3):
+        exchanges.one.offer(cid, b"again")
+    exchanges.settle()
+
+    assert [exchanges.other.fetch(cid) for _ in range(3)] == [b"again"] * 3
+
+
+def test_what_nobody_has_is_missing(exchanges):
+    with pytest.raises(BlockMissingError):
+        exchanges.other.fetch(Cid.of(RAW, b"nobody has this"))
+
+
+def test_what_was_offered_is_lacking_no_more(exchanges):
+    cid, never = Cid.of(RAW, b"offered"), Cid.of(RAW, b"not yet")
+    before = set(exchanges.one.lacking([cid]))
+
+    exchanges.one.offer(cid, b"offered")
+
+    assert before <= {cid}
+    assert set(exchanges.one.lacking([cid, never])) <= {never}
+    assert set(exchanges.one.lacking([])) == set()
+
+
+def test_what_was_retracted_can_be_offered_again(exchanges):
+    cid = Cid.of(RAW, b"back again")
+    exchanges.one.offer(cid, b"back again")
+
+    for _ in range(2):
+        exchanges.one.retract([cid, Cid.of(RAW, b"was never offered")])
+    exchanges.one.retract([])
+    exchanges.one.offer(cid, b"back again")
+    exchanges.settle()
+
+    assert exchanges.other.fetch(cid) == b"back again"
+
+
+def test_many_at_once(exchanges):
+    blocks = {Cid.of(RAW, data): data for data in (b"block %d" % number * 999 for number in range(24))}
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda item: exchanges.one.offer(*item), blocks.items()))
+        exchanges.settle()
+        fetched = list(pool.map(exchanges.other.fetch, blocks))
+
+    assert fetched == list(blocks.values())
+
+
+def test_nothing_works_after_it_was_closed(exchanges):
+    cid = Cid.of(RAW, b"late")
+
+    for _ in range(2):
+        exchanges.other.close()
+
+    for call in (
+        lambda: exchanges.other.fetch(cid),
+        lambda: exchanges.other.lacking([cid]),
+    ):
+        with pytest.raises(TransportError) as caught:
+            call()
+        assert caught.type is TransportError

@@ -1,0 +1,313 @@
+"""The one MQTT connection against a real broker: it comes back, says once what is wrong, and keeps its bounds."""
+
+from __future__ import annotations
+
+import logging
+import re
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mosquitto import HOST, Certificates, Mosquitto, free_port
+from programs import clean_environment, wait_for
+
+from learnae.adapters import mqtt_connection
+from learnae.adapters.mqtt_client import Will
+from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.errors import ConfigurationError, EncodingError, TransportError
+from learnae.sections import MqttSection
+
+pytestmark = pytest.mark.engine("mosquitto")
+
+ACL = """\
+user alice
+topic write learnae/1/swarm/alice/#
+topic read learnae/1/#
+user watcher
+topic read learnae/1/#
+"""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"), ["alice", "watcher"])
+
+
+@pytest.fixture
+def broker(tmp_path: Path, certificates: Certificates) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker", certificates, ACL) as running:
+        yield running
+
+
+@pytest.fixture
+def links() -> Iterator[list[MqttConnection]]:
+    opened: list[MqttConnection] = []
+    yield opened
+    for link in opened:
+        link.close()
+
+
+class Inbox:
+    """A connection that remembers all it hears."""
+
+    def __init__(self, link: MqttConnection, topic_filter: str = "#") -> None:
+        self.link = link
+        self.heard: list[tuple[str, bytes]] = []
+        link.subscribe(topic_filter, lambda received: self.heard.append((received.topic, received.payload)))
+
+    def wait_for(self, topic: str, payload: bytes, seconds: float = 30) -> None:
+        wait_for(lambda: (topic, payload) in self.heard, f"{payload!r} on {topic}, heard {self.heard[-5:]}", seconds)
+
+
+@pytest.fixture
+def opened(links):
+    def start(section: MqttSection, will: Will | None = None, wait: bool = True) -> MqttConnection:
+        link = MqttConnection(section, will=will)
+        links.append(link)
+        link.start()
+        if wait:
+            wait_for(lambda: link.is_connected, link.state())
+        return link
+
+    return start
+
+
+def plain(broker: Mosquitto, **changes) -> MqttSection:
+    return MqttSection(broker=f"mqtt://{HOST}:{broker.port}", **changes)
+
+
+def secure(broker: Mosquitto, certificates: Certificates, name: str, **changes) -> MqttSection:
+    files = {
+        "ca_file": str(certificates.authority),
+        "cert_file": str(certificates.directory / f"{name}.crt"),
+        "key_file": str(certificates.directory / f"{name}.key"),
+    }
+    return MqttSection(broker=f"mqtts://localhost:{broker.tls_port}", **{**files, **changes})
+
+
+def test_what_one_publishes_the_other_hears_with_its_content_type(broker, opened):
+    heard = []
+    opened(plain(broker)).subscribe("a/+/c", heard.append)
+    speaker = opened(plain(broker))
+    speaker.publish("a/b/c", b"\x00\xff", content_type="application/cbor")
+    received = wait_for(lambda: heard, "a message")[0]
+    assert (received.topic, received.payload, received.content_type) == ("a/b/c", b"\x00\xff", "application/cbor")
+
+
+def test_a_retained_value_and_subscriptions_survive_a_broker_that_forgets_everything(broker, opened):
+    inbox = Inbox(opened(plain(broker)), "state/#")
+    speaker = opened(plain(broker))
+    speaker.keep("state/one", b"1")
+    inbox.wait_for("state/one", b"1")
+    inbox.heard.clear()
+    broker.kill()
+    wait_for(lambda: not speaker.is_connected and not inbox.link.is_connected, "both to notice")
+    speaker.keep("state/one", b"2")  # while away: only the newest matters
+    speaker.keep("state/one", b"3")
+    broker.start()
+    inbox.wait_for("state/one", b"3")
+    assert ("state/one", b"2") not in inbox.heard
+    late = Inbox(opened(plain(broker)), "state/#")
+    late.wait_for("state/one", b"3")
+    speaker.keep("state/one", b"")
+    inbox.wait_for("state/one", b"")
+
+
+def test_what_was_handed_over_before_the_broker_died_arrives_when_it_is_back(broker, opened):
+    speaker = opened(plain(broker))
+    taken = []
+    broker.hang()
+    for number in range(50):
+        assert speaker.publish("log/x", b"%d" % number, done=taken.append)
+    broker.kill()
+    assert taken == []
+    wait_for(lambda: not speaker.is_connected, "the speaker to notice")
+    broker.start()
+    inbox = Inbox(opened(plain(broker)), "log/#")
+    wait_for(lambda: taken == [True] * 50, "fifty acknowledgements")
+    assert inbox.link.is_connected
+    assert speaker.publish("log/x", b"after")
+    inbox.wait_for("log/x", b"after")
+
+
+def test_the_queue_is_bounded_while_the_broker_is_away(opened):
+    link = opened(MqttSection(broker=f"mqtt://{HOST}:{free_port()}"), wait=False)
+    fitting = sum(link.publish("x", bytes(1 << 20)) for _ in range(20))
+    assert fitting == 7  # of 8 MiB, each with its topic
+    small = opened(MqttSection(broker=f"mqtt://{HOST}:{free_port()}"), wait=False)
+    assert sum(small.publish("x", b"") for _ in range(1500)) == 1000
+    assert not small.publish("x", b"", qos=0)
+
+
+def test_a_broker_that_is_not_there_is_said_once_and_found_when_it_comes(broker, opened, caplog):
+    broker.kill()
+    with caplog.at_level(logging.INFO, "learnae"):
+        link = opened(plain(broker), wait=False)
+        wait_for(lambda: "refused" in link.state(), "the first attempt")
+        assert re.fullmatch(r"away since \d\d:\d\d:\d\d: .*refused", link.state())
+        time.sleep(1.5)  # two more attempts
+        broker.start()
+        wait_for(lambda: link.state() == "connected", "a connection")
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2, said
+    assert "is away: [Errno 111] Connection refused; trying again" in said[0]
+    assert said[1].endswith("connected")
+
+
+def test_a_client_certificate_opens_and_the_acl_refuses_once_and_counted(broker, certificates, opened, caplog):
+    inbox = Inbox(opened(secure(broker, certificates, "watcher")), "learnae/1/#")
+    link = opened(secure(broker, certificates, "alice"))
+    taken = []
+    with caplog.at_level(logging.WARNING, "learnae"):
+        for _ in range(3):
+            link.publish("learnae/1/swarm/bob/state", b"forged", done=taken.append)
+        link.deliver("learnae/1/swarm/alice/state", b"own", 30)
+    inbox.wait_for("learnae/1/swarm/alice/state", b"own")
+    assert taken == [False] * 3
+    assert inbox.heard == [("learnae/1/swarm/alice/state", b"own")]
+    assert link.state() == "connected, 3 refused by the broker"
+    refusals = [record.getMessage() for record in caplog.records if "refuses" in record.getMessage()]
+    assert len(refusals) == 1
+    assert "publishing to learnae/1/swarm/bob/state: Not authorized; check its ACL" in refusals[0]
+    with pytest.raises(TransportError, match="refuses learnae/1/swarm/bob/x"):
+        link.deliver("learnae/1/swarm/bob/x", b"forged", 30)
+
+
+def test_wrong_and_missing_certificates_are_named_and_never_fall_back(broker, certificates, tmp_path, opened):
+    stranger = Certificates(tmp_path / "strangers", ["alice"])
+    wrong = opened(secure(broker, stranger, "alice", ca_file=str(certificates.authority)), wait=False)
+    unknown = opened(secure(broker, certificates, "alice", ca_file=str(stranger.authority)), wait=False)
+    none = opened(secure(broker, certificates, "alice", cert_file="", key_file=""), wait=False)
+    name = MqttSection(broker=f"mqtts://127.0.0.2:{broker.tls_port}", ca_file=str(certificates.authority))
+    for link, word in ((wrong, "(?i)unknown.ca"), (unknown, "verify failed"), (none, "(?i)certificate.required")):
+        wait_for(lambda link=link, word=word: re.search(word, link.state()), f"{word} in {link.state()}")
+        assert not link.is_connected
+    with pytest.raises(ConfigurationError, match="ca_file"):
+        MqttConnection(secure(broker, certificates, "alice", ca_file=str(tmp_path / "nothing")))
+    assert name.address().tls
+
+
+def test_a_password_comes_from_a_credential_file(tmp_path, opened, monkeypatch):
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "alice", "secret"], check=True, timeout=30)
+    with Mosquitto(tmp_path / "broker", extra=f"password_file {passwords}\nallow_anonymous false") as broker:
+        directory = tmp_path / "credentials"
+        directory.mkdir()
+        (directory / "password").write_text("secret\n")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+        opened(plain(broker, user="alice", password_file="password"))
+        (directory / "password").write_text("wrong\n")
+        refused = opened(plain(broker, user="alice", password_file="password"), wait=False)
+        wait_for(lambda: "Not authorized" in refused.state(), "a refusal")
+        with pytest.raises(ConfigurationError, match="password_file: cannot read"):
+            MqttConnection(plain(broker, user="alice", password_file="absent"))
+
+
+def test_the_last_will_is_seen_when_a_process_hangs(broker, opened):
+    inbox = Inbox(opened(plain(broker)), "p/status")
+    program = (
+        "import sys, time\n"
+        "from learnae.adapters.mqtt_client import Will\n"
+        "from learnae.adapters.mqtt_connection import MqttConnection\n"
+        "from learnae.sections import MqttSection\n"
+        "link = MqttConnection(MqttSection(broker=sys.argv[1], keep_alive=6), will=Will('p/status', b'offline'))\n"
+        "link.keep('p/status', b'online'); link.start(); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, f"mqtt://{HOST}:{broker.port}"], env=clean_environment())
+    try:
+        inbox.wait_for("p/status", b"online")
+        process.send_signal(19)  # SIGSTOP
+        begun = time.monotonic()
+        inbox.wait_for("p/status", b"offline", 30)
+        assert time.monotonic() - begun < 6 * 1.5
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_clean_close_leaves_no_will(broker, opened, links):
+    inbox = Inbox(opened(plain(broker)), "p/status")
+    link = MqttConnection(plain(broker), will=Will("p/status", b"offline"))
+    link.start()
+    link.keep("p/status", b"online")
+    inbox.wait_for("p/status", b"online")
+    link.keep("p/status", b"stopped")
+    link.close()
+    inbox.wait_for("p/status", b"stopped")
+    link.close()
+    assert [payload for _, payload in inbox.heard] == [b"online", b"stopped"]
+
+
+def test_a_hanging_broker_is_left_and_costs_no_processor_time(broker, opened, caplog):
+    link = opened(plain(broker, keep_alive=1))
+    with caplog.at_level(logging.WARNING, "learnae"):
+        broker.hang()
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        wait_for(lambda: not link.is_connected, "the silence to be noticed")
+        time.sleep(2)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+    assert "Keep alive timeout" in link.state()
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    assert len([r for r in caplog.records if "is away" in r.getMessage()]) >= 1
+    broker.resume()
+    wait_for(lambda: link.is_connected, link.state())
+
+
+def test_a_handler_that_fails_stops_neither_the_link_nor_the_others(broker, opened, caplog):
+    link, heard = opened(plain(broker)), []
+
+    def refuse(received) -> None:
+        raise EncodingError("not CBOR")
+
+    def stumble(received) -> None:
+        raise RuntimeError("a mistake")
+
+    link.subscribe("x", refuse)
+    link.subscribe("x", stumble)
+    link.subscribe("x", heard.append)
+    with caplog.at_level(logging.WARNING, "learnae"):
+        link.publish("x", b"1")
+        link.publish("x", b"2")
+        wait_for(lambda: len(heard) >= 2, "both messages")
+    assert link.is_connected
+    assert link.counts["bad"] == link.counts["failed"] == 2
+    assert len([r for r in caplog.records if "not CBOR" in r.getMessage()]) == 1
+
+
+def test_something_that_is_no_broker_is_given_up_and_tried_again(opened, monkeypatch):
+    monkeypatch.setattr(mqtt_connection, "_CONNECT_SECONDS", 0.5)
+    with socket.create_server((HOST, 0)) as server:
+        accepted: list[socket.socket] = []
+        threading.Thread(target=lambda: accepted.append(server.accept()[0]), daemon=True).start()
+        link = opened(MqttSection(broker=f"mqtt://{HOST}:{server.getsockname()[1]}"), wait=False)
+        wait_for(lambda: accepted, "a first attempt")
+        accepted[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        wait_for(lambda: "no answer" in link.state(), link.state())
+        accepted[0].close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"broker": "http://x"}, "mqtt.broker"),
+        ({"broker": "mqtt://"}, "mqtt.broker"),
+        ({"broker": "mqtt://u:p@x"}, "files"),
+        ({"broker": "mqtt://x:99999"}, "mqtt.broker"),
+        ({"broker": "mqtt://x", "ca_file": "a"}, "mqtts"),
+        ({"cert_file": "a"}, "key_file"),
+        ({"password_file": "a"}, "user"),
+        ({"prefix": "a/#"}, "prefix"),
+        ({"prefix": ""}, "prefix"),
+        ({"keep_alive": 0}, "keep_alive"),
+        ({"queue_rows": 0}, "queue"),
+    ],
+)
+def test_mistakes_of_the_section_are_named(changes, word):
+    with pytest.raises(ConfigurationError, match=word):
+        MqttSection(**changes)

@@ -1,0 +1,312 @@
+"""The exchanged store: order of exchanges, their health, hostile bytes, bounds, and what is offered to whom."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from programs import wait_for
+
+from learnae.adapters import exchanged, link
+from learnae.adapters.exchanged import ExchangedStore
+from learnae.adapters.link import AWAY, CONNECTED
+from learnae.adapters.local import LocalBlockStore
+from learnae.adapters.memory import MemoryExchange
+from learnae.cid import RAW, Cid
+from learnae.errors import BlockMissingError, EncodingError, TransportError
+from learnae.ports import Exchange
+from learnae.problems import Problems
+
+Make = Callable[..., ExchangedStore]
+
+
+class Daemon(MemoryExchange):
+    """An exchange that can go away, hang, lie, and counts who asked."""
+
+    def __init__(self, warehouse: dict[Cid, bytes] | None = None) -> None:
+        self.warehouse = {} if warehouse is None else warehouse
+        super().__init__(self.warehouse)
+        self.reachable = True
+        self.answers = threading.Event()
+        self.answers.set()
+        self.timeout = 0.3
+        self.asked: list[str] = []
+
+    def offer(self, cid: Cid, data: bytes) -> None:
+        self.note("offer")
+        super().offer(cid, data)
+
+    def fetch(self, cid: Cid) -> bytes:
+        self.note("fetch")
+        return super().fetch(cid)
+
+    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
+        self.note("lacking")
+        return super().lacking(held)
+
+    def retract(self, cids: Iterable[Cid]) -> None:
+        self.note("retract")
+        super().retract(cids)
+
+    def close(self) -> None:
+        self.answers.set()
+        super().close()
+
+    def note(self, what: str) -> None:
+        self.asked.append(what)
+        if not self.answers.wait(self.timeout):
+            raise TransportError("it does not answer")
+        if not self.reachable:
+            raise TransportError("nobody is there")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_FIRST_PROBE", 0.02)
+    monkeypatch.setattr(exchanged, "_FIRST_PAUSE", 0.02)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[ExchangedStore] = []
+
+    def make_one(*exchanges: Exchange, at: str = "here", wait: bool = True) -> ExchangedStore:
+        store = ExchangedStore(LocalBlockStore(tmp_path / at))
+        made.append(store)
+        links = store.join({f"exchange {number}": each for number, each in enumerate(exchanges)})
+        if wait:
+            wait_for(lambda: all(link.state == CONNECTED for link in links.values()), "the exchanges")
+        return store
+
+    yield make_one
+    for store in made:
+        store.close()
+
+
+def block(number: int) -> tuple[Cid, bytes]:
+    data = b"block %d" % number
+    return Cid.of(RAW, data), data
+
+
+def fetched(store: ExchangedStore, cid: Cid) -> bytes:
+    """Wants the block again and again, as a peer's ticks do."""
+
+    def arrived() -> bool:
+        store.want([cid])
+        return store.has(cid)
+
+    wait_for(arrived, f"block {cid}")
+    return store.get(cid)
+
+
+def test_exchanges_are_tried_in_order_and_the_first_that_has_it_is_enough(make: Make) -> None:
+    cid, data = block(1)
+    first, second, third = Daemon(), Daemon({cid: data}), Daemon({cid: data})
+    store = make(first, second, third)
+    assert fetched(store, cid) == data
+    assert first.asked.count("fetch") == second.asked.count("fetch") == 1
+    assert "fetch" not in third.asked
+
+
+def test_without_exchanges_it_is_a_directory(make: Make) -> None:
+    store = make()
+    cid = store.put(RAW, b"here")
+    store.want([block(1)[0]])
+    assert store.get(cid) == b"here"
+    assert store.is_idle
+
+
+def test_what_is_put_is_offered_and_what_is_deleted_is_retracted(make: Make) -> None:
+    one, other = Daemon(), Daemon()
+    store = make(one, other)
+    cid = store.put(RAW, b"mine")
+    wait_for(lambda: one.warehouse == other.warehouse == {cid: b"mine"}, "the offers")
+    store.delete([cid])
+    wait_for(lambda: one.warehouse == other.warehouse == {}, "the retractions")
+    assert not store.has(cid)
+
+
+def test_what_comes_from_one_exchange_is_offered_once_to_the_others_and_not_back(make: Make) -> None:
+    cid, data = block(1)
+    one, other = Daemon({cid: data}), Daemon()
+    store = make(one, other)
+    fetched(store, cid)
+    store.want([cid])
+    wait_for(lambda: other.warehouse == {cid: data}, "the offer")
+    wait_for(lambda: store.is_idle, "the store")
+    assert "offer" not in one.asked
+    assert other.asked.count("offer") == 1
+
+
+def test_what_is_received_unasked_is_checked_kept_and_offered_to_the_others(make: Make) -> None:
+    cid, data = block(1)
+    one, other = Daemon(), Daemon()
+    store = make(one, other)
+    for _ in range(2):
+        store.receive(cid, data, "exchange 0")
+    wait_for(lambda: other.warehouse == {cid: data}, "the offer")
+    wait_for(lambda: store.is_idle, "the store")
+    assert store.get(cid) == data
+    assert other.asked.count("offer") == 1
+    assert one.warehouse == {}
+    with pytest.raises(EncodingError):
+        store.receive(block(2)[0], data, "exchange 0")
+    assert not store.has(block(2)[0])
+
+
+def test_wrong_bytes_are_refused_counted_and_another_exchange_heals(make: Make) -> None:
+    cid, data = block(1)
+    liar, honest, problems = Daemon({cid: b"poison"}), Daemon({cid: data}), Problems()
+    store = make(liar, honest)
+    store.count_in(problems)
+    assert fetched(store, cid) == data
+    store.want([])
+    assert problems.counts == {"EncodingError": 1}
+    assert "exchange 0 sent wrong bytes" in problems.last["EncodingError"]
+
+
+def test_a_liar_is_left_alone_longer_and_longer(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
+    cids = [block(number)[0] for number in range(20)]
+    liar = Daemon(dict.fromkeys(cids, b"poison"))
+    store = make(liar)
+    store.want(cids[:1])
+    wait_for(lambda: store.is_idle, "the store")
+    store.want(cids[1:])
+    wait_for(lambda: store.is_idle, "the store")
+    assert liar.asked.count("fetch") == 1
+    assert not any(store.has(cid) for cid in cids)
+
+
+def test_a_dead_exchange_costs_one_timeout_and_is_then_skipped(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
+    monkeypatch.setattr(exchanged, "_WORKERS", 1)
+    blocks = dict(block(number) for number in range(20))
+    dead, alive = Daemon(), Daemon(blocks)
+    store = make(dead, alive)
+    dead.answers.clear()
+    for cid, data in blocks.items():
+        assert fetched(store, cid) == data
+    assert dead.asked.count("fetch") == 1
+
+
+def test_the_way_down_and_the_way_up_are_said_once(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "learnae")
+    daemon, problems = Daemon(), Problems()
+    daemon.reachable = False
+    store = make(daemon, wait=False)
+    store.count_in(problems)
+    cid = store.put(RAW, b"works alone")
+    assert store.get(cid) == b"works alone"
+    wait_for(lambda: len(daemon.asked) > 4, "probes")
+    daemon.reachable = True
+    wait_for(lambda: daemon.warehouse == {cid: b"works alone"}, "the offer")
+    store.want([])
+    assert [record.getMessage() for record in caplog.records] == [
+        "exchange 0: nobody is there; working without it, it is tried again",
+        "exchange 0: connected",
+    ]
+    assert problems.counts == {"TransportError": 1}
+
+
+def test_a_daemon_that_has_lost_everything_is_given_it_again(make: Make) -> None:
+    daemon = Daemon()
+    store = make(daemon)
+    kept = {store.put(RAW, data): data for data in (b"one", b"two", b"three")}
+    wait_for(lambda: daemon.warehouse == kept, "the offers")
+    daemon.reachable = False
+    store.put(RAW, b"meanwhile")
+    wait_for(lambda: store._links[0].state == AWAY, "the failure to be noticed")
+    daemon.warehouse.clear()
+    daemon.reachable = True
+    wait_for(lambda: len(daemon.warehouse) == 4, "all blocks")
+
+
+def test_more_than_a_link_remembers_is_offered_all_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_JOBS", 5)
+    daemon = Daemon()
+    daemon.reachable = False
+    store = make(daemon, wait=False)
+    for number in range(40):
+        store.put(RAW, block(number)[1])
+    assert len(store._links[0]._jobs) <= 5
+    daemon.reachable = True
+    wait_for(lambda: len(daemon.warehouse) == 40, "all blocks")
+
+
+def test_wishes_are_bounded_and_not_repeated(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchanged, "_QUEUE", 10)
+    monkeypatch.setattr(exchanged, "_REMEMBERED", 10)
+    monkeypatch.setattr(exchanged, "_WORKERS", 1)
+    daemon = Daemon()
+    store = make(daemon)
+    daemon.answers.clear()
+    for _ in range(5):
+        store.want([block(number)[0] for number in range(100)])
+    assert len(store._queue) <= 10
+    daemon.answers.set()
+    wait_for(lambda: store.is_idle, "the store")
+    for start in range(0, 100, 10):
+        store.want([block(number)[0] for number in range(start, start + 10)])
+        wait_for(lambda: store.is_idle, "the store")
+    assert len(store._later) <= 10
+
+
+def test_what_nobody_has_is_asked_for_ever_more_seldom(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchanged, "_FIRST_PAUSE", 30.0)
+    daemon = Daemon()
+    store = make(daemon)
+    for _ in range(20):
+        store.want([block(1)[0]])
+        wait_for(lambda: store.is_idle, "the store")
+    assert daemon.asked.count("fetch") == 1
+
+
+def test_a_block_that_is_deleted_while_it_is_fetched_stays_away(make: Make) -> None:
+    cid, data = block(1)
+    daemon = Daemon({cid: data})
+    store = make(daemon)
+    daemon.answers.clear()
+    store.want([cid])
+    wait_for(lambda: "fetch" in daemon.asked, "the fetch")
+    store.delete([cid])
+    daemon.answers.set()
+    wait_for(lambda: store.is_idle, "the store")
+    assert not store.has(cid)
+
+
+def test_no_call_waits_for_a_hanging_exchange_and_closing_ends_all_threads(make: Make) -> None:
+    daemon = Daemon()
+    store = make(daemon)
+    daemon.answers.clear()
+    daemon.timeout = 60
+    cid = store.put(RAW, b"quick")
+    for number in range(50):
+        store.want([block(number)[0]])
+    store.delete([cid])
+    assert store._links[0].state == CONNECTED, "a call of the port has waited for the timeout"
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(("link", "fetch"))]
+    store.close()
+    assert threads
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_who_leaves_says_the_last_things(make: Make) -> None:
+    daemon = Daemon()
+    store = make(daemon)
+    names = [store.put(RAW, block(number)[1]) for number in range(100)]
+    store.close()
+    assert set(daemon.warehouse) == set(names)
+
+
+def test_names_of_all_blocks_are_known_and_strangers_files_are_not(tmp_path: Path) -> None:
+    store = LocalBlockStore(tmp_path)
+    names = {store.put(RAW, block(number)[1]) for number in range(10)}
+    (tmp_path / "blocks" / "notes.txt").touch()
+    (next(iter(tmp_path.glob("blocks/*/"))) / ".tmp-1-2").touch()
+    assert set(store.cids()) == names
+    with pytest.raises(BlockMissingError):
+        store.get(block(11)[0])
