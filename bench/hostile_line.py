@@ -1,4 +1,4 @@
-"""A board and a bridge with a hostile serial line between them: in virtual time, seeded, so that runs can be repeated."""
+"""A board and a bridge with a hostile serial line between them, in virtual time and seeded: runs can be repeated."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Assembler:
         if self._session is not None:
             yield LinkState(now, RESET, "the board has started anew" if started.is_fresh else "another board is here")
         self._session, self._description, self.clock = started, None, None
-        self._next = 0 if started.is_fresh else None
+        self._next = None  # what came before this bridge is not known to be missed
         yield from self._announce(started.description)
 
     def _announce(self, description: Description) -> Iterator[Record]:

@@ -101,7 +101,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The bridge names this run of the board; from now on the board sends."""
+    """The bridge names this run of the board, which from now on sends; ``sequence`` is what it expects first."""
 
     type: ClassVar[int] = _HELLO
     sequence: int

@@ -53,7 +53,7 @@ _RATE_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What follows is of this ``session``; ``is_fresh`` if the board has just started, at sample 0."""
+    """What follows is of this ``session``; ``is_fresh`` if no bridge has heard this run of the board before."""
 
     session: int
     is_fresh: bool
@@ -253,8 +253,8 @@ class Link:
     def _on_description(self, hello: Hello, description: Description) -> Iterator[Delivery]:
         if hello.session == 0:
             if not self._is_pristine:
-                yield self._start(self._new_session(), hello.sequence, description, is_fresh=True)
-            self._send(Welcome(0, self.session))
+                yield self._start(self._new_session(), 0, description, is_fresh=True)
+            self._send(Welcome(self._expected, self.session))
         elif hello.session != self.session:
             yield self._start(hello.session, hello.sequence, description, is_fresh=False)
         else:

@@ -16,6 +16,8 @@ import pytest
 from boards import BUTTON, HANG, SimulatedBoard
 from programs import clean_environment, wait_for
 
+from agent.buffer import SampleBuffer
+from agent.sources.bridge import BridgeSource
 from firmware_bridge.client import Client
 from firmware_bridge.records import Channel, Label, LinkState, Readings, Schema
 from firmware_bridge.senml import from_json
@@ -99,8 +101,9 @@ class Listener:
         return [record.state for record in self.records if isinstance(record, LinkState)]
 
 
-def assert_whole(stream: list[Readings], first: int = 0) -> None:
+def assert_whole(stream: list[Readings]) -> None:
     """Every sample, once, in order, with the right values, at the right times."""
+    first = stream[0].sequence  # a board that nobody has heard yet keeps its newest samples
     sequence = [number for each in stream for number in range(each.sequence, each.sequence + each.rows)]
     assert sequence == list(range(first, first + len(sequence)))
     values = np.concatenate([each.values for each in stream])
@@ -114,12 +117,35 @@ def assert_whole(stream: list[Readings], first: int = 0) -> None:
     assert abs(times[-1] - times[0] - 0.02 * (len(times) - 1)) < 0.2
 
 
+class Recording:
+    """An agent's source and its sample buffer on disk, as the recorder moves readings from one to the other."""
+
+    def __init__(self, bridges: Bridges) -> None:
+        self.source = BridgeSource(bridges.socket, ["voltage", "count"], 50.0, 1.0, {"pressed": 1}.get)
+        self.buffer = SampleBuffer(bridges.root / "samples.db", 2, 10_000, 1 << 24)
+
+    def record(self) -> None:
+        samples = self.source.read()
+        if len(samples.time):
+            self.buffer.append("board", samples)
+            self.buffer.commit()
+
+    def stored(self) -> tuple[np.ndarray, np.ndarray]:
+        chunks = self.buffer.after(0, 10_000)
+        return tuple(np.concatenate([getattr(each.samples, name) for each in chunks]) for name in ("values", "label"))
+
+    def close(self) -> None:
+        self.source.close()
+        self.buffer.close()
+
+
 @pytest.mark.parametrize("mcu", ["atmega328p", "atmega2560"])
 def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
     board = SimulatedBoard(bridges.root, mcu)
     bridges.start(board.device)
-    listener = Listener(bridges)
     wait_for(bridges.socket.exists, "the bridge")
+    listener, recording = Listener(bridges), Recording(bridges)
+    recording.record()  # connects
     with board:
         listener.until(lambda it: it.samples() >= 50, "a second of samples")
         board.pull(BUTTON, low=True)
@@ -131,18 +157,27 @@ def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
         time.sleep(0.6)  # the watchdog bites after half a second
         board.pull(HANG, low=False)
         listener.until(lambda it: len(it.streams()) >= 2 and len(it.streams()[-1]) > 10, "samples after the reset")
+    listener.until(lambda it: it.states()[-1:] == ["down"], "the end")
+    recording.record()
+    values, labels = recording.stored()
+    recording.close()
 
     schemas = [record for record in listener.records if isinstance(record, Schema)]
     assert {(each.board, each.firmware, each.channels, each.rate) for each in schemas} == {
         ("avr-node", "1.0", CHANNELS, 50.0)
     }
-    for stream in listener.streams():
-        assert_whole(stream)
+    before_hang, after_hang = listener.streams()
+    assert_whole(before_hang)
+    assert_whole(after_hang)
+    assert after_hang[0].sequence == 0  # the bridge was there from the first on
     assert "reset" in listener.states()
     assert "missed" not in listener.states()
     assert "reset by the watchdog" in bridges.log
     assert [record.name for record in listener.records if isinstance(record, Label)][:1] == ["pressed"]
     assert abs(listener.streams()[0][-1].times[-1] - before) < 1.0
+    heard = np.concatenate([each.values for stream in listener.streams() for each in stream])
+    np.testing.assert_array_equal(values, heard[:, ::-1].astype(np.float32))  # the buffer has all of it, once
+    assert set(labels) == {-1, 1}
 
 
 def test_an_unplugged_board_comes_back_and_a_restarted_bridge_loses_nothing(bridges):
@@ -170,7 +205,7 @@ def test_an_unplugged_board_comes_back_and_a_restarted_bridge_loses_nothing(brid
         assert numbers == sorted(numbers)
     lost = sum(record.missed for record in listener.records if isinstance(record, LinkState))
     last = listener.streams()[-1]
-    assert last[-1].sequence + last[-1].rows == sum(each.rows for each in last) + lost
+    assert last[-1].sequence + last[-1].rows - last[0].sequence == sum(each.rows for each in last) + lost
     assert "the bridge was stopped" in [r.reason for r in listener.records if isinstance(r, LinkState)]
 
 
