@@ -135,7 +135,13 @@ class Board:
             values = np.concatenate([readings.values for readings in self._recent])
             for channel, column in zip(schema.channels, values.T, strict=True):
                 numbers = [f"{value:.6g}" for value in (column[-1], column.mean(), column.min(), column.max())]
-                row = [channel.name, numbers[0], channel.unit, *numbers[1:], bars(column, min(max(width - _NUMBERS, 4), _MOST_BARS))]
+                row = [
+                    channel.name,
+                    numbers[0],
+                    channel.unit,
+                    *numbers[1:],
+                    bars(column, min(max(width - _NUMBERS, 4), _MOST_BARS)),
+                ]
                 result.add_row(*map(Text, row))  # names come from outside and are no markup
         return result
 

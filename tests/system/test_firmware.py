@@ -8,10 +8,13 @@ import subprocess
 
 import pytest
 from boards import AVR_FLAGS, EXAMPLE, NATIVE, WARNINGS, build_example
+from nightly import how_many
 
 from bench.host_board import LIBRARY, build
 
 SOURCE = LIBRARY / "learnae.c"
+SANITIZED = ("-g", "-O1", "-fno-sanitize-recover=all", f"-I{LIBRARY}")
+INPUTS = how_many(10_000, 1_000_000)
 FLASH, RAM = 2048, 200  # bytes that the sender may take of an ATmega328P's 32,768 and 2,048
 
 
@@ -116,15 +119,33 @@ def test_the_example_builds_as_its_makefile_says(tmp_path):
     assert (tree / "examples" / "avr" / "node-atmega2560.hex").stat().st_size > 5000
 
 
-@pytest.mark.engine("clang")
-def test_ten_thousand_hostile_inputs_under_sanitizers():
+def fuzzer(*flags: str):
     source = NATIVE / "fuzz_board.c"
-    flags = ["-g", "-O1", "-DSEEDED", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{LIBRARY}"]
-    program = build("fuzz_board", ["clang", *flags, source, SOURCE], [source])
-    done = subprocess.run([program, "10000", "1"], capture_output=True, text=True, check=False, timeout=100)
+    return build("fuzz_board", ["clang", *SANITIZED, *flags, source, SOURCE], [source])
+
+
+@pytest.mark.engine("clang")
+def test_hostile_inputs_under_sanitizers():
+    program = fuzzer("-DSEEDED", "-fsanitize=address,undefined")
+    done = subprocess.run([program, str(INPUTS), "1"], capture_output=True, text=True, check=False, timeout=600)
 
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.startswith("10000 inputs")
+    assert done.stdout.startswith(f"{INPUTS} inputs")
+
+
+@pytest.mark.engine("clang")
+def test_hostile_inputs_that_look_for_new_paths(tmp_path):
+    program = fuzzer("-fsanitize=fuzzer,address,undefined")
+    done = subprocess.run(
+        [program, f"-runs={INPUTS}", "-seed=1", "-max_len=256", f"-artifact_prefix={tmp_path}/"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert f"Done {INPUTS} runs" in done.stderr
 
 
 @pytest.mark.engine("clang")
@@ -133,7 +154,7 @@ def test_the_sanitizers_would_see_a_byte_too_far(tmp_path):
     broken = SOURCE.read_text().replace("((length + 1 + CRC) *", "((length + CRC) *")
     assert broken != SOURCE.read_text()
     (tmp_path / "learnae.c").write_text(broken)
-    flags = ["-g", "-O1", "-DSEEDED", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{LIBRARY}"]
+    flags = [*SANITIZED, "-DSEEDED", "-fsanitize=address,undefined"]
     program = tmp_path / "fuzz"
     subprocess.run(["clang", *flags, NATIVE / "fuzz_board.c", tmp_path / "learnae.c", "-o", program], check=True)
     done = subprocess.run([program, "10000", "1"], capture_output=True, text=True, check=False, timeout=100)

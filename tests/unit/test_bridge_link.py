@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from nightly import how_many
 
 from bench.host_board import HostBoard
 from bench.hostile_line import START, Conversation, Faults
@@ -80,7 +81,8 @@ def test_a_hostile_line_loses_nothing_as_long_as_the_board_has_room(seed):
 
 def test_no_wrong_reading_is_accepted_and_all_that_is_lost_is_told():
     talk = Conversation(11, HOSTILE, rate=600)
-    talk.run(100)  # 15,000 frames; make nightly has a million
+    while talk.link.counts.frames < how_many(15_000, 1_000_000):
+        talk.run(10)
     talk.settle()
 
     assert talk.link.counts.damaged > 1000
