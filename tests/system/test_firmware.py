@@ -160,3 +160,29 @@ def test_the_sanitizers_would_see_a_byte_too_far(tmp_path):
     done = subprocess.run([program, "10000", "1"], capture_output=True, text=True, check=False, timeout=100)
 
     assert done.returncode != 0
+
+
+@pytest.mark.engine("avr-g++")
+def test_the_sketch_compiles_as_arduino_does_it(tmp_path):
+    sketch = LIBRARY.parent / "examples" / "Potentiometer" / "Potentiometer.ino"
+    flags = [
+        "-x",
+        "c++",
+        "-std=gnu++11",
+        "-mmcu=atmega328p",
+        "-Os",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-include",
+        "Arduino.h",
+    ]
+    includes = [f"-I{NATIVE / 'arduino'}", f"-I{LIBRARY}"]
+    done = subprocess.run(
+        ["avr-g++", *flags, *includes, "-c", sketch, "-o", tmp_path / "sketch.o"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
