@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from learnae.features import Features
 from learnae.models.dataset import Dataset
 from learnae.ports import SampleSource
-from learnae.windows import Windower
+from learnae.summary import Statistics
+from learnae.windows import Windower, Windows
 
 
 class Collector:
     """Reads a source, cuts windows, computes features, fills the dataset.
 
     The targets are the windows' labels, or the rows themselves for an ``autoencoder``, which learns from
-    unlabelled windows as well.
+    unlabelled windows as well. While ``statistics`` gives any, all windows go there and nothing is kept.
     """
 
-    def __init__(self, source: SampleSource, features: Features, dataset: Dataset, autoencoder: bool = False) -> None:
+    def __init__(
+        self,
+        source: SampleSource,
+        features: Features,
+        dataset: Dataset,
+        autoencoder: bool = False,
+        statistics: Callable[[], Statistics | None] = lambda: None,
+    ) -> None:
         self._source = source
         self._features = features
         self._windower = Windower(features)
         self._dataset = dataset
         self._autoencoder = autoencoder
+        self._statistics = statistics
         self.samples = 0
         self.unlabelled = 0
         self.is_over = False
@@ -39,6 +51,13 @@ class Collector:
         windows = self._windower.push(samples)
         known = windows.label >= 0
         self.unlabelled += int(len(known) - known.sum())
+        statistics = self._statistics()
+        if statistics is None:
+            self._keep(windows, known)
+        elif len(known):
+            statistics.add(self._features.extract(windows.values), windows.label)
+
+    def _keep(self, windows: Windows, known: NDArray[np.bool_]) -> None:
         usable = np.ones_like(known) if self._autoencoder else known
         for holdout in (False, True):
             chosen = usable & (windows.holdout == holdout)

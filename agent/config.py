@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError
-from learnae.sections import IotaSection, MqttSection, PeerSection, SwarmSection, TrainSection, check_holdout
+from learnae.sections import (
+    ExchangeSection,
+    GatewaySection,
+    IotaSection,
+    MqttSection,
+    PeerSection,
+    SwarmSection,
+    TrainSection,
+    check_holdout,
+)
 
-AUTO, TFLITE, NUMPY = ENGINES = ("auto", "tflite", "numpy")
+AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")
 _FASTEST = 1e9  # times real time
 
 
@@ -30,7 +39,10 @@ class SourceSection:
 
 @dataclass(frozen=True, slots=True)
 class AgentTrainSection(TrainSection):
-    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy."""
+    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy.
+
+    With none the agent does not train: it sends summaries of its rows.
+    """
 
     engine: str = AUTO
 
@@ -49,4 +61,6 @@ class AgentConfig:
     source: SourceSection = field(default_factory=SourceSection)
     train: AgentTrainSection = field(default_factory=AgentTrainSection)
     mqtt: MqttSection = field(default_factory=MqttSection)
+    ipfs: GatewaySection = field(default_factory=GatewaySection)
+    exchange: ExchangeSection = field(default_factory=ExchangeSection)
     iota: IotaSection = field(default_factory=IotaSection)

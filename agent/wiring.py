@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from agent.collector import Collector
-from agent.config import AUTO, NUMPY, TFLITE, AgentConfig
+from agent.config import AUTO, NONE, NUMPY, TFLITE, AgentConfig
+from agent.onlooking import Onlooking
 from agent.sources.replay import ReplaySource
 from learnae.adapters.machine import Place
 from learnae.codecs import Vector
@@ -22,8 +23,10 @@ from learnae.member import Member
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.onlooker import Onlooker
 from learnae.peer import Options
 from learnae.ports import Learner
+from learnae.summary import Statistics
 
 _log = logging.getLogger(__name__)
 
@@ -37,18 +40,33 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     swarm = find_swarm(config.swarm.id)
     manifest = open_manifest(swarm)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS)
-    collector = build_collector(config, manifest, dataset)
+    onlooking = Onlooking(features_of(manifest), manifest.class_count)
+    collector = build_collector(config, manifest, dataset, onlooking.statistics)
     place = Place(swarm, config.peer.directory(ROLE))
-    learner = build_learner(manifest, dataset, np.random.default_rng(), config.train.engine)
+    if reason := why_no_training(manifest, config.train.engine):
+        onlooking.begin(reason)
+    learner = _learner(onlooking, manifest, dataset, config.train.engine)
     outside = connect(config, place)
     options = Options(
         config.peer.name or ROLE,
         ROLE,
         config.peer.follow or FOLLOW,
-        facts=lambda: {"samples": collector.samples, "connections": outside.status()},
+        facts=lambda: {
+            "samples": collector.samples,
+            "only_summaries": onlooking.reason,
+            "connections": outside.status(),
+        },
+        statistics=onlooking.statistics,
     )
     peer = place.peer(learner, options, outside)
     return Member(place, peer, config.train.pause, lambda: reread().train.pause, collector.collect)
+
+
+def why_no_training(manifest: Manifest, engine: str) -> str:
+    """Why this agent sends summaries and does not train; empty if nothing keeps it from training."""
+    if engine == NONE:
+        return 'train.engine is "none"'
+    return manifest.only_keras
 
 
 def build_learner(manifest: Manifest, dataset: Dataset, rng: np.random.Generator, engine: str = AUTO) -> Learner:
@@ -56,7 +74,7 @@ def build_learner(manifest: Manifest, dataset: Dataset, rng: np.random.Generator
 
     Raises ConfigurationError if the configured ``engine`` cannot.
     """
-    arguments = (manifest.model, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
+    arguments = (manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
     if engine == NUMPY:
         return NumpyLearner(*arguments)
     try:
@@ -83,13 +101,24 @@ def write_inference(model: ModelDefinition, weights: Vector, int8: bool) -> byte
         raise ConfigurationError(f"{error.name or error} is not installed", "pip install 'learnae[agent]'") from error
 
 
-def build_collector(config: AgentConfig, manifest: Manifest, dataset: Dataset) -> Collector:
-    """Source, windows and features into ``dataset``; raises ConfigurationError."""
+def _learner(onlooking: Onlooking, manifest: Manifest, dataset: Dataset, engine: str) -> Learner:
+    if onlooking.reason:
+        return Onlooker(manifest.model.count)
+    return build_learner(manifest, dataset, np.random.default_rng(), engine)
+
+
+def build_collector(
+    config: AgentConfig,
+    manifest: Manifest,
+    dataset: Dataset,
+    statistics: Callable[[], Statistics | None] = lambda: None,
+) -> Collector:
+    """Source, windows and features into ``dataset``, or into statistics; raises ConfigurationError."""
     features = features_of(manifest)
     if not config.source.file:
         raise ConfigurationError("there is no source of samples", "set source.file to a recording")
     source = ReplaySource(Path(config.source.file), features, config.source.speed, config.source.holdout)
-    return Collector(source, features, dataset, manifest.is_autoencoder)
+    return Collector(source, features, dataset, manifest.is_autoencoder, statistics)
 
 
 def features_of(manifest: Manifest) -> Features:

@@ -15,6 +15,9 @@ from learnae.limits import Limits
 ROLES = ("agent", "trainer")
 KEY, DELTA = "key", "delta"
 _LARGEST = 1e15  # of a loss
+BUCKETS = 23  # of a summary's histogram: eleven for each sign, and one for what is about zero
+MAX_CELLS = 340  # columns times groups of a summary: at most 185 bytes each, so that a message holds them
+_MOST = 2**32 - 1  # rows in a bucket: five bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +150,106 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class SummaryGroup:
+    """Noisy statistics of the rows of one class; ``label`` is None for rows of unknown class.
+
+    ``mean`` and ``variance`` hold one value a column, or nothing where the noise is larger than what
+    there is; ``histogram`` has BUCKETS counts for each column.
+    """
+
+    label: int | None
+    count: int
+    mean: tuple[float, ...]
+    variance: tuple[float, ...]
+    histogram: tuple[tuple[int, ...], ...]
+
+    def to_fields(self) -> dict[str, Any]:
+        """The map that goes into the message."""
+        return {
+            "label": self.label,
+            "count": self.count,
+            "mean": self.mean,
+            "variance": self.variance,
+            "histogram": self.histogram,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Fields, columns: int) -> SummaryGroup:
+        """Read and bound what a peer wrote."""
+        mean, variance = fields.numbers("mean", columns), fields.numbers("variance", columns)
+        if len(mean) != len(variance) or len(mean) not in (0, columns) or min(variance, default=0.0) < 0:
+            raise fields.error("mean", len(mean), f"as long as variance, which is not negative: 0 or {columns} values")
+        histogram = fields.value("histogram")
+        if not isinstance(histogram, (list, tuple)) or len(histogram) != columns:
+            raise fields.error("histogram", histogram, f"a list of {columns} lists")
+        rows = Fields({str(index): row for index, row in enumerate(histogram)}, "histogram", MessageError)
+        return cls(
+            label=None if fields.value("label") is None else fields.integer("label", 0, MAX_CELLS),
+            count=fields.integer("count", 0, _MOST),
+            mean=mean,
+            variance=variance,
+            histogram=tuple(rows.integers(index, BUCKETS, 0, _MOST) for index in rows),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Raw-free statistics of a peer's data: see learnae.summary.
+
+    The ``release``-th, each differentially private by (``epsilon``, ``delta``), over ``columns`` of
+    the rows, one group a class.
+    """
+
+    release: int
+    epsilon: float
+    delta: float
+    columns: int
+    groups: tuple[SummaryGroup, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, about."""
+        return sum(group.count for group in self.groups)
+
+    def to_fields(self) -> dict[str, Any]:
+        """The map that goes into the message."""
+        return {
+            "kind": "summary",
+            "release": self.release,
+            "noise": {"epsilon": self.epsilon, "delta": self.delta},
+            "columns": self.columns,
+            "groups": [group.to_fields() for group in self.groups],
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Fields, limits: Limits) -> Summary:
+        """Read and bound what a peer wrote."""
+        noise = fields.fields("noise")
+        columns = fields.integer("columns", 1, MAX_CELLS)
+        groups = fields.maps("groups", MAX_CELLS // columns)
+        return cls(
+            release=fields.integer("release", 1),
+            epsilon=noise.number("epsilon", 0, 1e6),
+            delta=noise.number("delta", 0, 1),
+            columns=columns,
+            groups=tuple(SummaryGroup.from_fields(group, columns) for group in groups),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A kind of a later version, or a sealed body: kept and passed on, never acted on."""
 
     kind: str
 
 
-Body = Join | Update | Evidence | Unknown
-_KINDS: dict[str, type[Join] | type[Update] | type[Evidence]] = {"join": Join, "update": Update, "evidence": Evidence}
+Body = Join | Update | Summary | Evidence | Unknown
+_KINDS: dict[str, type[Join] | type[Update] | type[Summary] | type[Evidence]] = {
+    "join": Join,
+    "update": Update,
+    "summary": Summary,
+    "evidence": Evidence,
+}
 
 
 def parse_body(value: object, limits: Limits) -> Body:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from learnae.errors import ConfigurationError
+from learnae.home import user_home
 
 ENVIRONMENT_PREFIX = "LEARNAE_"
 _MAX_BYTES = 1 << 20
@@ -33,7 +34,7 @@ def config_files(role: str) -> list[Path]:
 
 def user_config_directory() -> Path:
     """``$XDG_CONFIG_HOME/learnae``."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "learnae"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or user_home() / ".config") / "learnae"
 
 
 def load_config(

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from learnae.adapters.machine import Place
 from learnae.adapters.outside import Outside
-from learnae.sections import IotaSection, MqttSection
+from learnae.errors import ConfigurationError
+from learnae.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
 
 
 class Connections(Protocol):
@@ -15,6 +16,14 @@ class Connections(Protocol):
     @property
     def mqtt(self) -> MqttSection:
         """``[mqtt]``."""
+
+    @property
+    def ipfs(self) -> GatewaySection:
+        """``[ipfs]``; with a daemon it is an IpfsSection."""
+
+    @property
+    def exchange(self) -> ExchangeSection:
+        """``[exchange]``."""
 
     @property
     def iota(self) -> IotaSection:
@@ -31,6 +40,17 @@ def connect(config: Connections, place: Place) -> Outside:
         from learnae.adapters.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
 
         connect_mqtt(config.mqtt, place, outside)
+    if isinstance(config.ipfs, IpfsSection) and config.ipfs.api:
+        try:
+            from learnae.adapters.ipfs import connect_ipfs  # noqa: PLC0415 - an extra, and a heavy one
+        except ImportError as error:
+            raise ConfigurationError(f"{error.name} is not installed", "pip install 'learnae[ipfs]'") from error
+        connect_ipfs(config.ipfs, place, outside)
+    if config.ipfs.gateway_urls:
+        from learnae.adapters.gateway import connect_gateways  # noqa: PLC0415 - brings TLS
+
+        connect_gateways(config.ipfs, outside)
+    outside.sort_exchanges(config.exchange.rank)
     if config.iota.node:
         from learnae.adapters.iota import connect_iota  # noqa: PLC0415 - an extra
 

@@ -103,6 +103,14 @@ class Fields:
         inner = Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
         return tuple(inner.number(index) for index in inner)
 
+    def integers(self, name: str, count: int, low: int, high: int) -> tuple[int, ...]:
+        """A list of exactly ``count`` integers in [low, high]."""
+        items = self.value(name)
+        if not isinstance(items, (list, tuple)) or len(items) != count:
+            raise self.error(name, items, f"a list of {count} integers")
+        inner = Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
+        return tuple(inner.integer(index, low, high) for index in inner)
+
     def texts(self, name: str, most: int) -> tuple[str, ...]:
         """A list of at most ``most`` strings."""
         items = self.value(name)
@@ -114,6 +122,13 @@ class Fields:
     def fields(self, name: str) -> Fields:
         """A map inside this map."""
         return Fields(self.value(name), f"{self.thing}.{name}", self._blame)
+
+    def maps(self, name: str, most: int) -> tuple[Fields, ...]:
+        """A list of at most ``most`` maps."""
+        items = self.value(name)
+        if not isinstance(items, (list, tuple)) or len(items) > most:
+            raise self.error(name, items, f"a list of at most {most} maps")
+        return tuple(Fields(item, f"{self.thing}.{name}.{index}", self._blame) for index, item in enumerate(items))
 
     def value(self, name: str, default: Any = _REQUIRED) -> Any:
         """The field as it stands, not checked."""

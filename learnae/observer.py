@@ -10,7 +10,7 @@ from typing import Any
 
 from learnae.adapters.local import LocalBlockStore, LocalGossip
 from learnae.adapters.machine import SystemClock
-from learnae.bodies import Evidence, Join, Update
+from learnae.bodies import Evidence, Join, Summary, Update
 from learnae.cid import Cid
 from learnae.codecs import Vector
 from learnae.errors import ConfigurationError
@@ -29,7 +29,10 @@ _PASSES = 1000  # of at most some thousand messages each
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """What a peer has said of itself; times in Unix milliseconds, accuracy and loss on its own rows."""
+    """What a peer has said of itself; times in Unix milliseconds, accuracy and loss on its own rows.
+
+    ``summary`` is True for one that sends summaries of its rows and no updates: ``samples`` is then noisy.
+    """
 
     peer: str
     name: str
@@ -38,6 +41,7 @@ class PeerView:
     seq: int
     steps: int
     samples: int
+    summary: bool
     loss: float | None
     accuracy: float | None
     heard: int
@@ -70,6 +74,7 @@ class Observer:
             half_life=self.manifest.merge.half_life,
         )
         self._joins: dict[bytes, Join] = {}
+        self._summaries: dict[bytes, tuple[int, Summary]] = {}
 
     def refresh(self) -> int:
         """Take in what is new; returns how many messages are known now."""
@@ -79,6 +84,8 @@ class Observer:
                 self._following.note(message)
                 if isinstance(message.body, Join):
                     self._joins[message.author] = message.body
+                if isinstance(message.body, Summary) and message.time > self._summary_of(message.author)[0]:
+                    self._summaries[message.author] = message.time, message.body
             if not outcome.attached:
                 break
         return len(self.tangle)
@@ -102,6 +109,9 @@ class Observer:
             raise ConfigurationError("no peer has published weights lately", "start a peer first")
         return consensus(votes, self.manifest.merge.half_life)
 
+    def _summary_of(self, author: bytes) -> tuple[int, Summary | None]:
+        return self._summaries.get(author, (0, None))
+
     def _time_of(self, cid: Cid) -> int:
         node = self.tangle.node(cid)
         return node.time if node else 0
@@ -111,6 +121,9 @@ class Observer:
         newest = self.tangle.newest_of(author)
         node = self.tangle.node(newest) if newest else None
         update = news.update if news else None
+        summary_time, summary = self._summary_of(author)
+        if summary and news and news.time > summary_time:
+            summary = None  # it trains by now
         metrics = update.metrics if update else None
         return PeerView(
             peer=peer_name(author),
@@ -119,7 +132,8 @@ class Observer:
             version=join.software if join else "?",
             seq=node.seq if node else 0,
             steps=update.steps if update else 0,
-            samples=update.samples if update else 0,
+            samples=summary.rows if summary else update.samples if update else 0,
+            summary=summary is not None,
             loss=metrics.loss if metrics else None,
             accuracy=metrics.accuracy if metrics else None,
             heard=node.time if node else 0,
@@ -141,6 +155,8 @@ def describe(message: Message) -> dict[str, Any]:
             "accuracy": body.metrics.accuracy if body.metrics else None,
             "merged": [str(cid) for cid in body.merged],
         }
+    elif isinstance(body, Summary):
+        what = {**body.to_fields(), "rows": body.rows}
     elif isinstance(body, Join):
         what = {"kind": "join", "name": body.name, "role": body.role}
     elif isinstance(body, Evidence):

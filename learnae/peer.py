@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import learnae
 from learnae.authorship import Authorship
-from learnae.bodies import Evidence, Join, Metrics, Update
+from learnae.bodies import Evidence, Join, Metrics, Summary, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
 from learnae.errors import FrameError, StateError
@@ -22,7 +24,9 @@ from learnae.messages import Message, open_message
 from learnae.own_frames import OwnFrames
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Trained
 from learnae.replication import Opener, Replicator
+from learnae.starting import starting_weights
 from learnae.state import PeerState
+from learnae.summary import Statistics, next_summary
 from learnae.tangle import Equivocation, Outcome
 
 
@@ -45,6 +49,7 @@ class Options:
     ``follow`` bounds the replicas that it keeps; ``seed`` makes its choices repeatable; ``steps``
     optimiser steps are taken between two merges, 0 for as many as the manifest says. ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
+    ``statistics`` gives what this peer summarises instead of training; None while it trains.
     """
 
     name: str
@@ -53,11 +58,12 @@ class Options:
     seed: int | None = None
     steps: int = 0
     facts: Callable[[], Mapping[str, Any]] = dict
+    statistics: Callable[[], Statistics | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one tick did: messages attached, replicas merged, training, and the update's name."""
+    """What one tick did: messages attached, replicas merged, training, and the name of the update or summary."""
 
     heard: int
     merged: int
@@ -99,16 +105,19 @@ class Peer:
             half_life=manifest.merge.half_life,
         )
         self.names: dict[bytes, Join] = {}
-        self._initial: Vector = manifest.model.initial(manifest.seed)
+        self._has_start = False
+        self._initial: Vector = np.zeros(manifest.model.count, np.float32)
         self._estimate: Vector = self._initial
-        ports.learner.load(self._initial)
         self._fresh_learner = {name: array.copy() for name, array in ports.learner.state().items()}
         self._own = Authorship(identity, self.replication, manifest.limits, ports.clock)
         self._frames = OwnFrames(manifest.codec, manifest.limits.horizon)
+        self._summary: Summary | None = None  # the own last one
+        self._summary_time = 0
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
         self._accused: set[bytes] = set()
         self._to_accuse: dict[bytes, Equivocation] = {}
         self._last_prune = ports.clock.now()
+        self._find_start()
         self._restore()
 
     # -- the tick
@@ -122,7 +131,7 @@ class Peer:
         self._accuse()
         merged = self._merge()
         trained = self._train()
-        published = self._publish_update(trained)
+        published = self._publish_update(trained) if trained.steps else self._go_without_training(merged)
         self.replication.announce()
         self._prune()
         self._ports.monitor.report(self.status())
@@ -151,13 +160,21 @@ class Peer:
             self.following.note(message)
             if isinstance(message.body, Join):
                 self.names[message.author] = message.body
-            if isinstance(message.body, Evidence) and message.author == self.author:
-                self._accused.add(message.body.author)
+            if message.author == self.author:
+                self._note_own(message)
         for equivocation in outcome.equivocations:
             self._to_accuse.setdefault(equivocation.author, equivocation)
 
+    def _note_own(self, message: Message) -> None:
+        if isinstance(message.body, Evidence):
+            self._accused.add(message.body.author)
+        if isinstance(message.body, Summary) and message.time > self._summary_time:
+            self._summary, self._summary_time = message.body, message.time
+
     def _may_begin(self) -> bool:
-        """Whether this peer may speak: its last message is attached, or its past is given up."""
+        """Whether this peer may speak: it knows where all start, and its last message is attached or given up."""
+        if not self._has_start and not self._find_start():
+            return False
         if self._own.last is None:
             self._own.find_past(self._ports.store)
         if not self._own.is_rooted():
@@ -165,6 +182,17 @@ class Peer:
             if outcome is not None:
                 self._note(outcome)
         return self._own.is_rooted()
+
+    def _find_start(self) -> bool:
+        """Load the swarm's starting weights, unless they are still on their way."""
+        start = starting_weights(self.manifest, self._ports.store)
+        if start is None:
+            return False
+        self._has_start, self._initial = True, start
+        if self._own.last is None:
+            self._ports.learner.load(start)
+            self._estimate = start
+        return True
 
     # -- merge
 
@@ -215,7 +243,7 @@ class Peer:
                 self._publish(Evidence(author, found.first, found.second).to_fields())
 
     def _publish_update(self, trained: Trained) -> Cid | None:
-        if not trained.steps or not self._own.may_speak():
+        if not self._own.may_speak():
             return None
         now = self._ports.clock.now()
         try:
@@ -228,6 +256,16 @@ class Peer:
         metrics = self._ports.learner.evaluate(self._estimate)
         self.metrics = metrics.bounded() if metrics else None
         return self._publish_frame(frame, trained.rows)
+
+    def _go_without_training(self, merged: int) -> Cid | None:
+        if merged:
+            self._estimate = consensus(self._votes(self.following.replicas), self.manifest.merge.half_life)
+        statistics = self._options.statistics()
+        if statistics is None or not self._own.may_speak():
+            return None
+        age = self._ports.clock.now() - self._summary_time
+        found = next_summary(statistics, self._summary, age, self.manifest.limits.horizon)
+        return self._publish(found.to_fields()) if found else None
 
     def _publish_frame(self, frame: Frame, samples: int) -> Cid:
         blocks = tuple(self._ports.store.put(RAW, block) for block in frame.blocks)
@@ -290,7 +328,8 @@ class Peer:
         state = PeerState.from_bytes(data)
         if state.swarm != self.swarm:
             raise StateError(f"the saved state belongs to swarm {state.swarm}", "use another state directory")
-        self._ports.learner.restore(state.learner)
+        if state.learner:  # a peer that has only sent summaries has none
+            self._ports.learner.restore(state.learner)
         self._ports.learner.load(state.weights)
         frames, traffic = self._frames, self.replication.traffic
         frames.update, frames.replica = state.update, state.replica

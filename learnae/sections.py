@@ -33,7 +33,7 @@ class PeerSection:
 
 @dataclass(frozen=True, slots=True)
 class SwarmSection:
-    """``[swarm]``: ``id`` names the swarm or its directory; empty for the only one on this machine."""
+    """``[swarm]``: ``id`` names the swarm, its directory or a copy of its manifest; empty for the only one here."""
 
     id: str = ""
 
@@ -114,6 +114,97 @@ class MqttSection:
         if not tls and (self.ca_file or self.cert_file):
             raise ConfigurationError("mqtt.broker is not encrypted, but certificates are set", "use mqtts://")
         return MqttAddress(parts.hostname, port or (8883 if tls else 1883), tls)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySection:
+    """``[ipfs]`` of a machine without a daemon: ``gateways`` to read from, as URLs with spaces between them.
+
+    ``timeout`` is how many seconds a call may take.
+    """
+
+    gateways: str = ""
+    timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.timeout <= 600:
+            raise ConfigurationError(f"ipfs.timeout is {self.timeout}", "use seconds, from 0.5 to 600")
+        for gateway in self.gateway_urls:
+            _check_gateway(gateway)
+
+    @property
+    def gateway_urls(self) -> list[str]:
+        """The gateways to read from, in order."""
+        return [url.rstrip("/") for url in self.gateways.split()]
+
+
+@dataclass(frozen=True, slots=True)
+class IpfsSection(GatewaySection):
+    """``[ipfs]``: also the RPC ``api`` of a Kubo daemon as a multiaddress; empty for none.
+
+    ``token_file`` holds the credential for the RPC, as in Kubo's API.Authorizations. ``connect`` names other
+    daemons by multiaddress, with spaces between them. ``pubsub`` also announces heads there.
+    """
+
+    api: str = ""
+    token_file: str = ""
+    connect: str = ""
+    pubsub: bool = True
+
+    def __post_init__(self) -> None:
+        GatewaySection.__post_init__(self)
+        if self.api and not self.api.startswith("/"):
+            remedy = "use a multiaddress such as /ip4/127.0.0.1/tcp/5001 or /unix/run/ipfs/api.sock"
+            raise ConfigurationError(f"ipfs.api is {self.api!r}", remedy)
+        for address in self.addresses:
+            if not address.startswith("/") or "/p2p/" not in address:
+                remedy = "use what `ipfs id` shows there, such as /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…"
+                raise ConfigurationError(f"ipfs.connect holds {address!r}", remedy)
+        if (self.token_file or self.connect) and not self.api:
+            raise ConfigurationError("ipfs.token_file or ipfs.connect is set and no ipfs.api", "set ipfs.api")
+
+    @property
+    def addresses(self) -> list[str]:
+        """The daemons to connect to."""
+        return self.connect.split()
+
+    @property
+    def is_private(self) -> bool:
+        """Whether what is sent to ``api`` cannot be read on the way."""
+        local = ("/unix/", "/ip4/127.", "/ip6/::1/", "/dns/localhost/", "/dns4/localhost/", "/dns6/localhost/")
+        return self.api.startswith(local) or self.api.endswith("/https")
+
+
+EXCHANGES = ("ipfs", "mqtt", "gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSection:
+    """``[exchange]``: the ``order`` in which exchanges are asked for a block; those not named come last."""
+
+    order: str = " ".join(EXCHANGES)
+
+    def __post_init__(self) -> None:
+        for name in self.order.split():
+            if name not in EXCHANGES:
+                raise ConfigurationError(f"exchange.order holds {name!r}", f"use {', '.join(EXCHANGES)}")
+
+    def rank(self, name: str) -> int:
+        """The place of an exchange such as ``gateway http://…``; its first word says of which kind it is."""
+        order = self.order.split()
+        kind = name.partition(" ")[0]
+        return order.index(kind) if kind in order else len(order)
+
+
+def _check_gateway(url: str) -> None:
+    remedy = "use the address of a trustless gateway, such as http://trainer.local:8080"
+    try:
+        parts = urlsplit(url)
+        plain = not (parts.query or parts.fragment or parts.username or parts.password) and parts.port != 0
+    except ValueError as error:
+        raise ConfigurationError(f"ipfs.gateways holds {url!r}", remedy) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ConfigurationError(f"ipfs.gateways holds {url!r}", remedy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError
-from learnae.sections import IotaSection, MqttSection, PeerSection, SwarmSection, TrainSection, check_holdout
+from learnae.models.keras_model import PRECISIONS
+from learnae.sections import (
+    ExchangeSection,
+    IotaSection,
+    IpfsSection,
+    MqttSection,
+    PeerSection,
+    SwarmSection,
+    TrainSection,
+    check_holdout,
+)
 from trainer_node.engines import ENGINES
-from trainer_node.keras_model import PRECISIONS
 
 _MAX_STEPS = 1_000_000
 
@@ -63,4 +72,6 @@ class TrainerConfig:
     data: DataSection = field(default_factory=DataSection)
     train: TrainerTrainSection = field(default_factory=TrainerTrainSection)
     mqtt: MqttSection = field(default_factory=MqttSection)
+    ipfs: IpfsSection = field(default_factory=IpfsSection)
+    exchange: ExchangeSection = field(default_factory=ExchangeSection)
     iota: IotaSection = field(default_factory=IotaSection)

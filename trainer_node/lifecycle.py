@@ -37,6 +37,19 @@ def systemctl(verb: str) -> int:
     return subprocess.run(["systemctl", verb, UNIT], check=False).returncode
 
 
+def unit_status() -> tuple[int, dict[str, Any]]:
+    """RUNNING, STOPPED or UNKNOWN, and what systemd knows of the unit."""
+    properties = {"ActiveState": "unit", "Result": "result", "NRestarts": "restarts", "StatusText": "status"}
+    command = ["systemctl", "show", UNIT, "--property", ",".join(["MainPID", *properties])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    shown = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    code = {"active": RUNNING, "reloading": RUNNING, "inactive": STOPPED, "failed": STOPPED}.get(
+        shown.get("ActiveState", ""), UNKNOWN
+    )
+    said = {name: shown[key] for key, name in properties.items() if shown.get(key)}
+    return code, {"process": int(shown.get("MainPID", 0)) or None, **said}
+
+
 def journal(lines: int, follow: bool) -> int:
     """Print the unit's log; returns journalctl's exit status."""
     command = ["journalctl", "--unit", UNIT, "--lines", str(lines), *(["--follow"] if follow else [])]

@@ -76,7 +76,7 @@ class Place:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = Lock(directory / home.LOCK_FILE)
         remove_leftovers(directory, older_than=time.time())  # nobody else writes here
-        self._swarm = swarm
+        self.swarm = swarm
         self.directory = directory
         self.identity = Identity.load_or_create(directory / home.KEY_FILE)
         self.store = ExchangedStore(LocalBlockStore(swarm))
@@ -91,7 +91,7 @@ class Place:
     def peer(self, learner: Learner, options: Options, outside: Outside | None = None) -> Peer:
         """The peer that lives here, linked to other machines by ``outside``."""
         self._outside = outside or Outside()
-        local = LocalGossip(self._swarm, self.name)
+        local = LocalGossip(self.swarm, self.name)
         gossip = Gossips({"local": local, **self._outside.gossips})
         self.monitor = Monitors([self.monitor, *self._outside.monitors])
         ports = Ports(
@@ -103,8 +103,8 @@ class Place:
             clock=SystemClock(),
         )
         peer = Peer(self.identity, self.manifest, ports, options)
-        for part in (gossip, self.store):
-            part.count_in(peer.problems)
+        gossip.count_in(peer.problems)
+        self.store.count_in(peer.problems)
         for name, link in self.store.join(self._outside.exchanges).items():
             self._outside.states.setdefault(name, link.describe)
         return peer

@@ -33,6 +33,11 @@ class Outside:
         """Name to state."""
         return {name: state() for name, state in self.states.items()}
 
+    def sort_exchanges(self, rank: Callable[[str], int]) -> None:
+        """Put exchanges into the order of ``rank``; those of one rank stay as they are."""
+        for name in sorted(self.exchanges, key=rank):
+            self.exchanges[name] = self.exchanges.pop(name)
+
     def close(self) -> None:
         """Let go of everything."""
         while self.closers:

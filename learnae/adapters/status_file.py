@@ -63,6 +63,8 @@ def summary(status: Mapping[str, Any]) -> str:
     """One line for people."""
     accuracy = status["accuracy"]
     shown = f"accuracy {accuracy:.3f}" if accuracy is not None else "no held-out rows yet"
+    if status.get("only_summaries"):
+        shown = "only summaries"
     return (
         f"{status['name']}: {shown}, {status['steps']} steps, {status['peers']} peers, "
         f"{status['messages']} messages, {status['bytes_out']} bytes out, {status['bytes_in']} in"

@@ -6,7 +6,9 @@ import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from rich.live import Live
 from rich.table import Table
@@ -41,15 +43,21 @@ def log(options: argparse.Namespace) -> int:
             names[item["author"]],
             str(item["seq"]),
             item["body"]["kind"],
-            item["body"].get("frame", ""),
+            _content(item["body"]),
             " ".join(parent[-8:] for parent in item["parents"]),
             item["cid"],
         ]
         for item in found
     ]
     title = f"{observer.manifest.name}: {len(observer.tangle)} messages"
-    console.print(table(title, ["time", "peer", ">seq", "kind", "frame", "parents", "cid"], rows))
+    console.print(table(title, ["time", "peer", ">seq", "kind", "content", "parents", "cid"], rows))
     return 0
+
+
+def _content(body: Mapping[str, Any]) -> str:
+    if body["kind"] == "summary":
+        return f"~{body['rows']:,} rows, {body['columns']} columns"
+    return str(body.get("frame", ""))
 
 
 def watch(options: argparse.Namespace) -> int:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubo import Kubo
 from programs import wait_for
 from tangles import HornetTangle, LoopbackTangle, Tangle, gossip, turn_all
 
 from learnae.adapters.exchanged import ExchangedStore
+from learnae.adapters.gateway import GatewayExchange
 from learnae.adapters.iota import Pace
 from learnae.adapters.link import CONNECTED
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
@@ -26,8 +30,13 @@ from learnae.adapters.memory import (
     VirtualClock,
     Weather,
 )
-from learnae.cid import DAG_CBOR, Cid
+from learnae.cid import DAG_CBOR, RAW, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, StateStore
+
+if TYPE_CHECKING:
+    from learnae.adapters.kubo import KuboExchange
+
+SWARM = Cid.of(DAG_CBOR, b"swarm")
 
 
 def nothing_to_wait_for() -> None:
@@ -86,19 +95,14 @@ def memory_stores(_: Path) -> Stores:
 def exchanged_stores(directory: Path) -> Iterator[Stores]:
     """Two machines whose stores meet in one exchange."""
     warehouse: dict[Cid, bytes] = {}
-    local = local_stores(directory / "one")
-    one, other = ExchangedStore(LocalBlockStore(directory / "one")), ExchangedStore(LocalBlockStore(directory / "two"))
-    links = [link for store in (one, other) for link in store.join({"memory": MemoryExchange(warehouse)}).values()]
-    wait_for(lambda: all(link.state == CONNECTED for link in links), "both exchanges")
+    for stores in two_machines(directory, MemoryExchange(warehouse), MemoryExchange(warehouse)):
 
-    def spoil(cid: Cid, data: bytes) -> None:
-        """A bad disk here, and a bad sender there."""
-        local.spoil(cid, data)
-        warehouse[cid] = data
+        def spoil(cid: Cid, data: bytes, disk: Callable[[Cid, bytes], None] = stores.spoil) -> None:
+            """A bad disk here, and a bad sender there."""
+            disk(cid, data)
+            warehouse[cid] = data
 
-    yield Stores(one, other, lambda: settle(one, other), spoil)
-    for store in (one, other):
-        store.close()
+        yield dataclasses.replace(stores, spoil=spoil)
 
 
 def settle(*stores: ExchangedStore) -> None:
@@ -108,6 +112,92 @@ def settle(*stores: ExchangedStore) -> None:
 def memory_exchanges(_: Path) -> Iterator[Exchanges]:
     warehouse: dict[Cid, bytes] = {}
     yield Exchanges(MemoryExchange(warehouse), MemoryExchange(warehouse), nothing_to_wait_for)
+
+
+@pytest.fixture(scope="session")
+def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubo, Kubo]]:
+    """Two daemons that know each other."""
+    directory = tmp_path_factory.mktemp("kubos")
+    with Kubo(directory / "one") as one, Kubo(directory / "other") as other:
+        one.join(other)
+        yield one, other
+
+
+def kubo_exchange(kubo: Kubo, directory: Path) -> KuboExchange:
+    from learnae.adapters.kubo import Acquaintances, KuboExchange, pin_name
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    rpc = KuboRpc(kubo.api)
+    return KuboExchange(rpc, pin_name(SWARM, directory), 10, Acquaintances(rpc, [], 1))
+
+
+def kubo_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
+    one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
+    yield Exchanges(one, other, nothing_to_wait_for)
+    one.close()
+    other.close()
+
+
+def gateway_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
+    """What is offered to one daemon can be read at the other's gateway."""
+    one, other = kubo_exchange(kubos[0], directory), GatewayExchange(kubos[1].gateway, 10)
+    yield Exchanges(one, other, nothing_to_wait_for)
+    one.close()
+    other.close()
+
+
+def kubo_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
+    """Two machines, each with a daemon."""
+    one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
+    yield from two_machines(directory, one, other)
+
+
+def gateway_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
+    """A machine without a daemon, and one with."""
+    yield from two_machines(directory, GatewayExchange(kubos[0].gateway, 10), kubo_exchange(kubos[1], directory))
+
+
+def two_machines(directory: Path, *exchanges: Exchange) -> Iterator[Stores]:
+    stores = [ExchangedStore(LocalBlockStore(directory / str(number))) for number in range(2)]
+    links = [link for store, own in zip(stores, exchanges, strict=True) for link in store.join({"x": own}).values()]
+    wait_for(lambda: all(link.state == CONNECTED for link in links), "both exchanges")
+    yield Stores(*stores, lambda: settle(*stores), local_stores(directory / "0").spoil)
+    for store in stores:
+        store.close()
+
+
+def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
+    """Three peers at two daemons, in a swarm of their own."""
+    from learnae.adapters.kubo import Acquaintances
+    from learnae.adapters.kubo_pubsub import KuboGossip
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    swarm = Cid.of(RAW, os.urandom(8))
+    gossips = {}
+    for number in range(3):
+        rpc = KuboRpc(kubos[number % 2].api)
+        name = f"peer-{number}"
+        gossips[name] = KuboGossip(rpc, swarm, name, 10, Acquaintances(rpc, [], 1))
+    for kubo in kubos:
+        wait_for(lambda kubo=kubo: kubo.run("pubsub", "peers", f"learnae/1/{swarm}/heads"), "the other's subscription")
+    delivered: dict[str, Any] = {}
+
+    def deliver() -> None:
+        for name, speaker in gossips.items():
+            if speaker._own is not None and delivered.get(name) != speaker._own:
+                delivered[name] = speaker._own
+                others = [listener for other, listener in gossips.items() if other != name]
+                arrived = lambda name=name, others=others: all(name in other._heard for other in others)  # noqa: E731
+                wait_for(arrived, f"what {name} has announced")
+
+    for listener in gossips.values():
+        listener.announce([])
+        deliver()
+    for listener in gossips.values():
+        listener.heard()
+    yield Gossips(list(gossips.values()), deliver)
+    for listener in gossips.values():
+        listener.close()
 
 
 def local_gossips(directory: Path) -> Gossips:
@@ -121,9 +211,9 @@ def iota_gossips(directory: Path) -> Iterator[Gossips]:
         yield gossips_over(tangle)
 
 
-def hornet_gossips(tangle: HornetTangle) -> Iterator[Gossips]:
+def hornet_gossips(_: Path, hornets: HornetTangle) -> Gossips:
     """Three peers at one real node."""
-    yield gossips_over(tangle)
+    return gossips_over(hornets)
 
 
 def gossips_over(tangle: Tangle) -> Gossips:
@@ -155,18 +245,37 @@ def pass_time(network: Network) -> None:
     network.run_until(network.clock.time + 5000)
 
 
-@pytest.fixture(params=[local_stores, memory_stores, exchanged_stores], ids=["local", "memory", "exchanged"])
+NEEDS_KUBO = (pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient"))
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(local_stores, id="local"),
+        pytest.param(memory_stores, id="memory"),
+        pytest.param(exchanged_stores, id="exchanged"),
+        pytest.param(kubo_stores, id="kubo", marks=NEEDS_KUBO),
+        pytest.param(gateway_stores, id="gateway", marks=NEEDS_KUBO),
+    ]
+)
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
-    yield from made(request.param(tmp_path))
+    yield from made(request, tmp_path)
 
 
-@pytest.fixture(params=[memory_exchanges], ids=["memory"])
+@pytest.fixture(
+    params=[
+        pytest.param(memory_exchanges, id="memory"),
+        pytest.param(kubo_exchanges, id="kubo", marks=NEEDS_KUBO),
+        pytest.param(gateway_exchanges, id="gateway", marks=NEEDS_KUBO),
+    ]
+)
 def exchanges(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Exchanges]:
-    yield from made(request.param(tmp_path))
+    yield from made(request, tmp_path)
 
 
-def made(found: Any) -> Iterator[Any]:
-    """What an adapter's function gives, or yields and ends afterwards."""
+def made(request: pytest.FixtureRequest, directory: Path) -> Iterator[Any]:
+    """What an adapter's function gives, or yields and ends afterwards; other fixtures that it names are given to it."""
+    _, *fixtures = inspect.signature(request.param).parameters
+    found = request.param(directory, *map(request.getfixturevalue, fixtures))
     if isinstance(found, Iterator):
         yield from found
     else:
@@ -177,13 +286,13 @@ def made(found: Any) -> Iterator[Any]:
     params=[
         pytest.param(local_gossips, id="local"),
         pytest.param(memory_gossips, id="memory"),
+        pytest.param(kubo_gossips, id="kubo pubsub", marks=NEEDS_KUBO),
         pytest.param(iota_gossips, id="iota"),
         pytest.param(hornet_gossips, id="iota over hornet", marks=pytest.mark.engine("hornet")),
     ]
 )
 def gossips(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gossips]:
-    place = request.getfixturevalue("hornets") if request.param is hornet_gossips else tmp_path
-    yield from made(request.param(place))
+    yield from made(request, tmp_path)
 
 
 @pytest.fixture(params=[local_state, memory_state], ids=["local", "memory"])

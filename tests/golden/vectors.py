@@ -7,12 +7,13 @@ protocol version 1 never change: a difference means a new version, not a new fil
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import numpy as np
 
 from learnae import dagcbor
-from learnae.bodies import Evidence, FrameHeader, Join, Metrics, Update
+from learnae.bodies import Evidence, FrameHeader, Join, Metrics, Summary, Update
 from learnae.cid import RAW, Cid
 from learnae.features import WindowStatistics
 from learnae.frames import FramePolicy, encode_frame
@@ -20,6 +21,7 @@ from learnae.identity import Identity
 from learnae.manifest import Manifest
 from learnae.messages import Message, compose
 from learnae.presets import dense_config
+from learnae.summary import Statistics
 
 TIME = 1_700_000_000_000
 ALICE = Identity.from_seed(bytes(range(32)))
@@ -61,6 +63,15 @@ def frames(policy: FramePolicy) -> list[dict[str, Any]]:
     return result
 
 
+def summary() -> Summary:
+    """Of two columns and two classes, with noise that is always the same."""
+    statistics = Statistics(2, 2)
+    for label in (0, 1, -1):
+        rows = np.tile(np.array([[0.5, -3.0], [0.0, 2.0 + label]], np.float32), (200, 1))
+        statistics.add(rows, np.full(len(rows), label))
+    return statistics.release(1, random.Random(1))
+
+
 def messages() -> list[Message]:
     swarm = manifest().swarm
     hello = compose(ALICE, swarm, 0, (), TIME, Join("alice", "agent", "0.1.0").to_fields())
@@ -76,7 +87,8 @@ def messages() -> list[Message]:
     third = compose(BOB, swarm, 1, (other.cid, second.cid), TIME + 300, evidence.to_fields())
     unknown = compose(BOB, swarm, 2, (third.cid,), TIME + 400, {"kind": "later", "value": 1.5})
     sealed = compose(BOB, swarm, 3, (unknown.cid,), TIME + 500, b"\x00sealed")  # type: ignore[arg-type]
-    return [hello, other, first, second, third, unknown, sealed]
+    fourth = compose(BOB, swarm, 4, (sealed.cid,), TIME + 600, summary().to_fields())
+    return [hello, other, first, second, third, unknown, sealed, fourth]
 
 
 def vectors() -> dict[str, Any]:

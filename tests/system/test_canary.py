@@ -34,8 +34,10 @@ def occurrences(directory: Path, planted: list[bytes]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("role", ["agent", "trainer"])
-def test_planted_readings_stay_home(tmp_path: Path, role: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "engine", "messages"), [("agent", "auto", 40), ("trainer", "auto", 40), ("agent", "none", 2)]
+)
+def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, messages: int) -> None:
     home = tmp_path / "home"
     home.mkdir()
     swarm = Swarm.create(home)
@@ -45,18 +47,24 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str) -> None:
     np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
     section = "source" if role == "agent" else "data"
     config = home / "canary.toml"
-    config.write_text(f'[peer]\nname = "canary"\n[swarm]\nid = "{swarm.directory}"\n[{section}]\nfile = "{private}"\n')
+    config.write_text(
+        f'[peer]\nname = "canary"\n[swarm]\nid = "{swarm.directory}"\n'
+        f'[{section}]\nfile = "{private}"\n[train]\nengine = "{engine}"\n'
+    )
     planted = patterns(readings[::250])
     observer = Observer(swarm.directory)
     try:
         swarm.start("canary", role, config)
         deadline = time.monotonic() + 30
-        while observer.refresh() < 40 and time.monotonic() < deadline:
+        while observer.refresh() < messages and time.monotonic() < deadline:
             time.sleep(0.2)
         swarm.processes["canary"].send_signal(signal.SIGTERM)
         assert swarm.processes["canary"].wait(20) == 0
     finally:
         swarm.stop()
-    assert observer.refresh() >= 40
+    assert observer.refresh() >= messages
+    (view,) = observer.peers()
+    assert view.summary == (engine == "none")
+    assert (view.steps > 0) == (engine != "none")
     assert occurrences(swarm.directory, planted) == []
     assert "private.npz" in occurrences(home, planted), "the search itself must be able to find them"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from agent.collector import Collector
+from agent.onlooking import Onlooking
 from learnae.features import WindowStatistics
 from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
@@ -72,6 +74,30 @@ def test_a_window_may_come_in_pieces() -> None:
 def test_labels_that_the_model_does_not_know_are_skipped_by_the_dataset() -> None:
     _, dataset = collect(samples(0, 3))
     assert (len(dataset.train), dataset.skipped) == (0, 1)
+
+
+def test_while_there_are_statistics_all_windows_go_there_and_none_is_kept() -> None:
+    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), Onlooking(FEATURES, MANIFEST.class_count)
+    source = Parts(samples(0, 1), samples(4, 2), samples(8, -1), samples(12, 0, holdout=True))
+    collector = Collector(source, FEATURES, dataset, statistics=onlooking.statistics)
+    collector.collect()
+    assert onlooking.statistics() is None
+    onlooking.begin("no room")
+    for _ in range(3):
+        collector.collect()
+    statistics = onlooking.statistics()
+    assert statistics is not None
+    assert (statistics.columns, statistics.classes, statistics.rows) == (5, 3, 3)
+    assert (len(dataset.train), len(dataset.holdout), collector.samples, collector.unlabelled) == (1, 0, 16, 1)
+
+
+def test_why_an_agent_looks_on_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    onlooking = Onlooking(FEATURES, 3)
+    onlooking.begin("no room")
+    first = onlooking.statistics()
+    onlooking.begin("no labels")
+    assert (onlooking.reason, onlooking.statistics()) == ("no room", first)
+    assert [record.message for record in caplog.records] == ["this agent does not train, it sends summaries: no room"]
 
 
 def test_a_source_that_is_over_is_not_asked_again() -> None:

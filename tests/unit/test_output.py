@@ -19,6 +19,7 @@ VIEW = PeerView(
     seq=4,
     steps=12_345,
     samples=678,
+    summary=False,
     loss=0.25,
     accuracy=0.5,
     heard=10_000,
@@ -44,6 +45,13 @@ def test_a_peer_is_shown_with_its_figures() -> None:
 def test_what_a_peer_has_not_said_is_a_dash_and_a_ban_is_seen() -> None:
     assert len(re.findall(r" - ", shown(replace(VIEW, loss=None, accuracy=None)))) == 2
     assert "pump (banned)" in shown(replace(VIEW, banned=True))
+
+
+def test_a_peer_that_only_sends_summaries_is_seen() -> None:
+    said = shown(replace(VIEW, summary=True))
+    assert "summary" in said
+    assert "~678" in said
+    assert "summary" not in shown(VIEW)
 
 
 def test_a_peer_whose_clock_is_ahead_was_heard_just_now() -> None:

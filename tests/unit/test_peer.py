@@ -1,5 +1,6 @@
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ from learnae.manifest import Manifest
 from learnae.messages import Message, open_message
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.onlooker import Onlooker
 from learnae.peer import Options, Peer, Ports
 from learnae.ports import Trained
 from learnae.simulator import Setting, Simulation
+from learnae.summary import Statistics
 
 DAY = 24 * HOUR
 
@@ -511,7 +514,7 @@ def test_a_learner_that_diverges_at_once_starts_over_from_the_first_weights() ->
     machine = Machine()
     machine.learner.diverging = True
     machine.tick()
-    assert machine.learner.weights().tobytes() == machine.manifest.model.initial(0).tobytes()
+    assert machine.learner.weights().tobytes() == machine.manifest.definition.initial(0).tobytes()
     assert int(machine.learner.state()["steps"][0]) == 0
     machine.tick()
     assert machine.peer.status()["seq"] == 1
@@ -669,3 +672,104 @@ def test_a_simulation_replays_byte_for_byte() -> None:
         simulation.run(8_000)
         traces.append(simulation.network.trace.hexdigest())
     assert traces[0] == traces[1] != traces[2]
+
+
+# -- summaries
+
+
+class Board(Machine):
+    """A machine whose peer sends summaries."""
+
+    def boot(self) -> Peer:
+        manifest = self.manifest
+        self.statistics = Statistics(2)
+        self.learner = Onlooker(manifest.model.count)  # type: ignore[assignment]
+        self.monitor = SilentMonitor()
+        ports = Ports(self.store, MemoryGossip(self.host, 4), self.learner, self.state, self.monitor, self.clock)
+        options = Options("me", "agent", 8, seed=1, statistics=lambda: self.statistics)
+        self.peer = Peer(self.identity, manifest, ports, options)
+        return self.peer
+
+    def collect(self, rows: int) -> None:
+        self.statistics.add(np.ones((rows, 2), np.float32), np.full(rows, -1))
+
+
+def kinds(machine: Machine) -> list[str]:
+    return [type(message.body).__name__ for message in machine.said()]
+
+
+def test_a_peer_without_training_sends_summaries_and_rarely() -> None:
+    board = Board()
+    board.tick(3)
+    assert kinds(board) == ["Join"]
+    board.collect(1000)
+    board.tick(20)
+    board.collect(1000)
+    board.tick(20)
+    assert kinds(board) == ["Join", "Summary"]
+    board.clock.time += board.manifest.limits.horizon // 16
+    board.tick(20)
+    assert kinds(board) == ["Join", "Summary", "Summary"]
+    assert [message.body.release for message in board.said()[1:]] == [1, 2]  # type: ignore[union-attr]
+
+
+def test_a_restart_costs_no_new_release() -> None:
+    board = Board()
+    board.collect(1000)
+    board.tick(2)
+    board.boot()
+    board.collect(1000)
+    board.clock.time += board.manifest.limits.horizon // 16
+    board.tick(20)
+    assert kinds(board) == ["Join", "Summary"]
+    board.clock.time += board.manifest.limits.horizon // 2
+    board.tick(20)
+    one, again = (message.body for message in board.said()[1:])
+    assert one == again
+
+
+def test_a_peer_without_training_follows_the_others() -> None:
+    board, other = Board(), Author(1, tiny_manifest().swarm)
+    board.receive(other.say(time=NOW), update_of(other, frame_of(1, 2, 3)), blocks=[frame_of(1, 2, 3)])
+    board.tick(3)
+    np.testing.assert_array_equal(board.peer.estimate(), [1, 2, 3])
+    assert kinds(board) == ["Join"]
+
+
+def test_a_peer_may_stop_training_and_begin_again() -> None:
+    machine = Machine()
+    machine.tick(5)
+    saved = {name: array.copy() for name, array in machine.learner.state().items()}
+    board = Board()
+    board.state, board.host, board.network, board.clock = machine.state, machine.host, machine.network, machine.clock
+    board.store = machine.store
+    board.boot()
+    board.collect(1000)
+    board.tick(2)
+    assert kinds(board)[-1] == "Summary"
+    machine.boot()
+    for name, array in saved.items():
+        np.testing.assert_array_equal(machine.learner.state()[name], array)
+    machine.tick(2)
+    assert kinds(machine)[-1] == "Update"
+
+
+def test_a_peer_that_never_trained_may_begin() -> None:
+    board = Board()
+    board.collect(1000)
+    board.tick(2)
+    machine = Machine()
+    machine.state, machine.host, machine.network, machine.clock = board.state, board.host, board.network, board.clock
+    machine.store = board.store
+    machine.boot()
+    machine.tick(2)
+    assert kinds(machine)[-1] == "Update"
+
+
+def test_a_peer_that_trains_sends_no_summary() -> None:
+    machine = Machine()
+    statistics = Statistics(2)
+    statistics.add(np.ones((1000, 2), np.float32), np.full(1000, -1))
+    machine.peer._options = replace(machine.peer._options, statistics=lambda: statistics)
+    machine.tick(5)
+    assert "Summary" not in kinds(machine)

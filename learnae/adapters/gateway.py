@@ -1,0 +1,190 @@
+"""Read-only exchange over any trustless IPFS gateway, such as a trainer's Kubo: the standard library is enough.
+
+https://specs.ipfs.tech/http-gateways/trustless-gateway/
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from urllib.parse import urlsplit
+
+from learnae.adapters.outside import Outside
+from learnae.adapters.patience import Patience
+from learnae.cid import MAX_BLOCK_BYTES, Cid
+from learnae.errors import BlockMissingError, TransportError
+from learnae.sections import GatewaySection
+
+_PROBE = "bafkqaaa"  # the empty block, which is in its own name: every gateway has it
+_FIRST_PATIENCE = 2.0  # seconds: a gateway first looks at its own blocks
+_PROBE_SECONDS = 3.0
+_NOT_THERE = (404, 410, 412, 429, 500, 502, 504)  # not found, gone, not cached, too many, or its own search ended
+_HEADERS = {
+    "Accept": "application/vnd.ipld.raw",
+    "Accept-Encoding": "identity",  # a compressed body could be any size
+    "User-Agent": "learnae",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
+    location: str
+
+
+class _SilenceError(Exception):
+    """Nothing, or not everything, has come in time."""
+
+
+def connect_gateways(section: GatewaySection, outside: Outside) -> None:
+    """Add the gateways of ``[ipfs]`` to ``outside``."""
+    for url in section.gateway_urls:
+        outside.exchanges[f"gateway {url}"] = GatewayExchange(url, section.timeout)
+
+
+class GatewayExchange:
+    """ports.Exchange that only fetches, from the gateway at ``url``; nothing can be offered to it.
+
+    A gateway is a stranger: no redirect is followed, the body is capped, and no answer takes longer than allowed.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._parts = urlsplit(url)
+        self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
+        self._lock = threading.Lock()
+        self._idle: list[HTTPConnection] = []
+        self._busy: set[HTTPConnection] = set()
+        self._closed = False
+
+    def offer(self, cid: Cid, data: bytes) -> None:
+        """Nothing: a gateway is read only."""
+
+    def fetch(self, cid: Cid) -> bytes:
+        """See ports.Exchange."""
+        try:
+            answer = self._get(str(cid), self._patience.of(cid))
+        except _SilenceError as error:
+            self._patience.failed(cid)
+            self._probe()  # is it still looking for the block, or is it hanging?
+            raise BlockMissingError(f"gateway {self._url} has not found block {cid} yet") from error
+        if answer.status in _NOT_THERE:
+            self._patience.failed(cid)
+            raise BlockMissingError(f"gateway {self._url} has not got block {cid}")
+        self._check(answer)
+        self._patience.found(cid)
+        return answer.body
+
+    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:  # noqa: ARG002 - as the port says
+        """See ports.Exchange: nothing, if the gateway answers."""
+        self._probe()
+        return ()
+
+    def retract(self, cids: Iterable[Cid]) -> None:
+        """Nothing: a gateway is read only."""
+
+    def close(self) -> None:
+        """See ports.Exchange."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            for connection in self._busy:
+                _cut(connection)
+        for connection in idle:
+            connection.close()
+
+    def _probe(self) -> None:
+        try:
+            self._check(self._get(_PROBE, _PROBE_SECONDS))
+        except _SilenceError as error:
+            raise TransportError(f"gateway {self._url} does not answer", "see whether its daemon hangs") from error
+
+    def _check(self, answer: _Answer) -> None:
+        if 300 <= answer.status < 400:
+            raise TransportError(
+                f"gateway {self._url} sends us to {answer.location[:100]!r}", "write that address into ipfs.gateways"
+            )
+        if answer.status != 200:
+            raise TransportError(f"gateway {self._url} answers with HTTP {answer.status}", "is it a trustless gateway?")
+
+    def _get(self, name: str, seconds: float) -> _Answer:
+        """One request, on a kept connection if there is one that still works. Raises _SilenceError, TransportError."""
+        path = f"{self._parts.path.rstrip('/')}/ipfs/{name}?format=raw"
+        while True:
+            connection, is_new = self._take(seconds)
+            was_late = threading.Event()
+            late = threading.Timer(seconds, _cut, [connection, was_late])  # a socket's timeout starts with every byte
+            try:
+                late.start()
+                connection.request("GET", path, headers=_HEADERS)
+                answer = self._read(connection)
+                if was_late.is_set():  # http.client takes an end for the end of the headers
+                    raise TimeoutError
+                return answer
+            except (OSError, HTTPException, ValueError) as error:
+                self._drop(connection)
+                if self._closed:
+                    raise TransportError(f"the link to gateway {self._url} is closed") from error
+                if was_late.is_set() or isinstance(error, TimeoutError):
+                    raise _SilenceError from error
+                if is_new:
+                    raise TransportError(
+                        f"gateway {self._url} cannot be reached: {error}", "check its address"
+                    ) from error
+            finally:
+                late.cancel()
+
+    def _read(self, connection: HTTPConnection) -> _Answer:
+        response: HTTPResponse = connection.getresponse()
+        body = response.read(MAX_BLOCK_BYTES + 1)
+        if response.length and len(body) <= MAX_BLOCK_BYTES:
+            raise IncompleteRead(body, response.length)
+        if response.isclosed() and not response.will_close:
+            self._give_back(connection)
+        else:  # there is more than anybody may send, or it says goodbye
+            self._drop(connection)
+        return _Answer(response.status, body, response.headers.get("Location", ""))
+
+    def _take(self, seconds: float) -> tuple[HTTPConnection, bool]:
+        with self._lock:
+            if self._closed:
+                raise TransportError(f"the link to gateway {self._url} is closed")
+            is_new = not self._idle
+            connection = self._connect() if is_new else self._idle.pop()
+            connection.timeout = seconds
+            if connection.sock is not None:
+                connection.sock.settimeout(seconds)
+            self._busy.add(connection)
+            return connection, is_new
+
+    def _connect(self) -> HTTPConnection:
+        kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
+        return kind(self._parts.hostname or "", self._parts.port)
+
+    def _give_back(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            self._busy.discard(connection)
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _drop(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            self._busy.discard(connection)
+        connection.close()
+
+
+def _cut(connection: HTTPConnection, done: threading.Event | None = None) -> None:
+    """End what another thread waits for."""
+    if done:
+        done.set()
+    made = connection.sock
+    if made is not None:
+        with suppress(OSError):  # it has ended by itself
+            made.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,145 @@
+"""Exchange over a Kubo daemon: blocks are put and pinned there, and Bitswap carries them between daemons."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from learnae.adapters.kubo_rpc import KuboError, KuboRpc
+from learnae.adapters.patience import Patience
+from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
+from learnae.errors import BlockMissingError, EncodingError, TransportError
+
+log = logging.getLogger("learnae")
+
+_CODECS = {RAW: "raw", DAG_CBOR: "dag-cbor"}
+_DIRECT = {"recursive": "false", "offline": "true"}  # one block, which is here: no search in the network
+_FIRST_PATIENCE = 1.0  # seconds: connected daemons answer in milliseconds
+_GRACE = 2.0  # seconds that a daemon may be late after its own timeout; later than that it hangs
+_MEET_SECONDS = 15.0  # between two attempts to reach the named daemons
+_PINS_SECONDS = 60.0  # listing a hundred thousand pins takes some
+
+
+def pin_name(swarm: Cid, directory: Path) -> str:
+    """What pins are called, so that people see whose they are and one machine's are not taken for another's."""
+    return f"learnae {swarm} {hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:8]}"
+
+
+class Acquaintances:
+    """The daemons that the configuration names by multiaddress: connected now and again, as links break."""
+
+    def __init__(self, rpc: KuboRpc, addresses: Sequence[str], seconds: float) -> None:
+        self._rpc = rpc
+        self._addresses = addresses
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def meet(self) -> None:
+        """Connect if it is time to; never raises: whoever is away is met later."""
+        if not self._addresses or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() >= self._next:
+                self._next = time.monotonic() + _MEET_SECONDS
+                for address in self._addresses:
+                    self._connect(address)
+        finally:
+            self._lock.release()
+
+    def _connect(self, address: str) -> None:
+        try:
+            self._rpc.ask("swarm/connect", address, seconds=self._seconds, options={"timeout": f"{self._seconds:g}s"})
+        except TransportError as error:
+            log.debug("ipfs: %s", error)
+
+
+class KuboExchange:
+    """ports.Exchange over the daemon behind ``rpc``. What it holds of ours is pinned directly, by ``label``."""
+
+    def __init__(self, rpc: KuboRpc, label: str, timeout: float, acquaintances: Acquaintances) -> None:
+        self._rpc = rpc
+        self._label = label
+        self._timeout = timeout
+        self._acquaintances = acquaintances
+        self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
+        self._pinned: set[Cid] = set()
+
+    def offer(self, cid: Cid, data: bytes) -> None:
+        """See ports.Exchange."""
+        if cid in self._pinned:
+            return
+        options = {"cid-codec": _CODECS[cid.codec], "mhtype": "sha2-256"}
+        self._rpc.ask("block/put", seconds=self._timeout, options=options, data=data)
+        self._pin(cid)
+
+    def fetch(self, cid: Cid) -> bytes:
+        """See ports.Exchange; waits for the network, longer each time."""
+        patience = self._patience.of(cid)
+        try:
+            options = {"timeout": f"{patience:g}s"}
+            seconds = patience + _GRACE
+            data = self._rpc.call("block/get", str(cid), seconds=seconds, options=options, most=MAX_BLOCK_BYTES)
+        except KuboError as error:
+            self._patience.failed(cid)
+            self._acquaintances.meet()
+            raise BlockMissingError(f"block {cid} is not in IPFS now: {error.problem}") from error
+        self._patience.found(cid)
+        if cid.names(data):
+            with suppress(TransportError):  # it is here; the pin is made up for when Kubo is back (lacking)
+                self._pin(cid)
+        return data
+
+    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
+        """See ports.Exchange; pins of ours that are not held any more are removed."""
+        self._acquaintances.meet()
+        names = self.pins()
+        present = set(held)
+        for cid in [cid for cid, name in names.items() if name == self._label and cid not in present]:
+            self.retract([cid])
+        self._pinned = {cid for cid in names if cid in present}
+        return [cid for cid in present if cid not in self._pinned]
+
+    def retract(self, cids: Iterable[Cid]) -> None:
+        """See ports.Exchange; the daemon's garbage collection does the rest."""
+        for cid in cids:
+            self._pinned.discard(cid)
+            with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
+                self._rpc.ask("pin/rm", str(cid), seconds=self._timeout, options=_DIRECT)
+
+    def close(self) -> None:
+        """See ports.Exchange."""
+        self._rpc.close()
+
+    def pins(self) -> dict[Cid, str]:
+        """All direct pins of the daemon and what they are called."""
+        found: dict[Cid, str] = {}
+        options = {"type": "direct", "names": "true", "stream": "true"}
+        for line in self._rpc.lines("pin/ls", silence=_PINS_SECONDS, options=options):
+            pin = _parse_pin(line)
+            if pin is not None:
+                found[pin[0]] = pin[1]
+        return found
+
+    def _pin(self, cid: Cid) -> None:
+        """Recursively would mean the whole history: a message links to its parents."""
+        options = {**_DIRECT, "name": self._label}
+        self._rpc.ask("pin/add", str(cid), seconds=self._timeout, options=options)
+        self._pinned.add(cid)
+
+
+def _parse_pin(line: bytes) -> tuple[Cid, str] | None:
+    """Name of the block and of the pin; None for a block that is not of our kind."""
+    try:
+        pin = json.loads(line)
+        if isinstance(pin, dict) and isinstance(pin.get("Cid"), str):
+            return Cid.parse(pin["Cid"]), str(pin.get("Name", ""))
+    except (EncodingError, ValueError, RecursionError):
+        return None
+    return None

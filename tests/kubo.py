@@ -1,0 +1,148 @@
+"""Real Kubo daemons on loopback, in a private swarm of their own; kill, hang, restart, forget."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from mosquitto import HOST, free_port
+from programs import wait_for
+
+PROGRAM = "ipfs"
+# every daemon of these tests, and nobody else's, is in this network
+_SWARM_KEY = "/key/swarm/psk/1.0.0/\n/base16/\n" + "1ea12ae0" * 8 + "\n"
+
+
+class Kubo:
+    """A daemon with its repository in ``directory``; a context manager that ends it.
+
+    API, gateway and swarm ports stay the same over restarts. ``settings`` are dotted names of Kubo's configuration.
+    """
+
+    def __init__(self, directory: Path, pubsub: bool = True, settings: dict[str, Any] | None = None) -> None:
+        self.directory = directory
+        self.api_port, self.gateway_port, self.swarm_port = free_port(), free_port(), free_port()
+        self._settings: dict[str, Any] = {
+            "Addresses.API": f"/ip4/{HOST}/tcp/{self.api_port}",
+            "Addresses.Gateway": f"/ip4/{HOST}/tcp/{self.gateway_port}",
+            "Addresses.Swarm": [f"/ip4/{HOST}/tcp/{self.swarm_port}"],
+            "Routing.Type": "none",  # these daemons know each other
+            "Pubsub.Enabled": pubsub,
+            **(settings or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said = 0  # characters in the log before this start
+        self._initialise()
+
+    def __enter__(self) -> Kubo:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def api(self) -> str:
+        """The multiaddress of its RPC."""
+        return f"/ip4/{HOST}/tcp/{self.api_port}"
+
+    @property
+    def gateway(self) -> str:
+        """The address of its gateway."""
+        return f"http://{HOST}:{self.gateway_port}"
+
+    @property
+    def address(self) -> str:
+        """Where other daemons find it."""
+        identity = json.loads((self.directory / "config").read_text())["Identity"]["PeerID"]
+        return f"/ip4/{HOST}/tcp/{self.swarm_port}/p2p/{identity}"
+
+    @property
+    def pid(self) -> int:
+        """Of the running daemon."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All that it has said."""
+        return (self.directory / "log").read_text()
+
+    def run(self, *arguments: str, input: bytes | None = None) -> bytes:
+        """What ``ipfs ARGUMENTS`` prints."""
+        command = [shutil.which(PROGRAM) or PROGRAM, *arguments]
+        done = subprocess.run(command, env=self.environment, input=input, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For the program ``ipfs``."""
+        return {**os.environ, "IPFS_PATH": str(self.directory), "LIBP2P_FORCE_PNET": "1", "IPFS_TELEMETRY": "off"}
+
+    def pins(self) -> dict[str, str]:
+        """CID to name, of all that is pinned directly."""
+        said = json.loads(self.run("pin", "ls", "--type=direct", "--names", "--enc=json") or b"{}")
+        return {cid: pin["Name"] for cid, pin in said.get("Keys", {}).items()}
+
+    def join(self, other: Kubo) -> None:
+        """Let the two daemons know each other."""
+        self.run("swarm", "connect", other.address)
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        with (self.directory / "log").open("ab") as log:
+            self._said = len(self.log)
+            self._process = subprocess.Popen(
+                [shutil.which(PROGRAM) or PROGRAM, "daemon"],
+                env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        wait_for(self._answers, "Kubo to answer")
+
+    def kill(self, sign: int = signal.SIGKILL) -> None:
+        """End it, as a power cut does by default."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)  # a stopped one would not hear anything else
+            self._process.send_signal(sign)
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def hang(self) -> None:
+        """It stays connected and does nothing, until ``resume``."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """It goes on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def forget(self) -> None:
+        """Lose all blocks and pins; the identity stays. It must not run."""
+        assert self._process is None
+        identity = json.loads((self.directory / "config").read_text())["Identity"]
+        shutil.rmtree(self.directory)
+        self._initialise(identity)
+
+    def _initialise(self, identity: dict[str, str] | None = None) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.run("init", "--profile=test", "--empty-repo")
+        (self.directory / "swarm.key").write_text(_SWARM_KEY)
+        path = self.directory / "config"
+        config = json.loads(path.read_text())
+        config["Identity"] = identity or config["Identity"]
+        for name, value in self._settings.items():
+            *sections, key = name.split(".")
+            place = config
+            for section in sections:
+                place = place.setdefault(section, {})
+            place[key] = value
+        path.write_text(json.dumps(config))
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log
+        return "Daemon is ready" in self.log[self._said :]

@@ -1,0 +1,42 @@
+"""An agent that does not train, as its owner and the others see it."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import numpy as np
+from programs import Programs, wait_for
+
+
+def test_an_agent_without_training_says_so_and_sends_summaries(programs: Programs) -> None:
+    programs.answer("learnae", "swarm", "create", "--preset", "wrist")
+    data = programs.root / "private.npz"
+    signals = np.random.default_rng(0).normal(size=(8000, 6)).astype(np.float32)
+    np.savez(data, signal=signals)  # no labels
+    programs.answer("learnae", "join", "--role", "agent", "--name", "board", "--data", data)
+    settings = {"LEARNAE_TRAIN__ENGINE": "none", "LEARNAE_SOURCE__SPEED": "0"}
+    agent = programs.start("agent", "run", environment=settings)
+
+    def said() -> dict[str, Any] | None:
+        log = programs.answer("learnae", "log")
+        found = [message["body"] for message in log if message["body"]["kind"] == "summary"]
+        return found[0] if found else None
+
+    summary = wait_for(said, "a summary")
+    windows = 8000 // 50 - 1
+    assert summary["columns"] == 30
+    assert len(summary["groups"]) == 8
+    unknown = summary["groups"][-1]
+    assert unknown["label"] is None
+    assert abs(unknown["count"] - windows) < 100
+    (view,) = programs.answer("learnae", "peers")
+    assert (view["summary"], view["steps"], view["samples"]) == (True, 0, summary["rows"])
+    shown = programs.run("learnae", "log").stdout
+    assert f"~{summary['rows']} rows, 30 columns" in shown
+    assert wait_for(lambda: programs.status("board"), "a status")["only_summaries"] == 'train.engine is "none"'
+    agent.send_signal(signal.SIGTERM)
+    _, log = agent.communicate(timeout=20)
+    assert agent.returncode == 0
+    assert log.count('this agent does not train, it sends summaries: train.engine is "none"') == 1
+    assert "only summaries" in log
