@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from iri_node import IriNode
 
 from demo.swarm import Swarm
+from learnae.adapters.iota_client import Node, Transaction
 from learnae.observer import Observer
 
 CHANNELS = 6
@@ -68,3 +70,33 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, mess
     assert (view.steps > 0) == (engine != "none")
     assert occurrences(swarm.directory, planted) == []
     assert "private.npz" in occurrences(home, planted), "the search itself must be able to find them"
+
+
+@pytest.mark.slow
+def test_planted_readings_do_not_get_onto_a_tangle(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    swarm = Swarm.create(home)
+    readings = np.random.default_rng(12).normal(size=(5000, CHANNELS)).astype(np.float32)
+    private = home / "private.npz"
+    np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
+    planted = patterns(readings[::250])
+    with IriNode(tmp_path / "tangle") as node:
+        config = home / "canary.toml"
+        config.write_text(
+            f'[peer]\nname = "canary"\n[swarm]\nid = "{swarm.directory}"\n[source]\nfile = "{private}"\n'
+            f'[iota]\nnode = "{node.url}"\npoll = 0.2\nevery = 0.1\n'
+        )
+        try:
+            swarm.start("canary", "agent", config)
+            deadline = time.monotonic() + 60
+            while len(node.names()) < 5 and time.monotonic() < deadline:
+                time.sleep(0.2)
+        finally:
+            swarm.stop()
+        client = Node(node.url)
+        sent = [transaction.message for transaction in client.read(node.names())]
+        able = Transaction("", client.propose(planted[0], "LEARNAE9TEST9OF9CANARIES9AA", "A" * 80 + "9")).message
+    assert len(sent) >= 5
+    assert not [message for message in sent for pattern in planted if pattern in message]
+    assert planted[0] in able, "the search itself must be able to find them"
