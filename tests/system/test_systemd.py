@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from container import ROOT, Container
+from hanging import HANG
 from programs import wait_for
 
 from demo.people import write_private_file
@@ -33,16 +34,6 @@ STOP_SECONDS = 10.0
 
 # shorter times than on a board; the rest of the units is as shipped
 QUICK = "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\nRestartSec=100ms\n"
-
-# stops one thread of a process, the work loop, while all others go on; ends when that thread has died
-HOLD = """
-import ctypes, os, sys
-thread, seize, interrupt, every_child = int(sys.argv[1]), 0x4206, 0x4207, 0x40000000
-for request in (seize, interrupt):
-    assert ctypes.CDLL(None).ptrace(request, thread, 0, 0) == 0
-while os.WIFSTOPPED(os.waitpid(thread, every_child)[1]):
-    pass
-"""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +129,7 @@ def test_it_sees_its_own_secrets_and_cannot_write_elsewhere(running: Container) 
 
 def test_a_hung_work_loop_is_killed_by_the_watchdog_and_starts_again(running: Container) -> None:
     pid, steps = running.show(AGENT, "MainPID"), wait_for_steps(running)["steps"]
-    running.output(f"python3 -c '{HOLD}' {pid}", seconds=30)
+    running.output(f"python3 -c '{HANG}' {pid}", seconds=30)
     wait_for(lambda: running.show(AGENT, "MainPID") not in (pid, "0"), "another process")
     assert "Watchdog timeout" in running.journal(AGENT)
     wait_for(lambda: is_active(running), "the agent to be ready again")
