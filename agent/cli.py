@@ -12,7 +12,7 @@ from typing import Any
 import learnae
 from agent.config import AgentConfig
 from agent.install import add_parser, install
-from agent.wiring import ROLE, build, build_collector, write_inference
+from agent.wiring import ROLE, build, build_collector, why_no_training, write_inference
 from learnae.config import load_config
 from learnae.errors import ConfigurationError, LearnaeError
 from learnae.files import write_atomic
@@ -69,6 +69,7 @@ def _check(options: argparse.Namespace) -> int:
     report = {
         "swarm": str(manifest.swarm),
         "model": f"{manifest.model.count} parameters",
+        "only_summaries": why_no_training(manifest, config.train.engine),
         "samples_now": collector.samples,
         "training_rows_now": len(dataset.train),
         "holdout_rows_now": len(dataset.holdout),
@@ -85,7 +86,7 @@ def _export(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     manifest = open_manifest(find_swarm(config.swarm.id))
     estimate = estimate_of(config.peer.directory(ROLE), manifest)
-    data = write_inference(manifest.model, estimate, options.int8)
+    data = write_inference(manifest.definition, estimate, options.int8)
     write_atomic(options.file, data)
     report = {
         "file": str(options.file),

@@ -62,11 +62,11 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     return Member(place, peer, config.train.pause, lambda: reread().train.pause, collector.collect)
 
 
-def why_no_training(manifest: Manifest, engine: str) -> str:  # noqa: ARG001
+def why_no_training(manifest: Manifest, engine: str) -> str:
     """Why this agent sends summaries and does not train; empty if nothing keeps it from training."""
     if engine == NONE:
         return 'train.engine is "none"'
-    return ""
+    return manifest.only_keras
 
 
 def build_learner(manifest: Manifest, dataset: Dataset, rng: np.random.Generator, engine: str = AUTO) -> Learner:
@@ -74,7 +74,7 @@ def build_learner(manifest: Manifest, dataset: Dataset, rng: np.random.Generator
 
     Raises ConfigurationError if the configured ``engine`` cannot.
     """
-    arguments = (manifest.model, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
+    arguments = (manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
     if engine == NUMPY:
         return NumpyLearner(*arguments)
     try:

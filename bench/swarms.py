@@ -205,7 +205,7 @@ def run_swarm(peers: int, follow: int, ticks: int) -> SwarmCost:
 
 def accuracies(simulation: Simulation, people: Sequence[Person]) -> list[float]:
     """Of each peer's consensus estimate, on the held-out windows of all people."""
-    model, objective = simulation.manifest.model, simulation.manifest.objective
+    model, objective = simulation.manifest.definition, simulation.manifest.objective
     rows = np.concatenate([person.holdout.features for person in people])
     classes = np.concatenate([person.holdout.classes for person in people])
     found = [evaluate(model, objective, member.peer.estimate(), rows, classes) for member in simulation.members]

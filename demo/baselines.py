@@ -18,7 +18,7 @@ _SEED = 7
 def accuracy(manifest: Manifest, weights: Vector, exam: Exam) -> float:
     """On everybody's held-out windows."""
     holdout = exam.everybody.holdout
-    metrics = evaluate(manifest.model, manifest.objective, weights, holdout.rows, holdout.targets)
+    metrics = evaluate(manifest.definition, manifest.objective, weights, holdout.rows, holdout.targets)
     assert metrics is not None
     assert metrics.accuracy is not None
     return metrics.accuracy
@@ -36,13 +36,13 @@ def train_pooled(manifest: Manifest, exam: Exam) -> float:
 
 def _train(manifest: Manifest, data: Dataset, steps: int) -> Vector:
     learner = NumpyLearner(
-        manifest.model,
+        manifest.definition,
         manifest.objective,
         manifest.optimiser,
         data,
         manifest.training.batch,
         np.random.default_rng(_SEED),
     )
-    learner.load(manifest.model.initial(manifest.seed))
+    learner.load(manifest.definition.initial(manifest.seed))
     learner.train(steps)
     return learner.weights()

@@ -8,20 +8,22 @@ from typing import Any
 
 from learnae import codecs, dagcbor
 from learnae.cid import DAG_CBOR, Cid
-from learnae.errors import EncodingError, ManifestError
+from learnae.errors import EncodingError, ManifestError, ModelError
 from learnae.features import Features, read_features
 from learnae.fields import Fields
-from learnae.frames import FramePolicy
+from learnae.frames import FramePolicy, block_count
 from learnae.limits import HOUR, Limits
 from learnae.merge import MergePolicy
 from learnae.models import optimisers
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import REGRESSIONS, Loss
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.outline import Model, Outline
 
 VERSION = 1
 MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
 MAX_CLASSES = 1024
+_MOST_BLOCKS = 1024  # of the largest model's weights
 _YEAR = 366 * 24 * HOUR
 _MOST_DECAY = 0.999999  # at 1, Adam divides by zero
 
@@ -36,7 +38,12 @@ class TrainingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A swarm's definition, checked. ``config`` is the model's Keras configuration as it was given."""
+    """A swarm's definition, checked. ``config`` is the model's Keras configuration as it was given.
+
+    A model beyond the whitelist of ``models.definition`` is trained by Keras alone: ``outline`` says what
+    the others must know of it. ``start`` names the blocks of the weights that all start from; without
+    any, they are drawn from the ``seed``.
+    """
 
     name: str
     config: Mapping[str, Any]
@@ -50,17 +57,48 @@ class Manifest:
     merge: MergePolicy = MergePolicy()
     codec: FramePolicy = FramePolicy()
     limits: Limits = Limits()
-    model: ModelDefinition = field(init=False)
+    outline: Outline | None = None
+    start: tuple[Cid, ...] = ()
+    model: Model = field(init=False)
+    only_keras: str = field(init=False)  # why no other learner can train the model; empty if all can
 
     def __post_init__(self) -> None:
-        model = ModelDefinition.from_config(self.config)
+        model: Model
+        try:
+            model, reason = ModelDefinition.from_config(self.config), ""
+        except ModelError as error:
+            if self.outline is None:
+                raise
+            model, reason = self.outline, str(error)
         Loss.for_model(self.loss, model)
         object.__setattr__(self, "model", model)
+        object.__setattr__(self, "only_keras", reason)
+        self._check_start()
         if self.features and model.input_shape != self.features.shape:
             raise ManifestError(
                 f"the model takes {model.input_shape} and the features are {self.features.shape}",
                 "make the model's input as wide as the features",
             )
+
+    def _check_start(self) -> None:
+        if self.outline and self.outline.count != self.model.count:
+            raise ManifestError(
+                f"the model has {self.model.count} parameters, its outline {self.outline.count}",
+                "leave out the outline",
+            )
+        if not self.start and self.only_keras:
+            raise ManifestError("a model that only Keras can build has no starting weights", "name their blocks")
+        if self.start and len(self.start) != block_count(self.model.count):
+            raise ManifestError(
+                f"{len(self.start)} blocks of starting weights", f"the model has {block_count(self.model.count)}"
+            )
+
+    @property
+    def definition(self) -> ModelDefinition:
+        """The model as every learner can train it; raises ModelError for one that only Keras can."""
+        if not isinstance(self.model, ModelDefinition):
+            raise ModelError(f"only Keras can train this swarm's model: {self.only_keras}", "use a trainer with Keras")
+        return self.model
 
     @property
     def objective(self) -> Loss:
@@ -86,8 +124,12 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes of the manifest's block."""
+        foreign = {"outline": self.outline.to_fields()} if self.outline else {}
+        start = {"start": list(self.start)} if self.start else {}
         return dagcbor.encode(
             {
+                **foreign,
+                **start,
                 "v": VERSION,
                 "name": self.name,
                 "seed": self.seed,
@@ -142,6 +184,8 @@ class Manifest:
             merge=_merge(fields.fields("merge")),
             codec=_codec(fields.fields("codec")),
             limits=_limits(fields.fields("limits")),
+            outline=Outline.from_fields(fields.fields("outline")) if "outline" in fields else None,
+            start=fields.links("start", _MOST_BLOCKS, ()),
         )
         if manifest.to_bytes() != data:
             raise ManifestError("the manifest has fields that this version does not know", "upgrade learnae")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import learnae
 from learnae.authorship import Authorship
 from learnae.bodies import Evidence, Join, Metrics, Summary, Update
@@ -22,6 +24,7 @@ from learnae.messages import Message, open_message
 from learnae.own_frames import OwnFrames
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Trained
 from learnae.replication import Opener, Replicator
+from learnae.starting import starting_weights
 from learnae.state import PeerState
 from learnae.summary import Statistics, next_summary
 from learnae.tangle import Equivocation, Outcome
@@ -102,9 +105,9 @@ class Peer:
             half_life=manifest.merge.half_life,
         )
         self.names: dict[bytes, Join] = {}
-        self._initial: Vector = manifest.model.initial(manifest.seed)
+        self._has_start = False
+        self._initial: Vector = np.zeros(manifest.model.count, np.float32)
         self._estimate: Vector = self._initial
-        ports.learner.load(self._initial)
         self._fresh_learner = {name: array.copy() for name, array in ports.learner.state().items()}
         self._own = Authorship(identity, self.replication, manifest.limits, ports.clock)
         self._frames = OwnFrames(manifest.codec, manifest.limits.horizon)
@@ -114,6 +117,7 @@ class Peer:
         self._accused: set[bytes] = set()
         self._to_accuse: dict[bytes, Equivocation] = {}
         self._last_prune = ports.clock.now()
+        self._find_start()
         self._restore()
 
     # -- the tick
@@ -168,7 +172,9 @@ class Peer:
             self._summary, self._summary_time = message.body, message.time
 
     def _may_begin(self) -> bool:
-        """Whether this peer may speak: its last message is attached, or its past is given up."""
+        """Whether this peer may speak: it knows where all start, and its last message is attached or given up."""
+        if not self._has_start and not self._find_start():
+            return False
         if self._own.last is None:
             self._own.find_past(self._ports.store)
         if not self._own.is_rooted():
@@ -176,6 +182,17 @@ class Peer:
             if outcome is not None:
                 self._note(outcome)
         return self._own.is_rooted()
+
+    def _find_start(self) -> bool:
+        """Load the swarm's starting weights, unless they are still on their way."""
+        start = starting_weights(self.manifest, self._ports.store)
+        if start is None:
+            return False
+        self._has_start, self._initial = True, start
+        if self._own.last is None:
+            self._ports.learner.load(start)
+            self._estimate = start
+        return True
 
     # -- merge
 

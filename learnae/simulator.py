@@ -60,7 +60,7 @@ class Member:
         simulation, manifest = self._simulation, self._simulation.manifest
         seed = simulation.setting.seed * 1_000_003 + self._index
         learner = NumpyLearner(
-            manifest.model,
+            manifest.definition,
             manifest.objective,
             manifest.optimiser,
             self._data,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError
+from learnae.models.keras_model import PRECISIONS
 from learnae.sections import (
     ExchangeSection,
     IotaSection,
@@ -16,7 +17,6 @@ from learnae.sections import (
     check_holdout,
 )
 from trainer_node.engines import ENGINES
-from trainer_node.keras_model import PRECISIONS
 
 _MAX_STEPS = 1_000_000
 

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 
 from learnae.errors import ConfigurationError
-from trainer_node.keras_model import INSTALL
+from learnae.models.keras_model import INSTALL
 
 log = logging.getLogger("learnae")
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from learnae.codecs import Vector
 from learnae.errors import StateError
+from learnae.models.keras_model import build_model, import_keras, outline_of
 from learnae.models.optimisers import OptimiserPolicy
-from trainer_node.keras_model import build_model, import_keras
 
 Arrays = list[Any]
 # the flat state of learnae.models.optimisers, and where Keras' optimisers keep the same
@@ -48,6 +48,7 @@ class Functions:
         self._optimiser.build(self._model.trainable_variables)
         self._places = self._find_places()
         self.count = sum(int(np.prod(weight.shape)) for weight in self._model.weights)
+        self.outline = outline_of(self._model)
         self.device = self._jax.devices()[0]
         self.train = self._jax.jit(self._scan, donate_argnums=0)
         self.predict = self._jax.jit(self._predict, static_argnums=4)

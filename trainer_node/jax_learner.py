@@ -17,6 +17,7 @@ from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset, Rows
 from learnae.models.losses import Loss
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.outline import Outline
 from learnae.ports import Trained
 from trainer_node.batches import Batches, Indices
 from trainer_node.jax_functions import Functions
@@ -28,7 +29,7 @@ _EVALUATION_BATCH = 8192  # rows: bounds the memory of an evaluation
 class JaxLearner:
     """Implements ports.Learner. Rows are copied to the device once, and again only if others have come.
 
-    ``config`` may be any Sequential model that keras_model lets through. The order in which rows
+    ``config`` may be any model that keras_model lets through. The order in which rows
     are drawn is no part of the state: a restored learner begins a new pass.
     """
 
@@ -53,7 +54,7 @@ class JaxLearner:
     def for_manifest(
         cls, manifest: Manifest, data: Dataset, rng: np.random.Generator, precision: str = "float32"
     ) -> JaxLearner:
-        """The learner of a swarm; raises ModelError if Keras counts other weights than the swarm."""
+        """The learner of a swarm; raises ModelError if Keras sees another model than the swarm."""
         learner = cls(
             manifest.config, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, precision
         )
@@ -62,12 +63,21 @@ class JaxLearner:
                 f"Keras counts {learner.count} parameters, the swarm {manifest.model.count}",
                 "train with the NumPy engine",
             )
+        if manifest.outline not in (None, learner.outline):
+            raise ModelError(
+                f"Keras sees {learner.outline}, the manifest says {manifest.outline}", "do not trust this swarm"
+            )
         return learner
 
     @property
     def count(self) -> int:
         """The length of the weights."""
         return self._functions.count
+
+    @property
+    def outline(self) -> Outline:
+        """The model as the manifest would have it."""
+        return self._functions.outline
 
     @property
     def device(self) -> str:

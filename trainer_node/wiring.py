@@ -57,7 +57,9 @@ def build_learner(train: TrainerTrainSection, manifest: Manifest, dataset: Datas
     if engine == JAX:
         jax = JaxLearner.for_manifest(manifest, dataset, rng, train.precision)
         return jax, {"engine": engine, "device": jax.device, "precision": train.precision}
-    plain = NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
+    plain = NumpyLearner(
+        manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng
+    )
     return plain, {"engine": engine, "device": "cpu", "precision": "float32"}
 
 

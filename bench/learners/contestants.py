@@ -50,8 +50,8 @@ def tflite_learner(data: Dataset, batch: int) -> Contestant:
 
 
 def _learner(kind: Any, data: Dataset, batch: int) -> Contestant:
-    learner = kind(MANIFEST.model, MANIFEST.objective, MANIFEST.optimiser, data, batch, np.random.default_rng(1))
-    learner.load(MANIFEST.model.initial(1))
+    learner = kind(MANIFEST.definition, MANIFEST.objective, MANIFEST.optimiser, data, batch, np.random.default_rng(1))
+    learner.load(MANIFEST.definition.initial(1))
     return Contestant(learner.train)
 
 
@@ -61,13 +61,13 @@ def jax_fused(data: Dataset, batch: int) -> Contestant:
     learner = module.JaxLearner(
         MANIFEST.config, MANIFEST.objective, MANIFEST.optimiser, data, batch, np.random.default_rng(1)
     )
-    learner.load(MANIFEST.model.initial(1))
+    learner.load(MANIFEST.definition.initial(1))
     return Contestant(learner.train, learner.device)
 
 
 def keras_fit(data: Dataset, batch: int) -> Contestant:
     """``fit`` as it is, on the same model and backend."""
-    module: Any = importlib.import_module("trainer_node.keras_model")
+    module: Any = importlib.import_module("learnae.models.keras_model")
     keras = module.import_keras()
     model = module.build_model(MANIFEST.config)
     policy = MANIFEST.optimiser

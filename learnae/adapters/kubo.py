@@ -122,9 +122,9 @@ class KuboExchange:
         found: dict[Cid, str] = {}
         options = {"type": "direct", "names": "true", "stream": "true"}
         for line in self._rpc.lines("pin/ls", silence=_PINS_SECONDS, options=options):
-            with suppress(EncodingError, ValueError, KeyError, TypeError):  # a name that is not of our kind
-                pin = json.loads(line)
-                found[Cid.parse(pin["Cid"])] = str(pin.get("Name", ""))
+            pin = _parse_pin(line)
+            if pin is not None:
+                found[pin[0]] = pin[1]
         return found
 
     def _pin(self, cid: Cid) -> None:
@@ -132,3 +132,14 @@ class KuboExchange:
         options = {**_DIRECT, "name": self._label}
         self._rpc.ask("pin/add", str(cid), seconds=self._timeout, options=options)
         self._pinned.add(cid)
+
+
+def _parse_pin(line: bytes) -> tuple[Cid, str] | None:
+    """Name of the block and of the pin; None for a block that is not of our kind."""
+    try:
+        pin = json.loads(line)
+        if isinstance(pin, dict) and isinstance(pin.get("Cid"), str):
+            return Cid.parse(pin["Cid"]), str(pin.get("Name", ""))
+    except (EncodingError, ValueError, RecursionError):
+        return None
+    return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from learnae.codecs import Vector
 from learnae.commands.output import print_fields, print_json
@@ -17,6 +18,7 @@ from learnae.errors import ConfigurationError
 from learnae.files import write_atomic
 from learnae.home import find_swarm, open_manifest, peer_directory
 from learnae.manifest import Manifest
+from learnae.models.keras_model import build_model, set_flat
 from learnae.observer import Observer, estimate_of
 
 
@@ -50,11 +52,7 @@ def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
         raise ConfigurationError("safetensors is not installed", "pip install safetensors")
     from safetensors.numpy import save  # noqa: PLC0415 - only needed here
 
-    arrays = {
-        f"layer.{index}.{name}": np.ascontiguousarray(array)
-        for index, (layer, own) in enumerate(zip(manifest.model.layers, manifest.model.split(weights), strict=True))
-        for name, array in zip(layer.names, own, strict=True)
-    }
+    arrays = _named(manifest, weights)
     metadata = {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
@@ -68,16 +66,32 @@ def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
 
 def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
     """A .keras file, through Keras itself."""
+    _need_keras()
+    model = build_model(manifest.config)
+    set_flat(model, weights)
+    model.save(path)
+
+
+def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
+    """The arrays by layer; of a model that only Keras can train, by Keras' paths."""
+    if manifest.only_keras:
+        _need_keras()
+        model = build_model(manifest.config)
+        set_flat(model, weights)
+        return {weight.path: np.asarray(weight.value, np.float32) for weight in model.weights}
+    definition = manifest.definition
+    return {
+        f"layer.{index}.{name}": np.ascontiguousarray(array)
+        for index, (layer, own) in enumerate(zip(definition.layers, definition.split(weights), strict=True))
+        for name, array in zip(layer.names, own, strict=True)
+    }
+
+
+def _need_keras() -> None:
     for name in ("keras", "jax"):
         if not _is_installed(name):
             remedy = "pip install 'learnae[trainer]', or export as .safetensors"
             raise ConfigurationError(f"{name} is not installed", remedy)
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    import keras  # noqa: PLC0415 - heavy
-
-    model = keras.models.model_from_json(json.dumps(manifest.config))
-    model.set_weights([array for layer in manifest.model.split(weights) for array in layer])
-    model.save(path)
 
 
 def _is_installed(name: str) -> bool:

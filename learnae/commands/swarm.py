@@ -4,38 +4,47 @@ from __future__ import annotations
 
 import argparse
 import json
-import zipfile
 from pathlib import Path
-from typing import Any
 
+from learnae.adapters.local import LocalBlockStore
 from learnae.adapters.machine import SystemClock
+from learnae.cid import RAW
+from learnae.commands.model_file import SEEDED, read_model
 from learnae.commands.output import print_fields, print_json
 from learnae.config import user_config_directory
-from learnae.errors import ConfigurationError, ModelError
+from learnae.errors import ConfigurationError, ManifestError
+from learnae.features import Features, read_features
+from learnae.fields import Fields
 from learnae.files import create_once
 from learnae.home import KEY_FILE, create_swarm, find_swarm, open_manifest, peer_directory
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.presets import preset
+from learnae.presets import PRESETS, preset
+from learnae.starting import start_blocks, start_links
 
-_MAX_CONFIG_BYTES = 1 << 20
+_MAX_FEATURES_BYTES = 1 << 16
 
 
 def create(options: argparse.Namespace) -> int:
     """Create a swarm from a preset or a Keras model, and say how to join it."""
-    manifest = _manifest(options)
+    manifest, blocks, start = _manifest(options)
     directory = create_swarm(manifest, options.directory)
+    store = LocalBlockStore(directory)
+    for block in blocks:
+        store.put(RAW, block)
     fields = {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
         "model": f"{manifest.model.count} parameters",
+        "start": start,
         "directory": str(directory),
     }
     if options.json:
-        print_json(fields)
+        print_json({**fields, "agents_train": not manifest.only_keras, "only_keras": manifest.only_keras})
     else:
-        print_fields(fields)
+        agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
+        print_fields({**fields, "agents": agents})
         print(f"\nnext: learnae join {directory if options.directory else manifest.swarm} --name NAME --data FILE")
     return 0
 
@@ -77,33 +86,38 @@ def _toml(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _manifest(options: argparse.Namespace) -> Manifest:
+def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
+    """The swarm's definition, the blocks of its starting weights if there are any, and what to say of these."""
     now = SystemClock().now()
     if options.preset:
-        return preset(options.preset, now)
+        return preset(options.preset, now), [], SEEDED
     if not options.loss:
         raise ConfigurationError("a model needs a loss", "give --loss, such as sparse_categorical_crossentropy")
-    return Manifest(
+    model = read_model(options.model)
+    blocks = [] if model.weights is None else start_blocks(model.weights)
+    manifest = Manifest(
         name=options.name or options.model.stem,
-        config=_model_config(options.model),
+        config=model.config,
         loss=options.loss,
         created=now,
         classes=tuple(options.classes.split(",")) if options.classes else (),
+        features=_features(options.features) if options.features else None,
         optimiser=OptimiserPolicy(options.optimiser, options.learning_rate),
+        outline=model.outline,
+        start=start_links(blocks),
     )
+    return manifest, blocks, model.start
 
 
-def _model_config(path: Path) -> Any:
-    """The configuration in a Keras JSON or .keras file; weights in the file are not used."""
+def _features(text: str) -> Features | None:
+    """Those of a preset, or of a JSON file in the manifest's form; raises ManifestError."""
+    if text in PRESETS:
+        return preset(text, 0).features
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
-                data = file.read(_MAX_CONFIG_BYTES + 1)
-        else:
-            with path.open("rb") as file:
-                data = file.read(_MAX_CONFIG_BYTES + 1)
-        if len(data) > _MAX_CONFIG_BYTES:
-            raise ModelError(f"the configuration in {path} is too large", f"at most {_MAX_CONFIG_BYTES} bytes are read")
-        return json.loads(data)
-    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as error:
-        raise ModelError(f"cannot read {path}: {error}", "give model.to_json() or a .keras file") from error
+        with Path(text).open("rb") as file:
+            found = json.loads(file.read(_MAX_FEATURES_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ManifestError(
+            f"cannot read features from {text}: {error}", "give a preset's name or a JSON file"
+        ) from error
+    return read_features(Fields(found, "features", ManifestError))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import DataError
-from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
+from learnae.models.outline import Model
 
 Array = NDArray[Any]
 
@@ -70,7 +70,7 @@ class Rows:
 class Dataset:
     """``train`` and ``holdout`` rows that fit ``model`` and ``loss``; what does not fit is counted."""
 
-    def __init__(self, model: ModelDefinition, loss: Loss, capacity: int = 1 << 20) -> None:
+    def __init__(self, model: Model, loss: Loss, capacity: int = 1 << 20) -> None:
         self._model = model
         self._loss = loss
         classes = loss.name == "sparse_categorical_crossentropy"

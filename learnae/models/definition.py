@@ -18,6 +18,7 @@ from learnae.codecs import Vector
 from learnae.errors import ModelError
 from learnae.fields import Fields
 from learnae.models.layers import ACTIVATIONS, MAX_UNITS, Activation, Dense, Dropout, Flatten, Layer, Shape
+from learnae.models.outline import MAX_PARAMETERS, check_count
 from learnae.models.reading import read_layer
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
 ]
 
 MAX_LAYERS = 256
-MAX_PARAMETERS = 1 << 28  # one gibibyte of float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,7 @@ class _Builder:
         if self._shape is None or self._input is None:
             raise ModelError("the model has no layer that computes", "add a Dense layer")
         count = sum(math.prod(shape) for layer in self._layers for shape in layer.shapes)
-        if not 1 <= count <= MAX_PARAMETERS:
-            raise ModelError(f"a model of {count} parameters", f"between 1 and {MAX_PARAMETERS} can be trained")
+        check_count(count)
         return ModelDefinition(self._input, self._shape, tuple(self._layers), count)
 
     def _add(self, kind: str, config: Fields) -> None:

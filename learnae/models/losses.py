@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import ModelError
-from learnae.models.definition import ModelDefinition
+from learnae.models.outline import Model
 
 Array = NDArray[Any]
 _EPSILON = 1e-7  # as Keras clips probabilities
@@ -38,7 +38,7 @@ class Loss:
     name: str
 
     @classmethod
-    def for_model(cls, name: str, model: ModelDefinition) -> Loss:
+    def for_model(cls, name: str, model: Model) -> Loss:
         """The loss, if ``model`` ends with the activation that it needs; raises ModelError."""
         if name not in FINAL_ACTIVATIONS:
             raise ModelError(f"loss {name!r} is not supported", f"use {', '.join(LOSSES)}")

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kubo import Kubo
 from programs import wait_for
+from tangles import HornetTangle, LoopbackTangle, Tangle, gossip, turn_all
 
 from learnae.adapters.exchanged import ExchangedStore
 from learnae.adapters.gateway import GatewayExchange
+from learnae.adapters.iota import Pace
 from learnae.adapters.link import CONNECTED
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.memory import (
@@ -188,8 +190,8 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
                 arrived = lambda name=name, others=others: all(name in other._heard for other in others)  # noqa: E731
                 wait_for(arrived, f"what {name} has announced")
 
-    for gossip in gossips.values():
-        gossip.announce([])
+    for listener in gossips.values():
+        listener.announce([])
         deliver()
     for gossip in gossips.values():
         gossip.heard()
@@ -200,6 +202,25 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
 
 def local_gossips(directory: Path) -> Gossips:
     return Gossips([LocalGossip(directory, f"peer-{index}") for index in range(3)], nothing_to_wait_for)
+
+
+def iota_gossips(directory: Path) -> Iterator[Gossips]:
+    """Three peers at one loopback node."""
+    tangle = LoopbackTangle(directory)
+    with tangle.node:
+        yield gossips_over(tangle)
+
+
+def hornet_gossips(_: Path, hornets: HornetTangle) -> Gossips:
+    """Three peers at one real node."""
+    return gossips_over(hornets)
+
+
+def gossips_over(tangle: Tangle) -> Gossips:
+    """Nothing in its own thread, so that it is known when all is there; a swarm of its own."""
+    swarm = Cid.of(DAG_CBOR, os.urandom(8))
+    all_three = [gossip(tangle.url, swarm, pace=Pace(1, 0)) for _ in range(3)]
+    return Gossips(all_three, lambda: turn_all(all_three))
 
 
 def memory_gossips(_: Path) -> Gossips:
@@ -266,6 +287,8 @@ def made(request: pytest.FixtureRequest, directory: Path) -> Iterator[Any]:
         pytest.param(local_gossips, id="local"),
         pytest.param(memory_gossips, id="memory"),
         pytest.param(kubo_gossips, id="kubo pubsub", marks=NEEDS_KUBO),
+        pytest.param(iota_gossips, id="iota"),
+        pytest.param(hornet_gossips, id="iota over hornet", marks=pytest.mark.engine("hornet")),
     ]
 )
 def gossips(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gossips]:

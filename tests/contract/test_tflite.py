@@ -81,7 +81,7 @@ def test_inference_files_say_what_the_model_says(body: str) -> None:
 @pytest.mark.parametrize("name", ["wrist", "wrist-cnn", "hepmass"])
 def test_int8_files_are_much_smaller_and_nearly_as_good(name: str) -> None:
     manifest = preset(name, 0)
-    weights = manifest.model.initial(1)
+    weights = manifest.definition.initial(1)
     exact, small = (inference_program(manifest.model, weights, int8) for int8 in (False, True))
     assert len(small) < len(exact) / 2
     rows = np.random.default_rng(0).normal(size=(200, *manifest.model.input_shape)).astype(np.float32)
@@ -93,7 +93,7 @@ def test_int8_files_are_much_smaller_and_nearly_as_good(name: str) -> None:
 
 def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = preset("wrist", 1)
-    weights = manifest.model.initial(3)
+    weights = manifest.definition.initial(3)
     config = tmp_path / "agent.toml"
     config.write_text(
         f"[peer]\nstate = {json.dumps(str(tmp_path / 'me'))}\n\n"
@@ -198,7 +198,7 @@ for start in range(0, 10_000, 500):
     data.add(rng.normal(size=(500, 27)).astype(np.float32), rng.integers(0, 2, 500))
 data.add(rng.normal(size=(1000, 27)).astype(np.float32), rng.integers(0, 2, 1000), holdout=True)
 learner = TfliteLearner(manifest.model, manifest.objective, manifest.optimiser, data, 32, rng)
-learner.load(manifest.model.initial(0))
+learner.load(manifest.definition.initial(0))
 for _ in range(20):
     learner.train(26)
     learner.evaluate(learner.weights())

@@ -12,6 +12,7 @@ import pytest
 from learnae.errors import ModelError, StateError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
+from learnae.models.keras_model import build_model, import_keras
 from learnae.models.losses import Loss
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.numpy_learner import evaluate as evaluate_in_numpy
@@ -20,7 +21,6 @@ from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.presets import dense_config
 from trainer_node import jax_learner
 from trainer_node.jax_learner import JaxLearner
-from trainer_node.keras_model import build_model, import_keras
 
 pytestmark = pytest.mark.modules("keras", "jax")
 

@@ -514,7 +514,7 @@ def test_a_learner_that_diverges_at_once_starts_over_from_the_first_weights() ->
     machine = Machine()
     machine.learner.diverging = True
     machine.tick()
-    assert machine.learner.weights().tobytes() == machine.manifest.model.initial(0).tobytes()
+    assert machine.learner.weights().tobytes() == machine.manifest.definition.initial(0).tobytes()
     assert int(machine.learner.state()["steps"][0]) == 0
     machine.tick()
     assert machine.peer.status()["seq"] == 1

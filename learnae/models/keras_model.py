@@ -1,0 +1,213 @@
+"""From a Keras configuration to a Keras model on JAX. The configuration is a stranger's: it is checked first.
+
+Keras' own deserialisation imports whatever module a configuration names, ``Lambda`` runs code that
+it carries, and some layers read files. So only classes that ``keras.layers`` and its companions
+publish are let through, and weights get memory only after they have been counted.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from learnae.codecs import Vector
+from learnae.errors import ConfigurationError, ModelError
+from learnae.models.outline import Outline, check_count
+
+INSTALL = "pip install 'learnae[trainer]'"
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+_MODULES = ("keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints")
+# each with the modules that Keras itself writes for it
+_OTHERS = {
+    "Sequential": ("keras", "keras.models"),
+    "Functional": ("keras.src.models.functional", "keras.models"),
+    "DTypePolicy": ("keras",),
+    "__keras_tensor__": (),  # the wires between the layers of a functional model
+}
+_USED = ("module", "class_name", "registered_name", "config")
+_MODELS = ("Sequential", "Functional")
+# carry or load code, or wrap another framework's
+_REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "Layer", "Wrapper")
+_PREPROCESSING = "keras.src.layers.preprocessing."  # reads vocabularies from files, needs TensorFlow
+_PLAIN = ("Rescaling", "Normalization")  # of these, those that only compute
+_MAX_DEPTH = 32  # a configuration from Keras nests to about ten
+_MAX_LAYERS = 1024
+
+
+def has_keras() -> bool:
+    """Whether Keras and JAX are installed; nothing is imported."""
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in ("keras", "jax"))
+    except ValueError:  # somebody has blocked it
+        return False
+
+
+def import_keras() -> Any:
+    """Keras on JAX; raises ConfigurationError if that cannot be had in this process."""
+    loaded = sys.modules.get("keras")
+    if loaded is None:
+        os.environ["KERAS_BACKEND"] = "jax"
+        # JAX would take three quarters of a GPU's memory at once, on a machine that people work on
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        keras: Any = importlib.import_module("keras")
+        importlib.import_module("jax")
+    except ImportError as error:
+        raise ConfigurationError(f"Keras and JAX cannot be imported: {error}", INSTALL) from error
+    if keras.backend.backend() != "jax":
+        raise ConfigurationError(f"Keras runs on {keras.backend.backend()} here", "set KERAS_BACKEND=jax")
+    return keras
+
+
+def build_model(config: Mapping[str, Any], precision: str = "float32") -> Any:
+    """A built Keras model of ``config`` (``json.loads(model.to_json())``); raises ModelError.
+
+    ``precision`` is one of PRECISIONS: mixed_bfloat16 computes in bfloat16 and keeps weights, the
+    last layer and its output in float32.
+    """
+    keras = import_keras()
+    typed = _checked(keras, config, precision)
+    try:
+        with keras.StatelessScope(initialize_variables=False):  # weights have shapes here and no values
+            check_count(_deserialised(keras, typed).count_params())
+    finally:
+        keras.backend.clear_session(free_memory=False)  # else Keras gives them values later
+    return _deserialised(keras, typed)
+
+
+def outline_of(model: Any) -> Outline:
+    """What peers without Keras must know of a Keras model; raises ModelError for one that no dataset fits."""
+    shapes = []
+    for name, tensors in (("input", model.inputs), ("output", model.outputs)):
+        if len(tensors) != 1:
+            raise ModelError(f"the model has {len(tensors)} {name}s", "rows have one, and so have targets")
+        shape = tuple(tensors[0].shape[1:])
+        if not shape or any(size is None for size in shape):
+            raise ModelError(f"the model's {name} has the shape {shape}", "give every size but the batch's")
+        shapes.append(shape)
+    return Outline(shapes[0], shapes[1], model.count_params(), _final_activation(model))
+
+
+def weights_in(path: Path) -> Vector:
+    """The weights (count,) in a .keras file whose configuration has been checked; raises ModelError."""
+    keras = import_keras()
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise ModelError(f"cannot read the weights in {path}: {error}", "save the model again") from error
+    return flat(model.get_weights())
+
+
+def flat(arrays: list[Any]) -> Vector:
+    """Keras' list of weights as one float32 vector (count,)."""
+    return np.concatenate([np.zeros(0, np.float32), *(np.asarray(array, np.float32).ravel() for array in arrays)])
+
+
+def set_flat(model: Any, vector: Vector) -> None:
+    """Give ``model`` the weights of ``vector`` (count,)."""
+    arrays, position = [], 0
+    for weight in model.weights:
+        size = int(np.prod(weight.shape))
+        arrays.append(vector[position : position + size].reshape(weight.shape))
+        position += size
+    model.set_weights(arrays)
+
+
+def _checked(keras: Any, config: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """The configuration to build from: nothing but Keras' own layers, in the types that are wanted.
+
+    What a saved file says beside, such as how it was compiled, is not used.
+    """
+    if not isinstance(config, Mapping):
+        raise ModelError(f"the model is {config!r:.60}", "it must be a map with class_name and config")
+    _check(keras, {key: value for key, value in config.items() if key in _USED}, 0)
+    kind, inner = config.get("class_name"), config.get("config")
+    layers = inner.get("layers") if isinstance(inner, Mapping) else None
+    if kind not in _MODELS or not isinstance(layers, (list, tuple)) or not 1 <= len(layers) <= _MAX_LAYERS:
+        raise ModelError(f"model class {kind!r}", f"only {' and '.join(_MODELS)} models with layers are trained")
+    assert isinstance(inner, Mapping)
+    ends = str(inner.get("output_layers", "")) if kind == "Functional" else ""
+    typed = []
+    for layer in layers:
+        is_end = layer is layers[-1] if kind == "Sequential" else repr(_name_of(layer)) in ends
+        typed.append(_with_dtype(layer, "float32" if is_end else precision))
+    whole = {"name": "model", **inner, "layers": typed}
+    return {"module": _OTHERS[str(kind)][0], "class_name": kind, "config": whole, "registered_name": kind}
+
+
+def _name_of(layer: Any) -> object:
+    return layer.get("name") if isinstance(layer, Mapping) else None
+
+
+def _deserialised(keras: Any, config: dict[str, Any]) -> Any:
+    try:
+        model = keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)  # it eats what it reads
+    except Exception as error:
+        raise ModelError(f"Keras cannot build the model: {error}", "create it with model.to_json()") from error
+    if not model.built:
+        raise ModelError("the model's input shape is unknown", "begin with keras.Input(shape=...)")
+    return model
+
+
+def _final_activation(model: Any) -> str:
+    """The name of what is computed last; linear where that is no activation."""
+    last = model.layers[-1] if type(model).__name__ == "Sequential" else model.outputs[0]._keras_history.operation
+    activation = getattr(last, "activation", None)
+    if activation is not None:
+        return str(getattr(activation, "__name__", "unknown"))
+    return {"Softmax": "softmax", "ReLU": "relu"}.get(type(last).__name__, "linear")
+
+
+def _with_dtype(layer: Any, dtype: str) -> dict[str, Any]:
+    """All peers exchange float32, whatever type the author's model had."""
+    if not isinstance(layer, Mapping) or not isinstance(layer.get("config"), Mapping):
+        raise ModelError(f"a layer is {layer!r:.60}", "it must be a map with class_name and config")
+    name = "float32" if layer.get("class_name") == "InputLayer" else dtype
+    return {**layer, "config": {**layer["config"], "dtype": name}}
+
+
+def _check(keras: Any, value: object, depth: int) -> None:
+    """Raise ModelError if ``value`` names anything but Keras' own layers and their parts."""
+    if depth > _MAX_DEPTH:
+        raise ModelError("the model's configuration nests too deep", f"at most {_MAX_DEPTH} levels are read")
+    if isinstance(value, Mapping):
+        if "class_name" in value:
+            _check_class(keras, value)
+        if value.get("stateful") is True:
+            raise ModelError("a layer is stateful", "rows are drawn at random: no state leads from one to the next")
+        for item in value.values():
+            _check(keras, item, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check(keras, item, depth + 1)
+
+
+def _check_class(keras: Any, value: Mapping[str, Any]) -> None:
+    name, module, registered = value["class_name"], value.get("module"), value.get("registered_name")
+    if not isinstance(name, str) or name in _REFUSED or registered not in (None, name):
+        raise _not_allowed(module, name)
+    if name in _OTHERS and (module is None or module in _OTHERS[name]):
+        return
+    if module is not None and module not in _MODULES:
+        raise _not_allowed(module, name)
+    places = [module] if module else _MODULES
+    found = [getattr(getattr(keras, place.removeprefix("keras.")), name, None) for place in places]
+    classes = [item for item in found if inspect.isclass(item)]
+    if not classes:
+        raise ModelError(f"Keras has no layer or initializer {name!r}", "check the model's configuration")
+    if name not in _PLAIN and any(item.__module__.startswith(_PREPROCESSING) for item in classes):
+        raise _not_allowed(module, name)
+
+
+def _not_allowed(module: object, name: object) -> ModelError:
+    return ModelError(f"{module or 'keras'}.{name} is not allowed in a model", "use Keras' own layers")

@@ -1,0 +1,90 @@
+"""A swarm of a model that only Keras can train: trainers train it, an agent sends summaries, NumPy refuses by name."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import Programs, assert_refused, wait_for
+
+from learnae.home import open_manifest
+from learnae.presets import preset
+
+pytestmark = [pytest.mark.modules("keras", "jax"), pytest.mark.slow]
+
+MAKE = """
+import sys, keras
+begin = keras.Input((30,))
+hidden = keras.layers.Dense(16, activation="gelu")(begin)
+end = keras.layers.Dense(7, activation="softmax")(keras.layers.Concatenate()([begin, hidden]))
+keras.Model(begin, end).save(sys.argv[1])
+"""
+PREDICT = """
+import sys, keras, numpy
+model = keras.models.load_model(sys.argv[1], compile=False)
+numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
+"""
+KERAS = {"KERAS_BACKEND": "jax", "LEARNAE_TRAIN__ENGINE": "auto"}
+
+
+def python(programs: Programs, code: str, *arguments: object) -> None:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    subprocess.run(command, env=programs.environment(**KERAS), check=True, timeout=120)
+
+
+def test_trainers_train_what_agents_cannot(programs: Programs, tmp_path: Path) -> None:
+    file, recording, out = tmp_path / "free.keras", tmp_path / "private.npz", tmp_path / "out.keras"
+    python(programs, MAKE, file)
+    options = ("--loss", "sparse_categorical_crossentropy", "--features", "wrist")
+    made = programs.answer("learnae", "swarm", "create", "--model", file, *options)
+    assert made["agents_train"] is False
+    assert "'Functional'" in made["only_keras"]
+    assert made["start"] == "the weights in the file"
+    manifest = open_manifest(Path(made["directory"]))
+    assert manifest.features == preset("wrist", 0).features
+
+    rng = np.random.default_rng(0)
+    label = np.repeat(np.arange(7), 2000)
+    signals = rng.normal(size=(len(label), 6)) + label[:, None] / 3
+    np.savez(recording, signal=signals.astype(np.float32), label=label)
+    for name, role in (("pump", "trainer"), ("board", "agent")):
+        arguments = ("--role", role, "--name", name, "--data", recording, "--config", tmp_path / f"{name}.toml")
+        programs.answer("learnae", "join", *arguments)
+    refused = programs.run("trainer_node", "start", "--config", tmp_path / "pump.toml")
+    assert_refused(refused, 78, "only Keras can train this swarm's model", "'Functional'")
+
+    trainer = programs.start("trainer_node", "start", "--config", tmp_path / "pump.toml", environment=KERAS)
+    settings = {"LEARNAE_TRAIN__ENGINE": "auto", "LEARNAE_SOURCE__SPEED": "0"}
+    agent = programs.start("agent", "run", "--config", tmp_path / "board.toml", environment=settings)
+    programs.wait_for_steps("pump", trainer, 100)
+    assert programs.status("pump")["engine"] == "jax"
+
+    def both() -> bool:
+        peers = {view["name"]: view for view in programs.answer("learnae", "peers")}
+        return set(peers) == {"pump", "board"} and peers["board"]["summary"] and peers["pump"]["steps"] > 100
+
+    wait_for(both, "updates and a summary")
+    wait_for(lambda: programs.status("board").get("following") == 1, "the agent to follow the trainer")
+    assert "'Functional'" in programs.status("board")["only_summaries"]
+    for process in (trainer, agent):
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+
+    rows = rng.normal(size=(50, 30)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    programs.answer("learnae", "export", out)
+    python(programs, PREDICT, out, tmp_path / "rows.npy", tmp_path / "said.npy")
+    said = np.load(tmp_path / "said.npy")
+    assert said.shape == (50, 7)
+    np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
+    tensors = programs.answer("learnae", "export", tmp_path / "out.safetensors")
+    assert tensors["parameters"] == manifest.model.count
+    header = (tmp_path / "out.safetensors").read_bytes()
+    names = json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])
+    assert sum("kernel" in name for name in names) == 2

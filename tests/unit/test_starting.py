@@ -1,0 +1,151 @@
+"""Starting weights that a manifest names, for peers that cannot draw them; no Keras is needed here."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import NOW, damaged, escaped, identity
+
+from learnae import dagcbor
+from learnae.adapters.memory import (
+    MemoryBlockStore,
+    MemoryGossip,
+    MemoryStateStore,
+    Network,
+    SilentMonitor,
+    VirtualClock,
+    Weather,
+)
+from learnae.cid import RAW
+from learnae.errors import ConfigurationError, ManifestError, ModelError
+from learnae.manifest import Manifest
+from learnae.models.onlooker import Onlooker
+from learnae.models.outline import MAX_PARAMETERS, Outline
+from learnae.peer import Options, Peer, Ports
+from learnae.presets import dense_config
+from learnae.starting import start_blocks, start_links, starting_weights
+
+START = np.arange(40, dtype=np.float32) / 7
+BLOCKS = start_blocks(START)
+FOREIGN = {"class_name": "Functional", "config": {"layers": ["whatever Keras reads"]}}
+OUTLINE = Outline((4, 2), (3,), 40, "softmax")
+
+
+def foreign(**changes: Any) -> Manifest:
+    settings = {"config": FOREIGN, "outline": OUTLINE, "start": start_links(BLOCKS)}
+    return Manifest(**{"name": "foreign", "loss": "sparse_categorical_crossentropy", **settings, **changes})
+
+
+def test_a_foreign_model_reads_back_and_says_why_agents_cannot_train_it() -> None:
+    manifest = Manifest.from_bytes(foreign().to_bytes())
+    assert manifest == foreign()
+    assert (manifest.model, manifest.outline) == (OUTLINE, OUTLINE)
+    assert "'Functional'" in manifest.only_keras
+    with pytest.raises(ModelError, match="only Keras can train this swarm's model: model class 'Functional'"):
+        _ = manifest.definition
+
+
+def test_that_agents_can_train_it_follows_from_the_model_and_is_not_declared() -> None:
+    config = dense_config(4, (), 3, "softmax")
+    weights = np.ones(15, np.float32)
+    manifest = foreign(
+        config=config, outline=Outline((4,), (3,), 15, "softmax"), start=start_links(start_blocks(weights))
+    )
+    assert manifest.only_keras == ""
+    assert manifest.definition.count == 15
+    with pytest.raises(ManifestError, match="outline"):
+        foreign(config=config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("outline", None),
+        ("outline", {}),
+        ("outline", {**OUTLINE.to_fields(), "count": MAX_PARAMETERS + 1}),
+        ("outline", {**OUTLINE.to_fields(), "count": 0}),
+        ("outline", {**OUTLINE.to_fields(), "input": []}),
+        ("outline", {**OUTLINE.to_fields(), "input": [0]}),
+        ("outline", {**OUTLINE.to_fields(), "output": [1] * 5}),
+        ("outline", {**OUTLINE.to_fields(), "final": "relu"}),
+        ("outline", {**OUTLINE.to_fields(), "more": 1}),
+        ("start", []),
+        ("start", None),
+        ("start", start_links([b"a", b"b"])),
+    ],
+    ids=str,
+)
+def test_outlines_and_starts_out_of_bounds_are_refused(name: str, value: Any) -> None:
+    fields = dagcbor.decode(foreign().to_bytes())
+    with pytest.raises(ConfigurationError):
+        Manifest.from_bytes(dagcbor.encode({**fields, name: value}))
+
+
+def test_every_damage_of_a_foreign_manifest_is_read_or_refused_with_a_named_error() -> None:
+    assert escaped(Manifest.from_bytes, list(damaged(foreign().to_bytes())), ConfigurationError) == set()
+
+
+# -- the peer
+
+
+class Machine:
+    def __init__(self) -> None:
+        self.network = Network(VirtualClock(NOW), random.Random(0), Weather())
+        self.host = self.network.host()
+        self.state = MemoryStateStore()
+        self.manifest = foreign()
+        self.boot()
+
+    def boot(self) -> None:
+        self.learner = Onlooker(self.manifest.model.count)
+        ports = Ports(
+            MemoryBlockStore(self.host), MemoryGossip(self.host, 4), self.learner, self.state, SilentMonitor(),
+            self.network.clock,
+        )  # fmt: skip
+        self.peer = Peer(identity(1), self.manifest, ports, Options("me", "agent", 8, seed=1))
+
+    def tick(self) -> None:
+        self.network.clock.time += 1000
+        self.peer.tick()
+
+
+def test_a_peer_waits_for_the_starting_weights_and_asks_for_them() -> None:
+    machine = Machine()
+    other = machine.network.host()
+    machine.tick()
+    assert len(machine.peer.tangle) == 0
+    other.blocks.update(zip(start_links(BLOCKS), BLOCKS, strict=True))
+    machine.tick()
+    machine.network.run_until(machine.network.clock.time + 5000)
+    machine.tick()
+    assert len(machine.peer.tangle) == 1
+    np.testing.assert_array_equal(machine.peer.estimate(), START)
+    np.testing.assert_array_equal(machine.learner.weights(), START)
+
+
+def test_a_peer_with_a_past_does_not_go_back_to_the_start() -> None:
+    machine = Machine()
+    machine.host.blocks.update(zip(start_links(BLOCKS), BLOCKS, strict=True))
+    machine.tick()
+    machine.learner.load(START + 1)
+    machine.peer.save()
+    machine.boot()
+    np.testing.assert_array_equal(machine.learner.weights(), START + 1)
+
+
+def test_blocks_that_are_no_weights_of_the_model_are_named() -> None:
+    machine = Machine()
+    short = [BLOCKS[0][:-4]]
+    manifest = foreign(start=start_links(short))
+    store = MemoryBlockStore(machine.host)
+    store.put(RAW, short[0])
+    with pytest.raises(ManifestError, match="starting weights cannot be used"):
+        starting_weights(manifest, store)
+
+
+def test_weights_that_are_none_make_no_start() -> None:
+    with pytest.raises(ModelError, match="cannot be used"):
+        start_blocks(np.array([np.nan], np.float32))
