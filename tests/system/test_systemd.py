@@ -29,6 +29,7 @@ pytestmark = [
 
 AGENT = "learnae-agent@garden"
 TRAINER = "trainer-node"
+BRIDGE = "firmware-bridge@pump"
 STATE = "/var/lib/learnae/garden/peers/garden"
 STOP_SECONDS = 10.0
 
@@ -58,7 +59,7 @@ def board(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cont
     with Container(directory) as container:
         shutil.copytree(pack, container.root / "pack")
         shutil.copy(swarm / "manifest.cbor", container.root / "pack")
-        container.before_boot("sh /pack/install-board garden --trainer --swarm /pack/manifest.cbor")
+        container.before_boot("sh /pack/install-board garden --bridge pump --trainer --swarm /pack/manifest.cbor")
         container.before_boot("/opt/learnae/bin/pip install --quiet --no-index --find-links /pack typer")
         configuration = container.root / "etc/learnae"
         write_private_file(1, configuration / "recording.npz")
@@ -190,6 +191,19 @@ def test_after_a_power_cut_it_comes_back_by_itself_with_its_state(running: Conta
     after = wait_for_steps(running, before["steps"])
     assert after["peer"] == before["peer"]
     assert after["problems"] == {}
+
+
+def test_a_bridge_serves_agents_and_nobody_else(running: Container) -> None:
+    running.output(f"systemctl start {BRIDGE}")
+    connect = 'import socket; socket.socket(socket.AF_UNIX).connect("/run/firmware-bridge/pump/bridge.sock")'
+    pid = running.show(AGENT, "MainPID")
+    user, group = (running.output(f"stat -c %{letter} /proc/{pid}") for letter in "ug")
+    for identity, allowed in (((user, group), True), (("65534", "65534"), False)):
+        uid, gid = identity
+        done = running.run(f"setpriv --reuid {uid} --regid {gid} --clear-groups python3 -c '{connect}'")
+        assert (done.returncode == 0) == allowed, done.stderr
+    running.output(f"systemctl stop {BRIDGE}")
+    assert running.show(BRIDGE, "Result") == "success"
 
 
 def test_trainer_node_starts_shows_and_stops_its_unit(board: Container) -> None:

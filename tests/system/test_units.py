@@ -12,6 +12,7 @@ from programs import Programs, assert_refused
 
 from agent.config import AgentConfig
 from agent.install import UNITS, Request, wanted
+from firmware_bridge.config import BridgeConfig
 from learnae.config import load_config
 from learnae.home import create_swarm
 from learnae.presets import preset
@@ -65,10 +66,17 @@ def test_every_unit_is_watched_bounded_and_does_not_repeat_a_wrong_configuration
 
 
 @pytest.mark.parametrize(("name", "kind"), [("agent-garden", AgentConfig), ("trainer", TrainerConfig)])
-def test_the_examples_are_configurations(root: Path, name: str, kind: type) -> None:
+def test_the_examples_of_peers_are_configurations(root: Path, name: str, kind: type) -> None:
     config: Any = load_config(kind, "", root / f"etc/learnae/{name}.toml", environment={})
     assert config.swarm.id == "/etc/learnae/swarm.cbor"
     assert config.peer.name == name.removeprefix("agent-")
+
+
+def test_the_example_of_a_bridge_is_a_configuration_and_its_socket_is_where_the_unit_allows_it(root: Path) -> None:
+    config = load_config(BridgeConfig, "", root / "etc/learnae/bridge-pump.toml", environment={})
+    assert config.bridge.path == Path("/run/firmware-bridge/pump/bridge.sock")
+    unit = (root / UNIT_DIRECTORY / "firmware-bridge@.service").read_text()
+    assert "RuntimeDirectory=firmware-bridge/%i\n" in unit
 
 
 def test_installing_again_changes_nothing(programs: Programs, root: Path) -> None:
