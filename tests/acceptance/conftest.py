@@ -26,6 +26,7 @@ NEEDED = {
     "qemu-img": "qemu-utils",
     "mkfs.ext4": "e2fsprogs",
     "cpio": "cpio",
+    "socat": "socat",
     "mosquitto": "mosquitto",
 }
 

@@ -23,7 +23,7 @@ _SECONDS = 300.0  # a boot under emulation, on a busy machine
 
 # in the order of their dependencies; everything else that the board needs is built in
 _MODULES = (
-    *("drivers/virtio/virtio", "drivers/virtio/virtio_ring"),
+    *("drivers/virtio/virtio_ring", "drivers/virtio/virtio"),
     *("drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci"),
     *("drivers/block/virtio_blk", "drivers/char/virtio_console"),
     *("net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net"),
@@ -115,12 +115,13 @@ class Board:
         begun = time.monotonic()
         socket_path = self._directory / "hvc0"
         image = next((self._kernel / "boot").glob("vmlinuz-*"))
+        relay = f"socat STDIO TCP:127.0.0.1:{self._port}"  # one for each connection
         command = [
             *("qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a53", "-smp", "2", "-m", str(MEGABYTES)),
             *("-accel", "tcg,thread=multi", "-display", "none", "-monitor", "none"),
             *("-kernel", image, "-initrd", self._initrd, "-append", "console=ttyAMA0 panic=1"),
             *("-drive", f"if=none,id=card,file={self._card},format=raw", "-device", "virtio-blk-pci,drive=card"),
-            *("-netdev", f"user,id=net,restrict=on,guestfwd=tcp:{GATEWAY}:1883-tcp:127.0.0.1:{self._port}"),
+            *("-netdev", f"user,id=net,restrict=on,guestfwd=tcp:{GATEWAY}:1883-cmd:{relay}"),
             *("-device", "virtio-net-pci,netdev=net,romfile="),
             *("-serial", f"file:{self._directory / 'serial'}"),
             *("-chardev", f"socket,id=shell,path={socket_path},server=on,wait=off"),
