@@ -13,6 +13,7 @@ from learnae.errors import LearnaeError
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
 from learnae.presets import PRESETS
+from learnae.sections import MqttSection
 from learnae.service import refuse
 
 
@@ -93,7 +94,17 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("watch", help="a live table of the swarm")
     command.add_argument("--every", type=_seconds, default=1.0, metavar="S", help="seconds between two looks")
     command.add_argument("--rounds", type=_count, default=0, metavar="N", help="stop after so many looks")
+    _add_broker(command)
     _finish(_with_swarm(command), watch.watch)
+
+
+def _add_broker(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("over MQTT", "from topics alone; no swarm and no key is needed here")
+    group.add_argument("--broker", default="", metavar="URL", help="mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+    group.add_argument("--user", default="", metavar="U")
+    for name in ("password", "ca", "cert", "key"):
+        group.add_argument(f"--{name}-file", default="", metavar="F")
+    group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
 
 
 def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -41,7 +41,8 @@ class LastError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
-        self.last = record.getMessage()[:200]
+        said = record.getMessage()
+        self.last = said.removeprefix("failed to receive on socket: ")[:200]
 
 
 def make_client(section: MqttSection, client_id: str, will: Will | None) -> tuple[Client, LastError]:

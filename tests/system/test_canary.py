@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mosquitto import Mosquitto
+from mqtt_rig import Gate
+from programs import wait_for
 
 from demo.swarm import Swarm
 from learnae.observer import Observer
@@ -68,3 +71,37 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, mess
     assert (view.steps > 0) == (engine != "none")
     assert occurrences(swarm.directory, planted) == []
     assert "private.npz" in occurrences(home, planted), "the search itself must be able to find them"
+
+
+@pytest.mark.slow
+@pytest.mark.engine("mosquitto")
+@pytest.mark.parametrize("role", ["agent", "trainer"])
+def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path, role: str) -> None:
+    """Monitor, heads, pushed blocks, Home Assistant: the whole TCP stream, whatever it means."""
+    home = tmp_path / "home"
+    home.mkdir()
+    swarm = Swarm.create(home)
+    readings = np.random.default_rng(12).normal(size=(5000, CHANNELS)).astype(np.float32)
+    private = home / "private.npz"
+    np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
+    section = "source" if role == "agent" else "data"
+    planted = patterns(readings[::50])
+    planted += [str(value)[:8].encode() for row in readings[::50] for value in row if len(str(value)) >= 8]
+    with Mosquitto(tmp_path / "broker") as broker, Gate(broker) as gate:
+        config = home / "canary.toml"
+        config.write_text(
+            f'[peer]\nname = "canary"\n[swarm]\nid = "{swarm.directory}"\n[{section}]\nfile = "{private}"\n'
+            f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
+        )
+        try:
+            swarm.start("canary", role, config)
+            words = [b"/state", b"/metrics", b"/heads", b"/message", b"/frame", b"homeassistant/device"]
+            wait_for(
+                lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 10, "all of it"
+            )
+            swarm.processes["canary"].send_signal(signal.SIGTERM)
+            assert swarm.processes["canary"].wait(20) == 0
+        finally:
+            swarm.stop()
+        assert [pattern for pattern in planted if pattern in gate.sent] == []
+        assert any(pattern in private.read_bytes() for pattern in planted), "the search must be able to find them"
