@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
-from emulator import Board, prepare
+from emulator import GATEWAY, Board, prepare
 from hanging import HANG
 from mosquitto import Mosquitto
 from programs import wait_for
@@ -21,10 +22,44 @@ PATIENCE = 240.0  # seconds; a board under emulation on a busy machine
 QUICK = "[Service]\nWatchdogSec=15\nTimeoutAbortSec=2\nRestartSec=1\n"
 
 
+class Watcher:
+    """Hears all that the board publishes, on this machine: the newest of each channel, and every status."""
+
+    def __init__(self, port: int) -> None:
+        self.newest: dict[str, bytes] = {}
+        self.statuses: list[str] = []
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, "watcher", protocol=paho.MQTTv5)
+        self._client.on_connect = lambda client, *_: client.subscribe("learnae/1/#", 1)
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def close(self) -> None:
+        self._client.loop_stop()
+        self._client.disconnect()
+
+    def steps(self) -> int:
+        """As the board has published them."""
+        return int(json.loads(self.newest.get("state", b"{}")).get("steps", 0))
+
+    def _on_message(self, client: paho.Client, _: object, message: paho.MQTTMessage) -> None:
+        channel = message.topic.rpartition("/")[2]
+        self.newest[channel] = message.payload
+        if channel == "status":
+            self.statuses.append(message.payload.decode())
+
+
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def watcher(broker: Mosquitto) -> Iterator[Watcher]:
+    watching = Watcher(broker.port)
+    yield watching
+    watching.close()
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +68,8 @@ def board(userland: Userland, broker: Mosquitto, tmp_path_factory: pytest.TempPa
     prepare(root)
     config = root / "etc/learnae/agent-board.toml"
     text = config.read_text().replace("/etc/learnae/recording.csv", "/etc/learnae/recording.npz")
-    config.write_text(text.replace("pause = 5.0", "pause = 1.0"))
+    text = text.replace("pause = 5.0", "pause = 1.0").replace("# [mqtt]", "[mqtt]")
+    config.write_text(f'{text}broker = "mqtt://{GATEWAY}:1883"\n')
     override = root / "etc/systemd/system/learnae-agent@.service.d/quick.conf"
     override.parent.mkdir(parents=True)
     override.write_text(QUICK)
@@ -79,6 +115,12 @@ def test_it_trains(board: Board) -> None:
     assert board.output("uname -m") == "aarch64"
 
 
+def test_it_publishes_to_this_machines_broker(board: Board, watcher: Watcher) -> None:
+    steps = trained(board)["steps"]
+    wait_for(lambda: watcher.steps() > steps, "a state with later steps", PATIENCE)
+    assert watcher.statuses[-1] == "online"
+
+
 def test_memory_max_kills_it_and_it_comes_back_with_its_state(board: Board) -> None:
     before, process = trained(board), show(board, "MainPID")
     board.output(f"systemctl set-property --runtime {AGENT} MemoryMax=12M")
@@ -99,12 +141,14 @@ def test_the_watchdog_kills_a_hung_work_loop_and_it_comes_back_with_its_state(bo
 
 
 @pytest.mark.parametrize("time", ["first", "second"])
-def test_power_cut(board: Board, time: str) -> None:
+def test_power_cut(board: Board, watcher: Watcher, time: str) -> None:
     before = trained(board)
     before = trained(board, before["steps"])
     board.cut()
+    wait_for(lambda: watcher.statuses[-1] == "offline", "the last will", PATIENCE)
     seconds = board.start()
     after = trained(board, before["steps"])
     print(f"{time} cut: a shell after {seconds:.0f} s; {before['steps']} steps before, {after['steps']} now")
     assert after["peer"] == before["peer"]
     assert after["problems"] == {}
+    wait_for(lambda: watcher.statuses[-1] == "online" and watcher.steps() > before["steps"], "its state", PATIENCE)
