@@ -79,6 +79,17 @@ def test_the_example_of_a_bridge_is_a_configuration_and_its_socket_is_where_the_
     assert "RuntimeDirectory=firmware-bridge/%i\n" in unit
 
 
+@pytest.mark.parametrize(
+    ("arguments", "configured"),
+    [((), {"agent-board.toml"}), (("--trainer",), {"trainer.toml"}), (("a", "b"), {"agent-a.toml", "agent-b.toml"})],
+)
+def test_only_what_is_asked_for_is_configured(
+    programs: Programs, tmp_path: Path, arguments: tuple[str, ...], configured: set[str]
+) -> None:
+    programs.answer("agent", "install", *arguments, "--root", tmp_path / "root")
+    assert {path.name for path in (tmp_path / "root/etc/learnae").glob("*.toml")} == configured
+
+
 def test_installing_again_changes_nothing(programs: Programs, root: Path) -> None:
     assert set(install(programs, root).values()) == {"same"}
 
@@ -116,6 +127,15 @@ def test_no_name_leads_out_of_the_directory(programs: Programs, tmp_path: Path, 
     done = programs.run("agent", "install", "--root", tmp_path / "root", "--", name)
     assert_refused(done, 78, "is no name for a service")
     assert not (tmp_path / "root/etc").exists()
+
+
+@pytest.mark.parametrize(("place", "warned"), [("/home/me/.venv/bin", True), ("/opt/learnae/bin", False)])
+def test_programs_that_no_service_can_see_are_named(
+    programs: Programs, tmp_path: Path, place: str, warned: bool
+) -> None:
+    done = programs.run("agent", "install", "--root", tmp_path / "root", "--programs", place, "--dry-run")
+    assert done.returncode == 0
+    assert ("services see no homes" in done.stderr) == warned
 
 
 def install(programs: Programs, root: Path, *arguments: object) -> dict[str, str]:
