@@ -35,7 +35,7 @@ def test_the_agents_tests_pass(userland: Userland) -> None:
     (userland.root / "root/check/pytest.ini").write_text(
         "[pytest]\npythonpath = tests tests/unit tests/contract\nmarkers =\n    slow\n    modules(*names)\n"
     )
-    userland.run("/opt/learnae/bin/pip install --quiet --no-index --find-links /root/pack/test pytest hypothesis")
+    userland.run("/opt/learnae/bin/pip install --quiet --no-index --find-links /root/pack pytest hypothesis")
     paths = " ".join(f"tests/{path}" for path in TESTS)
     print(
         userland.run(

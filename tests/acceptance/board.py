@@ -67,8 +67,7 @@ def board(userland: Userland, broker: Mosquitto, tmp_path_factory: pytest.TempPa
     root = userland.root
     prepare(root)
     config = root / "etc/learnae/agent-board.toml"
-    text = config.read_text().replace("/etc/learnae/recording.csv", "/etc/learnae/recording.npz")
-    text = text.replace("pause = 5.0", "pause = 1.0").replace("# [mqtt]", "[mqtt]")
+    text = config.read_text().replace("# [mqtt]", "[mqtt]")
     config.write_text(f'{text}broker = "mqtt://{GATEWAY}:1883"\n')
     override = root / "etc/systemd/system/learnae-agent@.service.d/quick.conf"
     override.parent.mkdir(parents=True)

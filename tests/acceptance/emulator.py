@@ -46,7 +46,7 @@ StandardInput=tty-force
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/hvc0
-Environment=PS1= TERM=dumb
+Environment=PS1= PS2= TERM=dumb
 Restart=always
 RestartSec=0
 [Install]

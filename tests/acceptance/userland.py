@@ -34,8 +34,8 @@ class Userland:
     def run(self, command: str, seconds: float = 600) -> str:
         """What a shell in it prints; it must succeed."""
         inside = (
-            'mount --rbind /dev "$0/dev"; mount -t proc proc "$0/proc"; unset PYTHONPATH VIRTUAL_ENV; '
-            "export HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; "
-            'exec chroot "$0" sh -ec "$1"'
+            'mount --rbind /dev "$0/dev"; mount -t proc proc "$0/proc"; '
+            "exec env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "
+            'chroot "$0" sh -ec "$1"'
         )
         return run([*FOREIGN, "sh", "-ec", inside, self.root, command], seconds)
