@@ -10,7 +10,7 @@ NAME ?= core
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint tests bench acceptance clean
+.PHONY: demo test check lint tests nightly acceptance bench clean
 
 demo: $(VENV)/.demo  ## the main job: eight peers, one model, nobody's data moves
 	$(BIN)/python -m demo
@@ -27,6 +27,9 @@ lint: $(STAMP)
 
 tests: $(STAMP)
 	$(BIN)/python -m pytest $(TESTS)
+
+nightly: $(STAMP)  ## what takes too long for every change: a million frames, a million hostile inputs
+	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/test_bridge_frames.py tests/unit/test_bridge_link.py tests/system/test_firmware.py
 
 bench: $(STAMP)  ## make bench NAME=core
 	$(BIN)/python -m bench $(NAME)

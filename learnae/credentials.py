@@ -22,15 +22,20 @@ def credential_path(name: str) -> Path:
     return Path(name).expanduser()
 
 
-def read_credential(name: str, key: str) -> str:
-    """The text of a credential file without the line's end; raises ConfigurationError that names ``key``."""
+def read_secret(name: str, key: str) -> bytes:
+    """The bytes of a credential file; raises ConfigurationError that names ``key``."""
     path = credential_path(name)
     try:
-        data = read_regular(path, _MOST_BYTES)
+        return read_regular(path, _MOST_BYTES)
     except OSError as error:
         raise ConfigurationError(
             f"{key}: cannot read {path}: {error.strerror}", "check path and permissions"
         ) from error
+
+
+def read_credential(name: str, key: str) -> str:
+    """The text of a credential file without the line's end; raises ConfigurationError that names ``key``."""
+    path, data = credential_path(name), read_secret(name, key)
     try:
         text = data.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
