@@ -16,7 +16,7 @@ _GAP = 1.5  # sample periods: a longer pause ends the window
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """``values`` (n, span, channels), ``label`` (n,), ``holdout`` (n,), ``time`` (n,) of the last sample a model sees."""
+    """``values`` (n, span, channels), ``label`` and ``holdout`` (n,), ``time`` (n,) of the last sample a model sees."""
 
     time: NDArray[np.float64]
     values: NDArray[np.float32]
