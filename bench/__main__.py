@@ -10,7 +10,7 @@ from pathlib import Path
 import bench
 from bench.harness import Race
 
-_HELPERS = {"__main__", "harness", "swarms"}
+_HELPERS = {"__main__", "harness", "swarms", "host_board", "hostile_line"}
 
 
 def race_names() -> list[str]:

@@ -1,4 +1,4 @@
-"""``firmware-bridge``: which boards are plugged in. (The link itself is not part of this version.)"""
+"""``firmware-bridge``: from a microcontroller's serial port to the agents of this machine."""
 
 from __future__ import annotations
 
@@ -6,34 +6,125 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import learnae
+from firmware_bridge.port import list_ports
+from learnae.errors import LearnaeError
+from learnae.logs import set_up_logging
+from learnae.service import EXIT_CUT, Service, Work, refuse
 
-_BY_ID = Path("/dev/serial/by-id")  # names that stay with a board whichever port it is plugged into
+if TYPE_CHECKING:
+    from firmware_bridge.config import BridgeConfig
+
+_FORMATS = ("table", "json", "senml", "senml-cbor")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; the only place that exits."""
+    options = _parser().parse_args(arguments)
+    set_up_logging(options.verbose)
+    verbs = {"run": _run, "list": _list, "monitor": _monitor, "check": _check}
+    try:
+        status = verbs[options.verb](options)
+        sys.stdout.flush()
+        sys.exit(status)
+    except BrokenPipeError:  # whoever read has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except LearnaeError as error:
+        sys.exit(refuse("firmware-bridge", error))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="firmware-bridge", description=__doc__)
     parser.add_argument("--version", action="version", version=learnae.__version__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    command = verbs.add_parser("list", help="serial ports by the names of their boards")
-    command.add_argument("--json", action="store_true", help="for machines")
-    options = parser.parse_args(arguments)
+    for verb, text in (
+        ("run", "bring a board's readings to agents, in the foreground"),
+        ("list", "serial ports by the names of their boards"),
+        ("monitor", "show what a running bridge brings, live"),
+        ("check", "say what the board measures, or why it cannot be used"),
+    ):
+        command = verbs.add_parser(verb, help=text)
+        command.add_argument("--verbose", action="store_true", help="log everything")
+        if verb != "run":
+            command.add_argument("--json", action="store_true", help="for machines")
+        if verb != "list":
+            command.add_argument("--config", type=Path, metavar="F", help="read this file instead of the usual ones")
+        if verb in ("run", "check"):
+            command.add_argument("--port", metavar="P", help="a device, or a board's name (see list)")
+            command.add_argument("--baud", type=int, metavar="N", help="as in the firmware")
+        if verb in ("run", "monitor"):
+            command.add_argument("--socket", metavar="S", help="where agents listen")
+        if verb == "monitor":
+            command.add_argument("--format", choices=_FORMATS, help="table on a terminal, else json")
+            command.add_argument("--count", type=int, default=0, metavar="N", help="end after N records")
+    return parser
+
+
+# what needs NumPy or draws is imported where it is used: `list` and `--help` start at once
+
+
+def _config(options: argparse.Namespace) -> BridgeConfig:
+    from firmware_bridge.config import ROLE, BridgeConfig  # noqa: PLC0415
+    from learnae.config import load_config  # noqa: PLC0415
+
+    names = {"port.name": "port", "port.baud": "baud", "bridge.socket": "socket"}
+    flags = {key: getattr(options, name, None) for key, name in names.items()}
+    return load_config(BridgeConfig, ROLE, options.config, flags)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from firmware_bridge.wiring import build  # noqa: PLC0415
+
+    bridge = build(_config(options))
+
+    def reload() -> None:
+        bridge.link.wish_for(_config(options).board.rate)
+
+    return Service(Work(bridge.step, bridge.drain, reload, bridge.summary)).run()
+
+
+def _list(options: argparse.Namespace) -> int:
     ports = list_ports()
     if options.json:
         print(json.dumps(ports))
-    else:
-        for name, device in ports.items():
-            print(f"{device}  {name}")
-        if not ports:
-            print("no board is plugged in", file=sys.stderr)
-    sys.exit(0)
+        return 0
+    for name, device in ports.items():
+        print(f"{device}  {name}")
+    if not ports:
+        print("no board is plugged in", file=sys.stderr)
+    return 0
 
 
-def list_ports(directory: Path = _BY_ID) -> dict[str, str]:
-    """Device of each plugged-in board, by the board's name."""
-    if not directory.is_dir():
-        return {}
-    return {entry.name: os.path.realpath(entry) for entry in sorted(directory.iterdir())}
+def _monitor(options: argparse.Namespace) -> int:
+    from firmware_bridge.monitor import monitor  # noqa: PLC0415
+
+    shape = "json" if options.json else options.format or ("table" if sys.stdout.isatty() else "json")
+    try:
+        monitor(_config(options).bridge.path, shape, options.count)
+    except KeyboardInterrupt:
+        return EXIT_CUT
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from firmware_bridge.check import describe_board, report  # noqa: PLC0415
+    from firmware_bridge.wiring import port_opener  # noqa: PLC0415
+
+    config = _config(options)
+    port = port_opener(config)()
+    try:
+        found = report(port, config.port.baud, describe_board(port, config.port.baud))
+    finally:
+        port.close()
+    print(json.dumps(found) if options.json else _as_text(found))
+    return 0
+
+
+def _as_text(found: Mapping[str, Any]) -> str:
+    lines = {**found, "channels": ", ".join(f"{name} [{unit}]" for name, unit in found["channels"].items())}
+    return "\n".join(f"{name}: {value}" for name, value in lines.items() if value)

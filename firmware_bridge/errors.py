@@ -5,6 +5,7 @@
     LearnaeError
     ├── PeerError
     │   ├── RecordError             what came over the bridge's socket is no record
+    │   ├── SenmlError              a SenML pack that breaks RFC 8428
     │   └── SerialFrameError        bytes of the serial line that are no frame: count, drop, go on
     ├── TransportError
     │   └── LinkError               the board does not answer now: the bridge goes on trying
@@ -28,6 +29,10 @@ from learnae.errors import ConfigurationError, PeerError, TransportError
 
 class RecordError(PeerError):
     """What came over the bridge's socket is no record."""
+
+
+class SenmlError(PeerError):
+    """A SenML pack that breaks RFC 8428."""
 
 
 class SerialFrameError(PeerError):

@@ -28,7 +28,15 @@ def home() -> Path:
     """The root of everything that no flag or configuration puts elsewhere."""
     if "LEARNAE_HOME" in os.environ:
         return Path(os.environ["LEARNAE_HOME"])
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "learnae"
+    return Path(os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
+
+
+def user_home() -> Path:
+    """The user's own directory; raises ConfigurationError for one who has none, such as a service's."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise ConfigurationError("this user has no home directory", "set HOME, or LEARNAE_HOME and --config") from error
 
 
 def peer_directory(name: str) -> Path:
@@ -54,24 +62,29 @@ def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
 
 def open_manifest(directory: Path) -> Manifest:
     """The manifest of the swarm in ``directory``; raises ManifestError."""
-    path = directory / _MANIFEST
+    return read_manifest(directory / _MANIFEST)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file; raises ManifestError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ManifestError(
-            f"no swarm at {directory}: {error.strerror}", "create one with: learnae swarm create"
-        ) from error
+        raise ManifestError(f"no swarm at {path}: {error.strerror}", "create one with: learnae swarm create") from error
     return Manifest.from_bytes(data)
 
 
 def find_swarm(text: str = "") -> Path:
-    """The directory of a swarm named by its id or directory; without a name, the only one here.
+    """The directory of a swarm named by its id, its directory or a file of its manifest; else the only one here.
 
-    Raises ConfigurationError if there is none, or no single one.
+    A manifest from another machine gets a directory in this one's home. Raises ManifestError if there is no
+    such swarm, ConfigurationError if there is none here, or no single one.
     """
     if text:
         directory = home() / "swarms" / text if _is_cid(text) else Path(text)
+        if directory.is_file():
+            return create_swarm(read_manifest(directory))
         open_manifest(directory)
         return directory
     swarms = sorted(path for path in (home() / "swarms").glob("*") if (path / _MANIFEST).exists())

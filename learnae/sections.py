@@ -33,7 +33,7 @@ class PeerSection:
 
 @dataclass(frozen=True, slots=True)
 class SwarmSection:
-    """``[swarm]``: ``id`` names the swarm or its directory; empty for the only one on this machine."""
+    """``[swarm]``: ``id`` names the swarm, its directory or a copy of its manifest; empty for the only one here."""
 
     id: str = ""
 

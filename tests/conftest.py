@@ -1,7 +1,8 @@
 """Tests that need a real engine or a heavy module: skipped where it is missing, failed where it is required.
 
 ``@pytest.mark.engine("mosquitto")`` needs a program on PATH, ``@pytest.mark.modules("keras")``
-an importable module. With ``LEARNAE_REQUIRE_ENGINES=1``, as in CI, nothing of that may be missing.
+an importable module. With ``LEARNAE_REQUIRE_ENGINES=1``, as in CI, nothing of that may be missing, except
+for the engines that no registry has (``IN_NO_REGISTRY``): they are skipped also there, and the reason says so.
 """
 
 from __future__ import annotations
@@ -11,12 +12,19 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from programs import Programs
 
+if TYPE_CHECKING:
+    from tangles import HornetTangle, Tangle
+
 # a user's PATH need not have where Debian puts daemons
 _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+
+# programs that cannot be installed from a package registry: used where somebody has put them
+IN_NO_REGISTRY = {"hornet": "LEARNAE_HORNET"}  # name, and the variable that may name it
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip or fail before any fixture is made."""
+    for marker in item.iter_markers("engine"):
+        for name in IN_NO_REGISTRY.keys() & set(marker.args):
+            if not _is_here(os.environ.get(IN_NO_REGISTRY[name]) or name):
+                pytest.skip(f"program {name!r} is not on PATH, and in no registry that it could be required from")
     missing = "; ".join(_missing(item))
     if missing and os.environ.get("LEARNAE_REQUIRE_ENGINES") == "1":
         pytest.fail(f"{missing}, but LEARNAE_REQUIRE_ENGINES=1", pytrace=False)
@@ -38,13 +50,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _missing(item: pytest.Item) -> Iterator[str]:
     for marker in item.iter_markers("engine"):
-        for name in marker.args:
-            if shutil.which(name, path=_PLACES) is None:
+        for name in set(marker.args) - IN_NO_REGISTRY.keys():
+            if not _is_here(name):
                 yield f"program {name!r} is not on PATH"
     for marker in item.iter_markers("modules"):
         for name in marker.args:
             if importlib.util.find_spec(name) is None:
                 yield f"module {name!r} is not installed"
+
+
+def _is_here(name: str) -> bool:
+    return shutil.which(name, path=_PLACES) is not None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -62,4 +78,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def programs(tmp_path: Path) -> Iterator[Programs]:
     """This project's programs, with a home of their own; all that were started are ended."""
     with Programs(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def hornets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HornetTangle]:
+    """A private Tangle of two Hornet nodes; whoever kills one starts it again."""
+    from tangles import HornetTangle
+
+    found = HornetTangle(tmp_path_factory.mktemp("hornets") / "tangle")
+    try:
+        found.start_all()
+        yield found
+    finally:
+        found.stop_all()
+
+
+@pytest.fixture(params=["loopback", pytest.param("hornet", marks=pytest.mark.engine("hornet"))])
+def tangle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tangle]:
+    """A running Tangle: the loopback node always, Hornet where it is here."""
+    from tangles import LoopbackTangle
+
+    if request.param == "hornet":
+        yield request.getfixturevalue("hornets")
+        return
+    found = LoopbackTangle(tmp_path / "tangle")
+    with found.node:
         yield found

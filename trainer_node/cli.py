@@ -90,6 +90,8 @@ def stop(config: ConfigFile = None, name: PeerName = None) -> None:
 def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
     """How the trainer is; exit status 0 running, 3 stopped, 4 unknown."""
     code, said = lifecycle.status(_directory(config, name))
+    if code != lifecycle.RUNNING and _is_unit(config, name):
+        code, said = lifecycle.unit_status()
     word = {lifecycle.RUNNING: "running", lifecycle.STOPPED: "stopped"}.get(code, "unknown")
     if as_json:
         print(json.dumps({"state": word, **said}))
@@ -156,9 +158,9 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
 
 
 def _nothing_configured(config: Path | None, settings: TrainerConfig) -> bool:
-    any_swarm = any((home() / "swarms").glob("*"))
-    any_file = any(path.exists() for path in config_files(ROLE))
-    return not (config or settings.swarm.id or any_swarm or any_file)
+    if config or settings.swarm.id or any((home() / "swarms").glob("*")):
+        return False
+    return not any(path.exists() for path in config_files(ROLE))
 
 
 def _directory(config: Path | None, name: str | None) -> Path:

@@ -19,6 +19,7 @@ from learnae.errors import StateError
 from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE
 
 UNIT = "trainer-node.service"
+_BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 RUNNING, STOPPED, UNKNOWN = 0, 3, 4  # LSB: exit statuses of `status`
 _START_SECONDS = 60.0  # a large dataset is read before the first tick
 _STOP_SECONDS = 60.0
@@ -27,7 +28,7 @@ _POLL_SECONDS = 0.05
 
 def has_unit() -> bool:
     """Whether systemd runs here and knows our unit."""
-    if shutil.which("systemctl") is None:
+    if not _BOOTED.is_dir() or shutil.which("systemctl") is None:
         return False
     return subprocess.run(["systemctl", "cat", UNIT], capture_output=True, check=False).returncode == 0
 
@@ -35,6 +36,19 @@ def has_unit() -> bool:
 def systemctl(verb: str) -> int:
     """Let systemd do it; returns its exit status."""
     return subprocess.run(["systemctl", verb, UNIT], check=False).returncode
+
+
+def unit_status() -> tuple[int, dict[str, Any]]:
+    """RUNNING, STOPPED or UNKNOWN, and what systemd knows of the unit."""
+    properties = {"ActiveState": "unit", "Result": "result", "NRestarts": "restarts", "StatusText": "status"}
+    command = ["systemctl", "show", UNIT, "--property", ",".join(["MainPID", *properties])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    shown = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    code = {"active": RUNNING, "reloading": RUNNING, "inactive": STOPPED, "failed": STOPPED}.get(
+        shown.get("ActiveState", ""), UNKNOWN
+    )
+    said = {name: shown[key] for key, name in properties.items() if shown.get(key)}
+    return code, {"process": int(shown.get("MainPID", 0)) or None, **said}
 
 
 def journal(lines: int, follow: bool) -> int:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from urllib.parse import urlsplit
 
 from learnae.adapters.outside import Outside
@@ -122,7 +122,10 @@ class GatewayExchange:
             try:
                 late.start()
                 connection.request("GET", path, headers=_HEADERS)
-                return self._read(connection)
+                answer = self._read(connection)
+                if was_late.is_set():  # http.client takes an end for the end of the headers
+                    raise TimeoutError
+                return answer
             except (OSError, HTTPException, ValueError) as error:
                 self._drop(connection)
                 if self._closed:
@@ -139,6 +142,8 @@ class GatewayExchange:
     def _read(self, connection: HTTPConnection) -> _Answer:
         response: HTTPResponse = connection.getresponse()
         body = response.read(MAX_BLOCK_BYTES + 1)
+        if response.length and len(body) <= MAX_BLOCK_BYTES:
+            raise IncompleteRead(body, response.length)
         if response.isclosed() and not response.will_close:
             self._give_back(connection)
         else:  # there is more than anybody may send, or it says goodbye

@@ -243,9 +243,8 @@ class IotaGossip:
     # -- speak
 
     def _speak(self, now: int) -> None:
-        with self._lock:
-            heads = self._wanted
         moment = max(now, self._said_time + 1)
+        heads = self._wanted
         said = (heads, moment // EPOCH)
         if not heads or said == self._said or time.monotonic() < self._next:
             return

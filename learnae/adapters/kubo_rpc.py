@@ -85,16 +85,17 @@ class KuboRpc:
         most: int = _ANSWER_BYTES,
     ) -> bytes:
         """The answer's first ``most`` + 1 bytes; ``data`` goes along as a file."""
-        answer = bytearray()
+        parts, size = list[bytes](), 0  # Kubo sends 4 KiB at a time
         with self._open(command, arguments, options, seconds, data) as chunks:
             deadline = time.monotonic() + seconds
             for chunk in chunks:
-                answer += chunk
-                if len(answer) > most:
+                parts.append(chunk)
+                size += len(chunk)
+                if size > most:
                     break
                 if time.monotonic() > deadline:
                     raise TransportError(f"Kubo at {self.api} takes more than {seconds:.0f} s for {command}")
-        return bytes(answer[: most + 1])
+        return b"".join(parts)[: most + 1]
 
     def ask(
         self,
@@ -162,17 +163,20 @@ class KuboRpc:
     def _explained(self, error: Exception, command: str) -> TransportError:
         if self._closed.is_set():
             return TransportError(f"the link to Kubo at {self.api} is closed")
-        if isinstance(error, exceptions.StatusError):
-            response = getattr(error.original, "response", None)
-            status = getattr(response, "status_code", None)
-            if isinstance(error, exceptions.ErrorResponse) and status == _STATUS_OF_ERRORS:
-                return KuboError(f"Kubo says to {command}: {str(error)[:200]}")
-            if status in (401, 403):
-                return TransportError(f"Kubo at {self.api} does not let us in", "set ipfs.token_file")
-            return TransportError(f"what answers at {self.api} is no Kubo (HTTP {status})", "check ipfs.api")
+        if isinstance(error, (exceptions.StatusError, requests.TooManyRedirects)):
+            return self._refusal(error, command)
         if isinstance(error, (exceptions.TimeoutError, requests.Timeout, TimeoutError)) or "timed out" in str(error):
             return TransportError(f"Kubo at {self.api} does not answer", "restart it")
         return TransportError(f"Kubo at {self.api} cannot be reached", "start it: ipfs daemon")
+
+    def _refusal(self, error: Exception, command: str) -> TransportError:
+        response = getattr(getattr(error, "original", error), "response", None)
+        status = getattr(response, "status_code", 0)
+        if isinstance(error, exceptions.ErrorResponse) and status == _STATUS_OF_ERRORS:
+            return KuboError(f"Kubo says to {command}: {str(error)[:200]}")
+        if status in (401, 403):
+            return TransportError(f"Kubo at {self.api} does not let us in", "set ipfs.token_file")
+        return TransportError(f"what answers at {self.api} is no Kubo (HTTP {status})", "check ipfs.api")
 
 
 def _authorization(name: str) -> str:

@@ -84,8 +84,14 @@ def test_every_package_is_typed_and_whole(names: set[str]) -> None:
 
 def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
-    assert not [name for name in names if name.endswith((".pyc", ".toml", ".orig"))]
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == PACKAGES
+    assert not [name for name in names if name.endswith((".pyc", ".orig"))]
+
+
+def test_units_and_examples_go_where_an_installed_agent_looks(names: set[str]) -> None:
+    data = {name.split(".data/data/")[1] for name in names if ".data/" in name}
+    shipped = [*(ROOT / "systemd").glob("*.service"), *(ROOT / "systemd").glob("*/*.toml")]
+    assert data == {f"share/learnae/{path.relative_to(ROOT)}" for path in shipped}
 
 
 def test_all_programs_are_declared(unpacked: Path) -> None:

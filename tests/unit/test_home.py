@@ -98,3 +98,28 @@ def test_a_swarm_that_nobody_could_open_is_not_created(root: Path) -> None:
     with pytest.raises(ConfigurationError):
         create_swarm(tiny_manifest(optimiser=OptimiserPolicy("sgd", learning_rate=1e9)))
     assert not list((root / "swarms").glob("*/manifest.cbor"))
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LEARNAE_HOME", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 61_199)  # of a service, not in the list of users
+    with pytest.raises(ConfigurationError, match="set HOME"):
+        home()
+
+
+def test_a_manifest_from_another_machine_names_its_swarm(root: Path, tmp_path: Path) -> None:
+    manifest = tiny_manifest()
+    file = tmp_path / "swarm.cbor"
+    file.write_bytes(manifest.to_bytes())
+    directory = find_swarm(str(file))
+    assert directory == root / "swarms" / str(manifest.swarm) == find_swarm(str(file))
+    assert open_manifest(directory) == manifest
+
+
+def test_a_damaged_copy_of_a_manifest_makes_no_swarm(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "swarm.cbor"
+    file.write_bytes(tiny_manifest().to_bytes()[:-1])
+    with pytest.raises(ManifestError, match="not a manifest"):
+        find_swarm(str(file))
+    assert not (root / "swarms").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,9 @@ def test_engine(): pass
 @pytest.mark.modules("no_such_module")
 def test_module(): pass
 
+@pytest.mark.engine("hornet")
+def test_in_no_registry(): pass
+
 @pytest.mark.engine("sh")
 @pytest.mark.modules("json")
 def test_present(): pass
@@ -35,7 +37,7 @@ def run(directory: Path, required: str) -> str:
     )
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(directory)],
-        env=clean_environment(LEARNAE_REQUIRE_ENGINES=required, PATH=os.environ["PATH"]),
+        env=clean_environment(LEARNAE_REQUIRE_ENGINES=required, LEARNAE_HORNET="no-such-hornet"),
         cwd=directory,
         capture_output=True,
         text=True,
@@ -45,14 +47,14 @@ def run(directory: Path, required: str) -> str:
 
 def test_missing_engines_are_skipped_and_listed(tmp_path: Path) -> None:
     said = run(tmp_path, "")
-    assert "1 passed, 2 skipped" in said
+    assert "1 passed, 3 skipped" in said
     assert "test_engine: program 'no-such-engine' is not on PATH" in said
     assert "test_module: module 'no_such_module' is not installed" in said
 
 
 def test_missing_engines_fail_where_they_are_required(tmp_path: Path) -> None:
     said = run(tmp_path, "1")
-    assert "skipped" not in said
-    assert {"1 passed", "2 errors"} <= set(said.strip().splitlines()[-1].split(" in ")[0].split(", "))
+    assert {"1 passed", "1 skipped", "2 errors"} <= set(said.strip().splitlines()[-1].split(" in ")[0].split(", "))
+    assert "test_in_no_registry: program 'hornet' is not on PATH, and in no registry" in said
     assert "program 'no-such-engine' is not on PATH, but LEARNAE_REQUIRE_ENGINES=1" in said
     assert "module 'no_such_module' is not installed, but LEARNAE_REQUIRE_ENGINES=1" in said

@@ -1,0 +1,156 @@
+"""``learnae-agent install``: systemd's units and first configurations, written where they belong.
+
+Units belong to the program and are replaced; whoever wants them otherwise writes drop-ins. What is in
+``/etc/learnae`` belongs to the user and is never replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from learnae.errors import ConfigurationError, StateError
+from learnae.files import write_atomic
+from learnae.home import open_manifest, read_manifest
+
+UNITS = ("learnae-agent@.service", "firmware-bridge@.service", "trainer-node.service")
+UNIT_DIRECTORY = "usr/local/lib/systemd/system"  # below /etc/systemd, so that `systemctl edit` wins
+CONFIGURATION = "etc/learnae"
+SWARM_FILE = "swarm.cbor"
+CREATE, REPLACE, SAME, KEEP = "create", "replace", "same", "keep"
+
+_PROGRAMS = "/opt/learnae/bin"  # where the shipped units look
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # what systemd takes unescaped as an instance
+_EXAMPLE = "board"  # the name of the services in the examples
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file with ``data``, or a directory; ``ours`` is replaced if it differs."""
+
+    path: Path
+    data: bytes | None
+    mode: int = 0o644
+    ours: bool = False
+
+    def action(self) -> str:
+        """What writing it does."""
+        try:
+            if self.data is None:
+                return SAME if self.path.is_dir() else CREATE
+            if self.path.read_bytes() == self.data:
+                return SAME
+        except FileNotFoundError:
+            return CREATE
+        except OSError as error:
+            raise StateError(f"cannot read {self.path}: {error.strerror}", "run it as root") from error
+        return REPLACE if self.ours else KEEP
+
+    def write(self) -> None:
+        """Do it; raises StateError."""
+        try:
+            (self.path if self.data is None else self.path.parent).mkdir(
+                mode=self.mode if self.data is None else 0o755, parents=True, exist_ok=True
+            )
+        except OSError as error:
+            raise StateError(f"cannot make {self.path}: {error.strerror}", "run it as root, or give --root") from error
+        if self.data is not None:
+            write_atomic(self.path, self.data, self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Which services get a configuration, and the swarm that they join, if it is known."""
+
+    agents: Sequence[str] = (_EXAMPLE,)
+    bridges: Sequence[str] = ()
+    trainer: bool = False
+    swarm: Path | None = None
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The verb's arguments."""
+    command = verbs.add_parser("install", help="write systemd's units and first configurations")
+    command.add_argument("names", nargs="*", metavar="NAME", help=f"of the agents here ({_EXAMPLE})")
+    command.add_argument("--bridge", action="append", default=[], metavar="NAME", help="a serial board, too")
+    command.add_argument("--trainer", action="store_true", help="a trainer, too")
+    command.add_argument("--swarm", type=Path, metavar="S", help="manifest or directory of the swarm to join")
+    command.add_argument("--root", type=Path, default=Path("/"), metavar="D", help="write below D: for images")
+    command.add_argument("--programs", type=Path, default=Path(sysconfig.get_path("scripts")), metavar="D",
+                         help="where the units find the programs (where this one is)")  # fmt: skip
+    command.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    command.add_argument("--verbose", action="store_true", help="log everything")
+    command.add_argument("--json", action="store_true", help="for machines")
+
+
+def install(options: argparse.Namespace) -> int:
+    """Write what is missing and say what was done; the same again changes nothing."""
+    agents = options.names or ([] if options.bridge or options.trainer else [_EXAMPLE])
+    request = Request(agents, options.bridge, options.trainer, options.swarm)
+    programs = options.programs.absolute()
+    plan = [(item, item.action()) for item in wanted(request, options.root, programs)]
+    for item, action in plan:
+        if action in (CREATE, REPLACE) and not options.dry_run:
+            item.write()
+    if options.json:
+        print(json.dumps({str(item.path): action for item, action in plan}))
+    else:
+        print("\n".join(f"{action:8}{item.path}" for item, action in plan))
+        if programs.is_relative_to("/root") or programs.is_relative_to("/home"):
+            print(f"services see no homes, and {programs} is in one: install Learnae at /opt/learnae", file=sys.stderr)
+        print(_next(request), file=sys.stderr)
+    return 0
+
+
+def wanted(request: Request, root: Path, programs: Path) -> Iterator[Wanted]:
+    """All that an installation below ``root`` has; the units start what is in ``programs``."""
+    shipped = shipped_directory()
+    for unit in UNITS:
+        text = (shipped / unit).read_text().replace(_PROGRAMS, str(programs))
+        yield Wanted(root / UNIT_DIRECTORY / unit, text.encode(), ours=True)
+    configuration = root / CONFIGURATION
+    if request.swarm:
+        yield Wanted(configuration / SWARM_FILE, _manifest(request.swarm))
+    for example, name, service in _services(request):
+        text = (shipped / "examples" / f"{example}.toml").read_text().replace(_EXAMPLE, name)
+        yield Wanted(configuration / f"{service}.toml", text.encode())
+        yield Wanted(configuration / "credentials" / service, None, 0o700)
+
+
+def shipped_directory() -> Path:
+    """Where the units are: beside the source, or below the prefix of an installed wheel."""
+    places = (Path(__file__).parents[1] / "systemd", Path(sysconfig.get_path("data")) / "share" / "learnae" / "systemd")
+    for place in places:
+        if (place / UNITS[0]).is_file():
+            return place
+    raise StateError(f"the units are not at {places[-1]}", "install learnae again")
+
+
+def _services(request: Request) -> Iterator[tuple[str, str, str]]:
+    """Example, name and service of each that gets a configuration."""
+    for example, names in (("agent", request.agents), ("bridge", request.bridges)):
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise ConfigurationError(f"{name!r} is no name for a service", "use letters, digits, dots and dashes")
+            yield example, name, f"{example}-{name}"
+    if request.trainer:
+        yield "trainer", "trainer", "trainer"
+
+
+def _manifest(swarm: Path) -> bytes:
+    """Of a swarm given by its directory or its manifest, checked."""
+    return (open_manifest(swarm) if swarm.is_dir() else read_manifest(swarm)).to_bytes()
+
+
+def _next(request: Request) -> str:
+    units = [f"learnae-agent@{name}" for name in request.agents] + [
+        f"firmware-bridge@{name}" for name in request.bridges
+    ]
+    started = " ".join([*units, *(["trainer-node"] if request.trainer else [])])
+    return f"next: edit /{CONFIGURATION}/*.toml, then: systemctl daemon-reload && systemctl enable --now {started}"

@@ -1,0 +1,163 @@
+"""The bridge's work: keep the port open, move bytes, tell listeners what comes and how the link is."""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from firmware_bridge.assembler import Assembler
+from firmware_bridge.errors import SilentBoardError
+from firmware_bridge.link import Link
+from firmware_bridge.records import DOWN, MAX_TEXT, UP, LinkState, Record
+from firmware_bridge.server import Server
+from learnae.errors import LearnaeError, TransportError
+
+_log = logging.getLogger(__name__)
+
+_TURN = 0.25  # seconds that one step works: signals and the watchdog are served in between
+_PACE = 0.02  # seconds that bytes are left to gather: waking for each costs more than decoding it
+_POLL = 0.1  # seconds between two looks at the link's timers
+_GREETING = 5.0  # seconds from opening the port until a board should have said hello: it may be starting (Arduino: 2 s)
+_SILENCE = 3.0  # seconds: three pings without an answer
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # between attempts to open the port: a replugged board is back at once
+
+
+class Port(Protocol):
+    """What an open port can; see port.SerialPort."""
+
+    device: str
+
+    def fileno(self) -> int:
+        """For select(2)."""
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something waits to be written."""
+
+    def read(self) -> bytes:
+        """What has come."""
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+class Bridge:
+    """One board and its listeners. ``open_port`` raises LearnaeError as long as there is none."""
+
+    def __init__(self, open_port: Callable[[], Port], baud: int, link: Link, server: Server) -> None:
+        self.link = link
+        self.assembler = Assembler()
+        self.problem: LearnaeError | None = None  # why there are no readings
+        self._open_port = open_port
+        self._baud = baud
+        self._server = server
+        self._port: Port | None = None
+        self._opened = 0.0
+        self._next_attempt = 0.0
+        self._pause = _FIRST_PAUSE
+        self._is_up = False
+
+    def step(self) -> float:
+        """Work for a quarter of a second; see service.Work."""
+        end = time.monotonic() + _TURN
+        while (left := end - time.monotonic()) > 0:
+            self._wait(min(left, _POLL))
+            self._serve_port()
+            self._server.step()
+        return 0
+
+    def drain(self) -> None:
+        """Tell listeners, let go of port and socket."""
+        self._publish(LinkState(time.time(), DOWN, "the bridge was stopped"))
+        self._server.close()
+        if self._port is not None:
+            self._port.close()
+
+    def summary(self) -> str:
+        """One line for ``systemctl status``."""
+        counts, assembler = self.link.counts, self.assembler
+        if not self._is_up or self.link.description is None:
+            return f"no readings: {self.problem or 'waiting for the board'}"
+        where = self._port.device if self._port else "no port"
+        drift = assembler.clock.drift * 1e6 if assembler.clock else 0
+        return (
+            f"{self.link.description.board} at {where}: {assembler.samples} samples, {assembler.missed} missed, "
+            f"{counts.damaged} damaged frames, {drift:+.0f} ppm, {self._server.listeners} listeners"
+        )
+
+    def _wait(self, seconds: float) -> None:
+        port = [] if self._port is None else [self._port.fileno()]
+        readers = port + [each.fileno() for each in self._server.readers()]
+        writers = [each.fileno() for each in self._server.writers()]
+        if self._port is not None and self._port.has_waiting:
+            writers += port
+        ready, _, _ = select.select(readers, writers, [], seconds)
+        if port and port[0] in ready and not self.link.awaits_ticks:
+            time.sleep(_PACE)
+
+    def _serve_port(self) -> None:
+        now = time.monotonic()
+        try:
+            if self._port is None:
+                self._open(now)
+            else:
+                self._move(self._port, now)
+                self._judge(self._port, now)
+        except LearnaeError as error:
+            self._lose(error, now)
+
+    def _open(self, now: float) -> None:
+        if now < self._next_attempt:
+            return
+        self._port = self._open_port()
+        self._opened, self._pause = now, _FIRST_PAUSE
+        self.link.reconnect()
+        _log.info("%s is open at %d baud", self._port.device, self._baud)
+
+    def _move(self, port: Port, now: float) -> None:
+        data = port.read()
+        offset = time.time() - time.monotonic()
+        for delivery in self.link.receive(data, now) if data else ():
+            for record in self.assembler.take(delivery, now + offset, offset):
+                self._publish(record)
+        self.link.poll(now)
+        port.write(self.link.take_output())
+
+    def _judge(self, port: Port, now: float) -> None:
+        """Say when the board begins or ceases to answer."""
+        if self.link.is_up and now - self.link.heard < _SILENCE:
+            self.problem = None
+            if not self._is_up:
+                self._is_up = True
+                self._publish(LinkState(time.time(), UP))
+                _log.info("the board at %s answers", port.device)
+        elif now - self._opened > _GREETING:
+            error = self.link.diagnose(port.device, self._baud) or SilentBoardError(
+                f"the board at {port.device} has stopped answering", "check power and cable, or reset it"
+            )
+            self._tell(error)
+
+    def _lose(self, error: LearnaeError, now: float) -> None:
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+        self._next_attempt = now + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._tell(error)
+
+    def _tell(self, error: LearnaeError) -> None:
+        """Say why there are no readings, once as long as the reason is of the same kind."""
+        is_news = self._is_up or type(error) is not type(self.problem)
+        self._is_up, self.problem = False, error
+        if is_news:
+            _log.log(logging.WARNING if isinstance(error, TransportError) else logging.ERROR, "%s", error)
+            self._publish(LinkState(time.time(), DOWN, str(error)[:MAX_TEXT]))
+
+    def _publish(self, record: Record) -> None:
+        self._server.publish(record)

@@ -1,0 +1,65 @@
+"""The bridge's configuration (``bridge.toml``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from firmware_bridge.port import AUTO
+from firmware_bridge.records import MAX_RATE
+from learnae.errors import ConfigurationError
+from learnae.home import home
+
+ROLE = "bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class PortSection:
+    """``[port]``: ``name`` of the board below /dev/serial/by-id, or a device, or ``auto``; ``baud``."""
+
+    name: str = AUTO
+    baud: int = 115200
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigurationError("port.name is empty", f"use {AUTO!r}, a device, or a name of firmware-bridge list")
+        if not 300 <= self.baud <= 12_000_000:
+            raise ConfigurationError(f"port.baud is {self.baud}", "use the firmware's, usually 115200")
+
+
+@dataclass(frozen=True, slots=True)
+class BoardSection:
+    """``[board]``: the ``rate`` in Hz that the board is asked for; 0 leaves it as it is."""
+
+    rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= MAX_RATE:
+            raise ConfigurationError(f"board.rate is {self.rate}", f"use Hz, at most {MAX_RATE:g}; 0 leaves it")
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSection:
+    """``[bridge]``: the ``socket`` that agents connect to, and the ``group`` that may (besides this user)."""
+
+    socket: str = ""
+    group: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where the socket is."""
+        return Path(self.socket) if self.socket else default_socket()
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeConfig:
+    """All sections."""
+
+    port: PortSection = field(default_factory=PortSection)
+    board: BoardSection = field(default_factory=BoardSection)
+    bridge: BridgeSection = field(default_factory=BridgeSection)
+
+
+def default_socket() -> Path:
+    """Where a bridge listens, and agents look for it, unless told otherwise."""
+    return home() / "bridge.sock"

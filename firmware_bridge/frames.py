@@ -1,0 +1,348 @@
+"""Frames of the serial line: bytes in, frozen dataclasses out, and back. docs/bridge.md has every byte.
+
+On the line a frame is COBS (Cheshire & Baker 1999) followed by a zero; inside, its first byte is version · 16 +
+type, its second a sequence number or token, its last two a CRC-16/IBM-3740, big-endian. Other numbers are
+little-endian.
+A frame has at most 252 bytes, so that no longer check is ever needed.
+"""
+
+from __future__ import annotations
+
+import binascii
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from cobs import cobs
+
+from firmware_bridge.errors import ProtocolVersionError, SerialFrameError
+
+VERSION = 1
+MAX_BYTES = 252  # with header and CRC: COBS then never needs a second code byte
+MAX_ENCODED = MAX_BYTES + 1
+LAST_PART = 0x80  # in the part number of a description's last hello
+HAPPENED, LABEL = 0, 1
+LEVELS = ("debug", "info", "warning", "error")
+_HEADER, _CRC = 2, 2
+_CRC_START = 0xFFFF  # from 0, two frames whose zero between them was lost would pass as one
+_HELLO, _SAMPLES, _EVENT, _LOG, _ACK, _NAK, _TIME, _SET_RATE, _PING = range(1, 10)
+_HELLO_HEAD = struct.Struct("<IBBBBII")
+_SAMPLES_HEAD = struct.Struct("<BBII")
+_TEXT_HEAD = struct.Struct("<IB")
+_NUMBER = struct.Struct("<I")
+
+
+class Frame(Protocol):
+    """What all frames can."""
+
+    @property
+    def sequence(self) -> int:
+        """The frame's second byte."""
+
+    @property
+    def type(self) -> int:
+        """The lower half of the frame's first byte."""
+
+    def payload(self) -> bytes:
+        """What stands between the second byte and the CRC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A board says what it measures; ``text`` is ``part`` of its description.
+
+    ``sequence`` is that of its oldest unconfirmed frame, ``session`` the name that a bridge gave to this run of the
+    board, 0 for none yet. ``width`` bytes a value, ``rows`` in a samples frame, ``ticks`` a second, ``rate`` in mHz.
+    """
+
+    type: ClassVar[int] = _HELLO
+    sequence: int
+    session: int
+    generation: int
+    part: int
+    is_last: bool
+    width: int
+    rows: int
+    ticks: int
+    rate: int
+    text: bytes
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        part = self.part | (LAST_PART if self.is_last else 0)
+        head = (self.session, self.generation, part, self.width, self.rows, self.ticks, self.rate)
+        return _HELLO_HEAD.pack(*head) + self.text
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Hello | Ask | Welcome:
+        """Also the bridge's two: nothing is ``Ask``, a number is ``Welcome``."""
+        if not payload:
+            return Ask(sequence)
+        if len(payload) == _NUMBER.size:
+            return Welcome(sequence, *_NUMBER.unpack(payload))
+        _check(len(payload) > _HELLO_HEAD.size, "a hello", payload)
+        session, generation, part, width, rows, ticks, rate = _HELLO_HEAD.unpack_from(payload)
+        last, text = bool(part & LAST_PART), payload[_HELLO_HEAD.size :]
+        return cls(sequence, session, generation, part & ~LAST_PART, last, width, rows, ticks, rate, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The bridge wants a hello."""
+
+    type: ClassVar[int] = _HELLO
+    sequence: int = 0
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The bridge names this run of the board, which from now on sends; ``sequence`` is what it expects first."""
+
+    type: ClassVar[int] = _HELLO
+    sequence: int
+    session: int
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return _NUMBER.pack(self.session)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """``rows`` samples, the first with number ``index``, taken at ``ticks``; ``data`` has room for a full frame.
+
+    Column after column, as the description of this ``generation`` says.
+    """
+
+    type: ClassVar[int] = _SAMPLES
+    sequence: int
+    generation: int
+    rows: int
+    index: int
+    ticks: int
+    data: bytes
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return _SAMPLES_HEAD.pack(self.generation, self.rows, self.index, self.ticks) + self.data
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Samples:
+        """Read; raises SerialFrameError."""
+        if len(payload) <= _SAMPLES_HEAD.size:
+            _check(False, "samples", payload)
+        generation, rows, index, ticks = _SAMPLES_HEAD.unpack_from(payload)
+        return cls(sequence, generation, rows, index, ticks, payload[_SAMPLES_HEAD.size :])
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened at ``ticks``; of kind ``LABEL`` it begins a class of samples, "" ends it."""
+
+    type: ClassVar[int] = _EVENT
+    sequence: int
+    ticks: int
+    kind: int
+    text: str
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return _TEXT_HEAD.pack(self.ticks, self.kind) + self.text.encode()
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Event:
+        """Read; raises SerialFrameError."""
+        ticks, kind, text = _read_text("an event", payload)
+        _check(kind in (HAPPENED, LABEL), "an event", payload)
+        return cls(sequence, ticks, kind, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line of the board's log; ``level`` counts ``LEVELS``."""
+
+    type: ClassVar[int] = _LOG
+    sequence: int
+    ticks: int
+    level: int
+    text: str
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return _TEXT_HEAD.pack(self.ticks, self.level) + self.text.encode()
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Log:
+        """Read; raises SerialFrameError."""
+        ticks, level, text = _read_text("a log line", payload)
+        _check(level < len(LEVELS), "a log line", payload)
+        return cls(sequence, ticks, level, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """All before ``sequence`` has arrived."""
+
+    type: ClassVar[int] = _ACK
+    sequence: int
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return b""
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Ack:
+        """Read; raises SerialFrameError."""
+        _check(not payload, "an ack", payload)
+        return cls(sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Nak:
+    """The frame ``sequence`` is missing, later ones have arrived."""
+
+    type: ClassVar[int] = _NAK
+    sequence: int
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return b""
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Nak:
+        """Read; raises SerialFrameError."""
+        _check(not payload, "a nak", payload)
+        return cls(sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """From the board: its ticks when it answered the ping ``sequence``. From the bridge: Unix seconds."""
+
+    type: ClassVar[int] = _TIME
+    sequence: int
+    value: int
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return _NUMBER.pack(self.value)
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Time:
+        """Read; raises SerialFrameError."""
+        return cls(sequence, _read_number("a time", payload))
+
+
+@dataclass(frozen=True, slots=True)
+class SetRate:
+    """The bridge wishes for this ``rate``, in mHz; a board that can follows, and says hello again."""
+
+    type: ClassVar[int] = _SET_RATE
+    sequence: int
+    rate: int
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return _NUMBER.pack(self.rate)
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> SetRate:
+        """Read; raises SerialFrameError."""
+        return cls(sequence, _read_number("a rate", payload))
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The bridge asks for the board's ticks; ``sequence`` comes back with them."""
+
+    type: ClassVar[int] = _PING
+    sequence: int
+
+    def payload(self) -> bytes:
+        """See Frame."""
+        return b""
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Ping:
+        """Read; raises SerialFrameError."""
+        _check(not payload, "a ping", payload)
+        return cls(sequence)
+
+
+_TYPES: dict[int, Callable[[int, bytes], Frame]] = {
+    kind.type: kind.from_payload for kind in (Hello, Samples, Event, Log, Ack, Nak, Time, SetRate, Ping)
+}
+
+
+def encode(frame: Frame) -> bytes:
+    """The frame as it goes over the line, with the zero that ends it."""
+    data = bytes((VERSION << 4 | frame.type, frame.sequence)) + frame.payload()
+    if len(data) + _CRC > MAX_BYTES:
+        raise SerialFrameError(f"a frame of {len(data) + _CRC} bytes", f"at most {MAX_BYTES} are sent")
+    return cobs.encode(data + binascii.crc_hqx(data, _CRC_START).to_bytes(2, "big")) + b"\0"
+
+
+def decode(encoded: bytes) -> Frame | None:
+    """Read what stood between two zeros; None for a type of a later version.
+
+    Raises SerialFrameError, or ProtocolVersionError if all is well but for the version.
+    """
+    try:
+        data = cobs.decode(encoded)
+    except cobs.DecodeError as error:
+        raise SerialFrameError(f"{len(encoded)} bytes that are not COBS") from error
+    if not _HEADER + _CRC <= len(data) <= MAX_BYTES:
+        raise SerialFrameError(f"{len(data)} bytes between two zeros")
+    if binascii.crc_hqx(data, _CRC_START) != 0:  # over a frame with its CRC it is 0
+        raise SerialFrameError("a frame with a wrong CRC")
+    first = data[0]
+    if first >> 4 != VERSION:
+        raise ProtocolVersionError(
+            f"the board speaks version {first >> 4} of the serial protocol, this bridge {VERSION}",
+            "build its firmware with the library of this release, or install the bridge that fits it",
+        )
+    read = _TYPES.get(first & 15)
+    return None if read is None else read(data[1], data[_HEADER:-_CRC])
+
+
+class FrameSplitter:
+    """Cuts what the line brings at its zeros; remembers at most one frame, whatever comes."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._is_skipping = False  # what has come since the last zero is too long for a frame
+        self.skipped = 0  # pieces that were too long
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The encoded frames that ``data`` completes, none empty."""
+        *pieces, rest = (self._rest + data).split(b"\0")
+        if self._is_skipping and pieces:
+            self._is_skipping = False
+            del pieces[0]
+        if self._is_skipping or len(rest) > MAX_ENCODED:
+            self.skipped += not self._is_skipping
+            self._is_skipping, rest = True, b""
+        self._rest = rest
+        return [piece for piece in pieces if piece]
+
+
+def _check(holds: bool, thing: str, payload: bytes) -> None:
+    if not holds:
+        raise SerialFrameError(f"{thing} with a payload of {len(payload)} bytes: {payload[:16].hex()}")
+
+
+def _read_number(thing: str, payload: bytes) -> int:
+    _check(len(payload) == _NUMBER.size, thing, payload)
+    return int.from_bytes(payload, "little")
+
+
+def _read_text(thing: str, payload: bytes) -> tuple[int, int, str]:
+    _check(len(payload) >= _TEXT_HEAD.size, thing, payload)
+    ticks, kind = _TEXT_HEAD.unpack_from(payload)
+    text = payload[_TEXT_HEAD.size :].decode("utf-8", "replace")
+    return ticks, kind, "".join(char if char.isprintable() else "�" for char in text)

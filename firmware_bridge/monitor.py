@@ -1,0 +1,172 @@
+"""``firmware-bridge monitor``: what a running bridge says, live: a table on a terminal, else one line a record."""
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from firmware_bridge import senml
+from firmware_bridge.client import Client
+from firmware_bridge.records import DOWN, Event, Label, LinkState, Readings, Record, Schema
+
+_BARS = "▁▂▃▄▅▆▇█"
+_NUMBERS = 72  # columns of the screen that the table takes without its bars
+_MOST_BARS = 60
+_RECENT = 10.0  # seconds that mean and extremes are of
+_REFRESH = 0.2  # seconds between two drawings: faster than anybody reads
+
+TABLE, JSON, SENML, SENML_CBOR = FORMATS = ("table", "json", "senml", "senml-cbor")
+
+
+def monitor(path: Path, shape: str, count: int) -> None:
+    """Show what comes from the bridge at ``path`` until ``count`` records were shown (0: for ever).
+
+    Raises BridgeMissingError if there is no bridge; afterwards waits for it to come back.
+    """
+    client = Client(path)
+    records = _hear(client, count)
+    if shape == TABLE:
+        _draw(records)
+        return
+    write: Callable[[Record], bytes] = _json_line if shape == JSON else _SenmlWriter(shape)
+    for record in records:
+        if record is not None and (data := write(record)):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+
+def _hear(client: Client, count: int) -> Iterator[Record | None]:
+    """Records; None when there was nothing for a while."""
+    shown, is_first = 0, True
+    while count == 0 or shown < count:
+        for record in client.read():
+            shown += 1
+            yield record
+        if is_first and client.problem is not None:
+            raise client.problem
+        is_first = False
+        select.select([client] if client.is_connected else [], [], [], _REFRESH)
+        yield None
+
+
+# -- lines
+
+
+def _json_line(record: Record) -> bytes:
+    fields: dict[str, Any] = {"kind": record.kind, **record.to_fields()}
+    if isinstance(record, Readings):
+        fields["values"] = record.values.tolist()
+    return json.dumps(fields).encode() + b"\n"
+
+
+class _SenmlWriter:
+    """Readings as one SenML pack each: JSON lines, or a CBOR sequence (RFC 8742). Nothing else has a SenML form."""
+
+    def __init__(self, shape: str) -> None:
+        self._is_cbor = shape == SENML_CBOR
+        self._schema: Schema | None = None
+
+    def __call__(self, record: Record) -> bytes:
+        if isinstance(record, Schema):
+            self._schema = record
+        if not isinstance(record, Readings) or self._schema is None:
+            return b""
+        measurements = senml.measurements_of(self._schema, record)
+        return senml.to_cbor(measurements) if self._is_cbor else senml.to_json(measurements) + b"\n"
+
+
+# -- a table
+
+
+class Board:
+    """What is known of the board now."""
+
+    def __init__(self) -> None:
+        self.schema: Schema | None = None
+        self.state = "waiting"
+        self.label = ""
+        self.samples = self.missed = 0
+        self._recent: deque[Readings] = deque()
+
+    def take(self, record: Record) -> None:
+        """Take in one record."""
+        if isinstance(record, Schema):
+            self.schema = record
+            self._recent.clear()
+        elif isinstance(record, Readings):
+            self.state = "live"
+            self.samples += record.rows
+            self._recent.append(record)
+            while self._recent[0].time < record.time - _RECENT:
+                self._recent.popleft()
+        elif isinstance(record, Label):
+            self.label = record.name
+        elif isinstance(record, Event):
+            self.state = f"event: {record.name}"
+        elif isinstance(record, LinkState):
+            self.missed += record.missed
+            self.state = f"{record.state}: {record.reason}" if record.reason else record.state
+            if record.state == DOWN:
+                self._recent.clear()
+
+    def table(self, width: int) -> Table:
+        """Every channel with its value now, and how it was in the last seconds; ``width`` columns are there."""
+        schema = self.schema
+        title = "no board yet" if schema is None else f"{schema.board} {schema.firmware}, {schema.rate:g} Hz"
+        result = Table(title=Text(title, "bold"), title_justify="left", caption=Text(self._caption()))
+        result.caption_justify = "left"
+        for column in ("channel", "now", "unit", "mean", "min", "max"):
+            result.add_column(column, justify="left" if column in ("channel", "unit") else "right", no_wrap=True)
+        result.add_column(f"last {_RECENT:.0f} s", no_wrap=True)
+        if schema is not None and self._recent:
+            values = np.concatenate([readings.values for readings in self._recent])
+            for channel, column in zip(schema.channels, values.T, strict=True):
+                numbers = [f"{value:.6g}" for value in (column[-1], column.mean(), column.min(), column.max())]
+                row = [
+                    channel.name,
+                    numbers[0],
+                    channel.unit,
+                    *numbers[1:],
+                    bars(column, min(max(width - _NUMBERS, 4), _MOST_BARS)),
+                ]
+                result.add_row(*map(Text, row))  # names come from outside and are no markup
+        return result
+
+    def _caption(self) -> str:
+        label = f", label {self.label!r}" if self.label else ""
+        return f"{self.state}; {self.samples} samples, {self.missed} missed{label}"
+
+
+def bars(values: NDArray[np.float64], most: int) -> str:
+    """The values as a line of at most ``most`` bars between their least and greatest."""
+    groups = np.array_split(values, min(most, len(values)))
+    means = np.array([group.mean() for group in groups])
+    span = means.max() - means.min()
+    steps = np.zeros(len(means)) if span == 0 else (means - means.min()) / span * (len(_BARS) - 1)
+    return "".join(_BARS[round(step)] for step in steps.tolist())
+
+
+def _draw(records: Iterator[Record | None]) -> None:
+    board, drawn = Board(), 0.0
+    console = Console()
+    with Live(board.table(console.width), console=console, auto_refresh=False) as live:
+        for record in records:
+            if record is not None:
+                board.take(record)
+            if time.monotonic() - drawn >= _REFRESH:
+                drawn = time.monotonic()
+                live.update(board.table(console.width), refresh=True)
+        live.update(board.table(console.width), refresh=True)

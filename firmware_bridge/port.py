@@ -1,0 +1,114 @@
+"""The serial port of a board: found by its name, opened alone, lost and found again; every failure has a name."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from firmware_bridge.errors import LinkError, PortBusyError, PortMissingError, PortPermissionError
+from learnae.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import serial
+
+AUTO = "auto"
+BY_ID = Path("/dev/serial/by-id")  # names that stay with a board whichever socket it is plugged into
+_AT_ONCE = 1 << 14  # bytes: more than a second at 115200 baud
+_MAX_WAITING = 4096  # bytes that the port does not take at once; the link says again what is dropped
+
+
+def list_ports(directory: Path = BY_ID) -> dict[str, str]:
+    """Device of each plugged-in board, by the board's name."""
+    if not directory.is_dir():
+        return {}
+    return {entry.name: os.path.realpath(entry) for entry in sorted(directory.iterdir())}
+
+
+def find_port(name: str, directory: Path = BY_ID) -> str:
+    """The device that ``name`` means: a path, a name below /dev/serial/by-id, or ``auto`` for the only board.
+
+    Raises PortMissingError, or ConfigurationError if ``auto`` could mean several.
+    """
+    if "/" in name:
+        return name
+    ports = list_ports(directory)
+    if name != AUTO:
+        if name not in ports:
+            raise PortMissingError(f"no board {name!r} is plugged in", _there(ports))
+        return ports[name]
+    if len(ports) > 1:
+        raise ConfigurationError(f"{len(ports)} boards are plugged in", f"set port.name to one of: {', '.join(ports)}")
+    if not ports:
+        raise PortMissingError("no board is plugged in", "plug one in, or set port.name to its device")
+    return next(iter(ports.values()))
+
+
+class SerialPort:
+    """An open port; nothing here waits. Raises LinkError, PortPermissionError, ConfigurationError."""
+
+    def __init__(self, device: str, baud: int) -> None:
+        self.device = device
+        self._waiting = b""
+        self._serial = _open(device, baud)
+
+    def fileno(self) -> int:
+        """For select(2)."""
+        return int(self._serial.fileno())
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._waiting)
+
+    def read(self) -> bytes:
+        """What has come, perhaps nothing; raises PortMissingError when the board was unplugged."""
+        try:
+            return bytes(self._serial.read(_AT_ONCE))
+        except OSError as error:
+            raise _explain(self.device, error) from error
+
+    def write(self, data: bytes) -> None:
+        """Write as soon as the port takes it; raises PortMissingError when the board was unplugged."""
+        waiting = (self._waiting + data)[:_MAX_WAITING]
+        try:
+            sent = os.write(self.fileno(), waiting) if waiting else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise _explain(self.device, error) from error
+        self._waiting = waiting[sent:]
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self._serial.close()
+
+
+def _open(device: str, baud: int) -> serial.Serial:
+    try:
+        import serial  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigurationError("pyserial is not installed", "pip install 'learnae[serial]'") from error
+    try:
+        return serial.Serial(device, baud, timeout=0, exclusive=True)
+    except OSError as error:
+        raise _explain(device, error) from error
+    except (ValueError, OverflowError) as error:
+        raise ConfigurationError(
+            f"{device} cannot do {baud} baud: {error}", "set port.baud to the firmware's"
+        ) from error
+
+
+def _explain(device: str, error: OSError) -> LinkError | PortPermissionError:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        remedy = "add this user to its group (sudo usermod -aG dialout $USER, then log in again)"
+        return PortPermissionError(f"no permission to open {device}", remedy)
+    if error.errno in (errno.EBUSY, errno.EAGAIN):
+        return PortBusyError(f"another program holds {device}", f"close it; fuser -v {device} says which it is")
+    reason = os.strerror(error.errno) if error.errno else "unplugged"
+    return PortMissingError(f"{device} is not there: {reason}", _there(list_ports()))
+
+
+def _there(ports: dict[str, str]) -> str:
+    return f"there are: {', '.join(ports)}" if ports else "plug the board in"

@@ -1,0 +1,22 @@
+"""The bridge's composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from firmware_bridge.bridge import Bridge
+from firmware_bridge.config import BridgeConfig
+from firmware_bridge.link import Link
+from firmware_bridge.port import SerialPort, find_port
+from firmware_bridge.server import Server
+
+
+def build(config: BridgeConfig) -> Bridge:
+    """Everything but the port, which may not be there yet; raises ConfigurationError or StateError."""
+    server = Server(config.bridge.path, group=config.bridge.group)
+    return Bridge(port_opener(config), config.port.baud, Link(config.board.rate), server)
+
+
+def port_opener(config: BridgeConfig) -> Callable[[], SerialPort]:
+    """Opens the configured port, wherever it is by then."""
+    return lambda: SerialPort(find_port(config.port.name), config.port.baud)

@@ -1,0 +1,582 @@
+"""Heads over a Tangle: one suite over the loopback node, and over Hornet where it is here."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import tiny_dataset, tiny_manifest
+from programs import Programs, wait_for
+from tangles import HornetTangle, LoopbackTangle, Tangle, gossip
+
+from demo.people import write_private_file
+from learnae.adapters import iota
+from learnae.adapters.iota import IotaGossip, Pace
+from learnae.adapters.iota_client import Node, NodeInfo
+from learnae.adapters.iota_events import Events
+from learnae.adapters.iota_heads import EPOCH, Announcement, OpenChannel
+from learnae.adapters.local import LocalBlockStore, LocalStateStore
+from learnae.adapters.machine import SystemClock
+from learnae.adapters.memory import SilentMonitor
+from learnae.adapters.outside import Gossips
+from learnae.cid import DAG_CBOR, Cid
+from learnae.errors import TransportError
+from learnae.identity import Identity
+from learnae.limits import HOUR
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.peer import Options, Peer, Ports
+from learnae.ports import Gossip
+from learnae.problems import Problems
+
+HEADS = [Cid.of(DAG_CBOR, bytes([number])) for number in range(4)]
+
+
+@pytest.fixture
+def swarm() -> Cid:
+    """A new one each time: Hornet remembers the others."""
+    return Cid.of(DAG_CBOR, os.urandom(8))
+
+
+class Member:
+    """A peer with its own data and key; blocks go over a shared directory, heads over ``gossips`` only."""
+
+    def __init__(self, directory: Path, manifest, number: int, gossips: dict[str, Gossip], identity: Identity) -> None:
+        self.manifest = manifest
+        learner = NumpyLearner(
+            manifest.model,
+            manifest.objective,
+            manifest.optimiser,
+            tiny_dataset(manifest, seed=number),
+            manifest.training.batch,
+            np.random.default_rng(number),
+        )
+        all_of_them = Gossips(gossips)
+        ports = Ports(
+            LocalBlockStore(directory / "shared"),
+            all_of_them,
+            learner,
+            LocalStateStore(directory / f"state-{number}"),
+            SilentMonitor(),
+            SystemClock(),
+        )
+        self.peer = Peer(identity, manifest, ports, Options(f"peer-{number}", "agent", 8))
+        all_of_them.count_in(self.peer.problems)
+
+    @property
+    def known(self) -> set[bytes]:
+        """Authors whose weights it has merged."""
+        return set(self.peer.following.replicas)
+
+    def distance(self, other: Member) -> float:
+        return float(np.abs(self.peer.estimate() - other.peer.estimate()).max())
+
+
+@contextmanager
+def started(gossips: list[IotaGossip]) -> Iterator[list[IotaGossip]]:
+    for one in gossips:
+        one.start()
+    try:
+        yield gossips
+    finally:
+        for one in gossips:
+            one.close()
+
+
+def tick_until(members: list[Member], condition, what: str) -> None:
+    def step() -> bool:
+        for member in members:
+            member.peer.tick()
+        return condition()
+
+    wait_for(step, what)
+
+
+def swarm_of(directory: Path, tangle: Tangle, count: int = 3) -> tuple[list[Member], list[IotaGossip]]:
+    manifest = tiny_manifest(seed=int.from_bytes(os.urandom(4)))  # a swarm that this Tangle does not know
+    identities = [Identity.generate() for _ in range(count)]
+    gossips = [gossip(tangle.url, manifest.swarm, identity) for identity in identities]
+    members = [
+        Member(directory, manifest, number, {"iota": gossips[number]}, identity)
+        for number, identity in enumerate(identities)
+    ]
+    return members, gossips
+
+
+# -- what a swarm needs
+
+
+def test_three_peers_whose_only_gossip_is_iota_converge(tangle: Tangle, tmp_path: Path) -> None:
+    members, gossips = swarm_of(tmp_path, tangle)
+    with started(gossips):
+        tick_until(members, lambda: all(len(member.known) == 2 for member in members), "everybody's weights everywhere")
+        close = 0.05  # of weights that are 1, -2 and 1
+        tick_until(
+            members,
+            lambda: max(a.distance(b) for a in members for b in members) < close,
+            "three estimates that are one",
+        )
+    goal = np.array([1.0, -2.0, 1.0])
+    assert max(float(np.abs(member.peer.estimate() - goal).max()) for member in members) < 0.5
+    for member in members:
+        assert member.peer.problems.counts == {}, member.peer.problems.last
+
+
+def test_a_peer_that_was_away_catches_up_from_the_tangle(tangle: Tangle, tmp_path: Path) -> None:
+    (early, other, late), gossips = swarm_of(tmp_path, tangle)
+    with started(gossips[:2]):
+        tick_until([early, other], lambda: early.known and other.known, "two peers that know each other")
+        wait_for(lambda: all(one._said[0] == one._wanted for one in gossips[:2]), "their last heads on the Tangle")
+    # everybody else has left; only the Tangle and the blocks are there
+    with started(gossips[2:]):
+        tick_until([late], lambda: len(late.known) == 2, "both peers' weights")
+    assert len(late.peer.tangle) >= 4
+
+
+class Earlier(Node):
+    """A node whose clock, and with it the peer's, is some hours slow."""
+
+    hours = 0
+
+    def info(self) -> NodeInfo:
+        return replace(info := super().info(), time=info.time - self.hours * HOUR)
+
+
+def test_heads_of_hours_ago_are_found_but_not_those_beyond_the_horizon(tangle: Tangle, swarm: Cid) -> None:
+    for hours, heads in ((3, HEADS[:1]), (23, HEADS[1:2]), (25, HEADS[2:3])):
+        node = Earlier(tangle.url)
+        node.hours = hours
+        speaker = gossip(tangle.url, swarm, node=node)
+        speaker.announce(heads)
+        speaker.turn()
+    listener = gossip(tangle.url, swarm)
+    for _ in range(24 * HOUR // EPOCH // iota._CATCH_UP + 2):
+        listener.turn()
+    assert sorted(listener.heard()) == sorted([tuple(HEADS[:1]), tuple(HEADS[1:2])])
+    assert not listener._met
+
+
+def test_every_new_hour_has_a_tag_of_its_own_and_heads_are_said_again(tangle: Tangle, swarm: Cid) -> None:
+    node = Earlier(tangle.url)
+    node.hours = 2
+    speaker = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0))
+    speaker.announce(HEADS)
+    speaker.turn()
+    speaker.turn()
+    assert speaker.counts.announced == 1
+    node.hours = 1
+    speaker.turn()
+    assert speaker.counts.announced == 2
+
+
+# -- nodes that fail
+
+
+def test_a_node_that_is_killed_and_comes_back(tangle: Tangle, swarm: Cid) -> None:
+    speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
+    problems = Problems()
+    listener.count_in(problems)
+    with started([speaker, listener]):
+        speaker.announce(HEADS[:1])
+        wait_for(lambda: list(listener.heard()) == [tuple(HEADS[:1])], "the first heads")
+        tangle.kill()
+        try:
+            wait_for(lambda: listener.state().startswith("away: IOTA node at"), "a listener that notices")
+            speaker.announce(HEADS[1:])
+            wait_for(lambda: speaker.state().startswith("away"), "a speaker that notices")
+        finally:
+            tangle.start()
+        wait_for(lambda: list(listener.heard()) == [tuple(HEADS[1:])], "what was said meanwhile")
+        wait_for(lambda: speaker.state().startswith("connected"), "a speaker that is well")
+    listener.heard()
+    assert set(problems.counts) == {"TransportError"}
+    again = gossip(tangle.url, swarm)
+    again.turn()
+    assert list(again.heard()) == [tuple(HEADS[1:])], "what was said before is still there"
+
+
+def test_a_lagging_node_is_heard_but_not_spoken_to(tmp_path: Path, swarm: Cid) -> None:
+    tangle = LoopbackTangle(tmp_path)
+    with tangle.node as node:
+        wait_for(lambda: node.index() > 1, "milestones")
+        early, late = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
+        early.announce(HEADS)
+        early.turn()
+        node.lagging = True
+        late.announce(HEADS[:1])
+        late.turn()
+        assert "lags: it has milestone" in late.state()
+        assert list(late.heard()) == [tuple(HEADS)]
+        assert late.counts.announced == 0
+        node.lagging = False
+        late.turn()
+        assert late.counts.announced == 1
+
+
+def test_what_a_lagging_node_gets_late_is_read_when_it_is_well_again(tmp_path: Path, swarm: Cid) -> None:
+    tangle = LoopbackTangle(tmp_path)
+    with tangle.node as node:
+        slow = Earlier(tangle.url)
+        slow.hours = 3
+        listener = gossip(tangle.url, swarm, node=slow)
+        for _ in range(12):  # all that is old
+            listener.turn()
+        node.lagging, slow.hours = True, 1
+        for _ in range(3):
+            listener.turn()
+        node.lagging = False
+        between = Earlier(tangle.url)  # as if it had been said then, and had come late
+        between.hours = 2
+        speaker = gossip(tangle.url, swarm, node=between)
+        speaker.announce(HEADS)
+        speaker.turn()
+        listener.turn()
+        assert list(listener.heard()) == [tuple(HEADS)]
+
+
+def test_a_node_without_milestones_is_named(tmp_path: Path, swarm: Cid) -> None:
+    tangle = LoopbackTangle(tmp_path, interval=0)
+    with tangle.node:
+        check_without_milestones(tangle, swarm)
+
+
+@pytest.mark.slow
+@pytest.mark.engine("hornet")
+def test_a_hornet_without_milestones_is_named(tmp_path: Path, swarm: Cid) -> None:
+    tangle = HornetTangle(tmp_path / "tangle")
+    try:
+        tangle.launch_follower()
+        wait_for(tangle.nodes[1].ask, "the follower alone")
+        check_without_milestones(tangle, swarm)
+    finally:
+        tangle.stop_all()
+
+
+def check_without_milestones(tangle: Tangle, swarm: Cid) -> None:
+    speaker = gossip(tangle.url, swarm)
+    speaker.announce(HEADS)
+    speaker.turn()
+    assert speaker.state().startswith("node has no milestone yet")
+    assert speaker.counts.announced == 0
+
+
+def test_a_node_of_another_network_is_refused(tangle: Tangle, swarm: Cid) -> None:
+    stranger, problems = gossip(tangle.url, swarm, coordinator="A" * 81), Problems()
+    stranger.count_in(problems)
+    stranger.announce(HEADS)
+    with started([stranger]):
+        wait_for(lambda: "wrong network" in stranger.state(), "its refusal")
+    stranger.heard()
+    assert problems.counts["ConfigurationError"] >= 1
+    assert "iota.coordinator" in problems.last["ConfigurationError"]
+    assert Node(tangle.url).find_tag(OpenChannel(swarm).tag(time.time_ns() // 1_000_000 // EPOCH)) == []
+
+
+def test_an_announcement_does_not_count_on_another_swarms_network(tangle: Tangle, swarm: Cid) -> None:
+    right = Node(tangle.url).info().coordinator
+    member = gossip(tangle.url, swarm, coordinator=right)
+    member.turn()
+    assert member.state().startswith("connected")
+
+
+def test_a_node_that_hangs_holds_up_no_tick(tmp_path: Path) -> None:
+    tangle = LoopbackTangle(tmp_path / "tangle")
+    with tangle.node as node:
+        node.hanging.set()
+        (member,), gossips = swarm_of(tmp_path, tangle, 1)
+        with started(gossips):
+            wait_for(lambda: node.requests or gossips[0]._thread.is_alive(), "a call under way")
+            begun = time.monotonic()
+            for _ in range(20):
+                member.peer.tick()
+            assert time.monotonic() - begun < 8, "a call to this node takes ten seconds"
+            assert gossips[0].state() == "connecting"
+            node.hanging.clear()
+            tick_until([member], lambda: gossips[0].counts.announced > 0, "an announcement after all")
+
+
+def test_proof_of_work_that_takes_forever_holds_up_no_tick_and_ends_with_the_peer(tmp_path: Path) -> None:
+    tangle = LoopbackTangle(tmp_path / "tangle")
+    with tangle.node as node:
+        one = gossip(tangle.url, Cid.of(DAG_CBOR, b"swarm"), mwm=18)
+        one.announce(HEADS)
+        one.start()
+        wait_for(lambda: "getTransactionsToApprove" in node.requests, "the work to begin")
+        for _ in range(100):
+            one.announce(HEADS)
+            assert list(one.heard()) == []
+        assert one._thread.is_alive()
+        one.close()
+        wait_for(lambda: not one._thread.is_alive(), "the end of the work")
+        assert "storeTransactions" not in node.requests
+
+
+# -- what others do
+
+
+def put(tangle: Tangle, swarm: Cid, message: bytes, epoch: int) -> str:
+    node, channel = Node(tangle.url), OpenChannel(swarm)
+    return node.attach(node.propose(message, channel.tag(epoch), channel.address(epoch)))
+
+
+def test_garbage_under_the_tag_is_counted_and_hides_nothing(tangle: Tangle, swarm: Cid) -> None:
+    channel, now = OpenChannel(swarm), time.time_ns() // 1_000_000
+    author = Identity.generate()
+    good = Announcement(author.author, now, 0, tuple(HEADS)).to_bytes(swarm, author)
+    garbage = [
+        b"",
+        b"spam",
+        b"\xff" * 1093,
+        channel.dress(good[:-1]),
+        channel.dress(b"\xa0"),
+        channel.dress(good) + b"!",
+    ]
+    for message in garbage:
+        put(tangle, swarm, message, now // EPOCH)
+    no_bytes = Node(tangle.url).propose(b"", channel.tag(now // EPOCH), channel.address(now // EPOCH))
+    Node(tangle.url).attach("Z" * 200 + no_bytes[200:])
+    put(tangle, swarm, channel.dress(good), now // EPOCH)
+    listener, problems = gossip(tangle.url, swarm), Problems()
+    listener.count_in(problems)
+    listener.turn()
+    assert list(listener.heard()) == [tuple(HEADS)]
+    assert problems.counts == {"EncodingError": len(garbage) + 1}
+
+
+def test_forged_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
+    channel, now = OpenChannel(swarm), time.time_ns() // 1_000_000
+    victim, forger = Identity.generate(), Identity.generate()
+    forged = Announcement(victim.author, now, 0, tuple(HEADS)).to_bytes(swarm, forger)
+    elsewhere = Announcement(victim.author, now, 0, tuple(HEADS)).to_bytes(Cid.of(DAG_CBOR, b"another"), victim)
+    for message in (forged, elsewhere):
+        put(tangle, swarm, channel.dress(message), now // EPOCH)
+    listener, problems = gossip(tangle.url, swarm), Problems()
+    listener.count_in(problems)
+    listener.turn()
+    assert list(listener.heard()) == []
+    assert problems.counts == {"SignatureError": 2}
+
+
+def test_replayed_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
+    channel, now = OpenChannel(swarm), time.time_ns() // 1_000_000
+    author = Identity.generate()
+    old = Announcement(author.author, now - 1000, 0, tuple(HEADS[:1])).to_bytes(swarm, author)
+    new = Announcement(author.author, now, 0, tuple(HEADS[1:])).to_bytes(swarm, author)
+    listener, problems = gossip(tangle.url, swarm), Problems()
+    listener.count_in(problems)
+    catch_up(listener)
+    put(tangle, swarm, channel.dress(new), now // EPOCH)
+    listener.turn()
+    assert list(listener.heard()) == [tuple(HEADS[1:])]
+    put(tangle, swarm, channel.dress(new), now // EPOCH)  # attached again: nothing wrong with that
+    listener.turn()
+    assert (list(listener.heard()), dict(problems.counts)) == ([], {})
+    put(tangle, swarm, channel.dress(old), (now - 1000) // EPOCH)  # its time is over
+    put(tangle, swarm, channel.dress(new), now // EPOCH - 1)  # where it does not belong
+    listener.turn()
+    assert list(listener.heard()) == []
+    assert problems.counts == {"ReplayError": 2}
+
+
+def catch_up(listener: IotaGossip) -> None:
+    for _ in range(24 * HOUR // EPOCH // iota._CATCH_UP + 2):
+        listener.turn()
+
+
+def test_heads_from_the_future_are_refused(tangle: Tangle, swarm: Cid) -> None:
+    node = Earlier(tangle.url)
+    node.hours = 1
+    soon = time.time_ns() // 1_000_000 - HOUR + 6 * 60_000  # six minutes ahead of that node's clock
+    author = Identity.generate()
+    message = Announcement(author.author, soon, 0, tuple(HEADS)).to_bytes(swarm, author)
+    put(tangle, swarm, OpenChannel(swarm).dress(message), soon // EPOCH)
+    listener, problems = gossip(tangle.url, swarm, node=node), Problems()
+    listener.count_in(problems)
+    listener.turn()
+    assert list(listener.heard()) == []
+    assert problems.counts == {"FutureError": 1}
+
+
+def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(
+    tmp_path: Path, swarm: Cid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(iota, "_BATCH", 8)
+    tangle = LoopbackTangle(tmp_path)
+    with tangle.node:
+        now = time.time_ns() // 1_000_000
+        for number in range(30):
+            put(tangle, swarm, b"spam %d" % number, now // EPOCH)
+        speaker = gossip(tangle.url, swarm)
+        speaker.announce(HEADS)
+        speaker.turn()
+        node = Node(tangle.url)
+        read = []
+        original = node.read
+        node.read = lambda names: read.append(len(names)) or original(names)
+        listener = gossip(tangle.url, swarm, node=node)
+        heard = []
+        for turn in range(4):
+            read.clear()
+            listener.turn()
+            assert sum(read) <= 8, f"in turn {turn}"
+            heard += listener.heard()
+        assert heard == [tuple(HEADS)]
+
+
+# -- until a milestone includes it
+
+
+def test_what_waits_too_long_is_promoted_then_attached_anew_until_confirmed(
+    tmp_path: Path, swarm: Cid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(iota, "_PATIENCE", 0.0)
+    tangle = LoopbackTangle(tmp_path, interval=0)
+    with tangle.node as node:
+        node.issue_milestone()
+        speaker = gossip(tangle.url, swarm)
+        speaker.announce(HEADS)
+        for _ in range(3):
+            speaker.turn()
+        assert (speaker.counts.promoted, speaker.counts.reattached) == (2, 1)
+        first, anew = (name for name in node.names())
+        promoted = {
+            parent
+            for name in node._by["tags", "LEARNAE9PROMOTION".ljust(27, "9")]
+            for parent in node._known[name].transaction.parents
+        }
+        assert first in promoted
+        assert node._known[first].transaction.message == node._known[anew].transaction.message
+        assert speaker.counts.confirmed == 0
+        node.issue_milestone()
+        speaker.turn()
+        assert speaker.counts.confirmed == 1
+        assert speaker.counts.promoted == 2, "nothing is left to be helped"
+        listener = gossip(tangle.url, swarm)
+        listener.turn()
+        assert list(listener.heard()) == [tuple(HEADS)]
+        assert not listener._met
+
+
+@pytest.mark.parametrize("worker", ["local", "node"])
+def test_heads_are_confirmed_whoever_works(tangle: Tangle, swarm: Cid, worker: str) -> None:
+    speaker = gossip(tangle.url, swarm, pow_by=worker)
+    speaker.announce(HEADS)
+
+    def confirmed() -> bool:
+        speaker.turn()
+        return speaker.counts.confirmed == 1
+
+    wait_for(confirmed, "a milestone")
+    assert (speaker._node.work_seconds > 0) == (worker == "local")
+    assert "1 announced, 1 confirmed" in speaker.state()
+
+
+def test_events_of_the_node_are_faster_than_polling(tangle: Tangle, swarm: Cid) -> None:
+    slow = Pace(poll=300, every=0.1)
+    speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm, pace=slow)
+    with started([listener]):
+        wait_for(lambda: listener.state().startswith("connected"), "the first look")
+        events = Events(tangle.events, listener.tag, listener.wake)
+        try:
+            time.sleep(0.5)  # a subscription takes a moment, and what was said before is lost
+            speaker.announce(HEADS)
+            speaker.turn()
+            wait_for(lambda: list(listener.heard()) == [tuple(HEADS)], "heads long before the next look")
+        finally:
+            events.close()
+
+
+# -- beside another gossip
+
+
+class Cable:
+    """Another gossip between peers: fails, as every gossip may, while ``cut``."""
+
+    def __init__(self) -> None:
+        self.cut = False
+        self.others: list[Cable] = []
+        self._inbox: dict[int, tuple[Cid, ...]] = {}
+
+    def announce(self, heads) -> None:
+        if self.cut:
+            raise TransportError("the cable is cut")
+        for other in self.others:
+            other._inbox[id(self)] = tuple(heads)
+
+    def heard(self):
+        if self.cut:
+            raise TransportError("the cable is cut")
+        inbox, self._inbox = self._inbox, {}
+        return list(inbox.values())
+
+
+@pytest.mark.parametrize("lost", ["iota", "cable"])
+def test_losing_one_of_two_gossips_changes_nothing(tmp_path: Path, lost: str) -> None:
+    tangle = LoopbackTangle(tmp_path / "tangle")
+    cables = [Cable(), Cable()]
+    cables[0].others, cables[1].others = [cables[1]], [cables[0]]
+    with tangle.node as node:
+        manifest = tiny_manifest()
+        identities = [Identity.generate(), Identity.generate()]
+        gossips = [gossip(tangle.url, manifest.swarm, identity) for identity in identities]
+        members = [
+            Member(tmp_path, manifest, index, {"iota": gossips[index], "cable": cables[index]}, identities[index])
+            for index in range(2)
+        ]
+        with started(gossips):
+            tick_until(members, lambda: all(member.known for member in members), "two peers that know each other")
+            if lost == "iota":
+                node.kill()
+                tick_until(members, lambda: gossips[0].state().startswith("away"), "the line in the status")
+            for cable in cables:
+                cable.cut = lost == "cable"
+            before = [len(member.peer.tangle) for member in members]
+            seq = [others_seq(members, index) for index in range(2)]
+            tick_until(
+                members,
+                lambda: all(others_seq(members, index) > seq[index] + 5 for index in range(2)),
+                "more of each other",
+            )
+            assert all(len(member.peer.tangle) > count for member, count in zip(members, before, strict=True))
+            assert all(set(member.peer.problems.counts) <= {"TransportError"} for member in members)
+
+
+def others_seq(members: list[Member], index: int) -> int:
+    """The newest seq of the other peer that this one knows."""
+    tangle, other = members[index].peer.tangle, members[1 - index].peer.author
+    newest = tangle.newest_of(other)
+    node = tangle.node(newest) if newest else None
+    return node.seq if node else -1
+
+
+@pytest.mark.slow
+def test_agents_show_the_node_in_their_status_and_go_on_without_it(programs: Programs, tmp_path: Path) -> None:
+    tangle = LoopbackTangle(tmp_path / "tangle")
+    made = programs.answer("learnae", "swarm", "create", "--preset", "wrist")
+    private = tmp_path / "private.npz"
+    write_private_file(1, private)
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        f'[peer]\nname = "one"\n[swarm]\nid = "{made["swarm"]}"\n[source]\nfile = "{private}"\nspeed = 0.0\n'
+        f'[iota]\nnode = "{tangle.url}"\npoll = 0.2\nevery = 0.2\n'
+    )
+
+    def link() -> str:
+        return str(programs.status("one").get("connections", {}).get("iota", ""))
+
+    with tangle.node as node:
+        process = programs.start("agent", "run", "--config", config)
+        wait_for(lambda: " 0 announced" not in link() and link().startswith("connected"), "heads on the Tangle")
+        assert node.names()
+        node.kill()
+        wait_for(lambda: link().startswith("away: IOTA node at"), "the line in the status")
+        programs.wait_for_steps("one", process, programs.status("one")["steps"])
+        node.start()
+        wait_for(lambda: link().startswith("connected"), "the node again")
+        process.terminate()
+        assert process.wait(30) == 0, process.stderr.read()

@@ -1,0 +1,341 @@
+"""The adapters for Kubo against real daemons that hang, die, forget, start late, or ask who is there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubo import Kubo
+from programs import wait_for
+
+from learnae import dagcbor
+from learnae.adapters import link as link_module
+from learnae.adapters.exchanged import ExchangedStore
+from learnae.adapters.gateway import GatewayExchange
+from learnae.adapters.link import AWAY, CONNECTED
+from learnae.adapters.local import LocalBlockStore
+from learnae.cid import DAG_CBOR, RAW, Cid
+from learnae.errors import BlockMissingError, ConfigurationError, TransportError
+from learnae.problems import Problems
+from learnae.sections import IpfsSection
+
+pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient")]
+SWARM = Cid.of(DAG_CBOR, b"swarm")
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubo]:
+    """One that nobody kills."""
+    with Kubo(tmp_path_factory.mktemp("daemon") / "kubo") as found:
+        yield found
+
+
+@pytest.fixture
+def kubo(tmp_path: Path) -> Iterator[Kubo]:
+    """One that this test may do anything to; not started."""
+    found = Kubo(tmp_path / "kubo")
+    yield found
+    found.kill()
+
+
+class Opened:
+    """Makes exchanges, gossips and stores, and closes them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._closers: list[Callable[[], None]] = []
+
+    def exchange(self, kubo: Kubo, connect: str = "", timeout: float = 5, label: str = "", **settings: str) -> Any:
+        from learnae.adapters.kubo import Acquaintances, KuboExchange, pin_name
+        from learnae.adapters.kubo_rpc import KuboRpc
+
+        section = IpfsSection(**{"api": kubo.api, "connect": connect, "timeout": timeout, **settings})
+        rpc = KuboRpc.from_section(section)
+        self._closers.append(rpc.close)
+        acquaintances = Acquaintances(rpc, section.addresses, section.timeout)
+        return KuboExchange(rpc, label or pin_name(SWARM, self.directory), timeout, acquaintances)
+
+    def gossip(self, kubo: Kubo, name: str) -> Any:
+        from learnae.adapters.kubo import Acquaintances
+        from learnae.adapters.kubo_pubsub import KuboGossip
+        from learnae.adapters.kubo_rpc import KuboRpc
+
+        rpc = KuboRpc(kubo.api)
+        gossip = KuboGossip(rpc, SWARM, name, 5, Acquaintances(rpc, [], 1))
+        self._closers.append(gossip.close)
+        return gossip
+
+    def store(self, at: str = "store", **exchanges: Any) -> ExchangedStore:
+        store = ExchangedStore(LocalBlockStore(self.directory / at))
+        store.join(exchanges)
+        self._closers.append(store.close)
+        return store
+
+    def close(self) -> None:
+        while self._closers:
+            self._closers.pop()()
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    monkeypatch.setattr(link_module, "_LAST_PROBE", 0.5)
+    found = Opened(tmp_path)
+    yield found
+    found.close()
+
+
+def state(store: ExchangedStore, number: int = 0) -> str:
+    return store._links[number].state
+
+
+def fetched(store: ExchangedStore, cid: Cid) -> bytes:
+    def arrived() -> bool:
+        store.want([cid])
+        return store.has(cid)
+
+    wait_for(arrived, f"block {cid}")
+    return store.get(cid)
+
+
+# -- pins
+
+
+def test_blocks_are_pinned_directly_under_a_name_and_read_by_ipfs_itself(daemon: Kubo, opened: Opened) -> None:
+    raw, message = b"\x00weights\xff", dagcbor.encode({"parents": [Cid.of(RAW, b"far away")], "seq": 7})
+    one, other = Cid.of(RAW, raw), Cid.of(DAG_CBOR, message)
+    exchange = opened.exchange(daemon)
+    exchange.offer(one, raw)
+    exchange.offer(other, message)
+    assert {daemon.pins()[str(cid)] for cid in (one, other)} == {exchange.label}
+    assert exchange.label.startswith(f"learnae {SWARM} ")
+    assert daemon.run("block", "get", str(one)) == raw
+    assert daemon.run("dag", "get", "--output-codec=dag-cbor", str(other)) == message
+    exchange.retract([one, other])
+    assert not {str(one), str(other)} & set(daemon.pins())
+
+
+def test_pins_whose_blocks_are_gone_are_removed_and_those_of_others_stay(daemon: Kubo, opened: Opened) -> None:
+    ours, another = opened.exchange(daemon), opened.exchange(daemon, label="learnae another")
+    kept, gone, theirs = (Cid.of(RAW, data) for data in (b"kept", b"gone", b"theirs"))
+    ours.offer(kept, b"kept")
+    ours.offer(gone, b"gone")  # and then this machine died before it could retract it
+    another.offer(theirs, b"theirs")
+    users = daemon.run("add", "-q", "--raw-leaves", "--cid-version=1", input=b"users").decode().strip()
+
+    assert set(opened.exchange(daemon).lacking([kept])) == set()
+
+    assert set(daemon.pins()) >= {str(kept), str(theirs)}
+    assert str(gone) not in daemon.pins()
+    assert users in daemon.run("pin", "ls", "--type=recursive", "-q").decode()
+    ours.retract([Cid.parse(users)])  # the user has pinned it for another reason
+    assert users in daemon.run("pin", "ls", "--type=recursive", "-q").decode()
+
+
+def test_what_is_fetched_survives_the_garbage_collection(daemon: Kubo, opened: Opened, kubo: Kubo) -> None:
+    kubo.start()
+    kubo.join(daemon)
+    cid = Cid.of(RAW, b"collected?")
+    opened.exchange(daemon).offer(cid, b"collected?")
+    assert opened.exchange(kubo).fetch(cid) == b"collected?"
+    kubo.run("repo", "gc")
+    assert kubo.run("--offline", "block", "get", str(cid)) == b"collected?"
+
+
+def test_missing_blocks_are_waited_for_longer_each_time(daemon: Kubo, opened: Opened) -> None:
+    exchange, cid = opened.exchange(daemon), Cid.of(RAW, b"nowhere")
+    exchange._patience._least = 0.05
+    before = exchange._patience.of(cid)
+    with pytest.raises(BlockMissingError, match="deadline"):
+        exchange.fetch(cid)
+    assert exchange._patience.of(cid) == 2 * before
+    daemon.run("block", "put", "-", input=b"nowhere")
+    assert exchange.fetch(cid) == b"nowhere"
+    assert exchange._patience.of(cid) == before
+
+
+# -- ways to the daemon
+
+
+def test_a_unix_socket(opened: Opened, tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with Kubo(tmp_path / "kubo", settings={"Addresses.API": [f"/unix{path}"]}) as kubo:
+        exchange = opened.exchange(kubo, api=f"/unix{path}")
+        cid = Cid.of(RAW, b"over a socket")
+        exchange.offer(cid, b"over a socket")
+        assert exchange.fetch(cid) == b"over a socket"
+
+
+def test_a_daemon_that_asks_who_is_there(opened: Opened, tmp_path: Path) -> None:
+    allowed = {"learnae": {"AuthSecret": "bearer:sesame", "AllowedPaths": ["/api/v0"]}}
+    (tmp_path / "token").write_text("bearer:sesame\n")
+    (tmp_path / "wrong").write_text("bearer:wrong\n")
+    cid = Cid.of(RAW, b"secret")
+    with Kubo(tmp_path / "kubo", settings={"API.Authorizations": allowed}) as kubo:
+        opened.exchange(kubo, token_file=str(tmp_path / "token")).offer(cid, b"secret")
+        for settings in ({}, {"token_file": str(tmp_path / "wrong")}):
+            with pytest.raises(TransportError, match="does not let us in"):
+                opened.exchange(kubo, **settings).offer(cid, b"secret")
+    with pytest.raises(ConfigurationError, match="token_file"):
+        opened.exchange(kubo, token_file=str(tmp_path / "nothing"))
+
+
+def test_daemons_named_in_the_configuration_are_met_when_they_appear(
+    daemon: Kubo, kubo: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from learnae.adapters import kubo as module
+
+    monkeypatch.setattr(module, "_MEET_SECONDS", 0.1)
+    cid = Cid.of(RAW, b"from a stranger")
+    here = opened.exchange(daemon, connect=kubo.address, timeout=1)
+    assert set(here.lacking([])) == set()  # a named daemon that is away is no failure
+    kubo.start()
+    opened.exchange(kubo).offer(cid, b"from a stranger")
+    assert fetched(opened.store(ipfs=here), cid) == b"from a stranger"
+
+
+# -- a daemon that fails
+
+
+def test_no_daemon_at_the_start_then_it_appears(kubo: Kubo, opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "learnae")
+    store = opened.store(ipfs=opened.exchange(kubo))
+    cid = store.put(RAW, b"before")
+    wait_for(lambda: state(store) == AWAY, "the failure")
+    assert store.get(cid) == b"before"
+    kubo.start()
+    wait_for(lambda: str(cid) in kubo.pins(), "the block in Kubo")
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("ipfs: ")]
+    assert [line.partition(";")[0] for line in said] == [
+        f"ipfs: Kubo at {kubo.api} cannot be reached",
+        "ipfs: connected",
+    ]
+
+
+def test_killed_in_the_middle_of_a_get_and_back_with_an_empty_repository(
+    daemon: Kubo, kubo: Kubo, opened: Opened
+) -> None:
+    kubo.start()
+    exchange = opened.exchange(kubo, timeout=60)
+    exchange._patience._least = 60.0
+    store, problems = opened.store(ipfs=exchange), Problems()
+    store.count_in(problems)
+    kept = [store.put(RAW, b"%d" % number * 1000) for number in range(5)]
+    wait_for(lambda: store.is_idle, "the offers")
+    late = Cid.of(RAW, b"late")
+    store.want([late])
+    wait_for(lambda: late in store._busy, "the get")
+    kubo.kill()
+    wait_for(lambda: state(store) == AWAY, "the failure to be noticed")
+    wait_for(lambda: store.want([]) or problems.counts == {"TransportError": 1}, "the failure to be counted")
+    assert [store.get(cid) for cid in kept] == [b"%d" % number * 1000 for number in range(5)]
+
+    kubo.forget()
+    kubo.start()
+    wait_for(lambda: set(kubo.pins()) == set(map(str, kept)), "all blocks to be there again")
+    kubo.join(daemon)
+    daemon.run("block", "put", "-", input=b"late")
+    assert fetched(store, late) == b"late"
+
+
+def test_one_that_hangs_is_skipped_until_it_goes_on(
+    daemon: Kubo, kubo: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from learnae.adapters import kubo as module
+
+    monkeypatch.setattr(module, "_GRACE", 0.2)
+    monkeypatch.setattr(module, "_PINS_SECONDS", 0.5)
+    kubo.start()
+    hanging = opened.exchange(kubo, timeout=1)
+    hanging._patience._least = 0.2
+    store = opened.store(ipfs=hanging, gateway=GatewayExchange(daemon.gateway, 5))
+    wait_for(lambda: {state(store, 0), state(store, 1)} == {CONNECTED}, "both exchanges")
+    kubo.hang()
+    for number in range(8):
+        data = b"while it hangs %d" % number
+        daemon.run("block", "put", "-", input=data)
+        assert fetched(store, Cid.of(RAW, data)) == data
+    wait_for(lambda: state(store, 0) == AWAY, "the failure")
+    mine = store.put(RAW, b"mine")
+    kubo.resume()
+    wait_for(lambda: str(mine) in kubo.pins(), "what was put while it hung")
+
+
+def test_closing_does_not_wait_for_a_daemon_that_hangs(kubo: Kubo, opened: Opened) -> None:
+    kubo.start()
+    exchange = opened.exchange(kubo, timeout=600)
+    exchange._patience._least = 600.0
+    store = opened.store(ipfs=exchange)
+    wait_for(lambda: state(store) == CONNECTED, "the daemon")
+    store.want([Cid.of(RAW, b"nowhere")])
+    wait_for(lambda: store._busy, "the get")
+    kubo.hang()
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(("link", "fetch"))]
+    store.close()
+    assert threads
+    assert not any(thread.is_alive() for thread in threads)
+
+
+# -- pubsub
+
+
+def test_pubsub_comes_back_with_its_daemon(
+    daemon: Kubo, kubo: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from learnae.adapters import kubo_pubsub as module
+
+    monkeypatch.setattr(module, "_REPEAT_SECONDS", 0.2)
+    heads = [Cid.of(DAG_CBOR, b"head")]
+    kubo.start()
+    kubo.join(daemon)
+    here, there = opened.gossip(kubo, "here"), opened.gossip(daemon, "there")
+    wait_for(lambda: kubo.run("pubsub", "peers", f"learnae/1/{SWARM}/heads"), "the other's subscription")
+    there.announce(heads)
+    here.announce([])
+    wait_for(lambda: list(here.heard()) == [heads], "the heads")
+    wait_for(lambda: {here.state(), there.state()} == {"connected"}, "both")
+    kubo.kill()
+    wait_for(lambda: here.state().startswith("away"), "the failure")
+    here.heard()
+    kubo.start()
+    kubo.join(daemon)
+    more = [Cid.of(DAG_CBOR, b"more")]
+    wait_for(lambda: kubo.run("pubsub", "peers", f"learnae/1/{SWARM}/heads"), "the other's subscription")
+    here.announce(more)
+    wait_for(lambda: list(there.heard()) == [more], "the heads that were announced since")
+    wait_for(lambda: list(here.heard()) == [heads], "the heads, which are said again")
+    assert here.state() == "connected"
+
+
+def test_hostile_announcements_are_counted_and_good_ones_are_heard(daemon: Kubo, opened: Opened) -> None:
+    gossip, problems = opened.gossip(daemon, "listener"), Problems()
+    gossip.count_in(problems)
+    topic, heads = f"learnae/1/{SWARM}/heads", [Cid.of(DAG_CBOR, b"good")]
+    wait_for(lambda: topic in daemon.run("pubsub", "ls").decode(), "the subscription")
+    for data in (b"", b"\xff" * 100, b"x" * 200_000, dagcbor.encode({"peer": "a", "heads": [1]}), dagcbor.encode([])):
+        daemon.run("pubsub", "pub", topic, input=data)
+    heard: list[Any] = []
+
+    def arrived() -> bool:
+        daemon.run("pubsub", "pub", topic, input=dagcbor.encode({"peer": "a", "heads": heads}))
+        heard.extend(gossip.heard())
+        return bool(heard)
+
+    wait_for(arrived, "the good one")
+    assert heard[0] == heads
+    assert problems.counts["EncodingError"] >= 3
+
+
+def test_pubsub_that_is_off_says_how_to_turn_it_on(
+    opened: Opened, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Kubo(tmp_path / "kubo", pubsub=False) as kubo:
+        gossip = opened.gossip(kubo, "alone")
+        gossip.announce([Cid.of(DAG_CBOR, b"head")])
+        wait_for(lambda: gossip.state() == "away: Kubo's pubsub is off", "the failure")
+        wait_for(lambda: "ipfs config --json Pubsub.Enabled true" in caplog.text, "the remedy")
+        gossip.close()
+    assert caplog.text.count("pubsub is off") == 1

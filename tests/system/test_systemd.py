@@ -1,0 +1,222 @@
+"""The shipped units under a real systemd: installed as on a board, started, hung, stopped, misconfigured, cut off."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from container import ROOT, Container
+from hanging import HANG
+from programs import wait_for
+
+from demo.people import write_private_file
+from learnae.home import create_swarm
+from learnae.presets import preset
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.engine("systemd-nspawn", "mmdebstrap"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot a container"),
+]
+
+AGENT = "learnae-agent@garden"
+TRAINER = "trainer-node"
+BRIDGE = "firmware-bridge@pump"
+STATE = "/var/lib/learnae/garden/peers/garden"
+STOP_SECONDS = 10.0
+
+# shorter times than on a board; the rest of the units is as shipped
+QUICK = "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\nRestartSec=100ms\n"
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a board gets, for this machine, and what a trainer needs on top."""
+    directory = tmp_path_factory.mktemp("pack")
+    done = subprocess.run(
+        [ROOT / "scripts" / "pack-board", directory, os.uname().machine, "typer"],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture(scope="module")
+def board(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """Installed and configured, and booted with the agent enabled."""
+    directory = tmp_path_factory.mktemp("board")
+    swarm = create_swarm(preset("wrist", created=0), directory / "swarm")
+    with Container(directory) as container:
+        shutil.copytree(pack, container.root / "pack")
+        shutil.copy(swarm / "manifest.cbor", container.root / "pack")
+        container.before_boot("sh /pack/install-board garden --bridge pump --trainer --swarm /pack/manifest.cbor")
+        container.before_boot("/opt/learnae/bin/pip install --quiet --no-index --find-links /pack typer")
+        configuration = container.root / "etc/learnae"
+        write_private_file(1, configuration / "recording.npz")
+        for name in ("agent-garden", "trainer"):
+            edit(configuration / f"{name}.toml")
+        (configuration / "credentials/agent-garden/password").write_text("secret")
+        for unit in (AGENT.replace("garden", ""), TRAINER):
+            override = container.root / f"etc/systemd/system/{unit}.service.d/quick.conf"
+            override.parent.mkdir(parents=True)
+            override.write_text(QUICK)
+        container.before_boot(f"systemctl enable --quiet {AGENT}")
+        container.boot()
+        yield container
+
+
+def edit(file: Path) -> None:
+    """As the comments in the examples say, for a recording that is there."""
+    text = file.read_text()
+    for example in ("/etc/learnae/recording.csv", "/srv/learnae/data.csv"):
+        text = text.replace(example, "/etc/learnae/recording.npz")
+    file.write_text(text.replace("pause = 5.0", "pause = 0.2"))
+
+
+def status(board: Container, path: str = STATE) -> dict[str, Any]:
+    done = board.run(f"cat {path}/status.json")
+    return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+
+
+def wait_for_steps(board: Container, more_than: int = 0) -> dict[str, Any]:
+    def reached() -> dict[str, Any] | None:
+        said = status(board)
+        return said if said.get("steps", 0) > more_than else None
+
+    return dict(wait_for(reached, f"the agent to train\n{board.journal(AGENT)}"))
+
+
+def is_active(board: Container, unit: str = AGENT) -> bool:
+    return board.show(unit, "ActiveState") == "active"
+
+
+@pytest.fixture
+def running(board: Container) -> Container:
+    """The agent runs and trains, whatever the test before has done."""
+    board.output(f"systemctl reset-failed {AGENT} && systemctl start {AGENT}")
+    wait_for_steps(board)
+    return board
+
+
+def test_it_starts_at_boot_as_nobody_in_particular_and_says_how_it_is(running: Container) -> None:
+    assert is_active(running)
+    assert "steps" in running.show(AGENT, "StatusText")
+    pid = running.show(AGENT, "MainPID")
+    identity = running.output(f"grep -E '^(Uid|CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status").split()
+    assert int(identity[1]) >= 61184  # systemd's range of dynamic users
+    assert identity[-5:] == ["0000000000000000", "NoNewPrivs:", "1", "Seccomp:", "2"]
+    assert running.output(f"stat -L -c %a {STATE}/key.pem") == "600"
+
+
+def test_it_sees_its_own_secrets_and_cannot_write_elsewhere(running: Container) -> None:
+    pid = running.show(AGENT, "MainPID")
+    inside = f"nsenter --target {pid} --mount"
+    assert running.output(f"{inside} cat /run/credentials/{AGENT}.service/learnae_password") == "secret"
+    for place in ("/etc/learnae", "/usr", "/opt/learnae", "/var/lib"):
+        assert "Read-only file system" in running.run(f"{inside} touch {place}/x").stderr
+    assert running.output("ls -A /root")
+    assert not running.output(f"{inside} ls -A /root")
+
+
+def test_a_hung_work_loop_is_killed_by_the_watchdog_and_starts_again(running: Container) -> None:
+    pid, steps = running.show(AGENT, "MainPID"), wait_for_steps(running)["steps"]
+    running.output(f"python3 -c '{HANG}' {pid}", seconds=30)
+    wait_for(lambda: running.show(AGENT, "MainPID") not in (pid, "0"), "another process")
+    assert "Watchdog timeout" in running.journal(AGENT)
+    wait_for(lambda: is_active(running), "the agent to be ready again")
+    assert wait_for_steps(running, steps)["seq"] > 0
+
+
+def test_a_killed_agent_starts_again_with_its_state(running: Container) -> None:
+    restarts, before = int(running.show(AGENT, "NRestarts")), wait_for_steps(running)
+    running.output(f"systemctl kill --signal KILL {AGENT}")
+    wait_for(lambda: int(running.show(AGENT, "NRestarts")) > restarts and is_active(running), "a restart")
+    after = wait_for_steps(running, before["steps"])
+    assert after["peer"] == before["peer"]
+
+
+def test_stopping_saves_within_ten_seconds(running: Container) -> None:
+    before = wait_for_steps(running)
+    begun = time.monotonic()
+    running.output(f"systemctl stop {AGENT}")
+    assert time.monotonic() - begun < STOP_SECONDS
+    assert running.show(AGENT, "Result") == "success"
+    assert running.show(AGENT, "ExecMainStatus") == "0"
+    stopped = status(running)
+    assert stopped["steps"] >= before["steps"]
+    running.output(f"systemctl start {AGENT}")
+    assert wait_for_steps(running, stopped["steps"])["peer"] == before["peer"]
+
+
+def test_reloading_reads_the_configuration_and_keeps_the_process(running: Container) -> None:
+    pid = running.show(AGENT, "MainPID")
+    running.output(f"systemctl reload {AGENT}")
+    wait_for(lambda: "configuration read again" in running.journal(AGENT), "the reload")
+    wait_for(lambda: is_active(running), "the agent to be ready again")
+    assert running.show(AGENT, "MainPID") == pid
+
+
+def test_a_wrong_configuration_is_said_once_and_not_tried_again(running: Container) -> None:
+    running.output(f"systemctl stop {AGENT}")
+    file = running.root / "etc/learnae/agent-garden.toml"
+    good = file.read_text()
+    file.write_text(good.replace("pause", "pauze"))
+    try:
+        assert running.run(f"systemctl start {AGENT}").returncode != 0
+        assert running.show(AGENT, "ExecMainStatus") == "78"
+        restarts = running.show(AGENT, "NRestarts")
+        time.sleep(1.0)  # ten times RestartSec
+        assert running.show(AGENT, "ActiveState") == "failed"
+        assert running.show(AGENT, "NRestarts") == restarts
+        assert "did you mean 'pause'?" in running.journal(AGENT)
+    finally:
+        file.write_text(good)
+
+
+def test_after_a_power_cut_it_comes_back_by_itself_with_its_state(running: Container) -> None:
+    before = wait_for_steps(running)
+    running.kill()
+    running.boot()
+    wait_for(lambda: is_active(running), "the agent to start at boot")
+    after = wait_for_steps(running, before["steps"])
+    assert after["peer"] == before["peer"]
+    assert after["problems"] == {}
+
+
+def test_a_bridge_serves_agents_and_nobody_else(running: Container) -> None:
+    running.output(f"systemctl start {BRIDGE}")
+    connect = 'import socket; socket.socket(socket.AF_UNIX).connect("/run/firmware-bridge/pump/bridge.sock")'
+    pid = running.show(AGENT, "MainPID")
+    user, group = (running.output(f"stat -c %{letter} /proc/{pid}") for letter in "ug")
+    for identity, allowed in (((user, group), True), (("65534", "65534"), False)):
+        uid, gid = identity
+        done = running.run(f"setpriv --reuid {uid} --regid {gid} --clear-groups python3 -c '{connect}'")
+        assert (done.returncode == 0) == allowed, done.stderr
+    running.output(f"systemctl stop {BRIDGE}")
+    assert running.show(BRIDGE, "Result") == "success"
+
+
+def test_trainer_node_starts_shows_and_stops_its_unit(board: Container) -> None:
+    program = "/opt/learnae/bin/trainer-node"
+    stopped = board.run(f"{program} status")
+    assert (stopped.returncode, stopped.stdout.split()[0]) == (3, "stopped")
+    assert board.run(f"{program} start --detach").returncode == 0, board.journal(TRAINER)
+    assert is_active(board, TRAINER)
+    shown = json.loads(board.output(f"{program} status --json"))
+    assert (shown["state"], shown["unit"]) == ("running", "active")
+    assert str(shown["process"]) == board.show(TRAINER, "MainPID")
+    wait_for(lambda: "trainer: " in board.output(f"{program} logs"), "a line in the log")
+    board.output(f"{program} stop")
+    assert board.show(TRAINER, "Result") == "success"
+    assert board.run(f"{program} status").returncode == 3

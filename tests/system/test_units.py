@@ -1,0 +1,152 @@
+"""The shipped units and examples, as ``learnae-agent install`` writes them: valid, tight, never in the user's way."""
+
+from __future__ import annotations
+
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import Programs, assert_refused
+
+from agent.config import AgentConfig
+from agent.install import UNITS, Request, wanted
+from firmware_bridge.config import BridgeConfig
+from learnae.config import load_config
+from learnae.home import create_swarm
+from learnae.presets import preset
+from trainer_node.config import TrainerConfig
+
+PROGRAMS = Path(sysconfig.get_path("scripts"))
+UNIT_DIRECTORY = "usr/local/lib/systemd/system"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Everything written for an agent `garden`, a bridge and a trainer."""
+    for item in wanted(Request(["garden"], ["pump"], trainer=True), tmp_path / "root", PROGRAMS):
+        item.write()
+    return tmp_path / "root"
+
+
+@pytest.mark.engine("systemd-analyze")
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_finds_nothing_wrong(root: Path, unit: str) -> None:
+    done = analyze("verify", "--recursive-errors=no", root / UNIT_DIRECTORY / unit)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.engine("systemd-analyze")
+@pytest.mark.parametrize(
+    ("unit", "most"),
+    [("learnae-agent@.service", 1.5), ("firmware-bridge@.service", 1.5), ("trainer-node.service", 1.7)],
+)
+def test_exposure(root: Path, unit: str, most: float) -> None:
+    threshold = f"--threshold={round(10 * most)}"  # in tenths
+    done = analyze("security", "--offline=true", "--no-pager", threshold, root / UNIT_DIRECTORY / unit)
+    assert done.returncode == 0, done.stdout[-200:]
+    assert analyze("security", "--offline=true", "--threshold=1", root / UNIT_DIRECTORY / unit).returncode != 0
+
+
+def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_unit_is_watched_bounded_and_does_not_repeat_a_wrong_configuration(root: Path, unit: str) -> None:
+    settings = dict(
+        line.split("=", 1) for line in (root / UNIT_DIRECTORY / unit).read_text().splitlines() if "=" in line
+    )
+    assert (settings["Type"], settings["Restart"], settings["RestartPreventExitStatus"]) == ("notify", "always", "78")
+    assert (settings["DynamicUser"], settings["StateDirectoryMode"]) == ("yes", "0700")
+    assert settings["ExecStart"].startswith(f"{PROGRAMS}/")
+    assert {"WatchdogSec", "MemoryMax"} <= settings.keys()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("agent-garden", AgentConfig), ("trainer", TrainerConfig)])
+def test_the_examples_of_peers_are_configurations(root: Path, name: str, kind: type) -> None:
+    config: Any = load_config(kind, "", root / f"etc/learnae/{name}.toml", environment={})
+    assert config.swarm.id == "/etc/learnae/swarm.cbor"
+    assert config.peer.name == name.removeprefix("agent-")
+
+
+def test_the_example_of_a_bridge_is_a_configuration_and_its_socket_is_where_the_unit_allows_it(root: Path) -> None:
+    config = load_config(BridgeConfig, "", root / "etc/learnae/bridge-pump.toml", environment={})
+    assert config.bridge.path == Path("/run/firmware-bridge/pump/bridge.sock")
+    unit = (root / UNIT_DIRECTORY / "firmware-bridge@.service").read_text()
+    assert "RuntimeDirectory=firmware-bridge/%i\n" in unit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "configured"),
+    [((), {"agent-board.toml"}), (("--trainer",), {"trainer.toml"}), (("a", "b"), {"agent-a.toml", "agent-b.toml"})],
+)
+def test_only_what_is_asked_for_is_configured(
+    programs: Programs, tmp_path: Path, arguments: tuple[str, ...], configured: set[str]
+) -> None:
+    programs.answer("agent", "install", *arguments, "--root", tmp_path / "root")
+    assert {path.name for path in (tmp_path / "root/etc/learnae").glob("*.toml")} == configured
+
+
+def test_installing_again_changes_nothing(programs: Programs, root: Path) -> None:
+    assert set(install(programs, root).values()) == {"same"}
+
+
+def test_a_changed_configuration_stays_and_a_changed_unit_is_replaced(programs: Programs, root: Path) -> None:
+    unit, config = root / UNIT_DIRECTORY / UNITS[0], root / "etc/learnae/agent-garden.toml"
+    before = unit.read_text()
+    for file in (unit, config):
+        file.write_text("# mine\n")
+    done = install(programs, root)
+    assert (done[str(unit)], done[str(config)]) == ("replace", "keep")
+    assert (unit.read_text(), config.read_text()) == (before, "# mine\n")
+
+
+def test_a_dry_run_writes_nothing(programs: Programs, tmp_path: Path) -> None:
+    done = install(programs, tmp_path / "root", "--dry-run")
+    assert set(done.values()) == {"create"}
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_swarm_is_where_the_examples_look_and_another_one_does_not_take_its_place(
+    programs: Programs, tmp_path: Path
+) -> None:
+    swarms = [create_swarm(preset("wrist", created=created), tmp_path / f"{created}") for created in (0, 1)]
+    install(programs, tmp_path / "root", "--swarm", swarms[0])
+    copy = tmp_path / "root/etc/learnae/swarm.cbor"
+    assert copy.read_bytes() == (swarms[0] / "manifest.cbor").read_bytes()
+    done = install(programs, tmp_path / "root", "--swarm", swarms[1] / "manifest.cbor")
+    assert done[str(copy)] == "keep"
+    assert copy.read_bytes() == (swarms[0] / "manifest.cbor").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "", "-x", "x/y", "x" * 65])
+def test_no_name_leads_out_of_the_directory(programs: Programs, tmp_path: Path, name: str) -> None:
+    done = programs.run("agent", "install", "--root", tmp_path / "root", "--", name)
+    assert_refused(done, 78, "is no name for a service")
+    assert not (tmp_path / "root/etc").exists()
+
+
+@pytest.mark.parametrize(("place", "warned"), [("/home/me/.venv/bin", True), ("/opt/learnae/bin", False)])
+def test_programs_that_no_service_can_see_are_named(
+    programs: Programs, tmp_path: Path, place: str, warned: bool
+) -> None:
+    done = programs.run("agent", "install", "--root", tmp_path / "root", "--programs", place, "--dry-run")
+    assert done.returncode == 0
+    assert ("services see no homes" in done.stderr) == warned
+
+
+def install(programs: Programs, root: Path, *arguments: object) -> dict[str, str]:
+    services = ("garden", "--bridge", "pump", "--trainer")
+    return dict(programs.answer("agent", "install", *services, "--root", root, "--programs", PROGRAMS, *arguments))
+
+
+def test_a_service_joins_by_the_copy_of_the_manifest(programs: Programs, root: Path, tmp_path: Path) -> None:
+    manifest = preset("wrist", created=0)
+    copy = root / "etc/learnae/swarm.cbor"
+    copy.write_bytes(manifest.to_bytes())
+    done = programs.answer("learnae", "join", copy, "--role", "agent", "--config", tmp_path / "agent.toml")
+    assert done["swarm"] == str(manifest.swarm)
+    assert (programs.home / "swarms" / str(manifest.swarm) / "manifest.cbor").is_file()

@@ -1,0 +1,206 @@
+"""The gateway exchange against gateways that lie, stall, stream for ever, redirect, or are not there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hostile_http import Answer, HostileServer, endless, hostile_server, says, silence
+from mosquitto import free_port
+from programs import wait_for
+
+from learnae.adapters import gateway as module
+from learnae.adapters.exchanged import ExchangedStore
+from learnae.adapters.gateway import GatewayExchange, connect_gateways
+from learnae.adapters.link import CONNECTED
+from learnae.adapters.local import LocalBlockStore
+from learnae.adapters.outside import Outside
+from learnae.cid import MAX_BLOCK_BYTES, RAW, Cid
+from learnae.errors import BlockMissingError, TransportError
+from learnae.problems import Problems
+from learnae.sections import GatewaySection
+
+DATA = b"weights"
+CID = Cid.of(RAW, DATA)
+
+
+@pytest.fixture
+def server() -> Iterator[HostileServer]:
+    with hostile_server(says(DATA)) as found:
+        yield found
+
+
+@pytest.fixture
+def gateway(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[GatewayExchange]:
+    monkeypatch.setattr(module, "_PROBE_SECONDS", 0.3)
+    exchange = GatewayExchange(server.url, 0.5)
+    yield exchange
+    exchange.close()
+
+
+def probes_well(answer: Answer) -> Answer:
+    """Answers the probe, and everything else as ``answer`` does."""
+    return lambda request: says(b"")(request) if "bafkqaaa" in request.path else answer(request)
+
+
+def test_a_block_is_asked_for_by_name_as_raw_bytes(server: HostileServer, gateway: GatewayExchange) -> None:
+    assert gateway.fetch(CID) == DATA
+    assert server.asked == [f"/ipfs/{CID}?format=raw"]
+
+
+def test_a_gateway_may_live_below_a_path(server: HostileServer) -> None:
+    exchange = GatewayExchange(server.url + "/below/it/", 1)
+    assert exchange.fetch(CID) == DATA
+    assert server.asked == [f"/below/it/ipfs/{CID}?format=raw"]
+    exchange.close()
+
+
+def test_one_connection_serves_many_blocks(server: HostileServer, gateway: GatewayExchange) -> None:
+    ports = set()
+
+    def note(request) -> None:
+        ports.add(request.client_address)
+        says(DATA)(request)
+
+    server.answer = note
+    for _ in range(5):
+        gateway.fetch(CID)
+    assert len(ports) == 1
+
+
+def test_a_kept_connection_that_was_closed_costs_nothing(server: HostileServer, gateway: GatewayExchange) -> None:
+    def answer(request) -> None:
+        says(DATA)(request)
+        request.close_connection = True  # without saying so
+
+    server.answer = answer
+    assert [gateway.fetch(CID) for _ in range(4)] == [DATA] * 4
+
+
+@pytest.mark.parametrize("status", [404, 410, 412, 500, 502, 504])
+def test_what_it_has_not_got_is_missing(server: HostileServer, gateway: GatewayExchange, status: int) -> None:
+    server.answer = says(b"no", status)
+    with pytest.raises(BlockMissingError):
+        gateway.fetch(CID)
+
+
+@pytest.mark.parametrize(("status", "word"), [(301, "elsewhere"), (307, "elsewhere"), (403, "HTTP 403"), (204, "204")])
+def test_other_answers_mean_that_it_is_no_gateway_and_redirects_are_not_followed(
+    server: HostileServer, gateway: GatewayExchange, status: int, word: str
+) -> None:
+    server.answer = says(b"", status, Location="http://elsewhere.invalid/x")
+    with pytest.raises(TransportError, match=word) as caught:
+        gateway.fetch(CID)
+    assert caught.type is TransportError
+    assert len(server.asked) == 1
+    with pytest.raises(TransportError):
+        gateway.lacking([])
+
+
+def test_no_more_is_read_than_a_block_may_have(server: HostileServer, gateway: GatewayExchange) -> None:
+    server.answer = endless(b"x" * 65536, server.over)
+    assert len(gateway.fetch(CID)) == MAX_BLOCK_BYTES + 1
+    server.answer = says(bytes(3 << 20))
+    assert len(gateway.fetch(CID)) == MAX_BLOCK_BYTES + 1
+    server.answer = says(DATA)
+    assert gateway.fetch(CID) == DATA
+
+
+def test_a_body_that_drips_is_given_up_in_time(server: HostileServer, gateway: GatewayExchange) -> None:
+    server.answer = probes_well(endless(b"x", server.over, pause=0.05))
+    with pytest.raises(BlockMissingError, match="not found"):
+        gateway.fetch(CID)
+
+
+def test_headers_that_drip_are_given_up_in_time(server: HostileServer, gateway: GatewayExchange) -> None:
+    def drip(request) -> None:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not server.over.wait(0.05):
+            request.wfile.write(b"x")
+
+    server.answer = probes_well(drip)
+    with pytest.raises(BlockMissingError, match="not found"):
+        gateway.fetch(CID)
+
+
+def test_a_body_that_is_cut_short_is_a_broken_link_and_no_lie(server: HostileServer, gateway: GatewayExchange) -> None:
+    def answer(request) -> None:
+        says(DATA[:3], Content_Length=str(len(DATA)))(request)
+        request.close_connection = True
+
+    server.answer = answer
+    with pytest.raises(TransportError, match="cannot be reached"):
+        gateway.fetch(CID)
+
+
+def test_one_that_still_looks_for_the_block_is_told_from_one_that_hangs(
+    server: HostileServer, gateway: GatewayExchange
+) -> None:
+    server.answer = probes_well(silence(server.over))
+    with pytest.raises(BlockMissingError):
+        gateway.fetch(CID)
+    server.answer = silence(server.over)
+    with pytest.raises(TransportError, match="does not answer") as caught:
+        gateway.fetch(CID)
+    assert caught.type is TransportError
+
+
+@pytest.mark.parametrize(
+    "noise", [b"\x00" * 100, b"HTTP/9.9 banana\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999]
+)
+def test_noise_is_no_answer(server: HostileServer, gateway: GatewayExchange, noise: bytes) -> None:
+    def answer(request) -> None:
+        request.wfile.write(noise)
+        request.close_connection = True
+
+    server.answer = answer
+    with pytest.raises(TransportError):
+        gateway.fetch(CID)
+
+
+def test_nobody_there(server: HostileServer) -> None:
+    exchange = GatewayExchange(f"http://127.0.0.1:{free_port()}", 1)
+    for call in (lambda: exchange.fetch(CID), lambda: exchange.lacking([])):
+        with pytest.raises(TransportError, match="cannot be reached"):
+            call()
+
+
+def test_closing_ends_a_call_under_way(server: HostileServer) -> None:
+    server.answer = silence(server.over)
+    exchange = GatewayExchange(server.url, 600)
+    ended = []
+
+    def fetch() -> None:
+        try:
+            exchange.fetch(CID)
+        except TransportError as error:
+            ended.append(str(error))
+
+    exchange._patience._least = 600
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    wait_for(lambda: server.asked, "the request")
+    exchange.close()
+    thread.join(20)
+    assert ended == [f"the link to gateway {server.url} is closed"]
+
+
+def test_a_lying_gateway_is_refused_and_counted_and_the_next_one_heals(server: HostileServer, tmp_path: Path) -> None:
+    server.answer = probes_well(says(b"poison"))
+    problems, outside = Problems(), Outside()
+    with hostile_server(says(DATA)) as honest:
+        connect_gateways(GatewaySection(gateways=f"{server.url} {honest.url}/", timeout=1), outside)
+        store = ExchangedStore(LocalBlockStore(tmp_path))
+        store.count_in(problems)
+        links = store.join(outside.exchanges)
+        wait_for(lambda: all(link.state == CONNECTED for link in links.values()), "both gateways")
+        store.want([CID])
+        wait_for(lambda: store.has(CID), "the block")
+        assert store.get(CID) == DATA
+        store.want([])
+        store.close()
+    assert list(outside.exchanges) == [f"gateway {server.url}", f"gateway {honest.url}"]
+    assert problems.counts["EncodingError"] == 1
+    assert f"gateway {server.url} sent wrong bytes" in problems.last["EncodingError"]

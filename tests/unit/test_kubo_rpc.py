@@ -1,0 +1,222 @@
+"""Kubo's RPC: addresses and credentials; servers that are no Kubo, or one that is broken or hostile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hostile_http import HostileServer, endless, hostile_server, says, silence
+from mosquitto import free_port
+from programs import wait_for
+
+from learnae.cid import MAX_BLOCK_BYTES, RAW, Cid
+from learnae.errors import BlockMissingError, ConfigurationError, TransportError
+from learnae.sections import IpfsSection
+
+pytestmark = pytest.mark.modules("ipfshttpclient")
+CID = Cid.of(RAW, b"weights")
+
+
+@pytest.fixture
+def server() -> Iterator[HostileServer]:
+    with hostile_server(says(b'{"Version": "9"}')) as found:
+        yield found
+
+
+@pytest.fixture
+def rpc(server: HostileServer):
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    made = KuboRpc(server.api)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def kubo(rpc):
+    from learnae.adapters.kubo import Acquaintances, KuboExchange
+
+    return KuboExchange(rpc, "learnae test", 1, Acquaintances(rpc, [], 1))
+
+
+# -- addresses and credentials
+
+
+@pytest.mark.parametrize("api", ["/ip4/1.2.3.4/udp/3", "/ip4/300.1.1.1/tcp/1", "/ip4/127.0.0.1", "/unix//x", "/", "/x"])
+def test_an_address_that_is_none_is_refused_with_an_example(api: str) -> None:
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    with pytest.raises(ConfigurationError, match="use a multiaddress such as"):
+        KuboRpc(api)
+
+
+@pytest.mark.parametrize(
+    ("secret", "header"), [("bearer:abc", "Bearer abc"), ("basic:me:pass:word", "Basic bWU6cGFzczp3b3Jk")]
+)
+def test_the_credential_goes_along(server: HostileServer, tmp_path: Path, secret: str, header: str) -> None:
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    seen = []
+
+    def answer(request) -> None:
+        seen.append((request.command, request.headers["Authorization"]))
+        says(b"{}")(request)
+
+    server.answer = answer
+    (tmp_path / "token").write_text(secret + "\n")
+    rpc = KuboRpc.from_section(IpfsSection(api=server.api, token_file=str(tmp_path / "token")))
+    rpc.ask("version", seconds=5)
+    rpc.close()
+    assert seen == [("POST", header)]
+
+
+@pytest.mark.parametrize("secret", ["abc", "", "token:abc"])
+def test_a_file_that_holds_no_credential_is_refused_without_showing_it(tmp_path: Path, secret: str) -> None:
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    (tmp_path / "token").write_text(secret)
+    with pytest.raises(ConfigurationError, match="token") as caught:
+        KuboRpc.from_section(IpfsSection(api="/ip4/127.0.0.1/tcp/5001", token_file=str(tmp_path / "token")))
+    assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("api", "is_sent"),
+    [
+        ("/ip4/192.0.2.7/tcp/5001", False),
+        ("/dns/kubo.example/tcp/5001", False),
+        ("/ip4/127.0.0.1/tcp/5001", True),
+        ("/unix/run/ipfs/api.sock", True),
+        ("/dns/kubo.example/tcp/443/https", True),
+    ],
+)
+def test_a_credential_is_never_sent_in_the_clear(tmp_path: Path, api: str, is_sent: bool) -> None:
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    (tmp_path / "token").write_text("bearer:abc")
+    section = IpfsSection(api=api, token_file=str(tmp_path / "token"))
+    if is_sent:
+        KuboRpc.from_section(section).close()
+    else:
+        with pytest.raises(ConfigurationError, match="unencrypted"):
+            KuboRpc.from_section(section)
+
+
+def test_a_proxy_of_the_environment_is_not_asked(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    rpc = KuboRpc(server.api)
+    assert rpc.ask("version", seconds=5) == {"Version": "9"}
+    rpc.close()
+
+
+# -- servers that are not what they should be
+
+
+def test_nobody_there(kubo) -> None:
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    with pytest.raises(TransportError, match="cannot be reached; start it: ipfs daemon"):
+        KuboRpc(f"/ip4/127.0.0.1/tcp/{free_port()}").ask("version", seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(403, "does not let us in"), (401, "token_file"), (404, "no Kubo"), (302, "no Kubo")]
+)
+def test_what_is_no_kubo_is_named(server: HostileServer, kubo, status: int, words: str) -> None:
+    server.answer = says(b"<html>", status, Location="http://elsewhere.invalid/")
+    for call in (lambda: kubo.fetch(CID), lambda: kubo.offer(CID, b"weights"), lambda: kubo.lacking([])):
+        with pytest.raises(TransportError, match=words) as caught:
+            call()
+        assert not isinstance(caught.value, BlockMissingError)
+
+
+def test_an_error_of_kubo_is_a_missing_block(server: HostileServer, kubo) -> None:
+    server.answer = says(b'{"Message": "context deadline exceeded", "Code": 0, "Type": "error"}', 500)
+    with pytest.raises(BlockMissingError, match="deadline exceeded"):
+        kubo.fetch(CID)
+
+
+def test_noise_instead_of_json(server: HostileServer, kubo) -> None:
+    server.answer = says(b"\xff\x00 not json")
+    with pytest.raises(TransportError, match="no Kubo"):
+        kubo.offer(CID, b"weights")
+    assert set(kubo.lacking([CID])) == {CID}  # lines that mean nothing are passed over
+
+
+@pytest.mark.parametrize("line", [b"null", b"7", b"[]", b'{"Cid": 3}', b'{"Cid": "Qm"}', b"{" * 5000, b'"\\ud800"'])
+def test_pins_that_are_none_are_passed_over(server: HostileServer, kubo, line: bytes) -> None:
+    good = b'{"Cid": "%s", "Name": "learnae test"}' % str(CID).encode()
+    server.answer = says(line + b"\n" + good + b"\n")
+    assert kubo.pins() == {CID: "learnae test"}
+
+
+def test_an_endless_block_is_cut(server: HostileServer, kubo) -> None:
+    server.answer = endless(b"x" * 65536, server.over)
+    assert len(kubo.fetch(CID)) == MAX_BLOCK_BYTES + 1
+
+
+def test_an_endless_line_is_passed_over(server: HostileServer, rpc) -> None:
+    chunks = iter([b"one\n", *[b"x" * 65536] * 20, b"\ntwo\nthr", b"ee\n"])
+
+    def answer(request) -> None:
+        request.send_response(200)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        for chunk in chunks:
+            request.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        server.over.wait()
+
+    server.answer = answer
+    assert list(islice(rpc.lines("pubsub/sub", silence=20), 3)) == [b"one", b"two", b"three"]
+
+
+def test_one_that_hangs_costs_its_timeout(server: HostileServer, kubo, monkeypatch: pytest.MonkeyPatch) -> None:
+    from learnae.adapters import kubo as module
+
+    monkeypatch.setattr(module, "_GRACE", 0.1)
+    kubo._patience._least = 0.1
+    server.answer = silence(server.over)
+    with pytest.raises(TransportError, match="does not answer") as caught:
+        kubo.fetch(CID)
+    assert caught.type is TransportError
+
+
+def test_one_that_drips_costs_its_timeout(server: HostileServer, rpc) -> None:
+    server.answer = endless(b"x", server.over, pause=0.05)
+    with pytest.raises(TransportError, match="takes more than"):
+        rpc.call("block/get", seconds=0.3)
+
+
+def test_closing_ends_calls_under_way(server: HostileServer) -> None:
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    rpc = KuboRpc(server.api)
+    server.answer = lambda request: (silence if "one" in request.path else _started)(server.over)(request)
+    ended = []
+
+    def call(name: str) -> None:
+        try:
+            rpc.call(name, seconds=600)
+        except TransportError as error:
+            ended.append(str(error))
+
+    threads = [threading.Thread(target=call, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(server.asked) == 2, "both requests")
+    rpc.close()
+    for thread in threads:
+        thread.join(20)
+    assert ended == [f"the link to Kubo at {server.api} is closed"] * 2
+    with pytest.raises(TransportError, match="closed"):
+        rpc.ask("version", seconds=5)
+
+
+def _started(over: threading.Event):
+    return endless(b"x", over, pause=0.01)
