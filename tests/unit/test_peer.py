@@ -19,7 +19,7 @@ from learnae.adapters.memory import (
 from learnae.bodies import DELTA, KEY, Evidence, Join, Update
 from learnae.cid import DAG_CBOR, RAW, Cid
 from learnae.codecs import Vector
-from learnae.errors import StateError
+from learnae.errors import NotWrittenError, StateError
 from learnae.frames import FramePolicy, decode_frame
 from learnae.limits import HOUR, Limits
 from learnae.manifest import Manifest
@@ -242,6 +242,28 @@ def test_a_year_back_and_forth_leaves_times_that_ascend_and_no_seq_twice() -> No
     times = [message.time for message in sorted(said, key=lambda message: message.seq)]
     assert times == sorted(set(times))
     assert times[-1] <= machine.clock.time
+
+
+def test_what_a_full_disk_kept_from_being_published_is_said_whole_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    machine.tick(3)
+    before = machine.said()
+    save = machine.state.save
+
+    def full(data: bytes) -> None:
+        raise NotWrittenError("no space left")
+
+    monkeypatch.setattr(machine.state, "save", full)
+    for _ in range(3):
+        with pytest.raises(NotWrittenError):
+            machine.tick()
+    assert machine.said() == before, "nothing is shown before it is saved"
+    monkeypatch.setattr(machine.state, "save", save)
+    machine.tick(2)
+    said = machine.said()
+    assert seqs(said) == list(range(len(before) + 2))
+    kinds = [message.body.frame.kind for message in said[-2:] if isinstance(message.body, Update)]
+    assert kinds == [KEY, DELTA], "a delta would stand on weights that nobody has"
 
 
 # -- restarts
