@@ -54,3 +54,13 @@ def test_the_table_says_clearly_what_does_not_hold(finished):
     failed = [check["name"] for check in report["checks"] if not check["holds"]]
 
     assert f"{len(failed)} of {len(report['checks'])} do not hold" in output if failed else "hold" in output
+
+
+@pytest.mark.engine("mosquitto")
+def test_the_race_over_a_broker_measures_its_traffic(tmp_path):
+    command = [sys.executable, "-m", "bench", "mqtt", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stderr
+    (check,) = json.loads((tmp_path / "mqtt.json").read_text())["checks"]
+    assert check["bound"] == 1.3
+    assert check["value"] > 1
