@@ -51,7 +51,7 @@ class LastError(logging.Handler):
 def make_client(section: MqttSection, client_id: str, will: Will | None) -> tuple[Client, LastError]:
     """An MQTT 5 client that knows where to connect and has not yet; raises ConfigurationError."""
     try:
-        with _without("dns.resolver"):
+        with _without("dns"):
             from paho.mqtt.client import Client, MQTTv5  # noqa: PLC0415 - an extra
         from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -81,7 +81,7 @@ def publish_properties(content_type: str) -> Properties | None:
 
 @contextmanager
 def _without(module: str) -> Iterator[None]:
-    """Hide a module that paho would load only because it is there: 3 MB of a board's memory, for SRV records."""
+    """Hide a module that paho would load only because it is there: 4 MB of a board's memory, for SRV records."""
     if module in sys.modules:
         yield
         return
