@@ -113,13 +113,13 @@ class MqttMonitor:
     # -- newest values
 
     def _show(self, status: Mapping[str, Any]) -> None:
+        if self._announces and not self._announcement:
+            self._announce(status)
         newest = self._newest
         fields = {**_for_others(status), "cpu_temperature": cpu_temperature()}
         if newest is not None:
             fields["inference"] = {"time": newest.time, "label": newest.label, "score": newest.score}
         self._connection.keep(self._topics.own("state"), _json(fields), JSON)
-        if self._announces and not self._announcement:
-            self._announce(status)
 
     def _announce(self, status: Mapping[str, Any]) -> None:
         own = self._topics.own
