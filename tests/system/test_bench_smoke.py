@@ -56,6 +56,16 @@ def test_the_table_says_clearly_what_does_not_hold(finished):
     assert f"{len(failed)} of {len(report['checks'])} do not hold" in output if failed else "hold" in output
 
 
+@pytest.mark.engine("mosquitto")
+def test_the_race_over_a_broker_measures_its_traffic(tmp_path):
+    command = [sys.executable, "-m", "bench", "mqtt", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stderr
+    (check,) = json.loads((tmp_path / "mqtt.json").read_text())["checks"]
+    assert check["bound"] == 1.3
+    assert check["value"] > 1
+
+
 @pytest.mark.slow
 @pytest.mark.modules("ai_edge_litert")
 def test_an_agent_is_measured_with_all_that_it_has(tmp_path):
