@@ -8,6 +8,7 @@ from typing import Any
 
 from firmware_bridge.bridge import Port
 from firmware_bridge.description import Description
+from firmware_bridge.errors import ProtocolVersionError
 from firmware_bridge.link import Link
 from firmware_bridge.port import list_ports
 
@@ -28,6 +29,8 @@ def describe_board(port: Port, baud: int, patience: float = _PATIENCE) -> Descri
         link.receive(port.read(), time.monotonic())
         if link.is_up and link.description is not None:
             return link.description
+        if isinstance(link.problem, ProtocolVersionError):
+            break
     error = link.diagnose(port.device, baud)
     assert error is not None
     raise error

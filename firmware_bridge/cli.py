@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from firmware_bridge.port import list_ports
-from learnae.config import load_config
 from learnae.errors import LearnaeError
 from learnae.logs import set_up_logging
 from learnae.service import EXIT_CUT, Service, Work, refuse
@@ -71,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _config(options: argparse.Namespace) -> BridgeConfig:
     from firmware_bridge.config import ROLE, BridgeConfig  # noqa: PLC0415
+    from learnae.config import load_config  # noqa: PLC0415
 
     names = {"port.name": "port", "port.baud": "baud", "bridge.socket": "socket"}
     flags = {key: getattr(options, name, None) for key, name in names.items()}

@@ -41,7 +41,8 @@ from firmware_bridge.frames import (
 
 WINDOW = 64  # frames: what a board may have under way; early frames wait here, later ones are refused
 _ASK_PAUSE = 0.5  # seconds between two asks: a hello of four parts takes 30 ms at 115200 baud
-_NAK_PAUSE = 0.1  # seconds before the same frame is asked for again: it is longer on its way than that only below 9600
+_NAK_PAUSE = 0.05  # seconds, at least, before the same frame is asked for again; and two round trips
+_LONGEST_NAK_PAUSE = 1.0
 _NAKS = 8  # at once: what a board sends again in one go must leave room for what is new
 _PING_PAUSE = 1.0  # seconds: quartz drifts by 0.1 ms in that time, ceramic resonators by 5 ms
 _STUCK = 2.0  # seconds without the next frame, while later ones are here: the board may believe it was confirmed
@@ -52,7 +53,7 @@ _RATE_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What follows is of this ``session``; ``is_fresh`` if the board has just started, at sample 0."""
+    """What follows is of this ``session``; ``is_fresh`` if no bridge has heard this run of the board before."""
 
     session: int
     is_fresh: bool
@@ -106,6 +107,7 @@ class Link:
         self._new_session = new_session
         self._splitter = FrameSplitter()
         self._output = bytearray()
+        self._nak_pause = _NAK_PAUSE
         self._now = float("-inf")
         self._forget()
 
@@ -173,7 +175,9 @@ class Link:
             self.heard = now
             if frame is not None:
                 deliveries.extend(self._take(frame))
-        if self._early:
+        if self._expected in self._early:  # its description is on its way, or was lost
+            self._ask(self._nak_pause)
+        elif self._early:
             self._ask_for_missing()
         if self._ack_due:
             self._ack_due = False
@@ -223,7 +227,10 @@ class Link:
             if self.is_up:
                 yield from self._on_sequenced(frame)
         elif isinstance(frame, Time) and frame.sequence in self._pings:
-            yield Ticked(frame.value, self._pings.pop(frame.sequence), self._now)
+            sent = self._pings.pop(frame.sequence)
+            pause = min(max(2 * (self._now - sent), _NAK_PAUSE), _LONGEST_NAK_PAUSE)
+            self._nak_pause += 0.25 * (pause - self._nak_pause)  # smoothed as in RFC 6298
+            yield Ticked(frame.value, sent, self._now)
 
     def _on_hello(self, hello: Hello) -> Iterator[Delivery]:
         if hello.part != len(self._parts) or (self._parts and not _same_head(hello, self._parts[0])):
@@ -246,8 +253,8 @@ class Link:
     def _on_description(self, hello: Hello, description: Description) -> Iterator[Delivery]:
         if hello.session == 0:
             if not self._is_pristine:
-                yield self._start(self._new_session(), hello.sequence, description, is_fresh=True)
-            self._send(Welcome(0, self.session))
+                yield self._start(self._new_session(), 0, description, is_fresh=True)
+            self._send(Welcome(self._expected, self.session))
         elif hello.session != self.session:
             yield self._start(hello.session, hello.sequence, description, is_fresh=False)
         else:
@@ -298,8 +305,7 @@ class Link:
             elif (description := self._descriptions.get(frame.generation)) is not None:
                 delivery = Measured(description, frame) if description.fits(frame) else None
             elif (frame.generation - self._newest) & 0xFF < 0x80:
-                self._ask()  # its description is on its way, or was lost
-                return
+                return  # of a description to come
             else:
                 delivery = None  # of a description that nobody can tell any more
             del self._early[self._expected]
@@ -333,10 +339,10 @@ class Link:
             self._send(SetRate(0, round(self._rate * 1000)))
 
     def _is_overdue(self, sequence: int) -> bool:
-        return self._now - self._naks.get(sequence, float("-inf")) >= _NAK_PAUSE
+        return self._now - self._naks.get(sequence, float("-inf")) >= self._nak_pause
 
-    def _ask(self) -> None:
-        if self._now - self._asked >= _ASK_PAUSE:
+    def _ask(self, pause: float = _ASK_PAUSE) -> None:
+        if self._now - self._asked >= pause:
             self._asked = self._now
             self._send(Ask())
 

@@ -139,7 +139,7 @@ class _Listener:
                 raise RecordError(f"it sent a record of kind {record.kind!r}", "a listener sends one 'listen'")
             self._next = self._history.find(record)
             self._samples = self._history.samples_before(self._next)
-            self._pending = memoryview(self._history.schema_before(self._next))
+            self._pending = memoryview(self._history.greeting(self._next))
             self.is_listening = True
 
     def _send(self, now: float) -> bool:

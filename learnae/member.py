@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from learnae.adapters.machine import Place
 from learnae.adapters.status_file import summary
+from learnae.errors import NotWrittenError
 from learnae.peer import Peer
 from learnae.service import Work
 
@@ -14,16 +15,29 @@ log = logging.getLogger("learnae")
 
 
 class Member:
-    """Lets a peer tick every ``pause`` seconds; ``collect`` runs before each tick."""
+    """Lets a peer tick every ``pause`` seconds; ``collect`` runs before each tick, ``leave`` when it ends.
+
+    ``tick`` stands in for the peer's own where a role knows better when it is time. A disk that takes
+    nothing stops nobody: nothing is published before it is saved, and the next tick tries again.
+    """
 
     def __init__(
-        self, place: Place, peer: Peer, pause: float, read_pause: Callable[[], float], collect: Callable[[], None]
+        self,
+        place: Place,
+        peer: Peer,
+        pause: float,
+        read_pause: Callable[[], float],
+        collect: Callable[[], None],
+        tick: Callable[[], object] | None = None,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
         self.peer = peer
         self._place = place
         self._pause = pause
         self._read_pause = read_pause
         self._collect = collect
+        self._tick = tick or peer.tick
+        self._leave = leave
 
     def work(self) -> Work:
         """The member as the service sees it."""
@@ -31,10 +45,15 @@ class Member:
 
     def _step(self) -> float:
         self._collect()
-        self.peer.tick()
+        try:
+            self._tick()
+        except NotWrittenError as error:
+            self.peer.problems.count(error)
+            self._place.monitor.report(self.peer.status())
         return self._pause
 
     def _drain(self) -> None:
+        self._leave()
         self._place.leave(self.peer)
         log.info(summary(self.peer.status()))
 

@@ -31,6 +31,10 @@ class OwnFrames:
         self.replica = frame.replica
         return frame
 
+    def give_up(self) -> None:
+        """The frame that ``encode`` gave last was not published: nobody believes it, so the next one is whole."""
+        self.since_keyframe = self._policy.every
+
     def _may_send_delta(self, now: int) -> bool:
         """Keyframes come often enough that a newcomer finds one within the horizon."""
         old = now - self.keyframe_time > self._horizon // 2

@@ -14,7 +14,7 @@ from learnae.authorship import Authorship
 from learnae.bodies import Evidence, Join, Metrics, Summary, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
-from learnae.errors import FrameError, StateError
+from learnae.errors import FrameError, NotWrittenError, StateError
 from learnae.following import Following, Replica
 from learnae.frames import Frame
 from learnae.identity import Identity, peer_name
@@ -255,7 +255,11 @@ class Peer:
         self._estimate = self._consensus(frame.replica, trained.rows, now)
         metrics = self._ports.learner.evaluate(self._estimate)
         self.metrics = metrics.bounded() if metrics else None
-        return self._publish_frame(frame, trained.rows)
+        try:
+            return self._publish_frame(frame, trained.rows)
+        except NotWrittenError:
+            self._frames.give_up()
+            raise
 
     def _go_without_training(self, merged: int) -> Cid | None:
         if merged:

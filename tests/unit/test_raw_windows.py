@@ -78,7 +78,7 @@ def test_only_an_autoencoder_learns_from_windows_without_labels(autoencoder: boo
     data = Dataset(manifest.model, manifest.objective)
     values = np.arange(40, dtype=np.float32).reshape(20, 2)
     samples = Samples(np.arange(20) / 50, values, np.full(20, -1), np.arange(20) >= 14)
-    collector = Collector(Once(samples), features, data, autoencoder)
+    collector = Collector({"file": Once(samples)}, features, data, autoencoder)
     collector.collect()
     assert (len(data.train), len(data.holdout)) == ((6, 2) if autoencoder else (0, 0))
     assert (data.train.targets == data.train.rows).all()
