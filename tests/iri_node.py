@@ -21,7 +21,7 @@ from typing import Any
 
 from mosquitto import HOST, free_port
 
-from learnae.adapters.iota_client import NULL, Transaction, load
+from learnae.adapters.iota_client import NULL, Node, Transaction, load
 from learnae.adapters.iota_pow import TRANSACTION_TRYTES, hash_of, search, weight
 
 COORDINATOR = "LEARNAE9TEST9COORDINATOR".ljust(81, "9")
@@ -74,6 +74,7 @@ class IriNode:
         self._server: ThreadingHTTPServer | None = None
         self._stopped = threading.Event()
         self._publish = lambda words: None
+        self._writer = Node(self.url)  # the coordinator's; asks nobody
 
     @property
     def url(self) -> str:
@@ -170,11 +171,7 @@ class IriNode:
             self.issue_milestone()
 
     def _issue(self, tag: str, trunk: str, branch: str, address: str, milestone: bool) -> str:
-        iota = load()
-        bundle = iota.ProposedBundle()
-        bundle.add_transaction(iota.ProposedTransaction(address=iota.Address(address), value=0, tag=iota.Tag(tag)))
-        bundle.finalize()
-        essence = str(bundle[0].as_tryte_string())
+        essence = self._writer.propose(b"", tag, address)
         trytes = search(essence[:2430] + trunk + branch + essence[2592:], self.mwm)
         transaction = Transaction(hash_of(trytes), trytes)
         self._store(transaction, milestone)
