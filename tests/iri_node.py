@@ -21,12 +21,13 @@ from typing import Any
 
 from mosquitto import HOST, free_port
 
-from learnae.adapters.iota_client import NULL, Node, Transaction, load
+from learnae.adapters.iota_client import NULL, Node, Transaction, integer, load
 from learnae.adapters.iota_pow import TRANSACTION_TRYTES, hash_of, search, weight
 
 COORDINATOR = "LEARNAE9TEST9COORDINATOR".ljust(81, "9")
 MAX_RESULTS = 1000
 MAX_BODY = 1_000_000
+CLOCKS = 600_000  # ms that a transaction may be dated ahead
 LAG = 5  # milestones that a lagging node is behind
 _TIPS = 8  # that a milestone approves
 _CHECKPOINT = "LEARNAE9CHECKPOINT".ljust(27, "9")
@@ -74,6 +75,7 @@ class IriNode:
         self._server: ThreadingHTTPServer | None = None
         self._stopped = threading.Event()
         self._publish = lambda words: None
+        self._since = 1000 * (time.time() - 2)  # as of a snapshot, in whole seconds: what is older is refused
         self._writer = Node(self.url)  # the coordinator's; asks nobody
 
     @property
@@ -298,6 +300,8 @@ class IriNode:
         for transaction in found:
             if weight(transaction.name) < self.mwm:
                 raise Refused("invalid transaction hash")
+            if not self._since <= integer(transaction.trytes[2619:2628]) < 1000 * time.time() + CLOCKS:
+                raise Refused("invalid timestamp")
             if not _is_whole_bundle(transaction):
                 raise Refused("invalid bundle")
         for transaction in found:
