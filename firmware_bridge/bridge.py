@@ -68,8 +68,9 @@ class Bridge:
         end = time.monotonic() + _TURN
         while (left := end - time.monotonic()) > 0:
             self._wait(min(left, _POLL))
-            self._serve_port()
-            self._server.step()
+            self._guarded(self._hear)
+            self._server.step()  # before the board hears that its samples have arrived: they outlive this process then
+            self._guarded(self._answer)
         return 0
 
     def drain(self) -> None:
@@ -101,16 +102,28 @@ class Bridge:
         if port and port[0] in ready and not self.link.awaits_ticks:
             time.sleep(_PACE)
 
-    def _serve_port(self) -> None:
+    def _guarded(self, work: Callable[[float], None]) -> None:
         now = time.monotonic()
         try:
-            if self._port is None:
-                self._open(now)
-            else:
-                self._move(self._port, now)
-                self._judge(self._port, now)
+            work(now)
         except LearnaeError as error:
             self._lose(error, now)
+
+    def _hear(self, now: float) -> None:
+        if self._port is None:
+            self._open(now)
+            return
+        data = self._port.read()
+        offset = time.time() - time.monotonic()
+        for delivery in self.link.receive(data, now) if data else ():
+            for record in self.assembler.take(delivery, now + offset, offset):
+                self._publish(record)
+        self._judge(self._port, now)
+
+    def _answer(self, now: float) -> None:
+        if self._port is not None:
+            self.link.poll(now)
+            self._port.write(self.link.take_output())
 
     def _open(self, now: float) -> None:
         if now < self._next_attempt:
@@ -119,15 +132,6 @@ class Bridge:
         self._opened, self._pause = now, _FIRST_PAUSE
         self.link.reconnect()
         _log.info("%s is open at %d baud", self._port.device, self._baud)
-
-    def _move(self, port: Port, now: float) -> None:
-        data = port.read()
-        offset = time.time() - time.monotonic()
-        for delivery in self.link.receive(data, now) if data else ():
-            for record in self.assembler.take(delivery, now + offset, offset):
-                self._publish(record)
-        self.link.poll(now)
-        port.write(self.link.take_output())
 
     def _judge(self, port: Port, now: float) -> None:
         """Say when the board begins or ceases to answer."""

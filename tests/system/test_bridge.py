@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -207,6 +208,26 @@ def test_an_unplugged_board_comes_back_and_a_restarted_bridge_loses_nothing(brid
     last = listener.streams()[-1]
     assert last[-1].sequence + last[-1].rows - last[0].sequence == sum(each.rows for each in last) + lost
     assert "the bridge was stopped" in [r.reason for r in listener.records if isinstance(r, LinkState)]
+
+
+def test_a_killed_bridge_loses_nothing_that_it_has_confirmed(bridges):
+    with SimulatedBoard(bridges.root) as board:
+        bridges.start(board.device)
+        listener = Listener(bridges)
+        listener.until(lambda it: it.samples() >= 10, "samples")
+        for number in range(5):
+            bridges.started[-1].kill()
+            bridges.started[-1].wait()
+            bridges.start(board.device)
+            have = listener.samples()
+            listener.until(lambda it, have=have, number=number: it.samples() > have + 5 + 3 * number, "more samples")
+
+    (stream,) = listener.streams()
+    numbers = [number for each in stream for number in range(each.sequence, each.sequence + each.rows)]
+    missed = [record.missed for record in listener.records if isinstance(record, LinkState) and record.missed]
+    gaps = [(before, after) for before, after in itertools.pairwise(numbers) if after != before + 1]
+    assert numbers == sorted(set(numbers))
+    assert sum(after - before - 1 for before, after in gaps) == sum(missed)  # what the board had no room for, and told
 
 
 def test_a_wished_rate_is_a_new_schema(bridges):
