@@ -11,20 +11,24 @@ from learnae.errors import ConfigurationError
 from learnae.home import home
 
 ROLE = "bridge"
+LEARNAE, SENML = PROTOCOLS = ("learnae", "senml")
 
 
 @dataclass(frozen=True, slots=True)
 class PortSection:
-    """``[port]``: ``name`` of the board below /dev/serial/by-id, or a device, or ``auto``; ``baud``."""
+    """``[port]``: ``name`` of the board below /dev/serial/by-id, or a device, or ``auto``; ``baud``; ``protocol``."""
 
     name: str = AUTO
     baud: int = 115200
+    protocol: str = LEARNAE
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigurationError("port.name is empty", f"use {AUTO!r}, a device, or a name of firmware-bridge list")
         if not 300 <= self.baud <= 12_000_000:
             raise ConfigurationError(f"port.baud is {self.baud}", "use the firmware's, usually 115200")
+        if self.protocol not in PROTOCOLS:
+            raise ConfigurationError(f"port.protocol is {self.protocol!r}", f"use {' or '.join(PROTOCOLS)}")
 
 
 @dataclass(frozen=True, slots=True)

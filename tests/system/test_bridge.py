@@ -298,6 +298,38 @@ def test_a_board_that_cannot_be_used_is_named_with_the_remedy(bridges, said, sta
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_board_that_prints_senml_is_heard(bridges):
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    (bridges.root / "bridge.toml").write_text('[port]\nprotocol = "senml"\n')
+    over = threading.Event()
+
+    def speak() -> None:
+        number = 0
+        while not over.wait(0.05):
+            pack = [{"bn": "lamp:", "bt": 1.7e9 + number * 0.05, "n": "light", "u": "lx", "v": number}]
+            os.write(ours, json.dumps(pack).encode() + b"\n")
+            number += 1
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    try:
+        found = bridges.run("check", "--config", bridges.root / "bridge.toml", "--port", os.ttyname(theirs), "--json")
+        bridges.start(os.ttyname(theirs), "--config", bridges.root / "bridge.toml")
+        listener = Listener(bridges)
+        listener.until(lambda it: it.samples() >= 10, "samples")
+    finally:
+        over.set()
+        speaker.join()
+        os.close(theirs)
+        os.close(ours)
+
+    assert json.loads(found.stdout)["channels"] == {"light": "lx"}
+    (stream,) = listener.streams()
+    values = [each.values[0, 0] for each in stream]
+    assert values == list(range(int(values[0]), int(values[0]) + len(values)))
+
+
 def test_a_missing_port_and_a_missing_bridge_are_named(bridges):
     port = bridges.run("check", "--port", bridges.root / "ttyACM9")
     monitor = bridges.run("monitor", "--socket", bridges.socket)

@@ -5,36 +5,20 @@ from __future__ import annotations
 import random
 
 import pytest
+from boards_protocol import TEXT, event, hello, samples
 from nightly import how_many
 
 from bench.host_board import HostBoard
 from bench.hostile_line import START, Conversation, Faults
 from firmware_bridge.assembler import Assembler
 from firmware_bridge.errors import BaudRateError, NoHelloError, ProtocolVersionError, SilentBoardError
-from firmware_bridge.frames import VERSION, Ack, Ask, Event, Hello, Log, Samples, Welcome, encode
+from firmware_bridge.frames import VERSION, Ack, Ask, Event, Log, Welcome, encode
 from firmware_bridge.link import WINDOW, Link, Measured, Started
 from firmware_bridge.records import Label, LinkState, Readings, Schema
 
 pytestmark = pytest.mark.engine("gcc")
 
 HOSTILE = Faults(loss=1e-3, flip=1e-3, insertion=1e-3, delay=0.01)
-TEXT = b"pump/1.0 a:m/s2:0.001 b:Cel:0.5"
-
-
-def hello(text: bytes = TEXT, session: int = 0, generation: int = 1, sequence: int = 0, rate: int = 50_000) -> bytes:
-    parts = [text[start : start + 32] for start in range(0, len(text), 32)]
-    return b"".join(
-        encode(Hello(sequence, session, generation, number, number == len(parts) - 1, 2, 2, 1000, rate, part))
-        for number, part in enumerate(parts)
-    )
-
-
-def samples(sequence: int, index: int, generation: int = 1, rows: int = 2, size: int = 8) -> bytes:
-    return encode(Samples(sequence & 0xFF, generation, rows, index, index * 20, bytes(size)))
-
-
-def event(sequence: int, text: str) -> bytes:
-    return encode(Event(sequence, 5, 0, text))
 
 
 def started(**options) -> Link:
