@@ -86,11 +86,14 @@ class GovernedLearner:
         self._learner.restore(state)
 
 
-def governed(tick: Callable[[], object], governor: Governor, usage: Callable[[], Usage]) -> Callable[[], None]:
-    """``tick``, only when the governor says that it is time."""
+def governed(
+    tick: Callable[[], object], governor: Governor, usage: Callable[[], Usage], idle: Callable[[], None]
+) -> Callable[[], None]:
+    """``tick`` when the governor says that it is time, else ``idle``."""
 
     def tick_when_due() -> None:
         if not governor.may_tick(time.monotonic()):
+            idle()
             return
         governor.begin(usage())
         try:

@@ -39,8 +39,9 @@ class SourceSection:
     """One source of a ``kind``.
 
     ``replay``: the recording ``file``, at ``speed`` times real time (0: at once). ``bridge``: the firmware bridge's
-    ``socket``. ``mqtt``: a ``topic`` or ``device``, what its ``payload`` is, a ``label_topic``; at the broker of
-    ``[mqtt]`` or at another ``broker``. ``iio``: a ``device`` of Linux IIO. ``hwmon``: sensors of the board itself.
+    ``socket`` (empty: where it listens by default). ``mqtt``: a ``topic`` or ``device``, what its ``payload`` is, a
+    ``label_topic``; at the broker of ``[mqtt]`` or at another ``broker``. ``iio``: a ``device`` of Linux IIO.
+    ``hwmon``: sensors of the board itself.
 
     ``channels`` says, for the swarm's channels, what the source calls them, where that is another name. A
     reading stands for at most ``hold`` seconds (0: ten periods). The ``holdout`` share is never trained
@@ -51,7 +52,7 @@ class SourceSection:
     file: str = ""
     speed: float = 1.0
     holdout: float = 0.3
-    socket: str = "/run/learnae/bridge.sock"
+    socket: str = ""
     topic: str = ""
     device: str = ""
     payload: str = "json"

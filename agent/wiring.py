@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,10 @@ from agent.board import Board, GovernedLearner, governed
 from agent.buffer import FILE as BUFFER_FILE
 from agent.buffer import SampleBuffer
 from agent.chunks import Seal
-from agent.collector import Collector
+from agent.collector import Collector, Judged
 from agent.config import AUTO, NONE, NUMPY, TFLITE, AgentConfig, BufferSection
 from agent.feed import Feed
-from agent.governor import Governor, ResourcesSection, Usage
+from agent.governor import Governor, ResourcesSection
 from agent.holdout import Holdout
 from agent.inference import Inferrer, Predict, ResultFile
 from agent.labels import GivenLabel, LabelNames
@@ -42,7 +42,7 @@ from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.numpy_model import predict
 from learnae.models.onlooker import Onlooker
 from learnae.peer import Options, Peer
-from learnae.ports import Learner, SampleSource
+from learnae.ports import Learner, Monitor, SampleSource
 from learnae.summary import Statistics
 
 if TYPE_CHECKING:
@@ -63,10 +63,36 @@ class Intake:
     collector: Collector
     recorder: Recorder | None
 
+    def begin(self) -> None:
+        """Read live sources from now on."""
+        if self.recorder:
+            self.recorder.start()
+
+    def end(self) -> None:
+        """Put on the disk what has come."""
+        if self.recorder:
+            self.recorder.stop()
+
     def status(self) -> dict[str, Any]:
         """For people."""
         recorded = self.recorder.status() if self.recorder else {}
         return {"samples": self.collector.samples, "unlabelled": self.collector.unlabelled, **recorded}
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """What the swarm's model says of the newest windows, and who is told."""
+
+    inferrer: Inferrer
+    results: ResultFile
+    monitor: Monitor
+
+    def judge(self, peer: Peer, windows: Sequence[Judged]) -> None:
+        """Nothing before the estimate is more than the random weights that every peer begins with."""
+        if windows and (peer.steps > 0 or peer.following.replicas):
+            found = self.inferrer.infer(peer.estimate(), windows)
+            self.results.append(found)
+            self.monitor.infer(found)
 
 
 def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
@@ -76,26 +102,17 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     dataset = Dataset(manifest.model, manifest.objective, _ROWS)
     onlooking = Onlooking(features_of(manifest), manifest.class_count)
     place = Place(swarm, config.peer.directory(ROLE))
-
-    def statistics() -> Statistics | None:
-        if not manifest.is_autoencoder:
-            onlooking.note_labels(intake.collector.labelled, intake.collector.unlabelled)
-        return onlooking.statistics()
-
-    intake = build_intake(config, manifest, dataset, place.directory, statistics)
-    if intake.recorder:
-        intake.recorder.start()
+    intake = build_intake(config, manifest, dataset, place.directory, onlooking)
+    intake.begin()
     governor, board = Governor(config.resources, config.train.pause), Board()
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         onlooking.begin(reason)
     learner, predictor = _learner(onlooking, manifest, dataset, config.train.engine)
-    inferrer, results = Inferrer(manifest, predictor), ResultFile(place.directory)
+    inferrer = Inferrer(manifest, predictor)
     outside = connect(config, place)
-    options = Options(
-        config.peer.name or ROLE,
-        ROLE,
-        config.peer.follow or FOLLOW,
-        facts=lambda: {
+
+    def facts() -> dict[str, Any]:
+        return {
             **intake.status(),
             "training_rows": len(dataset.train),
             "held_out_rows": len(dataset.holdout),
@@ -104,41 +121,43 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
             "inference": inferrer.status(),
             "resources": governor.status(),
             "connections": outside.status(),
-        },
-        statistics=onlooking.statistics,
-    )
+        }
+
+    follow = config.peer.follow or FOLLOW
+    options = Options(config.peer.name or ROLE, ROLE, follow, facts=facts, statistics=onlooking.statistics)
     peer = place.peer(GovernedLearner(learner, governor), options, outside)
+    return _member(
+        place, peer, intake, Oracle(inferrer, ResultFile(place.directory), place.monitor), governor, board, reread
+    )
+
+
+def _member(
+    place: Place,
+    peer: Peer,
+    intake: Intake,
+    oracle: Oracle,
+    governor: Governor,
+    board: Board,
+    reread: Callable[[], AgentConfig],
+) -> Member:
+    """The work loop looks at what has come at least once a second, and lets the peer tick when it is time."""
+    traffic = peer.replication.traffic
 
     def collect() -> None:
         intake.collector.collect()
-        newest = intake.collector.newest()
-        if newest and _knows_something(peer):
-            found = inferrer.infer(peer.estimate(), newest)
-            results.append(found)
-            place.monitor.infer(found)
-
-    def usage() -> Usage:
-        traffic = peer.replication.traffic
-        return board.usage(traffic.bytes_out + traffic.bytes_in)
+        oracle.judge(peer, intake.collector.newest())
 
     def read_pause() -> float:
         governor.pause = reread().train.pause
         return min(governor.pause, _LONGEST_WAIT)
 
-    return Member(
-        place,
-        peer,
-        min(config.train.pause, _LONGEST_WAIT),
-        read_pause,
-        collect,
-        governed(peer.tick, governor, usage),
-        intake.recorder.stop if intake.recorder else lambda: None,
+    tick = governed(
+        peer.tick,
+        governor,
+        usage=lambda: board.usage(traffic.bytes_out + traffic.bytes_in),
+        idle=lambda: place.monitor.report(peer.status()),
     )
-
-
-def _knows_something(peer: Peer) -> bool:
-    """Whether the estimate is more than the random weights that every peer begins with."""
-    return peer.steps > 0 or bool(peer.following.replicas)
+    return Member(place, peer, min(governor.pause, _LONGEST_WAIT), read_pause, collect, tick, intake.end)
 
 
 def why_no_training(manifest: Manifest, engine: str) -> str:
@@ -206,7 +225,7 @@ def build_intake(
     manifest: Manifest,
     dataset: Dataset,
     directory: Path | None = None,
-    statistics: Callable[[], Statistics | None] = lambda: None,
+    onlooking: Onlooking | None = None,
 ) -> Intake:
     """Sources, windows and features into ``dataset``, or into statistics; raises ConfigurationError.
 
@@ -223,10 +242,18 @@ def build_intake(
         open_source = opener(section, features, names, config.mqtt)  # also checks the section
         feeds.append(Feed(name, open_source, features.rate, section.kind in POLLED))
         holdouts[name] = Holdout(section.holdout, features)
-    if directory is None or not feeds:
-        return Intake(Collector(recordings, features, dataset, manifest.is_autoencoder, None, statistics), None)
-    buffer = build_buffer(config.buffer, features, directory)
+    buffer = build_buffer(config.buffer, features, directory) if directory and feeds else None
+
+    def statistics() -> Statistics | None:
+        if onlooking is None:
+            return None
+        if not manifest.is_autoencoder:
+            onlooking.note_labels(collector.labelled, collector.unlabelled)
+        return onlooking.statistics()
+
     collector = Collector(recordings, features, dataset, manifest.is_autoencoder, buffer, statistics)
+    if directory is None or buffer is None:
+        return Intake(collector, None)
     return Intake(collector, Recorder(feeds, buffer, holdouts, GivenLabel(directory, names)))
 
 

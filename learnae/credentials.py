@@ -9,13 +9,16 @@ from learnae.errors import ConfigurationError
 from learnae.files import read_regular
 
 _MOST_BYTES = 64 * 1024
+_OURS = "learnae_"  # what systemd puts before the names of files where our units load a whole directory
 
 
 def credential_path(name: str) -> Path:
     """Where the file ``name`` is: a relative one is looked for in ``$CREDENTIALS_DIRECTORY`` first."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and not Path(name).is_absolute() and (Path(directory) / name).exists():
-        return Path(directory) / name
+    if directory and not Path(name).is_absolute():
+        for path in (Path(directory) / name, Path(directory) / f"{_OURS}{name}"):
+            if path.exists():
+                return path
     return Path(name).expanduser()
 
 

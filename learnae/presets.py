@@ -112,7 +112,30 @@ def _hepmass(created: int) -> Manifest:
     )
 
 
-PRESETS: dict[str, Callable[[int], Manifest]] = {"wrist": _wrist, "hepmass": _hepmass, "wrist-cnn": _wrist_cnn}
+def _thermal(created: int) -> Manifest:
+    """How warm a board is, without labels: a minute unlike any before stands out. 1 Hz, windows of 60 s every 10 s.
+
+    Every Raspberry Pi has the sensor. Boards are at 50 °C, more or less, and change slowly.
+    """
+    # shift and scale of mean, deviation, minimum, maximum, change
+    constants = ((50.0, 15.0), (1.0, 1.0), (49.0, 15.0), (52.0, 15.0), (0.3, 0.3))
+    shift, scale = zip(*constants, strict=True)
+    return Manifest(
+        name="thermal",
+        config=dense_config(5, (8, 2, 8), 5, "linear"),
+        loss="mean_squared_error",
+        created=created,
+        features=WindowStatistics(("temperature",), 1.0, 60, 10, shift, scale),
+        optimiser=OptimiserPolicy("adam", learning_rate=0.003),
+    )
+
+
+PRESETS: dict[str, Callable[[int], Manifest]] = {
+    "wrist": _wrist,
+    "hepmass": _hepmass,
+    "wrist-cnn": _wrist_cnn,
+    "thermal": _thermal,
+}
 
 
 def preset(name: str, created: int) -> Manifest:

@@ -32,13 +32,17 @@ def secure(broker: Mosquitto, certificates: Certificates, name: str, **changes: 
 
 
 class Gate:
-    """A way to the broker that can be shut: so that a watcher may be back before the peer is. A context manager."""
+    """A way to the broker that can be shut: so that a watcher may be back before the peer is. A context manager.
+
+    ``sent`` are all bytes that went to the broker through here.
+    """
 
     def __init__(self, broker: Mosquitto) -> None:
         self.port = free_port()
         self._target = broker.port
         self._server: socket.socket | None = None
         self._pairs: list[socket.socket] = []
+        self.sent = bytearray()
         self.open()
 
     def __enter__(self) -> Gate:
@@ -70,13 +74,14 @@ class Gate:
                 near, _ = server.accept()
                 far = socket.create_connection((HOST, self._target))
                 self._pairs += [near, far]
-                for ends in ((near, far), (far, near)):
+                for ends in ((near, far, self.sent), (far, near, bytearray())):
                     threading.Thread(target=_pump, args=ends, daemon=True).start()
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _pump(source: socket.socket, target: socket.socket, record: bytearray) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
+            record += data
             target.sendall(data)
     with suppress(OSError):
         target.shutdown(socket.SHUT_RDWR)

@@ -34,8 +34,10 @@ def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: 
         return partial(iio.open_iio, root, section.device, channels, features.rate, section.hold)
     if section.kind == BRIDGE:
         from agent.sources.bridge import BridgeSource  # noqa: PLC0415
+        from firmware_bridge.config import default_socket  # noqa: PLC0415
 
-        return partial(BridgeSource, Path(section.socket), channels, features.rate, section.hold, names.number)
+        socket = Path(section.socket) if section.socket else default_socket()
+        return partial(BridgeSource, socket, channels, features.rate, section.hold, names.number)
     assert section.kind == MQTT
     return _mqtt_opener(section, features, names, section.mqtt(mqtt))
 

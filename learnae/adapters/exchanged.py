@@ -108,10 +108,8 @@ class ExchangedStore:
         Raises EncodingError or LimitError for wrong bytes, StateError if it cannot be kept.
         """
         check_named(cid, data)
-        if self._local.has(cid):
-            return
-        self._local.put(cid.codec, data)
-        self._tell(cid, offer=True, besides=origin)
+        if not self._local.has(cid):
+            self._keep(cid, data, origin)
 
     @property
     def is_idle(self) -> bool:
@@ -165,7 +163,9 @@ class ExchangedStore:
             try:
                 data = link.fetch(cid)
                 if self._busy.get(cid):
-                    self.receive(cid, data, link.name)
+                    self._keep(cid, data, link.name)
+                else:  # it has been deleted since; the exchange may have kept it
+                    link.tell(cid, offer=False)
                 return True
             except (TransportError, PeerError):  # the link has reported what is worth it
                 continue
@@ -175,6 +175,10 @@ class ExchangedStore:
         if asked:
             self._postpone(cid)
         return False
+
+    def _keep(self, cid: Cid, data: bytes, origin: str) -> None:
+        self._local.keep(cid, data)
+        self._tell(cid, offer=True, besides=origin)
 
     def _postpone(self, cid: Cid) -> None:
         with self._wake:

@@ -30,7 +30,7 @@ log = logging.getLogger("learnae")
 _QUEUE_BYTES, _QUEUE_MESSAGES = 8 << 20, 1000  # handed over and not acknowledged; beyond that, publish says no
 _KEPT_TOPICS = 64  # retained values of one process
 _CONNECT_SECONDS = 10.0  # a broker that accepts and then says nothing is hanging
-_FIRST_DELAY, _MOST_DELAY = 0.5, 30.0  # seconds between attempts, before jitter
+_FIRST_DELAY, _MOST_DELAY = 0.5, 10.0  # seconds between attempts, before jitter
 _LOOP_SECONDS = 1.0
 _FAREWELL_SECONDS = 2.0  # for what is on its way when the process ends
 

@@ -8,22 +8,19 @@ past with it, more each time somebody walks further back.
 
 from __future__ import annotations
 
-import heapq
-import logging
-import queue
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from learnae import dagcbor
 from learnae.adapters.allowance import Allowance
-from learnae.adapters.mqtt_blocks import Want, cone_of, links_of, pack, parse_links, reachable, unpack
+from learnae.adapters.mqtt_answers import MqttAnswers, remember
+from learnae.adapters.mqtt_blocks import Want, links_of, reachable, unpack
 from learnae.adapters.mqtt_connection import MqttConnection, Received
+from learnae.adapters.mqtt_inbox import MqttInbox
 from learnae.adapters.mqtt_topics import CBOR, Topics
 from learnae.cid import DAG_CBOR, RAW, Cid
 from learnae.errors import BlockMissingError, EncodingError, LearnaeError, LimitError, TransportError
@@ -32,15 +29,8 @@ from learnae.limits import Limits
 from learnae.messages import Message, open_message
 from learnae.ports import check_named
 
-log = logging.getLogger("learnae")
-
-Value = TypeVar("Value")
-
 NAME = "mqtt"
 _GRACE = (0.3, 0.6)  # seconds in which a push may come before a block is asked for
-_CLAIM = (0.0, 0.2)  # seconds in which one holder is likely to be the first
-_SEND_SECONDS = 0.1  # between the claim and the answer: for claims of the same moment to be heard
-_CLAIM_HOLDS = 1.0  # seconds for which others leave the answer to whoever claimed it
 _ASK_SECONDS, _ASKS = 1.0, 3
 _SLOW_SECONDS = 10.0  # for an answer that somebody has claimed: a large block on a slow line
 _JOIN_SECONDS = 10.0  # a link that waits for the broker is there at once when it comes
@@ -51,11 +41,7 @@ _PUSH_BYTES = 4 << 20  # larger frames are only sent to those who ask
 _LEASE_SECONDS = 600.0  # after which frames of an author are no longer heard unless one is wanted again
 _AUTHORS = 64  # as many as a trainer follows
 _REMEMBERED = 8192  # names of blocks
-_INBOX, _INBOX_BYTES = 256, 8 << 20
-_ANSWERS = 64  # under way at once
-_ANSWER_BYTES, _ANSWER_RATE = 32 << 20, 4 << 20  # that strangers can make this peer send: at once, and a second
-_UNASKED_BYTES, _UNASKED_RATE = 64 << 20, 32 << 10  # that pushes may put on the disk: at once, and a second
-_FAREWELL_SECONDS = 2.0
+_UNASKED_BYTES, _UNASKED_RATE = 64 << 20, 128 << 10  # that strangers may put on the disk: at once, and a second
 
 
 class Keeper(Protocol):
@@ -73,12 +59,12 @@ class Keeper(Protocol):
 
 @dataclass(slots=True)
 class _Wish:
-    """A block that threads wait for; ``claimed`` is when somebody said that it comes."""
+    """A block that threads wait for; ``comes`` while what came with it is written."""
 
     arrived: threading.Event = field(default_factory=threading.Event)
     data: bytes | None = None
     users: int = 0
-    claimed: float = float("-inf")
+    comes: bool = False
     cone: int = 1
 
 
@@ -108,24 +94,16 @@ class MqttExchange:
         self._cones: dict[Cid, int] = {}  # messages whose past somebody here walks, and how much comes along
         self._named: dict[Cid, str] = {}  # blocks of frames, and their authors
         self._leases: dict[str, float] = {}
-        self._asked: dict[Cid, float] = {}  # when somebody else wanted it
-        self._claims: dict[Cid, tuple[float, str]] = {}
-        self._answers: dict[Cid, int] = {}  # under way, with the size of the cone
-        self._answerable = Allowance(_ANSWER_BYTES, _ANSWER_RATE)
         self._acceptable = Allowance(_UNASKED_BYTES, _UNASKED_RATE)
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._inbox: queue.SimpleQueue[tuple[Callable[[Received], None], Received]] = queue.SimpleQueue()
-        self._inbox_bytes = 0
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = 0
+        self._inbox = MqttInbox(self.counts)
+        self._answers = MqttAnswers(connection, topics, store, self._inbox, self.counts)
         self._subscribe()
-        self._thread = threading.Thread(target=self._run, name="mqtt exchange", daemon=True)
-        self._thread.start()
 
     def state(self) -> str:
         """For the status."""
-        return ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items())) or "nothing yet"
+        return ", ".join(f"{count} {what}" for what, count in sorted(dict(self.counts).items())) or "nothing yet"
 
     # -- ports.Exchange
 
@@ -139,6 +117,7 @@ class MqttExchange:
         except LearnaeError:  # no message: nobody waits for it
             return
         if peer_name(message.author) == self._topics.peer:
+            self._check_connected()
             self._push(message)
 
     def fetch(self, cid: Cid) -> bytes:
@@ -168,8 +147,7 @@ class MqttExchange:
         with self._lock:
             for wish in self._wishes.values():
                 wish.arrived.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join(_FAREWELL_SECONDS)
+        self._inbox.close()
 
     # -- pushing
 
@@ -193,7 +171,7 @@ class MqttExchange:
             wish.users += 1
             author = self._named.get(cid)
             if wish.users == 1:
-                self._connection.subscribe(self._topics.all(f"block/{cid}"), self._inboxed(self._on_block))
+                self._connection.subscribe(self._topics.all(f"block/{cid}"), self._inbox.handler(self._on_block))
         if author:
             self._lease(author)
         return wish
@@ -214,7 +192,7 @@ class MqttExchange:
                 break
             self._ask(cid, wish)
             arrived = wish.arrived.wait(_ASK_SECONDS * random.uniform(0.7, 1.3))
-        while not arrived and wish.claimed + _SLOW_SECONDS > time.monotonic():
+        while not arrived and (wish.comes or self._answers.claimed(cid) + _SLOW_SECONDS > time.monotonic()):
             arrived = wish.arrived.wait(_ASK_SECONDS)
         if wish.data is None:
             self._check_connected()
@@ -222,12 +200,10 @@ class MqttExchange:
         return wish.data
 
     def _ask(self, cid: Cid, wish: _Wish) -> None:
-        now = time.monotonic()
-        with self._lock:
-            others = max(self._asked.get(cid, 0.0), wish.claimed)
-        if now - others > _ASK_SECONDS / 2 and self._connection.publish(
-            self._topics.own("want"), Want((cid,), wish.cone).to_bytes(), qos=0, content_type=CBOR
-        ):
+        if wish.comes or time.monotonic() - self._answers.asked(cid) < _ASK_SECONDS / 2:
+            return
+        want = Want((cid,), wish.cone).to_bytes()
+        if self._connection.publish(self._topics.own("want"), want, qos=0, content_type=CBOR):
             self.counts["wanted"] += 1
 
     def _on_block(self, received: Received) -> None:
@@ -236,15 +212,20 @@ class MqttExchange:
             wish = self._wishes.get(cid)
         if wish is None or wish.arrived.is_set():
             return
-        root, *others = unpack(received.payload, _MOST_CONE)
-        check_named(cid, root)
-        with self._lock:
-            self._asked.pop(cid, None)
-        if cid.codec == DAG_CBOR:
-            self._walk(cid, root, others, wish.cone)
-        wish.data = root
-        wish.arrived.set()
-        self.counts["fetched"] += 1
+        try:
+            root, *others = unpack(received.payload, _MOST_CONE)
+            check_named(cid, root)
+        except LearnaeError:
+            self._answers.distrust(cid, self._topics.peer_of(received.topic))
+            raise
+        wish.comes = True
+        try:
+            if cid.codec == DAG_CBOR:
+                self._walk(cid, root, others, wish.cone)
+            wish.data = root
+            self.counts["fetched"] += 1
+        finally:
+            wish.arrived.set()
 
     def _walk(self, cid: Cid, root: bytes, others: list[bytes], cone: int) -> None:
         """Keep those ancestors that came along, and let more come with whatever is still missing."""
@@ -255,57 +236,8 @@ class MqttExchange:
         for data in kept.values():
             for parent in links_of(data).parents:
                 if parent not in kept:
-                    _remember(self._cones, parent, min(_MOST_CONE, cone * _CONES))
+                    remember(self._cones, parent, min(_MOST_CONE, cone * _CONES), _REMEMBERED)
             self._note_blocks(data)
-
-    # -- answering
-
-    def _on_want(self, received: Received) -> None:
-        peer = self._topics.peer_of(received.topic)
-        if peer == self._topics.peer:
-            return
-        want, now = Want.from_bytes(received.payload), time.monotonic()
-        for cid in want.cids:
-            with self._lock:
-                _remember(self._asked, cid, now)
-            if cid in self._answers:
-                self._answers[cid] = max(want.cone, self._answers[cid])
-            elif self._store.has(cid) and len(self._answers) < _ANSWERS:
-                self._answers[cid] = want.cone
-                self._later(random.uniform(*_CLAIM), lambda cid=cid: self._claim(cid))  # type: ignore[misc]
-
-    def _claim(self, cid: Cid) -> None:
-        claimed, _ = self._claims.get(cid, (float("-inf"), ""))
-        if time.monotonic() - claimed < _CLAIM_HOLDS:  # somebody else was first
-            del self._answers[cid]
-            return
-        self._connection.publish(self._topics.own("have"), dagcbor.encode([cid]), qos=0, content_type=CBOR)
-        self._later(_SEND_SECONDS, lambda: self._answer(cid))
-
-    def _answer(self, cid: Cid) -> None:
-        cone = self._answers.pop(cid)
-        claimed, rival = self._claims.get(cid, (float("-inf"), ""))
-        if time.monotonic() - claimed < _CLAIM_HOLDS and rival < self._topics.peer:  # both were first: one gives way
-            return
-        try:
-            blocks = cone_of(cid, self._store, cone)
-        except LearnaeError:  # deleted since
-            return
-        payload = pack(blocks)
-        if not self._answerable.take(len(payload)):
-            self.counts["not answered: too much"] += 1
-        elif self._connection.publish(self._topics.own(f"block/{cid}"), payload):
-            self.counts["answered"] += 1
-
-    def _on_have(self, received: Received) -> None:
-        peer, now = self._topics.peer_of(received.topic), time.monotonic()
-        if peer == self._topics.peer:
-            return
-        for cid in parse_links(received.payload):
-            _remember(self._claims, cid, (now, peer))
-            with self._lock:
-                if cid in self._wishes:
-                    self._wishes[cid].claimed = now
 
     # -- what others push
 
@@ -326,16 +258,17 @@ class MqttExchange:
             return
         if self._named.get(cid) != peer:
             raise EncodingError(f"{peer[:8]} pushes a block that no message of it names", "it is ignored")
-        self._accept(cid, received.payload)
-        if not self._holds and self._leases.get(peer, float("inf")) < time.monotonic():
+        self._accept(cid, received.payload, is_followed=peer in self._leases)
+        if self._leases.get(peer, float("inf")) < time.monotonic():
             self._leases.pop(peer)
             self._connection.unsubscribe(self._topics.of(peer, "frame"))
 
-    def _accept(self, cid: Cid, data: bytes) -> None:
+    def _accept(self, cid: Cid, data: bytes, is_followed: bool = False) -> None:
         """Keep what was pushed, as far as strangers may fill this machine's disk."""
         with self._lock:
             wish = self._wishes.get(cid)
-        if wish is None and not self._store.has(cid) and not self._acceptable.take(len(data)):
+        is_welcome = wish is not None or is_followed or self._store.has(cid)
+        if not (is_welcome or self._acceptable.take(len(data))):
             raise LimitError("more is pushed than this machine keeps unasked", "it is asked for when it is wanted")
         self._store.receive(cid, data, NAME)
         if wish is not None:
@@ -347,7 +280,7 @@ class MqttExchange:
         links = links_of(data)
         with self._lock:
             for block in links.blocks:
-                _remember(self._named, block, peer_name(links.author))
+                remember(self._named, block, peer_name(links.author), _REMEMBERED)
 
     def _lease(self, author: str) -> None:
         """Hear the frames of ``author`` from now on: the next one will be wanted, too."""
@@ -358,51 +291,16 @@ class MqttExchange:
             if is_new:
                 self._leases[author] = time.monotonic() + _LEASE_SECONDS
         if is_new:
-            self._connection.subscribe(self._topics.of(author, "frame"), self._inboxed(self._on_frame))
+            self._connection.subscribe(self._topics.of(author, "frame"), self._inbox.handler(self._on_frame))
 
-    # -- the thread
+    # -- how it is
 
     def _subscribe(self) -> None:
-        for channel, handle in (("want", self._on_want), ("have", self._on_have), ("message", self._on_message)):
-            self._connection.subscribe(self._topics.all(channel), self._inboxed(handle))
+        answers = self._answers
+        for channel, handle in (("want", answers.on_want), ("have", answers.on_have), ("message", self._on_message)):
+            self._connection.subscribe(self._topics.all(channel), self._inbox.handler(handle))
         if self._holds:
-            self._connection.subscribe(self._topics.all("frame"), self._inboxed(self._on_frame))
-
-    def _inboxed(self, handle: Callable[[Received], None]) -> Callable[[Received], None]:
-        """Let the own thread do it: a disk may be slow, and the network thread must not wait."""
-
-        def put(received: Received) -> None:
-            with self._lock:
-                is_full = self._inbox.qsize() >= _INBOX or self._inbox_bytes > _INBOX_BYTES
-                self._inbox_bytes += 0 if is_full else len(received.payload)
-            if is_full:
-                self.counts["dropped: too fast"] += 1
-            else:
-                self._inbox.put((handle, received))
-
-        return put
-
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            wait = max(0.0, self._due[0][0] - time.monotonic()) if self._due else 0.2
-            with suppress(queue.Empty):
-                self._handle(*self._inbox.get(timeout=min(0.2, wait)))
-            while self._due and self._due[0][0] <= time.monotonic():
-                heapq.heappop(self._due)[2]()
-
-    def _handle(self, handle: Callable[[Received], None], received: Received) -> None:
-        with self._lock:
-            self._inbox_bytes -= len(received.payload)
-        try:
-            handle(received)
-        except LearnaeError as error:
-            self.counts["refused"] += 1
-            if self.counts["refused"] == 1:
-                log.warning("MQTT message on %s: %s (counted from now on)", received.topic[:200], error)
-
-    def _later(self, seconds: float, action: Callable[[], None]) -> None:
-        self._order += 1
-        heapq.heappush(self._due, (time.monotonic() + seconds, self._order, action))
+            self._connection.subscribe(self._topics.all("frame"), self._inbox.handler(self._on_frame))
 
     def _check_open(self) -> None:
         if self._closing.is_set():
@@ -412,11 +310,3 @@ class MqttExchange:
         self._check_open()
         if not self._connection.is_connected:
             raise TransportError(f"MQTT broker {self._connection.name} is {self._connection.state()}")
-
-
-def _remember(names: dict[Cid, Value], cid: Cid, value: Value) -> None:
-    """The newest of a bounded number."""
-    names.pop(cid, None)
-    names[cid] = value
-    while len(names) > _REMEMBERED:
-        names.pop(next(iter(names)))

@@ -192,18 +192,18 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
         for name, speaker in gossips.items():
             if speaker._own is not None and delivered.get(name) != speaker._own:
                 delivered[name] = speaker._own
-                others = [gossip for other, gossip in gossips.items() if other != name]
+                others = [listener for other, listener in gossips.items() if other != name]
                 arrived = lambda name=name, others=others: all(name in other._heard for other in others)  # noqa: E731
                 wait_for(arrived, f"what {name} has announced")
 
     for listener in gossips.values():
         listener.announce([])
         deliver()
-    for gossip in gossips.values():
-        gossip.heard()
+    for listener in gossips.values():
+        listener.heard()
     yield Gossips(list(gossips.values()), deliver)
-    for gossip in gossips.values():
-        gossip.close()
+    for listener in gossips.values():
+        listener.close()
 
 
 @pytest.fixture(scope="session")

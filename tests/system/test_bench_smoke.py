@@ -54,3 +54,32 @@ def test_the_table_says_clearly_what_does_not_hold(finished):
     failed = [check["name"] for check in report["checks"] if not check["holds"]]
 
     assert f"{len(failed)} of {len(report['checks'])} do not hold" in output if failed else "hold" in output
+
+
+@pytest.mark.slow
+@pytest.mark.modules("ai_edge_litert")
+def test_an_agent_is_measured_with_all_that_it_has(tmp_path):
+    command = [sys.executable, "-m", "bench", "agent", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    assert process.returncode == 0, process.stderr
+    checks = {check["name"]: check["value"] for check in json.loads((tmp_path / "agent.json").read_text())["checks"]}
+    assert len(checks) == 3
+    for name, low, high in (("memory", 20, 500), ("CPU", 0, 100), ("start", 0, 60)):
+        assert any(name in full and low < value < high for full, value in checks.items()), checks
+
+
+@pytest.mark.slow
+def test_heads_over_iota_are_measured(tmp_path):
+    command = [sys.executable, "-m", "bench", "iota", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "iota.json").read_text())
+    for start in (
+        "announcements, as fast",
+        "heads at the default pace",
+        "proof of work at magnitude",
+        "confirmed, median",
+    ):
+        assert any(start in figure["name"] for figure in report["figures"]), f"no figure of {start}"
+    assert all(figure["value"] > 0 for figure in report["figures"])

@@ -174,6 +174,21 @@ def test_after_a_restart_the_rows_are_those_from_before(tmp_path: Path, monkeypa
     assert again.newest() == [], "what was judged before the restart is not judged again"
 
 
+def test_a_clock_that_jumps_back_by_a_year_costs_one_window_and_mixes_nothing(tmp_path: Path) -> None:
+    collector, dataset, buffer = with_buffer(tmp_path)
+    year = 366 * 86_400.0
+    for start, jump in ((0, 0.0), (6, -year), (12, -year), (18, 0.0)):
+        part = samples(start, 1, count=6)
+        buffer.append("a", Samples(part.time + 1.8e9 + jump, part.values, part.label, part.holdout))
+    buffer.commit()
+    collector.collect()
+    # windows of four: 0…3 | the clock is a year behind | 6…9, 10…13, 14…17 | it is set right again | 18…21
+    assert dataset.train.rows[:, 0].tolist() == [1.5, 7.5, 11.5, 15.5, 19.5]
+    again, after, _ = with_buffer(tmp_path)
+    again.collect()
+    assert (after.train.rows == dataset.train.rows).all(), "and the same after a restart"
+
+
 def test_new_windows_are_handed_out_once_the_newest_of_many(tmp_path: Path) -> None:
     collector, _, buffer = with_buffer(tmp_path)
     buffer.append("a", samples(0, -1, count=400))

@@ -163,8 +163,7 @@ def test_wrong_bytes_are_refused_counted_and_another_exchange_heals(make: Make) 
     store = make(liar, honest)
     store.count_in(problems)
     assert fetched(store, cid) == data
-    store.want([])
-    assert problems.counts == {"EncodingError": 1}
+    wait_for(lambda: store.want([]) or problems.counts == {"EncodingError": 1}, "the lie to be counted")
     assert "exchange 0 sent wrong bytes" in problems.last["EncodingError"]
 
 

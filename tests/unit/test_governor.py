@@ -170,11 +170,12 @@ def test_a_tick_that_fails_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> Non
         ticks.append(1)
         raise ZeroDivisionError
 
-    run = governed(tick, governor, lambda: Board().usage(0))
+    idle: list[int] = []
+    run = governed(tick, governor, lambda: Board().usage(0), lambda: idle.append(1))
     with pytest.raises(ZeroDivisionError):
         run()
     run()
-    assert ticks == [1]
+    assert (ticks, idle) == ([1], [1])
 
 
 def test_the_board_is_as_hot_as_its_hottest_zone(tmp_path: Path) -> None:

@@ -226,6 +226,24 @@ def test_a_peer_does_not_speak_ahead_of_its_clock() -> None:
     assert machine.problems() == {}
 
 
+def test_a_year_back_and_forth_leaves_times_that_ascend_and_no_seq_twice() -> None:
+    machine = Machine()
+    machine.tick(3)
+    machine.clock.time -= 366 * DAY  # a board without a battery has started
+    machine.boot()
+    machine.tick(5)
+    assert len(machine.said()) == 3 + 1, "it trains, and is silent until its clock is right"
+    assert machine.peer.steps > 0
+    machine.clock.time += 366 * DAY
+    machine.tick(3)
+    said = machine.said()
+    assert seqs(said) == list(range(len(said)))
+    assert len(said) >= 6
+    times = [message.time for message in sorted(said, key=lambda message: message.seq)]
+    assert times == sorted(set(times))
+    assert times[-1] <= machine.clock.time
+
+
 # -- restarts
 
 
