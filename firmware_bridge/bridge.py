@@ -150,7 +150,8 @@ class Bridge:
         self._is_up, self.problem = False, error
         if is_news:
             _log.log(logging.WARNING if isinstance(error, TransportError) else logging.ERROR, "%s", error)
-            self._publish(LinkState(time.time(), DOWN, str(error)[:MAX_TEXT]))
+            reason = "".join(char if char.isprintable() else " " for char in str(error)[:MAX_TEXT])
+            self._publish(LinkState(time.time(), DOWN, reason))
 
     def _publish(self, record: Record) -> None:
         self._server.publish(record)

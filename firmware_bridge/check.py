@@ -8,6 +8,7 @@ from typing import Any
 
 from firmware_bridge.bridge import Port
 from firmware_bridge.dialects import Dialect
+from firmware_bridge.errors import NoHelloError
 from firmware_bridge.port import list_ports
 from firmware_bridge.records import Schema
 from learnae.errors import ConfigurationError
@@ -29,9 +30,9 @@ def describe_board(port: Port, baud: int, dialect: Dialect, patience: float = _P
                 return record
         if isinstance(dialect.diagnose(port.device, baud), ConfigurationError):
             break  # time does not mend it
-    error = dialect.diagnose(port.device, baud)
-    assert error is not None
-    raise error
+    raise dialect.diagnose(port.device, baud) or NoHelloError(
+        f"{port.device} has not said enough in {patience:.0f} s", "set board.rate, if it samples slower than that"
+    )
 
 
 def report(port: Port, baud: int, schema: Schema) -> dict[str, Any]:

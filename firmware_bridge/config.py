@@ -11,6 +11,7 @@ from learnae.errors import ConfigurationError
 from learnae.home import home
 
 ROLE = "bridge"
+_SLOWEST = 0.001  # Hz: what a frame can say
 LEARNAE, SENML = PROTOCOLS = ("learnae", "senml")
 
 
@@ -38,8 +39,9 @@ class BoardSection:
     rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate <= MAX_RATE:
-            raise ConfigurationError(f"board.rate is {self.rate}", f"use Hz, at most {MAX_RATE:g}; 0 leaves it")
+        if self.rate and not _SLOWEST <= self.rate <= MAX_RATE:
+            remedy = f"use Hz, from {_SLOWEST:g} to {MAX_RATE:g}; 0 leaves it"
+            raise ConfigurationError(f"board.rate is {self.rate}", remedy)
 
 
 @dataclass(frozen=True, slots=True)

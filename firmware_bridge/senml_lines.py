@@ -12,7 +12,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from firmware_bridge.errors import BaudRateError, LinkError, NoHelloError, SenmlError, SilentBoardError
-from firmware_bridge.records import MAX_CHANNELS, MAX_NAME, MAX_RATE, Channel, Event, Label, Readings, Record, Schema
+from firmware_bridge.records import (
+    MAX_CHANNELS,
+    MAX_NAME,
+    MAX_RATE,
+    MAX_STEP,
+    Channel,
+    Event,
+    Label,
+    Readings,
+    Record,
+    Schema,
+)
 from firmware_bridge.senml import Measurement, from_json
 
 _MAX_LINE = 1 << 14  # bytes: a second of six channels at 50 Hz
@@ -142,7 +153,7 @@ class SenmlLines:
         if len(self._waiting) < _SECOND:
             return 0.0
         first, second = self._waiting[0][0].time, self._waiting[1][0].time
-        return min(1 / (second - first), MAX_RATE)
+        return min(max(1 / (second - first), 1 / MAX_STEP), MAX_RATE)
 
 
 def _table(row: Row) -> tuple[str, tuple[Channel, ...]]:

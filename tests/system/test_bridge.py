@@ -140,7 +140,7 @@ class Recording:
         self.buffer.close()
 
 
-@pytest.mark.parametrize("mcu", ["atmega328p", "atmega2560"])
+@pytest.mark.parametrize("mcu", ["atmega328p", pytest.param("atmega2560", marks=pytest.mark.slow)])
 def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
     board = SimulatedBoard(bridges.root, mcu)
     bridges.start(board.device)
@@ -181,6 +181,7 @@ def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
     assert set(labels) == {-1, 1}
 
 
+@pytest.mark.slow
 def test_an_unplugged_board_comes_back_and_a_restarted_bridge_loses_nothing(bridges):
     board = SimulatedBoard(bridges.root)
     first = bridges.start(board.device)
@@ -210,6 +211,7 @@ def test_an_unplugged_board_comes_back_and_a_restarted_bridge_loses_nothing(brid
     assert "the bridge was stopped" in [r.reason for r in listener.records if isinstance(r, LinkState)]
 
 
+@pytest.mark.slow
 def test_a_killed_bridge_loses_nothing_that_it_has_confirmed(bridges):
     with SimulatedBoard(bridges.root) as board:
         bridges.start(board.device)
@@ -271,8 +273,8 @@ def test_check_and_monitor_say_what_the_board_measures(bridges):
 @pytest.mark.parametrize(
     ("said", "status", "words"),
     [
-        (b"", 75, "nothing comes from"),
-        (bytes(range(1, 200)) * 3, 75, "port.baud"),
+        pytest.param(b"", 75, "nothing comes from", marks=pytest.mark.slow),
+        pytest.param(bytes(range(1, 200)) * 3, 75, "port.baud", marks=pytest.mark.slow),
         (b"\x05\x25\x03\xd4\x7f\x00", 78, "version 2"),
     ],
 )

@@ -388,6 +388,22 @@ def test_an_index_that_goes_back_is_refused():
     assert link.is_up
 
 
+def test_ticks_that_no_clock_can_mean_reach_no_listener():
+    link, assembler = Link(new_session=lambda: 7), Assembler()
+    slow = encode(Hello(0, 0, 1, 0, True, 2, 2, 1, 50_000, b"b/1 a:V:1 c:V:1"))
+    first = encode(Samples(0, 1, 2, 0, 0, bytes(8)))
+    early = encode(Samples(1, 1, 2, 2, 2**31 + 5, bytes(8)))  # 68 years before the first
+    records = [
+        record
+        for data in (slow, first, early)
+        for delivery in link.receive(data, 1.0)
+        for record in assembler.take(delivery, START, START)
+    ]
+
+    assert [record.sequence for record in records if isinstance(record, Readings)] == [0]
+    assert assembler.refused == 1
+
+
 def test_garbage_is_counted_and_remembered_no_longer_than_a_frame():
     link = started()
     rng = random.Random(2)
