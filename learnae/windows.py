@@ -16,7 +16,7 @@ _GAP = 1.5  # sample periods: a longer pause ends the window
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """``time`` (n,) of their last samples, ``values`` (n, window, channels), ``label`` (n,), ``holdout`` (n,)."""
+    """``values`` (n, span, channels), ``label`` and ``holdout`` (n,), ``time`` (n,) of the last sample a model sees."""
 
     time: NDArray[np.float64]
     values: NDArray[np.float32]
@@ -43,16 +43,16 @@ class Windower:
         edges = self._edges(samples)
         for start, end in itertools.pairwise(edges):
             position = start if start else ahead
-            while position + self._features.window <= end:
+            while position + self._features.span <= end:
                 time.append(samples.time[position + self._features.window - 1])
-                values.append(samples.values[position : position + self._features.window])
+                values.append(samples.values[position : position + self._features.span])
                 label.append(samples.label[position])
                 holdout.append(samples.holdout[position])
                 position += self._features.hop
             if end == len(samples.time) > 0:
                 kept = min(position, end - 1)  # at least one sample, which tells whether the next one follows it
                 self._rest, self._ahead = _slice(samples, kept, end), position - kept
-        shape = (-1, self._features.window, len(self._features.channels))
+        shape = (-1, self._features.span, len(self._features.channels))
         return Windows(
             np.array(time, np.float64),
             np.array(values, np.float32).reshape(shape),

@@ -315,8 +315,8 @@ class IriNode:
             raise Refused(f"too many bundle, address, approvee or tag hashes. max. allowed: {MAX_RESULTS}")
         found: set[str] | None = None
         for name, values in criteria.items():
-            length = 27 if name == "tags" else 81
-            if not all(re.fullmatch(f"[9A-Z]{{1,{length}}}", value) for value in values):
+            length, pattern = (27, "[9A-Z]{1,27}") if name == "tags" else (81, "[9A-Z]{81}")
+            if not all(re.fullmatch(pattern, value) for value in values):
                 raise Refused(f"{name} invalid")
             names = {hit for value in values for hit in self._by.get((name, value.ljust(length, "9")), ())}
             found = names if found is None else found & names

@@ -32,7 +32,7 @@ TAG_TRYTES = 27
 LOCAL, REMOTE = POW = ("local", "node")
 
 _ANSWER_BYTES = 4 << 20  # more than a thousand transactions
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 13  # the clock is looked at after each
 _SECONDS = 10.0  # a node that is well answers within one
 _WORK_SECONDS = 120.0  # while it does the proof of work
 _DEPTH = 3  # milestones that a walk for tips starts back from; Hornet chooses by itself
@@ -179,7 +179,10 @@ class Node:
         return self._mwm
 
     def propose(self, message: bytes, tag: str, address: str) -> str:
-        """A zero-value transaction that is not on the Tangle yet; ``message`` of at most 1,093 bytes."""
+        """A zero-value transaction that is not on the Tangle yet; ``message`` of at most 1,093 bytes.
+
+        Not for a tag and an address that are both nearly empty: pyota's search for a bundle hash never ends then.
+        """
         if len(message) > MESSAGE_BYTES:
             raise EncodingError(f"a message of {len(message)} bytes", f"a transaction carries {MESSAGE_BYTES}")
         iota = self._iota
@@ -201,7 +204,9 @@ class Node:
         tips = self._call(
             "getTransactionsToApprove", lambda: self._api.get_transactions_to_approve(depth=_DEPTH, **extra)
         )
-        trunk, branch = str(tips["trunkTransaction"]), str(tips["branchTransaction"])
+        trunk, branch = str(tips.get("trunkTransaction")), str(tips.get("branchTransaction"))
+        if not re.fullmatch(f"[9A-Z]{{{2 * HASH_TRYTES}}}", trunk + branch):
+            raise self._error("getTransactionsToApprove", "no two tips")
         worked = self._work(trytes, trunk, branch, mwm, stopped)
         transaction = self._iota.TransactionTrytes(worked)
         self._call("storeTransactions", lambda: self._api.store_transactions([transaction]))
@@ -309,7 +314,14 @@ class Node:
     def _call(self, command: str, send: Callable[[], _Result]) -> _Result:
         try:
             return send()
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # how pyota trips over answers
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # pyota on answers
             raise self._error(command, str(error) or type(error).__name__) from error
 
     def _error(self, command: str, reason: str) -> TransportError:

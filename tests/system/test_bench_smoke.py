@@ -67,3 +67,19 @@ def test_an_agent_is_measured_with_all_that_it_has(tmp_path):
     assert len(checks) == 3
     for name, low, high in (("memory", 20, 500), ("CPU", 0, 100), ("start", 0, 60)):
         assert any(name in full and low < value < high for full, value in checks.items()), checks
+
+
+@pytest.mark.slow
+def test_heads_over_iota_are_measured(tmp_path):
+    command = [sys.executable, "-m", "bench", "iota", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "iota.json").read_text())
+    for start in (
+        "announcements, as fast",
+        "heads at the default pace",
+        "proof of work at magnitude",
+        "confirmed, median",
+    ):
+        assert any(start in figure["name"] for figure in report["figures"]), f"no figure of {start}"
+    assert all(figure["value"] > 0 for figure in report["figures"])

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from board import Sysfs, make_swarm
+from iri_node import IriNode
 from mosquitto import HOST, Mosquitto
 from mqtt_rig import Gate
 from programs import Programs, wait_for
 
 from demo.swarm import Swarm
+from learnae.adapters.iota_client import Node, Transaction
 from learnae.adapters.mqtt_connection import MqttConnection
 from learnae.observer import Observer
 from learnae.sections import MqttSection
@@ -163,3 +165,33 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
     assert occurrences(swarm, planted) == []
     assert occurrences(out, [*planted, secret, secret[:9]]) == []
     assert "samples.db" in occurrences(state, planted), "the search itself must be able to find them"
+
+
+@pytest.mark.slow
+def test_planted_readings_do_not_get_onto_a_tangle(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    swarm = Swarm.create(home)
+    readings = np.random.default_rng(12).normal(size=(5000, CHANNELS)).astype(np.float32)
+    private = home / "private.npz"
+    np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
+    planted = patterns(readings[::250])
+    with IriNode(tmp_path / "tangle") as node:
+        config = home / "canary.toml"
+        config.write_text(
+            f'[peer]\nname = "canary"\n[swarm]\nid = "{swarm.directory}"\n[source]\nfile = "{private}"\n'
+            f'[iota]\nnode = "{node.url}"\npoll = 0.2\nevery = 0.1\n'
+        )
+        try:
+            swarm.start("canary", "agent", config)
+            deadline = time.monotonic() + 60
+            while len(node.names()) < 5 and time.monotonic() < deadline:
+                time.sleep(0.2)
+        finally:
+            swarm.stop()
+        client = Node(node.url)
+        sent = [transaction.message for transaction in client.read(node.names())]
+        able = Transaction("", client.propose(planted[0], "LEARNAE9TEST9OF9CANARIES9AA", "A" * 80 + "9")).message
+    assert len(sent) >= 5
+    assert not [message for message in sent for pattern in planted if pattern in message]
+    assert planted[0] in able, "the search itself must be able to find them"

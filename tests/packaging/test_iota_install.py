@@ -1,0 +1,64 @@
+"""The two lines that install pyota, in fresh environments of every supported Python that is at hand."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from iri_node import IriNode
+from programs import clean_environment
+
+from learnae.adapters.iota_client import INSTALL
+
+ROOT = Path(__file__).parents[2]
+NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*")
+ATTACH_AND_READ_BACK = """
+import importlib.util, sys, time
+assert importlib.util.find_spec("sha3") and sys.argv[1]
+from learnae.adapters.iota_client import NULL, Node
+node = Node(sys.argv[1])
+tag = "LEARNAE9TEST9OF9INSTALLING9"
+name = node.attach(node.propose(b"from a fresh environment", tag, "A" * 80 + "9"))
+assert node.find_tag(tag) == [name], "not found"
+(found,) = node.read([name])
+assert found.message.rstrip(bytes(1)) == b"from a fresh environment"
+deadline = time.monotonic() + 30
+while not node.confirmed([name])[0]:
+    assert time.monotonic() < deadline, "not confirmed"
+    time.sleep(0.1)
+print("pyota", sys.modules["iota"].__version__, "on", sys.version.split()[0])
+"""
+
+
+def run(*command: object, **options: object) -> str:
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=clean_environment(PYTHONPATH=""),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+        **options,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_two_lines(version: str, tmp_path: Path) -> None:
+    found = subprocess.run([ROOT / "scripts" / "find-python", version], capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip(f"Python {version} is not here")
+    source = tmp_path / "learnae"
+    shutil.copytree(ROOT, source, ignore=NOT_SOURCE)  # so that building leaves nothing in the tree
+    run(found.stdout.strip(), "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    for line in INSTALL:
+        words = line.replace("'learnae[iota]'", f"{source}[iota]").split()
+        run(python, "-m", *words, "--quiet", "--disable-pip-version-check")
+    with IriNode(tmp_path / "node") as node:
+        said = run(python, "-c", ATTACH_AND_READ_BACK, node.url, cwd=tmp_path)
+    assert said.startswith(f"pyota 2.1.0 on {version}.")

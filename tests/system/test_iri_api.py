@@ -1,0 +1,120 @@
+"""What nodes refuse: the loopback node is as strict as the real one, so that tests over it mean something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+from tangles import Tangle, gossip
+
+from learnae.adapters.iota_client import NULL, Node
+from learnae.adapters.iota_pow import search
+from learnae.cid import DAG_CBOR, Cid
+
+A_TAG = "LEARNAE9TEST9OF9THE9API".ljust(27, "9")
+
+
+def post(tangle: Tangle, headers: dict[str, str] | None = None, **query: Any) -> requests.Response:
+    ours = {"X-IOTA-API-Version": "1"} if headers is None else headers
+    return requests.post(tangle.url, json=query, headers=ours, timeout=30)
+
+
+def transaction(tangle: Tangle, mwm: int | None = None) -> str:
+    """On two tips, worked for but not sent."""
+    node = Node(tangle.url)
+    trytes = node.propose(b"test", A_TAG, NULL)
+    tips = post(tangle, command="getTransactionsToApprove", depth=3).json()
+    above = tips["trunkTransaction"] + tips["branchTransaction"]
+    weight = node.mwm() if mwm is None else mwm
+    times = "9" * 18 + "M" * 9
+    stamped = node._iota.TryteString.from_trits(node._iota.trits.trits_from_int(1_795_000_000_000, pad=27))
+    return search(trytes[:2430] + above + trytes[2592:2619] + str(stamped) + times[9:] + "9" * 27, weight)
+
+
+@pytest.mark.parametrize("command", ["getTips", "isPromotable", "getTransactionStrings", ""])
+def test_unknown_commands(tangle: Tangle, command: str) -> None:
+    answer = post(tangle, command=command)
+    assert answer.status_code == 400
+    assert "unknown" in answer.json()["error"]
+
+
+def test_no_command(tangle: Tangle) -> None:
+    assert post(tangle, what="getNodeInfo").status_code == 400
+    assert requests.post(tangle.url, data=b"{", headers={"X-IOTA-API-Version": "1"}, timeout=30).status_code == 400
+
+
+def test_what_is_right_is_stored_and_found(tangle: Tangle) -> None:
+    trytes = transaction(tangle)
+    assert post(tangle, command="storeTransactions", trytes=[trytes]).status_code == 200
+    found = post(tangle, command="findTransactions", bundles=[trytes[2349:2430]]).json()["hashes"]
+    assert post(tangle, command="getTrytes", hashes=found).json()["trytes"] == [trytes]
+    for other in ({"tags": [A_TAG]}, {"tags": [A_TAG.rstrip("9")]}, {"approvees": [trytes[2430:2511]]}):
+        assert found[0] in post(tangle, command="findTransactions", **other).json()["hashes"]
+
+
+@pytest.mark.parametrize("verb", ["storeTransactions", "broadcastTransactions"])
+def test_trytes_that_are_none(tangle: Tangle, verb: str) -> None:
+    trytes = transaction(tangle)
+    for wrong in ([], ["9"], [trytes[:-1]], [trytes.lower()], [trytes + "9"], ["!" * 2673]):
+        assert post(tangle, command=verb, trytes=wrong).status_code == 400, wrong[:1]
+
+
+def test_too_little_work(tangle: Tangle) -> None:
+    trytes = transaction(tangle)
+    changed = ("B" if trytes[0] != "B" else "C") + trytes[1:]
+    answer = post(tangle, command="storeTransactions", trytes=[changed])
+    assert answer.status_code == 400
+    assert "hash" in answer.json()["error"]
+
+
+def test_a_wrong_weight_is_answered_with_the_right_one(tangle: Tangle) -> None:
+    answer = post(
+        tangle,
+        command="attachToTangle",
+        trunkTransaction=NULL,
+        branchTransaction=NULL,
+        minWeightMagnitude=1,
+        trytes=["9" * 2673],
+    )
+    assert answer.status_code == 400
+    assert f"expected: {Node(tangle.url).mwm()}" in answer.json()["error"]
+
+
+def test_names_that_are_none(tangle: Tangle) -> None:
+    for query in (
+        {"command": "getTrytes", "hashes": ["A"]},
+        {"command": "getInclusionStates", "transactions": ["!" * 81], "tips": []},
+        {"command": "findTransactions", "tags": ["A" * 28]},
+        {"command": "findTransactions", "tags": ["a"]},
+        {"command": "findTransactions", "approvees": ["A"]},
+        {"command": "getTransactionsToApprove", "depth": 3, "reference": "A"},
+    ):
+        assert post(tangle, **query).status_code == 400, query
+
+
+def test_limits(tangle: Tangle) -> None:
+    assert post(tangle, command="getTrytes", hashes=[NULL] * 1001).status_code == 400
+    assert post(tangle, command="findTransactions", tags=["A" * 27] * 1001).status_code == 400
+    assert post(tangle, command="findTransactions").json()["hashes"] == []
+
+
+def test_what_is_not_there(tangle: Tangle) -> None:
+    name = "A" * 81
+    assert post(tangle, command="getTrytes", hashes=[name]).json()["trytes"] == ["9" * 2673]
+    assert post(tangle, command="getInclusionStates", transactions=[name], tips=[]).json()["states"] == [False]
+
+
+def test_what_has_unknown_parents_is_no_tip_and_is_never_confirmed(tangle: Tangle) -> None:
+    trytes = transaction(tangle)
+    orphan = search(trytes[:2430] + "A" * 81 + trytes[2511:], Node(tangle.url).mwm())
+    assert post(tangle, command="storeTransactions", trytes=[orphan]).status_code == 200
+    name = post(tangle, command="findTransactions", bundles=[orphan[2349:2430]]).json()["hashes"]
+    for _ in range(10):
+        tips = post(tangle, command="getTransactionsToApprove", depth=3).json()
+        assert name[0] not in (tips["trunkTransaction"], tips["branchTransaction"])
+    speaker = gossip(tangle.url, Cid.of(DAG_CBOR, orphan.encode()))
+    speaker.announce([Cid.of(DAG_CBOR, b"head")])
+    while not speaker.counts.confirmed:  # milestones come
+        speaker.turn()
+    assert post(tangle, command="getInclusionStates", transactions=name, tips=[]).json()["states"] == [False]

@@ -1,0 +1,144 @@
+"""``scripts/private-tangle``: what it writes, and the life of the nodes where Hornet is here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from programs import clean_environment, wait_for
+from tangles import SCRIPT, HornetTangle, free_ports, script
+
+from learnae.adapters.iota_client import Node
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    ours = {name: value for name, value in os.environ.items() if name == "LEARNAE_HORNET"}
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        env=clean_environment(**{**ours, **environment}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def fake(directory: Path, text: str) -> str:
+    """A program of that name that is another one."""
+    path = directory / "hornet"
+    path.write_text(f"#!/bin/sh\necho '{text}'\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_without_hornet_it_says_what_to_get(tmp_path: Path) -> None:
+    done = run("create", tmp_path / "tangle", LEARNAE_HORNET="no-such-hornet")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr.count("\n") == 1
+    for words in ("Hornet 0.5.6 is not here", "gohornet/hornet", "LEARNAE_HORNET"):
+        assert words in done.stderr
+    assert not (tmp_path / "tangle").exists()
+
+
+@pytest.mark.parametrize("said", ["HORNET 1.2.4", "HORNET 0.5.10", ""])
+def test_another_version_is_refused(tmp_path: Path, said: str) -> None:
+    done = run("create", tmp_path / "tangle", LEARNAE_HORNET=fake(tmp_path, said))
+    assert done.returncode == 78
+    assert "0.5.6" in done.stderr
+
+
+def test_where_there_is_no_tangle_it_says_how_to_make_one(tmp_path: Path) -> None:
+    for verb in ("start", "status", "stop", "watch"):
+        done = run(verb, tmp_path)
+        assert done.returncode == 78
+        assert "private-tangle create" in done.stderr
+
+
+def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("x")
+    assert run("create", tmp_path).returncode == 78
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_everything_listens_on_loopback_only(tmp_path: Path) -> None:
+    plan = script.Plan(2, 14265, 10, 16, 9, "A" * 81, 0)
+    nodes = plan.all(tmp_path)
+    texts = [json.dumps(script.configuration(plan, node)) for node in nodes]
+    for text in texts:
+        assert "0.0.0.0" not in text
+        assert text.count('"bindAddress"') == text.count('"bindAddress": "127.0.0.1:') == 5
+    first, second = (json.loads(text) for text in texts)
+    assert "Coordinator" in first["node"]["enablePlugins"]
+    assert "Coordinator" not in second["node"]["enablePlugins"]
+    assert first["coordinator"] == second["coordinator"]
+    assert first["snapshots"]["pruning"]["delay"] * plan.interval >= 2 * 86_400, "longer than a swarm's horizon"
+    assert plan.ends == 10 * 2**16
+
+
+@pytest.mark.slow
+@pytest.mark.engine("hornet")
+def test_the_life_of_a_tangle(tmp_path: Path) -> None:
+    tangle = tmp_path / "tangle"
+    port = free_ports(20)
+    done = run("create", tangle, "--nodes", 2, "--port", port, "--interval", 1, "--depth", 8, "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert [node["state"] for node in said["nodes"]] == ["stopped", "stopped"]
+    assert (tangle / "node-1" / "seed").stat().st_mode & 0o777 == 0o600
+    assert not (tangle / "node-2" / "seed").exists()
+    try:
+        for _ in range(2):  # bootstrapped, then as it was left; the second start finds all running
+            started = json.loads(run("start", tangle, "--json").stdout)
+            assert [node["state"] for node in started["nodes"]] == ["synced", "synced"]
+            assert [node["neighbours"] for node in started["nodes"]] == [1, 1]
+        milestone = started["nodes"][0]["milestone"]
+        stopped = json.loads(run("stop", tangle, "--json").stdout)
+        assert [node["state"] for node in stopped["nodes"]] == ["stopped", "stopped"]
+        again = json.loads(run("start", tangle, "--json").stdout)
+        assert again["nodes"][0]["milestone"] >= milestone
+        assert "synced" in run("status", tangle).stdout
+    finally:
+        assert run("stop", tangle).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.engine("hornet")
+def test_a_message_reaches_the_second_node_and_a_killed_follower_recovers(tmp_path: Path) -> None:
+    tangle = HornetTangle(tmp_path / "tangle")
+    try:
+        tangle.start_all()
+        one, other = (Node(node.url) for node in tangle.nodes)
+        tag = "LEARNAE9TEST9SECOND9NODE9AA"
+        name = one.attach(one.propose(b"first", tag, tangle.plan.coordinator[:-1] + "9"))
+        wait_for(lambda: other.find_tag(tag) == [name], "the message at the second node")
+        tangle.kill(2)
+        missed = one.attach(one.propose(b"second", tag, tangle.plan.coordinator[:-1] + "9"))
+        tangle.start()
+        wait_for(lambda: set(other.find_tag(tag)) == {name, missed}, "what it missed")
+    finally:
+        tangle.stop_all()
+
+
+@pytest.mark.slow
+@pytest.mark.engine("hornet")
+def test_what_dies_is_started_again_while_it_is_watched(tmp_path: Path) -> None:
+    tangle = HornetTangle(tmp_path / "tangle")
+    watcher = subprocess.Popen([sys.executable, str(SCRIPT), "watch", str(tangle.directory)], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: all(node.ask() for node in tangle.nodes), "both nodes")
+        victim = tangle.nodes[1].pid()
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: tangle.nodes[1].pid() not in (None, victim), "another follower")
+        wait_for(tangle.nodes[1].ask, "its API")
+    finally:
+        watcher.terminate()
+        assert watcher.wait(60) == 0
+        tangle.stop_all()
+    time.sleep(0.1)
+    assert [node.pid() for node in tangle.nodes] == [None, None]

@@ -1,0 +1,170 @@
+"""``[iota]``: what is refused, where commands find it, and what connecting makes of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import pytest
+from builders import tiny_manifest
+from iri_node import IriNode
+
+from agent.config import AgentConfig
+from learnae.adapters import iota_client
+from learnae.adapters.iota_client import INSTALL, POW
+from learnae.adapters.iota_pow import MAX_MWM
+from learnae.adapters.machine import Place
+from learnae.commands.doctor import doctor
+from learnae.config import find_section, load_config
+from learnae.connect import connect
+from learnae.errors import ConfigurationError
+from learnae.home import create_swarm
+from learnae.sections import IotaSection
+from trainer_node.config import TrainerConfig
+
+URL = "http://127.0.0.1:14265"
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LEARNAE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def write(tmp_path: Path, role: str, text: str) -> None:
+    path = tmp_path / "config" / "learnae" / f"{role}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("node", "127.0.0.1:14265"),
+        ("pow", "cloud"),
+        ("mwm", -1),
+        ("mwm", MAX_MWM + 1),
+        ("poll", 0.0),
+        ("poll", 601.0),
+        ("every", 0.0),
+        ("every", float("nan")),
+        ("coordinator", "A" * 80),
+        ("coordinator", "a" * 81),
+        ("events", "127.0.0.1:5556"),
+    ],
+)
+def test_values_that_cannot_be_are_named(key, value):
+    with pytest.raises(ConfigurationError, match=rf"iota\.{key}"):
+        IotaSection(**{key: value})
+
+
+def test_the_section_knows_the_clients_words():
+    for word in POW:
+        assert IotaSection(pow=word).pow == word
+    assert IotaSection(mwm=MAX_MWM).mwm == MAX_MWM
+
+
+@pytest.mark.parametrize(("role", "kind"), [("agent", AgentConfig), ("trainer", TrainerConfig)])
+def test_both_roles_have_it(tmp_path, role, kind):
+    write(tmp_path, role, f'[iota]\nnode = "{URL}"\npoll = 2\n')
+    config = load_config(kind, role, environment={})
+    assert (config.iota.node, config.iota.poll) == (URL, 2.0)
+
+
+def test_commands_find_it_in_any_roles_file(tmp_path, monkeypatch):
+    assert find_section(IotaSection, "iota") == IotaSection()
+    write(tmp_path, "agent", '[peer]\nname = "a"\n[source]\nfile = "x"\n[iota]\nnode = "http://agents"\nmwm = 5\n')
+    assert find_section(IotaSection, "iota").node == "http://agents"
+    write(tmp_path, "trainer", '[data]\nfile = "x"\n[iota]\nnode = "http://trainers"\n')
+    found = find_section(IotaSection, "iota")
+    assert (found.node, found.mwm) == ("http://trainers", 5)
+    monkeypatch.setenv("LEARNAE_IOTA__NODE", URL)
+    monkeypatch.setenv("LEARNAE_PEER__NAME", "somebody")
+    assert find_section(IotaSection, "iota").node == URL
+    write(tmp_path, "trainer", "[iota]\nnod = 5\n")
+    with pytest.raises(ConfigurationError, match="did you mean 'node'"):
+        find_section(IotaSection, "iota")
+
+
+# -- connect
+
+
+def place(tmp_path: Path) -> Place:
+    return Place(create_swarm(tiny_manifest()), tmp_path / "peer")
+
+
+def test_nothing_is_loaded_or_linked_without_a_node(tmp_path, monkeypatch):
+    monkeypatch.setattr(iota_client, "load", lambda: pytest.fail("pyota was loaded"))
+    outside = connect(AgentConfig(), place(tmp_path))
+    assert "iota" not in outside.gossips
+
+
+def test_a_node_that_is_away_makes_nobody_wait_and_is_a_line_in_the_status(tmp_path):
+    section = IotaSection(node="http://127.0.0.1:1")
+    outside = connect(AgentConfig(iota=section), place(tmp_path))
+    assert outside.status()["iota"].startswith(("connecting", "away: IOTA node at http://127.0.0.1:1"))
+    outside.close()
+    assert outside.gossips["iota"].state() == "closed"
+
+
+def test_without_pyota_both_lines_are_said(tmp_path, monkeypatch):
+    def missing(*_):
+        raise ConfigurationError("pyota is not installed", " && ".join(INSTALL))
+
+    monkeypatch.setattr(iota_client, "load", missing)
+    with pytest.raises(ConfigurationError, match="no-deps pyota"):
+        connect(AgentConfig(iota=IotaSection(node=URL)), place(tmp_path))
+
+
+def test_without_pyzmq_events_are_the_users_mistake(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "zmq", None)
+    section = IotaSection(node="http://127.0.0.1:1", events="tcp://127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match="pip install pyzmq"):
+        connect(AgentConfig(iota=section), place(tmp_path))
+
+
+# -- doctor
+
+
+def examine(capsys) -> tuple[int, dict[str, dict[str, str]]]:
+    status = doctor(argparse.Namespace(json=True))
+    return status, {finding["thing"]: finding for finding in json.loads(capsys.readouterr().out)}
+
+
+def test_doctor_says_both_lines_where_pyota_is_missing(capsys, monkeypatch):
+    import importlib.metadata
+
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "pyota":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    status, found = examine(capsys)
+    assert (status, found["pyota"]["state"]) == (0, "missing")
+    assert all(line in found["pyota"]["remedy"] for line in INSTALL)
+    assert "IOTA node" not in found, "none is configured"
+
+
+def test_doctor_looks_at_the_configured_node(tmp_path, capsys, monkeypatch):
+    with IriNode(tmp_path / "node") as node:
+        monkeypatch.setenv("LEARNAE_IOTA__NODE", node.url)
+        status, found = examine(capsys)
+        assert (status, found["IOTA node"]["state"]) == (0, "ok")
+        assert f"{node.url}, LOOPBACK 1.0, milestone" in found["IOTA node"]["detail"]
+        assert f"magnitude {node.mwm}" in found["IOTA node"]["detail"]
+        node.lagging = True
+        status, found = examine(capsys)
+        assert (status, found["IOTA node"]["state"]) == (1, "broken")
+        assert "milestone" in found["IOTA node"]["detail"]
+    status, found = examine(capsys)
+    assert (status, found["IOTA node"]["state"]) == (1, "broken")
+    assert node.url in found["IOTA node"]["detail"]
