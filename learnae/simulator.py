@@ -31,10 +31,11 @@ START = 1_700_000_000_000  # the virtual clock's first reading
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """``period`` ms between a peer's ticks, each up to a quarter early or late."""
+    """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms."""
 
     seed: int = 0
     period: int = 1000
+    listen: int = 250
     follow: int = 8
     fanout: int = 4
     weather: Weather = Weather()
@@ -94,6 +95,7 @@ class Simulation:
         self.members = [Member(self, index, data) for index, data in enumerate(datasets)]
         for member in self.members:
             self._schedule(member)
+            self._listen(member)
 
     def run(self, milliseconds: int) -> None:
         """Let virtual time pass."""
@@ -150,3 +152,11 @@ class Simulation:
             self._schedule(member)
 
         return turn
+
+    def _listen(self, member: Member) -> None:
+        def turn() -> None:
+            if member.host.index not in self.network.down:
+                member.peer.listen()
+            self._listen(member)
+
+        self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)
