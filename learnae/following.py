@@ -149,6 +149,7 @@ class Following:
         del self._followed[author], self.replicas[author], self._successors[author]
         self._followed[successor] = None
         self.redraws += 1
+        self._next_redraw = None  # one that costs a whole chain can wait
 
     def _redraw_is_due(self, now: int) -> bool:
         if self._next_redraw is not None and now < self._next_redraw:

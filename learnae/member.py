@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from learnae.adapters.machine import Place
@@ -13,8 +14,11 @@ from learnae.service import Work
 log = logging.getLogger("learnae")
 
 
+_LISTEN = 0.25  # seconds: what others say is this much older at every hop, and listening costs little
+
+
 class Member:
-    """Lets a peer tick every ``pause`` seconds; ``collect`` runs before each tick."""
+    """Lets a peer tick with ``pause`` seconds between, in which it listens; ``collect`` runs before each tick."""
 
     def __init__(
         self, place: Place, peer: Peer, pause: float, read_pause: Callable[[], float], collect: Callable[[], None]
@@ -24,15 +28,20 @@ class Member:
         self._pause = pause
         self._read_pause = read_pause
         self._collect = collect
+        self._due = time.monotonic()
 
     def work(self) -> Work:
         """The member as the service sees it."""
         return Work(self._step, self._drain, self._reload, lambda: summary(self.peer.status()))
 
     def _step(self) -> float:
-        self._collect()
-        self.peer.tick()
-        return self._pause
+        if time.monotonic() < self._due:
+            self.peer.listen()
+        else:
+            self._collect()
+            self.peer.tick()
+            self._due = time.monotonic() + self._pause
+        return max(0.0, min(self._due - time.monotonic(), _LISTEN))
 
     def _drain(self) -> None:
         self._place.leave(self.peer)
