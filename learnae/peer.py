@@ -9,7 +9,7 @@ from typing import Any
 
 import learnae
 from learnae.authorship import Authorship
-from learnae.bodies import Evidence, Join, Metrics, Summary, Update
+from learnae.bodies import NAME_BYTES, Evidence, Join, Metrics, Summary, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
 from learnae.errors import FrameError, StateError
@@ -112,6 +112,7 @@ class Peer:
         self._summary: Summary | None = None  # the own last one
         self._summary_time = 0
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
+        self._unsaid: list[bytes] = []  # updates that were merged since the own last one
         self._accused: set[bytes] = set()
         self._to_accuse: dict[bytes, Equivocation] = {}
         self._last_prune = ports.clock.now()
@@ -200,6 +201,8 @@ class Peer:
         learner = self._ports.learner
         learner.load(merge(learner.weights(), votes, self.manifest.merge))
         self._merged = {author: replica.cid for author, replica in replicas.items()}
+        self._unsaid += [self._merged[author].digest[:NAME_BYTES] for author in new]
+        del self._unsaid[: -self.manifest.limits.merged]
         return len(new)
 
     def _votes(self, replicas: Mapping[bytes, Replica]) -> list[Vote]:
@@ -270,10 +273,11 @@ class Peer:
             steps=self.steps,
             samples=samples,
             metrics=self.metrics,
-            merged=tuple(dict.fromkeys(self._merged.values()))[: self.manifest.limits.merged],
+            merged=tuple(self._unsaid),
             bytes_out=traffic.bytes_out,
             bytes_in=traffic.bytes_in,
         )
+        self._unsaid.clear()
         return self._publish(body.to_fields(), blocks, is_update=True)
 
     def _believe(self, own: Vote | None, now: int) -> None:

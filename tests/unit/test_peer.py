@@ -414,7 +414,7 @@ def test_own_and_other_replicas_share_the_consensus() -> None:
     own = machine.said()[-1]
     assert isinstance(own.body, Update)
     assert own.body.samples == 24
-    assert own.body.merged == (message.cid,)
+    assert own.body.merged == (message.cid.digest[:8],)
     assert message.cid in own.parents
     expected = (np.array([1, 2, 3]) + machine.learner.weights()) / 2
     assert machine.peer.estimate() == pytest.approx(expected, abs=1e-5)
