@@ -160,7 +160,7 @@ def describe(message: Message) -> dict[str, Any]:
             "frame": f"{body.frame.kind} {body.frame.codec}",
             "steps": body.steps,
             "accuracy": body.metrics.accuracy if body.metrics else None,
-            "merged": [str(cid) for cid in body.merged],
+            "merged": [name.hex() for name in body.merged],
         }
     elif isinstance(body, Summary):
         what = {**body.to_fields(), "rows": body.rows}
