@@ -11,6 +11,7 @@ from builders import tiny_dataset, tiny_manifest
 
 from agent.board import Board, GovernedLearner, governed
 from agent.governor import DAY, Governor, ResourcesSection, Usage
+from agent.wiring import too_small
 from learnae.errors import ConfigurationError
 from learnae.models.numpy_learner import NumpyLearner
 
@@ -185,6 +186,9 @@ def test_the_board_is_as_hot_as_its_hottest_zone(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:  500000 kB\nMemAvailable:     102400 kB\n")
     board = Board(tmp_path, tmp_path / "meminfo")
     assert (board.temperature(), board.memory()) == (72.5, 100.0)
+    assert too_small(ResourcesSection(memory=100), board) == ""
+    assert "100 MiB" in too_small(ResourcesSection(memory=101), board)
     nothing = Board(tmp_path / "absent", tmp_path / "absent")
     assert (nothing.temperature(), nothing.memory()) == (None, None)
+    assert too_small(ResourcesSection(memory=101), nothing) == ""
     assert nothing.usage(7).bytes == 7
