@@ -250,7 +250,7 @@ def test_a_full_disk_is_said_once_and_stops_nobody(broker, show, caplog, tmp_pat
     assert monitor.state().endswith("lost: they could not be written")
 
 
-def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, links, show):
+def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, links, show, tmp_path):
     inbox = Inbox(links.open(plain(broker)))
     monitor = show(plain(broker), announces=True)
     monitor.report(STATUS)
@@ -274,6 +274,7 @@ def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, 
 
     show(plain(broker), announces=False)
     assert late.newest("config", lambda payload: payload == b"") == b""
+    assert not (tmp_path / "home-assistant").exists()
     later = Inbox(links.open(plain(broker)), "#")
     later.newest("status")
     assert topic not in [heard for heard, _ in later.heard]
