@@ -53,7 +53,8 @@ def write_label(directory: Path, label: str, seconds: float | None) -> None:
         raise ConfigurationError(f"a label for {seconds:g} s", f"use more than 0 and at most {_LONGEST:.0f} s")
     if not directory.is_dir():
         raise ConfigurationError(f"there is no agent at {directory}", "start it first")
-    write_atomic(directory / FILE, json.dumps({"label": label, "seconds": seconds}).encode(), 0o600)
+    # its directory is closed already, and root may say it to a service that runs as somebody else
+    write_atomic(directory / FILE, json.dumps({"label": label, "seconds": seconds}).encode(), 0o644)
 
 
 class GivenLabel:

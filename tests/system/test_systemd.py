@@ -194,6 +194,14 @@ def test_after_a_power_cut_it_comes_back_by_itself_with_its_state(running: Conta
     assert after["problems"] == {}
 
 
+def test_root_gives_the_service_a_label(running: Container) -> None:
+    running.output("learnae-agent label PEN --config /etc/learnae/agent-garden.toml")
+    pid = running.show(AGENT, "MainPID")
+    user, group = (running.output(f"stat -c %{letter} /proc/{pid}") for letter in "ug")
+    inside = f"nsenter --target {pid} --mount setpriv --reuid {user} --regid {group} --clear-groups"
+    assert json.loads(running.output(f"{inside} cat {STATE}/label"))["label"] == "PEN"
+
+
 def test_a_bridge_serves_agents_and_nobody_else(running: Container) -> None:
     running.output(f"systemctl start {BRIDGE}")
     connect = 'import socket; socket.socket(socket.AF_UNIX).connect("/run/firmware-bridge/pump/bridge.sock")'
