@@ -10,7 +10,7 @@ NAME ?= core
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint tests bench clean
+.PHONY: demo test check lint tests nightly acceptance bench clean
 
 demo: $(VENV)/.demo  ## the main job: eight peers, one model, nobody's data moves
 	$(BIN)/python -m demo
@@ -28,8 +28,14 @@ lint: $(STAMP)
 tests: $(STAMP)
 	$(BIN)/python -m pytest $(TESTS)
 
+nightly: $(STAMP)  ## what takes too long for every change: a million frames, a million hostile inputs
+	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/test_bridge_frames.py tests/unit/test_bridge_link.py tests/system/test_firmware.py
+
 bench: $(STAMP)  ## make bench NAME=core
 	$(BIN)/python -m bench $(NAME)
+
+acceptance: $(STAMP)  ## arm64 userland and an emulated board: needs root, Linux 6.7 and QEMU, a quarter of an hour
+	$(BIN)/python -m pytest -s -x --strict-markers tests/acceptance/arm64.py tests/acceptance/board.py
 
 $(VENV)/.demo: setup.cfg
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import learnae
 from agent.config import AgentConfig
+from agent.inference import read_results
 from agent.install import add_parser, install
-from agent.wiring import ROLE, build, build_collector, why_no_training, write_inference
+from agent.labels import write_label
+from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, why_no_training, write_inference
 from learnae.config import load_config
 from learnae.errors import ConfigurationError, LearnaeError
 from learnae.files import write_atomic
@@ -22,13 +26,15 @@ from learnae.models.dataset import Dataset
 from learnae.observer import estimate_of
 from learnae.service import Service, refuse
 
+_PROBE_SECONDS = 3.0  # for one source to say something
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; the only place that exits."""
     options = _parser().parse_args(arguments)
     set_up_logging(options.verbose)
     try:
-        sys.exit({"run": _run, "check": _check, "export": _export, "install": install}[options.verb](options))
+        sys.exit(install(options) if options.verb == "install" else _VERBS[options.verb][0](options))
     except LearnaeError as error:
         sys.exit(refuse("learnae-agent", error))
 
@@ -37,21 +43,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="learnae-agent", description=__doc__)
     parser.add_argument("--version", action="version", version=learnae.__version__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb, text in (
-        ("run", "collect, train and share, in the foreground"),
-        ("check", "check configuration and data"),
-        ("export", "write the swarm's model, as this agent estimates it, as a .tflite file"),
-    ):
+    for verb, (_, text) in _VERBS.items():
         command = verbs.add_parser(verb, help=text)
         command.add_argument("--config", type=Path, metavar="F", help="read this file instead of the usual ones")
         command.add_argument("--verbose", action="store_true", help="log everything")
         if verb != "run":
             command.add_argument("--json", action="store_true", help="for machines")
-        if verb == "export":
-            command.add_argument("file", type=Path, metavar="FILE.tflite")
-            command.add_argument("--int8", action="store_true", help="int8 weights: a quarter of the size")
+        _add_own(command, verb)
     add_parser(verbs)
     return parser
+
+
+def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
+    """What only this verb takes."""
+    if verb == "export":
+        command.add_argument("file", type=Path, metavar="FILE.tflite")
+        command.add_argument("--int8", action="store_true", help="int8 weights: a quarter of the size")
+    elif verb == "label":
+        command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
+        command.add_argument("--for", dest="seconds", type=float, metavar="S", help="seconds that it holds")
+    elif verb == "results":
+        command.add_argument("-n", "--count", type=int, default=10, help="how many")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -64,8 +76,9 @@ def _check(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     manifest = open_manifest(find_swarm(config.swarm.id))
     dataset = Dataset(manifest.model, manifest.objective)
-    collector = build_collector(config, manifest, dataset)
+    collector = build_intake(config, manifest, dataset).collector
     collector.collect()
+    directory = config.peer.directory(ROLE)
     report = {
         "swarm": str(manifest.swarm),
         "model": f"{manifest.model.count} parameters",
@@ -74,9 +87,32 @@ def _check(options: argparse.Namespace) -> int:
         "training_rows_now": len(dataset.train),
         "holdout_rows_now": len(dataset.holdout),
         "skipped_rows": dataset.skipped,
-        "state": str(config.peer.directory(ROLE)),
+        "sources": probe_sources(config, manifest, _PROBE_SECONDS),
+        "results": [asdict(result) for result in read_results(directory, 3)],
+        "state": str(directory),
     }
     _print(report, options.json)
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    config = load_config(AgentConfig, ROLE, options.config)
+    if options.label:
+        label_names(open_manifest(find_swarm(config.swarm.id))).check(options.label)
+    write_label(config.peer.directory(ROLE), options.label, options.seconds)
+    _print({"label": options.label or None, "seconds": options.seconds}, options.json)
+    return 0
+
+
+def _results(options: argparse.Namespace) -> int:
+    config = load_config(AgentConfig, ROLE, options.config)
+    results = read_results(config.peer.directory(ROLE), max(0, options.count))
+    if options.json:
+        print(json.dumps([asdict(result) for result in results]))
+        return 0
+    for result in results:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(result.time))
+        print(f"{when}  {result.score:.4g}" + (f"  {result.label}" if result.label is not None else ""))
     return 0
 
 
@@ -101,3 +137,12 @@ def _export(options: argparse.Namespace) -> int:
 
 def _print(report: Mapping[str, Any], as_json: bool) -> None:
     print(json.dumps(report) if as_json else "\n".join(f"{name}: {value}" for name, value in report.items()))
+
+
+_VERBS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
+    "run": (_run, "collect, train and share, in the foreground"),
+    "check": (_check, "check configuration, sources and data"),
+    "label": (_label, "say what the readings are from now on"),
+    "results": (_results, "the last things that the swarm's model has said of this machine's readings"),
+    "export": (_export, "write the swarm's model, as this agent estimates it, as a .tflite file"),
+}

@@ -1,66 +1,119 @@
-"""From a source's samples to rows that the learner sees. Everything here stays on this machine."""
+"""From readings to rows that the learner sees. Everything here stays on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.buffer import SampleBuffer
+from learnae.errors import ManifestError
+from learnae.examples import add_windows
 from learnae.features import Features
+from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.ports import SampleSource
+from learnae.ports import Samples, SampleSource
 from learnae.summary import Statistics
-from learnae.windows import Windower, Windows
+from learnae.windows import Windower
+
+_CHUNKS = 64  # of the buffer at once
+_SECONDS = 1.0  # for one call: what an earlier run has left in the buffer is taken in bit by bit
+_NEWEST = 32  # windows that wait to be judged by the swarm's model
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A window that has just come: ``time`` of its last reading, and its ``row``, as the model sees it."""
+
+    time: float
+    row: NDArray[np.float32]
 
 
 class Collector:
-    """Reads a source, cuts windows, computes features, fills the dataset.
+    """Reads recordings and the buffer, cuts windows, computes features, fills the dataset as the swarm's task asks.
 
-    The targets are the windows' labels, or the rows themselves for an ``autoencoder``, which learns from
-    unlabelled windows as well. While ``statistics`` gives any, all windows go there and nothing is kept.
+    Readings of live sources are always read back from the buffer, those of an earlier run first, so that
+    training goes on with old data after a restart. While ``statistics`` gives any, all windows go there and
+    none is kept. Raises ManifestError for a swarm without features.
     """
 
     def __init__(
         self,
-        source: SampleSource,
-        features: Features,
+        recordings: Mapping[str, SampleSource],
+        manifest: Manifest,
         dataset: Dataset,
-        autoencoder: bool = False,
+        buffer: SampleBuffer | None = None,
         statistics: Callable[[], Statistics | None] = lambda: None,
     ) -> None:
-        self._source = source
-        self._features = features
-        self._windower = Windower(features)
+        self._recordings = dict(recordings)
+        self._manifest = manifest
+        self._features = features_of(manifest)
         self._dataset = dataset
-        self._autoencoder = autoencoder
+        self._buffer = buffer
         self._statistics = statistics
+        self._position = 0
+        self._windowers: dict[str, Windower] = {}
+        self._newest: deque[Judged] = deque(maxlen=_NEWEST)
         self.samples = 0
-        self.unlabelled = 0
-        self.is_over = False
+        self.labelled = self.unlabelled = 0  # windows
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will ever come again."""
+        return not self._recordings and self._buffer is None
 
     def collect(self) -> None:
-        """Take in what the source has now."""
-        if self.is_over:
-            return
-        samples = self._source.read()
-        if samples is None:
-            self.is_over = True
-            return
+        """Take in what is there now, for about a second at most."""
+        for name, source in list(self._recordings.items()):
+            samples = source.read()
+            if samples is None:
+                del self._recordings[name]
+            else:
+                self._add(name, samples, fresh=True)
+        if self._buffer is not None:
+            self._read_buffer(self._buffer, time.monotonic() + _SECONDS)
+
+    def newest(self) -> list[Judged]:
+        """The newest windows since the last call, oldest first, each once; none of an earlier run."""
+        newest = list(self._newest)
+        self._newest.clear()
+        return newest
+
+    def _read_buffer(self, buffer: SampleBuffer, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            chunks = buffer.after(self._position, _CHUNKS)
+            for chunk in chunks:
+                self._position = chunk.id
+                self._add(chunk.source, chunk.samples, fresh=chunk.id > buffer.newest)
+            if len(chunks) < _CHUNKS:
+                return
+
+    def _add(self, name: str, samples: Samples, fresh: bool) -> None:
         self.samples += len(samples.time)
-        windows = self._windower.push(samples)
+        if name not in self._windowers:
+            self._windowers[name] = Windower(self._features)
+        windows = self._windowers[name].push(samples)
+        if not len(windows.time):
+            return
         known = windows.label >= 0
+        self.labelled += int(known.sum())
         self.unlabelled += int(len(known) - known.sum())
+        rows = self._features.extract(windows.values)
         statistics = self._statistics()
         if statistics is None:
-            self._keep(windows, known)
-        elif len(known):
-            statistics.add(self._features.extract(windows.values), windows.label)
+            add_windows(self._dataset, self._manifest, rows, windows)
+        else:
+            statistics.add(rows, windows.label)
+        if fresh:
+            self._newest.extend(map(Judged, windows.time[-_NEWEST:].tolist(), rows[-_NEWEST:]))
 
-    def _keep(self, windows: Windows, known: NDArray[np.bool_]) -> None:
-        usable = np.ones_like(known) if self._autoencoder else known
-        for holdout in (False, True):
-            chosen = usable & (windows.holdout == holdout)
-            if chosen.any():
-                rows = self._features.extract(windows.values[chosen])
-                self._dataset.add(rows, rows if self._autoencoder else windows.label[chosen], holdout)
+
+def features_of(manifest: Manifest) -> Features:
+    """The swarm's features; raises ManifestError for a swarm of trainers only."""
+    if manifest.features is None:
+        raise ManifestError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    return manifest.features

@@ -77,7 +77,7 @@ class Request:
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The verb's arguments."""
     command = verbs.add_parser("install", help="write systemd's units and first configurations")
-    command.add_argument("names", nargs="*", metavar="NAME", default=[_EXAMPLE], help="of the agents on this machine")
+    command.add_argument("names", nargs="*", metavar="NAME", help=f"of the agents here ({_EXAMPLE})")
     command.add_argument("--bridge", action="append", default=[], metavar="NAME", help="a serial board, too")
     command.add_argument("--trainer", action="store_true", help="a trainer, too")
     command.add_argument("--swarm", type=Path, metavar="S", help="manifest or directory of the swarm to join")
@@ -91,8 +91,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def install(options: argparse.Namespace) -> int:
     """Write what is missing and say what was done; the same again changes nothing."""
-    request = Request(options.names, options.bridge, options.trainer, options.swarm)
-    plan = [(item, item.action()) for item in wanted(request, options.root, options.programs.absolute())]
+    agents = options.names or ([] if options.bridge or options.trainer else [_EXAMPLE])
+    request = Request(agents, options.bridge, options.trainer, options.swarm)
+    programs = options.programs.absolute()
+    plan = [(item, item.action()) for item in wanted(request, options.root, programs)]
     for item, action in plan:
         if action in (CREATE, REPLACE) and not options.dry_run:
             item.write()
@@ -100,6 +102,8 @@ def install(options: argparse.Namespace) -> int:
         print(json.dumps({str(item.path): action for item, action in plan}))
     else:
         print("\n".join(f"{action:8}{item.path}" for item, action in plan))
+        if programs.is_relative_to("/root") or programs.is_relative_to("/home"):
+            print(f"services see no homes, and {programs} is in one: install Learnae at /opt/learnae", file=sys.stderr)
         print(_next(request), file=sys.stderr)
     return 0
 

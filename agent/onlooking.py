@@ -9,6 +9,9 @@ from learnae.summary import Statistics
 
 log = logging.getLogger("learnae")
 
+_ENOUGH = 200  # windows without a label and none with one: nobody labels here
+NO_LABELS = "nobody labels what it measures"
+
 
 class Onlooking:
     """``reason`` says why this agent only looks on; empty while it trains.
@@ -29,6 +32,14 @@ class Onlooking:
             self.reason = reason
             self._statistics = Statistics(self._columns, self._classes)
             log.warning("this agent does not train, it sends summaries: %s", reason)
+
+    def note_labels(self, labelled: int, unlabelled: int) -> None:
+        """So many windows have come: without any label there is nothing to train on, until there is one."""
+        if not labelled and unlabelled >= _ENOUGH:
+            self.begin(NO_LABELS)
+        elif labelled and self.reason == NO_LABELS:
+            log.info("there are labels: this agent trains")
+            self.reason, self._statistics = "", None
 
     def statistics(self) -> Statistics | None:
         """What is to be summarised; None while the agent trains."""

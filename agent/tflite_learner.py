@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,16 @@ class TfliteLearner:
         rows, targets = self._data.holdout.rows, self._data.holdout.targets
         if not len(rows):
             return None
+        return measure(self._loss, self._predictor(weights), rows, targets, _EVALUATION_BATCH)
+
+    def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
+        """What the model of these weights says of ``rows`` (n, *input_shape): (n, *outputs)."""
+        predictor = self._predictor(weights)
+        starts = range(0, len(rows), _EVALUATION_BATCH)
+        return np.concatenate([predictor(rows[start : start + _EVALUATION_BATCH]) for start in starts])
+
+    def _predictor(self, weights: Vector) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """For at most _EVALUATION_BATCH rows at once."""
         evaluator = self._evaluator or _Program(compile_evaluation(self._model))
         self._evaluator = evaluator
         evaluator.call(LOAD, weights=np.ascontiguousarray(weights, np.float32))
@@ -87,7 +97,7 @@ class TfliteLearner:
             filled[: len(part)] = part
             return np.asarray(evaluator.call(INFER, rows=filled)["output"][: len(part)])
 
-        return measure(self._loss, predict, rows, targets, _EVALUATION_BATCH)
+        return predict
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The optimiser's arrays, as NumpyLearner names them."""

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.collector import Collector
-from agent.config import AUTO, NONE, NUMPY, TFLITE, AgentConfig
+from agent.board import Board, GovernedLearner, governed
+from agent.buffer import FILE as BUFFER_FILE
+from agent.buffer import SampleBuffer
+from agent.chunks import Seal
+from agent.collector import Collector, Judged, features_of
+from agent.config import AUTO, NONE, NUMPY, TFLITE, AgentConfig, BufferSection
+from agent.feed import Feed
+from agent.governor import Governor, ResourcesSection
+from agent.holdout import Holdout
+from agent.inference import Inferrer, Predict, ResultFile
+from agent.labels import GivenLabel, LabelNames
 from agent.onlooking import Onlooking
+from agent.recorder import Recorder
+from agent.source_section import LIVE, POLLED, REPLAY
+from agent.sources.opening import opener
 from agent.sources.replay import ReplaySource
 from learnae.adapters.machine import Place
 from learnae.codecs import Vector
 from learnae.connect import connect
-from learnae.errors import ConfigurationError, ManifestError
+from learnae.credentials import read_secret
+from learnae.errors import ConfigurationError
 from learnae.features import Features
 from learnae.home import find_swarm, open_manifest
 from learnae.manifest import Manifest
@@ -23,43 +39,125 @@ from learnae.member import Member
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.numpy_model import predict
 from learnae.models.onlooker import Onlooker
-from learnae.peer import Options
-from learnae.ports import Learner
+from learnae.peer import Options, Peer
+from learnae.ports import Learner, Monitor, SampleSource
 from learnae.summary import Statistics
+
+if TYPE_CHECKING:
+    from agent.tflite_learner import TfliteLearner
 
 _log = logging.getLogger(__name__)
 
 ROLE = "agent"
 FOLLOW = 8  # replicas that a board has memory for
 _ROWS = 100_000  # of features, kept in memory; the oldest go
+_LONGEST_WAIT = 1.0  # seconds between two looks at what has come, however long the peer pauses
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How readings become rows: the collector reads recordings, the recorder live sources, if there are any."""
+
+    collector: Collector
+    recorder: Recorder | None
+
+    def begin(self) -> None:
+        """Read live sources from now on."""
+        if self.recorder:
+            self.recorder.start()
+
+    def end(self) -> None:
+        """Put on the disk what has come."""
+        if self.recorder:
+            self.recorder.stop()
+
+    def status(self) -> dict[str, Any]:
+        """For people."""
+        recorded = self.recorder.status() if self.recorder else {}
+        return {"samples": self.collector.samples, "unlabelled": self.collector.unlabelled, **recorded}
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """What the swarm's model says of the newest windows, and who is told."""
+
+    inferrer: Inferrer
+    results: ResultFile
+    monitor: Monitor
+
+    def judge(self, peer: Peer, windows: Sequence[Judged]) -> None:
+        """Nothing before the estimate is more than the random weights that every peer begins with."""
+        if windows and (peer.steps > 0 or peer.following.replicas):
+            found = self.inferrer.infer(peer.estimate(), windows)
+            self.results.append(found)
+            self.monitor.infer(found)
 
 
 def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
-    """Wire an agent; raises ConfigurationError or StateError."""
+    """Wire an agent; raises ConfigurationError or StateError. Live sources are read from now on."""
     swarm = find_swarm(config.swarm.id)
     manifest = open_manifest(swarm)
-    dataset = Dataset(manifest.model, manifest.objective, _ROWS)
+    dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     onlooking = Onlooking(features_of(manifest), manifest.class_count)
-    collector = build_collector(config, manifest, dataset, onlooking.statistics)
-    place = Place(swarm, config.peer.directory(ROLE))
-    if reason := why_no_training(manifest, config.train.engine):
+    place = Place(swarm, config.peer.directory(ROLE))  # first: a name that is taken is refused before any data is read
+    intake = build_intake(config, manifest, dataset, place.directory, onlooking)
+    intake.begin()
+    governor, board = Governor(config.resources, config.train.pause), Board()
+    if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         onlooking.begin(reason)
-    learner = _learner(onlooking, manifest, dataset, config.train.engine)
+    learner, predictor = _learner(onlooking, manifest, dataset, config.train.engine)
+    inferrer = Inferrer(manifest, predictor)
     outside = connect(config, place)
-    options = Options(
-        config.peer.name or ROLE,
-        ROLE,
-        config.peer.follow or FOLLOW,
-        facts=lambda: {
-            "samples": collector.samples,
+
+    def facts() -> dict[str, Any]:
+        return {
+            **intake.status(),
+            "training_rows": len(dataset.train),
+            "held_out_rows": len(dataset.holdout),
+            "skipped_rows": dataset.skipped,
             "only_summaries": onlooking.reason,
+            "inference": inferrer.status(),
+            "resources": governor.status(),
             "connections": outside.status(),
-        },
-        statistics=onlooking.statistics,
+        }
+
+    follow = config.peer.follow or FOLLOW
+    options = Options(config.peer.name or ROLE, ROLE, follow, facts=facts, statistics=onlooking.statistics)
+    peer = place.peer(GovernedLearner(learner, governor), options, outside)
+    return _member(
+        place, peer, intake, Oracle(inferrer, ResultFile(place.directory), place.monitor), governor, board, reread
     )
-    peer = place.peer(learner, options, outside)
-    return Member(place, peer, config.train.pause, lambda: reread().train.pause, collector.collect)
+
+
+def _member(
+    place: Place,
+    peer: Peer,
+    intake: Intake,
+    oracle: Oracle,
+    governor: Governor,
+    board: Board,
+    reread: Callable[[], AgentConfig],
+) -> Member:
+    """The work loop looks at what has come at least once a second, and lets the peer tick when it is time."""
+    traffic = peer.replication.traffic
+
+    def collect() -> None:
+        intake.collector.collect()
+        oracle.judge(peer, intake.collector.newest())
+
+    def read_pause() -> float:
+        governor.pause = reread().train.pause
+        return min(governor.pause, _LONGEST_WAIT)
+
+    tick = governed(
+        peer.tick,
+        governor,
+        usage=lambda: board.usage(traffic.bytes_out + traffic.bytes_in),
+        idle=lambda: place.monitor.report(peer.status()),
+    )
+    return Member(place, peer, min(governor.pause, _LONGEST_WAIT), read_pause, collect, tick, intake.end)
 
 
 def why_no_training(manifest: Manifest, engine: str) -> str:
@@ -69,7 +167,17 @@ def why_no_training(manifest: Manifest, engine: str) -> str:
     return manifest.only_keras
 
 
-def build_learner(manifest: Manifest, dataset: Dataset, rng: np.random.Generator, engine: str = AUTO) -> Learner:
+def too_small(resources: ResourcesSection, board: Board) -> str:
+    """Why this board has no room for training; empty if it has."""
+    memory = board.memory()
+    if memory is None or memory >= resources.memory:
+        return ""
+    return f"{memory:.0f} MiB of memory are available, and resources.memory is {resources.memory}"
+
+
+def build_learner(
+    manifest: Manifest, dataset: Dataset, rng: np.random.Generator, engine: str = AUTO
+) -> NumpyLearner | TfliteLearner:
     """TFLite where a runtime is installed that can train the swarm's model, else NumPy.
 
     Raises ConfigurationError if the configured ``engine`` cannot.
@@ -101,28 +209,76 @@ def write_inference(model: ModelDefinition, weights: Vector, int8: bool) -> byte
         raise ConfigurationError(f"{error.name or error} is not installed", "pip install 'learnae[agent]'") from error
 
 
-def _learner(onlooking: Onlooking, manifest: Manifest, dataset: Dataset, engine: str) -> Learner:
+def _learner(onlooking: Onlooking, manifest: Manifest, dataset: Dataset, engine: str) -> tuple[Learner, Predict | None]:
+    """The learner, and what computes the model, if anything here can: who looks on has a model to look with, too."""
     if onlooking.reason:
-        return Onlooker(manifest.model.count)
-    return build_learner(manifest, dataset, np.random.default_rng(), engine)
+        onlooker = Onlooker(manifest.model.count)
+        if manifest.only_keras:
+            return onlooker, None
+        return onlooker, lambda weights, rows: predict(manifest.definition, weights, rows)
+    learner = build_learner(manifest, dataset, np.random.default_rng(), engine)
+    return learner, learner.predict
 
 
-def build_collector(
+def build_intake(
     config: AgentConfig,
     manifest: Manifest,
     dataset: Dataset,
-    statistics: Callable[[], Statistics | None] = lambda: None,
-) -> Collector:
-    """Source, windows and features into ``dataset``, or into statistics; raises ConfigurationError."""
-    features = features_of(manifest)
-    if not config.source.file:
-        raise ConfigurationError("there is no source of samples", "set source.file to a recording")
-    source = ReplaySource(Path(config.source.file), features, config.source.speed, config.source.holdout)
-    return Collector(source, features, dataset, manifest.is_autoencoder, statistics)
+    directory: Path | None = None,
+    onlooking: Onlooking | None = None,
+) -> Intake:
+    """Sources, windows and features into ``dataset``, or into statistics; raises ConfigurationError.
+
+    Live sources are recorded in ``directory``, and left out without one.
+    """
+    features, names = features_of(manifest), label_names(manifest)
+    recordings: dict[str, SampleSource] = {}
+    feeds, holdouts = [], {}
+    for name, section in config.all_sources().items():
+        if section.kind == REPLAY:
+            recordings[name] = ReplaySource(Path(section.file), features, section.speed, section.holdout)
+            continue
+        assert section.kind in LIVE
+        open_source = opener(section, features, names, config.mqtt)  # also checks the section
+        feeds.append(Feed(name, open_source, features.rate, section.kind in POLLED))
+        holdouts[name] = Holdout(section.holdout, features)
+    buffer = build_buffer(config.buffer, features, directory) if directory and feeds else None
+
+    def statistics() -> Statistics | None:
+        if onlooking is None:
+            return None
+        if manifest.needs_labels:
+            onlooking.note_labels(collector.labelled, collector.unlabelled)
+        return onlooking.statistics()
+
+    collector = Collector(recordings, manifest, dataset, buffer, statistics)
+    if directory is None or buffer is None:
+        return Intake(collector, None)
+    return Intake(collector, Recorder(feeds, buffer, holdouts, GivenLabel(directory, names)))
 
 
-def features_of(manifest: Manifest) -> Features:
-    """The swarm's features; raises ManifestError for a swarm of trainers only."""
-    if manifest.features is None:
-        raise ManifestError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
-    return manifest.features
+def build_buffer(section: BufferSection, features: Features, directory: Path) -> SampleBuffer:
+    """The buffer of the agent whose directory this is; raises ConfigurationError if its key does not fit."""
+    seal = Seal(read_secret(section.key, "buffer.key")) if section.key else None
+    size = int(section.megabytes * 1_000_000)
+    return SampleBuffer(directory / BUFFER_FILE, len(features.channels), section.readings, size, seal)
+
+
+def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> dict[str, dict[str, Any]]:
+    """What each live source says within some ``seconds``: its state, and how many readings came. Nothing is kept."""
+    features, found = features_of(manifest), {}
+    for name, section in config.all_sources().items():
+        if section.kind in LIVE:
+            feed = Feed(name, opener(section, features, label_names(manifest), config.mqtt), features.rate, True)
+            feed.start()
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and not feed.samples and not feed.failures:
+                time.sleep(0.02)
+            found[name] = feed.status()
+            feed.stop()
+    return found
+
+
+def label_names(manifest: Manifest) -> LabelNames:
+    """What labels the swarm knows."""
+    return LabelNames(manifest.classes, max(2, manifest.model.output_shape[-1]))

@@ -11,6 +11,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def build(name: str, command: Sequence[object], sources: Sequence[Path]) -> Path
 
 
 class HostBoard:
-    """A board with three channels whose samples follow from their number; ``memory`` bytes for what is not confirmed."""
+    """Three channels whose samples follow from their number; ``memory`` bytes for what is not confirmed."""
 
     CHANNELS = 3
     SCALES = (1000, 100, 1)  # value = integer / scale
@@ -120,7 +121,7 @@ def load_library() -> ctypes.CDLL:
     library.host_new.restype = ctypes.c_void_p
     library.host_new.argtypes = [ctypes.c_uint16, ctypes.c_uint8, _UNSIGNED]
     text, byte, flag = ctypes.c_char_p, ctypes.c_uint8, ctypes.c_bool
-    others = {
+    others: dict[str, tuple[Any, list[Any]]] = {
         "free": (None, []),
         "describe": (flag, [text, byte, byte, _UNSIGNED]),
         "sample": (flag, [_UNSIGNED]),

@@ -1,4 +1,4 @@
-"""A board and a bridge with a hostile serial line between them, in virtual time: seeded, so that a run can be repeated."""
+"""A board and a bridge with a hostile serial line between them, in virtual time and seeded: runs can be repeated."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class HostileLine:
         self._chance = faults.loss + faults.flip + faults.insertion
         self._until_fault = self._draw()
         self._queue: deque[tuple[float, bytes]] = deque()
-        self._free = 0.0
+        self._free = 0.0  # when the wire is free again
+        self._last = 0.0  # when the last byte arrives
 
     def send(self, data: bytes, now: float) -> None:
         """Put bytes on the line."""
         if not data:
             return
         self._free = max(self._free, now) + len(data) / self._speed
-        arrival = self._free + self._rng.uniform(0, self._faults.delay)
-        self._free = max(self._free, arrival)
+        self._last = max(self._last, self._free + self._rng.uniform(0, self._faults.delay))
         if self.is_plugged:
-            self._queue.append((arrival, self._harm(data)))
+            self._queue.append((self._last, self._harm(data)))
 
     def receive(self, now: float) -> list[bytes]:
         """What has arrived."""
@@ -183,11 +183,16 @@ class Conversation:
         if is_plugged:
             self.link.reconnect()
 
-    def settle(self, seconds: float = 5.0) -> None:
-        """Take no further samples, and let everything arrive."""
-        self._is_sampling = False
+    def _drain(self, seconds: float) -> None:
         end = self.now + seconds
         self.board.flush()
         while self.now < end and self.board.frames:
             self.step()
+
+    def settle(self, seconds: float = 5.0) -> None:
+        """Let everything arrive, then one more sample, which tells whether any before it was dropped."""
+        self._is_sampling = False
+        self._drain(seconds)
+        self.board.sample(round(self.board.index / self.rate * 1000))
+        self._drain(seconds)
         self.inspector.check_values()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from firmware_bridge import frames
 from firmware_bridge.clock import BoardClock
 from firmware_bridge.description import Description
 from firmware_bridge.link import Delivery, Measured, Started, Ticked
-from firmware_bridge.records import MAX_NAME, MISSED, RESET, Event, Label, LinkState, Readings, Record
+from firmware_bridge.records import MAX_NAME, MAX_TIME, MISSED, RESET, Event, Label, LinkState, Readings, Record
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ class Assembler:
         self.clock: BoardClock | None = None
         self._description: Description | None = None
         self._session: Started | None = None
+        self._convert: Callable[[frames.Samples], NDArray[np.float64]]
         self._next: int | None = None  # sequence of the next sample; None if any will do
         self._end = float("-inf")  # time of the last sample
 
@@ -50,16 +54,16 @@ class Assembler:
         if self._session is not None:
             yield LinkState(now, RESET, "the board has started anew" if started.is_fresh else "another board is here")
         self._session, self._description, self.clock = started, None, None
-        self._next = 0 if started.is_fresh else None
+        self._next = None  # what came before this bridge is not known to be missed
         yield from self._announce(started.description)
 
     def _announce(self, description: Description) -> Iterator[Record]:
         """Say what follows, unless it was said."""
         assert self._session is not None
-        if description != self._description:
+        if description is not self._description and description != self._description:
             if self.clock is None or self._description is None or self._description.ticks != description.ticks:
                 self.clock = BoardClock(description.ticks)
-            self._description = description
+            self._description, self._convert = description, description.converter()
             yield description.schema(f"{description.board}-{self._session.session:08x}")
 
     def _take_samples(self, measured: Measured, now: float) -> Iterator[Record]:
@@ -81,10 +85,14 @@ class Assembler:
             self.clock.observe(samples.ticks, now - age - 2 * _ARRIVAL, now - age)
         step = (1 + self.clock.drift) / description.rate
         begin = max(self.clock.time(samples.ticks), self._end + step / 2)  # a better estimate must not turn time back
+        if not 0 <= begin <= MAX_TIME:
+            self.refused += 1  # slow ticks that no clock can mean
+            return
         self._next = sequence + samples.rows
         self._end = begin + (samples.rows - 1) * step
         self.samples += samples.rows
-        yield Readings(sequence, begin, step, description.convert(samples))
+        yield Readings(sequence, begin, step, self._convert(samples))
 
     def _time(self, ticks: int, now: float) -> float:
-        return self.clock.time(ticks) if self.clock is not None and self.clock.is_set else now
+        known = self.clock.time(ticks) if self.clock is not None and self.clock.is_set else now
+        return known if 0 <= known <= MAX_TIME else now

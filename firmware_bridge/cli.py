@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from firmware_bridge.port import list_ports
-from learnae.config import load_config
 from learnae.errors import LearnaeError
 from learnae.logs import set_up_logging
 from learnae.service import EXIT_CUT, Service, Work, refuse
@@ -71,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _config(options: argparse.Namespace) -> BridgeConfig:
     from firmware_bridge.config import ROLE, BridgeConfig  # noqa: PLC0415
+    from learnae.config import load_config  # noqa: PLC0415
 
     names = {"port.name": "port", "port.baud": "baud", "bridge.socket": "socket"}
     flags = {key: getattr(options, name, None) for key, name in names.items()}
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     bridge = build(_config(options))
 
     def reload() -> None:
-        bridge.link.wish_for(_config(options).board.rate)
+        bridge.dialect.wish_for(_config(options).board.rate)
 
     return Service(Work(bridge.step, bridge.drain, reload, bridge.summary)).run()
 
@@ -113,12 +113,13 @@ def _monitor(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from firmware_bridge.check import describe_board, report  # noqa: PLC0415
-    from firmware_bridge.wiring import port_opener  # noqa: PLC0415
+    from firmware_bridge.wiring import build_dialect, port_opener  # noqa: PLC0415
 
     config = _config(options)
     port = port_opener(config)()
     try:
-        found = report(port, config.port.baud, describe_board(port, config.port.baud))
+        schema = describe_board(port, config.port.baud, build_dialect(config))
+        found = report(port, config.port.baud, schema)
     finally:
         port.close()
     print(json.dumps(found) if options.json else _as_text(found))

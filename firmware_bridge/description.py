@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -91,19 +91,19 @@ class Description:
         """Whether a samples frame has exactly the size that was announced."""
         return 0 < frame.rows <= self.rows and len(frame.data) == self.width * self.rows * len(self.channels)
 
-    def convert(self, frame: Samples) -> NDArray[np.float64]:
-        """The readings (rows, channels) of a frame that fits, in the channels' units."""
-        whole = np.frombuffer(frame.data, f"<i{self.width}").reshape(len(self.channels), self.rows)
-        values = whole[:, : frame.rows].T.astype(np.float64)
-        values *= [scale.mantissa for scale in self.scales]
-        values *= [10.0 ** max(scale.exponent, 0) for scale in self.scales]
-        values /= [10.0 ** max(-scale.exponent, 0) for scale in self.scales]  # exact where a product would not be
-        return values
+    def converter(self) -> Callable[[Samples], NDArray[np.float64]]:
+        """Makes readings (rows, channels) in the channels' units of a frame that fits."""
+        shape, kind = (len(self.channels), self.rows), np.dtype(f"<i{self.width}")
+        factors = np.array([scale.mantissa * 10.0 ** max(scale.exponent, 0) for scale in self.scales])
+        divisors = np.array([10.0 ** max(-scale.exponent, 0) for scale in self.scales])
 
+        def convert(frame: Samples) -> NDArray[np.float64]:
+            whole = np.frombuffer(frame.data, kind).reshape(shape)
+            values: NDArray[np.float64] = whole[:, : frame.rows].T * factors
+            values /= divisors  # exact where multiplying by 0.01 is not
+            return values
 
-def write_description(board: str, firmware: str, channels: Sequence[tuple[str, str, str]]) -> str:
-    """The text of a description, of names, units and scales."""
-    return " ".join([f"{board}/{firmware}", *(":".join(channel) for channel in channels)])
+        return convert
 
 
 def _read_channel(word: str) -> tuple[Channel, Scale]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from firmware_bridge.records import Listen, Readings, Record, Schema, to_bytes
+from firmware_bridge.records import DOWN, UP, LinkState, Listen, Readings, Record, Schema, to_bytes
 
 LONGEST = 4 << 20  # bytes: 70 s of six channels at 1 kHz, hours at 10 Hz
 
@@ -29,17 +29,13 @@ class History:
         self._samples = 0
         self._schema = b""
         self._stream = ""
+        self._state = b""  # the last word on whether the board answers
         self.first = 0  # number of the oldest record that is still here
 
     @property
     def next(self) -> int:
         """The number of the record that will be added next."""
         return self.first + len(self._entries)
-
-    @property
-    def schema(self) -> bytes:
-        """The encoded schema in force now; b"" before the first."""
-        return self._schema
 
     def add(self, record: Record) -> None:
         """Remember ``record``; raises RecordError if it cannot be sent."""
@@ -50,6 +46,8 @@ class History:
         elif isinstance(record, Readings):
             end = record.sequence + record.rows
             self._samples += record.rows
+        elif isinstance(record, LinkState) and record.state in (UP, DOWN):
+            self._state = data
         self._entries.append(_Entry(data, self._schema, self._stream, end, before))
         self._bytes += len(data)
         while self._bytes > self._longest and len(self._entries) > 1:
@@ -66,6 +64,10 @@ class History:
             return self._schema
         entry = self._entries[number - self.first]
         return entry.schema if entry.schema is not entry.data else b""
+
+    def greeting(self, number: int) -> bytes:
+        """What somebody has to know who will hear the record ``number`` first: the schema, and how the link is."""
+        return self.schema_before(number) + (self._state if number == self.next else b"")
 
     def samples_before(self, number: int) -> int:
         """How many samples were said before the record ``number``."""

@@ -9,6 +9,7 @@ nothing of two runs can be mixed up.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -40,10 +41,13 @@ from firmware_bridge.frames import (
 )
 
 WINDOW = 64  # frames: what a board may have under way; early frames wait here, later ones are refused
-_ASK_PAUSE = 0.5  # seconds between two asks: a hello of four parts takes 30 ms at 115200 baud
-_NAK_PAUSE = 0.1  # seconds before the same frame is asked for again: it is longer on its way than that only below 9600
+_ASK_PAUSE = 0.25  # seconds between two asks: a hello of four parts takes 20 ms at 115200 baud
+_PART_PAUSE = 0.2  # seconds until the next part of a hello is late: 60 ms at 9600 baud, and the port's buffers
+_NAK_PAUSE = 0.05  # seconds, at least, before the same frame is asked for again; and two round trips
+_LONGEST_NAK_PAUSE = 1.0
 _NAKS = 8  # at once: what a board sends again in one go must leave room for what is new
 _PING_PAUSE = 1.0  # seconds: quartz drifts by 0.1 ms in that time, ceramic resonators by 5 ms
+_TIME_PAUSE = 3600.0  # seconds: for boards that show the time, or name files by it
 _STUCK = 2.0  # seconds without the next frame, while later ones are here: the board may believe it was confirmed
 _GENERATIONS = 4  # descriptions kept of a session
 _MAX_OUTPUT = 4096  # bytes waiting to be sent: more is dropped, all of it is said again
@@ -52,7 +56,7 @@ _RATE_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What follows is of this ``session``; ``is_fresh`` if the board has just started, at sample 0."""
+    """What follows is of this ``session``; ``is_fresh`` if no bridge has heard this run of the board before."""
 
     session: int
     is_fresh: bool
@@ -95,7 +99,12 @@ class Counts:
 class Link:
     """Talks to one board. ``now`` is any clock in seconds that never goes back."""
 
-    def __init__(self, rate: float = 0, new_session: Callable[[], int] = lambda: secrets.randbits(32) or 1) -> None:
+    def __init__(
+        self,
+        rate: float = 0,
+        new_session: Callable[[], int] = lambda: secrets.randbits(32) or 1,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
         self.counts = Counts()
         self.description: Description | None = None  # the newest
         self.session = 0
@@ -104,8 +113,10 @@ class Link:
         self._rate = rate
         self._rate_tries = 0
         self._new_session = new_session
+        self._unix_time = unix_time
         self._splitter = FrameSplitter()
         self._output = bytearray()
+        self._nak_pause = _NAK_PAUSE
         self._now = float("-inf")
         self._forget()
 
@@ -121,7 +132,7 @@ class Link:
         self._is_pristine = False  # the session is fresh, and nothing of it has come
         self._ack_due = False
         self._stuck_since = float("-inf")
-        self._asked = self._pinged = float("-inf")
+        self._asked = self._pinged = self._told_time = float("-inf")
         self._pings: dict[int, float] = {}
         self._token = 0
 
@@ -173,7 +184,9 @@ class Link:
             self.heard = now
             if frame is not None:
                 deliveries.extend(self._take(frame))
-        if self._early:
+        if self._expected in self._early:  # its description is on its way, or was lost
+            self._ask(self._nak_pause)
+        elif self._early:
             self._ask_for_missing()
         if self._ack_due:
             self._ack_due = False
@@ -186,6 +199,9 @@ class Link:
         if now - self._pinged >= (_PING_PAUSE if self.is_up else _ASK_PAUSE):
             self._ping()
             self._wish_for_rate()
+        if self.is_up and now - self._told_time >= _TIME_PAUSE:
+            self._told_time = now
+            self._send(Time(0, int(self._unix_time()) & 0xFFFFFFFF))
         is_stuck = bool(self._early) and now - self._stuck_since >= _STUCK
         if not self.is_up or is_stuck:
             self._ask()
@@ -223,7 +239,10 @@ class Link:
             if self.is_up:
                 yield from self._on_sequenced(frame)
         elif isinstance(frame, Time) and frame.sequence in self._pings:
-            yield Ticked(frame.value, self._pings.pop(frame.sequence), self._now)
+            sent = self._pings.pop(frame.sequence)
+            pause = min(max(2 * (self._now - sent), _NAK_PAUSE), _LONGEST_NAK_PAUSE)
+            self._nak_pause += 0.25 * (pause - self._nak_pause)  # smoothed as in RFC 6298
+            yield Ticked(frame.value, sent, self._now)
 
     def _on_hello(self, hello: Hello) -> Iterator[Delivery]:
         if hello.part != len(self._parts) or (self._parts and not _same_head(hello, self._parts[0])):
@@ -246,8 +265,8 @@ class Link:
     def _on_description(self, hello: Hello, description: Description) -> Iterator[Delivery]:
         if hello.session == 0:
             if not self._is_pristine:
-                yield self._start(self._new_session(), hello.sequence, description, is_fresh=True)
-            self._send(Welcome(0, self.session))
+                yield self._start(self._new_session(), 0, description, is_fresh=True)
+            self._send(Welcome(self._expected, self.session))
         elif hello.session != self.session:
             yield self._start(hello.session, hello.sequence, description, is_fresh=False)
         else:
@@ -298,8 +317,7 @@ class Link:
             elif (description := self._descriptions.get(frame.generation)) is not None:
                 delivery = Measured(description, frame) if description.fits(frame) else None
             elif (frame.generation - self._newest) & 0xFF < 0x80:
-                self._ask()  # its description is on its way, or was lost
-                return
+                return  # of a description to come
             else:
                 delivery = None  # of a description that nobody can tell any more
             del self._early[self._expected]
@@ -333,10 +351,11 @@ class Link:
             self._send(SetRate(0, round(self._rate * 1000)))
 
     def _is_overdue(self, sequence: int) -> bool:
-        return self._now - self._naks.get(sequence, float("-inf")) >= _NAK_PAUSE
+        return self._now - self._naks.get(sequence, float("-inf")) >= self._nak_pause
 
-    def _ask(self) -> None:
-        if self._now - self._asked >= _ASK_PAUSE:
+    def _ask(self, pause: float = _ASK_PAUSE) -> None:
+        is_coming = bool(self._parts) and self._now - self.heard < _PART_PAUSE
+        if self._now - self._asked >= pause and not is_coming:
             self._asked = self._now
             self._send(Ask())
 

@@ -23,7 +23,8 @@ from firmware_bridge.client import Client
 from firmware_bridge.records import DOWN, Event, Label, LinkState, Readings, Record, Schema
 
 _BARS = "▁▂▃▄▅▆▇█"
-_HISTORY = 40  # bars of a channel
+_NUMBERS = 72  # columns of the screen that the table takes without its bars
+_MOST_BARS = 60
 _RECENT = 10.0  # seconds that mean and extremes are of
 _REFRESH = 0.2  # seconds between two drawings: faster than anybody reads
 
@@ -121,8 +122,8 @@ class Board:
             if record.state == DOWN:
                 self._recent.clear()
 
-    def table(self) -> Table:
-        """Every channel with its value now, and how it was in the last seconds."""
+    def table(self, width: int) -> Table:
+        """Every channel with its value now, and how it was in the last seconds; ``width`` columns are there."""
         schema = self.schema
         title = "no board yet" if schema is None else f"{schema.board} {schema.firmware}, {schema.rate:g} Hz"
         result = Table(title=Text(title, "bold"), title_justify="left", caption=Text(self._caption()))
@@ -134,7 +135,13 @@ class Board:
             values = np.concatenate([readings.values for readings in self._recent])
             for channel, column in zip(schema.channels, values.T, strict=True):
                 numbers = [f"{value:.6g}" for value in (column[-1], column.mean(), column.min(), column.max())]
-                row = [channel.name, numbers[0], channel.unit, *numbers[1:], bars(column)]
+                row = [
+                    channel.name,
+                    numbers[0],
+                    channel.unit,
+                    *numbers[1:],
+                    bars(column, min(max(width - _NUMBERS, 4), _MOST_BARS)),
+                ]
                 result.add_row(*map(Text, row))  # names come from outside and are no markup
         return result
 
@@ -143,9 +150,9 @@ class Board:
         return f"{self.state}; {self.samples} samples, {self.missed} missed{label}"
 
 
-def bars(values: NDArray[np.float64]) -> str:
-    """The newest values as a line of bars between their least and greatest."""
-    groups = np.array_split(values, min(_HISTORY, len(values)))
+def bars(values: NDArray[np.float64], most: int) -> str:
+    """The values as a line of at most ``most`` bars between their least and greatest."""
+    groups = np.array_split(values, min(most, len(values)))
     means = np.array([group.mean() for group in groups])
     span = means.max() - means.min()
     steps = np.zeros(len(means)) if span == 0 else (means - means.min()) / span * (len(_BARS) - 1)
@@ -154,11 +161,12 @@ def bars(values: NDArray[np.float64]) -> str:
 
 def _draw(records: Iterator[Record | None]) -> None:
     board, drawn = Board(), 0.0
-    with Live(board.table(), console=Console(), auto_refresh=False) as live:
+    console = Console()
+    with Live(board.table(console.width), console=console, auto_refresh=False) as live:
         for record in records:
             if record is not None:
                 board.take(record)
             if time.monotonic() - drawn >= _REFRESH:
                 drawn = time.monotonic()
-                live.update(board.table(), refresh=True)
-        live.update(board.table(), refresh=True)
+                live.update(board.table(console.width), refresh=True)
+        live.update(board.table(console.width), refresh=True)

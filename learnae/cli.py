@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import learnae
-from learnae.commands import anchor, doctor, export, swarm, watch
+from learnae.commands import anchor, blocks, doctor, export, swarm, watch
 from learnae.errors import LearnaeError
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
 from learnae.presets import PRESETS
+from learnae.sections import MqttSection
 from learnae.service import refuse
 
 
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_join(verbs)
     _add_looking(verbs)
     _add_export(verbs)
+    _add_blocks(verbs)
     _add_anchor(verbs)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor.doctor)
@@ -93,7 +95,17 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("watch", help="a live table of the swarm")
     command.add_argument("--every", type=_seconds, default=1.0, metavar="S", help="seconds between two looks")
     command.add_argument("--rounds", type=_count, default=0, metavar="N", help="stop after so many looks")
+    _add_broker(command)
     _finish(_with_swarm(command), watch.watch)
+
+
+def _add_broker(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("over MQTT", "from topics alone; no swarm and no key is needed here")
+    group.add_argument("--broker", default="", metavar="URL", help="mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+    group.add_argument("--user", default="", metavar="U")
+    for name in ("password", "ca", "cert", "key"):
+        group.add_argument(f"--{name}-file", default="", metavar="F")
+    group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
 
 
 def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -111,6 +123,15 @@ def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
     command.add_argument("--node", metavar="URL", help=f"default: as configured, or {anchor.DEFAULT_NODE}")
     _finish(_with_swarm(command), anchor.anchor)
+
+
+def _add_blocks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("blocks", help="what is stored here, and at the Kubo daemon; check, pin, clean up")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--fsck", action="store_true", help="compare all blocks with their names; remove damaged ones")
+    what.add_argument("--pin", action="store_true", help="let the daemon have all blocks, now")
+    what.add_argument("--gc", action="store_true", help="delete and unpin what is not needed any more")
+    _finish(_with_swarm(command), blocks.blocks)
 
 
 def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:

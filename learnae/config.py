@@ -2,6 +2,8 @@
 
 Order, later wins: ``/etc/learnae/ROLE.toml``, ``$XDG_CONFIG_HOME/learnae/ROLE.toml`` (or, instead
 of both, the file that was asked for), ``LEARNAE_SECTION__KEY`` from the environment, flags.
+A field of type ``dict[str, SECTION]`` stands for any number of sections: ``[FIELD.NAME]``, and
+``LEARNAE_FIELD__NAME__KEY``.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from learnae.errors import ConfigurationError
 from learnae.home import user_home
@@ -56,7 +58,7 @@ def load_config(
             if path.exists():
                 _merge(values, _read(path), kind, str(path))
     for section, key, text in _from_environment(os.environ if environment is None else environment):
-        _merge(values, {section: {key: text}}, kind, f"{ENVIRONMENT_PREFIX}{section}__{key}".upper())
+        _merge(values, {section: _nested(key, text)}, kind, f"{ENVIRONMENT_PREFIX}{section}__{key}".upper())
     for name, value in (flags or {}).items():
         if value is not None:
             section, key = name.split(".")
@@ -104,16 +106,41 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
             yield section.lower(), key.lower(), text
 
 
+def _nested(key: str, text: str) -> dict[str, Any]:
+    name, double, rest = key.partition("__")
+    return {name: {rest: text}} if double else {key: text}
+
+
 def _merge(values: Values, new: Mapping[str, Any], kind: type, origin: str) -> None:
     sections = get_type_hints(kind)
     for section, items in new.items():
         _check_known(section, sections, origin, "section")
-        if not isinstance(items, Mapping):
-            raise ConfigurationError(f"{origin}: {section} is not a section", f"write [{section}] above its keys")
-        keys = get_type_hints(sections[section])
-        for key, value in items.items():
-            _check_known(key, keys, f"{origin} [{section}]", "key")
-            values.setdefault(section, {})[key] = _convert(value, keys[key], f"{origin}: {section}.{key}")
+        _check_section(items, section, origin)
+        one = _one_of_several(sections[section])
+        if one is None:
+            _merge_section(values.setdefault(section, {}), items, sections[section], origin, section)
+            continue
+        for name, inner in items.items():
+            _check_section(inner, f"{section}.{name}", origin)
+            own = values.setdefault(section, {}).setdefault(name, {})
+            _merge_section(own, inner, one, origin, f"{section}.{name}")
+
+
+def _merge_section(values: dict[str, Any], items: Mapping[str, Any], kind: type, origin: str, section: str) -> None:
+    keys = get_type_hints(kind)
+    for key, value in items.items():
+        _check_known(key, keys, f"{origin} [{section}]", "key")
+        values[key] = _convert(value, keys[key], f"{origin}: {section}.{key}")
+
+
+def _one_of_several(kind: Any) -> type | None:
+    """The kind of section of which there may be any number, each with a name."""
+    return get_args(kind)[1] if get_origin(kind) is dict else None
+
+
+def _check_section(items: object, section: str, origin: str) -> None:
+    if not isinstance(items, Mapping):
+        raise ConfigurationError(f"{origin}: {section} is not a section", f"write [{section}] above its keys")
 
 
 def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) -> None:
@@ -123,7 +150,8 @@ def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) ->
         raise ConfigurationError(f"{origin}: unknown {what} {name!r}", remedy)
 
 
-def _convert(value: object, wanted: type, where: str) -> object:
+def _convert(value: object, wanted: Any, where: str) -> object:
+    wanted = get_origin(wanted) or wanted
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
     if (wanted is float and isinstance(value, int) and not isinstance(value, bool)) or (
@@ -142,5 +170,16 @@ def _build(kind: type[Config], values: Values) -> Config:
     sections = get_type_hints(kind)
     built = {}
     for item in dataclasses.fields(kind):  # type: ignore[arg-type]
-        built[item.name] = sections[item.name](**values.get(item.name, {}))
+        own, one = values.get(item.name, {}), _one_of_several(sections[item.name])
+        built[item.name] = sections[item.name](**own) if one is None else _build_several(one, item.name, own)
     return kind(**built)
+
+
+def _build_several(kind: Any, section: str, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    built = {}
+    for name, own in values.items():
+        try:
+            built[name] = kind(**own)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"[{section}.{name}]: {error.problem}", error.remedy) from error
+    return built

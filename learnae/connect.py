@@ -39,7 +39,8 @@ def connect(config: Connections, place: Place) -> Outside:
     if config.mqtt.broker:
         from learnae.adapters.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
 
-        connect_mqtt(config.mqtt, place, outside)
+        has_daemon = isinstance(config.ipfs, IpfsSection) and bool(config.ipfs.api)
+        connect_mqtt(config.mqtt, place, outside, holds=has_daemon)
     if isinstance(config.ipfs, IpfsSection) and config.ipfs.api:
         try:
             from learnae.adapters.ipfs import connect_ipfs  # noqa: PLC0415 - an extra, and a heavy one

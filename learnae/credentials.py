@@ -9,25 +9,33 @@ from learnae.errors import ConfigurationError
 from learnae.files import read_regular
 
 _MOST_BYTES = 64 * 1024
+_OURS = "learnae_"  # what systemd puts before the names of files where our units load a whole directory
 
 
 def credential_path(name: str) -> Path:
     """Where the file ``name`` is: a relative one is looked for in ``$CREDENTIALS_DIRECTORY`` first."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and not Path(name).is_absolute() and (Path(directory) / name).exists():
-        return Path(directory) / name
+    if directory and not Path(name).is_absolute():
+        for path in (Path(directory) / name, Path(directory) / f"{_OURS}{name}"):
+            if path.exists():
+                return path
     return Path(name).expanduser()
 
 
-def read_credential(name: str, key: str) -> str:
-    """The text of a credential file without the line's end; raises ConfigurationError that names ``key``."""
+def read_secret(name: str, key: str) -> bytes:
+    """The bytes of a credential file; raises ConfigurationError that names ``key``."""
     path = credential_path(name)
     try:
-        data = read_regular(path, _MOST_BYTES)
+        return read_regular(path, _MOST_BYTES)
     except OSError as error:
         raise ConfigurationError(
             f"{key}: cannot read {path}: {error.strerror}", "check path and permissions"
         ) from error
+
+
+def read_credential(name: str, key: str) -> str:
+    """The text of a credential file without the line's end; raises ConfigurationError that names ``key``."""
+    path, data = credential_path(name), read_secret(name, key)
     try:
         text = data.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:

@@ -22,6 +22,7 @@
     │   ├── ModelError              a model or layer that cannot be trained here
     │   └── DataError               a data file that cannot be used
     └── StateError              our own files are damaged or in use
+        └── NotWrittenError         the disk takes nothing now: try again
 
 Every message names the thing and, where there is one, the remedy.
 """
@@ -112,3 +113,7 @@ class DataError(ConfigurationError):
 
 class StateError(LearnaeError):
     """A file of our own is damaged or in use."""
+
+
+class NotWrittenError(StateError):
+    """The disk takes nothing now; it may when there is room again."""

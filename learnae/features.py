@@ -21,7 +21,10 @@ _MAX_WINDOW = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class _Windowed:
-    """What features of any kind know of their windows: ``rate`` in Hz, ``window`` and ``hop`` in samples."""
+    """What features of any kind know of their windows: ``rate`` in Hz, ``window`` and ``hop`` in samples.
+
+    With ``ahead`` > 0 the swarm forecasts: the target of a window are the so many samples that follow it.
+    """
 
     kind: ClassVar[str]
     constants: ClassVar[int]  # of both sorts for one channel
@@ -32,6 +35,18 @@ class _Windowed:
     hop: int
     shift: tuple[float, ...]
     scale: tuple[float, ...]
+    ahead: int = 0
+
+    @property
+    def span(self) -> int:
+        """How many samples an example is made of."""
+        return self.window + self.ahead
+
+    def targets(self, windows: NDArray[Any]) -> NDArray[np.float32]:
+        """(n, span, channels) -> (n, ahead, channels): what follows each window, scaled like a channel's mean."""
+        channels = len(self.channels)
+        following = windows[:, self.window : self.span] - np.array(self.shift[:channels], np.float32)
+        return (following / np.array(self.scale[:channels], np.float32)).astype(np.float32, copy=False)
 
     def to_fields(self) -> dict[str, Any]:
         """The map that goes into the manifest."""
@@ -43,6 +58,7 @@ class _Windowed:
             "hop": self.hop,
             "shift": [float(value) for value in self.shift],
             "scale": [float(value) for value in self.scale],
+            **({"ahead": self.ahead} if self.ahead else {}),
         }
 
     @classmethod
@@ -78,8 +94,8 @@ class WindowStatistics(_Windowed):
         return (self.count,)
 
     def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
-        """(n, window, channels) -> (n, count) float32."""
-        values = windows.astype(np.float32)
+        """(n, at least window, channels) -> (n, count) float32, of the first ``window`` samples."""
+        values = windows[:, : self.window].astype(np.float32)
         statistics = (
             values.mean(axis=1),
             values.std(axis=1),
@@ -107,8 +123,8 @@ class RawWindow(_Windowed):
         return (self.window, len(self.channels))
 
     def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
-        """(n, window, channels) -> the same shape in float32, ``(value - shift) / scale``."""
-        return self._scaled(windows)
+        """(n, at least window, channels) -> (n, window, channels) float32, ``(value - shift) / scale``."""
+        return self._scaled(windows[:, : self.window])
 
 
 Features = WindowStatistics | RawWindow
@@ -137,4 +153,5 @@ def _read(fields: Fields, each: int) -> dict[str, Any]:
         "hop": fields.integer("hop", 1, _MAX_WINDOW),
         "shift": shift,
         "scale": scale,
+        "ahead": fields.integer("ahead", 0, _MAX_WINDOW, 0),
     }

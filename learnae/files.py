@@ -8,13 +8,13 @@ import secrets
 import stat
 from pathlib import Path
 
-from learnae.errors import StateError
+from learnae.errors import NotWrittenError
 
 TEMPORARY = ".tmp-"  # prefix of files that a killed process may leave behind
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
-    """Replace ``path`` by ``data`` through a temporary file and a rename; raises StateError.
+    """Replace ``path`` by ``data`` through a temporary file and a rename; raises NotWrittenError.
 
     ``durable`` also waits for the disk; leave it out only for what can be said again.
     """
@@ -28,7 +28,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = Tru
 
 
 def create_once(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Create ``path`` with ``data``; if somebody else created it first, theirs stays. Raises StateError."""
+    """Create ``path`` with ``data``; if somebody else created it first, theirs stays. Raises NotWrittenError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _write_temporary(path, data, mode, durable=True)
@@ -81,8 +81,8 @@ def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
     return temporary
 
 
-def _not_written(path: Path, error: OSError) -> StateError:
-    return StateError(
+def _not_written(path: Path, error: OSError) -> NotWrittenError:
+    return NotWrittenError(
         f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions"
     )
 

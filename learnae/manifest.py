@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from learnae.models.outline import Model, Outline
 VERSION = 1
 MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
 MAX_CLASSES = 1024
+CLASSIFICATION, REGRESSION, FORECAST, AUTOENCODER = "classification", "regression", "forecast", "autoencoder"
 _MOST_BLOCKS = 1024  # of the largest model's weights
 _YEAR = 366 * 24 * HOUR
 _MOST_DECAY = 0.999999  # at 1, Adam divides by zero
@@ -79,6 +81,18 @@ class Manifest:
                 f"the model takes {model.input_shape} and the features are {self.features.shape}",
                 "make the model's input as wide as the features",
             )
+        if self.features and self.features.ahead:
+            self._check_forecast(self.features)
+
+    def _check_forecast(self, features: Features) -> None:
+        if self.loss not in REGRESSIONS:
+            raise ManifestError(f"a forecast with loss {self.loss}", f"use {' or '.join(REGRESSIONS)}")
+        values = features.ahead * len(features.channels)
+        if math.prod(self.model.output_shape) != values:
+            raise ManifestError(
+                f"the model's output is {self.model.output_shape}",
+                f"a forecast of {features.ahead} samples of {len(features.channels)} channels has {values} values",
+            )
 
     def _check_start(self) -> None:
         if self.outline and self.outline.count != self.model.count:
@@ -106,9 +120,23 @@ class Manifest:
         return Loss.for_model(self.loss, self.model)
 
     @property
+    def task(self) -> str:
+        """What is learnt: labels, values, what follows a window, or rows themselves (their errors show anomalies)."""
+        if self.loss not in REGRESSIONS:
+            return CLASSIFICATION
+        if self.features and self.features.ahead:
+            return FORECAST
+        return AUTOENCODER if self.model.output_shape == self.model.input_shape else REGRESSION
+
+    @property
     def is_autoencoder(self) -> bool:
-        """Whether the target of a row is the row itself: no labels are needed, errors show anomalies."""
-        return self.loss in REGRESSIONS and self.model.output_shape == self.model.input_shape
+        """Whether the target of a row is the row itself."""
+        return self.task == AUTOENCODER
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether rows without a label cannot be learnt from."""
+        return self.task in (CLASSIFICATION, REGRESSION)
 
     @property
     def class_count(self) -> int:

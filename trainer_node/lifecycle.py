@@ -19,6 +19,7 @@ from learnae.errors import StateError
 from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE
 
 UNIT = "trainer-node.service"
+_BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 RUNNING, STOPPED, UNKNOWN = 0, 3, 4  # LSB: exit statuses of `status`
 _START_SECONDS = 60.0  # a large dataset is read before the first tick
 _STOP_SECONDS = 60.0
@@ -27,7 +28,7 @@ _POLL_SECONDS = 0.05
 
 def has_unit() -> bool:
     """Whether systemd runs here and knows our unit."""
-    if shutil.which("systemctl") is None:
+    if not _BOOTED.is_dir() or shutil.which("systemctl") is None:
         return False
     return subprocess.run(["systemctl", "cat", UNIT], capture_output=True, check=False).returncode == 0
 

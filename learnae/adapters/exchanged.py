@@ -81,12 +81,13 @@ class ExchangedStore:
             return
         now = time.monotonic()
         with self._wake:
+            before = len(self._queue)
             for cid in cids:
                 if len(self._queue) >= _QUEUE:
                     break
                 if cid not in self._busy and self._later.get(cid, (0, now))[1] <= now:
                     self._queue[cid] = None
-            self._wake.notify_all()
+            self._wake.notify(len(self._queue) - before)
 
     def delete(self, cids: Iterable[Cid]) -> None:
         """See ports.BlockStore; exchanges let go of them, too."""
@@ -108,10 +109,8 @@ class ExchangedStore:
         Raises EncodingError or LimitError for wrong bytes, StateError if it cannot be kept.
         """
         check_named(cid, data)
-        if self._local.has(cid):
-            return
-        self._local.put(cid.codec, data)
-        self._tell(cid, offer=True, besides=origin)
+        if not self._local.has(cid):
+            self._keep(cid, data, origin)
 
     @property
     def is_idle(self) -> bool:
@@ -165,7 +164,9 @@ class ExchangedStore:
             try:
                 data = link.fetch(cid)
                 if self._busy.get(cid):
-                    self.receive(cid, data, link.name)
+                    self._keep(cid, data, link.name)
+                else:  # it has been deleted since; the exchange may have kept it
+                    link.tell(cid, offer=False)
                 return True
             except (TransportError, PeerError):  # the link has reported what is worth it
                 continue
@@ -175,6 +176,10 @@ class ExchangedStore:
         if asked:
             self._postpone(cid)
         return False
+
+    def _keep(self, cid: Cid, data: bytes, origin: str) -> None:
+        self._local.keep(cid, data)
+        self._tell(cid, offer=True, besides=origin)
 
     def _postpone(self, cid: Cid) -> None:
         with self._wake:

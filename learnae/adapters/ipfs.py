@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from learnae.adapters.kubo import Acquaintances, KuboExchange, pin_name
 from learnae.adapters.kubo_pubsub import KuboGossip
 from learnae.adapters.kubo_rpc import KuboRpc
 from learnae.adapters.machine import Place
 from learnae.adapters.outside import Outside
+from learnae.home import open_manifest
 from learnae.sections import IpfsSection
 
 
 def connect_ipfs(section: IpfsSection, place: Place, outside: Outside) -> None:
     """Add the daemon of ``[ipfs]`` to ``outside``; raises ConfigurationError."""
-    swarm, rpc = place.manifest.swarm, KuboRpc.from_section(section)
-    acquaintances = Acquaintances(rpc, section.addresses, section.timeout)
-    label = pin_name(swarm, place.swarm)
-    outside.exchanges["ipfs"] = KuboExchange(rpc, label, section.timeout, acquaintances)
+    swarm, exchange = place.manifest.swarm, open_exchange(section, place.swarm)
+    outside.exchanges["ipfs"] = exchange
     if section.pubsub:
-        gossip = KuboGossip(KuboRpc.from_section(section), swarm, place.name, section.timeout, acquaintances)
+        rpc = KuboRpc.from_section(section)
+        gossip = KuboGossip(rpc, swarm, place.name, section.timeout, exchange.acquaintances)
         outside.gossips["ipfs pubsub"] = gossip
         outside.states["ipfs pubsub"] = gossip.state
         outside.closers.append(gossip.close)
+
+
+def open_exchange(section: IpfsSection, directory: Path) -> KuboExchange:
+    """The exchange for the blocks of the swarm in ``directory``; raises ConfigurationError."""
+    rpc = KuboRpc.from_section(section)
+    acquaintances = Acquaintances(rpc, section.addresses, section.timeout)
+    label = pin_name(open_manifest(directory).swarm, directory)
+    return KuboExchange(rpc, label, section.timeout, acquaintances)

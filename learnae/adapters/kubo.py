@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,8 @@ _CODECS = {RAW: "raw", DAG_CBOR: "dag-cbor"}
 _DIRECT = {"recursive": "false", "offline": "true"}  # one block, which is here: no search in the network
 _FIRST_PATIENCE = 1.0  # seconds: connected daemons answer in milliseconds
 _GRACE = 2.0  # seconds that a daemon may be late after its own timeout; later than that it hangs
-_MEET_SECONDS = 15.0  # between two attempts to reach the named daemons
+_MEET_SECONDS = 5.0  # between two attempts to reach the named daemons
+_PINS_AT_ONCE = 64
 _PINS_SECONDS = 60.0  # listing a hundred thousand pins takes some
 
 
@@ -42,22 +44,21 @@ class Acquaintances:
         self._next = 0.0
 
     def meet(self) -> None:
-        """Connect if it is time to; never raises: whoever is away is met later."""
-        if not self._addresses or not self._lock.acquire(blocking=False):
-            return
-        try:
-            if time.monotonic() >= self._next:
-                self._next = time.monotonic() + _MEET_SECONDS
-                for address in self._addresses:
-                    self._connect(address)
-        finally:
-            self._lock.release()
+        """Connect in the background if it is time to: whoever is away is met later, and nobody waits for it."""
+        with self._lock:
+            if not self._addresses or time.monotonic() < self._next:
+                return
+            self._next = math.inf
+        threading.Thread(target=self._connect, name="meet", daemon=True).start()
 
-    def _connect(self, address: str) -> None:
-        try:
-            self._rpc.ask("swarm/connect", address, seconds=self._seconds, options={"timeout": f"{self._seconds:g}s"})
-        except TransportError as error:
-            log.debug("ipfs: %s", error)
+    def _connect(self) -> None:
+        options = {"timeout": f"{self._seconds:g}s"}
+        for address in self._addresses:
+            try:
+                self._rpc.ask("swarm/connect", address, seconds=self._seconds + _GRACE, options=options)
+            except TransportError as error:
+                log.debug("ipfs: %s", error)
+        self._next = time.monotonic() + _MEET_SECONDS
 
 
 class KuboExchange:
@@ -65,11 +66,13 @@ class KuboExchange:
 
     def __init__(self, rpc: KuboRpc, label: str, timeout: float, acquaintances: Acquaintances) -> None:
         self._rpc = rpc
-        self._label = label
+        self.label = label
         self._timeout = timeout
-        self._acquaintances = acquaintances
+        self.acquaintances = acquaintances
         self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
         self._pinned: set[Cid] = set()
+        self._to_pin: dict[Cid, None] = {}
+        self._pinning = threading.Lock()
 
     def offer(self, cid: Cid, data: bytes) -> None:
         """See ports.Exchange."""
@@ -88,30 +91,32 @@ class KuboExchange:
             data = self._rpc.call("block/get", str(cid), seconds=seconds, options=options, most=MAX_BLOCK_BYTES)
         except KuboError as error:
             self._patience.failed(cid)
-            self._acquaintances.meet()
+            self.acquaintances.meet()
             raise BlockMissingError(f"block {cid} is not in IPFS now: {error.problem}") from error
         self._patience.found(cid)
-        if cid.names(data):
-            with suppress(TransportError):  # it is here; the pin is made up for when Kubo is back (lacking)
-                self._pin(cid)
+        with suppress(TransportError):  # the block is here; ``lacking`` makes up for the pin when Kubo is back
+            self._pin(cid)
         return data
 
     def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
         """See ports.Exchange; pins of ours that are not held any more are removed."""
-        self._acquaintances.meet()
+        self.acquaintances.meet()
         names = self.pins()
         present = set(held)
-        for cid in [cid for cid, name in names.items() if name == self._label and cid not in present]:
+        for cid in [cid for cid, name in names.items() if name == self.label and cid not in present]:
             self.retract([cid])
         self._pinned = {cid for cid in names if cid in present}
         return [cid for cid in present if cid not in self._pinned]
 
     def retract(self, cids: Iterable[Cid]) -> None:
         """See ports.Exchange; the daemon's garbage collection does the rest."""
-        for cid in cids:
-            self._pinned.discard(cid)
-            with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
-                self._rpc.ask("pin/rm", str(cid), seconds=self._timeout, options=_DIRECT)
+        with self._pinning:
+            for cid in cids:
+                self._to_pin.pop(cid, None)
+                self._pinned.discard(cid)
+                with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
+                    self._rpc.ask("pin/rm", str(cid), seconds=self._timeout, options=_DIRECT)
+        self._pin_waiting()
 
     def close(self) -> None:
         """See ports.Exchange."""
@@ -128,18 +133,41 @@ class KuboExchange:
         return found
 
     def _pin(self, cid: Cid) -> None:
-        """Recursively would mean the whole history: a message links to its parents."""
-        options = {**_DIRECT, "name": self._label}
-        self._rpc.ask("pin/add", str(cid), seconds=self._timeout, options=options)
-        self._pinned.add(cid)
+        self._to_pin[cid] = None
+        self._pin_waiting()
+
+    def _pin_waiting(self) -> None:
+        """Whoever comes while others are pinned leaves that to the one who does it: many pins cost one call."""
+        while self._to_pin and self._pinning.acquire(blocking=False):
+            try:
+                batch = list(self._to_pin)[:_PINS_AT_ONCE]
+                for cid in batch:
+                    del self._to_pin[cid]
+                if batch:
+                    self._pin_all(batch)
+            finally:
+                self._pinning.release()
+
+    def _pin_all(self, cids: Sequence[Cid]) -> None:
+        """Directly: recursively would mean the whole history, as a message links to its parents."""
+        options = {**_DIRECT, "name": self.label}
+        try:
+            self._rpc.ask("pin/add", *map(str, cids), seconds=self._timeout, options=options)
+        except KuboError:
+            if len(cids) == 1:
+                raise
+            for cid in cids:  # one that is not there spoils it for all
+                with suppress(KuboError):
+                    self._pin_all([cid])
+            return
+        self._pinned.update(cids)
 
 
 def _parse_pin(line: bytes) -> tuple[Cid, str] | None:
     """Name of the block and of the pin; None for a block that is not of our kind."""
     try:
         pin = json.loads(line)
-        if isinstance(pin, dict) and isinstance(pin.get("Cid"), str):
-            return Cid.parse(pin["Cid"]), str(pin.get("Name", ""))
+        fields = pin if isinstance(pin, dict) else {}
+        return Cid.parse(str(fields.get("Cid"))), str(fields.get("Name", ""))
     except (EncodingError, ValueError, RecursionError):
         return None
-    return None

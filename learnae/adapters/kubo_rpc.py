@@ -85,16 +85,17 @@ class KuboRpc:
         most: int = _ANSWER_BYTES,
     ) -> bytes:
         """The answer's first ``most`` + 1 bytes; ``data`` goes along as a file."""
-        answer = bytearray()
+        parts, size = list[bytes](), 0  # Kubo sends 4 KiB at a time
         with self._open(command, arguments, options, seconds, data) as chunks:
             deadline = time.monotonic() + seconds
             for chunk in chunks:
-                answer += chunk
-                if len(answer) > most:
+                parts.append(chunk)
+                size += len(chunk)
+                if size > most:
                     break
                 if time.monotonic() > deadline:
                     raise TransportError(f"Kubo at {self.api} takes more than {seconds:.0f} s for {command}")
-        return bytes(answer[: most + 1])
+        return b"".join(parts)[: most + 1]
 
     def ask(
         self,

@@ -42,11 +42,15 @@ class LocalBlockStore:
         """See ports.BlockStore; a block that is here already is not written again."""
         check_block(data)
         cid = Cid.of(codec, data)
+        self.keep(cid, data)
+        return cid
+
+    def keep(self, cid: Cid, data: bytes) -> None:
+        """Put a block whose bytes have been compared with its name."""
         path = self._path(cid)
         if not self._is_whole(path, len(data)):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
-        return cid
 
     def get(self, cid: Cid) -> bytes:
         """See ports.BlockStore; a file that is not what its name says is moved away."""
@@ -75,6 +79,14 @@ class LocalBlockStore:
         """See ports.BlockStore."""
         for cid in cids:
             self._path(cid).unlink(missing_ok=True)
+
+    def stat(self, cid: Cid) -> tuple[int, float]:
+        """Bytes and time of writing (Unix seconds) of a block that is here; 0 and 0 if it is not."""
+        try:
+            status = self._path(cid).stat()
+        except FileNotFoundError:
+            return 0, 0.0
+        return status.st_size, status.st_mtime
 
     def cids(self) -> Iterator[Cid]:
         """The names of all blocks that are here, in no order; bytes are not looked at."""

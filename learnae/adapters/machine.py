@@ -12,6 +12,7 @@ from learnae.adapters.exchanged import ExchangedStore
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.outside import Gossips, Monitors, Outside
 from learnae.adapters.status_file import StatusFile
+from learnae.cid import DAG_CBOR
 from learnae.errors import StateError
 from learnae.files import remove_leftovers
 from learnae.identity import Identity, peer_name
@@ -107,6 +108,8 @@ class Place:
         self.store.count_in(peer.problems)
         for name, link in self.store.join(self._outside.exchanges).items():
             self._outside.states.setdefault(name, link.describe)
+        if self._outside.exchanges:  # who knows the swarm's id can get its definition, too
+            self.store.put(DAG_CBOR, self.manifest.to_bytes())
         return peer
 
     def leave(self, peer: Peer) -> None:

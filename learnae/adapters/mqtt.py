@@ -1,42 +1,50 @@
-"""All that a peer does over one MQTT connection: the topics, and who uses them (docs/mqtt.md)."""
+"""All that a peer does over one MQTT connection (docs/mqtt.md)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from learnae.adapters.disk_queue import DiskQueue
 from learnae.adapters.machine import Place
 from learnae.adapters.mqtt_client import Will
 from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.adapters.mqtt_exchange import NAME, MqttExchange
+from learnae.adapters.mqtt_gossip import MqttGossip
+from learnae.adapters.mqtt_monitor import MqttMonitor
+from learnae.adapters.mqtt_topics import OFFLINE, Topics
 from learnae.adapters.outside import Outside
-from learnae.cid import Cid
 from learnae.sections import MqttSection
 
-ONLINE, OFFLINE = b"online", b"offline"
+QUEUE_FILE = "mqtt-queue.sqlite"
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """``PREFIX/SWARM/PEER/CHANNEL``: a peer writes below its own name only, so that an ACL can hold it to that."""
-
-    prefix: str
-    swarm: Cid
-    peer: str
-
-    def own(self, channel: str) -> str:
-        """The topic that this peer writes."""
-        return f"{self.prefix}/{self.swarm}/{self.peer}/{channel}"
-
-    def all(self, channel: str) -> str:
-        """The filter for every peer of the swarm."""
-        return f"{self.prefix}/{self.swarm}/+/{channel}"
+_NEWS_SECONDS = 0.5  # between two announcements, where they are all that others hear of a message
+_HEALING_SECONDS = 5.0  # where messages are pushed, and heads only heal what was lost
 
 
-def connect_mqtt(section: MqttSection, place: Place, outside: Outside) -> MqttConnection:
-    """Add to ``outside`` what ``section`` asks for; raises ConfigurationError."""
+def connect_mqtt(section: MqttSection, place: Place, outside: Outside, holds: bool = False) -> MqttConnection:
+    """Add to ``outside`` what ``section`` asks for; raises ConfigurationError or StateError.
+
+    ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow.
+    """
     topics = Topics(section.prefix, place.manifest.swarm, place.name)
     will = Will(topics.own("status"), OFFLINE)
     connection = MqttConnection(section, f"learnae-{place.name}", will)
     outside.states["mqtt"] = connection.state
+    if section.monitor:
+        queue = DiskQueue(place.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
+        monitor = MqttMonitor(connection, topics, queue, place.directory, section.home_assistant)
+        outside.monitors.append(monitor)
+        outside.states["mqtt monitor"] = monitor.state
+    gossip = None
+    if section.gossip:
+        gossip = MqttGossip(connection, topics, _HEALING_SECONDS if section.exchange else _NEWS_SECONDS)
+        outside.gossips["mqtt"] = gossip
+        outside.closers.append(gossip.close)
+    if section.exchange:
+        exchange = MqttExchange(connection, topics, place.store, place.manifest.limits, holds)
+        if gossip:
+            exchange.heard = gossip.note
+        outside.exchanges[NAME] = exchange
+        outside.states["mqtt exchange"] = exchange.state
     outside.closers.append(connection.close)
     connection.start()
     return connection

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +44,15 @@ class LastError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
-        self.last = record.getMessage()[:200]
+        said = record.getMessage()
+        self.last = said.removeprefix("failed to receive on socket: ")[:200]
 
 
 def make_client(section: MqttSection, client_id: str, will: Will | None) -> tuple[Client, LastError]:
     """An MQTT 5 client that knows where to connect and has not yet; raises ConfigurationError."""
     try:
-        from paho.mqtt.client import Client, MQTTv5  # noqa: PLC0415 - an extra
+        with _without("dns"):
+            from paho.mqtt.client import Client, MQTTv5  # noqa: PLC0415 - an extra
         from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigurationError("paho-mqtt is not installed", "pip install 'learnae[agent]'") from error
@@ -72,6 +77,19 @@ def publish_properties(content_type: str) -> Properties | None:
     properties = _properties("PUBLISH")
     properties.ContentType = content_type
     return properties
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Hide a module that paho would load only because it is there: 4 MB of a board's memory, for SRV records."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment] # the import system's word for "not to be found"
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 def _properties(packet: str) -> Any:

@@ -22,6 +22,7 @@ from learnae.sections import MqttSection
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
+    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
 log = logging.getLogger("learnae")
@@ -29,7 +30,7 @@ log = logging.getLogger("learnae")
 _QUEUE_BYTES, _QUEUE_MESSAGES = 8 << 20, 1000  # handed over and not acknowledged; beyond that, publish says no
 _KEPT_TOPICS = 64  # retained values of one process
 _CONNECT_SECONDS = 10.0  # a broker that accepts and then says nothing is hanging
-_FIRST_DELAY, _MOST_DELAY = 0.5, 30.0  # seconds between attempts, before jitter
+_FIRST_DELAY, _MOST_DELAY = 0.5, 10.0  # seconds between attempts, before jitter
 _LOOP_SECONDS = 1.0
 _FAREWELL_SECONDS = 2.0  # for what is on its way when the process ends
 
@@ -79,6 +80,7 @@ class MqttConnection:
         self._greetings: list[Callable[[], None]] = []
         self._subscribing: dict[int, str] = {}
         self._refused: set[str] = set()
+        self._is_new = False  # connected, and not yet told what we want and keep
         self._connected = threading.Event()
         self._stopping = threading.Event()
         self._away_since = time.time()
@@ -140,7 +142,7 @@ class MqttConnection:
                 return
             self._kept[topic] = value
         if self.is_connected:
-            self.publish(topic, payload, retain=True, content_type=content_type)
+            self._send_kept(topic, value)
 
     def publish(
         self,
@@ -156,16 +158,13 @@ class MqttConnection:
         At QoS 1 ``done`` is called once, with whether the broker took it; a refusal is final. Until then the
         message is sent again after every reconnection.
         """
-        size = len(topic) + len(payload)
         properties = publish_properties(content_type)
         if qos == 0:
             return self.is_connected and not self._client.publish(topic, payload, 0, retain, properties).rc
         with self._lock:
-            if not self._has_room(size):
+            if not self._has_room(len(topic) + len(payload)):
                 return False
-            sent = self._client.publish(topic, payload, 1, retain, properties)
-            self._on_its_way[sent.mid] = _OnItsWay(topic, size, done)
-            self._bytes_on_its_way += size
+            self._send(topic, payload, retain, properties, done)
         return True
 
     def deliver(self, topic: str, payload: bytes, timeout: float, content_type: str = "") -> None:
@@ -225,6 +224,8 @@ class MqttConnection:
         deadline = time.monotonic() + _CONNECT_SECONDS
         while not self._client.loop(_LOOP_SECONDS):
             self._settle()
+            if self._is_new:
+                self._greet()
             was_connected = was_connected or self.is_connected
             if not was_connected and time.monotonic() > deadline:
                 self._lost(f"no answer within {_CONNECT_SECONDS:.0f} s")
@@ -250,19 +251,25 @@ class MqttConnection:
             return
         self._said = self._reason = ""
         self._refused.clear()
-        with self._lock:
-            filters, kept = list(self._handlers), dict(self._kept)
+        self._is_new = True
         self._connected.set()
         log.info("MQTT broker %s: connected", self.name)
+
+    def _greet(self) -> None:
+        """After paho has sent again what was on its way: else an older value would be retained over the newest."""
+        self._is_new = False
+        with self._lock:
+            filters, kept = list(self._handlers), dict(self._kept)
         for topic_filter in filters:
             self._subscribe_now(topic_filter)
         for topic, value in kept.items():
-            self.publish(topic, value.payload, retain=True, content_type=value.content_type)
+            self._send_kept(topic, value)
         for greeting in self._greetings:
             greeting()
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
-        self._reason = self._reason or self._errors.last or str(code)
+        said = "the connection is lost" if str(code) == "Unspecified error" else str(code)  # paho's word for it
+        self._reason = self._reason or self._errors.last or said
 
     def _on_subscribe(self, _client: Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         topic_filter = self._subscribing.pop(mid, "?")
@@ -316,6 +323,17 @@ class MqttConnection:
         return len(self._on_its_way) < _QUEUE_MESSAGES and (
             not self._on_its_way or self._bytes_on_its_way + size <= _QUEUE_BYTES
         )
+
+    def _send_kept(self, topic: str, value: _Kept) -> None:
+        """In any case: there are few, and the newest must not wait behind bulk."""
+        with self._lock:
+            self._send(topic, value.payload, True, publish_properties(value.content_type), None)
+
+    def _send(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, done: Done | None) -> None:
+        sent = self._client.publish(topic, payload, 1, retain, properties)
+        size = len(topic) + len(payload)
+        self._on_its_way[sent.mid] = _OnItsWay(topic, size, done)
+        self._bytes_on_its_way += size
 
     def _subscribe_now(self, topic_filter: str) -> None:
         if self.is_connected:

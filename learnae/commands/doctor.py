@@ -9,11 +9,13 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from rich.text import Text
 
 from learnae.adapters.iota_client import INSTALL, Node
+from learnae.commands.finding import Finding
+from learnae.commands.ipfs_state import ipfs_findings
 from learnae.commands.output import console, print_json, table
 from learnae.config import find_section
 from learnae.errors import LearnaeError
@@ -28,24 +30,16 @@ _PACKAGES = (
     ("typer", "trainer-node", "pip install 'learnae[trainer]'"),
     ("safetensors", "learnae export", "pip install 'learnae[trainer]'"),
     ("keras", "learnae export to .keras", "pip install 'learnae[trainer]'"),
+    ("paho-mqtt", "a broker", "pip install 'learnae[trainer]', on a board 'learnae[agent]'"),
+    ("ipfshttpclient", "blocks at a Kubo daemon", "pip install 'learnae[ipfs]'"),
     ("pyota", "heads on an IOTA Tangle", " && ".join(INSTALL)),
 )
 _SWARM_REMEDY = "learnae swarm create --preset wrist"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: ``state`` is ok, missing or broken."""
-
-    thing: str
-    state: str
-    detail: str
-    remedy: str
-
-
 def doctor(options: argparse.Namespace) -> int:
     """Look at everything; exit status 0 if nothing is broken."""
-    findings = [*_python(), *_packages(), *_places(), *_swarm(), *_iota()]
+    findings = [*_python(), *_packages(), *_places(), *_swarm(), *ipfs_findings(), *_iota()]
     if options.json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -13,7 +13,7 @@ from learnae.commands.model_file import SEEDED, read_model
 from learnae.commands.output import print_fields, print_json
 from learnae.config import user_config_directory
 from learnae.errors import ConfigurationError, ManifestError
-from learnae.features import Features, read_features
+from learnae.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.fields import Fields
 from learnae.files import create_once
 from learnae.home import KEY_FILE, create_swarm, find_swarm, open_manifest, peer_directory
@@ -110,7 +110,10 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
 
 
 def _features(text: str) -> Features | None:
-    """Those of a preset, or of a JSON file in the manifest's form; raises ManifestError."""
+    """Those of a preset, or of a JSON file in the manifest's form; raises ManifestError.
+
+    A raw window in a file needs no constants: its samples are then taken as they are.
+    """
     if text in PRESETS:
         return preset(text, 0).features
     try:
@@ -120,4 +123,8 @@ def _features(text: str) -> Features | None:
         raise ManifestError(
             f"cannot read features from {text}: {error}", "give a preset's name or a JSON file"
         ) from error
-    return read_features(Fields(found, "features", ManifestError))
+    fields = Fields(found, "features", ManifestError)
+    if fields.value("kind") == RAW_KIND:
+        channels = len(fields.texts("channels", MAX_CHANNELS))
+        fields = Fields({"shift": [0.0] * channels, "scale": [1.0] * channels, **found}, "features", ManifestError)
+    return read_features(fields)

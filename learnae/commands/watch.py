@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from learnae.adapters.machine import SystemClock
+from learnae.commands import remote
 from learnae.commands.output import console, human_time, peer_table, print_json, table
 from learnae.home import find_swarm
 from learnae.observer import Observer, describe
@@ -62,6 +63,8 @@ def _content(body: Mapping[str, Any]) -> str:
 
 def watch(options: argparse.Namespace) -> int:
     """A live table until interrupted; one JSON line an interval with --json."""
+    if options.broker:
+        return remote.watch(options)
     observer = _observer(options)
     rounds = 0
     try:

@@ -16,14 +16,19 @@ Array = NDArray[Any]
 
 
 class Rows:
-    """Rows and their targets, at most ``capacity``: beyond that the oldest go."""
+    """Rows and their targets, at most ``capacity``: beyond that the oldest go.
+
+    Without a ``target_shape`` the rows are their own targets, and kept once.
+    """
 
     def __init__(
-        self, row_shape: tuple[int, ...], target_shape: tuple[int, ...], target_type: type, capacity: int
+        self, row_shape: tuple[int, ...], target_shape: tuple[int, ...] | None, target_type: type, capacity: int
     ) -> None:
         self._capacity = capacity
         self._rows = np.zeros((min(capacity, 256), *row_shape), np.float32)
-        self._targets: Array = np.zeros((len(self._rows), *target_shape), target_type)
+        self._targets: Array = self._rows
+        if target_shape is not None:
+            self._targets = np.zeros((len(self._rows), *target_shape), target_type)
         self._written = 0
         self._adopted = False
 
@@ -42,8 +47,13 @@ class Rows:
 
     @property
     def targets(self) -> Array:
-        """(n,) classes or (n, outputs) values."""
+        """(n,) classes or (n, outputs) values; ``rows`` where they are their own targets."""
         return self._targets[: len(self)]
+
+    @property
+    def are_targets(self) -> bool:
+        """Whether the rows are their own targets."""
+        return self._targets is self._rows
 
     def append(self, rows: Array, targets: Array) -> None:
         """Add rows, oldest first. Raises DataError on rows that were adopted."""
@@ -58,23 +68,33 @@ class Rows:
 
     def adopt(self, rows: Array, targets: Array) -> None:
         """Use these arrays in place of all rows so far, whatever their number, without copying them."""
-        self._rows, self._targets = rows, targets
+        self._rows, self._targets = rows, rows if self.are_targets else targets
         self._written, self._adopted = self._written + len(rows), True
 
     def _grow(self) -> None:
         room = min(self._capacity, 2 * len(self._rows)) - len(self._rows)
-        self._rows = np.concatenate([self._rows, np.zeros((room, *self._rows.shape[1:]), np.float32)])
-        self._targets = np.concatenate([self._targets, np.zeros((room, *self._targets.shape[1:]), self._targets.dtype)])
+        shared = self.are_targets
+        self._rows = _longer(self._rows, room)
+        self._targets = self._rows if shared else _longer(self._targets, room)
+
+
+def _longer(array: Array, room: int) -> Array:
+    return np.concatenate([array, np.zeros((room, *array.shape[1:]), array.dtype)])
 
 
 class Dataset:
-    """``train`` and ``holdout`` rows that fit ``model`` and ``loss``; what does not fit is counted."""
+    """``train`` and ``holdout`` rows that fit ``model`` and ``loss``; what does not fit is counted.
 
-    def __init__(self, model: Model, loss: Loss, capacity: int = 1 << 20) -> None:
+    Those of an ``autoencoder`` are their own targets.
+    """
+
+    def __init__(self, model: Model, loss: Loss, capacity: int = 1 << 20, autoencoder: bool = False) -> None:
         self._model = model
         self._loss = loss
         classes = loss.name == "sparse_categorical_crossentropy"
-        shape: tuple[int, ...] = () if classes else model.output_shape
+        shape: tuple[int, ...] | None = () if classes else model.output_shape
+        if autoencoder:
+            shape = None
         kind: type = np.int64 if classes else np.float32
         self.train = Rows(model.input_shape, shape, kind, capacity)
         self.holdout = Rows(model.input_shape, shape, kind, capacity)
@@ -100,7 +120,10 @@ class Dataset:
                 targets = targets.astype(np.float32, copy=False)
         usable = np.isfinite(one_line_each(rows)).all(axis=1) & self._possible(targets)
         self.skipped += int(len(rows) - usable.sum())
-        return rows[usable], targets[usable].astype(self.train.targets.dtype, copy=False)
+        kept = rows[usable]
+        if self.train.are_targets:
+            return kept, kept
+        return kept, targets[usable].astype(self.train.targets.dtype, copy=False)
 
     def adopt(self, rows: Array, targets: Array, holdout: bool = False) -> None:
         """Use arrays that ``usable`` has passed, such as memory maps, as they are: nothing is copied.

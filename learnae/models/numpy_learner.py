@@ -67,6 +67,10 @@ class NumpyLearner:
         rows, targets = self._data.holdout.rows, self._data.holdout.targets
         return evaluate(self._model, self._loss, weights, rows, targets)
 
+    def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
+        """What the model of these weights says of ``rows`` (n, *input_shape): (n, *outputs)."""
+        return predict(self._model, weights, rows)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """The optimiser's arrays."""
         return self._optimiser.state

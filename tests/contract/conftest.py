@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubo import Kubo
+from mosquitto import Mosquitto
+from mqtt_rig import Links, plain
 from programs import wait_for
 from tangles import HornetTangle, LoopbackTangle, Tangle, gossip, turn_all
 
@@ -30,11 +32,15 @@ from learnae.adapters.memory import (
     VirtualClock,
     Weather,
 )
+from learnae.adapters.mqtt_topics import Topics
 from learnae.cid import DAG_CBOR, RAW, Cid
+from learnae.limits import Limits
 from learnae.ports import BlockStore, Exchange, Gossip, StateStore
 
 if TYPE_CHECKING:
     from learnae.adapters.kubo import KuboExchange
+    from learnae.adapters.mqtt_connection import MqttConnection
+    from learnae.adapters.mqtt_exchange import MqttExchange
 
 SWARM = Cid.of(DAG_CBOR, b"swarm")
 
@@ -200,6 +206,99 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
         listener.close()
 
 
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture
+def links(broker: Mosquitto) -> Iterator[Callable[[], MqttConnection]]:
+    """Opens connections to one broker."""
+    with Links() as opened:
+        yield lambda: opened.open(plain(broker))
+
+
+class Together:
+    """Lets everything arrive that was published by some connections: a broker keeps the order of each of them."""
+
+    def __init__(self, links: Sequence[MqttConnection]) -> None:
+        self._links = links
+        self._heard: list[set[bytes]] = [set() for _ in links]
+        self._topic = f"together/{os.urandom(8).hex()}"
+        for link, heard in zip(links, self._heard, strict=True):
+            link.subscribe(self._topic, lambda received, heard=heard: heard.add(received.payload))
+
+    def __call__(self) -> None:
+        tokens = {os.urandom(8) for _ in self._links}
+
+        def arrived() -> bool:
+            for link, token in zip(self._links, tokens, strict=True):
+                link.publish(self._topic, token)  # again: at first, others may still be subscribing
+            return all(heard >= tokens for heard in self._heard)
+
+        wait_for(arrived, "what was published")
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pushes in these tests, and the broker is near."""
+    from learnae.adapters import mqtt_exchange
+
+    monkeypatch.setattr(mqtt_exchange, "_GRACE", (0.0, 0.05))
+    monkeypatch.setattr(mqtt_exchange, "_ASK_SECONDS", 0.4)
+
+
+def mqtt_gossips(_: Path, links: Callable[[], MqttConnection]) -> Iterator[Gossips]:
+    from learnae.adapters.mqtt_gossip import MqttGossip
+
+    swarm, opened = Cid.of(RAW, os.urandom(8)), [links() for _ in range(3)]
+    gossips = [MqttGossip(link, Topics("t", swarm, f"peer-{n}"), 0.0) for n, link in enumerate(opened)]
+    deliver = Together(opened)
+    deliver()
+    yield Gossips(gossips, deliver)
+
+
+class Shelf:
+    """An exchange and the store that it answers from: what is offered is there already, as in a peer."""
+
+    def __init__(self, exchange: Exchange, store: LocalBlockStore) -> None:
+        self._exchange, self._store = exchange, store
+        self.fetch, self.lacking = exchange.fetch, exchange.lacking
+        self.retract, self.close = exchange.retract, exchange.close
+
+    def offer(self, cid: Cid, data: bytes) -> None:
+        self._store.put(cid.codec, data)
+        self._exchange.offer(cid, data)
+
+
+def mqtt_exchange(link: MqttConnection, swarm: Cid, name: str, store: ExchangedStore) -> MqttExchange:
+    from learnae.adapters.mqtt_exchange import MqttExchange
+
+    return MqttExchange(link, Topics("t", swarm, name), store, Limits())
+
+
+def mqtt_exchanges(directory: Path, links: Callable[[], MqttConnection], hurried: None) -> Iterator[Exchanges]:
+    swarm, shelves = Cid.of(RAW, os.urandom(8)), []
+    for name in ("one", "other"):
+        store = LocalBlockStore(directory / name)
+        shelves.append(Shelf(mqtt_exchange(links(), swarm, name, ExchangedStore(store)), store))
+    yield Exchanges(*shelves, nothing_to_wait_for)
+    for shelf in shelves:
+        shelf.close()
+
+
+def mqtt_stores(directory: Path, links: Callable[[], MqttConnection], hurried: None) -> Iterator[Stores]:
+    swarm = Cid.of(RAW, os.urandom(8))
+    stores = [ExchangedStore(LocalBlockStore(directory / str(number))) for number in range(2)]
+    for name, store in zip("ab", stores, strict=True):
+        joined = store.join({"mqtt": mqtt_exchange(links(), swarm, name, store)})
+        wait_for(lambda joined=joined: joined["mqtt"].state == CONNECTED, "the exchange")
+    yield Stores(*stores, lambda: settle(*stores), local_stores(directory / "0").spoil)
+    for store in stores:
+        store.close()
+
+
 def local_gossips(directory: Path) -> Gossips:
     return Gossips([LocalGossip(directory, f"peer-{index}") for index in range(3)], nothing_to_wait_for)
 
@@ -245,6 +344,7 @@ def pass_time(network: Network) -> None:
     network.run_until(network.clock.time + 5000)
 
 
+NEEDS_BROKER = (pytest.mark.engine("mosquitto"), pytest.mark.modules("paho"))
 NEEDS_KUBO = (pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient"))
 
 
@@ -253,6 +353,7 @@ NEEDS_KUBO = (pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient"))
         pytest.param(local_stores, id="local"),
         pytest.param(memory_stores, id="memory"),
         pytest.param(exchanged_stores, id="exchanged"),
+        pytest.param(mqtt_stores, id="mqtt", marks=NEEDS_BROKER),
         pytest.param(kubo_stores, id="kubo", marks=NEEDS_KUBO),
         pytest.param(gateway_stores, id="gateway", marks=NEEDS_KUBO),
     ]
@@ -264,6 +365,7 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
 @pytest.fixture(
     params=[
         pytest.param(memory_exchanges, id="memory"),
+        pytest.param(mqtt_exchanges, id="mqtt", marks=NEEDS_BROKER),
         pytest.param(kubo_exchanges, id="kubo", marks=NEEDS_KUBO),
         pytest.param(gateway_exchanges, id="gateway", marks=NEEDS_KUBO),
     ]
@@ -286,6 +388,7 @@ def made(request: pytest.FixtureRequest, directory: Path) -> Iterator[Any]:
     params=[
         pytest.param(local_gossips, id="local"),
         pytest.param(memory_gossips, id="memory"),
+        pytest.param(mqtt_gossips, id="mqtt", marks=NEEDS_BROKER),
         pytest.param(kubo_gossips, id="kubo pubsub", marks=NEEDS_KUBO),
         pytest.param(iota_gossips, id="iota"),
         pytest.param(hornet_gossips, id="iota over hornet", marks=pytest.mark.engine("hornet")),

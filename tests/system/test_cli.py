@@ -94,6 +94,33 @@ def test_a_swarm_is_created_from_a_keras_json(programs: Programs, tmp_path: Path
     assert (manifest.optimiser.name, manifest.optimiser.learning_rate) == ("adam", 0.002)
 
 
+def test_a_swarm_takes_its_features_from_a_file_or_a_preset(programs: Programs, tmp_path: Path) -> None:
+    file = model_file(tmp_path / "tides.json", forecast_config())
+    wanted = {"kind": "raw-window", "channels": ["level"], "rate": 0.1, "window": 8, "hop": 1, "ahead": 2}
+    features = model_file(tmp_path / "features.json", wanted)
+    made = create(programs, "--model", file, "--loss", "huber", "--features", features)
+    manifest = open_manifest(Path(made["directory"]))
+    assert manifest.task == "forecast"
+    assert manifest.features is not None
+    assert manifest.features.to_fields() == {**wanted, "shift": [0.0], "scale": [1.0]}
+    assert (made["agents_train"], made["start"]) == (True, "drawn from the seed")
+    for text, words in (('{"kind": "raw"}', "kind"), ("{", "cannot read features"), ("[]", "map")):
+        features.write_text(text)
+        done = programs.run("learnae", "swarm", "create", "--model", file, "--loss", "huber", "--features", features)
+        assert_refused(done, CONFIGURATION, words)
+    done = programs.run("learnae", "swarm", "create", "--model", file, "--loss", "huber", "--features", "wrist")
+    assert_refused(done, CONFIGURATION, "make the model's input as wide as the features")
+
+
+def forecast_config() -> dict[str, object]:
+    layers = [
+        {"class_name": "InputLayer", "config": {"batch_shape": [None, 8, 1]}},
+        {"class_name": "Flatten", "config": {}},
+        {"class_name": "Dense", "config": {"units": 2}},
+    ]
+    return {"class_name": "Sequential", "config": {"layers": layers}}
+
+
 MAKE_KERAS = """
 import sys, keras
 model = keras.Sequential([
@@ -460,6 +487,9 @@ def test_a_second_process_of_one_name_is_refused(programs: Programs, joined: Pat
     programs.wait_for_steps("pump", first)
     done = programs.run("trainer_node", "start", "--config", joined)
     assert_refused(done, TRY_AGAIN, f"in use by process {first.pid}", "choose another name")
+    # before it reads its data: that may take minutes, or be wrong
+    done = programs.run("trainer_node", "start", "--config", joined, "--data", "no-such-file.csv")
+    assert_refused(done, TRY_AGAIN, f"in use by process {first.pid}")
     done = programs.run("trainer_node", "start", "--config", joined, "--detach")
     assert_refused(done, TRY_AGAIN, f"pump is running as process {first.pid}", "trainer-node stop")
     steps: int = programs.status("pump")["steps"]

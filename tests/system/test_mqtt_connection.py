@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from mosquitto import HOST, Certificates, Mosquitto, free_port
+from mqtt_rig import Inbox, Links, plain, secure
 from programs import clean_environment, wait_for
 
 from learnae.adapters import mqtt_connection
@@ -46,49 +47,9 @@ def broker(tmp_path: Path, certificates: Certificates) -> Iterator[Mosquitto]:
 
 
 @pytest.fixture
-def links() -> Iterator[list[MqttConnection]]:
-    opened: list[MqttConnection] = []
-    yield opened
-    for link in opened:
-        link.close()
-
-
-class Inbox:
-    """A connection that remembers all it hears."""
-
-    def __init__(self, link: MqttConnection, topic_filter: str = "#") -> None:
-        self.link = link
-        self.heard: list[tuple[str, bytes]] = []
-        link.subscribe(topic_filter, lambda received: self.heard.append((received.topic, received.payload)))
-
-    def wait_for(self, topic: str, payload: bytes, seconds: float = 30) -> None:
-        wait_for(lambda: (topic, payload) in self.heard, f"{payload!r} on {topic}, heard {self.heard[-5:]}", seconds)
-
-
-@pytest.fixture
-def opened(links):
-    def start(section: MqttSection, will: Will | None = None, wait: bool = True) -> MqttConnection:
-        link = MqttConnection(section, will=will)
-        links.append(link)
-        link.start()
-        if wait:
-            wait_for(lambda: link.is_connected, link.state())
-        return link
-
-    return start
-
-
-def plain(broker: Mosquitto, **changes) -> MqttSection:
-    return MqttSection(broker=f"mqtt://{HOST}:{broker.port}", **changes)
-
-
-def secure(broker: Mosquitto, certificates: Certificates, name: str, **changes) -> MqttSection:
-    files = {
-        "ca_file": str(certificates.authority),
-        "cert_file": str(certificates.directory / f"{name}.crt"),
-        "key_file": str(certificates.directory / f"{name}.key"),
-    }
-    return MqttSection(broker=f"mqtts://localhost:{broker.tls_port}", **{**files, **changes})
+def opened() -> Iterator[Callable[..., MqttConnection]]:
+    with Links() as links:
+        yield links.open
 
 
 def test_what_one_publishes_the_other_hears_with_its_content_type(broker, opened):
@@ -105,7 +66,7 @@ def test_a_retained_value_and_subscriptions_survive_a_broker_that_forgets_everyt
     speaker = opened(plain(broker))
     speaker.keep("state/one", b"1")
     inbox.wait_for("state/one", b"1")
-    inbox.heard.clear()
+    inbox.clear()
     broker.kill()
     wait_for(lambda: not speaker.is_connected and not inbox.link.is_connected, "both to notice")
     speaker.keep("state/one", b"2")  # while away: only the newest matters
@@ -231,7 +192,7 @@ def test_the_last_will_is_seen_when_a_process_hangs(broker, opened):
         process.wait()
 
 
-def test_a_clean_close_leaves_no_will(broker, opened, links):
+def test_a_clean_close_leaves_no_will(broker, opened):
     inbox = Inbox(opened(plain(broker)), "p/status")
     link = MqttConnection(plain(broker), will=Will("p/status", b"offline"))
     link.start()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from container import ROOT, Container
+from hanging import HANG
 from programs import wait_for
 
 from demo.people import write_private_file
@@ -28,34 +29,26 @@ pytestmark = [
 
 AGENT = "learnae-agent@garden"
 TRAINER = "trainer-node"
+BRIDGE = "firmware-bridge@pump"
 STATE = "/var/lib/learnae/garden/peers/garden"
 STOP_SECONDS = 10.0
 
 # shorter times than on a board; the rest of the units is as shipped
 QUICK = "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\nRestartSec=100ms\n"
 
-# stops one thread of a process, the work loop, while all others go on; ends when that thread has died
-HOLD = """
-import ctypes, os, sys
-thread, seize, interrupt, every_child = int(sys.argv[1]), 0x4206, 0x4207, 0x40000000
-for request in (seize, interrupt):
-    assert ctypes.CDLL(None).ptrace(request, thread, 0, 0) == 0
-while os.WIFSTOPPED(os.waitpid(thread, every_child)[1]):
-    pass
-"""
-
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a board gets, for this machine, and what a trainer needs on top."""
     directory = tmp_path_factory.mktemp("pack")
-    environment = {**os.environ, "PYTHON": sys.executable}
-    for command in (
-        [ROOT / "scripts" / "pack-board", directory, os.uname().machine],
-        [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", directory, "typer"],
-    ):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [ROOT / "scripts" / "pack-board", directory, os.uname().machine, "typer"],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     return directory
 
 
@@ -67,7 +60,7 @@ def board(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cont
     with Container(directory) as container:
         shutil.copytree(pack, container.root / "pack")
         shutil.copy(swarm / "manifest.cbor", container.root / "pack")
-        container.before_boot("sh /pack/install-board garden --trainer --swarm /pack/manifest.cbor")
+        container.before_boot("sh /pack/install-board garden --bridge pump --trainer --swarm /pack/manifest.cbor")
         container.before_boot("/opt/learnae/bin/pip install --quiet --no-index --find-links /pack typer")
         configuration = container.root / "etc/learnae"
         write_private_file(1, configuration / "recording.npz")
@@ -138,7 +131,7 @@ def test_it_sees_its_own_secrets_and_cannot_write_elsewhere(running: Container) 
 
 def test_a_hung_work_loop_is_killed_by_the_watchdog_and_starts_again(running: Container) -> None:
     pid, steps = running.show(AGENT, "MainPID"), wait_for_steps(running)["steps"]
-    running.output(f"python3 -c '{HOLD}' {pid}", seconds=30)
+    running.output(f"python3 -c '{HANG}' {pid}", seconds=30)
     wait_for(lambda: running.show(AGENT, "MainPID") not in (pid, "0"), "another process")
     assert "Watchdog timeout" in running.journal(AGENT)
     wait_for(lambda: is_active(running), "the agent to be ready again")
@@ -199,6 +192,27 @@ def test_after_a_power_cut_it_comes_back_by_itself_with_its_state(running: Conta
     after = wait_for_steps(running, before["steps"])
     assert after["peer"] == before["peer"]
     assert after["problems"] == {}
+
+
+def test_root_gives_the_service_a_label(running: Container) -> None:
+    running.output("learnae-agent label PEN --config /etc/learnae/agent-garden.toml")
+    pid = running.show(AGENT, "MainPID")
+    user, group = (running.output(f"stat -c %{letter} /proc/{pid}") for letter in "ug")
+    inside = f"nsenter --target {pid} --mount setpriv --reuid {user} --regid {group} --clear-groups"
+    assert json.loads(running.output(f"{inside} cat {STATE}/label"))["label"] == "PEN"
+
+
+def test_a_bridge_serves_agents_and_nobody_else(running: Container) -> None:
+    running.output(f"systemctl start {BRIDGE}")
+    connect = 'import socket; socket.socket(socket.AF_UNIX).connect("/run/firmware-bridge/pump/bridge.sock")'
+    pid = running.show(AGENT, "MainPID")
+    user, group = (running.output(f"stat -c %{letter} /proc/{pid}") for letter in "ug")
+    for identity, allowed in (((user, group), True), (("65534", "65534"), False)):
+        uid, gid = identity
+        done = running.run(f"setpriv --reuid {uid} --regid {gid} --clear-groups python3 -c '{connect}'")
+        assert (done.returncode == 0) == allowed, done.stderr
+    running.output(f"systemctl stop {BRIDGE}")
+    assert running.show(BRIDGE, "Result") == "success"
 
 
 def test_trainer_node_starts_shows_and_stops_its_unit(board: Container) -> None:

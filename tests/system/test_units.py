@@ -12,6 +12,7 @@ from programs import Programs, assert_refused
 
 from agent.config import AgentConfig
 from agent.install import UNITS, Request, wanted
+from firmware_bridge.config import BridgeConfig
 from learnae.config import load_config
 from learnae.home import create_swarm
 from learnae.presets import preset
@@ -65,10 +66,28 @@ def test_every_unit_is_watched_bounded_and_does_not_repeat_a_wrong_configuration
 
 
 @pytest.mark.parametrize(("name", "kind"), [("agent-garden", AgentConfig), ("trainer", TrainerConfig)])
-def test_the_examples_are_configurations(root: Path, name: str, kind: type) -> None:
+def test_the_examples_of_peers_are_configurations(root: Path, name: str, kind: type) -> None:
     config: Any = load_config(kind, "", root / f"etc/learnae/{name}.toml", environment={})
     assert config.swarm.id == "/etc/learnae/swarm.cbor"
     assert config.peer.name == name.removeprefix("agent-")
+
+
+def test_the_example_of_a_bridge_is_a_configuration_and_its_socket_is_where_the_unit_allows_it(root: Path) -> None:
+    config = load_config(BridgeConfig, "", root / "etc/learnae/bridge-pump.toml", environment={})
+    assert config.bridge.path == Path("/run/firmware-bridge/pump/bridge.sock")
+    unit = (root / UNIT_DIRECTORY / "firmware-bridge@.service").read_text()
+    assert "RuntimeDirectory=firmware-bridge/%i\n" in unit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "configured"),
+    [((), {"agent-board.toml"}), (("--trainer",), {"trainer.toml"}), (("a", "b"), {"agent-a.toml", "agent-b.toml"})],
+)
+def test_only_what_is_asked_for_is_configured(
+    programs: Programs, tmp_path: Path, arguments: tuple[str, ...], configured: set[str]
+) -> None:
+    programs.answer("agent", "install", *arguments, "--root", tmp_path / "root")
+    assert {path.name for path in (tmp_path / "root/etc/learnae").glob("*.toml")} == configured
 
 
 def test_installing_again_changes_nothing(programs: Programs, root: Path) -> None:
@@ -108,6 +127,15 @@ def test_no_name_leads_out_of_the_directory(programs: Programs, tmp_path: Path, 
     done = programs.run("agent", "install", "--root", tmp_path / "root", "--", name)
     assert_refused(done, 78, "is no name for a service")
     assert not (tmp_path / "root/etc").exists()
+
+
+@pytest.mark.parametrize(("place", "warned"), [("/home/me/.venv/bin", True), ("/opt/learnae/bin", False)])
+def test_programs_that_no_service_can_see_are_named(
+    programs: Programs, tmp_path: Path, place: str, warned: bool
+) -> None:
+    done = programs.run("agent", "install", "--root", tmp_path / "root", "--programs", place, "--dry-run")
+    assert done.returncode == 0
+    assert ("services see no homes" in done.stderr) == warned
 
 
 def install(programs: Programs, root: Path, *arguments: object) -> dict[str, str]:

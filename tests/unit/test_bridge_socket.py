@@ -228,6 +228,17 @@ def test_a_newcomer_hears_the_schema_and_nothing_old(bench):
     assert sequences(heard) == [5, 6, 7, 8, 9]
 
 
+def test_a_newcomer_hears_how_the_link_is(bench):
+    bench.server.publish(SCHEMA)
+    bench.server.publish(LinkState(1.0, "up"))
+    bench.server.publish(LinkState(2.0, "missed", "", 3))
+    bench.server.publish(LinkState(3.0, "down", "unplugged"))
+
+    (heard,) = bench.hear(bench.client())
+
+    assert heard == [SCHEMA, LinkState(3.0, "down", "unplugged")]
+
+
 def test_a_listener_that_was_away_goes_on_where_it_was(bench):
     bench.server.publish(SCHEMA)
     client = bench.client()
@@ -282,6 +293,19 @@ def test_what_a_restarted_bridge_says_again_is_heard_once(bench):
     assert "link" in kinds(after)  # it said that the bridge was gone
 
 
+def test_what_no_bridge_could_tell_the_client_tells(bench):
+    bench.server.publish(SCHEMA)
+    client = bench.client()
+    bench.server.publish(readings(0))
+    bench.server.publish(LinkState(1.0, "missed", "told", 2))
+    bench.server.publish(readings(7))
+    bench.server.publish(readings(20))
+    (heard,) = bench.hear(client)
+
+    assert [record.missed for record in heard if isinstance(record, LinkState)] == [2, 8]
+    assert kinds(heard)[-2:] == ["link", "readings"]
+
+
 def test_a_slow_listener_is_told_what_it_missed_and_slows_nobody(tmp_path):
     bench = Bench(tmp_path / "s", history=History(longest=20_000))
     bench.server.publish(SCHEMA)
@@ -314,7 +338,6 @@ def test_the_history_is_bounded():
 
     assert sum(len(history.data(number)) for number in range(history.first, history.next)) <= 5000
     assert history.samples_before(history.next) == 5000
-    assert history.schema == to_bytes(SCHEMA)
     assert history.schema_before(history.first) == to_bytes(SCHEMA)
     assert history.find(Listen("pump-1", 3)) == history.first  # forgotten: what is left
     assert history.find(Listen("pump-1", 4995)) == history.next - 1

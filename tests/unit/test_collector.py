@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from agent import collector as module
+from agent.buffer import SampleBuffer
 from agent.collector import Collector
-from agent.onlooking import Onlooking
+from agent.onlooking import NO_LABELS, Onlooking
 from learnae.features import WindowStatistics
 from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
 from learnae.presets import dense_config
+from learnae.summary import Statistics
 
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=4, shift=(0.0,) * 5, scale=(1.0,) * 5)
 MANIFEST = Manifest("motion", dense_config(5, (), 3, "softmax"), "sparse_categorical_crossentropy", features=FEATURES)
@@ -39,7 +44,7 @@ def samples(start: int, label: int, holdout: bool = False, count: int = 4) -> Sa
 
 def collect(*parts: Samples) -> tuple[Collector, Dataset]:
     dataset = Dataset(MANIFEST.model, MANIFEST.objective)
-    collector = Collector(Parts(*parts), FEATURES, dataset)
+    collector = Collector({"file": Parts(*parts)}, MANIFEST, dataset)
     for _ in parts:
         collector.collect()
     return collector, dataset
@@ -79,7 +84,7 @@ def test_labels_that_the_model_does_not_know_are_skipped_by_the_dataset() -> Non
 def test_while_there_are_statistics_all_windows_go_there_and_none_is_kept() -> None:
     dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), Onlooking(FEATURES, MANIFEST.class_count)
     source = Parts(samples(0, 1), samples(4, 2), samples(8, -1), samples(12, 0, holdout=True))
-    collector = Collector(source, FEATURES, dataset, statistics=onlooking.statistics)
+    collector = Collector({"file": source}, MANIFEST, dataset, statistics=onlooking.statistics)
     collector.collect()
     assert onlooking.statistics() is None
     onlooking.begin("no room")
@@ -100,12 +105,112 @@ def test_why_an_agent_looks_on_is_said_once(caplog: pytest.LogCaptureFixture) ->
     assert [record.message for record in caplog.records] == ["this agent does not train, it sends summaries: no room"]
 
 
+def test_an_agent_without_labels_looks_on_until_there_are_some() -> None:
+    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), Onlooking(FEATURES, MANIFEST.class_count)
+
+    def statistics() -> Statistics | None:
+        onlooking.note_labels(collector.labelled, collector.unlabelled)
+        return onlooking.statistics()
+
+    source = Parts(samples(0, -1, count=4 * 199), samples(796, -1, count=8), samples(804, 1), samples(808, 2))
+    collector = Collector({"file": source}, MANIFEST, dataset, statistics=statistics)
+    collector.collect()
+    assert onlooking.reason == ""
+    collector.collect()
+    assert onlooking.reason == NO_LABELS
+    assert onlooking.statistics().rows == 2
+    for _ in range(2):
+        collector.collect()
+    assert (onlooking.reason, onlooking.statistics()) == ("", None)
+    assert dataset.train.targets.tolist() == [1, 2], "not one labelled window is lost"
+
+
 def test_a_source_that_is_over_is_not_asked_again() -> None:
     source = Parts(samples(0, 1))
-    collector = Collector(source, FEATURES, Dataset(MANIFEST.model, MANIFEST.objective))
+    collector = Collector({"file": source}, MANIFEST, Dataset(MANIFEST.model, MANIFEST.objective))
     collector.collect()
     assert not collector.is_over
     for _ in range(3):
         collector.collect()
     assert collector.is_over
     assert source.reads == 2
+
+
+# -- the buffer
+
+
+def with_buffer(tmp_path: Path) -> tuple[Collector, Dataset, SampleBuffer]:
+    dataset = Dataset(MANIFEST.model, MANIFEST.objective)
+    buffer = SampleBuffer(tmp_path / "samples.db", 1, 10**6, 10**8)
+    return Collector({}, MANIFEST, dataset, buffer=buffer), dataset, buffer
+
+
+def test_readings_of_several_sources_make_windows_of_their_own(tmp_path: Path) -> None:
+    collector, dataset, buffer = with_buffer(tmp_path)
+    for start in (0, 2):
+        buffer.append("a", samples(start, 1, count=2))
+        buffer.append("b", samples(100 + start, 2, count=2))
+    collector.collect()
+    assert dataset.train.targets.tolist() == [1, 2]
+    assert dataset.train.rows[:, 0].tolist() == [1.5, 101.5]
+    assert collector.samples == 8
+    assert not collector.is_over
+
+
+def test_after_a_restart_the_rows_are_those_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHUNKS", 3)
+    collector, before, buffer = with_buffer(tmp_path)
+    for start in range(0, 100, 3):
+        buffer.append("a", samples(start, start // 30 % 2, holdout=start >= 60, count=3))
+        buffer.commit()
+        collector.collect()
+    assert len(collector.newest()) == len(before.train) + len(before.holdout) > 20
+    again, after, _ = with_buffer(tmp_path)
+    again.collect()
+    for one, other in ((before.train, after.train), (before.holdout, after.holdout)):
+        assert len(one) > 5
+        assert (one.rows == other.rows).all()
+        assert (one.targets == other.targets).all()
+    assert again.newest() == [], "what was judged before the restart is not judged again"
+
+
+def test_a_clock_that_jumps_back_by_a_year_costs_one_window_and_mixes_nothing(tmp_path: Path) -> None:
+    collector, dataset, buffer = with_buffer(tmp_path)
+    year = 366 * 86_400.0
+    for start, jump in ((0, 0.0), (6, -year), (12, -year), (18, 0.0)):
+        part = samples(start, 1, count=6)
+        buffer.append("a", Samples(part.time + 1.8e9 + jump, part.values, part.label, part.holdout))
+    buffer.commit()
+    collector.collect()
+    # windows of four: 0…3 | the clock is a year behind | 6…9, 10…13, 14…17 | it is set right again | 18…21
+    assert dataset.train.rows[:, 0].tolist() == [1.5, 7.5, 11.5, 15.5, 19.5]
+    again, after, _ = with_buffer(tmp_path)
+    again.collect()
+    assert (after.train.rows == dataset.train.rows).all(), "and the same after a restart"
+
+
+def test_new_windows_are_handed_out_once_the_newest_of_many(tmp_path: Path) -> None:
+    collector, _, buffer = with_buffer(tmp_path)
+    buffer.append("a", samples(0, -1, count=400))
+    collector.collect()
+    newest = collector.newest()
+    assert [round(window.time, 1) for window in newest] == [round(0.3 + 0.4 * index, 1) for index in range(68, 100)]
+    assert newest[-1].row[0] == 397.5
+    assert collector.newest() == []
+
+
+def test_old_readings_are_taken_in_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHUNKS", 1)
+    monkeypatch.setattr(module, "_SECONDS", 0.0)
+    _, _, buffer = with_buffer(tmp_path)
+    for start in range(0, 40, 4):
+        buffer.append("a", samples(start, 1))
+    buffer.close()
+    monkeypatch.setattr(module.time, "monotonic", iter(range(1000)).__next__)
+    monkeypatch.setattr(module, "_SECONDS", 2.5)
+    collector, dataset, _ = with_buffer(tmp_path)
+    collector.collect()
+    assert 1 <= len(dataset.train) <= 3
+    for _ in range(10):
+        collector.collect()
+    assert len(dataset.train) == 10

@@ -110,8 +110,8 @@ def test_a_misspelt_variable_is_named_with_the_nearest_key(places: list[Path]) -
     [
         ("[sorce]\nspeed = 1", ["unknown section 'sorce'", "did you mean 'source'"]),
         ("[source]\nspede = 1", ["[source]", "unknown key 'spede'", "did you mean 'speed'"]),
-        ("[source]\nxyzzy = 1", ["unknown key 'xyzzy'", "known are file, speed, holdout"]),
-        ("[xyzzy]\nfile = 1", ["unknown section 'xyzzy'", "known are peer, swarm, source, train"]),
+        ("[source]\nxyzzy = 1", ["unknown key 'xyzzy'", "file, speed, holdout"]),
+        ("[xyzzy]\nfile = 1", ["unknown section 'xyzzy'", "known are peer, swarm, source"]),
         ("peer = 3", ["peer is not a section", "write [peer]"]),
         ("[[peer]]\nname = 'a'", ["peer is not a section"]),
     ],
@@ -203,3 +203,56 @@ def test_an_oversized_file_is_no_configuration(tmp_path: Path) -> None:
     largest = write(tmp_path / "agent.toml", "#" * (1 << 20))
     assert load(largest) == AgentConfig()
     assert "bytes" in refused("#" * ((1 << 20) + 1), tmp_path / "agent.toml")
+
+
+# -- several sections of one kind
+
+
+def test_any_number_of_sources_each_with_a_name(tmp_path: Path) -> None:
+    text = (
+        '[source]\nfile = "a.npz"\n[sources.pump]\nkind = "iio"\nchannels = { ax = "in_accel_x" }\n'
+        '[sources.room]\nkind = "hwmon"\n'
+    )
+    environment = {"LEARNAE_SOURCES__ROOM__HOLDOUT": "0.5", "LEARNAE_SOURCES__NEW__FILE": "b.npz"}
+    loaded = load(write(tmp_path / "agent.toml", text), environment)
+    found = loaded.all_sources()
+    assert {name: section.kind for name, section in found.items()} == {
+        "source": "replay", "pump": "iio", "room": "hwmon", "new": "replay",
+    }  # fmt: skip
+    assert found["pump"].channels == {"ax": "in_accel_x"}
+    assert (found["room"].holdout, found["new"].file) == (0.5, "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[sources.pump]\nspede = 1", ["[sources.pump]", "unknown key 'spede'", "did you mean 'speed'"]),
+        ("[sources]\npump = 1", ["sources.pump is not a section"]),
+        ("sources = 1", ["sources is not a section"]),
+        ("[sources.pump]\nspeed = 'x'", ["sources.pump.speed"]),
+        ("[sources.pump]\nkind = 'usb'", ["[sources.pump]", "kind is 'usb'", "hwmon"]),
+        ("[sources.pump]\nchannels = 'ax'", ["sources.pump.channels", "dict"]),
+        ("[sources.pump]\nkind = 'iio'\nchannels = { ax = 1 }", ["[sources.pump]", "channels"]),
+        ("[sources.pump]\nkind = 'iio'\nfile = 'x.npz'", ["file means nothing", "'iio'", "replay"]),
+        ("[source]\nhold = 5.0", ["source.hold means nothing", "bridge, mqtt, iio, hwmon"]),
+        ("[source]\nkind = 'hwmon'\nhold = -1.0", ["source.hold is -1"]),
+        ("[source]\nkind = 'mqtt'", ["no topic"]),
+        ("[source]\nkind = 'mqtt'\ndevice = 'x'", ["device", "zigbee2mqtt or tasmota"]),
+        ("[source]\nkind = 'mqtt'\npayload = 'xml'\ntopic = 'a'", ["payload is 'xml'", "senml"]),
+        ("[buffer]\nreadings = 0", ["buffer.readings"]),
+        ("[buffer]\nmegabytes = 0.0", ["buffer.megabytes"]),
+        ("[resources]\ncpu = -1.0", ["resources.cpu"]),
+    ],
+)
+def test_mistakes_in_sources_are_named(text: str, words: list[str], tmp_path: Path) -> None:
+    said = refused(text, tmp_path / "agent.toml")
+    for word in words:
+        assert word in said
+
+
+def test_no_source_and_too_many_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no source"):
+        AgentConfig().all_sources()
+    many = {f"LEARNAE_SOURCES__S{index}__FILE": "x" for index in range(17)}
+    with pytest.raises(ConfigurationError, match="17 sources"):
+        load(None, many).all_sources()

@@ -163,8 +163,7 @@ def test_wrong_bytes_are_refused_counted_and_another_exchange_heals(make: Make) 
     store = make(liar, honest)
     store.count_in(problems)
     assert fetched(store, cid) == data
-    store.want([])
-    assert problems.counts == {"EncodingError": 1}
+    wait_for(lambda: store.want([]) or problems.counts == {"EncodingError": 1}, "the lie to be counted")
     assert "exchange 0 sent wrong bytes" in problems.last["EncodingError"]
 
 
@@ -223,6 +222,18 @@ def test_a_daemon_that_has_lost_everything_is_given_it_again(make: Make) -> None
     daemon.warehouse.clear()
     daemon.reachable = True
     wait_for(lambda: len(daemon.warehouse) == 4, "all blocks")
+
+
+def test_a_daemon_that_loses_everything_unnoticed_is_given_it_at_the_next_review(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "_REVIEW_SECONDS", 0.05)
+    daemon = Daemon()
+    store = make(daemon)
+    cid = store.put(RAW, b"one")
+    wait_for(lambda: daemon.warehouse == {cid: b"one"}, "the offer")
+    daemon.warehouse.clear()
+    wait_for(lambda: daemon.warehouse == {cid: b"one"}, "the next offer")
 
 
 def test_more_than_a_link_remembers_is_offered_all_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from learnae.errors import ModelError, StateError
+from learnae.errors import ConfigurationError, ModelError, StateError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.keras_model import build_model, import_keras
@@ -21,6 +22,7 @@ from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.presets import dense_config
 from trainer_node import jax_learner
 from trainer_node.jax_learner import JaxLearner
+from trainer_node.resident import Resident
 
 pytestmark = pytest.mark.modules("keras", "jax")
 
@@ -254,6 +256,7 @@ from learnae.manifest import Manifest, TrainingPolicy
 from learnae.models.dataset import Dataset
 from learnae.presets import dense_config
 from trainer_node.jax_learner import JaxLearner
+from trainer_node.resident import Resident
 manifest = Manifest("wide", dense_config(2, (1 << 14,), 1, "sigmoid"), "binary_crossentropy",
                     training=TrainingPolicy(1, 1 << 18))
 data = Dataset(manifest.model, manifest.objective)
@@ -270,6 +273,100 @@ except ConfigurationError as error:
     assert "has not enough memory" in done.stdout, done.stderr[-2000:]
     assert "smaller batch" in done.stdout
     assert 'train.engine = "numpy"' in done.stdout
+
+
+def device_error(text: str) -> Exception:
+    """What JAX raises when a device fails."""
+    return importlib.import_module("jax").errors.JaxRuntimeError(text)
+
+
+def full() -> Exception:
+    return device_error("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes.")
+
+
+def test_what_does_not_fit_on_the_device_is_trained_in_parts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put, seen = Resident._put, set()
+
+    def small(resident: Resident, array: Any) -> Any:
+        if array.nbytes > 100 * 6 * 4:
+            raise full()
+        if array.ndim == 2 and array.shape[1] == 6:
+            seen.add(array[0].tobytes())
+        return put(resident, array)
+
+    whole = learner_of(OPTIMISERS[1])
+    wanted = whole.evaluate(whole.weights())
+    monkeypatch.setattr(Resident, "_put", small)
+    learner = learner_of(OPTIMISERS[1])
+    learner.load(whole.weights())
+    first = learner.train(5)
+    assert (first.steps, first.rows) == (5, ROWS)
+    assert learner.resident == ROWS // 8 <= 100 < ROWS // 4
+    for _ in range(20):
+        last = learner.train(20)
+    assert last.loss < first.loss
+    assert len(seen) == 8, "every part has its turn"
+    said = learner.evaluate(whole.weights())
+    assert wanted is not None
+    assert said is not None
+    assert (said.rows, said.accuracy) == (wanted.rows, wanted.accuracy)
+    assert said.loss == pytest.approx(wanted.loss)
+    assert f"the memory is full; {learner.resident} of {ROWS} rows are kept there at a time" in caplog.text
+
+
+@pytest.mark.parametrize("policy", OPTIMISERS[1:], ids=lambda policy: policy.name)
+def test_steps_that_run_out_of_memory_are_taken_again_from_where_they_began(
+    monkeypatch: pytest.MonkeyPatch, policy: OptimiserPolicy
+) -> None:
+    learner = learner_of(policy)
+    learner.train(7)
+    weights, state = learner.weights(), learner.state()
+    again: list[Any] = []
+    real = learner._functions.train
+
+    def failing(carry: Any, rows: Any, targets: Any, indices: Any) -> Any:
+        if not again:
+            again.append(real(carry, rows, targets, indices))  # takes the carry's arrays
+            raise full()
+        again.append((learner._functions.vector(carry), learner._functions.state(carry)))
+        return real(carry, rows, targets, indices)
+
+    monkeypatch.setattr(learner._functions, "train", failing)
+    learner.train(3)
+    began, optimiser = again[1]
+    assert began.tobytes() == weights.tobytes()
+    assert {name: array.tobytes() for name, array in optimiser.items()} == {
+        name: array.tobytes() for name, array in state.items()
+    }
+    assert learner.weights().tobytes() != weights.tobytes()
+
+
+def test_a_batch_that_never_fits_is_an_error_and_tried_a_bounded_number_of_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learner, tries = learner_of(OPTIMISERS[1]), []
+
+    def failing(*_: Any) -> Any:
+        tries.append(1)
+        raise full()
+
+    monkeypatch.setattr(learner._functions, "train", failing)
+    with pytest.raises(ConfigurationError, match="not enough memory"):
+        learner.train(3)
+    assert len(tries) <= 1 + np.log2(ROWS / BATCH)
+
+
+def test_other_errors_of_the_device_are_not_taken_for_a_full_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = learner_of(OPTIMISERS[1])
+
+    def failing(*_: Any) -> Any:
+        raise device_error("INTERNAL: something else")
+
+    monkeypatch.setattr(learner._functions, "train", failing)
+    with pytest.raises(RuntimeError, match="something else"):
+        learner.train(3)
 
 
 # -- configurations from strangers

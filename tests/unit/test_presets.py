@@ -9,6 +9,9 @@ import pytest
 
 from learnae.errors import ManifestError
 from learnae.manifest import Manifest
+from learnae.models.dataset import Dataset
+from learnae.models.evaluation import reconstruction_error
+from learnae.models.numpy_learner import NumpyLearner
 from learnae.presets import EXERCISES, PRESETS, demo_data, preset
 from learnae.recordings import read_arrays, shipped_recording
 from learnae.windows import Windower
@@ -19,7 +22,8 @@ def test_a_preset_is_a_manifest_that_any_peer_accepts(name: str) -> None:
     manifest = preset(name, 5)
     assert Manifest.from_bytes(manifest.to_bytes()) == manifest
     assert (manifest.name, manifest.created) == (name, 5)
-    assert len(manifest.classes) == max(2, manifest.model.output_shape[0])
+    classes = 0 if manifest.is_autoencoder else max(2, manifest.model.output_shape[0])
+    assert len(manifest.classes) == classes
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -57,3 +61,24 @@ def test_features_of_the_wrist_are_of_the_size_that_a_network_wants() -> None:
     assert np.isfinite(rows).all()
     assert (np.abs(rows.mean(axis=0)) < 2).all()
     assert ((rows.std(axis=0) > 0.05) & (rows.std(axis=0) < 5)).all()
+
+
+def test_a_boards_temperature_is_learnt_without_labels_and_fever_stands_out() -> None:
+    manifest = preset("thermal", 0)
+    assert manifest.is_autoencoder
+    features = manifest.features
+    assert features is not None
+    assert features.channels == ("temperature",)
+    rng = np.random.default_rng(0)
+    time = np.arange(20_000)
+    normal = 52 + 4 * np.sin(time / 900) + rng.normal(0, 0.3, len(time))
+    rows = features.extract(np.lib.stride_tricks.sliding_window_view(normal, 60)[::10, :, None])
+    assert np.abs(rows).max() < 5
+    data = Dataset(manifest.model, manifest.objective)
+    data.add(rows, rows)
+    learner = NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, data, 32, rng)
+    learner.load(manifest.model.initial(0))
+    learner.train(1500)
+    fever = features.extract((52 + np.linspace(0, 25, 60))[None, :, None])
+    scores = [reconstruction_error(learner.predict(learner.weights(), rows), rows) for rows in (rows, fever)]
+    assert scores[1].max() > 5 * np.quantile(scores[0], 0.99)

@@ -25,7 +25,7 @@ from learnae.models.dataset import Dataset
 from learnae.presets import dense_config, preset
 from trainer_node.config import DataSection
 from trainer_node.datasets import cache, load_dataset, split
-from trainer_node.datasets.tables import CsvSource
+from trainer_node.datasets.tables import TableSource
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 HEPMASS = preset("hepmass", 0)
@@ -183,7 +183,7 @@ def test_a_column_of_text_is_named(tmp_path: Path) -> None:
 def test_the_line_of_a_row_with_too_few_fields_is_named_in_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer_node.datasets.tables.CHUNK_BYTES", 64)
+    monkeypatch.setattr("trainer_node.datasets.csv_table.CHUNK_BYTES", 64)
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n" + "1,2,0\n" * 1000 + "1,2\n" + "1,2,0\n" * 1000)
 
@@ -319,7 +319,7 @@ def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n" + "1,2,0\n3,4,1\n5,nan,1\n" * 4)
     first = load(path)
-    monkeypatch.delattr(CsvSource, "chunks")
+    monkeypatch.delattr(TableSource, "chunks")
 
     again = load(path)
 
@@ -366,13 +366,13 @@ def test_a_damaged_cache_is_said(tmp_path: Path) -> None:
 def test_a_file_that_grows_while_it_is_read_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    read = CsvSource.chunks
+    read = TableSource.chunks
 
-    def chunks_of_a_growing_file(source: CsvSource) -> Any:
+    def chunks_of_a_growing_file(source: TableSource) -> Any:
         yield from read(source)
         path.write_text("u,v,label\n1,2,0\n3,4,1\n5,6,1\n")
 
-    monkeypatch.setattr(CsvSource, "chunks", chunks_of_a_growing_file)
+    monkeypatch.setattr(TableSource, "chunks", chunks_of_a_growing_file)
 
     with pytest.raises(DataError, match="has changed while it was read"):
         load(path)

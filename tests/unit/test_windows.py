@@ -148,3 +148,16 @@ def test_windows_do_not_depend_on_how_the_stream_is_cut(
     """Also where windows lie apart (hop > window), and where a chunk ends between two of them."""
     samples = assemble(stretches)
     assert cut(samples, sizes, statistics(window, hop)) == plain_windows(samples, window, hop)
+
+
+@pytest.mark.parametrize("jump", [-366 * 86_400.0, -0.03, 366 * 86_400.0])
+def test_no_window_spans_a_clock_that_jumps(jump: float) -> None:
+    samples = stream(300)
+    samples.time[150:] += jump
+    whole = Windower(statistics())
+    windows = whole.push(samples)
+    assert starts(windows) == [0, 50, 150, 200]
+    assert np.allclose(windows.time, samples.time[[99, 149, 249, 299]])
+    pieces = Windower(statistics())
+    found = [start for cut in range(0, 300, 7) for start in starts(pieces.push(part(samples, cut, min(cut + 7, 300))))]
+    assert found == [0, 50, 150, 200]

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from learnae.errors import DataError
-from learnae.manifest import Manifest
+from learnae.examples import add_windows
+from learnae.manifest import FORECAST, Manifest
 from learnae.models.dataset import Dataset, one_line_each
 from learnae.recordings import Recording, check_recording, read_arrays
 from learnae.windows import Windower
@@ -14,11 +15,13 @@ from trainer_node.config import DataSection
 from trainer_node.datasets.arrays import ArraySource, read_headers
 from trainer_node.datasets.cache import fill
 from trainer_node.datasets.chunks import Source
-from trainer_node.datasets.parquet import ParquetSource
+from trainer_node.datasets.series import holds_recording, open_table, pieces, recording_of
 from trainer_node.datasets.split import MAX_HOLDOUT, Split
-from trainer_node.datasets.tables import CsvSource
+from trainer_node.datasets.tables import TableSource
 
 log = logging.getLogger("learnae")
+
+CAPACITY = 1 << 20  # windows of a recording: those are in memory
 
 
 def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
@@ -26,56 +29,72 @@ def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
 
     .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, all others
     are features, in their order (HEPMASS: see tables.Columns). .npz: ``x`` (n, *input) and ``y``
-    (n,), perhaps ``x_holdout`` and ``y_holdout``; or a raw recording (learnae.recordings), which is
-    held in memory. All else is streamed to disk and mapped: never more than 1.2 times the rows in
-    memory, mapped pages included, beside some 20 MB.
+    (n,), perhaps ``x_holdout`` and ``y_holdout``. An autoencoder needs no target. All this is
+    streamed to disk and mapped: never more than 1.2 times the rows in memory, mapped pages included,
+    beside some 20 MB. Where the swarm defines features, a table that has their channels as columns,
+    or an .npz file with ``signal``, is a raw recording (learnae.recordings), which is held in memory.
 
     Rows with NaN or impossible targets are skipped, counted and logged. Raises DataError.
     """
     path = Path(data.file)
-    dataset = Dataset(manifest.model, manifest.objective)
-    headers = read_headers(path) if path.suffix == ".npz" else {}
-    if "signal" in headers:
-        _add_recording_file(dataset, path, manifest, data.holdout)
-    elif path.suffix == ".npz":
-        _fill(dataset, ArraySource(path, headers), data, manifest)
+    dataset = Dataset(manifest.model, manifest.objective, CAPACITY, manifest.is_autoencoder)
+    if path.suffix == ".npz":
+        _load_archive(dataset, path, data, manifest)
     else:
-        _fill(dataset, _table(path, data.label, manifest.model.input_shape), data, manifest)
+        _load_table(dataset, path, data, manifest)
     _warn_of_one_class(dataset, path, manifest)
     return dataset
 
 
 def add_recording(dataset: Dataset, manifest: Manifest, recording: Recording, holdout: float) -> None:
-    """Window a raw recording and add its features; unlabelled windows are left out."""
-    assert manifest.features is not None
-    windows = Windower(manifest.features).push(recording.split_by_time(holdout))
-    for held_out in (False, True):
-        chosen = (windows.label >= 0) & (windows.holdout == held_out)
-        if chosen.any():
-            dataset.add(manifest.features.extract(windows.values[chosen]), windows.label[chosen], held_out)
-
-
-def _add_recording_file(dataset: Dataset, path: Path, manifest: Manifest, holdout: float) -> None:
+    """Window a raw recording and add its features; where labels are needed, windows without are left out."""
     features = manifest.features
-    if features is None:
+    assert features is not None
+    windower = Windower(features)
+    for samples in pieces(recording.split_by_time(holdout), features):
+        windows = windower.push(samples)
+        add_windows(dataset, manifest, features.extract(windows.values), windows)
+
+
+def _load_archive(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:
+    headers, features = read_headers(path), manifest.features
+    if "signal" not in headers:
+        _fill(dataset, ArraySource(path, headers, manifest.is_autoencoder), data, manifest)
+    elif features is None:
         raise DataError(f"{path} is a raw recording", f"swarm {manifest.name!r} defines no features: give x, y")
-    recording = check_recording(read_arrays(path), len(features.channels), features.rate, str(path))
+    else:
+        recording = check_recording(read_arrays(path), len(features.channels), features.rate, str(path))
+        _add_whole(dataset, path, manifest, recording, data.holdout)
+
+
+def _load_table(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:
+    table, features = open_table(path), manifest.features
+    if table is None:
+        raise DataError(f"cannot read {path}", "give a .npz or .csv file, .csv.gz or .parquet")
+    if features is not None and holds_recording(table, features):
+        _add_whole(dataset, path, manifest, recording_of(table, features), data.holdout)
+    elif features is not None and manifest.task == FORECAST:
+        absent = [name for name in features.channels if name not in table.names]
+        raise DataError(
+            f"{path} has no column {', '.join(absent)}", f"the swarm forecasts {', '.join(features.channels)}"
+        )
+    else:
+        source = TableSource(table, data.label, manifest.model.input_shape, manifest.is_autoencoder)
+        _fill(dataset, source, data, manifest)
+
+
+def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Recording, holdout: float) -> None:
     add_recording(dataset, manifest, recording, holdout)
     if not len(dataset.train):
         raise DataError(f"{path} has no row to train on", f"{dataset.skipped} windows were skipped")
-
-
-def _table(path: Path, label: str, inputs: tuple[int, ...]) -> Source:
-    if path.name.endswith((".csv", ".csv.gz")):
-        return CsvSource(path, label, inputs)
-    if path.suffix in (".parquet", ".pq"):
-        return ParquetSource(path, label, inputs)
-    raise DataError(f"cannot read {path}", "give a .npz or .csv file, .csv.gz or .parquet")
+    lost = dataset.train.written - len(dataset.train)
+    if lost:
+        log.warning("%s: the oldest %d windows are left out, %d are kept", path.name, lost, len(dataset.train))
 
 
 def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifest) -> None:
     options = {
-        "label": data.label,
+        "label": data.label if manifest.needs_labels else None,
         "holdout": data.holdout,
         "largest": MAX_HOLDOUT,
         "inputs": manifest.model.input_shape,

@@ -34,26 +34,32 @@ class Header(NamedTuple):
 class ArraySource:
     """``x`` (n, *input) and ``y`` (n,) or (n, outputs), perhaps ``x_holdout`` and ``y_holdout``.
 
+    An ``autoencoder`` needs no ``y``: its rows are the targets.
     An array in Fortran's order (a transposed one) is read whole before its rows can be told apart.
     Raises DataError.
     """
 
-    def __init__(self, path: Path, headers: dict[str, Header]) -> None:
+    def __init__(self, path: Path, headers: dict[str, Header], autoencoder: bool = False) -> None:
         self.path = path
         self.names: list[str] = []
         self._headers = headers
-        absent = [name for name in ("x", "y") if name not in headers]
+        self._autoencoder = autoencoder
+        needed = ("x",) if autoencoder else ("x", "y")
+        held_out = [f"{name}_holdout" for name in needed]
+        absent = [name for name in needed if name not in headers]
         if absent:
             raise DataError(
                 f"{path} has no array {', '.join(absent)}", "give x and y, or a recording with signal and label"
             )
-        for name in ("x", "y", "x_holdout", "y_holdout"):
+        for name in (*needed, *held_out):
             if name in headers and headers[name].dtype.kind not in "fiub":
                 raise DataError(f"{path}: {name} is of type {headers[name].dtype}", "give numbers")
-        half = {"x_holdout", "y_holdout"} & headers.keys()
-        if len(half) == 1:
-            raise DataError(f"{path} has only {half.pop()}", "give both x_holdout and y_holdout, or neither")
-        self._pairs = [("x", "y", False), ("x_holdout", "y_holdout", True)] if half else [("x", "y", None)]
+        given = [name for name in held_out if name in headers]
+        if given and given != held_out:
+            raise DataError(f"{path} has only {given[0]}", "give both x_holdout and y_holdout, or neither")
+        self._pairs = (
+            [("x", needed[-1], False), ("x_holdout", held_out[-1], True)] if given else [("x", needed[-1], None)]
+        )
         for rows, targets, _ in self._pairs:
             x, y = headers[rows].shape, headers[targets].shape
             if len(x) < 2 or not y or x[0] != y[0]:
@@ -66,10 +72,14 @@ class ArraySource:
         for rows, targets, held_out in self._pairs:
             header = self._headers[rows]
             count = max(CHUNK_BYTES // max(math.prod(header.shape[1:]) * header.dtype.itemsize, 1), 1)
-            pieces = zip(self._pieces(rows, count), self._pieces(targets, count), strict=True)
-            for part, target in pieces:
+            for part, target in self._paired(rows, targets, count):
                 done += len(part)
                 yield Chunk(part, target, held_out, done / total)
+
+    def _paired(self, rows: str, targets: str, count: int) -> Iterator[tuple[Array, Array]]:
+        if self._autoencoder:
+            return ((part, part) for part in self._pieces(rows, count))
+        return zip(self._pieces(rows, count), self._pieces(targets, count), strict=True)
 
     def _pieces(self, name: str, count: int) -> Iterator[Array]:
         """The array ``name``, ``count`` rows at a time."""

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from learnae.errors import DataError
-from trainer_node.datasets.chunks import Chunk
-from trainer_node.datasets.tables import Columns
+from trainer_node.datasets.tables import Piece
 
 _BATCH_BYTES = 1 << 20  # a batch is there several times: as pages, as Arrow's columns, as ours
 
 
-class ParquetSource:
-    """One row an example; columns must be numbers, and nulls become NaN. Raises DataError."""
+class ParquetTable:
+    """tables.Table whose nulls become NaN. Raises DataError."""
 
-    def __init__(self, path: Path, label: str, inputs: tuple[int, ...]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         try:
             self._arrow: Any = importlib.import_module("pyarrow")
@@ -27,27 +27,24 @@ class ParquetSource:
         except ImportError as error:
             raise DataError(f"{path}: reading Parquet needs pyarrow", "pip install 'learnae[parquet]'") from error
         with self._open() as file:
-            schema = file.schema_arrow
-        self._columns = Columns(path, schema.names, label, inputs)
-        self.names = self._columns.names
-        self._wanted = [*self.names, label]
-        for name in self._wanted:
-            self._check_type(name, schema.field(name).type)
+            self._schema = file.schema_arrow
+        self.names: list[str] = self._schema.names
 
-    def chunks(self) -> Iterator[Chunk]:
-        """All rows, with float64 columns where the file has integers, as float32 would round large ones."""
-        rows = max(_BATCH_BYTES // (8 * len(self._wanted)), 1)
+    def pieces(self, wanted: Sequence[str], dtype: DTypeLike) -> Iterator[Piece]:  # noqa: ARG002
+        """See tables.Table; columns must be numbers. In float64, as float32 would round large integers."""
+        for name in wanted:
+            self._check_type(name, self._schema.field(name).type)
+        size = max(_BATCH_BYTES // (8 * len(wanted)), 1)
         read = 0
         with self._open() as file:
             total = max(file.metadata.num_rows, 1)
             try:
-                for batch in file.iter_batches(rows, columns=self._wanted):
+                for batch in file.iter_batches(size, columns=list(wanted)):
                     columns = [
-                        batch.column(name).cast(self._arrow.float64()).to_numpy(zero_copy_only=False)
-                        for name in self._wanted
+                        batch.column(name).cast(self._arrow.float64()).to_numpy(zero_copy_only=False) for name in wanted
                     ]
                     read += batch.num_rows
-                    yield Chunk(np.stack(columns[:-1], axis=1), columns[-1], None, read / total)
+                    yield Piece(np.stack(columns, axis=1), read / total)
                 self._arrow.default_memory_pool().release_unused()
             except (OSError, self._arrow.ArrowException) as error:
                 raise self._unreadable(error) from error

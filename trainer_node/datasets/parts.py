@@ -14,14 +14,19 @@ from learnae.errors import DataError
 from learnae.models.dataset import Rows
 from trainer_node.datasets.chunks import CHUNK_BYTES, Array
 
+_ROWS, _TARGETS = ".rows", ".targets"
+
 
 class Part:
-    """``NAME.rows`` and ``NAME.targets`` of a directory, in the types and shapes of ``like``."""
+    """``NAME.rows`` and ``NAME.targets`` of a directory, in the types and shapes of ``like``.
+
+    Where the rows are the targets, there is one file.
+    """
 
     def __init__(self, directory: Path, name: str, like: Rows) -> None:
-        self._like = (like.rows, like.targets)
-        self._paths = (directory / f"{name}.rows", directory / f"{name}.targets")
-        self._files = (self._paths[0].open("w+b"), self._paths[1].open("w+b"))
+        self._like = [like.rows] if like.are_targets else [like.rows, like.targets]
+        self._paths = [directory / f"{name}{ending}" for ending in (_ROWS, _TARGETS)[: len(self._like)]]
+        self._files = [path.open("w+b") for path in self._paths]
 
     def __enter__(self) -> Part:
         return self
@@ -35,7 +40,7 @@ class Part:
 
     def append(self, rows: Array, targets: Array) -> None:
         """Write rows that are of the right types and shapes."""
-        for file, array in zip(self._files, (rows, targets), strict=True):
+        for file, array in zip(self._files, (rows, targets), strict=False):
             file.write(np.ascontiguousarray(array).data)
 
     def pieces(self) -> Iterator[tuple[Array, Array]]:
@@ -44,13 +49,13 @@ class Part:
             file.seek(0)
         count = max(CHUNK_BYTES // _row_bytes(self._like[0]), 1)
         while True:
-            rows, targets = (
+            arrays = [
                 np.frombuffer(file.read(count * _row_bytes(like)), like.dtype).reshape(-1, *like.shape[1:])
                 for file, like in zip(self._files, self._like, strict=True)
-            )
-            if not len(rows):
+            ]
+            if not len(arrays[0]):
                 return
-            yield rows, targets
+            yield arrays[0], arrays[-1]
 
     def sync(self) -> None:
         """Wait until the disk has it."""
@@ -66,7 +71,8 @@ class Part:
 
 def map_part(directory: Path, name: str, count: int, like: Rows) -> tuple[Array, Array]:
     """Rows and targets of a part with ``count`` rows, read-only, in memory only as far as they are used."""
-    return _map(directory / f"{name}.rows", count, like.rows), _map(directory / f"{name}.targets", count, like.targets)
+    rows = _map(directory / f"{name}{_ROWS}", count, like.rows)
+    return rows, rows if like.are_targets else _map(directory / f"{name}{_TARGETS}", count, like.targets)
 
 
 def _map(path: Path, count: int, like: Array) -> Array:

@@ -105,19 +105,36 @@ static void send_frame(learnae_node *node, uint8_t number)
     send(node, at + 1, *at);
 }
 
-/* Where a new frame of `length` bytes begins behind the finished ones, its header written; null if there is no room. */
-static uint8_t *open_frame(learnae_node *node, uint8_t length, uint8_t type)
+/* Forget the oldest frames. */
+static void drop(learnae_node *node, uint8_t count)
 {
-    uint8_t *at = frame_at(node, node->frames);
-    if (node->frames == LEARNAE_WINDOW || (uint16_t)(node->memory + node->size - at) < (uint16_t)(length + 1 + CRC)) {
-        return 0;
-    }
-    *at++ = length;
-    return begin(at, type, (uint8_t)(node->first + node->frames));
+    const uint8_t *left = frame_at(node, count);
+    memmove(node->memory, left, (size_t)(node->memory + node->size - left));
+    node->frames = (uint8_t)(node->frames - count);
+    node->first = (uint8_t)(node->first + count);
 }
 
+/* Where a new frame of `length` bytes begins behind the finished ones, its header written; null if there is no room. As
+ * long as nobody listens the oldest make room, for this one and the next: whoever comes has more use for the newest. */
+static uint8_t *open_frame(learnae_node *node, uint8_t length, uint8_t type)
+{
+    const int16_t room = (int16_t)((length + 1 + CRC) * (node->session == 0 ? 2 : 1));
+    uint8_t *at = frame_at(node, node->frames);
+    while (node->frames == LEARNAE_WINDOW || node->memory + node->size - at < room) {
+        if (node->session != 0 || node->frames == 0) {
+            return 0;
+        }
+        drop(node, 1);
+        at = frame_at(node, node->frames);
+    }
+    *at++ = length;
+    return begin(at, type, 0);
+}
+
+/* The frame behind the finished ones is finished, too. */
 static void finish(learnae_node *node)
 {
+    frame_at(node, node->frames)[2] = (uint8_t)(node->first + node->frames);
     node->frames++;
     if (node->session != 0) {
         send_frame(node, (uint8_t)(node->frames - 1));
@@ -208,19 +225,21 @@ static void confirm(learnae_node *node, uint8_t sequence)
 {
     const uint8_t count = (uint8_t)(sequence - node->first);
     if (count != 0 && count <= node->frames) { /* else it is old news */
-        const uint8_t *left = frame_at(node, count);
-        memmove(node->memory, left, (size_t)(node->memory + node->size - left));
-        node->frames = (uint8_t)(node->frames - count);
-        node->first = sequence;
+        drop(node, count);
         node->last = node->now;
     }
 }
 
-static void welcome(learnae_node *node, uint32_t session)
+/* A bridge has named this run, and expects `sequence` next. */
+static void welcome(learnae_node *node, uint32_t session, uint8_t sequence)
 {
-    const bool is_new = node->session != session;
+    if (node->session == session) {
+        return; /* said twice */
+    }
     node->session = session;
-    for (uint8_t number = 0; is_new && number < node->frames; number++) {
+    node->first = sequence;
+    for (uint8_t number = 0; number < node->frames; number++) {
+        frame_at(node, number)[2] = (uint8_t)(sequence + number);
         send_frame(node, number);
     }
 }
@@ -235,7 +254,7 @@ static void obey(learnae_node *node, uint8_t length)
             value = value << 8 | in[i];
         }
         if (type == LEARNAE_HELLO) {
-            welcome(node, value);
+            welcome(node, value, in[1]);
         } else if (node->command != 0) {
             node->command(type, value);
         }

@@ -1,0 +1,163 @@
+"""The governor: how much of a board the agent may use, and what it does to keep to it. Pure: no clock, no I/O.
+
+It lowers the agent's duty, longer pauses and fewer steps, and never fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from learnae.errors import ConfigurationError
+
+DAY = 86_400.0
+_LONGEST_STEPS = 10.0  # seconds that one call of the learner may take: the watchdog waits for it
+_HOTTEST = 64.0  # times slower than configured at most: then the heat is not ours
+_COOLER = 3.0  # °C below the limit before the agent takes up speed again
+_BURST = 24  # parts of a day's bytes that may be spent at once
+_LEAST_SHARE = 0.1  # of the CPU share that is left to training when sampling takes nearly all of it
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcesSection:
+    """``[resources]``: how much of this machine the agent may use; 0 for no limit.
+
+    ``cpu``: share of one core, over time. ``temperature``: of the board in °C, above which it slows down.
+    ``bytes_per_day``: of messages and weights, out and in. ``memory``: MiB that must be available, or it does not
+    train and only listens.
+    """
+
+    cpu: float = 0.0
+    temperature: float = 0.0
+    bytes_per_day: int = 0
+    memory: int = 16
+
+    def __post_init__(self) -> None:
+        for key, value, most in (
+            ("cpu", self.cpu, 64.0),
+            ("temperature", self.temperature, 150.0),
+            ("bytes_per_day", self.bytes_per_day, 1e15),
+            ("memory", self.memory, 1e6),
+        ):
+            if not 0 <= value <= most:
+                raise ConfigurationError(f"resources.{key} is {value}", f"use 0 for no limit, at most {most:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the process has used up to now: ``time`` (monotonic) and ``cpu`` in seconds, ``bytes`` out and in.
+
+    ``temperature`` of the board in °C and ``memory`` available in MiB, None where nobody knows.
+    """
+
+    time: float
+    cpu: float
+    bytes: int
+    temperature: float | None = None
+    memory: float | None = None
+
+
+class Governor:
+    """Decides when the peer may tick next and how many steps it may take then; ``pause`` s lie between two ticks."""
+
+    def __init__(self, limits: ResourcesSection, pause: float) -> None:
+        self.pause = pause
+        self._limits = limits
+        self._slower = 1.0  # by heat
+        self._step_seconds = 0.0
+        self._next = float("-inf")
+        self._begun: Usage | None = None
+        self._ended: Usage | None = None
+        self._allowance = 0.0  # bytes; below 0 the agent waits
+        self._reasons: list[str] = []
+        self._skipped = 0
+        self._busy = 0.0  # CPU seconds of the last tick
+
+    # -- questions
+
+    def may_tick(self, now: float) -> bool:
+        """Whether it is time for the next tick; the clock is monotonic."""
+        return now >= self._next
+
+    def steps(self, wanted: int) -> int:
+        """How many of ``wanted`` optimiser steps are taken now."""
+        least, usage = self._limits.memory, self._begun
+        if usage is not None and usage.memory is not None and usage.memory < least:
+            self._skipped += 1
+            return 0
+        most = wanted / self._slower
+        if self._step_seconds:
+            most = min(most, _LONGEST_STEPS / self._step_seconds)
+        return max(1, min(wanted, int(most)))
+
+    # -- what happened
+
+    def trained(self, steps: int, seconds: float) -> None:
+        """The learner took ``steps`` steps in ``seconds``."""
+        if steps:
+            self._step_seconds = seconds / steps
+
+    def begin(self, usage: Usage) -> None:
+        """A tick begins."""
+        self._begun = usage
+
+    def end(self, usage: Usage) -> None:
+        """A tick has ended: when may the next one begin?"""
+        begun = self._begun or usage
+        self._reasons = []
+        self._heat(usage.temperature)
+        pauses = {
+            "temperature": self.pause * self._slower if self._slower > 1 else 0.0,
+            "cpu": self._cpu_pause(begun, usage),
+            "bytes": self._bytes_pause(usage),
+        }
+        self._reasons = [reason for reason, pause in pauses.items() if pause > self.pause]
+        self._busy = usage.cpu - begun.cpu
+        self._next = usage.time + min(max(self.pause, *pauses.values()), DAY)
+        self._ended = usage
+
+    def _heat(self, temperature: float | None) -> None:
+        limit = self._limits.temperature
+        if not limit or temperature is None:
+            return
+        if temperature >= limit:
+            self._slower = min(2 * self._slower, _HOTTEST)
+        elif temperature < limit - _COOLER:
+            self._slower = max(self._slower / 2, 1.0)
+
+    def _cpu_pause(self, begun: Usage, ended: Usage) -> float:
+        """So long that the tick's CPU seconds are the allowed share of the time from its begin to the next one's.
+
+        What sampling uses between two ticks is not the tick's to spend.
+        """
+        if not self._limits.cpu:
+            return 0.0
+        idle = 0.0
+        if self._ended is not None and begun.time > self._ended.time:
+            idle = (begun.cpu - self._ended.cpu) / (begun.time - self._ended.time)
+        share = max(self._limits.cpu - idle, self._limits.cpu * _LEAST_SHARE)
+        return (ended.cpu - begun.cpu) / share - (ended.time - begun.time)
+
+    def _bytes_pause(self, ended: Usage) -> float:
+        """A bucket that fills with the day's bytes and holds an hour's; it may be overdrawn by one tick."""
+        if not self._limits.bytes_per_day:
+            return 0.0
+        burst = self._limits.bytes_per_day / _BURST
+        rate = (self._limits.bytes_per_day - burst) / DAY  # so that no 24 hours see more than the limit
+        last = self._ended or self._begun or ended
+        spent = ended.bytes - last.bytes
+        self._allowance = min(self._allowance + rate * (ended.time - last.time), burst) - spent
+        return -self._allowance / rate if self._allowance < 0 else 0.0
+
+    def status(self) -> dict[str, Any]:
+        """For people: what is measured, and what it keeps the agent from."""
+        usage = self._ended
+        return {
+            "step_milliseconds": round(self._step_seconds * 1000, 3),
+            "tick_cpu_seconds": round(self._busy, 4),
+            "temperature": usage.temperature if usage else None,
+            "memory_mib": round(usage.memory) if usage and usage.memory is not None else None,
+            "slowed_by": self._reasons,
+            "times_slower_by_heat": self._slower,
+            "ticks_without_memory": self._skipped,
+        }

@@ -1,0 +1,103 @@
+"""Labels: names of classes to numbers, and the label that a person gives with ``learnae-agent label NAME``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agent.sources import UNKNOWN
+from learnae.errors import ConfigurationError
+from learnae.files import read_regular, write_atomic
+
+log = logging.getLogger("learnae")
+
+FILE = "label"
+_MOST_BYTES = 4096
+_LONGEST = 7 * 86_400.0  # seconds that a label may hold by itself
+
+
+class LabelNames:
+    """Numbers of a swarm's classes; a swarm without names has class numbers only."""
+
+    def __init__(self, classes: Sequence[str], count: int) -> None:
+        self._classes = list(classes)
+        self._count = count
+        self.unknown = 0
+
+    def number(self, text: str) -> int:
+        """The class of that name or number; UNKNOWN, and counted, if there is none."""
+        if text in self._classes:
+            return self._classes.index(text)
+        if not self._classes and text.isdecimal() and len(text) < 10 and int(text) < self._count:
+            return int(text)
+        self.unknown += bool(text)
+        return UNKNOWN
+
+    def name(self, number: int) -> str:
+        """What people call the class."""
+        return self._classes[number] if number < len(self._classes) else str(number)
+
+    def check(self, text: str) -> None:
+        """Raise ConfigurationError unless it names a class."""
+        if self.number(text) == UNKNOWN:
+            known = ", ".join(self._classes) or f"numbers below {self._count}"
+            raise ConfigurationError(f"there is no class {text!r} in this swarm", f"there are {known}")
+
+
+def write_label(directory: Path, label: str, seconds: float | None) -> None:
+    """Tell the agent of ``directory`` what its readings are from now on, for ``seconds`` or until told otherwise."""
+    if seconds is not None and not 0 < seconds <= _LONGEST:
+        raise ConfigurationError(f"a label for {seconds:g} s", f"use more than 0 and at most {_LONGEST:.0f} s")
+    if not directory.is_dir():
+        raise ConfigurationError(f"there is no agent at {directory}", "start it first")
+    # its directory is closed already, and root may say it to a service that runs as somebody else
+    write_atomic(directory / FILE, json.dumps({"label": label, "seconds": seconds}).encode(), 0o644)
+
+
+class GivenLabel:
+    """The label file, looked at again and again. One with seconds is taken once and counted by the monotonic clock."""
+
+    def __init__(self, directory: Path, names: LabelNames, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = directory / FILE
+        self._names = names
+        self._clock = clock
+        self._seen: tuple[int, int] | None = None
+        self._number = UNKNOWN
+        self._until = float("inf")
+
+    def now(self) -> int:
+        """The class that holds now, or UNKNOWN."""
+        self._look()
+        if self._clock() >= self._until:
+            self._number, self._until = UNKNOWN, float("inf")
+        return self._number
+
+    def _look(self) -> None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            if self._seen is not None and self._until == float("inf"):
+                self._number = UNKNOWN
+            self._seen = None
+            return
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if stamp != self._seen:
+            self._seen = stamp
+            self._take()
+
+    def _take(self) -> None:
+        try:
+            said = json.loads(read_regular(self._path, _MOST_BYTES))
+            label, seconds = str(said["label"]), said["seconds"]
+            until = float("inf") if seconds is None else self._clock() + min(float(seconds), _LONGEST)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            log.warning("%s is no label: %s; it is ignored", self._path, error)
+            return
+        self._number, self._until = self._names.number(label), until
+        log.info("readings are labelled %s from now on", label or "with nothing")
+        if seconds is not None:  # a restart must not begin to count again
+            self._path.unlink(missing_ok=True)
+            self._seen = None

@@ -1,0 +1,102 @@
+"""Sensors behind a firmware bridge: a microcontroller on a serial line, heard over the bridge's Unix socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.chunks import nothing
+from agent.resampling import Resampler
+from agent.sources import UNKNOWN, unlabelled
+from firmware_bridge.client import Client
+from firmware_bridge.records import Label, LinkState, Readings, Record, Schema
+from learnae.errors import DataError
+from learnae.ports import Samples
+
+_SAME_RATE = 0.1  # a board's rate may differ by this share from the swarm's and is taken as it is
+
+
+class BridgeSource:
+    """ports.SampleSource over the bridge's client, which reconnects by itself and asks for what was missed.
+
+    ``names`` are the board's columns, one for each channel of the swarm. A board that samples at about
+    ``rate`` Hz is taken as it is, any other is resampled. Its labels hold until the next.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str],
+        rate: float,
+        hold: float,
+        label_of: Callable[[str], int],
+    ) -> None:
+        self._client = Client(path)
+        self._names = list(names)
+        self._rate = rate
+        self._hold = hold
+        self._label_of = label_of
+        self._label = UNKNOWN
+        self._columns: list[int] = []
+        self._resampler: Resampler | None = None
+        self._link = "connecting"
+        self.missed = 0
+
+    def read(self) -> Samples:
+        """See ports.SampleSource; raises DataError for a board that does not measure the swarm's channels."""
+        parts = [part for record in self._client.read() if (part := self._take(record)) is not None]
+        return _joined(parts) if parts else nothing(len(self._names))
+
+    def state(self) -> str:
+        """See LiveSource."""
+        problem = self._client.problem
+        link = str(problem) if problem else self._link
+        return f"{link}; {self.missed} samples missed" if self.missed else link
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._client.close()
+
+    def _take(self, record: Record) -> Samples | None:
+        if isinstance(record, Schema):
+            self._begin(record)
+        elif isinstance(record, Label):
+            self._label = self._label_of(record.name) if record.name else UNKNOWN
+        elif isinstance(record, LinkState):
+            self.missed += record.missed
+            self._link = f"{record.state}: {record.reason}" if record.reason else record.state
+        elif isinstance(record, Readings) and self._columns:
+            return self._readings(record)
+        return None
+
+    def _begin(self, schema: Schema) -> None:
+        names = [channel.name for channel in schema.channels]
+        absent = [name for name in self._names if name not in names]
+        if absent:
+            raise DataError(f"board {schema.board} has no channel {', '.join(absent)}", f"it has {', '.join(names)}")
+        self._columns = [names.index(name) for name in self._names]
+        fits = abs(schema.rate / self._rate - 1) <= _SAME_RATE
+        self._resampler = None if fits else Resampler(len(self._names), self._rate, self._hold)
+        self._link = f"{schema.board} at {schema.rate:g} Hz"
+
+    def _readings(self, readings: Readings) -> Samples:
+        values = readings.values[:, self._columns].astype(np.float32)
+        samples = unlabelled(readings.times, values)
+        if self._resampler is not None:
+            samples = self._resampled(self._resampler, samples.time, values)
+        return Samples(samples.time, samples.values, np.full(len(samples.time), self._label), samples.holdout)
+
+    @staticmethod
+    def _resampled(resampler: Resampler, times: NDArray[np.float64], values: NDArray[np.float32]) -> Samples:
+        for when, row in zip(times.tolist(), values.tolist(), strict=True):
+            for channel, value in enumerate(row):
+                resampler.put(channel, when, value)
+        return resampler.take(float(times[-1]))
+
+
+def _joined(parts: Sequence[Samples]) -> Samples:
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__)
+    return Samples(*columns)

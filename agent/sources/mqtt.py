@@ -1,0 +1,94 @@
+"""Sensors that speak over MQTT, one topic and path a channel."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.resampling import Resampler
+from agent.sources import UNKNOWN
+from agent.sources.payloads import FORMATS, as_text
+from learnae.adapters.mqtt_connection import MqttConnection, Received
+from learnae.errors import EncodingError
+from learnae.ports import Samples
+
+_WAITING = 1024  # messages between two reads; a source that floods loses the oldest of them
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Where a channel's readings come from."""
+
+    topic: str
+    path: str
+
+
+class MqttSource:
+    """ports.SampleSource over a connection of its own; readings are dated when they arrive.
+
+    A retained message says what was, not what is: it is passed over, except as a label.
+    """
+
+    def __init__(
+        self,
+        connection: MqttConnection,
+        subscriptions: Sequence[Subscription],
+        payload: str,
+        label_topic: str,
+        label_of: Callable[[str], int],
+        resampler: Resampler,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._subscriptions = subscriptions
+        self._extract = FORMATS[payload]
+        self._label_topic = label_topic
+        self._label_of = label_of
+        self._resampler = resampler
+        self._clock = clock
+        self._label = UNKNOWN
+        self._waiting: deque[tuple[float, Received]] = deque(maxlen=_WAITING)
+        self.dropped = 0
+        self.bad = 0
+        for topic in {subscription.topic for subscription in subscriptions} | ({label_topic} - {""}):
+            connection.subscribe(topic, self._hear)
+        connection.start()
+
+    def read(self) -> Samples:
+        """See ports.SampleSource."""
+        for _ in range(len(self._waiting)):
+            self._understand(*self._waiting.popleft())
+        samples = self._resampler.take(self._clock())
+        return Samples(samples.time, samples.values, np.full(len(samples.time), self._label), samples.holdout)
+
+    def state(self) -> str:
+        """See LiveSource."""
+        extra = [f"{self.dropped + self._resampler.dropped} messages dropped"] if self.dropped else []
+        extra += [f"{self.bad} not understood"] if self.bad else []
+        return "; ".join([self._connection.state(), *extra])
+
+    def close(self) -> None:
+        """Part from the broker."""
+        self._connection.close()
+
+    def _hear(self, received: Received) -> None:
+        if received.retained and received.topic != self._label_topic:
+            return
+        self.dropped += len(self._waiting) == _WAITING
+        self._waiting.append((self._clock(), received))
+
+    def _understand(self, arrived: float, received: Received) -> None:
+        try:
+            if received.topic == self._label_topic:
+                self._label = self._label_of(as_text(received.payload))
+            for channel, subscription in enumerate(self._subscriptions):
+                if subscription.topic == received.topic:
+                    value = self._extract(received.payload, subscription.path)
+                    if value is not None:
+                        self._resampler.put(channel, arrived, value)
+        except EncodingError:
+            self.bad += 1

@@ -1,0 +1,104 @@
+"""What sensors say over MQTT, read with care: JSON by path, zigbee2mqtt, Tasmota, SenML (RFC 8428)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from learnae.errors import EncodingError
+
+MOST_BYTES = 64 * 1024
+_DEPTH = 8  # maps inside maps that are searched
+
+Extract = Callable[[bytes, str], float | None]
+
+
+def from_json(payload: bytes, path: str) -> float | None:
+    """The number at ``path`` (``a.b.0``; "" for the payload itself); None if there is none. Raises EncodingError."""
+    value = _load(payload)
+    for step in filter(None, path.split(".")):
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return _number(value)
+
+
+def from_tasmota(payload: bytes, path: str) -> float | None:
+    """The number of Tasmota's SENSOR message: at ``path``, or the first field of that name, whatever its case."""
+    found = from_json(payload, path)
+    if found is not None:
+        return found
+    for name, value in _fields(_load(payload), _DEPTH):
+        if name.lower() == path.lower() and (number := _number(value)) is not None:
+            return number
+    return None
+
+
+def from_senml(payload: bytes, path: str) -> float | None:
+    """The last value of the record whose name (with the base name) is ``path``. Raises EncodingError."""
+    records = _load(payload)
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise EncodingError("a SenML pack is no list of records")
+    base, base_value, found = "", 0.0, None
+    for record in records:
+        base = str(record.get("bn", base))
+        base_value = _number(record.get("bv", base_value)) or 0.0
+        value = record.get("v", record.get("vb"))
+        if base + str(record.get("n", "")) == path and (number := _number(value)) is not None:
+            found = base_value + number
+    return found
+
+
+FORMATS: dict[str, Extract] = {
+    "json": from_json,
+    "zigbee2mqtt": from_json,
+    "tasmota": from_tasmota,
+    "senml": from_senml,
+}
+TOPICS = {"zigbee2mqtt": "zigbee2mqtt/{}", "tasmota": "tele/{}/SENSOR"}  # where a device of that name speaks
+
+
+def as_text(payload: bytes) -> str:
+    """A label: JSON or bare text of at most 64 printable characters. Raises EncodingError."""
+    try:
+        text = payload[:MOST_BYTES].decode().strip()
+    except UnicodeDecodeError as error:
+        raise EncodingError("a label that is not text") from error
+    if text.startswith('"'):
+        text = str(_load(payload))
+    if len(text) > 64 or not text.isprintable():
+        raise EncodingError("a label longer than 64 characters")
+    return text
+
+
+def _load(payload: bytes) -> Any:
+    if len(payload) > MOST_BYTES:
+        raise EncodingError(f"a payload of {len(payload)} bytes", f"at most {MOST_BYTES} are read")
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise EncodingError(f"a payload of {len(payload)} bytes that is not JSON") from error
+
+
+def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name, inner
+            if depth:
+                yield from _fields(inner, depth - 1)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number; on and off, true and false, and numbers in text are numbers, too."""
+    if isinstance(value, str):
+        value = {"on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0}.get(value.lower(), value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

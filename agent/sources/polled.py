@@ -1,0 +1,86 @@
+"""Sensors that are asked: every channel is a small file that the kernel fills when it is read (sysfs)."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.chunks import nothing
+from agent.resampling import Resampler
+from learnae.errors import TransportError
+from learnae.ports import Samples
+
+_MOST_BYTES = 64  # of a number in sysfs
+BATCH = 0.1  # seconds of readings that are put on the grid at once: five times less work at 50 Hz
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One channel: (number in ``file`` + ``offset``) times ``scale``."""
+
+    file: Path
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def read(self) -> float:
+        """The value now; raises OSError when the sensor has gone, TransportError when it says no number."""
+        return (read_number(self.file) + self.offset) * self.scale
+
+
+def read_number(file: Path) -> float:
+    """The finite number in a file of sysfs; raises OSError or TransportError."""
+    # opened anew each time: an open file would go on giving the last value of some sensors that are gone
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        data = os.read(descriptor, _MOST_BYTES)
+    finally:
+        os.close(descriptor)
+    try:
+        value = float(data)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):  # errors are shown to others: what was read is not in them
+        raise TransportError(f"{file} does not say a number", "check the sensor and its driver")
+    return value
+
+
+class PolledSource:
+    """ports.SampleSource that asks each of ``probes`` at every call, on the grid of ``rate`` Hz."""
+
+    def __init__(
+        self, probes: Sequence[Probe], rate: float, hold: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._probes = probes
+        self._resampler = Resampler(len(probes), rate, hold)
+        self._clock = clock
+        self._taken = float("-inf")
+
+    def read(self) -> Samples:
+        """See ports.SampleSource."""
+        now = self._clock()
+        for channel, probe in enumerate(self._probes):
+            self._resampler.put(channel, now, probe.read())
+        if 0 <= now - self._taken < BATCH:
+            return nothing(len(self._probes))
+        self._taken = now
+        return self._resampler.take(now)
+
+    def state(self) -> str:
+        """See LiveSource."""
+        return f"{len(self._probes)} files"
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def first_line(path: Path) -> str:
+    """The text of a small file, "" if there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST_BYTES).decode(errors="replace").strip()
+    except OSError:
+        return ""

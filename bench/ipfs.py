@@ -1,0 +1,253 @@
+"""The exchange's promise over IPFS: a model crosses between two machines at no less than half the speed of
+``ipfs get`` between the same daemons, and our own processes need little memory for it.
+
+Two real Kubo daemons on loopback, in a private swarm; sender and receiver are processes of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bench.harness import AT_LEAST, AT_MOST, Check, Race, median, seconds_of
+from learnae.adapters.exchanged import ExchangedStore
+from learnae.adapters.ipfs import open_exchange
+from learnae.adapters.link import CONNECTED
+from learnae.adapters.local import LocalBlockStore
+from learnae.cid import MAX_BLOCK_BYTES, RAW, Cid
+from learnae.home import create_swarm
+from learnae.presets import preset
+from learnae.sections import IpfsSection
+
+_HOST = "127.0.0.1"
+_MEGABYTE = 1_000_000
+_MEMORY = 64.0  # MB
+_SHARE = 0.5
+_PATIENCE = 120.0  # seconds
+_TICK = 0.02  # between two wishes of the receiver: a peer's ticks are further apart
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """One crossing of ``size`` bytes: seconds to offer and to receive them, and the memory that each side took."""
+
+    size: int
+    offered: float
+    received: float
+    sender_memory: float
+    receiver_memory: float
+
+
+def run(race: Race) -> None:
+    """Ours and ``ipfs get`` in turn, each with fresh bytes."""
+    megabytes, repeats = (4, 1) if race.quick else (200, 3)
+    count = -(-megabytes * _MEGABYTE // MAX_BLOCK_BYTES)
+    crossings: list[Crossing] = []
+    plain: list[float] = []
+    with tempfile.TemporaryDirectory() as name, race.step(f"{megabytes} MB from A to B, {repeats} times") as progress:
+        directory = Path(name)
+        with daemon(directory / "a") as a, daemon(directory / "b") as b:
+            b.command("swarm", "connect", a.address)
+            for number in range(repeats):
+                progress(f"exchange, {number + 1}")
+                crossings.append(cross(a, b, directory / str(number), count))
+                progress(f"ipfs get, {number + 1}")
+                plain.append(ipfs_get_seconds(a, b, directory / str(number), count * MAX_BLOCK_BYTES))
+    judge(race, crossings, plain)
+
+
+def judge(race: Race, crossings: list[Crossing], plain: list[float]) -> None:
+    """Figures and checks."""
+    size = crossings[0].size / _MEGABYTE
+    ours = size / median([crossing.received for crossing in crossings])
+    theirs = size / median(plain)
+    race.figure("offered to A's daemon", size / median([crossing.offered for crossing in crossings]), "MB/s")
+    race.figure("A's daemon to B's store", ours, "MB/s")
+    race.figure("ipfs get", theirs, "MB/s")
+    note = f"{size:.0f} MB in blocks of 1 MiB, median of {len(crossings)}, in turn"
+    race.check(Check("throughput, as a share of ipfs get", ours / theirs, _SHARE, AT_LEAST, "", note))
+    for side, memory in (
+        ("sender", max(crossing.sender_memory for crossing in crossings)),
+        ("receiver", max(crossing.receiver_memory for crossing in crossings)),
+    ):
+        race.check(Check(f"peak extra memory of the {side}", memory, _MEMORY, AT_MOST, "MB", "the worst run"))
+
+
+# -- ours
+
+
+def cross(a: Daemon, b: Daemon, directory: Path, count: int) -> Crossing:
+    """Put ``count`` fresh blocks at A and want them at B."""
+    spawn = multiprocessing.get_context("spawn")
+    sides = []
+    for side, kubo in ((send, a), (receive, b)):
+        here, there = spawn.Pipe()
+        process = spawn.Process(target=side, args=(kubo.api, directory / side.__name__, count, there))
+        process.start()
+        sides.append((process, here))
+    (sender, to_sender), (receiver, to_receiver) = sides
+    try:
+        cids, offered, sender_memory = answer_of(to_sender)
+        to_receiver.send(cids)
+        received, receiver_memory = answer_of(to_receiver)
+    finally:
+        for process in (sender, receiver):
+            process.terminate()
+            process.join()
+    for side in (send, receive):
+        shutil.rmtree(directory / side.__name__)
+    return Crossing(count * MAX_BLOCK_BYTES, offered, received, sender_memory, receiver_memory)
+
+
+def answer_of(connection: Connection) -> Any:
+    """What the other process says; raises TimeoutError."""
+    if not connection.poll(2 * _PATIENCE):
+        raise TimeoutError("a side of the exchange does not answer")
+    return connection.recv()
+
+
+def send(api: str, directory: Path, count: int, parent: Connection) -> None:
+    """Process A: put everything, wait until the daemon has it; tells names, seconds, megabytes."""
+    with store_at(api, directory) as store, extra_memory() as memory:
+        cids: list[Cid] = []
+
+        def offer() -> None:
+            for _ in range(count):
+                cids.append(store.put(RAW, secrets.token_bytes(MAX_BLOCK_BYTES)))
+            wait_until(lambda: store.is_idle)
+
+        seconds = seconds_of(offer)
+        parent.send((cids, seconds, memory()))
+        parent.poll(None)
+
+
+def receive(api: str, directory: Path, _: int, parent: Connection) -> None:
+    """Process B: want everything until it is here; tells seconds, megabytes."""
+    with store_at(api, directory) as store, extra_memory() as memory:
+        cids = parent.recv()
+        missing = list(cids)
+
+        def arrived() -> bool:
+            missing[:] = [cid for cid in missing if not store.has(cid)]
+            store.want(missing)
+            return not missing
+
+        seconds = seconds_of(lambda: wait_until(arrived))
+        parent.send((seconds, memory()))
+        parent.poll(None)
+
+
+@contextmanager
+def store_at(api: str, directory: Path) -> Iterator[ExchangedStore]:
+    """The store of one machine, connected."""
+    swarm = create_swarm(preset("wrist", 1), directory)
+    store = ExchangedStore(LocalBlockStore(swarm))
+    links = store.join({"ipfs": open_exchange(IpfsSection(api=api), swarm)})
+    wait_until(lambda: links["ipfs"].state == CONNECTED)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def extra_memory() -> Iterator[Callable[[], float]]:
+    """Gives a function that tells by how many megabytes the peak since the start is above what was there then."""
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+    before = memory_of("VmRSS")
+    yield lambda: (memory_of("VmHWM") - before) / _MEGABYTE
+
+
+def memory_of(name: str) -> int:
+    """A figure of this process in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Raises TimeoutError."""
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("waited too long")
+        time.sleep(_TICK)
+
+
+# -- theirs
+
+
+def ipfs_get_seconds(a: Daemon, b: Daemon, directory: Path, size: int) -> float:
+    """Add a fresh file at A; how long ``ipfs get`` of it takes at B."""
+    directory.mkdir(exist_ok=True)
+    source, target = directory / "source", directory / "target"
+    source.write_bytes(secrets.token_bytes(size))
+    root = a.command("add", "-Q", "--cid-version=1", f"--chunker=size-{MAX_BLOCK_BYTES}", "--pin=false", str(source))
+    seconds = seconds_of(lambda: b.command("get", "-o", str(target), root))
+    if target.stat().st_size != size:
+        raise AssertionError("ipfs get has not got everything")
+    shutil.rmtree(directory)
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A running Kubo: its repository and the addresses of its RPC and its swarm."""
+
+    repository: Path
+    api: str
+    address: str
+
+    def command(self, *arguments: str) -> str:
+        """What ``ipfs ARGUMENTS`` prints."""
+        return ipfs(self.repository, *arguments)
+
+
+@contextmanager
+def daemon(repository: Path) -> Iterator[Daemon]:
+    """A Kubo on loopback, in the private swarm of this race."""
+    ipfs(repository, "init", "--profile=test", "--empty-repo")
+    (repository / "swarm.key").write_text("/key/swarm/psk/1.0.0/\n/base16/\n" + "be9c4e3a" * 8 + "\n")
+    port = free_port()
+    ipfs(repository, "config", "--json", "Addresses.Swarm", f'["/ip4/{_HOST}/tcp/{port}"]')
+    ipfs(repository, "config", "Routing.Type", "none")
+    identity = json.loads((repository / "config").read_text())["Identity"]["PeerID"]
+    with ExitStack() as stack:
+        log = stack.enter_context((repository / "log").open("wb"))
+        process = subprocess.Popen(["ipfs", "daemon"], env=environment(repository), stdout=log, stderr=log)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        wait_until(lambda: b"Daemon is ready" in (repository / "log").read_bytes())
+        api = (repository / "api").read_text().strip()
+        yield Daemon(repository, api, f"/ip4/{_HOST}/tcp/{port}/p2p/{identity}")
+
+
+def ipfs(repository: Path, *arguments: str) -> str:
+    """Run the program."""
+    repository.mkdir(exist_ok=True)
+    done = subprocess.run(["ipfs", *arguments], env=environment(repository), capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def environment(repository: Path) -> dict[str, str]:
+    """For the program ``ipfs``."""
+    return {**os.environ, "IPFS_PATH": str(repository), "LIBP2P_FORCE_PNET": "1", "IPFS_TELEMETRY": "off"}
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as found:
+        found.bind((_HOST, 0))
+        return int(found.getsockname()[1])

@@ -1,0 +1,181 @@
+"""The broker's promise: a block crosses it about once for each who reads it, however many want it.
+
+Real agents that share nothing but a real Mosquitto. What the broker sends and receives, all of MQTT included, is
+its own count; the blocks are those in the agents' stores afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.harness import AT_MOST, Check, Race
+from demo.people import write_private_file
+from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.home import create_swarm
+from learnae.manifest import Manifest
+from learnae.presets import preset
+from learnae.sections import MqttSection
+
+_HOST = "127.0.0.1"
+_BOUND = 1.3
+_MEGABYTE = 1_000_000
+_WARM_UP = 60.0  # seconds until everybody has joined, at the latest
+
+
+def run(race: Race) -> None:
+    """One swarm: 8 agents, or 3 that hardly begin."""
+    agents, seconds = (3, 3.0) if race.quick else (8, 60.0)
+    with tempfile.TemporaryDirectory() as name, broker(Path(name)) as section:
+        manifest = preset("wrist", time.time_ns() // 1_000_000)
+        with race.step(f"{agents} agents exchange blocks for {seconds:.0f} s") as progress:
+            members = [Member(Path(name) / str(index), index + 1, manifest, section) for index in range(agents)]
+            meter = Meter(section)
+            for member in members:
+                member.start()
+            wait_until_all_know_all(members)
+            time.sleep(seconds)
+            progress("stopping")
+            for member in members:
+                member.stop()
+            crossed = meter.read()
+        judge(race, members, crossed)
+
+
+def judge(race: Race, members: list[Member], crossed: Crossed) -> None:
+    """What crossed the broker against what had to."""
+    blocks: dict[str, int] = {}
+    for member in members:
+        blocks.update(member.blocks())
+    readers = len(members) - 1
+    due = sum(blocks.values()) * readers
+    held = [len(member.blocks()) / len(blocks) for member in members]
+    race.figure("new blocks", len(blocks))
+    race.figure("mean size of a block", sum(blocks.values()) / len(blocks), "B")
+    race.figure("share of all blocks that the poorest reader has", min(held))
+    for what in ("pushed", "wanted", "answered"):
+        race.figure(f"blocks {what}", sum(member.count(what) for member in members))
+    race.figure("received by the broker", crossed.received / _MEGABYTE, "MB")
+    race.figure("sent by the broker", crossed.sent / _MEGABYTE, "MB")
+    race.figure("new block bytes x readers", due / _MEGABYTE, "MB")
+    note = f"{len(members)} agents, one swarm, all of MQTT's bytes counted, heads and wants too"
+    name = "to and from the broker, to new block bytes x readers"
+    race.check(Check(name, (crossed.sent + crossed.received) / due, _BOUND, AT_MOST, "", note))
+
+
+class Member:
+    """An agent with a home of its own, and a copy of the swarm's manifest."""
+
+    def __init__(self, home: Path, person: int, manifest: Manifest, section: MqttSection) -> None:
+        self._home = home
+        home.mkdir()
+        self.directory = create_swarm(manifest, home / "swarm")
+        write_private_file(person, home / "person.npz")
+        self._config = home / "agent.toml"
+        self._config.write_text(
+            f'[swarm]\nid = "{self.directory}"\n[peer]\nname = "agent-{person}"\nstate = "{home / "peer"}"\n'
+            f'[source]\nfile = "{home / "person.npz"}"\nspeed = 0\n[train]\nengine = "numpy"\npause = 1.0\n'
+            f'[mqtt]\nbroker = "{section.broker}"\nmonitor = false\n'
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """In the background."""
+        command = [sys.executable, "-m", "agent", "run", "--config", str(self._config)]
+        environment = {**os.environ, "LEARNAE_HOME": str(self._home), "OMP_NUM_THREADS": "1"}
+        with (self._home / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=log)
+
+    def stop(self) -> None:
+        """As systemd does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(30)
+
+    def blocks(self) -> dict[str, int]:
+        """Names and sizes of all that it holds."""
+        return {path.name: path.stat().st_size for path in self.directory.glob("blocks/*/b*")}
+
+    def count(self, what: str) -> int:
+        """How many blocks it has ``pushed``, ``wanted`` or ``answered``."""
+        found = re.search(rf"(\d+) {what}", str(self._status().get("connections", {}).get("mqtt exchange", "")))
+        return int(found[1]) if found else 0
+
+    def knows(self) -> int:
+        """How many others it has heard of."""
+        return int(self._status().get("peers", 0))
+
+    def _status(self) -> dict[str, Any]:
+        try:
+            said: dict[str, Any] = json.loads((self._home / "peer" / "status.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return said
+
+
+def wait_until_all_know_all(members: list[Member]) -> None:
+    """Raise TimeoutError if the swarm does not come together."""
+    deadline = time.monotonic() + _WARM_UP
+    while min(member.knows() for member in members) < len(members) - 1:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {_WARM_UP:.0f} s they know {[member.knows() for member in members]} others")
+        time.sleep(0.2)
+
+
+# -- the broker
+
+
+class Crossed:
+    """Bytes that a broker has received and sent."""
+
+    def __init__(self) -> None:
+        self.received = self.sent = 0
+
+
+class Meter:
+    """Reads the broker's own counters, which it publishes every second."""
+
+    def __init__(self, section: MqttSection) -> None:
+        self._values: dict[str, int] = {}
+        self._connection = MqttConnection(section)
+        self._connection.subscribe("$SYS/broker/bytes/+", lambda r: self._values.update({r.topic: int(r.payload)}))
+        self._connection.start()
+
+    def read(self) -> Crossed:
+        """After everything has been counted."""
+        time.sleep(2.5)
+        crossed = Crossed()
+        crossed.received = self._values["$SYS/broker/bytes/received"]
+        crossed.sent = self._values["$SYS/broker/bytes/sent"]
+        self._connection.close()
+        return crossed
+
+
+@contextmanager
+def broker(directory: Path) -> Iterator[MqttSection]:
+    """A Mosquitto on loopback."""
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+    with socket.create_server((_HOST, 0)) as probe:
+        port = probe.getsockname()[1]
+    user = "user root\n" if os.geteuid() == 0 else ""
+    config = directory / "mosquitto.conf"
+    config.write_text(f"{user}listener {port} {_HOST}\nallow_anonymous true\nsys_interval 1\nlog_type error\n")
+    with (directory / "broker.log").open("wb") as log:
+        process = subprocess.Popen([program, "-c", str(config)], stdin=subprocess.DEVNULL, stderr=log)
+    try:
+        yield MqttSection(broker=f"mqtt://{_HOST}:{port}")
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -1,0 +1,134 @@
+"""A bounded queue on disk: what waits there survives kill -9 of its process and, but for the last moment, a power cut.
+
+SQLite in WAL mode: https://www.sqlite.org/wal.html. Beyond its bounds the oldest goes, counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from learnae.errors import StateError
+
+log = logging.getLogger("learnae")
+
+_ROW_BYTES = 32  # what a row costs beside its payload
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS queue (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel TEXT NOT NULL,
+    payload BLOB NOT NULL
+)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """One row."""
+
+    id: int
+    channel: str
+    payload: bytes
+
+
+class DiskQueue:
+    """At most ``most_rows`` and ``most_bytes``, at ``path``. Safe to use from several threads. Raises StateError."""
+
+    def __init__(self, path: Path, most_rows: int, most_bytes: int) -> None:
+        self._path = path
+        self._most_rows = most_rows
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._database = self._open()
+        rows, size = self._database.execute(
+            f"SELECT COUNT(*), COALESCE(SUM(LENGTH(payload) + {_ROW_BYTES}), 0) FROM queue"  # noqa: S608 - a constant
+        ).fetchone()
+        self.rows: int = rows
+        self._bytes: int = size
+        self.dropped = 0
+
+    def put(self, channel: str, payload: bytes) -> None:
+        """Keep one more; the oldest make room."""
+        size = len(payload) + _ROW_BYTES
+        with self._lock, self._blaming(), self._database:
+            self._database.execute("INSERT INTO queue (channel, payload) VALUES (?, ?)", (channel, payload))
+            self.rows += 1
+            self._bytes += size
+            while self.rows > self._most_rows or self._bytes > self._most_bytes:
+                self.dropped += self._remove(self._select(1))
+
+    def oldest(self, count: int) -> list[Queued]:
+        """The first ``count`` of those that wait."""
+        with self._lock, self._blaming():
+            return self._select(count)
+
+    def remove(self, queued: Iterable[Queued]) -> None:
+        """They have arrived. Those that are not here any more are passed over."""
+        with self._lock, self._blaming(), self._database:
+            self._remove(queued)
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
+        with self._lock:
+            self._database.close()
+
+    def _select(self, count: int) -> list[Queued]:
+        found = self._database.execute("SELECT id, channel, payload FROM queue ORDER BY id LIMIT ?", (count,))
+        return [Queued(*row) for row in found]
+
+    def _remove(self, queued: Iterable[Queued]) -> int:
+        removed = 0
+        for row in queued:
+            if self._database.execute("DELETE FROM queue WHERE id = ?", (row.id,)).rowcount:
+                removed += 1
+                self._bytes -= len(row.payload) + _ROW_BYTES
+        self.rows -= removed
+        return removed
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # locked, no space, no right: the file may be good
+                raise StateError(
+                    f"cannot open {self._path}: {error}", "check its owner, and free some space"
+                ) from error
+            aside = self._path.with_suffix(".damaged")
+            log.error("%s is damaged (%s): moved to %s, what waited in it is not sent", self._path, error, aside)
+            self._path.replace(aside)
+            for end in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + end).unlink(missing_ok=True)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, check_same_thread=False)
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")  # no wait for the disk at each row
+            database.execute("PRAGMA wal_autocheckpoint = 200")  # pages: keeps the log file below a megabyte
+            database.execute(_SCHEMA)
+            database.execute("SELECT id FROM queue LIMIT 1").fetchone()
+        except sqlite3.DatabaseError:
+            database.close()
+            raise
+        return database
+
+    def _blaming(self) -> _Blaming:
+        return _Blaming(self._path)
+
+
+class _Blaming:
+    """Turns SQLite's errors into ours; after them, totals may be a little wrong until the next start."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise StateError(f"cannot use {self._path}: {error}", "free some space, or check its owner") from error

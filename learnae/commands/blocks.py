@@ -1,0 +1,165 @@
+"""``learnae blocks``: what is stored here and at the Kubo daemon; check, pin, clean up."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from learnae.adapters.local import LocalBlockStore
+from learnae.adapters.machine import SystemClock
+from learnae.cid import DAG_CBOR, Cid
+from learnae.commands.output import console, human_bytes, print_fields, print_json, table
+from learnae.config import find_section
+from learnae.errors import BlockMissingError, ConfigurationError, LearnaeError, PeerError
+from learnae.home import STATE_FILE, find_swarm, home
+from learnae.identity import peer_name
+from learnae.observer import Observer
+from learnae.sections import IpfsSection
+from learnae.state import PeerState
+
+if TYPE_CHECKING:
+    from learnae.adapters.kubo import KuboExchange
+
+_SETTLED_SECONDS = 3600.0  # a younger block may belong to a message that is still on its way
+UNUSED = "not needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of this machine: ``what`` it is, and whether the daemon has it pinned (None: there is no daemon)."""
+
+    cid: str
+    bytes: int
+    what: str
+    pinned: bool | None
+
+
+def blocks(options: argparse.Namespace) -> int:
+    """List all blocks, or do what was asked for; exit status 1 if some are damaged."""
+    directory = find_swarm(options.swarm)
+    if options.fsck:
+        return _show(options, fsck(LocalBlockStore(directory)), "damaged")
+    if options.pin:
+        return _show(options, pin(directory))
+    if options.gc:
+        return _show(options, collect_garbage(directory))
+    found = list(list_blocks(directory))
+    if options.json:
+        print_json([asdict(block) for block in found])
+    else:
+        _print_table(found)
+    return 0
+
+
+def list_blocks(directory: Path) -> Iterator[Block]:
+    """All that is here, messages first, newest last."""
+    store, known = LocalBlockStore(directory), describe_blocks(directory)
+    exchange = _exchange(directory, needed=False)
+    pins = exchange.pins() if exchange else None
+    order = {cid: number for number, cid in enumerate(known)}
+    for cid in sorted(store.cids(), key=lambda cid: order.get(cid, -1)):
+        size, _ = store.stat(cid)
+        yield Block(str(cid), size, known.get(cid, UNUSED), None if pins is None else cid in pins)
+
+
+def fsck(store: LocalBlockStore) -> dict[str, int | list[str]]:
+    """Compare all bytes with their names; what is damaged is removed, so that peers fetch it again."""
+    checked, damaged = 0, list[str]()
+    for cid in store.cids():
+        checked += 1
+        try:
+            store.get(cid)
+        except BlockMissingError:  # a peer has deleted it meanwhile
+            checked -= 1
+        except PeerError:
+            damaged.append(str(cid))
+    return {"checked": checked, "damaged": damaged}
+
+
+def pin(directory: Path) -> dict[str, int]:
+    """Let the daemon have everything that is here; what it had pinned for this machine and is gone, is unpinned."""
+    store, exchange = LocalBlockStore(directory), _exchange(directory)
+    assert exchange is not None
+    lacking = list(exchange.lacking(store.cids()))
+    for cid in lacking:
+        exchange.offer(cid, store.get(cid))
+    return {"pinned now": len(lacking), "pinned in all": sum(1 for _ in store.cids())}
+
+
+def collect_garbage(directory: Path) -> dict[str, int]:
+    """Delete, and unpin, what no message that is younger than the horizon needs."""
+    store, known = LocalBlockStore(directory), describe_blocks(directory)
+    oldest = time.time() - _SETTLED_SECONDS
+    gone = [cid for cid in store.cids() if cid not in known and store.stat(cid)[1] < oldest]
+    freed = sum(store.stat(cid)[0] for cid in gone)
+    store.delete(gone)
+    exchange = _exchange(directory, needed=False)
+    if exchange:
+        exchange.lacking(store.cids())
+    return {"deleted": len(gone), "bytes freed": freed}
+
+
+def describe_blocks(directory: Path) -> dict[Cid, str]:
+    """What each block that is needed is, oldest first."""
+    observer = Observer(directory)
+    observer.refresh()
+    tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
+    last_words = dict.fromkeys(_last_words(observer.swarm), "last message of a peer of this machine")
+    tangle.prune(SystemClock().now(), last_words)
+    known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights"), **last_words}
+    for cid in tangle.cids():
+        node = tangle.node(cid)
+        if node is not None:
+            author = names.get(peer_name(node.author), "?")
+            known.update(dict.fromkeys(node.blocks, f"weights of {author}, {node.seq}"))
+            known[cid] = f"message {node.seq} of {author}"
+    return known
+
+
+def _last_words(swarm: Cid) -> Iterator[Cid]:
+    """The last message and update of every peer of this machine: it goes on from them, however old they are."""
+    for path in (home() / "peers").glob(f"*/{STATE_FILE}"):
+        try:
+            state = PeerState.from_bytes(path.read_bytes())
+        except (OSError, LearnaeError):  # a peer that cannot start has no future to keep anything for
+            continue
+        if state.swarm == swarm:
+            yield Cid.of(DAG_CBOR, state.message)
+            if state.update is not None:
+                yield state.update
+
+
+def _exchange(directory: Path, needed: bool = True) -> KuboExchange | None:
+    section = find_section(IpfsSection, "ipfs")
+    if not section.api:
+        if needed:
+            raise ConfigurationError("no Kubo daemon is configured", "set ipfs.api; see docs/ipfs.md")
+        return None
+    from learnae.adapters.ipfs import open_exchange  # noqa: PLC0415 - an extra, and a heavy one
+
+    return open_exchange(section, directory)
+
+
+def _show(options: argparse.Namespace, fields: dict[str, int | list[str]] | dict[str, int], bad: str = "") -> int:
+    if options.json:
+        print_json(fields)
+    else:
+        print_fields(
+            {name: " ".join(value) or 0 if isinstance(value, list) else value for name, value in fields.items()}
+        )
+    return int(bool(fields.get(bad)))
+
+
+def _print_table(found: list[Block]) -> None:
+    totals = Counter(block.what.partition(" ")[0] for block in found)
+    title = f"{len(found)} blocks, {human_bytes(sum(block.bytes for block in found))}: " + ", ".join(
+        f"{count} {name}" for name, count in totals.most_common()
+    )
+    pinned = {None: "-", True: "yes", False: "no"}
+    rows = [[block.cid, human_bytes(block.bytes), block.what, pinned[block.pinned]] for block in found]
+    console.print(table(title, ["cid", ">size", "what", "pinned"], rows))

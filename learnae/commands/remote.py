@@ -1,0 +1,109 @@
+"""``learnae watch --broker``: a swarm as its topics show it, on any machine that reaches the broker."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from contextlib import AbstractContextManager, nullcontext
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from learnae.adapters.mqtt_audience import Audience, Seen
+from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.cid import Cid
+from learnae.commands.output import console, human_bytes, table
+from learnae.errors import ConfigurationError, EncodingError
+from learnae.sections import MqttSection
+
+_FIRST_LOOK_SECONDS = 0.5  # retained values arrive within it, where the broker is there at all
+_COLORS = {"online": "green", "offline": "red"}
+
+
+def watch(options: argparse.Namespace) -> int:
+    """A live table until interrupted; one JSON line an interval with --json."""
+    section = MqttSection(
+        broker=options.broker,
+        user=options.user,
+        password_file=options.password_file,
+        ca_file=options.ca_file,
+        cert_file=options.cert_file,
+        key_file=options.key_file,
+        prefix=options.prefix,
+    )
+    connection = MqttConnection(section)
+    audience = Audience(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
+    connection.start()
+    try:
+        _look(options, connection, audience)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        connection.close()
+    return 0
+
+
+def _swarm(text: str) -> str:
+    try:
+        return str(Cid.parse(text))
+    except EncodingError as error:
+        raise ConfigurationError(
+            f"--swarm: {error.problem}", "topics hold the swarm's id, as `swarm create` prints it"
+        ) from error
+
+
+def _look(options: argparse.Namespace, connection: MqttConnection, audience: Audience) -> None:
+    rounds = 0
+    time.sleep(_FIRST_LOOK_SECONDS)
+    with _screen(options, connection, audience) as live:
+        while options.rounds == 0 or rounds < options.rounds:
+            if live is None:
+                print(json.dumps([dataclasses.asdict(seen) for seen in audience.peers()]), flush=True)
+            else:
+                live.update(_table(connection, audience), refresh=True)
+            rounds += 1
+            if rounds != options.rounds:
+                time.sleep(options.every)
+
+
+def _screen(
+    options: argparse.Namespace, connection: MqttConnection, audience: Audience
+) -> AbstractContextManager[Live | None]:
+    if options.json:
+        return nullcontext()
+    return Live(_table(connection, audience), console=console, auto_refresh=False)
+
+
+def _table(connection: MqttConnection, audience: Audience) -> Table:
+    seen, bad = audience.peers(), sum(audience.bad.values())
+    title = f"{connection.name} {connection.state()}  {len(seen)} peers" + (f"  {bad} bad payloads" if bad else "")
+    columns = ["peer", "swarm", "key", "status", "role", "version"]
+    columns += [">steps", ">loss", ">accuracy", ">peers", ">score", ">heard", ">out", ">in"]
+    return table(title, columns, [_row(each) for each in seen])
+
+
+def _row(seen: Seen) -> list[str | Text]:
+    age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
+    return [
+        seen.name,
+        seen.swarm[-8:],
+        seen.peer[:8],
+        Text(seen.status, _COLORS.get(seen.status, "")),
+        seen.role,
+        seen.version,
+        f"{seen.steps:,}",
+        _number(seen.loss),
+        _number(seen.accuracy),
+        str(seen.peers),
+        _number(seen.score),
+        f"{age:.0f} s ago" if seen.heard else "-",
+        human_bytes(seen.bytes_out),
+        human_bytes(seen.bytes_in),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

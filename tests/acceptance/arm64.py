@@ -1,0 +1,44 @@
+"""An arm64 userland: the agent, installed as documented, runs its own tests with the real aarch64 wheels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+from userland import ROOT, Userland
+
+# the same that scripts/test-agent-venv runs, and what stands between a sensor and the learner
+TESTS = (
+    "contract/test_agent_learner.py",
+    "contract/test_tflite.py",
+    "unit/test_collector.py",
+    "unit/test_features.py",
+    "unit/test_windows.py",
+    "unit/test_replay.py",
+    "unit/test_identity.py",
+    "unit/test_frames.py",
+    "unit/test_state.py",
+)
+
+
+def test_the_installed_agent_is_whole(userland: Userland) -> None:
+    findings = json.loads(userland.run("learnae doctor --json"))
+    assert {f["thing"]: f["state"] for f in findings}["Python"] == "ok"
+    assert any(f["detail"].endswith("on aarch64") for f in findings)
+    check = json.loads(userland.run("learnae-agent check --config /etc/learnae/agent-board.toml --json"))
+    assert check["model"].endswith("parameters")
+    userland.run("/opt/learnae/bin/python -c 'import tflite_runtime.interpreter, paho.mqtt.client, serial, cobs'")
+
+
+def test_the_agents_tests_pass(userland: Userland) -> None:
+    shutil.copytree(ROOT / "tests", userland.root / "root/check/tests", ignore=shutil.ignore_patterns("__pycache__"))
+    (userland.root / "root/check/pytest.ini").write_text(
+        "[pytest]\npythonpath = tests tests/unit tests/contract\nmarkers =\n    slow\n    modules(*names)\n"
+    )
+    userland.run("/opt/learnae/bin/pip install --quiet --no-index --find-links /root/pack pytest hypothesis")
+    paths = " ".join(f"tests/{path}" for path in TESTS)
+    print(
+        userland.run(
+            f"cd /root/check && /opt/learnae/bin/python -m pytest --noconftest -q -p no:cacheprovider {paths}", 3600
+        )
+    )

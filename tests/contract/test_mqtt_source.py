@@ -1,0 +1,168 @@
+"""Sensors over a real broker: topics, payloads, labels, floods, and a broker that goes and comes back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mosquitto import HOST, Mosquitto
+from programs import wait_for
+
+from agent.labels import LabelNames
+from agent.source_section import SourceSection
+from agent.sources import mqtt as module
+from agent.sources.mqtt import MqttSource
+from agent.sources.opening import opener
+from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.features import WindowStatistics
+from learnae.ports import Samples
+from learnae.sections import MqttSection
+
+pytestmark = pytest.mark.engine("mosquitto")
+
+RATE = 20.0
+FEATURES = WindowStatistics(("temperature", "humidity"), RATE, 10, 5, (0.0,) * 10, (1.0,) * 10)
+NAMES = LabelNames(("idle", "busy"), 2)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def sensor(broker: Mosquitto) -> Iterator[MqttConnection]:
+    link = MqttConnection(MqttSection(broker=f"mqtt://{HOST}:{broker.port}"))
+    link.start()
+    wait_for(lambda: link.is_connected, "the sensor's connection")
+    yield link
+    link.close()
+
+
+class Source:
+    """An open source and all it has given."""
+
+    def __init__(self, broker: Mosquitto, **settings: object) -> None:
+        section = SourceSection(kind="mqtt", broker=f"mqtt://{HOST}:{broker.port}", hold=0.5, **settings)
+        opened = opener(section, FEATURES, NAMES, MqttSection())()
+        assert isinstance(opened, MqttSource)
+        self.source = opened
+        self.parts: list[Samples] = []
+        wait_for(lambda: self.source.state() == "connected", "the source's connection")
+        time.sleep(0.2)  # its subscriptions are on their way to the broker
+
+    def rows(self) -> np.ndarray:
+        self.parts.append(self.source.read())
+        return np.concatenate([part.values for part in self.parts])
+
+    def labels(self) -> list[int]:
+        self.rows()
+        return np.concatenate([part.label for part in self.parts]).tolist()
+
+
+@pytest.fixture
+def sources() -> Iterator[list[Source]]:
+    opened: list[Source] = []
+    yield opened
+    for one in opened:
+        one.source.close()
+
+
+PAYLOADS = {
+    "json": ({"topic": "s/1", "channels": {"humidity": "air.h"}}, "s/1", {"temperature": 21.5, "air": {"h": 40}}),
+    "zigbee2mqtt": ({"device": "kitchen"}, "zigbee2mqtt/kitchen", {"temperature": 21.5, "humidity": 40, "battery": 90}),
+    "tasmota": ({"device": "plug"}, "tele/plug/SENSOR", {"Time": "x", "SI7021": {"Temperature": 21.5, "Humidity": 40}}),
+    "senml": (
+        {"topic": "s/2", "channels": {"temperature": "dev:t", "humidity": "dev:h"}}, "s/2",
+        [{"bn": "dev:", "n": "t", "v": 21.5}, {"n": "h", "v": 40}],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_each_kind_of_payload_gives_the_swarms_channels(
+    broker: Mosquitto, sensor: MqttConnection, sources: list[Source], payload: str
+) -> None:
+    settings, topic, message = PAYLOADS[payload]
+    source = Source(broker, payload=payload, **settings)
+    sources.append(source)
+    sensor.publish(topic, json.dumps(message).encode())
+    wait_for(lambda: len(source.rows()) >= 4, "readings")
+    assert {tuple(row) for row in source.rows().tolist()} == {(21.5, 40.0)}
+    time.sleep(0.7)
+    count = len(source.rows())
+    assert count <= 0.5 * RATE + 2, "a reading stands no longer than the limit"
+
+
+def test_channels_of_several_topics_and_labels_of_another(
+    broker: Mosquitto, sensor: MqttConnection, sources: list[Source]
+) -> None:
+    sensor.publish("who", b"busy", retain=True)
+    sensor.publish("t", b"1", retain=True)  # of the past: not taken for a reading of now
+    source = Source(broker, channels={"temperature": "t#", "humidity": "h#value"}, label_topic="who")
+    sources.append(source)
+    sensor.publish("h", b'{"value": 2}')
+    time.sleep(0.3)
+    assert len(source.rows()) == 0
+    sensor.publish("t", b"3")
+    wait_for(lambda: len(source.rows()) >= 2, "readings")
+    assert set(source.labels()) == {1}
+    sensor.publish("who", b"nobody knows")
+    sensor.publish("t", b"3")
+    sensor.publish("h", b'{"value": 2}')
+    wait_for(lambda: source.labels()[-1] == -1, "the label to end")
+
+
+def test_what_is_not_understood_is_counted_and_harms_nothing(
+    broker: Mosquitto, sensor: MqttConnection, sources: list[Source]
+) -> None:
+    source = Source(broker, topic="s")
+    sources.append(source)
+    for payload in (b"", b"\xff", b"{", b"[" * 60_000, b'{"temperature": "warm", "humidity": 1}', b" " * 70_000):
+        sensor.publish("s", payload)
+    sensor.publish("s", b'{"temperature": 1, "humidity": 2}')
+    wait_for(lambda: len(source.rows()), "readings")
+    assert "5 not understood" in source.source.state()
+
+
+def test_a_source_that_floods_costs_the_oldest_messages(
+    broker: Mosquitto, sources: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WAITING", 50)
+    source = Source(broker, topic="s")
+    sources.append(source)
+    source.source._waiting = module.deque(maxlen=50)
+    lines = "".join(f'{{"temperature": {index}, "humidity": 0}}\n' for index in range(5000))
+    command = ["mosquitto_pub", "-h", HOST, "-p", str(broker.port), "-t", "s", "-l"]
+    subprocess.run(command, input=lines, text=True, check=True, timeout=30)
+    wait_for(lambda: source.source.dropped >= 4950, "drops")
+    assert "4950 messages dropped" in source.source.state()
+    wait_for(lambda: len(source.rows()), "a reading")
+    assert source.rows()[-1][0] == 4999
+
+
+def test_a_broker_that_goes_is_a_gap_and_comes_back(
+    broker: Mosquitto, sensor: MqttConnection, sources: list[Source]
+) -> None:
+    source = Source(broker, topic="s")
+    sources.append(source)
+
+    def speak() -> bool:
+        sensor.publish("s", b'{"temperature": 1, "humidity": 2}')
+        time.sleep(0.05)
+        return bool(len(source.source.read().time))
+
+    wait_for(speak, "readings")
+    broker.kill()
+    wait_for(lambda: "away" in source.source.state(), "the source to notice")
+    time.sleep(0.6)
+    source.source.read()
+    assert len(source.source.read().time) == 0
+    broker.start()
+    wait_for(speak, "readings after the outage")

@@ -1,0 +1,232 @@
+"""An agent on a board as its owner meets it: real processes, a sensor that comes and goes, a disk that is full."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from board import Sysfs, make_swarm
+from programs import Programs, assert_refused, wait_for
+
+from agent.buffer import SampleBuffer
+from learnae.adapters.local import LocalBlockStore
+from learnae.observer import Observer
+from learnae.ports import Samples
+from learnae.service import EXIT_CONFIGURATION
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path) -> Iterator[Sysfs]:
+    with Sysfs(tmp_path / "sys") as plugged:
+        yield plugged
+
+
+def configure(programs: Programs, text: str) -> Path:
+    config = programs.config / "learnae" / "agent.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(text)
+    return config
+
+
+def source_of(programs: Programs, name: str = "source") -> dict[str, Any]:
+    found: dict[str, Any] = programs.status("agent").get("sources", {}).get(name, {})
+    return found
+
+
+def recorded(state: Path, seal: Any = None) -> Samples:
+    buffer = SampleBuffer(state / "samples.db", 6, 10**7, 10**9, seal)
+    parts = [chunk.samples for chunk in buffer.after(0, 10**6)]
+    buffer.close()
+    return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__))
+
+
+def stop(process: subprocess.Popen[str]) -> str:
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 0, said
+    assert "Traceback" not in said, said
+    return said
+
+
+def test_an_unplugged_sensor_is_a_gap_and_the_other_source_goes_on(programs: Programs, sysfs: Sysfs) -> None:
+    make_swarm(programs.home)
+    second = Sysfs(sysfs.root.parent / "sys2")
+    configure(programs, sysfs.section("sources.a") + "holdout = 0.0\n" + second.section("sources.b"))
+    agent = programs.start("agent", "run")
+    programs.wait_for_steps("agent", agent)
+    sysfs.unplug()
+    wait_for(lambda: source_of(programs, "a").get("state") == "failing", "the agent to notice")
+    assert str(sysfs.root) in source_of(programs, "a")["error"]
+    before = source_of(programs, "b")["samples"]
+    wait_for(lambda: source_of(programs, "b")["samples"] > before + 20, "the other source to go on")
+    sysfs.plug(7)
+    count = source_of(programs, "a")["samples"]
+    wait_for(lambda: source_of(programs, "a")["samples"] > count + 20, "the sensor to be back")
+    said = stop(agent)
+    assert said.count("source a: ") <= 3
+    assert "source a is back" in said
+
+
+def test_an_agent_goes_on_with_its_old_readings_after_a_restart(programs: Programs, sysfs: Sysfs) -> None:
+    make_swarm(programs.home)
+    configure(programs, sysfs.section() + "holdout = 0.0\n")
+    agent = programs.start("agent", "run")
+    wait_for(lambda: programs.status("agent").get("training_rows", 0) > 20, "rows")
+    stop(agent)
+    count = len(recorded(programs.home / "peers" / "agent").time)
+    results = programs.answer("agent", "results", "--count", 1000)
+    shutil.rmtree(sysfs.root / "iio:device0")
+    agent = programs.start("agent", "run")
+    status = programs.wait_for_steps("agent", agent, more_than=programs.status("agent")["steps"])
+    assert status["training_rows"] > 20
+    assert status["buffer"]["readings"] == count
+    assert status["inference"]["count"] == 0, "old windows are not judged again"
+    stop(agent)
+    assert len(recorded(programs.home / "peers" / "agent").time) == count
+    assert programs.answer("agent", "results", "--count", 1000) == results
+
+
+def test_people_see_what_the_model_says_without_any_broker(programs: Programs, sysfs: Sysfs) -> None:
+    make_swarm(programs.home)
+    configure(programs, sysfs.section() + "holdout = 0.0\n")
+    report = programs.answer("agent", "check")
+    assert report["sources"]["source"]["state"] == "working"
+    assert report["results"] == []
+    agent = programs.start("agent", "run")
+    wait_for(lambda: programs.status("agent").get("inference", {}).get("count", 0) > 3, "results")
+    results = programs.answer("agent", "results", "-n", 3)
+    assert len(results) == 3
+    for result in results:
+        assert result["label"] is None
+        assert result["score"] >= 0
+    times = [result["time"] for result in results]
+    assert times == sorted(set(times))
+    stop(agent)
+    assert len(programs.run("agent", "results", "-n", "2").stdout.splitlines()) == 2
+    assert len(programs.answer("agent", "check")["results"]) == 3
+
+
+def test_labels_that_a_person_gives_make_rows_and_their_end_stops_them(programs: Programs, sysfs: Sysfs) -> None:
+    make_swarm(programs.home, labelled=True)
+    configure(programs, sysfs.section() + "holdout = 0.0\n")
+    assert_refused(
+        programs.run("agent", "label", "busy"), EXIT_CONFIGURATION, "learnae-agent: ", "no agent at", "start it first"
+    )
+    agent = programs.start("agent", "run")
+    wait_for(lambda: source_of(programs).get("samples", 0) > 20, "readings")
+    assert programs.status("agent")["training_rows"] == 0
+    assert_refused(
+        programs.run("agent", "label", "lazy"), EXIT_CONFIGURATION, "learnae-agent: ", "'lazy'", "idle, busy"
+    )
+    assert programs.answer("agent", "label", "busy") == {"label": "busy", "seconds": None}
+    programs.wait_for_steps("agent", agent)
+    wait_for(lambda: programs.status("agent")["inference"]["label"] in ("idle", "busy"), "results")
+    assert 0.5 <= programs.status("agent")["inference"]["score"] <= 1
+    programs.answer("agent", "label")
+    count = source_of(programs)["samples"]
+    wait_for(lambda: source_of(programs)["samples"] > count + 100, "unlabelled readings")
+    stop(agent)
+    label = recorded(programs.home / "peers" / "agent").label
+    assert (label[0], label[-1], set(label)) == (-1, -1, {-1, 1})
+
+
+def test_a_key_from_systemd_seals_what_is_on_the_disk(programs: Programs, tmp_path: Path) -> None:
+    values = [f"{value:.7f}" for value in np.random.default_rng(1).normal(size=600)]
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "buffer-key").write_bytes(os.urandom(32))
+    (credentials / "buffer-key").chmod(0o440)
+    make_swarm(programs.home)
+    state = programs.home / "peers" / "agent"
+    found = {}
+    with Sysfs(tmp_path / "sys", values) as sysfs:
+        for key in ("", '[buffer]\nkey = "buffer-key"\n'):
+            shutil.rmtree(state, ignore_errors=True)
+            configure(programs, sysfs.section() + key)
+            agent = programs.start("agent", "run", environment={"CREDENTIALS_DIRECTORY": str(credentials)})
+            wait_for(lambda: programs.status("agent").get("buffer", {}).get("readings", 0) > 20, "readings")
+            stop(agent)
+            data = b"".join(path.read_bytes() for path in state.iterdir())
+            found[bool(key)] = sum(np.float32(value).tobytes() in data for value in values)
+    assert found[False] > 50, "the search itself must be able to find them"
+    assert found[True] == 0
+    refused = programs.run("agent", "run", environment={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert_refused(refused, EXIT_CONFIGURATION, "learnae-agent: ", "buffer.key", "buffer-key")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Write until there is no room for another byte."""
+    filler = disk / "filler"
+    with filler.open("ab", buffering=0) as file:
+        for size in (4096, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+    return filler
+
+
+def test_a_full_disk_costs_nothing_but_patience(programs: Programs, sysfs: Sysfs, small_disk: Path) -> None:
+    swarm = make_swarm(programs.home)
+    state = small_disk / "agent"
+    configure(programs, f'[peer]\nstate = "{state}"\n{sysfs.section()}holdout = 0.0\n')
+    log = programs.root / "log"
+    with log.open("w") as file:
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "agent", "run"],
+            env=programs.environment(LEARNAE_TRAIN__PAUSE="0.05"),
+            cwd=programs.root,
+            stdin=subprocess.DEVNULL,
+            stderr=file,
+            text=True,
+        )
+    programs.started.append(agent)
+    observer = Observer(swarm)
+    wait_for(lambda: observer.refresh() > 5, "the agent to train")
+    filler = fill(small_disk)
+    wait_for(lambda: "takes no samples" in log.read_text(), "the agent to notice")
+    wait_for(lambda: "NotWrittenError" in log.read_text(), "the peer to notice")
+    said = observer.refresh()
+    wait_for(lambda: agent.poll() is None and log.stat().st_size, "it to go on")
+    filler.unlink()
+    wait_for(lambda: "takes samples again" in log.read_text(), "the agent to go on")
+    wait_for(lambda: observer.refresh() > said + 5, "the peer to go on")
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(30) == 0
+    text = log.read_text()
+    assert "Traceback" not in text, text
+    assert text.count("takes no samples") == 1
+    times = recorded(state).time
+    assert np.diff(times).max() < 1.0, "what came while the disk was full waited in memory"
+    seqs = [node.seq for cid in observer.tangle.cids() if (node := observer.tangle.node(cid))]
+    assert sorted(seqs) == list(range(len(seqs)))
+    assert LocalBlockStore(swarm).has(next(iter(observer.tangle.cids())))
+    assert json.loads((state / "status.json").read_text())["buffer"]["lost"] == 0

@@ -1,0 +1,190 @@
+"""The firmware library: compiles everywhere without a warning, fits the smallest board, survives hostile bytes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from boards import AVR_FLAGS, EXAMPLE, NATIVE, WARNINGS, build_example
+from nightly import how_many
+
+from bench.host_board import LIBRARY, build
+
+pytestmark = pytest.mark.slow  # what compilers say does not depend on Python
+
+SOURCE = LIBRARY / "learnae.c"
+SANITIZED = ("-g", "-O1", "-fno-sanitize-recover=all", f"-I{LIBRARY}")
+INPUTS = how_many(10_000, 1_000_000)
+FLASH, RAM = 2048, 200  # bytes that the sender may take of an ATmega328P's 32,768 and 2,048
+
+
+def sizes(elf) -> dict[str, int]:
+    """Bytes of every symbol, by name without what the compiler adds to clones."""
+    done = subprocess.run(["avr-nm", "-S", str(elf)], capture_output=True, text=True, check=True)
+    found: dict[str, int] = {}
+    for line in done.stdout.splitlines():
+        parts = line.split()
+        if len(parts) == 4:
+            name = parts[3].split(".")[0]
+            found[name] = found.get(name, 0) + int(parts[1], 16)
+    return found
+
+
+def compiled(tmp_path, compiler: list[str], wide: bool = False, standard: str = "c99") -> str:
+    flags = [f"-std={standard}", "-Os", *WARNINGS, *(["-DLEARNAE_WIDE"] if wide else [])]
+    done = subprocess.run(
+        [*compiler, *flags, "-c", str(SOURCE), "-o", str(tmp_path / "learnae.o")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(
+    "compiler",
+    [
+        pytest.param(["gcc"], marks=pytest.mark.engine("gcc")),
+        pytest.param(
+            ["clang", "-Weverything", "-Wno-declaration-after-statement", "-Wno-padded"],
+            marks=pytest.mark.engine("clang"),
+        ),
+        pytest.param(
+            ["clang", "--target=armv7m-none-eabi", "-ffreestanding", "-mthumb"], marks=pytest.mark.engine("clang")
+        ),
+        pytest.param(["avr-gcc", "-mmcu=atmega328p"], marks=pytest.mark.engine("avr-gcc")),
+        pytest.param(["avr-gcc", "-mmcu=atmega2560"], marks=pytest.mark.engine("avr-gcc")),
+    ],
+    ids=lambda compiler: " ".join(compiler[:2]) if isinstance(compiler, list) else str(compiler),
+)
+def test_it_compiles_without_a_warning(tmp_path, compiler, wide):
+    if "armv7m" in " ".join(compiler):
+        (tmp_path / "string.h").write_text(
+            "#include <stddef.h>\nvoid *memcpy(void *, const void *, size_t);\n"
+            "void *memmove(void *, const void *, size_t);\nvoid *memset(void *, int, size_t);\n"
+        )
+        compiler = [*compiler, f"-I{tmp_path}"]
+    assert compiled(tmp_path, compiler, wide) == ""
+
+
+@pytest.mark.engine("avr-gcc")
+@pytest.mark.parametrize("mcu", ["atmega328p", "atmega2560"])
+def test_the_sender_fits_in_two_kilobytes_of_flash(tmp_path, mcu):
+    target = tmp_path / "learnae.o"
+    subprocess.run(["avr-gcc", *AVR_FLAGS, f"-mmcu={mcu}", "-c", SOURCE, "-o", target], check=True)
+    done = subprocess.run(["avr-size", target], capture_output=True, text=True, check=True)
+    text, data, bss = map(int, done.stdout.splitlines()[1].split()[:3])
+
+    assert text <= FLASH
+    assert (data, bss) == (0, 0)  # its state is the caller's
+
+
+@pytest.mark.engine("avr-gcc")
+def test_linked_with_what_it_calls_it_still_fits():
+    symbols = sizes(build_example("atmega328p"))
+    mine = set(re.findall(r"^(?:static [\w* ]+?|void|bool) \*?(\w+)\(", SOURCE.read_text(), re.MULTILINE))
+    called = {"memcpy", "memmove", "memset", "__prologue_saves__", "__epilogue_restores__"}
+
+    assert {"learnae_receive", "learnae_sample", "send_hello"} <= mine & set(symbols)
+    assert sum(symbols.get(name, 0) for name in mine | called) <= FLASH
+
+
+@pytest.mark.engine("avr-gcc")
+def test_the_sender_fits_in_two_hundred_bytes_of_memory():
+    symbols = sizes(build_example("atmega328p"))
+
+    assert symbols["memory"] >= 128  # two frames of six channels
+    assert symbols["node"] + symbols["memory"] <= RAM
+
+
+def test_the_library_needs_nothing():
+    includes = set(re.findall(r"#include [<\"]([\w./]+)", SOURCE.read_text() + (LIBRARY / "learnae.h").read_text()))
+
+    assert includes == {"learnae.h", "string.h", "stdbool.h", "stdint.h", "avr/pgmspace.h"}
+    assert not re.search(r"\b(malloc|calloc|realloc|free)\(", SOURCE.read_text())
+
+
+@pytest.mark.engine("avr-gcc", "make")
+def test_the_example_builds_as_its_makefile_says(tmp_path):
+    tree = tmp_path / "firmware"
+    shutil.copytree(EXAMPLE.parents[1], tree)
+    done = subprocess.run(
+        ["make", "-C", tree / "examples" / "avr", "MCU=atmega2560"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (tree / "examples" / "avr" / "node-atmega2560.hex").stat().st_size > 5000
+
+
+def fuzzer(*flags: str):
+    source = NATIVE / "fuzz_board.c"
+    return build("fuzz_board", ["clang", *SANITIZED, *flags, source, SOURCE], [source])
+
+
+@pytest.mark.engine("clang")
+def test_hostile_inputs_under_sanitizers():
+    program = fuzzer("-DSEEDED", "-fsanitize=address,undefined")
+    done = subprocess.run([program, str(INPUTS), "1"], capture_output=True, text=True, check=False, timeout=600)
+
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.startswith(f"{INPUTS} inputs")
+
+
+@pytest.mark.engine("clang")
+def test_hostile_inputs_that_look_for_new_paths(tmp_path):
+    program = fuzzer("-fsanitize=fuzzer,address,undefined")
+    done = subprocess.run(
+        [program, f"-runs={INPUTS}", "-seed=1", "-max_len=256", f"-artifact_prefix={tmp_path}/"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert f"Done {INPUTS} runs" in done.stderr
+
+
+@pytest.mark.engine("clang")
+def test_the_sanitizers_would_see_a_byte_too_far(tmp_path):
+    """The fuzzer's check can fail: a library that writes one byte beyond its memory is caught."""
+    broken = SOURCE.read_text().replace("((length + 1 + CRC) *", "((length + CRC) *")
+    assert broken != SOURCE.read_text()
+    (tmp_path / "learnae.c").write_text(broken)
+    flags = [*SANITIZED, "-DSEEDED", "-fsanitize=address,undefined"]
+    program = tmp_path / "fuzz"
+    subprocess.run(["clang", *flags, NATIVE / "fuzz_board.c", tmp_path / "learnae.c", "-o", program], check=True)
+    done = subprocess.run([program, "10000", "1"], capture_output=True, text=True, check=False, timeout=100)
+
+    assert done.returncode != 0
+
+
+@pytest.mark.engine("avr-g++")
+def test_the_sketch_compiles_as_arduino_does_it(tmp_path):
+    sketch = LIBRARY.parent / "examples" / "Potentiometer" / "Potentiometer.ino"
+    flags = [
+        "-x",
+        "c++",
+        "-std=gnu++11",
+        "-mmcu=atmega328p",
+        "-Os",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-include",
+        "Arduino.h",
+    ]
+    includes = [f"-I{NATIVE / 'arduino'}", f"-I{LIBRARY}"]
+    done = subprocess.run(
+        ["avr-g++", *flags, *includes, "-c", sketch, "-o", tmp_path / "sketch.o"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr

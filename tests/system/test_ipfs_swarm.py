@@ -1,0 +1,206 @@
+"""Machines that share nothing but IPFS and a broker: two trainers with a Kubo daemon each, an agent with MQTT only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+from hostile_http import hostile_server, says
+from kubo import Kubo
+from mosquitto import HOST, Mosquitto
+from programs import Programs, wait_for
+from test_canary import patterns
+
+from demo.people import write_private_file
+from learnae.adapters.local import LocalBlockStore
+from learnae.cid import DAG_CBOR, Cid
+from learnae.home import create_swarm
+from learnae.limits import Limits
+from learnae.manifest import Manifest
+from learnae.observer import Observer, estimate_of
+from learnae.presets import preset
+
+pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient")]
+
+
+class Machine:
+    """A home, one person's recordings, one peer, and for a trainer a daemon."""
+
+    def __init__(self, directory: Path, manifest: Manifest, person: int) -> None:
+        directory.mkdir()
+        self.directory = directory
+        self.programs = Programs(directory)
+        self.kubo = Kubo(directory / "kubo")
+        self.swarm = create_swarm(manifest, self.programs.home / "swarms" / str(manifest.swarm))
+        self.name = f"person-{person}"
+        self.data = directory / "private.npz"
+        write_private_file(person, self.data)
+        self.observer = Observer(self.swarm)
+
+    def start_trainer(self, **settings: str) -> None:
+        """It need not find its daemon."""
+        arguments = ("start", "--data", self.data, "--name", self.name)
+        environment = {"LEARNAE_IPFS__API": self.kubo.api, **settings}
+        self.process = self.programs.start("trainer_node", *arguments, environment=environment, pause=0.3)
+
+    def start_agent(self, **settings: str) -> None:
+        """It has no daemon."""
+        own = {"PEER__NAME": self.name, "SOURCE__FILE": str(self.data), "SOURCE__SPEED": "0"}
+        environment = {**{f"LEARNAE_{key}": value for key, value in own.items()}, **settings}
+        self.process = self.programs.start("agent", "run", environment=environment, pause=0.3)
+
+    def end(self) -> str:
+        """Let it save and end; returns what it has logged."""
+        self.process.send_signal(signal.SIGTERM)
+        said: str = self.process.communicate(timeout=30)[1]
+        assert self.process.returncode == 0, said
+        return said
+
+    def seq_of(self, name: str) -> int:
+        """The newest message of a peer that is known here."""
+        self.observer.refresh()
+        return next((view.seq for view in self.observer.peers() if view.name == name), -1)
+
+    def check_blocks(self) -> None:
+        """All blocks of this machine, and no others, are pinned at its daemon, which has the same bytes."""
+        store = LocalBlockStore(self.swarm)
+        names = set(store.cids())
+        assert len(names) > 10
+        lacking = {str(cid) for cid in names} - set(self.kubo.pins())
+        assert len(lacking) <= 8, "more than what was on its way when the trainer was told to end"
+        environment = {"LEARNAE_IPFS__API": self.kubo.api}
+        done = self.programs.run("learnae", "blocks", "--pin", "--json", environment=environment)
+        assert json.loads(done.stdout) == {"pinned now": len(lacking), "pinned in all": len(names)}
+        assert set(self.kubo.pins()) == set(map(str, names))
+        for cid in names:
+            assert self.rpc("block/get", cid) == store.get(cid)
+            if cid.codec == DAG_CBOR:
+                assert self.rpc("dag/get", cid, **{"output-codec": "dag-cbor"}) == store.get(cid)
+
+    @property
+    def links(self) -> dict[str, str]:
+        """How the links to IPFS are."""
+        return {name: state for name, state in self.status["connections"].items() if name.startswith("ipfs")}
+
+    @property
+    def status(self) -> dict:
+        """What the trainer says of itself."""
+        return self.programs.status(self.name)
+
+    def rpc(self, command: str, cid: Cid, **options: str) -> bytes:
+        """What ``ipfs COMMAND CID`` answers: the program is the same call, and slower to start."""
+        query = "&".join([f"arg={cid}", "offline=true", *(f"{key}={value}" for key, value in options.items())])
+        request = Request(f"http://{HOST}:{self.kubo.api_port}/api/v0/{command}?{query}", method="POST")
+        with urlopen(request, timeout=30) as answer:
+            return answer.read()
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine, Machine]]:
+    manifest = preset("wrist", 1)
+    a, b, c = (Machine(tmp_path / name, manifest, number) for number, name in enumerate("abc", 1))
+    yield a, b, c
+    for machine in (a, b, c):
+        machine.programs.__exit__(None, None, None)
+        machine.kubo.kill()
+
+
+def leaks(directory: Path, planted: list[bytes]) -> Iterator[tuple[Path, bytes]]:
+    """Files with a planted reading, and what is around it."""
+    for path in (path for path in directory.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        for pattern in planted:
+            if pattern in data:
+                yield path, data[max(0, data.index(pattern) - 30) :][:60]
+
+
+def distance(one: Machine, other: Machine) -> float:
+    """Between the two consensus estimates, relative to their size."""
+    first, second = (
+        estimate_of(machine.programs.home / "peers" / machine.name, machine.observer.manifest)
+        for machine in (one, other)
+    )
+    return float(np.linalg.norm(first - second) / np.linalg.norm(first))
+
+
+def assert_all_hear_all(machines: Sequence[Machine], newer_than: int = 4) -> None:
+    """Everybody has at least so many messages of everybody, and more than when this was called."""
+    seen = {(one.name, other.name): one.seq_of(other.name) for one in machines for other in machines}
+    for one in machines:
+        for other in machines:
+            known = max(newer_than, seen[one.name, other.name])
+            wait_for(lambda o=one, n=other.name, k=known: o.seq_of(n) > k, f"news of {other.name} at {one.name}", 60)
+
+
+@pytest.mark.slow
+@pytest.mark.engine("mosquitto")
+def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
+    machines: tuple[Machine, Machine, Machine], tmp_path: Path
+) -> None:
+    a, b, c = machines
+    readings = np.random.default_rng(11).normal(size=(3000, 6)).astype(np.float32)
+    np.savez(a.data, signal=readings, label=np.repeat(np.arange(5), 600))
+    a.kubo.start()
+    poison = says(b"poison")
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        hostile_server(lambda request: (says(b"") if "bafkqaaa" in request.path else poison)(request)) as liar,
+    ):
+        link = f"mqtt://{HOST}:{broker.port}"
+        a.start_trainer(LEARNAE_IPFS__CONNECT=b.kubo.address, LEARNAE_MQTT__BROKER=link)
+        b.start_trainer(LEARNAE_IPFS__GATEWAYS=liar.url, LEARNAE_EXCHANGE__ORDER="gateway ipfs")
+        c.start_agent(LEARNAE_MQTT__BROKER=link)
+        b.programs.wait_for_steps(b.name, b.process)
+        assert b.status["connections"]["ipfs"].startswith("away: Kubo at")  # its daemon is not there yet
+        b.kubo.start()
+        assert_all_hear_all(machines)
+        for machine in machines:
+            wait_for(lambda machine=machine: machine.status["following"] == 2, "two replicas")
+            wait_for(lambda machine=machine: set(machine.links.values()) <= {"connected"}, "all links")
+        assert b.status["problems"]["EncodingError"] > 0
+        assert f"gateway {liar.url} sent wrong bytes" in b.status["last_problems"]["EncodingError"]
+
+        a.kubo.hang()
+        b.kubo.kill()
+        b.kubo.forget()
+        for machine in machines:  # training goes on
+            machine.programs.wait_for_steps(machine.name, machine.process, machine.status["steps"] + 200)
+        a.kubo.resume()
+        b.kubo.start()
+        assert_all_hear_all(machines)
+        for one, other in ((a, b), (b, c)):
+            wait_for(lambda o=one, p=other: distance(o, p) < 0.1, "equal estimates", 60)  # alone they were 0.5 apart
+        said = [machine.end() for machine in machines][1]
+
+    assert said.count("ipfs: Kubo") == said.count("ipfs: connected") == 2  # away at the start, and killed
+    for machine in (a, b):
+        machine.check_blocks()
+    newest = b.observer.tangle.heads()[0]
+    assert json.loads(b.kubo.run("dag", "get", str(newest)))["swarm"] == {"/": str(a.observer.swarm)}
+    planted = patterns(readings[::250])
+    for place in (a.swarm, a.kubo.directory, b.directory, c.directory):
+        assert list(leaks(place, planted)) == []
+    assert {path.name for path, _ in leaks(a.directory, planted)} == {"private.npz"}, "the search itself finds them"
+
+
+@pytest.mark.slow
+def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "a", dataclasses.replace(preset("wrist", 1), limits=Limits(horizon=4000)), 1)
+    try:
+        machine.kubo.start()
+        machine.start_trainer()
+        wait_for(lambda: machine.seq_of(machine.name) > 40, "history", 60)
+        store = LocalBlockStore(machine.swarm)
+        assert len(set(store.cids())) < machine.seq_of(machine.name), "hardly anything was pruned"
+        wait_for(lambda: set(machine.kubo.pins()) <= set(map(str, store.cids())), "no pins but of what is live")
+        machine.end()
+        machine.check_blocks()
+    finally:
+        machine.programs.__exit__(None, None, None)
+        machine.kubo.kill()

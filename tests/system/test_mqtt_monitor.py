@@ -1,0 +1,339 @@
+"""The monitor against a real broker: what people see, and that nothing which waits is lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cbor2
+import pytest
+from mosquitto import Certificates, Mosquitto
+from mqtt_rig import Gate, Inbox, Links, plain, secure
+from programs import clean_environment, wait_for
+
+from learnae.adapters import mqtt_monitor
+from learnae.adapters.disk_queue import DiskQueue
+from learnae.adapters.mqtt_monitor import MqttMonitor, cpu_temperature
+from learnae.adapters.mqtt_topics import Topics
+from learnae.cid import DAG_CBOR, Cid
+from learnae.ports import Inference
+from learnae.sections import MqttSection
+
+pytestmark = pytest.mark.engine("mosquitto")
+
+SWARM = Cid.of(DAG_CBOR, b"swarm")
+TOPICS = Topics("learnae/1", SWARM, "alice")
+BASE = f"learnae/1/{SWARM}/alice"
+STATUS = {
+    "peer": "alice",
+    "name": "pump",
+    "role": "agent",
+    "software": "0.1",
+    "steps": 7,
+    "loss": float("nan"),
+    "accuracy": 0.5,
+    "problems": {"TransportError": 2},
+    "last_problems": {"TransportError": "cell '21.5' is no number"},
+    "connections": {"mqtt": "connected"},
+    "sources": {"pump": {"samples": 5, "error": "'21.5 C' is no number"}},
+}
+OUTAGE = float(os.environ.get("LEARNAE_TEST_OUTAGE", "2"))  # seconds that the broker is away
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def links() -> Iterator[Links]:
+    with Links() as opened:
+        yield opened
+
+
+@pytest.fixture
+def show(tmp_path: Path, links: Links) -> Iterator[Callable[..., MqttMonitor]]:
+    """Opens the monitor of one peer; a second call is the peer's next start."""
+    monitors: list[MqttMonitor] = []
+
+    def make(section: MqttSection, wait: bool = True, rows: int = 1000, announces: bool = False) -> MqttMonitor:
+        queue = DiskQueue(tmp_path / "queue", rows, 1 << 20)
+        link = links.open(section, wait=wait)
+        monitors.append(MqttMonitor(link, TOPICS, queue, tmp_path, announces))
+        return monitors[-1]
+
+    yield make
+    for monitor in monitors:
+        monitor.close(STATUS)
+
+
+def numbered(*numbers: int) -> list[Inference]:
+    return [Inference(1000.0 + number, "walking", float(number)) for number in numbers]
+
+
+def scores(inbox: Inbox) -> list[int]:
+    found = [json.loads(payload)["results"] for payload in inbox.payloads("inference")]
+    return [int(result["score"]) for results in found for result in results]
+
+
+def test_people_see_the_state_and_machines_the_metrics(broker, links, show):
+    inbox = Inbox(links.open(plain(broker)))
+    monitor = show(plain(broker))
+    monitor.infer(numbered(1, 2))
+    monitor.report(STATUS)
+    state = json.loads(inbox.newest("state"))
+    assert {key: state[key] for key in ("name", "steps", "loss", "accuracy")} == {
+        "name": "pump",
+        "steps": 7,
+        "loss": None,
+        "accuracy": 0.5,
+    }
+    assert state["inference"] == {"time": 1002.0, "label": "walking", "score": 2.0}
+    assert state["problems"] == {"TransportError": 2}
+    assert "21.5" not in inbox.newest("state").decode()
+    metrics = cbor2.loads(inbox.newest("metrics"))
+    assert state["sources"] == {"pump": {"samples": 5}}
+    assert metrics["steps"] == 7
+    assert metrics["sources"] == {"pump": {"samples": 5}}
+    assert metrics["problems"] == {"TransportError": 2}
+    assert "name" not in metrics
+    assert "connections" not in metrics
+    assert json.loads(inbox.newest("inference"))["results"][0] == {"time": 1001.0, "label": "walking", "score": 1.0}
+    kinds = {message.topic.split("/")[-1]: message.content_type for message in inbox.received}
+    assert (kinds["state"], kinds["metrics"]) == ("application/json", "application/cbor")
+    assert inbox.heard[0] == (f"{BASE}/status", b"online")
+
+
+def test_state_and_metrics_are_not_said_at_every_tick(broker, links, show):
+    inbox = Inbox(links.open(plain(broker)))
+    monitor = show(plain(broker))
+    for step in range(500):
+        monitor.report({**STATUS, "steps": step})
+    monitor.infer(numbered(1))
+    inbox.newest("inference")
+    assert len(inbox.payloads("state")) == len(inbox.payloads("metrics")) == 1
+
+
+def test_a_late_watcher_finds_state_and_status_and_a_leaver_is_offline(broker, links, show):
+    monitor = show(plain(broker))
+    monitor.report(STATUS)
+    monitor.close({**STATUS, "steps": 8})
+    monitor.close({**STATUS, "steps": 9})
+    inbox = Inbox(links.open(plain(broker)))
+    assert json.loads(inbox.newest("state"))["steps"] == 8
+    assert inbox.newest("status") == b"offline"
+
+
+def test_nothing_is_lost_in_an_outage_that_the_bound_allows(broker, links, show, caplog):
+    inbox = Inbox(links.open(plain(broker)))
+    with Gate(broker) as gate, caplog.at_level(logging.INFO, "learnae"):
+        monitor = show(gate.section(), rows=20_000)
+        monitor.infer(numbered(0))
+        inbox.newest("inference")
+        gate.shut()
+        broker.kill()
+        begun, number = time.monotonic(), 0
+        while time.monotonic() - begun < OUTAGE or number < 100:
+            number += 1
+            monitor.infer(numbered(number))
+            time.sleep(0.01)
+        assert monitor.state().endswith(" waiting")
+        broker.start()
+        wait_for(lambda: inbox.link.is_connected, "the watcher to be back")
+        caplog_lines = [r.getMessage() for r in caplog.records if f":{gate.port} is away" in r.getMessage()]
+        gate.open()
+        wait_for(lambda: set(scores(inbox)) == set(range(number + 1)), f"all of {number}", OUTAGE + 60)
+        wait_for(lambda: monitor.state() == "0 waiting", "an empty queue")
+    once = list(dict.fromkeys(scores(inbox)))
+    assert once == sorted(once)  # in order; those twice that had no acknowledgement
+    assert 1 <= len(caplog_lines) <= 2  # lost, then refused: each once, however long it takes
+    assert "refused" in caplog_lines[-1]
+
+
+def test_beyond_the_bound_the_oldest_go_and_are_counted(broker, links, show):
+    inbox = Inbox(links.open(plain(broker)))
+    with Gate(broker) as gate:
+        gate.shut()
+        monitor = show(gate.section(), wait=False, rows=10)
+        for number in range(30):
+            monitor.infer(numbered(number))
+        assert monitor.state().startswith("10 waiting, 2")  # a warning about the broker may wait, too
+        assert monitor.state().endswith("dropped: the queue is full")
+        gate.open()
+        wait_for(lambda: 29 in scores(inbox), f"the newest, not {scores(inbox)}")
+    assert not set(range(20)) & set(scores(inbox))
+
+
+def test_killing_broker_and_peer_again_and_again_loses_nothing(broker, links, tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from learnae.adapters.disk_queue import DiskQueue\n"
+        "from learnae.adapters.mqtt_connection import MqttConnection\n"
+        "from learnae.adapters.mqtt_monitor import MqttMonitor\n"
+        "from learnae.adapters.mqtt_topics import Topics\n"
+        "from learnae.cid import Cid\n"
+        "from learnae.ports import Inference\n"
+        "from learnae.sections import MqttSection\n"
+        "link = MqttConnection(MqttSection(broker=sys.argv[1])); link.start()\n"
+        "queue = DiskQueue(Path(sys.argv[2]), 10000, 1 << 22)\n"
+        "monitor = MqttMonitor(link, Topics('learnae/1', Cid.parse(sys.argv[3]), 'alice'), queue, Path('/nowhere'))\n"
+        "for number in range(int(sys.argv[4]), 10**9):\n"
+        "    monitor.infer([Inference(0.0, None, float(number))]); print(number, flush=True)\n"
+        "    time.sleep(0.005)\n"
+    )
+    inbox, next_number = Inbox(links.open(plain(broker))), 0
+    for sign in ("peer", "broker", "peer", "broker"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, plain(broker).broker, tmp_path / "queue", str(SWARM), str(next_number)],
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        for _ in range(30):
+            next_number = int(process.stdout.readline()) + 1
+        if sign == "broker":
+            broker.kill(signal.SIGTERM)  # SIGKILL would take what it has acknowledged and not yet passed on
+        process.kill()
+        rest = process.communicate()[0].split()
+        next_number = max([next_number, *(int(number) + 1 for number in rest)])
+        if sign == "broker":
+            broker.start()
+            wait_for(lambda: inbox.link.is_connected, "the watcher to be back")
+            time.sleep(0.2)  # its subscription too: a broker keeps no events for those who are away
+    with DiskQueueOwner(tmp_path / "queue", plain(broker), links):
+        wait_for(lambda: set(scores(inbox)) >= set(range(next_number)), f"{next_number}: {missing(inbox, next_number)}")
+
+
+def missing(inbox: Inbox, count: int) -> list[int]:
+    return sorted(set(range(count)) - set(scores(inbox)))
+
+
+class DiskQueueOwner:
+    """A last start of the peer, that only sends what waits."""
+
+    def __init__(self, path: Path, section: MqttSection, links: Links) -> None:
+        self._monitor = MqttMonitor(links.open(section), TOPICS, DiskQueue(path, 10_000, 1 << 22), path.parent)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._monitor.close(STATUS)
+
+
+def test_warnings_are_read_far_away(broker, links, show):
+    inbox = Inbox(links.open(plain(broker)))
+    show(plain(broker))
+    logging.getLogger("learnae").warning("the sensor %s is gone", "left")
+    said = json.loads(inbox.newest("log"))
+    assert said["level"] == "warning"
+    assert said["text"] == "the sensor left is gone"
+
+
+def test_a_full_disk_is_said_once_and_stops_nobody(broker, show, caplog, tmp_path):
+    monitor = show(plain(broker))
+    monitor._queue._database.execute("PRAGMA max_page_count = 1")
+    with caplog.at_level(logging.WARNING, "learnae"):
+        for number in range(300):
+            monitor.infer(numbered(*range(number, number + 20)))
+    full = [record for record in caplog.records if "full" in record.getMessage()]
+    assert len(full) == 1
+    assert monitor.state().endswith("lost: they could not be written")
+
+
+def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, links, show):
+    inbox = Inbox(links.open(plain(broker)))
+    monitor = show(plain(broker), announces=True)
+    monitor.report(STATUS)
+    topic = "homeassistant/device/learnae_alice/config"
+    config = json.loads(inbox.newest("config"))
+    assert inbox.received[[t for t, _ in inbox.heard].index(topic)].content_type == "application/json"
+    assert config["state_topic"] == f"{BASE}/state"
+    assert config["availability"] == [{"topic": f"{BASE}/status"}]
+    assert config["dev"]["name"] == "Learnae pump"
+    assert set(config["cmps"]) == {"accuracy", "loss", "steps", "peers", "buffer", "anomaly", "cpu_temperature"}
+    assert len({sensor["unique_id"] for sensor in config["cmps"].values()}) == 7
+    assert all(sensor["p"] == "sensor" for sensor in config["cmps"].values())
+    assert all("value_json" in sensor["value_template"] for sensor in config["cmps"].values())
+
+    inbox.clear()
+    links.open(plain(broker)).publish("homeassistant/status", b"online")
+    assert json.loads(inbox.newest("config")) == config
+    monitor.close(STATUS)
+    late = Inbox(links.open(plain(broker)), topic)
+    assert json.loads(late.newest("config")) == config  # a peer that is only away stays a device
+
+    show(plain(broker), announces=False)
+    assert late.newest("config", lambda payload: payload == b"") == b""
+    later = Inbox(links.open(plain(broker)), "#")
+    later.newest("status")
+    assert topic not in [heard for heard, _ in later.heard]
+
+
+def test_a_peer_that_never_announced_itself_asks_no_acl_for_it(links, show, tmp_path):
+    certificates = Certificates(tmp_path / "certificates", ["alice"])
+    acl = "user alice\ntopic write learnae/1/+/alice/#\ntopic read learnae/1/#\n"
+    with Mosquitto(tmp_path / "broker", certificates, acl) as broker:
+        monitor = show(secure(broker, certificates, "alice"))
+        monitor.report(STATUS)
+        monitor.infer(numbered(1))
+        wait_for(lambda: monitor.state() == "0 waiting", "all to be sent")
+        assert links.opened[0].state() == "connected"
+
+
+def test_what_an_acl_refuses_is_dropped_counted_and_holds_nothing_up(links, show, tmp_path):
+    certificates = Certificates(tmp_path / "certificates", ["alice"])
+    acl = "user alice\ntopic write learnae/1/+/alice/metrics\ntopic read learnae/1/#\n"
+    with Mosquitto(tmp_path / "broker", certificates, acl) as broker:
+        inbox = Inbox(links.open(secure(broker, certificates, "alice")), "learnae/1/#")
+        monitor = show(secure(broker, certificates, "alice"))
+        monitor.infer(numbered(1))
+        monitor.report(STATUS)
+        inbox.newest("metrics")
+        wait_for(lambda: monitor.state() == "0 waiting", "all to be settled")
+        assert "refused by the broker" in links.opened[1].state()
+
+
+def test_the_warmest_zone_is_the_temperature(tmp_path, monkeypatch):
+    monkeypatch.setattr(mqtt_monitor, "_ZONES", tmp_path)
+    assert cpu_temperature() is None
+    for name, text in (("0", "41500\n"), ("1", "47250\n"), ("2", "no sensor\n")):
+        (tmp_path / f"thermal_zone{name}").mkdir()
+        (tmp_path / f"thermal_zone{name}" / "temp").write_text(text)
+    assert cpu_temperature() == 47.25
+
+
+@pytest.mark.parametrize("role", ["agent", "trainer"])
+def test_both_roles_are_seen_from_start_to_stop_and_when_they_die(broker, links, programs, tmp_path, role):
+    inbox = Inbox(links.open(plain(broker)))
+    programs.answer("learnae", "swarm", "create", "--preset", "wrist")
+    from demo.people import write_private_file
+
+    write_private_file(1, tmp_path / "person.npz")
+    programs.answer("learnae", "join", "--role", role, "--data", tmp_path / "person.npz")
+    verb = ("agent", "run") if role == "agent" else ("trainer_node", "start")
+    environment = {"LEARNAE_MQTT__BROKER": plain(broker).broker, "LEARNAE_MQTT__HOME_ASSISTANT": "true"}
+    if role == "agent":
+        environment |= {"LEARNAE_SOURCE__SPEED": "0", "LEARNAE_TRAIN__ENGINE": "numpy"}
+    for sign in (signal.SIGKILL, signal.SIGTERM):
+        process = programs.start(*verb, environment=environment)
+        state = json.loads(inbox.newest("state", lambda payload: json.loads(payload)["steps"] > 0))
+        assert state["role"] == role
+        assert state["connections"]["mqtt"].startswith("connected")
+        assert inbox.newest("status") == b"online"
+        process.send_signal(sign)
+        process.wait(30)
+        inbox.newest("status", lambda payload: payload == b"offline")
+        assert any(topic.startswith("homeassistant/device/learnae_") for topic, _ in inbox.heard)
+        if sign == signal.SIGKILL:
+            inbox.clear()
+    assert cbor2.loads(inbox.newest("metrics"))["messages"] > 0

@@ -1,0 +1,146 @@
+"""``learnae watch --broker``: the whole swarm from topics alone, whatever strangers publish there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mosquitto import Certificates, Mosquitto
+from mqtt_rig import Links, plain, secure
+from programs import Programs, assert_refused, wait_for
+
+from learnae.adapters import mqtt_audience
+from learnae.adapters.mqtt_audience import Audience
+from learnae.cid import DAG_CBOR, Cid
+
+pytestmark = pytest.mark.engine("mosquitto")
+
+SWARM = Cid.of(DAG_CBOR, b"swarm")
+STATE = {
+    "peer": "alice",
+    "name": "pump",
+    "role": "agent",
+    "software": "0.1",
+    "time": 1_700_000_000_000,
+    "steps": 7,
+    "loss": 0.25,
+    "accuracy": None,
+    "peers": 2,
+    "bytes_out": 10,
+    "bytes_in": 20,
+    "inference": {"time": 1.0, "label": None, "score": 3.5},
+}
+HOSTILE = {
+    "no JSON": b"\xff{",
+    "deep": b"[" * 60_000,
+    "large": b'{"a": "' + bytes([97]) * 70_000 + b'"}',
+    "a list": b"[]",
+    "no fields": b"{}",
+    "wrong types": json.dumps({**STATE, "steps": "7"}).encode(),
+    "a huge number": json.dumps({**STATE, "loss": 1e300}).encode(),
+    "NaN": json.dumps({**STATE, "loss": float("nan")}).encode(),
+    "huge digits": b'{"steps": ' + b"9" * 50_000 + b"}",
+    "markup that moves the cursor": json.dumps({**STATE, "name": "\x1b[2J"}).encode(),
+    "a score of another shape": json.dumps({**STATE, "inference": [1]}).encode(),
+}
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def links() -> Iterator[Links]:
+    with Links() as opened:
+        yield opened
+
+
+def say(links: Links, broker: Mosquitto, peer: str, channel: str, payload: bytes, swarm: object = SWARM) -> None:
+    speaker = links.opened[0] if links.opened else links.open(plain(broker))
+    assert speaker.publish(f"learnae/1/{swarm}/{peer}/{channel}", payload, retain=True)
+
+
+def test_a_stranger_sees_the_table_without_swarm_or_key(broker, links, programs):
+    say(links, broker, "alice", "status", b"online")
+    say(links, broker, "alice", "state", json.dumps(STATE).encode())
+    say(links, broker, "bob", "status", b"offline")
+    say(links, broker, "carol", "state", json.dumps({**STATE, "name": "[red]carol"}).encode(), Cid.of(DAG_CBOR, b"x"))
+    links.opened[0].deliver("done", b"", 30)
+    command = ("watch", "--broker", plain(broker).broker, "--rounds", "1")
+    seen = {row["peer"]: row for row in programs.answer("learnae", *command)}
+    assert set(seen) == {"alice", "bob", "carol"}
+    alice = seen["alice"]
+    assert (alice["status"], alice["name"], alice["steps"], alice["score"]) == ("online", "pump", 7, 3.5)
+    assert seen["bob"]["status"] == "offline"
+    assert {row["peer"] for row in programs.answer("learnae", *command, "--swarm", SWARM)} == {"alice", "bob"}
+    shown = programs.run("learnae", *command).stdout
+    assert "[red]carol" in shown
+    assert "connected  3 peers" in shown
+    assert not programs.home.exists()
+
+
+@pytest.mark.parametrize("payload", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_states_are_counted_and_change_nothing(broker, links, payload):
+    audience = Audience(links.open(plain(broker)), "learnae/1")
+    say(links, broker, "alice", "state", json.dumps(STATE).encode())
+    say(links, broker, "alice", "state", payload)
+    say(links, broker, "alice", "status", b"online")
+    wait_for(lambda: audience.peers() and audience.peers()[0].status == "online", "the last one")
+    assert sum(audience.bad.values()) == 1
+    assert [(seen.name, seen.steps) for seen in audience.peers()] == [("pump", 7)]
+
+
+def test_names_and_statuses_of_strangers_are_bounded(broker, links, monkeypatch):
+    monkeypatch.setattr(mqtt_audience, "_MOST_PEERS", 3)
+    audience = Audience(links.open(plain(broker)), "learnae/1")
+    say(links, broker, "alice", "status", os.urandom(500))
+    say(links, broker, "p" * 65, "status", b"online")
+    say(links, broker, "alice", "status", b"online", swarm="no-cid")
+    for number in range(5):
+        say(links, broker, f"peer-{number}", "status", b"online")
+    wait_for(lambda: sum(audience.bad.values()) == 5, "five bad ones")
+    assert [seen.peer for seen in audience.peers()] == ["peer-0", "peer-1", "peer-2"]
+    assert audience.bad == {"EncodingError": 3, "LimitError": 2}
+
+
+def test_a_peer_whose_status_was_removed_is_gone(broker, links):
+    audience = Audience(links.open(plain(broker)), "learnae/1")
+    say(links, broker, "alice", "status", b"online")
+    wait_for(audience.peers, "alice")
+    say(links, broker, "alice", "status", b"")
+    wait_for(lambda: not audience.peers(), "nobody")
+
+
+def test_a_certificate_opens_the_table_and_mistakes_are_named(links, programs: Programs, tmp_path: Path):
+    certificates = Certificates(tmp_path / "certificates", ["watcher"])
+    with Mosquitto(tmp_path / "tls", certificates, "user watcher\ntopic readwrite learnae/1/#\n") as broker:
+        section = secure(broker, certificates, "watcher")
+        links.open(section).publish(f"learnae/1/{SWARM}/alice/status", b"online", retain=True)
+        links.opened[0].deliver("learnae/1/x", b"", 30)
+        files = ("--ca-file", section.ca_file, "--cert-file", section.cert_file, "--key-file", section.key_file)
+        command = ("watch", "--broker", section.broker, "--rounds", "1")
+        assert [row["peer"] for row in programs.answer("learnae", *command, *files)] == ["alice"]
+        assert "verify failed" in programs.run("learnae", *command).stdout
+    assert_refused(programs.run("learnae", "watch", "--broker", "http://x"), 78, "mqtt://")
+    assert_refused(programs.run("learnae", "watch", "--broker", "mqtt://x", "--swarm", "#"), 78, "--swarm")
+
+
+def test_what_agents_show_is_what_the_audience_reads(broker, links, programs, tmp_path):
+    from demo.people import write_private_file
+
+    programs.answer("learnae", "swarm", "create", "--preset", "wrist")
+    write_private_file(1, tmp_path / "person.npz")
+    programs.answer("learnae", "join", "--role", "agent", "--data", tmp_path / "person.npz")
+    audience = Audience(links.open(plain(broker)), "learnae/1")
+    agent = programs.start(
+        "agent", "run", environment={"LEARNAE_MQTT__BROKER": plain(broker).broker, "LEARNAE_SOURCE__SPEED": "0"}
+    )
+    said = programs.wait_for_steps("agent", agent)
+    seen = wait_for(lambda: [each for each in audience.peers() if each.steps], f"a state, not {audience.bad}")[0]
+    assert (seen.peer, seen.swarm, seen.name, seen.status) == (said["peer"], said["swarm"], "agent", "online")
+    assert not audience.bad

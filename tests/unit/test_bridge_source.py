@@ -1,0 +1,118 @@
+"""An agent hears a firmware bridge over a real socket: schema, readings, labels, resets, and boards of another kind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import wait_for
+
+from agent.labels import LabelNames
+from agent.sources.bridge import BridgeSource
+from firmware_bridge.records import Channel, Label, LinkState, Readings, Record, Schema
+from firmware_bridge.server import Server
+from learnae.errors import DataError
+from learnae.ports import Samples
+
+NAMES = LabelNames(("idle", "busy"), 2)
+RATE = 50.0
+
+
+def schema(rate: float = RATE, names: str = "t ay ax") -> Schema:
+    return Schema("run-1", "pump", "1.0", tuple(Channel(name, "") for name in names.split()), rate)
+
+
+def readings(sequence: int, rows: int = 5, rate: float = RATE) -> Readings:
+    numbers = np.arange(sequence, sequence + rows, dtype=np.float64)
+    values = numbers[:, None] + np.array([1000.0, 0.5, 0.25])
+    return Readings(sequence, 1.7e9 + sequence / rate, 1 / rate, values)
+
+
+class Bridge:
+    """A server that is moved by a thread, as the bridge does it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stop = threading.Event()
+        self.server = Server(path)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.002):
+            self.server.step()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.server.close()
+
+
+@pytest.fixture
+def bridge(tmp_path: Path) -> Iterator[Bridge]:
+    running = Bridge(tmp_path / "bridge.sock")
+    yield running
+    running.close()
+
+
+def hear(bridge: Bridge, source: BridgeSource, *records: Record, until: int) -> Samples:
+    """Publish and read until so many readings have come."""
+    wait_for(lambda: (source.read(), bridge.server.listeners)[1], "the listener")
+    for record in records:
+        bridge.server.publish(record)
+    parts: list[Samples] = []
+    wait_for(lambda: parts.append(source.read()) or sum(len(part.time) for part in parts) >= until, "readings")
+    return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__))
+
+
+def source_of(bridge: Bridge, names: tuple[str, ...] = ("ax", "ay"), rate: float = RATE) -> BridgeSource:
+    return BridgeSource(bridge.path, names, rate, 0.0, NAMES.number)
+
+
+def test_readings_are_the_swarms_channels_in_its_order(bridge: Bridge) -> None:
+    source = source_of(bridge)
+    samples = hear(bridge, source, schema(), readings(0), readings(5), until=10)
+    assert samples.values[:, 0].tolist() == [number + 0.25 for number in range(10)]
+    assert samples.values[:, 1].tolist() == [number + 0.5 for number in range(10)]
+    assert np.allclose(np.diff(samples.time), 1 / RATE)
+    assert set(samples.label) == {-1}
+    assert source.state() == "pump at 50 Hz"
+    source.close()
+
+
+def test_a_boards_labels_hold_until_the_next(bridge: Bridge) -> None:
+    records = (
+        schema(), Label(1.7e9, "busy"), readings(0), Label(1.7e9, "nobody knows"), readings(5), Label(1.7e9, "idle"),
+        readings(10), Label(1.7e9, ""), readings(15),
+    )  # fmt: skip
+    samples = hear(bridge, source_of(bridge), *records, until=20)
+    assert samples.label.tolist() == [1] * 5 + [-1] * 5 + [0] * 5 + [-1] * 5
+
+
+def test_a_board_of_another_rate_is_resampled(bridge: Bridge) -> None:
+    source = source_of(bridge, rate=10.0)
+    samples = hear(bridge, source, schema(rate=100.0), *(readings(n, 50, 100.0) for n in range(0, 300, 50)), until=28)
+    assert np.allclose(np.diff(samples.time), 0.1)
+    assert np.allclose(samples.values[:, 0], (samples.time - 1.7e9) * 100 + 0.25, atol=1.1)
+
+
+def test_what_was_missed_and_how_the_link_is_are_told(bridge: Bridge) -> None:
+    source = source_of(bridge)
+    hear(bridge, source, schema(), LinkState(1.0, "missed", "too slow", 7), readings(7), until=5)
+    assert source.state() == "missed: too slow; 7 samples missed"
+
+
+def test_a_board_without_the_swarms_channels_is_named(bridge: Bridge) -> None:
+    source = source_of(bridge, ("ax", "wz"))
+    with pytest.raises(DataError, match=r"pump has no channel wz.*it has t, ay, ax"):
+        hear(bridge, source, schema(), until=1)
+
+
+def test_without_a_bridge_nothing_comes_and_the_state_says_why(tmp_path: Path) -> None:
+    source = BridgeSource(tmp_path / "absent.sock", ("ax",), RATE, 0.0, NAMES.number)
+    assert len(source.read().time) == 0
+    assert "no bridge at" in source.state()
+    source.close()

@@ -1,0 +1,221 @@
+"""Feeds and the recorder: one source's trouble stays its own; floods are bounded; all is soon on the disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import wait_for
+
+from agent import feed as module
+from agent.buffer import SampleBuffer
+from agent.feed import Feed
+from agent.holdout import Holdout
+from agent.labels import GivenLabel, LabelNames, write_label
+from agent.recorder import Recorder
+from agent.sources import unlabelled
+from learnae.errors import TransportError
+from learnae.features import WindowStatistics
+from learnae.ports import Samples
+
+RATE = 50.0
+FEATURES = WindowStatistics(("a",), RATE, 10, 5, (0.0,) * 5, (1.0,) * 5)
+
+
+def readings(start: int, count: int, rate: float = RATE, label: int = -1) -> Samples:
+    time_ = 1.7e9 + np.arange(start, start + count) / rate
+    plain = unlabelled(time_, np.arange(start, start + count, dtype=np.float32)[:, None])
+    return Samples(plain.time, plain.values, np.full(count, label), plain.holdout)
+
+
+class Scripted:
+    """A source whose reads are given by a function; counts what is done with it."""
+
+    def __init__(self, read: Callable[[int], Samples | None]) -> None:
+        self._read = read
+        self.opened = self.closed = self.reads = 0
+
+    def open(self) -> Scripted:
+        self.opened += 1
+        return self
+
+    def read(self) -> Samples | None:
+        self.reads += 1
+        return self._read(self.reads)
+
+    def state(self) -> str:
+        return "scripted"
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def one_each(number: int) -> Samples:
+    return readings(number, 1)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.04)
+    monkeypatch.setattr(module, "_SLOWEST", 0.01)
+
+
+@contextmanager
+def running(*feeds: Feed) -> Iterator[None]:
+    for feed in feeds:
+        feed.start()
+    try:
+        yield
+    finally:
+        for feed in feeds:
+            feed.stop()
+
+
+def taken(feed: Feed) -> list[int]:
+    return [int(value) for samples in feed.take() for value in samples.values[:, 0]]
+
+
+def test_readings_come_once_each_in_order() -> None:
+    feed = Feed("a", Scripted(one_each).open, RATE, polled=True)
+    with running(feed):
+        wait_for(lambda: feed.samples >= 5, "readings")
+    first = taken(feed)
+    assert first == list(range(1, 1 + len(first)))
+    assert taken(feed) == []
+    assert feed.status()["state"] == "stopped"
+
+
+def test_a_source_that_fails_is_closed_and_opened_again_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
+    def read(number: int) -> Samples:
+        if number < 4:
+            raise TransportError("sensor is unplugged")
+        return one_each(number)
+
+    source = Scripted(read)
+    feed = Feed("pump", source.open, RATE, polled=True)
+    with running(feed):
+        wait_for(lambda: feed.samples, "it to come back")
+        status = feed.status()
+    assert (source.opened, source.closed, status["failures"]) == (4, 4, 3)
+    assert (status["state"], status["error"]) == ("working", "sensor is unplugged")
+    assert caplog.text.count("unplugged") == 1, "said once"
+
+
+@pytest.mark.parametrize("error", [OSError(19, "No such device"), ZeroDivisionError("a defect"), ValueError("x")])
+def test_no_error_of_one_source_stops_another(error: Exception) -> None:
+    def fail(number: int) -> Samples:
+        raise error
+
+    bad, good = Feed("bad", Scripted(fail).open, RATE, True), Feed("good", Scripted(one_each).open, RATE, True)
+    with running(bad, good):
+        wait_for(lambda: good.samples > 3 and bad.failures > 3, "both to go on")
+        assert bad.status()["state"] == "failing"
+        assert str(error) in bad.status()["error"]
+
+
+def test_a_source_that_hangs_holds_up_neither_the_others_nor_the_end() -> None:
+    release = threading.Event()
+    hanging = Feed("hanging", Scripted(lambda _: release.wait(60) and None).open, RATE, True)
+    good = Feed("good", Scripted(one_each).open, RATE, True)
+    begun = time.monotonic()
+    with running(hanging, good):
+        wait_for(lambda: good.samples > 3, "the other one")
+    assert time.monotonic() - begun < 20
+    release.set()
+
+
+def test_a_source_that_floods_gives_at_most_two_readings_a_period() -> None:
+    flood = Scripted(lambda number: readings(number * 1000, 1000, rate=100 * RATE))
+    feed = Feed("flood", flood.open, RATE, polled=True)
+    with running(feed):
+        wait_for(lambda: flood.reads > 5, "some reads")
+    times = np.concatenate([samples.time for samples in feed.take()])
+    assert len(times) <= 2 * RATE * (times[-1] - times[0]) + 2
+    assert feed.dropped + feed.samples >= 5000
+    assert feed.dropped > 4500
+
+
+def test_what_nobody_takes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WAITING", 20)
+    feed = Feed("a", Scripted(lambda number: readings(number * 8, 8)).open, RATE, polled=True)
+    with running(feed):
+        wait_for(lambda: feed.dropped > 50, "drops")
+    assert len(taken(feed)) == 16
+
+
+def test_readings_without_a_time_are_dropped() -> None:
+    bad = readings(0, 3)
+    bad.time[1] = np.nan
+    feed = Feed("a", Scripted(lambda _: bad).open, RATE, polled=True)
+    with running(feed):
+        wait_for(lambda: feed.dropped, "a drop")
+    assert taken(feed)[:2] == [0, 2]
+
+
+# -- the recorder
+
+
+def recorder_of(tmp_path: Path, *feeds: Feed, share: float = 0.3) -> tuple[Recorder, SampleBuffer]:
+    buffer = SampleBuffer(tmp_path / "samples.db", 1, 10**6, 10**8)
+    holdouts = {feed.name: Holdout(share, FEATURES) for feed in feeds}
+    return Recorder(feeds, buffer, holdouts, GivenLabel(tmp_path, LabelNames(("idle", "busy"), 2))), buffer
+
+
+def on_disk(tmp_path: Path) -> list[Samples]:
+    return [chunk.samples for chunk in SampleBuffer(tmp_path / "samples.db", 1, 10**6, 10**8).after(0, 10**6)]
+
+
+def test_readings_are_on_the_disk_without_anybody_asking(tmp_path: Path) -> None:
+    feed = Feed("a", Scripted(one_each).open, RATE, polled=True)
+    recorder, _ = recorder_of(tmp_path, feed)
+    recorder.start()
+    wait_for(lambda: on_disk(tmp_path), "a commit")
+    recorder.stop()
+    assert sum(len(samples.time) for samples in on_disk(tmp_path)) == feed.samples == recorder.samples
+
+
+def test_a_given_label_names_what_the_source_does_not(tmp_path: Path) -> None:
+    knows = Scripted(lambda number: readings(number, 1, label=0))
+    feeds = [Feed("knows", knows.open, RATE, True), Feed("plain", Scripted(one_each).open, RATE, True)]
+    recorder, buffer = recorder_of(tmp_path, *feeds)
+    write_label(tmp_path, "busy", None)
+    with running(*feeds):
+        wait_for(lambda: min(feed.samples for feed in feeds), "readings")
+    recorder.record()
+    labels = {chunk.source: set(chunk.samples.label.tolist()) for chunk in buffer.after(0, 100)}
+    assert labels == {"knows": {0}, "plain": {1}}
+
+
+def test_holdout_is_marked_by_time(tmp_path: Path) -> None:
+    feed = Feed("a", Scripted(lambda n: readings(0, 60_000) if n == 1 else readings(0, 0)).open, RATE, True)
+    recorder, buffer = recorder_of(tmp_path, feed)
+    with running(feed):
+        wait_for(lambda: feed.samples, "readings")
+    recorder.record()
+    marks = np.concatenate([chunk.samples.holdout for chunk in buffer.after(0, 100)])
+    assert 0.25 < marks.mean() < 0.35
+    assert (np.diff(marks) != 0).sum() > 10
+
+
+def test_a_recorder_that_meets_a_defect_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = Feed("a", Scripted(one_each).open, RATE, polled=True)
+    recorder, buffer = recorder_of(tmp_path, feed)
+    commit, times = buffer.commit, []
+
+    def flawed() -> None:
+        times.append(1)
+        if len(times) == 1:
+            raise ZeroDivisionError("a defect")
+        commit()
+
+    monkeypatch.setattr(buffer, "commit", flawed)
+    recorder.start()
+    wait_for(lambda: on_disk(tmp_path), "a commit after the defect")
+    recorder.stop()
+    assert recorder.failures == 1

@@ -1,0 +1,190 @@
+"""The governor, on a virtual clock: limits are kept over time, by less duty, never by failing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import tiny_dataset, tiny_manifest
+
+from agent.board import Board, GovernedLearner, governed
+from agent.governor import DAY, Governor, ResourcesSection, Usage
+from learnae.errors import ConfigurationError
+from learnae.models.numpy_learner import NumpyLearner
+
+
+@dataclass
+class Machine:
+    """A board on a virtual clock: a tick costs CPU seconds, wall seconds and bytes; sampling costs CPU always."""
+
+    governor: Governor
+    cpu_a_tick: float = 0.1
+    seconds_a_tick: float = 0.2
+    bytes_a_tick: int = 1000
+    idle: float = 0.0  # CPU share of sampling
+    temperature: float | None = None
+    memory: float | None = None
+    time: float = 0.0
+    cpu: float = 0.0
+    bytes: int = 0
+    ticks: list[float] = field(default_factory=list)
+    spent: list[int] = field(default_factory=list)
+
+    def usage(self) -> Usage:
+        return Usage(self.time, self.cpu, self.bytes, self.temperature, self.memory)
+
+    def run(self, seconds: float, step: float = 1.0) -> None:
+        """Look at the governor every ``step`` seconds, as the work loop does."""
+        end = self.time + seconds
+        while self.time < end:
+            if self.governor.may_tick(self.time):
+                self.governor.begin(self.usage())
+                self.ticks.append(self.time)
+                self.spent.append(self.bytes_a_tick)
+                self.time += self.seconds_a_tick
+                self.cpu += self.cpu_a_tick + self.idle * self.seconds_a_tick
+                self.bytes += self.bytes_a_tick
+                self.governor.end(self.usage())
+            self.time += step
+            self.cpu += self.idle * step
+
+
+def machine(pause: float = 1.0, **limits: float) -> Machine:
+    return Machine(Governor(ResourcesSection(**limits), pause))  # type: ignore[arg-type]
+
+
+def test_without_limits_the_pause_alone_counts() -> None:
+    board = machine(pause=2.0, memory=0)
+    board.run(100, 0.1)
+    assert len(board.ticks) == pytest.approx(100 / 2.25, abs=3)
+    assert board.governor.status()["slowed_by"] == []
+
+
+@pytest.mark.parametrize("idle", [0.0, 0.03])
+def test_the_cpu_share_is_kept_over_time_with_what_sampling_uses(idle: float) -> None:
+    board = machine(pause=0.1, cpu=0.05)
+    board.idle = idle
+    board.run(1000, 0.05)
+    assert 0.035 < board.cpu / board.time <= 0.055
+    assert board.governor.status()["slowed_by"] == ["cpu"]
+
+
+def test_sampling_that_uses_all_of_the_share_leaves_training_a_little() -> None:
+    board = machine(pause=0.1, cpu=0.05)
+    board.idle = 0.2
+    board.run(1000, 0.05)
+    assert 20 < len(board.ticks) < 80
+
+
+def test_no_24_hours_see_more_bytes_than_the_limit_but_for_one_tick() -> None:
+    board = machine(pause=1.0, bytes_per_day=2_000_000)
+    for hour in range(72):
+        board.bytes_a_tick = 9000 if hour >= 24 and hour % 7 else 100
+        board.run(3600, 5.0)
+    spent, times = np.array(board.spent), np.array(board.ticks)
+    most = max(spent[(times >= start) & (times < start + DAY)].sum() for start in times)
+    assert most <= 2_000_000 + 9000
+    assert most > 1_500_000, "and most of it is used"
+    assert "bytes" in board.governor.status()["slowed_by"]
+
+
+def test_a_tick_that_costs_days_of_bytes_is_waited_for_at_most_a_day() -> None:
+    board = machine(bytes_per_day=1000)
+    board.bytes_a_tick = 10**9
+    board.run(10, 1.0)
+    board.run(DAY + 10, 60.0)
+    assert len(board.ticks) == 2
+
+
+def test_heat_slows_down_step_by_step_and_coolness_speeds_up_again() -> None:
+    board = machine(pause=1.0, temperature=70.0)
+    board.temperature = 75.0
+    board.run(400, 0.1)
+    gaps = np.diff(board.ticks)
+    assert gaps[0] < gaps[2] < gaps[4]
+    assert gaps.max() < 70
+    assert board.governor.steps(64) == 1
+    assert board.governor.status()["slowed_by"] == ["temperature"]
+    board.temperature = 69.0  # not yet cool enough: no to and fro at the limit
+    board.run(200, 0.1)
+    assert board.governor.steps(64) == 1
+    board.temperature = 60.0
+    board.run(600, 0.1)
+    assert board.governor.steps(64) == 64
+    assert np.diff(board.ticks)[-1] < 1.5
+
+
+def test_a_board_without_thermometer_or_memory_figures_is_not_limited_by_them() -> None:
+    board = machine(pause=1.0, temperature=10.0, memory=10**6)
+    board.run(20, 0.1)
+    assert board.governor.steps(26) == 26
+
+
+def test_steps_take_at_most_ten_seconds() -> None:
+    governor = Governor(ResourcesSection(), 1.0)
+    assert governor.steps(1000) == 1000
+    governor.trained(10, 5.0)
+    assert governor.steps(1000) == 20
+    governor.trained(1, 60.0)
+    assert governor.steps(1000) == 1, "the slowest board still trains"
+
+
+def test_too_little_memory_means_no_training() -> None:
+    board = machine(memory=64)
+    board.memory = 63.0
+    board.run(3, 1.0)
+    assert board.governor.steps(26) == 0
+    assert board.governor.status()["ticks_without_memory"] == 1
+    board.memory = 65.0
+    board.run(3, 1.0)
+    assert board.governor.steps(26) == 26
+
+
+@pytest.mark.parametrize("key", ["cpu", "temperature", "bytes_per_day", "memory"])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_limits_that_mean_nothing_are_refused(key: str, value: float) -> None:
+    with pytest.raises(ConfigurationError, match=key):
+        ResourcesSection(**{key: value})
+
+
+def test_a_governed_learner_trains_as_much_as_is_allowed_and_tells_how_long_it_took() -> None:
+    manifest = tiny_manifest()
+    rng = np.random.default_rng(0)
+    plain = NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, rng)
+    governor = Governor(ResourcesSection(memory=100), 1.0)
+    learner = GovernedLearner(plain, governor)
+    assert learner.train(5).steps == 5
+    assert governor.status()["step_milliseconds"] > 0
+    governor.begin(Usage(0.0, 0.0, 0, None, 50.0))
+    assert learner.train(5).steps == 0
+    assert (learner.weights() == plain.weights()).all()
+    assert learner.evaluate(plain.weights()) == plain.evaluate(plain.weights())
+
+
+def test_a_tick_that_fails_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    governor, ticks = Governor(ResourcesSection(), 1000.0), []
+
+    def tick() -> None:
+        ticks.append(1)
+        raise ZeroDivisionError
+
+    idle: list[int] = []
+    run = governed(tick, governor, lambda: Board().usage(0), lambda: idle.append(1))
+    with pytest.raises(ZeroDivisionError):
+        run()
+    run()
+    assert (ticks, idle) == ([1], [1])
+
+
+def test_the_board_is_as_hot_as_its_hottest_zone(tmp_path: Path) -> None:
+    for name, text in (("thermal_zone0", "41000\n"), ("thermal_zone1", "72500\n"), ("thermal_zone2", "off\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "temp").write_text(text)
+    (tmp_path / "meminfo").write_text("MemTotal:  500000 kB\nMemAvailable:     102400 kB\n")
+    board = Board(tmp_path, tmp_path / "meminfo")
+    assert (board.temperature(), board.memory()) == (72.5, 100.0)
+    nothing = Board(tmp_path / "absent", tmp_path / "absent")
+    assert (nothing.temperature(), nothing.memory()) == (None, None)
+    assert nothing.usage(7).bytes == 7

@@ -1,0 +1,77 @@
+"""What of the log may be read far away."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+import learnae
+from learnae.adapters import allowance
+from learnae.adapters.remote_log import RemoteLog
+
+INSIDE = str(Path(learnae.__file__).parent / "adapters" / "x.py")
+OUTSIDE = str(Path(learnae.__file__).parents[1] / "agent" / "x.py")
+
+
+def record(text: str, path: str = INSIDE, level: int = logging.WARNING) -> logging.LogRecord:
+    return logging.LogRecord("learnae", level, path, 1, text, (), None)
+
+
+@pytest.fixture
+def sent():
+    return []
+
+
+@pytest.fixture
+def handler(sent):
+    return RemoteLog(sent.append)
+
+
+def test_warnings_and_errors_pass_and_nothing_less(handler, sent):
+    logger = logging.Logger("x")
+    logger.addHandler(handler)
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+        logger.log(level, "level %d", level)
+    assert [fields["level"] for fields in sent] == ["warning", "error"]
+    assert sent[0]["text"].startswith("level")
+    assert sent[0]["time"] > 1_600_000_000_000
+
+
+def test_what_a_source_quotes_is_blanked_and_what_the_library_says_is_not(handler, sent):
+    text = """line 17: 'temp=21.5' and "a b" are -3.25e-7, not numbers"""
+    handler.handle(record(text, OUTSIDE))
+    handler.handle(record(text, INSIDE))
+    assert [fields["text"] for fields in sent] == ["line …: … and … are …, not numbers", text]
+
+
+def test_a_flood_is_held_back_and_counted(handler, sent, monkeypatch):
+    now = [allowance.time.monotonic()]
+    monkeypatch.setattr(allowance.time, "monotonic", lambda: now[0])
+    for number in range(100):
+        handler.handle(record(f"flood {number}"))
+    assert len(sent) == 20
+    now[0] += 10
+    handler.handle(record("later"))
+    assert sent[-1]["text"] == "later"
+    assert sent[-1]["held_back"] == 80
+    handler.handle(record("again"))
+    assert "held_back" not in sent[-1]
+
+
+def test_a_record_that_comes_of_sending_one_is_not_sent():
+    sent = []
+
+    def send(fields) -> None:
+        sent.append(fields)
+        handler.handle(record("the disk is full"))
+
+    handler = RemoteLog(send)
+    handler.handle(record("first"))
+    assert [fields["text"] for fields in sent] == ["first"]
+
+
+def test_long_texts_are_cut(handler, sent):
+    handler.handle(record("x" * 10_000))
+    assert len(sent[0]["text"]) == 500

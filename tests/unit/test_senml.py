@@ -1,0 +1,215 @@
+"""SenML in and out: RFC 8428's own examples, and what breaks its rules."""
+
+from __future__ import annotations
+
+import json
+
+import cbor2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_bridge.errors import SenmlError
+from firmware_bridge.records import Channel, Readings, Schema
+from firmware_bridge.senml import (
+    MAX_BYTES,
+    MAX_MEASUREMENTS,
+    Measurement,
+    from_cbor,
+    from_json,
+    measurements_of,
+    to_cbor,
+    to_json,
+)
+
+NOW = 1.7e9
+
+
+def read(*records: dict) -> list[Measurement]:
+    return from_json(json.dumps(records), NOW)
+
+
+# -- examples of the RFC
+
+
+def test_multiple_measurements_of_section_5_1_3():
+    found = read(
+        {
+            "bn": "urn:dev:ow:10e2073a0108006:",
+            "bt": 1.276020076001e9,
+            "bu": "A",
+            "bver": 5,
+            "n": "voltage",
+            "u": "V",
+            "v": 120.1,
+        },
+        {"n": "current", "t": -5, "v": 1.2},
+        {"n": "current", "t": -4, "v": 1.3},
+    )
+
+    assert found == [
+        Measurement("urn:dev:ow:10e2073a0108006:voltage", "V", 1276020076.001, 120.1),
+        Measurement("urn:dev:ow:10e2073a0108006:current", "A", 1276020071.001, 1.2),
+        Measurement("urn:dev:ow:10e2073a0108006:current", "A", 1276020072.001, 1.3),
+    ]
+
+
+def test_times_without_a_date_count_from_now_as_in_section_4_5_3():
+    assert [each.time for each in read({"n": "a", "v": 1}, {"n": "a", "t": -30, "v": 1})] == [NOW, NOW - 30]
+
+
+def test_all_kinds_of_values_of_section_5_1_5():
+    found = read(
+        {"bn": "d:", "n": "label", "vs": "Machine Room"}, {"n": "open", "vb": False}, {"n": "nfc", "vd": "aGkgCg"}
+    )
+
+    assert [each.value for each in found] == ["Machine Room", False, b"hi \n"]
+
+
+def test_the_cbor_example_of_section_6():
+    hexadecimal = (
+        "87a721781b75726e3a6465763a6f773a3130653230373361303130383030363a22fb41d303a15b00106223614120050067766f6c746167650161"
+        "560 2fb405e066666666666".replace(" ", "")
+    )
+    whole = (
+        hexadecimal + "a3006763757272656e74062402fb3ff3333333333333" + "a3006763757272656e74062302fb3ff4cccccccccccd"
+    )
+    whole = "83" + whole[2:]
+
+    found = from_cbor(bytes.fromhex(whole), NOW)
+
+    assert found[0] == Measurement("urn:dev:ow:10e2073a0108006:voltage", "V", 1276020076.001, 120.1)
+    assert found[2] == Measurement("urn:dev:ow:10e2073a0108006:current", "A", 1276020072.001, 1.3)
+
+
+def test_base_values_and_sums_are_added():
+    found = read({"bn": "m", "bv": 20, "bs": 100, "v": 1.5, "s": 1}, {"v": 2.5}, {"s": 7})
+
+    assert [(each.value, each.sum) for each in found] == [(21.5, 101), (22.5, 100), (None, 107)]
+
+
+def test_base_fields_may_come_alone_and_change():
+    found = read({"bn": "a"}, {"v": 1}, {"bn": "b"}, {"v": 2})
+
+    assert [each.name for each in found] == ["a", "b"]
+
+
+# -- what breaks the rules
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"v": 1}, "n"),
+        ({"n": "_a", "v": 1}, "letter or digit first"),
+        ({"n": "a b", "v": 1}, "letters"),
+        ({"n": "a"}, "one of v"),
+        ({"n": "a", "v": 1, "vs": "x"}, "only value"),
+        ({"n": "a", "v": "1"}, "number"),
+        ({"n": "a", "v": True}, "number"),
+        ({"n": "a", "v": 1e301}, "number"),
+        ({"n": "a", "vb": 1}, "true or false"),
+        ({"n": "a", "vd": "a?"}, "base64url"),
+        ({"n": "a", "v": 1, "bver": 11}, "at most 10"),
+        ({"n": "a", "v": 1, "must_": 1}, "understood"),
+        ({"n": "a", "v": 1, "t": 1e30}, "t"),
+        ({"n": "a", "v": 1, "t": -2e9}, "since 1970"),
+    ],
+)
+def test_what_breaks_the_rules_is_refused_by_name(record, words):
+    with pytest.raises(SenmlError, match=words):
+        read(record)
+
+
+def test_unknown_fields_are_passed_over():
+    assert read({"n": "a", "v": 1, "later": [1]}) == [Measurement("a", "", NOW, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"nonsense",
+        b"[NaN]",
+        b'[{"n":"a","v":NaN}]',
+        b"[" * 100_000,
+        b" " * (MAX_BYTES + 1),
+        b"[1]",
+        b"\xff",
+    ],
+)
+def test_what_is_no_pack_is_refused(data):
+    with pytest.raises(SenmlError):
+        from_json(data, NOW)
+
+
+def test_a_pack_of_too_many_records_is_refused():
+    with pytest.raises(SenmlError, match=str(MAX_MEASUREMENTS)):
+        from_json(b"[" + b"{}," * MAX_MEASUREMENTS + b"{}]", NOW)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_pack_or_a_named_error(data):
+    for reader in (from_json, from_cbor):
+        try:
+            reader(data, NOW)
+        except SenmlError:
+            continue
+
+
+@pytest.mark.parametrize(
+    "value", [[{0: "a", 2: float("nan")}], [{0: "a", 2: cbor2.CBORTag(28, 1)}], {"n": 1}, [{"n": "a", 0: "b"}]]
+)
+def test_wrong_cbor_is_refused(value):
+    with pytest.raises(SenmlError):
+        from_cbor(cbor2.dumps(value), NOW)
+
+
+# -- writing
+
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9\-:./_]{0,8}", fullmatch=True)
+values = st.one_of(st.floats(-1e9, 1e9), st.booleans(), st.text("abc ", max_size=5), st.binary(max_size=5))
+written = st.builds(
+    Measurement, names, st.sampled_from(["", "V", "m/s2"]), st.integers(2 * 10**9, 10**10).map(lambda n: n / 4), values
+)
+
+
+@given(st.lists(written, max_size=8))
+def test_what_is_written_reads_back_as_it_was(measurements):
+    assert from_json(to_json(measurements), NOW) == measurements
+    assert from_cbor(to_cbor(measurements), NOW) == measurements
+
+
+def test_readings_become_a_small_pack():
+    schema = Schema("s", "pump", "1", (Channel("ax", "m/s2"), Channel("temp", "Cel")), 50.0)
+    readings = Readings(0, 1.7e9, 0.02, np.array([[0.5, 21.25], [0.75, 21.5]]))
+
+    pack = json.loads(to_json(measurements_of(schema, readings)))
+
+    assert pack == [
+        {"bn": "pump:", "bt": 1.7e9, "n": "ax", "u": "m/s2", "v": 0.5},
+        {"n": "temp", "u": "Cel", "v": 21.25},
+        {"n": "ax", "u": "m/s2", "v": 0.75, "t": 0.02},
+        {"n": "temp", "u": "Cel", "v": 21.5, "t": 0.02},
+    ]
+    assert from_cbor(to_cbor(measurements_of(schema, readings)), 0) == from_json(json.dumps(pack), 0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [Measurement("a b", "", NOW, 1.0), Measurement("a", "", 5.0, 1.0), Measurement("a", "", NOW, float("inf"))]
+)
+def test_what_senml_cannot_say_is_not_written(wrong):
+    with pytest.raises(SenmlError):
+        to_json([wrong])
+
+
+def test_it_needs_no_serial_port():
+    import subprocess
+    import sys
+
+    program = "import sys, firmware_bridge.senml; print('serial' in sys.modules, 'cobs' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"

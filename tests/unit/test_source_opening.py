@@ -1,0 +1,67 @@
+"""From a section of the configuration to a source: what is mapped to what, and which mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.labels import LabelNames
+from agent.source_section import SourceSection
+from agent.sources.opening import opener
+from learnae.errors import ConfigurationError
+from learnae.features import WindowStatistics
+from learnae.sections import MqttSection
+
+NAMES = LabelNames(("idle", "busy"), 2)
+
+
+def features(*channels: str) -> WindowStatistics:
+    count = 5 * len(channels)
+    return WindowStatistics(channels, 10.0, 10, 5, (0.0,) * count, (1.0,) * count)
+
+
+@pytest.mark.parametrize(
+    ("settings", "channel", "expected"),
+    [
+        ({"topic": "a/b"}, "x", ("a/b", "x")),
+        ({"topic": "a/b", "channels": {"x": "data.x"}}, "x", ("a/b", "data.x")),
+        ({"topic": "a/b", "channels": {"x": "c#data.x"}}, "x", ("c", "data.x")),
+        ({"channels": {"x": "c/d#"}}, "x", ("c/d", "")),
+        ({"payload": "zigbee2mqtt", "device": "kitchen"}, "temperature", ("zigbee2mqtt/kitchen", "temperature")),
+        ({"payload": "tasmota", "device": "plug"}, "Power", ("tele/plug/SENSOR", "Power")),
+        ({"payload": "senml", "topic": "s", "channels": {"x": "urn:dev:1:x"}}, "x", ("s", "urn:dev:1:x")),
+    ],
+)
+def test_where_a_channel_comes_from(settings: dict, channel: str, expected: tuple[str, str]) -> None:
+    assert SourceSection(kind="mqtt", **settings).topic_of(channel) == expected
+
+
+def test_a_channel_without_a_topic_is_named() -> None:
+    section = SourceSection(kind="mqtt", channels={"x": "a#x"})
+    with pytest.raises(ConfigurationError, match="'y' has no topic"):
+        section.topic_of("y")
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        (SourceSection(kind="iio", channels={"z": "in_accel_z"}), "channels names z"),
+        (SourceSection(kind="hwmon"), "which sensor x, y is"),
+        (SourceSection(kind="hwmon", channels={"x": "cpu"}), "which sensor y is"),
+        (SourceSection(kind="mqtt", topic="a"), "no broker"),
+        (SourceSection(kind="mqtt", channels={"x": "a#x"}, broker="mqtt://h"), "'y' has no topic"),
+        (SourceSection(kind="mqtt", topic="a", broker="http://h"), "mqtt.broker"),
+    ],
+)
+def test_what_no_waiting_will_mend_is_refused_at_the_start(section: SourceSection, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        opener(section, features("x", "y"), NAMES, MqttSection())
+
+
+def test_one_channel_needs_no_name_on_a_board_with_a_thermal_zone(tmp_path: Path) -> None:
+    zone = tmp_path / "thermal" / "thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "temp").write_text("40000\n")
+    section = SourceSection(kind="hwmon", root=str(tmp_path))
+    assert opener(section, features("temperature"), NAMES, MqttSection())().read() is not None

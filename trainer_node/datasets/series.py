@@ -1,0 +1,50 @@
+"""Raw recordings in files of any kind: what a swarm with features cuts its windows from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from learnae.features import Features
+from learnae.ports import Samples
+from learnae.recordings import Recording, check_recording
+from trainer_node.datasets.chunks import CHUNK_BYTES
+from trainer_node.datasets.csv_table import CsvTable
+from trainer_node.datasets.parquet import ParquetTable
+from trainer_node.datasets.tables import Table
+
+_OTHERS = ("time", "label")
+
+
+def open_table(path: Path) -> Table | None:
+    """The table in a file of a known kind; raises DataError."""
+    if path.name.endswith((".csv", ".csv.gz")):
+        return CsvTable(path)
+    return ParquetTable(path) if path.suffix in (".parquet", ".pq") else None
+
+
+def holds_recording(table: Table, features: Features | None) -> bool:
+    """Whether the columns are channels: raw samples, and no rows for a model."""
+    return features is not None and set(features.channels) <= set(table.names)
+
+
+def recording_of(table: Table, features: Features) -> Recording:
+    """The recording in a table for which ``holds_recording`` is true; raises DataError."""
+    others = [name for name in _OTHERS if name in table.names]
+    wanted = [*features.channels, *others]
+    parts = [values for values, _ in table.pieces(wanted, np.float64)]  # float32 cannot hold the time of day
+    whole = np.concatenate([np.empty((0, len(wanted))), *parts])
+    channels = len(features.channels)
+    columns = {name: whole[:, channels + index] for index, name in enumerate(others)}
+    return check_recording({**columns, "signal": whole[:, :channels]}, channels, features.rate, str(table.path))
+
+
+def pieces(samples: Samples, features: Features) -> Iterator[Samples]:
+    """The samples in parts whose windows, which overlap, take a bounded amount of memory."""
+    window_bytes = features.span * len(features.channels) * np.dtype(np.float32).itemsize
+    size = max(CHUNK_BYTES // window_bytes, 1) * features.hop
+    for start in range(0, len(samples.time), size):
+        part = slice(start, start + size)
+        yield Samples(samples.time[part], samples.values[part], samples.label[part], samples.holdout[part])

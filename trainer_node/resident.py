@@ -1,0 +1,79 @@
+"""Rows on the device: all of them if there is room, else one part at a time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.models.dataset import Rows
+
+
+class Part(NamedTuple):
+    """``rows`` (n, *input_shape) float32 and ``targets`` on the device, from row ``start`` of the host's on."""
+
+    start: int
+    rows: Any
+    targets: Any
+
+
+class Resident:
+    """Copies rows to the device once, and again only if others have come or another part is wanted."""
+
+    def __init__(self, jax: Any, source: Rows) -> None:
+        self._jax = jax
+        self._source = source
+        self._most: int | None = None
+        self._held: tuple[int, int, int] | None = None  # what the part was made of
+        self._part = Part(0, None, None)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def targets(self) -> NDArray[Any]:
+        """On the host."""
+        return self._source.targets
+
+    @property
+    def size(self) -> int:
+        """How many rows are on the device at a time."""
+        return len(self) if self._most is None else min(self._most, len(self))
+
+    @property
+    def parts(self) -> int:
+        """How many parts cover all rows."""
+        return -(-len(self) // self.size) if len(self) else 0
+
+    def part(self, number: int) -> Part:
+        """Part ``number``, counted round; the last one reaches back, so that all have one shape."""
+        size = self.size
+        start = min(number % self.parts * size, len(self) - size)
+        wanted = (self._source.written, start, size)
+        if self._held != wanted:
+            self.drop()
+            rows = self._put(self._source.rows[start : start + size])
+            targets = rows if self._source.are_targets else self._put(self._targets(start, size))
+            self._part, self._held = Part(start, rows, targets), wanted
+        return self._part
+
+    def halve(self, least: int) -> bool:
+        """Keep half as many rows on the device from now on; False if that would be less than ``least``."""
+        self.drop()
+        if self.size // 2 < least:
+            return False
+        self._most = self.size // 2
+        return True
+
+    def drop(self) -> None:
+        """Give the device's memory back."""
+        self._part, self._held = Part(0, None, None), None
+
+    def _targets(self, start: int, size: int) -> NDArray[Any]:
+        part = self._source.targets[start : start + size]
+        return part.astype(np.int32) if part.dtype.kind == "i" else part  # JAX's integer
+
+    def _put(self, array: NDArray[Any]) -> Any:
+        # a CPU device may read the host's memory in place: only where nobody writes to it any more
+        return self._jax.numpy.array(array) if array.flags.writeable else self._jax.device_put(array, may_alias=True)
