@@ -280,9 +280,10 @@ class Link:
         yield from self._deliver()  # what waited for this description
 
     def _start(self, session: int, expected: int, description: Description, is_fresh: bool) -> Started:
-        pings, pinged, token = self._pings, self._pinged, self._token
+        token = self._token
         self._forget()
-        self._pings, self._pinged, self._token = pings, pinged, token
+        self._token = token  # an answer to the old run's pings must not be taken for one of the new
+        self._ping()  # before the welcome: so the board's clock is known when its samples come
         self.session, self._expected, self._is_pristine = session, expected, is_fresh
         self._rate_tries = 0
         self.counts.sessions += 1
