@@ -102,26 +102,34 @@ class Inspector:
         self.samples = self.missed = 0
         self.worst_time = 0.0  # seconds between when a sample was taken and what its reading says
         self.schema: Schema | None = None
-        self.next = 0  # number of the sample that must come next
+        self.unheard = 0  # samples that the board dropped before anybody listened
+        self.next: int | None = None  # number of the sample that must come next
         self._waiting: list[Readings] = []
+
+    @property
+    def accounted(self) -> int:
+        """Samples that have come or are known to be lost."""
+        return self.samples + self.missed + self.unheard
 
     def take(self, records: Iterable[Record], rate: float, begun: float) -> None:
         """Look at what came; ``rate`` is the board's true one, and ``begun`` when it started."""
         for record in records:
             if isinstance(record, Schema):
-                self.schema, self.next = record, 0
+                self.schema, self.next = record, None
             elif isinstance(record, LinkState) and record.state == MISSED:
                 self.missed += record.missed
-                self.next += record.missed
+                self.next = (self.next or 0) + record.missed
             elif isinstance(record, Readings):
                 self._check_order(record, rate, begun)
         if len(self._waiting) >= 500:
             self.check_values()
 
     def _check_order(self, readings: Readings, rate: float, begun: float) -> None:
-        if self.schema is None or readings.sequence != self.next:
+        if self.next is None:
+            self.unheard += readings.sequence
+        elif readings.sequence != self.next:
             raise AssertionError(f"sample {readings.sequence} came where {self.next} is next")
-        self.next += readings.rows
+        self.next = readings.sequence + readings.rows
         self.samples += readings.rows
         self._waiting.append(readings)
         taken = START + begun + readings.sequence / rate
