@@ -351,16 +351,22 @@ def test_samples_that_do_not_fit_the_description_are_refused(wrong):
     assert link.counts.refused == 1
 
 
-def test_parts_of_two_hellos_are_never_put_together():
+@pytest.mark.parametrize(
+    ("changes", "later", "between"),
+    [({"generation": 2}, 0.0, b""), ({"session": 9}, 0.0, b""), ({}, 1.0, b""), ({}, 0.0, event(0, "x"))],
+)
+def test_parts_of_two_hellos_are_never_put_together(changes, later, between):
+    long = TEXT + b" c:V:1 dddddddddddd:V:1"
+    one, other = (hello(long, **each).split(b"\0") for each in ({}, changes))
+    assert len(one) == len(other) == 3
     link = Link()
-    one, two = TEXT + b" c:V:1 dddddddddddd:V:1", TEXT + b" e:V:1 ffffffffffff:V:1"
-    first, second = (hello(text).split(b"\0") for text in (one, two))
-    mixed = b"\0".join([first[0], second[1], b""])
 
-    assert len(first) > 2
-    link.receive(mixed.replace(b"\0\0", b"\0"), 0.0)
-    interrupted = b"\0".join([first[0], event(0, "x")[:-1], first[1], b""])
-    assert [d for d in link.receive(interrupted, 0.1) if isinstance(d, Started)] == []
+    link.receive(one[0] + b"\0" + between, 0.0)
+    link.receive(other[1] + b"\0", later)
+
+    assert not link.is_up
+    link.receive(b"\0".join(one), later)
+    assert link.is_up
 
 
 def test_an_index_that_goes_back_is_refused():
