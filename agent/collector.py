@@ -6,17 +6,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.buffer import SampleBuffer
+from learnae.errors import ManifestError
+from learnae.examples import add_windows
 from learnae.features import Features
+from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
 from learnae.summary import Statistics
-from learnae.windows import Windower, Windows
+from learnae.windows import Windower
 
 _CHUNKS = 64  # of the buffer at once
 _SECONDS = 1.0  # for one call: what an earlier run has left in the buffer is taken in bit by bit
@@ -32,27 +34,25 @@ class Judged:
 
 
 class Collector:
-    """Reads recordings and the buffer, cuts windows, computes features, fills the dataset.
+    """Reads recordings and the buffer, cuts windows, computes features, fills the dataset as the swarm's task asks.
 
-    The targets are the windows' labels, or the rows themselves for an ``autoencoder``, which learns from
-    unlabelled windows as well. Readings of live sources are always read back from the buffer, those of an earlier
-    run first, so that training goes on with old data after a restart. While ``statistics`` gives any, all windows
-    go there and none is kept.
+    Readings of live sources are always read back from the buffer, those of an earlier run first, so that
+    training goes on with old data after a restart. While ``statistics`` gives any, all windows go there and
+    none is kept. Raises ManifestError for a swarm without features.
     """
 
     def __init__(
         self,
         recordings: Mapping[str, SampleSource],
-        features: Features,
+        manifest: Manifest,
         dataset: Dataset,
-        autoencoder: bool = False,
         buffer: SampleBuffer | None = None,
         statistics: Callable[[], Statistics | None] = lambda: None,
     ) -> None:
         self._recordings = dict(recordings)
-        self._features = features
+        self._manifest = manifest
+        self._features = features_of(manifest)
         self._dataset = dataset
-        self._autoencoder = autoencoder
         self._buffer = buffer
         self._statistics = statistics
         self._position = 0
@@ -105,16 +105,15 @@ class Collector:
         rows = self._features.extract(windows.values)
         statistics = self._statistics()
         if statistics is None:
-            self._keep(rows, windows, known)
+            add_windows(self._dataset, self._manifest, rows, windows)
         else:
             statistics.add(rows, windows.label)
         if fresh:
             self._newest.extend(map(Judged, windows.time[-_NEWEST:].tolist(), rows[-_NEWEST:]))
 
-    def _keep(self, rows: NDArray[np.float32], windows: Windows, known: NDArray[np.bool_]) -> None:
-        usable = np.ones_like(known) if self._autoencoder else known
-        targets: NDArray[Any] = rows if self._autoencoder else windows.label
-        for holdout in (False, True):
-            chosen = usable & (windows.holdout == holdout)
-            if chosen.any():
-                self._dataset.add(rows[chosen], targets[chosen], holdout)
+
+def features_of(manifest: Manifest) -> Features:
+    """The swarm's features; raises ManifestError for a swarm of trainers only."""
+    if manifest.features is None:
+        raise ManifestError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    return manifest.features

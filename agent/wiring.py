@@ -15,7 +15,7 @@ from agent.board import Board, GovernedLearner, governed
 from agent.buffer import FILE as BUFFER_FILE
 from agent.buffer import SampleBuffer
 from agent.chunks import Seal
-from agent.collector import Collector, Judged
+from agent.collector import Collector, Judged, features_of
 from agent.config import AUTO, NONE, NUMPY, TFLITE, AgentConfig, BufferSection
 from agent.feed import Feed
 from agent.governor import Governor, ResourcesSection
@@ -31,7 +31,7 @@ from learnae.adapters.machine import Place
 from learnae.codecs import Vector
 from learnae.connect import connect
 from learnae.credentials import read_secret
-from learnae.errors import ConfigurationError, ManifestError
+from learnae.errors import ConfigurationError
 from learnae.features import Features
 from learnae.home import find_swarm, open_manifest
 from learnae.manifest import Manifest
@@ -99,9 +99,9 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     """Wire an agent; raises ConfigurationError or StateError. Live sources are read from now on."""
     swarm = find_swarm(config.swarm.id)
     manifest = open_manifest(swarm)
-    dataset = Dataset(manifest.model, manifest.objective, _ROWS)
+    dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     onlooking = Onlooking(features_of(manifest), manifest.class_count)
-    place = Place(swarm, config.peer.directory(ROLE))
+    place = Place(swarm, config.peer.directory(ROLE))  # first: a name that is taken is refused before any data is read
     intake = build_intake(config, manifest, dataset, place.directory, onlooking)
     intake.begin()
     governor, board = Governor(config.resources, config.train.pause), Board()
@@ -247,11 +247,11 @@ def build_intake(
     def statistics() -> Statistics | None:
         if onlooking is None:
             return None
-        if not manifest.is_autoencoder:
+        if manifest.needs_labels:
             onlooking.note_labels(collector.labelled, collector.unlabelled)
         return onlooking.statistics()
 
-    collector = Collector(recordings, features, dataset, manifest.is_autoencoder, buffer, statistics)
+    collector = Collector(recordings, manifest, dataset, buffer, statistics)
     if directory is None or buffer is None:
         return Intake(collector, None)
     return Intake(collector, Recorder(feeds, buffer, holdouts, GivenLabel(directory, names)))
@@ -282,10 +282,3 @@ def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> di
 def label_names(manifest: Manifest) -> LabelNames:
     """What labels the swarm knows."""
     return LabelNames(manifest.classes, max(2, manifest.model.output_shape[-1]))
-
-
-def features_of(manifest: Manifest) -> Features:
-    """The swarm's features; raises ManifestError for a swarm of trainers only."""
-    if manifest.features is None:
-        raise ManifestError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
-    return manifest.features

@@ -1,4 +1,4 @@
-"""Run one race: ``python -m bench RACE [--quick] [--out DIRECTORY]``. The exit status says whether it ran."""
+"""Run one race: ``python -m bench RACE [options]``. The exit status says whether it ran."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def main() -> None:
     parser.add_argument("race", choices=race_names())
     parser.add_argument("--quick", action="store_true", help="a small version of everything, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where RACE.json is written")
+    parser.add_argument("--rows", type=int, default=0, metavar="N", help="learners: an epoch of N rows, on a CPU too")
     options = parser.parse_args()
-    race = Race(options.race, options.quick)
+    race = Race(options.race, options.quick, rows=options.rows)
     importlib.import_module(f"bench.{options.race}").run(race)
     race.finish(options.out)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.harness import AT_LEAST, AT_MOST, Check, Race, interleaved, median, seconds_of
 from bench.swarms import SwarmCost, run_swarm
-from learnae.bodies import DELTA, FrameHeader, Metrics, Update
+from learnae.bodies import DELTA, NAME_BYTES, FrameHeader, Metrics, Update
 from learnae.cid import DAG_CBOR, RAW, Cid
 from learnae.identity import Identity
 from learnae.limits import Limits
@@ -21,6 +21,7 @@ from learnae.messages import Message, compose, open_message
 from learnae.simulator import START
 from learnae.tangle import Tangle
 
+Task = tuple[int, int, int, bool]
 SWARM = Cid.of(DAG_CBOR, b"bench")
 FOLLOW = 8  # as many as an agent follows
 _AUTHORS = 20
@@ -94,7 +95,7 @@ def update_body(rng: random.Random, base: Message | None) -> dict[str, object]:
     """What an update of a small swarm says."""
     header = FrameHeader(DELTA, "q8", 4295, base.cid) if base else FrameHeader("key", "f16", 4295, None)
     metrics = Metrics(rng.random(), rng.random(), 50)
-    merged = tuple(Cid.of(DAG_CBOR, rng.randbytes(8)) for _ in range(FOLLOW))
+    merged = tuple(rng.randbytes(NAME_BYTES) for _ in range(FOLLOW))
     return Update(header, rng.randrange(10**6), 400, metrics, merged, rng.randrange(10**9), 10**8).to_fields()
 
 
@@ -151,24 +152,32 @@ def check_merge(race: Race) -> None:
 
 def check_swarms(race: Race) -> None:
     """What a peer receives and keeps must not grow with the swarm, and following few must be enough."""
-    sizes, ticks = ((4, 8, 12), 6) if race.quick else ((10, 50, 200), 40)
+    sizes, ticks, large_ticks = ((4, 8, 12), 6, 4) if race.quick else ((10, 50, 200), 80, 16)
+    few, most = sizes[0], sizes[-1]
     follow = 3 if race.quick else FOLLOW
-    tasks = [(sizes[-1], sizes[-1] - 1), *((size, follow) for size in reversed(sizes))]  # the longest first
-    found = run_swarms(race, tasks, ticks)
+    tasks = [
+        (most, most - 1, ticks, False),  # the longest first
+        *((size, follow, ticks, False) for size in reversed(sizes)),
+        *((size, follow, large_ticks, True) for size in (most, few)),
+    ]
+    found = run_swarms(race, tasks)
     for size in sizes:
-        report_swarm(race, found[size, follow])
-    compare_sizes(race, found[sizes[0], follow], found[sizes[-1], follow])
-    compare_following(race, found[sizes[-1], follow], found[sizes[-1], sizes[-1] - 1])
+        report_swarm(race, found[size, follow, ticks, False])
+    for size in (few, most):
+        report_large_swarm(race, found[size, follow, large_ticks, True])
+    compare_sizes(race, found[few, follow, ticks, False], found[most, follow, ticks, False])
+    compare_totals(race, found[few, follow, large_ticks, True], found[most, follow, large_ticks, True])
+    compare_following(race, found[most, follow, ticks, False], found[most, most - 1, ticks, False])
 
 
-def run_swarms(race: Race, tasks: Sequence[tuple[int, int]], ticks: int) -> dict[tuple[int, int], SwarmCost]:
-    """The swarms of (peers, follow), two at once, each in a process of its own."""
+def run_swarms(race: Race, tasks: Sequence[Task]) -> dict[Task, SwarmCost]:
+    """The swarms of (peers, follow, ticks, large), two at once, each in a process of its own."""
     found = {}
     with (
-        race.step(f"{len(tasks)} swarms of up to {tasks[0][0]} peers, {ticks} ticks") as say,
+        race.step(f"{len(tasks)} swarms of up to {tasks[0][0]} peers, {tasks[0][2]} ticks") as say,
         ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool,
     ):
-        futures = {pool.submit(run_swarm, peers, follow, ticks): (peers, follow) for peers, follow in tasks}
+        futures = {pool.submit(run_swarm, *task): task for task in tasks}
         for future in as_completed(futures):
             found[futures[future]] = future.result()
             say(f"{len(found)} of {len(tasks)} done")
@@ -188,25 +197,44 @@ def report_swarm(race: Race, cost: SwarmCost) -> None:
     race.figure(f"{name}: accuracy after {cost.ticks} ticks", cost.accuracy)
 
 
+def report_large_swarm(race: Race, cost: SwarmCost) -> None:
+    """The figures of a swarm with a large model; it learns nothing."""
+    name = f"{cost.peers} peers, {cost.parameters:,} parameters"
+    race.figure(f"{name}: frames", cost.frame_bytes, "B a peer and tick")
+    race.figure(f"{name}: all that is received", cost.total_bytes, "B a peer and tick")
+    race.figure(f"{name}: replicas in memory", cost.replica_memory, "B a peer")
+    race.figure(f"{name}: replicas and tangle after {cost.ticks} ticks", cost.total_memory, "B a peer")
+
+
 def compare_sizes(race: Race, small: SwarmCost, large: SwarmCost) -> None:
-    """The largest swarm against the smallest."""
+    """The largest swarm against the smallest; the totals of this small model grow, as messages reach everybody."""
     sizes = f"{large.peers} peers to {small.peers}"
     bounded = f"each follows {small.follow}"
-    grows = "messages reach everybody, so this part grows with the swarm"
     race.check(Check(f"frame bytes: {sizes}", large.frame_bytes / small.frame_bytes, 1.2, AT_MOST, "times", bounded))
     memory = large.replica_memory / small.replica_memory
     race.check(Check(f"replica memory: {sizes}", memory, 1.2, AT_MOST, "times", bounded))
+    model = f"{small.parameters:,} parameters"
+    race.figure(f"received in all, {model}: {sizes}", large.total_bytes / small.total_bytes, "times")
+    race.figure(f"memory in all, {model}: {sizes}", large.total_memory / small.total_memory, "times")
+
+
+def compare_totals(race: Race, small: SwarmCost, large: SwarmCost) -> None:
+    """With a model of usual size, what everybody hears of everybody must not matter."""
+    sizes = f"{large.peers} peers to {small.peers}"
+    note = f"{small.parameters:,} parameters, {small.ticks} ticks, each follows {small.follow}"
     total = large.total_bytes / small.total_bytes
-    race.check(Check(f"all bytes: {sizes}", total, 1.2, AT_MOST, "times", grows))
+    race.check(Check(f"all bytes: {sizes}", total, 1.2, AT_MOST, "times", note))
     total = large.total_memory / small.total_memory
-    race.check(Check(f"all memory: {sizes}", total, 1.2, AT_MOST, "times", grows))
+    race.check(Check(f"all memory: {sizes}", total, 1.2, AT_MOST, "times", note))
 
 
 def compare_following(race: Race, few: SwarmCost, everybody: SwarmCost) -> None:
     """Following few against following everybody."""
-    race.figure(f"{few.peers} peers that follow {few.follow}: accuracy", few.accuracy)
+    for quarter, (of_few, of_all) in enumerate(zip(few.course, everybody.course, strict=True), 1):
+        after = f"after {few.ticks * quarter // 4} ticks"
+        race.figure(f"{few.peers} peers that follow {few.follow}: accuracy {after}", of_few)
+        race.figure(f"{few.peers} peers that follow all: accuracy {after}", of_all)
     race.figure(f"{few.peers} peers that follow {few.follow}: worst peer's accuracy", few.worst)
-    race.figure(f"{few.peers} peers that follow all: accuracy", everybody.accuracy)
     race.figure(f"{few.peers} peers that follow all: worst peer's accuracy", everybody.worst)
     race.figure(f"{few.peers} peers that follow all: frames", everybody.frame_bytes, "B a peer and tick")
     race.check(

@@ -65,11 +65,15 @@ class Figure:
 
 
 class Race:
-    """Collects what one run measures. ``quick`` asks for a small version that only shows that it runs."""
+    """Collects what one run measures. ``quick`` asks for a small version that only shows that it runs.
 
-    def __init__(self, name: str, quick: bool, console: Console | None = None) -> None:
+    ``rows`` asks a race over rows for another number of them; 0 for its own.
+    """
+
+    def __init__(self, name: str, quick: bool, console: Console | None = None, rows: int = 0) -> None:
         self.name = name
         self.quick = quick
+        self.rows = rows
         self.checks: list[Check] = []
         self.figures: list[Figure] = []
         self._console = console or wide_console()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.harness import AT_MOST, Check, Race
 from demo.people import write_private_file
@@ -63,6 +65,8 @@ def judge(race: Race, members: list[Member], crossed: Crossed) -> None:
     race.figure("new blocks", len(blocks))
     race.figure("mean size of a block", sum(blocks.values()) / len(blocks), "B")
     race.figure("share of all blocks that the poorest reader has", min(held))
+    for what in ("pushed", "wanted", "answered"):
+        race.figure(f"blocks {what}", sum(member.count(what) for member in members))
     race.figure("received by the broker", crossed.received / _MEGABYTE, "MB")
     race.figure("sent by the broker", crossed.sent / _MEGABYTE, "MB")
     race.figure("new block bytes x readers", due / _MEGABYTE, "MB")
@@ -104,12 +108,21 @@ class Member:
         """Names and sizes of all that it holds."""
         return {path.name: path.stat().st_size for path in self.directory.glob("blocks/*/b*")}
 
+    def count(self, what: str) -> int:
+        """How many blocks it has ``pushed``, ``wanted`` or ``answered``."""
+        found = re.search(rf"(\d+) {what}", str(self._status().get("connections", {}).get("mqtt exchange", "")))
+        return int(found[1]) if found else 0
+
     def knows(self) -> int:
         """How many others it has heard of."""
+        return int(self._status().get("peers", 0))
+
+    def _status(self) -> dict[str, Any]:
         try:
-            return int(json.loads((self._home / "peer" / "status.json").read_text())["peers"])
-        except (OSError, ValueError):
-            return 0
+            said: dict[str, Any] = json.loads((self._home / "peer" / "status.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return said
 
 
 def wait_until_all_know_all(members: list[Member]) -> None:
@@ -159,7 +172,8 @@ def broker(directory: Path) -> Iterator[MqttSection]:
     user = "user root\n" if os.geteuid() == 0 else ""
     config = directory / "mosquitto.conf"
     config.write_text(f"{user}listener {port} {_HOST}\nallow_anonymous true\nsys_interval 1\nlog_type error\n")
-    process = subprocess.Popen([program, "-c", str(config)], stdin=subprocess.DEVNULL)
+    with (directory / "broker.log").open("wb") as log:
+        process = subprocess.Popen([program, "-c", str(config)], stdin=subprocess.DEVNULL, stderr=log)
     try:
         yield MqttSection(broker=f"mqtt://{_HOST}:{port}")
     finally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from types import FunctionType, MethodType, ModuleType
@@ -23,14 +23,17 @@ from learnae.codecs import Vector
 from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import evaluate
-from learnae.presets import demo_data, preset
+from learnae.ports import Trained
+from learnae.presets import demo_data, dense_config, preset
 from learnae.recordings import shipped_recording
-from learnae.simulator import Member, Setting, Simulation
+from learnae.simulator import Member, Setting, Simulation, numpy_learner
 from learnae.windows import Windower
 
 PEOPLE = range(1, 9)
 HOLDOUT = 0.3  # the last part of each exercise
 SECOND = 1000
+_LISTEN = 250  # ms: as members do
+_DECODED_BYTES = 256 << 20  # of frames that are decoded for all: old ones are not asked for again
 _WEIGHED = 4  # members whose tangles are weighed: all are much alike, and it is slow
 
 Array = NDArray[Any]
@@ -60,11 +63,12 @@ class Person:
 class SwarmCost:
     """What a swarm came to. Bytes are received ones, a peer and tick, over the run's second half;
     memory is in bytes a peer at its end; ``accuracy`` is the mean over the peers' consensus
-    estimates on everybody's held-out windows."""
+    estimates on everybody's held-out windows, ``course`` the same after each quarter of the run."""
 
     peers: int
     follow: int
     ticks: int
+    parameters: int
     frame_bytes: float
     message_bytes: float
     gossip_bytes: float
@@ -72,6 +76,7 @@ class SwarmCost:
     tangle_memory: float
     messages: float
     accuracy: float
+    course: tuple[float, ...]
     worst: float
     seconds: float
 
@@ -126,7 +131,42 @@ class SharedDecoder:
             vector = frames.decode_frame(header, blocks, replica, count)
             vector.setflags(write=False)
             self._decoded[key] = (replica, vector)
+            while len(self._decoded) * vector.nbytes > _DECODED_BYTES:
+                self._decoded.pop(next(iter(self._decoded)))
+            return vector
         return self._decoded[key][1]
+
+
+class Wanderer:
+    """ports.Learner that takes steps at random instead of learning: what a large model costs without training it."""
+
+    def __init__(self, manifest: Manifest, data: Dataset, rng: np.random.Generator) -> None:
+        self._weights: Vector = np.zeros(manifest.model.count, np.float32)
+        self._rows = len(data.train.rows)
+        self._rng = rng
+
+    def weights(self) -> Vector:
+        """See ports.Learner."""
+        return self._weights.copy()
+
+    def load(self, weights: Vector) -> None:
+        """See ports.Learner."""
+        self._weights = np.array(weights, np.float32)
+
+    def train(self, steps: int) -> Trained:
+        """See ports.Learner."""
+        self._weights += np.float32(0.01) * self._rng.standard_normal(len(self._weights), np.float32)
+        return Trained(steps, self._rows, 0.0)
+
+    def evaluate(self, weights: Vector) -> None:
+        """Nothing is learnt."""
+
+    def state(self) -> dict[str, Array]:
+        """See ports.Learner."""
+        return {}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Nothing to go on from."""
 
 
 @dataclass(slots=True)
@@ -171,34 +211,44 @@ def received_frame_bytes(member: Member) -> int:
     return sum(len(data) for cid, data in member.host.blocks.items() if cid.codec == RAW and cid not in own)
 
 
-def run_swarm(peers: int, follow: int, ticks: int) -> SwarmCost:
-    """Let a swarm on the shipped recordings train for ``ticks`` of one second."""
+def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> SwarmCost:
+    """Let a swarm on the shipped recordings train for ``ticks`` of one second.
+
+    A ``large`` one has a model of some 100,000 parameters, and only does as if it trained.
+    """
     start = time.monotonic()
     manifest = preset("wrist", 1)
+    if large:
+        manifest = replace(manifest, config=dense_config(30, (300, 300), 7, "softmax"))
     people = load_people(manifest)
-    simulation = Simulation(manifest, split_over(people, peers, manifest), Setting(seed=1, follow=follow))
-    meter = Meter(simulation)
+    setting = Setting(seed=1, follow=follow, listen=_LISTEN)
+    learner = Wanderer if large else numpy_learner
+    simulation = Simulation(manifest, split_over(people, peers, manifest), setting, learner)
+    meter, course = Meter(simulation), []
     with mock.patch.object(following, "decode_frame", SharedDecoder()):
-        simulation.run((ticks - ticks // 2) * SECOND)
-        half = meter.read()
-        simulation.run(ticks // 2 * SECOND)
+        for quarter in range(4):
+            simulation.run((ticks * (quarter + 1) // 4 - ticks * quarter // 4) * SECOND)
+            course.append(float(np.mean(accuracies(simulation, people))))
+            if quarter == 1:
+                half = meter.read()
     end = meter.read()
-    per = peers * (ticks // 2)
+    per = peers * (ticks - ticks // 2)
     frame_bytes, gossip = end.frames - half.frames, end.gossip - half.gossip
-    reached = accuracies(simulation, people)
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]
     return SwarmCost(
         peers=peers,
         follow=follow,
         ticks=ticks,
+        parameters=manifest.model.count,
         frame_bytes=frame_bytes / per,
         message_bytes=(end.everything - half.everything - frame_bytes - gossip) / per,
         gossip_bytes=gossip / per,
         replica_memory=float(np.mean([replica_memory(member) for member in simulation.members])),
         tangle_memory=float(np.mean([deep_size(member.peer.tangle) for member in weighed])),
         messages=float(np.mean([len(member.peer.tangle) for member in simulation.members])),
-        accuracy=float(np.mean(reached)),
-        worst=float(np.min(reached)),
+        accuracy=course[-1],
+        course=tuple(course),
+        worst=float(np.min(accuracies(simulation, people))),
         seconds=time.monotonic() - start,
     )
 

@@ -12,7 +12,7 @@ from firmware_bridge import frames
 from firmware_bridge.clock import BoardClock
 from firmware_bridge.description import Description
 from firmware_bridge.link import Delivery, Measured, Started, Ticked
-from firmware_bridge.records import MAX_NAME, MISSED, RESET, Event, Label, LinkState, Readings, Record
+from firmware_bridge.records import MAX_NAME, MAX_TIME, MISSED, RESET, Event, Label, LinkState, Readings, Record
 
 _log = logging.getLogger(__name__)
 
@@ -85,10 +85,14 @@ class Assembler:
             self.clock.observe(samples.ticks, now - age - 2 * _ARRIVAL, now - age)
         step = (1 + self.clock.drift) / description.rate
         begin = max(self.clock.time(samples.ticks), self._end + step / 2)  # a better estimate must not turn time back
+        if not 0 <= begin <= MAX_TIME:
+            self.refused += 1  # slow ticks that no clock can mean
+            return
         self._next = sequence + samples.rows
         self._end = begin + (samples.rows - 1) * step
         self.samples += samples.rows
         yield Readings(sequence, begin, step, self._convert(samples))
 
     def _time(self, ticks: int, now: float) -> float:
-        return self.clock.time(ticks) if self.clock is not None and self.clock.is_set else now
+        known = self.clock.time(ticks) if self.clock is not None and self.clock.is_set else now
+        return known if 0 <= known <= MAX_TIME else now

@@ -7,44 +7,43 @@ import time
 from typing import Any
 
 from firmware_bridge.bridge import Port
-from firmware_bridge.description import Description
-from firmware_bridge.errors import ProtocolVersionError
-from firmware_bridge.link import Link
+from firmware_bridge.dialects import Dialect
+from firmware_bridge.errors import NoHelloError
 from firmware_bridge.port import list_ports
+from firmware_bridge.records import Schema
+from learnae.errors import ConfigurationError
 
 _PATIENCE = 5.0  # seconds: an Arduino that was reset by the opened port says hello after two
 
 
-def describe_board(port: Port, baud: int, patience: float = _PATIENCE) -> Description:
-    """Wait for the board's hello; raises LinkError or ProtocolVersionError.
+def describe_board(port: Port, baud: int, dialect: Dialect, patience: float = _PATIENCE) -> Schema:
+    """Wait until the board says what it measures; raises LinkError or ProtocolVersionError.
 
     Confirms nothing, so that no sample is lost to the bridge that comes afterwards.
     """
-    link = Link()
     end = time.monotonic() + patience
     while (now := time.monotonic()) < end:
-        link.poll(now)
-        port.write(link.take_output())
+        port.write(dialect.answer(now))
         select.select([port.fileno()], [], [], 0.1)
-        link.receive(port.read(), time.monotonic())
-        if link.is_up and link.description is not None:
-            return link.description
-        if isinstance(link.problem, ProtocolVersionError):
-            break
-    error = link.diagnose(port.device, baud)
-    assert error is not None
-    raise error
+        for record in dialect.hear(port.read(), time.monotonic(), time.time() - time.monotonic()):
+            if isinstance(record, Schema):
+                return record
+        if isinstance(dialect.diagnose(port.device, baud), ConfigurationError):
+            break  # time does not mend it
+    raise dialect.diagnose(port.device, baud) or NoHelloError(
+        f"{port.device} has not said enough in {patience:.0f} s", "set board.rate, if it samples slower than that"
+    )
 
 
-def report(port: Port, baud: int, description: Description) -> dict[str, Any]:
+def report(port: Port, baud: int, schema: Schema) -> dict[str, Any]:
     """What ``firmware-bridge check`` prints."""
     names = {device: name for name, device in list_ports().items()}
     return {
         "port": port.device,
         "name": names.get(port.device, ""),
         "baud": baud,
-        "board": description.board,
-        "firmware": description.firmware,
-        "rate": description.rate,
-        "channels": {channel.name: channel.unit for channel in description.channels},
+        "board": schema.board,
+        "firmware": schema.firmware,
+        "rate": schema.rate,
+        "channels": {channel.name: channel.unit for channel in schema.channels},
     }

@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     bridge = build(_config(options))
 
     def reload() -> None:
-        bridge.link.wish_for(_config(options).board.rate)
+        bridge.dialect.wish_for(_config(options).board.rate)
 
     return Service(Work(bridge.step, bridge.drain, reload, bridge.summary)).run()
 
@@ -113,12 +113,13 @@ def _monitor(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from firmware_bridge.check import describe_board, report  # noqa: PLC0415
-    from firmware_bridge.wiring import port_opener  # noqa: PLC0415
+    from firmware_bridge.wiring import build_dialect, port_opener  # noqa: PLC0415
 
     config = _config(options)
     port = port_opener(config)()
     try:
-        found = report(port, config.port.baud, describe_board(port, config.port.baud))
+        schema = describe_board(port, config.port.baud, build_dialect(config))
+        found = report(port, config.port.baud, schema)
     finally:
         port.close()
     print(json.dumps(found) if options.json else _as_text(found))

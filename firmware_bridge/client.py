@@ -7,11 +7,22 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from firmware_bridge.errors import BridgeMissingError, RecordError
-from firmware_bridge.records import DOWN, MAX_TEXT, LinkState, Listen, Readings, Record, Schema, Splitter, to_bytes
+from firmware_bridge.records import (
+    DOWN,
+    MAX_TEXT,
+    MISSED,
+    LinkState,
+    Listen,
+    Readings,
+    Record,
+    Schema,
+    Splitter,
+    to_bytes,
+)
 from learnae.errors import LearnaeError
 
 _FIRST_PAUSE = 0.1  # seconds before the first new try: a restarted bridge is back by then
@@ -41,6 +52,7 @@ class Client:
         self._socket: socket.socket | None = None
         self._splitter = Splitter()
         self._schema: Schema | None = None
+        self._told = 0  # samples that the bridge has called missing since the last readings
         self._pause = _FIRST_PAUSE
         self._retry = float("-inf")
         self.problem: LearnaeError | None = None  # why nothing comes, or None
@@ -103,29 +115,33 @@ class Client:
             taken += len(data)
             self._pause = _FIRST_PAUSE
             for record in self._splitter.feed(data):
-                accepted = self._accept(record)
-                if accepted is not None:
-                    records.append(accepted)
+                records.extend(self._accept(record))
 
-    def _accept(self, record: Record | Listen) -> Record | None:
+    def _accept(self, record: Record | Listen) -> Iterator[Record]:
         if isinstance(record, Listen):
             raise RecordError("the bridge sent a 'listen'", "the socket's other end is no bridge")
         if isinstance(record, Schema):
             self._schema = record
+        elif isinstance(record, LinkState):
+            self._told += record.missed
         elif isinstance(record, Readings):
-            return self._accept_readings(record)
-        return record
+            yield from self._accept_readings(record)
+            return
+        yield record
 
-    def _accept_readings(self, readings: Readings) -> Readings | None:
+    def _accept_readings(self, readings: Readings) -> Iterator[Record]:
         if self._schema is None or readings.values.shape[1] != len(self._schema.channels):
             raise RecordError("readings that do not fit their schema", "the socket's other end is no bridge")
-        stream, known = self._schema.stream, 0
+        stream, ahead = self._schema.stream, 0
         if stream == self._position.stream:
-            known = max(0, self._position.sequence - readings.sequence)
-        if known >= readings.rows:
-            return None
+            ahead = readings.sequence - self._position.sequence
+        if ahead + readings.rows <= 0:
+            return  # all of it is known
+        if ahead > self._told:
+            yield LinkState(readings.time, MISSED, "lost while no bridge was there", ahead - self._told)
+        self._told = 0
         self._position = Listen(stream, readings.sequence + readings.rows)
-        return readings.after(known) if known else readings
+        yield readings.after(-ahead) if ahead < 0 else readings
 
     def _explain(self, error: Exception) -> LearnaeError:
         if isinstance(error, RecordError):

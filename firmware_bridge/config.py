@@ -11,20 +11,25 @@ from learnae.errors import ConfigurationError
 from learnae.home import home
 
 ROLE = "bridge"
+_SLOWEST = 0.001  # Hz: what a frame can say
+LEARNAE, SENML = PROTOCOLS = ("learnae", "senml")
 
 
 @dataclass(frozen=True, slots=True)
 class PortSection:
-    """``[port]``: ``name`` of the board below /dev/serial/by-id, or a device, or ``auto``; ``baud``."""
+    """``[port]``: ``name`` of the board below /dev/serial/by-id, or a device, or ``auto``; ``baud``; ``protocol``."""
 
     name: str = AUTO
     baud: int = 115200
+    protocol: str = LEARNAE
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigurationError("port.name is empty", f"use {AUTO!r}, a device, or a name of firmware-bridge list")
         if not 300 <= self.baud <= 12_000_000:
             raise ConfigurationError(f"port.baud is {self.baud}", "use the firmware's, usually 115200")
+        if self.protocol not in PROTOCOLS:
+            raise ConfigurationError(f"port.protocol is {self.protocol!r}", f"use {' or '.join(PROTOCOLS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,9 @@ class BoardSection:
     rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate <= MAX_RATE:
-            raise ConfigurationError(f"board.rate is {self.rate}", f"use Hz, at most {MAX_RATE:g}; 0 leaves it")
+        if self.rate and not _SLOWEST <= self.rate <= MAX_RATE:
+            remedy = f"use Hz, from {_SLOWEST:g} to {MAX_RATE:g}; 0 leaves it"
+            raise ConfigurationError(f"board.rate is {self.rate}", remedy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ nothing of two runs can be mixed up.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -40,11 +41,13 @@ from firmware_bridge.frames import (
 )
 
 WINDOW = 64  # frames: what a board may have under way; early frames wait here, later ones are refused
-_ASK_PAUSE = 0.5  # seconds between two asks: a hello of four parts takes 30 ms at 115200 baud
+_ASK_PAUSE = 0.25  # seconds between two asks: a hello of four parts takes 20 ms at 115200 baud
+_PART_PAUSE = 0.2  # seconds until the next part of a hello is late: 60 ms at 9600 baud, and the port's buffers
 _NAK_PAUSE = 0.05  # seconds, at least, before the same frame is asked for again; and two round trips
 _LONGEST_NAK_PAUSE = 1.0
 _NAKS = 8  # at once: what a board sends again in one go must leave room for what is new
 _PING_PAUSE = 1.0  # seconds: quartz drifts by 0.1 ms in that time, ceramic resonators by 5 ms
+_TIME_PAUSE = 3600.0  # seconds: for boards that show the time, or name files by it
 _STUCK = 2.0  # seconds without the next frame, while later ones are here: the board may believe it was confirmed
 _GENERATIONS = 4  # descriptions kept of a session
 _MAX_OUTPUT = 4096  # bytes waiting to be sent: more is dropped, all of it is said again
@@ -96,7 +99,12 @@ class Counts:
 class Link:
     """Talks to one board. ``now`` is any clock in seconds that never goes back."""
 
-    def __init__(self, rate: float = 0, new_session: Callable[[], int] = lambda: secrets.randbits(32) or 1) -> None:
+    def __init__(
+        self,
+        rate: float = 0,
+        new_session: Callable[[], int] = lambda: secrets.randbits(32) or 1,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
         self.counts = Counts()
         self.description: Description | None = None  # the newest
         self.session = 0
@@ -105,6 +113,7 @@ class Link:
         self._rate = rate
         self._rate_tries = 0
         self._new_session = new_session
+        self._unix_time = unix_time
         self._splitter = FrameSplitter()
         self._output = bytearray()
         self._nak_pause = _NAK_PAUSE
@@ -123,7 +132,7 @@ class Link:
         self._is_pristine = False  # the session is fresh, and nothing of it has come
         self._ack_due = False
         self._stuck_since = float("-inf")
-        self._asked = self._pinged = float("-inf")
+        self._asked = self._pinged = self._told_time = float("-inf")
         self._pings: dict[int, float] = {}
         self._token = 0
 
@@ -190,6 +199,9 @@ class Link:
         if now - self._pinged >= (_PING_PAUSE if self.is_up else _ASK_PAUSE):
             self._ping()
             self._wish_for_rate()
+        if self.is_up and now - self._told_time >= _TIME_PAUSE:
+            self._told_time = now
+            self._send(Time(0, int(self._unix_time()) & 0xFFFFFFFF))
         is_stuck = bool(self._early) and now - self._stuck_since >= _STUCK
         if not self.is_up or is_stuck:
             self._ask()
@@ -342,7 +354,8 @@ class Link:
         return self._now - self._naks.get(sequence, float("-inf")) >= self._nak_pause
 
     def _ask(self, pause: float = _ASK_PAUSE) -> None:
-        if self._now - self._asked >= pause:
+        is_coming = bool(self._parts) and self._now - self.heard < _PART_PAUSE
+        if self._now - self._asked >= pause and not is_coming:
             self._asked = self._now
             self._send(Ask())
 

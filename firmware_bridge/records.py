@@ -22,11 +22,12 @@ from learnae.fields import Fields
 MAX_BYTES = 1 << 16  # of one record: a serial frame makes less than 2 KB, an agent's batch never needs more
 MAX_CHANNELS = 32  # of one board: two frames of description, and a row of 32-bit values in one frame
 MAX_RATE = 100_000.0  # Hz: ten times what any serial port can carry
+MAX_STEP = 86_400.0  # seconds between two samples
+MAX_TIME = 2.0**38  # Unix seconds: the year 10680
 MAX_NAME = 64
 MAX_TEXT = 400  # of a reason or a log line
 PREFIX = struct.Struct(">I")
 UP, DOWN, RESET, MISSED = STATES = ("up", "down", "reset", "missed")
-_LAST_TIME = 2.0**38  # seconds: the year 10680
 _LAST_SEQUENCE = 2**53
 
 
@@ -123,7 +124,7 @@ class Readings:
         values = np.frombuffer(data, "<f8").reshape(-1, rows).T
         if not np.isfinite(values).all():
             raise fields.error("values", "not finite", "finite numbers")
-        step = fields.number("step", 0, 86_400)
+        step = fields.number("step", 0, MAX_STEP)
         return cls(fields.integer("sequence", 0, _LAST_SEQUENCE), read_time(fields), step, values)
 
 
@@ -264,7 +265,7 @@ class Splitter:
 
 def read_time(fields: Fields) -> float:
     """Unix seconds."""
-    return fields.number("time", 0, _LAST_TIME)
+    return fields.number("time", 0, MAX_TIME)
 
 
 def read_rate(fields: Fields, name: str) -> float:

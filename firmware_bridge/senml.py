@@ -17,14 +17,13 @@ from typing import Any
 import cbor2
 
 from firmware_bridge.errors import SenmlError
-from firmware_bridge.records import Readings, Schema
+from firmware_bridge.records import MAX_TIME, Readings, Schema
 from learnae.fields import Fields
 
 MAX_BYTES = 1 << 20  # of one pack
 MAX_MEASUREMENTS = 20_000  # in one pack
 VERSION = 10  # RFC 8428, section 4.4
 _RELATIVE = 2.0**28  # seconds: smaller times count from now (section 4.5.3)
-_LAST_TIME = 2.0**38
 _LARGEST = 1e300  # so that base and value together are finite
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")  # section 4.5.1
 _LABELS = {  # CBOR's integers for JSON's names (section 6, table 4)
@@ -137,9 +136,11 @@ def _measurement(fields: Fields, now: float) -> Measurement:
     name = fields.text("bn", 200, "") + fields.text("n", 200, "")
     if not _NAME.fullmatch(name):
         raise fields.error("n", name, "letters, digits and - : . / _, a letter or digit first")
-    time = fields.number("bt", -_LAST_TIME, _LAST_TIME, 0.0) + fields.number("t", -_LAST_TIME, _LAST_TIME, 0.0)
+    time = fields.number("bt", -MAX_TIME, MAX_TIME, 0.0) + fields.number("t", -MAX_TIME, MAX_TIME, 0.0)
     if time < _RELATIVE:
         time += now
+    if not 0 <= time <= MAX_TIME:
+        raise fields.error("t", time, "a time since 1970")
     unit = fields.text("u", 64, fields.text("bu", 64, ""))
     total = None
     if "s" in fields or "bs" in fields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import shutil
 import socket
 import time
@@ -21,6 +22,7 @@ _log = logging.getLogger(__name__)
 
 MAX_LISTENERS = 32  # agents, monitors and recorders of one board
 _PATIENCE = 10.0  # seconds that a listener may stay silent before its first word
+_FAREWELL = 1.0  # seconds at the end: longer than any listener that still works needs
 _AT_ONCE = 64  # records handed to the kernel for one listener before the next one's turn
 _PATH_BYTES = 107  # sockaddr_un.sun_path without its final zero
 
@@ -75,8 +77,12 @@ class Server:
                 self._listeners.remove(listener)
 
     def close(self) -> None:
-        """Send what there is room for, and let go of all and of the path."""
+        """Let listeners take what waits for them, for a second at most; then let go of all and of the path."""
+        end = time.monotonic() + _FAREWELL
         self.step()
+        while (writers := self.writers()) and (left := end - time.monotonic()) > 0:
+            select.select([], writers, [], left)
+            self.step()
         for listener in self._listeners:
             listener.socket.close()
         self._socket.close()

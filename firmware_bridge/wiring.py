@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from firmware_bridge.bridge import Bridge
-from firmware_bridge.config import BridgeConfig
-from firmware_bridge.link import Link
+from firmware_bridge.config import SENML, BridgeConfig
+from firmware_bridge.dialects import Dialect, Native
 from firmware_bridge.port import SerialPort, find_port
+from firmware_bridge.senml_lines import SenmlLines
 from firmware_bridge.server import Server
 
 
 def build(config: BridgeConfig) -> Bridge:
     """Everything but the port, which may not be there yet; raises ConfigurationError or StateError."""
     server = Server(config.bridge.path, group=config.bridge.group)
-    return Bridge(port_opener(config), config.port.baud, Link(config.board.rate), server)
+    return Bridge(port_opener(config), config.port.baud, build_dialect(config), server)
+
+
+def build_dialect(config: BridgeConfig) -> Dialect:
+    """What the board speaks."""
+    rate = config.board.rate
+    return SenmlLines(rate) if config.port.protocol == SENML else Native(rate)
 
 
 def port_opener(config: BridgeConfig) -> Callable[[], SerialPort]:

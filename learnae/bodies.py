@@ -14,6 +14,7 @@ from learnae.limits import Limits
 
 ROLES = ("agent", "trainer")
 KEY, DELTA = "key", "delta"
+NAME_BYTES = 8  # of a digest: enough to tell the updates of one horizon apart, where nothing is fetched by it
 _LARGEST = 1e15  # of a loss
 BUCKETS = 23  # of a summary's histogram: eleven for each sign, and one for what is about zero
 MAX_CELLS = 340  # columns times groups of a summary: at most 185 bytes each, so that a message holds them
@@ -93,14 +94,14 @@ class Update:
 
     ``steps`` it has trained in all, ``samples`` it trains on, ``metrics`` of its consensus
     estimate on its own held-out rows (None without any), the updates it ``merged`` since its
-    previous one, and the bytes that it has sent and received.
+    previous one (the first NAME_BYTES of their digests), and the bytes that it has sent and received.
     """
 
     frame: FrameHeader
     steps: int
     samples: int
     metrics: Metrics | None
-    merged: tuple[Cid, ...]
+    merged: tuple[bytes, ...]
     bytes_out: int
     bytes_in: int
 
@@ -112,7 +113,7 @@ class Update:
             "steps": self.steps,
             "samples": self.samples,
             "metrics": self.metrics.to_fields() if self.metrics else None,
-            "merged": self.merged,
+            "merged": b"".join(self.merged),
             "traffic": {"in": self.bytes_in, "out": self.bytes_out},
         }
 
@@ -120,12 +121,15 @@ class Update:
     def from_fields(cls, fields: Fields, limits: Limits) -> Update:
         """Read and bound what a peer wrote."""
         traffic = fields.fields("traffic")
+        merged = fields.value("merged")
+        if not isinstance(merged, bytes) or len(merged) % NAME_BYTES or len(merged) > NAME_BYTES * limits.merged:
+            raise fields.error("merged", merged, f"at most {limits.merged} names of {NAME_BYTES} bytes")
         return cls(
             frame=FrameHeader.from_fields(fields.fields("frame")),
             steps=fields.integer("steps"),
             samples=fields.integer("samples"),
             metrics=None if fields.value("metrics") is None else Metrics.from_fields(fields.fields("metrics")),
-            merged=fields.links("merged", limits.merged),
+            merged=tuple(merged[start : start + NAME_BYTES] for start in range(0, len(merged), NAME_BYTES)),
             bytes_out=traffic.integer("out"),
             bytes_in=traffic.integer("in"),
         )

@@ -1,7 +1,9 @@
 """Following: whose frames a peer fetches, and the replicas that it keeps of them.
 
 A peer follows a bounded number of others, redrawn among the live ones (epidemic learning,
-De Vos et al. 2023), so that memory and traffic do not grow with the swarm.
+De Vos et al. 2023), so that memory and traffic do not grow with the swarm. A redraw is free where
+a keyframe is fetched in place of a delta: whoever has news hands its place to somebody who has
+just published a keyframe. It keeps the place until that frame is here.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ _MAX_BROKEN = 1024
 class News:
     """The newest update of an author."""
 
+    author: bytes
     cid: Cid
     time: int
     update: Update
@@ -75,24 +78,29 @@ class Following:
         self._most = most
         self._half_life = half_life
         self._next_redraw: int | None = None
+        self._successors: dict[bytes, News] = {}  # of those followed: who takes their place, with which keyframe
         self._broken: dict[Cid, None] = {}
 
     def note(self, message: Message) -> None:
         """Remember an attached update as its author's newest."""
         known = self.news.get(message.author)
         if isinstance(message.body, Update) and (known is None or message.time > known.time):
-            self.news[message.author] = News(message.cid, message.time, message.body)
+            self.news[message.author] = News(message.author, message.cid, message.time, message.body)
 
     def advance(self, me: bytes, now: int) -> list[Replica]:
         """Follow live authors other than ``me``, and decode what has come; returns changed replicas."""
         self.news = {author: news for author, news in self.news.items() if self._tangle.newest_of(author)}
         self._choose(me, now)
         changed = []
-        for author in self._followed:
-            replica = self._advance_one(author)
-            if replica is not None:
-                self.replicas[author] = replica
-                changed.append(replica)
+        for author in list(self._followed):
+            successor = self._successor_of(author, me, now)
+            replica = self._advance_one(successor or author)
+            if replica is None:
+                continue
+            if successor:
+                self._hand_over(author, successor)
+            self.replicas[successor or author] = replica
+            changed.append(replica)
         return changed
 
     def live(self, now: int) -> list[bytes]:
@@ -112,7 +120,36 @@ class Following:
         room = self._most - len(keep)
         keep += others if len(others) <= room else self._rng.sample(others, room)
         self._followed = dict.fromkeys(keep)
+        self._successors = {a: news for a, news in self._successors.items() if a in self._followed}
         self.replicas = {author: self.replicas[author] for author in keep if author in self.replicas}
+
+    def _successor_of(self, author: bytes, me: bytes, now: int) -> bytes | None:
+        """Whose keyframe is to be fetched in place of the author's next delta, if anybody's."""
+        chosen = self._successors.get(author)
+        if chosen is not None and self.news.get(chosen.author) is chosen and not self._tangle.is_banned(chosen.author):
+            return chosen.author
+        self._successors.pop(author, None)
+        replica = self.replicas.get(author)
+        if replica is None or replica.cid == self.news[author].cid or len(self._followed) < self._most:
+            return None
+        candidates = self._fresh_keyframes(me, (replica.time + self.news[author].time) // 2, now)
+        if not candidates:
+            return None
+        self._successors[author] = self._rng.choice(candidates)
+        return self._successors[author].author
+
+    def _fresh_keyframes(self, me: bytes, since: int, now: int) -> list[News]:
+        """News of others, not followed, that stand alone and are dated after ``since``."""
+        taken = {me, *self._followed, *(news.author for news in self._successors.values())}
+        live = self.live(now)
+        news = [self.news[author] for author in live if author not in taken]
+        return [each for each in news if each.update.frame.kind == KEY and each.time > since]
+
+    def _hand_over(self, author: bytes, successor: bytes) -> None:
+        del self._followed[author], self.replicas[author], self._successors[author]
+        self._followed[successor] = None
+        self.redraws += 1
+        self._next_redraw = None  # one that costs a whole chain can wait
 
     def _redraw_is_due(self, now: int) -> bool:
         if self._next_redraw is not None and now < self._next_redraw:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from learnae.adapters.machine import Place
@@ -14,11 +15,15 @@ from learnae.service import Work
 log = logging.getLogger("learnae")
 
 
-class Member:
-    """Lets a peer tick every ``pause`` seconds; ``collect`` runs before each tick, ``leave`` when it ends.
+_LISTEN = 0.25  # seconds: what others say is this much older at every hop, and listening costs little
 
-    ``tick`` stands in for the peer's own where a role knows better when it is time. A disk that takes
-    nothing stops nobody: nothing is published before it is saved, and the next tick tries again.
+
+class Member:
+    """Lets a peer tick with ``pause`` seconds between, in which it listens.
+
+    ``collect`` runs before each tick, ``leave`` when it ends; ``tick`` stands in for the peer's own where a role
+    knows better when it is time. A disk that takes nothing stops nobody: nothing is published before it is saved,
+    and the next tick tries again.
     """
 
     def __init__(
@@ -38,19 +43,27 @@ class Member:
         self._collect = collect
         self._tick = tick or peer.tick
         self._leave = leave
+        self._due = time.monotonic()
 
     def work(self) -> Work:
         """The member as the service sees it."""
         return Work(self._step, self._drain, self._reload, lambda: summary(self.peer.status()))
 
     def _step(self) -> float:
-        self._collect()
+        if time.monotonic() < self._due:
+            self.peer.listen()
+        else:
+            self._collect()
+            self._tick_once()
+            self._due = time.monotonic() + self._pause
+        return max(0.0, min(self._due - time.monotonic(), _LISTEN))
+
+    def _tick_once(self) -> None:
         try:
             self._tick()
         except NotWrittenError as error:
             self.peer.problems.count(error)
             self._place.monitor.report(self.peer.status())
-        return self._pause
 
     def _drain(self) -> None:
         self._leave()

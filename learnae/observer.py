@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,13 +50,20 @@ class PeerView:
     banned: bool
 
 
+class _Untouched(LocalBlockStore):
+    """A directory that is only looked at."""
+
+    def delete(self, cids: Iterable[Cid]) -> None:
+        """Nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
+
+
 class Observer:
     """Reads a swarm's directory; writes nothing."""
 
     def __init__(self, directory: Path) -> None:
         self.manifest = open_manifest(directory)
         self.swarm = self.manifest.swarm
-        self._store = LocalBlockStore(directory)
+        self._store = _Untouched(directory)
         self._clock = SystemClock()
         rng = random.Random()
         self._replication = Replicator(
@@ -153,7 +160,7 @@ def describe(message: Message) -> dict[str, Any]:
             "frame": f"{body.frame.kind} {body.frame.codec}",
             "steps": body.steps,
             "accuracy": body.metrics.accuracy if body.metrics else None,
-            "merged": [str(cid) for cid in body.merged],
+            "merged": [name.hex() for name in body.merged],
         }
     elif isinstance(body, Summary):
         what = {**body.to_fields(), "rows": body.rows}

@@ -9,14 +9,19 @@ from learnae.frames import Frame, FramePolicy, encode_frame
 
 
 class OwnFrames:
-    """The stream's state: ``replica`` is what others have decoded at the update ``update``."""
+    """The stream's state: ``replica`` is what others have decoded at the update ``update``.
 
-    def __init__(self, policy: FramePolicy, horizon: int) -> None:
+    The second keyframe comes ``phase`` updates early, so that peers that start together do not go on
+    sending keyframes together.
+    """
+
+    def __init__(self, policy: FramePolicy, horizon: int, phase: int = 0) -> None:
         self.update: Cid | None = None
         self.replica: Vector | None = None
         self.since_keyframe = 0
         self.keyframe_time = 0
         self._policy = policy
+        self._phase = phase % policy.every
         self._horizon = horizon
 
     def encode(self, weights: Vector, now: int) -> Frame:
@@ -26,7 +31,7 @@ class OwnFrames:
         """
         frame = encode_frame(weights, self.replica, self.update if self._may_send_delta(now) else None, self._policy)
         if frame.header.kind == KEY:
-            self.since_keyframe, self.keyframe_time = 0, now
+            self.since_keyframe, self.keyframe_time = (self._phase if self.replica is None else 0), now
         self.since_keyframe += 1
         self.replica = frame.replica
         return frame

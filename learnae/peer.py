@@ -11,7 +11,7 @@ import numpy as np
 
 import learnae
 from learnae.authorship import Authorship
-from learnae.bodies import Evidence, Join, Metrics, Summary, Update
+from learnae.bodies import NAME_BYTES, Evidence, Join, Metrics, Summary, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
 from learnae.errors import FrameError, NotWrittenError, StateError
@@ -19,7 +19,7 @@ from learnae.following import Following, Replica
 from learnae.frames import Frame
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
-from learnae.merge import Vote, consensus, merge
+from learnae.merge import Vote, average_over_time, consensus, merge
 from learnae.messages import Message, open_message
 from learnae.own_frames import OwnFrames
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Trained
@@ -108,12 +108,14 @@ class Peer:
         self._has_start = False
         self._initial: Vector = np.zeros(manifest.model.count, np.float32)
         self._estimate: Vector = self._initial
+        self._estimate_time: int | None = None  # None: not made yet by this process
         self._fresh_learner = {name: array.copy() for name, array in ports.learner.state().items()}
         self._own = Authorship(identity, self.replication, manifest.limits, ports.clock)
-        self._frames = OwnFrames(manifest.codec, manifest.limits.horizon)
+        self._frames = OwnFrames(manifest.codec, manifest.limits.horizon, phase=self.author[0])
         self._summary: Summary | None = None  # the own last one
         self._summary_time = 0
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
+        self._unsaid: list[bytes] = []  # updates that were merged since the own last one
         self._accused: set[bytes] = set()
         self._to_accuse: dict[bytes, Equivocation] = {}
         self._last_prune = ports.clock.now()
@@ -143,6 +145,16 @@ class Peer:
         self._note(outcome)
         self.following.advance(self.author, self._ports.clock.now())
         return len(outcome.attached)
+
+    def listen(self) -> int:
+        """Between two ticks: hear, and pass on what is new; returns how many messages were attached.
+
+        What is heard between ticks is a tick younger when it is merged, at every hop.
+        """
+        heard = self.hear()
+        if heard:
+            self.replication.announce()
+        return heard
 
     def estimate(self) -> Vector:
         """The consensus estimate (count,): what this peer uses, shows and exports as the swarm's model."""
@@ -206,6 +218,8 @@ class Peer:
         learner = self._ports.learner
         learner.load(merge(learner.weights(), votes, self.manifest.merge))
         self._merged = {author: replica.cid for author, replica in replicas.items()}
+        self._unsaid += [self._merged[author].digest[:NAME_BYTES] for author in new]
+        del self._unsaid[: -self.manifest.limits.merged]
         return len(new)
 
     def _votes(self, replicas: Mapping[bytes, Replica]) -> list[Vote]:
@@ -252,7 +266,7 @@ class Peer:
             self.problems.count(error)
             self._start_over()
             return None
-        self._estimate = self._consensus(frame.replica, trained.rows, now)
+        self._believe(Vote(frame.replica, trained.rows, now), now)
         metrics = self._ports.learner.evaluate(self._estimate)
         self.metrics = metrics.bounded() if metrics else None
         try:
@@ -263,7 +277,7 @@ class Peer:
 
     def _go_without_training(self, merged: int) -> Cid | None:
         if merged:
-            self._estimate = consensus(self._votes(self.following.replicas), self.manifest.merge.half_life)
+            self._believe(None, self._ports.clock.now())
         statistics = self._options.statistics()
         if statistics is None or not self._own.may_speak():
             return None
@@ -280,15 +294,22 @@ class Peer:
             steps=self.steps,
             samples=samples,
             metrics=self.metrics,
-            merged=tuple(dict.fromkeys(self._merged.values()))[: self.manifest.limits.merged],
+            merged=tuple(self._unsaid),
             bytes_out=traffic.bytes_out,
             bytes_in=traffic.bytes_in,
         )
+        self._unsaid.clear()
         return self._publish(body.to_fields(), blocks, is_update=True)
 
-    def _consensus(self, replica: Vector, samples: int, now: int) -> Vector:
-        others = [other.vote() for other in self.following.replicas.values()]
-        return consensus([*others, Vote(replica, samples, now)], self.manifest.merge.half_life)
+    def _believe(self, own: Vote | None, now: int) -> None:
+        """Renew the consensus estimate; one that is too old to say anything of today is replaced."""
+        votes = [replica.vote() for replica in self.following.replicas.values()]
+        votes += [own] if own else []
+        current = consensus(votes, self.manifest.merge.half_life)
+        live = {*self.following.live(now), self.author} if own else set(self.following.live(now)) - {self.author}
+        fresh = self._estimate_time is not None and now - self._estimate_time <= self.manifest.merge.half_life
+        share = len(votes) / max(len(live), 1) if fresh else 1.0
+        self._estimate, self._estimate_time = average_over_time(self._estimate, current, share), now
 
     def _publish(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = (), is_update: bool = False) -> Cid:
         message = self._own.compose(body, blocks)

@@ -9,9 +9,12 @@ from typing import Any
 
 from learnae.errors import ManifestError
 from learnae.features import STATISTICS, RawWindow, WindowStatistics
+from learnae.frames import FramePolicy
 from learnae.manifest import Manifest
 from learnae.models.optimisers import OptimiserPolicy
 
+# With eight bits a keyframe is as small as a delta: frequent ones let peers redraw whom they follow for nothing.
+_FRAMES = FramePolicy("q8", "q8", every=8)
 _MOTION = ("ax", "ay", "az", "wx", "wy", "wz")
 EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 
@@ -62,6 +65,7 @@ def _wrist(created: int) -> Manifest:
             shift=tuple(shift for shift, _ in pairs),
             scale=tuple(scale for _, scale in pairs),
         ),
+        codec=_FRAMES,
         optimiser=OptimiserPolicy("momentum", learning_rate=0.03),
     )
 
@@ -96,6 +100,7 @@ def _wrist_cnn(created: int) -> Manifest:
         created=created,
         classes=EXERCISES,
         features=features,
+        codec=_FRAMES,
         optimiser=OptimiserPolicy("momentum", learning_rate=0.03),
     )
 
@@ -108,6 +113,7 @@ def _hepmass(created: int) -> Manifest:
         loss="binary_crossentropy",
         created=created,
         classes=("background", "signal"),
+        codec=_FRAMES,
         optimiser=OptimiserPolicy("momentum", learning_rate=0.05),
     )
 

@@ -47,15 +47,15 @@ class Replicator:
         self._note_heads()
         total, opened = Outcome(), set[Cid]()
         self._add(self.tangle.give_up_waiting(self._clock.now()), total)
-        progress = True
-        while progress and len(opened) < _MESSAGES_PER_CALL:
-            progress = False
-            for cid in [*self.tangle.missing(), *self._heads]:
+        candidates = [*self.tangle.missing(), *self._heads]
+        while candidates:
+            before = len(opened)
+            for cid in candidates:
                 if not self.tangle.is_new(cid):
                     self._heads.pop(cid, None)
                 elif cid not in opened and len(opened) < _MESSAGES_PER_CALL and self._fetch(cid, total):
                     opened.add(cid)
-                    progress = True
+            candidates = self.tangle.missing() if before < len(opened) < _MESSAGES_PER_CALL else []
         self._store.want([cid for cid in [*self.tangle.missing(), *self._heads] if self.tangle.is_new(cid)])
         return total
 

@@ -25,16 +25,28 @@ from learnae.messages import Message, open_message
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer import Options, Peer, Ports
+from learnae.ports import Learner
 
 START = 1_700_000_000_000  # the virtual clock's first reading
 
 
+LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
+
+
+def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
+    """The reference learner."""
+    batch = manifest.training.batch
+    return NumpyLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng)
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """``period`` ms between a peer's ticks, each up to a quarter early or late."""
+    """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
+    them, 0 for never."""
 
     seed: int = 0
     period: int = 1000
+    listen: int = 0
     follow: int = 8
     fanout: int = 4
     weather: Weather = Weather()
@@ -59,14 +71,7 @@ class Member:
     def _boot(self) -> Peer:
         simulation, manifest = self._simulation, self._simulation.manifest
         seed = simulation.setting.seed * 1_000_003 + self._index
-        learner = NumpyLearner(
-            manifest.definition,
-            manifest.objective,
-            manifest.optimiser,
-            self._data,
-            manifest.training.batch,
-            np.random.default_rng(seed),
-        )
+        learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
         ports = Ports(
             MemoryBlockStore(self.host),
             MemoryGossip(self.host, simulation.setting.fanout),
@@ -84,8 +89,15 @@ class Member:
 class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``."""
 
-    def __init__(self, manifest: Manifest, datasets: Sequence[Dataset], setting: Setting) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        datasets: Sequence[Dataset],
+        setting: Setting,
+        learner: LearnerFactory = numpy_learner,
+    ) -> None:
         self.manifest = manifest
+        self.learner = learner
         self.setting = setting
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
@@ -94,6 +106,8 @@ class Simulation:
         self.members = [Member(self, index, data) for index, data in enumerate(datasets)]
         for member in self.members:
             self._schedule(member)
+            if setting.listen:
+                self._listen(member)
 
     def run(self, milliseconds: int) -> None:
         """Let virtual time pass."""
@@ -150,3 +164,11 @@ class Simulation:
             self._schedule(member)
 
         return turn
+
+    def _listen(self, member: Member) -> None:
+        def turn() -> None:
+            if member.host.index not in self.network.down:
+                member.peer.listen()
+            self._listen(member)
+
+        self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)

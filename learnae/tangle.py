@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from learnae.bodies import FrameHeader, Update
 from learnae.cid import Cid
@@ -27,17 +27,30 @@ from learnae.limits import Limits
 from learnae.messages import Message
 from learnae.pending import Pending
 
+_MAX_HEADERS = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What the tangle remembers of an attached message; the rest stays in its block."""
+    """What the tangle remembers of an attached message; the rest stays in its block.
 
+    History is long and boards are small, so equal things are one object: names of parents and bases are
+    those that the tangle already holds, frames of one kind share a header, and the base is apart from it.
+    """
+
+    cid: Cid
     author: bytes
     seq: int
     time: int
     parents: tuple[Cid, ...]
     blocks: tuple[Cid, ...]
-    frame: FrameHeader | None  # of an update
+    header: FrameHeader | None  # of an update; without its base
+    base: Cid | None
+
+    @property
+    def frame(self) -> FrameHeader | None:
+        """How to decode the update's frame; None for any other message."""
+        return replace(self.header, base=self.base) if self.header and self.base else self.header
 
 
 @dataclass(slots=True)
@@ -80,6 +93,7 @@ class Tangle:
         self._pending = Pending(limits)
         self._wanted: dict[Cid, None] = {}
         self._refused: dict[Cid, None] = {}
+        self._headers: dict[FrameHeader, FrameHeader] = {}
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -207,22 +221,36 @@ class Tangle:
             self.refuse(message.cid)
             raise
         self._wanted.pop(message.cid, None)
-        update = message.body if isinstance(message.body, Update) else None
         chain = self._chains.setdefault(message.author, Chain(message.cid))
-        author = self._nodes[chain.newest].author if chain.newest in self._nodes else message.author
-        self._nodes[message.cid] = Node(
-            author=author,  # one bytes object for all messages of an author
-            seq=message.seq,
-            time=message.time,
-            parents=message.parents,
-            blocks=message.blocks,
-            frame=update.frame if update else None,
-        )
+        self._nodes[message.cid] = self._node_of(message, chain)
         for parent in message.parents:
             self._tips.pop(parent, None)
         self._tips[message.cid] = None
         self._extend_chain(chain, message, outcome)
         outcome.attached.append(message)
+
+    def _node_of(self, message: Message, chain: Chain) -> Node:
+        newest = self._nodes.get(chain.newest)
+        frame = message.body.frame if isinstance(message.body, Update) else None
+        return Node(
+            cid=message.cid,
+            author=newest.author if newest else message.author,
+            seq=message.seq,
+            time=message.time,
+            parents=tuple(map(self._held, message.parents)),
+            blocks=message.blocks,
+            header=self._shared(replace(frame, base=None)) if frame else None,
+            base=self._held(frame.base) if frame and frame.base else None,
+        )
+
+    def _held(self, cid: Cid) -> Cid:
+        node = self._nodes.get(cid)
+        return node.cid if node else cid
+
+    def _shared(self, header: FrameHeader) -> FrameHeader:
+        while len(self._headers) >= _MAX_HEADERS:  # true frames have two or three, invented ones as many as they like
+            self._headers.pop(next(iter(self._headers)))
+        return self._headers.setdefault(header, header)
 
     def _extend_chain(self, chain: Chain, message: Message, outcome: Outcome) -> None:
         first = chain.by_seq.setdefault(message.seq, message.cid)
@@ -324,8 +352,7 @@ class Tangle:
             step = chain.update if chain.update and self._nodes[chain.update].time >= cut else None
             while step is not None and step in self._nodes:
                 needed.add(step)
-                frame = self._nodes[step].frame
-                step = frame.base if frame else None
+                step = self._nodes[step].base
         return needed
 
     def _forget_in_chain(self, cid: Cid, node: Node) -> None:

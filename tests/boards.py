@@ -15,20 +15,23 @@ AVR_FLAGS = ("-std=gnu99", "-Os", "-mcall-prologues", "-mrelax", "-ffunction-sec
 BUTTON, HANG = 2, 3  # pins of port D in the example
 
 
-def build_example(mcu: str) -> Path:
-    """The bare-metal example as an ELF file for ``mcu``."""
+def build_example(mcu: str, memory: int = 128) -> Path:
+    """The bare-metal example as an ELF file for ``mcu``, with ``memory`` bytes for samples that wait."""
     sources = [EXAMPLE / "main.c", LIBRARY / "learnae.c"]
-    flags = (*AVR_FLAGS, *WARNINGS, f"-mmcu={mcu}", f"-I{LIBRARY}", "-Wl,--gc-sections")
+    flags = (*AVR_FLAGS, *WARNINGS, f"-mmcu={mcu}", f"-DMEMORY={memory}", f"-I{LIBRARY}", "-Wl,--gc-sections")
     return build(f"node-{mcu}", ["avr-gcc", *flags, *sources], sources)
 
 
 class SimulatedBoard:
-    """The example on simavr, its serial port at ``device``; a context manager that ends it."""
+    """The example on simavr, its serial port at ``device``; a context manager that ends it.
 
-    def __init__(self, directory: Path, mcu: str = "atmega328p", speed: float = 1.0) -> None:
+    With 1024 bytes of ``memory`` it bridges almost three seconds: a busy machine may keep the bridge waiting.
+    """
+
+    def __init__(self, directory: Path, mcu: str = "atmega328p", speed: float = 1.0, memory: int = 1024) -> None:
         source = NATIVE / "simavr_board.c"
         runner = ["gcc", "-O2", "-I/usr/include/simavr", source, "-lsimavrparts", "-lsimavr", "-lelf"]
-        self._command = [build("simavr_board", runner, [source]), mcu, build_example(mcu)]
+        self._command = [build("simavr_board", runner, [source]), mcu, build_example(mcu, memory)]
         self._speed = speed
         self.device = directory / f"{mcu}-tty"
         self._process: subprocess.Popen[str] | None = None

@@ -21,12 +21,13 @@ from typing import Any
 
 from mosquitto import HOST, free_port
 
-from learnae.adapters.iota_client import NULL, Transaction, load
+from learnae.adapters.iota_client import NULL, Node, Transaction, integer, load
 from learnae.adapters.iota_pow import TRANSACTION_TRYTES, hash_of, search, weight
 
 COORDINATOR = "LEARNAE9TEST9COORDINATOR".ljust(81, "9")
 MAX_RESULTS = 1000
 MAX_BODY = 1_000_000
+CLOCKS = 600_000  # ms that a transaction may be dated ahead
 LAG = 5  # milestones that a lagging node is behind
 _TIPS = 8  # that a milestone approves
 _CHECKPOINT = "LEARNAE9CHECKPOINT".ljust(27, "9")
@@ -74,6 +75,8 @@ class IriNode:
         self._server: ThreadingHTTPServer | None = None
         self._stopped = threading.Event()
         self._publish = lambda words: None
+        self._since = 1000 * (time.time() - 2)  # as of a snapshot, in whole seconds: what is older is refused
+        self._writer = Node(self.url)  # the coordinator's; asks nobody
 
     @property
     def url(self) -> str:
@@ -170,11 +173,7 @@ class IriNode:
             self.issue_milestone()
 
     def _issue(self, tag: str, trunk: str, branch: str, address: str, milestone: bool) -> str:
-        iota = load()
-        bundle = iota.ProposedBundle()
-        bundle.add_transaction(iota.ProposedTransaction(address=iota.Address(address), value=0, tag=iota.Tag(tag)))
-        bundle.finalize()
-        essence = str(bundle[0].as_tryte_string())
+        essence = self._writer.propose(b"", tag, address)
         trytes = search(essence[:2430] + trunk + branch + essence[2592:], self.mwm)
         transaction = Transaction(hash_of(trytes), trytes)
         self._store(transaction, milestone)
@@ -301,6 +300,8 @@ class IriNode:
         for transaction in found:
             if weight(transaction.name) < self.mwm:
                 raise Refused("invalid transaction hash")
+            if not self._since <= integer(transaction.trytes[2619:2628]) < 1000 * time.time() + CLOCKS:
+                raise Refused("invalid timestamp")
             if not _is_whole_bundle(transaction):
                 raise Refused("invalid bundle")
         for transaction in found:

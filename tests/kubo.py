@@ -36,6 +36,7 @@ class Kubo:
             **(settings or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self.needs_key = True
         self._said = 0  # characters in the log before this start
         self._initialise()
 
@@ -83,7 +84,8 @@ class Kubo:
     @property
     def environment(self) -> dict[str, str]:
         """For the program ``ipfs``."""
-        return {**os.environ, "IPFS_PATH": str(self.directory), "LIBP2P_FORCE_PNET": "1", "IPFS_TELEMETRY": "off"}
+        private = {"LIBP2P_FORCE_PNET": "1"} if self.needs_key else {}
+        return {**os.environ, **private, "IPFS_PATH": str(self.directory), "IPFS_TELEMETRY": "off"}
 
     def pins(self) -> dict[str, str]:
         """CID to name, of all that is pinned directly."""

@@ -35,8 +35,8 @@ def build(
     """Wire a trainer on what ``load`` gives it; raises ConfigurationError or StateError."""
     swarm = find_swarm(config.swarm.id)
     manifest = open_manifest(swarm)
+    place = Place(swarm, config.peer.directory(ROLE))  # first: a name that is taken is refused before any data is read
     dataset = load(config, manifest)
-    place = Place(swarm, config.peer.directory(ROLE))
     learner, facts = build_learner(config.train, manifest, dataset)
     outside = connect(config, place)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.chunks import nothing
 from agent.resampling import Resampler
 from learnae.errors import TransportError
 from learnae.ports import Samples
 
 _MOST_BYTES = 64  # of a number in sysfs
+BATCH = 0.1  # seconds of readings that are put on the grid at once: five times less work at 50 Hz
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,11 @@ class Probe:
 def read_number(file: Path) -> float:
     """The finite number in a file of sysfs; raises OSError or TransportError."""
     # opened anew each time: an open file would go on giving the last value of some sensors that are gone
-    with file.open("rb", buffering=0) as opened:
-        data = opened.read(_MOST_BYTES)
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        data = os.read(descriptor, _MOST_BYTES)
+    finally:
+        os.close(descriptor)
     try:
         value = float(data)
     except ValueError:
@@ -51,12 +57,16 @@ class PolledSource:
         self._probes = probes
         self._resampler = Resampler(len(probes), rate, hold)
         self._clock = clock
+        self._taken = float("-inf")
 
     def read(self) -> Samples:
         """See ports.SampleSource."""
         now = self._clock()
         for channel, probe in enumerate(self._probes):
             self._resampler.put(channel, now, probe.read())
+        if 0 <= now - self._taken < BATCH:
+            return nothing(len(self._probes))
+        self._taken = now
         return self._resampler.take(now)
 
     def state(self) -> str:

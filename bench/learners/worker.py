@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: ``python worker.py NAME steps|epoch SIZE``; prints JSON.
+"""One measurement in a process of its own: ``python worker.py NAME WHAT SIZE``; prints JSON.
 
 A script and no part of its package, which would import more than what is measured.
 """
@@ -18,11 +18,18 @@ from typing import Any  # noqa: E402
 
 ROWS = 10_000  # as many as an agent keeps
 REPEATS = 3
+# what an agent imports of others', and of the standard library
+_DEPENDENCIES = (
+    "numpy.random", "numpy.typing", "cryptography.exceptions", "cryptography.hazmat.primitives.serialization",
+    "cryptography.hazmat.primitives.asymmetric.ed25519", "cbor2", "sqlite3", "argparse", "tomllib", "logging",
+    "dataclasses", "flatbuffers",
+)  # fmt: skip
+_RUNTIMES = (("tflite_runtime.interpreter", "ai_edge_litert.interpreter"),)
 
 
 def main(name: str, what: str, size: int) -> dict[str, Any]:
-    """Measure the contestant ``name``: ``size`` steps, or one epoch of ``size`` rows."""
-    return steps(name, size) if what == "steps" else epoch(name, size)
+    """Measure the contestant ``name``: ``size`` steps, one epoch of ``size`` rows, memory or parity (0: quickly)."""
+    return {"steps": steps, "epoch": epoch, "memory": memory, "parity": parity}[what](name, size)
 
 
 def steps(name: str, count: int) -> dict[str, Any]:
@@ -49,6 +56,31 @@ def epoch(name: str, rows: int) -> dict[str, Any]:
     contestant.train(count)
     seconds = min(timed(contestant.train, count) for _ in range(3))
     return {"rows_per_second": count * batch / seconds, "device": contestant.device}
+
+
+def memory(name: str, count: int) -> dict[str, Any]:
+    """MB that an agent takes above the imports of its dependencies while it trains ``count`` rows."""
+    for module in (*_DEPENDENCIES, *map(first_of, _RUNTIMES)):
+        importlib.import_module(module)
+    before = peak_megabytes()
+    contestants: Any = importlib.import_module("contestants")
+    contestant = contestants.CONTESTANTS[name](some_rows(count), 32)
+    contestant.train(500)
+    return {"above": peak_megabytes() - before, "device": contestant.device}
+
+
+def first_of(modules: tuple[str, ...]) -> str:
+    """The first of these that is installed."""
+    util: Any = importlib.import_module("importlib.util")
+    return next(name for name in modules if util.find_spec(name.partition(".")[0]))
+
+
+def parity(name: str, size: int) -> dict[str, Any]:
+    """Largest differences from NumPy in float64, by optimiser."""
+    module: Any = importlib.import_module("bench.learners.parity")
+    contestants: Any = importlib.import_module("contestants")
+    make = {contestants.TFLITE: module.tflite, contestants.FUSED: module.jax_fused}[name]
+    return {"differences": module.parity(make, quick=size == 0)}
 
 
 def some_rows(count: int) -> Any:

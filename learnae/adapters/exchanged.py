@@ -81,12 +81,13 @@ class ExchangedStore:
             return
         now = time.monotonic()
         with self._wake:
+            before = len(self._queue)
             for cid in cids:
                 if len(self._queue) >= _QUEUE:
                     break
                 if cid not in self._busy and self._later.get(cid, (0, now))[1] <= now:
                     self._queue[cid] = None
-            self._wake.notify_all()
+            self._wake.notify(len(self._queue) - before)
 
     def delete(self, cids: Iterable[Cid]) -> None:
         """See ports.BlockStore; exchanges let go of them, too."""

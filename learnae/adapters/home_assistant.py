@@ -7,28 +7,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import learnae
 
 BIRTH_TOPIC = "homeassistant/status"  # says "online" when it has started and wants to hear everything again
-_PRECISION = {"%": 1, "°C": 1}
+_MEASUREMENT, _TOTAL = "measurement", "total_increasing"
+_BUFFER, _INFERENCE = "(value_json.buffer | default({}))", "(value_json.inference | default({}))"  # trainers have none
+
+
+@dataclass(frozen=True, slots=True)
+class _Sensor:
+    """An entity; ``value`` is a Jinja expression over the fields of ``state``."""
+
+    key: str
+    name: str
+    value: str
+    unit: str | None = None
+    device_class: str | None = None
+    state_class: str = _MEASUREMENT
+    digits: int | None = None
+
+
 _SENSORS = (
-    # key, name, unit, device class, state class, template
-    (
-        "accuracy",
-        "Accuracy",
-        "%",
-        None,
-        "measurement",
-        "{{ (value_json.accuracy * 100) if value_json.accuracy is not none }}",
-    ),
-    ("loss", "Loss", None, None, "measurement", "{{ value_json.loss }}"),
-    ("steps", "Steps", None, None, "total_increasing", "{{ value_json.steps }}"),
-    ("peers", "Peers", None, None, "measurement", "{{ value_json.peers }}"),
-    ("buffer", "Buffer", "readings", None, "measurement", "{{ value_json.buffer.readings }}"),
-    ("anomaly", "Anomaly score", None, None, "measurement", "{{ value_json.inference.score }}"),
-    ("cpu_temperature", "CPU temperature", "°C", "temperature", "measurement", "{{ value_json.cpu_temperature }}"),
+    _Sensor("accuracy", "Accuracy", "value_json.accuracy * 100 if value_json.accuracy is not none", "%", digits=1),
+    _Sensor("loss", "Loss", "value_json.loss", digits=3),
+    _Sensor("steps", "Steps", "value_json.steps", state_class=_TOTAL),
+    _Sensor("peers", "Peers", "value_json.peers"),
+    _Sensor("buffer", "Buffer", f"{_BUFFER}.readings | default(none)", "readings"),
+    _Sensor("anomaly", "Anomaly score", f"{_INFERENCE}.score | default(none)", digits=3),
+    _Sensor("cpu_temperature", "CPU temperature", "value_json.cpu_temperature", "°C", "temperature", digits=1),
 )
 
 
@@ -49,7 +58,7 @@ def announcement(status: Mapping[str, Any], state_topic: str, status_topic: str)
             "sw": status["software"],
         },
         "o": {"name": "learnae", "sw": learnae.__version__},
-        "cmps": {key: _sensor(device, key, *rest) for key, *rest in _SENSORS},
+        "cmps": {sensor.key: _component(device, sensor) for sensor in _SENSORS},
         "state_topic": state_topic,
         "availability": [{"topic": status_topic}],
         "qos": 1,
@@ -57,18 +66,16 @@ def announcement(status: Mapping[str, Any], state_topic: str, status_topic: str)
     return json.dumps(fields).encode()
 
 
-def _sensor(
-    device: str, key: str, name: str, unit: str | None, kind: str | None, state: str, template: str
-) -> dict[str, Any]:
+def _component(device: str, sensor: _Sensor) -> dict[str, Any]:
     fields = {
         "p": "sensor",
-        "unique_id": f"{device}_{key}",
-        "name": name,
-        "value_template": template,
-        "state_class": state,
-        "unit_of_measurement": unit,
-        "device_class": kind,
-        "suggested_display_precision": _PRECISION.get(unit or ""),
+        "unique_id": f"{device}_{sensor.key}",
+        "name": sensor.name,
+        "value_template": f"{{{{ {sensor.value} }}}}",
+        "state_class": sensor.state_class,
+        "unit_of_measurement": sensor.unit,
+        "device_class": sensor.device_class,
+        "suggested_display_precision": sensor.digits,
     }
     return {name: value for name, value in fields.items() if value is not None}
 

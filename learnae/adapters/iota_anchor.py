@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from learnae import dagcbor
-from learnae.adapters.iota_client import MESSAGE_BYTES, TAG_TRYTES, Node, Transaction, load, trytes_of
+from learnae.adapters.iota_client import MESSAGE_BYTES, TAG_TRYTES, Node, Transaction, kerl, load, trytes_of
 from learnae.adapters.iota_pow import HASH_TRYTES, hash_of, weight
 from learnae.cid import Cid
 from learnae.errors import EncodingError, PeerError, SignatureError, TransportError
@@ -156,12 +156,3 @@ def verify_milestone(top: Transaction, signatures: list[Transaction], coordinato
         sibling = top.trytes[HASH_TRYTES * level : HASH_TRYTES * (level + 1)]
         root = kerl(sibling + root if index >> level & 1 else root + sibling)
     raise SignatureError("its signature is not the coordinator's")
-
-
-def kerl(trytes: str) -> str:
-    """Kerl's hash (81 trytes) of trytes (81 n), through pyota."""
-    iota = load()
-    sponge, trits = iota.crypto.kerl.Kerl(), [0] * 243
-    sponge.absorb(iota.TryteString(trytes).as_trits())
-    sponge.squeeze(trits)
-    return str(iota.TryteString.from_trits(trits))

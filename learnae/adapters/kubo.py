@@ -167,8 +167,7 @@ def _parse_pin(line: bytes) -> tuple[Cid, str] | None:
     """Name of the block and of the pin; None for a block that is not of our kind."""
     try:
         pin = json.loads(line)
-        if isinstance(pin, dict) and isinstance(pin.get("Cid"), str):
-            return Cid.parse(pin["Cid"]), str(pin.get("Name", ""))
+        fields = pin if isinstance(pin, dict) else {}
+        return Cid.parse(str(fields.get("Cid"))), str(fields.get("Name", ""))
     except (EncodingError, ValueError, RecursionError):
         return None
-    return None

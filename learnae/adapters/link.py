@@ -19,6 +19,7 @@ CONNECTING, CONNECTED, AWAY = "connecting", "connected", "away"
 _JOBS = 16_384  # names; what does not fit is found by ``lacking`` when there is room again
 _FIRST_PROBE, _LAST_PROBE = 0.5, 60.0  # seconds until an exchange that failed is tried again, doubled each time
 _DOUBLINGS = 7
+_REVIEW_SECONDS = 600.0  # a daemon may lose everything and be back before anybody notices that it was away
 _DRAIN_SECONDS = 2.0  # a peer that leaves waits so long for what is still to be offered
 
 
@@ -48,7 +49,8 @@ class Link:
         self._overflowed = False
         self._at_work = False
         self._failures = 0
-        self._due = 0.0  # time.monotonic of the next probe
+        self._reason = ""
+        self._due = 0.0  # time.monotonic of the next probe, or the next review
         self._until: float | None = None  # closing: jobs are done until then
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"link {name}", daemon=True)
@@ -58,7 +60,7 @@ class Link:
 
     def describe(self) -> str:
         """The state, for people."""
-        return self.state
+        return f"{AWAY}: {self._reason}" if self.state == AWAY else self.state
 
     @property
     def is_idle(self) -> bool:
@@ -123,14 +125,12 @@ class Link:
         with self._wake:
             self._at_work = False
             while self._until is None:
-                if self.state == CONNECTED:
-                    if self._jobs or self._overflowed:
-                        return self._take_job()
-                    self._wake.wait()
-                elif (left := self._due - time.monotonic()) > 0:
-                    self._wake.wait(left)
-                else:
+                left = self._due - time.monotonic()
+                if self.state == CONNECTED and (self._jobs or self._overflowed):
+                    return self._take_job()
+                if left <= 0:
                     return self._join
+                self._wake.wait(left)
             may_go_on = self.state == CONNECTED and self._jobs and time.monotonic() < self._until
             return self._take_job() if may_go_on else None
 
@@ -162,6 +162,7 @@ class Link:
         self._overflowed = False
         for cid in self._exchange.lacking(self._store.cids()):
             self.tell(cid, offer=True)
+        self._due = time.monotonic() + _REVIEW_SECONDS
         if self.state != CONNECTED:
             log.info("%s: connected", self.name)
             self.state = CONNECTED
@@ -172,7 +173,7 @@ class Link:
             first = self.state != AWAY
             if not first and threading.current_thread() is not self._thread:
                 return  # one of several calls that were under way
-            self.state = AWAY
+            self.state, self._reason = AWAY, error.problem
             self._due = time.monotonic() + min(_LAST_PROBE, _FIRST_PROBE * 2 ** min(self._failures, _DOUBLINGS))
             self._failures += 1
             self._wake.notify()

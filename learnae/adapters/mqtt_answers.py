@@ -20,8 +20,8 @@ from learnae.adapters.mqtt_topics import CBOR, Topics
 from learnae.cid import Cid
 from learnae.errors import LearnaeError
 
-_CLAIM = (0.0, 0.2)  # seconds in which one holder is likely to be the first
-_SEND_SECONDS = 0.1  # between claim and answer: for claims of the same moment to be heard
+_CLAIM = (0.0, 0.4)  # seconds in which one holder is likely to be the first
+_SEND_SECONDS = 0.15  # between claim and answer: for claims of the same moment to be heard
 _CLAIM_HOLDS = 1.0  # seconds for which others leave the answer to whoever claimed it
 _AGAIN_SECONDS = 10.0
 _UNDER_WAY = 64

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +50,12 @@ class LastError(logging.Handler):
 
 def make_client(section: MqttSection, client_id: str, will: Will | None) -> tuple[Client, LastError]:
     """An MQTT 5 client that knows where to connect and has not yet; raises ConfigurationError."""
-    modules: dict[str, Any] = sys.modules
-    modules.setdefault("dns", None)  # paho would import all of it, 4 MB of a board's memory, for SRV records
     try:
-        from paho.mqtt.client import Client, MQTTv5  # noqa: PLC0415 - an extra
+        with _without("dns"):
+            from paho.mqtt.client import Client, MQTTv5  # noqa: PLC0415 - an extra
         from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigurationError("paho-mqtt is not installed", "pip install 'learnae[agent]'") from error
-    finally:
-        if modules.get("dns", "") is None:
-            modules.pop("dns", None)
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5)
     errors = LastError()
     client.enable_logger(errors.logger)
@@ -79,6 +77,19 @@ def publish_properties(content_type: str) -> Properties | None:
     properties = _properties("PUBLISH")
     properties.ContentType = content_type
     return properties
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Hide a module that paho would load only because it is there: 4 MB of a board's memory, for SRV records."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment] # the import system's word for "not to be found"
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 def _properties(packet: str) -> Any:

@@ -35,7 +35,7 @@ _RETRY_SECONDS = 0.1  # until there may be room in the connection's queue
 _COMPLAINT_SECONDS = 600.0
 _FAREWELL_SECONDS = 2.0  # for what waits when the peer leaves; the rest stays on disk
 _CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
-_NOT_FOR_OTHERS = {"last_problems"}  # their text may quote what a source has read
+_NOT_FOR_OTHERS = {"last_problems", "error"}  # their text may quote what a source has read
 _ZONES = Path("/sys/class/thermal")
 
 
@@ -113,14 +113,13 @@ class MqttMonitor:
     # -- newest values
 
     def _show(self, status: Mapping[str, Any]) -> None:
+        if self._announces and not self._announcement:
+            self._announce(status)
         newest = self._newest
-        fields: dict[str, Any] = {key: value for key, value in status.items() if key not in _NOT_FOR_OTHERS}
-        fields.setdefault("cpu_temperature", cpu_temperature())
+        fields = {**_for_others(status), "cpu_temperature": cpu_temperature()}
         if newest is not None:
             fields["inference"] = {"time": newest.time, "label": newest.label, "score": newest.score}
         self._connection.keep(self._topics.own("state"), _json(fields), JSON)
-        if self._announces and not self._announcement:
-            self._announce(status)
 
     def _announce(self, status: Mapping[str, Any]) -> None:
         own = self._topics.own
@@ -192,6 +191,14 @@ def cpu_temperature() -> float | None:
         except (OSError, ValueError):  # a zone whose sensor is switched off
             continue
     return max(found, default=None)
+
+
+def _for_others(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _for_others(value) if isinstance(value, Mapping) else value
+        for key, value in status.items()
+        if key not in _NOT_FOR_OTHERS
+    }
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:

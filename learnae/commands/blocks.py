@@ -109,8 +109,9 @@ def describe_blocks(directory: Path) -> dict[Cid, str]:
     observer = Observer(directory)
     observer.refresh()
     tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
-    tangle.prune(SystemClock().now(), _last_words(observer.swarm))
-    known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights")}
+    last_words = dict.fromkeys(_last_words(observer.swarm), "last message of a peer of this machine")
+    tangle.prune(SystemClock().now(), last_words)
+    known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights"), **last_words}
     for cid in tangle.cids():
         node = tangle.node(cid)
         if node is not None:
@@ -121,7 +122,7 @@ def describe_blocks(directory: Path) -> dict[Cid, str]:
 
 
 def _last_words(swarm: Cid) -> Iterator[Cid]:
-    """The last message and update of every peer of this machine: it goes on from there, however old they are."""
+    """The last message and update of every peer of this machine: it goes on from them, however old they are."""
     for path in (home() / "peers").glob(f"*/{STATE_FILE}"):
         try:
             state = PeerState.from_bytes(path.read_bytes())

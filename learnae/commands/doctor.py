@@ -30,6 +30,7 @@ _PACKAGES = (
     ("typer", "trainer-node", "pip install 'learnae[trainer]'"),
     ("safetensors", "learnae export", "pip install 'learnae[trainer]'"),
     ("keras", "learnae export to .keras", "pip install 'learnae[trainer]'"),
+    ("paho-mqtt", "a broker", "pip install 'learnae[trainer]', on a board 'learnae[agent]'"),
     ("ipfshttpclient", "blocks at a Kubo daemon", "pip install 'learnae[ipfs]'"),
     ("pyota", "heads on an IOTA Tangle", " && ".join(INSTALL)),
 )

@@ -15,7 +15,7 @@ from board import Sysfs, board_manifest, make_swarm
 
 from agent.buffer import SampleBuffer
 from agent.cli import main
-from agent.sources.polled import PolledSource
+from agent.sources.polled import BATCH, PolledSource
 from learnae.adapters.local import LocalStateStore
 from learnae.home import STATE_FILE
 from learnae.identity import Identity
@@ -25,7 +25,7 @@ from learnae.state import PeerState
 
 KILLS = 100
 LONGEST = 1.1  # seconds that an agent lives: starts, samples, trains, publishes
-LOST = 1.0  # seconds of readings that a crash may cost
+LOST = 1.0 - BATCH  # seconds of readings that a crash may cost; the source itself holds back some
 
 
 def run_agent(config: Path, witness: Path) -> None:

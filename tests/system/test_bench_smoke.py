@@ -56,6 +56,16 @@ def test_the_table_says_clearly_what_does_not_hold(finished):
     assert f"{len(failed)} of {len(report['checks'])} do not hold" in output if failed else "hold" in output
 
 
+@pytest.mark.engine("mosquitto")
+def test_the_race_over_a_broker_measures_its_traffic(tmp_path):
+    command = [sys.executable, "-m", "bench", "mqtt", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stderr
+    (check,) = json.loads((tmp_path / "mqtt.json").read_text())["checks"]
+    assert check["bound"] == 1.3
+    assert check["value"] > 1
+
+
 @pytest.mark.slow
 @pytest.mark.modules("ai_edge_litert")
 def test_an_agent_is_measured_with_all_that_it_has(tmp_path):
@@ -82,4 +92,15 @@ def test_heads_over_iota_are_measured(tmp_path):
         "confirmed, median",
     ):
         assert any(start in figure["name"] for figure in report["figures"]), f"no figure of {start}"
+
+
+@pytest.mark.engine("ipfs")
+@pytest.mark.modules("ipfshttpclient")
+def test_the_race_over_ipfs_measures_both_ways(tmp_path):
+    command = [sys.executable, "-m", "bench", "ipfs", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "ipfs.json").read_text())
+    names = [check["name"] for check in report["checks"]]
+    assert [any(start in name for name in names) for start in ("throughput", "sender", "receiver")] == [True] * 3
     assert all(figure["value"] > 0 for figure in report["figures"])

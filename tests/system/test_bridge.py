@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -139,7 +140,7 @@ class Recording:
         self.buffer.close()
 
 
-@pytest.mark.parametrize("mcu", ["atmega328p", "atmega2560"])
+@pytest.mark.parametrize("mcu", ["atmega328p", pytest.param("atmega2560", marks=pytest.mark.slow)])
 def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
     board = SimulatedBoard(bridges.root, mcu)
     bridges.start(board.device)
@@ -180,6 +181,7 @@ def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
     assert set(labels) == {-1, 1}
 
 
+@pytest.mark.slow
 def test_an_unplugged_board_comes_back_and_a_restarted_bridge_loses_nothing(bridges):
     board = SimulatedBoard(bridges.root)
     first = bridges.start(board.device)
@@ -207,6 +209,27 @@ def test_an_unplugged_board_comes_back_and_a_restarted_bridge_loses_nothing(brid
     last = listener.streams()[-1]
     assert last[-1].sequence + last[-1].rows - last[0].sequence == sum(each.rows for each in last) + lost
     assert "the bridge was stopped" in [r.reason for r in listener.records if isinstance(r, LinkState)]
+
+
+@pytest.mark.slow
+def test_a_killed_bridge_loses_nothing_that_it_has_confirmed(bridges):
+    with SimulatedBoard(bridges.root) as board:
+        bridges.start(board.device)
+        listener = Listener(bridges)
+        listener.until(lambda it: it.samples() >= 10, "samples")
+        for number in range(5):
+            bridges.started[-1].kill()
+            bridges.started[-1].wait()
+            bridges.start(board.device)
+            have = listener.samples()
+            listener.until(lambda it, have=have, number=number: it.samples() > have + 5 + 3 * number, "more samples")
+
+    (stream,) = listener.streams()
+    numbers = [number for each in stream for number in range(each.sequence, each.sequence + each.rows)]
+    missed = [record.missed for record in listener.records if isinstance(record, LinkState) and record.missed]
+    gaps = [(before, after) for before, after in itertools.pairwise(numbers) if after != before + 1]
+    assert numbers == sorted(set(numbers))
+    assert sum(after - before - 1 for before, after in gaps) == sum(missed)  # what the board had no room for, and told
 
 
 def test_a_wished_rate_is_a_new_schema(bridges):
@@ -250,8 +273,8 @@ def test_check_and_monitor_say_what_the_board_measures(bridges):
 @pytest.mark.parametrize(
     ("said", "status", "words"),
     [
-        (b"", 75, "nothing comes from"),
-        (bytes(range(1, 200)) * 3, 75, "port.baud"),
+        pytest.param(b"", 75, "nothing comes from", marks=pytest.mark.slow),
+        pytest.param(bytes(range(1, 200)) * 3, 75, "port.baud", marks=pytest.mark.slow),
         (b"\x05\x25\x03\xd4\x7f\x00", 78, "version 2"),
     ],
 )
@@ -275,6 +298,38 @@ def test_a_board_that_cannot_be_used_is_named_with_the_remedy(bridges, said, sta
     assert done.returncode == status, done.stderr
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_board_that_prints_senml_is_heard(bridges):
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    (bridges.root / "bridge.toml").write_text('[port]\nprotocol = "senml"\n')
+    over = threading.Event()
+
+    def speak() -> None:
+        number = 0
+        while not over.wait(0.05):
+            pack = [{"bn": "lamp:", "bt": 1.7e9 + number * 0.05, "n": "light", "u": "lx", "v": number}]
+            os.write(ours, json.dumps(pack).encode() + b"\n")
+            number += 1
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    try:
+        found = bridges.run("check", "--config", bridges.root / "bridge.toml", "--port", os.ttyname(theirs), "--json")
+        bridges.start(os.ttyname(theirs), "--config", bridges.root / "bridge.toml")
+        listener = Listener(bridges)
+        listener.until(lambda it: it.samples() >= 10, "samples")
+    finally:
+        over.set()
+        speaker.join()
+        os.close(theirs)
+        os.close(ours)
+
+    assert json.loads(found.stdout)["channels"] == {"light": "lx"}
+    (stream,) = listener.streams()
+    values = [each.values[0, 0] for each in stream]
+    assert values == list(range(int(values[0]), int(values[0]) + len(values)))
 
 
 def test_a_missing_port_and_a_missing_bridge_are_named(bridges):

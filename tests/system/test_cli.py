@@ -487,6 +487,9 @@ def test_a_second_process_of_one_name_is_refused(programs: Programs, joined: Pat
     programs.wait_for_steps("pump", first)
     done = programs.run("trainer_node", "start", "--config", joined)
     assert_refused(done, TRY_AGAIN, f"in use by process {first.pid}", "choose another name")
+    # before it reads its data: that may take minutes, or be wrong
+    done = programs.run("trainer_node", "start", "--config", joined, "--data", "no-such-file.csv")
+    assert_refused(done, TRY_AGAIN, f"in use by process {first.pid}")
     done = programs.run("trainer_node", "start", "--config", joined, "--detach")
     assert_refused(done, TRY_AGAIN, f"pump is running as process {first.pid}", "trainer-node stop")
     steps: int = programs.status("pump")["steps"]

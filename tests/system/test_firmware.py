@@ -12,6 +12,8 @@ from nightly import how_many
 
 from bench.host_board import LIBRARY, build
 
+pytestmark = pytest.mark.slow  # what compilers say does not depend on Python
+
 SOURCE = LIBRARY / "learnae.c"
 SANITIZED = ("-g", "-O1", "-fno-sanitize-recover=all", f"-I{LIBRARY}")
 INPUTS = how_many(10_000, 1_000_000)

@@ -16,7 +16,7 @@ from programs import Programs, wait_for
 from tangles import HornetTangle, LoopbackTangle, Tangle, gossip
 
 from demo.people import write_private_file
-from learnae.adapters import iota
+from learnae.adapters import iota, iota_client
 from learnae.adapters.iota import IotaGossip, Pace
 from learnae.adapters.iota_client import Node, NodeInfo
 from learnae.adapters.iota_events import Events
@@ -172,6 +172,18 @@ def test_every_new_hour_has_a_tag_of_its_own_and_heads_are_said_again(tangle: Ta
     node.hours = 1
     speaker.turn()
     assert speaker.counts.announced == 2
+
+
+def test_a_board_that_does_not_know_the_time_is_heard(
+    tangle: Tangle, swarm: Cid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
+    with monkeypatch.context() as patched:
+        patched.setattr(iota_client, "_clock", lambda: 5000)  # five seconds after midnight, 1970
+        speaker.announce(HEADS)
+        speaker.turn()
+    listener.turn()
+    assert list(listener.heard()) == [tuple(HEADS)]
 
 
 # -- nodes that fail

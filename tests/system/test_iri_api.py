@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -20,15 +21,17 @@ def post(tangle: Tangle, headers: dict[str, str] | None = None, **query: Any) ->
     return requests.post(tangle.url, json=query, headers=ours, timeout=30)
 
 
-def transaction(tangle: Tangle, mwm: int | None = None) -> str:
-    """On two tips, worked for but not sent."""
+def transaction(tangle: Tangle, mwm: int | None = None, seconds: float = 0) -> str:
+    """On two tips, worked for but not sent; dated so many ``seconds`` ahead."""
     node = Node(tangle.url)
     trytes = node.propose(b"test", A_TAG, NULL)
     tips = post(tangle, command="getTransactionsToApprove", depth=3).json()
     above = tips["trunkTransaction"] + tips["branchTransaction"]
     weight = node.mwm() if mwm is None else mwm
     times = "9" * 18 + "M" * 9
-    stamped = node._iota.TryteString.from_trits(node._iota.trits.trits_from_int(1_795_000_000_000, pad=27))
+    stamped = node._iota.TryteString.from_trits(
+        node._iota.trits.trits_from_int(int(1000 * (time.time() + seconds)), pad=27)
+    )
     return search(trytes[:2430] + above + trytes[2592:2619] + str(stamped) + times[9:] + "9" * 27, weight)
 
 
@@ -66,6 +69,12 @@ def test_too_little_work(tangle: Tangle) -> None:
     answer = post(tangle, command="storeTransactions", trytes=[changed])
     assert answer.status_code == 400
     assert "hash" in answer.json()["error"]
+
+
+def test_dates_that_are_far_ahead(tangle: Tangle) -> None:
+    answer = post(tangle, command="storeTransactions", trytes=[transaction(tangle, seconds=660)])
+    assert answer.status_code == 400
+    assert "invalid timestamp" in answer.json()["error"]
 
 
 def test_a_wrong_weight_is_answered_with_the_right_one(tangle: Tangle) -> None:

@@ -238,6 +238,32 @@ def test_the_seed_and_nothing_else_decides_what_happens():
     assert short_run(3) != short_run(4)
 
 
+def mean_age(setting: Setting) -> float:
+    simulation = swarm(16, setting)
+    simulation.run(12 * SECOND)
+    now = simulation.clock.time
+    ages = [now - replica.time for each in simulation.members for replica in each.peer.following.replicas.values()]
+    return sum(ages) / len(ages)
+
+
+def test_who_listens_between_ticks_merges_younger_weights():
+    assert mean_age(Setting(seed=3, listen=250)) < 0.6 * mean_age(Setting(seed=3))
+
+
+# -- who is followed
+
+
+def test_followed_peers_change_at_every_merge_and_cost_no_more_frames():
+    """With keyframes as small as deltas and often enough, nobody pays for a chain."""
+    simulation = swarm(16, Setting(seed=4, follow=4, listen=250), tiny_manifest(every=4))
+    simulation.run(5 * SECOND)
+    before = [member.peer.following.redraws for member in simulation.members]
+    simulation.run(20 * SECOND)
+    redraws = [member.peer.following.redraws - old for member, old in zip(simulation.members, before, strict=True)]
+    assert sum(redraws) / len(redraws) > 20
+    assert all(len(member.peer.following.replicas) == 4 for member in simulation.members)
+
+
 # -- partitions
 
 
@@ -430,7 +456,7 @@ def test_a_newcomer_without_any_history_catches_up_too():
 
 
 def test_a_peer_whose_state_is_lost_continues_its_chain_where_blocks_are_shared():
-    simulation = swarm(6, Setting(seed=9))
+    simulation = swarm(6, Setting(seed=11))
     simulation.run(10 * SECOND)
     before = sequences(simulation, 5)[simulation.members[5].peer.author]
     simulation.crash(5)
@@ -622,7 +648,7 @@ def test_a_peer_that_was_down_beyond_the_horizon_comes_back():
 
 def test_a_message_that_never_arrives_is_done_without_once_nobody_keeps_it():
     """All that follows stands on it; a peer that waited for it for ever would be out of the swarm."""
-    simulation = swarm(6, Setting(seed=16), tiny_manifest(FORGETFUL, every=8))
+    simulation = swarm(6, Setting(seed=17), tiny_manifest(FORGETFUL, every=8))
     simulation.run(7 * SECOND)
     lose_next_message(simulation, author=0, at=5)
     simulation.run(HORIZON // 2)

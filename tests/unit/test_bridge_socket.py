@@ -293,6 +293,19 @@ def test_what_a_restarted_bridge_says_again_is_heard_once(bench):
     assert "link" in kinds(after)  # it said that the bridge was gone
 
 
+def test_what_no_bridge_could_tell_the_client_tells(bench):
+    bench.server.publish(SCHEMA)
+    client = bench.client()
+    bench.server.publish(readings(0))
+    bench.server.publish(LinkState(1.0, "missed", "told", 2))
+    bench.server.publish(readings(7))
+    bench.server.publish(readings(20))
+    (heard,) = bench.hear(client)
+
+    assert [record.missed for record in heard if isinstance(record, LinkState)] == [2, 8]
+    assert kinds(heard)[-2:] == ["link", "readings"]
+
+
 def test_a_slow_listener_is_told_what_it_missed_and_slows_nobody(tmp_path):
     bench = Bench(tmp_path / "s", history=History(longest=20_000))
     bench.server.publish(SCHEMA)

@@ -44,7 +44,7 @@ def samples(start: int, label: int, holdout: bool = False, count: int = 4) -> Sa
 
 def collect(*parts: Samples) -> tuple[Collector, Dataset]:
     dataset = Dataset(MANIFEST.model, MANIFEST.objective)
-    collector = Collector({"file": Parts(*parts)}, FEATURES, dataset)
+    collector = Collector({"file": Parts(*parts)}, MANIFEST, dataset)
     for _ in parts:
         collector.collect()
     return collector, dataset
@@ -84,7 +84,7 @@ def test_labels_that_the_model_does_not_know_are_skipped_by_the_dataset() -> Non
 def test_while_there_are_statistics_all_windows_go_there_and_none_is_kept() -> None:
     dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), Onlooking(FEATURES, MANIFEST.class_count)
     source = Parts(samples(0, 1), samples(4, 2), samples(8, -1), samples(12, 0, holdout=True))
-    collector = Collector({"file": source}, FEATURES, dataset, statistics=onlooking.statistics)
+    collector = Collector({"file": source}, MANIFEST, dataset, statistics=onlooking.statistics)
     collector.collect()
     assert onlooking.statistics() is None
     onlooking.begin("no room")
@@ -113,7 +113,7 @@ def test_an_agent_without_labels_looks_on_until_there_are_some() -> None:
         return onlooking.statistics()
 
     source = Parts(samples(0, -1, count=4 * 199), samples(796, -1, count=8), samples(804, 1), samples(808, 2))
-    collector = Collector({"file": source}, FEATURES, dataset, statistics=statistics)
+    collector = Collector({"file": source}, MANIFEST, dataset, statistics=statistics)
     collector.collect()
     assert onlooking.reason == ""
     collector.collect()
@@ -127,7 +127,7 @@ def test_an_agent_without_labels_looks_on_until_there_are_some() -> None:
 
 def test_a_source_that_is_over_is_not_asked_again() -> None:
     source = Parts(samples(0, 1))
-    collector = Collector({"file": source}, FEATURES, Dataset(MANIFEST.model, MANIFEST.objective))
+    collector = Collector({"file": source}, MANIFEST, Dataset(MANIFEST.model, MANIFEST.objective))
     collector.collect()
     assert not collector.is_over
     for _ in range(3):
@@ -142,7 +142,7 @@ def test_a_source_that_is_over_is_not_asked_again() -> None:
 def with_buffer(tmp_path: Path) -> tuple[Collector, Dataset, SampleBuffer]:
     dataset = Dataset(MANIFEST.model, MANIFEST.objective)
     buffer = SampleBuffer(tmp_path / "samples.db", 1, 10**6, 10**8)
-    return Collector({}, FEATURES, dataset, buffer=buffer), dataset, buffer
+    return Collector({}, MANIFEST, dataset, buffer=buffer), dataset, buffer
 
 
 def test_readings_of_several_sources_make_windows_of_their_own(tmp_path: Path) -> None:

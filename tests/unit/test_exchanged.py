@@ -224,6 +224,18 @@ def test_a_daemon_that_has_lost_everything_is_given_it_again(make: Make) -> None
     wait_for(lambda: len(daemon.warehouse) == 4, "all blocks")
 
 
+def test_a_daemon_that_loses_everything_unnoticed_is_given_it_at_the_next_review(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "_REVIEW_SECONDS", 0.05)
+    daemon = Daemon()
+    store = make(daemon)
+    cid = store.put(RAW, b"one")
+    wait_for(lambda: daemon.warehouse == {cid: b"one"}, "the offer")
+    daemon.warehouse.clear()
+    wait_for(lambda: daemon.warehouse == {cid: b"one"}, "the next offer")
+
+
 def test_more_than_a_link_remembers_is_offered_all_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "_JOBS", 5)
     daemon = Daemon()

@@ -299,3 +299,77 @@ def test_who_is_long_gone_is_forgotten() -> None:
     side.tangle.prune(NOW + 2 * day)
     side.advance(NOW + 2 * day)
     assert set(side.following.news) == {latest.author}
+
+
+def test_who_has_news_hands_its_place_to_a_fresh_keyframe_once_that_is_here() -> None:
+    side, leaving, coming = Side(most=1), Publisher(1), Publisher(2)
+    published(side, leaving, 1.0)
+    side.advance()
+    message, blocks = coming.publish(7.0, time=NOW + 900)
+    side.note(message)
+    side.advance()
+    assert set(side.following.replicas) == {leaving.author}  # no news: no frame is due
+    published(side, leaving, 2.0)
+    assert side.advance() == []
+    assert side.vector_of(leaving) == [1.0] * COUNT  # its delta is not fetched any more, its replica still votes
+    keep(side, blocks)
+    (replica,) = side.advance()
+    assert replica.cid == message.cid
+    assert set(side.following.replicas) == {coming.author}
+    assert side.following.redraws == 1
+    assert side.traffic.bytes_in == 2 * 4 * COUNT
+
+
+def test_no_place_is_handed_over_for_a_delta_or_for_older_news() -> None:
+    side, followed, old, delta = Side(most=1), Publisher(1), Publisher(2), Publisher(3)
+    published(side, followed, 1.0, time=NOW + 10)
+    side.advance()
+    published(side, old, 7.0, time=NOW)
+    published(side, delta, 7.0, 8.0)
+    published(side, followed, 2.0)
+    assert len(side.advance()) == 1
+    assert side.vector_of(followed) == [2.0] * COUNT
+
+
+def test_a_successor_whose_frame_does_not_come_is_given_up() -> None:
+    side, followed, lost = Side(most=1), Publisher(1), Publisher(2)
+    published(side, followed, 1.0)
+    side.advance()
+    message, _ = lost.publish(7.0, time=NOW + 900)
+    side.note(message)
+    published(side, followed, 2.0)
+    assert side.advance() == []
+    message, _ = lost.publish(8.0)
+    side.note(message)
+    assert len(side.advance()) == 1
+    assert side.vector_of(followed) == [2.0] * COUNT
+
+
+def test_a_banned_successor_is_given_up() -> None:
+    side, followed, banned = Side(most=1), Publisher(1), Publisher(2)
+    published(side, followed, 1.0)
+    side.advance()
+    message, blocks = banned.publish(7.0, time=NOW + 900)
+    side.note(message)
+    published(side, followed, 2.0)
+    assert side.advance() == []
+    side.note(Publisher(2).say(time=NOW + 901))
+    assert side.tangle.is_banned(banned.author)
+    keep(side, blocks)
+    assert len(side.advance()) == 1
+    assert set(side.following.replicas) == {followed.author}
+
+
+def test_successors_are_as_many_as_places() -> None:
+    side = Side(most=2)
+    old, new = [Publisher(number) for number in (1, 2)], [Publisher(number) for number in (3, 4, 5)]
+    for author in old:
+        published(side, author, 1.0)
+    side.advance()
+    for author in new:
+        published(side, author, 3.0, time=NOW + 900)
+    for author in old:
+        published(side, author, 2.0)
+    assert len(side.advance()) == 2
+    assert set(side.following.replicas) <= {author.author for author in new}
+    assert len(side.following.replicas) == 2

@@ -81,7 +81,7 @@ def test_sampling_that_uses_all_of_the_share_leaves_training_a_little() -> None:
 def test_no_24_hours_see_more_bytes_than_the_limit_but_for_one_tick() -> None:
     board = machine(pause=1.0, bytes_per_day=2_000_000)
     for hour in range(72):
-        board.bytes_a_tick = 9000 if hour % 7 else 100
+        board.bytes_a_tick = 9000 if hour >= 24 and hour % 7 else 100
         board.run(3600, 5.0)
     spent, times = np.array(board.spent), np.array(board.ticks)
     most = max(spent[(times >= start) & (times < start + DAY)].sum() for start in times)

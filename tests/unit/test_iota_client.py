@@ -14,11 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from builders import some_cid
 
 from learnae.adapters import iota_client
 from learnae.adapters.iota_client import INSTALL, MESSAGE_BYTES, NULL, Node, decode, integer, trytes_of
-from learnae.adapters.iota_heads import OpenChannel
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 
 ROOT = Path(__file__).parents[2]
@@ -92,11 +90,13 @@ def test_a_transaction_is_as_large_as_it_may_be():
         node.propose(b"\xff" * (MESSAGE_BYTES + 1), "A" * 27, NULL)
 
 
-def test_bundles_under_a_swarms_tags_are_finalised():
-    """pyota looks for a hash that wallets may sign, and for tags and addresses that are nearly empty it never ends."""
-    node, channel = Node("http://127.0.0.1:1"), OpenChannel(some_cid(1))
-    for epoch in range(20):
-        assert len(node.propose(b"", channel.tag(epoch), channel.address(epoch))) == 2673
+@pytest.mark.parametrize("tag", ["9" * 27, "A" + "9" * 26, trytes_of(b"\x07" * 64, 27)])
+def test_a_proposal_is_a_bundle_that_pyota_takes_for_valid(tag):
+    iota = iota_client.load()
+    trytes = Node("http://127.0.0.1:1").propose(b"message", tag, NULL)
+    parsed = iota.Transaction.from_tryte_string(trytes)
+    assert iota.BundleValidator(iota.Bundle([parsed])).is_valid()
+    assert (str(parsed.tag), parsed.value, abs(parsed.timestamp - time.time()) < 60) == (tag, 0, True)
 
 
 # -- nodes that answer anything

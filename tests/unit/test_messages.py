@@ -207,7 +207,7 @@ def test_any_signed_field_is_read_or_refused_with_a_named_error(name: str, value
 FULL = {
     "join": Join("pump", "agent", "1.0").to_fields(),
     "update": Update(
-        FrameHeader("delta", "q8", 10, some_cid(1)), 5, 6, Metrics(0.5, 0.9, 100), (some_cid(2),), 7, 8
+        FrameHeader("delta", "q8", 10, some_cid(1)), 5, 6, Metrics(0.5, 0.9, 100), (some_cid(2).digest[:8],), 7, 8
     ).to_fields(),
     "summary": Summary(
         1,
@@ -248,7 +248,9 @@ def test_metrics_may_be_absent() -> None:
         ("join", {"software": None}),
         ("update", {"steps": -1}),
         ("update", {"samples": 1.5}),
-        ("update", {"merged": [some_cid(n) for n in range(LIMITS.merged + 1)]}),
+        ("update", {"merged": bytes(8 * (LIMITS.merged + 1))}),
+        ("update", {"merged": bytes(9)}),
+        ("update", {"merged": [some_cid(1)]}),
         ("update", {"traffic": {}}),
         ("update", {"frame": None}),
         ("update", {"frame": {"type": "key", "codec": "f32", "count": 0, "base": None}}),

@@ -11,7 +11,7 @@ from agent.collector import Collector
 from learnae.errors import ManifestError
 from learnae.features import RawWindow, WindowStatistics, read_features
 from learnae.fields import Fields
-from learnae.manifest import Manifest
+from learnae.manifest import AUTOENCODER, FORECAST, REGRESSION, Manifest
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
 from learnae.presets import dense_config, preset
@@ -67,22 +67,29 @@ class Once:
         return samples
 
 
-@pytest.mark.parametrize("autoencoder", [True, False])
-def test_only_an_autoencoder_learns_from_windows_without_labels(autoencoder: bool) -> None:
-    features = RawWindow(("x", "y"), 50.0, 4, 2, (0.0, 0.0), (1.0, 1.0))
+@pytest.mark.parametrize("task", [AUTOENCODER, FORECAST, REGRESSION])
+def test_only_values_must_be_given_with_a_window(task: str) -> None:
+    ahead = 1 if task == FORECAST else 0
+    features = RawWindow(("x", "y"), 50.0, 4, 2, (0.0, 0.0), (1.0, 1.0), ahead)
     layers = [{"class_name": "InputLayer", "config": {"batch_shape": [None, 4, 2]}},
               {"class_name": "Conv1D", "config": {"filters": 2, "kernel_size": 3, "padding": "same"}}]  # fmt: skip
+    if task != AUTOENCODER:
+        layers.append({"class_name": "GlobalAveragePooling1D", "config": {}})
     config = {"class_name": "Sequential", "config": {"layers": layers}}
     manifest = Manifest("pump", config, "mean_squared_error", features=features)
-    assert manifest.is_autoencoder
-    data = Dataset(manifest.model, manifest.objective)
+    assert manifest.task == task
+    data = Dataset(manifest.model, manifest.objective, autoencoder=manifest.is_autoencoder)
     values = np.arange(40, dtype=np.float32).reshape(20, 2)
     samples = Samples(np.arange(20) / 50, values, np.full(20, -1), np.arange(20) >= 14)
-    collector = Collector({"file": Once(samples)}, features, data, autoencoder)
+    collector = Collector({"file": Once(samples)}, manifest, data)
     collector.collect()
-    assert (len(data.train), len(data.holdout)) == ((6, 2) if autoencoder else (0, 0))
-    assert (data.train.targets == data.train.rows).all()
-    assert collector.unlabelled == 8
+    kept = {AUTOENCODER: (6, 2), FORECAST: (5, 1), REGRESSION: (0, 0)}[task]
+    assert (len(data.train), len(data.holdout)) == kept
+    assert collector.unlabelled == {AUTOENCODER: 8, FORECAST: 6, REGRESSION: 8}[task]
+    if task == AUTOENCODER:
+        assert (data.train.targets == data.train.rows).all()
+    if task == FORECAST:
+        assert data.train.targets.tolist() == values[4:14:2].tolist()
 
 
 def test_a_classifier_or_a_plain_regression_is_no_autoencoder() -> None:

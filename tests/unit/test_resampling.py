@@ -83,6 +83,16 @@ def test_a_clock_that_jumps_begins_anew(jump: float) -> None:
     assert rows(resampler.take(T + jump + 2)) == [(jump + 1, 10), (jump + 2, 11)]
 
 
+def test_after_a_step_back_what_was_taken_before_it_does_not_count() -> None:
+    resampler = begun(hold=100.0)
+    for second in range(8):
+        resampler.put(0, T + second, second)
+    resampler.take(T + 7)
+    resampler.put(0, T + 1.5, 100)
+    resampler.put(0, T + 2.5, 101)
+    assert rows(resampler.take(T + 4)) == [(2, 100), (3, 101), (4, 101)]
+
+
 def test_a_small_step_back_repeats_nothing() -> None:
     resampler = begun()
     resampler.put(0, T + 1, 1)

@@ -114,6 +114,7 @@ def test_base_fields_may_come_alone_and_change():
         ({"n": "a", "v": 1, "bver": 11}, "at most 10"),
         ({"n": "a", "v": 1, "must_": 1}, "understood"),
         ({"n": "a", "v": 1, "t": 1e30}, "t"),
+        ({"n": "a", "v": 1, "t": -2e9}, "since 1970"),
     ],
 )
 def test_what_breaks_the_rules_is_refused_by_name(record, words):

@@ -17,7 +17,7 @@ from learnae.errors import (
     StaleError,
 )
 from learnae.limits import HOUR, MINUTE, Limits
-from learnae.messages import Message
+from learnae.messages import Message, open_message
 from learnae.pending import Pending
 from learnae.tangle import Tangle
 
@@ -591,3 +591,25 @@ def test_several_that_are_too_old_are_attached_once_each() -> None:
     outcome = tangle.give_up_waiting(chain[-1].time + tangle.limits.horizon + 1)
     assert outcome.attached == chain[1:]
     assert len(tangle) == 4
+
+
+def test_names_and_headers_are_kept_once() -> None:
+    tangle, author = new_tangle(), Author(1)
+    swarm, first = author.swarm, author.say(body=update_body())
+    second = author.say(body=update_body("delta", first.cid))
+    third = author.say(body=update_body("delta", second.cid))
+    again = [open_message(message.data, swarm, Limits()) for message in (first, second, third)]
+    offer(tangle, *again)
+    nodes = [tangle.node(message.cid) for message in (first, second, third)]
+    assert all(node is not None for node in nodes)
+    assert nodes[1].parents[0] is nodes[0].cid is nodes[1].base  # type: ignore[union-attr]
+    assert nodes[1].header is nodes[2].header  # type: ignore[union-attr]
+    assert nodes[2].author is nodes[0].author  # type: ignore[union-attr]
+    assert [node.frame for node in nodes] == [m.body.frame for m in again]  # type: ignore[union-attr]
+
+
+def test_invented_headers_do_not_pile_up() -> None:
+    tangle, author = new_tangle(), Author(1)
+    offer(tangle, *(author.say(body=update_body(count=count)) for count in range(1, 40)))
+    assert len(tangle) == 39
+    assert len(tangle._headers) <= 16

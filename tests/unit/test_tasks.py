@@ -208,7 +208,9 @@ def test_windows_of_statistics_can_forecast_too() -> None:
     values = np.arange(20, dtype=np.float32)[:, None]
     samples = Samples(np.arange(20.0), values, np.full(20, -1), np.arange(20) >= 14)
     data = Dataset(manifest.model, manifest.objective)
-    rows = add_windows(data, manifest, Windower(features).push(samples))
+    windows = Windower(features).push(samples)
+    rows = features.extract(windows.values)
+    add_windows(data, manifest, rows, windows)
     assert rows.shape == (4, 5)
     assert data.train.targets.tolist() == [[1.5, 2.0], [3.5, 4.0], [5.5, 6.0]]
     assert data.holdout.targets.tolist() == [[8.5, 9.0]]
@@ -224,7 +226,8 @@ def test_a_forecast_of_as_many_values_as_it_sees_is_no_autoencoder() -> None:
     assert (manifest.task, manifest.is_autoencoder, manifest.needs_labels) == (FORECAST, False, False)
     samples = Samples(np.arange(16) / 10, series(16).astype(np.float32), np.full(16, -1), np.zeros(16, np.bool_))
     data = Dataset(manifest.model, manifest.objective)
-    add_windows(data, manifest, Windower(features).push(samples))
+    windows = Windower(features).push(samples)
+    add_windows(data, manifest, features.extract(windows.values), windows)
     np.testing.assert_array_equal(data.train.targets[0], samples.values[4:8])
 
 

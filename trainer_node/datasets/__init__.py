@@ -48,10 +48,12 @@ def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
 
 def add_recording(dataset: Dataset, manifest: Manifest, recording: Recording, holdout: float) -> None:
     """Window a raw recording and add its features; where labels are needed, windows without are left out."""
-    assert manifest.features is not None
-    windower = Windower(manifest.features)
-    for samples in pieces(recording.split_by_time(holdout), manifest.features):
-        add_windows(dataset, manifest, windower.push(samples))
+    features = manifest.features
+    assert features is not None
+    windower = Windower(features)
+    for samples in pieces(recording.split_by_time(holdout), features):
+        windows = windower.push(samples)
+        add_windows(dataset, manifest, features.extract(windows.values), windows)
 
 
 def _load_archive(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:

@@ -18,6 +18,9 @@
 
 #define CHANNELS 2
 #define ROWS 5
+#ifndef MEMORY
+#define MEMORY 128 /* bytes of samples that may wait for the bridge: 0.3 s. The chips have room for 1024 and 6144 */
+#endif
 #define FASTEST 500000UL /* millihertz: ten bytes a sample at 115200 baud leave room for frames sent twice */
 
 static const char text[] LEARNAE_FLASH = "avr-node/1.0 count:count:1 voltage:V:0.0048828125";
@@ -26,7 +29,7 @@ static volatile uint32_t milliseconds;
 static volatile uint8_t received[32], received_end; /* bytes from the bridge; 32 of them take 2.8 ms */
 static uint8_t received_start;
 
-static uint8_t memory[128];
+static uint8_t memory[MEMORY];
 static learnae_node node;
 static uint16_t period = 20; /* milliseconds between two samples */
 static bool rate_changed;

@@ -1,0 +1,169 @@
+"""``learnae blocks`` and what ``learnae doctor`` says of IPFS, with and without a daemon."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hostile_http import hostile_server, says
+from kubo import Kubo
+from mosquitto import free_port
+from programs import Programs, assert_refused
+
+from demo.people import write_private_file
+from learnae.adapters.local import LocalBlockStore
+from learnae.cid import DAG_CBOR, RAW, Cid
+from learnae.home import STATE_FILE, create_swarm
+from learnae.limits import Limits
+from learnae.presets import preset
+from learnae.service import EXIT_CONFIGURATION
+from learnae.state import PeerState
+
+
+class Home:
+    """A home with a swarm in which one trainer has trained for a moment."""
+
+    def __init__(self, programs: Programs, **limits: int) -> None:
+        self.programs = programs
+        manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(**limits))
+        self.store = LocalBlockStore(create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm)))
+        data = programs.root / "person.npz"
+        write_private_file(1, data)
+        trainer = programs.start("trainer_node", "start", "--data", data)
+        programs.wait_for_steps("trainer", trainer, more_than=26 * 3)
+        trainer.terminate()
+        trainer.communicate(timeout=30)
+
+    def blocks(self, *arguments: str, **environment: str):
+        done = self.programs.run("learnae", "blocks", *arguments, environment=environment)
+        assert not done.stderr, done.stderr
+        return done
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def here(programs: Programs) -> Home:
+    return Home(programs)
+
+
+@pytest.fixture(scope="module")
+def kubo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubo]:
+    with Kubo(tmp_path_factory.mktemp("kubo") / "repository") as found:
+        yield found
+
+
+def path_of(home: Home, cid: str) -> Path:
+    (path,) = (home.programs.home / "swarms").rglob(cid)
+    return path
+
+
+def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs) -> None:
+    listed = programs.answer("learnae", "blocks")
+    said = programs.answer("learnae", "log")
+    assert {block["pinned"] for block in listed} == {None}
+    whats = {block["cid"]: block["what"] for block in listed}
+    assert {whats[message["cid"]] for message in said} >= {"message 0 of trainer", "message 1 of trainer"}
+    assert whats[said[0]["blocks"][0]] == f"weights of trainer, {said[0]['seq']}"
+    assert "message 1 of trainer" in here.blocks().stdout
+
+    # a damaged block is found, and removed so that a good copy can take its place
+    victim = said[0]["blocks"][0]
+    path_of(here, victim).write_bytes(b"rot")
+    done = here.blocks("--fsck")
+    assert done.returncode == 1
+    assert victim in done.stdout
+    assert programs.answer("learnae", "blocks", "--fsck") == {"checked": len(listed) - 1, "damaged": []}
+
+    # nobody needs these; the younger one may belong to a message that is on its way
+    old, young = here.store.put(RAW, b"old"), here.store.put(RAW, b"young")
+    os.utime(path_of(here, str(old)), (time.time() - 7200,) * 2)
+    assert programs.answer("learnae", "blocks", "--gc") == {"deleted": 1, "bytes freed": 3}
+    assert not here.store.has(old)
+    assert here.store.has(young)
+    assert len(programs.answer("learnae", "blocks")) == len(listed)
+
+    assert_refused(programs.run("learnae", "blocks", "--pin"), EXIT_CONFIGURATION, "set ipfs.api")
+
+
+def test_a_stopped_peer_keeps_its_last_words_and_nothing_else(programs: Programs) -> None:
+    home = Home(programs, horizon=1000)
+    last = PeerState.from_bytes((programs.home / "peers" / "trainer" / STATE_FILE).read_bytes()).message
+    time.sleep(1)
+    assert programs.answer("learnae", "log") == []  # and looking has deleted nothing
+    for path in (programs.home / "swarms").rglob("baf*"):
+        os.utime(path, (time.time() - 7200,) * 2)
+    programs.answer("learnae", "blocks", "--gc")
+    assert set(home.store.cids()) == {Cid.of(DAG_CBOR, last)}
+
+
+@pytest.mark.engine("ipfs")
+@pytest.mark.modules("ipfshttpclient")
+def test_the_daemon_is_given_all_blocks_and_the_doctor_sees_it(here: Home, kubo: Kubo) -> None:
+    environment = {"LEARNAE_IPFS__API": kubo.api}
+    count = len(list(here.store.cids()))
+    found = diagnosis(here.programs, **environment)
+    assert found["Kubo"] == ("ok", f"{kubo.run('version', '-n').decode().strip()} at {kubo.api}")
+    assert found["Kubo peers"] == ("missing", "0 connected")
+    assert found["Kubo network"] == ("ok", "private: swarm.key is in its repository")
+    assert found["Kubo pubsub"] == ("ok", "on, 0 topics of Learnae subscribed")
+    assert found["Kubo pins"] == ("missing", f"0 of the {count} blocks that are here")
+
+    assert here.blocks("--pin", "--json", **environment).returncode == 0
+    assert set(kubo.pins()) == {str(cid) for cid in here.store.cids()}
+    assert diagnosis(here.programs, **environment)["Kubo pins"] == (
+        "ok",
+        f"{count} of the {count} blocks that are here",
+    )
+    assert "no" not in here.blocks(**environment).stdout.split()
+
+    gone = next(here.store.cids())
+    here.store.delete([gone])
+    here.blocks("--gc", **environment)
+    assert str(gone) not in kubo.pins()
+
+
+@pytest.mark.modules("ipfshttpclient")
+def test_the_doctor_names_what_is_wrong_and_the_remedy(programs: Programs) -> None:
+    nobody = f"/ip4/127.0.0.1/tcp/{free_port()}"
+    with hostile_server(says(b"", 403)) as server:
+        broken = {"LEARNAE_IPFS__API": nobody, "LEARNAE_IPFS__GATEWAYS": server.url}
+        found = diagnosis(programs, **broken)
+        assert found["Kubo"] == ("broken", f"Kubo at {nobody} cannot be reached")
+        assert found[f"gateway {server.url}"][0] == "broken"
+        done = programs.run("learnae", "doctor", environment=broken)
+        assert done.returncode == 1
+        assert "start it: ipfs daemon" in done.stdout
+        server.answer = says(b"[]")
+        assert diagnosis(programs, LEARNAE_IPFS__API=server.api)["Kubo"][0] == "broken"
+        server.answer = says(b"")
+        assert diagnosis(programs, LEARNAE_IPFS__GATEWAYS=server.url)[f"gateway {server.url}"] == ("ok", "answers")
+    assert diagnosis(programs, LEARNAE_IPFS__API="5001")["IPFS"][0] == "broken"
+    assert not [thing for thing in diagnosis(programs) if thing.startswith(("Kubo", "IPFS", "gateway"))]
+
+
+@pytest.mark.engine("ipfs")
+@pytest.mark.modules("ipfshttpclient")
+def test_the_doctor_sees_a_public_daemon_without_pubsub(programs: Programs, tmp_path: Path) -> None:
+    kubo = Kubo(tmp_path / "kubo", pubsub=False)
+    (kubo.directory / "swarm.key").unlink()
+    kubo.needs_key = False
+    with kubo:
+        environment = {"LEARNAE_IPFS__API": kubo.api, "LEARNAE_IPFS__CONNECT": kubo.address}
+        found = diagnosis(programs, **environment)
+    assert found["Kubo network"][0] == "missing"
+    assert found["Kubo network"][1].startswith("public")
+    assert found["Kubo pubsub"] == ("missing", "off")
+    assert found["Kubo peers"] == ("missing", f"0 connected; not {kubo.address}")
+
+
+def diagnosis(programs: Programs, **environment: str) -> dict[str, tuple[str, str]]:
+    done = programs.run("learnae", "doctor", "--json", environment=environment)
+    assert not done.stderr, done.stderr
+    return {finding["thing"]: (finding["state"], finding["detail"]) for finding in json.loads(done.stdout)}

@@ -1,0 +1,54 @@
+"""What a role's peer does between two ticks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from learnae import member
+from learnae.member import Member
+
+
+class Peer:
+    """Writes down what it is told to do."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def tick(self) -> None:
+        self.done.append("tick")
+
+    def listen(self) -> None:
+        self.done.append("listen")
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(member.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_member_listens_between_ticks_and_collects_before_each(clock: list[float]) -> None:
+    peer = Peer()
+    step = Member(None, peer, 1.0, lambda: 1.0, lambda: peer.done.append("collect")).work().step  # type: ignore[arg-type]
+    pauses = []
+    for _ in range(5):
+        pauses.append(step())
+        clock[0] += pauses[-1]
+    assert peer.done == ["collect", "tick", "listen", "listen", "listen", "collect", "tick"]
+    assert pauses == pytest.approx([0.25] * 5)
+
+
+def test_ticks_close_to_each_other_leave_no_time_to_listen(clock: list[float]) -> None:
+    peer = Peer()
+    work = Member(None, peer, 0.1, lambda: 0.0, lambda: None).work()  # type: ignore[arg-type]
+    assert work.step() == pytest.approx(0.1)
+    clock[0] += 0.11
+    work.reload()
+    assert work.step() == 0.0
+    assert peer.done == ["tick", "tick"]

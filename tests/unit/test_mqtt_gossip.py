@@ -1,0 +1,75 @@
+"""How often heads are announced; everything else is in the contract suite, with a real broker."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from builders import SWARM, some_cid
+from programs import wait_for
+
+from learnae import dagcbor
+from learnae.adapters.mqtt_connection import Received
+from learnae.adapters.mqtt_gossip import MqttGossip
+from learnae.adapters.mqtt_topics import Topics
+from learnae.limits import Limits
+from learnae.problems import Problems
+
+
+class Desk:
+    """What a gossip uses of a connection: it keeps values and hands over what comes."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+
+    def keep(self, topic, payload, content_type="") -> None:
+        self.kept.append(payload)
+
+    def subscribe(self, topic_filter, handler) -> None:
+        self.hear = handler
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def heads(*numbers: int):
+    return [some_cid(number) for number in numbers]
+
+
+def test_many_announcements_in_an_interval_are_one_and_the_newest_is_told(desk):
+    gossip = MqttGossip(desk, Topics("t", SWARM, "alice"), 0.2)
+    begun = time.monotonic()
+    for number in range(50):
+        gossip.announce(heads(number))
+    assert desk.kept == [dagcbor.encode(heads(0))]
+    wait_for(lambda: len(desk.kept) == 2, "the newest heads")
+    assert time.monotonic() - begun >= 0.2
+    assert desk.kept[1] == dagcbor.encode(heads(49))
+    gossip.announce(heads(49))
+    gossip.close()
+    gossip.announce(heads(50))
+    time.sleep(0.3)
+    assert len(desk.kept) == 2  # the same are not said again, and nothing after the end
+
+
+def test_pushed_messages_are_heard_like_heads_in_bounded_portions(desk):
+    gossip = MqttGossip(desk, Topics("t", SWARM, "alice"), 0.0)
+    for number in range(2000):
+        gossip.note(some_cid(number))
+    heard = list(gossip.heard())
+    assert max(map(len, heard)) == Limits().heads
+    assert [cid for part in heard for cid in part] == heads(*range(976, 2000))
+    assert list(gossip.heard()) == []
+
+
+def test_what_is_no_announcement_is_counted(desk):
+    gossip, problems = MqttGossip(desk, Topics("t", SWARM, "alice"), 0.0), Problems()
+    gossip.count_in(problems)
+    for number in range(2000):
+        topic = f"t/{SWARM}/peer-{number}/heads"
+        desk.hear(Received(topic, dagcbor.encode(heads(number)), "", True))
+        desk.hear(Received(topic, b"\xff", "", True))
+    assert len(list(gossip.heard())) == 1024
+    assert 200 < problems.counts["EncodingError"] < 300
