@@ -14,7 +14,6 @@ from learnae.service import Work
 
 log = logging.getLogger("learnae")
 
-
 _LISTEN = 0.25  # seconds: what others say is this much older at every hop, and listening costs little
 
 
@@ -53,16 +52,16 @@ class Member:
 
     def _step(self) -> float:
         if time.monotonic() < self._due:
-            self._listen()
+            self._survive(self._listen)
         else:
             self._collect()
-            self._tick_once()
+            self._survive(self._tick)
             self._due = time.monotonic() + self._pause
         return max(0.0, min(self._due - time.monotonic(), _LISTEN))
 
-    def _tick_once(self) -> None:
+    def _survive(self, work: Callable[[], object]) -> None:
         try:
-            self._tick()
+            work()
         except NotWrittenError as error:
             self.peer.problems.count(error)
             self._place.monitor.report(self.peer.status())
