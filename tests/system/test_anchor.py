@@ -61,14 +61,16 @@ def test_a_second_anchor_does_not_make_it_younger(tangle: Tangle, cid: Cid) -> N
     first = write_anchor(node, cid)
     milestone = proof_of(node, cid, coordinator, False).milestone
     wait_for(lambda: node.info().milestone > milestone + 1, "later milestones")
-    write_anchor(node, cid)
+    second = write_anchor(node, cid)
+    wait_for(lambda: node.confirmed([second]) == [True], "its milestone")
     proof = prove(node, cid, coordinator, False)
     assert (proof.transaction, proof.milestone) == (first, milestone)
 
 
 def test_garbage_under_the_anchors_tag_proves_nothing(tangle: Tangle, cid: Cid) -> None:
     node = Node(tangle.url)
-    for message in (b"", b"\x00\x05hello", dagcbor.encode({"v": 1, "anchor": Cid.of(RAW, b"another")})):
+    another = dagcbor.encode({"v": 1, "anchor": Cid.of(RAW, b"another")})
+    for message in (b"", b"\x00\x05hello", another, len(another).to_bytes(2) + another):
         node.attach(node.propose(message, tag_of(cid), "A" * 80 + "9"))
     with pytest.raises(TransportError, match="is not anchored"):
         prove(node, cid, node.info().coordinator)
