@@ -186,6 +186,19 @@ def test_a_board_that_does_not_know_the_time_is_heard(
     assert list(listener.heard()) == [tuple(HEADS)]
 
 
+def test_a_node_whose_clock_was_wrong_for_a_while_makes_nobody_mute(tangle: Tangle, swarm: Cid) -> None:
+    node = Earlier(tangle.url)
+    node.hours = -5
+    speaker, listener = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0)), gossip(tangle.url, swarm)
+    speaker.announce(HEADS[:1])
+    speaker.turn()
+    node.hours = 0
+    speaker.announce(HEADS[1:])
+    speaker.turn()
+    listener.turn()
+    assert list(listener.heard()) == [tuple(HEADS[1:])]
+
+
 # -- nodes that fail
 
 
