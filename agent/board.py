@@ -92,10 +92,9 @@ def governed(
     """``tick`` when the governor says that it is time, else ``idle``."""
 
     def tick_when_due() -> None:
-        if not governor.may_tick(time.monotonic()):
+        if not governor.may_tick(usage()):
             idle()
             return
-        governor.begin(usage())
         try:
             tick()
         finally:

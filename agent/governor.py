@@ -61,23 +61,33 @@ class Governor:
     """Decides when the peer may tick next and how many steps it may take then; ``pause`` s lie between two ticks."""
 
     def __init__(self, limits: ResourcesSection, pause: float) -> None:
-        self.pause = pause
+        self._pause = pause
         self._limits = limits
         self._slower = 1.0  # by heat
         self._step_seconds = 0.0
         self._next = float("-inf")
         self._begun: Usage | None = None
         self._ended: Usage | None = None
-        self._allowance = 0.0  # bytes; below 0 the agent waits
+        self._counted: Usage | None = None  # until where bytes are
+        self._allowance = 0.0  # bytes; below 0 the agent neither speaks nor listens
         self._reasons: list[str] = []
         self._skipped = 0
         self._busy = 0.0  # CPU seconds of the last tick
 
     # -- questions
 
-    def may_tick(self, now: float) -> bool:
-        """Whether it is time for the next tick; the clock is monotonic."""
-        return now >= self._next
+    def may_tick(self, usage: Usage) -> bool:
+        """Whether a tick may begin now."""
+        self._count_bytes(usage)
+        if usage.time < self._next or not self.may_listen:
+            return False
+        self._begun = usage
+        return True
+
+    @property
+    def may_listen(self) -> bool:
+        """Whether bytes of others may come in now."""
+        return self._allowance >= 0
 
     def steps(self, wanted: int) -> int:
         """How many of ``wanted`` optimiser steps are taken now."""
@@ -92,28 +102,28 @@ class Governor:
 
     # -- what happened
 
+    def change_pause(self, pause: float) -> None:
+        """Let another pause lie between two ticks, from the one before the next tick on."""
+        self._next += pause - self._pause
+        self._pause = pause
+
     def trained(self, steps: int, seconds: float) -> None:
         """The learner took ``steps`` steps in ``seconds``."""
         if steps:
             self._step_seconds = seconds / steps
 
-    def begin(self, usage: Usage) -> None:
-        """A tick begins."""
-        self._begun = usage
-
     def end(self, usage: Usage) -> None:
         """A tick has ended: when may the next one begin?"""
         begun = self._begun or usage
-        self._reasons = []
+        self._count_bytes(usage)
         self._heat(usage.temperature)
         pauses = {
-            "temperature": self.pause * self._slower if self._slower > 1 else 0.0,
+            "temperature": self._pause * self._slower if self._slower > 1 else 0.0,
             "cpu": self._cpu_pause(begun, usage),
-            "bytes": self._bytes_pause(usage),
         }
-        self._reasons = [reason for reason, pause in pauses.items() if pause > self.pause]
+        self._reasons = [reason for reason, pause in pauses.items() if pause > self._pause]
         self._busy = usage.cpu - begun.cpu
-        self._next = usage.time + min(max(self.pause, *pauses.values()), DAY)
+        self._next = usage.time + max(self._pause, *pauses.values())
         self._ended = usage
 
     def _heat(self, temperature: float | None) -> None:
@@ -138,16 +148,14 @@ class Governor:
         share = max(self._limits.cpu - idle, self._limits.cpu * _LEAST_SHARE)
         return (ended.cpu - begun.cpu) / share - (ended.time - begun.time)
 
-    def _bytes_pause(self, ended: Usage) -> float:
+    def _count_bytes(self, usage: Usage) -> None:
         """A bucket that fills with the day's bytes and holds an hour's; it may be overdrawn by one tick."""
-        if not self._limits.bytes_per_day:
-            return 0.0
-        burst = self._limits.bytes_per_day / _BURST
-        rate = (self._limits.bytes_per_day - burst) / DAY  # so that no 24 hours see more than the limit
-        last = self._ended or self._begun or ended
-        spent = ended.bytes - last.bytes
-        self._allowance = min(self._allowance + rate * (ended.time - last.time), burst) - spent
-        return -self._allowance / rate if self._allowance < 0 else 0.0
+        last, self._counted = self._counted or usage, usage
+        if self._limits.bytes_per_day:
+            burst = self._limits.bytes_per_day / _BURST
+            rate = (self._limits.bytes_per_day - burst) / DAY  # so that no 24 hours see more than the limit
+            self._allowance = min(self._allowance + rate * (usage.time - last.time), burst)
+            self._allowance -= usage.bytes - last.bytes
 
     def status(self) -> dict[str, Any]:
         """For people: what is measured, and what it keeps the agent from."""
@@ -157,7 +165,7 @@ class Governor:
             "tick_cpu_seconds": round(self._busy, 4),
             "temperature": usage.temperature if usage else None,
             "memory_mib": round(usage.memory) if usage and usage.memory is not None else None,
-            "slowed_by": self._reasons,
+            "slowed_by": [*self._reasons, *([] if self.may_listen else ["bytes"])],
             "times_slower_by_heat": self._slower,
             "ticks_without_memory": self._skipped,
         }

@@ -18,7 +18,7 @@ from agent.collector import Judged
 from agent.labels import LabelNames
 from learnae.codecs import Vector
 from learnae.errors import StateError
-from learnae.manifest import Manifest
+from learnae.manifest import FORECAST, Manifest
 from learnae.models.evaluation import reconstruction_error
 from learnae.ports import Inference
 
@@ -37,6 +37,9 @@ class Inferrer:
         self._predict = predict
         self._objective = manifest.objective
         self._autoencoder = manifest.is_autoencoder
+        forecasts = manifest.features if manifest.task == FORECAST else None
+        # of the first channel: a forecast is told in its unit, as people know it
+        self._shift, self._scale = (forecasts.shift[0], forecasts.scale[0]) if forecasts else (0.0, 1.0)
         self._names = LabelNames(manifest.classes, math.prod(manifest.model.output_shape))
         self.count = 0
         self.last: Inference | None = None
@@ -68,7 +71,7 @@ class Inferrer:
             return [(None, float(error)) for error in reconstruction_error(output, rows)]
         flat = output.reshape(len(output), -1)
         if not self._objective.is_classification:
-            return [(None, float(value)) for value in flat[:, 0]]
+            return [(None, float(value) * self._scale + self._shift) for value in flat[:, 0]]
         if flat.shape[1] == 1:
             flat = np.concatenate([1 - flat, flat], axis=1)
         best = flat.argmax(axis=1)

@@ -54,10 +54,9 @@ class Wanted:
 
     def write(self) -> None:
         """Do it; raises StateError."""
+        directory, mode = (self.path, self.mode) if self.data is None else (self.path.parent, 0o755)
         try:
-            (self.path if self.data is None else self.path.parent).mkdir(
-                mode=self.mode if self.data is None else 0o755, parents=True, exist_ok=True
-            )
+            directory.mkdir(mode, parents=True, exist_ok=True)
         except OSError as error:
             raise StateError(f"cannot make {self.path}: {error.strerror}", "run it as root, or give --root") from error
         if self.data is not None:
@@ -149,8 +148,8 @@ def _manifest(swarm: Path) -> bytes:
 
 
 def _next(request: Request) -> str:
-    units = [f"learnae-agent@{name}" for name in request.agents] + [
-        f"firmware-bridge@{name}" for name in request.bridges
-    ]
-    started = " ".join([*units, *(["trainer-node"] if request.trainer else [])])
-    return f"next: edit /{CONFIGURATION}/*.toml, then: systemctl daemon-reload && systemctl enable --now {started}"
+    units = [f"learnae-agent@{name}" for name in request.agents]
+    units += [f"firmware-bridge@{name}" for name in request.bridges]
+    units += ["trainer-node"] if request.trainer else []
+    edit = f"next: edit /{CONFIGURATION}/*.toml"
+    return f"{edit}, then: systemctl daemon-reload && systemctl enable --now {' '.join(units)}"

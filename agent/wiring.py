@@ -126,9 +126,8 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     follow = config.peer.follow or FOLLOW
     options = Options(config.peer.name or ROLE, ROLE, follow, facts=facts, statistics=onlooking.statistics)
     peer = place.peer(GovernedLearner(learner, governor), options, outside)
-    return _member(
-        place, peer, intake, Oracle(inferrer, ResultFile(place.directory), place.monitor), governor, board, reread
-    )
+    oracle = Oracle(inferrer, ResultFile(place.directory), place.monitor)
+    return _member(place, peer, intake, oracle, governor, board, config.train.pause, reread)
 
 
 def _member(
@@ -138,6 +137,7 @@ def _member(
     oracle: Oracle,
     governor: Governor,
     board: Board,
+    pause: float,
     reread: Callable[[], AgentConfig],
 ) -> Member:
     """The work loop looks at what has come at least once a second, and lets the peer tick when it is time."""
@@ -148,8 +148,13 @@ def _member(
         oracle.judge(peer, intake.collector.newest())
 
     def read_pause() -> float:
-        governor.pause = reread().train.pause
-        return min(governor.pause, _LONGEST_WAIT)
+        pause = reread().train.pause
+        governor.change_pause(pause)
+        return min(pause, _LONGEST_WAIT)
+
+    def listen() -> None:
+        if governor.may_listen:
+            peer.listen()
 
     tick = governed(
         peer.tick,
@@ -157,7 +162,7 @@ def _member(
         usage=lambda: board.usage(traffic.bytes_out + traffic.bytes_in),
         idle=lambda: place.monitor.report(peer.status()),
     )
-    return Member(place, peer, min(governor.pause, _LONGEST_WAIT), read_pause, collect, tick, intake.end)
+    return Member(place, peer, min(pause, _LONGEST_WAIT), read_pause, collect, tick, intake.end, listen)
 
 
 def why_no_training(manifest: Manifest, engine: str) -> str:

@@ -192,8 +192,8 @@ def check_hostile(race: Race) -> None:
     race.figure("hostile line: frames that only the CRC refused", doubtful.count)
     race.figure("hostile line: of these, more than three bits wrong", doubtful.chances)
     race.figure("hostile line: wrong frames to expect in 10^6", doubtful.chances / frames * 1e6 / 65536)
-    told = seen.samples + seen.missed
-    race.check(Check("hostile line: samples neither right nor told missing", talk.board.index - told, 0, AT_MOST))
+    unknown = talk.board.index - seen.accounted
+    race.check(Check("hostile line: samples neither right nor told missing", unknown, 0, AT_MOST))
     times = [recovery_seconds(seed) for seed in range(3 if race.quick else 20)]
     race.figure("after 5 s unplugged: first reading, median", 1000 * median(times), "ms")
     race.figure("after 5 s unplugged: first reading, worst", 1000 * max(times), "ms")
@@ -245,6 +245,6 @@ def recovery_seconds(seed: int) -> float:
     talk.run(5)
     begun, first = talk.now, talk.board.index
     talk.plug(True)
-    while talk.inspector.samples + talk.inspector.missed < first and talk.now < begun + 60:
+    while talk.inspector.accounted < first and talk.now < begun + 60:
         talk.step()
     return talk.now - begun

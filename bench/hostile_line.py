@@ -102,29 +102,37 @@ class Inspector:
         self.samples = self.missed = 0
         self.worst_time = 0.0  # seconds between when a sample was taken and what its reading says
         self.schema: Schema | None = None
-        self._next = 0
+        self.unheard = 0  # samples that the board dropped before anybody listened
+        self.next: int | None = None  # number of the sample that must come next
         self._waiting: list[Readings] = []
 
-    def take(self, records: Iterable[Record], rate: float) -> None:
-        """Look at what came; ``rate`` is the board's true one."""
+    @property
+    def accounted(self) -> int:
+        """Samples that have come or are known to be lost."""
+        return self.samples + self.missed + self.unheard
+
+    def take(self, records: Iterable[Record], rate: float, begun: float) -> None:
+        """Look at what came; ``rate`` is the board's true one, and ``begun`` when it started."""
         for record in records:
             if isinstance(record, Schema):
-                self.schema, self._next = record, 0
+                self.schema, self.next = record, None
             elif isinstance(record, LinkState) and record.state == MISSED:
                 self.missed += record.missed
-                self._next += record.missed
+                self.next = (self.next or 0) + record.missed
             elif isinstance(record, Readings):
-                self._check_order(record, rate)
+                self._check_order(record, rate, begun)
         if len(self._waiting) >= 500:
             self.check_values()
 
-    def _check_order(self, readings: Readings, rate: float) -> None:
-        if self.schema is None or readings.sequence != self._next:
-            raise AssertionError(f"sample {readings.sequence} came where {self._next} is next")
-        self._next += readings.rows
+    def _check_order(self, readings: Readings, rate: float, begun: float) -> None:
+        if self.next is None:
+            self.unheard += readings.sequence
+        elif readings.sequence != self.next:
+            raise AssertionError(f"sample {readings.sequence} came where {self.next} is next")
+        self.next = readings.sequence + readings.rows
         self.samples += readings.rows
         self._waiting.append(readings)
-        taken = START + readings.sequence / rate
+        taken = START + begun + readings.sequence / rate
         self.worst_time = max(self.worst_time, abs(readings.time - taken))
 
     def check_values(self) -> None:
@@ -147,7 +155,9 @@ class Conversation:
     ) -> None:
         rng = random.Random(seed)
         self.rate = rate
+        self._memory, self._rows = memory, rows
         self.board = HostBoard(memory, rows, rate)
+        self.begun = 0.0  # when the board was started
         self.link = Link(new_session=lambda: rng.randrange(1, 1 << 32))
         self.assembler = Assembler()
         self.inspector = Inspector()
@@ -167,15 +177,22 @@ class Conversation:
         self.now += _STEP
         for piece in self.down.receive(self.now):
             self.board.receive(piece)
-        while self._is_sampling and self.board.index < self.now * self.rate:
+        alive = self.now - self.begun
+        while self._is_sampling and self.board.index < alive * self.rate:
             self.board.sample(round(self.board.index / self.rate * 1000))
-        self.board.poll(round(self.now * 1000))
+        self.board.poll(round(alive * 1000))
         self.up.send(self.board.take(), self.now)
         for piece in self.up.receive(self.now):
             for delivery in self.link.receive(piece, self.now):
-                self.inspector.take(self.assembler.take(delivery, self.now + START, START), self.rate)
+                self.inspector.take(self.assembler.take(delivery, self.now + START, START), self.rate, self.begun)
         self.link.poll(self.now)
         self.down.send(self.link.take_output(), self.now)
+
+    def reset_board(self) -> None:
+        """The board starts anew, as after a watchdog's bite: its memory and its clock are gone."""
+        self.board.close()
+        self.board = HostBoard(self._memory, self._rows, self.rate)
+        self.begun = self.now
 
     def plug(self, is_plugged: bool) -> None:
         """Connect or disconnect both directions; the bridge notices, as the port goes and comes."""

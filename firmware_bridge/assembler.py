@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 _WRAP = 1 << 32
 _ARRIVAL = 0.05  # seconds: how old samples are when they come, as long as no answer says it better
+_AHEAD = 10.0  # seconds: nothing is measured in the future, and clocks are known better than that
 _LEVELS = dict(zip(frames.LEVELS, (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR), strict=True))
 
 
@@ -68,30 +69,35 @@ class Assembler:
 
     def _take_samples(self, measured: Measured, now: float) -> Iterator[Record]:
         samples, description = measured.samples, measured.description
-        sequence = samples.index
-        if self._next is not None:
-            ahead = (samples.index - self._next) % _WRAP
-            if ahead >= _WRAP // 2:  # the board repeats what it has sent, under a new sequence number
-                self.refused += 1
-                return
-            sequence = self._next + ahead
-            if ahead:
-                self.missed += ahead
-                yield LinkState(now, MISSED, "the board had no room for them, or they were lost with its bridge", ahead)
-        yield from self._announce(description)
-        assert self.clock is not None
-        if not self.clock.is_set:
-            age = samples.rows / description.rate
-            self.clock.observe(samples.ticks, now - age - 2 * _ARRIVAL, now - age)
-        step = (1 + self.clock.drift) / description.rate
-        begin = max(self.clock.time(samples.ticks), self._end + step / 2)  # a better estimate must not turn time back
-        if not 0 <= begin <= MAX_TIME:
-            self.refused += 1  # slow ticks that no clock can mean
+        ahead = 0 if self._next is None else (samples.index - self._next) % _WRAP
+        if ahead >= _WRAP // 2:  # the board repeats what it has sent, under a new sequence number
+            self.refused += 1
             return
+        yield from self._announce(description)
+        taken = self._moment(samples, description, now)
+        if taken > now + _AHEAD:  # else all that follows would be dated after it
+            self.refused += 1
+            return
+        if ahead:
+            self.missed += ahead
+            yield LinkState(now, MISSED, "the board had no room for them, or they were lost with its bridge", ahead)
+        sequence = samples.index if self._next is None else self._next + ahead
+        step = (1 + self.clock.drift if self.clock else 1) / description.rate
+        begin = max(taken, self._end + step / 2)  # a better estimate must not turn time back
         self._next = sequence + samples.rows
         self._end = begin + (samples.rows - 1) * step
         self.samples += samples.rows
         yield Readings(sequence, begin, step, self._convert(samples))
+
+    def _moment(self, samples: frames.Samples, description: Description, now: float) -> float:
+        """When the first of the samples was taken."""
+        assert self.clock is not None
+        if self._end > now + _AHEAD:
+            self._end = float("-inf")  # the system clock was set back: better to follow it
+        if not self.clock.is_set:
+            age = samples.rows / description.rate
+            self.clock.observe(samples.ticks, now - age - 2 * _ARRIVAL, now - age)
+        return self.clock.time(samples.ticks)
 
     def _time(self, ticks: int, now: float) -> float:
         known = self.clock.time(ticks) if self.clock is not None and self.clock.is_set else now

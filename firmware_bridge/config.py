@@ -26,7 +26,7 @@ class PortSection:
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigurationError("port.name is empty", f"use {AUTO!r}, a device, or a name of firmware-bridge list")
-        if not 300 <= self.baud <= 12_000_000:
+        if not 2400 <= self.baud <= 12_000_000:
             raise ConfigurationError(f"port.baud is {self.baud}", "use the firmware's, usually 115200")
         if self.protocol not in PROTOCOLS:
             raise ConfigurationError(f"port.protocol is {self.protocol!r}", f"use {' or '.join(PROTOCOLS)}")

@@ -42,7 +42,7 @@ from firmware_bridge.frames import (
 
 WINDOW = 64  # frames: what a board may have under way; early frames wait here, later ones are refused
 _ASK_PAUSE = 0.25  # seconds between two asks: a hello of four parts takes 20 ms at 115200 baud
-_PART_PAUSE = 0.2  # seconds until the next part of a hello is late: 60 ms at 9600 baud, and the port's buffers
+_PART_PAUSE = 0.5  # seconds until the next part of a hello is late: 220 ms at 2400 baud, and the port's buffers
 _NAK_PAUSE = 0.05  # seconds, at least, before the same frame is asked for again; and two round trips
 _LONGEST_NAK_PAUSE = 1.0
 _NAKS = 8  # at once: what a board sends again in one go must leave room for what is new
@@ -125,6 +125,7 @@ class Link:
         self._descriptions: dict[int, Description] = {}
         self._newest = 0  # generation
         self._parts: list[Hello] = []
+        self._part_came = float("-inf")
         self._expected = 0
         self._early: dict[int, Samples | Event | Log] = {}
         self._naks: dict[int, float] = {}
@@ -245,11 +246,13 @@ class Link:
             yield Ticked(frame.value, sent, self._now)
 
     def _on_hello(self, hello: Hello) -> Iterator[Delivery]:
-        if hello.part != len(self._parts) or (self._parts and not _same_head(hello, self._parts[0])):
+        is_late = self._now - self._part_came > _PART_PAUSE
+        if hello.part != len(self._parts) or (self._parts and (is_late or not _same_head(hello, self._parts[0]))):
             self._parts.clear()
         if hello.part != len(self._parts) or hello.part >= MAX_PARTS:
             return
         self._parts.append(hello)
+        self._part_came = self._now
         if not hello.is_last:
             return
         text = b"".join(part.text for part in self._parts)
@@ -280,9 +283,10 @@ class Link:
         yield from self._deliver()  # what waited for this description
 
     def _start(self, session: int, expected: int, description: Description, is_fresh: bool) -> Started:
-        pings, pinged, token = self._pings, self._pinged, self._token
+        token = self._token
         self._forget()
-        self._pings, self._pinged, self._token = pings, pinged, token
+        self._token = token  # an answer to the old run's pings must not be taken for one of the new
+        self._ping()  # before the welcome: so the board's clock is known when its samples come
         self.session, self._expected, self._is_pristine = session, expected, is_fresh
         self._rate_tries = 0
         self.counts.sessions += 1
@@ -354,7 +358,7 @@ class Link:
         return self._now - self._naks.get(sequence, float("-inf")) >= self._nak_pause
 
     def _ask(self, pause: float = _ASK_PAUSE) -> None:
-        is_coming = bool(self._parts) and self._now - self.heard < _PART_PAUSE
+        is_coming = bool(self._parts) and self._now - self._part_came < _PART_PAUSE
         if self._now - self._asked >= pause and not is_coming:
             self._asked = self._now
             self._send(Ask())

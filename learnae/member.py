@@ -14,16 +14,15 @@ from learnae.service import Work
 
 log = logging.getLogger("learnae")
 
-
 _LISTEN = 0.25  # seconds: what others say is this much older at every hop, and listening costs little
 
 
 class Member:
     """Lets a peer tick with ``pause`` seconds between, in which it listens.
 
-    ``collect`` runs before each tick, ``leave`` when it ends; ``tick`` stands in for the peer's own where a role
-    knows better when it is time. A disk that takes nothing stops nobody: nothing is published before it is saved,
-    and the next tick tries again.
+    ``collect`` runs before each tick, ``leave`` when it ends; ``tick`` and ``listen`` stand in for the peer's own
+    where a role knows better when it is time. A disk that takes nothing stops nobody: nothing is published before
+    it is saved, and the next tick tries again.
     """
 
     def __init__(
@@ -35,6 +34,7 @@ class Member:
         collect: Callable[[], None],
         tick: Callable[[], object] | None = None,
         leave: Callable[[], None] = lambda: None,
+        listen: Callable[[], object] | None = None,
     ) -> None:
         self.peer = peer
         self._place = place
@@ -43,6 +43,7 @@ class Member:
         self._collect = collect
         self._tick = tick or peer.tick
         self._leave = leave
+        self._listen = listen or peer.listen
         self._due = time.monotonic()
 
     def work(self) -> Work:
@@ -51,16 +52,16 @@ class Member:
 
     def _step(self) -> float:
         if time.monotonic() < self._due:
-            self.peer.listen()
+            self._survive(self._listen)
         else:
             self._collect()
-            self._tick_once()
+            self._survive(self._tick)
             self._due = time.monotonic() + self._pause
         return max(0.0, min(self._due - time.monotonic(), _LISTEN))
 
-    def _tick_once(self) -> None:
+    def _survive(self, work: Callable[[], object]) -> None:
         try:
-            self._tick()
+            work()
         except NotWrittenError as error:
             self.peer.problems.count(error)
             self._place.monitor.report(self.peer.status())

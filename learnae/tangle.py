@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from learnae.bodies import FrameHeader, Update
-from learnae.cid import Cid
+from learnae.cid import CID_BYTES, Cid
 from learnae.errors import (
     BannedError,
     FutureError,
@@ -43,9 +43,15 @@ class Node:
     seq: int
     time: int
     parents: tuple[Cid, ...]
-    blocks: tuple[Cid, ...]
+    block_names: bytes  # one after another: half as large as Cids
     header: FrameHeader | None  # of an update; without its base
     base: Cid | None
+
+    @property
+    def blocks(self) -> tuple[Cid, ...]:
+        """The frame's blocks."""
+        names = self.block_names
+        return tuple(Cid.from_bytes(names[start : start + CID_BYTES]) for start in range(0, len(names), CID_BYTES))
 
     @property
     def frame(self) -> FrameHeader | None:
@@ -238,7 +244,7 @@ class Tangle:
             seq=message.seq,
             time=message.time,
             parents=tuple(map(self._held, message.parents)),
-            blocks=message.blocks,
+            block_names=b"".join(block.to_bytes() for block in message.blocks),
             header=self._shared(replace(frame, base=None)) if frame else None,
             base=self._held(frame.base) if frame and frame.base else None,
         )

@@ -215,7 +215,8 @@ class MqttConnection:
 
     def _serve(self) -> bool:
         """One connection from beginning to end; returns whether there was one."""
-        self._reason, self._errors.last, was_connected = "", "", False
+        self._reason, self._errors.last, self._is_new, was_connected = "", "", False, False
+        self._subscribing.clear()
         try:
             self._client.reconnect()
         except (OSError, ValueError) as error:  # ValueError: a name that no certificate and no resolver takes

@@ -56,6 +56,7 @@ class MqttMonitor:
         self._newest: Inference | None = None
         self._lost = 0
         self._wake = threading.Event()
+        self._wake.set()  # for what waits since the last start, if the broker is there already
         self._closing = threading.Event()
         self._log = RemoteLog(lambda fields: self._put("log", _json(fields)))
         logging.getLogger().addHandler(self._log)

@@ -18,6 +18,15 @@ TESTS = (
     "unit/test_identity.py",
     "unit/test_frames.py",
     "unit/test_state.py",
+    "unit/test_buffer.py",
+    "unit/test_labels.py",
+)
+NOT_HERE = (
+    # an emulated process' memory is not a process' memory
+    "contract/test_tflite.py::test_training_takes_at_most_10_megabytes_above_the_imports",
+    # tflite-runtime's aarch64 wheel was built with -ffast-math: in its process numbers below 1e-38 are zero, and
+    # Hypothesis refuses to make floats there
+    "unit/test_frames.py::test_any_weights_decode_to_finite_values_near_them",
 )
 
 
@@ -36,9 +45,5 @@ def test_the_agents_tests_pass(userland: Userland) -> None:
         "[pytest]\npythonpath = tests tests/unit tests/contract\nmarkers =\n    slow\n    modules(*names)\n"
     )
     userland.run("/opt/learnae/bin/pip install --quiet --no-index --find-links /root/pack pytest hypothesis")
-    paths = " ".join(f"tests/{path}" for path in TESTS)
-    print(
-        userland.run(
-            f"cd /root/check && /opt/learnae/bin/python -m pytest --noconftest -q -p no:cacheprovider {paths}", 3600
-        )
-    )
+    paths = " ".join(f"tests/{path}" for path in TESTS) + "".join(f" --deselect tests/{path}" for path in NOT_HERE)
+    print(userland.run(f"cd /root/check && /opt/learnae/bin/python -m pytest --noconftest -q {paths}", 3600)[-300:])

@@ -112,6 +112,7 @@ def test_it_trains(board: Board) -> None:
     print(f"{said['steps']} steps, accuracy {said['accuracy']}, {megabytes:.0f} MB, {board.output('uname -mr')}")
     assert "steps" in show(board, "StatusText")
     assert board.output("uname -m") == "aarch64"
+    assert "training with NumPy" not in board.output(f"journalctl --unit {AGENT} --no-pager")  # but with TFLite
 
 
 def test_it_publishes_to_this_machines_broker(board: Board, watcher: Watcher) -> None:

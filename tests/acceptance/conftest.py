@@ -23,7 +23,6 @@ NEEDED = {
     "mmdebstrap": "mmdebstrap",
     "qemu-aarch64-static": "qemu-user-static",
     "qemu-system-aarch64": "qemu-system-arm",
-    "qemu-img": "qemu-utils",
     "mkfs.ext4": "e2fsprogs",
     "cpio": "cpio",
     "socat": "socat",

@@ -129,7 +129,7 @@ class Board:
         ]
         self._qemu = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL)
         self._console = wait_for(lambda: self._connect(socket_path), "QEMU")
-        wait_for(self._answers, f"a shell on the board\n{self.serial}", _SECONDS)
+        wait_for(self._answers, f"a shell on the board; see {self._directory}/serial", _SECONDS)
         return time.monotonic() - begun
 
     def cut(self) -> None:

@@ -141,6 +141,18 @@ def test_labels_that_a_person_gives_make_rows_and_their_end_stops_them(programs:
     assert (label[0], label[-1], set(label)) == (-1, -1, {-1, 1})
 
 
+def test_a_board_that_is_too_small_only_looks_on(programs: Programs, sysfs: Sysfs) -> None:
+    make_swarm(programs.home)
+    configure(programs, sysfs.section() + "holdout = 0.0\n[resources]\nmemory = 1_000_000\n")
+    agent = programs.start("agent", "run")
+    wait_for(lambda: programs.status("agent").get("unlabelled", 0) > 10, "windows")
+    said = stop(agent)
+    status = programs.status("agent")
+    assert (status["steps"], status["training_rows"]) == (0, 0)
+    assert "resources.memory is 1000000" in status["only_summaries"]
+    assert "does not train" in said
+
+
 def test_a_key_from_systemd_seals_what_is_on_the_disk(programs: Programs, tmp_path: Path) -> None:
     values = [f"{value:.7f}" for value in np.random.default_rng(1).normal(size=600)]
     credentials = tmp_path / "credentials"

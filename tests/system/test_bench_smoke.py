@@ -104,3 +104,18 @@ def test_the_race_over_ipfs_measures_both_ways(tmp_path):
     names = [check["name"] for check in report["checks"]]
     assert [any(start in name for name in names) for start in ("throughput", "sender", "receiver")] == [True] * 3
     assert all(figure["value"] > 0 for figure in report["figures"])
+
+
+@pytest.mark.slow
+@pytest.mark.engine("gcc")
+@pytest.mark.modules("serial", "cobs")
+def test_the_bridge_is_measured(tmp_path):
+    command = [sys.executable, "-m", "bench", "bridge", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "bridge.json").read_text())
+    checks = {check["name"]: check["value"] for check in report["checks"]}
+    for name, low, high in (("decoding", 0, 1000), ("115200 baud", 0, 100), ("neither right nor told", -1, 1)):
+        assert any(name in full and low < value < high for full, value in checks.items()), checks
+    assert any("first reading" in figure["name"] and figure["value"] > 0 for figure in report["figures"])

@@ -17,6 +17,7 @@ from programs import Programs, wait_for
 from demo.swarm import Swarm
 from learnae.adapters.iota_client import Node, Transaction
 from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.bodies import Summary, Update
 from learnae.observer import Observer
 from learnae.sections import MqttSection
 
@@ -162,6 +163,10 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
         if (state / name).exists():
             (out / name).write_bytes((state / name).read_bytes())
     assert len(heard) > 3
+    observer = Observer(swarm)
+    observer.refresh()
+    kinds = {type(message.body) for message in observer.messages(1000)}
+    assert (Update if engine == "numpy" else Summary) in kinds
     assert occurrences(swarm, planted) == []
     assert occurrences(out, [*planted, secret, secret[:9]]) == []
     assert "samples.db" in occurrences(state, planted), "the search itself must be able to find them"

@@ -43,11 +43,11 @@ class Machine:
         write_private_file(person, self.data)
         self.observer = Observer(self.swarm)
 
-    def start_trainer(self, **settings: str) -> None:
+    def start_trainer(self, pause: float = 0.3, **settings: str) -> None:
         """It need not find its daemon."""
         arguments = ("start", "--data", self.data, "--name", self.name)
         environment = {"LEARNAE_IPFS__API": self.kubo.api, **settings}
-        self.process = self.programs.start("trainer_node", *arguments, environment=environment, pause=0.3)
+        self.process = self.programs.start("trainer_node", *arguments, environment=environment, pause=pause)
 
     def start_agent(self, **settings: str) -> None:
         """It has no daemon."""
@@ -191,11 +191,11 @@ def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
 
 @pytest.mark.slow
 def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
-    machine = Machine(tmp_path / "a", dataclasses.replace(preset("wrist", 1), limits=Limits(horizon=4000)), 1)
+    machine = Machine(tmp_path / "a", dataclasses.replace(preset("wrist", 1), limits=Limits(horizon=1500)), 1)
     try:
         machine.kubo.start()
-        machine.start_trainer()
-        wait_for(lambda: machine.seq_of(machine.name) > 40, "history", 60)
+        machine.start_trainer(pause=0.1)
+        wait_for(lambda: machine.seq_of(machine.name) > 50, "history", 60)
         store = LocalBlockStore(machine.swarm)
         assert len(set(store.cids())) < machine.seq_of(machine.name), "hardly anything was pruned"
         wait_for(lambda: set(machine.kubo.pins()) <= set(map(str, store.cids())), "no pins but of what is live")

@@ -36,7 +36,7 @@ STATE = {
 HOSTILE = {
     "no JSON": b"\xff{",
     "deep": b"[" * 60_000,
-    "large": b'{"a": "' + bytes([97]) * 70_000 + b'"}',
+    "large": json.dumps({**STATE, "steps": 8, "filler": "a" * 70_000}).encode(),
     "a list": b"[]",
     "no fields": b"{}",
     "wrong types": json.dumps({**STATE, "steps": "7"}).encode(),

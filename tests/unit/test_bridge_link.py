@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
 from boards_protocol import TEXT, event, hello, samples
 from nightly import how_many
 
-from bench.host_board import HostBoard
 from bench.hostile_line import START, Conversation, Faults
 from firmware_bridge.assembler import Assembler
 from firmware_bridge.errors import BaudRateError, NoHelloError, ProtocolVersionError, SilentBoardError
-from firmware_bridge.frames import VERSION, Ack, Ask, Event, Log, Welcome, encode
+from firmware_bridge.frames import VERSION, Ack, Ask, Event, Hello, Log, Samples, Welcome, encode
 from firmware_bridge.link import WINDOW, Link, Measured, Started
 from firmware_bridge.records import Label, LinkState, Readings, Schema
 
@@ -34,7 +34,7 @@ def texts(deliveries) -> list[str]:
 
 def everything_arrived(talk: Conversation) -> bool:
     seen = talk.inspector
-    return seen.missed == 0 and seen.samples == talk.board.index
+    return seen.missed == 0 and seen.accounted == talk.board.index
 
 
 # -- with the firmware library
@@ -70,7 +70,7 @@ def test_no_wrong_reading_is_accepted_and_all_that_is_lost_is_told():
     talk.settle()
 
     assert talk.link.counts.damaged > 1000
-    assert talk.inspector.samples + talk.inspector.missed == talk.board.index
+    assert talk.inspector.accounted == talk.board.index
     assert talk.inspector.samples > 0.8 * talk.board.index
 
 
@@ -89,35 +89,26 @@ def test_after_five_seconds_unplugged_all_goes_on_and_the_loss_is_counted(faults
 
     assert after > before > 0
     assert talk.inspector.missed > 1000
-    assert talk.inspector.samples + talk.inspector.missed == talk.board.index
+    assert talk.inspector.accounted == talk.board.index
     assert talk.link.counts.sessions == 1
 
 
 def test_a_board_that_starts_anew_is_a_new_stream_from_its_first_sample():
     talk = Conversation(3, HOSTILE, rate=100, memory=4096)
     talk.run(10)
-    first, old = talk.inspector.schema, talk.board
-    talk.board = HostBoard(4096, 4, 100.0)
-    old.close()
-    talk.now, begun = 0.0, talk.inspector.samples  # the board's clock starts anew
-    talk.link = fresh_clock(talk.link, 10.0)
-    talk.up._queue.clear()
-    talk.up._free = talk.down._free = talk.up._last = talk.down._last = 0.0
-    talk.down._queue.clear()
+    first = talk.inspector.schema
+    talk.reset_board()
+    while talk.inspector.schema == first:
+        talk.run(0.1)
+    talk.inspector.worst_time = 0.0  # frames of the old run came until then
     talk.run(10)
     talk.settle(20)
 
     assert talk.inspector.schema.stream != first.stream
-    assert talk.inspector.samples - begun == talk.board.index
+    assert talk.inspector.next == talk.board.index
+    assert talk.inspector.missed == 0
     assert talk.link.counts.sessions == 2
-
-
-def fresh_clock(link: Link, passed: float) -> Link:
-    """The conversation's clock starts anew; the link's must not go back."""
-    receive, poll = link.receive, link.poll
-    link.receive = lambda data, now: receive(data, now + passed)
-    link.poll = lambda now: poll(now + passed)
-    return link
+    assert talk.inspector.worst_time < 0.1
 
 
 def test_a_bridge_that_starts_anew_goes_on_where_the_last_one_was():
@@ -127,7 +118,7 @@ def test_a_bridge_that_starts_anew_goes_on_where_the_last_one_was():
     talk.inspector.check_values()
     talk.link, talk.assembler = Link(), Assembler()
     heard: list = []
-    talk.inspector.take = lambda records, rate: heard.extend(records)
+    talk.inspector.take = lambda records, *_: heard.extend(records)
     talk.run(10)
     talk.settle(20)
 
@@ -143,7 +134,7 @@ def test_a_bridge_that_starts_anew_goes_on_where_the_last_one_was():
 def test_a_board_changes_what_it_measures_in_flight_and_nothing_is_mixed():
     talk = Conversation(6, HOSTILE, rate=100, memory=4096)
     heard: list = []
-    talk.inspector.take = lambda records, rate: heard.extend(records)
+    talk.inspector.take = lambda records, *_: heard.extend(records)
     talk.run(5)
     texts = [b"host-board/2.5 x:V:1 y:A:2 z:W:10", b"host-board/2.5 ramp:m/s2:0.001 noise:Cel:0.01 steps:count:1"]
     changes = []
@@ -174,7 +165,7 @@ def test_a_board_changes_what_it_measures_in_flight_and_nothing_is_mixed():
 def test_labels_events_and_log_lines_come_in_their_place(caplog):
     talk = Conversation(8, HOSTILE, rate=100, memory=4096)
     heard: list = []
-    talk.inspector.take = lambda records, rate: heard.extend(records)
+    talk.inspector.take = lambda records, *_: heard.extend(records)
     talk.run(2)
     told = []
     for number in range(20):
@@ -214,7 +205,7 @@ def test_a_description_of_many_parts_gets_through_a_hostile_line():
     text = f"large/1 {names}".encode()
     talk = Conversation(10, HOSTILE, rate=20)
     assert talk.board.describe(text, 20, 1, 20.0)
-    talk.inspector.take = lambda records, rate: list(records)
+    talk.inspector.take = lambda records, *_: list(records)
     talk.run(20)
 
     assert len(talk.link.description.channels) == 20
@@ -360,16 +351,22 @@ def test_samples_that_do_not_fit_the_description_are_refused(wrong):
     assert link.counts.refused == 1
 
 
-def test_parts_of_two_hellos_are_never_put_together():
+@pytest.mark.parametrize(
+    ("changes", "later", "between"),
+    [({"generation": 2}, 0.0, b""), ({"session": 9}, 0.0, b""), ({}, 1.0, b""), ({}, 0.0, event(0, "x"))],
+)
+def test_parts_of_two_hellos_are_never_put_together(changes, later, between):
+    long = TEXT + b" c:V:1 dddddddddddd:V:1"
+    one, other = (hello(long, **each).split(b"\0") for each in ({}, changes))
+    assert len(one) == len(other) == 3
     link = Link()
-    one, two = TEXT + b" c:V:1 dddddddddddd:V:1", TEXT + b" e:V:1 ffffffffffff:V:1"
-    first, second = (hello(text).split(b"\0") for text in (one, two))
-    mixed = b"\0".join([first[0], second[1], b""])
 
-    assert len(first) > 2
-    link.receive(mixed.replace(b"\0\0", b"\0"), 0.0)
-    interrupted = b"\0".join([first[0], event(0, "x")[:-1], first[1], b""])
-    assert [d for d in link.receive(interrupted, 0.1) if isinstance(d, Started)] == []
+    link.receive(one[0] + b"\0" + between, 0.0)
+    link.receive(other[1] + b"\0", later)
+
+    assert not link.is_up
+    link.receive(b"\0".join(one), later)
+    assert link.is_up
 
 
 def test_an_index_that_goes_back_is_refused():
@@ -388,19 +385,40 @@ def test_an_index_that_goes_back_is_refused():
     assert link.is_up
 
 
-def test_ticks_that_no_clock_can_mean_reach_no_listener():
+@pytest.mark.parametrize("back", [5.0, 3600.0])
+def test_times_ascend_unless_the_system_clock_is_set_far_back(back):
+    talk = Conversation(13, Faults(), rate=100)
+    heard: list = []
+    talk.inspector.take = lambda records, *_: heard.extend(records)
+    talk.run(5)
+    take = talk.assembler.take
+    talk.assembler.take = lambda delivery, now, offset: take(delivery, now - back, offset - back)
+    talk.run(20)
+
+    times = [record.time for record in heard if isinstance(record, Readings)]
+    falls = sum(after <= before for before, after in itertools.pairwise(times))
+    assert falls == (1 if back > 10 else 0)
+    assert talk.assembler.samples > 2400
+    assert times[-1] == pytest.approx(START + talk.now - back, abs=0.1 if back > 10 else 6)
+
+
+def test_samples_of_the_future_are_refused_and_labels_of_long_ago_are_of_now():
     link, assembler = Link(new_session=lambda: 7), Assembler()
     slow = encode(Hello(0, 0, 1, 0, True, 2, 2, 1, 50_000, b"b/1 a:V:1 c:V:1"))
     first = encode(Samples(0, 1, 2, 0, 0, bytes(8)))
-    early = encode(Samples(1, 1, 2, 2, 2**31 + 5, bytes(8)))  # 68 years before the first
+    future = encode(Samples(1, 1, 2, 2, 1000, bytes(8)))
+    label = encode(Event(2, 2**31 + 5, 1, "walking"))  # 68 years before the first sample
+    late = encode(Samples(3, 1, 2, 4, 1, bytes(8)))
     records = [
         record
-        for data in (slow, first, early)
+        for data in (slow, first, future, label, late)
         for delivery in link.receive(data, 1.0)
         for record in assembler.take(delivery, START, START)
     ]
 
-    assert [record.sequence for record in records if isinstance(record, Readings)] == [0]
+    assert [record.sequence for record in records if isinstance(record, Readings)] == [0, 4]
+    assert [record.missed for record in records if isinstance(record, LinkState)] == [2]
+    assert [record for record in records if isinstance(record, Label)] == [Label(START, "walking")]
     assert assembler.refused == 1
 
 

@@ -192,6 +192,19 @@ def test_a_dead_exchange_costs_one_timeout_and_is_then_skipped(make: Make, monke
     assert dead.asked.count("fetch") == 1
 
 
+def test_calls_that_fail_together_are_one_failure(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
+    daemon = Daemon()
+    store = make(daemon)
+    daemon.answers.clear()
+    store.want([block(number)[0] for number in range(6)])
+    wait_for(lambda: daemon.asked.count("fetch") == 6, "all fetches")
+    daemon.reachable = False
+    daemon.answers.set()
+    wait_for(lambda: store.is_idle, "the store")
+    assert store._links[0]._failures == 1
+
+
 def test_the_way_down_and_the_way_up_are_said_once(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "learnae")
     daemon, problems = Daemon(), Problems()
@@ -279,6 +292,7 @@ def test_what_nobody_has_is_asked_for_ever_more_seldom(make: Make, monkeypatch: 
 def test_a_block_that_is_deleted_while_it_is_fetched_stays_away(make: Make) -> None:
     cid, data = block(1)
     daemon = Daemon({cid: data})
+    daemon.retract = lambda cids: daemon.asked.append("retract")  # others still have it
     store = make(daemon)
     daemon.answers.clear()
     store.want([cid])
@@ -287,6 +301,7 @@ def test_a_block_that_is_deleted_while_it_is_fetched_stays_away(make: Make) -> N
     daemon.answers.set()
     wait_for(lambda: store.is_idle, "the store")
     assert not store.has(cid)
+    assert daemon.asked[-1] == "retract"  # an exchange that keeps blocks may have kept it
 
 
 def test_no_call_waits_for_a_hanging_exchange_and_closing_ends_all_threads(make: Make) -> None:

@@ -373,3 +373,19 @@ def test_successors_are_as_many_as_places() -> None:
     assert len(side.advance()) == 2
     assert set(side.following.replicas) <= {author.author for author in new}
     assert len(side.following.replicas) == 2
+
+
+def test_nobody_takes_two_places() -> None:
+    side, old, new = Side(most=2), [Publisher(number) for number in (1, 2)], Publisher(3)
+    for author in old:
+        published(side, author, 1.0)
+    side.advance()
+    message, blocks = new.publish(3.0, time=NOW + 900)
+    side.note(message)
+    for author in old:
+        published(side, author, 2.0)
+    assert len(side.advance()) == 1  # the other place goes on as it was
+    keep(side, blocks)
+    assert len(side.advance()) == 1
+    assert len(side.following.replicas) == 2
+    assert new.author in side.following.replicas

@@ -11,6 +11,7 @@ from builders import tiny_dataset, tiny_manifest
 
 from agent.board import Board, GovernedLearner, governed
 from agent.governor import DAY, Governor, ResourcesSection, Usage
+from agent.wiring import too_small
 from learnae.errors import ConfigurationError
 from learnae.models.numpy_learner import NumpyLearner
 
@@ -39,8 +40,7 @@ class Machine:
         """Look at the governor every ``step`` seconds, as the work loop does."""
         end = self.time + seconds
         while self.time < end:
-            if self.governor.may_tick(self.time):
-                self.governor.begin(self.usage())
+            if self.governor.may_tick(self.usage()):
                 self.ticks.append(self.time)
                 self.spent.append(self.bytes_a_tick)
                 self.time += self.seconds_a_tick
@@ -90,12 +90,36 @@ def test_no_24_hours_see_more_bytes_than_the_limit_but_for_one_tick() -> None:
     assert "bytes" in board.governor.status()["slowed_by"]
 
 
-def test_a_tick_that_costs_days_of_bytes_is_waited_for_at_most_a_day() -> None:
+def test_a_tick_that_costs_days_of_bytes_is_paid_off_before_the_next() -> None:
     board = machine(bytes_per_day=1000)
-    board.bytes_a_tick = 10**9
+    board.bytes_a_tick = 2500
+    board.run(7 * DAY, 60.0)
+    assert len(board.ticks) == 3
+    assert np.diff(board.ticks).min() > 2 * DAY
+
+
+def test_bytes_that_come_in_between_two_ticks_count_and_end_the_listening() -> None:
+    board = machine(pause=3600.0, bytes_per_day=24_000)
+    board.bytes_a_tick = 100
+    board.run(3600 * 3, 1.0)
+    assert board.governor.may_listen
+    ticks = len(board.ticks)
+    board.bytes += 5000
+    board.run(2, 1.0)
+    assert not board.governor.may_listen
+    board.run(3600 * 2, 1.0)
+    assert len(board.ticks) == ticks
+    board.run(3600 * 4, 1.0)
+    assert board.governor.may_listen
+    assert len(board.ticks) > ticks
+
+
+def test_another_pause_counts_at_once() -> None:
+    board = machine(pause=3600.0)
     board.run(10, 1.0)
-    board.run(DAY + 10, 60.0)
-    assert len(board.ticks) == 2
+    board.governor.change_pause(2.0)
+    board.run(10, 1.0)
+    assert len(board.ticks) >= 4
 
 
 def test_heat_slows_down_step_by_step_and_coolness_speeds_up_again() -> None:
@@ -157,7 +181,7 @@ def test_a_governed_learner_trains_as_much_as_is_allowed_and_tells_how_long_it_t
     learner = GovernedLearner(plain, governor)
     assert learner.train(5).steps == 5
     assert governor.status()["step_milliseconds"] > 0
-    governor.begin(Usage(0.0, 0.0, 0, None, 50.0))
+    governor.may_tick(Usage(0.0, 0.0, 0, None, 50.0))
     assert learner.train(5).steps == 0
     assert (learner.weights() == plain.weights()).all()
     assert learner.evaluate(plain.weights()) == plain.evaluate(plain.weights())
@@ -185,6 +209,9 @@ def test_the_board_is_as_hot_as_its_hottest_zone(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:  500000 kB\nMemAvailable:     102400 kB\n")
     board = Board(tmp_path, tmp_path / "meminfo")
     assert (board.temperature(), board.memory()) == (72.5, 100.0)
+    assert too_small(ResourcesSection(memory=100), board) == ""
+    assert "100 MiB" in too_small(ResourcesSection(memory=101), board)
     nothing = Board(tmp_path / "absent", tmp_path / "absent")
     assert (nothing.temperature(), nothing.memory()) == (None, None)
+    assert too_small(ResourcesSection(memory=101), nothing) == ""
     assert nothing.usage(7).bytes == 7

@@ -14,6 +14,7 @@ from builders import tiny_manifest
 from agent import inference as module
 from agent.collector import Judged
 from agent.inference import FILE, Inferrer, ResultFile, read_results
+from learnae.features import WindowStatistics
 from learnae.manifest import Manifest
 from learnae.ports import Inference
 from learnae.presets import dense_config
@@ -53,6 +54,14 @@ def test_a_binary_classifier_says_the_likelier_class(output: float, label: str, 
 
 def test_a_regression_says_the_value() -> None:
     assert inferrer(tiny_manifest(), [[-3.5]]).infer(ESTIMATE, windows((0, 0))) == [Inference(100.0, None, -3.5)]
+
+
+def test_a_forecast_says_the_next_value_of_the_first_channel_in_its_unit() -> None:
+    shift, scale = (20.0, 50.0) * 5, (5.0, 10.0) * 5
+    features = WindowStatistics(("temperature", "humidity"), 1.0, 10, 5, shift, scale, ahead=2)
+    manifest = Manifest("m", dense_config(10, (), 4, "linear"), "mean_squared_error", features=features)
+    (found,) = inferrer(manifest, [[0.5, -1.0, 3.0, 3.0]]).infer(ESTIMATE, windows([0.0] * 10))
+    assert found == Inference(100.0, None, 22.5)
 
 
 def test_an_autoencoder_says_how_far_a_window_is_from_what_it_knows() -> None:

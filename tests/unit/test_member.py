@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from learnae import member
+from learnae.errors import NotWrittenError
 from learnae.member import Member
+from learnae.problems import Problems
 
 
 class Peer:
@@ -15,6 +18,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.problems = Problems()
 
     def tick(self) -> None:
         self.done.append("tick")
@@ -52,3 +56,19 @@ def test_ticks_close_to_each_other_leave_no_time_to_listen(clock: list[float]) -
     work.reload()
     assert work.step() == 0.0
     assert peer.done == ["tick", "tick"]
+
+
+def test_a_disk_that_takes_nothing_while_listening_stops_nobody(clock: list[float]) -> None:
+    class Full(Peer):
+        def listen(self) -> None:
+            raise NotWrittenError("no space")
+
+    reports: list[Any] = []
+    peer = Full()
+    place = SimpleNamespace(monitor=SimpleNamespace(report=reports.append))
+    step = Member(place, peer, 1.0, lambda: 1.0, lambda: None).work().step  # type: ignore[arg-type]
+    step()
+    clock[0] += 0.25
+    assert step() == pytest.approx(0.25)
+    assert dict(peer.problems.counts) == {"NotWrittenError": 1}
+    assert reports == [{}]

@@ -58,6 +58,8 @@ def test_that_agents_can_train_it_follows_from_the_model_and_is_not_declared() -
     assert manifest.definition.count == 15
     with pytest.raises(ManifestError, match="outline"):
         foreign(config=config)
+    with pytest.raises(ManifestError, match="no starting weights"):
+        foreign(start=())
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,21 @@ def test_a_peer_with_a_past_does_not_go_back_to_the_start() -> None:
     machine.learner.load(START + 1)
     machine.peer.save()
     machine.boot()
+    np.testing.assert_array_equal(machine.learner.weights(), START + 1)
+
+
+def test_a_peer_with_a_past_whose_start_comes_late_does_not_go_back_either() -> None:
+    machine = Machine()
+    machine.host.blocks.update(zip(start_links(BLOCKS), BLOCKS, strict=True))
+    machine.tick()
+    machine.learner.load(START + 1)
+    machine.peer.save()
+    for cid in start_links(BLOCKS):
+        del machine.host.blocks[cid]
+    machine.boot()
+    machine.tick()
+    machine.host.blocks.update(zip(start_links(BLOCKS), BLOCKS, strict=True))
+    machine.tick()
     np.testing.assert_array_equal(machine.learner.weights(), START + 1)
 
 

@@ -240,6 +240,7 @@ GROUP = fields()["groups"][0]
         {"groups": [{**GROUP, "count": 2**32}]},
         {"groups": [{**GROUP, "mean": [1.0]}]},
         {"groups": [{**GROUP, "mean": []}]},
+        {"groups": [{**GROUP, "mean": [1.0], "variance": [1.0]}]},
         {"groups": [{**GROUP, "mean": [], "variance": []}, None]},
         {"groups": [{**GROUP, "variance": [-1.0, 1.0]}]},
         {"groups": [{**GROUP, "mean": [math.inf, 1.0]}]},
