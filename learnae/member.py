@@ -73,4 +73,6 @@ class Member:
 
     def _reload(self) -> None:
         """Only the pause changes while the peer runs; everything else is read at the next start."""
-        self._pause = self._read_pause()
+        pause = self._read_pause()
+        self._due += pause - self._pause  # it counts at once
+        self._pause = pause
