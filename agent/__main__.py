@@ -1,5 +1,5 @@
 """``python -m agent``: the same as ``learnae-agent``."""
 
-from agent.cli import main
+from agent.start import main
 
 main()

@@ -23,7 +23,6 @@ from learnae.files import write_atomic
 from learnae.home import find_swarm, open_manifest
 from learnae.logs import set_up_logging
 from learnae.models.dataset import Dataset
-from learnae.observer import estimate_of
 from learnae.service import Service, refuse
 
 _PROBE_SECONDS = 3.0  # for one source to say something
@@ -117,6 +116,8 @@ def _results(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from learnae.observer import estimate_of  # noqa: PLC0415 - an agent that runs has no use for it
+
     if options.file.suffix != ".tflite":
         raise ConfigurationError(f"cannot write {options.file}", "end its name with .tflite")
     config = load_config(AgentConfig, ROLE, options.config)

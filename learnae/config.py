@@ -9,7 +9,6 @@ A field of type ``dict[str, SECTION]`` stands for any number of sections: ``[FIE
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -145,6 +144,8 @@ def _check_section(items: object, section: str, origin: str) -> None:
 
 def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) -> None:
     if name not in known:
+        import difflib  # noqa: PLC0415 - for typos only
+
         near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
         remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
         raise ConfigurationError(f"{origin}: unknown {what} {name!r}", remedy)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from learnae.credentials import credential_path, read_credential
 from learnae.errors import ConfigurationError
+from learnae.imports import waits, without
 from learnae.sections import MqttSection
 
 if TYPE_CHECKING:
@@ -51,12 +49,11 @@ class LastError(logging.Handler):
 def make_client(section: MqttSection, client_id: str, will: Will | None) -> tuple[Client, LastError]:
     """An MQTT 5 client that knows where to connect and has not yet; raises ConfigurationError."""
     try:
-        with _without("dns"):
-            from paho.mqtt.client import Client, MQTTv5  # noqa: PLC0415 - an extra
+        paho = _paho(section.address().tls)
         from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigurationError("paho-mqtt is not installed", "pip install 'learnae[agent]'") from error
-    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5)
+    client: Client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
     errors = LastError()
     client.enable_logger(errors.logger)
     client.on_socket_register_write = lambda *_: None  # else paho would write in the thread that publishes
@@ -79,17 +76,28 @@ def publish_properties(content_type: str) -> Properties | None:
     return properties
 
 
-@contextmanager
-def _without(module: str) -> Iterator[None]:
-    """Hide a module that paho would load only because it is there: 4 MB of a board's memory, for SRV records."""
-    if module in sys.modules:
-        yield
-        return
-    sys.modules[module] = None  # type: ignore[assignment] # the import system's word for "not to be found"
-    try:
-        yield
-    finally:
-        del sys.modules[module]
+class _NoTls:
+    """Stands for the module ``ssl`` in a paho without it: no exception is one of TLS."""
+
+    SSLWantReadError = SSLWantWriteError = ()
+
+
+def _paho(tls: bool) -> Any:
+    """The module of paho's client, and as little with it as can be.
+
+    It would load dnspython, for SRV records, only because it is there: 4 MB of a board's memory. Where urllib
+    waits (in agents), OpenSSL is left aside unless there is ``tls``: 5 MB; elsewhere urllib needs it itself.
+    """
+    if tls:
+        import ssl  # noqa: PLC0415 - only then
+    with without("dns", *(["ssl"] if waits("urllib.request") else [])):
+        from paho.mqtt import client  # noqa: PLC0415 - an extra
+    paho: Any = client
+    if tls:
+        paho.ssl = ssl
+    elif paho.ssl is None:
+        paho.ssl = _NoTls
+    return paho
 
 
 def _properties(packet: str) -> Any:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {"learnae", "agent", "trainer_node", "firmware_bridge"}
 PROGRAMS = {
     "learnae": "learnae.cli",
-    "learnae-agent": "agent.cli",
+    "learnae-agent": "agent.start",
     "trainer-node": "trainer_node.cli",
     "firmware-bridge": "firmware_bridge.cli",
 }
