@@ -1,0 +1,34 @@
+"""``learnae-agent`` begins here: what a board has no use for is kept out of memory before anything imports it.
+
+What each part costs is in docs/adr/0024-what-an-agent-keeps-in-memory.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+from learnae.imports import Later, waits, without
+
+# numpy 1.26 imports its first four whole (numpy 2 does not), paho the last, with http, email and ssl
+_LATER = ("numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request")
+_BUILT_IN_SHA = ("_sha256", "_sha2")  # until Python 3.11, and since; some distributions leave it to OpenSSL
+
+
+def main() -> None:
+    """Entry point."""
+    keep_small()
+    from agent.cli import main as run  # noqa: PLC0415 - after what it imports has been settled
+
+    run()
+
+
+def keep_small() -> None:
+    """Settle what is imported later or never; call it before anything else is imported. Idempotent."""
+    if not all(map(waits, _LATER)):
+        sys.meta_path.insert(0, Later(_LATER))
+    if any(map(find_spec, _BUILT_IN_SHA)):
+        # OpenSSL's libcrypto would come for the sake of a faster SHA-256; an agent hashes some blocks a minute
+        with without("_hashlib"):
+            import hashlib  # noqa: F401, PLC0415 - both remember what they have found
+            import hmac  # noqa: F401, PLC0415

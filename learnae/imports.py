@@ -1,0 +1,50 @@
+"""What others import and a board never uses, kept out of its memory: modules that wait, and modules left aside."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
+
+
+class Later(MetaPathFinder):
+    """Finds these modules so that they are run when something of theirs is first asked for, not when imported.
+
+    For modules that only one thread ever touches: before Python 3.12, a lazy module is not safe from two that
+    touch it first at once. A second import of it counts as a touch.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = frozenset(names)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See importlib.abc.MetaPathFinder."""
+        if fullname not in self.names:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+def waits(name: str) -> bool:
+    """Whether a module is run only when it is made use of."""
+    return any(isinstance(finder, Later) and name in finder.names for finder in sys.meta_path)
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Hide modules, where they are not loaded yet, from code that makes use of them only because they are there."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type] # None: the import system's "not to be found"
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
