@@ -9,7 +9,6 @@ import zlib
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from learnae.errors import ConfigurationError, StateError
 from learnae.ports import Samples
@@ -69,6 +68,10 @@ class Seal:
                 f"the buffer's key file has {len(secret)} bytes",
                 f"make one of {_LEAST_KEY} random bytes: head -c {_LEAST_KEY} /dev/urandom",
             )
+        from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - half a MB, and few have a key
+            ChaCha20Poly1305,
+        )
+
         key = hashlib.blake2b(secret, digest_size=32, person=_PERSON).digest()
         self._cipher = ChaCha20Poly1305(key)
 

@@ -98,7 +98,7 @@ def measure(python: str, quick: bool) -> dict[str, float]:
 def configure(root: Path, port: int, pause: float) -> Path:
     """Write its configuration; the swarm is made the first time."""
     width = 5 * len(CHANNELS)
-    features = WindowStatistics(CHANNELS, RATE, 100, 50, (0.0,) * width, (1.0,) * width)
+    features = WindowStatistics(CHANNELS, RATE, 100, 50, (5e4,) * width, (3e4,) * width)
     model = dense_config(width, (64, 64), width, "linear")
     manifest = Manifest("bench", model, "mean_squared_error", features=features)
     swarm = create_swarm(manifest, root / "swarm")

@@ -6,15 +6,18 @@ import base64
 from pathlib import Path
 
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from learnae.errors import SignatureError, StateError
 from learnae.files import create_once
 
-PUBLIC_KEY_BYTES = 32
+PRIVATE_KEY_BYTES = PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 _MAX_KEY_FILE_BYTES = 4096
+_BEGIN, _END = b"-----BEGIN PRIVATE KEY-----\n", b"\n-----END PRIVATE KEY-----\n"
+_HEADER = bytes.fromhex(
+    "302e020100300506032b657004220420"
+)  # RFC 8410, section 7: all of the key's DER but its 32 bytes
 
 
 class Identity:
@@ -39,7 +42,7 @@ class Identity:
         """Read a PEM (PKCS #8) key file; raises StateError."""
         try:
             data = path.read_bytes()[:_MAX_KEY_FILE_BYTES]
-            key = serialization.load_pem_private_key(data, password=None)
+            key = _from_pem(data)
         except FileNotFoundError as error:
             raise StateError(f"no key at {path}", "join the swarm first: learnae join") from error
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
@@ -52,16 +55,30 @@ class Identity:
     def load_or_create(cls, path: Path) -> Identity:
         """Read the key at ``path``, or create one there with mode 0600, atomically."""
         if not path.exists():
-            key = Ed25519PrivateKey.generate()
-            pem = key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            create_once(path, pem, mode=0o600)
+            create_once(path, _to_pem(Ed25519PrivateKey.generate().private_bytes_raw()), mode=0o600)
         return cls.load(path)
 
     def sign(self, data: bytes) -> bytes:
         """The 64-byte signature of ``data``."""
         return self._key.sign(data)
+
+
+def _to_pem(seed: bytes) -> bytes:
+    """An Ed25519 key (32 bytes) in PEM (PKCS #8), byte for byte as OpenSSL writes it."""
+    return _BEGIN + base64.b64encode(_HEADER + seed) + _END
+
+
+def _from_pem(data: bytes) -> object:
+    """The key in a PEM file; what ``_to_pem`` writes is read without OpenSSL's decoders: 1.5 MB of a board's memory."""
+    try:
+        seed = base64.b64decode(data[len(_BEGIN) : -len(_END)]).removeprefix(_HEADER)
+    except ValueError:
+        seed = b""
+    if len(seed) == PRIVATE_KEY_BYTES and _to_pem(seed) == data:
+        return Ed25519PrivateKey.from_private_bytes(seed)
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - see above
+
+    return serialization.load_pem_private_key(data, password=None)
 
 
 def verify(author: bytes, signature: bytes, data: bytes) -> None:
