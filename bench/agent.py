@@ -1,8 +1,12 @@
 """What an agent costs its board: memory, CPU between two updates, and the time until the first reading.
 
 The agent is the real program with all that it has: TFLite, the sample buffer, the MQTT monitor, and one sensor
-of six channels at 50 Hz, asked through files as those of Linux IIO. Where the agents' own environment exists
-(build/venv-agent: tflite-runtime), it is measured too.
+of six channels at 50 Hz, asked through files as those of Linux IIO; its bytecode is there as after an installation, and
+its environment is the one that its unit gives it. Where the agents' own environment exists (build/venv-agent:
+tflite-runtime), it is measured too.
+
+Resident memory (RSS) counts every page that is mapped, also those of libraries, which the kernel can drop at any time
+and other processes may share: "private" is what this process alone has, "anonymous" what it has written.
 """
 
 from __future__ import annotations
@@ -32,8 +36,15 @@ from learnae.presets import dense_config
 
 CHANNELS, RATE = ("ax", "ay", "az", "wx", "wy", "wz"), 50.0
 _OWN_PYTHON = Path("build/venv-agent/bin/python")
+_SOURCE = Path(__file__).parents[1]
+_UNIT = _SOURCE / "systemd/learnae-agent@.service"
 _PATIENCE = 60.0
 _TICK = os.sysconf("SC_CLK_TCK")
+_KINDS = {  # of resident memory: fields of /proc/PID/smaps_rollup
+    "private": ("Private_Clean", "Private_Dirty"),
+    "proportional (PSS)": ("Pss",),
+    "anonymous": ("Anonymous",),
+}
 
 
 def run(race: Race) -> None:
@@ -43,6 +54,7 @@ def run(race: Race) -> None:
         pythons["tflite-runtime"] = (str(_OWN_PYTHON), 60.0)
     for runtime, (python, memory) in pythons.items():
         with race.step(f"an agent on {runtime}"):
+            subprocess.run([python, "-m", "compileall", "-q", "agent", "learnae"], cwd=_SOURCE, check=False)
             found = measure(python, race.quick)
         report(race, runtime, memory, found)
 
@@ -53,7 +65,8 @@ def report(race: Race, runtime: str, memory: float, found: dict[str, float]) -> 
     race.check(Check(f"{runtime}: memory (RSS) after training", found["rss"], memory, AT_MOST, "MB", note))
     race.check(Check(f"{runtime}: CPU between two updates", found["cpu"], 5.0, AT_MOST, "% of one core", note))
     race.check(Check(f"{runtime}: start to first reading", found["first"], 2.0, AT_MOST, "s", note))
-    race.figure(f"{runtime}: peak memory", found["peak"], "MB")
+    for name in ("peak", *_KINDS):
+        race.figure(f"{runtime}: {name} memory", found[name], "MB")
     race.figure(f"{runtime}: windows judged", found["judged"])
     race.figure(f"{runtime}: disk", found["disk"], "B a reading")
 
@@ -73,7 +86,7 @@ def measure(python: str, quick: bool) -> dict[str, float]:
         agent.send_signal(signal.SIGHUP)
         wait_for(agent, lambda: is_idle(state), "it to pause")
         cpu = cpu_share(agent.pid, 2.0 if quick else 20.0)
-        memory = {name: kilobytes(agent.pid, name) / 1000 for name in ("VmRSS", "VmHWM")}
+        memory = resident(agent.pid)
         count = judged(state)
         agent.send_signal(signal.SIGTERM)
         agent.wait(_PATIENCE)
@@ -82,8 +95,7 @@ def measure(python: str, quick: bool) -> dict[str, float]:
         disk = int(buffer.status()["bytes"]) / int(buffer.status()["readings"])
         buffer.close()
     return {
-        "rss": memory["VmRSS"],
-        "peak": memory["VmHWM"],
+        **memory,
         "cpu": cpu,
         "first": first,
         "judged": count,
@@ -115,9 +127,8 @@ def configure(root: Path, port: int, pause: float) -> Path:
 @contextmanager
 def program(python: str, root: Path, config: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The running agent."""
-    source = str(Path(__file__).parents[1])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEARNAE_")}
-    environment = {**kept, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**kept, **unit_environment(), "PYTHONPATH": str(_SOURCE)}
     with (root / "log").open("wb") as log:
         process = subprocess.Popen(
             [python, "-m", "agent", "run", "--config", str(config)], env=environment, stdout=log, stderr=log
@@ -171,10 +182,24 @@ def cpu_share(pid: int, seconds: float) -> float:
     return 100 * (used() - before) / (time.monotonic() - begun)
 
 
-def kilobytes(pid: int, name: str) -> float:
-    """A figure of /proc/PID/status."""
-    found = re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) * 1.024 if found else float("nan")
+def unit_environment() -> dict[str, str]:
+    """What the agent's unit sets, but for what systemd would fill in."""
+    lines = re.findall(r"^Environment=(.*)$", _UNIT.read_text(), re.MULTILINE)
+    pairs = [word.split("=", 1) for line in lines for word in line.split()]
+    return {name: value for name, value in pairs if "%" not in value}
+
+
+def resident(pid: int) -> dict[str, float]:
+    """A process's memory in MB: ``rss``, its ``peak``, and of which kind it is."""
+    kinds = {"rss": ("Rss",), **_KINDS}
+    found = {kind: sum(megabytes(pid, "smaps_rollup", name) for name in names) for kind, names in kinds.items()}
+    return {**found, "peak": megabytes(pid, "status", "VmHWM")}
+
+
+def megabytes(pid: int, file: str, name: str) -> float:
+    """A figure of a file of /proc/PID."""
+    found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/{file}").read_text(), re.MULTILINE)
+    return int(found[1]) * 1.024 / 1000 if found else float("nan")
 
 
 # -- what it talks to

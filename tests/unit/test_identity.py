@@ -64,6 +64,24 @@ def test_a_key_is_created_once_for_its_owner_only(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["key.pem"]
 
 
+def test_key_files_are_those_of_openssl_and_all_that_it_reads_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    author = Identity.load_or_create(path).author
+    own = path.read_bytes()
+    key = serialization.load_pem_private_key(own, None)
+    assert key.public_key().public_bytes_raw() == author
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    assert pem == own
+    for other in (pem.replace(b"\n", b"\r\n"), b"of a sensor\n" + pem, pem.rstrip()):
+        path.write_bytes(other)
+        assert Identity.load(path).author == author
+    begin, body, end = own.split(b"\n")[:3]
+    for broken in (own[:-30], begin + b"\n" + body[4:] + b"\n" + end + b"\n", own.replace(b"MC4C", b"MC4D")):
+        path.write_bytes(broken)
+        with pytest.raises(StateError, match="cannot read the key"):
+            Identity.load(path)
+
+
 def test_racing_creators_get_the_same_key(tmp_path: Path) -> None:
     for attempt in range(5):
         path = tmp_path / str(attempt) / "key.pem"
