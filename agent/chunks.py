@@ -68,12 +68,10 @@ class Seal:
                 f"the buffer's key file has {len(secret)} bytes",
                 f"make one of {_LEAST_KEY} random bytes: head -c {_LEAST_KEY} /dev/urandom",
             )
-        from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - half a MB, and few have a key
-            ChaCha20Poly1305,
-        )
+        from cryptography.hazmat.primitives.ciphers import aead  # noqa: PLC0415 - memory that few have a use for
 
         key = hashlib.blake2b(secret, digest_size=32, person=_PERSON).digest()
-        self._cipher = ChaCha20Poly1305(key)
+        self._cipher = aead.ChaCha20Poly1305(key)
 
     def close(self, data: bytes, source: str) -> bytes:
         """Encrypted: nobody without the key reads or changes it."""

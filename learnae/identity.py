@@ -15,9 +15,7 @@ PRIVATE_KEY_BYTES = PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 _MAX_KEY_FILE_BYTES = 4096
 _BEGIN, _END = b"-----BEGIN PRIVATE KEY-----\n", b"\n-----END PRIVATE KEY-----\n"
-_HEADER = bytes.fromhex(
-    "302e020100300506032b657004220420"
-)  # RFC 8410, section 7: all of the key's DER but its 32 bytes
+_HEADER = bytes.fromhex("302e020100300506032b657004220420")  # RFC 8410: the key's DER but for its 32 bytes
 
 
 class Identity:

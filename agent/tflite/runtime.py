@@ -26,5 +26,13 @@ def open_program(data: bytes) -> Any:
         except (ImportError, AttributeError, RuntimeError, SystemError, ValueError) as error:
             problems.append(f"{name.partition('.')[0]}: {str(error) or type(error).__name__}")
             continue
+        _remember_signatures(interpreter)
         return interpreter
     raise ConfigurationError("; ".join(problems) or "no TFLite runtime is installed", REMEDY)
+
+
+def _remember_signatures(interpreter: Any) -> None:
+    """Ask for them once: tflite-runtime 2.14 does at every call of a signature, and loses 3 kB each time."""
+    if hasattr(interpreter, "_get_full_signature_list"):
+        signatures = interpreter._get_full_signature_list()
+        interpreter._get_full_signature_list = lambda: signatures

@@ -167,6 +167,22 @@ def test_agents_train_with_tflite_and_without_it_say_why_not(
     assert "learnae[agent]" in record.getMessage()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")
+def test_calls_leave_nothing_in_memory() -> None:
+    manifest = preset("hepmass", 0)
+    arguments = (manifest.model, manifest.objective, manifest.optimiser)
+    learner = TfliteLearner(*arguments, Dataset(*arguments[:2]), 32, np.random.default_rng(0))
+    rows = np.zeros((1, 27), np.float32)
+
+    def pages_after(calls: int) -> int:
+        for _ in range(calls):
+            learner.predict(learner.weights(), rows)
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    begun = pages_after(100)
+    assert pages_after(500) - begun < 250  # 1 MB; the runtime would lose 3 kB in each of 1500 calls
+
+
 _MEMORY = """
 import importlib, resource, sys
 import numpy as np
