@@ -38,9 +38,10 @@ class Scripted:
 
     def __init__(self, read: Callable[[int], Samples | None]) -> None:
         self._read = read
+        self.position = ""
         self.opened = self.closed = self.reads = 0
 
-    def open(self) -> Scripted:
+    def open(self, position: str) -> Scripted:
         self.opened += 1
         return self
 
@@ -78,7 +79,7 @@ def running(*feeds: Feed) -> Iterator[None]:
 
 
 def taken(feed: Feed) -> list[int]:
-    return [int(value) for samples in feed.take() for value in samples.values[:, 0]]
+    return [int(value) for samples, _ in feed.take() for value in samples.values[:, 0]]
 
 
 def test_readings_come_once_each_in_order() -> None:
@@ -135,7 +136,7 @@ def test_a_source_that_floods_gives_at_most_two_readings_a_period() -> None:
     feed = Feed("flood", flood.open, RATE, polled=True)
     with running(feed):
         wait_for(lambda: flood.reads > 5, "some reads")
-    times = np.concatenate([samples.time for samples in feed.take()])
+    times = np.concatenate([samples.time for samples, _ in feed.take()])
     assert len(times) <= 2 * RATE * (times[-1] - times[0]) + 2
     assert feed.dropped + feed.samples >= 5000
     assert feed.dropped > 4500
