@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -190,3 +192,13 @@ def test_resampling_goes_on_where_it_was(bridge: Bridge, rate: float) -> None:
 def test_a_position_that_cannot_be_read_is_none(tmp_path: Path, position: str) -> None:
     source = BridgeSource(tmp_path / "absent.sock", ("ax",), RATE, 0.0, NAMES.number, position)
     assert source.position == ""
+
+
+def test_an_agent_that_hears_a_bridge_or_reads_senml_has_no_use_for_a_serial_port() -> None:
+    program = """
+import sys
+import agent.wiring, agent.sources.bridge, agent.sources.payloads, firmware_bridge.config
+print({"serial", "rich"} & {name.partition(".")[0] for name in sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
