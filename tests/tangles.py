@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import os
+import random
 import signal
 import socket
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 from iri_node import IriNode
-from mosquitto import HOST, free_port
+from mosquitto import HOST
 
 from learnae.adapters.iota import IotaGossip, Pace
 from learnae.adapters.iota_client import Node
@@ -99,21 +101,16 @@ script = load_script()
 
 
 def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody listens on just now."""
-    while True:
-        first = free_port()
-        if first + count > 65_000:
-            continue
-        found = []
-        try:
-            for port in range(first, first + count):
-                found.append(socket.create_server((HOST, port)))
-        except OSError:
-            continue
-        finally:
-            for one in found:
-                one.close()
+    """The first of so many ports in a row that nobody listens on, below those that connections are given."""
+    for first in random.sample(range(20_000, 32_000), 1000):
+        with ExitStack() as listening:
+            try:
+                for port in range(first, first + count):
+                    listening.enter_context(socket.create_server((HOST, port)))
+            except OSError:
+                continue
         return first
+    raise AssertionError("no free ports")
 
 
 def gossip(

@@ -22,6 +22,7 @@ from learnae.adapters.outside import Outside
 from learnae.cid import Cid
 from learnae.errors import ConfigurationError, LearnaeError, PeerError
 from learnae.identity import Identity
+from learnae.limits import Limits
 from learnae.ports import check_heads
 from learnae.problems import Problems
 from learnae.sections import IotaSection
@@ -88,7 +89,7 @@ class IotaGossip:
         self._node, self._channel, self._identity, self._swarm = node, channel, identity, swarm
         self._horizon, self._pace, self._coordinator = horizon, pace, coordinator
         self._problems = Problems()
-        self._lock = threading.Lock()  # over what the thread and the tick share: the next five
+        self._lock = threading.Lock()  # over what the thread and the tick share: the next three
         self._wanted: tuple[Cid, ...] = ()
         self._newest = Newest()
         self._met: deque[LearnaeError] = deque(maxlen=_MAX_PROBLEMS)
@@ -243,8 +244,8 @@ class IotaGossip:
     # -- speak
 
     def _speak(self, now: int) -> None:
-        moment = max(now, self._said_time + 1)
-        heads = self._wanted
+        last = self._said_time if self._said_time <= now + Limits().skew else 0  # the node's clock was wrong then
+        moment, heads = max(now, last + 1), self._wanted
         said = (heads, moment // EPOCH)
         if not heads or said == self._said or time.monotonic() < self._next:
             return

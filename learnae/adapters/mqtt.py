@@ -17,7 +17,7 @@ QUEUE_FILE = "mqtt-queue.sqlite"
 
 
 _NEWS_SECONDS = 0.5  # between two announcements, where they are all that others hear of a message
-_HEALING_SECONDS = 5.0  # where messages are pushed, and heads only heal what was lost
+_HEALING_SECONDS = 10.0  # where messages are pushed, and heads only heal what was lost
 
 
 def connect_mqtt(section: MqttSection, place: Place, outside: Outside, holds: bool = False) -> MqttConnection:

@@ -78,7 +78,9 @@ class MqttAnswers:
         peer = self._topics.peer_of(received.topic)
         if peer != self._topics.peer:
             for cid in [cid for cid in parse_links(received.payload) if self._failed.get(cid) != peer]:
-                remember(self._claims, cid, (time.monotonic(), peer), _REMEMBERED)
+                now, (claimed, rival) = time.monotonic(), self._claims.get(cid, (_LONG_AGO, peer))
+                first = min(peer, rival) if now - claimed < _CLAIM_HOLDS else peer  # of all who claim it now
+                remember(self._claims, cid, (now, first), _REMEMBERED)
 
     def distrust(self, cid: Cid, peer: str) -> None:
         """What ``peer`` says of this block keeps nobody silent any more."""

@@ -30,7 +30,7 @@ from learnae.messages import Message, open_message
 from learnae.ports import check_named
 
 NAME = "mqtt"
-_GRACE = (0.3, 0.6)  # seconds in which a push may come before a block is asked for
+_GRACE = (0.5, 1.0)  # seconds in which a push may come before a block is asked for
 _ASK_SECONDS, _ASKS = 1.0, 3
 _SLOW_SECONDS = 10.0  # for an answer that somebody has claimed: a large block on a slow line
 _JOIN_SECONDS = 10.0  # a link that waits for the broker is there at once when it comes
@@ -152,16 +152,17 @@ class MqttExchange:
     # -- pushing
 
     def _push(self, message: Message) -> None:
-        """The message first: it tells the others that the blocks are worth keeping."""
-        self._deliver("message", message.data)
+        """The message first: it tells the others that the blocks are worth keeping. The frame is close behind."""
         blocks = [self._store.get(cid) for cid in message.blocks if self._store.has(cid)]
+        pushed = [("message", message.data)]
         if sum(map(len, blocks)) <= _PUSH_BYTES:
-            for block in blocks:
-                self._deliver("frame", block)
-
-    def _deliver(self, channel: str, data: bytes) -> None:
-        self._connection.deliver(self._topics.own(channel), data, _OFFER_SECONDS)
-        self.counts["pushed"] += 1
+            pushed += [("frame", block) for block in blocks]
+        *others, (channel, last) = pushed
+        for each, data in others:
+            if not self._connection.publish(self._topics.own(each), data):  # no room: wait for some
+                self._connection.deliver(self._topics.own(each), data, _OFFER_SECONDS)
+        self._connection.deliver(self._topics.own(channel), last, _OFFER_SECONDS)  # acknowledged after the others
+        self.counts["pushed"] += len(pushed)
 
     # -- asking
 

@@ -63,7 +63,7 @@ def test_the_race_over_a_broker_measures_its_traffic(tmp_path):
     assert process.returncode == 0, process.stderr
     (check,) = json.loads((tmp_path / "mqtt.json").read_text())["checks"]
     assert check["bound"] == 1.3
-    assert check["value"] > 1
+    assert check["value"] > 0.5
 
 
 @pytest.mark.slow
