@@ -164,6 +164,15 @@ def test_a_label_from_before_a_restart_is_forgotten_when_another_may_have_come(b
     assert samples.label.tolist() == [-1] * 5
 
 
+def test_a_label_that_came_meanwhile_holds_whatever_was_missed(bridge: Bridge) -> None:
+    source = source_of(bridge)
+    hear(bridge, source, schema(), Label(1.7e9, "busy"), readings(0), until=5)
+    source = reopened(bridge, source)
+    samples = hear(bridge, source, Label(1.7e9, "idle"), readings(7), until=5)
+    assert source.missed == 2
+    assert samples.label.tolist() == [0] * 5
+
+
 @pytest.mark.parametrize("rate", [10.0, 40.0, 120.0])
 def test_resampling_goes_on_where_it_was(bridge: Bridge, rate: float) -> None:
     whole, parted = source_of(bridge, rate=rate), source_of(bridge, rate=rate)

@@ -287,7 +287,10 @@ static uint8_t unpack(uint8_t *bytes, uint8_t length)
     }
     bytes++;
     length--;
-    return (uint8_t)((length == 4 || length == 8) && *bytes >> 4 == LEARNAE_VERSION && crc_of(bytes, length) == 0 ? length : 0);
+    if ((length != 4 && length != 8) || *bytes >> 4 != LEARNAE_VERSION || crc_of(bytes, length) != 0) {
+        return 0;
+    }
+    return length;
 }
 
 void learnae_receive(learnae_node *node, uint8_t byte)
@@ -309,14 +312,11 @@ void learnae_poll(learnae_node *node, uint32_t now)
 {
     const uint32_t since = now - node->last;
     node->now = now;
-    if (since < (node->session != 0 ? RETRY : GREET)) {
-        return;
-    }
-    if (node->session == 0) {
-        if (node->text != 0) {
-            send_hello(node);
+    if (node->session != 0) {
+        if (node->frames != 0 && since >= RETRY) {
+            send_frame(node, node->memory);
         }
-    } else if (node->frames != 0) {
-        send_frame(node, node->memory);
+    } else if (node->text != 0 && since >= GREET) {
+        send_hello(node);
     }
 }
