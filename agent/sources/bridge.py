@@ -43,8 +43,10 @@ class BridgeSource:
         self._rate = rate
         self._hold = hold
         self._label_of = label_of
+        self._schema: Schema | None = None
         self._columns: list[int] = []
         self._resampler: Resampler | None = None
+        self._overlap = 0  # samples that the next one hears again, as the last readings were resampled
         self._link = "connecting"
         self.missed = 0
 
@@ -57,7 +59,7 @@ class BridgeSource:
     def position(self) -> str:
         """See LiveSource: sequence, label and stream. Resampling begins anew with the last sample that it had."""
         at = self._client.position
-        return f"{at.sequence - (self._resampler is not None)} {self._label} {at.stream}" if at.stream else ""
+        return f"{at.sequence - self._overlap} {self._label} {at.stream}" if at.stream else ""
 
     def state(self) -> str:
         """See LiveSource."""
@@ -89,9 +91,11 @@ class BridgeSource:
         absent = [name for name in self._names if name not in names]
         if absent:
             raise DataError(f"board {schema.board} has no channel {', '.join(absent)}", f"it has {', '.join(names)}")
-        self._columns = [names.index(name) for name in self._names]
-        fits = abs(schema.rate / self._rate - 1) <= _SAME_RATE
-        self._resampler = None if fits else Resampler(len(self._names), self._rate, self._hold)
+        if schema != self._schema:  # else it is said again after an interruption
+            self._columns = [names.index(name) for name in self._names]
+            fits = abs(schema.rate / self._rate - 1) <= _SAME_RATE
+            self._resampler = None if fits else Resampler(len(self._names), self._rate, self._hold)
+        self._schema = schema
         self._link = f"{schema.board} at {schema.rate:g} Hz"
 
     def _doubt(self, has_changed: bool) -> None:
@@ -100,7 +104,7 @@ class BridgeSource:
             self._label, self._resumed = UNKNOWN, ""
 
     def _readings(self, readings: Readings) -> Samples:
-        self._resumed = ""
+        self._resumed, self._overlap = "", int(self._resampler is not None)
         values = readings.values[:, self._columns].astype(np.float32)
         samples = unlabelled(readings.times, values)
         if self._resampler is not None:

@@ -197,6 +197,22 @@ def test_resampling_goes_on_where_it_was(bridge: Bridge, rate: float) -> None:
         assert one.tolist() == other.tolist()
 
 
+@pytest.mark.parametrize(("first", "second"), [(RATE, 100.0), (100.0, RATE)])
+def test_a_schema_that_nothing_followed_yet_moves_no_position(bridge: Bridge, first: float, second: float) -> None:
+    source = source_of(bridge)
+    hear(bridge, source, schema(rate=first), readings(0, 50, first), until=24)
+    before = source.position
+    bridge.server.publish(schema(rate=second))
+    wait_for(lambda: (source.read(), f"{second:g} Hz" in source.state())[1], "the schema")
+    assert source.position == before == f"{50 if first == RATE else 49} -1 run-1"
+
+
+def test_a_schema_that_is_said_again_interrupts_no_resampling(bridge: Bridge) -> None:
+    source = source_of(bridge, rate=120.0)
+    samples = hear(bridge, source, schema(), readings(0), schema(), readings(5), until=21)
+    assert np.allclose(np.diff(samples.time), 1 / 120)
+
+
 @pytest.mark.parametrize("position", ["", "x", "1 2", "a b run-1", " " * 9])
 def test_a_position_that_cannot_be_read_is_none(tmp_path: Path, position: str) -> None:
     source = BridgeSource(tmp_path / "absent.sock", ("ax",), RATE, 0.0, NAMES.number, position)
