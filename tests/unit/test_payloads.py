@@ -109,7 +109,7 @@ def test_whatever_comes_is_a_number_nothing_or_one_kind_of_error(name: str, payl
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_too_large_or_too_deep_is_refused(name: str) -> None:
-    for payload in (b" " * MOST_BYTES + b"1", b"[" * MOST_BYTES):
+    for payload in (b" " * MOST_BYTES + b"1", b"[" * MOST_BYTES, SENML + b" " * MOST_BYTES):
         with pytest.raises(EncodingError):
             FORMATS[name](payload, "a")
 
