@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board import CHANNELS, RATE, make_swarm
 from programs import Programs, wait_for
+from sensors import CHANNELS, RATE, make_swarm
 
 from agent.buffer import SampleBuffer
 from firmware_bridge.config import SOCKET_VARIABLE
