@@ -76,7 +76,12 @@ def test_key_files_are_those_of_openssl_and_all_that_it_reads_are_read(tmp_path:
         path.write_bytes(other)
         assert Identity.load(path).author == author
     begin, body, end = own.split(b"\n")[:3]
-    for broken in (own[:-30], begin + b"\n" + body[4:] + b"\n" + end + b"\n", own.replace(b"MC4C", b"MC4D")):
+    for broken in (
+        own[:-30],
+        begin + b"\n" + body[4:] + b"\n" + end + b"\n",
+        own.replace(b"MC4C", b"MC4D"),
+        own.replace(b"BEGIN", b"BEGAN"),
+    ):
         path.write_bytes(broken)
         with pytest.raises(StateError, match="cannot read the key"):
             Identity.load(path)
