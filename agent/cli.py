@@ -11,7 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import learnae
+from agent.calibration import calibration_rows
 from agent.config import AgentConfig
 from agent.inference import read_results
 from agent.install import add_parser, install
@@ -58,7 +62,9 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
     """What only this verb takes."""
     if verb == "export":
         command.add_argument("file", type=Path, metavar="FILE.tflite")
-        command.add_argument("--int8", action="store_true", help="int8 weights: a quarter of the size")
+        command.add_argument(
+            "--int8", action="store_true", help="weights and activations in int8, calibrated with own rows"
+        )
     elif verb == "label":
         command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
         command.add_argument("--for", dest="seconds", type=float, metavar="S", help="seconds that it holds")
@@ -121,18 +127,32 @@ def _export(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"cannot write {options.file}", "end its name with .tflite")
     config = load_config(AgentConfig, ROLE, options.config)
     manifest = open_manifest(find_swarm(config.swarm.id))
-    estimate = estimate_of(config.peer.directory(ROLE), manifest)
-    data = write_inference(manifest.definition, estimate, options.int8)
+    directory = config.peer.directory(ROLE)
+    estimate = estimate_of(directory, manifest)
+    rows = calibration_rows(config, manifest, directory) if options.int8 else None
+    data = write_inference(manifest.definition, estimate, options.int8, rows)
     write_atomic(options.file, data)
     report = {
         "file": str(options.file),
         "swarm": str(manifest.swarm),
         "parameters": manifest.model.count,
         "bytes": len(data),
-        "weights": "int8" if options.int8 else "float32",
+        **_quantisation(rows),
     }
     _print(report, options.json)
     return 0
+
+
+def _quantisation(rows: NDArray[np.float32] | None) -> dict[str, Any]:
+    """As the field calls it; what is quantised follows from what there was to calibrate with."""
+    if rows is None:
+        return {"quantisation": "none", "weights": "float32", "activations": "float32"}
+    if len(rows):
+        return {
+            "quantisation": "full-integer", "weights": "int8", "activations": "int8", "calibration_rows": len(rows)
+        }  # fmt: skip
+    remedy = "no rows to calibrate with: run the agent until it has some, then export again for int8 activations"
+    return {"quantisation": "dynamic-range", "weights": "int8", "activations": "float32", "note": remedy}
 
 
 def _print(report: Mapping[str, Any], as_json: bool) -> None:

@@ -115,11 +115,20 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "me" / STATE_FILE).write_bytes(state.to_bytes())
     assert run("model.onnx") == EXIT_CONFIGURATION
     assert ".tflite" in capsys.readouterr().err
-    for file, more in (("model.tflite", []), ("small.tflite", ["--int8"])):
+
+    def said(file: str, *more: str) -> tuple[str, str, str]:
         assert run(file, *more) == 0
-        said = json.loads(capsys.readouterr().out)
-        assert said["bytes"] == (tmp_path / file).stat().st_size
-        assert said["weights"] == ("int8" if more else "float32")
+        report = json.loads(capsys.readouterr().out)
+        assert report["bytes"] == (tmp_path / file).stat().st_size
+        return report["quantisation"], report["weights"], report["activations"]
+
+    assert said("model.tflite") == ("none", "float32", "float32")
+    assert said("ranges.tflite", "--int8") == ("dynamic-range", "int8", "float32")  # nothing to calibrate with
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "r.npz", time=np.arange(900) / 50, signal=rng.normal(size=(900, 6)), label=np.zeros(900, int))
+    with config.open("a") as file:
+        file.write(f"\n[source]\nfile = {json.dumps(str(tmp_path / 'r.npz'))}\n")
+    assert said("integers.tflite", "--int8") == ("full-integer", "int8", "int8")
     rows = np.random.default_rng(0).normal(size=(5, 30)).astype(np.float32)
     runner = open_program((tmp_path / "model.tflite").read_bytes()).get_signature_runner(SIGNATURE)
     assert runner(rows=rows)["output"] == pytest.approx(predict(manifest.model, weights, rows), abs=1e-6)
