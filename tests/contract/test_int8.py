@@ -134,7 +134,8 @@ def test_layers_without_an_int8_kernel_stay_float_between() -> None:
     assert output(data, rows) == pytest.approx(predict(model, model.initial(3), rows), abs=0.15)
 
 
-@pytest.mark.parametrize(("kernel", "bias"), [(0.0, 3.0), (1e-12, 1e-3), (1e-3, 1e6), (1e4, 0.0), (0.0, 0.0)])
+@pytest.mark.parametrize(("kernel", "bias"), [(0.0, 3.0), (1e-12, 1e-3), (1e-12, 0.0), (1e-3, 1e6), (1e4, 0.0), (0, 0)])
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("body", ["dense-relu", "conv-valid"])
 def test_kernels_and_biases_of_any_size_make_a_file_that_runs(body: str, kernel: float, bias: float) -> None:
     """One filter is far from the others: dead, tiny, huge; steps must stay what runtimes take."""
@@ -145,8 +146,21 @@ def test_kernels_and_biases_of_any_size_make_a_file_that_runs(body: str, kernel:
     first[1][0] = bias
     rows, _ = job.batch(rng, 100)
     wanted = predict(job.model, weights.astype(np.float64), rows)
-    found = output(inference_program(job.model, weights, True, rows), rows)
-    assert np.abs(found - wanted).mean() <= 0.02 * np.abs(wanted).max() + 1e-6
+    for own in (rows, None):
+        found = output(inference_program(job.model, weights, True, own), rows)
+        assert np.abs(found - wanted).mean() <= 0.02 * np.abs(wanted).max() + 1e-6
+
+
+def test_a_layer_that_is_never_active_makes_a_file_that_runs() -> None:
+    """Its output has no range, and its kernel's steps are far greater than those of nothing."""
+    model = ModelDefinition.from_config(sequential([dense(3, "relu"), dense(1)], (2,)))
+    weights = np.array([1e3] * 6 + [-1e6] * 3 + [1, 2, 3] + [0.5], np.float32)
+    rows = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    data = inference_program(model, weights, True, rows)
+    assert output(data, rows) == pytest.approx(np.full((50, 1), 0.5), abs=0.01)
+    steps = {tuple(details["shape_signature"]): details["quantization"][0]
+             for details in open_program(data).get_tensor_details() if details["dtype"] is np.int8}  # fmt: skip
+    assert steps[-1, 2] * steps[3, 2] / steps[-1, 3] < 256  # the most that XNNPACK takes
 
 
 def test_an_outlier_among_the_rows_makes_no_step_coarse_and_what_is_out_of_range_saturates() -> None:

@@ -13,7 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from learner_models import BODIES, OPTIMISERS, RUNTIMES, require, task
+from learner_models import (
+    BODIES,
+    FLATTEN,
+    OPTIMISERS,
+    RUNTIMES,
+    SEQUENCE,
+    VECTOR,
+    conv,
+    dense,
+    layer,
+    require,
+    sequential,
+    task,
+)
 
 from learnae.models.dataset import Dataset
 from learnae.models.definition import Layer, ModelDefinition
@@ -76,6 +89,23 @@ def test_inference_files_say_what_the_model_says(body: str) -> None:
         runner = open_program(inference_program(job.model, weights, int8)).get_signature_runner(SIGNATURE)
         assert runner(rows=rows)["output"] == pytest.approx(wanted, abs=tolerance)
         assert runner(rows=rows[:1])["output"] == pytest.approx(wanted[:1], abs=tolerance)
+
+
+@pytest.mark.parametrize("before", [dense(6), conv(6, 3), dense(6, "relu")])
+def test_batch_normalisation_takes_no_operator_of_its_own_after_a_linear_layer(before: dict[str, Any]) -> None:
+    after = [layer("BatchNormalization"), FLATTEN, dense(2)]
+    shape = VECTOR if before["class_name"] == "Dense" else SEQUENCE
+    model = ModelDefinition.from_config(sequential([before, *after], shape))
+    weights = np.random.default_rng(0).uniform(0.5, 1, model.count).astype(np.float32)
+    rows = np.random.default_rng(1).normal(size=(9, *shape)).astype(np.float32)
+    interpreter = open_program(data := inference_program(model, weights))
+    assert runner_output(data, rows) == pytest.approx(predict(model, weights.astype(np.float64), rows), abs=1e-5)
+    vectors = sum(details["shape"].tolist() == [6] for details in interpreter.get_tensor_details())
+    assert vectors == (3 if before["config"].get("activation") == "relu" else 1)  # bias, scale, shift
+
+
+def runner_output(data: bytes, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(open_program(data).get_signature_runner(SIGNATURE)(rows=rows)["output"])
 
 
 @pytest.mark.parametrize("name", ["wrist", "wrist-cnn", "hepmass"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent import calibration
-from agent.buffer import FILE, SampleBuffer
+from agent.buffer import FILE, SampleBuffer, read_spread
 from agent.calibration import ROWS, calibration_rows
 from agent.chunks import Seal
 from agent.config import AgentConfig, BufferSection
@@ -67,6 +67,14 @@ def test_a_buffer_is_read_beside_its_agent_evenly_and_within_bounds(
     agent.append("x", samples(12_000, 4))
     agent.commit()  # nothing is locked
     assert agent.status()["trouble"] == ""
+
+
+def test_no_more_of_a_buffer_is_decoded_than_asked_for_and_none_is_made(tmp_path: Path) -> None:
+    buffered(tmp_path, 300)
+    found = [piece for _, piece in read_spread(tmp_path / FILE, 1, None, 10, 6)]
+    assert sum(len(piece.time) for piece in found) == 10 * 8  # whole chunks
+    assert list(read_spread(tmp_path / "none.db", 1, None, 10, 6)) == []
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_few_chunks_are_read_once_each_and_held_out_or_broken_rows_never(tmp_path: Path) -> None:
