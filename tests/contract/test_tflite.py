@@ -159,6 +159,8 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
     with config.open("a") as file:
         file.write(f"\n[source]\nfile = {json.dumps(str(tmp_path / 'r.npz'))}\n")
     assert said("integers.tflite", "--int8") == ("full-integer", "int8", "int8")
+    assert said("weights.tflite", "--int8", "--weights-only") == ("dynamic-range", "int8", "float32")
+    assert (tmp_path / "weights.tflite").read_bytes() == (tmp_path / "ranges.tflite").read_bytes()
     rows = np.random.default_rng(0).normal(size=(5, 30)).astype(np.float32)
     runner = open_program((tmp_path / "model.tflite").read_bytes()).get_signature_runner(SIGNATURE)
     assert runner(rows=rows)["output"] == pytest.approx(predict(manifest.model, weights, rows), abs=1e-6)
