@@ -124,6 +124,8 @@ def _results(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     if options.file.suffix != ".tflite":
         raise ConfigurationError(f"cannot write {options.file}", "end its name with .tflite")
+    if options.weights_only and not options.int8:
+        raise ConfigurationError("--weights-only says how to write int8", "add --int8")
     config = load_config(AgentConfig, ROLE, options.config)
     manifest = open_manifest(find_swarm(config.swarm.id))
     directory = config.peer.directory(ROLE)

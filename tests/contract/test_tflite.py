@@ -152,6 +152,8 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
         assert report["bytes"] == (tmp_path / file).stat().st_size
         return report["quantisation"], report["weights"], report["activations"]
 
+    assert run("model.tflite", "--weights-only") == EXIT_CONFIGURATION
+    assert "add --int8" in capsys.readouterr().err
     assert said("model.tflite") == ("none", "float32", "float32")
     assert said("ranges.tflite", "--int8") == ("dynamic-range", "int8", "float32")  # nothing to calibrate with
     rng = np.random.default_rng(0)
