@@ -35,7 +35,7 @@ bench: $(STAMP)  ## make bench NAME=core
 	$(BIN)/python -m bench $(NAME)
 
 acceptance: $(STAMP)  ## arm64 userland and an emulated board: needs root, Linux 6.7 and QEMU, a quarter of an hour
-	$(BIN)/python -m pytest -s -x --strict-markers tests/acceptance/arm64.py tests/acceptance/board.py
+	$(BIN)/python -m pytest -s -x --strict-markers tests/acceptance/arm64.py tests/acceptance/emulated_board.py
 
 $(VENV)/.demo: setup.cfg
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

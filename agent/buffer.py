@@ -32,6 +32,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunk (id INTEGER PRIMARY KEY, source TEXT NOT NULL, count INTEGER NOT NULL,
                                   data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS total (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS position (source TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS proof (data BLOB NOT NULL);
 """
 _PRAGMAS = (
@@ -73,6 +74,7 @@ class SampleBuffer:
         self._pending: deque[tuple[int, str, int, bytes]] = deque()
         self._database: sqlite3.Connection | None = None
         self._totals = {"readings": 0, "dropped": 0}
+        self._positions: dict[str, str] = {}  # of sources, after what has been appended
         self._used = 0
         self._next = 1
         self.lost = 0  # readings that found no room in memory while the disk took none
@@ -85,9 +87,11 @@ class SampleBuffer:
 
     # -- in
 
-    def append(self, source: str, samples: Samples) -> None:
-        """Take in readings; they are in memory only until ``commit``."""
+    def append(self, source: str, samples: Samples, position: str = "") -> None:
+        """Take in readings; they, and the source's ``position`` after them, are in memory only until ``commit``."""
         with self._lock:
+            if position:
+                self._positions[source] = position
             for start in range(0, len(samples.time), chunks.MOST):
                 part = slice(start, start + chunks.MOST)
                 piece = Samples(samples.time[part], samples.values[part], samples.label[part], samples.holdout[part])
@@ -126,6 +130,7 @@ class SampleBuffer:
                 totals["dropped"] += gone
                 used = self._used_bytes(database)
             database.executemany("INSERT OR REPLACE INTO total VALUES (?, ?)", totals.items())
+            database.executemany("INSERT OR REPLACE INTO position VALUES (?, ?)", self._positions.items())
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
@@ -173,6 +178,11 @@ class SampleBuffer:
                 rows += [(row[0], row[1], row[3]) for row in self._pending if row[0] > number][: most - len(rows)]
         return [Chunk(*row[:2], self._read(row[1], row[2])) for row in rows]
 
+    def position(self, source: str) -> str:
+        """Where ``source`` has to go on after what is here; "" if it never said that."""
+        with self._lock:
+            return self._positions.get(source, "")
+
     def _read(self, source: str, data: bytes) -> Samples:
         try:
             return chunks.unpack(self._seal.open(data, source) if self._seal else data, self._channels)
@@ -216,6 +226,8 @@ class SampleBuffer:
             database.executescript(_SCHEMA)
             self._check_key(database)
             self._totals.update(dict(database.execute("SELECT name, value FROM total").fetchall()))
+            stored = dict(database.execute("SELECT source, value FROM position").fetchall())
+            self._positions = stored | self._positions
             self._used = self._used_bytes(database)
             self._renumber(database.execute("SELECT coalesce(max(id), 0) FROM chunk").fetchone()[0])
         except BaseException:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from agent.sources import LiveSource
+from agent.sources.opening import Open
 from learnae.errors import LearnaeError
 from learnae.ports import Samples
 
@@ -20,6 +20,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds before a source that failed 
 _SLOWEST = 0.25  # seconds between two reads at most: what has come must soon be on the disk
 _FASTEST = 0.002  # a sensor is not asked more often: its thread would do nothing else
 _WAITING = 60_000  # readings between two visits of the recorder, which come more than once a second
+_ENOUGH = 15_000  # a source that can be asked later is not read while more wait: a read gives it 41,000 at most
 _WORKING, _OPENING, _STOPPED = "working", "opening", "stopped"
 
 
@@ -28,16 +29,17 @@ class Feed:
 
     A ``polled`` source is read at ``rate`` Hz, any other four times a second. Readings that come faster
     than twice the rate are dropped and counted: such a source is broken, and must not push out what the
-    others have measured.
+    others have measured. A source is opened at the ``position`` up to which its readings are kept.
     """
 
-    def __init__(self, name: str, open_source: Callable[[], LiveSource], rate: float, polled: bool) -> None:
+    def __init__(self, name: str, open_source: Open, rate: float, polled: bool, position: str = "") -> None:
         self.name = name
         self._open = open_source
         self._rate = rate
         self._period = min(_SLOWEST, max(_FASTEST, 1 / rate)) if polled else _SLOWEST
         self._lock = threading.Lock()
-        self._waiting: list[Samples] = []
+        self._waiting: list[tuple[Samples, str]] = []
+        self._position = position
         self._count = 0
         self._source: LiveSource | None = None
         self._last_bin = -1.0
@@ -57,8 +59,8 @@ class Feed:
         if self._thread.is_alive():
             self._thread.join(2 * _SLOWEST)
 
-    def take(self) -> list[Samples]:
-        """What has come since the last call."""
+    def take(self) -> list[tuple[Samples, str]]:
+        """What has come since the last call, each with the source's position after it."""
         with self._lock:
             waiting, self._waiting, self._count = self._waiting, [], 0
         return waiting
@@ -78,7 +80,7 @@ class Feed:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._source = self._open()
+                self._source = self._open(self._position)
                 try:
                     self._read(self._source)
                 finally:
@@ -92,6 +94,9 @@ class Feed:
 
     def _read(self, source: LiveSource) -> None:
         while not self._stopping.is_set():
+            if source.position and self._count > _ENOUGH:
+                self._stopping.wait(self._period)
+                continue
             samples = source.read()
             if samples is None:
                 self._stopping.set()
@@ -101,17 +106,18 @@ class Feed:
             self._state = _WORKING
             if len(samples.time):
                 self._pause = _FIRST_PAUSE
-                self._put(self._thin(samples))
+                self._put(self._thin(samples), source.position)
             # in step with the grid of resampling, or a reading would now come twice and now be left out
             self._stopping.wait(self._period - time.time() % self._period)
 
-    def _put(self, samples: Samples) -> None:
+    def _put(self, samples: Samples, position: str) -> None:
         count = len(samples.time)
         with self._lock:
             if self._count + count > _WAITING:
                 self.dropped += count
                 return
-            self._waiting.append(samples)
+            self._waiting.append((samples, position))
+            self._position = position
             self._count += count
         self.samples += count
 

@@ -67,8 +67,8 @@ class Recorder:
         """Move what the feeds have into the buffer."""
         label = self._label.now()
         for feed in self._feeds:
-            for samples in feed.take():
-                self._buffer.append(feed.name, self._marked(feed.name, samples, label))
+            for samples, position in feed.take():
+                self._buffer.append(feed.name, self._marked(feed.name, samples, label), position)
         self._buffer.commit()
 
     def _marked(self, name: str, samples: Samples, given: int) -> Samples:

@@ -238,16 +238,15 @@ def build_intake(
     """
     features, names = features_of(manifest), label_names(manifest)
     recordings: dict[str, SampleSource] = {}
-    feeds, holdouts = [], {}
+    live, holdouts = {}, {}
     for name, section in config.all_sources().items():
         if section.kind == REPLAY:
             recordings[name] = ReplaySource(Path(section.file), features, section.speed, section.holdout)
             continue
         assert section.kind in LIVE
-        open_source = opener(section, features, names, config.mqtt)  # also checks the section
-        feeds.append(Feed(name, open_source, features.rate, section.kind in POLLED))
+        live[name] = opener(section, features, names, config.mqtt), section.kind in POLLED  # also checks the section
         holdouts[name] = Holdout(section.holdout, features)
-    buffer = build_buffer(config.buffer, features, directory) if directory and feeds else None
+    buffer = build_buffer(config.buffer, features, directory) if directory and live else None
 
     def statistics() -> Statistics | None:
         if onlooking is None:
@@ -259,6 +258,10 @@ def build_intake(
     collector = Collector(recordings, manifest, dataset, buffer, statistics)
     if directory is None or buffer is None:
         return Intake(collector, None)
+    feeds = [
+        Feed(name, open_source, features.rate, polled, buffer.position(name))
+        for name, (open_source, polled) in live.items()
+    ]
     return Intake(collector, Recorder(feeds, buffer, holdouts, GivenLabel(directory, names)))
 
 

@@ -27,7 +27,7 @@ from learnae.errors import LearnaeError
 
 _FIRST_PAUSE = 0.1  # seconds before the first new try: a restarted bridge is back by then
 _LONGEST_PAUSE = 5.0
-_AT_ONCE = 1 << 20  # bytes taken in by one read(): what is left waits in the kernel and in the bridge's history
+_AT_ONCE = 1 << 18  # bytes taken in by one read(): what is left waits in the kernel and in the bridge's history
 _CHUNK = 1 << 16
 
 
@@ -68,7 +68,7 @@ class Client:
         return self._socket is not None
 
     def read(self) -> list[Record]:
-        """What has come since the last call, at most about 1 MiB; a ``LinkState`` says when the bridge goes."""
+        """What has come since the last call, at most about 256 KiB; a ``LinkState`` says when the bridge goes."""
         records: list[Record] = []
         try:
             if self._socket is None and not self._connect():

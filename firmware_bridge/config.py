@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from learnae.errors import ConfigurationError
 from learnae.home import home
 
 ROLE = "bridge"
+SOCKET_VARIABLE = "LEARNAE_BRIDGE"  # systemd's units set it: services share no home
 _SLOWEST = 0.001  # Hz: what a frame can say
 LEARNAE, SENML = PROTOCOLS = ("learnae", "senml")
 
@@ -67,5 +69,6 @@ class BridgeConfig:
 
 
 def default_socket() -> Path:
-    """Where a bridge listens, and agents look for it, unless told otherwise."""
-    return home() / "bridge.sock"
+    """Where a bridge listens, and agents look for it, unless told otherwise: $LEARNAE_BRIDGE, or in the home."""
+    path = os.environ.get(SOCKET_VARIABLE)
+    return Path(path) if path else home() / "bridge.sock"

@@ -80,9 +80,11 @@ class History:
         """
         if not listen.stream:
             return self.next
-        number = self.next
+        number, seen = self.next, False
         for entry in reversed(self._entries):
-            if entry.stream == listen.stream and entry.end and entry.end <= listen.sequence:
-                break
+            known = entry.stream == listen.stream
+            if (known and entry.end and entry.end <= listen.sequence) or (seen and not known):
+                break  # the stream before is known, too
+            seen = known
             number -= 1
         return number

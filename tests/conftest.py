@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,9 @@ IN_NO_REGISTRY = {"hornet": "LEARNAE_HORNET"}  # name, and the variable that may
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Markers of these tests that setup.cfg does not declare."""
+    """Markers of these tests that setup.cfg does not declare; programs that tests start hear Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job ignores it, and so would they
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "modules(*names): needs these modules; skipped without them unless LEARNAE_REQUIRE_ENGINES=1"
     )

@@ -18,6 +18,10 @@ class LiveSource(SampleSource, Protocol):
     Whoever reads closes it after an error, and opens another one later.
     """
 
+    @property
+    def position(self) -> str:
+        """Where one that is opened anew has to go on to miss nothing and repeat nothing; "" if it cannot be asked."""
+
     def state(self) -> str:
         """What the status says of it while it works."""
 

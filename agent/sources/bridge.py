@@ -12,7 +12,7 @@ from agent.chunks import nothing
 from agent.resampling import Resampler
 from agent.sources import UNKNOWN, unlabelled
 from firmware_bridge.client import Client
-from firmware_bridge.records import Label, LinkState, Readings, Record, Schema
+from firmware_bridge.records import Label, LinkState, Listen, Readings, Record, Schema
 from learnae.errors import DataError
 from learnae.ports import Samples
 
@@ -23,7 +23,8 @@ class BridgeSource:
     """ports.SampleSource over the bridge's client, which reconnects by itself and asks for what was missed.
 
     ``names`` are the board's columns, one for each channel of the swarm. A board that samples at about
-    ``rate`` Hz is taken as it is, any other is resampled. Its labels hold until the next.
+    ``rate`` Hz is taken as it is, any other is resampled. Its labels hold until the next, also after a
+    restart at an earlier ``position``, as long as nothing was missed meanwhile.
     """
 
     def __init__(
@@ -33,15 +34,19 @@ class BridgeSource:
         rate: float,
         hold: float,
         label_of: Callable[[str], int],
+        position: str = "",
     ) -> None:
-        self._client = Client(path)
+        after, self._label = _parse(position)
+        self._resumed = after.stream  # until the first readings or label: what the label is of
+        self._client = Client(path, after)
         self._names = list(names)
         self._rate = rate
         self._hold = hold
         self._label_of = label_of
-        self._label = UNKNOWN
+        self._schema: Schema | None = None
         self._columns: list[int] = []
         self._resampler: Resampler | None = None
+        self._overlap = 0  # samples that the next one hears again, as the last readings were resampled
         self._link = "connecting"
         self.missed = 0
 
@@ -49,6 +54,12 @@ class BridgeSource:
         """See ports.SampleSource; raises DataError for a board that does not measure the swarm's channels."""
         parts = [part for record in self._client.read() if (part := self._take(record)) is not None]
         return _joined(parts) if parts else nothing(len(self._names))
+
+    @property
+    def position(self) -> str:
+        """See LiveSource: sequence, label and stream. Resampling begins anew with the last sample that it had."""
+        at = self._client.position
+        return f"{at.sequence - self._overlap} {self._label} {at.stream}" if at.stream else ""
 
     def state(self) -> str:
         """See LiveSource."""
@@ -65,7 +76,9 @@ class BridgeSource:
             self._begin(record)
         elif isinstance(record, Label):
             self._label = self._label_of(record.name) if record.name else UNKNOWN
+            self._resumed = ""
         elif isinstance(record, LinkState):
+            self._doubt(record.missed > 0)
             self.missed += record.missed
             self._link = f"{record.state}: {record.reason}" if record.reason else record.state
         elif isinstance(record, Readings) and self._columns:
@@ -73,16 +86,25 @@ class BridgeSource:
         return None
 
     def _begin(self, schema: Schema) -> None:
+        self._doubt(schema.stream != self._resumed)
         names = [channel.name for channel in schema.channels]
         absent = [name for name in self._names if name not in names]
         if absent:
             raise DataError(f"board {schema.board} has no channel {', '.join(absent)}", f"it has {', '.join(names)}")
-        self._columns = [names.index(name) for name in self._names]
-        fits = abs(schema.rate / self._rate - 1) <= _SAME_RATE
-        self._resampler = None if fits else Resampler(len(self._names), self._rate, self._hold)
+        if schema != self._schema:  # else it is said again after an interruption
+            self._columns = [names.index(name) for name in self._names]
+            fits = abs(schema.rate / self._rate - 1) <= _SAME_RATE
+            self._resampler = None if fits else Resampler(len(self._names), self._rate, self._hold)
+        self._schema = schema
         self._link = f"{schema.board} at {schema.rate:g} Hz"
 
+    def _doubt(self, has_changed: bool) -> None:
+        """Forget the label from before a restart if another may have come since."""
+        if self._resumed and has_changed:
+            self._label, self._resumed = UNKNOWN, ""
+
     def _readings(self, readings: Readings) -> Samples:
+        self._resumed, self._overlap = "", int(self._resampler is not None)
         values = readings.values[:, self._columns].astype(np.float32)
         samples = unlabelled(readings.times, values)
         if self._resampler is not None:
@@ -95,6 +117,15 @@ class BridgeSource:
             for channel, value in enumerate(row):
                 resampler.put(channel, when, value)
         return resampler.take(float(times[-1]))
+
+
+def _parse(position: str) -> tuple[Listen, int]:
+    """What ``BridgeSource.position`` said; nothing known if it is none."""
+    try:
+        sequence, label, stream = position.split(" ", 2)
+        return Listen(stream, int(sequence)), int(label)
+    except ValueError:
+        return Listen(), UNKNOWN
 
 
 def _joined(parts: Sequence[Samples]) -> Samples:

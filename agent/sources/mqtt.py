@@ -33,6 +33,8 @@ class MqttSource:
     A retained message says what was, not what is: it is passed over, except as a label.
     """
 
+    position = ""  # see LiveSource: a broker keeps nothing for readings that are dated when they arrive
+
     def __init__(
         self,
         connection: MqttConnection,

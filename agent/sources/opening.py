@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from agent.labels import LabelNames
@@ -13,7 +12,7 @@ from agent.sources import LiveSource
 from learnae.features import Features
 from learnae.sections import MqttSection
 
-Open = Callable[[], LiveSource]
+Open = Callable[[str], LiveSource]  # given the position to go on from, "" for none
 
 
 def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: MqttSection) -> Open:
@@ -26,18 +25,19 @@ def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: 
     if section.kind == HWMON:
         from agent.sources import hwmon  # noqa: PLC0415
 
-        return partial(hwmon.open_hwmon, Path(section.root or hwmon.ROOT), channels, features.rate, section.hold)
+        sysfs = Path(section.root or hwmon.ROOT)
+        return lambda _: hwmon.open_hwmon(sysfs, channels, features.rate, section.hold)
     if section.kind == IIO:
         from agent.sources import iio  # noqa: PLC0415
 
         root = Path(section.root or iio.ROOT)
-        return partial(iio.open_iio, root, section.device, channels, features.rate, section.hold)
+        return lambda _: iio.open_iio(root, section.device, channels, features.rate, section.hold)
     if section.kind == BRIDGE:
         from agent.sources.bridge import BridgeSource  # noqa: PLC0415
         from firmware_bridge.config import default_socket  # noqa: PLC0415
 
         socket = Path(section.socket) if section.socket else default_socket()
-        return partial(BridgeSource, socket, channels, features.rate, section.hold, names.number)
+        return lambda position: BridgeSource(socket, channels, features.rate, section.hold, names.number, position)
     assert section.kind == MQTT
     return _mqtt_opener(section, features, names, section.mqtt(mqtt))
 
@@ -48,7 +48,7 @@ def _mqtt_opener(section: SourceSection, features: Features, names: LabelNames, 
 
     subscriptions = [Subscription(*section.topic_of(channel)) for channel in features.channels]
 
-    def open_mqtt() -> LiveSource:
+    def open_mqtt(_: str) -> LiveSource:
         return MqttSource(
             MqttConnection(broker),
             subscriptions,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from firmware_bridge import senml
+from firmware_bridge.errors import SenmlError
 from learnae.errors import EncodingError
 
 MOST_BYTES = 64 * 1024
@@ -40,18 +43,15 @@ def from_tasmota(payload: bytes, path: str) -> float | None:
 
 
 def from_senml(payload: bytes, path: str) -> float | None:
-    """The last value of the record whose name (with the base name) is ``path``. Raises EncodingError."""
-    records = _load(payload)
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise EncodingError("a SenML pack is no list of records")
-    base, base_value, found = "", 0.0, None
-    for record in records:
-        base = str(record.get("bn", base))
-        base_value = _number(record.get("bv", base_value)) or 0.0
-        value = record.get("v", record.get("vb"))
-        if base + str(record.get("n", "")) == path and (number := _number(value)) is not None:
-            found = base_value + number
-    return found
+    """The last number or boolean of the name (with the base name) ``path``, in JSON or CBOR. Raises EncodingError."""
+    _check_size(payload)
+    read = senml.from_json if payload.lstrip()[:1] == b"[" else senml.from_cbor
+    try:
+        values = [each.value for each in read(payload, time.time()) if each.name == path]
+    except SenmlError as error:
+        raise EncodingError(str(error)) from error
+    numbers = [float(value) for value in values if isinstance(value, (bool, int, float))]
+    return numbers[-1] if numbers else None
 
 
 FORMATS: dict[str, Extract] = {
@@ -77,12 +77,16 @@ def as_text(payload: bytes) -> str:
 
 
 def _load(payload: bytes) -> Any:
-    if len(payload) > MOST_BYTES:
-        raise EncodingError(f"a payload of {len(payload)} bytes", f"at most {MOST_BYTES} are read")
+    _check_size(payload)
     try:
         return json.loads(payload)
     except (ValueError, RecursionError) as error:
         raise EncodingError(f"a payload of {len(payload)} bytes that is not JSON") from error
+
+
+def _check_size(payload: bytes) -> None:
+    if len(payload) > MOST_BYTES:
+        raise EncodingError(f"a payload of {len(payload)} bytes", f"at most {MOST_BYTES} are read")
 
 
 def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:

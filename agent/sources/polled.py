@@ -51,6 +51,8 @@ def read_number(file: Path) -> float:
 class PolledSource:
     """ports.SampleSource that asks each of ``probes`` at every call, on the grid of ``rate`` Hz."""
 
+    position = ""  # see LiveSource: what was not read then is gone
+
     def __init__(
         self, probes: Sequence[Probe], rate: float, hold: float, clock: Callable[[], float] = time.time
     ) -> None:

@@ -50,7 +50,7 @@ class Source:
 
     def __init__(self, broker: Mosquitto, **settings: object) -> None:
         section = SourceSection(kind="mqtt", broker=f"mqtt://{HOST}:{broker.port}", hold=0.5, **settings)
-        opened = opener(section, FEATURES, NAMES, MqttSection())()
+        opened = opener(section, FEATURES, NAMES, MqttSection())("")
         assert isinstance(opened, MqttSource)
         self.source = opened
         self.parts: list[Samples] = []

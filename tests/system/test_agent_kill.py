@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from board import Sysfs, board_manifest, make_swarm
+from sensors import Sysfs, board_manifest, make_swarm
 
 from agent.buffer import SampleBuffer
 from agent.cli import main

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from board import Sysfs, make_swarm
 from programs import Programs, assert_refused, wait_for
+from sensors import Sysfs, make_swarm
 
 from agent.buffer import SampleBuffer
 from learnae.adapters.local import LocalBlockStore

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board import Sysfs, make_swarm
 from iri_node import IriNode
 from mosquitto import HOST, Mosquitto
 from mqtt_rig import Gate
 from programs import Programs, wait_for
+from sensors import Sysfs, make_swarm
 
 from demo.swarm import Swarm
 from learnae.adapters.iota_client import Node, Transaction

@@ -72,10 +72,11 @@ def test_it_compiles_without_a_warning(tmp_path, compiler, wide):
 
 
 @pytest.mark.engine("avr-gcc")
+@pytest.mark.parametrize("flags", [AVR_FLAGS, ("-std=gnu99", "-Os")], ids=["example", "plain"])
 @pytest.mark.parametrize("mcu", ["atmega328p", "atmega2560"])
-def test_the_sender_fits_in_two_kilobytes_of_flash(tmp_path, mcu):
+def test_the_sender_fits_in_two_kilobytes_of_flash(tmp_path, mcu, flags):
     target = tmp_path / "learnae.o"
-    subprocess.run(["avr-gcc", *AVR_FLAGS, f"-mmcu={mcu}", "-c", SOURCE, "-o", target], check=True)
+    subprocess.run(["avr-gcc", *flags, f"-mmcu={mcu}", "-c", SOURCE, "-o", target], check=True)
     done = subprocess.run(["avr-size", target], capture_output=True, text=True, check=True)
     text, data, bss = map(int, done.stdout.splitlines()[1].split()[:3])
 

@@ -12,10 +12,15 @@ from programs import Programs, assert_refused
 
 from agent.config import AgentConfig
 from agent.install import UNITS, Request, wanted
-from firmware_bridge.config import BridgeConfig
+from agent.labels import LabelNames
+from agent.source_section import SourceSection
+from agent.sources.opening import opener
+from firmware_bridge.config import SOCKET_VARIABLE, BridgeConfig
 from learnae.config import load_config
+from learnae.features import WindowStatistics
 from learnae.home import create_swarm
 from learnae.presets import preset
+from learnae.sections import MqttSection
 from trainer_node.config import TrainerConfig
 
 PROGRAMS = Path(sysconfig.get_path("scripts"))
@@ -77,6 +82,41 @@ def test_the_example_of_a_bridge_is_a_configuration_and_its_socket_is_where_the_
     assert config.bridge.path == Path("/run/firmware-bridge/pump/bridge.sock")
     unit = (root / UNIT_DIRECTORY / "firmware-bridge@.service").read_text()
     assert "RuntimeDirectory=firmware-bridge/%i\n" in unit
+
+
+def meeting(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a bridge that nothing is said to listens, and an agent that nothing is said to looks."""
+    for name in ("LEARNAE_HOME", SOCKET_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    features = WindowStatistics(("a",), 10.0, 10, 5, (0.0,) * 5, (1.0,) * 5)
+    source = opener(SourceSection(kind="bridge"), features, LabelNames((), 2), MqttSection())("")
+    source.read()
+    path = BridgeConfig().bridge.path
+    assert f"no bridge at {path}:" in source.state()
+    return path
+
+
+def of_unit(text: str, name: str) -> dict[str, str]:
+    """What systemd puts into the environment of the instance ``name``."""
+    words = [word for line in text.splitlines() if line.startswith("Environment=") for word in line[12:].split()]
+    specifiers = {"%i": name, "%t": "/run", "%S": "/var/lib"}
+    for specifier, value in specifiers.items():
+        words = [word.replace(specifier, value) for word in words]
+    return dict(word.split("=", 1) for word in words)
+
+
+def test_agent_and_bridge_of_one_name_meet_without_a_word(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bridge, agent = ((root / UNIT_DIRECTORY / unit).read_text() for unit in (UNITS[1], UNITS[0]))
+    found = [meeting(of_unit(text, "pump"), monkeypatch) for text in (bridge, agent)]
+    assert found == [Path("/run/firmware-bridge/pump/bridge.sock")] * 2
+    assert meeting(of_unit(agent, "fan"), monkeypatch) != found[0]
+
+
+def test_by_hand_they_meet_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert meeting({"LEARNAE_HOME": str(tmp_path)}, monkeypatch) == tmp_path / "bridge.sock"
+    assert meeting({"LEARNAE_HOME": str(tmp_path), SOCKET_VARIABLE: "/x"}, monkeypatch) == Path("/x")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -341,6 +342,17 @@ def test_the_history_is_bounded():
     assert history.schema_before(history.first) == to_bytes(SCHEMA)
     assert history.find(Listen("pump-1", 3)) == history.first  # forgotten: what is left
     assert history.find(Listen("pump-1", 4995)) == history.next - 1
+
+
+def test_the_history_of_a_stream_begins_after_the_one_before():
+    history = History()
+    for record in (SCHEMA, readings(0), replace(SCHEMA, stream="pump-2"), readings(0), readings(5)):
+        history.add(record)
+
+    assert history.find(Listen("pump-2", 0)) == history.find(Listen("pump-2", 3)) == 2
+    assert history.find(Listen("pump-2", 5)) == 4
+    assert history.find(Listen("pump-1", 5)) == 2
+    assert history.find(Listen("pump-0", 5)) == 0  # nothing of it is known: what is left
 
 
 @pytest.mark.parametrize("said", [to_bytes(SCHEMA), b"GET / HTTP/1.1\r\n\r\n", to_bytes(Listen()) + to_bytes(Listen())])

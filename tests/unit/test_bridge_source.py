@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,10 +62,10 @@ def bridge(tmp_path: Path) -> Iterator[Bridge]:
 
 def hear(bridge: Bridge, source: BridgeSource, *records: Record, until: int) -> Samples:
     """Publish and read until so many readings have come."""
-    wait_for(lambda: (source.read(), bridge.server.listeners)[1], "the listener")
+    parts: list[Samples] = []
+    wait_for(lambda: (parts.append(source.read()), bridge.server.listeners)[1], "the listener")
     for record in records:
         bridge.server.publish(record)
-    parts: list[Samples] = []
     wait_for(lambda: parts.append(source.read()) or sum(len(part.time) for part in parts) >= until, "readings")
     return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__))
 
@@ -116,3 +118,112 @@ def test_without_a_bridge_nothing_comes_and_the_state_says_why(tmp_path: Path) -
     assert len(source.read().time) == 0
     assert "no bridge at" in source.state()
     source.close()
+
+
+# -- restarts: a new source goes on at the position of the one before
+
+
+def reopened(bridge: Bridge, source: BridgeSource, rate: float = RATE) -> BridgeSource:
+    position = source.position
+    source.close()
+    wait_for(lambda: bridge.server.listeners == 0, "the listener to be gone")
+    return BridgeSource(bridge.path, ("ax", "ay"), rate, 0.0, NAMES.number, position)
+
+
+def test_what_comes_meanwhile_is_heard_once_with_its_label(bridge: Bridge) -> None:
+    source = source_of(bridge)
+    hear(bridge, source, schema(), Label(1.7e9, "busy"), readings(0), until=5)
+    source = reopened(bridge, source)
+    for record in (readings(5), Label(1.7e9, "idle"), readings(10)):
+        bridge.server.publish(record)
+    samples = hear(bridge, source, readings(15), until=15)
+    assert samples.values[:, 0].tolist() == [number + 0.25 for number in range(5, 20)]
+    assert samples.label.tolist() == [1] * 5 + [0] * 10
+    assert source.missed == 0
+
+
+def test_nothing_of_an_earlier_run_of_the_board_comes_again(bridge: Bridge) -> None:
+    source = source_of(bridge, rate=10.0)
+    hear(bridge, source, schema(), readings(0, 50), until=5)
+    later = Schema("run-2", *(getattr(schema(), name) for name in ("board", "firmware", "channels", "rate")))
+    bridge.server.publish(later)
+    hear(bridge, source, readings(0, 50), until=4)
+    source = reopened(bridge, source, 10.0)
+    samples = hear(bridge, source, readings(50, 50), until=9)
+    assert samples.values.min() > 40, "only what follows the fifty of the second run"
+
+
+@pytest.mark.parametrize("changed", ["another run", "samples missed"])
+def test_a_label_from_before_a_restart_is_forgotten_when_another_may_have_come(bridge: Bridge, changed: str) -> None:
+    source = source_of(bridge)
+    hear(bridge, source, schema(), Label(1.7e9, "busy"), readings(0), until=5)
+    source = reopened(bridge, source)
+    if changed == "another run":
+        bridge.server.publish(Schema("run-2", "pump", "1.0", schema().channels, RATE))
+    samples = hear(bridge, source, readings(7), until=5)
+    assert samples.label.tolist() == [-1] * 5
+
+
+def test_a_label_that_came_meanwhile_holds_whatever_was_missed(bridge: Bridge) -> None:
+    source = source_of(bridge)
+    hear(bridge, source, schema(), Label(1.7e9, "busy"), readings(0), until=5)
+    source = reopened(bridge, source)
+    samples = hear(bridge, source, Label(1.7e9, "idle"), readings(7), until=5)
+    assert source.missed == 2
+    assert samples.label.tolist() == [0] * 5
+
+
+@pytest.mark.parametrize("rate", [10.0, 40.0, 120.0])
+def test_resampling_goes_on_where_it_was(bridge: Bridge, rate: float) -> None:
+    whole, parted = source_of(bridge, rate=rate), source_of(bridge, rate=rate)
+    expected, found = [], []
+    expected.append(hear(bridge, whole, schema(), until=0))
+    wait_for(lambda: (parted.read(), bridge.server.listeners == 2)[1], "both")
+    for start in range(0, 300, 23):
+        bridge.server.publish(readings(start, 23))
+        end = 1.7e9 + (start + 22) / RATE
+        for source, parts in ((whole, expected), (parted, found)):
+            wait_for(
+                lambda source=source, parts=parts, end=end: (
+                    parts.append(source.read()) or any(len(p.time) and p.time[-1] > end - 1.01 / rate for p in parts)
+                ),
+                "samples",
+            )
+        position = parted.position
+        parted.close()
+        parted = BridgeSource(bridge.path, ("ax", "ay"), rate, 0.0, NAMES.number, position)
+    for name in ("time", "values"):
+        one, other = (np.concatenate([getattr(part, name) for part in parts]) for parts in (expected, found))
+        assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize(("first", "second"), [(RATE, 100.0), (100.0, RATE)])
+def test_a_schema_that_nothing_followed_yet_moves_no_position(bridge: Bridge, first: float, second: float) -> None:
+    source = source_of(bridge)
+    hear(bridge, source, schema(rate=first), readings(0, 50, first), until=24)
+    before = source.position
+    bridge.server.publish(schema(rate=second))
+    wait_for(lambda: (source.read(), f"{second:g} Hz" in source.state())[1], "the schema")
+    assert source.position == before == f"{50 if first == RATE else 49} -1 run-1"
+
+
+def test_a_schema_that_is_said_again_interrupts_no_resampling(bridge: Bridge) -> None:
+    source = source_of(bridge, rate=120.0)
+    samples = hear(bridge, source, schema(), readings(0), schema(), readings(5), until=21)
+    assert np.allclose(np.diff(samples.time), 1 / 120, atol=1e-5)
+
+
+@pytest.mark.parametrize("position", ["", "x", "1 2", "a b run-1", " " * 9])
+def test_a_position_that_cannot_be_read_is_none(tmp_path: Path, position: str) -> None:
+    source = BridgeSource(tmp_path / "absent.sock", ("ax",), RATE, 0.0, NAMES.number, position)
+    assert source.position == ""
+
+
+def test_an_agent_that_hears_a_bridge_or_reads_senml_has_no_use_for_a_serial_port() -> None:
+    program = """
+import sys
+import agent.wiring, agent.sources.bridge, agent.sources.payloads, firmware_bridge.config
+print({"serial", "rich"} & {name.partition(".")[0] for name in sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -64,6 +64,37 @@ def test_readings_are_seen_before_they_are_on_the_disk_and_lost_without_a_commit
     assert numbers(opened(tmp_path)) == []
 
 
+def test_a_position_is_committed_with_its_readings_or_not_at_all(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.append("pump", samples(0), "1")
+    first.append("fan", samples(0))
+    first.commit()
+    first.append("pump", samples(10), "2")
+    assert (first.position("pump"), first.position("fan")) == ("2", "")
+    assert opened(tmp_path).position("pump") == "1", "as after kill -9"
+    first._database.execute("CREATE TRIGGER full BEFORE INSERT ON position BEGIN SELECT raise(ABORT, 'full'); END")
+    first.commit()
+    assert numbers(opened(tmp_path)) == [*range(10), *range(10)], "no readings without their position"
+    first._database.execute("DROP TRIGGER full")
+    first.close()
+    assert opened(tmp_path).position("pump") == "2"
+    assert len(numbers(opened(tmp_path))) == 30
+
+
+def test_a_position_that_had_to_wait_for_the_disk_is_newer_than_what_is_there(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.append("pump", samples(0), "1")
+    first.close()
+    (tmp_path / "samples.db").rename(tmp_path / "away")
+    (tmp_path / "samples.db").mkdir()
+    second = opened(tmp_path)
+    second.append("pump", samples(10), "2")
+    (tmp_path / "samples.db").rmdir()
+    (tmp_path / "away").rename(tmp_path / "samples.db")
+    second.commit()
+    assert opened(tmp_path).position("pump") == second.position("pump") == "2"
+
+
 def test_ids_go_on_after_a_restart_and_tell_old_readings_from_new(tmp_path: Path) -> None:
     first = opened(tmp_path)
     fill(first, 2)

@@ -38,10 +38,12 @@ class Scripted:
 
     def __init__(self, read: Callable[[int], Samples | None]) -> None:
         self._read = read
+        self.position, self.positions = "", []  # now, and those that it was opened at
         self.opened = self.closed = self.reads = 0
 
-    def open(self) -> Scripted:
+    def open(self, position: str) -> Scripted:
         self.opened += 1
+        self.positions.append(position)
         return self
 
     def read(self) -> Samples | None:
@@ -78,7 +80,7 @@ def running(*feeds: Feed) -> Iterator[None]:
 
 
 def taken(feed: Feed) -> list[int]:
-    return [int(value) for samples in feed.take() for value in samples.values[:, 0]]
+    return [int(value) for samples, _ in feed.take() for value in samples.values[:, 0]]
 
 
 def test_readings_come_once_each_in_order() -> None:
@@ -135,7 +137,7 @@ def test_a_source_that_floods_gives_at_most_two_readings_a_period() -> None:
     feed = Feed("flood", flood.open, RATE, polled=True)
     with running(feed):
         wait_for(lambda: flood.reads > 5, "some reads")
-    times = np.concatenate([samples.time for samples in feed.take()])
+    times = np.concatenate([samples.time for samples, _ in feed.take()])
     assert len(times) <= 2 * RATE * (times[-1] - times[0]) + 2
     assert feed.dropped + feed.samples >= 5000
     assert feed.dropped > 4500
@@ -156,6 +158,35 @@ def test_readings_without_a_time_are_dropped() -> None:
     with running(feed):
         wait_for(lambda: feed.dropped, "a drop")
     assert taken(feed)[:2] == [0, 2]
+
+
+def test_a_source_is_opened_where_its_readings_that_were_taken_in_end() -> None:
+    def read(number: int) -> Samples:
+        if number in (1, 4):
+            raise TransportError("the bridge is gone")  # what it may have heard before that is asked for again
+        source.position = str(number)
+        return readings(number, number % 2)
+
+    source = Scripted(read)
+    feed = Feed("a", source.open, RATE, polled=True, position="kept")
+    with running(feed):
+        wait_for(lambda: source.reads >= 6, "reads")
+    assert source.positions[:3] == ["kept", "kept", "3"]
+    assert [position for _, position in feed.take()][:2] == ["3", "5"]
+
+
+def test_a_source_that_can_be_asked_later_is_not_read_while_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ENOUGH", 20)
+    source = Scripted(lambda number: readings(number * 8, 8))
+    source.position = "x"
+    feed = Feed("a", source.open, RATE, polled=True)
+    with running(feed):
+        wait_for(lambda: feed.samples >= 24, "readings")
+        time.sleep(0.1)
+        assert (source.reads, feed.dropped) == (3, 0)
+        first = taken(feed)
+        wait_for(lambda: source.reads >= 6, "it to be read again")
+    assert first + taken(feed) == list(range(8, 8 + feed.samples))
 
 
 # -- the recorder
@@ -219,3 +250,14 @@ def test_a_recorder_that_meets_a_defect_goes_on(tmp_path: Path, monkeypatch: pyt
     wait_for(lambda: on_disk(tmp_path), "a commit after the defect")
     recorder.stop()
     assert recorder.failures == 1
+
+
+def test_a_position_is_on_the_disk_with_its_readings(tmp_path: Path) -> None:
+    source = Scripted(one_each)
+    source.position = "here"
+    feed = Feed("a", source.open, RATE, polled=True)
+    recorder, _ = recorder_of(tmp_path, feed)
+    with running(feed):
+        wait_for(lambda: feed.samples, "readings")
+    recorder.record()
+    assert SampleBuffer(tmp_path / "samples.db", 1, 10**6, 10**8).position("a") == "here"

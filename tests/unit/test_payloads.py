@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sources.payloads import FORMATS, MOST_BYTES, as_text, from_json, from_senml, from_tasmota
+from firmware_bridge.senml import Measurement, to_cbor
 from learnae.errors import EncodingError
 
 TASMOTA = json.dumps(
@@ -72,6 +73,30 @@ def test_senml_adds_the_base_value() -> None:
     assert from_senml(b'[{"bn": "x", "bv": 20, "n": "y", "v": 1.5}]', "xy") == 21.5
 
 
+def test_senml_may_be_cbor() -> None:
+    pack = to_cbor([Measurement("lamp:light", "lx", 1.7e9, 20.5), Measurement("lamp:on", "", 1.7e9, True)])
+    assert from_senml(pack, "lamp:light") == 20.5
+    assert from_senml(pack, "lamp:on") == 1.0
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        {"n": "x", "v": 1},
+        [{"n": "x", "v": "1"}],
+        [{"n": "x", "v": 1e999}],
+        [{"n": "x", "v": 1, "vb": True}],
+        [{"n": "x", "v": 1, "must_": 1}],
+        [{"bver": 11, "n": "x", "v": 1}],
+        [{"n": "x", "v": 1}, {"n": "y"}],
+        [{"n": "", "v": 1}],
+    ],
+)
+def test_a_pack_that_breaks_the_rfc_is_refused_as_a_whole(pack: object) -> None:
+    with pytest.raises(EncodingError):
+        from_senml(json.dumps(pack).encode(), "x")
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @given(payload=st.binary(max_size=40) | st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=3),
@@ -84,7 +109,7 @@ def test_whatever_comes_is_a_number_nothing_or_one_kind_of_error(name: str, payl
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_too_large_or_too_deep_is_refused(name: str) -> None:
-    for payload in (b" " * MOST_BYTES + b"1", b"[" * MOST_BYTES):
+    for payload in (b" " * MOST_BYTES + b"1", b"[" * MOST_BYTES, SENML + b" " * MOST_BYTES):
         with pytest.raises(EncodingError):
             FORMATS[name](payload, "a")
 

@@ -64,4 +64,4 @@ def test_one_channel_needs_no_name_on_a_board_with_a_thermal_zone(tmp_path: Path
     zone.mkdir(parents=True)
     (zone / "temp").write_text("40000\n")
     section = SourceSection(kind="hwmon", root=str(tmp_path))
-    assert opener(section, features("temperature"), NAMES, MqttSection())().read() is not None
+    assert opener(section, features("temperature"), NAMES, MqttSection())("").read() is not None

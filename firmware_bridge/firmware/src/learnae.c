@@ -4,6 +4,7 @@
 
 #define HEADER 12                 /* of a samples frame: type, sequence, generation, rows, index, ticks */
 #define HELLO 18                  /* of a hello, before its text */
+#define PART 7                    /* where a hello has the number of its part */
 #define CRC 2
 #define RETRY (LEARNAE_TICKS / 4) /* a bridge answers within 50 ms; a board has time */
 #define GREET LEARNAE_TICKS       /* between two hellos while no bridge answers */
@@ -65,14 +66,13 @@ static uint8_t *begin(uint8_t *to, uint8_t type, uint8_t sequence)
 static void send_hello(learnae_node *node)
 {
     uint8_t hello[HELLO + LEARNAE_TEXT_PART + CRC];
-    uint8_t *to = write32(begin(hello, LEARNAE_HELLO, node->first), node->session);
-    uint8_t *const part = to + 1;
     const char *text = node->text;
-    *to++ = node->generation;
-    *to++ = 0;
-    *to++ = (uint8_t)sizeof(learnae_value);
-    *to++ = node->rows;
-    write32(write32(to, LEARNAE_TICKS), node->rate);
+    write32(begin(hello, LEARNAE_HELLO, node->first), node->session);
+    hello[6] = node->generation;
+    hello[PART] = 0;
+    hello[8] = (uint8_t)sizeof(learnae_value);
+    hello[9] = node->rows;
+    write32(write32(hello + 10, LEARNAE_TICKS), node->rate);
     node->last = node->now;
     node->put(0); /* ends what a reset may have cut off */
     do {
@@ -81,10 +81,10 @@ static void send_hello(learnae_node *node)
             hello[length++] = LEARNAE_READ_FLASH(text++);
         }
         if (LEARNAE_READ_FLASH(text) == 0) {
-            *part |= LEARNAE_LAST_PART;
+            hello[PART] |= LEARNAE_LAST_PART;
         }
         send(node, hello, length);
-        ++*part;
+        hello[PART]++;
     } while (LEARNAE_READ_FLASH(text) != 0);
 }
 
@@ -98,9 +98,8 @@ static uint8_t *frame_at(const learnae_node *node, uint8_t number)
     return at;
 }
 
-static void send_frame(learnae_node *node, uint8_t number)
+static void send_frame(learnae_node *node, uint8_t *at)
 {
-    uint8_t *at = frame_at(node, number);
     node->last = node->now;
     send(node, at + 1, *at);
 }
@@ -134,10 +133,11 @@ static uint8_t *open_frame(learnae_node *node, uint8_t length, uint8_t type)
 /* The frame behind the finished ones is finished, too. */
 static void finish(learnae_node *node)
 {
-    frame_at(node, node->frames)[2] = (uint8_t)(node->first + node->frames);
+    uint8_t *const at = frame_at(node, node->frames);
+    at[2] = (uint8_t)(node->first + node->frames);
     node->frames++;
     if (node->session != 0) {
-        send_frame(node, (uint8_t)(node->frames - 1));
+        send_frame(node, at);
     }
 }
 
@@ -220,10 +220,9 @@ bool learnae_tell(learnae_node *node, uint8_t type, uint8_t kind, const char *te
     return true;
 }
 
-/* All before `sequence` has arrived. */
-static void confirm(learnae_node *node, uint8_t sequence)
+/* The oldest `count` frames have arrived. */
+static void confirm(learnae_node *node, uint8_t count)
 {
-    const uint8_t count = (uint8_t)(sequence - node->first);
     if (count != 0 && count <= node->frames) { /* else it is old news */
         drop(node, count);
         node->last = node->now;
@@ -239,14 +238,15 @@ static void welcome(learnae_node *node, uint32_t session, uint8_t sequence)
     node->session = session;
     node->first = sequence;
     for (uint8_t number = 0; number < node->frames; number++) {
-        frame_at(node, number)[2] = (uint8_t)(sequence + number);
-        send_frame(node, number);
+        uint8_t *const at = frame_at(node, number);
+        at[2] = (uint8_t)(sequence + number);
+        send_frame(node, at);
     }
 }
 
 static void obey(learnae_node *node, uint8_t length)
 {
-    uint8_t *const in = node->in;
+    uint8_t *const in = node->in + 1;
     const uint8_t type = (uint8_t)(in[0] & 15);
     if (length == 8) {
         uint32_t value = 0;
@@ -260,51 +260,48 @@ static void obey(learnae_node *node, uint8_t length)
         }
     } else if (type == LEARNAE_HELLO) {
         send_hello(node);
-    } else if (type == LEARNAE_PING) {
-        uint8_t answer[6 + CRC];
-        write32(begin(answer, LEARNAE_TIME, in[1]), node->now);
-        send(node, answer, 6);
+    } else if (type == LEARNAE_PING) { /* the answer takes the question's place */
+        write32(begin(in, LEARNAE_TIME, in[1]), node->now);
+        send(node, in, 6);
     } else if (node->session != 0) {
         const uint8_t number = (uint8_t)(in[1] - node->first);
         if (type == LEARNAE_ACK) {
-            confirm(node, in[1]);
+            confirm(node, number);
         } else if (type == LEARNAE_NAK && number < node->frames) {
-            send_frame(node, number);
+            send_frame(node, frame_at(node, number));
         }
     }
 }
 
-/* Takes COBS off in place; the length, or 0 for what is no command of this version. */
+/* Takes COBS off in place: every code becomes the zero that it stands for. The length of what is then behind the first of
+ * them, or 0 for what is no command of this version. */
 static uint8_t unpack(uint8_t *bytes, uint8_t length)
 {
-    uint8_t from = 0, to = 0;
-    while (from < length) {
-        uint8_t run = bytes[from++];
-        if (run > (uint8_t)(length - from + 1)) {
+    for (uint8_t at = 0; at < length;) {
+        const uint8_t run = bytes[at];
+        if (run > (uint8_t)(length - at)) {
             return 0;
         }
-        while (--run > 0) {
-            bytes[to++] = bytes[from++];
-        }
-        if (from < length) {
-            bytes[to++] = 0;
-        }
+        bytes[at] = 0;
+        at = (uint8_t)(at + run);
     }
-    return (uint8_t)((to == 4 || to == 8) && bytes[0] >> 4 == LEARNAE_VERSION && crc_of(bytes, to) == 0 ? to : 0);
+    bytes++;
+    length--;
+    if ((length != 4 && length != 8) || *bytes >> 4 != LEARNAE_VERSION || crc_of(bytes, length) != 0) {
+        return 0;
+    }
+    return length;
 }
 
 void learnae_receive(learnae_node *node, uint8_t byte)
 {
     if (byte != 0) {
         if (node->in_length < sizeof node->in) {
-            node->in[node->in_length] = byte;
-        }
-        if (node->in_length <= sizeof node->in) {
-            node->in_length++; /* one more than there is room for: too long */
+            node->in[node->in_length++] = byte;
         }
         return;
     }
-    const uint8_t length = node->in_length <= sizeof node->in ? unpack(node->in, node->in_length) : 0;
+    const uint8_t length = unpack(node->in, node->in_length);
     node->in_length = 0;
     if (length != 0 && node->text != 0) {
         obey(node, length);
@@ -317,7 +314,7 @@ void learnae_poll(learnae_node *node, uint32_t now)
     node->now = now;
     if (node->session != 0) {
         if (node->frames != 0 && since >= RETRY) {
-            send_frame(node, 0);
+            send_frame(node, node->memory);
         }
     } else if (node->text != 0 && since >= GREET) {
         send_hello(node);

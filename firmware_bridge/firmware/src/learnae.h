@@ -92,7 +92,7 @@ typedef struct {
     uint8_t rows;       /* samples in a full frame */
     uint8_t block;      /* bytes of a samples frame, without its CRC */
     uint8_t generation; /* number of the description */
-    uint8_t in[10];     /* a command as it comes */
+    uint8_t in[10];     /* a command as it comes; its answer. None is as long: what fills it is too long */
     uint8_t in_length;
 } learnae_node;
 
