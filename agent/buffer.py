@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -296,3 +296,27 @@ class SampleBuffer:
             self._open()
         except (sqlite3.Error, OSError) as second:
             self._note(f"{self.path} takes no samples: {second}")
+
+
+def read_spread(
+    path: Path, channels: int, seal: Seal | None, places: int, readings: int
+) -> Iterator[tuple[str, Samples]]:
+    """Sources and readings from ``places`` evenly over the buffer at ``path``, at least so many ``readings`` at each.
+
+    For another process than the agent's, which may be running: nothing is written or moved. What cannot
+    be read is left out and said.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
+            first, last = database.execute("SELECT min(id), max(id) FROM chunk").fetchone()
+            following = first or 0
+            for place in range(places if last else 0):
+                start, left = max(following, first + (last - first) * place // places), readings
+                rows = database.execute("SELECT id, source, count, data FROM chunk WHERE id >= ? ORDER BY id", (start,))
+                for number, source, count, data in rows:
+                    yield source, chunks.unpack(seal.open(data, source) if seal else data, channels)
+                    following, left = number + 1, left - count
+                    if left <= 0:
+                        break
+    except (sqlite3.Error, StateError) as error:
+        log.warning("%s cannot be read to its end: %s", path, error)

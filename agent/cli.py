@@ -11,7 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import learnae
+from agent.calibration import calibration_rows
 from agent.config import AgentConfig
 from agent.inference import read_results
 from agent.install import add_parser, install
@@ -57,7 +61,8 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
     """What only this verb takes."""
     if verb == "export":
         command.add_argument("file", type=Path, metavar="FILE.tflite")
-        command.add_argument("--int8", action="store_true", help="int8 weights: a quarter of the size")
+        command.add_argument("--int8", action="store_true", help="in int8, calibrated with own rows: about a quarter")
+        command.add_argument("--weights-only", action="store_true", help="with --int8: nothing of own rows goes in")
     elif verb == "label":
         command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
         command.add_argument("--for", dest="seconds", type=float, metavar="S", help="seconds that it holds")
@@ -120,20 +125,37 @@ def _export(options: argparse.Namespace) -> int:
 
     if options.file.suffix != ".tflite":
         raise ConfigurationError(f"cannot write {options.file}", "end its name with .tflite")
+    if options.weights_only and not options.int8:
+        raise ConfigurationError("--weights-only says how to write int8", "add --int8")
     config = load_config(AgentConfig, ROLE, options.config)
     manifest = open_manifest(find_swarm(config.swarm.id))
-    estimate = estimate_of(config.peer.directory(ROLE), manifest)
-    data = write_inference(manifest.definition, estimate, options.int8)
+    directory = config.peer.directory(ROLE)
+    estimate = estimate_of(directory, manifest)
+    calibrated = options.int8 and not options.weights_only
+    rows = calibration_rows(config, manifest, directory) if calibrated else None
+    data = write_inference(manifest.definition, estimate, options.int8, rows)
     write_atomic(options.file, data)
     report = {
         "file": str(options.file),
         "swarm": str(manifest.swarm),
         "parameters": manifest.model.count,
         "bytes": len(data),
-        "weights": "int8" if options.int8 else "float32",
+        **_quantisation(options.int8, rows),
     }
     _print(report, options.json)
     return 0
+
+
+def _quantisation(int8: bool, rows: NDArray[np.float32] | None) -> dict[str, Any]:
+    """As the field calls it; what is quantised follows from what there was to calibrate with."""
+    if not int8:
+        return {"quantisation": "none", "weights": "float32", "activations": "float32"}
+    if rows is not None and len(rows):
+        kinds = {"quantisation": "full-integer", "weights": "int8", "activations": "int8"}
+        return {**kinds, "calibration_rows": len(rows)}
+    kinds = {"quantisation": "dynamic-range", "weights": "int8", "activations": "float32"}
+    note = "no rows to calibrate with: run the agent until it has some, then export again for int8 activations"
+    return kinds if rows is None else {**kinds, "note": note}
 
 
 def _print(report: Mapping[str, Any], as_json: bool) -> None:

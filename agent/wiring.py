@@ -204,12 +204,12 @@ def build_learner(
     return NumpyLearner(*arguments)
 
 
-def write_inference(model: ModelDefinition, weights: Vector, int8: bool) -> bytes:
-    """A .tflite file for inference; raises ModelError, or ConfigurationError without its writer."""
+def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: Vector | None = None) -> bytes:
+    """A .tflite file for inference, see agent.tflite.export; raises ModelError, or ConfigurationError without it."""
     try:
         from agent.tflite.export import inference_program  # noqa: PLC0415 - an extra
 
-        return inference_program(model, weights, int8)
+        return inference_program(model, weights, int8, rows)
     except ImportError as error:
         raise ConfigurationError(f"{error.name or error} is not installed", "pip install 'learnae[agent]'") from error
 

@@ -76,7 +76,7 @@ class Operations:
         """The same values in another shape, of which at most one size is ANY."""
         if shape == a.shape:
             return a
-        return self.graph.run(schema.RESHAPE, (a, self._integers(shape)), shape)
+        return self.graph.run(schema.RESHAPE, (a, self._integers(shape)), shape, kind=a.type, scale=a.scale)
 
     def transpose(self, a: Tensor) -> Tensor:
         """Of a matrix."""

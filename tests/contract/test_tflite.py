@@ -13,7 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from learner_models import BODIES, OPTIMISERS, RUNTIMES, require, task
+from learner_models import (
+    BODIES,
+    FLATTEN,
+    OPTIMISERS,
+    RUNTIMES,
+    SEQUENCE,
+    VECTOR,
+    conv,
+    dense,
+    layer,
+    require,
+    sequential,
+    task,
+)
 
 from learnae.models.dataset import Dataset
 from learnae.models.definition import Layer, ModelDefinition
@@ -78,6 +91,23 @@ def test_inference_files_say_what_the_model_says(body: str) -> None:
         assert runner(rows=rows[:1])["output"] == pytest.approx(wanted[:1], abs=tolerance)
 
 
+@pytest.mark.parametrize("before", [dense(6), conv(6, 3), dense(6, "relu")])
+def test_batch_normalisation_takes_no_operator_of_its_own_after_a_linear_layer(before: dict[str, Any]) -> None:
+    after = [layer("BatchNormalization"), FLATTEN, dense(2)]
+    shape = VECTOR if before["class_name"] == "Dense" else SEQUENCE
+    model = ModelDefinition.from_config(sequential([before, *after], shape))
+    weights = np.random.default_rng(0).uniform(0.5, 1, model.count).astype(np.float32)
+    rows = np.random.default_rng(1).normal(size=(9, *shape)).astype(np.float32)
+    interpreter = open_program(data := inference_program(model, weights))
+    assert runner_output(data, rows) == pytest.approx(predict(model, weights.astype(np.float64), rows), abs=1e-5)
+    vectors = sum(details["shape"].tolist() == [6] for details in interpreter.get_tensor_details())
+    assert vectors == (3 if before["config"].get("activation") == "relu" else 1)  # bias, scale, shift
+
+
+def runner_output(data: bytes, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(open_program(data).get_signature_runner(SIGNATURE)(rows=rows)["output"])
+
+
 @pytest.mark.parametrize("name", ["wrist", "wrist-cnn", "hepmass"])
 def test_int8_files_are_much_smaller_and_nearly_as_good(name: str) -> None:
     manifest = preset(name, 0)
@@ -115,11 +145,24 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "me" / STATE_FILE).write_bytes(state.to_bytes())
     assert run("model.onnx") == EXIT_CONFIGURATION
     assert ".tflite" in capsys.readouterr().err
-    for file, more in (("model.tflite", []), ("small.tflite", ["--int8"])):
+
+    def said(file: str, *more: str) -> tuple[str, str, str]:
         assert run(file, *more) == 0
-        said = json.loads(capsys.readouterr().out)
-        assert said["bytes"] == (tmp_path / file).stat().st_size
-        assert said["weights"] == ("int8" if more else "float32")
+        report = json.loads(capsys.readouterr().out)
+        assert report["bytes"] == (tmp_path / file).stat().st_size
+        return report["quantisation"], report["weights"], report["activations"]
+
+    assert run("model.tflite", "--weights-only") == EXIT_CONFIGURATION
+    assert "add --int8" in capsys.readouterr().err
+    assert said("model.tflite") == ("none", "float32", "float32")
+    assert said("ranges.tflite", "--int8") == ("dynamic-range", "int8", "float32")  # nothing to calibrate with
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "r.npz", time=np.arange(900) / 50, signal=rng.normal(size=(900, 6)), label=np.zeros(900, int))
+    with config.open("a") as file:
+        file.write(f"\n[source]\nfile = {json.dumps(str(tmp_path / 'r.npz'))}\n")
+    assert said("integers.tflite", "--int8") == ("full-integer", "int8", "int8")
+    assert said("weights.tflite", "--int8", "--weights-only") == ("dynamic-range", "int8", "float32")
+    assert (tmp_path / "weights.tflite").read_bytes() == (tmp_path / "ranges.tflite").read_bytes()
     rows = np.random.default_rng(0).normal(size=(5, 30)).astype(np.float32)
     runner = open_program((tmp_path / "model.tflite").read_bytes()).get_signature_runner(SIGNATURE)
     assert runner(rows=rows)["output"] == pytest.approx(predict(manifest.model, weights, rows), abs=1e-6)
