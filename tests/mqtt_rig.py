@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,10 @@ from programs import wait_for
 from learnae.adapters.mqtt_client import Will
 from learnae.adapters.mqtt_connection import MqttConnection, Received
 from learnae.sections import MqttSection
+
+
+# seconds; most take some milliseconds. One that was confirmed before it was noted takes all of them, and is good, too
+_CONFIRMED = 3.0
 
 
 def plain(broker: Mosquitto, **changes: Any) -> MqttSection:
@@ -111,12 +116,15 @@ class Links:
 
 
 class Inbox:
-    """Remembers all that ``link`` hears."""
+    """Remembers all that ``link`` hears from now on: the broker has confirmed the subscription."""
 
     def __init__(self, link: MqttConnection, topic_filter: str = "#") -> None:
         self.link = link
         self.received: list[Received] = []
         link.subscribe(topic_filter, self.received.append)
+        deadline = time.monotonic() + _CONFIRMED
+        while topic_filter in link._subscribing.values() and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def clear(self) -> None:
         """Forget all."""
