@@ -16,7 +16,6 @@ from learnae.adapters.mqtt_client import Will
 from learnae.adapters.mqtt_connection import MqttConnection, Received
 from learnae.sections import MqttSection
 
-
 # seconds; most take some milliseconds. One that was confirmed before it was noted takes all of them, and is good, too
 _CONFIRMED = 3.0
 
