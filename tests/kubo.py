@@ -109,8 +109,8 @@ class Kubo:
     def kill(self, sign: int = signal.SIGKILL) -> None:
         """End it, as a power cut does by default."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)  # a stopped one would not hear anything else
             self._process.send_signal(sign)
+            self._process.send_signal(signal.SIGCONT)  # a hanging one hears nothing but SIGKILL before
             self._process.wait(timeout=30)
             self._process = None
 
