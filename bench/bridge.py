@@ -28,7 +28,7 @@ from firmware_bridge.records import Readings
 
 BAUD = 115_200
 HOSTILE = Faults(loss=1e-3, flip=1e-3, insertion=1e-3, delay=0.01)
-_CHUNK = 230  # bytes: what 115200 baud brings in the 20 ms that the bridge lets them gather
+_CHUNK = 345  # bytes: what 115200 baud brings in the 30 ms that the bridge lets them gather
 
 
 def run(race: Race) -> None:

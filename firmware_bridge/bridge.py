@@ -17,7 +17,7 @@ from learnae.errors import LearnaeError, TransportError
 _log = logging.getLogger(__name__)
 
 _TURN = 0.25  # seconds that one step works: signals and the watchdog are served in between
-_PACE = 0.02  # seconds that bytes are left to gather: waking for each costs more than decoding it
+_PACE = 0.03  # seconds that bytes are left to gather: waking for each costs more than decoding it
 _POLL = 0.1  # seconds between two looks at the link's timers
 _GREETING = 5.0  # seconds from opening the port until a board should have said hello: it may be starting (Arduino: 2 s)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # between attempts to open the port: a replugged board is back at once
