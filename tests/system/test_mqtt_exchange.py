@@ -66,18 +66,6 @@ class Machine:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def links() -> Iterator[Links]:
-    with Links() as opened:
-        yield opened
-
-
-@pytest.fixture
 def machine(tmp_path: Path, links: Links, broker: Mosquitto) -> Iterator[Callable[..., Machine]]:
     made: list[Machine] = []
 

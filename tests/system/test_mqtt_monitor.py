@@ -48,18 +48,6 @@ OUTAGE = float(os.environ.get("LEARNAE_TEST_OUTAGE", "2"))  # seconds that the b
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def links() -> Iterator[Links]:
-    with Links() as opened:
-        yield opened
-
-
-@pytest.fixture
 def show(tmp_path: Path, links: Links) -> Iterator[Callable[..., MqttMonitor]]:
     """Opens the monitor of one peer; a second call is the peer's next start."""
     monitors: list[MqttMonitor] = []

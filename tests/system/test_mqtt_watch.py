@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,18 +45,6 @@ HOSTILE = {
     "markup that moves the cursor": json.dumps({**STATE, "name": "\x1b[2J"}).encode(),
     "a score of another shape": json.dumps({**STATE, "inference": [1]}).encode(),
 }
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def links() -> Iterator[Links]:
-    with Links() as opened:
-        yield opened
 
 
 def say(links: Links, broker: Mosquitto, peer: str, channel: str, payload: bytes, swarm: object = SWARM) -> None:
