@@ -71,7 +71,7 @@ class MqttConnection:
         self._client, self._errors = make_client(section, client_id, will)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
         self._client.on_subscribe, self._client.on_publish = self._on_subscribe, self._on_publish
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._handlers: dict[str, list[Handler]] = {}
         self._kept: dict[str, _Kept] = {}
         self._on_its_way: dict[int, _OnItsWay] = {}
@@ -141,8 +141,8 @@ class MqttConnection:
             if self._kept.get(topic) == value:
                 return
             self._kept[topic] = value
-        if self.is_connected:
-            self._send_kept(topic, value)
+            if self.is_connected and not self._is_new:  # else the greeting says it
+                self._send_kept(topic, value)
 
     def publish(
         self,
@@ -258,13 +258,14 @@ class MqttConnection:
 
     def _greet(self) -> None:
         """After paho has sent again what was on its way: else an older value would be retained over the newest."""
-        self._is_new = False
         with self._lock:
-            filters, kept = list(self._handlers), dict(self._kept)
+            filters = list(self._handlers)
         for topic_filter in filters:
             self._subscribe_now(topic_filter)
-        for topic, value in kept.items():
-            self._send_kept(topic, value)
+        with self._lock:  # so that no older value follows a newer one, and none is told twice
+            self._is_new = False
+            for topic, value in self._kept.items():
+                self._send_kept(topic, value)
         for greeting in self._greetings:
             greeting()
 
