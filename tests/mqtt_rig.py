@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -15,9 +14,6 @@ from programs import wait_for
 from learnae.adapters.mqtt_client import Will
 from learnae.adapters.mqtt_connection import MqttConnection, Received
 from learnae.sections import MqttSection
-
-# seconds; most take some milliseconds. One that was confirmed before it was noted takes all of them, and is good, too
-_CONFIRMED = 3.0
 
 
 def plain(broker: Mosquitto, **changes: Any) -> MqttSection:
@@ -121,9 +117,7 @@ class Inbox:
         self.link = link
         self.received: list[Received] = []
         link.subscribe(topic_filter, self.received.append)
-        deadline = time.monotonic() + _CONFIRMED
-        while topic_filter in link._subscribing.values() and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_for(lambda: topic_filter not in link._subscribing.values(), "the broker to confirm")
 
     def clear(self) -> None:
         """Forget all."""

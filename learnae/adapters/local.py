@@ -27,12 +27,18 @@ from learnae.problems import Problems
 
 _LEFTOVER_SECONDS = 3600  # no write takes this long
 _HEADS_BYTES = 8192  # more than Limits.heads links
+_DAMAGED = 8192  # names remembered; a forgotten one is found damaged again
 
 
 class LocalBlockStore:
-    """ports.BlockStore on a directory."""
+    """ports.BlockStore on a directory. Safe to use from several threads and processes.
+
+    A damaged file stays where it is and counts as missing until a good copy replaces it: whoever removed it could
+    remove the good copy of another who was faster.
+    """
 
     def __init__(self, directory: Path) -> None:
+        self._damaged: dict[Cid, None] = {}
         self._directory = directory / "blocks"
         self._directory.mkdir(parents=True, exist_ok=True)
         for shelf in self._directory.iterdir():
@@ -48,29 +54,35 @@ class LocalBlockStore:
     def keep(self, cid: Cid, data: bytes) -> None:
         """Put a block whose bytes have been compared with its name."""
         path = self._path(cid)
-        if not self._is_whole(path, len(data)):
+        if cid in self._damaged or not self._is_whole(path, len(data)):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
+            self._damaged.pop(cid, None)
 
     def get(self, cid: Cid) -> bytes:
-        """See ports.BlockStore; a file that is not what its name says is moved away."""
+        """See ports.BlockStore; a file that is not what its name says is an error once, and missing from then on."""
         path = self._path(cid)
         try:
             data = read_regular(path, MAX_BLOCK_BYTES)
         except FileNotFoundError:
-            raise BlockMissingError(f"block {cid} is not here", "it may arrive later") from None
+            raise _missing(cid) from None
         except OSError as error:
             raise BlockMissingError(f"block {cid} cannot be read: {error}", f"check {path}") from error
         try:
             check_named(cid, data)
-        except PeerError:
-            path.unlink(missing_ok=True)  # so that a good copy can take its place
+        except PeerError as error:
+            if cid in self._damaged:
+                raise _missing(cid) from error
+            self._damaged[cid] = None
+            while len(self._damaged) > _DAMAGED:
+                self._damaged.pop(next(iter(self._damaged)), None)
             raise
+        self._damaged.pop(cid, None)  # another process may have healed it
         return data
 
     def has(self, cid: Cid) -> bool:
         """See ports.BlockStore."""
-        return self._path(cid).exists()
+        return cid not in self._damaged and self._path(cid).exists()
 
     def want(self, cids: Sequence[Cid]) -> None:
         """Nothing is far away: what is here can be read."""
@@ -79,6 +91,7 @@ class LocalBlockStore:
         """See ports.BlockStore."""
         for cid in cids:
             self._path(cid).unlink(missing_ok=True)
+            self._damaged.pop(cid, None)
 
     def stat(self, cid: Cid) -> tuple[int, float]:
         """Bytes and time of writing (Unix seconds) of a block that is here; 0 and 0 if it is not."""
@@ -105,6 +118,10 @@ class LocalBlockStore:
             return path.stat().st_size == size
         except FileNotFoundError:
             return False
+
+
+def _missing(cid: Cid) -> BlockMissingError:
+    return BlockMissingError(f"block {cid} is not here", "it may arrive later")
 
 
 class LocalGossip:

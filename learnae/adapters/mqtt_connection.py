@@ -80,8 +80,8 @@ class MqttConnection:
         self._greetings: list[Callable[[], None]] = []
         self._subscribing: dict[int, str] = {}
         self._refused: set[str] = set()
-        self._is_new = False  # connected, and not yet told what we want and keep
-        self._connected = threading.Event()
+        self._answered = False  # the broker has, and has not yet been told what we want and keep
+        self._connected = threading.Event()  # and has been told
         self._stopping = threading.Event()
         self._away_since = time.time()
         self._reason = ""  # why the last attempt failed
@@ -112,10 +112,10 @@ class MqttConnection:
         with self._lock:
             handlers = self._handlers.setdefault(topic_filter, [])
             handlers.append(handler)
-            is_new = len(handlers) == 1
-        if is_new:
-            self._client.message_callback_add(topic_filter, self._dispatcher(topic_filter))
-        self._subscribe_now(topic_filter)  # again for a second handler: it, too, wants what is retained
+            if len(handlers) == 1:
+                self._client.message_callback_add(topic_filter, self._dispatcher(topic_filter))
+            if self.is_connected:  # else the greeting says it
+                self._subscribe_now(topic_filter)  # again for a second handler: it, too, wants what is retained
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Hear no more of ``topic_filter``."""
@@ -141,7 +141,7 @@ class MqttConnection:
             if self._kept.get(topic) == value:
                 return
             self._kept[topic] = value
-            if self.is_connected and not self._is_new:  # else the greeting says it
+            if self.is_connected:  # else the greeting says it
                 self._send_kept(topic, value)
 
     def publish(
@@ -215,7 +215,7 @@ class MqttConnection:
 
     def _serve(self) -> bool:
         """One connection from beginning to end; returns whether there was one."""
-        self._reason, self._errors.last, self._is_new, was_connected = "", "", False, False
+        self._reason, self._errors.last, self._answered, was_connected = "", "", False, False
         self._subscribing.clear()
         try:
             self._client.reconnect()
@@ -225,7 +225,7 @@ class MqttConnection:
         deadline = time.monotonic() + _CONNECT_SECONDS
         while not self._client.loop(_LOOP_SECONDS):
             self._settle()
-            if self._is_new:
+            if self._answered and not was_connected:
                 self._greet()
             was_connected = was_connected or self.is_connected
             if not was_connected and time.monotonic() > deadline:
@@ -252,20 +252,17 @@ class MqttConnection:
             return
         self._said = self._reason = ""
         self._refused.clear()
-        self._is_new = True
-        self._connected.set()
+        self._answered = True
         log.info("MQTT broker %s: connected", self.name)
 
     def _greet(self) -> None:
         """After paho has sent again what was on its way: else an older value would be retained over the newest."""
-        with self._lock:
-            filters = list(self._handlers)
-        for topic_filter in filters:
-            self._subscribe_now(topic_filter)
-        with self._lock:  # so that no older value follows a newer one, and none is told twice
-            self._is_new = False
+        with self._lock:  # so that nothing is asked for or told twice, and no older value follows a newer one
+            for topic_filter in self._handlers:
+                self._subscribe_now(topic_filter)
             for topic, value in self._kept.items():
                 self._send_kept(topic, value)
+            self._connected.set()
         for greeting in self._greetings:
             greeting()
 
@@ -274,7 +271,8 @@ class MqttConnection:
         self._reason = self._reason or self._errors.last or said
 
     def _on_subscribe(self, _client: Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
-        topic_filter = self._subscribing.pop(mid, "?")
+        with self._lock:  # it may be under way to be noted
+            topic_filter = self._subscribing.pop(mid, "?")
         for code in codes:
             if code.is_failure:
                 self._count_refusal(f"subscribing to {topic_filter}", str(code))
@@ -338,7 +336,6 @@ class MqttConnection:
         self._bytes_on_its_way += size
 
     def _subscribe_now(self, topic_filter: str) -> None:
-        if self.is_connected:
-            _, mid = self._client.subscribe(topic_filter, qos=1)
-            if mid is not None:
-                self._subscribing[mid] = topic_filter
+        _, mid = self._client.subscribe(topic_filter, qos=1)
+        if mid is not None:
+            self._subscribing[mid] = topic_filter

@@ -78,6 +78,7 @@ def fsck(store: LocalBlockStore) -> dict[str, int | list[str]]:
             checked -= 1
         except PeerError:
             damaged.append(str(cid))
+            store.delete([cid])
     return {"checked": checked, "damaged": damaged}
 
 

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from learnae import dagcbor
+from learnae.adapters import local
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.errors import BlockMissingError, EncodingError, StateError
 from learnae.files import TEMPORARY
 from learnae.limits import Limits
+from learnae.ports import check_named
 from learnae.problems import Problems
 
 PROCESSES = multiprocessing.get_context("fork")  # starts in a millisecond: 30 kills are soon done
@@ -68,6 +70,24 @@ def test_a_flipped_byte_is_an_error_once_and_a_put_heals(tmp_path):
 
     assert store.put(RAW, bytes(1000)) == cid
     assert store.get(cid) == bytes(1000)
+
+
+def test_a_good_copy_that_comes_while_the_damage_is_being_noticed_stays(tmp_path, monkeypatch):
+    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)  # of two threads, or of two processes
+    cid = store.put(RAW, b"weights")
+    path_of(tmp_path, cid).write_bytes(b"rot")
+
+    def check(cid, data):
+        if data == b"rot":
+            another.put(RAW, b"weights")
+        check_named(cid, data)
+
+    monkeypatch.setattr(local, "check_named", check)
+    with pytest.raises(EncodingError):
+        store.get(cid)
+
+    assert store.get(cid) == b"weights"
+    assert store.has(cid)
 
 
 def test_a_put_heals_a_block_that_was_cut_short(tmp_path):

@@ -80,6 +80,26 @@ def test_a_retained_value_and_subscriptions_survive_a_broker_that_forgets_everyt
     inbox.wait_for("state/one", b"")
 
 
+def test_a_retained_value_is_heard_once_by_whoever_subscribes_as_the_connection_comes(broker, opened, caplog):
+    opened(plain(broker)).keep("state/one", b"1")
+    caplog.set_level(logging.INFO, "learnae")
+    logging.getLogger("learnae").addFilter(slowly)  # the network thread is held up as it says "connected"
+    try:
+        link, heard = opened(plain(broker)), []
+    finally:
+        logging.getLogger("learnae").removeFilter(slowly)
+    link.subscribe("state/#", heard.append)
+    for end in ("state/first", "state/second"):  # what greets the broker has done so before the first comes back
+        link.publish(end, b"")
+        wait_for(lambda end=end: [one for one in heard if one.topic == end], end)
+    assert [one.payload for one in heard if one.topic == "state/one"] == [b"1"]
+
+
+def slowly(_: logging.LogRecord) -> bool:
+    time.sleep(0.2)
+    return True
+
+
 def test_what_was_handed_over_before_the_broker_died_arrives_when_it_is_back(broker, opened):
     speaker = opened(plain(broker))
     taken = []
