@@ -152,7 +152,7 @@ def check_merge(race: Race) -> None:
 
 def check_swarms(race: Race) -> None:
     """What a peer receives and keeps must not grow with the swarm, and following few must be enough."""
-    sizes, ticks, large_ticks = ((4, 8, 12), 6, 4) if race.quick else ((10, 50, 200), 80, 8)
+    sizes, ticks, large_ticks = ((4, 8, 12), 6, 4) if race.quick else ((10, 50, 200), 40, 8)
     few, most = sizes[0], sizes[-1]
     follow = 3 if race.quick else FOLLOW
     tasks = [
