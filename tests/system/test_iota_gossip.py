@@ -144,7 +144,7 @@ class Earlier(Node):
     hours = 0
 
     def info(self) -> NodeInfo:
-        return replace(info := super().info(), time=info.time - self.hours * HOUR)
+        return replace(info := super().info(), time=info.time - int(self.hours * HOUR))
 
 
 def test_heads_of_hours_ago_are_found_but_not_those_beyond_the_horizon(tangle: Tangle, swarm: Cid) -> None:
@@ -157,8 +157,8 @@ def test_heads_of_hours_ago_are_found_but_not_those_beyond_the_horizon(tangle: T
     listener = gossip(tangle.url, swarm)
     for _ in range(24 * HOUR // EPOCH // iota._CATCH_UP + 2):
         listener.turn()
-    assert sorted(listener.heard()) == sorted([tuple(HEADS[:1]), tuple(HEADS[1:2])])
     assert not listener._met
+    assert sorted(listener.heard()) == sorted([tuple(HEADS[:1]), tuple(HEADS[1:2])])
 
 
 def test_every_new_hour_has_a_tag_of_its_own_and_heads_are_said_again(tangle: Tangle, swarm: Cid) -> None:
@@ -172,6 +172,28 @@ def test_every_new_hour_has_a_tag_of_its_own_and_heads_are_said_again(tangle: Ta
     node.hours = 1
     speaker.turn()
     assert speaker.counts.announced == 2
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("apart", [0, EPOCH], ids=["one epoch", "two epochs"])
+def test_what_was_said_since_the_last_look_is_no_replay_in_whatever_order_it_is_read(
+    tangle: Tangle, swarm: Cid, monkeypatch: pytest.MonkeyPatch, newest_first: bool, apart: int
+) -> None:
+    listener, node = gossip(tangle.url, swarm), Earlier(tangle.url)
+    for _ in range(24 * HOUR // EPOCH // iota._CATCH_UP + 2):  # nothing is late any more
+        listener.turn()
+    speaker = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0))
+    names = []
+    for hours, heads in ((apart / HOUR, HEADS[:1]), (0, HEADS[1:])):
+        node.hours = hours
+        speaker.announce(heads)
+        speaker.turn()
+        names += [name for name in Node(tangle.url).find_tag(speaker.tag()) if name not in names]
+    order = names[::-1] if newest_first else names
+    monkeypatch.setattr(iota.random, "sample", lambda found, count: sorted(found, key=order.index)[:count])
+    listener.turn()
+    assert not listener._met
+    assert list(listener.heard()) == [tuple(HEADS[1:])]
 
 
 def test_a_board_that_does_not_know_the_time_is_heard(
