@@ -1,9 +1,10 @@
 """Planted readings, and the search for them in all that leaves a machine: exact, so that a hit is a leak.
 
 A single reading of float32 has about 26 bits. Where a legitimate number is one, too, as a loss that is computed
-in float32 and sent as float64, random readings are met by chance: 720 of them, half in the range of the losses, meet
-one loss with a probability of 360 x 2^-23 = 4e-5, which is 5 % in a run of 1,300 messages; and as decimals with six
-places, one probability or fraction of a second in 3,000. So what is planted is what nothing legitimate is:
+in float32 and sent as float64, random readings are met by chance: 72 of them by the 422 losses of a run over IPFS
+3e-4 times (measured: how many losses lie near each reading, times the distance of two floats there), 720 of them ten
+times as often; and as decimals with six places, one probability or fraction of a second in 3,000. So what is planted
+is what nothing legitimate is:
 
 - All readings are negative, and a loss, an accuracy, a score of a class, a count and a time are not. Noisy means of a
   summary may be, but are multiples of 2^-10, and no planted reading is. So a single reading is searched for where
