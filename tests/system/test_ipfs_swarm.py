@@ -12,9 +12,10 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 from canary import leaks, patterns, private_readings
+from daemon import HOST
 from hostile_http import hostile_server, says
 from kubo import Kubo
-from mosquitto import HOST, Mosquitto
+from mosquitto import Mosquitto
 from programs import Programs, wait_for
 
 from demo.people import write_private_file

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from daemon import free_port
 from hostile_http import HostileServer, endless, hostile_server, says, silence
-from mosquitto import free_port
 from programs import wait_for
 
 from learnae.cid import MAX_BLOCK_BYTES, RAW, Cid
