@@ -59,7 +59,7 @@ class Machine:
     def end(self) -> str:
         """Let it save and end; returns what it has logged."""
         self.process.send_signal(signal.SIGTERM)
-        said: str = self.process.communicate(timeout=30)[1]
+        said: str = self.process.communicate(timeout=60)[1]
         assert self.process.returncode == 0, said
         return said
 
