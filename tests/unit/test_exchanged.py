@@ -250,6 +250,18 @@ def test_a_daemon_that_loses_everything_unnoticed_is_given_it_at_the_next_review
     wait_for(lambda: daemon.warehouse == {cid: b"one"}, "the next offer")
 
 
+def test_a_store_is_not_idle_before_it_knows_what_an_exchange_lacks(make: Make) -> None:
+    daemon = Daemon()
+    daemon.timeout = 60
+    daemon.answers.clear()
+    store = make(daemon, wait=False)
+    assert not store.is_idle
+    wait_for(lambda: daemon.asked == ["lacking"], "the first question")
+    assert not store.is_idle
+    daemon.answers.set()
+    wait_for(lambda: store.is_idle, "the store")
+
+
 def test_more_than_a_link_remembers_is_offered_all_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "_JOBS", 5)
     daemon = Daemon()
