@@ -164,7 +164,7 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
         named = {**options, "--name": own.peer.name} if demo else options
         arguments = [part for option, value in named.items() if value for part in (option, str(value))]
         try:
-            process = lifecycle.detach(["start", *arguments, *(["--demo"] * demo)], own.peer.directory(ROLE))
+            process = lifecycle.detach(["start", *arguments, *(["--demo"] if demo else [])], own.peer.directory(ROLE))
         except InUseError:
             if not demo:
                 raise

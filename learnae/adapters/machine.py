@@ -54,9 +54,7 @@ class Lock:
         while True:
             if not _try(self._file, fcntl.LOCK_SH):
                 raise _in_use(path)
-            self._file.truncate(
-                0
-            )  # nobody has it, so this is the number of a dead process: it must not be taken for ours
+            self._file.truncate(0)  # nobody has it: what is written there is the number of a dead process
             if _try(self._file, fcntl.LOCK_EX):
                 return
             fcntl.flock(self._file, fcntl.LOCK_UN)
