@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from learnae.cid import Cid
-from learnae.errors import FutureError
+from learnae.errors import BlockMissingError, FutureError, PeerError
 from learnae.identity import Identity
 from learnae.limits import Limits
 from learnae.messages import Message, compose, open_message
@@ -69,11 +69,19 @@ class Authorship:
             self._replication.problems.count(error)
             return Outcome()
 
-    def find_past(self, store: BlockStore) -> None:
-        """Without a saved state, others may still hold messages of this key: continue their chain."""
+    def find_past(self, store: BlockStore) -> bool:
+        """Without a saved state, others may still hold messages of this key: continue their chain.
+
+        False while its newest message is known and cannot be read: speaking now would use its seq again.
+        """
         newest = self._tangle.newest_of(self.author)
-        if newest is not None and store.has(newest):
+        if newest is None:
+            return True
+        try:
             self.last = open_message(store.get(newest), self._replication.swarm, self._limits)
+        except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
+            store.want([newest])
+        return self.last is not None
 
     def is_rooted(self) -> bool:
         """Whether the own last message is attached; a peer must not speak before it is."""

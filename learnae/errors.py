@@ -22,6 +22,7 @@
     │   ├── ModelError              a model or layer that cannot be trained here
     │   └── DataError               a data file that cannot be used
     └── StateError              our own files are damaged or in use
+        ├── InUseError              another process has them
         └── NotWrittenError         the disk takes nothing now: try again
 
 Every message names the thing and, where there is one, the remedy.
@@ -113,6 +114,10 @@ class DataError(ConfigurationError):
 
 class StateError(LearnaeError):
     """A file of our own is damaged or in use."""
+
+
+class InUseError(StateError):
+    """Another process has the file."""
 
 
 class NotWrittenError(StateError):

@@ -27,20 +27,21 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = Tru
         raise _not_written(path, error) from error
 
 
-def create_once(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Create ``path`` with ``data``; if somebody else created it first, theirs stays. Raises NotWrittenError."""
+def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
+    """Create ``path`` with ``data``; False if somebody else created it first: theirs stays. Raises NotWrittenError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _write_temporary(path, data, mode, durable=True)
         try:
             os.link(temporary, path)
         except FileExistsError:
-            return
+            return False
         finally:
             temporary.unlink()
         _sync_directory(path.parent)
     except OSError as error:
         raise _not_written(path, error) from error
+    return True
 
 
 def remove_leftovers(directory: Path, older_than: float) -> int:

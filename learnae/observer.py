@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from learnae.adapters.machine import SystemClock
 from learnae.bodies import Evidence, Join, Summary, Update
 from learnae.cid import Cid
 from learnae.codecs import Vector
-from learnae.errors import ConfigurationError
+from learnae.errors import BlockMissingError, ConfigurationError, PeerError
 from learnae.following import Following
 from learnae.home import STATE_FILE, open_manifest
 from learnae.identity import peer_name
@@ -106,7 +107,8 @@ class Observer:
         """The newest ``count`` messages, newest first."""
         nodes = sorted(self.tangle.cids(), key=self._time_of, reverse=True)
         for cid in nodes[:count]:
-            yield open_message(self._store.get(cid), self.swarm, self.manifest.limits)
+            with suppress(BlockMissingError, PeerError):  # a peer has deleted it since; damage is for --fsck to say
+                yield open_message(self._store.get(cid), self.swarm, self.manifest.limits)
 
     def estimate(self) -> Vector:
         """The consensus estimate (count,) of all live peers; raises ConfigurationError before the first update."""

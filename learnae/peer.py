@@ -187,8 +187,8 @@ class Peer:
         """Whether this peer may speak: it knows where all start, and its last message is attached or given up."""
         if not self._has_start and not self._find_start():
             return False
-        if self._own.last is None:
-            self._own.find_past(self._ports.store)
+        if self._own.last is None and not self._own.find_past(self._ports.store):
+            return False
         if not self._own.is_rooted():
             outcome = self._own.wait_for_root()
             if outcome is not None:

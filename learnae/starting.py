@@ -5,7 +5,7 @@ from __future__ import annotations
 from learnae.bodies import KEY, FrameHeader
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
-from learnae.errors import FrameError, ManifestError, ModelError
+from learnae.errors import BlockMissingError, FrameError, ManifestError, ModelError, PeerError
 from learnae.frames import FramePolicy, decode_frame, encode_frame
 from learnae.manifest import Manifest
 from learnae.ports import BlockStore
@@ -38,7 +38,10 @@ def starting_weights(manifest: Manifest, store: BlockStore) -> Vector | None:
         store.want(missing)
         return None
     header = FrameHeader(KEY, _EXACT.keyframe, manifest.model.count, None)
-    blocks = [store.get(cid) for cid in manifest.start]
+    try:
+        blocks = [store.get(cid) for cid in manifest.start]
+    except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
+        return None
     for block in blocks:
         store.put(RAW, block)  # so that others can have them from here
     try:

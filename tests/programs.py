@@ -136,7 +136,8 @@ class Programs:
             said = self.status(name)
             return said if said.get("steps", 0) > more_than else None
 
-        found: dict[str, Any] = wait_for(reached, f"{name} to train")
+        # Keras and JAX alone take ten seconds of a processor to start, and tests share two
+        found: dict[str, Any] = wait_for(reached, f"{name} to train", 4 * PATIENCE)
         return found
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +14,14 @@ import typer
 
 import learnae
 from learnae.config import config_files, load_config
-from learnae.errors import ConfigurationError, LearnaeError
+from learnae.errors import ConfigurationError, InUseError, LearnaeError
 from learnae.home import home
 from learnae.logs import set_up_logging
+from learnae.member import Member
 from learnae.service import EXIT_CONFIGURATION, Service, refuse
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
-from trainer_node.demo import demo_config, demo_dataset
+from trainer_node.demo import demo_configs, demo_dataset
 from trainer_node.preset_swarm import find_or_create
 from trainer_node.wiring import ROLE, build, load_configured
 
@@ -60,12 +64,7 @@ def start(
         return load_config(TrainerConfig, ROLE, config, flags)
 
     if demo:
-        settings, person = demo_config(read())
-        print(
-            f"demo: you are person {person} of 8; start more in other terminals, and see: learnae watch",
-            file=sys.stderr,
-        )
-        member = build(settings, read, lambda c, manifest: demo_dataset(manifest, person, c.data.holdout))
+        member = _demo_member(read)
     elif _nothing_configured(config, read()):
         print(_HINT, file=sys.stderr)
         raise typer.Exit(EXIT_CONFIGURATION)
@@ -137,13 +136,22 @@ def _swarm(swarm: str | None, preset: str | None) -> str | None:
     return str(find_or_create(preset))
 
 
+def _demo_member(read: Callable[[], TrainerConfig]) -> Member:
+    """The first person of the demo who is free, also if others start at the same moment."""
+    for settings, person in demo_configs(read()):
+        load = partial(demo_dataset, person)
+        with suppress(InUseError):
+            member = build(settings, read, load)
+            break
+    print(f"demo: you are person {person} of 8; start more in other terminals, and see: learnae watch", file=sys.stderr)
+    return member
+
+
 def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> None:
     if _is_unit(config, flags["peer.name"]) and not demo and not any(flags.values()):
         raise typer.Exit(lifecycle.systemctl("start"))
     settings = load_config(TrainerConfig, ROLE, config, flags)
-    if demo:
-        settings, _ = demo_config(settings)
-    elif _nothing_configured(config, settings):
+    if not demo and _nothing_configured(config, settings):
         print(_HINT, file=sys.stderr)
         raise typer.Exit(EXIT_CONFIGURATION)
     options = {
@@ -152,9 +160,17 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
         "--swarm": flags["swarm.id"],
         "--name": flags["peer.name"],
     }
-    arguments = [part for option, value in options.items() if value for part in (option, str(value))]
-    process = lifecycle.detach(["start", *arguments, *(["--demo"] if demo else [])], settings.peer.directory(ROLE))
-    print(f"running as process {process}; see: trainer-node status --name {settings.peer.name or ROLE}")
+    for own, _ in demo_configs(settings) if demo else [(settings, 0)]:
+        named = {**options, "--name": own.peer.name} if demo else options
+        arguments = [part for option, value in named.items() if value for part in (option, str(value))]
+        try:
+            process = lifecycle.detach(["start", *arguments, *(["--demo"] if demo else [])], own.peer.directory(ROLE))
+        except InUseError:
+            if not demo:
+                raise
+            continue
+        print(f"running as process {process}; see: trainer-node status --name {own.peer.name or ROLE}")
+        break
 
 
 def _nothing_configured(config: Path | None, settings: TrainerConfig) -> bool:

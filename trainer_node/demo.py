@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
 
@@ -19,20 +20,25 @@ from trainer_node.datasets import add_recording
 PEOPLE = 8
 
 
-def demo_config(config: TrainerConfig) -> tuple[TrainerConfig, int]:
-    """The configuration of the next free person, and who that is; raises ConfigurationError if all are taken."""
+def demo_configs(config: TrainerConfig) -> Iterator[tuple[TrainerConfig, int]]:
+    """The configurations of the free people, in order, and who each is; raises ConfigurationError after the last.
+
+    Somebody else may be faster: whoever finds that one taken goes on to the next. A configuration that names one
+    of these people is for that one alone.
+    """
     directory = create_swarm(preset("wrist", created=0))  # no date: all demos on a machine are one swarm
-    for person in range(1, PEOPLE + 1):
+    people = [person for person in range(1, PEOPLE + 1) if _name(person) == config.peer.name] or range(1, PEOPLE + 1)
+    for person in people:
         if holder(peer_directory(_name(person)) / LOCK_FILE) is None:
-            return replace(config, peer=PeerSection(name=_name(person)), swarm=SwarmSection(str(directory))), person
+            yield replace(config, peer=PeerSection(name=_name(person)), swarm=SwarmSection(str(directory))), person
     raise ConfigurationError(f"all {PEOPLE} people of the demo are running", "stop one of them")
 
 
-def demo_dataset(manifest: Manifest, person: int, holdout: float) -> Dataset:
+def demo_dataset(person: int, config: TrainerConfig, manifest: Manifest) -> Dataset:
     """The rows of one person of the shipped recordings."""
     dataset = Dataset(manifest.model, manifest.objective)
     with resources.as_file(demo_data()) as path:
-        add_recording(dataset, manifest, shipped_recording(path, person), holdout)
+        add_recording(dataset, manifest, shipped_recording(path, person), config.data.holdout)
     return dataset
 
 

@@ -11,11 +11,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from learnae.adapters.machine import holder
-from learnae.errors import StateError
+from learnae.errors import InUseError, StateError
 from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE
 
 UNIT = "trainer-node.service"
@@ -60,10 +61,12 @@ def journal(lines: int, follow: bool) -> int:
 def detach(arguments: Sequence[str], directory: Path) -> int:
     """Start ``trainer-node`` with ``arguments`` in the background; returns its process id.
 
-    Comes back once the trainer works. Raises StateError with its last words if it does not.
+    Comes back once the trainer works. Raises InUseError if another has the place, also if it was only a little
+    faster, and StateError with the trainer's last words if it does not work.
     """
-    if (running := holder(directory / LOCK_FILE)) is not None:
-        raise StateError(f"{directory.name} is running as process {running}", "stop it first: trainer-node stop")
+    lock = directory / LOCK_FILE
+    if (running := holder(lock)) is not None:
+        raise InUseError(f"{directory.name} is running as process {running}", "stop it first: trainer-node stop")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     begun = time.time()
     with (directory / LOG_FILE).open("ab") as log:
@@ -77,10 +80,13 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
     status = directory / STATUS_FILE
 
     def works() -> bool:
-        return process.poll() is not None or (status.exists() and status.stat().st_mtime >= begun)
+        if process.poll() is not None:
+            return True
+        return holder(lock) == process.pid and status.exists() and status.stat().st_mtime >= begun
 
     if not _wait(works, _START_SECONDS) or process.poll() is not None:
-        raise StateError(f"the trainer did not start: {last_lines(directory, 1)}", f"read {directory / LOG_FILE}")
+        kind = InUseError if process.poll() is not None and holder(lock) is not None else StateError
+        raise kind(f"the trainer did not start: {last_lines(directory, 1)}", f"read {directory / LOG_FILE}")
     return process.pid
 
 
@@ -89,8 +95,9 @@ def stop(directory: Path) -> bool:
     process = holder(directory / LOCK_FILE)
     if not process:
         return False
-    os.kill(process, signal.SIGTERM)
-    if not _wait(lambda: holder(directory / LOCK_FILE) is None, _STOP_SECONDS):
+    with suppress(ProcessLookupError):  # it has just ended by itself
+        os.kill(process, signal.SIGTERM)
+    if not _wait(lambda: holder(directory / LOCK_FILE) != process, _STOP_SECONDS):  # another may have started since
         raise StateError(f"process {process} has not ended after {_STOP_SECONDS:.0f} s", f"kill -9 {process}")
     return True
 

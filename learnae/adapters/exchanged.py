@@ -15,7 +15,7 @@ from learnae.adapters.link import CONNECTED, Link
 from learnae.adapters.local import LocalBlockStore
 from learnae.cid import Cid
 from learnae.errors import LearnaeError, PeerError, StateError, TransportError
-from learnae.ports import Exchange, check_named
+from learnae.ports import Exchange, check_block, check_named
 from learnae.problems import Problems
 
 _WORKERS = 8  # fetches at once: at most as many MiB in memory, and enough for one far away to cost the others nothing
@@ -62,7 +62,12 @@ class ExchangedStore:
 
     def put(self, codec: int, data: bytes) -> Cid:
         """See ports.BlockStore; exchanges are offered it in the background."""
-        cid = self._local.put(codec, data)
+        check_block(data)
+        cid = Cid.of(codec, data)
+        with self._wake:
+            if cid in self._busy:
+                self._busy[cid] = True  # whatever was deleted before
+        self._local.keep(cid, data)
         self._tell(cid, offer=True)
         return cid
 
@@ -92,12 +97,12 @@ class ExchangedStore:
     def delete(self, cids: Iterable[Cid]) -> None:
         """See ports.BlockStore; exchanges let go of them, too."""
         names = list(cids)
-        self._local.delete(names)
         with self._wake:
             for cid in names:
                 self._queue.pop(cid, None)
                 if cid in self._busy:
                     self._busy[cid] = False
+        self._local.delete(names)  # what is being fetched comes before this, or sees that it is not wanted
         for cid in names:
             self._tell(cid, offer=False)
 
@@ -139,9 +144,13 @@ class ExchangedStore:
         while (cid := self._next()) is not None:
             found = self._local.has(cid) or self._fetch(cid)
             with self._wake:
-                self._busy.pop(cid, None)
+                wanted = self._busy.pop(cid)
                 if found:
                     self._later.pop(cid, None)
+                if not wanted:
+                    self._local.delete([cid])
+            if not wanted:  # the exchanges may have kept it, and may have been offered it
+                self._tell(cid, offer=False)
 
     def _next(self) -> Cid | None:
         with self._wake:
@@ -162,11 +171,7 @@ class ExchangedStore:
                 continue
             asked = True
             try:
-                data = link.fetch(cid)
-                if self._busy.get(cid):
-                    self._keep(cid, data, link.name)
-                else:  # it has been deleted since; the exchange may have kept it
-                    link.tell(cid, offer=False)
+                self._keep(cid, link.fetch(cid), link.name)
                 return True
             except (TransportError, PeerError):  # the link has reported what is worth it
                 continue

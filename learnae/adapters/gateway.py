@@ -121,10 +121,16 @@ class GatewayExchange:
             late = threading.Timer(seconds, _cut, [connection, was_late])  # a socket's timeout starts with every byte
             try:
                 late.start()
+                if connection.sock is None:
+                    connection.connect()
+                if was_late.is_set() or self._closed:  # neither finds a connection that is only being made
+                    raise TimeoutError
                 connection.request("GET", path, headers=_HEADERS)
-                answer = self._read(connection)
+                answer, is_usable = _read(connection)
+                late.cancel()  # before anybody else may have the connection
                 if was_late.is_set():  # http.client takes an end for the end of the headers
                     raise TimeoutError
+                self._give_back(connection) if is_usable else self._drop(connection)
                 return answer
             except (OSError, HTTPException, ValueError) as error:
                 self._drop(connection)
@@ -138,17 +144,6 @@ class GatewayExchange:
                     ) from error
             finally:
                 late.cancel()
-
-    def _read(self, connection: HTTPConnection) -> _Answer:
-        response: HTTPResponse = connection.getresponse()
-        body = response.read(MAX_BLOCK_BYTES + 1)
-        if response.length and len(body) <= MAX_BLOCK_BYTES:
-            raise IncompleteRead(body, response.length)
-        if response.isclosed() and not response.will_close:
-            self._give_back(connection)
-        else:  # there is more than anybody may send, or it says goodbye
-            self._drop(connection)
-        return _Answer(response.status, body, response.headers.get("Location", ""))
 
     def _take(self, seconds: float) -> tuple[HTTPConnection, bool]:
         with self._lock:
@@ -178,6 +173,16 @@ class GatewayExchange:
         with self._lock:
             self._busy.discard(connection)
         connection.close()
+
+
+def _read(connection: HTTPConnection) -> tuple[_Answer, bool]:
+    """The answer, and whether the connection may be used again: not if there is more, or if it says goodbye."""
+    response: HTTPResponse = connection.getresponse()
+    body = response.read(MAX_BLOCK_BYTES + 1)
+    if response.length and len(body) <= MAX_BLOCK_BYTES:
+        raise IncompleteRead(body, response.length)
+    is_usable = response.isclosed() and not response.will_close
+    return _Answer(response.status, body, response.headers.get("Location", "")), is_usable
 
 
 def _cut(connection: HTTPConnection, done: threading.Event | None = None) -> None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from learnae.adapters.iota_client import Node, Transaction
+from learnae.adapters.iota_client import Node
 from learnae.adapters.iota_events import Events
 from learnae.adapters.iota_heads import EPOCH, Announcement, Channel, Newest, OpenChannel, announcements
 from learnae.adapters.machine import Place
@@ -46,6 +46,15 @@ class Pace:
 
     poll: float = 5.0
     every: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found under the tag of ``epoch``; ``late`` if newer ones may have been read before."""
+
+    announcement: Announcement
+    epoch: int
+    late: bool
 
 
 @dataclass(slots=True)
@@ -209,16 +218,20 @@ class IotaGossip:
         if self._read_to is None:
             self._read_to = current - self._horizon // EPOCH
         missed = range(self._read_to, current - 1)
-        late = bool(missed)
-        budget = self._read_epochs(range(current + 1, current - 2, -1), now, late, _BATCH)
-        done = missed[:_CATCH_UP]
-        budget = self._read_epochs(done, now, True, budget)
+        found: list[_Found] = []
+        try:
+            budget = self._read_epochs(range(current + 1, current - 2, -1), bool(missed), _BATCH, found)
+            done = missed[:_CATCH_UP]
+            budget = self._read_epochs(done, True, budget, found)
+        finally:  # a node that fails in the middle has given what it has given
+            for each in sorted(found, key=lambda each: each.announcement.time):  # it gives them in no order
+                self._take_in(each, now)
         if complete and budget > 0:
             self._read_to += len(done)
         for epoch in [epoch for epoch in self._seen if epoch < self._read_to]:
             del self._seen[epoch]
 
-    def _read_epochs(self, epochs: range, now: int, late: bool, budget: int) -> int:
+    def _read_epochs(self, epochs: range, late: bool, budget: int, found: list[_Found]) -> int:
         for epoch in epochs:
             if budget <= 0:
                 break
@@ -227,17 +240,21 @@ class IotaGossip:
             chosen = random.sample(fresh, min(len(fresh), budget))  # whoever floods the tag hides nobody for long
             for transaction in self._node.read(chosen):
                 seen.add(transaction.name)
-                self._take_in(transaction, epoch, now, late or len(chosen) < len(fresh))
+                try:
+                    announcement = Announcement.from_bytes(self._channel.undress(transaction.message), self._swarm)
+                    found.append(_Found(announcement, epoch, late or len(chosen) < len(fresh)))
+                except PeerError as error:
+                    self._note(error)
             budget -= len(chosen)
         return budget
 
-    def _take_in(self, transaction: Transaction, epoch: int, now: int, late: bool) -> None:
+    def _take_in(self, found: _Found, now: int) -> None:
+        if found.announcement.author == self._identity.author:
+            return
         try:
-            found = Announcement.from_bytes(self._channel.undress(transaction.message), self._swarm)
-            if found.author != self._identity.author:
-                with self._lock:
-                    self._newest.note(found, epoch, now, late)
-                self.counts.heard += 1
+            with self._lock:
+                self._newest.note(found.announcement, found.epoch, now, found.late)
+            self.counts.heard += 1
         except PeerError as error:
             self._note(error)
 

@@ -8,8 +8,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from learnae.adapters.kubo_rpc import KuboError, KuboRpc
@@ -53,12 +53,14 @@ class Acquaintances:
 
     def _connect(self) -> None:
         options = {"timeout": f"{self._seconds:g}s"}
-        for address in self._addresses:
-            try:
-                self._rpc.ask("swarm/connect", address, seconds=self._seconds + _GRACE, options=options)
-            except TransportError as error:
-                log.debug("ipfs: %s", error)
-        self._next = time.monotonic() + _MEET_SECONDS
+        try:
+            for address in self._addresses:
+                try:
+                    self._rpc.ask("swarm/connect", address, seconds=self._seconds + _GRACE, options=options)
+                except TransportError as error:
+                    log.debug("ipfs: %s", error)
+        finally:
+            self._next = time.monotonic() + _MEET_SECONDS
 
 
 class KuboExchange:
@@ -101,22 +103,18 @@ class KuboExchange:
     def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
         """See ports.Exchange; pins of ours that are not held any more are removed."""
         self.acquaintances.meet()
+        with self._not_pinning():
+            self._pinned = set()  # from now on it fills again with what is fetched meanwhile
         names = self.pins()
         present = set(held)
-        for cid in [cid for cid, name in names.items() if name == self.label and cid not in present]:
-            self.retract([cid])
-        self._pinned = {cid for cid in names if cid in present}
-        return [cid for cid in present if cid not in self._pinned]
+        self._unpin([cid for cid, name in names.items() if name == self.label and cid not in present], stale=True)
+        with self._not_pinning():
+            self._pinned.update(cid for cid in names if cid in present)
+            return [cid for cid in present if cid not in self._pinned]
 
     def retract(self, cids: Iterable[Cid]) -> None:
         """See ports.Exchange; the daemon's garbage collection does the rest."""
-        with self._pinning:
-            for cid in cids:
-                self._to_pin.pop(cid, None)
-                self._pinned.discard(cid)
-                with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
-                    self._rpc.ask("pin/rm", str(cid), seconds=self._timeout, options=_DIRECT)
-        self._pin_waiting()
+        self._unpin(cids)
 
     def close(self) -> None:
         """See ports.Exchange."""
@@ -132,6 +130,24 @@ class KuboExchange:
                 found[pin[0]] = pin[1]
         return found
 
+    def _unpin(self, cids: Iterable[Cid], stale: bool = False) -> None:
+        """``stale`` pins are left alone if they have been made anew since they were listed."""
+        for cid in cids:
+            with self._not_pinning():
+                if stale and (cid in self._pinned or cid in self._to_pin):
+                    continue
+                self._to_pin.pop(cid, None)
+                self._pinned.discard(cid)
+                with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
+                    self._rpc.ask("pin/rm", str(cid), seconds=self._timeout, options=_DIRECT)
+
+    @contextmanager
+    def _not_pinning(self) -> Iterator[None]:
+        """Nobody pins meanwhile; what should have been pinned is pinned afterwards."""
+        with self._pinning:
+            yield
+        self._pin_waiting()
+
     def _pin(self, cid: Cid) -> None:
         self._to_pin[cid] = None
         self._pin_waiting()
@@ -145,6 +161,10 @@ class KuboExchange:
                     del self._to_pin[cid]
                 if batch:
                     self._pin_all(batch)
+            except TransportError as error:
+                if not isinstance(error, KuboError):  # the others have not waited for theirs: it is for the next one
+                    self._to_pin.update(dict.fromkeys(batch))
+                raise
             finally:
                 self._pinning.release()
 

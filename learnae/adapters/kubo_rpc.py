@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -59,10 +59,11 @@ class KuboRpc:
         self._http = client._client
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._closed = threading.Event()
-        session = self._http._session
+        self._lock = threading.Lock()  # over both: a socket that is opened while others are cut is cut, too
+        session = self._session = self._http._session
         session.trust_env = False  # a proxy for the web is none for the own daemon
         session.max_redirects = 0
-        _note_sockets(session, self._sockets)
+        _tell_sockets(session, self._note)
 
     @classmethod
     def from_section(cls, section: IpfsSection) -> KuboRpc:
@@ -132,11 +133,17 @@ class KuboRpc:
 
     def close(self) -> None:
         """End all calls under way. Idempotent."""
-        self._closed.set()
-        for each in list(self._sockets):
-            with suppress(OSError):  # it is closed already
-                each.shutdown(socket.SHUT_RDWR)
-        self._http.close_session()
+        with self._lock:
+            self._closed.set()
+            for each in self._sockets:
+                _cut(each)
+        self._session.close()  # not the client's close_session: it would open another one, which we do not know
+
+    def _note(self, made: socket.socket) -> None:
+        with self._lock:
+            self._sockets.add(made)
+            if self._closed.is_set():
+                _cut(made)
 
     @contextmanager
     def _open(
@@ -192,8 +199,14 @@ def _authorization(name: str) -> str:
     )
 
 
-def _note_sockets(session: Any, sockets: weakref.WeakSet[socket.socket]) -> None:
-    """Let ``sockets`` hold every socket that ``session`` opens, so that ``close`` reaches calls under way."""
+def _cut(each: socket.socket) -> None:
+    """End what another thread waits for; of a TLS socket, only what is below TLS is touched from here."""
+    with suppress(OSError):  # it is closed already
+        socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+
+def _tell_sockets(session: Any, note: Callable[[socket.socket], None]) -> None:
+    """Let ``note`` hear of every socket that ``session`` opens, so that ``close`` reaches calls under way."""
     manager = session.get_adapter("http://").poolmanager
     manager.connection_pool_kw.pop("strict", None)  # urllib3 2 warns of it at every request
     pools = manager.pool_classes_by_scheme
@@ -202,10 +215,9 @@ def _note_sockets(session: Any, sockets: weakref.WeakSet[socket.socket]) -> None
         class Noted(base):  # type: ignore[misc]
             """A connection that can be cut from outside."""
 
-            def _new_conn(self) -> Any:
-                made = super()._new_conn()
-                sockets.add(made)
-                return made
+            def connect(self) -> None:
+                super().connect()
+                note(self.sock)
 
         return Noted
 

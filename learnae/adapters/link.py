@@ -47,7 +47,7 @@ class Link:
         self._joined = joined
         self._jobs: dict[Cid, bool] = {}  # True: offer, False: retract; the last word counts
         self._overflowed = False
-        self._at_work = False
+        self._at_work = True  # it is not known yet what the exchange lacks
         self._failures = 0
         self._reason = ""
         self._due = 0.0  # time.monotonic of the next probe, or the next review
@@ -129,6 +129,7 @@ class Link:
                 if self.state == CONNECTED and (self._jobs or self._overflowed):
                     return self._take_job()
                 if left <= 0:
+                    self._at_work = True
                     return self._join
                 self._wake.wait(left)
             may_go_on = self.state == CONNECTED and self._jobs and time.monotonic() < self._until

@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from learnae import dagcbor
 from learnae.cid import MAX_BLOCK_BYTES, Cid
 from learnae.errors import BlockMissingError, EncodingError, PeerError, StateError
-from learnae.files import read_regular, remove_leftovers, write_atomic
+from learnae.files import TEMPORARY, read_regular, remove_leftovers, write_atomic
 from learnae.limits import Limits
 from learnae.ports import check_block, check_heads, check_named
 from learnae.problems import Problems
@@ -33,12 +34,12 @@ _DAMAGED = 8192  # names remembered; a forgotten one is found damaged again
 class LocalBlockStore:
     """ports.BlockStore on a directory. Safe to use from several threads and processes.
 
-    A damaged file stays where it is and counts as missing until a good copy replaces it: whoever removed it could
-    remove the good copy of another who was faster.
+    A damaged file stays where it is and counts as missing until a good copy replaces it, which may be another
+    process's: whoever removed it could remove that one.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._damaged: dict[Cid, None] = {}
+        self._damaged: dict[Cid, _Stamp] = {}  # the files that were found damaged; another of the same name is another
         self._directory = directory / "blocks"
         self._directory.mkdir(parents=True, exist_ok=True)
         for shelf in self._directory.iterdir():
@@ -54,14 +55,15 @@ class LocalBlockStore:
     def keep(self, cid: Cid, data: bytes) -> None:
         """Put a block whose bytes have been compared with its name."""
         path = self._path(cid)
-        if cid in self._damaged or not self._is_whole(path, len(data)):
+        stamp = _stamp(path)
+        if stamp is None or stamp.size != len(data) or self._damaged.get(cid) == stamp:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
-            self._damaged.pop(cid, None)
 
     def get(self, cid: Cid) -> bytes:
         """See ports.BlockStore; a file that is not what its name says is an error once, and missing from then on."""
         path = self._path(cid)
+        before = _stamp(path)  # of what is read now, or of an older file: never of a newer one
         try:
             data = read_regular(path, MAX_BLOCK_BYTES)
         except FileNotFoundError:
@@ -71,18 +73,16 @@ class LocalBlockStore:
         try:
             check_named(cid, data)
         except PeerError as error:
-            if cid in self._damaged:
+            if before is None or self._damaged.get(cid) == before:
                 raise _missing(cid) from error
-            self._damaged[cid] = None
-            while len(self._damaged) > _DAMAGED:
-                self._damaged.pop(next(iter(self._damaged)), None)
+            self._note_damage(cid, before)
             raise
-        self._damaged.pop(cid, None)  # another process may have healed it
         return data
 
     def has(self, cid: Cid) -> bool:
         """See ports.BlockStore."""
-        return cid not in self._damaged and self._path(cid).exists()
+        stamp = _stamp(self._path(cid))
+        return stamp is not None and self._damaged.get(cid) != stamp
 
     def want(self, cids: Sequence[Cid]) -> None:
         """Nothing is far away: what is here can be read."""
@@ -91,15 +91,21 @@ class LocalBlockStore:
         """See ports.BlockStore."""
         for cid in cids:
             self._path(cid).unlink(missing_ok=True)
-            self._damaged.pop(cid, None)
+
+    def remove_damaged(self, cid: Cid) -> None:
+        """Remove the file that ``get`` has found damaged; a good copy that has replaced it stays."""
+        path = self._path(cid)
+        aside = path.with_name(f"{TEMPORARY}{cid}")
+        with suppress(FileNotFoundError, FileExistsError):
+            os.rename(path, aside)  # from now on nobody replaces it: look, and put back what is none of ours
+            if _stamp(aside) != self._damaged.get(cid):
+                os.link(aside, path)
+        aside.unlink(missing_ok=True)
 
     def stat(self, cid: Cid) -> tuple[int, float]:
         """Bytes and time of writing (Unix seconds) of a block that is here; 0 and 0 if it is not."""
-        try:
-            status = self._path(cid).stat()
-        except FileNotFoundError:
-            return 0, 0.0
-        return status.st_size, status.st_mtime
+        stamp = _stamp(self._path(cid))
+        return (stamp.size, stamp.time / 1e9) if stamp else (0, 0.0)
 
     def cids(self) -> Iterator[Cid]:
         """The names of all blocks that are here, in no order; bytes are not looked at."""
@@ -112,12 +118,27 @@ class LocalBlockStore:
         name = str(cid)
         return self._directory / name[-2:] / name
 
-    @staticmethod
-    def _is_whole(path: Path, size: int) -> bool:
-        try:
-            return path.stat().st_size == size
-        except FileNotFoundError:
-            return False
+    def _note_damage(self, cid: Cid, stamp: _Stamp) -> None:
+        self._damaged[cid] = stamp
+        for forgotten in list(self._damaged)[:-_DAMAGED]:
+            self._damaged.pop(forgotten, None)
+
+
+class _Stamp(NamedTuple):
+    """What tells a file from another that takes its place: ``time`` of writing in Unix ns, inode, size in bytes."""
+
+    time: int
+    inode: int
+    size: int
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return _Stamp(status.st_mtime_ns, status.st_ino, status.st_size)
 
 
 def _missing(cid: Cid) -> BlockMissingError:

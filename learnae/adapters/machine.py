@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 from pathlib import Path
+from typing import TextIO
 
 from learnae import home
 from learnae.adapters.exchanged import ExchangedStore
@@ -13,13 +14,15 @@ from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.outside import Gossips, Monitors, Outside
 from learnae.adapters.status_file import StatusFile
 from learnae.cid import DAG_CBOR
-from learnae.errors import StateError
+from learnae.errors import InUseError, StateError
 from learnae.files import remove_leftovers
 from learnae.identity import Identity, peer_name
 from learnae.peer import Options, Peer, Ports
 from learnae.ports import Learner, Monitor
 
-_ATTEMPTS, _ATTEMPT_SECONDS = 25, 0.01  # whoever asks for the holder has the lock for an instant
+_ATTEMPT_SECONDS = 0.01
+_ASKED_SECONDS = 10.0  # whoever asks for the holder shares the lock for an instant, if it is not stopped just then
+_SAID_SECONDS = 1.0  # a holder says who it is at once
 
 
 class SystemClock:
@@ -31,24 +34,33 @@ class SystemClock:
 
 
 class Lock:
-    """One process a peer. The kernel releases the lock when its holder dies, however it dies."""
+    """One process a peer. The kernel releases the lock when its holder dies, however it dies.
+
+    Whoever has it has it exclusively; ``holder``, and whoever is about to take it, share it for an instant.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Raises StateError if another process has it."""
         self._file = path.open("a+")
-        for _ in range(_ATTEMPTS):
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(_ATTEMPT_SECONDS)
-        else:
+        try:
+            self._take(path, time.monotonic() + _ASKED_SECONDS)
+        except StateError:
             self._file.close()
-            raise StateError(
-                f"{path.parent} is in use by process {holder(path) or '?'}", "stop that one, or choose another name"
-            )
-        self._file.truncate(0)
+            raise
         self._file.write(str(os.getpid()))
         self._file.flush()
+
+    def _take(self, path: Path, deadline: float) -> None:
+        while True:
+            if not _try(self._file, fcntl.LOCK_SH):
+                raise _in_use(path)
+            self._file.truncate(0)  # nobody has it: what is written there is the number of a dead process
+            if _try(self._file, fcntl.LOCK_EX):
+                return
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            if time.monotonic() > deadline:
+                raise _in_use(path)
+            time.sleep(_ATTEMPT_SECONDS)
 
     def release(self) -> None:
         """Let another process have it."""
@@ -56,17 +68,33 @@ class Lock:
 
 
 def holder(path: Path) -> int | None:
-    """The process that holds the lock at ``path``; None if nobody does."""
+    """The process that holds the lock at ``path``; None if nobody does, 0 if it does not say who it is."""
+    deadline = time.monotonic() + _SAID_SECONDS
     try:
         with path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
+            while not _try(file, fcntl.LOCK_SH):
+                file.seek(0)
                 text = file.read(20)
-                return int(text) if text.isdigit() else 0
+                if text.isdigit() or time.monotonic() > deadline:
+                    return int(text) if text.isdigit() else 0
+                time.sleep(_ATTEMPT_SECONDS)
     except FileNotFoundError:
         pass
     return None
+
+
+def _try(file: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _in_use(path: Path) -> StateError:
+    return InUseError(
+        f"{path.parent} is in use by process {holder(path) or '?'}", "stop that one, or choose another name"
+    )
 
 
 class Place:

@@ -6,6 +6,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ def fsck(store: LocalBlockStore) -> dict[str, int | list[str]]:
             checked -= 1
         except PeerError:
             damaged.append(str(cid))
-            store.delete([cid])
+            store.remove_damaged(cid)
     return {"checked": checked, "damaged": damaged}
 
 
@@ -86,10 +87,12 @@ def pin(directory: Path) -> dict[str, int]:
     """Let the daemon have everything that is here; what it had pinned for this machine and is gone, is unpinned."""
     store, exchange = LocalBlockStore(directory), _exchange(directory)
     assert exchange is not None
-    lacking = list(exchange.lacking(store.cids()))
-    for cid in lacking:
-        exchange.offer(cid, store.get(cid))
-    return {"pinned now": len(lacking), "pinned in all": sum(1 for _ in store.cids())}
+    pinned = 0
+    for cid in exchange.lacking(store.cids()):
+        with suppress(BlockMissingError, PeerError):  # a peer has deleted it meanwhile; or --fsck will say it
+            exchange.offer(cid, store.get(cid))
+            pinned += 1
+    return {"pinned now": pinned, "pinned in all": sum(1 for _ in store.cids())}
 
 
 def collect_garbage(directory: Path) -> dict[str, int]:

@@ -19,7 +19,8 @@ from learnae.commands.output import console, human_bytes, table
 from learnae.errors import ConfigurationError, EncodingError
 from learnae.sections import MqttSection
 
-_FIRST_LOOK_SECONDS = 0.5  # retained values arrive within it, where the broker is there at all
+_CONNECT_SECONDS, _CONNECT_LOOK = 5.0, 0.02  # so long, and so often, is looked for a broker that has not answered
+_QUIET_SECONDS, _FIRST_LOOK_SECONDS = 0.5, 3.0  # retained values come at once: all are here when nothing more comes
 _COLORS = {"online": "green", "offline": "red"}
 
 
@@ -57,7 +58,7 @@ def _swarm(text: str) -> str:
 
 def _look(options: argparse.Namespace, connection: MqttConnection, audience: Audience) -> None:
     rounds = 0
-    time.sleep(_FIRST_LOOK_SECONDS)
+    _wait_for_retained(connection, audience)
     with _screen(options, connection, audience) as live:
         while options.rounds == 0 or rounds < options.rounds:
             if live is None:
@@ -67,6 +68,16 @@ def _look(options: argparse.Namespace, connection: MqttConnection, audience: Aud
             rounds += 1
             if rounds != options.rounds:
                 time.sleep(options.every)
+
+
+def _wait_for_retained(connection: MqttConnection, audience: Audience) -> None:
+    deadline = time.monotonic() + _CONNECT_SECONDS
+    while connection.state().endswith(": connecting") and time.monotonic() < deadline:
+        time.sleep(_CONNECT_LOOK)
+    deadline, before = time.monotonic() + _FIRST_LOOK_SECONDS, None
+    while connection.is_connected and before != (now := audience.peers()) and time.monotonic() < deadline:
+        before = now
+        time.sleep(_QUIET_SECONDS)
 
 
 def _screen(

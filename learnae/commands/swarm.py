@@ -54,10 +54,12 @@ def join(options: argparse.Namespace) -> int:
     directory = find_swarm(options.swarm).resolve()
     name = options.name or options.role
     config = options.config or user_config_directory() / f"{options.role}.toml"
+    taken = ConfigurationError(f"{config} exists", "give --config FILE for another peer, or edit that file")
     if config.exists():
-        raise ConfigurationError(f"{config} exists", "give --config FILE for another peer, or edit that file")
+        raise taken
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
-    create_once(config, _configuration(options, name, directory).encode())
+    if not create_once(config, _configuration(options, name, directory).encode()):
+        raise taken
     program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
     command = f"{program} --config {config}" if options.config else program
     fields = {

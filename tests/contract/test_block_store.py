@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from programs import wait_for
 
 from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.errors import BlockMissingError, EncodingError, LimitError
@@ -91,10 +92,13 @@ def test_what_is_wanted_comes_from_whoever_has_it(stores):
     cid = stores.other.put(RAW, b"from afar")
     stores.deliver()
 
-    stores.one.want([cid, cid])
-    stores.one.want([cid])
-    stores.deliver()
+    def arrived():  # asked for again, as at every tick, if it has not come in time
+        stores.one.want([cid, cid])
+        stores.one.want([cid])
+        stores.deliver()
+        return stores.one.has(cid)
 
+    wait_for(arrived, "the block")
     assert stores.one.get(cid) == b"from afar"
 
 

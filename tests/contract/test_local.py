@@ -86,8 +86,43 @@ def test_a_good_copy_that_comes_while_the_damage_is_being_noticed_stays(tmp_path
     with pytest.raises(EncodingError):
         store.get(cid)
 
-    assert store.get(cid) == b"weights"
     assert store.has(cid)
+    assert store.get(cid) == b"weights"
+
+
+def test_a_good_copy_of_another_process_heals_what_was_found_damaged(tmp_path):
+    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+    cid = store.put(RAW, b"weights")
+    path_of(tmp_path, cid).write_bytes(b"rotten!")
+    for each in (store, another):
+        with pytest.raises(EncodingError):
+            each.get(cid)
+        assert not each.has(cid)
+
+    another.put(RAW, b"weights")
+
+    assert store.has(cid)
+    assert store.get(cid) == b"weights"
+
+
+def test_what_is_removed_as_damaged_is_never_the_good_copy_that_has_replaced_it(tmp_path):
+    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+    cid = store.put(RAW, b"weights")
+    path_of(tmp_path, cid).write_bytes(b"rot")
+    with pytest.raises(EncodingError):
+        store.get(cid)
+    another.put(RAW, b"weights")
+
+    store.remove_damaged(cid)
+    assert store.get(cid) == b"weights"
+
+    path_of(tmp_path, cid).write_bytes(b"rot again")
+    with pytest.raises(EncodingError):
+        store.get(cid)
+    store.remove_damaged(cid)
+    store.remove_damaged(cid)
+    assert not path_of(tmp_path, cid).exists()
+    assert not leftovers(tmp_path)
 
 
 def test_a_put_heals_a_block_that_was_cut_short(tmp_path):

@@ -73,7 +73,7 @@ def test_trainers_train_what_agents_cannot(programs: Programs, tmp_path: Path) -
     assert "'Functional'" in programs.status("board")["only_summaries"]
     for process in (trainer, agent):
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         assert process.returncode == 0
 
     rows = rng.normal(size=(50, 30)).astype(np.float32)

@@ -37,7 +37,7 @@ class Home:
         trainer = programs.start("trainer_node", "start", "--data", data)
         programs.wait_for_steps("trainer", trainer, more_than=26 * 3)
         trainer.terminate()
-        trainer.communicate(timeout=30)
+        trainer.communicate(timeout=60)
 
     def blocks(self, *arguments: str, **environment: str):
         done = self.programs.run("learnae", "blocks", *arguments, environment=environment)

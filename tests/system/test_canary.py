@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from canary import leaks, leaks_in, patterns, private_readings
 from daemon import HOST
 from iri_node import IriNode
 from mosquitto import Mosquitto
@@ -22,26 +23,6 @@ from learnae.bodies import Summary, Update
 from learnae.observer import Observer
 from learnae.sections import MqttSection
 
-CHANNELS = 6
-FORMATS = ("<f4", ">f4", "<f8", ">f8", "<f2", ">f2")
-
-
-def patterns(readings: np.ndarray) -> list[bytes]:
-    """Neighbouring readings in every form in which they could travel: long enough not to occur by chance."""
-    found = []
-    for row in readings:
-        for form in FORMATS:
-            encoded = row.astype(form).tobytes()
-            found += [encoded[start : start + 8] for start in range(0, len(encoded) - 7, row.astype(form).itemsize)]
-        found += [f"{value:.6f}".encode() for value in row]
-    return found
-
-
-def occurrences(directory: Path, planted: list[bytes]) -> list[str]:
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    assert files
-    return [path.name for path in files for data in [path.read_bytes()] if any(pattern in data for pattern in planted)]
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -51,8 +32,7 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, mess
     home = tmp_path / "home"
     home.mkdir()
     swarm = Swarm.create(home)
-    rng = np.random.default_rng(11)
-    readings = rng.normal(size=(5000, CHANNELS)).astype(np.float32)
+    readings = private_readings(11, 5000)
     private = home / "private.npz"
     np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
     section = "source" if role == "agent" else "data"
@@ -65,19 +45,19 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, mess
     observer = Observer(swarm.directory)
     try:
         swarm.start("canary", role, config)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while observer.refresh() < messages and time.monotonic() < deadline:
             time.sleep(0.2)
         swarm.processes["canary"].send_signal(signal.SIGTERM)
-        assert swarm.processes["canary"].wait(20) == 0
+        assert swarm.processes["canary"].wait(60) == 0
     finally:
         swarm.stop()
     assert observer.refresh() >= messages
     (view,) = observer.peers()
     assert view.summary == (engine == "none")
     assert (view.steps > 0) == (engine != "none")
-    assert occurrences(swarm.directory, planted) == []
-    assert "private.npz" in occurrences(home, planted), "the search itself must be able to find them"
+    assert list(leaks(swarm.directory, planted)) == []
+    assert "private.npz" in dict(leaks(home, planted)), "the search itself must be able to find them"
 
 
 @pytest.mark.slow
@@ -88,12 +68,11 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
     home = tmp_path / "home"
     home.mkdir()
     swarm = Swarm.create(home)
-    readings = np.random.default_rng(12).normal(size=(5000, CHANNELS)).astype(np.float32)
+    readings = private_readings(12, 5000)
     private = home / "private.npz"
     np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
     section = "source" if role == "agent" else "data"
     planted = patterns(readings[::50])
-    planted += [str(value)[:8].encode() for row in readings[::50] for value in row if len(str(value)) >= 8]
     with Mosquitto(tmp_path / "broker") as broker, Gate(broker) as gate:
         config = home / "canary.toml"
         config.write_text(
@@ -107,11 +86,11 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
                 lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 10, "all of it"
             )
             swarm.processes["canary"].send_signal(signal.SIGTERM)
-            assert swarm.processes["canary"].wait(20) == 0
+            assert swarm.processes["canary"].wait(60) == 0
         finally:
             swarm.stop()
-        assert [pattern for pattern in planted if pattern in gate.sent] == []
-        assert any(pattern in private.read_bytes() for pattern in planted), "the search must be able to find them"
+        assert list(leaks_in(bytes(gate.sent), planted)) == []
+        assert list(leaks_in(private.read_bytes(), planted)), "the search must be able to find them"
 
 
 @pytest.mark.slow
@@ -122,15 +101,14 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
 
     With the engine ``none`` it sends summaries. A second sensor says what is no number: errors are shown, too.
     """
-    readings = np.random.default_rng(12).normal(size=(120, CHANNELS)).astype(np.float32)
+    readings = private_readings(12, 120)
     swarm = make_swarm(programs.home, labelled=engine == "numpy")
-    planted = [pattern for row in readings for pattern in patterns(row[None])]
-    planted += [f"{value:.7f}".rstrip("0")[:8].encode() for value in readings.ravel() if abs(value) > 0.1]
+    planted = patterns(readings)
     heard: list[bytes] = []
     secret = b"0.1234567-secret"
     with (
         Mosquitto(tmp_path / "broker") as broker,
-        Sysfs(tmp_path / "sys", [f"{value:.7f}" for value in readings.ravel()]) as sysfs,
+        Sysfs(tmp_path / "sys", [f"{value:.9f}" for value in readings.ravel()]) as sysfs,
     ):
         listener = MqttConnection(MqttSection(broker=f"mqtt://{HOST}:{broker.port}"))
         listener.subscribe("#", lambda received: heard.append(received.topic.encode() + b" " + received.payload))
@@ -152,7 +130,7 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
         else:
             wait_for(lambda: programs.status("canary").get("unlabelled", 0) > 100, "windows")
         agent.send_signal(signal.SIGTERM)
-        log = agent.communicate(timeout=30)[1]
+        log = agent.communicate(timeout=60)[1]
         assert agent.returncode == 0, log
         listener.close()
     out = tmp_path / "out"
@@ -168,9 +146,9 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
     observer.refresh()
     kinds = {type(message.body) for message in observer.messages(1000)}
     assert (Update if engine == "numpy" else Summary) in kinds
-    assert occurrences(swarm, planted) == []
-    assert occurrences(out, [*planted, secret, secret[:9]]) == []
-    assert "samples.db" in occurrences(state, planted), "the search itself must be able to find them"
+    assert list(leaks(swarm, planted)) == []
+    assert list(leaks(out, [*planted, secret, secret[:9]])) == []
+    assert "samples.db" in dict(leaks(state, planted)), "the search itself must be able to find them"
 
 
 @pytest.mark.slow
@@ -178,7 +156,7 @@ def test_planted_readings_do_not_get_onto_a_tangle(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     swarm = Swarm.create(home)
-    readings = np.random.default_rng(12).normal(size=(5000, CHANNELS)).astype(np.float32)
+    readings = private_readings(12, 5000)
     private = home / "private.npz"
     np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
     planted = patterns(readings[::250])
@@ -190,7 +168,7 @@ def test_planted_readings_do_not_get_onto_a_tangle(tmp_path: Path) -> None:
         )
         try:
             swarm.start("canary", "agent", config)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while len(node.names()) < 5 and time.monotonic() < deadline:
                 time.sleep(0.2)
         finally:
@@ -199,5 +177,5 @@ def test_planted_readings_do_not_get_onto_a_tangle(tmp_path: Path) -> None:
         sent = [transaction.message for transaction in client.read(node.names())]
         able = Transaction("", client.propose(planted[0], "LEARNAE9TEST9OF9CANARIES9AA", "A" * 80 + "9")).message
     assert len(sent) >= 5
-    assert not [message for message in sent for pattern in planted if pattern in message]
+    assert list(leaks_in(b"".join(sent), planted)) == []
     assert planted[0] in able, "the search itself must be able to find them"

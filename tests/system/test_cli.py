@@ -287,7 +287,7 @@ def test_ctrl_c_ends_a_watch_without_a_word(demo: Programs) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=10)
+    _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
 
 
@@ -342,7 +342,7 @@ def rested(tmp_path_factory: pytest.TempPathFactory) -> Programs:
         process = programs.start("trainer_node", "start", "--demo")
         programs.wait_for_steps("demo-1", process, more_than=26)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
         assert process.returncode == 0
         return programs
 
@@ -475,7 +475,7 @@ def test_a_trainer_drains_and_goes_on_where_it_was(programs: Programs, joined: P
         process = programs.start("trainer_node", "start", "--config", joined)
         programs.wait_for_steps("pump", process, more_than=steps[-1] if steps else 0)
         process.send_signal(signal.SIGTERM)
-        out, log = process.communicate(timeout=20)
+        out, log = process.communicate(timeout=60)
         assert (process.returncode, out) == (0, "")
         assert "stopping: saving state" in log
         steps.append(programs.status("pump")["steps"])
@@ -639,7 +639,7 @@ def test_an_agent_trains_and_drains(programs: Programs, recording: Path, number:
     process = programs.start("agent", "run")
     programs.wait_for_steps("agent", process)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "")
     status = programs.status("agent")
     assert (status["role"], status["problems"]) == ("agent", {})
@@ -651,7 +651,7 @@ def test_under_journald_lines_carry_their_priority(programs: Programs, recording
     process = programs.start("agent", "run", environment={"JOURNAL_STREAM": "8:1"})
     programs.wait_for_steps("agent", process)
     process.terminate()
-    lines = process.communicate(timeout=20)[1].splitlines()
+    lines = process.communicate(timeout=60)[1].splitlines()
     assert [line for line in lines if not re.match("<[2-7]>", line)] == []
     assert "<6>stopping: saving state" in lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,18 @@ def test_a_stranger_sees_the_table_without_swarm_or_key(broker, links, programs)
     assert "[red]carol" in shown
     assert "connected  3 peers" in shown
     assert not programs.home.exists()
+
+
+def test_a_broker_that_answers_late_is_waited_for(broker, links, programs):
+    say(links, broker, "alice", "status", b"online")
+    links.opened[0].deliver("done", b"", 30)
+    broker.hang()
+    try:
+        watching = programs.start("learnae", "watch", "--broker", plain(broker).broker, "--rounds", "1", "--json")
+        time.sleep(2)
+    finally:
+        broker.resume()
+    assert "alice" in {row["peer"] for row in json.loads(watching.communicate(timeout=60)[0])}
 
 
 @pytest.mark.parametrize("payload", HOSTILE.values(), ids=HOSTILE.keys())

@@ -82,6 +82,26 @@ def test_everything_listens_on_loopback_only(tmp_path: Path) -> None:
     assert plan.ends == 10 * 2**16
 
 
+def test_a_node_that_ends_just_as_it_is_to_be_stopped_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, kill = subprocess.Popen(["sleep", "600"], cwd=tmp_path), os.kill
+    node = script.Node(tmp_path, 14265, True)
+    (tmp_path / "pid").write_text(str(process.pid))
+    assert node.pid() == process.pid
+
+    def too_late(pid: int, number: int) -> None:
+        kill(pid, signal.SIGKILL)
+        process.wait()
+        kill(pid, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(script.os, "kill", too_late)
+        script.end(node)
+    assert node.pid() is None
+    assert not (tmp_path / "pid").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.engine("hornet")
 def test_the_life_of_a_tangle(tmp_path: Path) -> None:

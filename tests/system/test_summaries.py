@@ -36,7 +36,7 @@ def test_an_agent_without_training_says_so_and_sends_summaries(programs: Program
     assert f"~{summary['rows']} rows, 30 columns" in shown
     assert wait_for(lambda: programs.status("board"), "a status")["only_summaries"] == 'train.engine is "none"'
     agent.send_signal(signal.SIGTERM)
-    _, log = agent.communicate(timeout=20)
+    _, log = agent.communicate(timeout=60)
     assert agent.returncode == 0
     assert log.count('this agent does not train, it sends summaries: train.engine is "none"') == 1
     assert "only summaries" in log

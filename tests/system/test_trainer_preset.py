@@ -42,7 +42,7 @@ def test_one_command_makes_the_swarm_and_trains_in_it(programs: Programs, hepmas
     process = programs.start(*command, environment=environment)
     said = programs.wait_for_steps("trainer", process)
     process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=30)
+    _, log = process.communicate(timeout=60)
 
     assert process.returncode == 0, log
     assert (said["engine"], said["training_rows"], said["skipped_rows"]) == (engine, 280, 0)
@@ -66,7 +66,7 @@ def test_a_peer_goes_on_with_another_engine(programs: Programs, hepmass: Path) -
         )  # fmt: skip
         steps = programs.wait_for_steps("trainer", process, more_than=steps)["steps"]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def test_local_steps_are_taken_between_two_merges(programs: Programs, hepmass: Path) -> None:

@@ -195,6 +195,7 @@ def test_a_dead_exchange_costs_one_timeout_and_is_then_skipped(make: Make, monke
 def test_calls_that_fail_together_are_one_failure(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
     daemon = Daemon()
+    daemon.timeout = 60
     store = make(daemon)
     daemon.answers.clear()
     store.want([block(number)[0] for number in range(6)])
@@ -249,6 +250,18 @@ def test_a_daemon_that_loses_everything_unnoticed_is_given_it_at_the_next_review
     wait_for(lambda: daemon.warehouse == {cid: b"one"}, "the next offer")
 
 
+def test_a_store_is_not_idle_before_it_knows_what_an_exchange_lacks(make: Make) -> None:
+    daemon = Daemon()
+    daemon.timeout = 60
+    daemon.answers.clear()
+    store = make(daemon, wait=False)
+    assert not store.is_idle
+    wait_for(lambda: daemon.asked == ["lacking"], "the first question")
+    assert not store.is_idle
+    daemon.answers.set()
+    wait_for(lambda: store.is_idle, "the store")
+
+
 def test_more_than_a_link_remembers_is_offered_all_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "_JOBS", 5)
     daemon = Daemon()
@@ -292,6 +305,7 @@ def test_what_nobody_has_is_asked_for_ever_more_seldom(make: Make, monkeypatch: 
 def test_a_block_that_is_deleted_while_it_is_fetched_stays_away(make: Make) -> None:
     cid, data = block(1)
     daemon = Daemon({cid: data})
+    daemon.timeout = 60
     daemon.retract = lambda cids: daemon.asked.append("retract")  # others still have it
     store = make(daemon)
     daemon.answers.clear()
@@ -302,6 +316,36 @@ def test_a_block_that_is_deleted_while_it_is_fetched_stays_away(make: Make) -> N
     wait_for(lambda: store.is_idle, "the store")
     assert not store.has(cid)
     assert daemon.asked[-1] == "retract"  # an exchange that keeps blocks may have kept it
+
+
+@pytest.mark.parametrize("moment", ["before it is kept", "after it was kept"])
+@pytest.mark.parametrize("put_again", [False, True])
+def test_a_block_that_is_deleted_while_it_is_being_kept_stays_away(
+    make: Make, monkeypatch: pytest.MonkeyPatch, moment: str, put_again: bool
+) -> None:
+    cid, data = block(1)
+    daemon, other = Daemon({cid: data}), Daemon()
+    store = make(daemon, other)
+    keep = LocalBlockStore.keep
+
+    def interrupted(self: LocalBlockStore, *block: object) -> None:
+        monkeypatch.undo()
+        before = moment == "before it is kept"
+        if not before:
+            keep(self, cid, data)
+        store.delete([cid])
+        if put_again:
+            assert store.put(RAW, data) == cid
+        if before:
+            keep(self, cid, data)
+
+    monkeypatch.setattr(LocalBlockStore, "keep", interrupted)
+    store.want([cid])
+    wait_for(lambda: "fetch" in daemon.asked, "the fetch")
+    wait_for(lambda: store.is_idle, "the store")
+    assert store.has(cid) == put_again
+    assert other.warehouse == ({cid: data} if put_again else {})
+    assert daemon.asked[-1] == ("offer" if put_again else "retract")
 
 
 def test_no_call_waits_for_a_hanging_exchange_and_closing_ends_all_threads(make: Make) -> None:
@@ -317,10 +361,11 @@ def test_no_call_waits_for_a_hanging_exchange_and_closing_ends_all_threads(make:
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(("link", "fetch"))]
     store.close()
     assert threads
-    assert not any(thread.is_alive() for thread in threads)
+    wait_for(lambda: not any(thread.is_alive() for thread in threads), "their end")
 
 
-def test_who_leaves_says_the_last_things(make: Make) -> None:
+def test_who_leaves_says_the_last_things(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_DRAIN_SECONDS", 60.0)
     daemon = Daemon()
     store = make(daemon)
     names = [store.put(RAW, block(number)[1]) for number in range(100)]

@@ -57,8 +57,8 @@ def test_the_data_is_on_the_disk_before_the_name_changes(tmp_path: Path, monkeyp
 
 def test_what_exists_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "key"
-    create_once(path, b"first", 0o600)
-    create_once(path, b"second", 0o644)
+    assert create_once(path, b"first", 0o600)
+    assert not create_once(path, b"second", 0o644)
     assert path.read_bytes() == b"first"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert names(path.parent) == ["key"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -34,10 +36,19 @@ def server() -> Iterator[HostileServer]:
 
 @pytest.fixture
 def gateway(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[GatewayExchange]:
-    monkeypatch.setattr(module, "_PROBE_SECONDS", 0.3)
-    exchange = GatewayExchange(server.url, 0.5)
+    """A patient one: what is to come does come, however busy the machine is."""
+    monkeypatch.setattr(module, "_PROBE_SECONDS", 30.0)
+    monkeypatch.setattr(module, "_FIRST_PATIENCE", 30.0)
+    exchange = GatewayExchange(server.url, 30)
     yield exchange
     exchange.close()
+
+
+@pytest.fixture
+def hasty(gateway: GatewayExchange) -> GatewayExchange:
+    """One that soon gives up a block, for what never comes."""
+    gateway._patience._least = 0.3
+    return gateway
 
 
 def probes_well(answer: Answer) -> Answer:
@@ -51,7 +62,7 @@ def test_a_block_is_asked_for_by_name_as_raw_bytes(server: HostileServer, gatewa
 
 
 def test_a_gateway_may_live_below_a_path(server: HostileServer) -> None:
-    exchange = GatewayExchange(server.url + "/below/it/", 1)
+    exchange = GatewayExchange(server.url + "/below/it/", 30)
     assert exchange.fetch(CID) == DATA
     assert server.asked == [f"/below/it/ipfs/{CID}?format=raw"]
     exchange.close()
@@ -108,13 +119,13 @@ def test_no_more_is_read_than_a_block_may_have(server: HostileServer, gateway: G
     assert gateway.fetch(CID) == DATA
 
 
-def test_a_body_that_drips_is_given_up_in_time(server: HostileServer, gateway: GatewayExchange) -> None:
+def test_a_body_that_drips_is_given_up_in_time(server: HostileServer, hasty: GatewayExchange) -> None:
     server.answer = probes_well(endless(b"x", server.over, pause=0.05))
     with pytest.raises(BlockMissingError, match="not found"):
-        gateway.fetch(CID)
+        hasty.fetch(CID)
 
 
-def test_headers_that_drip_are_given_up_in_time(server: HostileServer, gateway: GatewayExchange) -> None:
+def test_headers_that_drip_are_given_up_in_time(server: HostileServer, hasty: GatewayExchange) -> None:
     def drip(request) -> None:
         request.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
         while not server.over.wait(0.05):
@@ -122,7 +133,7 @@ def test_headers_that_drip_are_given_up_in_time(server: HostileServer, gateway: 
 
     server.answer = probes_well(drip)
     with pytest.raises(BlockMissingError, match="not found"):
-        gateway.fetch(CID)
+        hasty.fetch(CID)
 
 
 def test_a_body_that_is_cut_short_is_a_broken_link_and_no_lie(server: HostileServer, gateway: GatewayExchange) -> None:
@@ -136,14 +147,15 @@ def test_a_body_that_is_cut_short_is_a_broken_link_and_no_lie(server: HostileSer
 
 
 def test_one_that_still_looks_for_the_block_is_told_from_one_that_hangs(
-    server: HostileServer, gateway: GatewayExchange
+    server: HostileServer, hasty: GatewayExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answer = probes_well(silence(server.over))
     with pytest.raises(BlockMissingError):
-        gateway.fetch(CID)
+        hasty.fetch(CID)
     server.answer = silence(server.over)
+    monkeypatch.setattr(module, "_PROBE_SECONDS", 0.3)
     with pytest.raises(TransportError, match="does not answer") as caught:
-        gateway.fetch(CID)
+        hasty.fetch(CID)
     assert caught.type is TransportError
 
 
@@ -187,11 +199,70 @@ def test_closing_ends_a_call_under_way(server: HostileServer) -> None:
     assert ended == [f"the link to gateway {server.url} is closed"]
 
 
+class Held(HTTPConnection):
+    """A connection that is held up while it is made; ``meanwhile`` happens before or after it is there."""
+
+    def __init__(self, server: HostileServer, before: Callable[[], None], after: Callable[[], None]) -> None:
+        super().__init__("127.0.0.1", server.port)
+        self.before, self.after = before, after
+
+    def connect(self) -> None:
+        self.before()
+        super().connect()
+        self.after()
+
+
+def nothing() -> None:
+    pass
+
+
+def test_closing_ends_a_call_whose_connection_is_being_made(
+    server: HostileServer, gateway: GatewayExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answer = silence(server.over)
+    monkeypatch.setattr(gateway, "_connect", lambda: Held(server, gateway.close, nothing))
+    with pytest.raises(TransportError, match="is closed"):
+        gateway.fetch(CID)
+    assert server.asked == []
+
+
+def test_a_connection_that_takes_too_long_is_given_up_before_anything_is_asked(
+    server: HostileServer, hasty: GatewayExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = iter([Held(server, lambda: time.sleep(0.6), nothing)])
+    connect = hasty._connect
+    monkeypatch.setattr(hasty, "_connect", lambda: next(made, None) or connect())
+    server.answer = probes_well(endless(b"x", server.over, pause=0.05))
+    with pytest.raises(BlockMissingError, match="not found"):
+        hasty.fetch(CID)
+    assert [path for path in server.asked if "bafkqaaa" not in path] == []
+
+
+def test_nobody_else_is_given_a_connection_that_is_being_cut(
+    server: HostileServer, hasty: GatewayExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, read = [], module._read
+
+    def slowly(connection: HTTPConnection) -> object:
+        found = read(connection)
+        used.append(connection)
+        if len(used) == 1:
+            time.sleep(0.6)  # the answer is here, and it is late
+        return found
+
+    monkeypatch.setattr(module, "_read", slowly)
+    server.answer = lambda request: says(b"" if "bafkqaaa" in request.path else DATA)(request)
+    with pytest.raises(BlockMissingError):
+        hasty.fetch(CID)
+    assert used[0] not in hasty._idle
+    assert used[1] in hasty._idle
+
+
 def test_a_lying_gateway_is_refused_and_counted_and_the_next_one_heals(server: HostileServer, tmp_path: Path) -> None:
     server.answer = probes_well(says(b"poison"))
     problems, outside = Problems(), Outside()
     with hostile_server(says(DATA)) as honest:
-        connect_gateways(GatewaySection(gateways=f"{server.url} {honest.url}/", timeout=1), outside)
+        connect_gateways(GatewaySection(gateways=f"{server.url} {honest.url}/", timeout=30), outside)
         store = ExchangedStore(LocalBlockStore(tmp_path))
         store.count_in(problems)
         links = store.join(outside.exchanges)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from daemon import free_port
@@ -216,6 +218,53 @@ def test_closing_ends_calls_under_way(server: HostileServer) -> None:
     assert ended == [f"the link to Kubo at {server.api} is closed"] * 2
     with pytest.raises(TransportError, match="closed"):
         rpc.ask("version", seconds=5)
+
+
+def test_closing_ends_a_call_that_is_only_beginning(server: HostileServer) -> None:
+    from learnae.adapters.kubo_rpc import KuboRpc
+
+    rpc = KuboRpc(server.api)
+    server.answer = silence(server.over)
+    ended, http = [], rpc._http
+
+    def held_up(*arguments, **options):
+        rpc.close()  # by another thread
+        return http._request(*arguments, **options)
+
+    def call() -> None:
+        try:
+            rpc.call("one", seconds=600)
+        except TransportError as error:
+            ended.append(str(error))
+
+    rpc._http = SimpleNamespace(_request=held_up)
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert ended == [f"the link to Kubo at {server.api} is closed"]
+
+
+def test_a_socket_that_is_opened_while_others_are_cut_is_cut_too(rpc, monkeypatch: pytest.MonkeyPatch) -> None:
+    from learnae.adapters import kubo_rpc
+
+    cut, late = [], socket.socket()
+    opening = threading.Thread(target=lambda: rpc._note(late))
+
+    def slowly(each: socket.socket) -> None:
+        cut.append(each)
+        if len(cut) == 1:
+            opening.start()
+            opening.join(0.2)
+
+    monkeypatch.setattr(kubo_rpc, "_cut", slowly)
+    first = [socket.socket() for _ in range(3)]
+    for each in first:
+        rpc._note(each)
+    rpc.close()
+    opening.join()
+    assert set(cut) == {*first, late}
+    for each in cut:
+        each.close()
 
 
 def _started(over: threading.Event):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -9,11 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pytest
 from builders import tiny_dataset, tiny_manifest
 
+from learnae.adapters import machine
 from learnae.adapters.machine import Lock, Place, holder
 from learnae.errors import ManifestError, StateError
 from learnae.home import create_swarm
@@ -24,6 +27,7 @@ from learnae.state import PeerState
 HOLD = """
 import sys, time
 from pathlib import Path
+from learnae.adapters import machine
 from learnae.adapters.machine import Lock
 lock = Lock(Path(sys.argv[1]))
 print("locked", flush=True)
@@ -78,12 +82,50 @@ def test_a_shorter_number_replaces_a_longer_one(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_holder_that_has_not_yet_said_who_it_is_has_number_0(tmp_path: Path) -> None:
+def test_a_holder_that_does_not_say_who_it_is_has_number_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_SAID_SECONDS", 0.05)
     path = tmp_path / "lock"
     lock = Lock(path)
     os.truncate(path, 0)
     assert holder(path) == 0
     lock.release()
+
+
+def test_the_number_of_a_dead_holder_is_never_that_of_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    path.write_text("99999999")  # killed
+    found: list[int | None] = []
+    asking = threading.Thread(target=lambda: found.append(holder(path)))
+
+    def held_up(file: TextIO, kind: int) -> bool:
+        done = real(file, kind)
+        if done and kind == fcntl.LOCK_EX:  # it has the lock, and has not said so
+            asking.start()
+            asking.join(0.3)
+        return done
+
+    real = machine._try
+    monkeypatch.setattr(machine, "_try", held_up)
+    lock = Lock(path)
+    asking.join()
+    assert found == [os.getpid()]
+    lock.release()
+
+
+def test_whoever_is_stopped_while_asking_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with path.open("w") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        done: list[Lock] = []
+        starting = threading.Thread(target=lambda: done.append(Lock(path)))
+        starting.start()
+        starting.join(0.5)
+        assert starting.is_alive()
+    starting.join()
+    assert holder(path) == os.getpid()
+    done[0].release()
 
 
 def test_being_asked_for_disturbs_nobody_who_starts(tmp_path: Path) -> None:
@@ -98,7 +140,7 @@ def test_being_asked_for_disturbs_nobody_who_starts(tmp_path: Path) -> None:
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        for _ in range(3000):
+        for _ in range(200):
             Lock(path).release()
     finally:
         over.set()

@@ -359,6 +359,23 @@ def test_a_lost_state_is_continued_when_the_history_comes_a_little_later() -> No
     assert seqs(machine.said()) == list(range(7))
 
 
+def test_a_lost_state_is_not_gone_on_from_while_the_own_last_message_cannot_be_read() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    machine.heads_again()
+    peer = machine.boot()
+    peer.listen()
+    newest = machine.said()[-1]
+    del machine.host.blocks[newest.cid]  # another peer of this machine has pruned it
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(4))
+    machine.receive(newest)
+    machine.tick()
+    assert seqs(machine.said()) == list(range(6))
+    assert not peer.tangle.is_banned(machine.identity.author)
+
+
 def test_a_lost_state_is_continued_where_somebody_has_equivocated() -> None:
     machine = Machine()
     machine.tick(4)

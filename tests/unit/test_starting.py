@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from builders import NOW, damaged, escaped, identity
 
 from learnae import dagcbor
+from learnae.adapters.local import LocalBlockStore
 from learnae.adapters.memory import (
     MemoryBlockStore,
     MemoryGossip,
@@ -19,7 +21,7 @@ from learnae.adapters.memory import (
     VirtualClock,
     Weather,
 )
-from learnae.cid import RAW
+from learnae.cid import RAW, Cid
 from learnae.errors import ConfigurationError, ManifestError, ModelError
 from learnae.manifest import Manifest
 from learnae.models.onlooker import Onlooker
@@ -126,6 +128,25 @@ def test_a_peer_waits_for_the_starting_weights_and_asks_for_them() -> None:
     assert len(machine.peer.tangle) == 1
     np.testing.assert_array_equal(machine.peer.estimate(), START)
     np.testing.assert_array_equal(machine.learner.weights(), START)
+
+
+def test_starting_weights_that_are_damaged_or_deleted_meanwhile_are_waited_for(tmp_path: Path) -> None:
+    store = LocalBlockStore(tmp_path)
+    cids = [store.put(RAW, block) for block in BLOCKS]
+    path = next(tmp_path.rglob(str(cids[0])))
+    path.write_bytes(b"rot")
+    assert starting_weights(foreign(), store) is None
+    assert starting_weights(foreign(), store) is None
+    LocalBlockStore(tmp_path).put(RAW, BLOCKS[0])
+    np.testing.assert_array_equal(starting_weights(foreign(), store), START)
+
+    class Pruned(LocalBlockStore):
+        """Another process deletes what was seen."""
+
+        def has(self, cid: Cid) -> bool:
+            return super().has(cid) and self.delete([cid]) is None
+
+    assert starting_weights(foreign(), Pruned(tmp_path)) is None
 
 
 def test_a_peer_with_a_past_does_not_go_back_to_the_start() -> None:

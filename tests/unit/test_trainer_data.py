@@ -10,6 +10,7 @@ import importlib
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 from learnae.errors import DataError
+from learnae.files import TEMPORARY
 from learnae.home import home
 from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
@@ -338,6 +340,28 @@ def test_a_file_that_has_changed_is_parsed_again_and_the_old_rows_go(tmp_path: P
 
     assert load(path, holdout=0.0).train.rows[0].tolist() == [7, 8]
     assert len(list((home() / "cache").iterdir())) == 1
+
+
+@pytest.mark.usefixtures("cached")
+def test_what_another_process_finishes_or_removes_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, root, remove = tmp_path / "data.csv", home() / "cache", shutil.rmtree
+    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
+    load(path)
+    (old,) = root.iterdir()
+    path.write_text("u,v,label\n7,8,0\n3,4,1\n5,6,1\n")
+    (root / f"{TEMPORARY}1-1").symlink_to(tmp_path / "gone")  # stat fails as for a directory that was just renamed
+    there = []
+
+    def slowly(entry: Path, **options: Any) -> None:
+        there.append(old.exists())  # half of it would be taken for all of it
+        remove(entry, **options)
+
+    monkeypatch.setattr(cache.shutil, "rmtree", slowly)
+    load(path)
+    assert there
+    assert not any(there)
 
 
 @pytest.mark.usefixtures("cached")

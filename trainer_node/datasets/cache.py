@@ -19,6 +19,7 @@ import secrets
 import shutil
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,7 +76,7 @@ def _build(directory: Path, dataset: Dataset, source: Source, split: Split, befo
     root = directory.parent
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remove_stale(directory)
-    temporary = root / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = _temporary(root)
     temporary.mkdir(mode=0o700)
     try:
         _write(temporary, dataset, source, split)
@@ -99,9 +100,24 @@ def _remove_stale(directory: Path) -> None:
     file, version, _ = directory.name.split("-")
     for entry in directory.parent.iterdir():
         parts = entry.name.split("-")
-        left = entry.name.startswith(TEMPORARY) and entry.stat().st_mtime < time.time() - _LEFTOVER_SECONDS
-        if left or (len(parts) == 3 and parts[0] == file and parts[1] != version):
+        if len(parts) == 3 and parts[0] == file and parts[1] != version:
+            with suppress(OSError):  # another process is faster, or still has it open
+                entry = entry.rename(_temporary(directory.parent))  # noqa: PLW2901 - so that nobody finds half of it
             shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name.startswith(TEMPORARY) and _age(entry) > _LEFTOVER_SECONDS:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _temporary(root: Path) -> Path:
+    return root / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was changed; 0 for what has just been renamed or removed by its owner."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _publish(temporary: Path, directory: Path) -> None:

@@ -1,0 +1,100 @@
+"""Commands that look twice while peers go on: what has gone or come between is no error and no success."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import tiny_dataset, tiny_manifest
+
+from learnae.adapters.local import LocalBlockStore
+from learnae.adapters.machine import Place
+from learnae.adapters.memory import MemoryExchange
+from learnae.cid import RAW, Cid
+from learnae.commands import blocks, swarm
+from learnae.errors import ConfigurationError
+from learnae.files import create_once
+from learnae.home import create_swarm
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.observer import Observer
+from learnae.peer import Options
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def directory() -> Path:
+    return create_swarm(tiny_manifest())
+
+
+def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, directory: Path) -> None:
+    manifest = tiny_manifest()
+    place = Place(directory, tmp_path / "pump")
+    learner = NumpyLearner(
+        manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
+    )
+    peer = place.peer(learner, Options("pump", "trainer", 8, seed=1))
+    for _ in range(3):
+        peer.tick()
+    place.leave(peer)
+    observer = Observer(directory)
+    observer.refresh()
+    newest, *others = [message.cid for message in observer.messages(100)]
+    assert others
+    LocalBlockStore(directory).delete([newest])
+    assert [message.cid for message in observer.messages(100)] == others
+
+
+def test_blocks_that_are_deleted_while_they_are_pinned_are_passed_over(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, warehouse = LocalBlockStore(directory), dict[Cid, bytes]()
+    kept, gone = store.put(RAW, b"kept"), store.put(RAW, b"gone")
+
+    class Daemon(MemoryExchange):
+        def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
+            found = list(super().lacking(held))
+            store.delete([gone])
+            return found
+
+    monkeypatch.setattr(blocks, "_exchange", lambda _: Daemon(warehouse))
+    assert blocks.pin(directory) == {"pinned now": 1, "pinned in all": 1}
+    assert warehouse == {kept: b"kept"}
+
+
+def test_a_configuration_that_somebody_else_makes_meanwhile_is_not_said_to_be_ours(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "trainer.toml"
+
+    def too_late(path: Path, data: bytes) -> bool:
+        config.write_text("theirs")
+        return create_once(path, data)
+
+    monkeypatch.setattr(swarm, "create_once", too_late)
+    options = Namespace(swarm=str(directory), name="pump", role="trainer", config=config, data=None, json=True)
+    with pytest.raises(ConfigurationError, match="exists"):
+        swarm.join(options)
+    assert config.read_text() == "theirs"
+
+
+@pytest.mark.modules("ipfshttpclient")
+def test_daemons_are_met_again_whatever_went_wrong_the_last_time() -> None:
+    from learnae.adapters.kubo import Acquaintances
+
+    def ask(*_: Any, **__: Any) -> None:
+        raise RuntimeError("nobody has thought of this")
+
+    acquaintances = Acquaintances(SimpleNamespace(ask=ask), ["/ip4/127.0.0.1/tcp/1"], 1)
+    acquaintances._next = float("inf")  # as it is while they are met
+    with pytest.raises(RuntimeError):
+        acquaintances._connect()
+    assert acquaintances._next < float("inf")

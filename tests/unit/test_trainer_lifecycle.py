@@ -1,0 +1,167 @@
+"""Starting and stopping trainers while others start and stop them, too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from programs import wait_for
+
+from learnae.adapters.machine import Lock, holder
+from learnae.errors import ConfigurationError, InUseError, StateError
+from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, open_manifest, peer_directory
+from learnae.sections import PeerSection
+from trainer_node import cli, demo, lifecycle, preset_swarm
+from trainer_node.config import TrainerConfig, TrainerTrainSection
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from learnae.adapters.machine import Lock
+lock = Lock(Path(sys.argv[1]))
+time.sleep(600)
+"""
+Hold = Callable[[Path], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path))
+    monkeypatch.setenv("LEARNAE_TRAIN__ENGINE", "numpy")
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """Starts a process that has the place of a peer."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(directory: Path) -> subprocess.Popen[bytes]:
+        directory.mkdir(parents=True, exist_ok=True)
+        started.append(subprocess.Popen([sys.executable, "-c", HOLD, str(directory / LOCK_FILE)]))
+        wait_for(lambda: holder(directory / LOCK_FILE) == started[-1].pid, "the lock")
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_one_that_ends_just_as_it_is_to_be_stopped_is_stopped(
+    tmp_path: Path, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, kill = hold(tmp_path / "pump"), os.kill
+
+    def too_late(pid: int, number: int) -> None:
+        kill(pid, signal.SIGKILL)
+        process.wait()
+        kill(pid, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lifecycle.os, "kill", too_late)
+        assert lifecycle.stop(tmp_path / "pump")
+
+
+def test_one_that_is_started_again_at_once_was_stopped(
+    tmp_path: Path, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, kill = hold(tmp_path / "pump"), os.kill
+    monkeypatch.setattr(lifecycle, "_STOP_SECONDS", 1.0)
+
+    def and_another(pid: int, number: int) -> None:
+        kill(pid, number)
+        process.wait()
+        hold(tmp_path / "pump")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lifecycle.os, "kill", and_another)
+        assert lifecycle.stop(tmp_path / "pump")
+
+
+def test_who_starts_in_the_background_is_not_taken_for_another_who_was_faster(
+    tmp_path: Path, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = peer_directory("demo-1")
+    hold(place)
+    (place / STATUS_FILE).touch()
+    os.utime(place / STATUS_FILE, (time.time() + 60,) * 2)  # the other one works
+    answers = iter([None])  # and was not there yet when we looked
+    monkeypatch.setattr(lifecycle, "holder", lambda path: next(answers, holder(path)))
+    with pytest.raises(InUseError, match="the trainer did not start"):
+        lifecycle.detach(["start", "--demo", "--name", "demo-1"], place)
+    assert "demo are running" in (place / LOG_FILE).read_text()
+
+
+def test_demos_that_start_together_are_different_people(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2):
+        hold(peer_directory(f"demo-{number}"))
+    monkeypatch.setattr(demo, "holder", lambda _: None)  # all seem to be free
+    member = cli._demo_member(lambda: replace(TrainerConfig(), train=TrainerTrainSection(engine="numpy")))
+    assert holder(peer_directory("demo-3") / LOCK_FILE) == os.getpid()
+    member.work().drain()
+
+
+def test_a_demo_in_the_background_goes_on_to_the_next_person(
+    hold: Hold, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hold(peer_directory("demo-1"))
+    monkeypatch.setattr(demo, "holder", lambda _: None)
+    monkeypatch.setattr(lifecycle, "holder", holder)
+    cli._detach(None, {"data.file": None, "swarm.id": None, "peer.name": None}, demo=True)
+    said = capsys.readouterr().out
+    pid = holder(peer_directory("demo-2") / LOCK_FILE)
+    assert pid
+    try:
+        assert said == f"running as process {pid}; see: trainer-node status --name demo-2\n"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_a_person_of_the_demo_who_is_named_is_the_only_one_tried(hold: Hold) -> None:
+    named = replace(TrainerConfig(), peer=PeerSection(name="demo-5"))
+    assert next(demo.demo_configs(named))[1] == 5
+    hold(peer_directory("demo-5"))
+    with pytest.raises(ConfigurationError, match="are running"):
+        list(demo.demo_configs(named))
+
+
+def test_two_that_need_the_swarm_of_a_preset_at_once_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, create = threading.Barrier(2), preset_swarm.create_swarm
+
+    def slowly(manifest: object) -> Path:
+        with pytest.raises(threading.BrokenBarrierError):
+            made.wait(0.5)  # the other one does not come as far as this
+        return create(manifest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(preset_swarm, "create_swarm", slowly)
+    threads = [threading.Thread(target=preset_swarm.find_or_create, args=("wrist",)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (swarm,) = (tmp_path / "swarms").iterdir()
+    assert open_manifest(swarm).name
+    assert preset_swarm.find_or_create("wrist") == swarm
+
+
+def test_a_home_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "swarms").touch()
+    with pytest.raises(ConfigurationError, match="cannot use"):
+        preset_swarm.find_or_create("wrist")
+
+
+def test_a_process_in_its_place_is_an_error_of_its_own(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / LOCK_FILE)
+    with pytest.raises(InUseError) as caught:
+        lifecycle.detach(["start"], tmp_path)
+    assert isinstance(caught.value, StateError)
+    lock.release()
