@@ -70,8 +70,8 @@ def keras_fit(data: Dataset, batch: int) -> Contestant:
     module: Any = importlib.import_module("learnae.models.keras_model")
     keras = module.import_keras()
     model = module.build_model(MANIFEST.config)
-    policy = MANIFEST.optimiser
-    model.compile(optimizer=keras.optimizers.SGD(policy.learning_rate, policy.momentum), loss=MANIFEST.loss)
+    optimiser_of: Any = importlib.import_module("trainer_node.jax_functions").keras_optimiser
+    model.compile(optimizer=optimiser_of(keras, MANIFEST.optimiser), loss=MANIFEST.loss)
     rows, targets = np.array(data.train.rows), np.array(data.train.targets)
 
     def train(steps: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.learners.smooth import smooth_batch
 from learnae.errors import ConfigurationError, ModelError, StateError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
@@ -85,11 +86,14 @@ def test_fifty_steps_end_where_numpy_in_float64_ends(name: str, policy: Optimise
     optimiser = Optimiser(policy, model.count, np.float64)
     rows = data.train.rows.astype(np.float64)
 
-    losses = learner.run(some_batches())
-    for number, chosen in enumerate(some_batches()):
+    batches, wanted = [], []
+    rng = np.random.default_rng(3)
+    for _ in range(STEPS):
+        batches.append(chosen := smooth_batch(model, weights, rows, BATCH, rng))
         value, gradient = loss_and_gradient(model, loss, weights, rows[chosen], data.train.targets[chosen])
         optimiser.apply(weights, gradient)
-        assert losses[number] == pytest.approx(value, rel=1e-4)
+        wanted.append(value)
+    assert learner.run(np.array(batches, np.int32)) == pytest.approx(wanted, rel=1e-4)
 
     assert np.abs(learner.weights() - weights).max() <= (1e-4 if policy.name == "adam" else 1e-6)
 
