@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -247,8 +248,28 @@ def test_mixed_precision_learns_and_keeps_weights_in_float32() -> None:
     assert not np.array_equal(mixed.weights(), exact.weights())
 
 
-def test_the_device_is_named() -> None:
-    assert learner_of(OPTIMISERS[0]).device
+def test_everything_is_on_the_first_device_that_jax_sees() -> None:
+    first = importlib.import_module("jax").devices()[0]
+    learner = learner_of(OPTIMISERS[2])
+    learner.train(2)
+    part = learner._train.part(0)
+    carried = [array for arrays in learner._carry for array in arrays]
+    assert {device for array in (*carried, part.rows, part.targets) for device in array.devices()} == {first}
+    assert learner.device.startswith(first.device_kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "platform", "name"),
+    [("NVIDIA H100 80GB HBM3", "gpu", "NVIDIA H100 80GB HBM3 (gpu)"), ("cpu", "cpu", "cpu")],
+)
+def test_the_device_is_named_as_its_maker_does(
+    kind: str, platform: str, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    learner = learner_of(OPTIMISERS[0])
+    monkeypatch.setattr(learner._functions, "device", SimpleNamespace(device_kind=kind, platform=platform))
+    assert learner.device == name
+    learner._halve(learner._train, 1, jax_learner.DeviceMemoryError("full", "less"))
+    assert f"{name}: the memory is full" in caplog.text
 
 
 @pytest.mark.slow
