@@ -3,15 +3,13 @@ with all data in one place, and as a swarm of eight agents that keep theirs."""
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 
 import numpy as np
 
 from agent.wiring import build_learner
-from bench.harness import AT_LEAST, Check, Race
+from bench.harness import AT_LEAST, Check, Race, in_processes
 from bench.swarms import SECOND, Person, accuracies, load_people, split_over
 from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
@@ -31,7 +29,7 @@ def run(race: Race) -> None:
     own_steps = ticks * preset(RAW, 0).training.steps
     amounts = {POOLED: steps, SWARM: own_steps}
     tasks = [(name, way, seed, amounts[way]) for name in (RAW, FEATURES) for way in (SWARM, POOLED) for seed in seeds]
-    found = _reach_all(race, tasks)
+    found = in_processes(race, f"trainings of {FEATURES} and {RAW}", reach, tasks)
     means = {}
     for name in (FEATURES, RAW):
         race.figure(f"{name}: parameters", preset(name, 0).model.count)
@@ -50,20 +48,6 @@ def _learner() -> str:
     """Which one an agent on this machine trains with."""
     manifest = preset(RAW, 0)
     return type(build_learner(manifest, Dataset(manifest.model, manifest.objective), np.random.default_rng(0))).__name__
-
-
-def _reach_all(race: Race, tasks: Sequence[Task]) -> dict[Task, float]:
-    """Two at once, each in a process of its own."""
-    found = {}
-    with (
-        race.step(f"{len(tasks)} trainings of {FEATURES} and {RAW}") as say,
-        ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool,
-    ):
-        futures = {pool.submit(reach, *task): task for task in tasks}
-        for future in as_completed(futures):
-            found[futures[future]] = future.result()
-            say(f"{len(found)} of {len(tasks)} done")
-    return found
 
 
 def reach(name: str, way: str, seed: int, steps: int) -> float:

@@ -31,6 +31,11 @@ def is_installed(name: str) -> bool:
     return all(any(map(_exists, need.split("|"))) for need in _NEEDS[name])
 
 
+def needs(name: str) -> str:
+    """What a contestant imports, for people."""
+    return " and ".join(need.replace("|", " or ") for need in _NEEDS[name])
+
+
 def _exists(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None

@@ -19,7 +19,7 @@ from learnae.models.keras_model import build_model, import_keras
 from learnae.models.losses import Loss
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.numpy_learner import evaluate as evaluate_in_numpy
-from learnae.models.numpy_model import loss_and_gradient
+from learnae.models.numpy_model import differentiate
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.presets import dense_config
 from trainer_node import jax_learner
@@ -91,9 +91,9 @@ def test_fifty_steps_end_where_numpy_in_float64_ends(name: str, policy: Optimise
     rng = np.random.default_rng(3)
     for _ in range(STEPS):
         batches.append(chosen := smooth_batch(model, weights, rows, BATCH, rng))
-        value, gradient = loss_and_gradient(model, loss, weights, rows[chosen], data.train.targets[chosen])
-        optimiser.apply(weights, gradient)
-        wanted.append(value)
+        found = differentiate(model, loss, weights, rows[chosen], data.train.targets[chosen])
+        optimiser.apply(weights, found.gradient)
+        wanted.append(found.loss)
     assert learner.run(np.array(batches, np.int32)) == pytest.approx(wanted, rel=1e-4)
 
     assert np.abs(learner.weights() - weights).max() <= (1e-4 if policy.name == "adam" else 1e-6)
