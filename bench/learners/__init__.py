@@ -107,7 +107,7 @@ def _check_memory(race: Race, names: list[str]) -> None:
         with race.step("memory of an agent's training"):
             one = _measure(TFLITE, "memory", AGENT_ROWS)
         name = f"memory above the bare imports, TFLite, {AGENT_ROWS:,} rows"
-        race.check(Check(name, one["above"], 10.0, AT_MOST, "MB", "peak, one process"))
+        race.check(Check(name, one["above"], 10.0, AT_MOST, "MB", f"peak, one process, {one['device']}"))
 
 
 def _check_parity(race: Race, name: str) -> None:

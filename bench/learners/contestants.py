@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import itertools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +51,10 @@ def numpy_learner(data: Dataset, batch: int) -> Contestant:
 
 
 def tflite_learner(data: Dataset, batch: int) -> Contestant:
-    """The agents' learner."""
-    return _learner(importlib.import_module("agent.tflite_learner").TfliteLearner, data, batch)
+    """The agents' learner, on the runtime that it takes here."""
+    train = _learner(importlib.import_module("agent.tflite_learner").TfliteLearner, data, batch).train
+    runtimes = [name for name in ("tflite_runtime", "ai_edge_litert") if f"{name}.interpreter" in sys.modules]
+    return Contestant(train, f"cpu with {' and '.join(runtimes)}")
 
 
 def _learner(kind: Any, data: Dataset, batch: int) -> Contestant:
