@@ -23,9 +23,11 @@ from learner_models import (
 )
 from numpy.typing import NDArray
 
+from learnae.models.layers import ACTIVATIONS
 from learnae.models.losses import LOSSES, REGRESSIONS
 from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser
+from learnae.models.reading import _READERS
 
 require(*RUNTIMES)
 require("flatbuffers")
@@ -58,6 +60,13 @@ def difference_after_training(job: Task, optimiser: str) -> float:
     these = compared(job.model, optimiser)
     assert output == pytest.approx(predict(job.model, exact, rows), abs=1e-5 if these.all() else 1e-3)
     return float(np.abs(mine.call(WEIGHTS)["weights"] - exact)[these].max())
+
+
+def test_every_layer_and_activation_of_the_whitelist_is_in_a_model() -> None:
+    kinds = {each["class_name"] for layers, _ in BODIES.values() for each in layers}
+    functions = {each["config"].get("activation", "linear") for layers, _ in BODIES.values() for each in layers}
+    assert kinds == set(_READERS)
+    assert functions == set(ACTIVATIONS)
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
