@@ -28,8 +28,9 @@ lint: $(STAMP)
 tests: $(STAMP)
 	$(BIN)/python -m pytest $(TESTS)
 
-nightly: $(STAMP)  ## what takes too long for every change: a million frames, a million hostile inputs
-	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/test_bridge_frames.py tests/unit/test_bridge_link.py tests/system/test_firmware.py
+nightly: $(STAMP)  ## what takes too long for every change: a million frames, hostile inputs by the million, all of Keras
+	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/test_bridge_frames.py tests/unit/test_bridge_link.py tests/system/test_firmware.py \
+		tests/contract/test_keras_parity.py
 
 bench: $(STAMP)  ## make bench NAME=core
 	$(BIN)/python -m bench $(NAME)

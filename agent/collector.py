@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
 from learnae.summary import Statistics
 from learnae.windows import Windower
+
+log = logging.getLogger("learnae")
 
 _CHUNKS = 64  # of the buffer at once
 _SECONDS = 1.0  # for one call: what an earlier run has left in the buffer is taken in bit by bit
@@ -72,10 +75,25 @@ class Collector:
             samples = source.read()
             if samples is None:
                 del self._recordings[name]
+                self._report_end(name)
             else:
                 self._add(name, samples, fresh=True)
         if self._buffer is not None:
             self._read_buffer(self._buffer, time.monotonic() + _SECONDS)
+
+    def _report_end(self, name: str) -> None:
+        data, features = self._dataset, self._features
+        if self._statistics() is not None:  # no rows are kept
+            return
+        log.log(
+            logging.INFO if len(data.train) and not data.skipped else logging.WARNING,
+            "source %s has ended; so far %d rows to train on, %d held out; of %d windows of %d samples at %g Hz "
+            "without a gap, %d have no label, %d were skipped: %s",
+            name, len(data.train), len(data.holdout), self.labelled + self.unlabelled, features.span, features.rate,
+            self.unlabelled, data.skipped, data.demand,
+        )  # fmt: skip
+        if data.only_class is not None:
+            log.warning("all rows are of class %g: accuracy here tells nothing until there are others", data.only_class)
 
     def newest(self) -> list[Judged]:
         """The newest windows since the last call, oldest first, each once; none of an earlier run."""

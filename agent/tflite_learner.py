@@ -64,7 +64,7 @@ class TfliteLearner:
     def train(self, steps: int) -> Trained:
         """Up to ``steps`` optimiser steps on random batches of the training rows."""
         rows, targets = self._data.train.rows, self._data.train.targets
-        if not len(rows):
+        if not len(rows) or steps < 1:
             return Trained(0, 0, 0.0)
         total = 0.0
         for _ in range(steps):

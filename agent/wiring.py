@@ -118,6 +118,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
             "held_out_rows": len(dataset.holdout),
             "skipped_rows": dataset.skipped,
             "only_summaries": onlooking.reason,
+            "engine": engine_of(learner),
             "inference": inferrer.status(),
             "resources": governor.status(),
             "connections": outside.status(),
@@ -202,6 +203,13 @@ def build_learner(
         raise ConfigurationError(f"cannot train with TFLite: {reason}", "set train.engine to numpy or auto")
     _log.info("training with NumPy: %s", reason)
     return NumpyLearner(*arguments)
+
+
+def engine_of(learner: Learner) -> str:
+    """What trains here, by its name in the configuration."""
+    if isinstance(learner, Onlooker):
+        return NONE
+    return NUMPY if isinstance(learner, NumpyLearner) else TFLITE
 
 
 def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: Vector | None = None) -> bytes:

@@ -3,14 +3,12 @@ peer's work does not grow with its swarm."""
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numpy as np
 
-from bench.harness import AT_LEAST, AT_MOST, Check, Race, interleaved, median, seconds_of
+from bench.harness import AT_LEAST, AT_MOST, Check, Race, in_processes, interleaved, median, seconds_of
 from bench.swarms import SwarmCost, run_swarm
 from learnae.bodies import DELTA, NAME_BYTES, FrameHeader, Metrics, Update
 from learnae.cid import DAG_CBOR, RAW, Cid
@@ -160,7 +158,7 @@ def check_swarms(race: Race) -> None:
         *((size, follow, ticks, False) for size in reversed(sizes)),
         *((size, follow, large_ticks, True) for size in (most, few)),
     ]
-    found = run_swarms(race, tasks)
+    found = in_processes(race, f"swarms of up to {most} peers, {ticks} ticks", run_swarm, tasks)
     for size in sizes:
         report_swarm(race, found[size, follow, ticks, False])
     for size in (few, most):
@@ -168,20 +166,6 @@ def check_swarms(race: Race) -> None:
     compare_sizes(race, found[few, follow, ticks, False], found[most, follow, ticks, False])
     compare_totals(race, found[few, follow, large_ticks, True], found[most, follow, large_ticks, True])
     compare_following(race, found[most, follow, ticks, False], found[most, most - 1, ticks, False])
-
-
-def run_swarms(race: Race, tasks: Sequence[Task]) -> dict[Task, SwarmCost]:
-    """The swarms of (peers, follow, ticks, large), two at once, each in a process of its own."""
-    found = {}
-    with (
-        race.step(f"{len(tasks)} swarms of up to {tasks[0][0]} peers, {tasks[0][2]} ticks") as say,
-        ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool,
-    ):
-        futures = {pool.submit(run_swarm, *task): task for task in tasks}
-        for future in as_completed(futures):
-            found[futures[future]] = future.result()
-            say(f"{len(found)} of {len(tasks)} done")
-    return found
 
 
 def report_swarm(race: Race, cost: SwarmCost) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import learnae
+
+Found = TypeVar("Found")
+Task = TypeVar("Task", bound=tuple[Any, ...])
 
 AT_MOST, AT_LEAST = "at most", "at least"
 
@@ -76,6 +81,7 @@ class Race:
         self.rows = rows
         self.checks: list[Check] = []
         self.figures: list[Figure] = []
+        self.notes: list[str] = []
         self._console = console or wide_console()
         self._started = time.monotonic()
 
@@ -95,6 +101,10 @@ class Race:
         """Add a figure."""
         self.figures.append(Figure(name, value, unit))
 
+    def note(self, text: str) -> None:
+        """Say what could not be measured, and why."""
+        self.notes.append(text)
+
     def finish(self, directory: Path) -> Path:
         """Print both tables, write DIRECTORY/NAME.json, and return its path."""
         self._print_figures()
@@ -111,6 +121,7 @@ class Race:
             "quick": self.quick,
             "checks": [check.to_fields() for check in self.checks],
             "figures": [figure.to_fields() for figure in self.figures],
+            "notes": self.notes,
             "seconds": round(time.monotonic() - self._started, 1),
             **describe_machine(),
         }
@@ -136,6 +147,8 @@ class Race:
             self._console.print(f"[bold red]{len(failed)} of {len(self.checks)} do not hold:[/] {'; '.join(failed)}")
         else:
             self._console.print(f"[green]all {len(self.checks)} hold[/green]")
+        for note in self.notes:
+            self._console.print(f"[yellow]{note}[/yellow]")
 
 
 def wide_console() -> Console:
@@ -184,6 +197,20 @@ def interleaved(repeats: int, *actions: Callable[[], float]) -> list[list[float]
         for action, own in zip(actions, results, strict=True):
             own.append(action())
     return results
+
+
+def in_processes(race: Race, what: str, function: Callable[..., Found], tasks: Sequence[Task]) -> dict[Task, Found]:
+    """What ``function`` returns for each of ``tasks``, its arguments: two at once, each in a process of its own."""
+    found = {}
+    with (
+        race.step(f"{len(tasks)} {what}") as say,
+        ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool,
+    ):
+        futures = {pool.submit(function, *task): task for task in tasks}
+        for future in as_completed(futures):
+            found[futures[future]] = future.result()
+            say(f"{len(found)} of {len(tasks)} done")
+    return found
 
 
 def median(values: Sequence[float]) -> float:

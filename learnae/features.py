@@ -68,7 +68,8 @@ class _Windowed:
         return cls(**_read(fields, cls.constants))
 
     def _scaled(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        return ((values - np.array(self.shift)) / np.array(self.scale)).astype(np.float32)
+        with np.errstate(over="ignore"):  # whoever takes rows skips and counts what is not finite
+            return ((values - np.array(self.shift)) / np.array(self.scale)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,14 @@ class WindowStatistics(_Windowed):
     def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
         """(n, at least window, channels) -> (n, count) float32, of the first ``window`` samples."""
         values = windows[:, : self.window].astype(np.float32)
-        statistics = (
-            values.mean(axis=1),
-            values.std(axis=1),
-            values.min(axis=1),
-            values.max(axis=1),
-            np.abs(np.diff(values, axis=1)).mean(axis=1),
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # see _scaled
+            statistics = (
+                values.mean(axis=1),
+                values.std(axis=1),
+                values.min(axis=1),
+                values.max(axis=1),
+                np.abs(np.diff(values, axis=1)).mean(axis=1),
+            )
         return self._scaled(np.concatenate(statistics, axis=1))
 
 

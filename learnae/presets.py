@@ -102,7 +102,7 @@ def _wrist_cnn(created: int) -> Manifest:
         classes=EXERCISES,
         features=features,
         codec=_FRAMES,
-        optimiser=OptimiserPolicy("momentum", learning_rate=0.03),
+        optimiser=OptimiserPolicy("momentum", learning_rate=0.06),  # adr 0048
     )
 
 

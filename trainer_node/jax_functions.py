@@ -44,7 +44,7 @@ class Functions:
         self._policy = policy
         self._model = build_model(config, precision)
         self._loss = getattr(keras.losses, "".join(part.capitalize() for part in loss.split("_")))()
-        self._optimiser = _optimiser(keras, policy)
+        self._optimiser = keras_optimiser(keras, policy)
         self._optimiser.build(self._model.trainable_variables)
         self._places = self._find_places()
         self.count = sum(int(np.prod(weight.shape)) for weight in self._model.weights)
@@ -166,7 +166,8 @@ class Functions:
         return next(index for index, item in enumerate(variables) if item is self._optimiser.iterations)
 
 
-def _optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
+def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
+    """Keras' optimiser of the same name and constants."""
     if policy.name == "adam":
         return keras.optimizers.Adam(policy.learning_rate, policy.beta_1, policy.beta_2, policy.epsilon)
     momentum = policy.momentum if policy.name == "momentum" else 0.0

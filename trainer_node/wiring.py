@@ -20,7 +20,7 @@ from learnae.peer import Options
 from learnae.ports import Learner
 from trainer_node.config import TrainerConfig, TrainerTrainSection
 from trainer_node.datasets import load_dataset
-from trainer_node.engines import JAX, choose_engine
+from trainer_node.engines import JAX, choose_engine, warn_of_an_unseen_gpu
 from trainer_node.jax_learner import JaxLearner
 
 ROLE = "trainer"
@@ -56,6 +56,7 @@ def build_learner(train: TrainerTrainSection, manifest: Manifest, dataset: Datas
     engine, rng = choose_engine(train.engine, train.precision), np.random.default_rng()
     if engine == JAX:
         jax = JaxLearner.for_manifest(manifest, dataset, rng, train.precision)
+        warn_of_an_unseen_gpu(jax.device)
         return jax, {"engine": engine, "device": jax.device, "precision": train.precision}
     plain = NumpyLearner(
         manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from agent.tflite import schema
-from agent.tflite.graph import ANY, Graph, Shape, Tensor
+from agent.tflite.graph import Graph, Shape, Tensor
 
 Number = float | Tensor
 _SATURATING = 1e38  # takes every positive float32 but the denormal ones to 1 or more
@@ -163,9 +162,3 @@ def broadcast(a: Shape, b: Shape) -> Shape:
     length = max(len(a), len(b))
     pairs = zip((1,) * (length - len(a)) + a, (1,) * (length - len(b)) + b, strict=True)
     return tuple(y if x == 1 else x for x, y in pairs)
-
-
-def size_of(shape: Shape) -> int:
-    """How many values one row has."""
-    assert shape[0] == ANY
-    return math.prod(shape[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import itertools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,11 @@ def is_installed(name: str) -> bool:
     return all(any(map(_exists, need.split("|"))) for need in _NEEDS[name])
 
 
+def needs(name: str) -> str:
+    """What a contestant imports, for people."""
+    return " and ".join(need.replace("|", " or ") for need in _NEEDS[name])
+
+
 def _exists(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
@@ -45,8 +51,10 @@ def numpy_learner(data: Dataset, batch: int) -> Contestant:
 
 
 def tflite_learner(data: Dataset, batch: int) -> Contestant:
-    """The agents' learner."""
-    return _learner(importlib.import_module("agent.tflite_learner").TfliteLearner, data, batch)
+    """The agents' learner, on the runtime that it takes here."""
+    train = _learner(importlib.import_module("agent.tflite_learner").TfliteLearner, data, batch).train
+    runtimes = [name for name in ("tflite_runtime", "ai_edge_litert") if f"{name}.interpreter" in sys.modules]
+    return Contestant(train, f"cpu with {' and '.join(runtimes)}")
 
 
 def _learner(kind: Any, data: Dataset, batch: int) -> Contestant:
@@ -70,8 +78,8 @@ def keras_fit(data: Dataset, batch: int) -> Contestant:
     module: Any = importlib.import_module("learnae.models.keras_model")
     keras = module.import_keras()
     model = module.build_model(MANIFEST.config)
-    policy = MANIFEST.optimiser
-    model.compile(optimizer=keras.optimizers.SGD(policy.learning_rate, policy.momentum), loss=MANIFEST.loss)
+    optimiser_of: Any = importlib.import_module("trainer_node.jax_functions").keras_optimiser
+    model.compile(optimizer=optimiser_of(keras, MANIFEST.optimiser), loss=MANIFEST.loss)
     rows, targets = np.array(data.train.rows), np.array(data.train.targets)
 
     def train(steps: int) -> None:

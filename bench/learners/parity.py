@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.learners.contestants import FIT, FUSED, NUMPY, TFLITE
+from bench.learners.smooth import smooth_batch
 from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_model import train_step
@@ -18,35 +20,76 @@ from learnae.presets import preset
 
 STEPS, BATCH, ROWS = 50, 32, 2000
 BOUNDS = {"sgd": 1e-6, "momentum": 1e-6, "adam": 1e-4}
+RUNS = 6
 _RATES = {"sgd": 0.05, "momentum": 0.02, "adam": 0.001}
 _NETS = ("hepmass", "wrist", "wrist-cnn")
-_RUNS = 3
 
 Array = NDArray[Any]
 Trainer = Callable[[Array, Array], Array]  # weights (count,) and batches (steps, batch) -> weights
-Make = Callable[[Manifest, OptimiserPolicy, Dataset], Trainer]
 
 
-def parity(make: Make, quick: bool) -> dict[str, dict[str, float]]:
-    """By optimiser: ``usual``, of the nets the largest median over runs with other batches, and ``most`` of all.
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What is trained, from which weights (count,)."""
 
-    Rounding may move a unit across the edge of its ReLU, and all that follows is then another training: a median of
-    three is what the arithmetic costs, and the greatest shows whether that has happened.
-    """
-    nets = _NETS[:1] if quick else _NETS
-    result = {}
-    for name in BOUNDS:
-        found = [_differences(net, name, make, range(_RUNS)) for net in nets]
-        result[name] = {"usual": max(map(statistics.median, found)), "most": max(map(max, found))}
+    manifest: Manifest
+    policy: OptimiserPolicy
+    data: Dataset
+    start: Array
+
+
+def parity(name: str, quick: bool) -> dict[str, dict[str, list[float]]]:
+    """By optimiser, the differences of all nets and runs, on ``smooth`` batches (see smooth_batch) and on ``any``."""
+    nets, seeds = (_NETS[:1], range(1)) if quick else (_NETS, range(RUNS))
+    result: dict[str, dict[str, list[float]]] = {}
+    for optimiser in BOUNDS:
+        result[optimiser] = {"smooth": [], "any": []}
+        for net in nets:
+            training = _training(net, optimiser)
+            train = _TRAINERS[name](training)
+            for kind, found in result[optimiser].items():
+                found += [_difference(training, train, seed, kind == "smooth") for seed in seeds]
     return result
 
 
-def tflite(manifest: Manifest, policy: OptimiserPolicy, data: Dataset) -> Trainer:
+def _training(net: str, optimiser: str) -> Training:
+    manifest, policy = preset(net, 0), OptimiserPolicy(optimiser, _RATES[optimiser])
+    rows = np.random.default_rng(7).standard_normal((ROWS, *manifest.model.input_shape), dtype=np.float32)
+    data = Dataset(manifest.model, manifest.objective)
+    data.add(rows, rows.reshape(ROWS, -1)[:, : manifest.class_count].argmax(axis=1))
+    return Training(manifest, policy, data, manifest.definition.initial(3))
+
+
+def _difference(training: Training, train: Trainer, seed: int, smooth: bool) -> float:
+    """Between ``train`` and the reference, which also chooses the batches as it goes."""
+    model, rows, targets = training.manifest.definition, training.data.train.rows, training.data.train.targets
+    rng, exact = np.random.default_rng(seed), training.start.astype(np.float64)
+    optimiser = Optimiser(training.policy, len(exact), np.float64)
+    batches = np.empty((STEPS, BATCH), np.int32)
+    for batch in batches:
+        batch[:] = smooth_batch(model, exact, rows, BATCH, rng) if smooth else rng.integers(0, ROWS, BATCH)
+        wide = rows[batch].astype(np.float64)
+        train_step(model, training.manifest.objective, optimiser, exact, wide, targets[batch])
+    return float(np.abs(train(training.start, batches) - exact).max())
+
+
+def _numpy(training: Training) -> Trainer:
+    """The reference itself, in float32."""
+    return _drawing("learnae.models.numpy_learner", "NumpyLearner", training)
+
+
+def _tflite(training: Training) -> Trainer:
     """The agents' learner."""
-    kind: Any = importlib.import_module("agent.tflite_learner").TfliteLearner
+    return _drawing("agent.tflite_learner", "TfliteLearner", training)
+
+
+def _drawing(module: str, kind: str, training: Training) -> Trainer:
+    """A learner that draws its batches itself, one after another."""
+    manifest, make = training.manifest, getattr(importlib.import_module(module), kind)
 
     def train(start: Array, batches: Array) -> Array:
-        learner = kind(manifest.definition, manifest.objective, policy, data, BATCH, _Given(batches))
+        given = _Given(batches)
+        learner = make(manifest.definition, manifest.objective, training.policy, training.data, BATCH, given)
         learner.load(start)
         learner.train(len(batches))
         return np.asarray(learner.weights())
@@ -54,17 +97,34 @@ def tflite(manifest: Manifest, policy: OptimiserPolicy, data: Dataset) -> Traine
     return train
 
 
-def jax_fused(manifest: Manifest, policy: OptimiserPolicy, data: Dataset) -> Trainer:
+def _jax_fused(training: Training) -> Trainer:
     """The trainers' learner, compiled once."""
     kind: Any = importlib.import_module("trainer_node.jax_learner").JaxLearner
-    learner = kind(manifest.config, manifest.objective, policy, data, BATCH, np.random.default_rng(0))
+    manifest, rng = training.manifest, np.random.default_rng(0)
+    learner = kind(manifest.config, manifest.objective, training.policy, training.data, BATCH, rng)
     fresh = learner.state()
 
     def train(start: Array, batches: Array) -> Array:
         learner.load(start)
         learner.restore(fresh)
-        learner.run(batches.astype(np.int32))
+        learner.run(batches)
         return np.asarray(learner.weights())
+
+    return train
+
+
+def _keras(training: Training) -> Trainer:
+    """Keras itself, a batch at a time."""
+    module: Any = importlib.import_module("learnae.models.keras_model")
+    optimiser_of: Any = importlib.import_module("trainer_node.jax_functions").keras_optimiser
+    keras, model, data = module.import_keras(), module.build_model(training.manifest.config), training.data.train
+
+    def train(start: Array, batches: Array) -> Array:
+        model.set_weights([array for arrays in training.manifest.definition.split(start) for array in arrays])
+        model.compile(optimizer=optimiser_of(keras, training.policy), loss=training.manifest.loss)
+        for batch in batches:
+            model.train_on_batch(data.rows[batch], data.targets[batch])
+        return np.concatenate([array.ravel() for array in model.get_weights()])
 
     return train
 
@@ -79,23 +139,9 @@ class _Given:
         return next(self._batches)
 
 
-def _differences(net: str, optimiser: str, make: Make, seeds: Iterable[int]) -> list[float]:
-    manifest, policy = preset(net, 0), OptimiserPolicy(optimiser, _RATES[optimiser])
-    rows = np.random.default_rng(7).standard_normal((ROWS, *manifest.model.input_shape), dtype=np.float32)
-    data = Dataset(manifest.model, manifest.objective)
-    data.add(rows, rows.reshape(ROWS, -1)[:, : manifest.class_count].argmax(axis=1))
-    start, train = manifest.definition.initial(3), make(manifest, policy, data)
-    found = []
-    for seed in seeds:
-        batches = np.random.default_rng(seed).integers(0, ROWS, (STEPS, BATCH))
-        exact = _reference(manifest, policy, data, start, batches)
-        found.append(float(np.abs(train(start, batches) - exact).max()))
-    return found
-
-
-def _reference(manifest: Manifest, policy: OptimiserPolicy, data: Dataset, start: Array, batches: Array) -> Array:
-    weights, optimiser = start.astype(np.float64), Optimiser(policy, len(start), np.float64)
-    for chosen in batches:
-        rows, targets = data.train.rows[chosen].astype(np.float64), data.train.targets[chosen]
-        train_step(manifest.definition, manifest.objective, optimiser, weights, rows, targets)
-    return weights
+_TRAINERS: dict[str, Callable[[Training], Trainer]] = {
+    NUMPY: _numpy,
+    TFLITE: _tflite,
+    FUSED: _jax_fused,
+    FIT: _keras,
+}

@@ -76,11 +76,9 @@ def first_of(modules: tuple[str, ...]) -> str:
 
 
 def parity(name: str, size: int) -> dict[str, Any]:
-    """Largest differences from NumPy in float64, by optimiser."""
+    """Largest differences from NumPy in float64, by optimiser and kind of batches."""
     module: Any = importlib.import_module("bench.learners.parity")
-    contestants: Any = importlib.import_module("contestants")
-    make = {contestants.TFLITE: module.tflite, contestants.FUSED: module.jax_fused}[name]
-    return {"differences": module.parity(make, quick=size == 0)}
+    return {"differences": module.parity(name, quick=size == 0)}
 
 
 def some_rows(count: int) -> Any:

@@ -125,6 +125,23 @@ class Dataset:
             return kept, kept
         return kept, targets[usable].astype(self.train.targets.dtype, copy=False)
 
+    @property
+    def demand(self) -> str:
+        """What a row must be, lest it is skipped, in words."""
+        target = {
+            "sparse_categorical_crossentropy": f", and the class one of 0 to {self._model.output_shape[-1] - 1}",
+            "binary_crossentropy": ", and the target 0 or 1",
+        }
+        return "all values must be finite numbers" + target.get(self._loss.name, "")
+
+    @property
+    def only_class(self) -> float | None:
+        """The class of all training rows; None if there are several, or these are no classes."""
+        targets = self.train.targets
+        if not self._loss.is_classification or not len(targets) or one_line_each(targets).shape[1] > 1:
+            return None
+        return float(targets.flat[0]) if targets.min() == targets.max() else None
+
     def adopt(self, rows: Array, targets: Array, holdout: bool = False) -> None:
         """Use arrays that ``usable`` has passed, such as memory maps, as they are: nothing is copied.
 

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from learnae.models.definition import ModelDefinition
-from learnae.models.layers import Activation, Array, activate
+from learnae.models.layers import Activation, Array
 from learnae.models.losses import Loss
 from learnae.models.optimisers import Optimiser
-
-__all__ = ["Differential", "activate", "differentiate", "loss_and_gradient", "predict", "train_step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +61,6 @@ def differentiate(
             flow = layer.backward(arrays[index], slots[index], memories[index], flow, index > 0)
         moved |= layer.moved(arrays[index], move_slots[index], memories[index])
     return Differential(loss.value(value, targets), gradient, moves if moved else None)
-
-
-def loss_and_gradient(
-    model: ModelDefinition,
-    loss: Loss,
-    weights: Array,
-    rows: Array,
-    targets: Array,
-    rng: np.random.Generator | None = None,
-) -> tuple[float, Array]:
-    """The mean loss of a batch and its gradient (count,); see ``differentiate``."""
-    result = differentiate(model, loss, weights, rows, targets, rng)
-    return result.loss, result.gradient
 
 
 def train_step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.learners.smooth import smooth_batch
 from learnae.models.definition import ModelDefinition
+from learnae.models.layers import BatchNormalization, Conv1D, Dense
 from learnae.models.losses import FINAL_ACTIVATIONS, Loss
 from learnae.models.optimisers import OptimiserPolicy
 
@@ -84,6 +87,7 @@ BODIES: dict[str, tuple[list[dict[str, Any]], tuple[int, ...]]] = {
     "reshape": ([dense(12, "tanh"), layer("Reshape", target_shape=[-1, 3]), conv(4, 2), FLATTEN], VECTOR),
     "dropout": ([dense(8, "relu"), layer("Dropout", rate=0.0)], VECTOR),
     "batch-norm": ([dense(8, use_bias=False), layer("BatchNormalization"), layer("ReLU")], VECTOR),
+    "batch-norm-bias": ([dense(8), layer("BatchNormalization"), layer("ReLU")], VECTOR),  # a bias without effect
     "batch-norm-plain": (
         [dense(6, "tanh"), layer("BatchNormalization", momentum=0.8, center=False, scale=False, epsilon=0.01)],
         VECTOR,
@@ -116,6 +120,35 @@ class Task:
         # wide enough for both branches of Huber's loss
         targets = rng.normal(size=(rows, *self.model.output_shape)) * 2
         return values, (targets > 0 if self.loss.name == "binary_crossentropy" else targets).astype(np.float32)
+
+
+def compared(model: ModelDefinition, optimiser: str) -> NDArray[np.bool_]:
+    """(count,) which weights must agree: under Adam not those that the training loss does not depend on.
+
+    The gradient of a bias right before BatchNormalization is 0; Adam divides what rounding leaves of it by its own
+    size, in every float32 implementation (adr 0046). The moving mean follows the bias, slowly.
+    """
+    mask = np.ones(model.count, np.bool_)
+    arrays = model.split(mask)
+    for index, (first, second) in enumerate(itertools.pairwise(model.layers)):
+        biased = isinstance(first, (Dense, Conv1D)) and first.bias
+        if optimiser == "adam" and biased and isinstance(second, BatchNormalization):
+            arrays[index][1][:] = arrays[index + 1][-2][:] = False
+    return mask
+
+
+class Batches:
+    """Batches of a task that are no edge's neighbours with the weights that they are trained on."""
+
+    def __init__(self, job: Task) -> None:
+        self._model = job.model
+        self._rng = np.random.default_rng(7)
+        self._rows, self._targets = job.batch(self._rng, 500)
+
+    def next(self, weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Rows in float32, and targets; ``weights`` are the reference's."""
+        chosen = smooth_batch(self._model, weights, self._rows, BATCH, self._rng)
+        return self._rows[chosen], self._targets[chosen]
 
 
 def sequential(layers: list[dict[str, Any]], shape: tuple[int, ...]) -> dict[str, Any]:

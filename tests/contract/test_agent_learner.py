@@ -204,6 +204,13 @@ def test_without_rows_there_is_nothing_to_do(make: Make) -> None:
     assert empty.weights().tobytes() == before.tobytes()
 
 
+def test_no_steps_are_no_training(make: Make) -> None:
+    me = make(task("dense-relu", CLASSES))
+    before = me.weights()
+    assert (me.train(0).steps, me.train(0).loss) == (0, 0.0)
+    assert me.weights().tobytes() == before.tobytes()
+
+
 def test_rows_that_come_later_are_learnt(make: Make) -> None:
     job = task("dense-relu", CLASSES)
     data = dataset(job, 4)

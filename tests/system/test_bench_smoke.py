@@ -80,6 +80,33 @@ def test_an_agent_is_measured_with_all_that_it_has(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.modules("ai_edge_litert", "keras", "jax")
+def test_learners_are_compared_and_train_alike(tmp_path):
+    command = [sys.executable, "-m", "bench", "learners", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "learners.json").read_text())
+    parity = [check for check in report["checks"] if "against float64" in check["name"]]
+    assert len(parity) == 4 * 3  # learners, optimisers
+    assert all(check["holds"] for check in parity)
+    assert any("above the bare imports" in check["name"] for check in report["checks"])
+    against_torch = any("PyTorch" in check["name"] for check in report["checks"])
+    assert against_torch or any("PyTorch" in note for note in report["notes"])
+
+
+@pytest.mark.modules("ai_edge_litert")
+def test_the_presets_are_compared_pooled_and_in_swarms(tmp_path):
+    command = [sys.executable, "-m", "bench", "presets", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "presets.json").read_text())
+    assert all("TfliteLearner" in check["note"] for check in report["checks"])
+    accuracies = [figure["value"] for figure in report["figures"] if "accuracy" in figure["name"]]
+    assert len(accuracies) == 8
+    assert all(1 / 7 < value < 1 for value in accuracies)
+
+
+@pytest.mark.slow
 def test_heads_over_iota_are_measured(tmp_path):
     command = [sys.executable, "-m", "bench", "iota", "--quick", "--out", str(tmp_path)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,36 @@ def test_unlabelled_windows_are_counted_and_not_used() -> None:
     collector, dataset = collect(samples(0, -1), samples(4, 1), samples(8, -1), samples(12, -1, holdout=True))
     assert collector.unlabelled == 3
     assert (len(dataset.train), len(dataset.holdout), dataset.skipped) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            [samples(0, 7)],
+            "0 rows to train on, 0 held out; of 1 windows of 4 samples at 10 Hz without a gap, 0 have",
+        ),
+        ([samples(0, 7)], "1 were skipped: all values must be finite numbers, and the class one of 0 to 2"),
+        ([samples(0, -1), samples(4, -1)], "2 have no label, 0 were skipped"),
+        ([samples(0, 1, count=3)], "of 0 windows"),
+        ([samples(0, 1), samples(4, 1)], "all rows are of class 1"),
+    ],
+)
+def test_a_recording_that_taught_nothing_is_said_at_its_end(
+    parts: list[Samples], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector, _ = collect(*parts)
+    with caplog.at_level(logging.WARNING, "learnae"):
+        collector.collect()
+        collector.collect()
+    assert caplog.text.count(said) == 1
+
+
+def test_a_recording_of_several_classes_ends_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    collector, _ = collect(samples(0, 1), samples(4, 2))
+    with caplog.at_level(logging.WARNING, "learnae"):
+        collector.collect()
+    assert not caplog.records
 
 
 def test_held_out_windows_are_never_trained_on() -> None:

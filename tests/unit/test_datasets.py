@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,8 @@ def test_a_single_class_is_accepted(archive: Path) -> None:
         ({"x": X, "y": np.array(1)}, ["y is ()"]),
         ({"x": X, "y": Y, "x_holdout": X[:2], "y_holdout": Y[:1]}, ["x is (2, 2) and y is (1,)"]),
         pytest.param({"x": X[:0], "y": Y[:0]}, ["has no row to train on"]),
-        ({"x": X, "y": np.full(10, 7)}, ["has no row to train on", "10 rows were skipped"]),
-        ({"x": X * np.nan, "y": Y}, ["has no row to train on", "10 rows were skipped"]),
+        ({"x": X, "y": np.full(10, 7)}, ["has no row to train on", "10 were skipped"]),
+        ({"x": X * np.nan, "y": Y}, ["has no row to train on", "10 were skipped"]),
     ],
 )
 def test_arrays_that_cannot_be_used_are_named(archive: Path, arrays: dict[str, Any], words: list[str]) -> None:
@@ -167,14 +168,32 @@ def test_a_raw_recording_needs_a_swarm_with_features(archive: Path) -> None:
     ("arrays", "words"),
     [
         ({"signal": np.zeros((9, 2)), "label": np.zeros(9)}, "signal is float64 (9, 2)"),
-        ({"signal": np.zeros((9, 1))}, "has no row to train on"),  # nothing is labelled
-        ({"signal": np.zeros((3, 1)), "label": np.zeros(3)}, "has no row to train on"),  # shorter than a window
+        (
+            {"signal": np.zeros((9, 1))},
+            "2 windows of 4 samples at 10 Hz without a gap, 2 of them without a label, 0",
+        ),
+        ({"signal": np.zeros((3, 1)), "label": np.zeros(3)}, "no row to train on: 0 windows of 4 samples at 10 Hz"),
+        ({"signal": np.full((9, 1), np.nan), "label": np.zeros(9)}, "2 skipped; all values must be finite numbers"),
+        ({"signal": np.full((9, 1), 1e39), "label": np.zeros(9)}, "2 skipped; all values must be finite numbers"),
+        (
+            {"signal": np.zeros((9, 1)), "label": np.full(9, 3)},
+            "2 skipped; all values must be finite numbers, and",
+        ),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_raw_recordings_that_cannot_be_used_are_named(archive: Path, arrays: dict[str, Any], words: str) -> None:
     said = refused(npz(archive, **arrays), MOTION)
     assert words in said
     assert str(archive) in said
+
+
+def test_windows_that_are_left_out_are_counted_and_said(archive: Path, caplog: pytest.LogCaptureFixture) -> None:
+    signal, label = np.arange(24.0)[:, None], np.repeat([0, -1, 2], 8)
+    signal[0] = np.nan
+    with caplog.at_level(logging.WARNING, "learnae"):
+        assert load(npz(archive, signal=signal, label=label), MOTION, holdout=0.0).skipped == 1
+    assert "9 windows of 4 samples at 10 Hz without a gap, 3 of them without a label, 1 skipped" in caplog.text
 
 
 # -- CSV
@@ -216,6 +235,20 @@ def test_tables_that_cannot_be_used_are_named(table: Path, text: str, words: str
 def test_a_table_with_other_columns_than_the_model_takes_is_refused(table: Path) -> None:
     table.write_text("u,label\n1,0\n")
     assert "the swarm's model takes (2,)" in refused(table)
+
+
+def test_a_recording_without_one_of_the_channels_is_not_taken_for_rows(table: Path) -> None:
+    features = WindowStatistics(("a", "b"), 10.0, window=4, hop=2, shift=(0.0,) * 10, scale=(1.0,) * 10)
+    manifest = Manifest(
+        "pair", dense_config(10, (), 3, "softmax"), "sparse_categorical_crossentropy", features=features
+    )
+    table.write_text("time,a,label\n0,1,0\n")
+    assert "has no column b; the swarm's channels are a, b" in refused(table, manifest)
+
+
+def test_a_label_in_words_is_said_to_be_no_number(table: Path) -> None:
+    table.write_text("u,v,label\n1,2,left\n3,,right\n")
+    assert "the class one of 0 to 2; most often column 'label' is none" in refused(table)
 
 
 # -- any file

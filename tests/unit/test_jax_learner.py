@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.learners.smooth import smooth_batch
 from learnae.errors import ConfigurationError, ModelError, StateError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
@@ -17,7 +19,7 @@ from learnae.models.keras_model import build_model, import_keras
 from learnae.models.losses import Loss
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.numpy_learner import evaluate as evaluate_in_numpy
-from learnae.models.numpy_model import loss_and_gradient
+from learnae.models.numpy_model import differentiate
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.presets import dense_config
 from trainer_node import jax_learner
@@ -48,6 +50,21 @@ NORMALISED = {
         ],
     },
 }
+
+
+def over_time(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Six values as a sequence, then these layers, then one output."""
+    first = {"class_name": "InputLayer", "config": {"batch_shape": [None, 6]}}
+    sequence = {"class_name": "Reshape", "config": {"target_shape": [6, 1]}}
+    last = {"class_name": "Dense", "config": {"units": 1, "activation": "sigmoid"}}
+    return {"class_name": "Sequential", "config": {"name": "m", "layers": [first, sequence, *layers, last]}}
+
+
+FLAT = {"class_name": "GlobalAveragePooling1D", "config": {}}
+POOLED = over_time(
+    {"class_name": "MaxPooling1D", "config": {}}, {"class_name": "LayerNormalization", "config": {}}, FLAT
+)
+CONVOLVED = over_time({"class_name": "Conv1D", "config": {"filters": 4, "kernel_size": 3, "activation": "relu"}}, FLAT)
 BINARY = "binary_crossentropy"
 
 
@@ -85,11 +102,14 @@ def test_fifty_steps_end_where_numpy_in_float64_ends(name: str, policy: Optimise
     optimiser = Optimiser(policy, model.count, np.float64)
     rows = data.train.rows.astype(np.float64)
 
-    losses = learner.run(some_batches())
-    for number, chosen in enumerate(some_batches()):
-        value, gradient = loss_and_gradient(model, loss, weights, rows[chosen], data.train.targets[chosen])
-        optimiser.apply(weights, gradient)
-        assert losses[number] == pytest.approx(value, rel=1e-4)
+    batches, wanted = [], []
+    rng = np.random.default_rng(3)
+    for _ in range(STEPS):
+        batches.append(chosen := smooth_batch(model, weights, rows, BATCH, rng))
+        found = differentiate(model, loss, weights, rows[chosen], data.train.targets[chosen])
+        optimiser.apply(weights, found.gradient)
+        wanted.append(found.loss)
+    assert learner.run(np.array(batches, np.int32)) == pytest.approx(wanted, rel=1e-4)
 
     assert np.abs(learner.weights() - weights).max() <= (1e-4 if policy.name == "adam" else 1e-6)
 
@@ -115,25 +135,36 @@ def test_an_evaluation_says_what_numpy_says(name: str, monkeypatch: pytest.Monke
 # -- the same as keras.fit
 
 
+@pytest.mark.parametrize(
+    "config", [TASKS[BINARY][0], NORMALISED, POOLED], ids=["dense", "batch normalisation", "pooling"]
+)
 @pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
-@pytest.mark.parametrize("config", [TASKS[BINARY][0], NORMALISED], ids=["dense", "batch normalisation"])
 def test_an_epoch_is_keras_fit_bit_for_bit(config: Any, policy: OptimiserPolicy) -> None:
+    start, mine, fitted = an_epoch(config, policy)
+    assert not np.array_equal(fitted, start)
+    assert mine.tobytes() == fitted.tobytes()
+
+
+@pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
+def test_an_epoch_of_convolutions_is_keras_fit_but_for_rounding(policy: OptimiserPolicy) -> None:
+    """XLA sums a convolution in another order inside a loop than alone."""
+    _, mine, fitted = an_epoch(CONVOLVED, policy)
+    assert np.abs(mine - fitted).max() <= (1e-6 if policy.name == "adam" else 1e-7)
+
+
+def an_epoch(config: Any, policy: OptimiserPolicy) -> tuple[Any, Any, Any]:
+    """Weights before an epoch, after a fused one, and after Keras' own."""
     keras = import_keras()
-    learner = learner_of(policy, config=config)
-    learner.load(learner.weights())
-    start = learner.weights()
+    learner, start = learner_of(policy, config=config), ModelDefinition.from_config(config).initial(7)
+    learner.load(start)
     order = np.random.default_rng(9).permutation(ROWS).astype(np.int32)
     _, _, data = data_of()
     model = build_model(config)
     model.compile(optimizer=keras_optimiser(keras, policy), loss=BINARY)
     set_vector(model, start)
-
     learner.run(order.reshape(-1, BATCH))
     model.fit(data.train.rows[order], data.train.targets[order], batch_size=BATCH, shuffle=False, verbose=0)
-
-    fitted = np.concatenate([array.ravel() for array in model.get_weights()])
-    assert not np.array_equal(fitted, start)
-    assert learner.weights().tobytes() == fitted.tobytes()
+    return start, learner.weights(), np.concatenate([array.ravel() for array in model.get_weights()])
 
 
 def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
@@ -243,8 +274,28 @@ def test_mixed_precision_learns_and_keeps_weights_in_float32() -> None:
     assert not np.array_equal(mixed.weights(), exact.weights())
 
 
-def test_the_device_is_named() -> None:
-    assert learner_of(OPTIMISERS[0]).device
+def test_everything_is_on_the_first_device_that_jax_sees() -> None:
+    first = importlib.import_module("jax").devices()[0]
+    learner = learner_of(OPTIMISERS[2])
+    learner.train(2)
+    part = learner._train.part(0)
+    carried = [array for arrays in learner._carry for array in arrays]
+    assert {device for array in (*carried, part.rows, part.targets) for device in array.devices()} == {first}
+    assert learner.device.startswith(first.device_kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "platform", "name"),
+    [("NVIDIA H100 80GB HBM3", "gpu", "NVIDIA H100 80GB HBM3 (gpu)"), ("cpu", "cpu", "cpu")],
+)
+def test_the_device_is_named_as_its_maker_does(
+    kind: str, platform: str, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    learner = learner_of(OPTIMISERS[0])
+    monkeypatch.setattr(learner._functions, "device", SimpleNamespace(device_kind=kind, platform=platform))
+    assert learner.device == name
+    learner._halve(learner._train, 1, jax_learner.DeviceMemoryError("full", "less"))
+    assert f"{name}: the memory is full" in caplog.text
 
 
 @pytest.mark.slow

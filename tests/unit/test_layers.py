@@ -12,7 +12,7 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.evaluation import reconstruction_error
 from learnae.models.layers import BatchNormalization, Conv1D, LayerNormalization, MaxPooling1D, Reshape, Sliding
 from learnae.models.losses import Loss
-from learnae.models.numpy_model import differentiate, loss_and_gradient, predict, train_step
+from learnae.models.numpy_model import differentiate, predict, train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 
 
@@ -58,7 +58,7 @@ def test_gradients_are_those_of_numerical_differentiation(name: str, loss: str) 
     weights = rng.normal(size=model.count) * 0.7
 
     def value(vector: Any) -> float:
-        return loss_and_gradient(model, Loss(loss), vector, rows, targets)[0]
+        return differentiate(model, Loss(loss), vector, rows, targets).loss
 
     gradient = differentiate(model, Loss(loss), weights, rows, targets).gradient
     numerical = np.empty_like(weights)

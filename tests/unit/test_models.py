@@ -12,9 +12,10 @@ from test_dagcbor import TREES
 from learnae.errors import DataError, ModelError, StateError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import MAX_LAYERS, MAX_PARAMETERS, Activation, Dense, Dropout, Flatten, ModelDefinition
+from learnae.models.layers import activate
 from learnae.models.losses import LOSSES, Loss
 from learnae.models.numpy_learner import NumpyLearner, evaluate
-from learnae.models.numpy_model import activate, loss_and_gradient, predict
+from learnae.models.numpy_model import differentiate, predict
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.presets import dense_config
 
@@ -280,7 +281,8 @@ def check_gradient(model: ModelDefinition, loss: str, dropout_seed: int | None =
 
     def at(vector: Any) -> tuple[float, Any]:
         rng = None if dropout_seed is None else np.random.default_rng(dropout_seed)
-        return loss_and_gradient(model, Loss(loss), vector, inputs, targets, rng)
+        found = differentiate(model, Loss(loss), vector, inputs, targets, rng)
+        return found.loss, found.gradient
 
     value, gradient = at(weights)
     numerical = np.empty_like(weights)
@@ -334,7 +336,7 @@ def test_dropout_keeps_the_mean_and_is_inactive_in_predictions() -> None:
     weights, rows = np.ones(1), np.ones((4000, 1))
     assert predict(model, weights, rows).tolist() == [[1.0]] * 4000
     values = [
-        loss_and_gradient(model, Loss("mean_squared_error"), weights, rows, np.zeros((4000, 1)), rng)[0]
+        differentiate(model, Loss("mean_squared_error"), weights, rows, np.zeros((4000, 1)), rng).loss
         for rng in (None, np.random.default_rng(0))
     ]
     assert values[0] == 1.0
@@ -355,8 +357,8 @@ def test_gradients_in_float32_agree_with_float64() -> None:
     model = define(dense(8, "tanh"), dense(3, "softmax"))
     inputs, targets = batch(model, "sparse_categorical_crossentropy")
     weights, loss = model.initial(1), Loss("sparse_categorical_crossentropy")
-    _, single = loss_and_gradient(model, loss, weights, inputs.astype(np.float32), targets)
-    _, double = loss_and_gradient(model, loss, weights.astype(np.float64), inputs, targets)
+    single = differentiate(model, loss, weights, inputs.astype(np.float32), targets).gradient
+    double = differentiate(model, loss, weights.astype(np.float64), inputs, targets).gradient
     assert single.dtype == np.float32
     assert single == pytest.approx(double, abs=1e-6)
 

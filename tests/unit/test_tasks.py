@@ -265,5 +265,5 @@ def test_a_long_recording_keeps_its_newest_windows_and_says_so(
 
 def test_a_series_with_a_channel_missing_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "tides.csv", "time,x", np.column_stack([np.arange(100) / 10, series(100)[:, 0]]))
-    with pytest.raises(DataError, match=r"tides\.csv has no column y; the swarm forecasts x, y"):
+    with pytest.raises(DataError, match=r"tides\.csv has no column y; the swarm's channels are x, y"):
         load(path, swarm(forecast_config(WINDOWED), WINDOWED))

@@ -178,7 +178,7 @@ def test_a_column_of_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,place,label\n" + "1,north,0\n" * 5)
 
-    with pytest.raises(DataError, match=r"no row to train on; 5 rows were skipped.*'place'"):
+    with pytest.raises(DataError, match=r"no row to train on, 5 were skipped.*'place'"):
         load(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.presets import preset
+from trainer_node import engines
 from trainer_node.batches import Batches
 from trainer_node.config import TrainerConfig, TrainerTrainSection
 from trainer_node.engines import choose_engine
@@ -40,6 +42,19 @@ def test_jax_is_taken_where_it_is_and_names_its_device(engine: str) -> None:
     assert isinstance(learner, JaxLearner)
     assert facts["engine"] == "jax"
     assert facts["device"] == learner.device
+
+
+@pytest.mark.parametrize(("device", "warned"), [("cpu", True), ("NVIDIA H100 80GB HBM3 (gpu)", False)])
+def test_a_gpu_that_jax_does_not_see_is_said_with_the_remedy(
+    device: str, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = tmp_path / "version"
+    monkeypatch.setattr(engines, "_DRIVER", driver)
+    engines.warn_of_an_unseen_gpu("cpu")
+    assert not caplog.records, "there is none"
+    driver.touch()
+    engines.warn_of_an_unseen_gpu(device)
+    assert ("jax[cuda12]" in caplog.text) == warned
 
 
 def test_numpy_is_taken_where_it_is_asked_for() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from learnae.errors import DataError
 from learnae.examples import add_windows
 from learnae.manifest import FORECAST, Manifest
-from learnae.models.dataset import Dataset, one_line_each
+from learnae.models.dataset import Dataset
 from learnae.recordings import Recording, check_recording, read_arrays
 from learnae.windows import Windower
 from trainer_node.config import DataSection
@@ -17,7 +19,7 @@ from trainer_node.datasets.cache import fill
 from trainer_node.datasets.chunks import Source
 from trainer_node.datasets.series import holds_recording, open_table, pieces, recording_of
 from trainer_node.datasets.split import MAX_HOLDOUT, Split
-from trainer_node.datasets.tables import TableSource
+from trainer_node.datasets.tables import Table, TableSource
 
 log = logging.getLogger("learnae")
 
@@ -42,18 +44,24 @@ def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
         _load_archive(dataset, path, data, manifest)
     else:
         _load_table(dataset, path, data, manifest)
-    _warn_of_one_class(dataset, path, manifest)
+    _warn_of_one_class(dataset, path)
     return dataset
 
 
-def add_recording(dataset: Dataset, manifest: Manifest, recording: Recording, holdout: float) -> None:
-    """Window a raw recording and add its features; where labels are needed, windows without are left out."""
+def add_recording(dataset: Dataset, manifest: Manifest, recording: Recording, holdout: float) -> tuple[int, int]:
+    """Window a raw recording and add its features; where labels are needed, windows without are left out.
+
+    Returns how many windows there are, and how many of them are left out.
+    """
     features = manifest.features
     assert features is not None
-    windower = Windower(features)
+    windower, found, unlabelled = Windower(features), 0, 0
     for samples in pieces(recording.split_by_time(holdout), features):
         windows = windower.push(samples)
         add_windows(dataset, manifest, features.extract(windows.values), windows)
+        found += len(windows.label)
+        unlabelled += int(np.count_nonzero(windows.label < 0)) if manifest.needs_labels else 0
+    return found, unlabelled
 
 
 def _load_archive(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:
@@ -73,20 +81,35 @@ def _load_table(dataset: Dataset, path: Path, data: DataSection, manifest: Manif
         raise DataError(f"cannot read {path}", "give a .npz or .csv file, .csv.gz or .parquet")
     if features is not None and holds_recording(table, features):
         _add_whole(dataset, path, manifest, recording_of(table, features), data.holdout)
-    elif features is not None and manifest.task == FORECAST:
+    elif features is not None and _is_meant_as_recording(table, manifest):
         absent = [name for name in features.channels if name not in table.names]
         raise DataError(
-            f"{path} has no column {', '.join(absent)}", f"the swarm forecasts {', '.join(features.channels)}"
+            f"{path} has no column {', '.join(absent)}", f"the swarm's channels are {', '.join(features.channels)}"
         )
     else:
         source = TableSource(table, data.label, manifest.model.input_shape, manifest.is_autoencoder)
         _fill(dataset, source, data, manifest)
 
 
+def _is_meant_as_recording(table: Table, manifest: Manifest) -> bool:
+    """Whether nothing but a recording would do, or a part of the channels is there."""
+    assert manifest.features is not None
+    only = manifest.task == FORECAST or len(manifest.model.input_shape) > 1
+    return only or not set(manifest.features.channels).isdisjoint(table.names)
+
+
 def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Recording, holdout: float) -> None:
-    add_recording(dataset, manifest, recording, holdout)
+    features = manifest.features
+    assert features is not None
+    found, unlabelled = add_recording(dataset, manifest, recording, holdout)
+    counted = (
+        f"{found} windows of {features.span} samples at {features.rate:g} Hz without a gap, {unlabelled} of them "
+        f"without a label, {dataset.skipped} skipped"
+    )
     if not len(dataset.train):
-        raise DataError(f"{path} has no row to train on", f"{dataset.skipped} windows were skipped")
+        raise DataError(f"{path} has no row to train on: {counted}", dataset.demand)
+    if unlabelled or dataset.skipped:
+        log.warning("%s: %s: %s", path.name, counted, dataset.demand)
     lost = dataset.train.written - len(dataset.train)
     if lost:
         log.warning("%s: the oldest %d windows are left out, %d are kept", path.name, lost, len(dataset.train))
@@ -103,23 +126,21 @@ def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifes
     }
     counts = fill(dataset, source, options, Split(data.holdout, manifest.objective.is_classification))
     rows = counts.train + counts.holdout
-    why = f"most often column {counts.worst!r}" if counts.worst else "no such class"
+    why = dataset.demand + (f"; most often column {counts.worst!r} is none" if counts.worst else "")
     if not counts.train:
-        raise DataError(f"{source.path} has no row to train on", f"{counts.skipped} rows were skipped: NaN or {why}")
+        raise DataError(f"{source.path} has no row to train on, {counts.skipped} were skipped", why)
     log.info("%s: %d rows to train on, %d held out", source.path.name, counts.train, counts.holdout)
     if counts.skipped:
         log.warning(
-            "%s: %d of %d rows skipped: NaN or impossible values, %s",
+            "%s: %d of %d rows skipped: %s",
             source.path.name, counts.skipped, rows + counts.skipped, why,
         )  # fmt: skip
 
 
-def _warn_of_one_class(dataset: Dataset, path: Path, manifest: Manifest) -> None:
+def _warn_of_one_class(dataset: Dataset, path: Path) -> None:
     """A peer may well have seen one class only, and the others teach it the rest; or the label is wrong."""
-    targets = dataset.train.targets
-    one_value = one_line_each(targets).shape[1] == 1 and targets.min() == targets.max()
-    if manifest.objective.is_classification and one_value:
+    if dataset.only_class is not None:
         log.warning(
             "%s: all %d rows are of class %g; if others should be there, check the label: accuracy here tells nothing",
-            path.name, len(targets), targets.flat[0],
+            path.name, len(dataset.train), dataset.only_class,
         )  # fmt: skip

@@ -49,7 +49,7 @@ class Counts:
     train: int
     holdout: int
     skipped: int
-    worst: str  # the column with most fields that are no numbers, if any
+    worst: str  # the column with most fields that are no numbers, if any and if columns have names
 
 
 def fill(dataset: Dataset, source: Source, options: dict[str, Any], split: Split) -> Counts:
@@ -136,7 +136,9 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
             Part(directory, "holdout", like) as holdout:  # fmt: skip
         for chunk in with_progress(source.path, source.chunks()):
             if source.names:
-                bad += (~np.isfinite(chunk.rows)).sum(axis=0)
+                bad[: chunk.rows.shape[1]] += (~np.isfinite(chunk.rows)).sum(axis=0)
+                if len(bad) > chunk.rows.shape[1]:
+                    bad[-1] += np.count_nonzero(~np.isfinite(chunk.targets))
             rows, targets = dataset.usable(chunk.rows, chunk.targets)
             if chunk.held_out is None:
                 split.count(targets)

@@ -28,7 +28,7 @@ class Source(Protocol):
     """A file of examples."""
 
     path: Path
-    names: list[str]  # of the features, for what is reported; empty where they have none
+    names: list[str]  # of the features, perhaps of the target, for what is reported; empty where they have none
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows in the file's order. Raises DataError."""

@@ -64,11 +64,11 @@ class TableSource:
         self.path = table.path
         self._table = table
         self._columns = Columns(table.path, table.names, label, inputs, autoencoder)
-        self.names = self._columns.names
+        self.names = [*self._columns.names, *self._columns.targets]
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows."""
         columns = self._columns
-        for values, done in self._table.pieces([*columns.names, *columns.targets], np.float32):
+        for values, done in self._table.pieces(self.names, np.float32):
             rows = values[:, : len(columns.names)]
             yield Chunk(rows, values[:, -1] if columns.targets else rows, None, done)
