@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from demo.people import PEOPLE, Exam, make_exam
 from demo.report import Curves, Result, draw, write_page
 from demo.swarm import Swarm, peer_of
 from learnae.commands.output import console, peer_table, table
-from learnae.errors import ConfigurationError, LearnaeError
+from learnae.errors import ConfigurationError
 from learnae.observer import Observer, PeerView, estimate_of
+from learnae.service import run_program
 
 _LOOK_SECONDS = 1.0
 
@@ -32,11 +32,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=170.0, help="of training together, at most")
     parser.add_argument("--output", type=Path, default=Path("build/demo"), metavar="D")
     options = parser.parse_args()
-    try:
-        run(options.output, Until(options.updates, options.seconds))
-    except LearnaeError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_program("demo", lambda: run(options.output, Until(options.updates, options.seconds)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class Until:
     seconds: float
 
 
-def run(output: Path, until: Until) -> Result:
+def run(output: Path, until: Until) -> int:
     """Train, judge, and write ``summary.json``, ``curves.png`` and ``report.html`` to ``output``."""
     shutil.rmtree(output, ignore_errors=True)
     home = (output / "home").resolve()
@@ -63,9 +59,8 @@ def run(output: Path, until: Until) -> Result:
     finally:
         swarm.stop()
     spent = time.monotonic() - begun
-    result = _judge(swarm, observer, exam, spent)
-    _write(output, curves, result)
-    return result
+    _write(output, curves, _judge(swarm, observer, exam, spent))
+    return 0
 
 
 def _watch(swarm: Swarm, observer: Observer, exam: Exam, until: Until) -> Curves:

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import learnae
 from learnae.commands import anchor, blocks, doctor, export, swarm, watch
-from learnae.errors import LearnaeError
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
 from learnae.presets import PRESETS
 from learnae.sections import MqttSection
-from learnae.service import refuse
+from learnae.service import run_program
+
+_FIRST_STEPS = """\
+first steps:
+  learnae swarm create --preset wrist    what is trained, and how
+  learnae join --data FILE               a peer on this machine, and its data
+  trainer-node start                     trains until Ctrl-C
+  learnae watch                          who is here, how good, what moved
+
+without data of your own: trainer-node start --demo
+"""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; the only place that exits."""
-    options = _parser().parse_args(arguments)
-    try:
-        status = options.command(options)
-        sys.stdout.flush()
-        sys.exit(status)
-    except BrokenPipeError:  # whoever read has seen enough, such as head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except LearnaeError as error:
-        sys.exit(refuse("learnae", error))
+    options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+    run_program("learnae", lambda: options.command(options))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="learnae", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="learnae",
+        description="Make, join, look at and export swarms: peers that train one model, each on data of its own.",
+        epilog=_FIRST_STEPS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=learnae.__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_swarm(verbs)

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
+from typing import NoReturn
 
 from learnae.errors import ConfigurationError, LearnaeError
 from learnae.notify import Notifier
@@ -28,10 +29,21 @@ EXIT_CUT = 130
 _LONGEST_SLEEP = 5.0  # seconds: the watchdog is fed and signals are seen at least this often
 
 
-def refuse(program: str, error: LearnaeError) -> int:
-    """Say on standard error why ``program`` ends; returns its exit status."""
-    print(f"{program}: {error}", file=sys.stderr)
-    return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
+def run_program(program: str, command: Callable[[], int]) -> NoReturn:
+    """Run a whole program and exit with its status; what ends it early ends it without a trace."""
+    try:
+        status = command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # the shell's prompt begins below the ^C
+        status = EXIT_CUT
+    except LearnaeError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        status = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
+    sys.exit(status)
 
 
 @dataclass(frozen=True, slots=True)

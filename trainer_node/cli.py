@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 import learnae
+from learnae.commands.output import human_time
 from learnae.config import config_files, load_config
-from learnae.errors import ConfigurationError, LearnaeError
+from learnae.errors import ConfigurationError
 from learnae.home import home
 from learnae.logs import set_up_logging
-from learnae.service import EXIT_CONFIGURATION, Service, refuse
+from learnae.service import EXIT_CONFIGURATION, Service, run_program
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
 from trainer_node.demo import demo_config, demo_dataset
@@ -98,7 +99,8 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
     else:
         print(word)
         for key, value in said.items():
-            print(f"  {key}: {value}")
+            if value not in (None, "", {}):
+                print(f"  {key}: {_shown(key, value)}")
     raise typer.Exit(code)
 
 
@@ -123,10 +125,16 @@ def version() -> None:
 
 def main() -> None:
     """Entry point; the only place that exits."""
-    try:
-        app()
-    except LearnaeError as error:
-        sys.exit(refuse("trainer-node", error))
+    run_program("trainer-node", app)
+
+
+def _shown(key: str, value: object) -> object:
+    """A value of the status for people."""
+    if key == "time" and isinstance(value, int):
+        return human_time(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(f"{name} {of}" for name, of in value.items()) if isinstance(value, dict) else value
 
 
 def _swarm(swarm: str | None, preset: str | None) -> str | None:

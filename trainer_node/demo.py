@@ -21,7 +21,8 @@ PEOPLE = 8
 
 def demo_config(config: TrainerConfig) -> tuple[TrainerConfig, int]:
     """The configuration of the next free person, and who that is; raises ConfigurationError if all are taken."""
-    directory = create_swarm(preset("wrist", created=0))  # no date: all demos on a machine are one swarm
+    # no date: all demos on a machine are one swarm; a name of its own: it is not the one of --preset wrist
+    directory = create_swarm(replace(preset("wrist", created=0), name="wrist-demo"))
     for person in range(1, PEOPLE + 1):
         if holder(peer_directory(_name(person)) / LOCK_FILE) is None:
             return replace(config, peer=PeerSection(name=_name(person)), swarm=SwarmSection(str(directory))), person

@@ -63,7 +63,10 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
     Comes back once the trainer works. Raises StateError with its last words if it does not.
     """
     if (running := holder(directory / LOCK_FILE)) is not None:
-        raise StateError(f"{directory.name} is running as process {running}", "stop it first: trainer-node stop")
+        raise StateError(
+            f"{directory.name} is running as process {running}",
+            f"stop it first: trainer-node stop --name {directory.name}",
+        )
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     begun = time.time()
     with (directory / LOG_FILE).open("ab") as log:
@@ -80,7 +83,8 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
         return process.poll() is not None or (status.exists() and status.stat().st_mtime >= begun)
 
     if not _wait(works, _START_SECONDS) or process.poll() is not None:
-        raise StateError(f"the trainer did not start: {last_lines(directory, 1)}", f"read {directory / LOG_FILE}")
+        why = last_lines(directory, 1).removeprefix("trainer-node: ")
+        raise StateError(f"the trainer did not start: {why}", f"see {directory / LOG_FILE}")
     return process.pid
 
 

@@ -14,12 +14,13 @@ from dataclasses import asdict
 from rich.text import Text
 
 from learnae.adapters.iota_client import INSTALL, Node
+from learnae.commands.choosing import choose_swarm
 from learnae.commands.finding import Finding
 from learnae.commands.ipfs_state import ipfs_findings
 from learnae.commands.output import console, print_json, table
 from learnae.config import find_section
 from learnae.errors import LearnaeError
-from learnae.home import find_swarm, home, open_manifest
+from learnae.home import home, open_manifest
 from learnae.sections import IotaSection
 
 _PACKAGES = (
@@ -34,7 +35,6 @@ _PACKAGES = (
     ("ipfshttpclient", "blocks at a Kubo daemon", "pip install 'learnae[ipfs]'"),
     ("pyota", "heads on an IOTA Tangle", " && ".join(INSTALL)),
 )
-_SWARM_REMEDY = "learnae swarm create --preset wrist"
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ def doctor(options: argparse.Namespace) -> int:
         rows: list[list[str | Text]] = [
             [f.thing, Text(f.state, colours[f.state]), f.detail, f.remedy if f.state != "ok" else ""] for f in findings
         ]
-        console.print(table("", ["what", "state", "found", "remedy"], rows))
+        console.print(table("", ["what", "state", "found", "remedy"], rows, wrap=True))
     return int(any(finding.state == "broken" for finding in findings))
 
 
@@ -75,7 +75,7 @@ def _places() -> Iterator[Finding]:
 
 
 def _swarm() -> Iterator[Finding]:
-    yield _looked("swarm", lambda: open_manifest(find_swarm()).name)
+    yield _looked("swarm", lambda: open_manifest(choose_swarm()).name)
 
 
 def _iota() -> Iterator[Finding]:
@@ -98,4 +98,4 @@ def _looked(thing: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(thing, "ok", look(), "")
     except LearnaeError as error:
-        return Finding(thing, "missing", error.problem, error.remedy or _SWARM_REMEDY)
+        return Finding(thing, "missing", error.problem, error.remedy)

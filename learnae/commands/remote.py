@@ -15,7 +15,7 @@ from rich.text import Text
 from learnae.adapters.mqtt_audience import Audience, Seen
 from learnae.adapters.mqtt_connection import MqttConnection
 from learnae.cid import Cid
-from learnae.commands.output import console, human_bytes, table
+from learnae.commands.output import console, fitting, human_bytes, shedding, short_cid
 from learnae.errors import ConfigurationError, EncodingError
 from learnae.sections import MqttSection
 
@@ -82,14 +82,15 @@ def _table(connection: MqttConnection, audience: Audience) -> Table:
     title = f"{connection.name} {connection.state()}  {len(seen)} peers" + (f"  {bad} bad payloads" if bad else "")
     columns = ["peer", "swarm", "key", "status", "role", "version"]
     columns += [">steps", ">loss", ">accuracy", ">peers", ">score", ">heard", ">out", ">in"]
-    return table(title, columns, [_row(each) for each in seen])
+    rows = [_row(each) for each in seen]
+    return fitting(shedding(title, columns, rows, ["version", "key", "swarm", "role", "in", "out", "peers", "score"]))
 
 
 def _row(seen: Seen) -> list[str | Text]:
     age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
     return [
         seen.name,
-        seen.swarm[-8:],
+        short_cid(seen.swarm),
         seen.peer[:8],
         Text(seen.status, _COLORS.get(seen.status, "")),
         seen.role,

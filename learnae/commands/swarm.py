@@ -16,11 +16,12 @@ from learnae.errors import ConfigurationError, ManifestError
 from learnae.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.fields import Fields
 from learnae.files import create_once
-from learnae.home import KEY_FILE, create_swarm, find_swarm, open_manifest, peer_directory
+from learnae.home import KEY_FILE, MANIFEST_FILE, create_swarm, find_swarm, open_manifest, peer_directory
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.presets import PRESETS, preset
+from learnae.recordings import check_readable
 from learnae.starting import start_blocks, start_links
 
 _MAX_FEATURES_BYTES = 1 << 16
@@ -46,6 +47,7 @@ def create(options: argparse.Namespace) -> int:
         agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
         print_fields({**fields, "agents": agents})
         print(f"\nnext: learnae join {directory if options.directory else manifest.swarm} --name NAME --data FILE")
+        print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
 
 
@@ -56,6 +58,8 @@ def join(options: argparse.Namespace) -> int:
     config = options.config or user_config_directory() / f"{options.role}.toml"
     if config.exists():
         raise ConfigurationError(f"{config} exists", "give --config FILE for another peer, or edit that file")
+    if options.data:
+        check_readable(options.data)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     create_once(config, _configuration(options, name, directory).encode())
     program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
@@ -71,6 +75,9 @@ def join(options: argparse.Namespace) -> int:
         print_json(fields)
     else:
         print_fields(fields)
+        if not options.data:
+            what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
+            print(f"\nfirst set {what}, in that configuration")
     return 0
 
 

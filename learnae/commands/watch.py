@@ -15,8 +15,8 @@ from rich.table import Table
 
 from learnae.adapters.machine import SystemClock
 from learnae.commands import remote
-from learnae.commands.output import console, human_time, peer_table, print_json, table
-from learnae.home import find_swarm
+from learnae.commands.choosing import choose_swarm
+from learnae.commands.output import console, fitting, human_time, peer_table, print_json, shedding, short_cid, table
 from learnae.observer import Observer, describe
 
 
@@ -45,13 +45,15 @@ def log(options: argparse.Namespace) -> int:
             str(item["seq"]),
             item["body"]["kind"],
             _content(item["body"]),
-            " ".join(parent[-8:] for parent in item["parents"]),
+            " ".join(map(short_cid, item["parents"])),
             item["cid"],
         ]
         for item in found
     ]
     title = f"{observer.manifest.name}: {len(observer.tangle)} messages"
-    console.print(table(title, ["time", "peer", ">seq", "kind", "content", "parents", "cid"], rows))
+    columns = ["time", "peer", ">seq", "kind", "content", "parents", "cid"]
+    short = [[*row[:-1], short_cid(row[-1])] for row in rows]  # as parents are named
+    console.print(fitting([table(title, columns, rows), *shedding(title, columns, short, ["parents"])]))
     return 0
 
 
@@ -90,11 +92,11 @@ def _screen(options: argparse.Namespace, observer: Observer) -> AbstractContextM
 
 
 def _observer(options: argparse.Namespace) -> Observer:
-    observer = Observer(find_swarm(options.swarm))
+    observer = Observer(choose_swarm(options.swarm))
     observer.refresh()
     return observer
 
 
 def _table(observer: Observer) -> Table:
-    title = f"{observer.manifest.name}  {observer.swarm}  {len(observer.tangle)} messages"
+    title = f"{observer.manifest.name}, {len(observer.tangle)} messages, {observer.swarm}"
     return peer_table(title, observer.peers(), SystemClock().now())
