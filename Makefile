@@ -44,7 +44,7 @@ $(VENV)/.demo: setup.cfg
 
 $(STAMP): setup.cfg
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pyota==2.1.0
 	touch $@ $(VENV)/.demo
 

@@ -78,7 +78,7 @@ class AgentConfig:
         if not found:
             raise ConfigurationError(
                 "there is no source of samples",
-                "in agent.toml set source.kind (bridge, mqtt, iio, hwmon), or source.file to a recording",
+                "set source.file to a recording, or source.kind (bridge, mqtt, iio, hwmon), in agent.toml",
             )
         if len(found) > _MOST_SOURCES:
             raise ConfigurationError(f"there are {len(found)} sources", f"an agent reads at most {_MOST_SOURCES}")

@@ -93,8 +93,8 @@ def find_swarm(text: str = "") -> Path:
     if not swarms:
         raise ConfigurationError("there is no swarm on this machine", _HOW_TO_MAKE)
     if len(swarms) > 1:
-        names = "".join(f"\n  {path.name}  {_name_of(path)}" for path in swarms)
-        raise ConfigurationError(f"there are {len(swarms)} swarms on this machine", f"name one by its id:{names}")
+        names = ", ".join(f"{path.name} ({_name_of(path)})" for path in swarms)
+        raise ConfigurationError(f"there are {len(swarms)} swarms on this machine", f"name one by its id: {names}")
     return swarms[0]
 
 

@@ -172,7 +172,7 @@ def test_a_model_needs_a_loss(programs: Programs, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["swarm", "create"], ["swarm", "create", "--preset", "wirst"]],
+    [["swarm"], ["swarm", "create"], ["swarm", "create", "--preset", "wirst"]],
 )
 def test_wrong_usage_is_status_2(programs: Programs, arguments: list[str]) -> None:
     done = programs.run("learnae", *arguments)
@@ -293,7 +293,7 @@ def test_ctrl_c_ends_a_watch_without_a_word(demo: Programs) -> None:
 
 def test_doctor_finds_the_swarm(demo: Programs) -> None:
     found = {finding["thing"]: finding for finding in demo.answer("learnae", "doctor")}
-    assert (found["swarm"]["state"], found["swarm"]["detail"]) == ("ok", "wrist")
+    assert (found["swarm"]["state"], found["swarm"]["detail"]) == ("ok", "wrist-demo")
     assert "wrist" in said_to_people(demo, "doctor")
 
 

@@ -223,6 +223,7 @@ def test_a_table_with_other_columns_than_the_model_takes_is_refused(table: Path)
 
 @pytest.mark.parametrize("name", ["data.txt", "data", "data.npy", "data.NPZ"])
 def test_other_kinds_of_files_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
     assert "give a .npz or .csv file" in refused(tmp_path / name)
 
 
