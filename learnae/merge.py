@@ -9,7 +9,6 @@ import numpy as np
 
 from learnae.codecs import Vector
 
-_LEAST_PACE = 0.3  # of the average over time: half of it is from the last two updates
 _TILE = 1 << 15  # values: 128 KiB, so that sum and product stay in the second-level cache
 
 
@@ -45,15 +44,6 @@ def vote_weights(votes: Sequence[Vote], half_life: int) -> list[float]:
 def consensus(votes: Sequence[Vote], half_life: int) -> Vector:
     """The consensus estimate: the weighted mean (n,) of all live replicas, one's own included."""
     return weighted_sum([vote.vector for vote in votes], vote_weights(votes, half_life))
-
-
-def average_over_time(earlier: Vector, current: Vector, share: float) -> Vector:
-    """The consensus estimate (n,) of a peer that hears only a ``share`` of the live peers' votes.
-
-    Its few votes differ from one merge to the next, as those followed are redrawn: what they agree on
-    in time is what all would agree on. (Polyak and Juditsky 1992.) With a share of 1 it is ``current``.
-    """
-    return earlier + np.float32(max(share, _LEAST_PACE)) * (current - earlier) if share < 1 else current
 
 
 def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy) -> Vector:

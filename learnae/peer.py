@@ -15,11 +15,12 @@ from learnae.bodies import NAME_BYTES, Evidence, Join, Metrics, Summary, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
 from learnae.errors import FrameError, NotWrittenError, StateError
+from learnae.estimate import ConsensusEstimate
 from learnae.following import Following, Replica
 from learnae.frames import Frame
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
-from learnae.merge import Vote, average_over_time, consensus, merge
+from learnae.merge import Vote, consensus, merge
 from learnae.messages import Message, open_message
 from learnae.own_frames import OwnFrames
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Trained
@@ -107,8 +108,7 @@ class Peer:
         self.names: dict[bytes, Join] = {}
         self._has_start = False
         self._initial: Vector = np.zeros(manifest.model.count, np.float32)
-        self._estimate: Vector = self._initial
-        self._estimate_time: int | None = None  # None: not made yet by this process
+        self._estimate = ConsensusEstimate(self._initial, manifest.merge.half_life)
         self._fresh_learner = {name: array.copy() for name, array in ports.learner.state().items()}
         self._own = Authorship(identity, self.replication, manifest.limits, ports.clock)
         self._frames = OwnFrames(manifest.codec, manifest.limits.horizon, phase=self.author[0])
@@ -158,7 +158,7 @@ class Peer:
 
     def estimate(self) -> Vector:
         """The consensus estimate (count,): what this peer uses, shows and exports as the swarm's model."""
-        return self._estimate
+        return self._estimate.vector
 
     def save(self) -> None:
         """Save weights and optimiser too, as before a planned stop."""
@@ -203,7 +203,7 @@ class Peer:
         self._has_start, self._initial = True, start
         if self._own.last is None:
             self._ports.learner.load(start)
-            self._estimate = start
+            self._estimate.vector = start
         return True
 
     # -- merge
@@ -267,7 +267,7 @@ class Peer:
             self._start_over()
             return None
         self._believe(Vote(frame.replica, trained.rows, now), now)
-        metrics = self._ports.learner.evaluate(self._estimate)
+        metrics = self._ports.learner.evaluate(self._estimate.vector)
         self.metrics = metrics.bounded() if metrics else None
         try:
             return self._publish_frame(frame, trained.rows)
@@ -302,14 +302,13 @@ class Peer:
         return self._publish(body.to_fields(), blocks, is_update=True)
 
     def _believe(self, own: Vote | None, now: int) -> None:
-        """Renew the consensus estimate; one that is too old to say anything of today is replaced."""
+        """Renew the consensus estimate; ``own`` is missing where a peer only sends summaries."""
         votes = [replica.vote() for replica in self.following.replicas.values()]
-        votes += [own] if own else []
-        current = consensus(votes, self.manifest.merge.half_life)
-        live = {*self.following.live(now), self.author} if own else set(self.following.live(now)) - {self.author}
-        fresh = self._estimate_time is not None and now - self._estimate_time <= self.manifest.merge.half_life
-        share = len(votes) / max(len(live), 1) if fresh else 1.0
-        self._estimate, self._estimate_time = average_over_time(self._estimate, current, share), now
+        live = set(self.following.live(now)) - {self.author}
+        if own is not None:
+            votes.append(own)
+            live.add(self.author)
+        self._estimate.renew(votes, len(live), now)
 
     def _publish(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = (), is_update: bool = False) -> Cid:
         message = self._own.compose(body, blocks)
@@ -341,7 +340,7 @@ class Peer:
             bytes_in=traffic.bytes_in,
             weights=learner.weights(),
             replica=frames.replica,
-            estimate=self._estimate,
+            estimate=self._estimate.vector,
             learner=learner.state(),
         )
         self._ports.state.save(state.to_bytes())
@@ -360,7 +359,7 @@ class Peer:
         frames.update, frames.replica = state.update, state.replica
         frames.since_keyframe, frames.keyframe_time = state.since_keyframe, state.keyframe_time
         traffic.bytes_out, traffic.bytes_in = state.bytes_out, state.bytes_in
-        self.steps, self._estimate = state.steps, state.estimate
+        self.steps, self._estimate.vector = state.steps, state.estimate
         self._note(self._own.resume(state.message))
 
     def _prune(self) -> None:

@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from mosquitto import HOST, free_port
+from daemon import HOST, free_port
 
 from learnae.adapters.iota_client import NULL, Node, Transaction, integer, load
 from learnae.adapters.iota_pow import TRANSACTION_TRYTES, hash_of, search, weight

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from mosquitto import HOST, free_port
+from daemon import HOST, Daemon, free_port
 from programs import wait_for
 
 PROGRAM = "ipfs"
@@ -18,14 +17,14 @@ PROGRAM = "ipfs"
 _SWARM_KEY = "/key/swarm/psk/1.0.0/\n/base16/\n" + "1ea12ae0" * 8 + "\n"
 
 
-class Kubo:
+class Kubo(Daemon):
     """A daemon with its repository in ``directory``; a context manager that ends it.
 
     API, gateway and swarm ports stay the same over restarts. ``settings`` are dotted names of Kubo's configuration.
     """
 
     def __init__(self, directory: Path, pubsub: bool = True, settings: dict[str, Any] | None = None) -> None:
-        self.directory = directory
+        super().__init__(directory)
         self.api_port, self.gateway_port, self.swarm_port = free_port(), free_port(), free_port()
         self._settings: dict[str, Any] = {
             "Addresses.API": f"/ip4/{HOST}/tcp/{self.api_port}",
@@ -35,7 +34,6 @@ class Kubo:
             "Pubsub.Enabled": pubsub,
             **(settings or {}),
         }
-        self._process: subprocess.Popen[bytes] | None = None
         self.needs_key = True
         self._said = 0  # characters in the log before this start
         self._initialise()
@@ -43,9 +41,6 @@ class Kubo:
     def __enter__(self) -> Kubo:
         self.start()
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
 
     @property
     def api(self) -> str:
@@ -62,17 +57,6 @@ class Kubo:
         """Where other daemons find it."""
         identity = json.loads((self.directory / "config").read_text())["Identity"]["PeerID"]
         return f"/ip4/{HOST}/tcp/{self.swarm_port}/p2p/{identity}"
-
-    @property
-    def pid(self) -> int:
-        """Of the running daemon."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """All that it has said."""
-        return (self.directory / "log").read_text()
 
     def run(self, *arguments: str, input: bytes | None = None) -> bytes:
         """What ``ipfs ARGUMENTS`` prints."""
@@ -98,29 +82,9 @@ class Kubo:
 
     def start(self) -> None:
         """Start it, and return when it answers."""
-        with (self.directory / "log").open("ab") as log:
-            self._said = len(self.log)
-            self._process = subprocess.Popen(
-                [shutil.which(PROGRAM) or PROGRAM, "daemon"],
-                env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+        self._said = len(self.log)
+        self._launch([shutil.which(PROGRAM) or PROGRAM, "daemon"], self.environment)
         wait_for(self._answers, "Kubo to answer")
-
-    def kill(self, sign: int = signal.SIGKILL) -> None:
-        """End it, as a power cut does by default."""
-        if self._process is not None:
-            self._process.send_signal(sign)
-            self._process.send_signal(signal.SIGCONT)  # a hanging one hears nothing but SIGKILL before
-            self._process.wait(timeout=30)
-            self._process = None
-
-    def hang(self) -> None:
-        """It stays connected and does nothing, until ``resume``."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """It goes on."""
-        os.kill(self.pid, signal.SIGCONT)
 
     def forget(self) -> None:
         """Lose all blocks and pins; the identity stays. It must not run."""
@@ -145,6 +109,5 @@ class Kubo:
         path.write_text(json.dumps(config))
 
     def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log
+        self._assert_runs()
         return "Daemon is ready" in self.log[self._said :]

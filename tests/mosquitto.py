@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from daemon import HOST, Daemon, free_port
 from programs import wait_for
 
 PROGRAM = "mosquitto"
-HOST = "127.0.0.1"
 
 
 def program() -> str:
     """Debian puts it where a user's PATH may not look."""
     return shutil.which(PROGRAM) or "/usr/sbin/mosquitto"
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        return int(found.getsockname()[1])
 
 
 class Certificates:
@@ -60,7 +52,7 @@ class Certificates:
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
-class Mosquitto:
+class Mosquitto(Daemon):
     """A broker; a context manager that ends it. ``port`` stays the same over restarts.
 
     With ``certificates`` there is a second listener at ``tls_port`` that demands a client certificate,
@@ -70,11 +62,10 @@ class Mosquitto:
     def __init__(
         self, directory: Path, certificates: Certificates | None = None, acl: str = "", extra: str = ""
     ) -> None:
-        self.directory = directory
+        super().__init__(directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.tls_port = free_port() if certificates else 0
-        self._process: subprocess.Popen[bytes] | None = None
         lines = [
             "per_listener_settings true",
             "log_dest stderr",
@@ -102,48 +93,14 @@ class Mosquitto:
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-
-    @property
-    def pid(self) -> int:
-        """Of the running broker."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """All that it has said."""
-        return (self.directory / "log").read_text()
-
     def start(self) -> None:
         """Start it, and return when it listens."""
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [program(), "-c", str(self.directory / "mosquitto.conf")], stdin=subprocess.DEVNULL, stderr=log
-            )
+        self._launch([program(), "-c", str(self.directory / "mosquitto.conf")])
         for port in filter(None, (self.port, self.tls_port)):
             wait_for(lambda port=port: self._listens(port), f"Mosquitto at port {port}")
 
-    def kill(self, sign: int = signal.SIGKILL) -> None:
-        """End it, as a power cut does by default."""
-        if self._process is not None:
-            self._process.send_signal(sign)
-            self._process.send_signal(signal.SIGCONT)  # a hanging one hears nothing but SIGKILL before
-            self._process.wait(timeout=30)
-            self._process = None
-
-    def hang(self) -> None:
-        """It stays connected and does nothing, until ``resume``."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """It goes on."""
-        os.kill(self.pid, signal.SIGCONT)
-
     def _listens(self, port: int) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log
+        self._assert_runs()
         try:
             socket.create_connection((HOST, port), 0.2).close()
         except OSError:

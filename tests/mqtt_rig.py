@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from mosquitto import HOST, Certificates, Mosquitto, free_port
+from daemon import HOST, free_port
+from mosquitto import Certificates, Mosquitto
 from programs import wait_for
 
 from learnae.adapters.mqtt_client import Will

@@ -5,18 +5,15 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import os
-import random
 import signal
-import socket
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+from daemon import free_ports
 from iri_node import IriNode
-from mosquitto import HOST
 
 from learnae.adapters.iota import IotaGossip, Pace
 from learnae.adapters.iota_client import Node
@@ -98,19 +95,6 @@ def load_script() -> Any:
 
 
 script = load_script()
-
-
-def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody listens on, below those that connections are given."""
-    for first in random.sample(range(20_000, 32_000), 1000):
-        with ExitStack() as listening:
-            try:
-                for port in range(first, first + count):
-                    listening.enter_context(socket.create_server((HOST, port)))
-            except OSError:
-                continue
-        return first
-    raise AssertionError("no free ports")
 
 
 def gossip(

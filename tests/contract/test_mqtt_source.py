@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mosquitto import HOST, Mosquitto
+from daemon import HOST
+from mosquitto import Mosquitto
 from programs import wait_for
 
 from agent.labels import LabelNames

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from daemon import free_port
 from hostile_http import hostile_server, says
 from kubo import Kubo
-from mosquitto import free_port
 from programs import Programs, assert_refused
 
 from demo.people import write_private_file

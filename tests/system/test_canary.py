@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from daemon import HOST
 from iri_node import IriNode
-from mosquitto import HOST, Mosquitto
+from mosquitto import Mosquitto
 from mqtt_rig import Gate
 from programs import Programs, wait_for
 from sensors import Sysfs, make_swarm

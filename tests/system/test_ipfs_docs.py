@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mosquitto import HOST, free_port
+from daemon import HOST, free_port
 from programs import PATIENCE, Programs, wait_for
 
 from agent.config import AgentConfig

@@ -11,9 +11,10 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
+from daemon import HOST
 from hostile_http import hostile_server, says
 from kubo import Kubo
-from mosquitto import HOST, Mosquitto
+from mosquitto import Mosquitto
 from programs import Programs, wait_for
 from test_canary import patterns
 

@@ -6,7 +6,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from mosquitto import HOST, Certificates, Mosquitto
+from daemon import HOST
+from mosquitto import Certificates, Mosquitto
 
 
 @pytest.mark.engine("mosquitto", "openssl")

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mosquitto import HOST, Certificates, Mosquitto, free_port
+from daemon import HOST, free_port
+from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Inbox, Links, plain, secure
 from programs import clean_environment, wait_for
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mosquitto import HOST, Certificates, Mosquitto
+from daemon import HOST
+from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Inbox, Links, plain, secure
 from programs import PATIENCE, clean_environment
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from daemon import free_ports
 from programs import clean_environment, wait_for
-from tangles import SCRIPT, HornetTangle, free_ports, script
+from tangles import SCRIPT, HornetTangle, script
 
 from learnae.adapters.iota_client import Node
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from daemon import free_port
 from hostile_http import Answer, HostileServer, endless, hostile_server, says, silence
-from mosquitto import free_port
 from programs import wait_for
 
 from learnae.adapters import gateway as module

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from daemon import free_port
 from hostile_http import HostileServer, endless, hostile_server, says, silence
-from mosquitto import free_port
 from programs import wait_for
 
 from learnae.cid import MAX_BLOCK_BYTES, RAW, Cid

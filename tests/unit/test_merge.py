@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnae.codecs import Vector
-from learnae.merge import MergePolicy, Vote, average_over_time, consensus, merge, vote_weights, weighted_sum
+from learnae.merge import MergePolicy, Vote, consensus, merge, vote_weights, weighted_sum
 
 NOTHING = np.zeros(1, np.float32)
 
@@ -71,15 +71,3 @@ def test_the_tiled_sum_is_the_plain_sum(count: int, peers: int) -> None:
     result = weighted_sum(vectors, weights)
     assert result.dtype == np.float32
     assert np.abs(result - plain).max() < 2e-6
-
-
-def test_who_hears_all_votes_needs_no_average_over_time() -> None:
-    assert average_over_time(vector(0.0, 4.0), vector(1.0, 2.0), 1.0).tolist() == [1.0, 2.0]
-    assert average_over_time(vector(0.0, 4.0), vector(1.0, 2.0), 0.5).tolist() == [0.5, 3.0]
-
-
-def test_few_votes_are_averaged_over_some_updates_and_not_for_ever() -> None:
-    estimate = vector(0.0)
-    for _ in range(2):
-        estimate = average_over_time(estimate, vector(1.0), 0.01)
-    assert estimate[0] == pytest.approx(1 - 0.7**2)
