@@ -30,6 +30,7 @@ from learnae.models.dataset import Dataset
 from learnae.service import Service, run_program
 
 _PROBE_SECONDS = 3.0  # for one source to say something
+_EARLIEST = 1e9  # Unix seconds: a reading from before 2001 counts from the beginning of its recording
 _FIRST_STEPS = """\
 first steps:
   learnae join --role agent manifest.cbor   a peer on this board
@@ -129,9 +130,15 @@ def _results(options: argparse.Namespace) -> int:
     if not results:
         print("no results yet: the model judges each window while learnae-agent run is at work", file=sys.stderr)
     for result in results:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(result.time))
-        print(f"{when}  {result.score:.4g}" + (f"  {result.label}" if result.label is not None else ""))
+        print(f"{_when(result.time)}  {result.score:.4g}" + (f"  {result.label}" if result.label is not None else ""))
     return 0
+
+
+def _when(seconds: float) -> str:
+    """Date and time; of a recording that counts from its beginning, seconds."""
+    if seconds < _EARLIEST:
+        return f"{seconds:.2f} s"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -182,7 +189,10 @@ def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:
         if isinstance(value, Mapping) and value:
             yield f"{indent}{name}:"
             yield from _lines(value, indent + "  ")
-        elif value not in ("", None, {}, []):
+        elif isinstance(value, list):
+            for item in value:
+                yield from _lines({name: item}, indent)
+        elif value not in ("", None, {}):
             yield f"{indent}{name}: {value}"
 
 

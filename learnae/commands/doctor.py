@@ -24,14 +24,17 @@ from learnae.home import home, open_manifest
 from learnae.sections import IotaSection
 
 _PACKAGES = (
-    # distribution, what for, remedy
+    # distribution (or several that do the same), what for, remedy
     ("numpy", "everything", "pip install learnae"),
     ("cryptography", "keys and signatures", "pip install learnae"),
     ("cbor2", "messages", "pip install learnae"),
     ("typer", "trainer-node", "pip install 'learnae[trainer]'"),
     ("safetensors", "learnae export", "pip install 'learnae[trainer]'"),
     ("keras", "learnae export to .keras", "pip install 'learnae[trainer]'"),
+    ("jax", "training at full speed, on a GPU, too", "pip install 'learnae[trainer]'"),
+    ("tflite-runtime ai-edge-litert", "training on a board", "pip install 'learnae[agent]'"),
     ("paho-mqtt", "a broker", "pip install 'learnae[trainer]', on a board 'learnae[agent]'"),
+    ("pyserial", "firmware-bridge", "pip install 'learnae[serial]'"),
     ("ipfshttpclient", "blocks at a Kubo daemon", "pip install 'learnae[ipfs]'"),
     ("pyota", "heads on an IOTA Tangle", " && ".join(INSTALL)),
 )
@@ -58,11 +61,19 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name, purpose, remedy in _PACKAGES:
-        try:
-            yield Finding(name, "ok", f"{importlib.metadata.version(name)}, for {purpose}", remedy)
-        except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, "missing", f"for {purpose}", remedy)
+    for names, purpose, remedy in _PACKAGES:
+        found = {name: version for name in names.split() if (version := _version(name))}
+        for name, version in found.items():
+            yield Finding(name, "ok", f"{version}, for {purpose}", remedy)
+        if not found:
+            yield Finding(names.replace(" ", " or "), "missing", f"for {purpose}", remedy)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _places() -> Iterator[Finding]:

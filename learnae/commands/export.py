@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,10 @@ def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
     _need_keras()
     model = build_model(manifest.config)
     set_flat(model, weights)
-    model.save(path)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "model.keras"  # Keras writes to a path only, and not at once
+        model.save(file)
+        write_atomic(path, file.read_bytes())
 
 
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:

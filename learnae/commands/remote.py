@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import time
-from contextlib import AbstractContextManager, nullcontext
 
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from learnae.adapters.mqtt_audience import Audience, Seen
 from learnae.adapters.mqtt_connection import MqttConnection
 from learnae.cid import Cid
-from learnae.commands.output import console, fitting, human_bytes, shedding, short_cid
+from learnae.commands.live import look
+from learnae.commands.output import fitting, human_bytes, shedding, short_cid
 from learnae.errors import ConfigurationError, EncodingError
 from learnae.sections import MqttSection
 
@@ -38,12 +35,10 @@ def watch(options: argparse.Namespace) -> int:
     audience = Audience(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
     connection.start()
     try:
-        _look(options, connection, audience)
-    except KeyboardInterrupt:
-        pass
+        time.sleep(_FIRST_LOOK_SECONDS)
+        return look(options, audience.peers, lambda: _table(connection, audience))
     finally:
         connection.close()
-    return 0
 
 
 def _swarm(text: str) -> str:
@@ -53,28 +48,6 @@ def _swarm(text: str) -> str:
         raise ConfigurationError(
             f"--swarm: {error.problem}", "topics hold the swarm's id, as `swarm create` prints it"
         ) from error
-
-
-def _look(options: argparse.Namespace, connection: MqttConnection, audience: Audience) -> None:
-    rounds = 0
-    time.sleep(_FIRST_LOOK_SECONDS)
-    with _screen(options, connection, audience) as live:
-        while options.rounds == 0 or rounds < options.rounds:
-            if live is None:
-                print(json.dumps([dataclasses.asdict(seen) for seen in audience.peers()]), flush=True)
-            else:
-                live.update(_table(connection, audience), refresh=True)
-            rounds += 1
-            if rounds != options.rounds:
-                time.sleep(options.every)
-
-
-def _screen(
-    options: argparse.Namespace, connection: MqttConnection, audience: Audience
-) -> AbstractContextManager[Live | None]:
-    if options.json:
-        return nullcontext()
-    return Live(_table(connection, audience), console=console, auto_refresh=False)
 
 
 def _table(connection: MqttConnection, audience: Audience) -> Table:

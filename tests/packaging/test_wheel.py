@@ -20,7 +20,7 @@ PACKAGES = {"learnae", "agent", "trainer_node", "firmware_bridge"}
 PROGRAMS = {
     "learnae": "learnae.cli",
     "learnae-agent": "agent.start",
-    "trainer-node": "trainer_node.cli",
+    "trainer-node": "trainer_node.start",
     "firmware-bridge": "firmware_bridge.cli",
 }
 NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*", "node_modules")
