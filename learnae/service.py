@@ -26,6 +26,7 @@ EXIT_USAGE = 2
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
 EXIT_CONFIGURATION = 78  # EX_CONFIG: systemd does not restart the service
 EXIT_CUT = 130
+_EXTRAS = {"typer": "trainer", "cobs": "serial", "serial": "serial"}  # modules without which a program cannot begin
 _LONGEST_SLEEP = 5.0  # seconds: the watchdog is fed and signals are seen at least this often
 
 
@@ -40,10 +41,19 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the shell's prompt begins below the ^C
         status = EXIT_CUT
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        remedy = f"pip install 'learnae[{_EXTRAS[error.name]}]'"
+        status = _refuse(program, ConfigurationError(f"{error.name} is not installed", remedy))
     except LearnaeError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        status = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
+        status = _refuse(program, error)
     sys.exit(status)
+
+
+def _refuse(program: str, error: LearnaeError) -> int:
+    print(f"{program}: {error}", file=sys.stderr)
+    return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
 
 
 @dataclass(frozen=True, slots=True)

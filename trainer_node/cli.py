@@ -15,14 +15,14 @@ from learnae.config import config_files, load_config
 from learnae.errors import ConfigurationError
 from learnae.home import home
 from learnae.logs import set_up_logging
-from learnae.service import EXIT_CONFIGURATION, Service, run_program
+from learnae.service import EXIT_CONFIGURATION, Service
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
 from trainer_node.demo import demo_config, demo_dataset
 from trainer_node.preset_swarm import find_or_create
 from trainer_node.wiring import ROLE, build, load_configured
 
-app = typer.Typer(help="Train with others on your own data.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 _HINT = """\
 create a swarm:  learnae swarm create --preset wrist   (or --model MODEL.json --loss LOSS)
@@ -37,6 +37,21 @@ Preset = Annotated[
 ]
 PeerName = Annotated[str | None, typer.Option("--name", help="Name of this peer on this machine.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(learnae.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train with others on your own data."""
 
 
 @app.command()
@@ -115,17 +130,6 @@ def logs(
     if _is_unit(config, name):
         raise typer.Exit(lifecycle.journal(lines, follow))
     print(lifecycle.last_lines(_directory(config, name), lines))
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    print(learnae.__version__)
-
-
-def main() -> None:
-    """Entry point; the only place that exits."""
-    run_program("trainer-node", app)
 
 
 def _shown(key: str, value: object) -> object:

@@ -1,22 +1,17 @@
-"""``trainer-node`` begins here: without the packages that it is made of, one line says which to install."""
+"""``trainer-node`` begins here: what it is made of is an extra, and without that it says so in one line."""
 
 from __future__ import annotations
 
-from typing import NoReturn
-
-from learnae.errors import ConfigurationError
 from learnae.service import run_program
 
 
 def main() -> None:
-    """Entry point."""
-    try:
-        from trainer_node.cli import main as run  # noqa: PLC0415 - it imports typer, an extra
-    except ModuleNotFoundError as error:
-        missing = ConfigurationError(f"{error.name} is not installed", "pip install 'learnae[trainer]'")
-        run_program("trainer-node", lambda: _refuse(missing))
-    run()
+    """Entry point; the only place that exits."""
+    run_program("trainer-node", _run)
 
 
-def _refuse(error: ConfigurationError) -> NoReturn:
-    raise error
+def _run() -> int:
+    from trainer_node.cli import app  # noqa: PLC0415 - it imports typer
+
+    app()
+    return 0

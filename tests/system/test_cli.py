@@ -225,6 +225,21 @@ def test_without_a_swarm_every_verb_says_how_to_make_one(programs: Programs, ver
     assert_refused(programs.run("learnae", *verb), CONFIGURATION, "no swarm on this machine", "learnae swarm create")
 
 
+def test_join_refuses_data_that_is_not_there_and_leaves_nothing(programs: Programs, small: Manifest) -> None:
+    done = programs.run("learnae", "join", "--data", "absent.npz")
+    assert_refused(done, CONFIGURATION, "cannot read absent.npz: No such file", "check the path")
+    assert not (programs.home / "peers").exists()
+    assert not (programs.config / "learnae").exists()
+
+
+def test_of_several_swarms_the_configured_one_is_meant(programs: Programs, small: Manifest) -> None:
+    programs.answer("learnae", "join")
+    create(programs, "--preset", "wrist")
+    assert "small" in programs.run("learnae", "peers").stdout
+    done = programs.run("learnae", "join", "--name", "fan", "--config", "fan.toml")
+    assert_refused(done, CONFIGURATION, "2 swarms", f"{small.swarm} ({small.name})", "(wrist)")
+
+
 # -- looking at a swarm that runs
 
 
@@ -320,6 +335,12 @@ def test_negative_numbers_are_wrong_usage(demo: Programs, arguments: list[str]) 
 def test_an_export_to_nowhere_is_refused(demo: Programs, tmp_path: Path) -> None:
     file = tmp_path / "absent" / "model.safetensors"
     assert_refused(demo.run("learnae", "export", file), CONFIGURATION, file)
+
+
+@needs_keras
+def test_an_export_onto_a_directory_is_refused(demo: Programs, tmp_path: Path) -> None:
+    (tmp_path / "model.keras").mkdir()
+    assert_refused(demo.run("learnae", "export", tmp_path / "model.keras"), TRY_AGAIN, "cannot write", "model.keras")
 
 
 def test_an_export_of_an_unknown_kind_is_refused(demo: Programs, tmp_path: Path) -> None:
@@ -623,6 +644,18 @@ def test_an_agent_without_a_source_is_told_so(programs: Programs) -> None:
     assert_refused(programs.run("agent", "check"), CONFIGURATION, "no source of samples", "set source.file")
 
 
+def test_what_needs_no_label_cannot_be_labelled(programs: Programs) -> None:
+    create(programs, "--preset", "thermal")
+    assert_refused(programs.run("agent", "label", "warm"), CONFIGURATION, "'thermal' learns without labels")
+
+
+def test_an_agent_without_results_says_so(programs: Programs, recording: Path) -> None:
+    agent_config(programs, recording)
+    done = programs.run("agent", "results")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no results yet" in done.stderr
+
+
 def test_an_agent_with_unreadable_data_names_it(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "motion.npz").write_bytes(b"garbage")
     agent_config(programs, tmp_path / "motion.npz")
@@ -670,11 +703,19 @@ def test_boards_are_listed(programs: Programs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments"),
-    [("learnae", ["--version"]), ("agent", ["--version"]), ("trainer_node", ["version"])],
+    ("module", "first"),
+    [
+        ("learnae", "learnae join"),
+        ("agent", "learnae-agent run"),
+        ("trainer_node", "start"),
+        ("firmware_bridge", "check"),
+    ],
 )
-def test_every_program_tells_its_version(programs: Programs, module: str, arguments: list[str]) -> None:
-    assert programs.run(module, *arguments).stdout.strip() == learnae.__version__
+def test_every_program_tells_its_version_and_what_it_is_for(programs: Programs, module: str, first: str) -> None:
+    assert programs.run(module, "--version").stdout.strip() == learnae.__version__
+    done = programs.run(module)
+    assert first in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(demo: Programs) -> None:

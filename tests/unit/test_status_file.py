@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -89,6 +90,23 @@ def test_a_problem_is_logged_when_it_is_new(tmp_path: Path, caplog: pytest.LogCa
 def test_a_file_that_cannot_be_written_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     StatusFile(tmp_path / "gone" / "status.json").report(status())
     assert any("cannot write" in record.message and "gone" in record.message for record in caplog.records)
+
+
+def test_that_it_cannot_be_written_is_said_once(tmp_path: Path, watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    directory = tmp_path / "gone"
+    monitor = StatusFile(directory / "status.json")
+
+    def warnings_after_two_reports() -> int:
+        for _ in range(2):
+            monitor.report(status())
+            watch.now += 1.0
+        return sum("cannot write" in record.message for record in caplog.records)
+
+    assert warnings_after_two_reports() == 1
+    directory.mkdir()
+    assert warnings_after_two_reports() == 1
+    shutil.rmtree(directory)
+    assert warnings_after_two_reports() == 2
 
 
 def test_a_summary_is_one_line_with_and_without_held_out_rows() -> None:
