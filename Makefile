@@ -39,11 +39,13 @@ acceptance: $(STAMP)  ## arm64 userland and an emulated board: needs root, Linux
 
 $(VENV)/.demo: setup.cfg
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what the demo needs into $(VENV) …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
 	touch $@
 
 $(STAMP): setup.cfg
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what the tests need into $(VENV) (1.2 GB) …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pyota==2.1.0
 	touch $@ $(VENV)/.demo

@@ -23,11 +23,12 @@ from learnae.observer import Observer, PeerView, estimate_of
 from learnae.service import run_program
 
 _LOOK_SECONDS = 1.0
+_WHAT = "Eight processes train together; then alone, together and pooled are compared."
 
 
 def main() -> None:
     """Entry point; the only place that exits."""
-    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demo", description=_WHAT)
     parser.add_argument("--updates", type=int, default=400, help="of every peer, then the demo ends")
     parser.add_argument("--seconds", type=float, default=170.0, help="of training together, at most")
     parser.add_argument("--output", type=Path, default=Path("build/demo"), metavar="D")
@@ -51,6 +52,7 @@ def run(output: Path, until: Until) -> int:
     swarm = Swarm.create(home)
     observer = Observer(swarm.directory)
     exam = make_exam(observer.manifest)
+    console.print("starting eight peers, each with the recordings of one person …")
     begun = time.monotonic()
     try:
         for person in PEOPLE:

@@ -46,7 +46,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def main(
+def program(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
@@ -138,7 +138,7 @@ def _shown(key: str, value: object) -> object:
         return human_time(value)
     if isinstance(value, float):
         return f"{value:.4g}"
-    return ", ".join(f"{name} {of}" for name, of in value.items()) if isinstance(value, dict) else value
+    return "; ".join(f"{name}: {of}" for name, of in value.items()) if isinstance(value, dict) else value
 
 
 def _swarm(swarm: str | None, preset: str | None) -> str | None:
