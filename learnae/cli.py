@@ -83,7 +83,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("join", help="make a peer: its key and its configuration")
-    command.add_argument("swarm", nargs="?", default="", help="id or directory; not needed if there is only one")
+    command.add_argument("swarm", nargs="?", default="", help="id, name or directory; not needed if there is only one")
     command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
     command.add_argument("--name", help="of the peer on this machine")
     command.add_argument("--data", type=Path, metavar="F", help="what it trains on")
@@ -140,7 +140,9 @@ def _add_blocks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    command.add_argument("--swarm", default="", metavar="S", help="id or directory; not needed if there is only one")
+    command.add_argument(
+        "--swarm", default="", metavar="S", help="id, name or directory; not needed if there is only one"
+    )
     return command
 
 

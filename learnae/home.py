@@ -21,7 +21,7 @@ from learnae.files import create_once
 from learnae.manifest import MAX_BYTES, Manifest
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
-_HOW_TO_NAME = "give its id, its directory or a copy of its manifest.cbor"
+_HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
 MANIFEST_FILE = "manifest.cbor"
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 
@@ -78,23 +78,25 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def find_swarm(text: str = "") -> Path:
-    """The directory of a swarm named by its id, its directory or a file of its manifest; else the only one here.
+    """The directory of a swarm named by its id, directory, name or a file of its manifest; else the only one here.
 
     A manifest from another machine gets a directory in this one's home. Raises ManifestError if there is no
     such swarm, ConfigurationError if there is none here, or no single one.
     """
-    if text:
+    if _is_cid(text) or (text and Path(text).exists()):
         directory = home() / "swarms" / text if _is_cid(text) else Path(text)
         if directory.is_file():
             return create_swarm(read_manifest(directory))
         open_manifest(directory)
         return directory
-    swarms = swarms_here()
+    swarms = [path for path in swarms_here() if text in ("", _name_of(path))]
+    if not swarms and text:
+        raise ManifestError(f"no swarm at {text}, and none of that name", _HOW_TO_NAME)
     if not swarms:
         raise ConfigurationError("there is no swarm on this machine", _HOW_TO_MAKE)
     if len(swarms) > 1:
-        names = ", ".join(f"{path.name} ({_name_of(path)})" for path in swarms)
-        raise ConfigurationError(f"there are {len(swarms)} swarms on this machine", f"name one by its id: {names}")
+        names = ", ".join(f"{_name_of(path)} ({path.name})" for path in swarms)
+        raise ConfigurationError(f"there are {len(swarms)} swarms on this machine", f"name one: {names}")
     return swarms[0]
 
 

@@ -31,7 +31,7 @@ or just try:     trainer-node start --demo"""
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Read this file instead of the usual ones.")]
 DataFile = Annotated[Path | None, typer.Option("--data", help="What to train on: .csv, .csv.gz, .parquet or .npz.")]
-SwarmName = Annotated[str | None, typer.Option("--swarm", help="Id or directory of the swarm.")]
+SwarmName = Annotated[str | None, typer.Option("--swarm", help="Id, name or directory of the swarm.")]
 Preset = Annotated[
     str | None, typer.Option("--preset", help="Join the swarm of this preset; make it if there is none here.")
 ]

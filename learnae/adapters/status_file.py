@@ -66,8 +66,10 @@ class StatusFile:
 
 def summary(status: Mapping[str, Any]) -> str:
     """One line for people."""
-    accuracy = status["accuracy"]
-    shown = f"accuracy {accuracy:.3f}" if accuracy is not None else "no held-out rows yet"
+    shown = "no held-out rows yet"
+    for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
+        if status[name] is not None:
+            shown = f"{name} {status[name]:.3f}"
     if status.get("only_summaries"):
         shown = "only summaries"
     return (

@@ -25,6 +25,10 @@ from learnae.recordings import check_readable
 from learnae.starting import start_blocks, start_links
 
 _MAX_FEATURES_BYTES = 1 << 16
+_NO_DATA = {
+    "trainer": '# file = "data.npz"    # or .csv, .csv.gz, .parquet: docs/tasks.md',
+    "agent": '# kind = "hwmon"         # or bridge, mqtt, iio: docs/agent.md\n# file = "motion.npz"    # a recording',
+}
 
 
 def create(options: argparse.Namespace) -> int:
@@ -84,7 +88,7 @@ def join(options: argparse.Namespace) -> int:
 def _configuration(options: argparse.Namespace, name: str, directory: Path) -> str:
     section = "data" if options.role == "trainer" else "source"
     file = str(options.data.resolve()) if options.data else ""
-    data = f"file = {_toml(file)}" if file else '# file = "..."'
+    data = f"file = {_toml(file)}" if file else _NO_DATA[options.role]
     return f"[peer]\nname = {_toml(name)}\n\n[swarm]\nid = {_toml(str(directory))}\n\n[{section}]\n{data}\n"
 
 

@@ -237,7 +237,7 @@ def test_of_several_swarms_the_configured_one_is_meant(programs: Programs, small
     create(programs, "--preset", "wrist")
     assert "small" in programs.run("learnae", "peers").stdout
     done = programs.run("learnae", "join", "--name", "fan", "--config", "fan.toml")
-    assert_refused(done, CONFIGURATION, "2 swarms", f"{small.swarm} ({small.name})", "(wrist)")
+    assert_refused(done, CONFIGURATION, "2 swarms", f"{small.name} ({small.swarm})", "wrist (")
 
 
 # -- looking at a swarm that runs
