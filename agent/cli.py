@@ -25,6 +25,7 @@ from learnae.config import load_config
 from learnae.errors import ConfigurationError
 from learnae.files import write_atomic
 from learnae.home import find_swarm, open_manifest
+from learnae.interrupts import abrupt
 from learnae.logs import set_up_logging
 from learnae.models.dataset import Dataset
 from learnae.service import Service, run_program
@@ -82,7 +83,8 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
-    member = build(config, lambda: load_config(AgentConfig, ROLE, options.config))
+    with abrupt():
+        member = build(config, lambda: load_config(AgentConfig, ROLE, options.config))
     return Service(member.work()).run()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,10 @@ import learnae
 from learnae.commands.output import human_time
 from learnae.config import config_files, load_config
 from learnae.errors import ConfigurationError
-from learnae.home import home
+from learnae.home import swarms_here
+from learnae.interrupts import abrupt
 from learnae.logs import set_up_logging
+from learnae.member import Member
 from learnae.service import EXIT_CONFIGURATION, Service
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
@@ -75,18 +78,8 @@ def start(
     def read() -> TrainerConfig:
         return load_config(TrainerConfig, ROLE, config, flags)
 
-    if demo:
-        settings, person = demo_config(read())
-        print(
-            f"demo: you are person {person} of 8; start more in other terminals, and see: learnae watch",
-            file=sys.stderr,
-        )
-        member = build(settings, read, lambda c, manifest: demo_dataset(manifest, person, c.data.holdout))
-    elif _nothing_configured(config, read()):
-        print(_HINT, file=sys.stderr)
-        raise typer.Exit(EXIT_CONFIGURATION)
-    else:
-        member = build(read(), read, load_configured)
+    with abrupt():
+        member = _demo_member(read) if demo else build(_configured(config, read()), read, load_configured)
     raise typer.Exit(Service(member.work()).run())
 
 
@@ -149,15 +142,26 @@ def _swarm(swarm: str | None, preset: str | None) -> str | None:
     return str(find_or_create(preset))
 
 
+def _demo_member(read: Callable[[], TrainerConfig]) -> Member:
+    settings, person = demo_config(read())
+    said = f"demo: you are person {person} of 8; start more in other terminals, and see: learnae watch"
+    print(said, file=sys.stderr)
+    return build(settings, read, lambda config, manifest: demo_dataset(manifest, person, config.data.holdout))
+
+
+def _configured(config: Path | None, settings: TrainerConfig) -> TrainerConfig:
+    """``settings``, unless there are none yet: then say what to do first."""
+    if config or settings.swarm.id or swarms_here() or any(path.exists() for path in config_files(ROLE)):
+        return settings
+    print(_HINT, file=sys.stderr)
+    raise typer.Exit(EXIT_CONFIGURATION)
+
+
 def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> None:
     if _is_unit(config, flags["peer.name"]) and not demo and not any(flags.values()):
         raise typer.Exit(lifecycle.systemctl("start"))
     settings = load_config(TrainerConfig, ROLE, config, flags)
-    if demo:
-        settings, _ = demo_config(settings)
-    elif _nothing_configured(config, settings):
-        print(_HINT, file=sys.stderr)
-        raise typer.Exit(EXIT_CONFIGURATION)
+    settings = demo_config(settings)[0] if demo else _configured(config, settings)
     options = {
         "--config": config,
         "--data": flags["data.file"],
@@ -167,12 +171,6 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
     arguments = [part for option, value in options.items() if value for part in (option, str(value))]
     process = lifecycle.detach(["start", *arguments, *(["--demo"] if demo else [])], settings.peer.directory(ROLE))
     print(f"running as process {process}; see: trainer-node status --name {settings.peer.name or ROLE}")
-
-
-def _nothing_configured(config: Path | None, settings: TrainerConfig) -> bool:
-    if config or settings.swarm.id or any((home() / "swarms").glob("*")):
-        return False
-    return not any(path.exists() for path in config_files(ROLE))
 
 
 def _directory(config: Path | None, name: str | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from learnae.interrupts import abrupt
 from learnae.service import run_program
 
 
@@ -11,7 +12,8 @@ def main() -> None:
 
 
 def _run() -> int:
-    from trainer_node.cli import app  # noqa: PLC0415 - it imports typer
+    with abrupt():
+        from trainer_node.cli import app  # noqa: PLC0415 - it imports typer
 
     app()
     return 0

@@ -18,7 +18,7 @@ from programs import clean_environment
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"learnae", "agent", "trainer_node", "firmware_bridge"}
 PROGRAMS = {
-    "learnae": "learnae.cli",
+    "learnae": "learnae.__main__",
     "learnae-agent": "agent.start",
     "trainer-node": "trainer_node.start",
     "firmware-bridge": "firmware_bridge.cli",
