@@ -83,9 +83,10 @@ def find_swarm(text: str = "") -> Path:
     A manifest from another machine gets a directory in this one's home. Raises ManifestError if there is no
     such swarm, ConfigurationError if there is none here, or no single one.
     """
-    if _is_cid(text) or (text and Path(text).exists()):
+    # not Path.exists and is_file: they raise for a name that is too long, and where one may not look
+    if _is_cid(text) or "/" in text or os.path.exists(text):
         directory = home() / "swarms" / text if _is_cid(text) else Path(text)
-        if directory.is_file():
+        if os.path.isfile(directory):
             return create_swarm(read_manifest(directory))
         open_manifest(directory)
         return directory

@@ -26,7 +26,7 @@ class StatusFile:
         self._path = path
         self._written = self._logged = float("-inf")
         self._problems: Mapping[str, int] = {}
-        self._failing = False  # said once
+        self._failing = False  # the last time; said once
 
     def report(self, status: Mapping[str, Any]) -> None:
         """See ports.Monitor."""

@@ -92,7 +92,9 @@ def test_leftovers_are_no_swarms(root: Path) -> None:
     assert find_swarm() == only
 
 
-@pytest.mark.parametrize("text", ["/no/such/place", "bafyreihijnziutawh4542xedxy4gbzm7y4ym2biregvyl4jmgyiibprqcy"])
+@pytest.mark.parametrize(
+    "text", ["/no/such/place", "x" * 300, "bafyreihijnziutawh4542xedxy4gbzm7y4ym2biregvyl4jmgyiibprqcy"]
+)
 def test_a_named_swarm_that_is_not_here_is_refused(root: Path, text: str) -> None:
     with pytest.raises(ManifestError, match="no swarm at"):
         find_swarm(text)
