@@ -67,11 +67,12 @@ def start(
     demo: Annotated[bool, typer.Option("--demo", help="Try it with the shipped recordings.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log everything.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --detach: for machines.")] = False,
 ) -> None:
     """Train until stopped; in the foreground unless told otherwise."""
     flags = {"data.file": str(data) if data else None, "swarm.id": _swarm(swarm, preset), "peer.name": name}
     if detach:
-        _detach(config, flags, demo)
+        _detach(config, flags, demo, as_json)
         return
     set_up_logging(verbose)
 
@@ -84,13 +85,17 @@ def start(
 
 
 @app.command()
-def stop(config: ConfigFile = None, name: PeerName = None) -> None:
+def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
     """Save and end the trainer in the background."""
-    directory = _directory(config, name)
-    if lifecycle.stop(directory):
+    stopped = lifecycle.stop(_directory(config, name))
+    if not stopped and _is_unit(config, name):
+        if code := lifecycle.systemctl("stop"):
+            raise typer.Exit(code)
+        stopped = True
+    if as_json:
+        print(json.dumps({"stopped": stopped}))
+    elif stopped:
         print("stopped")
-    elif _is_unit(config, name):
-        raise typer.Exit(lifecycle.systemctl("stop"))
     else:
         print("not running", file=sys.stderr)
 
@@ -157,7 +162,7 @@ def _configured(config: Path | None, settings: TrainerConfig) -> TrainerConfig:
     raise typer.Exit(EXIT_CONFIGURATION)
 
 
-def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> None:
+def _detach(config: Path | None, flags: dict[str, str | None], demo: bool, as_json: bool) -> None:
     if _is_unit(config, flags["peer.name"]) and not demo and not any(flags.values()):
         raise typer.Exit(lifecycle.systemctl("start"))
     settings = load_config(TrainerConfig, ROLE, config, flags)
@@ -170,7 +175,9 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
     }
     arguments = [part for option, value in options.items() if value for part in (option, str(value))]
     process = lifecycle.detach(["start", *arguments, *(["--demo"] if demo else [])], settings.peer.directory(ROLE))
-    print(f"running as process {process}; see: trainer-node status --name {settings.peer.name or ROLE}")
+    name = settings.peer.name or ROLE
+    said = f"running as process {process}; see: trainer-node status --name {name}"
+    print(json.dumps({"process": process, "name": name}) if as_json else said)
 
 
 def _directory(config: Path | None, name: str | None) -> Path:

@@ -569,6 +569,7 @@ def test_a_trainer_in_the_background_is_found_read_and_stopped(programs: Program
     assert len(logs.stdout.splitlines()) == 2
     again = programs.run("trainer_node", "stop", *name)
     assert (again.returncode, again.stderr) == (0, "not running\n")
+    assert programs.answer("trainer_node", "stop", *name) == {"stopped": False}
 
 
 def test_a_trainer_that_cannot_start_in_the_background_says_why(programs: Programs, small: Manifest) -> None:
