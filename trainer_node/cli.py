@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -18,7 +18,7 @@ from learnae.home import swarms_here
 from learnae.interrupts import abrupt
 from learnae.logs import set_up_logging
 from learnae.member import Member
-from learnae.service import EXIT_CONFIGURATION, Service
+from learnae.service import EXIT_CONFIGURATION, Service, run_program
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
 from trainer_node.demo import demo_config, demo_dataset
@@ -128,6 +128,11 @@ def logs(
     if _is_unit(config, name):
         raise typer.Exit(lifecycle.journal(lines, follow))
     print(lifecycle.last_lines(_directory(config, name), lines))
+
+
+def main() -> NoReturn:
+    """Run and exit."""
+    run_program("trainer-node", app)
 
 
 def _shown(key: str, value: object) -> object:

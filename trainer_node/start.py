@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from learnae.interrupts import abrupt
 from learnae.service import run_program
 
 
 def main() -> None:
-    """Entry point; the only place that exits."""
-    run_program("trainer-node", _run)
+    """Entry point."""
+    run_program("trainer-node", _begin)
 
 
-def _run() -> int:
+def _begin() -> NoReturn:
     with abrupt():
-        from trainer_node.cli import app  # noqa: PLC0415 - it imports typer
+        from trainer_node.cli import main as run  # noqa: PLC0415 - it imports typer
 
-    app()
-    return 0
+    run()
