@@ -24,6 +24,14 @@ first steps:
 without data of your own: trainer-node start --demo
 """
 
+_PRESETS = """\
+presets:
+  wrist        which of seven shoulder exercises, from a wrist's motion at 50 Hz
+  wrist-cnn    the same from raw windows
+  hepmass      particle collisions, 27 features: signal or background (UCI)
+  thermal      how warm a board is, without labels: what is unusual stands out
+"""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; the only place that exits."""
@@ -67,12 +75,18 @@ def _seconds(text: str) -> float:
 
 def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     group = verbs.add_parser("swarm", help="create a swarm").add_subparsers(dest="action", required=True)
-    command = group.add_parser("create", help="from a preset or a Keras model")
+    command = group.add_parser(
+        "create",
+        help="from a preset or a Keras model",
+        epilog=_PRESETS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument("--preset", choices=PRESETS, help="a ready-made swarm")
+    what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
     what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
-    command.add_argument("--loss", choices=LOSSES, help="for --model")
-    command.add_argument("--optimiser", choices=optimisers.NAMES, default="momentum", help="for --model")
+    command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
+    rules = f"for --model: {', '.join(optimisers.NAMES)}"
+    command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", default="momentum", help=rules)
     command.add_argument("--learning-rate", type=float, default=0.03, metavar="X", help="for --model")
     command.add_argument("--classes", metavar="A,B,…", help="names of the classes, for --model")
     command.add_argument("--features", metavar="F", help="what agents make of samples: a preset's name or a JSON file")

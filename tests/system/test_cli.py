@@ -21,7 +21,7 @@ from learnae.home import create_swarm, open_manifest
 from learnae.manifest import Manifest
 from learnae.models.numpy_model import predict
 from learnae.observer import Observer
-from learnae.presets import dense_config, preset
+from learnae.presets import PRESETS, dense_config, preset
 from learnae.state import PeerState
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
@@ -163,6 +163,13 @@ def test_a_model_that_cannot_be_trained_is_refused(
     done = programs.run("learnae", "swarm", "create", "--model", tmp_path / "model.json", *LOSS)
     assert_refused(done, CONFIGURATION, "learnae: ", *words)
     assert not list(programs.home.glob("swarms/*"))
+
+
+def test_every_preset_is_explained(programs: Programs) -> None:
+    said = programs.run("learnae", "swarm", "create", "--help").stdout
+    explained = re.findall(r"^  (\S+) {2,}\S.*$", said[said.index("presets:") :], re.MULTILINE)
+    assert sorted(explained) == sorted(PRESETS)
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_a_model_needs_a_loss(programs: Programs, tmp_path: Path) -> None:
