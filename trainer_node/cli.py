@@ -122,11 +122,13 @@ def logs(
     config: ConfigFile = None,
     name: PeerName = None,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="With systemd: go on.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """What the trainer in the background has logged."""
     if _is_unit(config, name):
         raise typer.Exit(lifecycle.journal(lines, follow))
+    if follow:
+        raise typer.Exit(lifecycle.follow(_directory(config, name), lines))
     print(lifecycle.last_lines(_directory(config, name), lines))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from learnae.adapters.machine import holder
 from learnae.errors import StateError
 from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE
+from learnae.interrupts import abrupt
 
 UNIT = "trainer-node.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
@@ -120,6 +121,14 @@ def last_lines(directory: Path, count: int) -> str:
             return "".join(deque(file, count)).rstrip()
     except OSError as error:
         raise StateError(f"no log at {directory / LOG_FILE}: {error.strerror}", "start it with --detach") from error
+
+
+def follow(directory: Path, count: int) -> int:
+    """Print the end of the log file and what comes until Ctrl-C; returns the exit status of tail."""
+    last_lines(directory, 0)  # whether there is one
+    command = ["tail", f"--lines={count}", "--follow=name", f"--pid={os.getpid()}", str(directory / LOG_FILE)]
+    with abrupt():
+        return subprocess.run(command, check=False).returncode
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

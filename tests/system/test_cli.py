@@ -584,6 +584,21 @@ def test_a_trainer_that_cannot_start_in_the_background_says_why(programs: Progra
     assert_refused(done, TRY_AGAIN, "the trainer did not start", "cannot read absent.npz", "log")
 
 
+def test_a_log_is_followed(programs: Programs) -> None:
+    log = programs.home / "peers" / "pump" / "log"
+    log.parent.mkdir(parents=True)
+    log.write_text("first\nsecond\n")
+    process = programs.start("trainer_node", "logs", "--name", "pump", "--follow", "-n", "1")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "second\n"
+    with log.open("a") as file:
+        file.write("third\n")
+    assert process.stdout.readline() == "third\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("", "")  # nobody writes any more: tail has ended, too
+    assert process.returncode == -signal.SIGINT
+
+
 def test_there_is_no_log_of_what_never_ran(programs: Programs) -> None:
     assert_refused(programs.run("trainer_node", "logs", "--name", "pump"), TRY_AGAIN, "no log at", "--detach")
 
