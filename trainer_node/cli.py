@@ -128,7 +128,7 @@ def logs(
     if _is_unit(config, name):
         raise typer.Exit(lifecycle.journal(lines, follow))
     if follow:
-        raise typer.Exit(lifecycle.follow(_directory(config, name), lines))
+        lifecycle.follow(_directory(config, name), lines)
     print(lifecycle.last_lines(_directory(config, name), lines))
 
 

@@ -12,12 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from learnae.adapters.machine import holder
 from learnae.errors import StateError
 from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE
-from learnae.interrupts import abrupt
 
 UNIT = "trainer-node.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
@@ -123,12 +122,10 @@ def last_lines(directory: Path, count: int) -> str:
         raise StateError(f"no log at {directory / LOG_FILE}: {error.strerror}", "start it with --detach") from error
 
 
-def follow(directory: Path, count: int) -> int:
-    """Print the end of the log file and what comes until Ctrl-C; returns the exit status of tail."""
+def follow(directory: Path, count: int) -> NoReturn:
+    """Become ``tail``, which prints the end of the log file and what comes."""
     last_lines(directory, 0)  # whether there is one
-    command = ["tail", f"--lines={count}", "--follow=name", f"--pid={os.getpid()}", str(directory / LOG_FILE)]
-    with abrupt():
-        return subprocess.run(command, check=False).returncode
+    os.execvp("tail", ["tail", f"--lines={count}", "--follow=name", str(directory / LOG_FILE)])
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

@@ -595,7 +595,7 @@ def test_a_log_is_followed(programs: Programs) -> None:
         file.write("third\n")
     assert process.stdout.readline() == "third\n"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20) == ("", "")  # nobody writes any more: tail has ended, too
+    assert process.communicate(timeout=20) == ("", "")
     assert process.returncode == -signal.SIGINT
 
 
