@@ -125,7 +125,7 @@ def last_lines(directory: Path, count: int) -> str:
 def follow(directory: Path, count: int) -> NoReturn:
     """Become ``tail``, which prints the end of the log file and what comes."""
     last_lines(directory, 0)  # whether there is one
-    os.execvp("tail", ["tail", f"--lines={count}", "--follow=name", str(directory / LOG_FILE)])
+    os.execvp("tail", ["tail", f"--lines={count}", "--follow=name", str(directory / LOG_FILE)])  # noqa: S606 - no shell is wanted
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:
