@@ -7,6 +7,10 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.ready
 NAME ?= core
 
+# also where an earlier try ended half-way, as on a Debian without python3-venv
+MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
+	{ echo "Python 3.11 or newer with venv is needed: make $(MAKECMDGOALS) PYTHON=python3.12 picks another" >&2; exit 1; }
+
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
@@ -39,13 +43,15 @@ acceptance: $(STAMP)  ## arm64 userland and an emulated board: needs root, Linux
 	$(BIN)/python -m pytest -s -x --strict-markers tests/acceptance/arm64.py tests/acceptance/emulated_board.py
 
 $(VENV)/.demo: setup.cfg
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(MAKE_VENV)
+	@echo "installing what the demo needs into $(VENV) …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
 	touch $@
 
 $(STAMP): setup.cfg
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(MAKE_VENV)
+	@echo "installing what the tests need into $(VENV) (1.2 GB) …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pyota==2.1.0
 	touch $@ $(VENV)/.demo
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,41 +18,52 @@ import learnae
 from agent.calibration import calibration_rows
 from agent.config import AgentConfig
 from agent.inference import read_results
-from agent.install import add_parser, install
+from agent.install import add_parser
 from agent.labels import write_label
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, why_no_training, write_inference
 from learnae.config import load_config
-from learnae.errors import ConfigurationError, LearnaeError
+from learnae.errors import ConfigurationError
 from learnae.files import write_atomic
 from learnae.home import find_swarm, open_manifest
+from learnae.interrupts import abrupt
 from learnae.logs import set_up_logging
 from learnae.models.dataset import Dataset
-from learnae.service import Service, refuse
+from learnae.service import Service, run_program
 
 _PROBE_SECONDS = 3.0  # for one source to say something
+_EARLIEST = 1e9  # Unix seconds: a reading from before 2001 counts from the beginning of its recording
+_FIRST_STEPS = """\
+first steps:
+  learnae join --role agent manifest.cbor   a peer on this board
+  learnae-agent check                       what the configured sources say
+  learnae-agent run                         trains until Ctrl-C
+"""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; the only place that exits."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     set_up_logging(options.verbose)
-    try:
-        sys.exit(install(options) if options.verb == "install" else _VERBS[options.verb][0](options))
-    except LearnaeError as error:
-        sys.exit(refuse("learnae-agent", error))
+    run_program("learnae-agent", lambda: options.command(options))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="learnae-agent", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="learnae-agent",
+        description="The peer on a board: collects what sensors say, and trains on it with others.",
+        epilog=_FIRST_STEPS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=learnae.__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb, (_, text) in _VERBS.items():
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for verb, (run, text) in _VERBS.items():
         command = verbs.add_parser(verb, help=text)
         command.add_argument("--config", type=Path, metavar="F", help="read this file instead of the usual ones")
         command.add_argument("--verbose", action="store_true", help="log everything")
         if verb != "run":
             command.add_argument("--json", action="store_true", help="for machines")
         _add_own(command, verb)
+        command.set_defaults(command=run)
     add_parser(verbs)
     return parser
 
@@ -72,7 +83,8 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
-    member = build(config, lambda: load_config(AgentConfig, ROLE, options.config))
+    with abrupt():
+        member = build(config, lambda: load_config(AgentConfig, ROLE, options.config))
     return Service(member.work()).run()
 
 
@@ -102,7 +114,10 @@ def _check(options: argparse.Namespace) -> int:
 def _label(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     if options.label:
-        label_names(open_manifest(find_swarm(config.swarm.id))).check(options.label)
+        manifest = open_manifest(find_swarm(config.swarm.id))
+        if not manifest.needs_labels:
+            raise ConfigurationError(f"swarm {manifest.name!r} learns without labels", "there is nothing to label")
+        label_names(manifest).check(options.label)
     write_label(config.peer.directory(ROLE), options.label, options.seconds)
     _print({"label": options.label or None, "seconds": options.seconds}, options.json)
     return 0
@@ -114,10 +129,18 @@ def _results(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(result) for result in results]))
         return 0
+    if not results:
+        print("no results yet: the model judges each window while learnae-agent run is at work", file=sys.stderr)
     for result in results:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(result.time))
-        print(f"{when}  {result.score:.4g}" + (f"  {result.label}" if result.label is not None else ""))
+        print(f"{_when(result.time)}  {result.score:.4g}" + (f"  {result.label}" if result.label is not None else ""))
     return 0
+
+
+def _when(seconds: float) -> str:
+    """Date and time; of a recording that counts from its beginning, seconds."""
+    if seconds < _EARLIEST:
+        return f"{seconds:.2f} s"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -159,7 +182,20 @@ def _quantisation(int8: bool, rows: NDArray[np.float32] | None) -> dict[str, Any
 
 
 def _print(report: Mapping[str, Any], as_json: bool) -> None:
-    print(json.dumps(report) if as_json else "\n".join(f"{name}: {value}" for name, value in report.items()))
+    print(json.dumps(report) if as_json else "\n".join(_lines(report)))
+
+
+def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """What there is of ``report``, for people; what is in a part stands below it."""
+    for name, value in report.items():
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{name}:"
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, list):
+            for item in value:
+                yield from _lines({name: item}, indent)
+        elif value not in ("", None, {}):
+            yield f"{indent}{name}: {value}"
 
 
 _VERBS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {

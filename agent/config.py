@@ -76,7 +76,10 @@ class AgentConfig:
         found = {ONLY: self.source} if self.source.is_set else {}
         found.update(self.sources)
         if not found:
-            raise ConfigurationError("there is no source of samples", "set source.file to a recording, or source.kind")
+            raise ConfigurationError(
+                "there is no source of samples",
+                "set source.file to a recording, or source.kind (bridge, mqtt, iio, hwmon), in agent.toml",
+            )
         if len(found) > _MOST_SOURCES:
             raise ConfigurationError(f"there are {len(found)} sources", f"an agent reads at most {_MOST_SOURCES}")
         return found

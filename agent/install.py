@@ -86,6 +86,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("--dry-run", action="store_true", help="only say what would be done")
     command.add_argument("--verbose", action="store_true", help="log everything")
     command.add_argument("--json", action="store_true", help="for machines")
+    command.set_defaults(command=install)
 
 
 def install(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import sys
 from importlib.util import find_spec
 
 from learnae.imports import Later, waits, without
+from learnae.interrupts import abrupt
 
 # numpy 1.26 imports its first four whole (numpy 2 does not), paho the last, with http, email and ssl
 _LATER = ("numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request")
@@ -17,8 +18,9 @@ _BUILT_IN_SHA = ("_sha256", "_sha2")  # until Python 3.11, and since; some distr
 
 def main() -> None:
     """Entry point."""
-    keep_small()
-    from agent.cli import main as run  # noqa: PLC0415 - after what it imports has been settled
+    with abrupt():
+        keep_small()
+        from agent.cli import main as run  # noqa: PLC0415 - after what it imports has been settled
 
     run()
 

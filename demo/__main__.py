@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,24 +18,22 @@ from demo.people import PEOPLE, Exam, make_exam
 from demo.report import Curves, Result, draw, write_page
 from demo.swarm import Swarm, peer_of
 from learnae.commands.output import console, peer_table, table
-from learnae.errors import ConfigurationError, LearnaeError
+from learnae.errors import ConfigurationError
 from learnae.observer import Observer, PeerView, estimate_of
+from learnae.service import run_program
 
 _LOOK_SECONDS = 1.0
+_WHAT = "Eight processes train together; then alone, together and pooled are compared."
 
 
 def main() -> None:
     """Entry point; the only place that exits."""
-    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demo", description=_WHAT)
     parser.add_argument("--updates", type=int, default=400, help="of every peer, then the demo ends")
     parser.add_argument("--seconds", type=float, default=170.0, help="of training together, at most")
     parser.add_argument("--output", type=Path, default=Path("build/demo"), metavar="D")
     options = parser.parse_args()
-    try:
-        run(options.output, Until(options.updates, options.seconds))
-    except LearnaeError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_program("demo", lambda: run(options.output, Until(options.updates, options.seconds)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class Until:
     seconds: float
 
 
-def run(output: Path, until: Until) -> Result:
+def run(output: Path, until: Until) -> int:
     """Train, judge, and write ``summary.json``, ``curves.png`` and ``report.html`` to ``output``."""
     shutil.rmtree(output, ignore_errors=True)
     home = (output / "home").resolve()
@@ -55,6 +52,7 @@ def run(output: Path, until: Until) -> Result:
     swarm = Swarm.create(home)
     observer = Observer(swarm.directory)
     exam = make_exam(observer.manifest)
+    console.print("starting eight peers, each with the recordings of one person …")
     begun = time.monotonic()
     try:
         for person in PEOPLE:
@@ -63,9 +61,8 @@ def run(output: Path, until: Until) -> Result:
     finally:
         swarm.stop()
     spent = time.monotonic() - begun
-    result = _judge(swarm, observer, exam, spent)
-    _write(output, curves, result)
-    return result
+    _write(output, curves, _judge(swarm, observer, exam, spent))
+    return 0
 
 
 def _watch(swarm: Swarm, observer: Observer, exam: Exam, until: Until) -> Curves:

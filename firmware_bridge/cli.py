@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,36 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from firmware_bridge.port import list_ports
-from learnae.errors import LearnaeError
 from learnae.logs import set_up_logging
-from learnae.service import EXIT_CUT, Service, Work, refuse
+from learnae.service import Service, Work, run_program
 
 if TYPE_CHECKING:
     from firmware_bridge.config import BridgeConfig
 
+_WHAT = "From a microcontroller's serial port to the agents of this machine: list, check, run, monitor."
 _FORMATS = ("table", "json", "senml", "senml-cbor")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; the only place that exits."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     set_up_logging(options.verbose)
     verbs = {"run": _run, "list": _list, "monitor": _monitor, "check": _check}
-    try:
-        status = verbs[options.verb](options)
-        sys.stdout.flush()
-        sys.exit(status)
-    except BrokenPipeError:  # whoever read has seen enough, such as head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except LearnaeError as error:
-        sys.exit(refuse("firmware-bridge", error))
+    run_program("firmware-bridge", lambda: verbs[options.verb](options))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="firmware-bridge", description=__doc__)
+    parser = argparse.ArgumentParser(prog="firmware-bridge", description=_WHAT)
     parser.add_argument("--version", action="version", version=learnae.__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, text in (
         ("run", "bring a board's readings to agents, in the foreground"),
         ("list", "serial ports by the names of their boards"),
@@ -104,10 +95,7 @@ def _monitor(options: argparse.Namespace) -> int:
     from firmware_bridge.monitor import monitor  # noqa: PLC0415
 
     shape = "json" if options.json else options.format or ("table" if sys.stdout.isatty() else "json")
-    try:
-        monitor(_config(options).bridge.path, shape, options.count)
-    except KeyboardInterrupt:
-        return EXIT_CUT
+    monitor(_config(options).bridge.path, shape, options.count)
     return 0
 
 

@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import learnae
 from learnae.commands import anchor, blocks, doctor, export, swarm, watch
-from learnae.errors import LearnaeError
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
 from learnae.presets import PRESETS
 from learnae.sections import MqttSection
-from learnae.service import refuse
+from learnae.service import run_program
+
+_FIRST_STEPS = """\
+first steps:
+  learnae swarm create --preset wrist    what is trained, and how
+  learnae join --data FILE               a peer on this machine, and its data
+  trainer-node start                     trains until Ctrl-C
+  learnae watch                          who is here, how good, what moved
+
+without data of your own: trainer-node start --demo
+"""
+
+_PRESETS = """\
+presets:
+  wrist        which of seven shoulder exercises, from a wrist's motion at 50 Hz
+  wrist-cnn    the same from raw windows
+  hepmass      particle collisions, 27 features: signal or background (UCI)
+  thermal      how warm a board is, without labels: what is unusual stands out
+"""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; the only place that exits."""
-    options = _parser().parse_args(arguments)
-    try:
-        status = options.command(options)
-        sys.stdout.flush()
-        sys.exit(status)
-    except BrokenPipeError:  # whoever read has seen enough, such as head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except LearnaeError as error:
-        sys.exit(refuse("learnae", error))
+    options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+    run_program("learnae", lambda: options.command(options))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="learnae", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="learnae",
+        description="Make, join, look at and export swarms: peers that train one model, each on data of its own.",
+        epilog=_FIRST_STEPS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=learnae.__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_swarm(verbs)
@@ -62,12 +75,18 @@ def _seconds(text: str) -> float:
 
 def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     group = verbs.add_parser("swarm", help="create a swarm").add_subparsers(dest="action", required=True)
-    command = group.add_parser("create", help="from a preset or a Keras model")
+    command = group.add_parser(
+        "create",
+        help="from a preset or a Keras model",
+        epilog=_PRESETS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument("--preset", choices=PRESETS, help="a ready-made swarm")
+    what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
     what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
-    command.add_argument("--loss", choices=LOSSES, help="for --model")
-    command.add_argument("--optimiser", choices=optimisers.NAMES, default="momentum", help="for --model")
+    command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
+    rules = f"for --model: {', '.join(optimisers.NAMES)}"
+    command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", default="momentum", help=rules)
     command.add_argument("--learning-rate", type=float, default=0.03, metavar="X", help="for --model")
     command.add_argument("--classes", metavar="A,B,…", help="names of the classes, for --model")
     command.add_argument("--features", metavar="F", help="what agents make of samples: a preset's name or a JSON file")
@@ -78,7 +97,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("join", help="make a peer: its key and its configuration")
-    command.add_argument("swarm", nargs="?", default="", help="id or directory; not needed if there is only one")
+    command.add_argument("swarm", nargs="?", default="", help="id, name or directory; not needed if there is only one")
     command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
     command.add_argument("--name", help="of the peer on this machine")
     command.add_argument("--data", type=Path, metavar="F", help="what it trains on")
@@ -135,7 +154,9 @@ def _add_blocks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    command.add_argument("--swarm", default="", metavar="S", help="id or directory; not needed if there is only one")
+    command.add_argument(
+        "--swarm", default="", metavar="S", help="id, name or directory; not needed if there is only one"
+    )
     return command
 
 

@@ -20,7 +20,9 @@ from learnae.errors import ConfigurationError, EncodingError, ManifestError
 from learnae.files import create_once
 from learnae.manifest import MAX_BYTES, Manifest
 
-_MANIFEST = "manifest.cbor"
+_HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
+_HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
+MANIFEST_FILE = "manifest.cbor"
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 
 
@@ -54,7 +56,7 @@ def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
-    create_once(directory / _MANIFEST, manifest.to_bytes())
+    create_once(directory / MANIFEST_FILE, manifest.to_bytes())
     if open_manifest(directory).swarm != manifest.swarm:
         raise ConfigurationError(f"{directory} belongs to another swarm", "choose another directory")
     return directory
@@ -62,7 +64,7 @@ def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
 
 def open_manifest(directory: Path) -> Manifest:
     """The manifest of the swarm in ``directory``; raises ManifestError."""
-    return read_manifest(directory / _MANIFEST)
+    return read_manifest(directory / MANIFEST_FILE)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -71,29 +73,44 @@ def read_manifest(path: Path) -> Manifest:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ManifestError(f"no swarm at {path}: {error.strerror}", "create one with: learnae swarm create") from error
+        raise ManifestError(f"no swarm at {path}: {error.strerror}", _HOW_TO_NAME) from error
     return Manifest.from_bytes(data)
 
 
 def find_swarm(text: str = "") -> Path:
-    """The directory of a swarm named by its id, its directory or a file of its manifest; else the only one here.
+    """The directory of a swarm named by its id, directory, name or a file of its manifest; else the only one here.
 
     A manifest from another machine gets a directory in this one's home. Raises ManifestError if there is no
     such swarm, ConfigurationError if there is none here, or no single one.
     """
-    if text:
+    # not Path.exists and is_file: they raise for a name that is too long, and where one may not look
+    if _is_cid(text) or "/" in text or os.path.exists(text):
         directory = home() / "swarms" / text if _is_cid(text) else Path(text)
-        if directory.is_file():
+        if os.path.isfile(directory):
             return create_swarm(read_manifest(directory))
         open_manifest(directory)
         return directory
-    swarms = sorted(path for path in (home() / "swarms").glob("*") if (path / _MANIFEST).exists())
+    swarms = [path for path in swarms_here() if text in ("", _name_of(path))]
+    if not swarms and text:
+        raise ManifestError(f"no swarm at {text}, and none of that name", _HOW_TO_NAME)
     if not swarms:
-        raise ConfigurationError("there is no swarm on this machine", "create one with: learnae swarm create")
+        raise ConfigurationError("there is no swarm on this machine", _HOW_TO_MAKE)
     if len(swarms) > 1:
-        names = ", ".join(path.name for path in swarms)
+        names = ", ".join(f"{_name_of(path)} ({path.name})" for path in swarms)
         raise ConfigurationError(f"there are {len(swarms)} swarms on this machine", f"name one: {names}")
     return swarms[0]
+
+
+def swarms_here() -> list[Path]:
+    """The directories of all swarms in this home."""
+    return sorted(path for path in (home() / "swarms").glob("*") if (path / MANIFEST_FILE).exists())
+
+
+def _name_of(directory: Path) -> str:
+    try:
+        return open_manifest(directory).name
+    except ManifestError:
+        return "?"
 
 
 def _is_cid(text: str) -> bool:

@@ -44,7 +44,8 @@ class Identity:
         except FileNotFoundError as error:
             raise StateError(f"no key at {path}", "join the swarm first: learnae join") from error
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
-            raise StateError(f"cannot read the key {path}: {error}", "restore it or join under a new name") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            raise StateError(f"cannot read the key {path}: {why}", "restore it or join under a new name") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise StateError(f"{path} is not an Ed25519 key", "restore it or join under a new name")
         return cls(key)

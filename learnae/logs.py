@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 
+_OURS = ("learnae", "agent", "trainer_node", "firmware_bridge")
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -16,10 +17,12 @@ class _JournalFormatter(logging.Formatter):
 
 
 def set_up_logging(verbose: bool = False) -> None:
-    """Call once, from ``main``."""
+    """Call once, from ``main``. Libraries are heard from warnings on, everything if ``verbose``."""
     handler = logging.StreamHandler(sys.stderr)
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler], force=True)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.INFO)

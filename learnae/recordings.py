@@ -42,8 +42,17 @@ class Recording:
         return Samples(self.time, self.values, self.label, marked)
 
 
+def check_readable(path: Path) -> None:
+    """Raise DataError for a file that is not there, is a directory or may not be read."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an .npz file; raises DataError."""
+    check_readable(path)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{path} has {path.stat().st_size} bytes", f"at most {MAX_FILE_BYTES} are read")
@@ -54,6 +63,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def read_table(path: Path) -> dict[str, NDArray[np.float64]]:
     """The columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError."""
+    check_readable(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return _read_columns(path, file)

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
+from typing import NoReturn
 
 from learnae.errors import ConfigurationError, LearnaeError
 from learnae.notify import Notifier
@@ -25,11 +26,32 @@ EXIT_USAGE = 2
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
 EXIT_CONFIGURATION = 78  # EX_CONFIG: systemd does not restart the service
 EXIT_CUT = 130
+_EXTRAS = {"typer": "trainer", "cobs": "serial", "serial": "serial"}  # modules without which a program cannot begin
 _LONGEST_SLEEP = 5.0  # seconds: the watchdog is fed and signals are seen at least this often
 
 
-def refuse(program: str, error: LearnaeError) -> int:
-    """Say on standard error why ``program`` ends; returns its exit status."""
+def run_program(program: str, command: Callable[[], int]) -> NoReturn:
+    """Run a whole program and exit with its status; what ends it early ends it without a trace."""
+    try:
+        status = command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # the shell's prompt begins below the ^C
+        status = EXIT_CUT
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        remedy = f"pip install 'learnae[{_EXTRAS[error.name]}]'"
+        status = _refuse(program, ConfigurationError(f"{error.name} is not installed", remedy))
+    except LearnaeError as error:
+        status = _refuse(program, error)
+    sys.exit(status)
+
+
+def _refuse(program: str, error: LearnaeError) -> int:
     print(f"{program}: {error}", file=sys.stderr)
     return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
 

@@ -1,6 +1,6 @@
 """Tests that need a real engine or a heavy module: skipped where it is missing, failed where it is required.
 
-``@pytest.mark.engine("mosquitto")`` needs a program on PATH, ``@pytest.mark.modules("keras")``
+``@pytest.mark.engine("mosquitto")`` needs a program on PATH (or a path to be there), ``@pytest.mark.modules("keras")``
 an importable module. With ``LEARNAE_REQUIRE_ENGINES=1``, as in CI, nothing of that may be missing, except
 for the engines that no registry has (``IN_NO_REGISTRY``): they are skipped also there, and the reason says so.
 """
@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 import signal
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def _missing(item: pytest.Item) -> Iterator[str]:
     for marker in item.iter_markers("engine"):
         for name in set(marker.args) - IN_NO_REGISTRY.keys():
             if not _is_here(name):
-                yield f"program {name!r} is not on PATH"
+                yield f"{name} is not here" if name.startswith("/") else f"program {name!r} is not on PATH"
     for marker in item.iter_markers("modules"):
         for name in marker.args:
             if importlib.util.find_spec(name) is None:
@@ -63,18 +64,21 @@ def _missing(item: pytest.Item) -> Iterator[str]:
 
 
 def _is_here(name: str) -> bool:
-    return shutil.which(name, path=_PLACES) is not None
+    return Path(name).exists() if name.startswith("/") else shutil.which(name, path=_PLACES) is not None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was skipped and why, also with -q."""
-    reports = terminalreporter.stats.get("skipped", [])
-    if not reports:
-        return
-    terminalreporter.section("skipped, and why")
-    for report in reports:
+    names = defaultdict[str, list[str]](list)
+    for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        terminalreporter.line(f"{report.nodeid}: {str(reason).removeprefix('Skipped: ')}")
+        names[str(reason).removeprefix("Skipped: ")].append(report.nodeid)
+    if not names:
+        return
+    terminalreporter.section("skipped, and why (engines: scripts/install-engines)")
+    for reason, skipped in sorted(names.items(), key=lambda item: -len(item[1])):
+        files = dict.fromkeys(Path(name.partition("::")[0]).stem for name in skipped)
+        terminalreporter.line(f"{len(skipped)} skipped: {reason} ({', '.join(files)})")
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ class IriNode:
         self._server: ThreadingHTTPServer | None = None
         self._stopped = threading.Event()
         self._publish = lambda words: None
+        self._events: Any = None
         self._since = 1000 * (time.time() - 2)  # as of a snapshot, in whole seconds: what is older is refused
         self._writer = Node(self.url)  # the coordinator's; asks nobody
 
@@ -88,6 +89,10 @@ class IriNode:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        with self._lock:  # the coordinator's thread may be about to publish
+            self._publish = lambda words: None
+            if self._events is not None:
+                self._events.close()
 
     def start(self) -> None:
         """Read the disk and listen."""
@@ -146,6 +151,7 @@ class IriNode:
         socket.setsockopt(zmq.LINGER, 0)
         socket.bind(f"tcp://{HOST}:{self.events_port}")
         self._publish = lambda words: socket.send_string(" ".join(words))
+        self._events = socket
         return f"tcp://{HOST}:{self.events_port}"
 
     # -- the Tangle

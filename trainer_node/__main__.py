@@ -1,5 +1,5 @@
 """``python -m trainer_node``: the same as ``trainer-node``."""
 
-from trainer_node.cli import main
+from trainer_node.start import main
 
 main()

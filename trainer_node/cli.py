@@ -8,24 +8,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 import learnae
+from learnae.commands.output import human_time
 from learnae.config import config_files, load_config
-from learnae.errors import ConfigurationError, InUseError, LearnaeError
-from learnae.home import home
+from learnae.errors import ConfigurationError, InUseError
+from learnae.home import swarms_here
+from learnae.interrupts import abrupt
 from learnae.logs import set_up_logging
 from learnae.member import Member
-from learnae.service import EXIT_CONFIGURATION, Service, refuse
+from learnae.service import EXIT_CONFIGURATION, Service, run_program
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
 from trainer_node.demo import demo_configs, demo_dataset
 from trainer_node.preset_swarm import find_or_create
 from trainer_node.wiring import ROLE, build, load_configured
 
-app = typer.Typer(help="Train with others on your own data.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 _HINT = """\
 create a swarm:  learnae swarm create --preset wrist   (or --model MODEL.json --loss LOSS)
@@ -34,12 +36,27 @@ or just try:     trainer-node start --demo"""
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Read this file instead of the usual ones.")]
 DataFile = Annotated[Path | None, typer.Option("--data", help="What to train on: .csv, .csv.gz, .parquet or .npz.")]
-SwarmName = Annotated[str | None, typer.Option("--swarm", help="Id or directory of the swarm.")]
+SwarmName = Annotated[str | None, typer.Option("--swarm", help="Id, name or directory of the swarm.")]
 Preset = Annotated[
     str | None, typer.Option("--preset", help="Join the swarm of this preset; make it if there is none here.")
 ]
 PeerName = Annotated[str | None, typer.Option("--name", help="Name of this peer on this machine.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(learnae.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train with others on your own data."""
 
 
 @app.command()
@@ -52,35 +69,35 @@ def start(
     demo: Annotated[bool, typer.Option("--demo", help="Try it with the shipped recordings.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log everything.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --detach: for machines.")] = False,
 ) -> None:
     """Train until stopped; in the foreground unless told otherwise."""
     flags = {"data.file": str(data) if data else None, "swarm.id": _swarm(swarm, preset), "peer.name": name}
     if detach:
-        _detach(config, flags, demo)
+        _detach(config, flags, demo, as_json)
         return
     set_up_logging(verbose)
 
     def read() -> TrainerConfig:
         return load_config(TrainerConfig, ROLE, config, flags)
 
-    if demo:
-        member = _demo_member(read)
-    elif _nothing_configured(config, read()):
-        print(_HINT, file=sys.stderr)
-        raise typer.Exit(EXIT_CONFIGURATION)
-    else:
-        member = build(read(), read, load_configured)
+    with abrupt():
+        member = _demo_member(read) if demo else build(_configured(config, read()), read, load_configured)
     raise typer.Exit(Service(member.work()).run())
 
 
 @app.command()
-def stop(config: ConfigFile = None, name: PeerName = None) -> None:
+def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
     """Save and end the trainer in the background."""
-    directory = _directory(config, name)
-    if lifecycle.stop(directory):
+    stopped = lifecycle.stop(_directory(config, name))
+    if not stopped and _is_unit(config, name):
+        if code := lifecycle.systemctl("stop"):
+            raise typer.Exit(code)
+        stopped = True
+    if as_json:
+        print(json.dumps({"stopped": stopped}))
+    elif stopped:
         print("stopped")
-    elif _is_unit(config, name):
-        raise typer.Exit(lifecycle.systemctl("stop"))
     else:
         print("not running", file=sys.stderr)
 
@@ -97,7 +114,8 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
     else:
         print(word)
         for key, value in said.items():
-            print(f"  {key}: {value}")
+            if value not in (None, "", {}):
+                print(f"  {key}: {_shown(key, value)}")
     raise typer.Exit(code)
 
 
@@ -106,26 +124,28 @@ def logs(
     config: ConfigFile = None,
     name: PeerName = None,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="With systemd: go on.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """What the trainer in the background has logged."""
     if _is_unit(config, name):
         raise typer.Exit(lifecycle.journal(lines, follow))
+    if follow:
+        lifecycle.follow(_directory(config, name), lines)
     print(lifecycle.last_lines(_directory(config, name), lines))
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    print(learnae.__version__)
+def main() -> NoReturn:
+    """Run and exit."""
+    run_program("trainer-node", app)
 
 
-def main() -> None:
-    """Entry point; the only place that exits."""
-    try:
-        app()
-    except LearnaeError as error:
-        sys.exit(refuse("trainer-node", error))
+def _shown(key: str, value: object) -> object:
+    """A value of the status for people."""
+    if key == "time" and isinstance(value, int):
+        return human_time(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "; ".join(f"{name}: {of}" for name, of in value.items()) if isinstance(value, dict) else value
 
 
 def _swarm(swarm: str | None, preset: str | None) -> str | None:
@@ -147,13 +167,20 @@ def _demo_member(read: Callable[[], TrainerConfig]) -> Member:
     return member
 
 
-def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> None:
+def _configured(config: Path | None, settings: TrainerConfig) -> TrainerConfig:
+    """``settings``, unless there are none yet: then say what to do first."""
+    if config or settings.swarm.id or swarms_here() or any(path.exists() for path in config_files(ROLE)):
+        return settings
+    print(_HINT, file=sys.stderr)
+    raise typer.Exit(EXIT_CONFIGURATION)
+
+
+def _detach(config: Path | None, flags: dict[str, str | None], demo: bool, as_json: bool) -> None:
     if _is_unit(config, flags["peer.name"]) and not demo and not any(flags.values()):
         raise typer.Exit(lifecycle.systemctl("start"))
     settings = load_config(TrainerConfig, ROLE, config, flags)
-    if not demo and _nothing_configured(config, settings):
-        print(_HINT, file=sys.stderr)
-        raise typer.Exit(EXIT_CONFIGURATION)
+    if not demo:
+        _configured(config, settings)
     options = {
         "--config": config,
         "--data": flags["data.file"],
@@ -169,14 +196,10 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool) -> No
             if not demo:
                 raise
             continue
-        print(f"running as process {process}; see: trainer-node status --name {own.peer.name or ROLE}")
+        name = own.peer.name or ROLE
+        said = f"running as process {process}; see: trainer-node status --name {name}"
+        print(json.dumps({"process": process, "name": name}) if as_json else said)
         break
-
-
-def _nothing_configured(config: Path | None, settings: TrainerConfig) -> bool:
-    if config or settings.swarm.id or any((home() / "swarms").glob("*")):
-        return False
-    return not any(path.exists() for path in config_files(ROLE))
 
 
 def _directory(config: Path | None, name: str | None) -> Path:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from learnae.adapters.machine import holder
 from learnae.errors import InUseError, StateError
@@ -66,7 +66,10 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
     """
     lock = directory / LOCK_FILE
     if (running := holder(lock)) is not None:
-        raise InUseError(f"{directory.name} is running as process {running}", "stop it first: trainer-node stop")
+        raise InUseError(
+            f"{directory.name} is running as process {running}",
+            f"stop it first: trainer-node stop --name {directory.name}",
+        )
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     begun = time.time()
     with (directory / LOG_FILE).open("ab") as log:
@@ -86,7 +89,8 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
 
     if not _wait(works, _START_SECONDS) or process.poll() is not None:
         kind = InUseError if process.poll() is not None and holder(lock) is not None else StateError
-        raise kind(f"the trainer did not start: {last_lines(directory, 1)}", f"read {directory / LOG_FILE}")
+        why = last_lines(directory, 1).removeprefix("trainer-node: ")
+        raise kind(f"the trainer did not start: {why}", f"see {directory / LOG_FILE}")
     return process.pid
 
 
@@ -123,6 +127,12 @@ def last_lines(directory: Path, count: int) -> str:
             return "".join(deque(file, count)).rstrip()
     except OSError as error:
         raise StateError(f"no log at {directory / LOG_FILE}: {error.strerror}", "start it with --detach") from error
+
+
+def follow(directory: Path, count: int) -> NoReturn:
+    """Become ``tail``, which prints the end of the log file and what comes."""
+    last_lines(directory, 0)  # whether there is one
+    os.execvp("tail", ["tail", f"--lines={count}", "--follow=name", str(directory / LOG_FILE)])  # noqa: S606 - no shell is wanted
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

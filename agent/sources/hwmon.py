@@ -27,7 +27,8 @@ def find_probe(root: Path, name: str) -> Probe:
     """The sensor ``name``; "" for the board's first thermal zone. Raises TransportError."""
     probe = _thermal(root, name) or _hwmon(root, name)
     if probe is None:
-        raise TransportError(f"no sensor {name!r} in {root}", f"there are {', '.join(known_sensors(root)) or 'none'}")
+        sought = f"sensor {name!r}" if name else "thermal zone"
+        raise TransportError(f"no {sought} in {root}", f"there are {', '.join(known_sensors(root)) or 'no sensors'}")
     return probe
 
 

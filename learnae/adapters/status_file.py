@@ -26,6 +26,7 @@ class StatusFile:
         self._path = path
         self._written = self._logged = float("-inf")
         self._problems: Mapping[str, int] = {}
+        self._failing = False  # the last time; said once
 
     def report(self, status: Mapping[str, Any]) -> None:
         """See ports.Monitor."""
@@ -49,7 +50,11 @@ class StatusFile:
         try:
             write_atomic(self._path, json.dumps(status, indent=1).encode(), durable=False)
         except StateError as error:  # what people watch stops nobody from training
-            log.warning("%s", error)
+            if not self._failing:
+                log.warning("%s", error)
+            self._failing = True
+        else:
+            self._failing = False
 
     def _log_new_problems(self, status: Mapping[str, Any]) -> None:
         counts: Mapping[str, int] = status["problems"]
@@ -61,8 +66,10 @@ class StatusFile:
 
 def summary(status: Mapping[str, Any]) -> str:
     """One line for people."""
-    accuracy = status["accuracy"]
-    shown = f"accuracy {accuracy:.3f}" if accuracy is not None else "no held-out rows yet"
+    shown = "no held-out rows yet"
+    for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
+        if status[name] is not None:
+            shown = f"{name} {status[name]:.3f}"
     if status.get("only_summaries"):
         shown = "only summaries"
     return (

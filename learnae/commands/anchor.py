@@ -13,10 +13,10 @@ from learnae.adapters.iota_anchor import prove, write_anchor
 from learnae.adapters.iota_client import Node
 from learnae.adapters.local import LocalBlockStore
 from learnae.cid import DAG_CBOR, RAW, Cid
+from learnae.commands.choosing import choose_swarm
 from learnae.commands.output import human_time, print_fields, print_json
 from learnae.config import find_section
 from learnae.errors import ConfigurationError, EncodingError, TransportError
-from learnae.home import find_swarm
 from learnae.observer import Observer
 from learnae.sections import IotaSection
 
@@ -79,7 +79,7 @@ def _named(what: str) -> Cid:
 
 def _heads(swarm: str) -> Cid:
     """A block with the links of the swarm's heads, kept with the swarm's blocks."""
-    directory = find_swarm(swarm)
+    directory = choose_swarm(swarm)
     observer = Observer(directory)
     observer.refresh()
     heads = sorted(observer.tangle.heads())

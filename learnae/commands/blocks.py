@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from learnae.adapters.local import LocalBlockStore
 from learnae.adapters.machine import SystemClock
 from learnae.cid import DAG_CBOR, Cid
-from learnae.commands.output import console, human_bytes, print_fields, print_json, table
+from learnae.commands.choosing import choose_swarm
+from learnae.commands.output import console, fitting, human_bytes, print_fields, print_json, short_cid, table
 from learnae.config import find_section
 from learnae.errors import BlockMissingError, ConfigurationError, LearnaeError, PeerError
-from learnae.home import STATE_FILE, find_swarm, home
+from learnae.home import STATE_FILE, home
 from learnae.identity import peer_name
 from learnae.observer import Observer
 from learnae.sections import IpfsSection
@@ -42,7 +43,7 @@ class Block:
 
 def blocks(options: argparse.Namespace) -> int:
     """List all blocks, or do what was asked for; exit status 1 if some are damaged."""
-    directory = find_swarm(options.swarm)
+    directory = choose_swarm(options.swarm)
     if options.fsck:
         return _show(options, fsck(LocalBlockStore(directory)), "damaged")
     if options.pin:
@@ -161,9 +162,10 @@ def _show(options: argparse.Namespace, fields: dict[str, int | list[str]] | dict
 
 def _print_table(found: list[Block]) -> None:
     totals = Counter(block.what.partition(" ")[0] for block in found)
-    title = f"{len(found)} blocks, {human_bytes(sum(block.bytes for block in found))}: " + ", ".join(
-        f"{count} {name}" for name, count in totals.most_common()
-    )
+    title = f"{len(found)} blocks, {human_bytes(sum(block.bytes for block in found))}"
+    title += "".join(f", {count} {name}" for name, count in totals.most_common())
     pinned = {None: "-", True: "yes", False: "no"}
     rows = [[block.cid, human_bytes(block.bytes), block.what, pinned[block.pinned]] for block in found]
-    console.print(table(title, ["cid", ">size", "what", "pinned"], rows))
+    columns = ["cid", ">size", "what", "pinned"]
+    short = [[short_cid(row[0]), *row[1:]] for row in rows]
+    console.print(fitting([table(title, columns, rows), table(title, columns, short)]))

@@ -14,27 +14,30 @@ from dataclasses import asdict
 from rich.text import Text
 
 from learnae.adapters.iota_client import INSTALL, Node
+from learnae.commands.choosing import choose_swarm
 from learnae.commands.finding import Finding
 from learnae.commands.ipfs_state import ipfs_findings
 from learnae.commands.output import console, print_json, table
 from learnae.config import find_section
 from learnae.errors import LearnaeError
-from learnae.home import find_swarm, home, open_manifest
+from learnae.home import home, open_manifest
 from learnae.sections import IotaSection
 
 _PACKAGES = (
-    # distribution, what for, remedy
+    # distribution (or several that do the same), what for, remedy
     ("numpy", "everything", "pip install learnae"),
     ("cryptography", "keys and signatures", "pip install learnae"),
     ("cbor2", "messages", "pip install learnae"),
     ("typer", "trainer-node", "pip install 'learnae[trainer]'"),
     ("safetensors", "learnae export", "pip install 'learnae[trainer]'"),
     ("keras", "learnae export to .keras", "pip install 'learnae[trainer]'"),
+    ("jax", "training at full speed, on a GPU, too", "pip install 'learnae[trainer]'"),
+    ("tflite-runtime ai-edge-litert", "training on a board", "pip install 'learnae[agent]'"),
     ("paho-mqtt", "a broker", "pip install 'learnae[trainer]', on a board 'learnae[agent]'"),
+    ("pyserial", "firmware-bridge", "pip install 'learnae[serial]'"),
     ("ipfshttpclient", "blocks at a Kubo daemon", "pip install 'learnae[ipfs]'"),
     ("pyota", "heads on an IOTA Tangle", " && ".join(INSTALL)),
 )
-_SWARM_REMEDY = "learnae swarm create --preset wrist"
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -47,7 +50,7 @@ def doctor(options: argparse.Namespace) -> int:
         rows: list[list[str | Text]] = [
             [f.thing, Text(f.state, colours[f.state]), f.detail, f.remedy if f.state != "ok" else ""] for f in findings
         ]
-        console.print(table("", ["what", "state", "found", "remedy"], rows))
+        console.print(table("", ["what", "state", "found", "remedy"], rows, wrap=True))
     return int(any(finding.state == "broken" for finding in findings))
 
 
@@ -58,11 +61,19 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name, purpose, remedy in _PACKAGES:
-        try:
-            yield Finding(name, "ok", f"{importlib.metadata.version(name)}, for {purpose}", remedy)
-        except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, "missing", f"for {purpose}", remedy)
+    for names, purpose, remedy in _PACKAGES:
+        found = {name: version for name in names.split() if (version := _version(name))}
+        for name, version in found.items():
+            yield Finding(name, "ok", f"{version}, for {purpose}", remedy)
+        if not found:
+            yield Finding(names.replace(" ", " or "), "missing", f"for {purpose}", remedy)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _places() -> Iterator[Finding]:
@@ -75,7 +86,7 @@ def _places() -> Iterator[Finding]:
 
 
 def _swarm() -> Iterator[Finding]:
-    yield _looked("swarm", lambda: open_manifest(find_swarm()).name)
+    yield _looked("swarm", lambda: open_manifest(choose_swarm()).name)
 
 
 def _iota() -> Iterator[Finding]:
@@ -98,4 +109,4 @@ def _looked(thing: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(thing, "ok", look(), "")
     except LearnaeError as error:
-        return Finding(thing, "missing", error.problem, error.remedy or _SWARM_REMEDY)
+        return Finding(thing, "missing", error.problem, error.remedy)

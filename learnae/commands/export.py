@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.codecs import Vector
+from learnae.commands.choosing import choose_swarm
 from learnae.commands.output import print_fields, print_json
 from learnae.errors import ConfigurationError
 from learnae.files import write_atomic
-from learnae.home import find_swarm, open_manifest, peer_directory
+from learnae.home import open_manifest, peer_directory
 from learnae.manifest import Manifest
 from learnae.models.keras_model import build_model, set_flat
 from learnae.observer import Observer, estimate_of
@@ -24,14 +26,15 @@ from learnae.observer import Observer, estimate_of
 
 def export(options: argparse.Namespace) -> int:
     """Write the consensus estimate of the swarm, or of one peer, in the format of the file's name."""
-    directory = find_swarm(options.swarm)
+    directory = choose_swarm(options.swarm)
     manifest = open_manifest(directory)
     writers: dict[str, Callable[[Manifest, Vector, Path], None]] = {
         ".safetensors": write_safetensors,
         ".keras": write_keras,
     }
     if options.file.suffix not in writers:
-        raise ConfigurationError(f"cannot write {options.file}", f"end its name with {' or '.join(writers)}")
+        remedy = f"end its name with {' or '.join(writers)}; .tflite is for learnae-agent export"
+        raise ConfigurationError(f"cannot write {options.file}", remedy)
     if not options.file.resolve().parent.is_dir():
         raise ConfigurationError(f"cannot write {options.file}", "there is no such directory")
     if options.peer:
@@ -69,7 +72,10 @@ def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
     _need_keras()
     model = build_model(manifest.config)
     set_flat(model, weights)
-    model.save(path)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "model.keras"  # Keras writes to a path only, and not at once
+        model.save(file)
+        write_atomic(path, file.read_bytes())
 
 
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:

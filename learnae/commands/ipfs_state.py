@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from learnae.adapters.gateway import GatewayExchange
 from learnae.adapters.local import LocalBlockStore
+from learnae.commands.choosing import choose_swarm
 from learnae.commands.finding import BROKEN, MISSING, OK, Finding
 from learnae.config import find_section
 from learnae.errors import LearnaeError, TransportError
-from learnae.home import find_swarm
 from learnae.sections import IpfsSection
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _daemon(section: IpfsSection) -> Iterator[Finding]:
     yield _tried("Kubo network", lambda: _network(rpc))
     if section.pubsub:
         yield _tried("Kubo pubsub", lambda: _pubsub(rpc))
-    yield _tried("Kubo pins", lambda: _pins(open_exchange(section, find_swarm()), find_swarm()))
+    yield _tried("Kubo pins", lambda: _pins(open_exchange(section, choose_swarm()), choose_swarm()))
 
 
 def _answer(rpc: KuboRpc, command: str, **options: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from learnae.errors import ConfigurationError, ModelError
 from learnae.models.definition import ModelDefinition
 from learnae.models.keras_model import INSTALL, build_model, flat, has_keras, outline_of, weights_in
 from learnae.models.outline import Outline
+from learnae.recordings import check_readable
 
 SEEDED = "drawn from the seed"
 _MAX_CONFIG_BYTES = 1 << 20
@@ -66,6 +67,7 @@ def _outline(config: Any, error: ModelError) -> Outline:
 
 def _read(path: Path) -> tuple[Any, bool]:
     """The configuration in a Keras JSON or .keras file, and whether there are weights beside it."""
+    check_readable(path)
     try:
         if has_weights := zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +15,7 @@ from rich.text import Text
 from learnae.observer import PeerView
 
 _WIDE = 240  # where no terminal sets a width, nothing is cut
+_CONTROL_C = 2  # columns in which a terminal shows ^C: a live table that leaves no room for it is drawn twice
 console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 
@@ -30,17 +31,38 @@ def print_fields(fields: Mapping[str, Any]) -> None:
         print(f"{name:<{width}}  {value}")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
-    """A table; columns whose names begin with > are aligned to the right.
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], wrap: bool = False) -> Table:
+    """A table; columns whose names begin with > are aligned to the right; long cells are cut, or ``wrap``.
 
     Cells are shown as they are: names come from strangers and are no markup.
     """
     result = Table(title=Text(title, "italic"), title_justify="left", header_style="bold")
     for column in columns:
-        result.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        result.add_column(
+            column.lstrip(">"), justify=justify, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis"
+        )
     for row in rows:
         result.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     return result
+
+
+def fitting(tables: Iterable[Table]) -> Table:
+    """The first of ``tables`` that the terminal has room for, or the last."""
+    unbounded = console.options.update(max_width=_WIDE)
+    for result in tables:
+        if console.measure(result, options=unbounded).maximum + _CONTROL_C <= console.width:
+            break
+    return result
+
+
+def shedding(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], less: Sequence[str]
+) -> Iterator[Table]:
+    """The table of all columns, and then with ever fewer: without the first of ``less``, the first two, …"""
+    for count in range(len(less) + 1):
+        kept = [index for index, column in enumerate(columns) if column.lstrip(">") not in less[:count]]
+        yield table(title, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
 
 
 def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
@@ -62,7 +84,15 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
         ]
         for view in peers
     ]
-    return table(title, columns, rows)
+    result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "heard"]))
+    if not peers:
+        result.caption = Text("nobody has spoken yet: start a peer", "italic")
+    return result
+
+
+def short_cid(cid: str) -> str:
+    """The end of a CID, for people: all of a kind begin with the same characters."""
+    return cid[-8:]
 
 
 def human_bytes(count: float) -> str:

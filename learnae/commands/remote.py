@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import time
-from contextlib import AbstractContextManager, nullcontext
 
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from learnae.adapters.mqtt_audience import Audience, Seen
 from learnae.adapters.mqtt_connection import MqttConnection
 from learnae.cid import Cid
-from learnae.commands.output import console, human_bytes, table
+from learnae.commands.live import look
+from learnae.commands.output import fitting, human_bytes, shedding, short_cid
 from learnae.errors import ConfigurationError, EncodingError
 from learnae.sections import MqttSection
 
@@ -39,12 +36,10 @@ def watch(options: argparse.Namespace) -> int:
     audience = Audience(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
     connection.start()
     try:
-        _look(options, connection, audience)
-    except KeyboardInterrupt:
-        pass
+        _wait_for_retained(connection, audience)
+        return look(options, audience.peers, lambda: _table(connection, audience))
     finally:
         connection.close()
-    return 0
 
 
 def _swarm(text: str) -> str:
@@ -54,20 +49,6 @@ def _swarm(text: str) -> str:
         raise ConfigurationError(
             f"--swarm: {error.problem}", "topics hold the swarm's id, as `swarm create` prints it"
         ) from error
-
-
-def _look(options: argparse.Namespace, connection: MqttConnection, audience: Audience) -> None:
-    rounds = 0
-    _wait_for_retained(connection, audience)
-    with _screen(options, connection, audience) as live:
-        while options.rounds == 0 or rounds < options.rounds:
-            if live is None:
-                print(json.dumps([dataclasses.asdict(seen) for seen in audience.peers()]), flush=True)
-            else:
-                live.update(_table(connection, audience), refresh=True)
-            rounds += 1
-            if rounds != options.rounds:
-                time.sleep(options.every)
 
 
 def _wait_for_retained(connection: MqttConnection, audience: Audience) -> None:
@@ -80,27 +61,20 @@ def _wait_for_retained(connection: MqttConnection, audience: Audience) -> None:
         time.sleep(_QUIET_SECONDS)
 
 
-def _screen(
-    options: argparse.Namespace, connection: MqttConnection, audience: Audience
-) -> AbstractContextManager[Live | None]:
-    if options.json:
-        return nullcontext()
-    return Live(_table(connection, audience), console=console, auto_refresh=False)
-
-
 def _table(connection: MqttConnection, audience: Audience) -> Table:
     seen, bad = audience.peers(), sum(audience.bad.values())
     title = f"{connection.name} {connection.state()}  {len(seen)} peers" + (f"  {bad} bad payloads" if bad else "")
     columns = ["peer", "swarm", "key", "status", "role", "version"]
     columns += [">steps", ">loss", ">accuracy", ">peers", ">score", ">heard", ">out", ">in"]
-    return table(title, columns, [_row(each) for each in seen])
+    rows = [_row(each) for each in seen]
+    return fitting(shedding(title, columns, rows, ["version", "key", "swarm", "role", "in", "out", "peers", "score"]))
 
 
 def _row(seen: Seen) -> list[str | Text]:
     age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
     return [
         seen.name,
-        seen.swarm[-8:],
+        short_cid(seen.swarm),
         seen.peer[:8],
         Text(seen.status, _COLORS.get(seen.status, "")),
         seen.role,

@@ -16,14 +16,19 @@ from learnae.errors import ConfigurationError, ManifestError
 from learnae.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.fields import Fields
 from learnae.files import create_once
-from learnae.home import KEY_FILE, create_swarm, find_swarm, open_manifest, peer_directory
+from learnae.home import KEY_FILE, MANIFEST_FILE, create_swarm, find_swarm, open_manifest, peer_directory
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.presets import PRESETS, preset
+from learnae.recordings import check_readable
 from learnae.starting import start_blocks, start_links
 
 _MAX_FEATURES_BYTES = 1 << 16
+_NO_DATA = {
+    "trainer": '# file = "data.npz"    # or .csv, .csv.gz, .parquet: docs/tasks.md',
+    "agent": '# kind = "hwmon"         # or bridge, mqtt, iio: docs/agent.md\n# file = "motion.npz"    # a recording',
+}
 
 
 def create(options: argparse.Namespace) -> int:
@@ -46,6 +51,7 @@ def create(options: argparse.Namespace) -> int:
         agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
         print_fields({**fields, "agents": agents})
         print(f"\nnext: learnae join {directory if options.directory else manifest.swarm} --name NAME --data FILE")
+        print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
 
 
@@ -57,6 +63,8 @@ def join(options: argparse.Namespace) -> int:
     taken = ConfigurationError(f"{config} exists", "give --config FILE for another peer, or edit that file")
     if config.exists():
         raise taken
+    if options.data:
+        check_readable(options.data)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     if not create_once(config, _configuration(options, name, directory).encode()):
         raise taken
@@ -73,13 +81,16 @@ def join(options: argparse.Namespace) -> int:
         print_json(fields)
     else:
         print_fields(fields)
+        if not options.data:
+            what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
+            print(f"\nfirst set {what}, in that configuration")
     return 0
 
 
 def _configuration(options: argparse.Namespace, name: str, directory: Path) -> str:
     section = "data" if options.role == "trainer" else "source"
     file = str(options.data.resolve()) if options.data else ""
-    data = f"file = {_toml(file)}" if file else '# file = "..."'
+    data = f"file = {_toml(file)}" if file else _NO_DATA[options.role]
     return f"[peer]\nname = {_toml(name)}\n\n[swarm]\nid = {_toml(str(directory))}\n\n[{section}]\n{data}\n"
 
 

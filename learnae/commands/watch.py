@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.live import Live
 from rich.table import Table
 
 from learnae.adapters.machine import SystemClock
 from learnae.commands import remote
-from learnae.commands.output import console, human_time, peer_table, print_json, table
-from learnae.home import find_swarm
-from learnae.observer import Observer, describe
+from learnae.commands.choosing import choose_swarm
+from learnae.commands.live import look
+from learnae.commands.output import console, fitting, human_time, peer_table, print_json, shedding, short_cid, table
+from learnae.observer import Observer, PeerView, describe
 
 
 def peers(options: argparse.Namespace) -> int:
@@ -26,7 +23,7 @@ def peers(options: argparse.Namespace) -> int:
     if options.json:
         print_json([dataclasses.asdict(view) for view in observer.peers()])
     else:
-        console.print(_table(observer))
+        console.print(_table(observer, observer.peers()))
     return 0
 
 
@@ -45,13 +42,15 @@ def log(options: argparse.Namespace) -> int:
             str(item["seq"]),
             item["body"]["kind"],
             _content(item["body"]),
-            " ".join(parent[-8:] for parent in item["parents"]),
+            " ".join(map(short_cid, item["parents"])),
             item["cid"],
         ]
         for item in found
     ]
     title = f"{observer.manifest.name}: {len(observer.tangle)} messages"
-    console.print(table(title, ["time", "peer", ">seq", "kind", "content", "parents", "cid"], rows))
+    columns = ["time", "peer", ">seq", "kind", "content", "parents", "cid"]
+    short = [[*row[:-1], short_cid(row[-1])] for row in rows]  # as parents are named
+    console.print(fitting([table(title, columns, rows), *shedding(title, columns, short, ["parents"])]))
     return 0
 
 
@@ -66,35 +65,20 @@ def watch(options: argparse.Namespace) -> int:
     if options.broker:
         return remote.watch(options)
     observer = _observer(options)
-    rounds = 0
-    try:
-        with _screen(options, observer) as live:
-            while options.rounds == 0 or rounds < options.rounds:
-                observer.refresh()
-                if live is None:
-                    print(json.dumps([dataclasses.asdict(view) for view in observer.peers()]), flush=True)
-                else:
-                    live.update(_table(observer), refresh=True)
-                rounds += 1
-                if rounds != options.rounds:
-                    time.sleep(options.every)
-    except KeyboardInterrupt:
-        pass
-    return 0
 
+    def peers() -> list[PeerView]:
+        observer.refresh()
+        return observer.peers()
 
-def _screen(options: argparse.Namespace, observer: Observer) -> AbstractContextManager[Live | None]:
-    if options.json:
-        return nullcontext()
-    return Live(_table(observer), console=console, auto_refresh=False)
+    return look(options, peers, lambda: _table(observer, peers()))
 
 
 def _observer(options: argparse.Namespace) -> Observer:
-    observer = Observer(find_swarm(options.swarm))
+    observer = Observer(choose_swarm(options.swarm))
     observer.refresh()
     return observer
 
 
-def _table(observer: Observer) -> Table:
-    title = f"{observer.manifest.name}  {observer.swarm}  {len(observer.tangle)} messages"
-    return peer_table(title, observer.peers(), SystemClock().now())
+def _table(observer: Observer, peers: Sequence[PeerView]) -> Table:
+    title = f"{observer.manifest.name}, {len(observer.tangle)} messages, {observer.swarm}"
+    return peer_table(title, peers, SystemClock().now())

@@ -21,6 +21,7 @@ import numpy as np
 
 from learnae.codecs import Vector
 from learnae.errors import ConfigurationError, ModelError
+from learnae.interrupts import abrupt
 from learnae.models.outline import Outline, check_count
 
 INSTALL = "pip install 'learnae[trainer]'"
@@ -60,8 +61,9 @@ def import_keras() -> Any:
         # JAX would take three quarters of a GPU's memory at once, on a machine that people work on
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
-        keras: Any = importlib.import_module("keras")
-        importlib.import_module("jax")
+        with abrupt():
+            keras: Any = importlib.import_module("keras")
+            importlib.import_module("jax")
     except ImportError as error:
         raise ConfigurationError(f"Keras and JAX cannot be imported: {error}", INSTALL) from error
     if keras.backend.backend() != "jax":

@@ -18,9 +18,9 @@ from programs import clean_environment
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"learnae", "agent", "trainer_node", "firmware_bridge"}
 PROGRAMS = {
-    "learnae": "learnae.cli",
+    "learnae": "learnae.__main__",
     "learnae-agent": "agent.start",
-    "trainer-node": "trainer_node.cli",
+    "trainer-node": "trainer_node.start",
     "firmware-bridge": "firmware_bridge.cli",
 }
 NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*", "node_modules")

@@ -118,7 +118,8 @@ def test_a_node_that_lies_is_caught(tmp_path: Path, cid: Cid, lie: str) -> None:
         proof = proof_of(node, cid, served.coordinator, False)
         if lie == "another transaction":
             known = served._known[proof.path[-1]]
-            changed = known.transaction.trytes[:2322] + "A" + known.transaction.trytes[2323:]
+            trytes = known.transaction.trytes
+            changed = trytes[:2322] + ("B" if trytes[2322] == "A" else "A") + trytes[2323:]
             known.transaction = type(known.transaction)(known.transaction.name, changed)
         else:
             stranger = next(name for name in served._milestones if name not in proof.path)

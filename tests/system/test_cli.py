@@ -21,7 +21,7 @@ from learnae.home import create_swarm, open_manifest
 from learnae.manifest import Manifest
 from learnae.models.numpy_model import predict
 from learnae.observer import Observer
-from learnae.presets import dense_config, preset
+from learnae.presets import PRESETS, dense_config, preset
 from learnae.state import PeerState
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
@@ -165,6 +165,13 @@ def test_a_model_that_cannot_be_trained_is_refused(
     assert not list(programs.home.glob("swarms/*"))
 
 
+def test_every_preset_is_explained(programs: Programs) -> None:
+    said = programs.run("learnae", "swarm", "create", "--help").stdout
+    explained = re.findall(r"^  (\S+) {2,}\S.*$", said[said.index("presets:") :], re.MULTILINE)
+    assert sorted(explained) == sorted(PRESETS)
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_a_model_needs_a_loss(programs: Programs, tmp_path: Path) -> None:
     file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
     assert_refused(programs.run("learnae", "swarm", "create", "--model", file), CONFIGURATION, "give --loss")
@@ -172,7 +179,7 @@ def test_a_model_needs_a_loss(programs: Programs, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["swarm", "create"], ["swarm", "create", "--preset", "wirst"]],
+    [["swarm"], ["swarm", "create"], ["swarm", "create", "--preset", "wirst"]],
 )
 def test_wrong_usage_is_status_2(programs: Programs, arguments: list[str]) -> None:
     done = programs.run("learnae", *arguments)
@@ -223,6 +230,21 @@ def test_no_name_leads_out_of_the_home(programs: Programs, small: Manifest) -> N
 @pytest.mark.parametrize("verb", [["join"], ["peers"], ["export", "model.safetensors"]])
 def test_without_a_swarm_every_verb_says_how_to_make_one(programs: Programs, verb: list[str]) -> None:
     assert_refused(programs.run("learnae", *verb), CONFIGURATION, "no swarm on this machine", "learnae swarm create")
+
+
+def test_join_refuses_data_that_is_not_there_and_leaves_nothing(programs: Programs, small: Manifest) -> None:
+    done = programs.run("learnae", "join", "--data", "absent.npz")
+    assert_refused(done, CONFIGURATION, "cannot read absent.npz: No such file", "check the path")
+    assert not (programs.home / "peers").exists()
+    assert not (programs.config / "learnae").exists()
+
+
+def test_of_several_swarms_the_configured_one_is_meant(programs: Programs, small: Manifest) -> None:
+    programs.answer("learnae", "join")
+    create(programs, "--preset", "wrist")
+    assert "small" in programs.run("learnae", "peers").stdout
+    done = programs.run("learnae", "join", "--name", "fan", "--config", "fan.toml")
+    assert_refused(done, CONFIGURATION, "2 swarms", f"{small.name} ({small.swarm})", "wrist (")
 
 
 # -- looking at a swarm that runs
@@ -293,7 +315,7 @@ def test_ctrl_c_ends_a_watch_without_a_word(demo: Programs) -> None:
 
 def test_doctor_finds_the_swarm(demo: Programs) -> None:
     found = {finding["thing"]: finding for finding in demo.answer("learnae", "doctor")}
-    assert (found["swarm"]["state"], found["swarm"]["detail"]) == ("ok", "wrist")
+    assert (found["swarm"]["state"], found["swarm"]["detail"]) == ("ok", "wrist-demo")
     assert "wrist" in said_to_people(demo, "doctor")
 
 
@@ -320,6 +342,12 @@ def test_negative_numbers_are_wrong_usage(demo: Programs, arguments: list[str]) 
 def test_an_export_to_nowhere_is_refused(demo: Programs, tmp_path: Path) -> None:
     file = tmp_path / "absent" / "model.safetensors"
     assert_refused(demo.run("learnae", "export", file), CONFIGURATION, file)
+
+
+@needs_keras
+def test_an_export_onto_a_directory_is_refused(demo: Programs, tmp_path: Path) -> None:
+    (tmp_path / "model.keras").mkdir()
+    assert_refused(demo.run("learnae", "export", tmp_path / "model.keras"), TRY_AGAIN, "cannot write", "model.keras")
 
 
 def test_an_export_of_an_unknown_kind_is_refused(demo: Programs, tmp_path: Path) -> None:
@@ -548,11 +576,27 @@ def test_a_trainer_in_the_background_is_found_read_and_stopped(programs: Program
     assert len(logs.stdout.splitlines()) == 2
     again = programs.run("trainer_node", "stop", *name)
     assert (again.returncode, again.stderr) == (0, "not running\n")
+    assert programs.answer("trainer_node", "stop", *name) == {"stopped": False}
 
 
 def test_a_trainer_that_cannot_start_in_the_background_says_why(programs: Programs, small: Manifest) -> None:
     done = programs.run("trainer_node", "start", "--name", "pump", "--data", "absent.npz", "--detach")
     assert_refused(done, TRY_AGAIN, "the trainer did not start", "cannot read absent.npz", "log")
+
+
+def test_a_log_is_followed(programs: Programs) -> None:
+    log = programs.home / "peers" / "pump" / "log"
+    log.parent.mkdir(parents=True)
+    log.write_text("first\nsecond\n")
+    process = programs.start("trainer_node", "logs", "--name", "pump", "--follow", "-n", "1")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "second\n"
+    with log.open("a") as file:
+        file.write("third\n")
+    assert process.stdout.readline() == "third\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == -signal.SIGINT
 
 
 def test_there_is_no_log_of_what_never_ran(programs: Programs) -> None:
@@ -623,6 +667,18 @@ def test_an_agent_without_a_source_is_told_so(programs: Programs) -> None:
     assert_refused(programs.run("agent", "check"), CONFIGURATION, "no source of samples", "set source.file")
 
 
+def test_what_needs_no_label_cannot_be_labelled(programs: Programs) -> None:
+    create(programs, "--preset", "thermal")
+    assert_refused(programs.run("agent", "label", "warm"), CONFIGURATION, "'thermal' learns without labels")
+
+
+def test_an_agent_without_results_says_so(programs: Programs, recording: Path) -> None:
+    agent_config(programs, recording)
+    done = programs.run("agent", "results")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no results yet" in done.stderr
+
+
 def test_an_agent_with_unreadable_data_names_it(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "motion.npz").write_bytes(b"garbage")
     agent_config(programs, tmp_path / "motion.npz")
@@ -670,11 +726,19 @@ def test_boards_are_listed(programs: Programs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments"),
-    [("learnae", ["--version"]), ("agent", ["--version"]), ("trainer_node", ["version"])],
+    ("module", "first"),
+    [
+        ("learnae", "learnae join"),
+        ("agent", "learnae-agent run"),
+        ("trainer_node", "start"),
+        ("firmware_bridge", "check"),
+    ],
 )
-def test_every_program_tells_its_version(programs: Programs, module: str, arguments: list[str]) -> None:
-    assert programs.run(module, *arguments).stdout.strip() == learnae.__version__
+def test_every_program_tells_its_version_and_what_it_is_for(programs: Programs, module: str, first: str) -> None:
+    assert programs.run(module, "--version").stdout.strip() == learnae.__version__
+    done = programs.run(module)
+    assert first in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(demo: Programs) -> None:

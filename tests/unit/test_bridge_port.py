@@ -12,6 +12,7 @@ from firmware_bridge.port import SerialPort, find_port, list_ports
 from learnae.errors import ConfigurationError, LearnaeError
 
 pytestmark = pytest.mark.modules("serial")
+needs_terminals = pytest.mark.engine("/dev/ptmx")  # a chroot may have none
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def by_id(tmp_path):
     return make
 
 
+@needs_terminals
 def test_bytes_go_both_ways_without_waiting(line):
     ours, name = line
     port = SerialPort(name, 115200)
@@ -51,6 +53,7 @@ def test_bytes_go_both_ways_without_waiting(line):
     port.close()
 
 
+@needs_terminals
 def test_what_the_port_does_not_take_waits_bounded(line):
     _, name = line
     port = SerialPort(name, 115200)
@@ -62,6 +65,7 @@ def test_what_the_port_does_not_take_waits_bounded(line):
     port.close()
 
 
+@needs_terminals
 def test_an_unplugged_board_is_named():
     ours, theirs = os.openpty()
     tty.setraw(theirs)
@@ -81,6 +85,7 @@ def test_a_port_that_is_not_there_is_named(tmp_path):
         SerialPort(str(tmp_path / "ttyACM9"), 115200)
 
 
+@needs_terminals
 def test_a_busy_port_is_named_with_how_to_find_its_user(line):
     _, name = line
     first = SerialPort(name, 115200)
@@ -91,6 +96,7 @@ def test_a_busy_port_is_named_with_how_to_find_its_user(line):
     SerialPort(name, 115200).close()
 
 
+@needs_terminals
 def test_a_port_without_permission_is_named_with_the_group(line):
     _, name = line
     os.chmod(name, 0)
@@ -105,6 +111,7 @@ def test_a_port_without_permission_is_named_with_the_group(line):
     assert isinstance(caught.value, ConfigurationError)  # exit status 78
 
 
+@needs_terminals
 def test_a_baud_rate_that_the_port_cannot_do_is_named(line):
     _, name = line
 

@@ -256,6 +256,7 @@ def test_a_label_in_words_is_said_to_be_no_number(table: Path) -> None:
 
 @pytest.mark.parametrize("name", ["data.txt", "data", "data.npy", "data.NPZ"])
 def test_other_kinds_of_files_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
     assert "give a .npz or .csv file" in refused(tmp_path / name)
 
 

@@ -75,13 +75,26 @@ def test_among_several_swarms_one_must_be_named(root: Path) -> None:
     assert all(path.name in str(caught.value) for path in swarms)
 
 
+def test_a_swarm_is_found_by_its_name_if_no_other_has_it(root: Path) -> None:
+    pump = create_swarm(tiny_manifest(name="pump"))
+    create_swarm(tiny_manifest(name="fan", seed=1))
+    assert find_swarm("pump") == pump
+    create_swarm(tiny_manifest(name="pump", seed=2))
+    with pytest.raises(ConfigurationError, match=r"2 swarms.*pump.*pump"):
+        find_swarm("pump")
+    with pytest.raises(ManifestError, match="no swarm at valve, and none of that name"):
+        find_swarm("valve")
+
+
 def test_leftovers_are_no_swarms(root: Path) -> None:
     (root / "swarms" / "half-made").mkdir(parents=True)
     only = create_swarm(tiny_manifest())
     assert find_swarm() == only
 
 
-@pytest.mark.parametrize("text", ["/no/such/place", "bafyreihijnziutawh4542xedxy4gbzm7y4ym2biregvyl4jmgyiibprqcy"])
+@pytest.mark.parametrize(
+    "text", ["/no/such/place", "x" * 300, "bafyreihijnziutawh4542xedxy4gbzm7y4ym2biregvyl4jmgyiibprqcy"]
+)
 def test_a_named_swarm_that_is_not_here_is_refused(root: Path, text: str) -> None:
     with pytest.raises(ManifestError, match="no swarm at"):
         find_swarm(text)

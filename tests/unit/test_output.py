@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
+from rich.table import Table
 
-from learnae.commands.output import human_bytes, human_time, peer_table, print_fields
+from learnae.commands import output
+from learnae.commands.output import fitting, human_bytes, human_time, peer_table, print_fields, table
 from learnae.observer import PeerView
 
 VIEW = PeerView(
@@ -29,17 +31,56 @@ VIEW = PeerView(
 )
 
 
-def shown(view: PeerView, now: int = 13_000) -> str:
-    console = Console(width=200)
-    with console.capture() as capture:
-        console.print(peer_table("title", [view], now))
+@pytest.fixture(autouse=True)
+def width(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    def resize(columns: int) -> None:
+        monkeypatch.setattr(output.console, "width", columns)
+
+    resize(200)
+    return resize
+
+
+def drawn(result: Table) -> str:
+    with output.console.capture() as capture:
+        output.console.print(result)
     return capture.get()
+
+
+def shown(view: PeerView, now: int = 13_000) -> str:
+    return drawn(peer_table("title", [view], now))
 
 
 def test_a_peer_is_shown_with_its_figures() -> None:
     said = shown(VIEW)
     for word in ("pump", "abcdefgh", "agent", "12,345", "678", "0.250", "0.500", "3 s ago", "2.0 KiB", "0 B"):
         assert word in said
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 120])
+def test_a_narrow_terminal_shows_fewer_columns_whole(width: Callable[[int], None], columns: int) -> None:
+    width(columns)
+    said = shown(VIEW)
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= columns
+    for word in ("pump", "12,345", "0.250", "0.500"):
+        assert word in said
+    assert ("abcdefgh" in said) == (columns >= 100)
+
+
+def test_nobody_is_an_answer() -> None:
+    assert "nobody has spoken yet: start a peer" in drawn(peer_table("title", [], 0))
+
+
+def test_what_fits_nowhere_is_shown_at_its_smallest(width: Callable[[int], None]) -> None:
+    width(10)
+    wide, small = (table("", [name], [["x" * 20]]) for name in ("wide", "small"))
+    assert fitting([wide, small]) is small
+
+
+def test_what_is_wrapped_is_all_there(width: Callable[[int], None]) -> None:
+    width(40)
+    said = drawn(table("", ["remedy"], [[" ".join(map(str, range(30)))]], wrap=True))
+    assert re.findall(r"\d+", said) == [str(number) for number in range(30)]
 
 
 def test_what_a_peer_has_not_said_is_a_dash_and_a_ban_is_seen() -> None:

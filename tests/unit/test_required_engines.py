@@ -16,6 +16,9 @@ import pytest
 @pytest.mark.engine("no-such-engine")
 def test_engine(): pass
 
+@pytest.mark.engine("/dev/no-such-device")
+def test_device(): pass
+
 @pytest.mark.modules("no_such_module")
 def test_module(): pass
 
@@ -23,6 +26,7 @@ def test_module(): pass
 def test_in_no_registry(): pass
 
 @pytest.mark.engine("sh")
+@pytest.mark.engine("/dev/null")
 @pytest.mark.modules("json")
 def test_present(): pass
 """
@@ -47,14 +51,15 @@ def run(directory: Path, required: str) -> str:
 
 def test_missing_engines_are_skipped_and_listed(tmp_path: Path) -> None:
     said = run(tmp_path, "")
-    assert "1 passed, 3 skipped" in said
-    assert "test_engine: program 'no-such-engine' is not on PATH" in said
-    assert "test_module: module 'no_such_module' is not installed" in said
+    assert "1 passed, 4 skipped" in said
+    assert "1 skipped: program 'no-such-engine' is not on PATH (test_suite)" in said
+    assert "1 skipped: /dev/no-such-device is not here (test_suite)" in said
+    assert "1 skipped: module 'no_such_module' is not installed (test_suite)" in said
 
 
 def test_missing_engines_fail_where_they_are_required(tmp_path: Path) -> None:
     said = run(tmp_path, "1")
-    assert {"1 passed", "1 skipped", "2 errors"} <= set(said.strip().splitlines()[-1].split(" in ")[0].split(", "))
-    assert "test_in_no_registry: program 'hornet' is not on PATH, and in no registry" in said
+    assert {"1 passed", "1 skipped", "3 errors"} <= set(said.strip().splitlines()[-1].split(" in ")[0].split(", "))
+    assert "1 skipped: program 'hornet' is not on PATH, and in no registry" in said
     assert "program 'no-such-engine' is not on PATH, but LEARNAE_REQUIRE_ENGINES=1" in said
     assert "module 'no_such_module' is not installed, but LEARNAE_REQUIRE_ENGINES=1" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ def status(**changes: Any) -> dict[str, Any]:
     return {
         "name": "pump",
         "accuracy": 0.5,
+        "loss": 0.25,
         "steps": 26,
         "peers": 3,
         "messages": 12,
@@ -91,7 +93,25 @@ def test_a_file_that_cannot_be_written_stops_nobody(tmp_path: Path, caplog: pyte
     assert any("cannot write" in record.message and "gone" in record.message for record in caplog.records)
 
 
+def test_that_it_cannot_be_written_is_said_once(tmp_path: Path, watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    directory = tmp_path / "gone"
+    monitor = StatusFile(directory / "status.json")
+
+    def warnings_after_two_reports() -> int:
+        for _ in range(2):
+            monitor.report(status())
+            watch.now += 1.0
+        return sum("cannot write" in record.message for record in caplog.records)
+
+    assert warnings_after_two_reports() == 1
+    directory.mkdir()
+    assert warnings_after_two_reports() == 1
+    shutil.rmtree(directory)
+    assert warnings_after_two_reports() == 2
+
+
 def test_a_summary_is_one_line_with_and_without_held_out_rows() -> None:
     assert summary(status()) == ("pump: accuracy 0.500, 26 steps, 3 peers, 12 messages, 100 bytes out, 200 in")
-    assert "no held-out rows yet" in summary(status(accuracy=None))
+    assert "pump: loss 0.250, 26 steps" in summary(status(accuracy=None))
+    assert "no held-out rows yet" in summary(status(accuracy=None, loss=None))
     assert "\n" not in summary(status())

@@ -10,8 +10,8 @@ import numpy as np
 from learnae.errors import DataError
 from learnae.examples import add_windows
 from learnae.manifest import FORECAST, Manifest
-from learnae.models.dataset import Dataset
-from learnae.recordings import Recording, check_recording, read_arrays
+from learnae.models.dataset import Dataset, one_line_each
+from learnae.recordings import Recording, check_readable, check_recording, read_arrays
 from learnae.windows import Windower
 from trainer_node.config import DataSection
 from trainer_node.datasets.arrays import ArraySource, read_headers
@@ -39,6 +39,7 @@ def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
     Rows with NaN or impossible targets are skipped, counted and logged. Raises DataError.
     """
     path = Path(data.file)
+    check_readable(path)
     dataset = Dataset(manifest.model, manifest.objective, CAPACITY, manifest.is_autoencoder)
     if path.suffix == ".npz":
         _load_archive(dataset, path, data, manifest)
@@ -67,7 +68,12 @@ def add_recording(dataset: Dataset, manifest: Manifest, recording: Recording, ho
 def _load_archive(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:
     headers, features = read_headers(path), manifest.features
     if "signal" not in headers:
-        _fill(dataset, ArraySource(path, headers, manifest.is_autoencoder), data, manifest)
+        source = ArraySource(path, headers, manifest.is_autoencoder)
+        shape, wanted = headers["x"].shape[1:], manifest.model.input_shape
+        if shape != wanted:
+            other = "; or give a recording: signal, label, time" if features else ""
+            raise DataError(f"{path}: a row of x has shape {shape}", f"the swarm's model takes {wanted}{other}")
+        _fill(dataset, source, data, manifest)
     elif features is None:
         raise DataError(f"{path} is a raw recording", f"swarm {manifest.name!r} defines no features: give x, y")
     else:
