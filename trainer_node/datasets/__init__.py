@@ -10,7 +10,7 @@ import numpy as np
 from learnae.errors import DataError
 from learnae.examples import add_windows
 from learnae.manifest import FORECAST, Manifest
-from learnae.models.dataset import Dataset, one_line_each
+from learnae.models.dataset import Dataset
 from learnae.recordings import Recording, check_readable, check_recording, read_arrays
 from learnae.windows import Windower
 from trainer_node.config import DataSection
