@@ -18,6 +18,7 @@ log = logging.getLogger("learnae")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds before a source that failed is opened again
 _SLOWEST = 0.25  # seconds between two reads at most: what has come must soon be on the disk
+_FAREWELL = 2.0  # seconds at the end: so long a busy board may keep a thread waiting that has something to give
 _FASTEST = 0.002  # a sensor is not asked more often: its thread would do nothing else
 _WAITING = 60_000  # readings between two visits of the recorder, which come more than once a second
 _ENOUGH = 15_000  # a source that can be asked later is not read while more wait: a read gives it 41,000 at most
@@ -57,7 +58,7 @@ class Feed:
         """Read no more; a source that hangs is left behind."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(2 * _SLOWEST)
+            self._thread.join(_FAREWELL)
 
     def take(self) -> list[tuple[Samples, str]]:
         """What has come since the last call, each with the source's position after it."""

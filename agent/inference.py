@@ -101,17 +101,20 @@ class ResultFile:
 
 def read_results(directory: Path, count: int) -> list[Inference]:
     """The last ``count`` results of the agent of ``directory``, oldest first; damaged lines are passed over."""
-    lines: list[bytes] = []
-    for path in (directory / (FILE + _OLDER), directory / FILE):
-        try:
-            if stat.S_ISREG(path.stat().st_mode):
-                lines += path.read_bytes()[-2 * _MOST_BYTES :].splitlines()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise StateError(f"cannot read {path}: {error.strerror}", "run it as the agent's user") from error
+    newer = _lines(directory / FILE)  # first: if it becomes the older one meanwhile, it is met twice, not passed over
+    older = _lines(directory / (FILE + _OLDER))
+    lines = older if older[: len(newer)] == newer else older + newer
     results = [result for line in lines if (result := _result(line)) is not None]
     return results[-count:] if count else []
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes()[-2 * _MOST_BYTES :].splitlines() if stat.S_ISREG(path.stat().st_mode) else []
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StateError(f"cannot read {path}: {error.strerror}", "run it as the agent's user") from error
 
 
 def _result(line: bytes) -> Inference | None:

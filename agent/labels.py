@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.sources import UNKNOWN
-from learnae.errors import ConfigurationError
-from learnae.files import read_regular, write_atomic
+from learnae.errors import ConfigurationError, NotWrittenError
+from learnae.files import create_once, read_regular, write_atomic
 
 log = logging.getLogger("learnae")
 
 FILE = "label"
+_TAKEN = ".taken"
 _MOST_BYTES = 4096
 _LONGEST = 7 * 86_400.0  # seconds that a label may hold by itself
 
@@ -90,14 +92,30 @@ class GivenLabel:
 
     def _take(self) -> None:
         try:
-            said = json.loads(read_regular(self._path, _MOST_BYTES))
-            label, seconds = str(said["label"]), said["seconds"]
-            until = float("inf") if seconds is None else self._clock() + min(float(seconds), _LONGEST)
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            label, seconds = _read(self._path)
+            if seconds is not None:  # a restart must not begin to count again
+                label, seconds = self._take_away()
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, NotWrittenError) as error:
             log.warning("%s is no label: %s; it is ignored", self._path, error)
             return
-        self._number, self._until = self._names.number(label), until
+        self._number = self._names.number(label)
+        self._until = float("inf") if seconds is None else self._clock() + min(seconds, _LONGEST)
         log.info("readings are labelled %s from now on", label or "with nothing")
-        if seconds is not None:  # a restart must not begin to count again
-            self._path.unlink(missing_ok=True)
-            self._seen = None
+
+    def _take_away(self) -> tuple[str, float | None]:
+        """What the file says as it goes: somebody may have said something newer since it was read."""
+        taken = self._path.with_name(FILE + _TAKEN)
+        os.replace(self._path, taken)
+        self._seen = None
+        label, seconds = _read(taken)
+        if seconds is None:  # it holds until another one is said, so it stays, unless that is so already
+            create_once(self._path, taken.read_bytes())
+        taken.unlink()
+        return label, seconds
+
+
+def _read(path: Path) -> tuple[str, float | None]:
+    said = json.loads(read_regular(path, _MOST_BYTES))
+    return str(said["label"]), None if said["seconds"] is None else float(said["seconds"])

@@ -47,7 +47,7 @@ class Recorder:
             feed.stop()
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(10 * _SECONDS)
+            self._thread.join()  # a disk that hangs would hold up the next line, too; two at once would mix the order
         self.record()
         self._buffer.close()
 

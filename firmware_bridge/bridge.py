@@ -20,7 +20,19 @@ _TURN = 0.25  # seconds that one step works: signals and the watchdog are served
 _PACE = 0.03  # seconds that bytes are left to gather: waking for each costs more than decoding it
 _POLL = 0.1  # seconds between two looks at the link's timers
 _GREETING = 5.0  # seconds from opening the port until a board should have said hello: it may be starting (Arduino: 2 s)
+_AT_ONCE, _LOOKS = 1e-4, 10  # seconds between two clocks that are read one after the other; else again, so often
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # between attempts to open the port: a replugged board is back at once
+
+
+def clocks() -> tuple[float, float]:
+    """The monotonic clock, and what is to be added to it for Unix time; exact although a process may be held up."""
+    best = (float("inf"), 0.0)
+    for _ in range(_LOOKS):
+        before, unix, after = time.monotonic(), time.time(), time.monotonic()
+        best = min(best, (after - before, unix - (before + after) / 2))
+        if best[0] < _AT_ONCE:
+            break
+    return after, best[1]
 
 
 class Port(Protocol):
@@ -105,7 +117,7 @@ class Bridge:
             self._open(now)
             return
         data = self._port.read()
-        offset = time.time() - time.monotonic()
+        now, offset = clocks()  # after it was read: an answer cannot have come later than this
         for record in self.dialect.hear(data, now, offset) if data else ():
             self._publish(record)
         self._judge(self._port, now)

@@ -6,7 +6,7 @@ import select
 import time
 from typing import Any
 
-from firmware_bridge.bridge import Port
+from firmware_bridge.bridge import Port, clocks
 from firmware_bridge.dialects import Dialect
 from firmware_bridge.errors import NoHelloError
 from firmware_bridge.port import list_ports
@@ -25,7 +25,8 @@ def describe_board(port: Port, baud: int, dialect: Dialect, patience: float = _P
     while (now := time.monotonic()) < end:
         port.write(dialect.answer(now))
         select.select([port.fileno()], [], [], 0.1)
-        for record in dialect.hear(port.read(), time.monotonic(), time.time() - time.monotonic()):
+        data = port.read()
+        for record in dialect.hear(data, *clocks()):
             if isinstance(record, Schema):
                 return record
         if isinstance(dialect.diagnose(port.device, baud), ConfigurationError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import select
 import shutil
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from firmware_bridge.errors import RecordError
@@ -24,6 +25,7 @@ MAX_LISTENERS = 32  # agents, monitors and recorders of one board
 _PATIENCE = 10.0  # seconds that a listener may stay silent before its first word
 _FAREWELL = 1.0  # seconds at the end: longer than any listener that still works needs
 _AT_ONCE = 64  # records handed to the kernel for one listener before the next one's turn
+_ATTEMPTS, _ATTEMPT_SECONDS = 100, 0.02  # whoever begins to listen has the directory for an instant
 _PATH_BYTES = 107  # sockaddr_un.sun_path without its final zero
 
 
@@ -85,9 +87,8 @@ class Server:
             self.step()
         for listener in self._listeners:
             listener.socket.close()
+        self.path.unlink(missing_ok=True)  # while nobody else may take the path, or it would be theirs
         self._socket.close()
-        with suppress(FileNotFoundError):
-            self.path.unlink()
 
     def _accept(self) -> None:
         while True:
@@ -177,16 +178,17 @@ def _listen(path: Path, mode: int, group: str) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(path)
-        previous = os.umask(0o777 & ~mode)  # nobody may connect before the mode is right
-        try:
-            listening.bind(os.fspath(path))
-        finally:
-            os.umask(previous)
-        if group:
-            shutil.chown(path, group=group)
-        listening.listen()
-        listening.setblocking(False)
+        with _alone(path):
+            _remove_stale(path)
+            previous = os.umask(0o777 & ~mode)  # nobody may connect before the mode is right
+            try:
+                listening.bind(os.fspath(path))
+            finally:
+                os.umask(previous)
+            if group:
+                shutil.chown(path, group=group)
+            listening.listen()
+            listening.setblocking(False)
     except (OSError, LookupError) as error:
         listening.close()
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
@@ -198,14 +200,35 @@ def _listen(path: Path, mode: int, group: str) -> socket.socket:
     return listening
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No other bridge begins here: a socket that does not listen yet would be stale to it. Raises StateError."""
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        for _ in range(_ATTEMPTS):
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_ATTEMPT_SECONDS)
+        else:
+            raise StateError(f"another bridge begins to listen at {path}", "stop it, or set bridge.socket")
+        yield
+    finally:
+        os.close(directory)
+
+
 def _remove_stale(path: Path) -> None:
     """Remove the socket that a killed bridge left behind; raises StateError if a bridge answers."""
     if not path.is_socket():
         return  # whatever else is there, bind says so
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(os.fspath(path))
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return
+        except BlockingIOError:
+            pass  # it listens, and is too busy to take anybody in
     raise StateError(f"another bridge listens at {path}", "stop it, or set bridge.socket")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import TypeVar
 
 from learnae import dagcbor
@@ -45,10 +45,10 @@ class MqttAnswers:
         self._inbox = inbox
         self._counts = counts
         self._cones: dict[Cid, int] = {}  # answers under way, and how much past goes with them
-        self._asked: dict[Cid, float] = {}
-        self._askers: dict[tuple[Cid, str], float] = {}
-        self._claims: dict[Cid, tuple[float, str]] = {}
-        self._failed: dict[Cid, str] = {}  # whose claim brought nothing, or something else
+        self._asked: OrderedDict[Cid, float] = OrderedDict()
+        self._askers: OrderedDict[tuple[Cid, str], float] = OrderedDict()
+        self._claims: OrderedDict[Cid, tuple[float, str]] = OrderedDict()
+        self._failed: OrderedDict[Cid, str] = OrderedDict()  # whose claim brought nothing, or something else
         self._allowance = Allowance(_BYTES, _RATE)
 
     def asked(self, cid: Cid) -> float:
@@ -116,9 +116,9 @@ class MqttAnswers:
             self._counts["answered"] += 1
 
 
-def remember(names: dict[Key, Value], key: Key, value: Value, most: int) -> None:
-    """The newest ``most``; readers in other threads see a dict that is whole at any time."""
-    names.pop(key, None)
+def remember(names: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """The newest ``most``; for readers in other threads, what is there is there at any time."""
     names[key] = value
+    names.move_to_end(key)
     while len(names) > most:
-        names.pop(next(iter(names)))
+        names.popitem(last=False)

@@ -3,6 +3,9 @@
 What was handed over at QoS 1 is sent again after a reconnection until the broker has acknowledged it; what
 is only waiting in memory is bounded. Subscriptions and retained values are the connection's own state: both are told to
 every broker that answers, as a broker may forget everything. All handlers run in the network thread.
+
+Other threads touch paho's client only while there is a connection, and hold the lock then: in the midst of a
+reconnection, paho would let their packets go before its own CONNECT, and the broker would hang up.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ from learnae.sections import MqttSection
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
-    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
 log = logging.getLogger("learnae")
@@ -56,10 +58,16 @@ class _Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class _OnItsWay:
+class _Message:
     topic: str
-    size: int
-    done: Done | None
+    payload: bytes
+    retain: bool
+    content_type: str
+    done: Done | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.topic) + len(self.payload)
 
 
 class MqttConnection:
@@ -74,8 +82,9 @@ class MqttConnection:
         self._lock = threading.RLock()
         self._handlers: dict[str, list[Handler]] = {}
         self._kept: dict[str, _Kept] = {}
-        self._on_its_way: dict[int, _OnItsWay] = {}
-        self._bytes_on_its_way = 0
+        self._waiting: deque[_Message] = deque()  # for the broker to be there
+        self._on_its_way: dict[int, _Message] = {}
+        self._bytes = 0  # of both
         self._settled: deque[tuple[int, bool, str]] = deque()
         self._greetings: list[Callable[[], None]] = []
         self._subscribing: dict[int, str] = {}
@@ -84,7 +93,8 @@ class MqttConnection:
         self._connected = threading.Event()  # and has been told
         self._stopping = threading.Event()
         self._away_since = time.time()
-        self._reason = ""  # why the last attempt failed
+        self._failure = ""  # why this attempt fails
+        self._reason = ""  # why the last one did
         self._said = ""  # what the log says of it
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
@@ -121,9 +131,9 @@ class MqttConnection:
         """Hear no more of ``topic_filter``."""
         with self._lock:
             self._handlers.pop(topic_filter, None)
-        self._client.message_callback_remove(topic_filter)
-        if self.is_connected:
-            self._client.unsubscribe(topic_filter)
+            self._client.message_callback_remove(topic_filter)
+            if self.is_connected:
+                self._client.unsubscribe(topic_filter)
 
     def greet(self, greeting: Callable[[], None]) -> None:
         """Call ``greeting`` after every connection, once subscriptions and retained values are on their way."""
@@ -158,13 +168,18 @@ class MqttConnection:
         At QoS 1 ``done`` is called once, with whether the broker took it; a refusal is final. Until then the
         message is sent again after every reconnection.
         """
-        properties = publish_properties(content_type)
-        if qos == 0:
-            return self.is_connected and not self._client.publish(topic, payload, 0, retain, properties).rc
         with self._lock:
-            if not self._has_room(len(topic) + len(payload)):
+            if qos == 0:
+                properties = publish_properties(content_type)
+                return self.is_connected and not self._client.publish(topic, payload, 0, retain, properties).rc
+            message = _Message(topic, payload, retain, content_type, done)
+            if not self._has_room(message.size):
                 return False
-            self._send(topic, payload, retain, properties, done)
+            self._bytes += message.size
+            if self.is_connected:
+                self._send(message)
+            else:
+                self._waiting.append(message)
         return True
 
     def deliver(self, topic: str, payload: bytes, timeout: float, content_type: str = "") -> None:
@@ -193,8 +208,9 @@ class MqttConnection:
         while self.is_connected and self._on_its_way and time.monotonic() < deadline:
             time.sleep(0.01)
         self._stopping.set()
-        if self.is_connected:
-            self._client.disconnect()
+        with self._lock:
+            if self.is_connected:
+                self._client.disconnect()  # else the network thread does when it looks up
         if self._thread.is_alive():
             self._thread.join(_FAREWELL_SECONDS)
 
@@ -215,7 +231,7 @@ class MqttConnection:
 
     def _serve(self) -> bool:
         """One connection from beginning to end; returns whether there was one."""
-        self._reason, self._errors.last, self._answered, was_connected = "", "", False, False
+        self._failure, self._errors.last, self._answered, was_connected = "", "", False, False
         self._subscribing.clear()
         try:
             self._client.reconnect()
@@ -225,7 +241,9 @@ class MqttConnection:
         deadline = time.monotonic() + _CONNECT_SECONDS
         while not self._client.loop(_LOOP_SECONDS):
             self._settle()
-            if self._answered and not was_connected:
+            if self._stopping.is_set():  # perhaps before the broker has answered
+                self._client.disconnect()
+            elif self._answered and not was_connected:
                 self._greet()
             was_connected = was_connected or self.is_connected
             if not was_connected and time.monotonic() > deadline:
@@ -234,21 +252,25 @@ class MqttConnection:
         self._settle()
         if not self._stopping.is_set():
             self._lost(self._errors.last or "the broker is gone")
-        self._connected.clear()
+        self._part()
         return was_connected
 
     def _lost(self, reason: str) -> None:
         if self.is_connected or not self._said:
             self._away_since = time.time()
-        self._connected.clear()
-        self._reason = self._reason or reason
-        if self._said != self._reason:
+        self._part()
+        self._reason = self._failure or reason
+        if self._said != self._reason and not self._stopping.is_set():
             self._said = self._reason
             log.warning("MQTT broker %s is away: %s; trying again", self.name, self._reason)
 
+    def _part(self) -> None:
+        with self._lock:  # whoever believes that there is a connection has ended
+            self._connected.clear()
+
     def _on_connect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         if code.is_failure:
-            self._reason = f"it refuses us: {code}"
+            self._failure = f"it refuses us: {code}"
             return
         self._said = self._reason = ""
         self._refused.clear()
@@ -260,6 +282,8 @@ class MqttConnection:
         with self._lock:  # so that nothing is asked for or told twice, and no older value follows a newer one
             for topic_filter in self._handlers:
                 self._subscribe_now(topic_filter)
+            while self._waiting:
+                self._send(self._waiting.popleft())
             for topic, value in self._kept.items():
                 self._send_kept(topic, value)
             self._connected.set()
@@ -268,7 +292,7 @@ class MqttConnection:
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         said = "the connection is lost" if str(code) == "Unspecified error" else str(code)  # paho's word for it
-        self._reason = self._reason or self._errors.last or said
+        self._failure = self._failure or self._errors.last or said
 
     def _on_subscribe(self, _client: Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         with self._lock:  # it may be under way to be noted
@@ -285,7 +309,7 @@ class MqttConnection:
             mid, taken, code = self._settled.popleft()
             with self._lock:
                 message = self._on_its_way.pop(mid, None)
-                self._bytes_on_its_way -= message.size if message else 0
+                self._bytes -= message.size if message else 0
             if message is None:
                 continue
             if not taken:
@@ -320,20 +344,19 @@ class MqttConnection:
             log.warning("MQTT message on %s: %s (counted from now on)", received.topic[:200], error)
 
     def _has_room(self, size: int) -> bool:
-        return len(self._on_its_way) < _QUEUE_MESSAGES and (
-            not self._on_its_way or self._bytes_on_its_way + size <= _QUEUE_BYTES
-        )
+        count = len(self._waiting) + len(self._on_its_way)
+        return count < _QUEUE_MESSAGES and (not count or self._bytes + size <= _QUEUE_BYTES)
 
     def _send_kept(self, topic: str, value: _Kept) -> None:
         """In any case: there are few, and the newest must not wait behind bulk."""
-        with self._lock:
-            self._send(topic, value.payload, True, publish_properties(value.content_type), None)
+        message = _Message(topic, value.payload, True, value.content_type)
+        self._bytes += message.size
+        self._send(message)
 
-    def _send(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, done: Done | None) -> None:
-        sent = self._client.publish(topic, payload, 1, retain, properties)
-        size = len(topic) + len(payload)
-        self._on_its_way[sent.mid] = _OnItsWay(topic, size, done)
-        self._bytes_on_its_way += size
+    def _send(self, message: _Message) -> None:
+        properties = publish_properties(message.content_type)
+        sent = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
+        self._on_its_way[sent.mid] = message
 
     def _subscribe_now(self, topic_filter: str) -> None:
         _, mid = self._client.subscribe(topic_filter, qos=1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -91,8 +91,10 @@ class MqttExchange:
         self.heard: Callable[[Cid], None] = lambda _: None
         self.counts: Counter[str] = Counter()
         self._wishes: dict[Cid, _Wish] = {}
-        self._cones: dict[Cid, int] = {}  # messages whose past somebody here walks, and how much comes along
-        self._named: dict[Cid, str] = {}  # blocks of frames, and their authors
+        self._cones: OrderedDict[Cid, int] = (
+            OrderedDict()
+        )  # messages whose past somebody here walks, and how much comes along
+        self._named: OrderedDict[Cid, str] = OrderedDict()  # blocks of frames, and their authors
         self._leases: dict[str, float] = {}
         self._acceptable = Allowance(_UNASKED_BYTES, _UNASKED_RATE)
         self._lock = threading.Lock()
@@ -125,6 +127,8 @@ class MqttExchange:
         self._check_connected()
         wish = self._enter(cid)
         try:
+            if self._store.has(cid):  # it was pushed just before somebody waited for it
+                return self._store.get(cid)
             return self._wait(cid, wish)
         finally:
             self._leave(cid, wish)
@@ -143,8 +147,8 @@ class MqttExchange:
 
     def close(self) -> None:
         """See ports.Exchange; the connection stays, others use it."""
-        self._closing.set()
         with self._lock:
+            self._closing.set()
             for wish in self._wishes.values():
                 wish.arrived.set()
         self._inbox.close()
@@ -168,6 +172,7 @@ class MqttExchange:
 
     def _enter(self, cid: Cid) -> _Wish:
         with self._lock:
+            self._check_open()  # whoever closes wakes those who wait by then
             wish = self._wishes.setdefault(cid, _Wish(cone=self._cones.get(cid, 1)))
             wish.users += 1
             author = self._named.get(cid)
@@ -233,7 +238,7 @@ class MqttExchange:
         kept = {cid: root}
         for ancestor, data in reachable(cid, root, others):
             kept[ancestor] = data
-            self._store.receive(ancestor, data, NAME)
+            self._keep(ancestor, data)
         for data in kept.values():
             for parent in links_of(data).parents:
                 if parent not in kept:
@@ -260,22 +265,25 @@ class MqttExchange:
         if self._named.get(cid) != peer:
             raise EncodingError(f"{peer[:8]} pushes a block that no message of it names", "it is ignored")
         self._accept(cid, received.payload, is_followed=peer in self._leases)
-        if self._leases.get(peer, float("inf")) < time.monotonic():
-            self._leases.pop(peer)
-            self._connection.unsubscribe(self._topics.of(peer, "frame"))
+        with self._lock:
+            if self._leases.get(peer, float("inf")) < time.monotonic():
+                self._end_lease(peer)
 
     def _accept(self, cid: Cid, data: bytes, is_followed: bool = False) -> None:
         """Keep what was pushed, as far as strangers may fill this machine's disk."""
-        with self._lock:
-            wish = self._wishes.get(cid)
-        is_welcome = wish is not None or is_followed or self._store.has(cid)
+        is_welcome = cid in self._wishes or is_followed or self._store.has(cid)
         if not (is_welcome or self._acceptable.take(len(data))):
             raise LimitError("more is pushed than this machine keeps unasked", "it is asked for when it is wanted")
+        self._keep(cid, data)
+        self.counts["accepted"] += 1
+
+    def _keep(self, cid: Cid, data: bytes) -> None:
         self._store.receive(cid, data, NAME)
-        if wish is not None:
+        with self._lock:
+            wish = self._wishes.get(cid)
+        if wish is not None:  # whoever begins to wait from now on looks into the store first
             wish.data = data
             wish.arrived.set()
-        self.counts["accepted"] += 1
 
     def _note_blocks(self, data: bytes) -> None:
         links = links_of(data)
@@ -287,12 +295,17 @@ class MqttExchange:
         """Hear the frames of ``author`` from now on: the next one will be wanted, too."""
         if self._holds or author == self._topics.peer:
             return
-        with self._lock:
-            is_new = author not in self._leases and len(self._leases) < _AUTHORS
-            if is_new:
-                self._leases[author] = time.monotonic() + _LEASE_SECONDS
-        if is_new:
-            self._connection.subscribe(self._topics.of(author, "frame"), self._inbox.handler(self._on_frame))
+        with self._lock:  # to the end: a lease and its subscription come and go together
+            now = time.monotonic()
+            for silent in [peer for peer, end in self._leases.items() if end < now and peer != author]:
+                self._end_lease(silent)
+            if author not in self._leases and len(self._leases) < _AUTHORS:
+                self._leases[author] = now + _LEASE_SECONDS
+                self._connection.subscribe(self._topics.of(author, "frame"), self._inbox.handler(self._on_frame))
+
+    def _end_lease(self, author: str) -> None:
+        del self._leases[author]
+        self._connection.unsubscribe(self._topics.of(author, "frame"))
 
     # -- how it is
 

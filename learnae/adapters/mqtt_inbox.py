@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from learnae.adapters.mqtt_connection import Handler, Received
 from learnae.errors import LearnaeError
@@ -63,19 +64,20 @@ class MqttInbox:
         while not self._closing.is_set():
             left = max(0.0, self._due[0][0] - time.monotonic()) if self._due else _LOOK_SECONDS
             with suppress(queue.Empty):
-                self._handle(*self._queue.get(timeout=min(_LOOK_SECONDS, left)))
+                handle, received = self._queue.get(timeout=min(_LOOK_SECONDS, left))
+                with self._lock:
+                    self._bytes -= len(received.payload)
+                self._survive(partial(handle, received), f"a message on {received.topic[:200]}")
             while self._due and self._due[0][0] <= time.monotonic():
-                heapq.heappop(self._due)[2]()
+                self._survive(heapq.heappop(self._due)[2], "an answer")
 
-    def _handle(self, handle: Handler, received: Received) -> None:
-        with self._lock:
-            self._bytes -= len(received.payload)
+    def _survive(self, work: Callable[[], None], what: str) -> None:
         try:
-            handle(received)
+            work()
         except LearnaeError as error:
             self._counts["refused"] += 1
             if self._counts["refused"] == 1:
-                log.warning("MQTT message on %s: %s (counted from now on)", received.topic[:200], error)
+                log.warning("MQTT: %s: %s (counted from now on)", what, error)
         except Exception:  # one message that we stumble over must not make this peer deaf
             self._counts["failed"] += 1
-            log.exception("a message on %s could not be handled", received.topic[:200])
+            log.exception("MQTT: %s could not be handled", what)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-import resource
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,11 +54,10 @@ def opened() -> Iterator[Callable[..., MqttConnection]]:
 
 
 def test_what_one_publishes_the_other_hears_with_its_content_type(broker, opened):
-    heard = []
-    opened(plain(broker)).subscribe("a/+/c", heard.append)
+    inbox = Inbox(opened(plain(broker)), "a/+/c")
     speaker = opened(plain(broker))
     speaker.publish("a/b/c", b"\x00\xff", content_type="application/cbor")
-    received = wait_for(lambda: heard, "a message")[0]
+    received = wait_for(lambda: inbox.received, "a message")[0]
     assert (received.topic, received.payload, received.content_type) == ("a/b/c", b"\x00\xff", "application/cbor")
 
 
@@ -82,7 +81,9 @@ def test_a_retained_value_and_subscriptions_survive_a_broker_that_forgets_everyt
 
 
 def test_a_retained_value_is_heard_once_by_whoever_subscribes_as_the_connection_comes(broker, opened, caplog):
-    opened(plain(broker)).keep("state/one", b"1")
+    speaker = opened(plain(broker))
+    speaker.keep("state/one", b"1")
+    wait_for(lambda: not speaker._on_its_way, "the broker to have it")
     caplog.set_level(logging.INFO, "learnae")
     logging.getLogger("learnae").addFilter(slowly)  # the network thread is held up as it says "connected"
     try:
@@ -99,6 +100,57 @@ def test_a_retained_value_is_heard_once_by_whoever_subscribes_as_the_connection_
 def slowly(_: logging.LogRecord) -> bool:
     time.sleep(0.2)
     return True
+
+
+def test_what_is_said_in_the_midst_of_a_connection_waits_for_it(broker, opened, caplog):
+    inbox = Inbox(opened(plain(broker)), "early")
+    link, said = MqttConnection(plain(broker)), []
+
+    def speak(
+        *_: object,
+    ) -> None:  # before paho has said CONNECT: a broker hangs up on whoever says anything else first
+        link.subscribe("x", lambda _: None)
+        said.append(link.publish("early", b"1"))
+
+    link._client.on_socket_open = speak
+    with caplog.at_level(logging.WARNING, "learnae"):
+        link.start()
+        inbox.wait_for("early", b"1")
+        link.close()
+    assert said == [True]
+    assert "is away" not in caplog.text
+
+
+def test_a_link_that_is_closed_before_the_broker_has_answered_never_connects(broker, opened):
+    inbox = Inbox(opened(plain(broker)), "state/#")
+    broker.hang()
+    link = opened(plain(broker), wait=False)
+    link.keep("state/one", b"1")
+    wait_for(link._client.socket, "the connection that nobody answers")
+    link.close()
+    broker.resume()
+    wait_for(lambda: not link._thread.is_alive(), "its thread to end")
+    inbox.link.deliver("state/mark", b"", 30)
+    inbox.wait_for("state/mark", b"")
+    assert [topic for topic, _ in inbox.heard] == ["state/mark"]
+
+
+def test_who_subscribes_as_another_unsubscribes_hears(broker, opened, monkeypatch):
+    link, heard = opened(plain(broker)), []
+    Inbox(link, "x")
+    remove, subscribing = link._client.message_callback_remove, []
+
+    def meanwhile(topic_filter: str) -> None:
+        subscribing.append(threading.Thread(target=link.subscribe, args=("x", heard.append)))
+        subscribing[0].start()
+        subscribing[0].join(0.3)
+        remove(topic_filter)
+
+    monkeypatch.setattr(link._client, "message_callback_remove", meanwhile)
+    link.unsubscribe("x")
+    subscribing[0].join(30)
+    link.deliver("x", b"1", 30)
+    wait_for(lambda: heard, "what was subscribed to last")
 
 
 def test_what_was_handed_over_before_the_broker_died_arrives_when_it_is_back(broker, opened):
@@ -205,9 +257,9 @@ def test_the_last_will_is_seen_when_a_process_hangs(broker, opened):
     try:
         inbox.wait_for("p/status", b"online")
         process.send_signal(19)  # SIGSTOP
-        begun = time.monotonic()
         inbox.wait_for("p/status", b"offline", 30)
-        assert time.monotonic() - begun < 6 * 1.5
+        # told two seconds, the broker waits for three, and looks every five: within 1.5 times the six of the section
+        assert re.search(r"New client connected .*\(p5, c1, k2\)", broker.log), broker.log
     finally:
         process.kill()
         process.wait()
@@ -230,12 +282,13 @@ def test_a_hanging_broker_is_left_and_costs_no_processor_time(broker, opened, ca
     link = opened(plain(broker, keep_alive=1))
     with caplog.at_level(logging.WARNING, "learnae"):
         broker.hang()
-        before = resource.getrusage(resource.RUSAGE_SELF)
+        clock = time.pthread_getcpuclockid(link._thread.ident)  # other threads have other things to do
+        before = time.clock_gettime(clock)
         wait_for(lambda: not link.is_connected, "the silence to be noticed")
         time.sleep(2)
-        after = resource.getrusage(resource.RUSAGE_SELF)
+        used = time.clock_gettime(clock) - before
     assert "Keep alive timeout" in link.state()
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    assert used < 1.0
     assert len([r for r in caplog.records if "is away" in r.getMessage()]) >= 1
     broker.resume()
     wait_for(lambda: link.is_connected, link.state())
@@ -266,10 +319,15 @@ def test_something_that_is_no_broker_is_given_up_and_tried_again(opened, monkeyp
     monkeypatch.setattr(mqtt_connection, "_CONNECT_SECONDS", 0.5)
     with socket.create_server((HOST, 0)) as server:
         accepted: list[socket.socket] = []
-        threading.Thread(target=lambda: accepted.append(server.accept()[0]), daemon=True).start()
+
+        def answer() -> None:
+            accepted.append(server.accept()[0])
+            with suppress(OSError):  # a busy machine may be too late
+                accepted[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
         link = opened(MqttSection(broker=f"mqtt://{HOST}:{server.getsockname()[1]}"), wait=False)
         wait_for(lambda: accepted, "a first attempt")
-        accepted[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         wait_for(lambda: "no answer" in link.state(), link.state())
         accepted[0].close()
 

@@ -131,6 +131,99 @@ def test_a_lease_ends_unless_a_frame_is_wanted_again(machine, monkeypatch):
     assert not follower.local.has(third.blocks[0])
 
 
+def test_a_frame_that_is_wanted_as_a_lease_ends_begins_another(machine, monkeypatch):
+    monkeypatch.setattr(mqtt_exchange, "_LEASE_SECONDS", 0.0)
+    author, follower = machine(), machine()
+    first = author.push(b"frame 0")
+    wait_for(lambda: follower.local.has(first.cid), "the message")
+    follower.exchange.fetch(first.blocks[0])
+    monkeypatch.setattr(mqtt_exchange, "_LEASE_SECONDS", 600.0)
+    unsubscribe, wanting = follower.link.unsubscribe, []
+
+    def meanwhile(topic_filter: str) -> None:
+        if topic_filter.endswith("/frame"):
+            wanting.append(threading.Thread(target=follower.exchange.fetch, args=first.blocks))
+            wanting[0].start()
+            wanting[0].join(0.3)
+        unsubscribe(topic_filter)
+
+    monkeypatch.setattr(follower.link, "unsubscribe", meanwhile)
+    author.push(b"frame 1")  # the last one
+    wait_for(lambda: wanting, "the end of the lease")
+    wanting[0].join(30)
+    wait_for(lambda: not follower.link._subscribing, "another lease")
+    second = author.push(b"frame 2")
+    wait_for(lambda: follower.local.has(second.blocks[0]), "the next frame")
+
+
+def test_leases_of_authors_who_have_fallen_silent_make_room(machine, monkeypatch):
+    monkeypatch.setattr(mqtt_exchange, "_LEASE_SECONDS", 0.0)
+    monkeypatch.setattr(mqtt_exchange, "_AUTHORS", 1)
+    silent, author, follower = machine(), machine(), machine()
+    for each in (silent, author):
+        message = each.push(b"frame")
+        wait_for(lambda message=message: follower.local.has(message.cid), "the message")
+        follower.exchange.fetch(message.blocks[0])
+    wait_for(lambda: not follower.link._subscribing, "the lease")
+    second = author.push(b"another")
+    wait_for(lambda: follower.local.has(second.blocks[0]), "the next frame")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a block waits for a push, and longer than a test may take."""
+    monkeypatch.setattr(mqtt_exchange, "_GRACE", (60.0, 60.0))
+
+
+def test_what_is_pushed_as_somebody_begins_to_wait_for_it_is_there(machine, patient, monkeypatch):
+    author, reader = machine(), machine()
+    message, receive, fetched = author.message(), reader.store.receive, []
+    waiting = threading.Thread(target=lambda: fetched.append(reader.exchange.fetch(message.cid)), daemon=True)
+
+    def meanwhile(cid: Cid, data: bytes, origin: str) -> None:
+        waiting.start()
+        wait_for(lambda: cid in reader.exchange._wishes, "somebody to wait for it")
+        time.sleep(0.2)
+        receive(cid, data, origin)
+
+    monkeypatch.setattr(reader.store, "receive", meanwhile)
+    author.exchange.offer(message.cid, message.data)
+    wait_for(lambda: fetched == [message.data], "the message")
+
+
+def test_what_was_pushed_just_before_somebody_waits_for_it_is_there(machine, patient):
+    author, reader = machine(), machine()
+    message, fetched = author.push(), []
+    wait_for(lambda: reader.local.has(message.cid), "the message")
+    threading.Thread(target=lambda: fetched.append(reader.exchange.fetch(message.cid)), daemon=True).start()
+    wait_for(lambda: fetched == [message.data], "it at once")
+
+
+def test_what_comes_as_another_ones_past_is_there_for_whoever_waits(machine, patient):
+    holder, reader, fetched = machine(), machine(), []
+    first, second, third = (holder.message() for _ in range(3))
+    reader.exchange._cones[third.cid] = 2  # as if its past were being walked
+    reader.exchange._cones[second.cid] = 2
+    waiting = threading.Thread(target=lambda: fetched.append(reader.exchange.fetch(first.cid)), daemon=True)
+    waiting.start()
+    wait_for(lambda: first.cid in reader.exchange._wishes, "somebody to wait for the first")
+    assert reader.exchange.fetch(second.cid) == second.data
+    wait_for(lambda: fetched == [first.data], "the first, that came with the second")
+
+
+def test_whoever_begins_to_wait_as_the_exchange_is_closed_is_told(machine, patient, monkeypatch):
+    reader, told = machine(), []
+    monkeypatch.setattr(reader.exchange, "_check_connected", reader.exchange.close)
+
+    def fetch() -> None:
+        with pytest.raises(TransportError, match="closed"):
+            reader.exchange.fetch(Cid.of(RAW, b"late"))
+        told.append(True)
+
+    threading.Thread(target=fetch, daemon=True).start()
+    wait_for(lambda: told, "the end")
+
+
 def test_many_holders_answer_many_who_want_about_once(machine, links, broker):
     claims = Inbox(links.open(plain(broker)), f"learnae/1/{SWARM}/+/have")
     holders, readers = [machine() for _ in range(8)], [machine() for _ in range(4)]

@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import threading
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -389,11 +390,15 @@ def test_only_owner_and_group_may_connect(bench):
     assert bench.path.stat().st_mode & 0o777 == 0o660
 
 
+def path_of_killed(path) -> None:
+    """What a bridge that was killed leaves behind."""
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+
+
 def test_the_socket_of_a_killed_bridge_is_replaced(tmp_path):
     path = tmp_path / "bridge.sock"
-    left = socket.socket(socket.AF_UNIX)
-    left.bind(str(path))
-    left.close()
+    path_of_killed(path)
 
     server = Server(path)
 
@@ -404,6 +409,67 @@ def test_the_socket_of_a_killed_bridge_is_replaced(tmp_path):
 def test_two_bridges_cannot_share_a_socket(bench):
     with pytest.raises(StateError, match="another bridge"):
         Server(bench.path)
+
+
+def test_of_two_bridges_that_begin_at_once_one_listens_and_the_other_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "bridge.sock"
+    path_of_killed(path)
+    listen, others, refused = socket.socket.listen, [], []
+
+    def begin() -> None:
+        try:
+            Server(path).close()
+        except StateError as error:
+            refused.append(error)
+
+    def meanwhile(own: socket.socket) -> None:  # it has the path, and does not listen yet
+        monkeypatch.setattr(socket.socket, "listen", listen)
+        others.append(threading.Thread(target=begin))
+        others[0].start()
+        others[0].join(0.3)
+        listen(own)
+
+    monkeypatch.setattr(socket.socket, "listen", meanwhile)
+    server = Server(path)
+    others[0].join(30)
+
+    assert len(refused) == 1
+    client = Client(path)
+    client.read()
+    assert client.is_connected
+    server.close()
+
+
+def test_a_bridge_that_ends_leaves_the_path_to_the_one_that_begins(bench):
+    class Held:
+        """The socket of the bridge that ends; the moment that it is closed, another bridge begins."""
+
+        def __init__(self, own: socket.socket) -> None:
+            self.accept, self.own, self.begun = own.accept, own, []
+
+        def close(self) -> None:
+            self.own.close()
+            self.begun.append(Server(bench.path))
+
+    held = Held(bench.server._socket)
+    bench.server._socket = held
+    bench.server.close()
+    (bench.server,) = held.begun
+    assert bench.client().is_connected
+
+
+def test_a_bridge_that_has_no_room_for_another_newcomer_is_no_stale_one(tmp_path):
+    path = tmp_path / "bridge.sock"
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(path))
+        busy.listen(0)
+        with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+            for each in (first, second):
+                each.setblocking(False)
+                with suppress(BlockingIOError):
+                    each.connect(str(path))
+            with pytest.raises(StateError, match="another bridge"):
+                Server(path)
 
 
 def test_a_place_for_no_socket_is_a_named_error(tmp_path):

@@ -7,7 +7,9 @@ import time
 
 import pytest
 from boards_protocol import hello, samples
+from programs import wait_for
 
+from firmware_bridge import bridge as bridge_module
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.client import Client
 from firmware_bridge.dialects import Native
@@ -75,29 +77,70 @@ def test_listeners_have_samples_before_the_board_hears_that_they_arrived(place):
     bridge, wire, _ = place
     bridge.step()
     os.write(wire.theirs, hello())
-    bridge.step()
+    wait_for(lambda: bridge.step() or bridge.dialect.link.is_up, "the hello")
     os.write(wire.theirs, samples(0, 0))
-    bridge.step()
+    wait_for(lambda: bridge.step() or wire.at_ack, "the confirmation")
 
     assert wire.at_ack == [2]
+
+
+def test_what_comes_while_the_port_is_being_read_is_not_dated_before_it(place, monkeypatch):
+    bridge, wire, _ = place
+    bridge.step()
+    read, hear, dated = wire.read, bridge.dialect.hear, []
+
+    def slowly() -> bytes:
+        time.sleep(0.05)  # the process is held up, and the board answers in the meantime
+        data = read()
+        dated.append(time.monotonic())
+        return data
+
+    def heard(data: bytes, now: float, offset: float):
+        dated.append(now)
+        return hear(data, now, offset)
+
+    monkeypatch.setattr(wire, "read", slowly)
+    monkeypatch.setattr(bridge.dialect, "hear", heard)
+    os.write(wire.theirs, hello())
+    wait_for(lambda: bridge.step() or bridge.dialect.link.is_up, "the hello")
+    was_read, was_heard = dated[:2]
+    assert was_heard >= was_read
+
+
+def test_a_process_that_is_held_up_between_two_clocks_looks_again(monkeypatch):
+    monotonic = iter([10.0, 10.5, 11.0, 11.25, *[12.0] * 99])
+    unix = iter([1000.5, 1001.25, 1002.0])
+    monkeypatch.setattr(bridge_module.time, "monotonic", lambda: next(monotonic))
+    monkeypatch.setattr(bridge_module.time, "time", lambda: next(unix))
+    assert bridge_module.clocks() == (12.0, 990.0)
+
+
+def test_a_process_that_is_always_held_up_takes_the_best(monkeypatch):
+    monotonic = iter([value for turn in range(10) for value in (turn, turn + (0.25 if turn == 3 else 0.5))])
+    unix = iter([1000.0 + turn + (0.125 if turn == 3 else 0.5) for turn in range(10)])
+    monkeypatch.setattr(bridge_module.time, "monotonic", lambda: next(monotonic))
+    monkeypatch.setattr(bridge_module.time, "time", lambda: next(unix))
+    assert bridge_module.clocks() == (9.5, 1000.0)
 
 
 def test_up_and_down_are_said_once_and_the_port_is_opened_again(place, caplog):
     bridge, wire, ports = place
     bridge.step()
     os.write(wire.theirs, hello())
-    bridge.step()
-    assert "waiting" not in bridge.summary()
+    wait_for(lambda: bridge.step() or (bridge.problem is None and "samples" in bridge.summary()), "the board")
     wire.is_unplugged = True
-    for _ in range(4):
+    wait_for(lambda: bridge.step() or "not there" in bridge.summary(), "the loss")
+    for _ in range(3):
         bridge.step()
-    assert "not there" in bridge.summary()
     wire.is_unplugged = False
     ports.append(wire)
-    end = time.monotonic() + 20
-    while bridge.problem is not None and time.monotonic() < end:
+
+    def plugged() -> bool:
         os.write(wire.theirs, hello(session=bridge.dialect.link.session))
         bridge.step()
+        return bridge.problem is None
+
+    wait_for(plugged, "the board again")
     bridge.step()
 
     states = [record.state for record in wire.heard + wire.listener.read() if isinstance(record, LinkState)]

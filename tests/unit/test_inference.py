@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,22 @@ def test_two_files_take_turns_and_are_bounded(tmp_path: Path, monkeypatch: pytes
     found = read_results(tmp_path, 200)
     assert len(found) >= 15
     assert found == results(200 - len(found), len(found))
+
+
+def test_results_are_found_while_their_file_becomes_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ResultFile(tmp_path).append(results(0, 3))
+    stat, asked = Path.stat, []
+
+    def meanwhile(path: Path, **options: bool) -> os.stat_result:
+        asked.append(path)
+        if len(asked) == 2:  # the reader has seen one of the two
+            (tmp_path / FILE).rename(tmp_path / (FILE + ".1"))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", meanwhile)
+    assert read_results(tmp_path, 9) == results(0, 3)
 
 
 def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agent import labels
 from agent.holdout import Holdout
 from agent.labels import FILE, GivenLabel, LabelNames, write_label
 from learnae.errors import ConfigurationError
@@ -47,6 +48,29 @@ def test_a_label_for_some_seconds_ends_by_itself_and_with_a_restart(tmp_path: Pa
     assert GivenLabel(tmp_path, NAMES, watch).now() == NOBODY
     watch.now += 0.2
     assert given.now() == NOBODY
+
+
+@pytest.mark.parametrize(("seconds", "stays"), [(20.0, False), (None, True)])
+def test_a_label_that_is_said_while_another_one_is_taken_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float | None, stays: bool
+) -> None:
+    watch = Watch()
+    given, read = GivenLabel(tmp_path, NAMES, watch), labels.read_regular
+    write_label(tmp_path, "idle", 10)
+
+    def meanwhile(path: Path, most: int) -> bytes:
+        data = read(path, most)
+        monkeypatch.setattr(labels, "read_regular", read)
+        write_label(tmp_path, "busy", seconds)
+        return data
+
+    monkeypatch.setattr(labels, "read_regular", meanwhile)
+    given.now()
+    assert given.now() == 1
+    watch.now += 15
+    assert given.now() == 1, "the newer one counts"
+    assert [path.name for path in tmp_path.iterdir()] == [FILE] * stays
+    assert GivenLabel(tmp_path, NAMES, watch).now() == (1 if stays else NOBODY)
 
 
 @pytest.mark.parametrize(

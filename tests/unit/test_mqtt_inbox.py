@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
 import pytest
 from programs import wait_for
 
 from learnae.adapters import mqtt_inbox
+from learnae.adapters.mqtt_answers import remember
 from learnae.adapters.mqtt_connection import Received
 from learnae.adapters.mqtt_inbox import MqttInbox
 from learnae.errors import EncodingError
@@ -61,6 +63,38 @@ def test_mistakes_of_others_and_of_ours_are_counted_and_survived(inbox, caplog):
     wait_for(lambda: handled, "the last one")
     assert inbox._counts == {"refused": 2, "failed": 1}
     assert caplog.text.count("no CBOR") == 1
+
+
+def test_a_mistake_in_what_is_due_is_survived(inbox):
+    handled = []
+
+    def begin(received: Received) -> None:
+        inbox.later(0.0, lambda: {}["a mistake"])
+        inbox.later(0.0, lambda: handled.append(received))
+
+    inbox.handler(begin)(message())
+    wait_for(lambda: handled, "what is due after it")
+    assert inbox._counts == {"failed": 1}
+
+
+def test_what_is_remembered_again_is_there_at_any_time():
+    names: OrderedDict[str, int] = OrderedDict(a=1, b=2)
+    found, tracing = [], sys.gettrace()
+
+    def look(frame, _event, _argument):
+        if frame.f_code is remember.__code__:
+            found.append("a" in names)
+        return look
+
+    sys.settrace(look)  # at every line, as another thread may
+    try:
+        remember(names, "a", 3, 2)
+    finally:
+        sys.settrace(tracing)
+    assert all(found)
+    assert len(found) > 2
+    remember(names, "c", 4, 2)
+    assert list(names.items()) == [("a", 3), ("c", 4)]  # the newest
 
 
 def test_what_is_due_happens_in_the_order_of_its_time(inbox):
