@@ -91,9 +91,8 @@ class MqttExchange:
         self.heard: Callable[[Cid], None] = lambda _: None
         self.counts: Counter[str] = Counter()
         self._wishes: dict[Cid, _Wish] = {}
-        self._cones: OrderedDict[Cid, int] = (
-            OrderedDict()
-        )  # messages whose past somebody here walks, and how much comes along
+        # messages whose past somebody here walks, and how much comes along
+        self._cones: OrderedDict[Cid, int] = OrderedDict()
         self._named: OrderedDict[Cid, str] = OrderedDict()  # blocks of frames, and their authors
         self._leases: dict[str, float] = {}
         self._acceptable = Allowance(_UNASKED_BYTES, _UNASKED_RATE)

@@ -107,6 +107,18 @@ def test_the_presets_are_compared_pooled_and_in_swarms(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_newcomer_is_timed(tmp_path):
+    command = [sys.executable, "-m", "bench", "join", "--quick", "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "join.json").read_text())
+    figures = {figure["name"]: figure["value"] for figure in report["figures"]}
+    (check,) = report["checks"]
+    assert 0 < check["value"] < 400
+    assert figures["accuracy of the newcomer"] >= figures["accuracy of the worst of the others when it came"] - 0.01
+
+
+@pytest.mark.slow
 def test_heads_over_iota_are_measured(tmp_path):
     command = [sys.executable, "-m", "bench", "iota", "--quick", "--out", str(tmp_path)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)

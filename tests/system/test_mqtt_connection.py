@@ -106,9 +106,7 @@ def test_what_is_said_in_the_midst_of_a_connection_waits_for_it(broker, opened, 
     inbox = Inbox(opened(plain(broker)), "early")
     link, said = MqttConnection(plain(broker)), []
 
-    def speak(
-        *_: object,
-    ) -> None:  # before paho has said CONNECT: a broker hangs up on whoever says anything else first
+    def speak(*_: object) -> None:  # before CONNECT: a broker hangs up on whoever says anything else first
         link.subscribe("x", lambda _: None)
         said.append(link.publish("early", b"1"))
 

@@ -1,0 +1,82 @@
+"""A swarm of eight processes, and a ninth that comes in the middle: how soon it is as good as the others."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.harness import AT_MOST, Check, Race
+from demo.baselines import accuracy
+from demo.people import PEOPLE, make_exam, write_private_file
+from demo.swarm import Swarm, peer_of
+from learnae.errors import LearnaeError
+from learnae.observer import Observer, estimate_of
+
+_LATE, _SAME_AS = "late", 3  # the ninth has the recordings of the third person
+_AS_GOOD = 0.01  # within a point of the worst of the others
+_PATIENCE, _LOOK = 180.0, 0.1  # seconds
+
+
+def run(race: Race) -> None:
+    """Start the swarm, let it learn, add one."""
+    people, learnt = (PEOPLE[:3], 0.5) if race.quick else (PEOPLE, 0.9)
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place) / "home"
+        home.mkdir()
+        swarm = Swarm.create(home)
+        try:
+            _measure(race, swarm, people, learnt)
+        finally:
+            swarm.stop()
+
+
+def _measure(race: Race, swarm: Swarm, people: Sequence[int], learnt: float) -> None:
+    names, reached = [peer_of(person) for person in people], _judge(swarm)
+    with race.step(f"{len(names)} peers that learn until the worst has {learnt:.0%}"):
+        begun = time.monotonic()
+        for person in people:
+            swarm.add(person)
+        _wait(lambda: min(map(reached, names)) >= learnt)
+        race.figure(f"{len(names)} peers, together {learnt:.0%}: after", time.monotonic() - begun, "s")
+    goal = min(map(reached, names)) - _AS_GOOD
+    with race.step("one more"):
+        begun = time.monotonic()
+        _add_late(swarm)
+        _wait(lambda: reached(_LATE) >= goal)
+        seconds = time.monotonic() - begun
+    race.figure("accuracy of the newcomer", reached(_LATE))
+    race.figure("accuracy of the worst of the others when it came", goal + _AS_GOOD)
+    note = f"from the start of its process to within {100 * _AS_GOOD:.0f} point of the worst of {len(names)}"
+    race.check(Check("a newcomer is as good as the others", seconds, 20.0, AT_MOST, "s", note))
+    swarm.check()
+
+
+def _judge(swarm: Swarm) -> Callable[[str], float]:
+    observer = Observer(swarm.directory)
+    exam = make_exam(observer.manifest)
+
+    def reached(name: str) -> float:
+        """Accuracy of a peer's own consensus estimate on everybody's held-out windows."""
+        try:
+            return accuracy(observer.manifest, estimate_of(swarm.home / "peers" / name, observer.manifest), exam)
+        except LearnaeError:  # it has not saved any yet
+            return 0.0
+
+    return reached
+
+
+def _add_late(swarm: Swarm) -> None:
+    private, config = swarm.home / "private" / f"{_LATE}.npz", swarm.home / f"{_LATE}.toml"
+    write_private_file(_SAME_AS, private)
+    config.write_text(f'[peer]\nname = "{_LATE}"\n[swarm]\nid = "{swarm.directory}"\n[source]\nfile = "{private}"\n')
+    swarm.start(_LATE, "agent", config)
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the swarm has not come so far within {_PATIENCE:.0f} s: see the machine's load")
+        time.sleep(_LOOK)
