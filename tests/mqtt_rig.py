@@ -73,10 +73,21 @@ class Gate:
         with suppress(OSError):
             while True:
                 near, _ = server.accept()
-                far = socket.create_connection((HOST, self._target))
-                self._pairs += [near, far]
-                for ends in ((near, far, self.sent), (far, near, bytearray())):
-                    threading.Thread(target=_pump, args=ends, daemon=True).start()
+                self._join(near, server)
+
+    def _join(self, near: socket.socket, server: socket.socket) -> None:
+        try:
+            far = socket.create_connection((HOST, self._target))
+        except OSError:  # the broker is down
+            near.close()
+            return
+        self._pairs += [near, far]
+        if self._server is not server:  # shut meanwhile
+            near.close()
+            far.close()
+            return
+        for ends in ((near, far, self.sent), (far, near, bytearray())):
+            threading.Thread(target=_pump, args=ends, daemon=True).start()
 
 
 def _pump(source: socket.socket, target: socket.socket, record: bytearray) -> None:
@@ -109,6 +120,11 @@ class Links:
         if wait:
             wait_for(lambda: link.is_connected, link.state())
         return link
+
+
+def wait_for_subscriptions(link: MqttConnection) -> None:
+    """Until the broker has confirmed all that ``link`` wants to hear."""
+    wait_for(lambda: link.is_connected and not link._subscribing, "the broker to confirm subscriptions")
 
 
 class Inbox:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from daemon import HOST
 from mosquitto import Mosquitto
+from mqtt_rig import wait_for_subscriptions
 from programs import wait_for
 
 from agent.labels import LabelNames
@@ -55,8 +56,7 @@ class Source:
         assert isinstance(opened, MqttSource)
         self.source = opened
         self.parts: list[Samples] = []
-        wait_for(lambda: self.source.state() == "connected", "the source's connection")
-        time.sleep(0.2)  # its subscriptions are on their way to the broker
+        wait_for_subscriptions(self.source._connection)
 
     def rows(self) -> np.ndarray:
         self.parts.append(self.source.read())

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from mosquitto import Mosquitto
-from mqtt_rig import Inbox, Links, plain
+from mqtt_rig import Inbox, Links, plain, wait_for_subscriptions
 from programs import wait_for
 
 from learnae import dagcbor
-from learnae.adapters import mqtt_exchange
+from learnae.adapters import mqtt_answers, mqtt_exchange
 from learnae.adapters.exchanged import ExchangedStore
 from learnae.adapters.local import LocalBlockStore
 from learnae.adapters.mqtt_blocks import pack
@@ -224,7 +224,13 @@ def test_whoever_begins_to_wait_as_the_exchange_is_closed_is_told(machine, patie
     wait_for(lambda: told, "the end")
 
 
-def test_many_holders_answer_many_who_want_about_once(machine, links, broker):
+def test_many_holders_answer_many_who_want_about_once(machine, links, broker, monkeypatch):
+    # five times as long as they are, so that a busy machine hears all in time
+    monkeypatch.setattr(mqtt_answers, "_CLAIM", (0.0, 2.0))
+    monkeypatch.setattr(mqtt_answers, "_SEND_SECONDS", 0.75)
+    monkeypatch.setattr(mqtt_answers, "_CLAIM_HOLDS", 5.0)
+    monkeypatch.setattr(mqtt_exchange, "_GRACE", (0.5, 3.0))
+    monkeypatch.setattr(mqtt_exchange, "_ASK_SECONDS", 5.0)
     claims = Inbox(links.open(plain(broker)), f"learnae/1/{SWARM}/+/have")
     holders, readers = [machine() for _ in range(8)], [machine() for _ in range(4)]
     block = bytes(range(256)) * 400
@@ -264,7 +270,7 @@ def test_wrong_bytes_are_refused_counted_and_others_answer(machine, links, broke
         liar.publish(lies.own(f"block/{cid}"), pack([b"false"]))
 
     liar.subscribe(lies.of(reader.name, "want"), lie)
-    time.sleep(0.2)
+    wait_for_subscriptions(liar)
     assert reader.exchange.fetch(cid) == b"true"
     assert reader.count("refused") >= 1
     assert not reader.local.has(cid)  # whoever fetches puts it there
@@ -328,7 +334,8 @@ def test_a_broker_killed_in_the_middle_of_a_fetch_is_an_error_and_heals(machine,
     broker.start()
     assert list(reader.exchange.lacking([])) == []  # waits until it is back
     assert list(holder.exchange.lacking([])) == []
-    time.sleep(0.3)  # for the subscriptions
+    wait_for_subscriptions(holder.link)
+    wait_for_subscriptions(reader.link)
     assert reader.exchange.fetch(cid) == b"block"
     assert not isinstance(results[0], BlockMissingError)
 

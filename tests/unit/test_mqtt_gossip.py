@@ -39,13 +39,13 @@ def heads(*numbers: int):
 
 
 def test_many_announcements_in_an_interval_are_one_and_the_newest_is_told(desk):
-    gossip = MqttGossip(desk, Topics("t", SWARM, "alice"), 0.2)
+    gossip = MqttGossip(desk, Topics("t", SWARM, "alice"), 1.0)
     begun = time.monotonic()
     for number in range(50):
         gossip.announce(heads(number))
     assert desk.kept == [dagcbor.encode(heads(0))]
     wait_for(lambda: len(desk.kept) == 2, "the newest heads")
-    assert time.monotonic() - begun >= 0.2
+    assert time.monotonic() - begun >= 1.0
     assert desk.kept[1] == dagcbor.encode(heads(49))
     gossip.announce(heads(49))
     gossip.close()
