@@ -115,14 +115,15 @@ def test_three_peers_whose_only_gossip_is_iota_converge(tangle: Tangle, tmp_path
     members, gossips = swarm_of(tmp_path, tangle)
     with started(gossips):
         tick_until(members, lambda: all(len(member.known) == 2 for member in members), "everybody's weights everywhere")
-        close = 0.05  # of weights that are 1, -2 and 1
+        goal, near, close = np.array([1.0, -2.0, 1.0]), 0.5, 0.05
         tick_until(
             members,
-            lambda: max(a.distance(b) for a in members for b in members) < close,
-            "three estimates that are one",
+            lambda: (
+                max(float(np.abs(member.peer.estimate() - goal).max()) for member in members) < near
+                and max(a.distance(b) for a in members for b in members) < close
+            ),
+            "three estimates that are one, and good",
         )
-    goal = np.array([1.0, -2.0, 1.0])
-    assert max(float(np.abs(member.peer.estimate() - goal).max()) for member in members) < 0.5
     for member in members:
         assert member.peer.problems.counts == {}, member.peer.problems.last
 
