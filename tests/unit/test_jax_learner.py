@@ -61,9 +61,8 @@ def over_time(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 FLAT = {"class_name": "GlobalAveragePooling1D", "config": {}}
-POOLED = over_time(
-    {"class_name": "MaxPooling1D", "config": {}}, {"class_name": "LayerNormalization", "config": {}}, FLAT
-)
+POOLED = over_time({"class_name": "MaxPooling1D", "config": {}}, FLAT)
+EACH_NORMALISED = over_time({"class_name": "LayerNormalization", "config": {}}, FLAT)
 CONVOLVED = over_time({"class_name": "Conv1D", "config": {"filters": 4, "kernel_size": 3, "activation": "relu"}}, FLAT)
 BINARY = "binary_crossentropy"
 
@@ -145,10 +144,11 @@ def test_an_epoch_is_keras_fit_bit_for_bit(config: Any, policy: OptimiserPolicy)
     assert mine.tobytes() == fitted.tobytes()
 
 
+@pytest.mark.parametrize("config", [CONVOLVED, EACH_NORMALISED], ids=["convolution", "layer normalisation"])
 @pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
-def test_an_epoch_of_convolutions_is_keras_fit_but_for_rounding(policy: OptimiserPolicy) -> None:
-    """XLA sums a convolution in another order inside a loop than alone."""
-    _, mine, fitted = an_epoch(CONVOLVED, policy)
+def test_an_epoch_of_other_layers_is_keras_fit_but_for_rounding(config: Any, policy: OptimiserPolicy) -> None:
+    """XLA sums in another order inside a loop than alone: a convolution always, a layer's mean since jaxlib 0.12."""
+    _, mine, fitted = an_epoch(config, policy)
     assert np.abs(mine - fitted).max() <= (1e-6 if policy.name == "adam" else 1e-7)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections import OrderedDict
 
 import pytest
 from builders import Author, some_cid
@@ -143,7 +144,7 @@ def test_an_allowance_is_used_up_and_comes_back(monkeypatch):
 
 
 def test_only_the_newest_are_remembered():
-    names: dict[int, int] = {}
+    names: OrderedDict[int, int] = OrderedDict()
     for number in range(10):
         remember(names, number % 4, number, 3)
     assert names == {3: 7, 0: 8, 1: 9}
