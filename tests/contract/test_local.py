@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -261,10 +262,11 @@ def test_heads_that_are_replaced_while_others_read_are_always_whole(tmp_path):
 # -- kill -9
 
 
-def write_until_killed(directory: Path, number: int) -> None:
+def write_until_killed(directory: Path, number: int, begun: Event) -> None:
     """Blocks, heads and state, as fast as the disk takes them."""
     store, gossip = LocalBlockStore(directory), LocalGossip(directory, "writer")
     state, rng = LocalStateStore(directory / "state"), random.Random(number)
+    begun.set()
     while True:
         store.put(RAW, rng.randbytes(rng.choice([100, MAX_BLOCK_BYTES])))
         gossip.announce([Cid.of(DAG_CBOR, rng.randbytes(8)) for _ in range(Limits().heads)])
@@ -272,8 +274,10 @@ def write_until_killed(directory: Path, number: int) -> None:
 
 
 def kill_a_writer(directory: Path, number: int, after: float) -> None:
-    writer = PROCESSES.Process(target=write_until_killed, args=(directory, number))
+    begun = PROCESSES.Event()  # how soon a process starts is the machine's affair
+    writer = PROCESSES.Process(target=write_until_killed, args=(directory, number, begun))
     writer.start()
+    assert begun.wait(60)
     time.sleep(after)
     assert writer.pid is not None
     os.kill(writer.pid, signal.SIGKILL)
