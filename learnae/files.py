@@ -7,6 +7,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from learnae.errors import NotWrittenError
 
@@ -57,13 +58,18 @@ def remove_leftovers(directory: Path, older_than: float) -> int:
     return removed
 
 
-def read_regular(path: str | Path, limit: int) -> bytes:
-    """At most ``limit`` + 1 bytes of a regular file; raises OSError, also for pipes and directories."""
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file, to be read; raises OSError, also for pipes and directories."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must stop nobody
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)  # fdopen would refuse a directory and leave it open
         raise OSError(errno.EINVAL, "not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """At most ``limit`` + 1 bytes of it; raises OSError as ``open_regular`` does."""
+    with open_regular(path) as file:
         return file.read(limit + 1)
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from learnae import dagcbor
 from learnae.cid import MAX_BLOCK_BYTES, Cid
 from learnae.errors import BlockMissingError, EncodingError, PeerError, StateError
-from learnae.files import TEMPORARY, read_regular, remove_leftovers, write_atomic
+from learnae.files import TEMPORARY, open_regular, read_regular, remove_leftovers, write_atomic
 from learnae.limits import Limits
 from learnae.ports import check_block, check_heads, check_named
 from learnae.problems import Problems
@@ -63,9 +63,10 @@ class LocalBlockStore:
     def get(self, cid: Cid) -> bytes:
         """See ports.BlockStore; a file that is not what its name says is an error once, and missing from then on."""
         path = self._path(cid)
-        before = _stamp(path)  # of what is read now, or of an older file: never of a newer one
         try:
-            data = read_regular(path, MAX_BLOCK_BYTES)
+            with open_regular(path) as file:
+                stamp = _Stamp.of(os.fstat(file.fileno()))  # of what is read, whatever takes its place meanwhile
+                data = file.read(MAX_BLOCK_BYTES + 1)
         except FileNotFoundError:
             raise _missing(cid) from None
         except OSError as error:
@@ -73,9 +74,9 @@ class LocalBlockStore:
         try:
             check_named(cid, data)
         except PeerError as error:
-            if before is None or self._damaged.get(cid) == before:
+            if self._damaged.get(cid) == stamp:
                 raise _missing(cid) from error
-            self._note_damage(cid, before)
+            self._note_damage(cid, stamp)
             raise
         return data
 
@@ -131,14 +132,17 @@ class _Stamp(NamedTuple):
     inode: int
     size: int
 
+    @classmethod
+    def of(cls, status: os.stat_result) -> _Stamp:
+        return cls(status.st_mtime_ns, status.st_ino, status.st_size)
+
 
 def _stamp(path: Path) -> _Stamp | None:
     """None where there is no file."""
     try:
-        status = path.stat()
+        return _Stamp.of(path.stat())
     except OSError:
         return None
-    return _Stamp(status.st_mtime_ns, status.st_ino, status.st_size)
 
 
 def _missing(cid: Cid) -> BlockMissingError:
