@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -26,6 +26,8 @@ from trainer_node.config import TrainerConfig
 from trainer_node.demo import demo_configs, demo_dataset
 from trainer_node.preset_swarm import find_or_create
 from trainer_node.wiring import ROLE, build, load_configured
+
+Found = TypeVar("Found")
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -156,13 +158,19 @@ def _swarm(swarm: str | None, preset: str | None) -> str | None:
     return str(find_or_create(preset))
 
 
-def _demo_member(read: Callable[[], TrainerConfig]) -> Member:
-    """The first person of the demo who is free, also if others start at the same moment."""
-    for settings, person in demo_configs(read()):
-        load = partial(demo_dataset, person)
+def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], Found]) -> Found:
+    """Start the first person of the demo who is free, also if others start at the same moment."""
+    for own, person in demo_configs(settings):
         with suppress(InUseError):
-            member = build(settings, read, load)
-            break
+            return start(own, person)
+    raise AssertionError  # demo_configs ends with an error of its own
+
+
+def _demo_member(read: Callable[[], TrainerConfig]) -> Member:
+    def start(own: TrainerConfig, person: int) -> tuple[Member, int]:
+        return build(own, read, partial(demo_dataset, person)), person
+
+    member, person = _first_free(read(), start)
     print(f"demo: you are person {person} of 8; start more in other terminals, and see: learnae watch", file=sys.stderr)
     return member
 
@@ -178,28 +186,20 @@ def _configured(config: Path | None, settings: TrainerConfig) -> TrainerConfig:
 def _detach(config: Path | None, flags: dict[str, str | None], demo: bool, as_json: bool) -> None:
     if _is_unit(config, flags["peer.name"]) and not demo and not any(flags.values()):
         raise typer.Exit(lifecycle.systemctl("start"))
+
+    def start(own: TrainerConfig, name: str | None, *more: str) -> None:
+        options = {"--config": config, "--data": flags["data.file"], "--swarm": flags["swarm.id"], "--name": name}
+        arguments = [part for option, value in options.items() if value for part in (option, str(value))]
+        process = lifecycle.detach(["start", *arguments, *more], own.peer.directory(ROLE))
+        shown = own.peer.name or ROLE
+        said = f"running as process {process}; see: trainer-node status --name {shown}"
+        print(json.dumps({"process": process, "name": shown}) if as_json else said)
+
     settings = load_config(TrainerConfig, ROLE, config, flags)
-    if not demo:
-        _configured(config, settings)
-    options = {
-        "--config": config,
-        "--data": flags["data.file"],
-        "--swarm": flags["swarm.id"],
-        "--name": flags["peer.name"],
-    }
-    for own, _ in demo_configs(settings) if demo else [(settings, 0)]:
-        named = {**options, "--name": own.peer.name} if demo else options
-        arguments = [part for option, value in named.items() if value for part in (option, str(value))]
-        try:
-            process = lifecycle.detach(["start", *arguments, *(["--demo"] if demo else [])], own.peer.directory(ROLE))
-        except InUseError:
-            if not demo:
-                raise
-            continue
-        name = own.peer.name or ROLE
-        said = f"running as process {process}; see: trainer-node status --name {name}"
-        print(json.dumps({"process": process, "name": name}) if as_json else said)
-        break
+    if demo:
+        _first_free(settings, lambda own, _: start(own, own.peer.name, "--demo"))
+    else:
+        start(_configured(config, settings), flags["peer.name"])
 
 
 def _directory(config: Path | None, name: str | None) -> Path:
