@@ -66,7 +66,7 @@ class StatusFile:
 
 def summary(status: Mapping[str, Any]) -> str:
     """One line for people."""
-    shown = "no held-out rows yet"
+    shown = "nothing measured yet"
     for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
         if status[name] is not None:
             shown = f"{name} {status[name]:.3f}"
