@@ -59,14 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
+def whole_number(text: str) -> int:
     """A whole number, 0 or more; ValueError is argparse's sign for wrong usage."""
     if (value := int(text)) < 0:
         raise ValueError
     return value
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """Seconds, 0 to a day."""
     if not 0 <= (value := float(text)) <= 86_400:
         raise ValueError
@@ -109,11 +109,11 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("peers", help="who is in the swarm")
     _finish(_with_swarm(command), watch.peers)
     command = verbs.add_parser("log", help="the tangle, newest message first")
-    command.add_argument("-n", "--count", type=_count, default=20, help="how many messages")
+    command.add_argument("-n", "--count", type=whole_number, default=20, help="how many messages")
     _finish(_with_swarm(command), watch.log)
     command = verbs.add_parser("watch", help="a live table of the swarm")
-    command.add_argument("--every", type=_seconds, default=1.0, metavar="S", help="seconds between two looks")
-    command.add_argument("--rounds", type=_count, default=0, metavar="N", help="stop after so many looks")
+    command.add_argument("--every", type=seconds, default=1.0, metavar="S", help="seconds between two looks")
+    command.add_argument("--rounds", type=whole_number, default=0, metavar="N", help="stop after so many looks")
     _add_broker(command)
     _finish(_with_swarm(command), watch.watch)
 
@@ -138,7 +138,7 @@ def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = verbs.add_parser("anchor", help="write on an IOTA Tangle that something exists; prove since when")
     command.add_argument("what", nargs="?", help="a file or a CID; without it, the swarm's heads")
     command.add_argument("--verify", action="store_true", help="prove that it is anchored, and since which milestone")
-    command.add_argument("--wait", type=_seconds, default=0.0, metavar="S", help="for the milestone, at most")
+    command.add_argument("--wait", type=seconds, default=0.0, metavar="S", help="for the milestone, at most")
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
     command.add_argument("--node", metavar="URL", help=f"default: as configured, or {anchor.DEFAULT_NODE}")
     _finish(_with_swarm(command), anchor.anchor)

@@ -25,7 +25,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = Tru
         if durable:
             _sync_directory(path.parent)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
 
 
 def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
@@ -41,7 +41,7 @@ def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
             temporary.unlink()
         _sync_directory(path.parent)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
     return True
 
 
@@ -88,7 +88,8 @@ def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
     return temporary
 
 
-def _not_written(path: Path, error: OSError) -> NotWrittenError:
+def not_written(path: Path, error: OSError) -> NotWrittenError:
+    """The error for a ``path`` of which the system says ``error``."""
     return NotWrittenError(
         f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions"
     )

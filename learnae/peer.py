@@ -351,7 +351,7 @@ class Peer:
             return
         state = PeerState.from_bytes(data)
         if state.swarm != self.swarm:
-            raise StateError(f"the saved state belongs to swarm {state.swarm}", "use another state directory")
+            raise StateError(f"the saved state belongs to swarm {state.swarm}", "give this peer another name")
         if state.learner:  # a peer that has only sent summaries has none
             self._ports.learner.restore(state.learner)
         self._ports.learner.load(state.weights)

@@ -15,7 +15,7 @@ from learnae.adapters.outside import Gossips, Monitors, Outside
 from learnae.adapters.status_file import StatusFile
 from learnae.cid import DAG_CBOR
 from learnae.errors import InUseError, StateError
-from learnae.files import remove_leftovers
+from learnae.files import not_written, remove_leftovers
 from learnae.identity import Identity, peer_name
 from learnae.peer import Options, Peer, Ports
 from learnae.ports import Learner, Monitor
@@ -40,15 +40,18 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises StateError if another process has it."""
-        self._file = path.open("a+")
+        """Raises StateError if another process has it, or the disk takes nothing."""
         try:
-            self._take(path, time.monotonic() + _ASKED_SECONDS)
-        except StateError:
-            self._file.close()
-            raise
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+            self._file = path.open("a+")
+            try:
+                self._take(path, time.monotonic() + _ASKED_SECONDS)
+                self._file.write(str(os.getpid()))
+                self._file.flush()
+            except (StateError, OSError):
+                self._file.close()
+                raise
+        except OSError as error:
+            raise not_written(path, error) from error
 
     def _take(self, path: Path, deadline: float) -> None:
         while True:
@@ -78,7 +81,7 @@ def holder(path: Path) -> int | None:
                 if text.isdigit() or time.monotonic() > deadline:
                     return int(text) if text.isdigit() else 0
                 time.sleep(_ATTEMPT_SECONDS)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     return None
 
@@ -102,7 +105,7 @@ class Place:
 
     def __init__(self, swarm: Path, directory: Path) -> None:
         self.manifest = home.open_manifest(swarm)
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home.make_directory(directory, mode=0o700)
         self._lock = Lock(directory / home.LOCK_FILE)
         remove_leftovers(directory, older_than=time.time())  # nobody else writes here
         self.swarm = swarm

@@ -10,7 +10,7 @@ from typing import Any
 
 from learnae.adapters.local import LocalBlockStore
 from learnae.adapters.machine import SystemClock
-from learnae.cid import RAW
+from learnae.cid import RAW, Cid
 from learnae.commands.model_file import SEEDED, read_model
 from learnae.commands.output import print_fields, print_json
 from learnae.config import user_config_directory
@@ -19,7 +19,7 @@ from learnae.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.fields import Fields
 from learnae.files import create_once
 from learnae.frames import FramePolicy
-from learnae.home import KEY_FILE, MANIFEST_FILE, create_swarm, find_swarm, open_manifest, peer_directory
+from learnae.home import KEY_FILE, MANIFEST_FILE, STATE_FILE, create_swarm, find_swarm, open_manifest, peer_directory
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
 from learnae.models.normalising import normalises_rows
@@ -27,6 +27,7 @@ from learnae.models.optimisers import OptimiserPolicy
 from learnae.presets import PRESETS, preset
 from learnae.recordings import check_readable
 from learnae.starting import start_blocks, start_links
+from learnae.state import PeerState
 
 _MAX_FEATURES_BYTES = 1 << 16
 _NO_DATA = {
@@ -64,11 +65,13 @@ def join(options: argparse.Namespace) -> int:
     directory = find_swarm(options.swarm).resolve()
     name = options.name or options.role
     config = options.config or user_config_directory() / f"{options.role}.toml"
-    taken = ConfigurationError(f"{config} exists", "give --config FILE for another peer, or edit that file")
+    taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
     if config.exists():
         raise taken
     if options.data:
         check_readable(options.data)
+    swarm = open_manifest(directory).swarm
+    _check_place(peer_directory(name), swarm)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     if not create_once(config, _configuration(options, name, directory).encode()):
         raise taken
@@ -77,7 +80,7 @@ def join(options: argparse.Namespace) -> int:
     fields = {
         "peer": peer_name(identity.author),
         "name": name,
-        "swarm": str(open_manifest(directory).swarm),
+        "swarm": str(swarm),
         "configuration": str(config),
         "start": command,
     }
@@ -89,6 +92,16 @@ def join(options: argparse.Namespace) -> int:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
     return 0
+
+
+def _check_place(directory: Path, swarm: Cid) -> None:
+    """Raise ConfigurationError if the peer of ``directory`` has learnt in another swarm than ``swarm``."""
+    try:
+        state = PeerState.from_bytes((directory / STATE_FILE).read_bytes())
+    except OSError:  # it has not run yet
+        return
+    if state.swarm != swarm:
+        raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
 
 
 def _configuration(options: argparse.Namespace, name: str, directory: Path) -> str:

@@ -216,6 +216,24 @@ def test_join_never_overwrites_a_configuration(programs: Programs, joined: Path)
     assert not (programs.home / "peers" / "fan").exists()
 
 
+def test_a_peer_of_one_swarm_does_not_join_another(rested: Programs, tmp_path: Path) -> None:
+    rested.answer("learnae", "swarm", "create", "--preset", "thermal", "--directory", tmp_path / "other")
+    done = rested.run("learnae", "join", tmp_path / "other", "--name", "demo-1", "--config", tmp_path / "it.toml")
+    assert_refused(done, CONFIGURATION, "peer 'demo-1' is in swarm", "another --name")
+    assert not (tmp_path / "it.toml").exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--detach"]])
+def test_a_home_that_cannot_be_made_is_said(
+    programs: Programs, small: Manifest, joined: Path, tmp_path: Path, flags: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    swarm = programs.home / "swarms" / str(small.swarm)
+    environment = {"LEARNAE_HOME": str(tmp_path / "file")}
+    done = programs.run("trainer_node", "start", "--config", joined, "--swarm", swarm, *flags, environment=environment)
+    assert_refused(done, CONFIGURATION, "cannot make", "choose a place you own")
+
+
 def test_what_join_writes_can_be_read(programs: Programs, small: Manifest, tmp_path: Path) -> None:
     name = "pump \N{LEFT-POINTING MAGNIFYING GLASS}"
     programs.answer("learnae", "join", "--name", name, "--config", tmp_path / "it.toml")

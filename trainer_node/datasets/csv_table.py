@@ -71,9 +71,16 @@ class CsvTable:
     def _named(self, field: str) -> float:
         return class_number(field, self._classes)
 
+    def _plainly_named(self, field: str) -> float:
+        if np.isnan(named := self._named(field)):
+            raise ValueError  # perhaps in quotation marks: for the slow parser
+        return named
+
     def _converters(self) -> dict[int | str, Callable[[str], Any]] | None:
         """For NumPy's parser: names of classes where there can be any; numbers alone are read faster."""
-        return {self.names.index(self._label): self._named} if self._classes and self._label in self.names else None
+        if not self._classes or self._label not in self.names:
+            return None
+        return {self.names.index(self._label): self._plainly_named}
 
 
 @contextmanager
