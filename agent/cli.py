@@ -119,7 +119,11 @@ def _label(options: argparse.Namespace) -> int:
             raise ConfigurationError(f"swarm {manifest.name!r} learns without labels", "there is nothing to label")
         label_names(manifest).check(options.label)
     write_label(config.peer.directory(ROLE), options.label, options.seconds)
-    _print({"label": options.label or None, "seconds": options.seconds}, options.json)
+    if options.json:
+        print(json.dumps({"label": options.label or None, "seconds": options.seconds}))
+    else:
+        until = f" for {options.seconds:g} s" if options.seconds else ", until the next label"
+        print(f"readings are {options.label or 'unlabelled'} from now on{until}")
     return 0
 
 

@@ -112,6 +112,16 @@ def test_a_swarm_takes_its_features_from_a_file_or_a_preset(programs: Programs, 
     assert_refused(done, CONFIGURATION, "make the model's input as wide as the features")
 
 
+@pytest.mark.parametrize(("kind", "codec"), [("BatchNormalization", "f32"), ("LayerNormalization", "q8")])
+def test_statistics_as_large_as_the_features_are_published_exactly(
+    programs: Programs, tmp_path: Path, kind: str, codec: str
+) -> None:
+    config = dense_config(3, (5,), 2, "softmax")
+    config["config"]["layers"].insert(1, {"class_name": kind, "config": {}})
+    made = create(programs, "--model", model_file(tmp_path / "pumps.json", config), *LOSS)
+    assert open_manifest(Path(made["directory"])).codec.delta == codec
+
+
 def forecast_config() -> dict[str, object]:
     layers = [
         {"class_name": "InputLayer", "config": {"batch_shape": [None, 8, 1]}},
@@ -339,7 +349,9 @@ def test_doctor_finds_the_swarm(demo: Programs) -> None:
 
 def test_a_swarm_that_runs_is_exported(demo: Programs, tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
-    assert demo.answer("learnae", "export", file)["parameters"] == 4295
+    said = demo.answer("learnae", "export", file)
+    assert (said["parameters"], said["input"], said["output"], len(said["classes"])) == (4295, [30], [7], 7)
+    assert said["features"]["channels"] == ["ax", "ay", "az", "wx", "wy", "wz"]
     assert str(file) in said_to_people(demo, "export", str(file))
     assert file.stat().st_size > 4 * 4295
 
