@@ -21,6 +21,8 @@ from learnae.errors import DataError
 from learnae.ports import Samples
 
 _PAUSE = 10.0  # seconds between two of the shipped recordings, so that no window spans both
+_GAP = 1.5  # sample periods, as in windows.py: a longer step is a pause
+_RATE_ERROR = 0.1  # of a period: clocks of sensors are far better
 MAX_FILE_BYTES = 4 << 30
 _MAX_CLASSES = 1 << 31
 
@@ -74,20 +76,21 @@ def read_table(path: Path) -> dict[str, NDArray[np.float64]]:
 def _read_columns(path: Path, file: IO[str]) -> dict[str, NDArray[np.float64]]:
     rows = csv.reader(file)
     header = [name.strip() for name in next(rows, [])]
-    if not header or len(set(header)) != len(header) or all(_number(name) == _number(name) for name in header):
+    if not header or len(set(header)) != len(header) or all(number_of(name) == number_of(name) for name in header):
         raise DataError(f"{path} has no usable header", "name every column once in the first line")
     values = []
     for row in rows:
         if len(row) != len(header):
             raise DataError(f"{path}, line {rows.line_num}: {len(row)} fields", f"the header has {len(header)}")
-        values.append([_number(field) for field in row])
+        values.append([number_of(field) for field in row])
     table = np.array(values, np.float64).reshape(-1, len(header))
     return {name: table[:, index] for index, name in enumerate(header)}
 
 
-def _number(text: str) -> float:
+def number_of(text: str) -> float:
+    """The number in a field of a table, NaN if it is none; 1_000 is Python, and none."""
     try:
-        return float(text)
+        return float("nan") if "_" in text else float(text)
     except ValueError:
         return float("nan")
 
@@ -122,10 +125,22 @@ def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: fl
     seconds = time.astype(np.float64)
     if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
         raise DataError(f"{origin}: times do not ascend", "sort the samples and remove repeated ones")
+    _check_rate(seconds, rate, origin)
     is_class = np.isfinite(label) & (label == np.floor(label)) & (label >= 0) & (label < _MAX_CLASSES)
     whole = np.where(is_class, label, -1).astype(np.int64)
     with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
         return Recording(seconds, signal.astype(np.float32), whole)
+
+
+def _check_rate(seconds: NDArray[np.float64], rate: float, origin: str) -> None:
+    """A window of the right number of samples would be of another length, and no feature would mean the same."""
+    steps = np.diff(seconds)
+    steps = steps[steps * rate <= _GAP]
+    step = float(np.median(steps)) if len(steps) else 1 / rate
+    if abs(step * rate - 1) > _RATE_ERROR:
+        raise DataError(
+            f"{origin}: samples are {step:g} s apart", f"the swarm's are {1 / rate:g} s apart: resample them"
+        )
 
 
 def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:
