@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,7 +60,7 @@ def test_blocks_that_are_deleted_while_they_are_pinned_are_passed_over(
     kept, gone = store.put(RAW, b"kept"), store.put(RAW, b"gone")
 
     class Daemon(MemoryExchange):
-        def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
+        def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
             found = list(super().lacking(held))
             store.delete([gone])
             return found
