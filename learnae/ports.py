@@ -24,7 +24,7 @@ class BlockStore(Protocol):
     """Blocks by name. All methods return at once; what is far away is fetched in the background."""
 
     def put(self, codec: int, data: bytes) -> Cid:
-        """Keep a block of at most 1 MiB, durably, and return its name. Idempotent. Raises LimitError."""
+        """Keep a block of at most 1 MiB, durably; its name. Idempotent. Raises LimitError or NotWrittenError."""
 
     def get(self, cid: Cid) -> bytes:
         """The block's bytes, checked against its name; raises BlockMissingError if it is not here now."""

@@ -147,9 +147,15 @@ class ExchangedStore:
                 if found:
                     self._later.pop(cid, None)
                 if not wanted:
-                    self._local.delete([cid])
+                    self._delete(cid)
             if not wanted:  # the exchanges may have kept it, and may have been offered it
                 self._tell(cid, offer=False)
+
+    def _delete(self, cid: Cid) -> None:
+        try:
+            self._local.delete([cid])
+        except StateError as error:
+            self._errors.append(error)
 
     def _next(self) -> Cid | None:
         with self._wake:

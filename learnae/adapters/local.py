@@ -23,7 +23,7 @@ from typing import NamedTuple
 from learnae import dagcbor
 from learnae.cid import MAX_BLOCK_BYTES, Cid
 from learnae.errors import BlockMissingError, EncodingError, PeerError, StateError
-from learnae.files import open_regular, read_regular, remove_leftovers, write_atomic
+from learnae.files import open_regular, read_regular, remove_leftovers, write_atomic, writing
 from learnae.limits import Limits
 from learnae.ports import check_heads, check_named, name_block
 from learnae.problems import Problems
@@ -62,7 +62,8 @@ class LocalBlockStore:
         stamp = _stamp(path)
         is_whole = stamp is not None and stamp.size == len(data) and self._damaged.get(cid) != stamp
         if not (is_whole and stamp and self._note_use(path, stamp)):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
 
     def get(self, cid: Cid) -> bytes:
@@ -97,7 +98,8 @@ class LocalBlockStore:
     def delete(self, cids: Iterable[Cid]) -> None:
         """See ports.BlockStore."""
         for cid in cids:
-            self._path(cid).unlink(missing_ok=True)
+            with writing(path := self._path(cid)):
+                path.unlink(missing_ok=True)
 
     def remove_damaged(self, cid: Cid) -> None:
         """Remove the file that ``get`` has found damaged; a good copy that has replaced it stays."""

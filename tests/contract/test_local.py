@@ -14,13 +14,14 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
+from disks import fill, read_only, small_disk
 
 from learnae import dagcbor
 from learnae.adapters import local
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
-from learnae.errors import BlockMissingError, EncodingError, StateError
-from learnae.files import TEMPORARY
+from learnae.errors import BlockMissingError, EncodingError, NotWrittenError, StateError
+from learnae.files import TEMPORARY, why_unwritable
 from learnae.limits import Limits
 from learnae.observer import _Untouched
 from learnae.ports import check_named
@@ -613,3 +614,42 @@ def test_a_state_that_cannot_be_read_is_an_error_for_people(tmp_path):
 
     with pytest.raises(StateError, match="cannot read"):
         LocalStateStore(tmp_path / "state").load()
+
+
+# -- a disk that takes nothing
+
+
+def test_a_place_that_is_read_only_is_an_error_of_our_own(tmp_path):
+    place = tmp_path / "swarm"
+    store = LocalBlockStore(place)
+    cid = store.put(RAW, b"weights")
+    age(path_of(place, cid))
+    on_another_shelf = next(
+        data for data in map(str, range(9999)) if not (path_of(place, Cid.of(RAW, data.encode()))).parent.exists()
+    )
+    with read_only(place):
+        store = LocalBlockStore(place)
+        assert store.put(RAW, b"weights") == cid
+        assert store.has(cid)
+        assert store.get(cid) == b"weights"
+        with pytest.raises(NotWrittenError, match="cannot write"):
+            store.put(RAW, on_another_shelf.encode())
+        with pytest.raises(NotWrittenError, match="cannot write"):
+            store.delete([cid])
+        assert "read-only" in why_unwritable(place) or "denied" in why_unwritable(place)
+    store.delete([cid])
+    assert why_unwritable(place) == ""
+    assert "no space" in why_unwritable(place, 1 << 60)
+
+
+def test_a_disk_without_room_is_an_error_of_our_own(tmp_path):
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        store = LocalBlockStore(disk)
+        filler = fill(disk)
+        for number in range(40):  # on one shelf or another
+            with pytest.raises(NotWrittenError, match="No space left"):
+                store.put(RAW, b"%d" % number)
+        assert "no space" in why_unwritable(disk)
+        assert not leftovers(disk)
+        filler.unlink()
+        assert store.get(store.put(RAW, b"0")) == b"0"
