@@ -51,13 +51,18 @@ def read_only(place: Path) -> Iterator[None]:
             for path in directories:
                 path.chmod(0o700)
         return
-    if refused := _run("mount", "--bind", str(place), str(place)):
+    view = place.with_name(f"{place.name}-read-only")  # made so before it is put in place: nobody may have a file open
+    view.mkdir()
+    if refused := _run("mount", "--bind", str(place), str(view)):
         pytest.skip(f"cannot mount here: {refused}")
     try:
-        assert not _run("mount", "-o", "remount,bind,ro", str(place))
+        assert not _run("mount", "-o", "remount,bind,ro", str(view))
+        assert not _run("mount", "--bind", str(view), str(place))
         yield
     finally:
         _run("umount", "-l", str(place))
+        _run("umount", "-l", str(view))
+        view.rmdir()
 
 
 def _run(*command: str) -> str:
