@@ -33,7 +33,7 @@ def ipfs_findings() -> Iterator[Finding]:
     if section.api:
         yield from _daemon(section)
     for url in section.gateway_urls:
-        yield _tried(f"gateway {url}", lambda url=url: _gateway(url))  # type: ignore[misc]
+        yield _tried(f"gateway {url}", lambda url=url: _gateway(url, section))  # type: ignore[misc]
 
 
 def _daemon(section: IpfsSection) -> Iterator[Finding]:
@@ -103,8 +103,8 @@ def _pins(exchange: KuboExchange, directory: Path) -> Found:
     return OK if pins[exchange.label] >= held else MISSING, detail, "start a peer, or: learnae blocks --pin"
 
 
-def _gateway(url: str) -> Found:
-    gateway = GatewayExchange(url, _SECONDS)
+def _gateway(url: str, section: IpfsSection) -> Found:
+    gateway = GatewayExchange(url, _SECONDS, section.ca_file)
     try:
         gateway.lacking(list)
     finally:
