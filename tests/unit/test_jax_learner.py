@@ -61,9 +61,18 @@ def over_time(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 FLAT = {"class_name": "GlobalAveragePooling1D", "config": {}}
+EACH = {"class_name": "LayerNormalization", "config": {}}
 POOLED = over_time({"class_name": "MaxPooling1D", "config": {}}, FLAT)
-EACH_NORMALISED = over_time({"class_name": "LayerNormalization", "config": {}}, FLAT)
-CONVOLVED = over_time({"class_name": "Conv1D", "config": {"filters": 4, "kernel_size": 3, "activation": "relu"}}, FLAT)
+CONVOLUTION = {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu"}
+CONVOLVED = over_time(
+    {"class_name": "Conv1D", "config": CONVOLUTION},
+    {"class_name": "BatchNormalization", "config": {}},
+    {"class_name": "Conv1D", "config": CONVOLUTION | {"strides": 2}},
+    EACH,
+    FLAT,
+)
+# pairs of the model's own input, normalised each by itself
+PAIRS_NORMALISED = over_time({"class_name": "Reshape", "config": {"target_shape": [3, 2]}}, EACH, FLAT)
 BINARY = "binary_crossentropy"
 
 
@@ -135,7 +144,9 @@ def test_an_evaluation_says_what_numpy_says(name: str, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "config", [TASKS[BINARY][0], NORMALISED, POOLED], ids=["dense", "batch normalisation", "pooling"]
+    "config",
+    [TASKS[BINARY][0], NORMALISED, POOLED, CONVOLVED],
+    ids=["dense", "batch normalisation", "pooling", "convolutions"],
 )
 @pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
 def test_an_epoch_is_keras_fit_bit_for_bit(config: Any, policy: OptimiserPolicy) -> None:
@@ -144,11 +155,10 @@ def test_an_epoch_is_keras_fit_bit_for_bit(config: Any, policy: OptimiserPolicy)
     assert mine.tobytes() == fitted.tobytes()
 
 
-@pytest.mark.parametrize("config", [CONVOLVED, EACH_NORMALISED], ids=["convolution", "layer normalisation"])
 @pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
-def test_an_epoch_of_other_layers_is_keras_fit_but_for_rounding(config: Any, policy: OptimiserPolicy) -> None:
-    """XLA sums in another order inside a loop than alone: a convolution always, a layer's mean since jaxlib 0.12."""
-    _, mine, fitted = an_epoch(config, policy)
+def test_an_epoch_that_normalises_its_input_is_keras_fit_but_for_rounding(policy: OptimiserPolicy) -> None:
+    """Since jaxlib 0.12 such a layer is rounded otherwise inside a loop; behind another layer it is not."""
+    _, mine, fitted = an_epoch(PAIRS_NORMALISED, policy)
     assert np.abs(mine - fitted).max() <= (1e-6 if policy.name == "adam" else 1e-7)
 
 
