@@ -33,6 +33,7 @@ class Authorship:
         self._limits = limits
         self._clock = clock
         self._patience = _PATIENCE
+        self._is_shown = True  # ``last``, or the disk has taken it as state and not yet as a block
 
     def compose(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = ()) -> Message:
         """Sign the next message. It must be saved before it is shown."""
@@ -49,10 +50,12 @@ class Authorship:
         )
 
     def show(self, message: Message) -> Outcome:
-        """Store and attach a saved message: from now on others may see it."""
-        self.last = message
+        """Store and attach a saved message: from now on others may see it. Raises NotWrittenError."""
+        self.last, self._is_shown = message, False
+        outcome = self._replication.add_own(message)
+        self._is_shown = True
         self._replication.traffic.bytes_out += len(message.data)
-        return self._replication.add_own(message)
+        return outcome
 
     def may_speak(self) -> bool:
         """Whether the next message would be dated near enough to this machine's clock."""
@@ -90,5 +93,7 @@ class Authorship:
     def wait_for_root(self) -> Outcome | None:
         """Wait for the past of the own last message; when it is lost everywhere, go on without it."""
         assert self.last is not None
+        if not self._is_shown:
+            return self.show(self.last)
         self._patience -= 1
         return None if self._patience > 0 else self._replication.add_own(self.last, rooted=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
@@ -80,7 +80,10 @@ class GatewayExchange:
         self._patience.found(cid)
         return answer.body
 
-    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:  # noqa: ARG002 - as the port says
+    def keep(self, cid: Cid) -> None:
+        """Nothing: a gateway is read only."""
+
+    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:  # noqa: ARG002 - as the port says
         """See ports.Exchange: nothing, if the gateway answers."""
         self._probe()
         return ()

@@ -106,7 +106,7 @@ def _pins(exchange: KuboExchange, directory: Path) -> Found:
 def _gateway(url: str) -> Found:
     gateway = GatewayExchange(url, _SECONDS)
     try:
-        gateway.lacking([])
+        gateway.lacking(list)
     finally:
         gateway.close()
     return OK, "answers", ""

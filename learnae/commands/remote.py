@@ -10,6 +10,7 @@ from rich.text import Text
 
 from learnae.adapters.mqtt_audience import Audience, Seen
 from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.adapters.mqtt_topics import ONLINE
 from learnae.cid import Cid
 from learnae.commands.live import look
 from learnae.commands.output import fitting, human_bytes, shedding, short_cid
@@ -18,7 +19,8 @@ from learnae.sections import MqttSection
 
 _CONNECT_SECONDS, _CONNECT_LOOK = 5.0, 0.02  # so long, and so often, is looked for a broker that has not answered
 _QUIET_SECONDS, _FIRST_LOOK_SECONDS = 0.5, 3.0  # retained values come at once: all are here when nothing more comes
-_COLORS = {"online": "green", "offline": "red"}
+_UNWRITABLE = "disk full?"  # online, and publishing nothing
+_COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red"}
 
 
 def watch(options: argparse.Namespace) -> int:
@@ -71,12 +73,13 @@ def _table(connection: MqttConnection, audience: Audience) -> Table:
 
 
 def _row(seen: Seen) -> list[str | Text]:
+    status = _UNWRITABLE if seen.unwritable and seen.status == ONLINE.decode() else seen.status
     age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
     return [
         seen.name,
         short_cid(seen.swarm),
         seen.peer[:8],
-        Text(seen.status, _COLORS.get(seen.status, "")),
+        Text(status, _COLORS.get(status, "")),
         seen.role,
         seen.version,
         f"{seen.steps:,}",

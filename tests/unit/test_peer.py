@@ -32,6 +32,7 @@ from learnae.peer import Options, Peer, Ports
 from learnae.ports import Trained
 from learnae.simulator import Setting, Simulation
 from learnae.summary import Statistics
+from learnae.tangle import Equivocation
 
 DAY = 24 * HOUR
 
@@ -43,9 +44,11 @@ class Crash(Exception):
 class Store(MemoryBlockStore):
     """A block store whose next message is never written."""
 
-    failing = False
+    failing = full = False
 
     def put(self, codec: int, data: bytes) -> Cid:
+        if self.full and codec == DAG_CBOR:
+            raise NotWrittenError("no space left")
         if self.failing and codec == DAG_CBOR:
             self.failing = False
             raise Crash
@@ -268,6 +271,70 @@ def test_what_a_full_disk_kept_from_being_published_is_said_whole_later(monkeypa
     assert seqs(said) == list(range(len(before) + 2))
     kinds = [message.body.frame.kind for message in said[-2:] if isinstance(message.body, Update)]
     assert kinds == [KEY, DELTA], "a delta would stand on weights that nobody has"
+
+
+def test_a_message_that_was_saved_and_not_stored_is_shown_as_soon_as_the_disk_takes_it() -> None:
+    machine = Machine()
+    machine.tick(2)
+    before = machine.said()
+    machine.store.full = True
+    for _ in range(3):
+        with pytest.raises(NotWrittenError):
+            machine.tick()
+    assert machine.said() == before
+    machine.store.full = False
+    machine.tick()
+    assert seqs(machine.said()) == list(range(len(before) + 2)), "the one that was saved, and at once the next"
+    machine.boot()
+    machine.tick()
+    assert seqs(machine.said()) == list(range(len(before) + 3))
+
+
+def test_people_see_that_nothing_is_published_until_something_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    machine.tick(2)
+    assert machine.peer.status()["unwritable"] is None
+    machine.store.full = True
+    with pytest.raises(NotWrittenError) as caught:
+        machine.tick()
+    since = machine.clock.now()
+    machine.peer.endure(caught.value)
+    machine.clock.time += 1000
+    machine.peer.endure(caught.value)
+    assert machine.peer.status()["unwritable"] == {"since": since, "error": "no space left"}
+    assert machine.peer.status()["problems"] == {"NotWrittenError": 2}
+    machine.peer.listen()
+    assert machine.peer.status()["unwritable"]
+    machine.store.full = False
+    machine.tick()
+    assert machine.peer.status()["unwritable"] is None
+
+
+def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    machine.tick(2)
+    publish = machine.peer._publish
+
+    def full(*_: object, **__: object) -> Cid:
+        raise NotWrittenError("no space left")
+
+    machine.peer._unsaid = [b"12345678"]
+    found = Equivocation(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
+    monkeypatch.setattr(machine.peer, "_publish", full)
+    with pytest.raises(NotWrittenError):
+        machine.tick()
+    machine.peer._to_accuse[found.author] = found
+    with pytest.raises(NotWrittenError):
+        machine.tick()
+    monkeypatch.setattr(machine.peer, "_publish", publish)
+    machine.tick()
+    evidence, update = sorted(machine.said(), key=lambda message: message.seq)[-2:]
+    assert isinstance(evidence.body, Evidence)
+    assert evidence.body.author == found.author
+    assert isinstance(update.body, Update)
+    assert update.body.merged == (b"12345678",)
+    machine.tick()
+    assert machine.said()[-1].body.merged == ()
 
 
 # -- restarts
