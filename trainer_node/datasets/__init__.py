@@ -13,6 +13,7 @@ from learnae.manifest import FORECAST, Manifest
 from learnae.models.dataset import Dataset
 from learnae.recordings import Recording, check_readable, check_recording, read_arrays
 from learnae.windows import Windower
+from learnae.wording import counted
 from trainer_node.config import DataSection
 from trainer_node.datasets.arrays import ArraySource, read_headers
 from trainer_node.datasets.cache import fill
@@ -108,17 +109,18 @@ def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Reco
     features = manifest.features
     assert features is not None
     found, unlabelled = add_recording(dataset, manifest, recording, holdout)
-    counted = (
-        f"{found} windows of {features.span} samples at {features.rate:g} Hz without a gap, {unlabelled} of them "
-        f"without a label, {dataset.skipped} skipped"
+    cut = (
+        f"{counted(found, 'window')} of {counted(features.span, 'sample')} at {features.rate:g} Hz without a gap, "
+        f"{unlabelled} of them without a label, {dataset.skipped} skipped"
     )
     if not len(dataset.train):
-        raise DataError(f"{path} has no row to train on: {counted}", dataset.demand)
+        raise DataError(f"{path} has no row to train on: {cut}", dataset.demand)
     if unlabelled or dataset.skipped:
-        log.warning("%s: %s: %s", path.name, counted, dataset.demand)
+        log.warning("%s: %s: %s", path.name, cut, dataset.demand)
     lost = dataset.train.written - len(dataset.train)
     if lost:
-        log.warning("%s: the oldest %d windows are left out, %d are kept", path.name, lost, len(dataset.train))
+        kept = len(dataset.train)
+        log.warning("%s: %s left out, the oldest; %d kept", path.name, counted(lost, "window"), kept)
 
 
 def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifest) -> None:
@@ -135,11 +137,11 @@ def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifes
     why = dataset.demand + (f"; most often column {counts.worst!r} is none" if counts.worst else "")
     if not counts.train:
         raise DataError(f"{source.path} has no row to train on, {counts.skipped} were skipped", why)
-    log.info("%s: %d rows to train on, %d held out", source.path.name, counts.train, counts.holdout)
+    log.info("%s: %s to train on, %d held out", source.path.name, counted(counts.train, "row"), counts.holdout)
     if counts.skipped:
         log.warning(
-            "%s: %d of %d rows skipped: %s",
-            source.path.name, counts.skipped, rows + counts.skipped, why,
+            "%s: %d of %s skipped: %s",
+            source.path.name, counts.skipped, counted(rows + counts.skipped, "row"), why,
         )  # fmt: skip
 
 
@@ -147,6 +149,6 @@ def _warn_of_one_class(dataset: Dataset, path: Path) -> None:
     """A peer may well have seen one class only, and the others teach it the rest; or the label is wrong."""
     if dataset.only_class is not None:
         log.warning(
-            "%s: all %d rows are of class %g; if others should be there, check the label: accuracy here tells nothing",
-            path.name, len(dataset.train), dataset.only_class,
+            "%s: only class %g in %s; if others should be there, check the label: accuracy here tells nothing",
+            path.name, dataset.only_class, counted(len(dataset.train), "row"),
         )  # fmt: skip
