@@ -225,10 +225,14 @@ class LocalGossip:
             self._announced = tuple(heads)
 
     def heard(self) -> Iterable[Sequence[Cid]]:
-        """See ports.Gossip; a damaged file is counted and passed over."""
+        """See ports.Gossip; a damaged file is counted and passed over.
+
+        Before this peer announces anything, it hears what its last run did, which may be all that it has left.
+        """
         announcements = []
         for entry in os.scandir(self._directory):
-            if entry.name == self._own or entry.name.startswith("."):
+            is_own = entry.name == self._own and self._announced is not None
+            if is_own or entry.name.startswith("."):
                 continue
             heads = self._read_if_changed(entry)
             if heads is not None:

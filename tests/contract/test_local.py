@@ -616,6 +616,18 @@ def test_a_state_that_cannot_be_read_is_an_error_for_people(tmp_path):
         LocalStateStore(tmp_path / "state").load()
 
 
+# -- what an earlier run said
+
+
+def test_a_peer_hears_what_its_last_run_announced_until_it_speaks(tmp_path):
+    LocalGossip(tmp_path, "peer").announce(HEADS[:2])
+    gossip = LocalGossip(tmp_path, "peer")
+    assert list(gossip.heard()) == [HEADS[:2]]
+    assert list(gossip.heard()) == []
+    gossip.announce(HEADS[2:])
+    assert list(gossip.heard()) == []
+
+
 # -- a disk that takes nothing
 
 

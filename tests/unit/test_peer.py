@@ -426,6 +426,39 @@ def test_a_lost_state_is_continued_when_the_history_comes_a_little_later() -> No
     assert seqs(machine.said()) == list(range(7))
 
 
+def test_a_lost_state_is_not_gone_on_from_while_the_own_past_is_on_its_way() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    past = machine.said()
+    for message in past:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.receive(past[-1])
+    machine.tick(3)
+    assert seqs(machine.said()) == [4]
+    machine.receive(*past)
+    machine.tick()
+    assert seqs(machine.said()) == list(range(6))
+
+
+def test_a_lost_state_whose_past_is_lost_everywhere_is_continued_all_the_same() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    past = machine.said()
+    for message in past:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.receive(past[-2])
+    machine.tick(3)
+    machine.receive(past[-1])
+    del machine.host.blocks[past[-2].cid]
+    machine.tick(100)
+    assert seqs(machine.said())[:3] == [4, 5, 6]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
 def test_a_lost_state_is_not_gone_on_from_while_the_own_last_message_cannot_be_read() -> None:
     machine = Machine()
     machine.tick(4)
