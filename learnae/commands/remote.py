@@ -20,7 +20,7 @@ from learnae.wording import counted
 
 _CONNECT_SECONDS, _CONNECT_LOOK = 5.0, 0.02  # so long, and so often, is looked for a broker that has not answered
 _QUIET_SECONDS, _FIRST_LOOK_SECONDS = 0.5, 3.0  # retained values come at once: all are here when nothing more comes
-_UNWRITABLE = "disk full?"  # online, and publishing nothing
+_UNWRITABLE = "cannot save"  # online, and publishing nothing: its disk is full or read-only
 _COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red"}
 
 
