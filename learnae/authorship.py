@@ -79,7 +79,8 @@ class Authorship:
         ticks: speaking now would use its seq again.
         """
         waiting, newest = self._tangle.waiting_of(self.author), self._tangle.newest_of(self.author)
-        if waiting is not None:
+        node = self._tangle.node(newest) if newest else None
+        if waiting is not None and (node is None or node.seq < waiting.seq):
             self._patience -= 1
             self.last = waiting if self._patience <= 0 else None  # its past is lost, or what else it stands on
             return self.last is not None

@@ -442,6 +442,21 @@ def test_a_lost_state_is_not_gone_on_from_while_the_own_past_is_on_its_way() -> 
     assert seqs(machine.said()) == list(range(6))
 
 
+def test_what_waits_and_is_older_than_the_own_newest_message_is_no_end_of_the_own_chain() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    past = machine.said()
+    for message in past:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.peer.replication.tangle.attach(past[-1], machine.clock.now(), rooted=True)
+    machine.receive(past[2], past[-1])
+    machine.tick(100)
+    assert seqs(machine.said())[:4] == [2, 4, 5, 6]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
 def test_a_lost_state_whose_past_is_lost_everywhere_is_continued_all_the_same() -> None:
     machine = Machine()
     machine.tick(4)
