@@ -276,12 +276,14 @@ def test_what_a_full_disk_kept_from_being_published_is_said_whole_later(monkeypa
 def test_a_message_that_was_saved_and_not_stored_is_shown_as_soon_as_the_disk_takes_it() -> None:
     machine = Machine()
     machine.tick(2)
-    before = machine.said()
+    before, steps = machine.said(), list[int]()
     machine.store.full = True
     for _ in range(3):
         with pytest.raises(NotWrittenError):
             machine.tick()
+        steps.append(machine.peer.steps)
     assert machine.said() == before
+    assert steps == sorted(set(steps)), "it trains on"
     machine.store.full = False
     machine.tick()
     assert seqs(machine.said()) == list(range(len(before) + 2)), "the one that was saved, and at once the next"
