@@ -10,7 +10,8 @@ import numpy as np
 from learnae.errors import DataError
 from learnae.examples import add_windows
 from learnae.manifest import FORECAST, Manifest
-from learnae.models.dataset import Dataset
+from learnae.models.dataset import Dataset, one_line_each
+from learnae.models.normalising import normalises_rows
 from learnae.recordings import Recording, check_readable, check_recording, read_arrays
 from learnae.windows import Windower
 from learnae.wording import counted
@@ -23,6 +24,9 @@ from trainer_node.datasets.split import MAX_HOLDOUT, Split
 from trainer_node.datasets.tables import Table, TableSource
 
 log = logging.getLogger("learnae")
+
+_FAR = 10.0  # a row's values at which training with usual learning rates begins to diverge
+_LOOKED_AT = 1000  # rows
 
 CAPACITY = 1 << 20  # windows of a recording: those are in memory
 
@@ -47,6 +51,8 @@ def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
     else:
         _load_table(dataset, path, data, manifest)
     _warn_of_one_class(dataset, path)
+    if not normalises_rows(manifest.config):
+        _warn_of_scale(dataset, path)
     return dataset
 
 
@@ -83,11 +89,11 @@ def _load_archive(dataset: Dataset, path: Path, data: DataSection, manifest: Man
 
 
 def _load_table(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:
-    table, features = open_table(path), manifest.features
+    table, features = open_table(path, data.label, manifest.classes), manifest.features
     if table is None:
         raise DataError(f"cannot read {path}", "give a .npz or .csv file, .csv.gz or .parquet")
     if features is not None and holds_recording(table, features):
-        _add_whole(dataset, path, manifest, recording_of(table, features), data.holdout)
+        _add_whole(dataset, path, manifest, recording_of(table, features, data.label), data.holdout)
     elif features is not None and _is_meant_as_recording(table, manifest):
         absent = [name for name in features.channels if name not in table.names]
         raise DataError(
@@ -131,10 +137,12 @@ def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifes
         "inputs": manifest.model.input_shape,
         "outputs": manifest.model.output_shape,
         "loss": manifest.loss,
+        "classes": list(manifest.classes),
     }
     counts = fill(dataset, source, options, Split(data.holdout, manifest.objective.is_classification))
     rows = counts.train + counts.holdout
-    why = dataset.demand + (f"; most often column {counts.worst!r} is none" if counts.worst else "")
+    why = dataset.demand + (f" ({', '.join(manifest.classes)})" if manifest.classes else "")
+    why += f"; most often column {counts.worst!r} is not" if counts.worst else ""
     if not counts.train:
         raise DataError(f"{source.path} has no row to train on, {counts.skipped} were skipped", why)
     log.info("%s: %s to train on, %d held out", source.path.name, counted(counts.train, "row"), counts.holdout)
@@ -151,4 +159,16 @@ def _warn_of_one_class(dataset: Dataset, path: Path) -> None:
         log.warning(
             "%s: only class %g in %s; if others should be there, check the label: accuracy here tells nothing",
             path.name, dataset.only_class, counted(len(dataset.train), "row"),
+        )  # fmt: skip
+
+
+def _warn_of_scale(dataset: Dataset, path: Path) -> None:
+    """A network learns from values of about one; from pressures in pascal it diverges, and nobody sees why."""
+    rows = one_line_each(dataset.train.rows[:_LOOKED_AT])
+    size = np.sqrt(np.mean(np.square(rows, dtype=np.float64), axis=0))
+    if size.max() > _FAR:
+        log.warning(
+            "%s: values of about %.3g: training may diverge; scale them in the same way at every peer, or begin the "
+            "model with BatchNormalization: docs/tasks.md",
+            path.name, size.max(),
         )  # fmt: skip

@@ -6,15 +6,16 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from learnae.errors import DataError
+from learnae.recordings import class_number, number, numbers_of
 from trainer_node.datasets.chunks import CHUNK_BYTES, Array
 from trainer_node.datasets.tables import Piece
 
@@ -24,8 +25,10 @@ _UTF8 = "utf-8-sig"  # spreadsheets begin with a byte order mark
 class CsvTable:
     """tables.Table with a header line. Fields that are no numbers become NaN."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, label: str = "", classes: Sequence[str] = ()) -> None:
         self.path = path
+        self._label = label
+        self._classes = numbers_of(classes)
         with _errors(path), path.open("rb") as raw, _text(path, raw) as file:
             self.names = _header(path, file.readline())
 
@@ -35,34 +38,42 @@ class CsvTable:
         size = max(self.path.stat().st_size, 1)
         with _errors(self.path), self.path.open("rb") as raw, _text(self.path, raw) as file:
             file.readline()
-            number = 2  # of the next line
+            first = 2  # of the next lines
             while lines := file.readlines(CHUNK_BYTES):
-                yield Piece(self._parse(lines, number, dtype)[:, places], min(raw.tell() / size, 1.0))
-                number += len(lines)
+                yield Piece(self._parse(lines, first, dtype)[:, places], min(raw.tell() / size, 1.0))
+                first += len(lines)
 
-    def _parse(self, lines: list[str], number: int, dtype: DTypeLike) -> Array:
+    def _parse(self, lines: list[str], first: int, dtype: DTypeLike) -> Array:
         if any(line.strip() for line in lines):  # NumPy warns of text without any row
             try:
                 # many times faster than Python's parser, but gives up at the first field that is no number
-                table = np.loadtxt(lines, dtype, delimiter=",", comments=None, ndmin=2)
+                table = np.loadtxt(lines, dtype, delimiter=",", comments=None, ndmin=2, converters=self._converters())
                 if table.shape[1] == len(self.names):
                     return table
             except ValueError:
                 pass  # the slow parser says where, or makes NaN of it
-        return self._parse_slowly(lines, number)
+        return self._parse_slowly(lines, first)
 
-    def _parse_slowly(self, lines: list[str], number: int) -> Array:
+    def _parse_slowly(self, lines: list[str], first: int) -> Array:
         values = []
+        readers = [self._named if name == self._label else number for name in self.names]
         reader = csv.reader(lines)
         for row in reader:
             if row and len(row) != len(self.names):
                 raise DataError(
-                    f"{self.path}, line {number + reader.line_num - 1}: {len(row)} fields",
+                    f"{self.path}, line {first + reader.line_num - 1}: {len(row)} fields",
                     f"the header has {len(self.names)}",
                 )
             if row:
-                values.append([_number(field) for field in row])
+                values.append([read(field) for read, field in zip(readers, row, strict=True)])
         return np.array(values, np.float64).reshape(-1, len(self.names))
+
+    def _named(self, field: str) -> float:
+        return class_number(field, self._classes)
+
+    def _converters(self) -> dict[int | str, Callable[[str], Any]] | None:
+        """For NumPy's parser: names of classes where there can be any; numbers alone are read faster."""
+        return {self.names.index(self._label): self._named} if self._classes and self._label in self.names else None
 
 
 @contextmanager
@@ -83,13 +94,6 @@ def _header(path: Path, line: str) -> list[str]:
     names = [name.strip() for name in next(csv.reader([line]), [])]
     if names:
         names[0] = names[0].removeprefix("#").strip()  # as numpy.savetxt writes it, and HEPMASS has it
-    if not names or len(set(names)) != len(names) or all(not np.isnan(_number(name)) for name in names):
+    if not names or len(set(names)) != len(names) or all(not np.isnan(number(name)) for name in names):
         raise DataError(f"{path} has no usable header", "name every column once in the first line")
     return names
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
