@@ -17,7 +17,7 @@ from pathlib import Path
 
 from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import ConfigurationError, EncodingError, ManifestError
-from learnae.files import create_once
+from learnae.files import create_once, why_unwritable
 from learnae.manifest import MAX_BYTES, Manifest
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
@@ -46,6 +46,17 @@ def peer_directory(name: str) -> Path:
     if not name or "/" in name or name.startswith(".") or not name.isprintable() or len(name) > 64:
         raise ConfigurationError(f"{name!r} is no name for a peer", "use letters, digits and dashes")
     return home() / "peers" / name
+
+
+def why_peer_unwritable(directory: Path) -> str:
+    """Why the peer that lives there could not save its state again; empty if it could, or if there is none."""
+    if not os.path.isdir(directory):
+        return ""
+    try:
+        size = os.path.getsize(directory / STATE_FILE)
+    except OSError:  # none yet, or out of sight
+        size = 0
+    return why_unwritable(directory, size)
 
 
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:

@@ -2,13 +2,13 @@
 
 ``.npz``: ``signal`` (n, channels), ``label`` (n,) class numbers (-1 unknown), optional ``time``
 (n,) seconds, ascending. ``.csv``: a header, then optional ``time``, the channels, optional
-``label``. Never unpickled.
+``label``, numbers or names of classes. Never unpickled.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -63,43 +63,65 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"cannot read {path}: {error}", "give an .npz file without pickled objects") from error
 
 
-def read_table(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError."""
+def read_table(path: Path, classes: Sequence[str] = ()) -> dict[str, NDArray[np.float64]]:
+    """The columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError.
+
+    In the column ``label``, names of ``classes`` become their numbers.
+    """
     check_readable(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return _read_columns(path, file)
+            return _read_columns(path, file, numbers_of(classes))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}", "give a CSV file in UTF-8 with a header") from error
 
 
-def _read_columns(path: Path, file: IO[str]) -> dict[str, NDArray[np.float64]]:
+def _read_columns(path: Path, file: IO[str], names: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
     rows = csv.reader(file)
     header = [name.strip() for name in next(rows, [])]
-    if not header or len(set(header)) != len(header) or all(number_of(name) == number_of(name) for name in header):
+    if not header or len(set(header)) != len(header) or all(number(name) == number(name) for name in header):
         raise DataError(f"{path} has no usable header", "name every column once in the first line")
     values = []
     for row in rows:
         if len(row) != len(header):
             raise DataError(f"{path}, line {rows.line_num}: {len(row)} fields", f"the header has {len(header)}")
-        values.append([number_of(field) for field in row])
+        values.append(
+            [
+                class_number(field, names) if column == "label" else number(field)
+                for column, field in zip(header, row, strict=True)
+            ]
+        )
     table = np.array(values, np.float64).reshape(-1, len(header))
     return {name: table[:, index] for index, name in enumerate(header)}
 
 
-def number_of(text: str) -> float:
-    """The number in a field of a table, NaN if it is none; 1_000 is Python, and none."""
+def numbers_of(classes: Sequence[str]) -> dict[str, float]:
+    """The number of each class, by name."""
+    return {name: float(index) for index, name in enumerate(classes)}
+
+
+def class_number(text: str, names: Mapping[str, float]) -> float:
+    """The number of the class that ``text`` is the name of, or the number that it is; else NaN."""
+    found = names.get(text.strip())
+    return number(text) if found is None else found
+
+
+def number(text: str) -> float:
+    """The number in a field; NaN if it is none: 1_000 is Python, and none."""
     try:
         return float("nan") if "_" in text else float(text)
     except ValueError:
         return float("nan")
 
 
-def read_recording(path: Path, channels: Iterable[str], rate: float) -> Recording:
-    """Read a recording of these ``channels``; without times, samples are 1/``rate`` s apart."""
+def read_recording(path: Path, channels: Iterable[str], rate: float, classes: Sequence[str] = ()) -> Recording:
+    """Read a recording of these ``channels``; without times, samples are 1/``rate`` s apart.
+
+    Labels may be names of ``classes`` in a table.
+    """
     names = list(channels)
     if path.suffix == ".csv":
-        table = read_table(path)
+        table = read_table(path, classes)
         absent = [name for name in names if name not in table]
         if absent:
             raise DataError(f"{path} has no column {', '.join(absent)}", f"the swarm needs {', '.join(names)}")

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from learnae.codecs import Vector
 from learnae.errors import StateError
 from learnae.models.keras_model import build_model, import_keras, outline_of
+from learnae.models.normalising import as_used
 from learnae.models.optimisers import OptimiserPolicy
+from trainer_node.convolutions import arranged
 
 Arrays = list[Any]
 # the flat state of learnae.models.optimisers, and where Keras' optimisers keep the same
@@ -65,8 +67,11 @@ class Functions:
     def _scan(self, carry: Carry, rows: Any, targets: Any, indices: Any) -> tuple[Carry, Any]:
         """Steps on ``indices`` (steps, batch) of the rows; returns the carry and the losses (steps,)."""
 
+        one = arranged(self._step) if self.device.platform == "cpu" else self._step
+
         def step(carry: Carry, chosen: Any) -> tuple[Carry, Any]:
-            return self._step(carry, rows[chosen], targets[chosen])
+            result: tuple[Carry, Any] = one(carry, rows[chosen], targets[chosen])
+            return result
 
         # float32 means float32: the default lets GPUs multiply with a mantissa of ten bits
         with self._jax.default_matmul_precision("highest"):
@@ -114,7 +119,7 @@ class Functions:
         position = 0
         for (own, index), weight in zip(self._places, self._model.weights, strict=True):
             size = int(np.prod(weight.shape))
-            part = vector[position : position + size].reshape(weight.shape)
+            part = as_used(weight.name, vector[position : position + size]).reshape(weight.shape)
             (trainable if own else other)[index] = self._jax.numpy.array(part, weight.dtype)
             position += size
         return Carry(trainable, other, carry.optimiser)

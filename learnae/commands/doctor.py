@@ -20,7 +20,7 @@ from learnae.commands.ipfs_state import ipfs_findings
 from learnae.commands.output import console, print_json, table
 from learnae.config import find_section
 from learnae.errors import LearnaeError
-from learnae.home import home, open_manifest
+from learnae.home import home, open_manifest, why_peer_unwritable
 from learnae.sections import IotaSection
 
 _PACKAGES = (
@@ -83,6 +83,11 @@ def _places() -> Iterator[Finding]:
     free = shutil.disk_usage(existing).free
     detail = f"{path}, {free / 2**30:.1f} GiB free"
     yield Finding("home", "ok" if writable else "broken", detail, "set LEARNAE_HOME to a directory you own")
+    for peer in sorted((path / "peers").glob("*")):
+        if why := why_peer_unwritable(peer):
+            yield Finding(
+                f"peer {peer.name}", "broken", f"publishes nothing: {why}", f"see {peer}: space, mount, owner"
+            )
 
 
 def _swarm() -> Iterator[Finding]:

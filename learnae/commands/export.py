@@ -21,6 +21,7 @@ from learnae.files import write_atomic
 from learnae.home import open_manifest, peer_directory
 from learnae.manifest import Manifest
 from learnae.models.keras_model import build_model, set_flat
+from learnae.models.normalising import as_used
 from learnae.observer import Observer, estimate_of
 
 
@@ -45,8 +46,32 @@ def export(options: argparse.Namespace) -> int:
         weights = observer.estimate()
     writers[options.file.suffix](manifest, weights, options.file)
     fields = {"file": str(options.file), "swarm": str(manifest.swarm), "parameters": manifest.model.count}
-    print_json(fields) if options.json else print_fields(fields)
+    if options.json:
+        print_json({**fields, **_meaning(manifest)})
+    else:
+        print_fields({**fields, **_shown(manifest)})
     return 0
+
+
+def _meaning(manifest: Manifest) -> dict[str, Any]:
+    """What goes in and what comes out; no format but .safetensors has room for it."""
+    return {
+        "input": list(manifest.model.input_shape),
+        "output": list(manifest.model.output_shape),
+        "loss": manifest.loss,
+        "classes": list(manifest.classes),
+        "features": manifest.features.to_fields() if manifest.features else None,
+    }
+
+
+def _shown(manifest: Manifest) -> dict[str, str]:
+    """The same for people."""
+    features, classes = manifest.features, ", ".join(manifest.classes)
+    rows = f"features of {features.span} samples of {', '.join(features.channels)}" if features else "as in the data"
+    return {
+        "input": f"{manifest.model.input_shape}, {rows}",
+        "output": f"{manifest.model.output_shape}{classes and f', one each of {classes}'}",
+    }
 
 
 def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
@@ -87,7 +112,7 @@ def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
         return {weight.path: np.asarray(weight.value, np.float32) for weight in model.weights}
     definition = manifest.definition
     return {
-        f"layer.{index}.{name}": np.ascontiguousarray(array)
+        f"layer.{index}.{name}": np.ascontiguousarray(as_used(name, array))
         for index, (layer, own) in enumerate(zip(definition.layers, definition.split(weights), strict=True))
         for name, array in zip(layer.names, own, strict=True)
     }

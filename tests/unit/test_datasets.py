@@ -248,7 +248,7 @@ def test_a_recording_without_one_of_the_channels_is_not_taken_for_rows(table: Pa
 
 def test_a_label_in_words_is_said_to_be_no_number(table: Path) -> None:
     table.write_text("u,v,label\n1,2,left\n3,,right\n")
-    assert "the class one of 0 to 2; most often column 'label' is none" in refused(table)
+    assert "the class one of 0 to 2; most often column 'label' is not" in refused(table)
 
 
 # -- any file

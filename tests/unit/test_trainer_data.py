@@ -216,7 +216,7 @@ def test_one_class_only_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING, "learnae"):
         assert len(load(path).train) == 7
 
-    assert "all 7 rows are of class 2" in caplog.text
+    assert "only class 2 in 7 rows" in caplog.text
 
 
 # -- Parquet

@@ -6,15 +6,15 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from learnae.errors import DataError
-from learnae.recordings import number_of
+from learnae.recordings import class_number, number, numbers_of
 from trainer_node.datasets.chunks import Array
 from trainer_node.datasets.tables import Piece
 
@@ -28,8 +28,10 @@ _INDEX = ("", "Unnamed: 0")  # how pandas writes the numbers of rows, and how it
 class CsvTable:
     """tables.Table with a header line. Fields that are no numbers become NaN."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, label: str = "", classes: Sequence[str] = ()) -> None:
         self.path = path
+        self._label = label
+        self._classes = numbers_of(classes)
         with _errors(path), path.open("rb") as raw, _text(raw) as file:
             self.names = _header(path, _first_line(path, file))
 
@@ -39,50 +41,60 @@ class CsvTable:
         size = max(self.path.stat().st_size, 1)
         with _errors(self.path), self.path.open("rb") as raw, _text(raw) as file:
             _first_line(self.path, file)
-            number = 2  # of the next line
+            first = 2  # of the next lines
             for lines in self._blocks(file):
-                yield Piece(self._parse(lines, number)[:, places], min(raw.tell() / size, 1.0))
-                number += len(lines)
+                yield Piece(self._parse(lines, first)[:, places], min(raw.tell() / size, 1.0))
+                first += len(lines)
 
     def _blocks(self, file: io.TextIOWrapper) -> Iterator[list[str]]:
         """Whole lines, some at a time. What has no end of line is not collected until memory is full."""
-        rest, number = "", 2
+        rest, first = "", 2
         while block := file.read(CHUNK_BYTES):
             lines = io.StringIO(rest + block, newline="").readlines()
             # half a line, or one whose second character of CR LF is still to come
             rest = "" if lines[-1].endswith("\n") else lines.pop()
             if len(rest) > _LONGEST_LINE:
-                raise _too_long(self.path, number + len(lines))
+                raise _too_long(self.path, first + len(lines))
             if lines:
                 yield lines
-            number += len(lines)
+            first += len(lines)
         if rest:
             yield [rest]
 
-    def _parse(self, lines: list[str], number: int) -> Array:
+    def _parse(self, lines: list[str], first: int) -> Array:
         if any(line.strip() for line in lines):  # NumPy warns of text without any row
             try:
                 # many times faster than Python's parser, but gives up at the first field that is no number
-                table = np.loadtxt(lines, np.float64, delimiter=",", comments=None, ndmin=2)
+                table = np.loadtxt(
+                    lines, np.float64, delimiter=",", comments=None, ndmin=2, converters=self._converters()
+                )
                 if table.shape[1] == len(self.names):
                     return table
             except ValueError:
                 pass  # the slow parser says where, or makes NaN of it
-        return self._parse_slowly(lines, number)
+        return self._parse_slowly(lines, first)
 
-    def _parse_slowly(self, lines: list[str], number: int) -> Array:
+    def _parse_slowly(self, lines: list[str], first: int) -> Array:
         values = []
+        readers = [self._named if name == self._label else number for name in self.names]
         reader = csv.reader(lines)
         for row in reader:
             if not "".join(row).strip() and len(row) < 2:
                 continue  # blank
             if len(row) != len(self.names):
                 raise DataError(
-                    f"{self.path}, line {number + reader.line_num - 1}: {len(row)} fields",
+                    f"{self.path}, line {first + reader.line_num - 1}: {len(row)} fields",
                     f"the header has {len(self.names)}",
                 )
-            values.append([number_of(field) for field in row])
+            values.append([read(field) for read, field in zip(readers, row, strict=True)])
         return np.array(values, np.float64).reshape(-1, len(self.names))
+
+    def _named(self, field: str) -> float:
+        return class_number(field, self._classes)
+
+    def _converters(self) -> dict[int | str, Callable[[str], Any]] | None:
+        """For NumPy's parser: names of classes where there can be any; numbers alone are read faster."""
+        return {self.names.index(self._label): self._named} if self._classes and self._label in self.names else None
 
 
 @contextmanager
@@ -120,10 +132,10 @@ def _header(path: Path, line: str) -> list[str]:
         raise DataError(f"{path} is not separated by commas: {names[0][:80]!r}", "write it with commas and points")
     if not names or len(set(names)) != len(names) or all(map(_is_number, names)):
         raise DataError(f"{path} has no usable header", "name every column once in the first line")
-    for number, name in enumerate(names, 1):
+    for place, name in enumerate(names, 1):
         if name in _INDEX:
             raise DataError(
-                f"{path}: column {number} has no name", "name it, or leave it out (pandas: index=False in to_csv)"
+                f"{path}: column {place} has no name", "name it, or leave it out (pandas: index=False in to_csv)"
             )
     return names
 
