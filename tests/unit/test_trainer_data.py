@@ -409,8 +409,11 @@ def test_a_file_put_in_place_of_another_of_the_same_size_and_time_is_read(tmp_pa
     assert load(path).train.rows.tolist() == [[7, 2], [3, 4]]
 
 
-@pytest.mark.usefixtures("cached")
-def test_a_file_that_grows_while_it_is_read_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [0, 1 << 24])
+def test_a_file_that_grows_while_it_is_read_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(cache, "_SMALL_BYTES", size)
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n1,2,0\n3,4,1\n")
     read = TableSource.chunks
@@ -423,7 +426,7 @@ def test_a_file_that_grows_while_it_is_read_leaves_nothing(tmp_path: Path, monke
 
     with pytest.raises(DataError, match="has changed while it was read"):
         load(path)
-    assert not list((home() / "cache").iterdir())
+    assert not list((home() / "cache").glob("*"))
 
 
 def test_small_files_leave_nothing_behind(tmp_path: Path) -> None:
