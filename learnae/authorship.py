@@ -33,6 +33,7 @@ class Authorship:
         self._limits = limits
         self._clock = clock
         self._patience = _PATIENCE
+        self._is_shown = True  # ``last``, or the disk has taken it as state and not yet as a block
 
     def compose(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = ()) -> Message:
         """Sign the next message. It must be saved before it is shown."""
@@ -49,10 +50,12 @@ class Authorship:
         )
 
     def show(self, message: Message) -> Outcome:
-        """Store and attach a saved message: from now on others may see it."""
-        self.last = message
+        """Store and attach a saved message: from now on others may see it. Raises NotWrittenError."""
+        self.last, self._is_shown = message, False
+        outcome = self._replication.add_own(message)
+        self._is_shown = True
         self._replication.traffic.bytes_out += len(message.data)
-        return self._replication.add_own(message)
+        return outcome
 
     def may_speak(self) -> bool:
         """Whether the next message would be dated near enough to this machine's clock."""
@@ -72,9 +75,15 @@ class Authorship:
     def find_past(self, store: BlockStore) -> bool:
         """Without a saved state, others may still hold messages of this key: continue their chain.
 
-        False while its newest message is known and cannot be read: speaking now would use its seq again.
+        False while its newest message is known and cannot be read, or a message waits for its past, for some
+        ticks: speaking now would use its seq again.
         """
-        newest = self._tangle.newest_of(self.author)
+        waiting, newest = self._tangle.waiting_of(self.author), self._tangle.newest_of(self.author)
+        node = self._tangle.node(newest) if newest else None
+        if waiting is not None and (node is None or node.seq < waiting.seq):
+            self._patience -= 1
+            self.last = waiting if self._patience <= 0 else None  # its past is lost, or what else it stands on
+            return self.last is not None
         if newest is None:
             return True
         try:
@@ -90,5 +99,7 @@ class Authorship:
     def wait_for_root(self) -> Outcome | None:
         """Wait for the past of the own last message; when it is lost everywhere, go on without it."""
         assert self.last is not None
+        if not self._is_shown:
+            return self.show(self.last)
         self._patience -= 1
         return None if self._patience > 0 else self._replication.add_own(self.last, rooted=True)

@@ -6,6 +6,8 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,18 +21,21 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = Tru
 
     ``durable`` also waits for the disk; leave it out only for what can be said again.
     """
-    try:
+    with writing(path):
         temporary = _write_temporary(path, data, mode, durable)
         os.replace(temporary, path)
         if durable:
             _sync_directory(path.parent)
+<<<<<<< HEAD
     except OSError as error:
         raise not_written(path, error) from error
+=======
+>>>>>>> main
 
 
 def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
     """Create ``path`` with ``data``; False if somebody else created it first: theirs stays. Raises NotWrittenError."""
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _write_temporary(path, data, mode, durable=True)
         try:
@@ -40,9 +45,39 @@ def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
         finally:
             temporary.unlink()
         _sync_directory(path.parent)
+<<<<<<< HEAD
     except OSError as error:
         raise not_written(path, error) from error
+=======
+>>>>>>> main
     return True
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the disk does not take within is a NotWrittenError that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWrittenError(
+            f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions"
+        ) from error
+
+
+def why_unwritable(directory: Path, size: int = 0) -> str:
+    """Why no file of ``size`` bytes can be written to ``directory``; empty if it can, as far as looking tells."""
+    try:
+        disk = os.statvfs(directory)
+    except OSError as error:
+        return str(error.strerror)
+    if disk.f_flag & os.ST_RDONLY:
+        return "the file system is read-only"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return "permission denied"
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_blocks and free <= size:  # what has no blocks knows nothing of its room
+        return f"no space left: {free:,} bytes are free, {size:,} are needed"
+    return ""
 
 
 def remove_leftovers(directory: Path, older_than: float) -> int:
@@ -88,6 +123,7 @@ def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
     return temporary
 
 
+<<<<<<< HEAD
 def not_written(path: Path, error: OSError) -> NotWrittenError:
     """The error for a ``path`` of which the system says ``error``."""
     return NotWrittenError(
@@ -95,6 +131,8 @@ def not_written(path: Path, error: OSError) -> NotWrittenError:
     )
 
 
+=======
+>>>>>>> main
 def _sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:

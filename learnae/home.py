@@ -17,7 +17,7 @@ from pathlib import Path
 
 from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import ConfigurationError, EncodingError, ManifestError
-from learnae.files import create_once
+from learnae.files import create_once, why_unwritable
 from learnae.manifest import MAX_BYTES, Manifest
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
@@ -48,12 +48,24 @@ def peer_directory(name: str) -> Path:
     return home() / "peers" / name
 
 
+<<<<<<< HEAD
 def make_directory(directory: Path, mode: int = 0o777) -> None:
     """Make a directory where there is none; raises ConfigurationError."""
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=mode)
     except OSError as error:
         raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
+=======
+def why_peer_unwritable(directory: Path) -> str:
+    """Why the peer that lives there could not save its state again; empty if it could, or if there is none."""
+    if not os.path.isdir(directory):
+        return ""
+    try:
+        size = os.path.getsize(directory / STATE_FILE)
+    except OSError:  # none yet, or out of sight
+        size = 0
+    return why_unwritable(directory, size)
+>>>>>>> main
 
 
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:

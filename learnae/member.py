@@ -63,8 +63,7 @@ class Member:
         try:
             work()
         except NotWrittenError as error:
-            self.peer.problems.count(error)
-            self._place.monitor.report(self.peer.status())
+            self.peer.endure(error)
 
     def _drain(self) -> None:
         self._leave()

@@ -118,6 +118,7 @@ class Peer:
         self._unsaid: list[bytes] = []  # updates that were merged since the own last one
         self._accused: set[bytes] = set()
         self._to_accuse: dict[bytes, Equivocation] = {}
+        self._unwritable: dict[str, Any] | None = None
         self._last_prune = ports.clock.now()
         self._find_start()
         self._restore()
@@ -127,8 +128,14 @@ class Peer:
     def tick(self) -> Tick:
         """Hear, merge, train, publish: as much of it as can be done now, and return soon."""
         heard = self.hear()
-        if not self._may_begin():
-            return Tick(heard, 0, Trained(0, 0, 0.0), None)
+        try:
+            if not self._may_begin():
+                return Tick(heard, 0, Trained(0, 0, 0.0), None)
+        except NotWrittenError:
+            if self._own.last is not None:  # it is saved and cannot be shown: there is still much to learn
+                self._merge()
+                self._train()
+            raise
         self._introduce()
         self._accuse()
         merged = self._merge()
@@ -155,6 +162,13 @@ class Peer:
         if heard:
             self.replication.announce()
         return heard
+
+    def endure(self, error: NotWrittenError) -> None:
+        """The disk took nothing: nothing is published until it does, and people see why."""
+        self.problems.count(error)
+        since = self._unwritable["since"] if self._unwritable else self._ports.clock.now()
+        self._unwritable = {"since": since, "error": str(error)}
+        self._ports.monitor.report(self.status())
 
     def estimate(self) -> Vector:
         """The consensus estimate (count,): what this peer uses, shows and exports as the swarm's model."""
@@ -247,7 +261,7 @@ class Peer:
     def _accuse(self) -> None:
         """Publish evidence against each equivocating author, once."""
         for author in [author for author in self._to_accuse if self._own.may_speak()]:
-            found = self._to_accuse.pop(author)
+            found = self._to_accuse[author]
             if author == self.author:
                 raise StateError(
                     "this peer's key is used by two processes or two copies of its state",
@@ -255,6 +269,7 @@ class Peer:
                 )
             if author not in self._accused:
                 self._publish(Evidence(author, found.first, found.second).to_fields())
+            del self._to_accuse[author]  # not before: the disk may have taken nothing
 
     def _publish_update(self, trained: Trained) -> Cid | None:
         if not self._own.may_speak():
@@ -298,8 +313,9 @@ class Peer:
             bytes_out=traffic.bytes_out,
             bytes_in=traffic.bytes_in,
         )
+        published = self._publish(body.to_fields(), blocks, is_update=True)
         self._unsaid.clear()
-        return self._publish(body.to_fields(), blocks, is_update=True)
+        return published
 
     def _believe(self, own: Vote | None, now: int) -> None:
         """Renew the consensus estimate; ``own`` is missing where a peer only sends summaries."""
@@ -316,6 +332,7 @@ class Peer:
             self._frames.update = message.cid
         self._save(message)
         self._note(self._own.show(message))
+        self._unwritable = None
         return message.cid
 
     def _start_over(self) -> None:
@@ -374,7 +391,10 @@ class Peer:
     # -- what people see
 
     def status(self) -> dict[str, Any]:
-        """A plain map for people and monitors; accuracy and loss as in bodies.Metrics."""
+        """A plain map for people and monitors; accuracy and loss as in bodies.Metrics.
+
+        ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published.
+        """
         metrics = self.metrics
         return {
             "peer": peer_name(self.author),
@@ -394,6 +414,7 @@ class Peer:
             "messages": len(self.tangle),
             "bytes_out": self.replication.traffic.bytes_out,
             "bytes_in": self.replication.traffic.bytes_in,
+            "unwritable": self._unwritable,
             "problems": dict(self.problems.counts),
             "last_problems": dict(self.problems.last),
             **self._options.facts(),

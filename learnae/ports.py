@@ -6,7 +6,7 @@ on the technology (size, hash) are here, not in each adapter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ class BlockStore(Protocol):
     """Blocks by name. All methods return at once; what is far away is fetched in the background."""
 
     def put(self, codec: int, data: bytes) -> Cid:
-        """Keep a block of at most 1 MiB, durably, and return its name. Idempotent. Raises LimitError."""
+        """Keep a block of at most 1 MiB, durably; its name. Idempotent. Raises LimitError or NotWrittenError."""
 
     def get(self, cid: Cid) -> bytes:
         """The block's bytes, checked against its name; raises BlockMissingError if it is not here now."""
@@ -49,13 +49,16 @@ class Exchange(Protocol):
         """Let other machines have this block. Idempotent. Raises TransportError."""
 
     def fetch(self, cid: Cid) -> bytes:
-        """The block's bytes, unchecked. Raises BlockMissingError if nobody has it now, else TransportError.
+        """The block's bytes, unchecked. Raises BlockMissingError if nobody has it now, else TransportError."""
 
-        An exchange that keeps blocks itself keeps this one, as if it had been offered.
+    def keep(self, cid: Cid) -> None:
+        """What ``fetch`` gave is held here now: an exchange that keeps blocks itself keeps it, as if it was offered.
+
+        Only now: what it keeps and is not held here, another process may let go. Raises TransportError.
         """
 
-    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
-        """Which of the blocks held here it must be offered; raises TransportError if it cannot be reached.
+    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
+        """Which of the blocks ``held`` here it must be offered; raises TransportError if it cannot be reached.
 
         Asked at the start, and until it can be reached again whenever it could not. Nothing for an exchange
         that keeps no blocks itself.
@@ -179,6 +182,12 @@ def check_block(data: bytes) -> None:
     """Raise LimitError for a block that no store takes."""
     if len(data) > MAX_BLOCK_BYTES:
         raise LimitError(f"a block of {len(data)} bytes", f"at most {MAX_BLOCK_BYTES} are stored")
+
+
+def name_block(codec: int, data: bytes) -> Cid:
+    """The name of a block that is to be stored; raises LimitError for one that no store takes."""
+    check_block(data)
+    return Cid.of(codec, data)
 
 
 def check_heads(heads: Sequence[Cid]) -> None:

@@ -21,6 +21,8 @@ from learnae.errors import DataError
 from learnae.ports import Samples
 
 _PAUSE = 10.0  # seconds between two of the shipped recordings, so that no window spans both
+_GAP = 1.5  # sample periods, as in windows.py: a longer step is a pause
+_RATE_ERROR = 0.1  # of a period: clocks of sensors are far better
 MAX_FILE_BYTES = 4 << 30
 _MAX_CLASSES = 1 << 31
 
@@ -105,9 +107,9 @@ def class_number(text: str, names: Mapping[str, float]) -> float:
 
 
 def number(text: str) -> float:
-    """The number in a field; NaN if it is none."""
+    """The number in a field; NaN if it is none: 1_000 is Python, and none."""
     try:
-        return float(text)
+        return float("nan") if "_" in text else float(text)
     except ValueError:
         return float("nan")
 
@@ -145,10 +147,22 @@ def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: fl
     seconds = time.astype(np.float64)
     if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
         raise DataError(f"{origin}: times do not ascend", "sort the samples and remove repeated ones")
+    _check_rate(seconds, rate, origin)
     is_class = np.isfinite(label) & (label == np.floor(label)) & (label >= 0) & (label < _MAX_CLASSES)
     whole = np.where(is_class, label, -1).astype(np.int64)
     with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
         return Recording(seconds, signal.astype(np.float32), whole)
+
+
+def _check_rate(seconds: NDArray[np.float64], rate: float, origin: str) -> None:
+    """A window of the right number of samples would be of another length, and no feature would mean the same."""
+    steps = np.diff(seconds)
+    steps = steps[steps * rate <= _GAP]
+    step = float(np.median(steps)) if len(steps) else 1 / rate
+    if abs(step * rate - 1) > _RATE_ERROR:
+        raise DataError(
+            f"{origin}: samples are {step:g} s apart", f"the swarm's are {1 / rate:g} s apart: resample them"
+        )
 
 
 def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Any
 
 Finished = subprocess.CompletedProcess[str]
 
+_LAST_LINES = 30
 PATIENCE = 30.0  # seconds for what normally takes less than one: other tests share the machine
 
 
@@ -35,6 +36,55 @@ def clean_environment(**changes: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TERM": "dumb", **changes}
 
 
+class Child(subprocess.Popen[str]):
+    """A process whose words go to files, so that it never waits for somebody to read them."""
+
+    def __init__(self, command: Sequence[str], words: Path, environment: Mapping[str, str], cwd: Path) -> None:
+        """``words`` is where its standard output and error go, with the suffixes .out and .err."""
+        words.parent.mkdir(exist_ok=True)
+        out, self._err = (words.with_suffix(suffix) for suffix in (".out", ".err"))
+        with out.open("wb") as stdout, self._err.open("wb") as stderr:
+            super().__init__(
+                command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True
+            )
+        self._unread = {"out": out.open(), "err": self._err.open()}
+
+    @property
+    def log(self) -> str:
+        """All that it has said on standard error so far."""
+        return self._err.read_text()
+
+    def line(self, stream: str = "out") -> str:
+        """The next line that nobody has read, of ``out`` or ``err``; waits for it."""
+        found = ""
+
+        def came() -> bool:
+            nonlocal found
+            found += self._unread[stream].readline()
+            return found.endswith("\n")
+
+        wait_for(came, "a line")
+        return found
+
+    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for its end; what it has said and nobody has read."""
+        assert input is None
+        self.wait(timeout)
+        return self._unread["out"].read(), self._unread["err"].read()
+
+    def last_words(self) -> str:
+        """For people who look why a test fails."""
+        lines = self.log.splitlines()[-_LAST_LINES:]
+        return "\n".join([f"-- {' '.join(map(str, self.args[2:]))}: {self.returncode}", *lines])
+
+    def close(self) -> None:
+        """End it, and let go of the files."""
+        self.kill()
+        self.wait()
+        for file in self._unread.values():
+            file.close()
+
+
 class Programs:
     """A user's machine in ``root``; a context manager that ends every process it started."""
 
@@ -42,7 +92,7 @@ class Programs:
         self.root = root
         self.home = root / "home"
         self.config = root / "config"
-        self.started: list[subprocess.Popen[str]] = []
+        self.started: list[Child] = []
         self._detached: set[int] = set()
 
     def __enter__(self) -> Programs:
@@ -52,9 +102,8 @@ class Programs:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process in self.started:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+            process.close()
+            print(process.last_words())  # pytest shows it if the test has failed
         for pid in self._detached:
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
@@ -93,20 +142,17 @@ class Programs:
         *arguments: object,
         environment: Mapping[str, str] | None = None,
         pause: float | None = 0.05,
-    ) -> subprocess.Popen[str]:
+    ) -> Child:
         """Start ``python -m module``, which this object ends if nobody else does.
 
         ``pause`` seconds between two updates; None leaves that to the configuration.
         """
         paused = {} if pause is None else {"LEARNAE_TRAIN__PAUSE": str(pause)}
-        process = subprocess.Popen(
+        process = Child(
             [sys.executable, "-m", module, *map(str, arguments)],
-            env=self.environment(**{**paused, **(environment or {})}),
-            cwd=self.root,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            self.root / ".said" / str(len(self.started)),
+            self.environment(**{**paused, **(environment or {})}),
+            self.root,
         )
         self.started.append(process)
         return process
@@ -127,12 +173,12 @@ class Programs:
             return {}
         return said
 
-    def wait_for_steps(self, name: str, process: subprocess.Popen[str], more_than: int = 0) -> dict[str, Any]:
+    def wait_for_steps(self, name: str, process: Child, more_than: int = 0) -> dict[str, Any]:
         """Wait until the peer has trained further."""
 
         def reached() -> dict[str, Any] | None:
             if process.poll() is not None:
-                raise AssertionError(f"{name} ended with {process.returncode}: {process.communicate()[1]}")
+                raise AssertionError(f"{name} ended with {process.returncode}: {process.log}")
             said = self.status(name)
             return said if said.get("steps", 0) > more_than else None
 

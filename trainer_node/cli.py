@@ -143,11 +143,11 @@ def main() -> NoReturn:
 
 def _shown(key: str, value: object) -> object:
     """A value of the status for people."""
-    if key == "time" and isinstance(value, int):
+    if key in ("time", "since") and isinstance(value, int):
         return human_time(value)
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "; ".join(f"{name}: {of}" for name, of in value.items()) if isinstance(value, dict) else value
+    return "; ".join(f"{name}: {_shown(name, of)}" for name, of in value.items()) if isinstance(value, dict) else value
 
 
 def _swarm(swarm: str | None, preset: str | None) -> str | None:

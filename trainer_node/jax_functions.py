@@ -18,6 +18,7 @@ from learnae.errors import StateError
 from learnae.models.keras_model import build_model, import_keras, outline_of
 from learnae.models.normalising import MOVING_VARIANCE
 from learnae.models.optimisers import OptimiserPolicy
+from trainer_node.convolutions import arranged
 
 Arrays = list[Any]
 # the flat state of learnae.models.optimisers, and where Keras' optimisers keep the same
@@ -67,8 +68,11 @@ class Functions:
     def _scan(self, carry: Carry, rows: Any, targets: Any, indices: Any) -> tuple[Carry, Any]:
         """Steps on ``indices`` (steps, batch) of the rows; returns the carry and the losses (steps,)."""
 
+        one = arranged(self._step) if self.device.platform == "cpu" else self._step
+
         def step(carry: Carry, chosen: Any) -> tuple[Carry, Any]:
-            return self._step(carry, rows[chosen], targets[chosen])
+            result: tuple[Carry, Any] = one(carry, rows[chosen], targets[chosen])
+            return result
 
         # float32 means float32: the default lets GPUs multiply with a mantissa of ten bits
         with self._jax.default_matmul_precision("highest"):

@@ -28,6 +28,7 @@ log = logging.getLogger("learnae")
 
 _CHUNK_STEPS = 4096  # steps in one compiled call: the next chunk's row numbers are drawn while this one runs
 _EVALUATION_BATCH = 8192  # rows: bounds the memory of an evaluation
+_FULL = ("RESOURCE_EXHAUSTED", "Out of memory")  # what JAX says then; before 0.9 a CPU's errors have only the second
 
 
 class DeviceMemoryError(ConfigurationError):
@@ -214,7 +215,7 @@ class JaxLearner:
         try:
             yield
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _FULL):
                 raise
             raise DeviceMemoryError(
                 f"{self.device} has not enough memory for these rows and this model",

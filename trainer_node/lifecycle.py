@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from learnae.adapters.machine import holder
 from learnae.errors import InUseError, StateError
-from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, make_directory
+from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, make_directory, why_peer_unwritable
 
 UNIT = "trainer-node.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
@@ -117,6 +117,8 @@ def status(directory: Path) -> tuple[int, dict[str, Any]]:
     if not isinstance(said, dict):
         return UNKNOWN, {"error": f"{directory / STATUS_FILE} is no JSON object"}
     process = holder(directory / LOCK_FILE)
+    if why := why_peer_unwritable(directory):  # then it could not say so in its status
+        said = {**said, "disk": f"nothing can be saved or published: {why}"}
     return (STOPPED if process is None else RUNNING), {"process": process, **said}
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.presets import preset
 
 NUMPY, FUSED, FIT, TORCH, TFLITE = "NumPy", "JAX fused", "keras.fit", "PyTorch eager", "TFLite"
-MANIFEST = preset("hepmass", 0)  # 27-64-64-1, binary cross-entropy, momentum
+DENSE, CONVOLUTIONS = "hepmass", "wrist-cnn"  # 27-64-64-1; two convolutions over 100 moments of six channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,42 +44,40 @@ def _exists(module: str) -> bool:
         return False
 
 
-def numpy_learner(data: Dataset, batch: int) -> Contestant:
+def numpy_learner(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
     """The reference learner."""
     module: Any = importlib.import_module("learnae.models.numpy_learner")
-    return _learner(module.NumpyLearner, data, batch)
+    return _learner(module.NumpyLearner, swarm, data, batch)
 
 
-def tflite_learner(data: Dataset, batch: int) -> Contestant:
+def tflite_learner(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
     """The agents' learner, on the runtime that it takes here."""
-    train = _learner(importlib.import_module("agent.tflite_learner").TfliteLearner, data, batch).train
+    train = _learner(importlib.import_module("agent.tflite_learner").TfliteLearner, swarm, data, batch).train
     runtimes = [name for name in ("tflite_runtime", "ai_edge_litert") if f"{name}.interpreter" in sys.modules]
     return Contestant(train, f"cpu with {' and '.join(runtimes)}")
 
 
-def _learner(kind: Any, data: Dataset, batch: int) -> Contestant:
-    learner = kind(MANIFEST.definition, MANIFEST.objective, MANIFEST.optimiser, data, batch, np.random.default_rng(1))
-    learner.load(MANIFEST.definition.initial(1))
+def _learner(kind: Any, swarm: Manifest, data: Dataset, batch: int) -> Contestant:
+    learner = kind(swarm.definition, swarm.objective, swarm.optimiser, data, batch, np.random.default_rng(1))
+    learner.load(swarm.definition.initial(1))
     return Contestant(learner.train)
 
 
-def jax_fused(data: Dataset, batch: int) -> Contestant:
+def jax_fused(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
     """The trainers' learner."""
     module: Any = importlib.import_module("trainer_node.jax_learner")
-    learner = module.JaxLearner(
-        MANIFEST.config, MANIFEST.objective, MANIFEST.optimiser, data, batch, np.random.default_rng(1)
-    )
-    learner.load(MANIFEST.definition.initial(1))
+    learner = module.JaxLearner(swarm.config, swarm.objective, swarm.optimiser, data, batch, np.random.default_rng(1))
+    learner.load(swarm.definition.initial(1))
     return Contestant(learner.train, learner.device)
 
 
-def keras_fit(data: Dataset, batch: int) -> Contestant:
+def keras_fit(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
     """``fit`` as it is, on the same model and backend."""
     module: Any = importlib.import_module("learnae.models.keras_model")
     keras = module.import_keras()
-    model = module.build_model(MANIFEST.config)
+    model = module.build_model(swarm.config)
     optimiser_of: Any = importlib.import_module("trainer_node.jax_functions").keras_optimiser
-    model.compile(optimizer=optimiser_of(keras, MANIFEST.optimiser), loss=MANIFEST.loss)
+    model.compile(optimizer=optimiser_of(keras, swarm.optimiser), loss=swarm.loss)
     rows, targets = np.array(data.train.rows), np.array(data.train.targets)
 
     def train(steps: int) -> None:
@@ -91,8 +89,8 @@ def keras_fit(data: Dataset, batch: int) -> Contestant:
     return Contestant(train, device.platform)
 
 
-def torch_eager(data: Dataset, batch: int) -> Contestant:
-    """The loop that everybody writes, with all rows on the device."""
+def torch_eager(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
+    """The loop that everybody writes for the dense network, with all rows on the device."""
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(1)  # more make steps as small as these slower
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -104,7 +102,7 @@ def torch_eager(data: Dataset, batch: int) -> Contestant:
     ]
     model = torch.nn.Sequential(*layers[:-1]).to(device)
     loss = torch.nn.BCEWithLogitsLoss()
-    policy = MANIFEST.optimiser
+    policy = swarm.optimiser
     optimiser = torch.optim.SGD(model.parameters(), policy.learning_rate, policy.momentum)
     rows = torch.tensor(np.array(data.train.rows), device=device)
     targets = torch.tensor(np.array(data.train.targets), device=device)
@@ -121,7 +119,7 @@ def torch_eager(data: Dataset, batch: int) -> Contestant:
     return Contestant(train, device)
 
 
-CONTESTANTS: dict[str, Callable[[Dataset, int], Contestant]] = {
+CONTESTANTS: dict[str, Callable[[Manifest, Dataset, int], Contestant]] = {
     NUMPY: numpy_learner,
     FUSED: jax_fused,
     FIT: keras_fit,

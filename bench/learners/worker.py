@@ -29,7 +29,8 @@ _RUNTIMES = (("tflite_runtime.interpreter", "ai_edge_litert.interpreter"),)
 
 def main(name: str, what: str, size: int) -> dict[str, Any]:
     """Measure the contestant ``name``: ``size`` steps, one epoch of ``size`` rows, memory or parity (0: quickly)."""
-    return {"steps": steps, "epoch": epoch, "memory": memory, "parity": parity}[what](name, size)
+    kinds = {"steps": steps, "convolutions": convolutions, "epoch": epoch, "memory": memory, "parity": parity}
+    return kinds[what](name, size)
 
 
 def steps(name: str, count: int) -> dict[str, Any]:
@@ -37,21 +38,27 @@ def steps(name: str, count: int) -> dict[str, Any]:
     contestants: Any = importlib.import_module("contestants")
     imported = time.perf_counter() - _BEGUN
     result: dict[str, Any] = {}
-    data = some_rows(ROWS)
+    swarm, data = some_rows(contestants.DENSE, ROWS)
     for batch in (32, 128):
         begun = time.perf_counter()
-        contestant = contestants.CONTESTANTS[name](data, batch)
+        contestant = contestants.CONTESTANTS[name](swarm, data, batch)
         imported += time.perf_counter() - begun if batch == 32 else 0.0
-        contestant.train(count)  # compiles, and fills caches
-        result[f"step_{batch}"] = min(timed(contestant.train, count) for _ in range(REPEATS)) / count * 1e6
+        result[f"step_{batch}"] = microseconds(contestant.train, count)
     return {**result, "import": imported, "rss": peak_megabytes(), "device": contestant.device}
+
+
+def convolutions(name: str, count: int) -> dict[str, Any]:
+    """Microseconds a step of the network on raw windows at batch 32."""
+    contestants: Any = importlib.import_module("contestants")
+    contestant = contestants.CONTESTANTS[name](*some_rows(contestants.CONVOLUTIONS, 3200), 32)
+    return {"step": microseconds(contestant.train, count), "device": contestant.device}
 
 
 def epoch(name: str, rows: int) -> dict[str, Any]:
     """Rows a second over one epoch in batches of 1,024, after one that compiles."""
     contestants: Any = importlib.import_module("contestants")
     batch = 1024
-    contestant = contestants.CONTESTANTS[name](some_rows(rows), batch)
+    contestant = contestants.CONTESTANTS[name](*some_rows(contestants.DENSE, rows), batch)
     count = max(rows // batch, 1)
     contestant.train(count)
     seconds = min(timed(contestant.train, count) for _ in range(3))
@@ -64,7 +71,7 @@ def memory(name: str, count: int) -> dict[str, Any]:
         importlib.import_module(module)
     before = peak_megabytes()
     contestants: Any = importlib.import_module("contestants")
-    contestant = contestants.CONTESTANTS[name](some_rows(count), 32)
+    contestant = contestants.CONTESTANTS[name](*some_rows(contestants.DENSE, count), 32)
     contestant.train(500)
     return {"above": peak_megabytes() - before, "device": contestant.device}
 
@@ -81,15 +88,24 @@ def parity(name: str, size: int) -> dict[str, Any]:
     return {"differences": module.parity(name, quick=size == 0)}
 
 
-def some_rows(count: int) -> Any:
-    """Random rows of which the first value decides the class."""
+def some_rows(name: str, count: int) -> tuple[Any, Any]:
+    """The preset ``name`` with random rows, of which the first value decides the class."""
     numpy: Any = importlib.import_module("numpy")
     dataset: Any = importlib.import_module("learnae.models.dataset")
-    manifest = importlib.import_module("contestants").MANIFEST
-    rows = numpy.random.default_rng(1).standard_normal((count, 27), dtype=numpy.float32)
-    data = dataset.Dataset(manifest.model, manifest.objective)
-    data.adopt(rows, (rows[:, :1] > 0).astype(numpy.float32))
-    return data
+    swarm = importlib.import_module("learnae.presets").preset(name, 0)
+    shape = (count, *swarm.definition.input_shape)
+    rows = numpy.random.default_rng(1).standard_normal(shape, dtype=numpy.float32)
+    is_high = rows.reshape(count, -1)[:, 0] > 0
+    targets = is_high[:, None].astype(numpy.float32) if swarm.loss == "binary_crossentropy" else is_high.astype(int)
+    data = dataset.Dataset(swarm.model, swarm.objective)
+    data.adopt(rows, targets)
+    return swarm, data
+
+
+def microseconds(train: Any, count: int) -> float:
+    """What a step costs, of ``count``: the least of several times, after one that compiles and fills caches."""
+    train(count)
+    return min(timed(train, count) for _ in range(REPEATS)) / count * 1e6
 
 
 def timed(train: Any, count: int) -> float:

@@ -15,7 +15,7 @@ from learnae.adapters.link import CONNECTED, Link
 from learnae.adapters.local import LocalBlockStore
 from learnae.cid import Cid
 from learnae.errors import LearnaeError, PeerError, StateError, TransportError
-from learnae.ports import Exchange, check_block, check_named
+from learnae.ports import Exchange, check_named, name_block
 from learnae.problems import Problems
 
 _WORKERS = 8  # fetches at once: at most as many MiB in memory, and enough for one far away to cost the others nothing
@@ -62,8 +62,7 @@ class ExchangedStore:
 
     def put(self, codec: int, data: bytes) -> Cid:
         """See ports.BlockStore; exchanges are offered it in the background."""
-        check_block(data)
-        cid = Cid.of(codec, data)
+        cid = name_block(codec, data)
         with self._wake:
             if cid in self._busy:
                 self._busy[cid] = True  # whatever was deleted before
@@ -148,9 +147,15 @@ class ExchangedStore:
                 if found:
                     self._later.pop(cid, None)
                 if not wanted:
-                    self._local.delete([cid])
+                    self._delete(cid)
             if not wanted:  # the exchanges may have kept it, and may have been offered it
                 self._tell(cid, offer=False)
+
+    def _delete(self, cid: Cid) -> None:
+        try:
+            self._local.delete([cid])
+        except StateError as error:
+            self._errors.append(error)
 
     def _next(self) -> Cid | None:
         with self._wake:
@@ -172,6 +177,7 @@ class ExchangedStore:
             asked = True
             try:
                 self._keep(cid, link.fetch(cid), link.name)
+                link.keep(cid)
                 return True
             except (TransportError, PeerError):  # the link has reported what is worth it
                 continue

@@ -14,6 +14,7 @@ import learnae
 
 BIRTH_TOPIC = "homeassistant/status"  # says "online" when it has started and wants to hear everything again
 _MEASUREMENT, _TOTAL = "measurement", "total_increasing"
+_SENSOR, _BINARY = "sensor", "binary_sensor"
 _BUFFER, _INFERENCE = "(value_json.buffer | default({}))", "(value_json.inference | default({}))"  # trainers have none
 
 
@@ -26,11 +27,14 @@ class _Sensor:
     value: str
     unit: str | None = None
     device_class: str | None = None
-    state_class: str = _MEASUREMENT
+    state_class: str | None = _MEASUREMENT
     digits: int | None = None
+    platform: str = _SENSOR
 
 
+_PROBLEM = "'ON' if value_json.unwritable else 'OFF'"
 _SENSORS = (
+    _Sensor("disk", "Disk", _PROBLEM, device_class="problem", state_class=None, platform=_BINARY),
     _Sensor("accuracy", "Accuracy", "value_json.accuracy * 100 if value_json.accuracy is not none", "%", digits=1),
     _Sensor("loss", "Loss", "value_json.loss", digits=3),
     _Sensor("steps", "Steps", "value_json.steps", state_class=_TOTAL),
@@ -68,7 +72,7 @@ def announcement(status: Mapping[str, Any], state_topic: str, status_topic: str)
 
 def _component(device: str, sensor: _Sensor) -> dict[str, Any]:
     fields = {
-        "p": "sensor",
+        "p": sensor.platform,
         "unique_id": f"{device}_{sensor.key}",
         "name": sensor.name,
         "value_template": f"{{{{ {sensor.value} }}}}",

@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -96,20 +96,29 @@ class KuboExchange:
             self.acquaintances.meet()
             raise BlockMissingError(f"block {cid} is not in IPFS now: {error.problem}") from error
         self._patience.found(cid)
-        with suppress(TransportError):  # the block is here; ``lacking`` makes up for the pin when Kubo is back
-            self._pin(cid)
         return data
 
-    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
-        """See ports.Exchange; pins of ours that are not held any more are removed."""
+    def keep(self, cid: Cid) -> None:
+        """See ports.Exchange."""
+        self._pin(cid)
+
+    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
+        """See ports.Exchange; pins of ours that are not held any more are removed.
+
+        Other processes have the same directory and the same pins. A block is held before it is pinned, so what was
+        pinned and then is not held has been deleted; what has come back before its pin was removed is pinned again.
+        """
         self.acquaintances.meet()
         with self._not_pinning():
             self._pinned = set()  # from now on it fills again with what is fetched meanwhile
         names = self.pins()
-        present = set(held)
-        self._unpin([cid for cid, name in names.items() if name == self.label and cid not in present], stale=True)
+        present = set(held())
+        stale = {cid for cid, name in names.items() if name == self.label and cid not in present}
+        if stale:
+            self._unpin(stale)
+            present = set(held())
         with self._not_pinning():
-            self._pinned.update(cid for cid in names if cid in present)
+            self._pinned.update(names.keys() & present - stale)
             return [cid for cid in present if cid not in self._pinned]
 
     def retract(self, cids: Iterable[Cid]) -> None:
@@ -130,12 +139,9 @@ class KuboExchange:
                 found[pin[0]] = pin[1]
         return found
 
-    def _unpin(self, cids: Iterable[Cid], stale: bool = False) -> None:
-        """``stale`` pins are left alone if they have been made anew since they were listed."""
+    def _unpin(self, cids: Iterable[Cid]) -> None:
         for cid in cids:
             with self._not_pinning():
-                if stale and (cid in self._pinned or cid in self._to_pin):
-                    continue
                 self._to_pin.pop(cid, None)
                 self._pinned.discard(cid)
                 with suppress(KuboError):  # not pinned, or pinned by its owner for another reason

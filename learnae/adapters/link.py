@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from learnae.adapters.local import LocalBlockStore
@@ -97,6 +98,11 @@ class Link:
         self._failures = 0
         return data
 
+    def keep(self, cid: Cid) -> None:
+        """What ``fetch`` gave is held here now."""
+        with suppress(TransportError):  # ``lacking`` makes up for it when the exchange can be used again
+            self._exchange.keep(cid)
+
     def finish(self) -> None:
         """Say what is still to be said if it can be said soon, and nothing more; does not wait."""
         with self._wake:
@@ -161,7 +167,7 @@ class Link:
     def _join(self) -> None:
         """Find out whether the exchange can be used, and what it has to be told."""
         self._overflowed = False
-        for cid in self._exchange.lacking(self._store.cids()):
+        for cid in self._exchange.lacking(self._store.cids):
             self.tell(cid, offer=True)
         self._due = time.monotonic() + _REVIEW_SECONDS
         if self.state != CONNECTED:

@@ -6,14 +6,16 @@
     DIRECTORY/heads/<peer>                          dag-cbor list of links, replaced whole
 
 Files appear by rename, so a reader sees a whole block or none; a killed process leaves at most a
-temporary file behind, which the next one removes.
+temporary file behind, which the next one removes. A block's time of writing is when it was last put or
+looked for, to some minutes.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,12 +23,14 @@ from typing import NamedTuple
 from learnae import dagcbor
 from learnae.cid import MAX_BLOCK_BYTES, Cid
 from learnae.errors import BlockMissingError, EncodingError, PeerError, StateError
-from learnae.files import TEMPORARY, open_regular, read_regular, remove_leftovers, write_atomic
+from learnae.files import open_regular, read_regular, remove_leftovers, write_atomic, writing
 from learnae.limits import Limits
-from learnae.ports import check_block, check_heads, check_named
+from learnae.ports import check_heads, check_named, name_block
 from learnae.problems import Problems
 
 _LEFTOVER_SECONDS = 3600  # no write takes this long
+_FRESH_SECONDS = 600.0  # a use is noted so seldom: flash memory wears out
+_ASIDE = ".aside-"  # prefix of a block that is looked at once more before it is removed
 _HEADS_BYTES = 8192  # more than Limits.heads links
 _DAMAGED = 8192  # names remembered; a forgotten one is found damaged again
 
@@ -44,11 +48,11 @@ class LocalBlockStore:
         self._directory.mkdir(parents=True, exist_ok=True)
         for shelf in self._directory.iterdir():
             _tidy(shelf)
+            _put_back(shelf)
 
     def put(self, codec: int, data: bytes) -> Cid:
         """See ports.BlockStore; a block that is here already is not written again."""
-        check_block(data)
-        cid = Cid.of(codec, data)
+        cid = name_block(codec, data)
         self.keep(cid, data)
         return cid
 
@@ -56,9 +60,11 @@ class LocalBlockStore:
         """Put a block whose bytes have been compared with its name."""
         path = self._path(cid)
         stamp = _stamp(path)
-        if stamp is None or stamp.size != len(data) or self._damaged.get(cid) == stamp:
+        if stamp and stamp.size == len(data) and self._damaged.get(cid) != stamp and self._note_use(path, stamp):
+            return
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
+        write_atomic(path, data)
 
     def get(self, cid: Cid) -> bytes:
         """See ports.BlockStore; a file that is not what its name says is an error once, and missing from then on."""
@@ -81,9 +87,10 @@ class LocalBlockStore:
         return data
 
     def has(self, cid: Cid) -> bool:
-        """See ports.BlockStore."""
-        stamp = _stamp(self._path(cid))
-        return stamp is not None and self._damaged.get(cid) != stamp
+        """See ports.BlockStore; whoever asks may rely on it, so the block is in use."""
+        path = self._path(cid)
+        stamp = _stamp(path)
+        return stamp is not None and self._damaged.get(cid) != stamp and self._note_use(path, stamp)
 
     def want(self, cids: Sequence[Cid]) -> None:
         """Nothing is far away: what is here can be read."""
@@ -91,17 +98,36 @@ class LocalBlockStore:
     def delete(self, cids: Iterable[Cid]) -> None:
         """See ports.BlockStore."""
         for cid in cids:
-            self._path(cid).unlink(missing_ok=True)
+            with writing(path := self._path(cid)):
+                path.unlink(missing_ok=True)
 
     def remove_damaged(self, cid: Cid) -> None:
         """Remove the file that ``get`` has found damaged; a good copy that has replaced it stays."""
+        damaged = self._damaged.get(cid)
+        self._remove(cid, lambda stamp: stamp == damaged)
+
+    def remove_unused(self, cid: Cid, since: float) -> int | None:
+        """Remove a block unless it was put or looked for ``since`` (Unix seconds); its bytes, None if it stays."""
+        return self._remove(cid, lambda stamp: stamp.time < since * 1e9)
+
+    def _remove(self, cid: Cid, is_meant: Callable[[_Stamp], bool]) -> int | None:
+        """Take the file aside, where nobody replaces or uses it, and look again: what is not meant is put back."""
         path = self._path(cid)
-        aside = path.with_name(f"{TEMPORARY}{cid}")
-        with suppress(FileNotFoundError, FileExistsError):
-            os.rename(path, aside)  # from now on nobody replaces it: look, and put back what is none of ours
-            if _stamp(aside) != self._damaged.get(cid):
-                os.link(aside, path)
-        aside.unlink(missing_ok=True)
+        aside = path.with_name(f"{_ASIDE}{secrets.token_hex(4)}-{cid}")
+        stamp = _stamp(path)
+        if stamp is None or not is_meant(stamp):
+            return None
+        with (
+            writing(path),
+            suppress(FileNotFoundError),
+        ):  # another has removed it, or has put back what is aside (``_put_back``)
+            os.rename(path, aside)
+            stamp = _Stamp.of(aside.stat())
+            if is_meant(stamp):
+                aside.unlink()
+                return stamp.size
+            _link_back(aside, path)
+        return None
 
     def stat(self, cid: Cid) -> tuple[int, float]:
         """Bytes and time of writing (Unix seconds) of a block that is here; 0 and 0 if it is not."""
@@ -118,6 +144,19 @@ class LocalBlockStore:
     def _path(self, cid: Cid) -> Path:
         name = str(cid)
         return self._directory / name[-2:] / name
+
+    def _note_use(self, path: Path, stamp: _Stamp) -> bool:
+        """False if the file, which was ``stamp``, has just been removed."""
+        if abs(time.time() - stamp.time / 1e9) < _FRESH_SECONDS:
+            return True
+        try:
+            os.utime(path)
+            path.stat()  # whoever has taken it aside since may not have seen the new time
+        except FileNotFoundError:
+            return False
+        except OSError:  # another user's file, or a disk that takes nothing: it is here
+            pass
+        return True
 
     def _note_damage(self, cid: Cid, stamp: _Stamp) -> None:
         self._damaged[cid] = stamp
@@ -143,6 +182,19 @@ def _stamp(path: Path) -> _Stamp | None:
         return _Stamp.of(path.stat())
     except OSError:
         return None
+
+
+def _link_back(aside: Path, path: Path) -> None:
+    with suppress(FileExistsError):  # a copy that has come meanwhile is as good
+        os.link(aside, path)
+    aside.unlink()
+
+
+def _put_back(shelf: Path) -> None:
+    """Blocks that somebody was about to look at once more when he was killed."""
+    for aside in shelf.glob(f"{_ASIDE}*"):
+        with suppress(OSError):  # he was not; or whoever may write here does it
+            _link_back(aside, shelf / aside.name.rpartition("-")[2])
 
 
 def _missing(cid: Cid) -> BlockMissingError:
@@ -176,10 +228,14 @@ class LocalGossip:
             self._announced = tuple(heads)
 
     def heard(self) -> Iterable[Sequence[Cid]]:
-        """See ports.Gossip; a damaged file is counted and passed over."""
+        """See ports.Gossip; a damaged file is counted and passed over.
+
+        Before this peer announces anything, it hears what its last run did, which may be all that it has left.
+        """
         announcements = []
         for entry in os.scandir(self._directory):
-            if entry.name == self._own or entry.name.startswith("."):
+            is_own = entry.name == self._own and self._announced is not None
+            if is_own or entry.name.startswith("."):
                 continue
             heads = self._read_if_changed(entry)
             if heads is not None:
@@ -234,5 +290,5 @@ class LocalStateStore:
 
 
 def _tidy(directory: Path) -> None:
-    if directory.is_dir():
+    with suppress(OSError):  # nothing here, or nothing that this process may remove: another will
         remove_leftovers(directory, time.time() - _LEFTOVER_SECONDS)

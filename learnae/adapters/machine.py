@@ -14,8 +14,13 @@ from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.outside import Gossips, Monitors, Outside
 from learnae.adapters.status_file import StatusFile
 from learnae.cid import DAG_CBOR
+<<<<<<< HEAD
 from learnae.errors import InUseError, StateError
 from learnae.files import not_written, remove_leftovers
+=======
+from learnae.errors import InUseError, NotWrittenError, StateError
+from learnae.files import remove_leftovers, writing
+>>>>>>> main
 from learnae.identity import Identity, peer_name
 from learnae.peer import Options, Peer, Ports
 from learnae.ports import Learner, Monitor
@@ -105,9 +110,16 @@ class Place:
 
     def __init__(self, swarm: Path, directory: Path) -> None:
         self.manifest = home.open_manifest(swarm)
+<<<<<<< HEAD
         home.make_directory(directory, mode=0o700)
         self._lock = Lock(directory / home.LOCK_FILE)
         remove_leftovers(directory, older_than=time.time())  # nobody else writes here
+=======
+        with writing(directory):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = Lock(directory / home.LOCK_FILE)
+            remove_leftovers(directory, older_than=time.time())  # nobody else writes here
+>>>>>>> main
         self.swarm = swarm
         self.directory = directory
         self.identity = Identity.load_or_create(directory / home.KEY_FILE)
@@ -144,9 +156,14 @@ class Place:
         return peer
 
     def leave(self, peer: Peer) -> None:
-        """Save the peer, show its last status, and let another process have the place."""
-        peer.save()
-        self.monitor.close(peer.status())
-        self.store.close()
-        self._outside.close()
-        self._lock.release()
+        """Save the peer, show its last status, and let another process have the place, whatever the disk says."""
+        try:
+            peer.save()
+        except NotWrittenError as error:
+            peer.endure(error)
+            raise
+        finally:
+            self.monitor.close(peer.status())
+            self.store.close()
+            self._outside.close()
+            self._lock.release()

@@ -15,7 +15,7 @@ from typing import Any
 
 from learnae.cid import CID_BYTES, Cid
 from learnae.errors import BlockMissingError, TransportError
-from learnae.ports import Inference, check_block, check_heads
+from learnae.ports import Inference, check_heads, name_block
 
 _PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
 _RETRY = 2000  # ms after which a request that was not answered is made again
@@ -207,8 +207,7 @@ class MemoryBlockStore:
 
     def put(self, codec: int, data: bytes) -> Cid:
         """See ports.BlockStore."""
-        check_block(data)
-        cid = Cid.of(codec, data)
+        cid = name_block(codec, data)
         self._host.blocks[cid] = data
         return cid
 
@@ -253,10 +252,13 @@ class MemoryExchange:
         except KeyError:
             raise BlockMissingError(f"block {cid} is in no warehouse") from None
 
-    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
+    def keep(self, cid: Cid) -> None:
+        """Nothing: what was fetched is in the warehouse."""
+
+    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
         """See ports.Exchange."""
         self._check_open()
-        return [cid for cid in held if cid not in self._warehouse]
+        return [cid for cid in held() if cid not in self._warehouse]
 
     def retract(self, cids: Iterable[Cid]) -> None:
         """See ports.Exchange; what is in the warehouse is gone for all."""

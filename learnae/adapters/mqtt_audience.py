@@ -41,6 +41,7 @@ class Seen:
     bytes_out: int = 0
     bytes_in: int = 0
     score: float | None = None
+    unwritable: bool = False
     heard: int = 0
 
 
@@ -125,6 +126,7 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         bytes_out=fields.integer("bytes_out", default=0),
         bytes_in=fields.integer("bytes_in", default=0),
         score=None if inference is None else _optional(Fields(inference, "state.inference", EncodingError), "score"),
+        unwritable=fields.value("unwritable", None) is not None,
         heard=fields.integer("time"),
     )
 

@@ -132,7 +132,10 @@ class MqttExchange:
         finally:
             self._leave(cid, wish)
 
-    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:  # noqa: ARG002 - as the port says
+    def keep(self, cid: Cid) -> None:
+        """Nothing: blocks are answered from this machine's own store."""
+
+    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:  # noqa: ARG002 - as the port says
         """See ports.Exchange: nothing, if the broker is there."""
         deadline = time.monotonic() + _JOIN_SECONDS
         while not self._connection.is_connected and time.monotonic() < deadline:

@@ -23,6 +23,7 @@ from learnae.adapters.mqtt_connection import MqttConnection, Received
 from learnae.adapters.mqtt_topics import CBOR, JSON, OFFLINE, ONLINE, Topics
 from learnae.adapters.remote_log import RemoteLog
 from learnae.errors import StateError
+from learnae.files import writing
 from learnae.ports import Inference
 
 log = logging.getLogger("learnae")
@@ -124,7 +125,12 @@ class MqttMonitor:
 
     def _announce(self, status: Mapping[str, Any]) -> None:
         own = self._topics.own
-        self._marker.touch()
+        try:
+            with writing(self._marker):
+                self._marker.touch()
+        except StateError as error:  # an announcement that nobody remembers would stay for ever
+            self._complain(error)
+            return
         self._announcement = home_assistant.announcement(status, own("state"), own("status"))
         self._connection.keep(home_assistant.config_topic(self._topics.peer), self._announcement, JSON)
 
@@ -149,7 +155,7 @@ class MqttMonitor:
         now = time.monotonic()
         if now - self._complained >= _COMPLAINT_SECONDS:
             self._complained = now
-            log.warning("the queue of the MQTT monitor: %s", error)
+            log.warning("the MQTT monitor: %s", error)
 
     def _run(self) -> None:
         while not self._closing.is_set():

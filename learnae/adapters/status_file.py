@@ -12,6 +12,7 @@ from typing import Any
 from learnae.errors import StateError
 from learnae.files import write_atomic
 from learnae.ports import Inference
+from learnae.wording import counted
 
 log = logging.getLogger("learnae")
 
@@ -27,10 +28,12 @@ class StatusFile:
         self._written = self._logged = float("-inf")
         self._problems: Mapping[str, int] = {}
         self._failing = False  # the last time; said once
+        self._unwritable = False
 
     def report(self, status: Mapping[str, Any]) -> None:
         """See ports.Monitor."""
         self._log_new_problems(status)
+        self._log_unwritable(status)
         now = time.monotonic()
         if now - self._logged >= _LOG_SECONDS:
             self._logged = now
@@ -63,9 +66,22 @@ class StatusFile:
                 log.warning("%s: %s (counted in status from now on)", name, status["last_problems"].get(name))
         self._problems = counts
 
+    def _log_unwritable(self, status: Mapping[str, Any]) -> None:
+        """Once at the beginning and once at the end."""
+        found = status["unwritable"]
+        if found and not self._unwritable:
+            log.warning("publishing nothing until the disk takes it: %s", found["error"])
+        elif self._unwritable and not found:
+            log.warning("the disk takes it again: publishing")
+        self._unwritable = bool(found)
+
 
 def summary(status: Mapping[str, Any]) -> str:
     """One line for people."""
+    trouble = ""
+    if found := status["unwritable"]:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"] / 1000))
+        trouble = f"NOTHING PUBLISHED since {since}: {found['error']}; "
     shown = "nothing measured yet"
     for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
         if status[name] is not None:
@@ -73,6 +89,6 @@ def summary(status: Mapping[str, Any]) -> str:
     if status.get("only_summaries"):
         shown = "only summaries"
     return (
-        f"{status['name']}: {shown}, {status['steps']} steps, {status['peers']} peers, "
-        f"{status['messages']} messages, {status['bytes_out']} bytes out, {status['bytes_in']} in"
+        f"{status['name']}: {trouble}{shown}, {counted(status['steps'], 'step')}, {counted(status['peers'], 'peer')}, "
+        f"{counted(status['messages'], 'message')}, {counted(status['bytes_out'], 'byte')} out, {status['bytes_in']} in"
     )

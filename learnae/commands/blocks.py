@@ -21,14 +21,24 @@ from learnae.errors import BlockMissingError, ConfigurationError, LearnaeError, 
 from learnae.home import STATE_FILE, home
 from learnae.identity import peer_name
 from learnae.observer import Observer
+from learnae.ports import Exchange
 from learnae.sections import IpfsSection
 from learnae.state import PeerState
+from learnae.wording import counted
 
 if TYPE_CHECKING:
     from learnae.adapters.kubo import KuboExchange
 
-_SETTLED_SECONDS = 3600.0  # a younger block may belong to a message that is still on its way
+_SETTLED_SECONDS = 3600.0  # a block put or looked for since then may belong to a message that is still on its way
 UNUSED = "not needed"
+_KINDS = {  # by the first word of what a block is: one of them, and many
+    "message": ("message", "messages"),
+    "weights": ("of weights", "of weights"),
+    "manifest": ("manifest", "manifests"),
+    "starting": ("of starting weights", "of starting weights"),
+    "last": ("last message", "last messages"),
+    "not": ("not needed", "not needed"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +98,29 @@ def pin(directory: Path) -> dict[str, int]:
     """Let the daemon have everything that is here; what it had pinned for this machine and is gone, is unpinned."""
     store, exchange = LocalBlockStore(directory), _exchange(directory)
     assert exchange is not None
+    return {"pinned now": _pin_all(store, exchange), "pinned in all": sum(1 for _ in store.cids())}
+
+
+def _pin_all(store: LocalBlockStore, exchange: Exchange) -> int:
+    """Returns how many were not pinned before."""
     pinned = 0
-    for cid in exchange.lacking(store.cids()):
+    for cid in exchange.lacking(store.cids):
         with suppress(BlockMissingError, PeerError):  # a peer has deleted it meanwhile; or --fsck will say it
             exchange.offer(cid, store.get(cid))
             pinned += 1
-    return {"pinned now": pinned, "pinned in all": sum(1 for _ in store.cids())}
+    return pinned
 
 
 def collect_garbage(directory: Path) -> dict[str, int]:
-    """Delete, and unpin, what no message that is younger than the horizon needs."""
+    """Delete what no message that is younger than the horizon needs; the daemon then has pinned what is left."""
     store, known = LocalBlockStore(directory), describe_blocks(directory)
     oldest = time.time() - _SETTLED_SECONDS
-    gone = [cid for cid in store.cids() if cid not in known and store.stat(cid)[1] < oldest]
-    freed = sum(store.stat(cid)[0] for cid in gone)
-    store.delete(gone)
+    removed = (store.remove_unused(cid, since=oldest) for cid in store.cids() if cid not in known)
+    freed = [size for size in removed if size is not None]
     exchange = _exchange(directory, needed=False)
     if exchange:
-        exchange.lacking(store.cids())
-    return {"deleted": len(gone), "bytes freed": freed}
+        _pin_all(store, exchange)
+    return {"deleted": len(freed), "bytes freed": sum(freed)}
 
 
 def describe_blocks(directory: Path) -> dict[Cid, str]:
@@ -162,8 +176,8 @@ def _show(options: argparse.Namespace, fields: dict[str, int | list[str]] | dict
 
 def _print_table(found: list[Block]) -> None:
     totals = Counter(block.what.partition(" ")[0] for block in found)
-    title = f"{len(found)} blocks, {human_bytes(sum(block.bytes for block in found))}"
-    title += "".join(f", {count} {name}" for name, count in totals.most_common())
+    title = f"{counted(len(found), 'block')}, {human_bytes(sum(block.bytes for block in found))}"
+    title += "".join(f", {counted(count, *_KINDS[name])}" for name, count in totals.most_common())
     pinned = {None: "-", True: "yes", False: "no"}
     rows = [[block.cid, human_bytes(block.bytes), block.what, pinned[block.pinned]] for block in found]
     columns = ["cid", ">size", "what", "pinned"]

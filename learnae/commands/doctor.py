@@ -20,7 +20,7 @@ from learnae.commands.ipfs_state import ipfs_findings
 from learnae.commands.output import console, print_json, table
 from learnae.config import find_section
 from learnae.errors import LearnaeError
-from learnae.home import home, open_manifest
+from learnae.home import home, open_manifest, why_peer_unwritable
 from learnae.sections import IotaSection
 
 _PACKAGES = (
@@ -33,11 +33,7 @@ _PACKAGES = (
     ("keras", "learnae export to .keras", "pip install 'learnae[trainer]'"),
     ("jax", "training at full speed, on a GPU, too", "pip install 'learnae[trainer]'"),
     # not 'agent' there: on Python 3.11 its tflite-runtime takes the NumPy away that JAX needs
-    (
-        "tflite-runtime ai-edge-litert",
-        "an agent",
-        "pip install 'learnae[agent]', beside a trainer 'learnae[agent-litert]'",
-    ),
+    ("tflite-runtime ai-edge-litert", "an agent", "pip install 'learnae[agent]', beside JAX 'learnae[agent-litert]'"),
     ("paho-mqtt", "a broker", "pip install 'learnae[trainer]', on a board 'learnae[agent]'"),
     ("pyserial", "firmware-bridge", "pip install 'learnae[serial]'"),
     ("ipfshttpclient", "blocks at a Kubo daemon", "pip install 'learnae[ipfs]'"),
@@ -88,6 +84,11 @@ def _places() -> Iterator[Finding]:
     free = shutil.disk_usage(existing).free
     detail = f"{path}, {free / 2**30:.1f} GiB free"
     yield Finding("home", "ok" if writable else "broken", detail, "set LEARNAE_HOME to a directory you own")
+    for peer in sorted((path / "peers").glob("*")):
+        if why := why_peer_unwritable(peer):
+            yield Finding(
+                f"peer {peer.name}", "broken", f"publishes nothing: {why}", f"see {peer}: space, mount, owner"
+            )
 
 
 def _swarm() -> Iterator[Finding]:

@@ -10,15 +10,18 @@ from rich.text import Text
 
 from learnae.adapters.mqtt_audience import Audience, Seen
 from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.adapters.mqtt_topics import ONLINE
 from learnae.cid import Cid
 from learnae.commands.live import look
 from learnae.commands.output import fitting, human_bytes, shedding, short_cid
 from learnae.errors import ConfigurationError, EncodingError
 from learnae.sections import MqttSection
+from learnae.wording import counted
 
 _CONNECT_SECONDS, _CONNECT_LOOK = 5.0, 0.02  # so long, and so often, is looked for a broker that has not answered
 _QUIET_SECONDS, _FIRST_LOOK_SECONDS = 0.5, 3.0  # retained values come at once: all are here when nothing more comes
-_COLORS = {"online": "green", "offline": "red"}
+_UNWRITABLE = "cannot save"  # online, and publishing nothing: its disk is full or read-only
+_COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red"}
 
 
 def watch(options: argparse.Namespace) -> int:
@@ -63,7 +66,8 @@ def _wait_for_retained(connection: MqttConnection, audience: Audience) -> None:
 
 def _table(connection: MqttConnection, audience: Audience) -> Table:
     seen, bad = audience.peers(), sum(audience.bad.values())
-    title = f"{connection.name} {connection.state()}  {len(seen)} peers" + (f"  {bad} bad payloads" if bad else "")
+    title = f"{connection.name} {connection.state()}  {counted(len(seen), 'peer')}"
+    title += f"  {counted(bad, 'bad payload')}" if bad else ""
     columns = ["peer", "swarm", "key", "status", "role", "version"]
     columns += [">steps", ">loss", ">accuracy", ">peers", ">score", ">heard", ">out", ">in"]
     rows = [_row(each) for each in seen]
@@ -71,12 +75,13 @@ def _table(connection: MqttConnection, audience: Audience) -> Table:
 
 
 def _row(seen: Seen) -> list[str | Text]:
+    status = _UNWRITABLE if seen.unwritable and seen.status == ONLINE.decode() else seen.status
     age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
     return [
         seen.name,
         short_cid(seen.swarm),
         seen.peer[:8],
-        Text(seen.status, _COLORS.get(seen.status, "")),
+        Text(status, _COLORS.get(status, "")),
         seen.role,
         seen.version,
         f"{seen.steps:,}",

@@ -40,9 +40,10 @@ def test_the_installed_agent_is_whole(userland: Userland) -> None:
 
 
 def test_the_agents_tests_pass(userland: Userland) -> None:
-    shutil.copytree(ROOT / "tests", userland.root / "root/check/tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("tests", "bench"):  # the tests draw their batches as the bench does
+        shutil.copytree(ROOT / part, userland.root / "root/check" / part, ignore=shutil.ignore_patterns("__pycache__"))
     (userland.root / "root/check/pytest.ini").write_text(
-        "[pytest]\npythonpath = tests tests/unit tests/contract\nmarkers =\n    slow\n    modules(*names)\n"
+        "[pytest]\npythonpath = . tests tests/unit tests/contract\nmarkers =\n    slow\n    modules(*names)\n"
     )
     userland.run("/opt/learnae/bin/pip install --quiet --no-index --find-links /root/pack pytest hypothesis")
     paths = " ".join(f"tests/{path}" for path in TESTS) + "".join(f" --deselect tests/{path}" for path in NOT_HERE)

@@ -264,7 +264,7 @@ class Shelf:
 
     def __init__(self, exchange: Exchange, store: LocalBlockStore) -> None:
         self._exchange, self._store = exchange, store
-        self.fetch, self.lacking = exchange.fetch, exchange.lacking
+        self.fetch, self.keep, self.lacking = exchange.fetch, exchange.keep, exchange.lacking
         self.retract, self.close = exchange.retract, exchange.close
 
     def offer(self, cid: Cid, data: bytes) -> None:

@@ -14,14 +14,16 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
+from disks import fill, read_only, small_disk
 
 from learnae import dagcbor
 from learnae.adapters import local
 from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
-from learnae.errors import BlockMissingError, EncodingError, StateError
-from learnae.files import TEMPORARY
+from learnae.errors import BlockMissingError, EncodingError, NotWrittenError, StateError
+from learnae.files import TEMPORARY, why_unwritable
 from learnae.limits import Limits
+from learnae.observer import _Untouched
 from learnae.ports import check_named
 from learnae.problems import Problems
 
@@ -106,15 +108,22 @@ def test_a_good_copy_of_another_process_heals_what_was_found_damaged(tmp_path):
     assert store.get(cid) == b"weights"
 
 
-def test_what_is_removed_as_damaged_is_never_the_good_copy_that_has_replaced_it(tmp_path):
+def test_what_is_removed_as_damaged_is_never_the_good_copy_that_has_replaced_it(tmp_path, monkeypatch):
     store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
     cid = store.put(RAW, b"weights")
     path_of(tmp_path, cid).write_bytes(b"rot")
     with pytest.raises(EncodingError):
         store.get(cid)
-    another.put(RAW, b"weights")
+    rename = os.rename
 
+    def rename_later(path, aside):
+        monkeypatch.setattr(os, "rename", rename)
+        another.put(RAW, b"weights")
+        rename(path, aside)
+
+    monkeypatch.setattr(os, "rename", rename_later)
     store.remove_damaged(cid)
+    assert os.rename is rename
     assert store.get(cid) == b"weights"
 
     path_of(tmp_path, cid).write_bytes(b"rot again")
@@ -144,6 +153,92 @@ def test_a_block_that_is_here_is_not_written_again(tmp_path):
     store.put(RAW, b"flash memory wears out")
 
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def age(path: Path, hours: float = 2) -> None:
+    os.utime(path, (time.time() - 3600 * hours,) * 2)
+
+
+@pytest.mark.parametrize("use", ["put", "has"])
+def test_an_old_block_that_is_put_or_looked_for_again_is_in_use(tmp_path, use):
+    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+    cid, unused = store.put(RAW, b"weights"), store.put(RAW, b"nobody's")
+    for each in (cid, unused):
+        age(path_of(tmp_path, each))
+    before, hour_ago = path_of(tmp_path, cid).stat().st_ino, time.time() - 3600
+
+    assert another.put(RAW, b"weights") == cid if use == "put" else another.has(cid)
+
+    assert path_of(tmp_path, cid).stat().st_ino == before  # not written again
+    assert store.remove_unused(cid, since=hour_ago) is None
+    assert store.remove_unused(unused, since=hour_ago) == len(b"nobody's")
+    assert store.remove_unused(unused, since=hour_ago) is None
+    assert list(store.cids()) == [cid]
+    assert store.get(cid) == b"weights"
+
+
+@pytest.mark.parametrize("use", ["put", "has"])
+def test_a_block_that_is_used_while_it_is_being_removed_stays(tmp_path, monkeypatch, use):
+    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+    cid = store.put(RAW, b"weights")
+    age(path_of(tmp_path, cid))
+    rename = os.rename
+
+    def rename_later(path, aside):
+        monkeypatch.setattr(os, "rename", rename)
+        assert another.put(RAW, b"weights") == cid if use == "put" else another.has(cid)
+        rename(path, aside)
+
+    monkeypatch.setattr(os, "rename", rename_later)
+    assert store.remove_unused(cid, since=time.time() - 3600) is None
+    assert os.rename is rename
+    assert store.get(cid) == b"weights"
+    assert finished_files(tmp_path) == [path_of(tmp_path, cid)]
+
+
+def test_a_block_that_is_removed_while_it_is_put_is_written_anew(tmp_path, monkeypatch):
+    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+    cid = store.put(RAW, b"weights")
+    age(path_of(tmp_path, cid))
+    utime = os.utime
+
+    def utime_too_late(path):
+        monkeypatch.setattr(os, "utime", utime)
+        file = os.open(path, os.O_RDONLY)  # it has found the file, which is then removed
+        assert another.remove_unused(cid, since=time.time() - 3600) == len(b"weights")
+        utime(file)
+        os.close(file)
+
+    monkeypatch.setattr(os, "utime", utime_too_late)
+    assert store.put(RAW, b"weights") == cid
+    assert os.utime is utime
+    assert store.get(cid) == b"weights"
+
+
+def test_who_is_killed_before_the_second_look_has_removed_nothing(tmp_path, monkeypatch):
+    store = LocalBlockStore(tmp_path)
+    cid = store.put(RAW, b"weights")
+    age(path_of(tmp_path, cid))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.remove_unused(cid, since=time.time() - 3600)
+    assert not store.has(cid)
+
+    assert LocalBlockStore(tmp_path).get(cid) == b"weights"
+    assert finished_files(tmp_path) == [path_of(tmp_path, cid)]
+
+
+def test_whoever_only_looks_at_a_directory_uses_no_block(tmp_path):
+    store = LocalBlockStore(tmp_path)
+    cid = store.put(RAW, b"weights")
+    age(path_of(tmp_path, cid))
+    assert _Untouched(tmp_path).has(cid)
+    assert store.remove_unused(cid, since=time.time() - 3600) == len(b"weights")
 
 
 def test_a_huge_file_in_the_place_of_a_block_is_not_read_whole(tmp_path):
@@ -519,3 +614,59 @@ def test_a_state_that_cannot_be_read_is_an_error_for_people(tmp_path):
 
     with pytest.raises(StateError, match="cannot read"):
         LocalStateStore(tmp_path / "state").load()
+
+
+# -- what an earlier run said
+
+
+def test_a_peer_hears_what_its_last_run_announced_until_it_speaks(tmp_path):
+    LocalGossip(tmp_path, "peer").announce(HEADS[:2])
+    gossip = LocalGossip(tmp_path, "peer")
+    assert list(gossip.heard()) == [HEADS[:2]]
+    assert list(gossip.heard()) == []
+    gossip.announce(HEADS[2:])
+    assert list(gossip.heard()) == []
+
+
+# -- a disk that takes nothing
+
+
+def test_a_place_that_is_read_only_is_an_error_of_our_own(tmp_path):
+    place = tmp_path / "swarm"
+    store = LocalBlockStore(place)
+    cid = store.put(RAW, b"weights")
+    age(path_of(place, cid))
+    for prefix in (TEMPORARY, ".aside-"):
+        leftover = path_of(place, cid).with_name(f"{prefix}1-{cid}")
+        leftover.write_bytes(b"weights")
+        age(leftover)
+    on_another_shelf = next(
+        data for data in map(str, range(9999)) if not (path_of(place, Cid.of(RAW, data.encode()))).parent.exists()
+    )
+    with read_only(place):
+        store = LocalBlockStore(place)
+        assert store.put(RAW, b"weights") == cid
+        assert store.has(cid)
+        assert store.get(cid) == b"weights"
+        with pytest.raises(NotWrittenError, match="cannot write"):
+            store.put(RAW, on_another_shelf.encode())
+        for remove in (lambda: store.delete([cid]), lambda: store.remove_unused(cid, since=time.time())):
+            with pytest.raises(NotWrittenError, match="cannot write"):
+                remove()
+        assert "read-only" in why_unwritable(place) or "denied" in why_unwritable(place)
+    store.delete([cid])
+    assert why_unwritable(place) == ""
+    assert "no space" in why_unwritable(place, 1 << 60)
+
+
+def test_a_disk_without_room_is_an_error_of_our_own(tmp_path):
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        store = LocalBlockStore(disk)
+        filler = fill(disk)
+        for number in range(40):  # on one shelf or another
+            with pytest.raises(NotWrittenError, match="No space left"):
+                store.put(RAW, b"%d" % number)
+        assert "no space" in why_unwritable(disk)
+        assert not leftovers(disk)
+        filler.unlink()
+        assert store.get(store.put(RAW, b"0")) == b"0"

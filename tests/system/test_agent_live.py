@@ -6,15 +6,14 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from programs import Programs, assert_refused, wait_for
+from disks import fill, small_disk
+from programs import Child, Programs, assert_refused, wait_for
 from sensors import Sysfs, make_swarm
 
 from agent.buffer import SampleBuffer
@@ -51,7 +50,7 @@ def recorded(state: Path, seal: Any = None) -> Samples:
     return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__))
 
 
-def stop(process: subprocess.Popen[str]) -> str:
+def stop(process: Child) -> str:
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 0, said
@@ -178,63 +177,27 @@ def test_a_key_from_systemd_seals_what_is_on_the_disk(programs: Programs, tmp_pa
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk") as found:
+        yield found
 
 
-def fill(disk: Path) -> Path:
-    """Write until there is no room for another byte."""
-    filler = disk / "filler"
-    with filler.open("ab", buffering=0) as file:
-        for size in (4096, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                continue
-    return filler
-
-
-def test_a_full_disk_costs_nothing_but_patience(programs: Programs, sysfs: Sysfs, small_disk: Path) -> None:
+def test_a_full_disk_costs_nothing_but_patience(programs: Programs, sysfs: Sysfs, disk: Path) -> None:
     swarm = make_swarm(programs.home)
-    state = small_disk / "agent"
+    state = disk / "agent"
     configure(programs, f'[peer]\nstate = "{state}"\n{sysfs.section()}holdout = 0.0\n')
-    log = programs.root / "log"
-    with log.open("w") as file:
-        agent = subprocess.Popen(
-            [sys.executable, "-m", "agent", "run"],
-            env=programs.environment(LEARNAE_TRAIN__PAUSE="0.05"),
-            cwd=programs.root,
-            stdin=subprocess.DEVNULL,
-            stderr=file,
-            text=True,
-        )
-    programs.started.append(agent)
+    agent = programs.start("agent", "run")
     observer = Observer(swarm)
     wait_for(lambda: observer.refresh() > 5, "the agent to train")
-    filler = fill(small_disk)
-    wait_for(lambda: "takes no samples" in log.read_text(), "the agent to notice")
-    wait_for(lambda: "NotWrittenError" in log.read_text(), "the peer to notice")
+    filler = fill(disk)
+    wait_for(lambda: "takes no samples" in agent.log, "the agent to notice")
+    wait_for(lambda: "NotWrittenError" in agent.log, "the peer to notice")
     said = observer.refresh()
-    wait_for(lambda: agent.poll() is None and log.stat().st_size, "it to go on")
+    wait_for(lambda: agent.poll() is None and agent.log, "it to go on")
     filler.unlink()
-    wait_for(lambda: "takes samples again" in log.read_text(), "the agent to go on")
+    wait_for(lambda: "takes samples again" in agent.log, "the agent to go on")
     wait_for(lambda: observer.refresh() > said + 5, "the peer to go on")
-    agent.send_signal(signal.SIGTERM)
-    assert agent.wait(30) == 0
-    text = log.read_text()
-    assert "Traceback" not in text, text
+    text = stop(agent)
     assert text.count("takes no samples") == 1
     times = recorded(state).time
     assert np.diff(times).max() < 1.0, "what came while the disk was full waited in memory"

@@ -284,8 +284,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
     with Programs(tmp_path_factory.mktemp("demo")) as programs:
         for person in (1, 2):
             process = programs.start("trainer_node", "start", "--demo", pause=0.2)
-            assert process.stderr is not None
-            assert f"demo: you are person {person} of 8" in process.stderr.readline()
+            assert f"demo: you are person {person} of 8" in process.line("err")
             programs.wait_for_steps(f"demo-{person}", process)
         wait_for(lambda: programs.status("demo-1")["following"] == 1, "demo-1 to merge what demo-2 has learnt")
         yield programs
@@ -334,8 +333,7 @@ def test_watch_looks_as_often_as_told(demo: Programs) -> None:
 
 def test_ctrl_c_ends_a_watch_without_a_word(demo: Programs) -> None:
     process = demo.start("learnae", "watch", "--every", "60", "--json")
-    assert process.stdout is not None
-    process.stdout.readline()
+    process.line()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
@@ -619,11 +617,10 @@ def test_a_log_is_followed(programs: Programs) -> None:
     log.parent.mkdir(parents=True)
     log.write_text("first\nsecond\n")
     process = programs.start("trainer_node", "logs", "--name", "pump", "--follow", "-n", "1")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "second\n"
+    assert process.line() == "second\n"
     with log.open("a") as file:
         file.write("third\n")
-    assert process.stdout.readline() == "third\n"
+    assert process.line() == "third\n"
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20) == ("", "")
     assert process.returncode == -signal.SIGINT

@@ -129,7 +129,7 @@ def test_pins_whose_blocks_are_gone_are_removed_and_those_of_others_stay(daemon:
     another.offer(theirs, b"theirs")
     users = daemon.run("add", "-q", "--raw-leaves", "--cid-version=1", input=b"users").decode().strip()
 
-    assert set(opened.exchange(daemon).lacking([kept])) == set()
+    assert set(opened.exchange(daemon).lacking(lambda: [kept])) == set()
 
     assert set(daemon.pins()) >= {str(kept), str(theirs)}
     assert str(gone) not in daemon.pins()
@@ -141,21 +141,43 @@ def test_pins_whose_blocks_are_gone_are_removed_and_those_of_others_stay(daemon:
 def test_what_is_pinned_while_pins_are_compared_stays_pinned(daemon: Kubo, opened: Opened) -> None:
     cid = Cid.of(RAW, b"deleted, and fetched again")
     opened.exchange(daemon).offer(cid, b"deleted, and fetched again")
-    exchange = opened.exchange(daemon)
-    pins = exchange.pins
+    exchange, here = opened.exchange(daemon), list[Cid]()
+    peer = opened.exchange(daemon)  # of another process, with the same directory
 
-    def listed() -> dict[Cid, str]:
-        found = pins()
-        exchange.fetch(cid)  # by a worker of the store, which keeps it a moment later
-        return found
+    def look() -> list[Cid]:
+        held = list(here)
+        peer.fetch(cid)
+        here.append(cid)
+        peer.keep(cid)
+        return held
 
-    exchange.pins = listed
-    assert set(exchange.lacking([])) == set()
+    for missing in exchange.lacking(look):
+        exchange.offer(missing, b"deleted, and fetched again")
     assert str(cid) in daemon.pins()
-    exchange.pins = pins
-    assert set(exchange.lacking([cid])) == set()
-    assert set(exchange.lacking([])) == set()
+    assert set(exchange.lacking(lambda: here)) == set()
+    assert set(exchange.lacking(list)) == set()
     assert str(cid) not in daemon.pins()
+
+
+def test_what_is_fetched_is_pinned_once_it_is_here_so_that_nobody_takes_the_pin_for_a_leftover(
+    daemon: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cid, pinned_before = Cid.of(RAW, b"on its way"), list[bool]()
+    daemon.run("block", "put", "-", input=b"on its way")
+    cleaner = opened.exchange(daemon)  # of another process, such as ``learnae blocks --gc``
+    store = opened.store(ipfs=opened.exchange(daemon))
+    wait_for(lambda: state(store) == CONNECTED, "the link")
+    local, keep = store._local, store._local.keep
+
+    def kept(cid: Cid, data: bytes) -> None:
+        assert set(cleaner.lacking(local.cids)) == set()
+        pinned_before.append(str(cid) in daemon.pins())
+        keep(cid, data)
+
+    monkeypatch.setattr(local, "keep", kept)
+    assert fetched(store, cid) == b"on its way"
+    wait_for(lambda: str(cid) in daemon.pins(), "the pin")
+    assert pinned_before == [False]
 
 
 def test_what_one_call_could_not_pin_for_others_the_next_one_pins(daemon: Kubo, opened: Opened) -> None:
@@ -173,7 +195,8 @@ def test_what_one_call_could_not_pin_for_others_the_next_one_pins(daemon: Kubo, 
 
     exchange._rpc.ask = refused
     exchange._to_pin[cids[1]] = None  # its thread has left it to the one that pins
-    assert exchange.fetch(cids[0]) == blocks[0]
+    with pytest.raises(TransportError):
+        exchange.keep(cids[0])
     exchange.offer(cids[2], blocks[2])
     assert {str(cid) for cid in cids} <= set(daemon.pins())
 
@@ -183,7 +206,9 @@ def test_what_is_fetched_survives_the_garbage_collection(daemon: Kubo, opened: O
     kubo.join(daemon)
     cid = Cid.of(RAW, b"collected?")
     opened.exchange(daemon).offer(cid, b"collected?")
-    assert opened.exchange(kubo).fetch(cid) == b"collected?"
+    exchange = opened.exchange(kubo)
+    assert exchange.fetch(cid) == b"collected?"
+    exchange.keep(cid)
     kubo.run("repo", "gc")
     assert kubo.run("--offline", "block", "get", str(cid)) == b"collected?"
 

@@ -332,8 +332,8 @@ def test_a_broker_killed_in_the_middle_of_a_fetch_is_an_error_and_heals(machine,
         with pytest.raises(TransportError):
             call()
     broker.start()
-    assert list(reader.exchange.lacking([])) == []  # waits until it is back
-    assert list(holder.exchange.lacking([])) == []
+    assert list(reader.exchange.lacking(list)) == []  # waits until it is back
+    assert list(holder.exchange.lacking(list)) == []
     wait_for_subscriptions(holder.link)
     wait_for_subscriptions(reader.link)
     assert reader.exchange.fetch(cid) == b"block"

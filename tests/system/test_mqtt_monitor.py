@@ -260,9 +260,10 @@ def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, 
     assert config["state_topic"] == f"{BASE}/state"
     assert config["availability"] == [{"topic": f"{BASE}/status"}]
     assert config["dev"]["name"] == "Learnae pump"
-    assert set(config["cmps"]) == {"accuracy", "loss", "steps", "peers", "buffer", "anomaly", "cpu_temperature"}
-    assert len({sensor["unique_id"] for sensor in config["cmps"].values()}) == 7
-    assert all(sensor["p"] == "sensor" for sensor in config["cmps"].values())
+    sensors = {"accuracy", "loss", "steps", "peers", "buffer", "anomaly", "cpu_temperature"}
+    assert {name for name, each in config["cmps"].items() if each["p"] == "sensor"} == sensors
+    assert {name for name, each in config["cmps"].items() if each["p"] == "binary_sensor"} == {"disk"}
+    assert len({each["unique_id"] for each in config["cmps"].values()}) == 8
     assert all("value_json" in sensor["value_template"] for sensor in config["cmps"].values())
 
     inbox.clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Inbox, Links, secure
-from programs import Programs, wait_for
+from programs import Child, Programs, wait_for
 
 from demo.people import write_private_file
 from learnae.home import create_swarm
@@ -54,7 +53,7 @@ class Board:
             "LEARNAE_MQTT__KEEP_ALIVE": "2",
         }
         self.config = joined["configuration"]
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Child | None = None
 
     def start(self) -> None:
         self.process = self.programs.start(
@@ -63,7 +62,7 @@ class Board:
 
     def status(self) -> dict[str, Any]:
         assert self.process is not None
-        assert self.process.poll() is None, self.process.communicate()[1]
+        assert self.process.poll() is None, self.process.log
         return self.programs.status(self.name)
 
     def knows(self, *others: Board) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import tiny_dataset, tiny_manifest
+from disks import read_only
 
 from learnae.adapters.local import LocalBlockStore
-from learnae.adapters.machine import Place
-from learnae.adapters.memory import MemoryExchange
+from learnae.adapters.machine import Place, holder
+from learnae.adapters.memory import MemoryExchange, SilentMonitor
+from learnae.adapters.outside import Outside
 from learnae.cid import RAW, Cid
 from learnae.commands import blocks, swarm
-from learnae.errors import ConfigurationError
+from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.files import create_once
-from learnae.home import create_swarm
+from learnae.home import LOCK_FILE, STATE_FILE, create_swarm
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.observer import Observer
 from learnae.peer import Options
@@ -53,6 +55,43 @@ def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, dir
     assert [message.cid for message in observer.messages(100)] == others
 
 
+def test_a_peer_that_has_lost_its_state_goes_on_from_what_it_said_itself(tmp_path: Path, directory: Path) -> None:
+    manifest = tiny_manifest()
+    for _ in range(2):
+        place = Place(directory, tmp_path / "pump")
+        learner = NumpyLearner(
+            manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
+        )
+        peer = place.peer(learner, Options("pump", "trainer", 8, seed=1))
+        for _ in range(3):
+            peer.tick()
+        place.leave(peer)
+        (place.directory / STATE_FILE).unlink()
+    observer = Observer(directory)
+    observer.refresh()
+    seqs = [message.seq for message in observer.messages(100)]
+    assert sorted(seqs) == list(range(len(seqs)))
+    assert len(seqs) > 4
+    assert not observer.tangle.is_banned(peer.author)
+
+
+def test_who_leaves_while_the_disk_takes_nothing_says_so_and_leaves(tmp_path: Path, directory: Path) -> None:
+    manifest = tiny_manifest()
+    place = Place(directory, tmp_path / "pump")
+    learner = NumpyLearner(
+        manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
+    )
+    closed: list[str] = []
+    outside = Outside(monitors=[monitor := SilentMonitor()], closers=[lambda: closed.append("closed")])
+    peer = place.peer(learner, Options("pump", "trainer", 8, seed=1), outside)
+    peer.tick()
+    with read_only(place.directory), pytest.raises(NotWrittenError, match="cannot write"):
+        place.leave(peer)
+    assert "cannot write" in monitor.last["unwritable"]["error"]
+    assert closed
+    assert holder(place.directory / LOCK_FILE) is None
+
+
 def test_blocks_that_are_deleted_while_they_are_pinned_are_passed_over(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,7 +99,7 @@ def test_blocks_that_are_deleted_while_they_are_pinned_are_passed_over(
     kept, gone = store.put(RAW, b"kept"), store.put(RAW, b"gone")
 
     class Daemon(MemoryExchange):
-        def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
+        def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
             found = list(super().lacking(held))
             store.delete([gone])
             return found

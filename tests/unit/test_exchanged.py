@@ -43,7 +43,7 @@ class Daemon(MemoryExchange):
         self.note("fetch")
         return super().fetch(cid)
 
-    def lacking(self, held: Iterable[Cid]) -> Iterable[Cid]:
+    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
         self.note("lacking")
         return super().lacking(held)
 

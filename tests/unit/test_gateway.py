@@ -107,7 +107,7 @@ def test_other_answers_mean_that_it_is_no_gateway_and_redirects_are_not_followed
     assert caught.type is TransportError
     assert len(server.asked) == 1
     with pytest.raises(TransportError):
-        gateway.lacking([])
+        gateway.lacking(list)
 
 
 def test_no_more_is_read_than_a_block_may_have(server: HostileServer, gateway: GatewayExchange) -> None:
@@ -174,7 +174,7 @@ def test_noise_is_no_answer(server: HostileServer, gateway: GatewayExchange, noi
 
 def test_nobody_there(server: HostileServer) -> None:
     exchange = GatewayExchange(f"http://127.0.0.1:{free_port()}", 1)
-    for call in (lambda: exchange.fetch(CID), lambda: exchange.lacking([])):
+    for call in (lambda: exchange.fetch(CID), lambda: exchange.lacking(list)):
         with pytest.raises(TransportError, match="cannot be reached"):
             call()
 

@@ -61,9 +61,18 @@ def over_time(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 FLAT = {"class_name": "GlobalAveragePooling1D", "config": {}}
+EACH = {"class_name": "LayerNormalization", "config": {}}
 POOLED = over_time({"class_name": "MaxPooling1D", "config": {}}, FLAT)
-EACH_NORMALISED = over_time({"class_name": "LayerNormalization", "config": {}}, FLAT)
-CONVOLVED = over_time({"class_name": "Conv1D", "config": {"filters": 4, "kernel_size": 3, "activation": "relu"}}, FLAT)
+CONVOLUTION = {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu"}
+CONVOLVED = over_time(
+    {"class_name": "Conv1D", "config": CONVOLUTION},
+    {"class_name": "BatchNormalization", "config": {}},
+    {"class_name": "Conv1D", "config": CONVOLUTION | {"strides": 2}},
+    EACH,
+    FLAT,
+)
+# pairs of the model's own input, normalised each by itself
+PAIRS_NORMALISED = over_time({"class_name": "Reshape", "config": {"target_shape": [3, 2]}}, EACH, FLAT)
 BINARY = "binary_crossentropy"
 
 
@@ -135,7 +144,9 @@ def test_an_evaluation_says_what_numpy_says(name: str, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "config", [TASKS[BINARY][0], NORMALISED, POOLED], ids=["dense", "batch normalisation", "pooling"]
+    "config",
+    [TASKS[BINARY][0], NORMALISED, POOLED, CONVOLVED],
+    ids=["dense", "batch normalisation", "pooling", "convolutions"],
 )
 @pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
 def test_an_epoch_is_keras_fit_bit_for_bit(config: Any, policy: OptimiserPolicy) -> None:
@@ -144,11 +155,10 @@ def test_an_epoch_is_keras_fit_bit_for_bit(config: Any, policy: OptimiserPolicy)
     assert mine.tobytes() == fitted.tobytes()
 
 
-@pytest.mark.parametrize("config", [CONVOLVED, EACH_NORMALISED], ids=["convolution", "layer normalisation"])
 @pytest.mark.parametrize("policy", OPTIMISERS, ids=lambda policy: policy.name)
-def test_an_epoch_of_other_layers_is_keras_fit_but_for_rounding(config: Any, policy: OptimiserPolicy) -> None:
-    """XLA sums in another order inside a loop than alone: a convolution always, a layer's mean since jaxlib 0.12."""
-    _, mine, fitted = an_epoch(config, policy)
+def test_an_epoch_that_normalises_its_input_is_keras_fit_but_for_rounding(policy: OptimiserPolicy) -> None:
+    """Since jaxlib 0.12 such a layer is rounded otherwise inside a loop; behind another layer it is not."""
+    _, mine, fitted = an_epoch(PAIRS_NORMALISED, policy)
     assert np.abs(mine - fitted).max() <= (1e-6 if policy.name == "adam" else 1e-7)
 
 
@@ -342,8 +352,14 @@ def device_error(text: str) -> Exception:
     return importlib.import_module("jax").errors.JaxRuntimeError(text)
 
 
-def full() -> Exception:
-    return device_error("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes.")
+FULL = [
+    "RESOURCE_EXHAUSTED: Failed to allocate request for 1 bytes.",
+    "INTERNAL: Buffer Definition Event: Error preparing computation: Out of memory allocating 1 bytes.",  # JAX 0.8, CPU
+]
+
+
+def full(text: str = FULL[0]) -> Exception:
+    return device_error(text)
 
 
 def test_what_does_not_fit_on_the_device_is_trained_in_parts(
@@ -405,14 +421,15 @@ def test_steps_that_run_out_of_memory_are_taken_again_from_where_they_began(
     assert learner.weights().tobytes() != weights.tobytes()
 
 
+@pytest.mark.parametrize("text", FULL)
 def test_a_batch_that_never_fits_is_an_error_and_tried_a_bounded_number_of_times(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     learner, tries = learner_of(OPTIMISERS[1]), []
 
     def failing(*_: Any) -> Any:
         tries.append(1)
-        raise full()
+        raise full(text)
 
     monkeypatch.setattr(learner._functions, "train", failing)
     with pytest.raises(ConfigurationError, match="not enough memory"):

@@ -32,6 +32,7 @@ from learnae.peer import Options, Peer, Ports
 from learnae.ports import Trained
 from learnae.simulator import Setting, Simulation
 from learnae.summary import Statistics
+from learnae.tangle import Equivocation
 
 DAY = 24 * HOUR
 
@@ -43,9 +44,11 @@ class Crash(Exception):
 class Store(MemoryBlockStore):
     """A block store whose next message is never written."""
 
-    failing = False
+    failing = full = False
 
     def put(self, codec: int, data: bytes) -> Cid:
+        if self.full and codec == DAG_CBOR:
+            raise NotWrittenError("no space left")
         if self.failing and codec == DAG_CBOR:
             self.failing = False
             raise Crash
@@ -270,6 +273,72 @@ def test_what_a_full_disk_kept_from_being_published_is_said_whole_later(monkeypa
     assert kinds == [KEY, DELTA], "a delta would stand on weights that nobody has"
 
 
+def test_a_message_that_was_saved_and_not_stored_is_shown_as_soon_as_the_disk_takes_it() -> None:
+    machine = Machine()
+    machine.tick(2)
+    before, steps = machine.said(), list[int]()
+    machine.store.full = True
+    for _ in range(3):
+        with pytest.raises(NotWrittenError):
+            machine.tick()
+        steps.append(machine.peer.steps)
+    assert machine.said() == before
+    assert steps == sorted(set(steps)), "it trains on"
+    machine.store.full = False
+    machine.tick()
+    assert seqs(machine.said()) == list(range(len(before) + 2)), "the one that was saved, and at once the next"
+    machine.boot()
+    machine.tick()
+    assert seqs(machine.said()) == list(range(len(before) + 3))
+
+
+def test_people_see_that_nothing_is_published_until_something_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    machine.tick(2)
+    assert machine.peer.status()["unwritable"] is None
+    machine.store.full = True
+    with pytest.raises(NotWrittenError) as caught:
+        machine.tick()
+    since = machine.clock.now()
+    machine.peer.endure(caught.value)
+    machine.clock.time += 1000
+    machine.peer.endure(caught.value)
+    assert machine.peer.status()["unwritable"] == {"since": since, "error": "no space left"}
+    assert machine.peer.status()["problems"] == {"NotWrittenError": 2}
+    machine.peer.listen()
+    assert machine.peer.status()["unwritable"]
+    machine.store.full = False
+    machine.tick()
+    assert machine.peer.status()["unwritable"] is None
+
+
+def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    machine.tick(2)
+    publish = machine.peer._publish
+
+    def full(*_: object, **__: object) -> Cid:
+        raise NotWrittenError("no space left")
+
+    machine.peer._unsaid = [b"12345678"]
+    found = Equivocation(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
+    monkeypatch.setattr(machine.peer, "_publish", full)
+    with pytest.raises(NotWrittenError):
+        machine.tick()
+    machine.peer._to_accuse[found.author] = found
+    with pytest.raises(NotWrittenError):
+        machine.tick()
+    monkeypatch.setattr(machine.peer, "_publish", publish)
+    machine.tick()
+    evidence, update = sorted(machine.said(), key=lambda message: message.seq)[-2:]
+    assert isinstance(evidence.body, Evidence)
+    assert evidence.body.author == found.author
+    assert isinstance(update.body, Update)
+    assert update.body.merged == (b"12345678",)
+    machine.tick()
+    assert machine.said()[-1].body.merged == ()
+
+
 # -- restarts
 
 
@@ -357,6 +426,54 @@ def test_a_lost_state_is_continued_when_the_history_comes_a_little_later() -> No
     machine.heads_again()
     machine.tick(2)
     assert seqs(machine.said()) == list(range(7))
+
+
+def test_a_lost_state_is_not_gone_on_from_while_the_own_past_is_on_its_way() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    past = machine.said()
+    for message in past:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.receive(past[-1])
+    machine.tick(3)
+    assert seqs(machine.said()) == [4]
+    machine.receive(*past)
+    machine.tick()
+    assert seqs(machine.said()) == list(range(6))
+
+
+def test_what_waits_and_is_older_than_the_own_newest_message_is_no_end_of_the_own_chain() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    past = machine.said()
+    for message in past:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.peer.replication.tangle.attach(past[-1], machine.clock.now(), rooted=True)
+    machine.receive(past[2], past[-1])
+    machine.tick(100)
+    assert seqs(machine.said())[:4] == [2, 4, 5, 6]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_a_lost_state_whose_past_is_lost_everywhere_is_continued_all_the_same() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    past = machine.said()
+    for message in past:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.receive(past[-2])
+    machine.tick(3)
+    machine.receive(past[-1])
+    del machine.host.blocks[past[-2].cid]
+    machine.tick(100)
+    assert seqs(machine.said())[:3] == [4, 5, 6]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
 
 
 def test_a_lost_state_is_not_gone_on_from_while_the_own_last_message_cannot_be_read() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "messages": 12,
         "bytes_out": 100,
         "bytes_in": 200,
+        "unwritable": None,
         "problems": {},
         "last_problems": {},
         **changes,
@@ -36,7 +38,11 @@ class Watch:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(status_file, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(
+            status_file,
+            "time",
+            SimpleNamespace(monotonic=lambda: self.now, strftime=time.strftime, localtime=time.localtime),
+        )
 
 
 @pytest.fixture
@@ -115,3 +121,23 @@ def test_a_summary_is_one_line_with_and_without_held_out_rows() -> None:
     assert "pump: loss 0.250, 26 steps" in summary(status(accuracy=None))
     assert "nothing measured yet" in summary(status(accuracy=None, loss=None))
     assert "\n" not in summary(status())
+    assert ", 1 step, 1 peer, 1 message, 1 byte out, " in summary(status(steps=1, peers=1, messages=1, bytes_out=1))
+
+
+def test_a_disk_that_takes_nothing_is_said_at_its_beginning_and_its_end(
+    tmp_path: Path, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "learnae")
+    monitor = StatusFile(tmp_path / "status.json")
+    full = status(unwritable={"since": 0, "error": "cannot write state: no space left"})
+    for _ in range(2):
+        for _ in range(3):
+            monitor.report(full)
+        for _ in range(3):
+            monitor.report(status())
+    assert [record.message for record in caplog.records] == [
+        "publishing nothing until the disk takes it: cannot write state: no space left",
+        "the disk takes it again: publishing",
+    ] * 2
+    assert summary(full).startswith("pump: NOTHING PUBLISHED since 19")
+    assert "cannot write state: no space left; accuracy 0.500, 26 steps" in summary(full)

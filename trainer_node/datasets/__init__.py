@@ -14,6 +14,7 @@ from learnae.models.dataset import Dataset, one_line_each
 from learnae.models.normalising import normalises_rows
 from learnae.recordings import Recording, check_readable, check_recording, read_arrays
 from learnae.windows import Windower
+from learnae.wording import counted
 from trainer_node.config import DataSection
 from trainer_node.datasets.arrays import ArraySource, read_headers
 from trainer_node.datasets.cache import fill
@@ -114,17 +115,18 @@ def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Reco
     features = manifest.features
     assert features is not None
     found, unlabelled = add_recording(dataset, manifest, recording, holdout)
-    counted = (
-        f"{found} windows of {features.span} samples at {features.rate:g} Hz without a gap, {unlabelled} of them "
-        f"without a label, {dataset.skipped} skipped"
+    cut = (
+        f"{counted(found, 'window')} of {counted(features.span, 'sample')} at {features.rate:g} Hz without a gap, "
+        f"{unlabelled} of them without a label, {dataset.skipped} skipped"
     )
     if not len(dataset.train):
-        raise DataError(f"{path} has no row to train on: {counted}", dataset.demand)
+        raise DataError(f"{path} has no row to train on: {cut}", dataset.demand)
     if unlabelled or dataset.skipped:
-        log.warning("%s: %s: %s", path.name, counted, dataset.demand)
+        log.warning("%s: %s: %s", path.name, cut, dataset.demand)
     lost = dataset.train.written - len(dataset.train)
     if lost:
-        log.warning("%s: the oldest %d windows are left out, %d are kept", path.name, lost, len(dataset.train))
+        kept = len(dataset.train)
+        log.warning("%s: %s left out, the oldest; %d kept", path.name, counted(lost, "window"), kept)
 
 
 def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifest) -> None:
@@ -140,14 +142,25 @@ def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifes
     counts = fill(dataset, source, options, Split(data.holdout, manifest.objective.is_classification))
     rows = counts.train + counts.holdout
     why = dataset.demand + (f" ({', '.join(manifest.classes)})" if manifest.classes else "")
+<<<<<<< HEAD
     why += f"; most often column {counts.worst!r} is none of that" if counts.worst else ""
+=======
+    why += f"; most often {counts.worst} is not" if counts.worst else ""
+>>>>>>> main
     if not counts.train:
         raise DataError(f"{source.path} has no row to train on, {counts.skipped} were skipped", why)
-    log.info("%s: %d rows to train on, %d held out", source.path.name, counts.train, counts.holdout)
+    log.info("%s: %s to train on, %d held out", source.path.name, counted(counts.train, "row"), counts.holdout)
+    if data.holdout and not counts.holdout:
+        log.warning("%s: no row is held out: how good the model is will not be known here", source.path.name)
+    if counts.rounded:
+        log.warning(
+            "%s: %s has numbers beyond 2^24, which float32 rounds, such as seconds since 1970: subtract an offset",
+            source.path.name, counts.rounded,
+        )  # fmt: skip
     if counts.skipped:
         log.warning(
-            "%s: %d of %d rows skipped: %s",
-            source.path.name, counts.skipped, rows + counts.skipped, why,
+            "%s: %d of %s skipped: %s",
+            source.path.name, counts.skipped, counted(rows + counts.skipped, "row"), why,
         )  # fmt: skip
 
 
@@ -155,8 +168,8 @@ def _warn_of_one_class(dataset: Dataset, path: Path) -> None:
     """A peer may well have seen one class only, and the others teach it the rest; or the label is wrong."""
     if dataset.only_class is not None:
         log.warning(
-            "%s: all %d rows are of class %g; if others should be there, check the label: accuracy here tells nothing",
-            path.name, len(dataset.train), dataset.only_class,
+            "%s: only class %g in %s; if others should be there, check the label: accuracy here tells nothing",
+            path.name, dataset.only_class, counted(len(dataset.train), "row"),
         )  # fmt: skip
 
 
