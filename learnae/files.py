@@ -26,11 +26,6 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = Tru
         os.replace(temporary, path)
         if durable:
             _sync_directory(path.parent)
-<<<<<<< HEAD
-    except OSError as error:
-        raise not_written(path, error) from error
-=======
->>>>>>> main
 
 
 def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
@@ -45,11 +40,6 @@ def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
         finally:
             temporary.unlink()
         _sync_directory(path.parent)
-<<<<<<< HEAD
-    except OSError as error:
-        raise not_written(path, error) from error
-=======
->>>>>>> main
     return True
 
 
@@ -123,16 +113,6 @@ def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
     return temporary
 
 
-<<<<<<< HEAD
-def not_written(path: Path, error: OSError) -> NotWrittenError:
-    """The error for a ``path`` of which the system says ``error``."""
-    return NotWrittenError(
-        f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions"
-    )
-
-
-=======
->>>>>>> main
 def _sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:

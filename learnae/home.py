@@ -48,14 +48,14 @@ def peer_directory(name: str) -> Path:
     return home() / "peers" / name
 
 
-<<<<<<< HEAD
 def make_directory(directory: Path, mode: int = 0o777) -> None:
     """Make a directory where there is none; raises ConfigurationError."""
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=mode)
     except OSError as error:
         raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
-=======
+
+
 def why_peer_unwritable(directory: Path) -> str:
     """Why the peer that lives there could not save its state again; empty if it could, or if there is none."""
     if not os.path.isdir(directory):
@@ -65,7 +65,6 @@ def why_peer_unwritable(directory: Path) -> str:
     except OSError:  # none yet, or out of sight
         size = 0
     return why_unwritable(directory, size)
->>>>>>> main
 
 
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:

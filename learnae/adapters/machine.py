@@ -14,13 +14,8 @@ from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
 from learnae.adapters.outside import Gossips, Monitors, Outside
 from learnae.adapters.status_file import StatusFile
 from learnae.cid import DAG_CBOR
-<<<<<<< HEAD
-from learnae.errors import InUseError, StateError
-from learnae.files import not_written, remove_leftovers
-=======
 from learnae.errors import InUseError, NotWrittenError, StateError
 from learnae.files import remove_leftovers, writing
->>>>>>> main
 from learnae.identity import Identity, peer_name
 from learnae.peer import Options, Peer, Ports
 from learnae.ports import Learner, Monitor
@@ -45,18 +40,15 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises StateError if another process has it, or the disk takes nothing."""
+        """Raises StateError if another process has it."""
+        self._file = path.open("a+")
         try:
-            self._file = path.open("a+")
-            try:
-                self._take(path, time.monotonic() + _ASKED_SECONDS)
-                self._file.write(str(os.getpid()))
-                self._file.flush()
-            except (StateError, OSError):
-                self._file.close()
-                raise
-        except OSError as error:
-            raise not_written(path, error) from error
+            self._take(path, time.monotonic() + _ASKED_SECONDS)
+        except StateError:
+            self._file.close()
+            raise
+        self._file.write(str(os.getpid()))
+        self._file.flush()
 
     def _take(self, path: Path, deadline: float) -> None:
         while True:
@@ -110,16 +102,10 @@ class Place:
 
     def __init__(self, swarm: Path, directory: Path) -> None:
         self.manifest = home.open_manifest(swarm)
-<<<<<<< HEAD
         home.make_directory(directory, mode=0o700)
-        self._lock = Lock(directory / home.LOCK_FILE)
-        remove_leftovers(directory, older_than=time.time())  # nobody else writes here
-=======
         with writing(directory):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = Lock(directory / home.LOCK_FILE)
             remove_leftovers(directory, older_than=time.time())  # nobody else writes here
->>>>>>> main
         self.swarm = swarm
         self.directory = directory
         self.identity = Identity.load_or_create(directory / home.KEY_FILE)

@@ -253,8 +253,7 @@ NAMED = replace(CLASSES, classes=("left", "right", "still"))
 
 def test_a_label_in_words_is_said_to_be_no_number(table: Path) -> None:
     table.write_text("u,v,label\n1,2,left\n3,,right\n")
-<<<<<<< HEAD
-    assert "the class one of 0 to 2; most often column 'label' is none of that" in refused(table)
+    assert "the class one of 0 to 2; most often column 'label' is not" in refused(table)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
@@ -304,9 +303,6 @@ def test_a_model_that_normalises_first_is_not_warned(table: Path, caplog: pytest
     table.write_text("u,v,label\n1,-300,1\n")
     load(table, replace(CLASSES, config=config), holdout=0.0)
     assert "diverge" not in caplog.text
-=======
-    assert "the class one of 0 to 2; most often column 'label' is not" in refused(table)
->>>>>>> main
 
 
 # -- any file

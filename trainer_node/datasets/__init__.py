@@ -142,11 +142,7 @@ def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifes
     counts = fill(dataset, source, options, Split(data.holdout, manifest.objective.is_classification))
     rows = counts.train + counts.holdout
     why = dataset.demand + (f" ({', '.join(manifest.classes)})" if manifest.classes else "")
-<<<<<<< HEAD
-    why += f"; most often column {counts.worst!r} is none of that" if counts.worst else ""
-=======
     why += f"; most often {counts.worst} is not" if counts.worst else ""
->>>>>>> main
     if not counts.train:
         raise DataError(f"{source.path} has no row to train on, {counts.skipped} were skipped", why)
     log.info("%s: %s to train on, %d held out", source.path.name, counted(counts.train, "row"), counts.holdout)
