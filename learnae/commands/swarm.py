@@ -137,6 +137,9 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
         outline=model.outline,
         start=start_links(blocks),
     )
+    count = manifest.class_count
+    if count and manifest.classes and len(manifest.classes) != count:
+        raise ConfigurationError(f"--classes names {len(manifest.classes)}", f"the model tells {count} apart")
     return manifest, blocks, model.start
 
 
