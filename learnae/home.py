@@ -48,14 +48,6 @@ def peer_directory(name: str) -> Path:
     return home() / "peers" / name
 
 
-def make_directory(directory: Path, mode: int = 0o777) -> None:
-    """Make a directory where there is none; raises ConfigurationError."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=mode)
-    except OSError as error:
-        raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
-
-
 def why_peer_unwritable(directory: Path) -> str:
     """Why the peer that lives there could not save its state again; empty if it could, or if there is none."""
     if not os.path.isdir(directory):
@@ -71,7 +63,10 @@ def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
     """Make the directory of a new swarm and return it; raises ConfigurationError if another is there."""
     Manifest.from_bytes(manifest.to_bytes())  # what nobody could open must not be written
     directory = directory or home() / "swarms" / str(manifest.swarm)
-    make_directory(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
     create_once(directory / MANIFEST_FILE, manifest.to_bytes())
     if open_manifest(directory).swarm != manifest.swarm:
         raise ConfigurationError(f"{directory} belongs to another swarm", "choose another directory")

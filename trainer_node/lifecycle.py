@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 
 from learnae.adapters.machine import holder
 from learnae.errors import InUseError, StateError
-from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, make_directory, why_peer_unwritable
+from learnae.files import writing
+from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, why_peer_unwritable
 
 UNIT = "trainer-node.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
@@ -70,7 +71,8 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
             f"{directory.name} is running as process {running}",
             f"stop it first: trainer-node stop --name {directory.name}",
         )
-    make_directory(directory, mode=0o700)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     begun = time.time()
     with (directory / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(

@@ -102,8 +102,8 @@ class Place:
 
     def __init__(self, swarm: Path, directory: Path) -> None:
         self.manifest = home.open_manifest(swarm)
-        home.make_directory(directory, mode=0o700)
         with writing(directory):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = Lock(directory / home.LOCK_FILE)
             remove_leftovers(directory, older_than=time.time())  # nobody else writes here
         self.swarm = swarm

@@ -247,7 +247,7 @@ def test_a_home_that_cannot_be_made_is_said(
     swarm = programs.home / "swarms" / str(small.swarm)
     environment = {"LEARNAE_HOME": str(tmp_path / "file")}
     done = programs.run("trainer_node", "start", "--config", joined, "--swarm", swarm, *flags, environment=environment)
-    assert_refused(done, CONFIGURATION, "cannot make", "choose a place you own")
+    assert_refused(done, TRY_AGAIN, "cannot write", "check owner and permissions")
 
 
 def test_what_join_writes_can_be_read(programs: Programs, small: Manifest, tmp_path: Path) -> None:

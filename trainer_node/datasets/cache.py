@@ -29,7 +29,7 @@ from typing import Any
 
 from learnae.errors import DataError
 from learnae.files import TEMPORARY, write_atomic
-from learnae.home import home, make_directory
+from learnae.home import home
 from learnae.models.dataset import Dataset
 from trainer_node.datasets.chunks import Source
 from trainer_node.datasets.faults import Faults
@@ -94,7 +94,7 @@ def fill(dataset: Dataset, source: Source, options: dict[str, Any], split: Split
 
 def _build(directory: Path, dataset: Dataset, source: Source, split: Split) -> None:
     root = directory.parent
-    make_directory(root, mode=0o700)
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remove_stale(directory)
     temporary = _temporary(root)
     temporary.mkdir(mode=0o700)
