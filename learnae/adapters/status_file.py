@@ -81,7 +81,7 @@ def summary(status: Mapping[str, Any]) -> str:
     if found := status["unwritable"]:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"] / 1000))
         trouble = f"NOTHING PUBLISHED since {since}: {found['error']}; "
-    shown = "no held-out rows yet"
+    shown = "nothing measured on held-out rows yet"
     for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
         if status[name] is not None:
             shown = f"{name} {status[name]:.3f}"

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from programs import Programs, assert_refused, wait_for
 
 import learnae
+from learnae.card import CARD_FILE, card
 from learnae.config import load_config
 from learnae.home import create_swarm, open_manifest
 from learnae.manifest import Manifest
@@ -401,6 +403,7 @@ def test_an_exported_estimate_is_the_peers_own(rested: Programs, tmp_path: Path)
     assert json.loads(facts["model"]) == manifest.config
     assert json.loads(facts["classes"]) == list(manifest.classes)
     assert json.loads(facts["features"])["window"] == 100
+    assert facts["input"] == card(manifest)["input"]
 
 
 @pytest.mark.modules("safetensors")
@@ -414,6 +417,15 @@ def test_the_estimate_of_the_whole_swarm_is_what_an_observer_sees(rested: Progra
     last = observer.estimate()[-7:]
     assert load_file(file)["layer.4.bias"].tolist() == last.tolist()
     assert last.any()
+
+
+@pytest.mark.modules("flatbuffers")
+def test_a_workstation_without_an_agent_writes_a_tflite_file(rested: Programs, tmp_path: Path) -> None:
+    report = rested.answer("agent", "export", tmp_path / "model.tflite")
+    assert report["parameters"] == 4295
+    assert report["swarm"] == str(open_manifest(swarm_of(rested)).swarm)
+    done = rested.run("agent", "export", tmp_path / "model.tflite", "--swarm", "nonesuch")
+    assert_refused(done, CONFIGURATION, "nonesuch")
 
 
 LOAD_KERAS = """
@@ -433,8 +445,11 @@ def test_an_exported_keras_file_predicts_the_same(rested: Programs, tmp_path: Pa
         env=rested.environment(KERAS_BACKEND="numpy"),
         check=True,
     )
-    expected = predict(open_manifest(swarm_of(rested)).model, saved(rested).estimate, rows)
+    manifest = open_manifest(swarm_of(rested))
+    expected = predict(manifest.model, saved(rested).estimate, rows)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=0, atol=1e-5)
+    with zipfile.ZipFile(file) as archive:
+        assert json.loads(archive.read(CARD_FILE)) == card(manifest)
 
 
 WITHOUT_JAX = """
