@@ -89,8 +89,9 @@ def test_people_are_told_how_to_go_on(programs: Programs, tmp_path: Path) -> Non
 def test_a_swarm_is_created_from_a_keras_json(programs: Programs, tmp_path: Path) -> None:
     file = model_file(tmp_path / "pumps.json", dense_config(3, (5,), 2, "softmax"))
     made = create(
-        programs, "--model", file, *LOSS, "--classes", "good,bad", "--optimiser", "adam", "--learning-rate", "0.002"
+        programs, "--model", file, *LOSS, "--classes", "good, bad", "--optimiser", "adam", "--learning-rate", "0.002"
     )
+    assert made["agents_train"] is False  # without features of samples
     manifest = open_manifest(Path(made["directory"]))
     assert (manifest.name, manifest.classes, manifest.model.count) == ("pumps", ("good", "bad"), 32)
     assert (manifest.optimiser.name, manifest.optimiser.learning_rate) == ("adam", 0.002)
@@ -172,6 +173,20 @@ def test_every_preset_is_explained(programs: Programs) -> None:
     explained = re.findall(r"^  (\S+) {2,}\S.*$", said[said.index("presets:") :], re.MULTILINE)
     assert sorted(explained) == sorted(PRESETS)
     assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("names", ["good", "good,bad,ugly", "good,good", "good,"])
+def test_classes_are_named_each_and_once(programs: Programs, tmp_path: Path, names: str) -> None:
+    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
+    done = programs.run("learnae", "swarm", "create", "--model", file, *LOSS, "--classes", names)
+    assert_refused(done, CONFIGURATION, names, "2 classes")
+    assert not list(programs.home.glob("swarms/*"))
+
+
+def test_a_preset_is_not_changed_in_silence(programs: Programs) -> None:
+    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--learning-rate", "0.1", "--name", "x")
+    assert_refused(done, CONFIGURATION, "takes no --learning-rate, --name", "--model")
+    assert not list(programs.home.glob("swarms/*"))
 
 
 def test_a_model_needs_a_loss(programs: Programs, tmp_path: Path) -> None:
@@ -699,6 +714,9 @@ def test_an_agent_with_unreadable_data_names_it(programs: Programs, tmp_path: Pa
 
 def test_an_agent_cannot_join_a_swarm_of_trainers_only(programs: Programs, small: Manifest) -> None:
     assert_refused(programs.run("agent", "check"), CONFIGURATION, "defines no features")
+    done = programs.run("learnae", "join", "--role", "agent")
+    assert_refused(done, CONFIGURATION, "defines no features", "only trainers")
+    assert not (programs.home / "peers").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
