@@ -114,6 +114,7 @@ def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Reco
     )
     if not len(dataset.train):
         raise DataError(f"{path} has no row to train on: {counted}", dataset.demand)
+    log.info("%s: %d rows to train on, %d held out", path.name, len(dataset.train), len(dataset.holdout))
     if unlabelled or dataset.skipped:
         log.warning("%s: %s: %s", path.name, counted, dataset.demand)
     lost = dataset.train.written - len(dataset.train)
