@@ -128,8 +128,14 @@ class Peer:
     def tick(self) -> Tick:
         """Hear, merge, train, publish: as much of it as can be done now, and return soon."""
         heard = self.hear()
-        if not self._may_begin():
-            return Tick(heard, 0, Trained(0, 0, 0.0), None)
+        try:
+            if not self._may_begin():
+                return Tick(heard, 0, Trained(0, 0, 0.0), None)
+        except NotWrittenError:
+            if self._own.last is not None:  # it is saved and cannot be shown: there is still much to learn
+                self._merge()
+                self._train()
+            raise
         self._introduce()
         self._accuse()
         merged = self._merge()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from learnae.codecs import Vector
 from learnae.errors import StateError
 from learnae.models.keras_model import build_model, import_keras, outline_of
+from learnae.models.normalising import as_used
 from learnae.models.optimisers import OptimiserPolicy
 from trainer_node.convolutions import arranged
 
@@ -118,7 +119,7 @@ class Functions:
         position = 0
         for (own, index), weight in zip(self._places, self._model.weights, strict=True):
             size = int(np.prod(weight.shape))
-            part = vector[position : position + size].reshape(weight.shape)
+            part = as_used(weight.name, vector[position : position + size]).reshape(weight.shape)
             (trainable if own else other)[index] = self._jax.numpy.array(part, weight.dtype)
             position += size
         return Carry(trainable, other, carry.optimiser)

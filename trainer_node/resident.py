@@ -39,7 +39,9 @@ class Resident:
     @property
     def size(self) -> int:
         """How many rows are on the device at a time."""
-        return len(self) if self._most is None else min(self._most, len(self))
+        if self._most is None or self._most >= len(self):
+            return len(self)
+        return -(-len(self) // -(-len(self) // self._most))  # parts of one size: hardly a row is in two of them
 
     @property
     def parts(self) -> int:

@@ -22,6 +22,7 @@ from learnae.files import write_atomic
 from learnae.home import open_manifest, peer_directory
 from learnae.manifest import Manifest
 from learnae.models.keras_model import build_model, set_flat
+from learnae.models.normalising import as_used
 from learnae.observer import estimate_of, published_estimate
 
 
@@ -82,7 +83,7 @@ def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
         return {weight.path: np.asarray(weight.value, np.float32) for weight in model.weights}
     definition = manifest.definition
     return {
-        f"layer.{index}.{name}": np.ascontiguousarray(array)
+        f"layer.{index}.{name}": np.ascontiguousarray(as_used(name, array))
         for index, (layer, own) in enumerate(zip(definition.layers, definition.split(weights), strict=True))
         for name, array in zip(layer.names, own, strict=True)
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from learnae.adapters.local import LocalBlockStore
 from learnae.adapters.machine import SystemClock
@@ -16,9 +18,11 @@ from learnae.errors import ConfigurationError, ManifestError
 from learnae.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.fields import Fields
 from learnae.files import create_once
+from learnae.frames import FramePolicy
 from learnae.home import KEY_FILE, MANIFEST_FILE, create_swarm, find_swarm, open_manifest, peer_directory
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
+from learnae.models.normalising import normalises_rows
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.presets import PRESETS, preset
 from learnae.recordings import check_readable
@@ -130,6 +134,7 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
         optimiser=OptimiserPolicy(
             options.optimiser or "momentum", 0.03 if options.learning_rate is None else options.learning_rate
         ),
+        codec=_codec(model.config),
         outline=model.outline,
         start=start_links(blocks),
     )
@@ -149,6 +154,12 @@ def _check_classes(manifest: Manifest) -> None:
     names, count = manifest.classes, manifest.class_count
     if names and (len(names) != count or len(set(names)) != count or "" in names):
         raise ConfigurationError(f"--classes {','.join(names)}", f"the model tells {count} classes apart: name each")
+
+
+def _codec(config: Mapping[str, Any]) -> FramePolicy:
+    """Exact where the first layer normalises: its statistics are as large as the features, and q8 rounds 256
+    neighbours to 1/127 of the largest of them (adr 59)."""
+    return FramePolicy("f32", "f32") if normalises_rows(config) else FramePolicy()
 
 
 def _features(text: str) -> Features | None:

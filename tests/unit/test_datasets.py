@@ -218,7 +218,7 @@ def test_fields_that_are_no_numbers_skip_their_row(table: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("u,v\n1,2\n", "has no column 'label'; set data.label"),
+        ("u,v\n1,2\n", "has no column 'label'; it has u, v; set data.label"),
         ("label\n1\n", "has no column but 'label'"),
         pytest.param("u,v,label\n", "has no row to train on"),
         ("u,v,label\n1,2\n", "line 2: 2 fields"),
@@ -248,7 +248,7 @@ def test_a_recording_without_one_of_the_channels_is_not_taken_for_rows(table: Pa
 
 def test_a_label_in_words_is_said_to_be_no_number(table: Path) -> None:
     table.write_text("u,v,label\n1,2,left\n3,,right\n")
-    assert "the class one of 0 to 2; most often column 'label' is none" in refused(table)
+    assert "the class one of 0 to 2; most often column 'label' is not" in refused(table)
 
 
 # -- any file
@@ -271,3 +271,10 @@ def test_random_bytes_are_no_data(tmp_path: Path, data: bytes, suffix: str, mani
     path = tmp_path / f"data{suffix}"
     path.write_bytes(data)
     refused(path, manifest)
+
+
+@pytest.mark.parametrize("step", [0.05, 0.001, 0.12, 0.08])
+def test_a_recording_at_another_rate_is_refused(archive: Path, step: float) -> None:
+    signal, time = np.arange(24.0)[:, None], np.arange(24) * step
+    said = refused(npz(archive, signal=signal, time=time, label=np.zeros(24)), MOTION)
+    assert f"samples are {step:g} s apart; the swarm's are 0.1 s apart" in said

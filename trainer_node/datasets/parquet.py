@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from learnae.errors import DataError
+from learnae.recordings import class_number, numbers_of
+from trainer_node.datasets.chunks import Array
 from trainer_node.datasets.tables import Piece
 
+_INDEX = "__index_level_"
 _BATCH_BYTES = 1 << 20  # a batch is there several times: as pages, as Arrow's columns, as ours
 
 
 class ParquetTable:
     """tables.Table whose nulls become NaN. Raises DataError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, label: str = "", classes: Sequence[str] = ()) -> None:
         self.path = path
+        self._label = label
+        self._classes = numbers_of(classes)
         try:
             self._arrow: Any = importlib.import_module("pyarrow")
             self._parquet: Any = importlib.import_module("pyarrow.parquet")
@@ -28,10 +32,13 @@ class ParquetTable:
             raise DataError(f"{path}: reading Parquet needs pyarrow", "pip install 'learnae[parquet]'") from error
         with self._open() as file:
             self._schema = file.schema_arrow
-        self.names: list[str] = self._schema.names
+        # pandas keeps the numbers of rows so, unless told not to: they are no data
+        self.names = [name for name in self._schema.names if not name.startswith(_INDEX)]
+        if len(set(self.names)) != len(self.names):
+            raise DataError(f"{path} has several columns of one name", "name every column once")
 
-    def pieces(self, wanted: Sequence[str], dtype: DTypeLike) -> Iterator[Piece]:  # noqa: ARG002
-        """See tables.Table; columns must be numbers. In float64, as float32 would round large integers."""
+    def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
+        """See tables.Table; columns must be numbers."""
         for name in wanted:
             self._check_type(name, self._schema.field(name).type)
         size = max(_BATCH_BYTES // (8 * len(wanted)), 1)
@@ -40,19 +47,34 @@ class ParquetTable:
             total = max(file.metadata.num_rows, 1)
             try:
                 for batch in file.iter_batches(size, columns=list(wanted)):
-                    columns = [
-                        batch.column(name).cast(self._arrow.float64()).to_numpy(zero_copy_only=False) for name in wanted
-                    ]
+                    columns = [self._numbers(name, batch.column(name)) for name in wanted]
                     read += batch.num_rows
                     yield Piece(np.stack(columns, axis=1), read / total)
                 self._arrow.default_memory_pool().release_unused()
             except (OSError, self._arrow.ArrowException) as error:
                 raise self._unreadable(error) from error
 
+    def _numbers(self, name: str, column: Any) -> Array:
+        if self._holds_names(name, column.type):
+            texts = column.to_pylist()
+            return np.array([np.nan if text is None else class_number(text, self._classes) for text in texts])
+        try:
+            return np.asarray(column.cast(self._arrow.float64()).to_numpy(zero_copy_only=False))
+        except self._arrow.ArrowInvalid as error:  # whole numbers beyond 2^53
+            raise DataError(f"{self.path}: column {name!r}: {error}", "leave it out, or write it as float") from error
+
+    def _holds_names(self, name: str, kind: Any) -> bool:
+        """Whether the column is the label, and text: as it is, or as pandas writes categories."""
+        types = self._arrow.types
+        text = kind.value_type if types.is_dictionary(kind) else kind
+        return bool(self._classes and name == self._label and (types.is_string(text) or types.is_large_string(text)))
+
     def _open(self) -> Any:
         try:
             # a buffer of its own for each column, instead of a whole row group at once
-            return self._parquet.ParquetFile(self.path, buffer_size=1 << 16, pre_buffer=False)
+            return self._parquet.ParquetFile(
+                self.path, buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
+            )
         except (OSError, self._arrow.ArrowException) as error:
             raise self._unreadable(error) from error
 
@@ -61,5 +83,7 @@ class ParquetTable:
 
     def _check_type(self, name: str, kind: Any) -> None:
         types = self._arrow.types
+        if self._holds_names(name, kind):
+            return
         if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
             raise DataError(f"{self.path}: column {name!r} is of type {kind}", "give numbers, or leave it out")
