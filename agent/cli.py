@@ -21,7 +21,6 @@ from agent.inference import read_results
 from agent.install import add_parser
 from agent.labels import write_label
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, why_no_training, write_inference
-from learnae.card import card, shown_by, with_card
 from learnae.codecs import Vector
 from learnae.config import load_config
 from learnae.errors import ConfigurationError
@@ -148,6 +147,8 @@ def _when(seconds: float) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from learnae.card import card, shown_by, with_card  # noqa: PLC0415 - an agent that runs has no use for it
+
     if options.file.suffix != ".tflite":
         raise ConfigurationError(f"cannot write {options.file}", "end its name with .tflite")
     if options.weights_only and not options.int8:
@@ -176,7 +177,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _estimate(swarm: Path, directory: Path, manifest: Manifest) -> Vector:
     """This agent's own; where none has run, as on a workstation, that of the peers whose messages are here."""
-    from learnae.observer import estimate_of, published_estimate  # noqa: PLC0415 - an agent that runs has no use for it
+    from learnae.observer import estimate_of, published_estimate  # noqa: PLC0415 - as above
 
     return estimate_of(directory, manifest) if (directory / STATE_FILE).exists() else published_estimate(swarm)
 
