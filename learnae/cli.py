@@ -59,18 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def whole_number(text: str) -> int:
-    """A whole number, 0 or more; ValueError is argparse's sign for wrong usage."""
-    if (value := int(text)) < 0:
-        raise ValueError
-    return value
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)
 
 
-def seconds(text: str) -> float:
-    """Seconds, 0 to a day."""
-    if not 0 <= (value := float(text)) <= 86_400:
-        raise ValueError
-    return value
+def _seconds(text: str) -> float:
+    try:
+        if 0 <= (value := float(text)) <= 86_400:
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to a day")
 
 
 def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,11 +86,13 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
     what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
     command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
-    rules = f"for --model: {', '.join(optimisers.NAMES)}"
-    command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", default="momentum", help=rules)
-    command.add_argument("--learning-rate", type=float, default=0.03, metavar="X", help="for --model")
+    rules = f"for --model: {', '.join(optimisers.NAMES)} (default: momentum)"
+    command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", help=rules)
+    command.add_argument("--learning-rate", type=float, metavar="X", help="for --model (default: 0.03)")
     command.add_argument("--classes", metavar="A,B,…", help="names of the classes, for --model")
-    command.add_argument("--features", metavar="F", help="what agents make of samples: a preset's name or a JSON file")
+    command.add_argument(
+        "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
+    )
     command.add_argument("--name", help="of the swarm, for --model")
     command.add_argument("--directory", type=Path, metavar="D", help="where the peers of this machine share it")
     _finish(command, swarm.create)
@@ -97,7 +100,8 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("join", help="make a peer: its key and its configuration")
-    command.add_argument("swarm", nargs="?", default="", help="id, name or directory; not needed if there is only one")
+    which = "id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
+    command.add_argument("swarm", nargs="?", default="", help=which)
     command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
     command.add_argument("--name", help="of the peer on this machine")
     command.add_argument("--data", type=Path, metavar="F", help="what it trains on")
@@ -109,11 +113,11 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("peers", help="who is in the swarm")
     _finish(_with_swarm(command), watch.peers)
     command = verbs.add_parser("log", help="the tangle, newest message first")
-    command.add_argument("-n", "--count", type=whole_number, default=20, help="how many messages")
+    command.add_argument("-n", "--count", type=_count, default=20, help="how many messages")
     _finish(_with_swarm(command), watch.log)
     command = verbs.add_parser("watch", help="a live table of the swarm")
-    command.add_argument("--every", type=seconds, default=1.0, metavar="S", help="seconds between two looks")
-    command.add_argument("--rounds", type=whole_number, default=0, metavar="N", help="stop after so many looks")
+    command.add_argument("--every", type=_seconds, default=1.0, metavar="S", help="seconds between two looks")
+    command.add_argument("--rounds", type=_count, default=0, metavar="N", help="stop after so many looks")
     _add_broker(command)
     _finish(_with_swarm(command), watch.watch)
 
@@ -129,7 +133,7 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
 
 def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
-    command.add_argument("file", type=Path)
+    command.add_argument("file", type=Path, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
     _finish(_with_swarm(command), export.export)
 
@@ -138,7 +142,7 @@ def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = verbs.add_parser("anchor", help="write on an IOTA Tangle that something exists; prove since when")
     command.add_argument("what", nargs="?", help="a file or a CID; without it, the swarm's heads")
     command.add_argument("--verify", action="store_true", help="prove that it is anchored, and since which milestone")
-    command.add_argument("--wait", type=seconds, default=0.0, metavar="S", help="for the milestone, at most")
+    command.add_argument("--wait", type=_seconds, default=0.0, metavar="S", help="for the milestone, at most")
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
     command.add_argument("--node", metavar="URL", help=f"default: as configured, or {anchor.DEFAULT_NODE}")
     _finish(_with_swarm(command), anchor.anchor)

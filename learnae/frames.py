@@ -19,8 +19,10 @@ from learnae.codecs import Vector, codec_named
 from learnae.errors import FrameError
 
 VALUES_PER_BLOCK = 1 << 18  # 1 MiB of float32, the largest block
+_DIVERGED = (
+    "training has diverged: scale features and targets to about one, or use a smaller learning rate (docs/tasks.md)"
+)
 MAX_MAGNITUDE = 1e6  # weights beyond this are a divergence or an attack, not a model
-_DIVERGED = "training has diverged: scale the rows to about one, or use a smaller learning rate (docs/tasks.md)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.card import card, shown_by, with_card
 from learnae.codecs import Vector
 from learnae.commands.choosing import choose_swarm
 from learnae.commands.output import print_fields, print_json
@@ -22,7 +23,7 @@ from learnae.home import open_manifest, peer_directory
 from learnae.manifest import Manifest
 from learnae.models.keras_model import build_model, set_flat
 from learnae.models.normalising import as_used
-from learnae.observer import Observer, estimate_of
+from learnae.observer import estimate_of, published_estimate
 
 
 def export(options: argparse.Namespace) -> int:
@@ -38,69 +39,39 @@ def export(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"cannot write {options.file}", remedy)
     if not options.file.resolve().parent.is_dir():
         raise ConfigurationError(f"cannot write {options.file}", "there is no such directory")
-    if options.peer:
-        weights = estimate_of(peer_directory(options.peer), manifest)
-    else:
-        observer = Observer(directory)
-        observer.refresh()
-        weights = observer.estimate()
+    weights = estimate_of(peer_directory(options.peer), manifest) if options.peer else published_estimate(directory)
     writers[options.file.suffix](manifest, weights, options.file)
-    fields = {"file": str(options.file), "swarm": str(manifest.swarm), "parameters": manifest.model.count}
+    facts = card(manifest)
+    fields = {"file": str(options.file), "parameters": manifest.model.count}
     if options.json:
-        print_json({**fields, **_meaning(manifest)})
+        print_json({**fields, **facts})
     else:
-        print_fields({**fields, **_shown(manifest)})
+        where = "the file's metadata" if options.file.suffix == ".safetensors" else shown_by(options.file)
+        print_fields({**fields, **{name: facts[name] for name in ("swarm", "input", "output")}, "card": where})
     return 0
 
 
-def _meaning(manifest: Manifest) -> dict[str, Any]:
-    """What goes in and what comes out; no format but .safetensors has room for it."""
-    return {
-        "input": list(manifest.model.input_shape),
-        "output": list(manifest.model.output_shape),
-        "loss": manifest.loss,
-        "classes": list(manifest.classes),
-        "features": manifest.features.to_fields() if manifest.features else None,
-    }
-
-
-def _shown(manifest: Manifest) -> dict[str, str]:
-    """The same for people."""
-    features, classes = manifest.features, ", ".join(manifest.classes)
-    rows = f"features of {features.span} samples of {', '.join(features.channels)}" if features else "as in the data"
-    return {
-        "input": f"{manifest.model.input_shape}, {rows}",
-        "output": f"{manifest.model.output_shape}{classes and f', one each of {classes}'}",
-    }
-
-
 def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
-    """Arrays by layer and Keras' name, such as ``layer.0.kernel``; the manifest's facts in the metadata."""
+    """Arrays by layer and Keras' name, such as ``layer.0.kernel``; the card in the metadata."""
     if not _is_installed("safetensors"):
         raise ConfigurationError("safetensors is not installed", "pip install safetensors")
     from safetensors.numpy import save  # noqa: PLC0415 - only needed here
 
     arrays = _named(manifest, weights)
-    metadata = {
-        "swarm": str(manifest.swarm),
-        "name": manifest.name,
-        "model": json.dumps(manifest.config),
-        "loss": manifest.loss,
-        "classes": json.dumps(manifest.classes),
-        "features": json.dumps(manifest.features.to_fields() if manifest.features else None),
-    }
+    facts = {**card(manifest), "model": manifest.config}
+    metadata = {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
     write_atomic(path, save(arrays, metadata))
 
 
 def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
-    """A .keras file, through Keras itself."""
+    """A .keras file, through Keras itself, and the card in it."""
     _need_keras()
     model = build_model(manifest.config)
     set_flat(model, weights)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "model.keras"  # Keras writes to a path only, and not at once
         model.save(file)
-        write_atomic(path, file.read_bytes())
+        write_atomic(path, with_card(file.read_bytes(), manifest))
 
 
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:

@@ -29,6 +29,7 @@ from learnae.recordings import check_readable
 from learnae.starting import start_blocks, start_links
 from learnae.state import PeerState
 
+_FOR_MODELS = ("loss", "optimiser", "learning_rate", "classes", "features", "name")
 _MAX_FEATURES_BYTES = 1 << 16
 _NO_DATA = {
     "trainer": '# file = "data.npz"    # or .csv, .csv.gz, .parquet: docs/tasks.md',
@@ -51,18 +52,28 @@ def create(options: argparse.Namespace) -> int:
         "directory": str(directory),
     }
     if options.json:
-        print_json({**fields, "agents_train": not manifest.only_keras, "only_keras": manifest.only_keras})
+        trained = manifest.features is not None and not manifest.only_keras
+        print_json({**fields, "agents_train": trained, "only_keras": manifest.only_keras})
     else:
-        agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
-        print_fields({**fields, "agents": agents})
+        print_fields({**fields, "agents": _agents(manifest)})
         print(f"\nnext: learnae join {directory if options.directory else manifest.swarm} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
 
 
+def _agents(manifest: Manifest) -> str:
+    """What agents can do in the swarm."""
+    if manifest.features is None:
+        return "none: the swarm has no --features of samples"
+    return f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
+
+
 def join(options: argparse.Namespace) -> int:
     """Make a peer's key and configuration."""
     directory = find_swarm(options.swarm).resolve()
+    manifest = open_manifest(directory)
+    if options.role == "agent" and manifest.features is None:
+        raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
     name = options.name or options.role
     config = options.config or user_config_directory() / f"{options.role}.toml"
     taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
@@ -70,8 +81,7 @@ def join(options: argparse.Namespace) -> int:
         raise taken
     if options.data:
         check_readable(options.data)
-    swarm = open_manifest(directory).swarm
-    _check_place(peer_directory(name), swarm)
+    _check_place(peer_directory(name), manifest.swarm)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     if not create_once(config, _configuration(options, name, directory).encode()):
         raise taken
@@ -80,7 +90,7 @@ def join(options: argparse.Namespace) -> int:
     fields = {
         "peer": peer_name(identity.author),
         "name": name,
-        "swarm": str(swarm),
+        "swarm": str(manifest.swarm),
         "configuration": str(config),
         "start": command,
     }
@@ -120,6 +130,7 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
     """The swarm's definition, the blocks of its starting weights if there are any, and what to say of these."""
     now = SystemClock().now()
     if options.preset:
+        _check_unchanged(options)
         return preset(options.preset, now), [], SEEDED
     if not options.loss:
         raise ConfigurationError("a model needs a loss", "give --loss, such as sparse_categorical_crossentropy")
@@ -130,17 +141,31 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
         config=model.config,
         loss=options.loss,
         created=now,
-        classes=tuple(options.classes.split(",")) if options.classes else (),
+        classes=tuple(name.strip() for name in options.classes.split(",")) if options.classes else (),
         features=_features(options.features) if options.features else None,
-        optimiser=OptimiserPolicy(options.optimiser, options.learning_rate),
+        optimiser=OptimiserPolicy(
+            options.optimiser or "momentum", 0.03 if options.learning_rate is None else options.learning_rate
+        ),
         codec=_codec(model.config),
         outline=model.outline,
         start=start_links(blocks),
     )
-    count = manifest.class_count
-    if count and manifest.classes and len(manifest.classes) != count:
-        raise ConfigurationError(f"--classes names {len(manifest.classes)}", f"the model tells {count} apart")
+    _check_classes(manifest)
     return manifest, blocks, model.start
+
+
+def _check_unchanged(options: argparse.Namespace) -> None:
+    """A preset is as it is: what would change it is for a model."""
+    given = [name for name in _FOR_MODELS if getattr(options, name) is not None]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigurationError(f"a preset takes no {flags}", "leave that out, or give --model")
+
+
+def _check_classes(manifest: Manifest) -> None:
+    names, count = manifest.classes, manifest.class_count
+    if names and (len(names) != count or len(set(names)) != count or "" in names):
+        raise ConfigurationError(f"--classes {','.join(names)}", f"the model tells {count} classes apart: name each")
 
 
 def _codec(config: Mapping[str, Any]) -> FramePolicy:

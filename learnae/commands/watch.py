@@ -51,7 +51,9 @@ def log(options: argparse.Namespace) -> int:
     title = f"{observer.manifest.name}: {counted(len(observer.tangle), 'message')}"
     columns = ["time", "peer", ">seq", "kind", "content", "parents", "cid"]
     short = [[*row[:-1], short_cid(row[-1])] for row in rows]  # as parents are named
-    console.print(fitting([table(title, columns, rows), *shedding(title, columns, short, ["parents"])]))
+    console.print(
+        fitting([table(title, columns, rows), *shedding(title, columns, short, ["parents", "cid", "content"])])
+    )
     return 0
 
 

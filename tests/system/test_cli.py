@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from programs import Programs, assert_refused, wait_for
 
 import learnae
+from learnae.card import CARD_FILE, card
 from learnae.config import load_config
 from learnae.home import create_swarm, open_manifest
 from learnae.manifest import Manifest
@@ -87,8 +89,9 @@ def test_people_are_told_how_to_go_on(programs: Programs, tmp_path: Path) -> Non
 def test_a_swarm_is_created_from_a_keras_json(programs: Programs, tmp_path: Path) -> None:
     file = model_file(tmp_path / "pumps.json", dense_config(3, (5,), 2, "softmax"))
     made = create(
-        programs, "--model", file, *LOSS, "--classes", "good,bad", "--optimiser", "adam", "--learning-rate", "0.002"
+        programs, "--model", file, *LOSS, "--classes", "good, bad", "--optimiser", "adam", "--learning-rate", "0.002"
     )
+    assert made["agents_train"] is False  # without features of samples
     manifest = open_manifest(Path(made["directory"]))
     assert (manifest.name, manifest.classes, manifest.model.count) == ("pumps", ("good", "bad"), 32)
     assert (manifest.optimiser.name, manifest.optimiser.learning_rate) == ("adam", 0.002)
@@ -186,6 +189,20 @@ def test_every_preset_is_explained(programs: Programs) -> None:
     explained = re.findall(r"^  (\S+) {2,}\S.*$", said[said.index("presets:") :], re.MULTILINE)
     assert sorted(explained) == sorted(PRESETS)
     assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("names", ["good", "good,bad,ugly", "good,good", "good,"])
+def test_classes_are_named_each_and_once(programs: Programs, tmp_path: Path, names: str) -> None:
+    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
+    done = programs.run("learnae", "swarm", "create", "--model", file, *LOSS, "--classes", names)
+    assert_refused(done, CONFIGURATION, names, "2 classes")
+    assert not list(programs.home.glob("swarms/*"))
+
+
+def test_a_preset_is_not_changed_in_silence(programs: Programs) -> None:
+    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--learning-rate", "0.1", "--name", "x")
+    assert_refused(done, CONFIGURATION, "takes no --learning-rate, --name", "--model")
+    assert not list(programs.home.glob("swarms/*"))
 
 
 def test_a_model_needs_a_loss(programs: Programs, tmp_path: Path) -> None:
@@ -437,6 +454,7 @@ def test_an_exported_estimate_is_the_peers_own(rested: Programs, tmp_path: Path)
     assert json.loads(facts["model"]) == manifest.config
     assert json.loads(facts["classes"]) == list(manifest.classes)
     assert json.loads(facts["features"])["window"] == 100
+    assert facts["input"] == card(manifest)["input"]
 
 
 @pytest.mark.modules("safetensors")
@@ -450,6 +468,15 @@ def test_the_estimate_of_the_whole_swarm_is_what_an_observer_sees(rested: Progra
     last = observer.estimate()[-7:]
     assert load_file(file)["layer.4.bias"].tolist() == last.tolist()
     assert last.any()
+
+
+@pytest.mark.modules("flatbuffers")
+def test_a_workstation_without_an_agent_writes_a_tflite_file(rested: Programs, tmp_path: Path) -> None:
+    report = rested.answer("agent", "export", tmp_path / "model.tflite")
+    assert report["parameters"] == 4295
+    assert report["swarm"] == str(open_manifest(swarm_of(rested)).swarm)
+    done = rested.run("agent", "export", tmp_path / "model.tflite", "--swarm", "nonesuch")
+    assert_refused(done, CONFIGURATION, "nonesuch")
 
 
 LOAD_KERAS = """
@@ -469,8 +496,11 @@ def test_an_exported_keras_file_predicts_the_same(rested: Programs, tmp_path: Pa
         env=rested.environment(KERAS_BACKEND="numpy"),
         check=True,
     )
-    expected = predict(open_manifest(swarm_of(rested)).model, saved(rested).estimate, rows)
+    manifest = open_manifest(swarm_of(rested))
+    expected = predict(manifest.model, saved(rested).estimate, rows)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=0, atol=1e-5)
+    with zipfile.ZipFile(file) as archive:
+        assert json.loads(archive.read(CARD_FILE)) == card(manifest)
 
 
 WITHOUT_JAX = """
@@ -720,6 +750,9 @@ def test_an_agent_with_unreadable_data_names_it(programs: Programs, tmp_path: Pa
 
 def test_an_agent_cannot_join_a_swarm_of_trainers_only(programs: Programs, small: Manifest) -> None:
     assert_refused(programs.run("agent", "check"), CONFIGURATION, "defines no features")
+    done = programs.run("learnae", "join", "--role", "agent")
+    assert_refused(done, CONFIGURATION, "defines no features", "only trainers")
+    assert not (programs.home / "peers").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

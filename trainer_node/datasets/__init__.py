@@ -121,6 +121,8 @@ def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Reco
     )
     if not len(dataset.train):
         raise DataError(f"{path} has no row to train on: {cut}", dataset.demand)
+    rows, held_out = counted(len(dataset.train), "row"), len(dataset.holdout)
+    log.info("%s: %s to train on, %d held out", path.name, rows, held_out)
     if unlabelled or dataset.skipped:
         log.warning("%s: %s: %s", path.name, cut, dataset.demand)
     lost = dataset.train.written - len(dataset.train)
