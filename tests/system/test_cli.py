@@ -97,12 +97,6 @@ def test_a_swarm_is_created_from_a_keras_json(programs: Programs, tmp_path: Path
     assert (manifest.optimiser.name, manifest.optimiser.learning_rate) == ("adam", 0.002)
 
 
-def test_each_class_has_one_name(programs: Programs, tmp_path: Path) -> None:
-    file = model_file(tmp_path / "pumps.json", dense_config(3, (5,), 3, "softmax"))
-    done = programs.run("learnae", "swarm", "create", "--model", file, *LOSS, "--classes", "good,bad")
-    assert_refused(done, CONFIGURATION, "--classes names 2; the model tells 3 apart")
-
-
 def test_a_swarm_takes_its_features_from_a_file_or_a_preset(programs: Programs, tmp_path: Path) -> None:
     file = model_file(tmp_path / "tides.json", forecast_config())
     wanted = {"kind": "raw-window", "channels": ["level"], "rate": 0.1, "window": 8, "hop": 1, "ahead": 2}
@@ -371,7 +365,9 @@ def test_doctor_finds_the_swarm(demo: Programs) -> None:
 def test_a_swarm_that_runs_is_exported(demo: Programs, tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     said = demo.answer("learnae", "export", file)
-    assert (said["parameters"], said["input"], said["output"], len(said["classes"])) == (4295, [30], [7], 7)
+    assert (said["parameters"], len(said["classes"])) == (4295, 7)
+    assert said["input"].startswith("30: ")
+    assert said["output"].startswith("7: ")
     assert said["features"]["channels"] == ["ax", "ay", "az", "wx", "wy", "wz"]
     assert str(file) in said_to_people(demo, "export", str(file))
     assert file.stat().st_size > 4 * 4295

@@ -79,7 +79,8 @@ def test_rows_are_made_as_the_documentation_says(name: str, tmp_path: Path, monk
     windows = np.random.default_rng(0).normal(size=(4, 100, 6)).astype(np.float32)
     monkeypatch.chdir(tmp_path)
     Path("model.keras").write_bytes(with_card(b"", made))
-    code = (ROOT / "docs" / "tasks.md").read_text().split("```python\n")[1].split("```")[0]
+    text = (ROOT / "docs" / "tasks.md").read_text()
+    (code,) = [part.split("```")[0] for part in text.split("```python\n")[1:] if "card = " in part]
     Path("rows.py").write_text(code)
     rows = runpy.run_path("rows.py", {"windows": windows})["rows"]
     assert made.features is not None

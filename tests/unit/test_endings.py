@@ -60,11 +60,13 @@ def restored() -> Iterator[None]:
         logger.handlers[:] = handlers
 
 
-@pytest.mark.parametrize(("verbose", "heard"), [(False, ["ours", "warning"]), (True, ["ours", "theirs", "warning"])])
+@pytest.mark.parametrize(("verbose", "heard"), [(False, ["ours", "warning"]), (True, ["details", "ours", "warning"])])
 def test_libraries_are_heard_from_warnings_on(
     verbose: bool, heard: list[str], restored: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """What they say to their developers would bury what is ours."""
     set_up_logging(verbose)
+    logging.getLogger("agent.wiring").debug("details")
     logging.getLogger("agent.wiring").info("ours")
     logging.getLogger("jax").info("theirs")
     logging.getLogger("jax").warning("warning")

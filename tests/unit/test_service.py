@@ -189,7 +189,7 @@ def test_a_reload_that_fails_stops_nobody(start: Start) -> None:
     daemon.signal(signal.SIGHUP)
     assert [daemon.line(), daemon.line()] == ["reload", "step 2"]
     daemon.signal(signal.SIGTERM)
-    assert daemon.rest() == ["drain", "over"]
+    assert daemon.rest()[-2:] == ["drain", "over"]  # a busy machine may take a step more before it hears
     assert daemon.process.returncode == 0
 
 
