@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # everything that numpy and zipfile have been seen to raise on damaged bytes
-_DAMAGE = (
+DAMAGE = (
     ValueError, KeyError, OSError, EOFError, TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError,
     IndexError, OverflowError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -28,7 +28,7 @@ def read_archive(source: Path | bytes) -> dict[str, NDArray[Any]]:
     try:
         with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DamagedArchiveError(f"{type(error).__name__}: {error}") from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind in "OV":

@@ -74,20 +74,21 @@ def read_table(path: Path) -> dict[str, NDArray[np.float64]]:
 def _read_columns(path: Path, file: IO[str]) -> dict[str, NDArray[np.float64]]:
     rows = csv.reader(file)
     header = [name.strip() for name in next(rows, [])]
-    if not header or len(set(header)) != len(header) or all(_number(name) == _number(name) for name in header):
+    if not header or len(set(header)) != len(header) or all(number_of(name) == number_of(name) for name in header):
         raise DataError(f"{path} has no usable header", "name every column once in the first line")
     values = []
     for row in rows:
         if len(row) != len(header):
             raise DataError(f"{path}, line {rows.line_num}: {len(row)} fields", f"the header has {len(header)}")
-        values.append([_number(field) for field in row])
+        values.append([number_of(field) for field in row])
     table = np.array(values, np.float64).reshape(-1, len(header))
     return {name: table[:, index] for index, name in enumerate(header)}
 
 
-def _number(text: str) -> float:
+def number_of(text: str) -> float:
+    """The number in a field of a table, NaN if it is none; 1_000 is Python, and none."""
     try:
-        return float(text)
+        return float("nan") if "_" in text else float(text)
     except ValueError:
         return float("nan")
 

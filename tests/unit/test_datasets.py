@@ -218,7 +218,7 @@ def test_fields_that_are_no_numbers_skip_their_row(table: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("u,v\n1,2\n", "has no column 'label'; set data.label"),
+        ("u,v\n1,2\n", "has no column 'label'; it has u, v; set data.label"),
         ("label\n1\n", "has no column but 'label'"),
         pytest.param("u,v,label\n", "has no row to train on"),
         ("u,v,label\n1,2\n", "line 2: 2 fields"),

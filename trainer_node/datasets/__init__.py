@@ -132,10 +132,17 @@ def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifes
     }
     counts = fill(dataset, source, options, Split(data.holdout, manifest.objective.is_classification))
     rows = counts.train + counts.holdout
-    why = dataset.demand + (f"; most often column {counts.worst!r} is none" if counts.worst else "")
+    why = dataset.demand + (f"; most often {counts.worst} is none" if counts.worst else "")
     if not counts.train:
         raise DataError(f"{source.path} has no row to train on, {counts.skipped} were skipped", why)
     log.info("%s: %d rows to train on, %d held out", source.path.name, counts.train, counts.holdout)
+    if data.holdout and not counts.holdout:
+        log.warning("%s: no row is held out: how good the model is will not be known here", source.path.name)
+    if counts.rounded:
+        log.warning(
+            "%s: %s has numbers beyond 2^24, which float32 rounds, such as seconds since 1970: take an offset from them",
+            source.path.name, counts.rounded,
+        )  # fmt: skip
     if counts.skipped:
         log.warning(
             "%s: %d of %d rows skipped: %s",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +13,13 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
+from learnae.archives import DAMAGE
 from learnae.errors import DataError
+from learnae.home import home
 from trainer_node.datasets.chunks import CHUNK_BYTES, Array, Chunk
 
-# everything that numpy and zipfile have been seen to raise on damaged bytes
-_DAMAGE = (
-    ValueError, KeyError, OSError, EOFError, TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError,
-    IndexError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+_SMALL_BYTES = 1 << 24  # read whole: nothing beside the interpreter
+_LEAST_ROWS = 512  # of a large array in Fortran's order at once, or wide ones would be read number by number
 
 
 class Header(NamedTuple):
@@ -35,8 +34,8 @@ class ArraySource:
     """``x`` (n, *input) and ``y`` (n,) or (n, outputs), perhaps ``x_holdout`` and ``y_holdout``.
 
     An ``autoencoder`` needs no ``y``: its rows are the targets.
-    An array in Fortran's order (a transposed one) is read whole before its rows can be told apart.
-    Raises DataError.
+    An array in Fortran's order (a transposed one, or what pandas gives) has its rows in pieces all over: a large
+    one goes through a file without a name, not through memory. Raises DataError.
     """
 
     def __init__(self, path: Path, headers: dict[str, Header], autoencoder: bool = False) -> None:
@@ -72,6 +71,8 @@ class ArraySource:
         for rows, targets, held_out in self._pairs:
             header = self._headers[rows]
             count = max(CHUNK_BYTES // max(math.prod(header.shape[1:]) * header.dtype.itemsize, 1), 1)
+            if header.fortran:
+                count = max(count, _LEAST_ROWS)
             for part, target in self._paired(rows, targets, count):
                 done += len(part)
                 yield Chunk(part, target, held_out, done / total)
@@ -87,13 +88,32 @@ class ArraySource:
             header = _read_header(file)
             length, rest = header.shape[0], header.shape[1:]
             if header.fortran and rest:
-                whole = np.frombuffer(file.read(), header.dtype).reshape(header.shape, order="F")
-                yield from (whole[start : start + count] for start in range(0, length, count))
+                yield from _transposed(file, header, count)
                 return
             for start in range(0, length, count):
                 rows = min(count, length - start)
                 size = rows * math.prod(rest) * header.dtype.itemsize
                 yield np.frombuffer(file.read(size), header.dtype).reshape((rows, *rest))
+
+
+def _transposed(file: IO[bytes], header: Header, count: int) -> Iterator[Array]:
+    """The rows of an array in Fortran's order, ``count`` at a time."""
+    length, rest = header.shape[0], header.shape[1:]
+    columns, item = math.prod(rest), header.dtype.itemsize
+    size = length * columns * item
+    if size > _SMALL_BYTES:
+        home().mkdir(parents=True, exist_ok=True)
+    with tempfile.SpooledTemporaryFile(_SMALL_BYTES, dir=home()) as copy:
+        while piece := file.read(min(CHUNK_BYTES, size - copy.tell())):
+            copy.write(piece)
+        if copy.tell() != size:
+            raise ValueError(f"an array has {copy.tell()} bytes of {size}")
+        for start in range(0, length, count):
+            part = np.empty((columns, min(count, length - start)), header.dtype)
+            for column in range(columns):
+                copy.seek((column * length + start) * item)
+                part[column] = np.frombuffer(copy.read(part.shape[1] * item), header.dtype)
+            yield part.T.reshape((part.shape[1], *rest), order="F")
 
 
 def read_headers(path: Path) -> dict[str, Header]:
@@ -112,7 +132,7 @@ def archive_errors(path: Path) -> Iterator[None]:
     """What can be wrong with an archive, as a DataError."""
     try:
         yield
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"cannot read {path}: {error}", "give an .npz file without pickled objects") from error
 
 

@@ -2,18 +2,20 @@
 
 ::
 
-    HOME/cache/<file>-<version>-<options>/     hashes of path; size and mtime; what the swarm needs
+    HOME/cache/<file>-<version>-<options>/     hashes of path; size and times; what the swarm needs
         train.rows  train.targets  holdout.rows  holdout.targets     little-endian, row after row
         counts.json
 
-A directory appears whole or not at all: it is written under another name and renamed. Files that
-are parsed in a moment leave nothing behind: their rows are mapped from files already deleted.
+A directory appears whole or not at all: it is written under another name and renamed. One that is found
+damaged is written anew. Files that are parsed in a moment leave nothing behind: their rows are mapped
+from files already deleted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -22,21 +24,22 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
-
-import numpy as np
 
 from learnae.errors import DataError
 from learnae.files import TEMPORARY, write_atomic
 from learnae.home import home
 from learnae.models.dataset import Dataset
 from trainer_node.datasets.chunks import Source
+from trainer_node.datasets.faults import Faults
 from trainer_node.datasets.parts import Part, map_part
 from trainer_node.datasets.progress import with_progress
 from trainer_node.datasets.split import Split
 
-_FORMAT = 1
+log = logging.getLogger("learnae")
+
+_FORMAT = 2
 _COUNTS = "counts.json"
 _SMALL_BYTES = 1 << 24  # parsed in seconds
 _LEFTOVER_SECONDS = 86_400.0  # what a killed process has begun, and nobody goes on with
@@ -49,7 +52,19 @@ class Counts:
     train: int
     holdout: int
     skipped: int
-    worst: str  # the column with most fields that are no numbers, if any and if columns have names
+    worst: str  # see Faults
+    rounded: str
+
+    @classmethod
+    def from_json(cls, text: str) -> Counts:
+        """Raises ValueError for what this version has not written."""
+        read = json.loads(text)
+        if not isinstance(read, dict) or {name: type(value) for name, value in read.items()} != _TYPES:
+            raise ValueError("no counts")
+        return cls(**read)
+
+
+_TYPES = {"train": int, "holdout": int, "skipped": int, "worst": str, "rounded": str}
 
 
 def fill(dataset: Dataset, source: Source, options: dict[str, Any], split: Split) -> Counts:
@@ -57,22 +72,27 @@ def fill(dataset: Dataset, source: Source, options: dict[str, Any], split: Split
 
     Raises DataError.
     """
-    before = source.path.stat()
-    root = home() / "cache"
+    root, place = home() / "cache", gettempdir()
     try:
-        if before.st_size < _SMALL_BYTES:
+        if source.path.stat().st_size < _SMALL_BYTES:
             with TemporaryDirectory(prefix="learnae-") as temporary:
                 _write(Path(temporary), dataset, source, split)
                 return _adopt(dataset, Path(temporary))
-        directory = root / _name(source.path, before, options)
-        if not (directory / _COUNTS).exists():
-            _build(directory, dataset, source, split, before)
+        place = str(root)
+        directory = root / _name(source.path, options)
+        if (directory / _COUNTS).exists():
+            try:
+                return _adopt(dataset, directory)
+            except (ValueError, FileNotFoundError) as error:
+                log.warning("the rows kept of %s are damaged (%s): it is read again", source.path, error)
+                _remove(directory)
+        _build(directory, dataset, source, split)
         return _adopt(dataset, directory)
     except OSError as error:
-        raise DataError(f"cannot keep the rows of {source.path}: {error}", f"make room, or see to {root}") from error
+        raise DataError(f"cannot keep the rows of {source.path}: {error}", f"make room, or see to {place}") from error
 
 
-def _build(directory: Path, dataset: Dataset, source: Source, split: Split, before: os.stat_result) -> None:
+def _build(directory: Path, dataset: Dataset, source: Source, split: Split) -> None:
     root = directory.parent
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remove_stale(directory)
@@ -80,17 +100,20 @@ def _build(directory: Path, dataset: Dataset, source: Source, split: Split, befo
     temporary.mkdir(mode=0o700)
     try:
         _write(temporary, dataset, source, split)
-        after = source.path.stat()
-        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise DataError(f"{source.path} has changed while it was read", "start again once it is complete")
         _publish(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _name(path: Path, stat: os.stat_result, options: dict[str, Any]) -> str:
+def _version(path: Path) -> tuple[int, int, int]:
+    """What tells a file from what was there before, also where a copy brings size and mtime with it: the ctime."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _name(path: Path, options: dict[str, Any]) -> str:
     file = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    version = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    version = hashlib.sha256(repr(_version(path)).encode()).hexdigest()[:16]
     kept = json.dumps({**options, "format": _FORMAT, "order": sys.byteorder}, sort_keys=True)
     return f"{file}-{version}-{hashlib.sha256(kept.encode()).hexdigest()[:16]}"
 
@@ -101,11 +124,15 @@ def _remove_stale(directory: Path) -> None:
     for entry in directory.parent.iterdir():
         parts = entry.name.split("-")
         if len(parts) == 3 and parts[0] == file and parts[1] != version:
-            with suppress(OSError):  # another process is faster, or still has it open
-                entry = entry.rename(_temporary(directory.parent))  # noqa: PLW2901 - so that nobody finds half of it
-            shutil.rmtree(entry, ignore_errors=True)
+            _remove(entry)
         elif entry.name.startswith(TEMPORARY) and _age(entry) > _LEFTOVER_SECONDS:
             shutil.rmtree(entry, ignore_errors=True)
+
+
+def _remove(directory: Path) -> None:
+    with suppress(OSError):  # another process is faster, or still has it open
+        directory = directory.rename(_temporary(directory.parent))  # so that nobody finds half of it
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _temporary(root: Path) -> Path:
@@ -129,16 +156,16 @@ def _publish(temporary: Path, directory: Path) -> None:
 
 
 def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> None:
-    """First everything usable into one part, as only then classes are counted; then apart."""
-    skipped, bad = dataset.skipped, np.zeros(max(len(source.names), 1), np.int64)
+    """First everything usable into one part, as only then classes are counted; then apart.
+
+    Raises DataError for a file that somebody writes meanwhile.
+    """
+    skipped, faults, version = dataset.skipped, Faults(source.names), _version(source.path)
     like = dataset.train
     with Part(directory, "raw", like) as raw, Part(directory, "train", like) as train, \
             Part(directory, "holdout", like) as holdout:  # fmt: skip
         for chunk in with_progress(source.path, source.chunks()):
-            if source.names:
-                bad[: chunk.rows.shape[1]] += (~np.isfinite(chunk.rows)).sum(axis=0)
-                if len(bad) > chunk.rows.shape[1]:
-                    bad[-1] += np.count_nonzero(~np.isfinite(chunk.targets))
+            faults.add(chunk)
             rows, targets = dataset.usable(chunk.rows, chunk.targets)
             if chunk.held_out is None:
                 split.count(targets)
@@ -152,15 +179,17 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
         raw.delete()
         train.sync()
         holdout.sync()
-        worst = source.names[int(bad.argmax())] if bad.any() else ""
-        counts = Counts(len(train), len(holdout), dataset.skipped - skipped, worst)
+        counts = Counts(len(train), len(holdout), dataset.skipped - skipped, faults.worst, faults.rounded)
+    if _version(source.path) != version:
+        raise DataError(f"{source.path} has changed while it was read", "start again once it is complete")
     dataset.skipped = skipped
     write_atomic(directory / _COUNTS, json.dumps(asdict(counts)).encode())
 
 
 def _adopt(dataset: Dataset, directory: Path) -> Counts:
-    counts = Counts(**json.loads((directory / _COUNTS).read_text()))
-    dataset.adopt(*map_part(directory, "train", counts.train, dataset.train))
-    dataset.adopt(*map_part(directory, "holdout", counts.holdout, dataset.train), holdout=True)
+    counts = Counts.from_json((directory / _COUNTS).read_text())
+    train, holdout = (map_part(directory, name, getattr(counts, name), dataset.train) for name in ("train", "holdout"))
+    dataset.adopt(*train)
+    dataset.adopt(*holdout, holdout=True)
     dataset.skipped += counts.skipped
     return counts

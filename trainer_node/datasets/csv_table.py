@@ -1,4 +1,4 @@
-"""CSV files, plain or gzip, streamed."""
+"""CSV files, plain or gzip (whatever their names say), streamed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from learnae.errors import DataError
+from learnae.recordings import number_of
 from trainer_node.datasets.chunks import CHUNK_BYTES, Array
 from trainer_node.datasets.tables import Piece
 
 _UTF8 = "utf-8-sig"  # spreadsheets begin with a byte order mark
+_GZIP = b"\x1f\x8b"  # RFC 1952: how every member begins
+_INDEX = ("", "Unnamed: 0")  # how pandas writes the numbers of rows, and how it writes them the second time
 
 
 class CsvTable:
@@ -26,25 +28,40 @@ class CsvTable:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _errors(path), path.open("rb") as raw, _text(path, raw) as file:
-            self.names = _header(path, file.readline())
+        with _errors(path), path.open("rb") as raw, _text(raw) as file:
+            self.names = _header(path, _first_line(path, file))
 
-    def pieces(self, wanted: Sequence[str], dtype: DTypeLike) -> Iterator[Piece]:
-        """See tables.Table; raises DataError for a line with too many or too few fields."""
+    def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
+        """See tables.Table; raises DataError for a line with too many or too few fields, or without an end."""
         places = [self.names.index(name) for name in wanted]
         size = max(self.path.stat().st_size, 1)
-        with _errors(self.path), self.path.open("rb") as raw, _text(self.path, raw) as file:
-            file.readline()
+        with _errors(self.path), self.path.open("rb") as raw, _text(raw) as file:
+            _first_line(self.path, file)
             number = 2  # of the next line
-            while lines := file.readlines(CHUNK_BYTES):
-                yield Piece(self._parse(lines, number, dtype)[:, places], min(raw.tell() / size, 1.0))
+            for lines in self._blocks(file):
+                yield Piece(self._parse(lines, number)[:, places], min(raw.tell() / size, 1.0))
                 number += len(lines)
 
-    def _parse(self, lines: list[str], number: int, dtype: DTypeLike) -> Array:
+    def _blocks(self, file: io.TextIOWrapper) -> Iterator[list[str]]:
+        """Whole lines, some at a time. What has no end of line is not collected until memory is full."""
+        rest, number = "", 2
+        while block := file.read(CHUNK_BYTES):
+            lines = io.StringIO(rest + block, newline="").readlines()
+            # half a line, or one whose second character of CR LF is still to come
+            rest = "" if lines[-1].endswith("\n") else lines.pop()
+            if len(rest) > CHUNK_BYTES:
+                raise _too_long(self.path, number + len(lines))
+            if lines:
+                yield lines
+            number += len(lines)
+        if rest:
+            yield [rest]
+
+    def _parse(self, lines: list[str], number: int) -> Array:
         if any(line.strip() for line in lines):  # NumPy warns of text without any row
             try:
                 # many times faster than Python's parser, but gives up at the first field that is no number
-                table = np.loadtxt(lines, dtype, delimiter=",", comments=None, ndmin=2)
+                table = np.loadtxt(lines, np.float64, delimiter=",", comments=None, ndmin=2)
                 if table.shape[1] == len(self.names):
                     return table
             except ValueError:
@@ -55,13 +72,14 @@ class CsvTable:
         values = []
         reader = csv.reader(lines)
         for row in reader:
-            if row and len(row) != len(self.names):
+            if not "".join(row).strip() and len(row) < 2:
+                continue  # blank
+            if len(row) != len(self.names):
                 raise DataError(
                     f"{self.path}, line {number + reader.line_num - 1}: {len(row)} fields",
                     f"the header has {len(self.names)}",
                 )
-            if row:
-                values.append([_number(field) for field in row])
+            values.append([number_of(field) for field in row])
         return np.array(values, np.float64).reshape(-1, len(self.names))
 
 
@@ -74,22 +92,44 @@ def _errors(path: Path) -> Iterator[None]:
         raise DataError(f"cannot read {path}: {error}", "give a CSV file in UTF-8 with a header") from error
 
 
-def _text(path: Path, raw: IO[bytes]) -> io.TextIOWrapper:
-    data: IO[bytes] = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw  # type: ignore[assignment]
+def _text(raw: IO[bytes]) -> io.TextIOWrapper:
+    begins = raw.read(len(_GZIP))
+    raw.seek(0)
+    data: IO[bytes] = gzip.GzipFile(fileobj=raw) if begins == _GZIP else raw  # type: ignore[assignment]
     return io.TextIOWrapper(data, encoding=_UTF8, newline="")
+
+
+def _first_line(path: Path, file: io.TextIOWrapper) -> str:
+    line = file.readline(CHUNK_BYTES)
+    if len(line) == CHUNK_BYTES:
+        raise _too_long(path, 1)
+    return line
+
+
+def _too_long(path: Path, number: int) -> DataError:
+    return DataError(f"{path}, line {number} has more than {CHUNK_BYTES} characters", "give one row a line")
 
 
 def _header(path: Path, line: str) -> list[str]:
     names = [name.strip() for name in next(csv.reader([line]), [])]
     if names:
         names[0] = names[0].removeprefix("#").strip()  # as numpy.savetxt writes it, and HEPMASS has it
-    if not names or len(set(names)) != len(names) or all(not np.isnan(_number(name)) for name in names):
+    if len(names) == 1 and any(separator in names[0] for separator in ";\t|"):
+        raise DataError(f"{path} is not separated by commas: {names[0][:80]!r}", "write it with commas and points")
+    if not names or len(set(names)) != len(names) or all(map(_is_number, names)):
         raise DataError(f"{path} has no usable header", "name every column once in the first line")
+    for number, name in enumerate(names, 1):
+        if name in _INDEX:
+            raise DataError(
+                f"{path}: column {number} has no name", "name it, or leave it out (pandas: index=False in to_csv)"
+            )
     return names
 
 
-def _number(text: str) -> float:
+def _is_number(text: str) -> bool:
+    """Also for nan, which a row of numbers may well have, and which is no name for a column."""
     try:
-        return float(text)
+        float(text)
     except ValueError:
-        return float("nan")
+        return False
+    return True

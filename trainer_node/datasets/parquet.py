@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from learnae.errors import DataError
+from trainer_node.datasets.chunks import Array
 from trainer_node.datasets.tables import Piece
 
+_INDEX = "__index_level_"
 _BATCH_BYTES = 1 << 20  # a batch is there several times: as pages, as Arrow's columns, as ours
 
 
@@ -28,10 +29,13 @@ class ParquetTable:
             raise DataError(f"{path}: reading Parquet needs pyarrow", "pip install 'learnae[parquet]'") from error
         with self._open() as file:
             self._schema = file.schema_arrow
-        self.names: list[str] = self._schema.names
+        # pandas keeps the numbers of rows so, unless told not to: they are no data
+        self.names = [name for name in self._schema.names if not name.startswith(_INDEX)]
+        if len(set(self.names)) != len(self.names):
+            raise DataError(f"{path} has several columns of one name", "name every column once")
 
-    def pieces(self, wanted: Sequence[str], dtype: DTypeLike) -> Iterator[Piece]:  # noqa: ARG002
-        """See tables.Table; columns must be numbers. In float64, as float32 would round large integers."""
+    def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
+        """See tables.Table; columns must be numbers."""
         for name in wanted:
             self._check_type(name, self._schema.field(name).type)
         size = max(_BATCH_BYTES // (8 * len(wanted)), 1)
@@ -40,19 +44,25 @@ class ParquetTable:
             total = max(file.metadata.num_rows, 1)
             try:
                 for batch in file.iter_batches(size, columns=list(wanted)):
-                    columns = [
-                        batch.column(name).cast(self._arrow.float64()).to_numpy(zero_copy_only=False) for name in wanted
-                    ]
+                    columns = [self._numbers(name, batch.column(name)) for name in wanted]
                     read += batch.num_rows
                     yield Piece(np.stack(columns, axis=1), read / total)
                 self._arrow.default_memory_pool().release_unused()
             except (OSError, self._arrow.ArrowException) as error:
                 raise self._unreadable(error) from error
 
+    def _numbers(self, name: str, column: Any) -> Array:
+        try:
+            return np.asarray(column.cast(self._arrow.float64()).to_numpy(zero_copy_only=False))
+        except self._arrow.ArrowInvalid as error:  # whole numbers beyond 2^53
+            raise DataError(f"{self.path}: column {name!r}: {error}", "leave it out, or write it as float") from error
+
     def _open(self) -> Any:
         try:
             # a buffer of its own for each column, instead of a whole row group at once
-            return self._parquet.ParquetFile(self.path, buffer_size=1 << 16, pre_buffer=False)
+            return self._parquet.ParquetFile(
+                self.path, buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
+            )
         except (OSError, self._arrow.ArrowException) as error:
             raise self._unreadable(error) from error
 

@@ -10,7 +10,6 @@ from types import TracebackType
 
 import numpy as np
 
-from learnae.errors import DataError
 from learnae.models.dataset import Rows
 from trainer_node.datasets.chunks import CHUNK_BYTES, Array
 
@@ -70,7 +69,10 @@ class Part:
 
 
 def map_part(directory: Path, name: str, count: int, like: Rows) -> tuple[Array, Array]:
-    """Rows and targets of a part with ``count`` rows, read-only, in memory only as far as they are used."""
+    """Rows and targets of a part with ``count`` rows, read-only, in memory only as far as they are used.
+
+    Raises ValueError or FileNotFoundError for files that are not as they were written.
+    """
     rows = _map(directory / f"{name}{_ROWS}", count, like.rows)
     return rows, rows if like.are_targets else _map(directory / f"{name}{_TARGETS}", count, like.targets)
 
@@ -78,7 +80,7 @@ def map_part(directory: Path, name: str, count: int, like: Rows) -> tuple[Array,
 def _map(path: Path, count: int, like: Array) -> Array:
     shape = (count, *like.shape[1:])
     if path.stat().st_size != count * _row_bytes(like):
-        raise DataError(f"{path} is damaged", f"delete {path.parent}")
+        raise ValueError(f"{path.name} has another size")
     return np.asarray(np.memmap(path, like.dtype, "r", shape=shape)) if count else np.empty(shape, like.dtype)
 
 

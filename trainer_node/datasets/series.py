@@ -34,7 +34,7 @@ def recording_of(table: Table, features: Features) -> Recording:
     """The recording in a table for which ``holds_recording`` is true; raises DataError."""
     others = [name for name in _OTHERS if name in table.names]
     wanted = [*features.channels, *others]
-    parts = [values for values, _ in table.pieces(wanted, np.float64)]  # float32 cannot hold the time of day
+    parts = [values for values, _ in table.pieces(wanted)]
     whole = np.concatenate([np.empty((0, len(wanted))), *parts])
     channels = len(features.channels)
     columns = {name: whole[:, channels + index] for index, name in enumerate(others)}
