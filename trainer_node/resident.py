@@ -61,9 +61,10 @@ class Resident:
     def halve(self, least: int) -> bool:
         """Keep half as many rows on the device from now on; False if that would be less than ``least``."""
         self.drop()
-        if self.size // 2 < least:
+        half = -(-self.size // 2)  # rounded down, a third part would be needed, and have nearly all rows of the second
+        if half < least or half == self.size:
             return False
-        self._most = self.size // 2
+        self._most = half
         return True
 
     def drop(self) -> None:

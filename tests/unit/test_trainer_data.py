@@ -375,14 +375,49 @@ def test_other_options_have_rows_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cached")
-def test_a_damaged_cache_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "gone", "counts", "other"])
+def test_a_damaged_cache_is_said_and_written_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n1,2,0\n3,4,1\n")
     load(path)
     rows = next((home() / "cache").glob("*/train.rows"))
-    rows.write_bytes(rows.read_bytes()[:-1])
+    counts = rows.parent / "counts.json"
+    if damage == "cut":
+        rows.write_bytes(rows.read_bytes()[:-1])
+    elif damage == "gone":
+        rows.unlink()
+    else:
+        counts.write_text("{" if damage == "counts" else '{"train": true}')
 
-    with pytest.raises(DataError, match="is damaged; delete"):
+    assert load(path).train.rows.tolist() == [[1, 2], [3, 4]]
+    assert "are damaged" in caplog.text
+    caplog.clear()
+    assert load(path).train.rows.tolist() == [[1, 2], [3, 4]]
+    assert "are damaged" not in caplog.text
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_file_of_the_same_size_and_time_is_not_taken_for_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
+    before = path.stat()
+    load(path)
+    path.write_text("u,v,label\n5,6,0\n7,8,1\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as cp -p, rsync -t and tar do
+
+    assert load(path).train.rows.tolist() == [[5, 6], [7, 8]]
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
+    home().mkdir()
+    (home() / "cache").write_text("in the way")
+
+    with pytest.raises(DataError, match=r"cannot keep the rows of .*; make room, or see to .*cache"):
         load(path)
 
 

@@ -34,7 +34,9 @@ class Faults:
 
     def _count(self, array: Array, first: int) -> None:
         flat = one_line_each(array)
-        places, axis = (slice(first, first + flat.shape[1]), 0) if self._are_columns else (slice(first, first + 1), None)
+        places, axis = (
+            (slice(first, first + flat.shape[1]), 0) if self._are_columns else (slice(first, first + 1), None)
+        )
         self._missing[places] += np.count_nonzero(~np.isfinite(flat), axis=axis)
         if not np.can_cast(flat.dtype, np.float32):
             self._rounded[places] += np.count_nonzero(_is_rounded(flat), axis=axis)
