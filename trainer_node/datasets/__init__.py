@@ -30,7 +30,7 @@ def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
     """Read ``data.file`` into rows that fit the swarm's model.
 
     .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, all others
-    are features, in their order (HEPMASS: see tables.Columns). .npz: ``x`` (n, *input) and ``y``
+    are features, in their order or that of their numbers (see tables.Columns, also for HEPMASS). .npz: ``x`` (n, *input) and ``y``
     (n,), perhaps ``x_holdout`` and ``y_holdout``. An autoencoder needs no target. All this is
     streamed to disk and mapped: never more than 1.2 times the rows in memory, mapped pages included,
     beside some 20 MB. Where the swarm defines features, a table that has their channels as columns,
@@ -140,7 +140,7 @@ def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifes
         log.warning("%s: no row is held out: how good the model is will not be known here", source.path.name)
     if counts.rounded:
         log.warning(
-            "%s: %s has numbers beyond 2^24, which float32 rounds, such as seconds since 1970: take an offset from them",
+            "%s: %s has numbers beyond 2^24, which float32 rounds (seconds since 1970?): take an offset from them",
             source.path.name, counts.rounded,
         )  # fmt: skip
     if counts.skipped:

@@ -103,7 +103,7 @@ def _transposed(file: IO[bytes], header: Header, count: int) -> Iterator[Array]:
     size = length * columns * item
     if size > _SMALL_BYTES:
         home().mkdir(parents=True, exist_ok=True)
-    with tempfile.SpooledTemporaryFile(_SMALL_BYTES, dir=home()) as copy:
+    with tempfile.SpooledTemporaryFile(_SMALL_BYTES, dir=str(home())) as copy:
         while piece := file.read(min(CHUNK_BYTES, size - copy.tell())):
             copy.write(piece)
         if copy.tell() != size:
