@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from learnae.errors import DataError
+from learnae.features import WindowStatistics
 from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset, Rows
 from learnae.presets import dense_config, preset
@@ -23,6 +24,8 @@ from trainer_node.datasets import arrays, csv_table, load_dataset
 from trainer_node.resident import Resident
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
+FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)
+MOTION = Manifest("motion", dense_config(5, (), 3, "softmax"), "sparse_categorical_crossentropy", features=FEATURES)
 LOADED = "u,v,label\n1,2,0\n3,4,1\n"
 
 
@@ -230,6 +233,25 @@ def test_an_array_in_columns_that_is_cut_short_is_said(tmp_path: Path) -> None:
         cut.writestr("y.npy", whole.read("y.npy"))
     with pytest.raises(DataError, match="an array has 311 bytes of 320"):
         load(tmp_path / "cut.npz")
+
+
+# -- recordings
+
+
+@pytest.mark.parametrize("rate", [9.0, 10.0, 11.0])
+def test_a_recording_at_about_the_rate_of_the_swarm_is_read(tmp_path: Path, rate: float) -> None:
+    assert len(load(recording(tmp_path, rate), MOTION).train) == 9
+
+
+@pytest.mark.parametrize("rate", [20.0, 100.0])
+def test_a_recording_at_a_higher_rate_is_refused(tmp_path: Path, rate: float) -> None:
+    with pytest.raises(DataError, match=rf"has {rate:g}[.\d]* samples a second; the swarm takes 10: resample it"):
+        load(recording(tmp_path, rate), MOTION)
+
+
+def recording(directory: Path, rate: float) -> Path:
+    rows = "".join(f"{1_700_000_000 + index / rate:.3f},{index},0\n" for index in range(20))
+    return written(directory / "data.csv", f"time,a,label\n{rows}")
 
 
 # -- rows on a device whose memory is full

@@ -24,17 +24,19 @@ from trainer_node.datasets.tables import Table, TableSource
 log = logging.getLogger("learnae")
 
 CAPACITY = 1 << 20  # windows of a recording: those are in memory
+_LEAST_PERIOD = 2 / 3  # of the swarm's; what is slower than 1.5 periods is a gap
 
 
 def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
     """Read ``data.file`` into rows that fit the swarm's model.
 
-    .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, all others
-    are features, in their order or that of their numbers (see tables.Columns, also for HEPMASS). .npz: ``x`` (n, *input) and ``y``
-    (n,), perhaps ``x_holdout`` and ``y_holdout``. An autoencoder needs no target. All this is
-    streamed to disk and mapped: never more than 1.2 times the rows in memory, mapped pages included,
-    beside some 20 MB. Where the swarm defines features, a table that has their channels as columns,
-    or an .npz file with ``signal``, is a raw recording (learnae.recordings), which is held in memory.
+    .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, all others are
+    features, in their order or that of their numbers (see tables.Columns, also for HEPMASS). .npz:
+    ``x`` (n, *input) and ``y`` (n,), perhaps ``x_holdout`` and ``y_holdout``. An autoencoder needs no
+    target. All this is streamed to disk and mapped: never more than 1.2 times the rows in memory,
+    mapped pages included, beside some 20 MB. Where the swarm defines features, a table that has their
+    channels as columns, or an .npz file with ``signal``, is a raw recording (learnae.recordings), which
+    is held in memory.
 
     Rows with NaN or impossible targets are skipped, counted and logged. Raises DataError.
     """
@@ -107,6 +109,7 @@ def _is_meant_as_recording(table: Table, manifest: Manifest) -> bool:
 def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Recording, holdout: float) -> None:
     features = manifest.features
     assert features is not None
+    _check_rate(path, recording, features.rate)
     found, unlabelled = add_recording(dataset, manifest, recording, holdout)
     counted = (
         f"{found} windows of {features.span} samples at {features.rate:g} Hz without a gap, {unlabelled} of them "
@@ -119,6 +122,14 @@ def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Reco
     lost = dataset.train.written - len(dataset.train)
     if lost:
         log.warning("%s: the oldest %d windows are left out, %d are kept", path.name, lost, len(dataset.train))
+
+
+def _check_rate(path: Path, recording: Recording, rate: float) -> None:
+    """Windows of samples that are too close have another length than all other peers'."""
+    periods = np.diff(recording.time)
+    period = float(np.median(periods)) if len(periods) else 1 / rate
+    if period * rate < _LEAST_PERIOD:
+        raise DataError(f"{path} has {1 / period:g} samples a second", f"the swarm takes {rate:g}: resample it")
 
 
 def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifest) -> None:
