@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.ready
 NAME ?= core
+LOWEST = build/venv-lowest
 
 # also where an earlier try ended half-way, as on a Debian without python3-venv
 MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
@@ -14,7 +15,7 @@ MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv 
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint tests nightly acceptance bench clean
+.PHONY: demo test check lint tests nightly lowest acceptance bench clean
 
 demo: $(VENV)/.demo  ## the main job: eight peers, one model, nobody's data moves
 	$(BIN)/python -m demo
@@ -35,6 +36,13 @@ tests: $(STAMP)
 nightly: $(STAMP)  ## what takes too long for every change: a million frames, hostile inputs by the million, all of Keras
 	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/test_bridge_frames.py tests/unit/test_bridge_link.py tests/system/test_firmware.py \
 		tests/contract/test_keras_parity.py
+
+lowest:  ## the lowest versions that setup.cfg allows: unit and contract tests
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -e '.[all,demo,dev]'
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --no-deps pyota==2.1.0
+	$(LOWEST)/bin/python -m pytest -m "not slow" tests/unit tests/contract
 
 bench: $(STAMP)  ## make bench NAME=core
 	$(BIN)/python -m bench $(NAME)

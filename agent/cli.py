@@ -21,12 +21,14 @@ from agent.inference import read_results
 from agent.install import add_parser
 from agent.labels import write_label
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, why_no_training, write_inference
+from learnae.codecs import Vector
 from learnae.config import load_config
 from learnae.errors import ConfigurationError
 from learnae.files import write_atomic
-from learnae.home import find_swarm, open_manifest
+from learnae.home import STATE_FILE, find_swarm, open_manifest
 from learnae.interrupts import abrupt
 from learnae.logs import set_up_logging
+from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.service import Service, run_program
 
@@ -73,6 +75,7 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
     if verb == "export":
         command.add_argument("file", type=Path, metavar="FILE.tflite")
         command.add_argument("--int8", action="store_true", help="in int8, calibrated with own rows: about a quarter")
+        command.add_argument("--swarm", metavar="S", help="id, name or directory; not needed if one is configured")
         command.add_argument("--weights-only", action="store_true", help="with --int8: nothing of own rows goes in")
     elif verb == "label":
         command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
@@ -119,7 +122,11 @@ def _label(options: argparse.Namespace) -> int:
             raise ConfigurationError(f"swarm {manifest.name!r} learns without labels", "there is nothing to label")
         label_names(manifest).check(options.label)
     write_label(config.peer.directory(ROLE), options.label, options.seconds)
-    _print({"label": options.label or None, "seconds": options.seconds}, options.json)
+    if options.json:
+        print(json.dumps({"label": options.label or None, "seconds": options.seconds}))
+    else:
+        until = f" for {options.seconds:g} s" if options.seconds else ", until the next label"
+        print(f"readings are {options.label or 'unlabelled'} from now on{until}")
     return 0
 
 
@@ -144,29 +151,39 @@ def _when(seconds: float) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from learnae.observer import estimate_of  # noqa: PLC0415 - an agent that runs has no use for it
+    from learnae.card import card, shown_by, with_card  # noqa: PLC0415 - an agent that runs has no use for it
 
     if options.file.suffix != ".tflite":
         raise ConfigurationError(f"cannot write {options.file}", "end its name with .tflite")
     if options.weights_only and not options.int8:
         raise ConfigurationError("--weights-only says how to write int8", "add --int8")
-    config = load_config(AgentConfig, ROLE, options.config)
-    manifest = open_manifest(find_swarm(config.swarm.id))
-    directory = config.peer.directory(ROLE)
-    estimate = estimate_of(directory, manifest)
+    config = load_config(AgentConfig, ROLE, options.config, {"swarm.id": options.swarm})
+    swarm, directory = find_swarm(config.swarm.id), config.peer.directory(ROLE)
+    manifest = open_manifest(swarm)
+    estimate = _estimate(swarm, directory, manifest)
     calibrated = options.int8 and not options.weights_only
     rows = calibration_rows(config, manifest, directory) if calibrated else None
-    data = write_inference(manifest.definition, estimate, options.int8, rows)
+    data = with_card(write_inference(manifest.definition, estimate, options.int8, rows), manifest)
     write_atomic(options.file, data)
+    facts: dict[str, Any] = card(manifest)
+    if not options.json:
+        facts = {**{name: facts[name] for name in ("swarm", "input", "output")}, "card": shown_by(options.file)}
     report = {
         "file": str(options.file),
-        "swarm": str(manifest.swarm),
         "parameters": manifest.model.count,
         "bytes": len(data),
         **_quantisation(options.int8, rows),
+        **facts,
     }
     _print(report, options.json)
     return 0
+
+
+def _estimate(swarm: Path, directory: Path, manifest: Manifest) -> Vector:
+    """This agent's own; where none has run, as on a workstation, that of the peers whose messages are here."""
+    from learnae.observer import estimate_of, published_estimate  # noqa: PLC0415 - as above
+
+    return estimate_of(directory, manifest) if (directory / STATE_FILE).exists() else published_estimate(swarm)
 
 
 def _quantisation(int8: bool, rows: NDArray[np.float32] | None) -> dict[str, Any]:
@@ -203,5 +220,8 @@ _VERBS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
     "check": (_check, "check configuration, sources and data"),
     "label": (_label, "say what the readings are from now on"),
     "results": (_results, "the last things that the swarm's model has said of this machine's readings"),
-    "export": (_export, "write the swarm's model, as this agent estimates it, as a .tflite file"),
+    "export": (
+        _export,
+        "write the swarm's model as a .tflite file: as this agent estimates it, or where none ran, all peers",
+    ),
 }

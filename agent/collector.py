@@ -20,6 +20,7 @@ from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
 from learnae.summary import Statistics
 from learnae.windows import Windower
+from learnae.wording import counted
 
 log = logging.getLogger("learnae")
 
@@ -87,9 +88,10 @@ class Collector:
             return
         log.log(
             logging.INFO if len(data.train) and not data.skipped else logging.WARNING,
-            "source %s has ended; so far %d rows to train on, %d held out; of %d windows of %d samples at %g Hz "
-            "without a gap, %d have no label, %d were skipped: %s",
-            name, len(data.train), len(data.holdout), self.labelled + self.unlabelled, features.span, features.rate,
+            "source %s has ended; so far %s to train on, %d held out; of %s of %s at %g Hz "
+            "without a gap, %d without a label, %d skipped: %s",
+            name, counted(len(data.train), "row"), len(data.holdout),
+            counted(self.labelled + self.unlabelled, "window"), counted(features.span, "sample"), features.rate,
             self.unlabelled, data.skipped, data.demand,
         )  # fmt: skip
         if data.only_class is not None:

@@ -249,7 +249,9 @@ def build_intake(
     live, holdouts = {}, {}
     for name, section in config.all_sources().items():
         if section.kind == REPLAY:
-            recordings[name] = ReplaySource(Path(section.file), features, section.speed, section.holdout)
+            recordings[name] = ReplaySource(
+                Path(section.file), features, section.speed, section.holdout, classes=manifest.classes
+            )
             continue
         assert section.kind in LIVE
         live[name] = opener(section, features, names, config.mqtt), section.kind in POLLED  # also checks the section

@@ -9,6 +9,7 @@ from firmware_bridge.assembler import Assembler
 from firmware_bridge.errors import LinkError, ProtocolVersionError
 from firmware_bridge.link import Link
 from firmware_bridge.records import Record
+from learnae.wording import counted
 
 _SILENCE = 3.0  # seconds: three pings without an answer
 
@@ -83,6 +84,6 @@ class Native:
         description, assembler = self.link.description, self.assembler
         drift = assembler.clock.drift * 1e6 if assembler.clock else 0
         return (
-            f"{description.board if description else 'board'}: {assembler.samples} samples, "
-            f"{assembler.missed} missed, {self.link.counts.damaged} damaged frames, {drift:+.0f} ppm"
+            f"{description.board if description else 'board'}: {counted(assembler.samples, 'sample')}, "
+            f"{assembler.missed} missed, {counted(self.link.counts.damaged, 'damaged frame')}, {drift:+.0f} ppm"
         )

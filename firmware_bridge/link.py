@@ -39,6 +39,7 @@ from firmware_bridge.frames import (
     decode,
     encode,
 )
+from learnae.wording import counted
 
 WINDOW = 64  # frames: what a board may have under way; early frames wait here, later ones are refused
 _ASK_PAUSE = 0.25  # seconds between two asks: a hello of four parts takes 20 ms at 115200 baud
@@ -221,7 +222,7 @@ class Link:
             )
         if self.counts.bytes:
             return BaudRateError(
-                f"{self.counts.bytes} bytes from {name} at {baud} baud, and no frame among them",
+                f"{counted(self.counts.bytes, 'byte')} from {name} at {baud} baud, and no frame among them",
                 "set port.baud to the firmware's, and use a firmware that speaks Learnae's protocol",
             )
         return SilentBoardError(

@@ -21,6 +21,7 @@ from rich.text import Text
 from firmware_bridge import senml
 from firmware_bridge.client import Client
 from firmware_bridge.records import DOWN, Event, Label, LinkState, Readings, Record, Schema
+from learnae.wording import counted
 
 _BARS = "▁▂▃▄▅▆▇█"
 _NUMBERS = 72  # columns of the screen that the table takes without its bars
@@ -147,7 +148,7 @@ class Board:
 
     def _caption(self) -> str:
         label = f", label {self.label!r}" if self.label else ""
-        return f"{self.state}; {self.samples} samples, {self.missed} missed{label}"
+        return f"{self.state}; {counted(self.samples, 'sample')}, {self.missed} missed{label}"
 
 
 def bars(values: NDArray[np.float64], most: int) -> str:

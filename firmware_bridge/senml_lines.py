@@ -25,6 +25,7 @@ from firmware_bridge.records import (
     Schema,
 )
 from firmware_bridge.senml import Measurement, from_json
+from learnae.wording import counted
 
 _MAX_LINE = 1 << 14  # bytes: a second of six channels at 50 Hz
 _SILENCE = 10.0  # seconds, or three periods
@@ -93,13 +94,13 @@ class SenmlLines:
         if not self.refused:
             return BaudRateError(f"no line ends in what {name} sends at {baud} baud", "set port.baud to the firmware's")
         return NoHelloError(
-            f"{self.refused} lines of {name} are no SenML", "check port.baud, or set port.protocol to learnae"
+            f"{counted(self.refused, 'line')} of {name}: no SenML", "check port.baud, or set port.protocol to learnae"
         )
 
     def summary(self) -> str:
         """See Dialect."""
         board = self._schema.board if self._schema else "board"
-        return f"{board}: {self.samples} samples, {self.refused} lines refused"
+        return f"{board}: {counted(self.samples, 'sample')}, {counted(self.refused, 'line')} refused"
 
     def _lines(self, data: bytes) -> Iterator[bytes]:
         *lines, self._rest = (self._rest + data).split(b"\n")

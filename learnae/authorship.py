@@ -75,9 +75,15 @@ class Authorship:
     def find_past(self, store: BlockStore) -> bool:
         """Without a saved state, others may still hold messages of this key: continue their chain.
 
-        False while its newest message is known and cannot be read: speaking now would use its seq again.
+        False while its newest message is known and cannot be read, or a message waits for its past, for some
+        ticks: speaking now would use its seq again.
         """
-        newest = self._tangle.newest_of(self.author)
+        waiting, newest = self._tangle.waiting_of(self.author), self._tangle.newest_of(self.author)
+        node = self._tangle.node(newest) if newest else None
+        if waiting is not None and (node is None or node.seq < waiting.seq):
+            self._patience -= 1
+            self.last = waiting if self._patience <= 0 else None  # its past is lost, or what else it stands on
+            return self.last is not None
         if newest is None:
             return True
         try:

@@ -60,17 +60,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    """A whole number, 0 or more; ValueError is argparse's sign for wrong usage."""
-    if (value := int(text)) < 0:
-        raise ValueError
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    """Seconds, 0 to a day."""
-    if not 0 <= (value := float(text)) <= 86_400:
-        raise ValueError
-    return value
+    try:
+        if 0 <= (value := float(text)) <= 86_400:
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to a day")
 
 
 def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,11 +86,13 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
     what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
     command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
-    rules = f"for --model: {', '.join(optimisers.NAMES)}"
-    command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", default="momentum", help=rules)
-    command.add_argument("--learning-rate", type=float, default=0.03, metavar="X", help="for --model")
+    rules = f"for --model: {', '.join(optimisers.NAMES)} (default: momentum)"
+    command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", help=rules)
+    command.add_argument("--learning-rate", type=float, metavar="X", help="for --model (default: 0.03)")
     command.add_argument("--classes", metavar="A,B,…", help="names of the classes, for --model")
-    command.add_argument("--features", metavar="F", help="what agents make of samples: a preset's name or a JSON file")
+    command.add_argument(
+        "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
+    )
     command.add_argument("--name", help="of the swarm, for --model")
     command.add_argument("--directory", type=Path, metavar="D", help="where the peers of this machine share it")
     _finish(command, swarm.create)
@@ -97,7 +100,8 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("join", help="make a peer: its key and its configuration")
-    command.add_argument("swarm", nargs="?", default="", help="id, name or directory; not needed if there is only one")
+    which = "id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
+    command.add_argument("swarm", nargs="?", default="", help=which)
     command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
     command.add_argument("--name", help="of the peer on this machine")
     command.add_argument("--data", type=Path, metavar="F", help="what it trains on")
@@ -129,7 +133,7 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
 
 def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
-    command.add_argument("file", type=Path)
+    command.add_argument("file", type=Path, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
     _finish(_with_swarm(command), export.export)
 

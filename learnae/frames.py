@@ -19,6 +19,9 @@ from learnae.codecs import Vector, codec_named
 from learnae.errors import FrameError
 
 VALUES_PER_BLOCK = 1 << 18  # 1 MiB of float32, the largest block
+_DIVERGED = (
+    "training has diverged: scale features and targets to about one, or use a smaller learning rate (docs/tasks.md)"
+)
 MAX_MAGNITUDE = 1e6  # weights beyond this are a divergence or an attack, not a model
 
 
@@ -45,7 +48,7 @@ def encode_frame(weights: Vector, replica: Vector | None, base: Cid | None, poli
 
     Raises FrameError if the weights are not finite.
     """
-    _check_values(weights, "own weights")
+    _check_values(weights, "own weights", _DIVERGED)
     if replica is None or base is None:
         header = FrameHeader(KEY, policy.keyframe, len(weights), None)
         difference = weights
@@ -93,8 +96,8 @@ def block_count(count: int) -> int:
     return -(-count // VALUES_PER_BLOCK)
 
 
-def _check_values(values: Vector, thing: str) -> None:
+def _check_values(values: Vector, thing: str, remedy: str = "") -> None:
     if not np.isfinite(values).all():
-        raise FrameError(f"{thing}: not all values are finite")
+        raise FrameError(f"{thing}: not all values are finite", remedy)
     if len(values) and max(-float(values.min()), float(values.max())) > MAX_MAGNITUDE:
-        raise FrameError(f"{thing}: a value is beyond {MAX_MAGNITUDE:g}")
+        raise FrameError(f"{thing}: a value is beyond {MAX_MAGNITUDE:g}", remedy)

@@ -50,10 +50,13 @@ def peer_directory(name: str) -> Path:
 
 def why_peer_unwritable(directory: Path) -> str:
     """Why the peer that lives there could not save its state again; empty if it could, or if there is none."""
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         return ""
-    state = directory / STATE_FILE
-    return why_unwritable(directory, state.stat().st_size if state.exists() else 0)
+    try:
+        size = os.path.getsize(directory / STATE_FILE)
+    except OSError:  # none yet, or out of sight
+        size = 0
+    return why_unwritable(directory, size)
 
 
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:

@@ -17,12 +17,15 @@ class _JournalFormatter(logging.Formatter):
 
 
 def set_up_logging(verbose: bool = False) -> None:
-    """Call once, from ``main``. Libraries are heard from warnings on, everything if ``verbose``."""
+    """Call once, from ``main``: from INFO on, all of our own if ``verbose``. Libraries are heard from warnings on.
+
+    What they say to their own developers would bury it: JAX writes a thousand lines at each start.
+    """
     handler = logging.StreamHandler(sys.stderr)
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in _OURS:
         logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -197,7 +197,7 @@ class Manifest:
         try:
             fields = Fields(dagcbor.decode(data, MAX_BYTES), "manifest", ManifestError)
         except EncodingError as error:
-            raise ManifestError(f"not a manifest: {error}", "check the swarm's id") from error
+            raise ManifestError(f"not a manifest: {error}", "give the swarm's manifest.cbor, as it was made") from error
         _check_understood(fields)
         manifest = cls(
             name=fields.text("name"),

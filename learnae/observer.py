@@ -194,3 +194,10 @@ def estimate_of(directory: Path, manifest: Manifest) -> Vector:
     if state.swarm != manifest.swarm:
         raise ConfigurationError(f"the peer at {directory} belongs to swarm {state.swarm}", "name that swarm")
     return state.estimate
+
+
+def published_estimate(swarm: Path) -> Vector:
+    """The consensus estimate (count,) of all live peers whose messages are in the directory ``swarm``."""
+    observer = Observer(swarm)
+    observer.refresh()
+    return observer.estimate()

@@ -128,8 +128,14 @@ class Peer:
     def tick(self) -> Tick:
         """Hear, merge, train, publish: as much of it as can be done now, and return soon."""
         heard = self.hear()
-        if not self._may_begin():
-            return Tick(heard, 0, Trained(0, 0, 0.0), None)
+        try:
+            if not self._may_begin():
+                return Tick(heard, 0, Trained(0, 0, 0.0), None)
+        except NotWrittenError:
+            if self._own.last is not None:  # it is saved and cannot be shown: there is still much to learn
+                self._merge()
+                self._train()
+            raise
         self._introduce()
         self._accuse()
         merged = self._merge()
@@ -362,7 +368,7 @@ class Peer:
             return
         state = PeerState.from_bytes(data)
         if state.swarm != self.swarm:
-            raise StateError(f"the saved state belongs to swarm {state.swarm}", "use another state directory")
+            raise StateError(f"the saved state belongs to swarm {state.swarm}", "give this peer another name")
         if state.learner:  # a peer that has only sent summaries has none
             self._ports.learner.restore(state.learner)
         self._ports.learner.load(state.weights)

@@ -39,6 +39,11 @@ class Pending:
         """Parents that are neither attached nor waiting themselves."""
         return [parent for parent in self._children if parent not in self._messages]
 
+    def newest_of(self, author: bytes) -> Message | None:
+        """The author's message here with the highest seq."""
+        waiting = map(self._messages.__getitem__, self._by_author.get(author, ()))
+        return max(waiting, key=lambda message: message.seq, default=None)
+
     def add(self, message: Message, absent: list[Cid]) -> None:
         """Let ``message`` wait for its ``absent`` parents; may push another one out."""
         self._messages[message.cid] = message

@@ -2,13 +2,13 @@
 
 ``.npz``: ``signal`` (n, channels), ``label`` (n,) class numbers (-1 unknown), optional ``time``
 (n,) seconds, ascending. ``.csv``: a header, then optional ``time``, the channels, optional
-``label``. Never unpickled.
+``label``, numbers or names of classes. Never unpickled.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,8 @@ from learnae.errors import DataError
 from learnae.ports import Samples
 
 _PAUSE = 10.0  # seconds between two of the shipped recordings, so that no window spans both
+_GAP = 1.5  # sample periods, as in windows.py: a longer step is a pause
+_RATE_ERROR = 0.1  # of a period: clocks of sensors are far better
 MAX_FILE_BYTES = 4 << 30
 _MAX_CLASSES = 1 << 31
 
@@ -61,43 +63,65 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"cannot read {path}: {error}", "give an .npz file without pickled objects") from error
 
 
-def read_table(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError."""
+def read_table(path: Path, classes: Sequence[str] = ()) -> dict[str, NDArray[np.float64]]:
+    """The columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError.
+
+    In the column ``label``, names of ``classes`` become their numbers.
+    """
     check_readable(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return _read_columns(path, file)
+            return _read_columns(path, file, numbers_of(classes))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}", "give a CSV file in UTF-8 with a header") from error
 
 
-def _read_columns(path: Path, file: IO[str]) -> dict[str, NDArray[np.float64]]:
+def _read_columns(path: Path, file: IO[str], names: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
     rows = csv.reader(file)
     header = [name.strip() for name in next(rows, [])]
-    if not header or len(set(header)) != len(header) or all(number_of(name) == number_of(name) for name in header):
+    if not header or len(set(header)) != len(header) or all(number(name) == number(name) for name in header):
         raise DataError(f"{path} has no usable header", "name every column once in the first line")
     values = []
     for row in rows:
         if len(row) != len(header):
             raise DataError(f"{path}, line {rows.line_num}: {len(row)} fields", f"the header has {len(header)}")
-        values.append([number_of(field) for field in row])
+        values.append(
+            [
+                class_number(field, names) if column == "label" else number(field)
+                for column, field in zip(header, row, strict=True)
+            ]
+        )
     table = np.array(values, np.float64).reshape(-1, len(header))
     return {name: table[:, index] for index, name in enumerate(header)}
 
 
-def number_of(text: str) -> float:
-    """The number in a field of a table, NaN if it is none; 1_000 is Python, and none."""
+def numbers_of(classes: Sequence[str]) -> dict[str, float]:
+    """The number of each class, by name."""
+    return {name: float(index) for index, name in enumerate(classes)}
+
+
+def class_number(text: str, names: Mapping[str, float]) -> float:
+    """The number of the class that ``text`` is the name of, or the number that it is; else NaN."""
+    found = names.get(text.strip())
+    return number(text) if found is None else found
+
+
+def number(text: str) -> float:
+    """The number in a field; NaN if it is none: 1_000 is Python, and none."""
     try:
         return float("nan") if "_" in text else float(text)
     except ValueError:
         return float("nan")
 
 
-def read_recording(path: Path, channels: Iterable[str], rate: float) -> Recording:
-    """Read a recording of these ``channels``; without times, samples are 1/``rate`` s apart."""
+def read_recording(path: Path, channels: Iterable[str], rate: float, classes: Sequence[str] = ()) -> Recording:
+    """Read a recording of these ``channels``; without times, samples are 1/``rate`` s apart.
+
+    Labels may be names of ``classes`` in a table.
+    """
     names = list(channels)
     if path.suffix == ".csv":
-        table = read_table(path)
+        table = read_table(path, classes)
         absent = [name for name in names if name not in table]
         if absent:
             raise DataError(f"{path} has no column {', '.join(absent)}", f"the swarm needs {', '.join(names)}")
@@ -123,10 +147,22 @@ def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: fl
     seconds = time.astype(np.float64)
     if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
         raise DataError(f"{origin}: times do not ascend", "sort the samples and remove repeated ones")
+    _check_rate(seconds, rate, origin)
     is_class = np.isfinite(label) & (label == np.floor(label)) & (label >= 0) & (label < _MAX_CLASSES)
     whole = np.where(is_class, label, -1).astype(np.int64)
     with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
         return Recording(seconds, signal.astype(np.float32), whole)
+
+
+def _check_rate(seconds: NDArray[np.float64], rate: float, origin: str) -> None:
+    """A window of the right number of samples would be of another length, and no feature would mean the same."""
+    steps = np.diff(seconds)
+    steps = steps[steps * rate <= _GAP]
+    step = float(np.median(steps)) if len(steps) else 1 / rate
+    if abs(step * rate - 1) > _RATE_ERROR:
+        raise DataError(
+            f"{origin}: samples are {step:g} s apart", f"the swarm's are {1 / rate:g} s apart: resample them"
+        )
 
 
 def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:

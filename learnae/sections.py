@@ -120,11 +120,13 @@ class MqttSection:
 class GatewaySection:
     """``[ipfs]`` of a machine without a daemon: ``gateways`` to read from, as URLs with spaces between them.
 
-    ``timeout`` is how many seconds a call may take.
+    ``timeout`` is how many seconds a call may take; ``ca_file`` what signed the certificates at https, else what the
+    system trusts counts.
     """
 
     gateways: str = ""
     timeout: float = 10.0
+    ca_file: str = ""
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.timeout <= 600:

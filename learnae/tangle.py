@@ -120,6 +120,10 @@ class Tangle:
         chain = self._chains.get(author)
         return chain.newest if chain else None
 
+    def waiting_of(self, author: bytes) -> Message | None:
+        """The author's message with the highest seq among those whose past is not here yet."""
+        return self._pending.newest_of(author)
+
     def update_of(self, author: bytes) -> Cid | None:
         """The author's newest update."""
         chain = self._chains.get(author)

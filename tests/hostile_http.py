@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,21 +20,22 @@ class HostileServer:
     answer: Answer
     asked: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
+    has_tls: bool = False
 
     @property
     def url(self) -> str:
         """Its address as a gateway."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.has_tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def api(self) -> str:
         """Its address as a daemon."""
-        return f"/ip4/127.0.0.1/tcp/{self.port}"
+        return f"/ip4/127.0.0.1/tcp/{self.port}{'/https' if self.has_tls else ''}"
 
 
 @contextmanager
-def hostile_server(answer: Answer) -> Iterator[HostileServer]:
-    """Serves until the end; calls that hang then end."""
+def hostile_server(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[HostileServer]:
+    """Serves until the end, behind ``tls`` if there is any; calls that hang then end."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -48,12 +50,18 @@ def hostile_server(answer: Answer) -> Iterator[HostileServer]:
         def do_POST(self) -> None:
             self.do_GET()
 
+        def handle(self) -> None:
+            with suppress(ssl.SSLError):  # whoever does not trust us hangs up
+                super().handle()
+
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    found = HostileServer(server.server_address[1], answer)
+    if tls:  # whoever does not finish his handshake hangs a thread of his own
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    found = HostileServer(server.server_address[1], answer, has_tls=tls is not None)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

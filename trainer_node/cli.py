@@ -171,7 +171,8 @@ def _demo_member(read: Callable[[], TrainerConfig]) -> Member:
         return build(own, read, partial(demo_dataset, person)), person
 
     member, person = _first_free(read(), start)
-    print(f"demo: you are person {person} of 8; start more in other terminals, and see: learnae watch", file=sys.stderr)
+    look = "learnae watch --swarm wrist-demo"  # also where there are other swarms
+    print(f"demo: you are person {person} of 8; start more in other terminals, and see: {look}", file=sys.stderr)
     return member
 
 

@@ -11,6 +11,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+_CONVOLUTION = "conv_general_dilated"  # as JAX names the operation
+
 
 def arranged(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` of arrays, with its own convolutions in the order that is fast; what it returns is the same.
@@ -18,50 +20,38 @@ def arranged(function: Callable[..., Any]) -> Callable[..., Any]:
     Convolutions inside of loops or branches of ``function`` stay as they are.
     """
     jax: Any = importlib.import_module("jax")
+    core: Any = importlib.import_module("jax.extend.core")
 
     def run(*arguments: Any) -> Any:
         traced, result = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        outputs = _evaluate(traced, jax.tree.leaves(arguments))
+        steps = [_arrange(step) if step.primitive.name == _CONVOLUTION else step for step in traced.eqns]
+        program = core.ClosedJaxpr(traced.jaxpr.replace(eqns=steps), traced.consts)
+        outputs = core.jaxpr_as_fun(program)(*jax.tree.leaves(arguments))
         return jax.tree.unflatten(jax.tree.structure(result), outputs)
 
     return run
 
 
-def _evaluate(traced: Any, arguments: list[Any]) -> list[Any]:
-    core: Any = importlib.import_module("jax.extend.core")
-    program = traced.jaxpr
-    known = dict(zip([*program.constvars, *program.invars], [*traced.consts, *arguments], strict=True))
-
-    def value(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else known[atom]
-
-    for step in program.eqns:
-        if step.primitive.name == "conv_general_dilated":
-            results = [_convolve(step, *map(value, step.invars))]
-        else:
-            inputs = list(dict.fromkeys(atom for atom in step.invars if not isinstance(atom, core.Literal)))
-            alone = program.replace(constvars=[], invars=inputs, outvars=list(step.outvars), eqns=[step])
-            results = core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*map(value, inputs))
-        known.update(zip(step.outvars, results, strict=True))
-    return [value(atom) for atom in program.outvars]
-
-
-def _convolve(step: Any, rows: Any, kernel: Any) -> Any:
-    """The convolution ``step`` on rows (batch, *space, channels) and a kernel (*space, channels, filters)."""
+def _arrange(step: Any) -> Any:
+    """A step of a program that gives what the convolution ``step`` gives."""
     jax: Any = importlib.import_module("jax")
-    numbers, last = step.params["dimension_numbers"], rows.ndim - 1
-    space = range(1, last)
-    batch, channels, *places = numbers.lhs_spec
-    filters, inputs, *taps = numbers.rhs_spec
-    found = step.primitive.bind(
-        jax.numpy.transpose(rows, (batch, *places, channels)),
-        jax.numpy.transpose(kernel, (*taps, inputs, filters)),
-        **step.params
-        | {
-            "dimension_numbers": numbers._replace(
-                lhs_spec=(0, last, *space), rhs_spec=(last, last - 1, *range(last - 1)), out_spec=(0, last, *space)
-            )
-        },
-    )
-    batch, channels, *places = numbers.out_spec
-    return jax.numpy.moveaxis(found, range(rows.ndim), (batch, *places, channels))
+
+    def convolve(rows: Any, kernel: Any) -> Any:
+        numbers, last = step.params["dimension_numbers"], rows.ndim - 1
+        space = range(1, last)
+        batch, channels, *places = numbers.lhs_spec
+        filters, inputs, *taps = numbers.rhs_spec
+        order = numbers._replace(
+            lhs_spec=(0, last, *space), rhs_spec=(last, last - 1, *range(last - 1)), out_spec=(0, last, *space)
+        )
+        found = step.primitive.bind(
+            jax.numpy.transpose(rows, (batch, *places, channels)),
+            jax.numpy.transpose(kernel, (*taps, inputs, filters)),
+            **step.params | {"dimension_numbers": order},
+        )
+        batch, channels, *places = numbers.out_spec
+        return jax.numpy.moveaxis(found, range(rows.ndim), (batch, *places, channels))
+
+    shapes = (jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in step.invars)
+    (call,) = jax.make_jaxpr(jax.jit(convolve))(*shapes).eqns
+    return call.replace(invars=step.invars, outvars=step.outvars)

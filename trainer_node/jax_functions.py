@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from learnae.codecs import Vector
 from learnae.errors import StateError
 from learnae.models.keras_model import build_model, import_keras, outline_of
+from learnae.models.normalising import MOVING_VARIANCE
 from learnae.models.optimisers import OptimiserPolicy
 from trainer_node.convolutions import arranged
 
@@ -49,6 +50,7 @@ class Functions:
         self._optimiser.build(self._model.trainable_variables)
         self._places = self._find_places()
         self.count = sum(int(np.prod(weight.shape)) for weight in self._model.weights)
+        self._moving = self._model.non_trainable_variables
         self.outline = outline_of(self._model)
         self.device = self._jax.devices()[0]
         self.train = self._jax.jit(self._scan, donate_argnums=0)
@@ -92,9 +94,14 @@ class Functions:
     def _predict(self, trainable: Arrays, other: Arrays, rows: Any, start: Any, size: int) -> Any:
         """Outputs (size, outputs) for the rows from ``start`` on."""
         part = self._jax.lax.dynamic_slice_in_dim(rows, start, size)
+        other = [self._as_used(item.name, array) for item, array in zip(self._moving, other, strict=True)]
         with self._jax.default_matmul_precision("highest"):
             output, _ = self._model.stateless_call(trainable, other, part, training=False)
         return output
+
+    def _as_used(self, name: str, array: Any) -> Any:
+        """See learnae.models.normalising: merging and rounding can make a variance negative, and Keras NaN of it."""
+        return self._jax.numpy.maximum(array, 0) if name == MOVING_VARIANCE else array
 
     # -- one flat vector, in the order of get_weights()
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from learnae.adapters.machine import holder
 from learnae.errors import InUseError, StateError
+from learnae.files import writing
 from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, why_peer_unwritable
 
 UNIT = "trainer-node.service"
@@ -70,7 +71,8 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
             f"{directory.name} is running as process {running}",
             f"stop it first: trainer-node stop --name {directory.name}",
         )
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     begun = time.time()
     with (directory / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
@@ -89,7 +91,7 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
 
     if not _wait(works, _START_SECONDS) or process.poll() is not None:
         kind = InUseError if process.poll() is not None and holder(lock) is not None else StateError
-        why = last_lines(directory, 1).removeprefix("trainer-node: ")
+        why = last_lines(directory, 1).removeprefix("trainer-node: ") or "it has said nothing: is the disk full?"
         raise kind(f"the trainer did not start: {why}", f"see {directory / LOG_FILE}")
     return process.pid
 

@@ -39,7 +39,9 @@ class Resident:
     @property
     def size(self) -> int:
         """How many rows are on the device at a time."""
-        return len(self) if self._most is None else min(self._most, len(self))
+        if self._most is None or self._most >= len(self):
+            return len(self)
+        return -(-len(self) // -(-len(self) // self._most))  # parts of one size: hardly a row is in two of them
 
     @property
     def parts(self) -> int:
@@ -61,10 +63,9 @@ class Resident:
     def halve(self, least: int) -> bool:
         """Keep half as many rows on the device from now on; False if that would be less than ``least``."""
         self.drop()
-        half = -(-self.size // 2)  # rounded down, a third part would be needed, and have nearly all rows of the second
-        if half < least or half == self.size:
+        if self.size // 2 < least:
             return False
-        self._most = half
+        self._most = self.size // 2
         return True
 
     def drop(self) -> None:

@@ -15,6 +15,7 @@ from firmware_bridge.client import Client
 from firmware_bridge.records import Label, LinkState, Listen, Readings, Record, Schema
 from learnae.errors import DataError
 from learnae.ports import Samples
+from learnae.wording import counted
 
 _SAME_RATE = 0.1  # a board's rate may differ by this share from the swarm's and is taken as it is
 
@@ -65,7 +66,7 @@ class BridgeSource:
         """See LiveSource."""
         problem = self._client.problem
         link = str(problem) if problem else self._link
-        return f"{link}; {self.missed} samples missed" if self.missed else link
+        return f"{link}; {counted(self.missed, 'sample')} missed" if self.missed else link
 
     def close(self) -> None:
         """Let go of the socket."""

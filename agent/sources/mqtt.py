@@ -15,6 +15,7 @@ from agent.sources.payloads import FORMATS, as_text
 from learnae.adapters.mqtt_connection import MqttConnection, Received
 from learnae.errors import EncodingError
 from learnae.ports import Samples
+from learnae.wording import counted
 
 _WAITING = 1024  # messages between two reads; a source that floods loses the oldest of them
 
@@ -69,7 +70,8 @@ class MqttSource:
 
     def state(self) -> str:
         """See LiveSource."""
-        extra = [f"{self.dropped + self._resampler.dropped} messages dropped"] if self.dropped else []
+        dropped = self.dropped + self._resampler.dropped
+        extra = [f"{counted(dropped, 'message')} dropped"] if dropped else []
         extra += [f"{self.bad} not understood"] if self.bad else []
         return "; ".join([self._connection.state(), *extra])
 

@@ -13,6 +13,7 @@ from agent.chunks import nothing
 from agent.resampling import Resampler
 from learnae.errors import TransportError
 from learnae.ports import Samples
+from learnae.wording import counted
 
 _MOST_BYTES = 64  # of a number in sysfs
 BATCH = 0.1  # seconds of readings that are put on the grid at once: five times less work at 50 Hz
@@ -73,7 +74,7 @@ class PolledSource:
 
     def state(self) -> str:
         """See LiveSource."""
-        return f"{len(self._probes)} files"
+        return counted(len(self._probes), "file")
 
     def close(self) -> None:
         """Nothing is kept open."""

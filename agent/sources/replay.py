@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from learnae.features import Features
@@ -21,8 +21,10 @@ class ReplaySource:
         speed: float,
         holdout: float,
         clock: Callable[[], float] = time.monotonic,
+        classes: Sequence[str] = (),
     ) -> None:
-        self._samples = read_recording(path, features.channels, features.rate).split_by_time(holdout)
+        recording = read_recording(path, features.channels, features.rate, classes)
+        self._samples = recording.split_by_time(holdout)
         self._speed = speed
         self._clock = clock
         self._begun = clock()

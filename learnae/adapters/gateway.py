@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from ssl import SSLCertVerificationError, SSLContext
 from urllib.parse import urlsplit
 
 from learnae.adapters.outside import Outside
 from learnae.adapters.patience import Patience
+from learnae.adapters.tls import client_context
 from learnae.cid import MAX_BLOCK_BYTES, Cid
-from learnae.errors import BlockMissingError, TransportError
+from learnae.errors import BlockMissingError, ConfigurationError, TransportError
 from learnae.sections import GatewaySection
 
 _PROBE = "bafkqaaa"  # the empty block, which is in its own name: every gateway has it
@@ -42,9 +44,9 @@ class _SilenceError(Exception):
 
 
 def connect_gateways(section: GatewaySection, outside: Outside) -> None:
-    """Add the gateways of ``[ipfs]`` to ``outside``."""
+    """Add the gateways of ``[ipfs]`` to ``outside``; raises ConfigurationError."""
     for url in section.gateway_urls:
-        outside.exchanges[f"gateway {url}"] = GatewayExchange(url, section.timeout)
+        outside.exchanges[f"gateway {url}"] = GatewayExchange(url, section.timeout, section.ca_file)
 
 
 class GatewayExchange:
@@ -53,9 +55,11 @@ class GatewayExchange:
     A gateway is a stranger: no redirect is followed, the body is capped, and no answer takes longer than allowed.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, ca_file: str = "") -> None:
+        """``ca_file`` signed the certificate of a gateway at https. Raises ConfigurationError."""
         self._url = url
         self._parts = urlsplit(url)
+        self._tls = _context(ca_file) if self._parts.scheme == "https" else None
         self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
         self._lock = threading.Lock()
         self._idle: list[HTTPConnection] = []
@@ -142,9 +146,9 @@ class GatewayExchange:
                 if was_late.is_set() or isinstance(error, TimeoutError):
                     raise _SilenceError from error
                 if is_new:
-                    raise TransportError(
-                        f"gateway {self._url} cannot be reached: {error}", "check its address"
-                    ) from error
+                    is_stranger = isinstance(error, SSLCertVerificationError)
+                    remedy = "set ipfs.ca_file to what signed its certificate" if is_stranger else "check its address"
+                    raise TransportError(f"gateway {self._url} cannot be reached: {error}", remedy) from error
             finally:
                 late.cancel()
 
@@ -161,8 +165,8 @@ class GatewayExchange:
             return connection, is_new
 
     def _connect(self) -> HTTPConnection:
-        kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
-        return kind(self._parts.hostname or "", self._parts.port)
+        host, port = self._parts.hostname or "", self._parts.port
+        return HTTPSConnection(host, port, context=self._tls) if self._tls else HTTPConnection(host, port)
 
     def _give_back(self, connection: HTTPConnection) -> None:
         with self._lock:
@@ -176,6 +180,13 @@ class GatewayExchange:
         with self._lock:
             self._busy.discard(connection)
         connection.close()
+
+
+def _context(ca_file: str) -> SSLContext:
+    try:
+        return client_context(ca_file)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"ipfs.ca_file: {error}", "name a file of certificates in PEM") from error
 
 
 def _read(connection: HTTPConnection) -> tuple[_Answer, bool]:
@@ -195,4 +206,4 @@ def _cut(connection: HTTPConnection, done: threading.Event | None = None) -> Non
     made = connection.sock
     if made is not None:
         with suppress(OSError):  # it has ended by itself
-            made.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(made, socket.SHUT_RDWR)  # of TLS, only what is below it: another thread reads

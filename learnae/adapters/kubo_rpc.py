@@ -22,6 +22,7 @@ import requests
 import urllib3
 from ipfshttpclient import Client, exceptions, multipart
 
+from learnae.adapters.tls import trusted
 from learnae.credentials import read_credential
 from learnae.errors import ConfigurationError, TransportError
 from learnae.sections import IpfsSection
@@ -48,8 +49,11 @@ class KuboRpc:
     refuses, another TransportError if it cannot be reached, does not answer, or ``close`` was called.
     """
 
-    def __init__(self, api: str, headers: dict[str, str] | None = None) -> None:
-        """Raises ConfigurationError for an address that cannot be used; connects to nothing."""
+    def __init__(self, api: str, headers: dict[str, str] | None = None, ca_file: str = "") -> None:
+        """``ca_file`` signed the certificate of an api at https.
+
+        Raises ConfigurationError for an address or a file that cannot be used; connects to nothing.
+        """
         self.api = api
         try:
             client = Client(api, headers={"Accept-Encoding": "identity", **(headers or {})}, session=True)
@@ -62,6 +66,7 @@ class KuboRpc:
         self._lock = threading.Lock()  # over both: a socket that is opened while others are cut is cut, too
         session = self._session = self._http._session
         session.trust_env = False  # a proxy for the web is none for the own daemon
+        session.verify = _trusted(ca_file)
         session.max_redirects = 0
         _tell_sockets(session, self._note)
 
@@ -69,12 +74,12 @@ class KuboRpc:
     def from_section(cls, section: IpfsSection) -> KuboRpc:
         """The daemon that ``[ipfs]`` names, with the credential from its file; raises ConfigurationError."""
         if not section.token_file:
-            return cls(section.api)
+            return cls(section.api, ca_file=section.ca_file)
         if not section.is_private:
             raise ConfigurationError(
                 "ipfs.token_file would be sent unencrypted to another machine", "use a /https address or a tunnel"
             )
-        return cls(section.api, {"Authorization": _authorization(section.token_file)})
+        return cls(section.api, {"Authorization": _authorization(section.token_file)}, section.ca_file)
 
     def call(
         self,
@@ -174,6 +179,9 @@ class KuboRpc:
             return self._refusal(error, command)
         if isinstance(error, (exceptions.TimeoutError, requests.Timeout, TimeoutError)) or "timed out" in str(error):
             return TransportError(f"Kubo at {self.api} does not answer", "restart it")
+        if "certificate verify failed" in str(error):
+            stranger = f"Kubo at {self.api} has a certificate that is not trusted"
+            return TransportError(stranger, "set ipfs.ca_file to what signed it, and name the host as it does")
         return TransportError(f"Kubo at {self.api} cannot be reached", "start it: ipfs daemon")
 
     def _refusal(self, error: Exception, command: str) -> TransportError:
@@ -184,6 +192,13 @@ class KuboRpc:
         if status in (401, 403):
             return TransportError(f"Kubo at {self.api} does not let us in", "set ipfs.token_file")
         return TransportError(f"what answers at {self.api} is no Kubo (HTTP {status})", "check ipfs.api")
+
+
+def _trusted(ca_file: str) -> str | bool:
+    try:
+        return trusted(ca_file)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"ipfs.ca_file: {error}", "name a file of certificates in PEM") from error
 
 
 def _authorization(name: str) -> str:

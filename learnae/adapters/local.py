@@ -60,11 +60,11 @@ class LocalBlockStore:
         """Put a block whose bytes have been compared with its name."""
         path = self._path(cid)
         stamp = _stamp(path)
-        is_whole = stamp is not None and stamp.size == len(data) and self._damaged.get(cid) != stamp
-        if not (is_whole and stamp and self._note_use(path, stamp)):
-            with writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
+        if stamp and stamp.size == len(data) and self._damaged.get(cid) != stamp and self._note_use(path, stamp):
+            return
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
 
     def get(self, cid: Cid) -> bytes:
         """See ports.BlockStore; a file that is not what its name says is an error once, and missing from then on."""
@@ -117,7 +117,10 @@ class LocalBlockStore:
         stamp = _stamp(path)
         if stamp is None or not is_meant(stamp):
             return None
-        with suppress(FileNotFoundError):  # another has removed it, or has put back what is aside (``_put_back``)
+        with (
+            writing(path),
+            suppress(FileNotFoundError),
+        ):  # another has removed it, or has put back what is aside (``_put_back``)
             os.rename(path, aside)
             stamp = _Stamp.of(aside.stat())
             if is_meant(stamp):
@@ -190,7 +193,7 @@ def _link_back(aside: Path, path: Path) -> None:
 def _put_back(shelf: Path) -> None:
     """Blocks that somebody was about to look at once more when he was killed."""
     for aside in shelf.glob(f"{_ASIDE}*"):
-        with suppress(FileNotFoundError):  # he was not
+        with suppress(OSError):  # he was not; or whoever may write here does it
             _link_back(aside, shelf / aside.name.rpartition("-")[2])
 
 
@@ -225,10 +228,14 @@ class LocalGossip:
             self._announced = tuple(heads)
 
     def heard(self) -> Iterable[Sequence[Cid]]:
-        """See ports.Gossip; a damaged file is counted and passed over."""
+        """See ports.Gossip; a damaged file is counted and passed over.
+
+        Before this peer announces anything, it hears what its last run did, which may be all that it has left.
+        """
         announcements = []
         for entry in os.scandir(self._directory):
-            if entry.name == self._own or entry.name.startswith("."):
+            is_own = entry.name == self._own and self._announced is not None
+            if is_own or entry.name.startswith("."):
                 continue
             heads = self._read_if_changed(entry)
             if heads is not None:
@@ -283,5 +290,5 @@ class LocalStateStore:
 
 
 def _tidy(directory: Path) -> None:
-    if directory.is_dir():
+    with suppress(OSError):  # nothing here, or nothing that this process may remove: another will
         remove_leftovers(directory, time.time() - _LEFTOVER_SECONDS)

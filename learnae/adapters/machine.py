@@ -78,7 +78,7 @@ def holder(path: Path) -> int | None:
                 if text.isdigit() or time.monotonic() > deadline:
                     return int(text) if text.isdigit() else 0
                 time.sleep(_ATTEMPT_SECONDS)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     return None
 

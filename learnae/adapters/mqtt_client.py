@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from learnae.credentials import credential_path, read_credential
+from learnae.credentials import read_credential
 from learnae.errors import ConfigurationError
 from learnae.imports import waits, without
 from learnae.sections import MqttSection
@@ -113,11 +113,10 @@ def _authenticate(client: Client, section: MqttSection) -> None:
     if user:
         client.username_pw_set(user, password)
     if section.address().tls:
-        authority, certificate, key = (
-            str(credential_path(name)) if name else None
-            for name in (section.ca_file, section.cert_file, section.key_file)
-        )
+        from learnae.adapters.tls import RenewedContext  # noqa: PLC0415 - only then
+
         try:
-            client.tls_set(authority, certificate, key)
+            context: Any = RenewedContext(section.ca_file, section.cert_file, section.key_file)
+            client.tls_set_context(context)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise ConfigurationError(f"mqtt: {error}", "check ca_file, cert_file and key_file") from error

@@ -12,6 +12,7 @@ from typing import Any
 from learnae.errors import StateError
 from learnae.files import write_atomic
 from learnae.ports import Inference
+from learnae.wording import counted
 
 log = logging.getLogger("learnae")
 
@@ -81,13 +82,13 @@ def summary(status: Mapping[str, Any]) -> str:
     if found := status["unwritable"]:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"] / 1000))
         trouble = f"NOTHING PUBLISHED since {since}: {found['error']}; "
-    shown = "no held-out rows yet"
+    shown = "nothing measured yet"
     for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
         if status[name] is not None:
             shown = f"{name} {status[name]:.3f}"
     if status.get("only_summaries"):
         shown = "only summaries"
     return (
-        f"{status['name']}: {trouble}{shown}, {status['steps']} steps, {status['peers']} peers, "
-        f"{status['messages']} messages, {status['bytes_out']} bytes out, {status['bytes_in']} in"
+        f"{status['name']}: {trouble}{shown}, {counted(status['steps'], 'step')}, {counted(status['peers'], 'peer')}, "
+        f"{counted(status['messages'], 'message')}, {counted(status['bytes_out'], 'byte')} out, {status['bytes_in']} in"
     )

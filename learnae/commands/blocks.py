@@ -24,12 +24,21 @@ from learnae.observer import Observer
 from learnae.ports import Exchange
 from learnae.sections import IpfsSection
 from learnae.state import PeerState
+from learnae.wording import counted
 
 if TYPE_CHECKING:
     from learnae.adapters.kubo import KuboExchange
 
 _SETTLED_SECONDS = 3600.0  # a block put or looked for since then may belong to a message that is still on its way
 UNUSED = "not needed"
+_KINDS = {  # by the first word of what a block is: one of them, and many
+    "message": ("message", "messages"),
+    "weights": ("of weights", "of weights"),
+    "manifest": ("manifest", "manifests"),
+    "starting": ("of starting weights", "of starting weights"),
+    "last": ("last message", "last messages"),
+    "not": ("not needed", "not needed"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +176,8 @@ def _show(options: argparse.Namespace, fields: dict[str, int | list[str]] | dict
 
 def _print_table(found: list[Block]) -> None:
     totals = Counter(block.what.partition(" ")[0] for block in found)
-    title = f"{len(found)} blocks, {human_bytes(sum(block.bytes for block in found))}"
-    title += "".join(f", {count} {name}" for name, count in totals.most_common())
+    title = f"{counted(len(found), 'block')}, {human_bytes(sum(block.bytes for block in found))}"
+    title += "".join(f", {counted(count, *_KINDS[name])}" for name, count in totals.most_common())
     pinned = {None: "-", True: "yes", False: "no"}
     rows = [[block.cid, human_bytes(block.bytes), block.what, pinned[block.pinned]] for block in found]
     columns = ["cid", ">size", "what", "pinned"]

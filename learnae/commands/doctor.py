@@ -32,7 +32,8 @@ _PACKAGES = (
     ("safetensors", "learnae export", "pip install 'learnae[trainer]'"),
     ("keras", "learnae export to .keras", "pip install 'learnae[trainer]'"),
     ("jax", "training at full speed, on a GPU, too", "pip install 'learnae[trainer]'"),
-    ("tflite-runtime ai-edge-litert", "training on a board", "pip install 'learnae[agent]'"),
+    # not 'agent' there: on Python 3.11 its tflite-runtime takes the NumPy away that JAX needs
+    ("tflite-runtime ai-edge-litert", "an agent", "pip install 'learnae[agent]', beside JAX 'learnae[agent-litert]'"),
     ("paho-mqtt", "a broker", "pip install 'learnae[trainer]', on a board 'learnae[agent]'"),
     ("pyserial", "firmware-bridge", "pip install 'learnae[serial]'"),
     ("ipfshttpclient", "blocks at a Kubo daemon", "pip install 'learnae[ipfs]'"),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.card import card, shown_by, with_card
 from learnae.codecs import Vector
 from learnae.commands.choosing import choose_swarm
 from learnae.commands.output import print_fields, print_json
@@ -21,7 +22,8 @@ from learnae.files import write_atomic
 from learnae.home import open_manifest, peer_directory
 from learnae.manifest import Manifest
 from learnae.models.keras_model import build_model, set_flat
-from learnae.observer import Observer, estimate_of
+from learnae.models.normalising import as_used
+from learnae.observer import estimate_of, published_estimate
 
 
 def export(options: argparse.Namespace) -> int:
@@ -37,45 +39,39 @@ def export(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"cannot write {options.file}", remedy)
     if not options.file.resolve().parent.is_dir():
         raise ConfigurationError(f"cannot write {options.file}", "there is no such directory")
-    if options.peer:
-        weights = estimate_of(peer_directory(options.peer), manifest)
-    else:
-        observer = Observer(directory)
-        observer.refresh()
-        weights = observer.estimate()
+    weights = estimate_of(peer_directory(options.peer), manifest) if options.peer else published_estimate(directory)
     writers[options.file.suffix](manifest, weights, options.file)
-    fields = {"file": str(options.file), "swarm": str(manifest.swarm), "parameters": manifest.model.count}
-    print_json(fields) if options.json else print_fields(fields)
+    facts = card(manifest)
+    fields = {"file": str(options.file), "parameters": manifest.model.count}
+    if options.json:
+        print_json({**fields, **facts})
+    else:
+        where = "the file's metadata" if options.file.suffix == ".safetensors" else shown_by(options.file)
+        print_fields({**fields, **{name: facts[name] for name in ("swarm", "input", "output")}, "card": where})
     return 0
 
 
 def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
-    """Arrays by layer and Keras' name, such as ``layer.0.kernel``; the manifest's facts in the metadata."""
+    """Arrays by layer and Keras' name, such as ``layer.0.kernel``; the card in the metadata."""
     if not _is_installed("safetensors"):
         raise ConfigurationError("safetensors is not installed", "pip install safetensors")
     from safetensors.numpy import save  # noqa: PLC0415 - only needed here
 
     arrays = _named(manifest, weights)
-    metadata = {
-        "swarm": str(manifest.swarm),
-        "name": manifest.name,
-        "model": json.dumps(manifest.config),
-        "loss": manifest.loss,
-        "classes": json.dumps(manifest.classes),
-        "features": json.dumps(manifest.features.to_fields() if manifest.features else None),
-    }
+    facts = {**card(manifest), "model": manifest.config}
+    metadata = {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
     write_atomic(path, save(arrays, metadata))
 
 
 def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
-    """A .keras file, through Keras itself."""
+    """A .keras file, through Keras itself, and the card in it."""
     _need_keras()
     model = build_model(manifest.config)
     set_flat(model, weights)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "model.keras"  # Keras writes to a path only, and not at once
         model.save(file)
-        write_atomic(path, file.read_bytes())
+        write_atomic(path, with_card(file.read_bytes(), manifest))
 
 
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
@@ -87,7 +83,7 @@ def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
         return {weight.path: np.asarray(weight.value, np.float32) for weight in model.weights}
     definition = manifest.definition
     return {
-        f"layer.{index}.{name}": np.ascontiguousarray(array)
+        f"layer.{index}.{name}": np.ascontiguousarray(as_used(name, array))
         for index, (layer, own) in enumerate(zip(definition.layers, definition.split(weights), strict=True))
         for name, array in zip(layer.names, own, strict=True)
     }

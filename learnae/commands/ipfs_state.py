@@ -14,6 +14,7 @@ from learnae.commands.finding import BROKEN, MISSING, OK, Finding
 from learnae.config import find_section
 from learnae.errors import LearnaeError, TransportError
 from learnae.sections import IpfsSection
+from learnae.wording import counted
 
 if TYPE_CHECKING:
     from learnae.adapters.kubo import KuboExchange
@@ -33,7 +34,7 @@ def ipfs_findings() -> Iterator[Finding]:
     if section.api:
         yield from _daemon(section)
     for url in section.gateway_urls:
-        yield _tried(f"gateway {url}", lambda url=url: _gateway(url))  # type: ignore[misc]
+        yield _tried(f"gateway {url}", lambda url=url: _gateway(url, section))  # type: ignore[misc]
 
 
 def _daemon(section: IpfsSection) -> Iterator[Finding]:
@@ -93,18 +94,18 @@ def _network(rpc: KuboRpc) -> Found:
 def _pubsub(rpc: KuboRpc) -> Found:
     topics = _answer(rpc, "pubsub/ls").get("Strings") or []
     ours = sum(topic.startswith("learnae/") for topic in topics)
-    return OK, f"on, {ours} topics of Learnae subscribed", ""
+    return OK, f"on, {counted(ours, 'topic')} of Learnae subscribed", ""
 
 
 def _pins(exchange: KuboExchange, directory: Path) -> Found:
     pins = Counter(exchange.pins().values())
     held = sum(1 for _ in LocalBlockStore(directory).cids())
-    detail = f"{pins[exchange.label]} of the {held} blocks that are here"
+    detail = f"{pins[exchange.label]} of the {counted(held, 'block that is', 'blocks that are')} here"
     return OK if pins[exchange.label] >= held else MISSING, detail, "start a peer, or: learnae blocks --pin"
 
 
-def _gateway(url: str) -> Found:
-    gateway = GatewayExchange(url, _SECONDS)
+def _gateway(url: str, section: IpfsSection) -> Found:
+    gateway = GatewayExchange(url, _SECONDS, section.ca_file)
     try:
         gateway.lacking(list)
     finally:

@@ -16,10 +16,11 @@ from learnae.commands.live import look
 from learnae.commands.output import fitting, human_bytes, shedding, short_cid
 from learnae.errors import ConfigurationError, EncodingError
 from learnae.sections import MqttSection
+from learnae.wording import counted
 
 _CONNECT_SECONDS, _CONNECT_LOOK = 5.0, 0.02  # so long, and so often, is looked for a broker that has not answered
 _QUIET_SECONDS, _FIRST_LOOK_SECONDS = 0.5, 3.0  # retained values come at once: all are here when nothing more comes
-_UNWRITABLE = "disk full?"  # online, and publishing nothing
+_UNWRITABLE = "cannot save"  # online, and publishing nothing: its disk is full or read-only
 _COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red"}
 
 
@@ -65,7 +66,8 @@ def _wait_for_retained(connection: MqttConnection, audience: Audience) -> None:
 
 def _table(connection: MqttConnection, audience: Audience) -> Table:
     seen, bad = audience.peers(), sum(audience.bad.values())
-    title = f"{connection.name} {connection.state()}  {len(seen)} peers" + (f"  {bad} bad payloads" if bad else "")
+    title = f"{connection.name} {connection.state()}  {counted(len(seen), 'peer')}"
+    title += f"  {counted(bad, 'bad payload')}" if bad else ""
     columns = ["peer", "swarm", "key", "status", "role", "version"]
     columns += [">steps", ">loss", ">accuracy", ">peers", ">score", ">heard", ">out", ">in"]
     rows = [_row(each) for each in seen]

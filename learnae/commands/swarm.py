@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from learnae.adapters.local import LocalBlockStore
 from learnae.adapters.machine import SystemClock
-from learnae.cid import RAW
+from learnae.cid import RAW, Cid
 from learnae.commands.model_file import SEEDED, read_model
 from learnae.commands.output import print_fields, print_json
 from learnae.config import user_config_directory
@@ -16,14 +18,18 @@ from learnae.errors import ConfigurationError, ManifestError
 from learnae.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.fields import Fields
 from learnae.files import create_once
-from learnae.home import KEY_FILE, MANIFEST_FILE, create_swarm, find_swarm, open_manifest, peer_directory
+from learnae.frames import FramePolicy
+from learnae.home import KEY_FILE, MANIFEST_FILE, STATE_FILE, create_swarm, find_swarm, open_manifest, peer_directory
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
+from learnae.models.normalising import normalises_rows
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.presets import PRESETS, preset
 from learnae.recordings import check_readable
 from learnae.starting import start_blocks, start_links
+from learnae.state import PeerState
 
+_FOR_MODELS = ("loss", "optimiser", "learning_rate", "classes", "features", "name")
 _MAX_FEATURES_BYTES = 1 << 16
 _NO_DATA = {
     "trainer": '# file = "data.npz"    # or .csv, .csv.gz, .parquet: docs/tasks.md',
@@ -46,25 +52,36 @@ def create(options: argparse.Namespace) -> int:
         "directory": str(directory),
     }
     if options.json:
-        print_json({**fields, "agents_train": not manifest.only_keras, "only_keras": manifest.only_keras})
+        trained = manifest.features is not None and not manifest.only_keras
+        print_json({**fields, "agents_train": trained, "only_keras": manifest.only_keras})
     else:
-        agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
-        print_fields({**fields, "agents": agents})
+        print_fields({**fields, "agents": _agents(manifest)})
         print(f"\nnext: learnae join {directory if options.directory else manifest.swarm} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
 
 
+def _agents(manifest: Manifest) -> str:
+    """What agents can do in the swarm."""
+    if manifest.features is None:
+        return "none: the swarm has no --features of samples"
+    return f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
+
+
 def join(options: argparse.Namespace) -> int:
     """Make a peer's key and configuration."""
     directory = find_swarm(options.swarm).resolve()
+    manifest = open_manifest(directory)
+    if options.role == "agent" and manifest.features is None:
+        raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
     name = options.name or options.role
     config = options.config or user_config_directory() / f"{options.role}.toml"
-    taken = ConfigurationError(f"{config} exists", "give --config FILE for another peer, or edit that file")
+    taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
     if config.exists():
         raise taken
     if options.data:
         check_readable(options.data)
+    _check_place(peer_directory(name), manifest.swarm)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     if not create_once(config, _configuration(options, name, directory).encode()):
         raise taken
@@ -73,7 +90,7 @@ def join(options: argparse.Namespace) -> int:
     fields = {
         "peer": peer_name(identity.author),
         "name": name,
-        "swarm": str(open_manifest(directory).swarm),
+        "swarm": str(manifest.swarm),
         "configuration": str(config),
         "start": command,
     }
@@ -85,6 +102,16 @@ def join(options: argparse.Namespace) -> int:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
     return 0
+
+
+def _check_place(directory: Path, swarm: Cid) -> None:
+    """Raise ConfigurationError if the peer of ``directory`` has learnt in another swarm than ``swarm``."""
+    try:
+        state = PeerState.from_bytes((directory / STATE_FILE).read_bytes())
+    except OSError:  # it has not run yet
+        return
+    if state.swarm != swarm:
+        raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
 
 
 def _configuration(options: argparse.Namespace, name: str, directory: Path) -> str:
@@ -103,6 +130,7 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
     """The swarm's definition, the blocks of its starting weights if there are any, and what to say of these."""
     now = SystemClock().now()
     if options.preset:
+        _check_unchanged(options)
         return preset(options.preset, now), [], SEEDED
     if not options.loss:
         raise ConfigurationError("a model needs a loss", "give --loss, such as sparse_categorical_crossentropy")
@@ -113,13 +141,37 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
         config=model.config,
         loss=options.loss,
         created=now,
-        classes=tuple(options.classes.split(",")) if options.classes else (),
+        classes=tuple(name.strip() for name in options.classes.split(",")) if options.classes else (),
         features=_features(options.features) if options.features else None,
-        optimiser=OptimiserPolicy(options.optimiser, options.learning_rate),
+        optimiser=OptimiserPolicy(
+            options.optimiser or "momentum", 0.03 if options.learning_rate is None else options.learning_rate
+        ),
+        codec=_codec(model.config),
         outline=model.outline,
         start=start_links(blocks),
     )
+    _check_classes(manifest)
     return manifest, blocks, model.start
+
+
+def _check_unchanged(options: argparse.Namespace) -> None:
+    """A preset is as it is: what would change it is for a model."""
+    given = [name for name in _FOR_MODELS if getattr(options, name) is not None]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigurationError(f"a preset takes no {flags}", "leave that out, or give --model")
+
+
+def _check_classes(manifest: Manifest) -> None:
+    names, count = manifest.classes, manifest.class_count
+    if names and (len(names) != count or len(set(names)) != count or "" in names):
+        raise ConfigurationError(f"--classes {','.join(names)}", f"the model tells {count} classes apart: name each")
+
+
+def _codec(config: Mapping[str, Any]) -> FramePolicy:
+    """Exact where the first layer normalises: its statistics are as large as the features, and q8 rounds 256
+    neighbours to 1/127 of the largest of them (adr 59)."""
+    return FramePolicy("f32", "f32") if normalises_rows(config) else FramePolicy()
 
 
 def _features(text: str) -> Features | None:

@@ -15,6 +15,7 @@ from learnae.commands.choosing import choose_swarm
 from learnae.commands.live import look
 from learnae.commands.output import console, fitting, human_time, peer_table, print_json, shedding, short_cid, table
 from learnae.observer import Observer, PeerView, describe
+from learnae.wording import counted
 
 
 def peers(options: argparse.Namespace) -> int:
@@ -47,16 +48,18 @@ def log(options: argparse.Namespace) -> int:
         ]
         for item in found
     ]
-    title = f"{observer.manifest.name}: {len(observer.tangle)} messages"
+    title = f"{observer.manifest.name}: {counted(len(observer.tangle), 'message')}"
     columns = ["time", "peer", ">seq", "kind", "content", "parents", "cid"]
     short = [[*row[:-1], short_cid(row[-1])] for row in rows]  # as parents are named
-    console.print(fitting([table(title, columns, rows), *shedding(title, columns, short, ["parents"])]))
+    console.print(
+        fitting([table(title, columns, rows), *shedding(title, columns, short, ["parents", "cid", "content"])])
+    )
     return 0
 
 
 def _content(body: Mapping[str, Any]) -> str:
     if body["kind"] == "summary":
-        return f"~{body['rows']:,} rows, {body['columns']} columns"
+        return f"~{body['rows']:,} rows, {counted(body['columns'], 'column')}"
     return str(body.get("frame", ""))
 
 
@@ -80,5 +83,5 @@ def _observer(options: argparse.Namespace) -> Observer:
 
 
 def _table(observer: Observer, peers: Sequence[PeerView]) -> Table:
-    title = f"{observer.manifest.name}, {len(observer.tangle)} messages, {observer.swarm}"
+    title = f"{observer.manifest.name}, {counted(len(observer.tangle), 'message')}, {observer.swarm}"
     return peer_table(title, peers, SystemClock().now())

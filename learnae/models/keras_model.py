@@ -22,6 +22,7 @@ import numpy as np
 from learnae.codecs import Vector
 from learnae.errors import ConfigurationError, ModelError
 from learnae.interrupts import abrupt
+from learnae.models.normalising import as_used
 from learnae.models.outline import Outline, check_count
 
 INSTALL = "pip install 'learnae[trainer]'"
@@ -116,11 +117,11 @@ def flat(arrays: list[Any]) -> Vector:
 
 
 def set_flat(model: Any, vector: Vector) -> None:
-    """Give ``model`` the weights of ``vector`` (count,)."""
+    """Give ``model`` the weights of ``vector`` (count,), as learners use them."""
     arrays, position = [], 0
     for weight in model.weights:
         size = int(np.prod(weight.shape))
-        arrays.append(vector[position : position + size].reshape(weight.shape))
+        arrays.append(as_used(weight.name, vector[position : position + size]).reshape(weight.shape))
         position += size
     model.set_weights(arrays)
 

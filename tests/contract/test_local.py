@@ -616,6 +616,18 @@ def test_a_state_that_cannot_be_read_is_an_error_for_people(tmp_path):
         LocalStateStore(tmp_path / "state").load()
 
 
+# -- what an earlier run said
+
+
+def test_a_peer_hears_what_its_last_run_announced_until_it_speaks(tmp_path):
+    LocalGossip(tmp_path, "peer").announce(HEADS[:2])
+    gossip = LocalGossip(tmp_path, "peer")
+    assert list(gossip.heard()) == [HEADS[:2]]
+    assert list(gossip.heard()) == []
+    gossip.announce(HEADS[2:])
+    assert list(gossip.heard()) == []
+
+
 # -- a disk that takes nothing
 
 
@@ -624,6 +636,10 @@ def test_a_place_that_is_read_only_is_an_error_of_our_own(tmp_path):
     store = LocalBlockStore(place)
     cid = store.put(RAW, b"weights")
     age(path_of(place, cid))
+    for prefix in (TEMPORARY, ".aside-"):
+        leftover = path_of(place, cid).with_name(f"{prefix}1-{cid}")
+        leftover.write_bytes(b"weights")
+        age(leftover)
     on_another_shelf = next(
         data for data in map(str, range(9999)) if not (path_of(place, Cid.of(RAW, data.encode()))).parent.exists()
     )
@@ -634,8 +650,9 @@ def test_a_place_that_is_read_only_is_an_error_of_our_own(tmp_path):
         assert store.get(cid) == b"weights"
         with pytest.raises(NotWrittenError, match="cannot write"):
             store.put(RAW, on_another_shelf.encode())
-        with pytest.raises(NotWrittenError, match="cannot write"):
-            store.delete([cid])
+        for remove in (lambda: store.delete([cid]), lambda: store.remove_unused(cid, since=time.time())):
+            with pytest.raises(NotWrittenError, match="cannot write"):
+                remove()
         assert "read-only" in why_unwritable(place) or "denied" in why_unwritable(place)
     store.delete([cid])
     assert why_unwritable(place) == ""

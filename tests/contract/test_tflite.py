@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from learner_models import (
     task,
 )
 
+from learnae.card import CARD_FILE, card
 from learnae.models.dataset import Dataset
 from learnae.models.definition import Layer, ModelDefinition
 from learnae.models.numpy_learner import NumpyLearner
@@ -136,8 +138,8 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
             main(["export", str(tmp_path / file), *arguments, *more])
         return int(left.value.code or 0)
 
-    assert run("model.tflite") == EXIT_CONFIGURATION  # it has not run yet
-    assert "run it first" in capsys.readouterr().err
+    assert run("model.tflite") == EXIT_CONFIGURATION  # it has not run yet, nor has anybody here
+    assert "start a peer first" in capsys.readouterr().err
     state = PeerState(
         manifest.swarm, b"message", None, 0, 0, 0, 0, 0, weights * 0, None, weights, {}
     )  # fmt: skip
@@ -150,6 +152,9 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
         assert run(file, *more) == 0
         report = json.loads(capsys.readouterr().out)
         assert report["bytes"] == (tmp_path / file).stat().st_size
+        with zipfile.ZipFile(tmp_path / file) as archive:
+            assert json.loads(archive.read(CARD_FILE)) == card(manifest)
+        assert report["input"] == card(manifest)["input"]
         return report["quantisation"], report["weights"], report["activations"]
 
     assert run("model.tflite", "--weights-only") == EXIT_CONFIGURATION

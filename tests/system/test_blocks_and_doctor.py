@@ -71,7 +71,9 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
     whats = {block["cid"]: block["what"] for block in listed}
     assert {whats[message["cid"]] for message in said} >= {"message 0 of trainer", "message 1 of trainer"}
     assert whats[said[0]["blocks"][0]] == f"weights of trainer, {said[0]['seq']}"
-    assert "message 1 of trainer" in here.blocks().stdout
+    shown = here.blocks().stdout
+    assert "message 1 of trainer" in shown
+    assert f"{len(said)} messages, " in shown
 
     # a damaged block is found, and removed so that a good copy can take its place
     victim = said[0]["blocks"][0]

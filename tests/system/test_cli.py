@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from programs import Programs, assert_refused, wait_for
 
 import learnae
+from learnae.card import CARD_FILE, card
 from learnae.config import load_config
 from learnae.home import create_swarm, open_manifest
 from learnae.manifest import Manifest
@@ -87,11 +89,18 @@ def test_people_are_told_how_to_go_on(programs: Programs, tmp_path: Path) -> Non
 def test_a_swarm_is_created_from_a_keras_json(programs: Programs, tmp_path: Path) -> None:
     file = model_file(tmp_path / "pumps.json", dense_config(3, (5,), 2, "softmax"))
     made = create(
-        programs, "--model", file, *LOSS, "--classes", "good,bad", "--optimiser", "adam", "--learning-rate", "0.002"
+        programs, "--model", file, *LOSS, "--classes", "good, bad", "--optimiser", "adam", "--learning-rate", "0.002"
     )
+    assert made["agents_train"] is False  # without features of samples
     manifest = open_manifest(Path(made["directory"]))
     assert (manifest.name, manifest.classes, manifest.model.count) == ("pumps", ("good", "bad"), 32)
     assert (manifest.optimiser.name, manifest.optimiser.learning_rate) == ("adam", 0.002)
+
+
+def test_each_class_has_one_name(programs: Programs, tmp_path: Path) -> None:
+    file = model_file(tmp_path / "pumps.json", dense_config(3, (5,), 3, "softmax"))
+    done = programs.run("learnae", "swarm", "create", "--model", file, *LOSS, "--classes", "good,bad")
+    assert_refused(done, CONFIGURATION, "--classes names 2; the model tells 3 apart")
 
 
 def test_a_swarm_takes_its_features_from_a_file_or_a_preset(programs: Programs, tmp_path: Path) -> None:
@@ -110,6 +119,16 @@ def test_a_swarm_takes_its_features_from_a_file_or_a_preset(programs: Programs, 
         assert_refused(done, CONFIGURATION, words)
     done = programs.run("learnae", "swarm", "create", "--model", file, "--loss", "huber", "--features", "wrist")
     assert_refused(done, CONFIGURATION, "make the model's input as wide as the features")
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("BatchNormalization", "f32"), ("LayerNormalization", "q8")])
+def test_statistics_as_large_as_the_features_are_published_exactly(
+    programs: Programs, tmp_path: Path, kind: str, codec: str
+) -> None:
+    config = dense_config(3, (5,), 2, "softmax")
+    config["config"]["layers"].insert(1, {"class_name": kind, "config": {}})
+    made = create(programs, "--model", model_file(tmp_path / "pumps.json", config), *LOSS)
+    assert open_manifest(Path(made["directory"])).codec.delta == codec
 
 
 def forecast_config() -> dict[str, object]:
@@ -172,6 +191,20 @@ def test_every_preset_is_explained(programs: Programs) -> None:
     assert max(map(len, said.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("names", ["good", "good,bad,ugly", "good,good", "good,"])
+def test_classes_are_named_each_and_once(programs: Programs, tmp_path: Path, names: str) -> None:
+    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
+    done = programs.run("learnae", "swarm", "create", "--model", file, *LOSS, "--classes", names)
+    assert_refused(done, CONFIGURATION, names, "2 classes")
+    assert not list(programs.home.glob("swarms/*"))
+
+
+def test_a_preset_is_not_changed_in_silence(programs: Programs) -> None:
+    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--learning-rate", "0.1", "--name", "x")
+    assert_refused(done, CONFIGURATION, "takes no --learning-rate, --name", "--model")
+    assert not list(programs.home.glob("swarms/*"))
+
+
 def test_a_model_needs_a_loss(programs: Programs, tmp_path: Path) -> None:
     file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
     assert_refused(programs.run("learnae", "swarm", "create", "--model", file), CONFIGURATION, "give --loss")
@@ -214,6 +247,24 @@ def test_join_never_overwrites_a_configuration(programs: Programs, joined: Path)
     assert_refused(done, CONFIGURATION, f"{joined} exists", "--config FILE")
     assert joined.read_bytes() == before
     assert not (programs.home / "peers" / "fan").exists()
+
+
+def test_a_peer_of_one_swarm_does_not_join_another(rested: Programs, tmp_path: Path) -> None:
+    rested.answer("learnae", "swarm", "create", "--preset", "thermal", "--directory", tmp_path / "other")
+    done = rested.run("learnae", "join", tmp_path / "other", "--name", "demo-1", "--config", tmp_path / "it.toml")
+    assert_refused(done, CONFIGURATION, "peer 'demo-1' is in swarm", "another --name")
+    assert not (tmp_path / "it.toml").exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--detach"]])
+def test_a_home_that_cannot_be_made_is_said(
+    programs: Programs, small: Manifest, joined: Path, tmp_path: Path, flags: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    swarm = programs.home / "swarms" / str(small.swarm)
+    environment = {"LEARNAE_HOME": str(tmp_path / "file")}
+    done = programs.run("trainer_node", "start", "--config", joined, "--swarm", swarm, *flags, environment=environment)
+    assert_refused(done, TRY_AGAIN, "cannot write", "check owner and permissions")
 
 
 def test_what_join_writes_can_be_read(programs: Programs, small: Manifest, tmp_path: Path) -> None:
@@ -319,7 +370,9 @@ def test_doctor_finds_the_swarm(demo: Programs) -> None:
 
 def test_a_swarm_that_runs_is_exported(demo: Programs, tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
-    assert demo.answer("learnae", "export", file)["parameters"] == 4295
+    said = demo.answer("learnae", "export", file)
+    assert (said["parameters"], said["input"], said["output"], len(said["classes"])) == (4295, [30], [7], 7)
+    assert said["features"]["channels"] == ["ax", "ay", "az", "wx", "wy", "wz"]
     assert str(file) in said_to_people(demo, "export", str(file))
     assert file.stat().st_size > 4 * 4295
 
@@ -401,6 +454,7 @@ def test_an_exported_estimate_is_the_peers_own(rested: Programs, tmp_path: Path)
     assert json.loads(facts["model"]) == manifest.config
     assert json.loads(facts["classes"]) == list(manifest.classes)
     assert json.loads(facts["features"])["window"] == 100
+    assert facts["input"] == card(manifest)["input"]
 
 
 @pytest.mark.modules("safetensors")
@@ -414,6 +468,15 @@ def test_the_estimate_of_the_whole_swarm_is_what_an_observer_sees(rested: Progra
     last = observer.estimate()[-7:]
     assert load_file(file)["layer.4.bias"].tolist() == last.tolist()
     assert last.any()
+
+
+@pytest.mark.modules("flatbuffers")
+def test_a_workstation_without_an_agent_writes_a_tflite_file(rested: Programs, tmp_path: Path) -> None:
+    report = rested.answer("agent", "export", tmp_path / "model.tflite")
+    assert report["parameters"] == 4295
+    assert report["swarm"] == str(open_manifest(swarm_of(rested)).swarm)
+    done = rested.run("agent", "export", tmp_path / "model.tflite", "--swarm", "nonesuch")
+    assert_refused(done, CONFIGURATION, "nonesuch")
 
 
 LOAD_KERAS = """
@@ -433,8 +496,11 @@ def test_an_exported_keras_file_predicts_the_same(rested: Programs, tmp_path: Pa
         env=rested.environment(KERAS_BACKEND="numpy"),
         check=True,
     )
-    expected = predict(open_manifest(swarm_of(rested)).model, saved(rested).estimate, rows)
+    manifest = open_manifest(swarm_of(rested))
+    expected = predict(manifest.model, saved(rested).estimate, rows)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=0, atol=1e-5)
+    with zipfile.ZipFile(file) as archive:
+        assert json.loads(archive.read(CARD_FILE)) == card(manifest)
 
 
 WITHOUT_JAX = """
@@ -684,6 +750,9 @@ def test_an_agent_with_unreadable_data_names_it(programs: Programs, tmp_path: Pa
 
 def test_an_agent_cannot_join_a_swarm_of_trainers_only(programs: Programs, small: Manifest) -> None:
     assert_refused(programs.run("agent", "check"), CONFIGURATION, "defines no features")
+    done = programs.run("learnae", "join", "--role", "agent")
+    assert_refused(done, CONFIGURATION, "defines no features", "only trainers")
+    assert not (programs.home / "peers").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -88,7 +88,7 @@ def test_people_see_it_and_it_ends_by_itself(
         with trouble(disk):
             wait_for(lambda: "NOTHING PUBLISHED since" in systemd.status, "systemd to be told")
             wait_for(lambda: seen_far_away()["unwritable"], "people at the broker to see it")
-            assert "disk full?" in programs.run("learnae", "watch", "--broker", url, "--rounds", "1").stdout
+            assert "cannot save" in programs.run("learnae", "watch", "--broker", url, "--rounds", "1").stdout
             said = seen_here()
             assert said["state"] == "running"
             assert "nothing can be saved or published" in said["disk"]

@@ -164,13 +164,13 @@ def test_what_is_fetched_is_pinned_once_it_is_here_so_that_nobody_takes_the_pin_
 ) -> None:
     cid, pinned_before = Cid.of(RAW, b"on its way"), list[bool]()
     daemon.run("block", "put", "-", input=b"on its way")
-    exchange = opened.exchange(daemon)
-    store = opened.store(ipfs=exchange)
+    cleaner = opened.exchange(daemon)  # of another process, such as ``learnae blocks --gc``
+    store = opened.store(ipfs=opened.exchange(daemon))
     wait_for(lambda: state(store) == CONNECTED, "the link")
     local, keep = store._local, store._local.keep
 
     def kept(cid: Cid, data: bytes) -> None:
-        assert set(exchange.lacking(local.cids)) == set()  # as ``learnae blocks --gc`` at this moment
+        assert set(cleaner.lacking(local.cids)) == set()
         pinned_before.append(str(cid) in daemon.pins())
         keep(cid, data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -223,6 +225,29 @@ def test_wrong_and_missing_certificates_are_named_and_never_fall_back(broker, ce
     with pytest.raises(ConfigurationError, match="ca_file"):
         MqttConnection(secure(broker, certificates, "alice", ca_file=str(tmp_path / "nothing")))
     assert name.address().tls
+
+
+def test_certificates_that_were_renewed_are_used_at_the_next_connection(tmp_path, opened):
+    before, after = Certificates(tmp_path / "before", ["alice"]), Certificates(tmp_path / "after", ["alice"])
+    used = tmp_path / "used"
+    shutil.copytree(before.directory, used)
+    with Mosquitto(tmp_path / "broker", before) as broker:
+        section = secure(broker, before, "alice")
+        files = {name: str(used / Path(getattr(section, name)).name) for name in ("ca_file", "cert_file", "key_file")}
+        link = opened(replace(section, **files))
+        old = opened(section)
+        shutil.copytree(after.directory, used, dirs_exist_ok=True)
+        assert link.is_connected
+        broker.kill()
+        configuration = broker.directory / "mosquitto.conf"
+        configuration.write_text(configuration.read_text().replace(f"{before.directory}/", f"{after.directory}/"))
+        wait_for(lambda: not link.is_connected, "the broker to be missed")
+        (used / "alice.crt").write_text("half a certific")  # who renews it is not done yet
+        broker.start()
+        wait_for(lambda: "away" in link.state() and "refused" not in link.state(), "an attempt with half of it")
+        shutil.copytree(after.directory, used, dirs_exist_ok=True)
+        wait_for(lambda: link.is_connected, "a connection with the renewed one")
+        assert not old.is_connected
 
 
 def test_a_password_comes_from_a_credential_file(tmp_path, opened, monkeypatch):

@@ -21,7 +21,7 @@ from learnae.cid import RAW, Cid
 from learnae.commands import blocks, swarm
 from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.files import create_once
-from learnae.home import LOCK_FILE, create_swarm
+from learnae.home import LOCK_FILE, STATE_FILE, create_swarm
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.observer import Observer
 from learnae.peer import Options
@@ -53,6 +53,26 @@ def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, dir
     assert others
     LocalBlockStore(directory).delete([newest])
     assert [message.cid for message in observer.messages(100)] == others
+
+
+def test_a_peer_that_has_lost_its_state_goes_on_from_what_it_said_itself(tmp_path: Path, directory: Path) -> None:
+    manifest = tiny_manifest()
+    for _ in range(2):
+        place = Place(directory, tmp_path / "pump")
+        learner = NumpyLearner(
+            manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
+        )
+        peer = place.peer(learner, Options("pump", "trainer", 8, seed=1))
+        for _ in range(3):
+            peer.tick()
+        place.leave(peer)
+        (place.directory / STATE_FILE).unlink()
+    observer = Observer(directory)
+    observer.refresh()
+    seqs = [message.seq for message in observer.messages(100)]
+    assert sorted(seqs) == list(range(len(seqs)))
+    assert len(seqs) > 4
+    assert not observer.tangle.is_banned(peer.author)
 
 
 def test_who_leaves_while_the_disk_takes_nothing_says_so_and_leaves(tmp_path: Path, directory: Path) -> None:

@@ -70,10 +70,10 @@ def test_unlabelled_windows_are_counted_and_not_used() -> None:
     [
         (
             [samples(0, 7)],
-            "0 rows to train on, 0 held out; of 1 windows of 4 samples at 10 Hz without a gap, 0 have",
+            "0 rows to train on, 0 held out; of 1 window of 4 samples at 10 Hz without a gap, 0 without",
         ),
-        ([samples(0, 7)], "1 were skipped: all values must be finite numbers, and the class one of 0 to 2"),
-        ([samples(0, -1), samples(4, -1)], "2 have no label, 0 were skipped"),
+        ([samples(0, 7)], "1 skipped: all values must be finite numbers, and the class one of 0 to 2"),
+        ([samples(0, -1), samples(4, -1)], "2 without a label, 0 skipped"),
         ([samples(0, 1, count=3)], "of 0 windows"),
         ([samples(0, 1), samples(4, 1)], "all rows are of class 1"),
     ],

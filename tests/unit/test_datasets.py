@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,9 +248,61 @@ def test_a_recording_without_one_of_the_channels_is_not_taken_for_rows(table: Pa
     assert "has no column b; the swarm's channels are a, b" in refused(table, manifest)
 
 
+NAMED = replace(CLASSES, classes=("left", "right", "still"))
+
+
 def test_a_label_in_words_is_said_to_be_no_number(table: Path) -> None:
     table.write_text("u,v,label\n1,2,left\n3,,right\n")
-    assert "the class one of 0 to 2; most often column 'label' is none" in refused(table)
+    assert "the class one of 0 to 2; most often column 'label' is not" in refused(table)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_classes_are_called_by_their_names(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"data{ending}"
+    text = b'u,label,v\n1, right ,2\n3,"still",4\n5,left,6\n7,1,8\n9,up,10\n'
+    path.write_bytes(gzip.compress(text) if ending == ".csv.gz" else text)
+    dataset = load(path, NAMED, holdout=0.0)
+    assert dataset.train.rows.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    assert dataset.train.targets.tolist() == [1, 2, 0, 1]
+    assert dataset.skipped == 1
+
+
+def test_other_names_of_the_classes_are_other_targets(table: Path) -> None:
+    table.write_text("u,v,label\n1,2,left\n")
+    assert load(table, NAMED, holdout=0.0).train.targets.tolist() == [0]
+    other = replace(NAMED, classes=("right", "left", "still"))
+    assert load(table, other, holdout=0.0).train.targets.tolist() == [1]
+
+
+def test_an_unknown_class_is_answered_with_those_there_are(table: Path) -> None:
+    table.write_text("u,v,label\n1,2,up\n")
+    assert "one of 0 to 2 (left, right, still)" in refused(table, NAMED)
+
+
+def test_a_recording_names_classes_in_the_configured_column(table: Path) -> None:
+    rows = "".join(f"{index},{index % 3},still\n" for index in range(20))
+    table.write_text(f"time,a,state\n{rows}")
+    motion = replace(MOTION, classes=NAMED.classes, features=replace(FEATURES, rate=1.0))
+    targets = load(table, motion, label="state", holdout=0.0).train.targets
+    assert set(targets.tolist()) == {2}
+
+
+@pytest.mark.parametrize("manifest", [CLASSES, VALUES])
+def test_values_far_from_one_are_warned_of(table: Path, manifest: Manifest, caplog: pytest.LogCaptureFixture) -> None:
+    table.write_text("u,v,label\n" + "1,-300,1\n" * 4) if manifest is CLASSES else None
+    if manifest is VALUES:
+        table = npz(table.with_suffix(".npz"), x=np.full((4, 2), 300.0), y=np.zeros((4, 2)))
+    load(table, manifest)
+    assert "values of about 300: training may diverge" in caplog.text
+
+
+def test_a_model_that_normalises_first_is_not_warned(table: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layers = CLASSES.config["config"]["layers"]
+    normalising = [layers[0], {"class_name": "BatchNormalization", "config": {}}, *layers[1:]]
+    config = {**CLASSES.config, "config": {**CLASSES.config["config"], "layers": normalising}}
+    table.write_text("u,v,label\n1,-300,1\n")
+    load(table, replace(CLASSES, config=config), holdout=0.0)
+    assert "diverge" not in caplog.text
 
 
 # -- any file
@@ -271,3 +325,10 @@ def test_random_bytes_are_no_data(tmp_path: Path, data: bytes, suffix: str, mani
     path = tmp_path / f"data{suffix}"
     path.write_bytes(data)
     refused(path, manifest)
+
+
+@pytest.mark.parametrize("step", [0.05, 0.001, 0.12, 0.08])
+def test_a_recording_at_another_rate_is_refused(archive: Path, step: float) -> None:
+    signal, time = np.arange(24.0)[:, None], np.arange(24) * step
+    said = refused(npz(archive, signal=signal, time=time, label=np.zeros(24)), MOTION)
+    assert f"samples are {step:g} s apart; the swarm's are 0.1 s apart" in said

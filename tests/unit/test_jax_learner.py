@@ -191,6 +191,17 @@ def set_vector(model: Any, vector: Any) -> None:
     model.set_weights(arrays)
 
 
+def test_a_variance_that_merging_made_negative_counts_as_0() -> None:
+    _, loss, data = data_of()
+    learner, model = learner_of(OPTIMISERS[0], config=NORMALISED), ModelDefinition.from_config(NORMALISED)
+    weights = learner.weights().copy()
+    model.split(weights)[2][-1][0] = -0.14
+    wanted = evaluate_in_numpy(model, loss, weights, data.holdout.rows, data.holdout.targets)
+    got = learner.evaluate(weights)
+    assert got is not None
+    assert got.loss == pytest.approx(wanted.loss, abs=1e-6)
+
+
 # -- state
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from learnae.commands import output
 from learnae.commands.output import fitting, human_bytes, human_time, peer_table, print_fields, table
 from learnae.observer import PeerView
+from learnae.wording import counted
 
 VIEW = PeerView(
     peer="abcdefgh" + "2" * 44,
@@ -119,3 +120,17 @@ def test_times_are_local() -> None:
 def test_fields_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     print_fields({"a": 1, "long": "x"})
     assert capsys.readouterr().out == "a     1\nlong  x\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (counted(0, "peer"), "0 peers"),
+        (counted(1, "peer"), "1 peer"),
+        (counted(2, "peer"), "2 peers"),
+        (counted(1, "of weights", "of weights"), "1 of weights"),
+        (counted(2, "block that is", "blocks that are"), "2 blocks that are"),
+    ],
+)
+def test_one_is_singular_and_all_others_are_plural(said: str, shown: str) -> None:
+    assert said == shown

@@ -276,12 +276,14 @@ def test_what_a_full_disk_kept_from_being_published_is_said_whole_later(monkeypa
 def test_a_message_that_was_saved_and_not_stored_is_shown_as_soon_as_the_disk_takes_it() -> None:
     machine = Machine()
     machine.tick(2)
-    before = machine.said()
+    before, steps = machine.said(), list[int]()
     machine.store.full = True
     for _ in range(3):
         with pytest.raises(NotWrittenError):
             machine.tick()
+        steps.append(machine.peer.steps)
     assert machine.said() == before
+    assert steps == sorted(set(steps)), "it trains on"
     machine.store.full = False
     machine.tick()
     assert seqs(machine.said()) == list(range(len(before) + 2)), "the one that was saved, and at once the next"
@@ -424,6 +426,54 @@ def test_a_lost_state_is_continued_when_the_history_comes_a_little_later() -> No
     machine.heads_again()
     machine.tick(2)
     assert seqs(machine.said()) == list(range(7))
+
+
+def test_a_lost_state_is_not_gone_on_from_while_the_own_past_is_on_its_way() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    past = machine.said()
+    for message in past:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.receive(past[-1])
+    machine.tick(3)
+    assert seqs(machine.said()) == [4]
+    machine.receive(*past)
+    machine.tick()
+    assert seqs(machine.said()) == list(range(6))
+
+
+def test_what_waits_and_is_older_than_the_own_newest_message_is_no_end_of_the_own_chain() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    past = machine.said()
+    for message in past:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.peer.replication.tangle.attach(past[-1], machine.clock.now(), rooted=True)
+    machine.receive(past[2], past[-1])
+    machine.tick(100)
+    assert seqs(machine.said())[:4] == [2, 4, 5, 6]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_a_lost_state_whose_past_is_lost_everywhere_is_continued_all_the_same() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    past = machine.said()
+    for message in past:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.receive(past[-2])
+    machine.tick(3)
+    machine.receive(past[-1])
+    del machine.host.blocks[past[-2].cid]
+    machine.tick(100)
+    assert seqs(machine.said())[:3] == [4, 5, 6]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
 
 
 def test_a_lost_state_is_not_gone_on_from_while_the_own_last_message_cannot_be_read() -> None:

@@ -31,7 +31,7 @@ def npz(path: Path, **arrays: Any) -> Path:
 
 
 def read(path: Path) -> Recording:
-    return read_recording(path, CHANNELS, RATE)
+    return read_recording(path, CHANNELS, RATE, ("still", "moving"))
 
 
 def read_csv(path: Path, text: str) -> Recording:
@@ -50,6 +50,10 @@ def table(tmp_path: Path) -> Path:
 
 
 # -- what is read
+
+
+def test_a_table_may_name_classes(table: Path) -> None:
+    assert read_csv(table, "a,b,label\n1,2, moving\n3,4,still\n5,6,1\n7,8,else\n").label.tolist() == [1, 0, 1, -1]
 
 
 def test_an_archive_is_read_whole(archive: Path) -> None:

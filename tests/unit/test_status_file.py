@@ -119,8 +119,9 @@ def test_that_it_cannot_be_written_is_said_once(tmp_path: Path, watch: Watch, ca
 def test_a_summary_is_one_line_with_and_without_held_out_rows() -> None:
     assert summary(status()) == ("pump: accuracy 0.500, 26 steps, 3 peers, 12 messages, 100 bytes out, 200 in")
     assert "pump: loss 0.250, 26 steps" in summary(status(accuracy=None))
-    assert "no held-out rows yet" in summary(status(accuracy=None, loss=None))
+    assert "nothing measured yet" in summary(status(accuracy=None, loss=None))
     assert "\n" not in summary(status())
+    assert ", 1 step, 1 peer, 1 message, 1 byte out, " in summary(status(steps=1, peers=1, messages=1, bytes_out=1))
 
 
 def test_a_disk_that_takes_nothing_is_said_at_its_beginning_and_its_end(

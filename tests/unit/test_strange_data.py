@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import importlib
 import logging
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,11 @@ import pytest
 from learnae.errors import DataError
 from learnae.features import WindowStatistics
 from learnae.manifest import Manifest
-from learnae.models.dataset import Dataset, Rows
+from learnae.models.dataset import Dataset
 from learnae.presets import dense_config, preset
 from learnae.recordings import read_table
 from trainer_node.config import DataSection
 from trainer_node.datasets import arrays, csv_table, load_dataset
-from trainer_node.resident import Resident
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)
@@ -92,6 +91,17 @@ def test_a_label_that_is_no_class_costs_its_row(tmp_path: Path, label: str) -> N
     assert (len(data.train), data.skipped) == (2, 1)
 
 
+def test_names_of_classes_are_text_for_any_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy 1 hands bytes to converters unless told the encoding."""
+    asked: list[Any] = []
+    parse = np.loadtxt
+    monkeypatch.setattr(np, "loadtxt", lambda *args, **options: asked.append(options) or parse(*args, **options))
+    named = dataclasses.replace(CLASSES, classes=("left", "right", "up"))
+    data = load(written(tmp_path / "data.csv", "u,v,label\n1,2,left\n3,4,right\n"), named)
+    assert data.train.targets.tolist() == [0, 1]
+    assert asked[0]["encoding"] == "utf-8"
+
+
 # -- CSV: files that are refused
 
 
@@ -122,7 +132,7 @@ def test_a_table_that_would_be_read_wrong_is_refused(tmp_path: Path, content: st
 
 @pytest.mark.parametrize("content", ["u" * 5000, "u,v,label\n" + "1" * 5000, "u,v,label\n1,2,0\n" + "1" * 5000])
 def test_a_line_without_end_is_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
-    monkeypatch.setattr(csv_table, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(csv_table, "_LONGEST_LINE", 1000)
     with pytest.raises(DataError, match=r"line \d has more than 1000 characters; give one row a line"):
         load(written(tmp_path / "data.csv", content))
 
@@ -238,36 +248,17 @@ def test_an_array_in_columns_that_is_cut_short_is_said(tmp_path: Path) -> None:
 # -- recordings
 
 
-@pytest.mark.parametrize("rate", [9.0, 10.0, 11.0])
+@pytest.mark.parametrize("rate", [9.5, 10.0, 10.5])
 def test_a_recording_at_about_the_rate_of_the_swarm_is_read(tmp_path: Path, rate: float) -> None:
     assert len(load(recording(tmp_path, rate), MOTION).train) == 9
 
 
-@pytest.mark.parametrize("rate", [20.0, 100.0])
-def test_a_recording_at_a_higher_rate_is_refused(tmp_path: Path, rate: float) -> None:
-    with pytest.raises(DataError, match=rf"has {rate:g}[.\d]* samples a second; the swarm takes 10: resample it"):
+@pytest.mark.parametrize("rate", [8.0, 12.0, 20.0, 100.0])
+def test_a_recording_at_another_rate_is_refused(tmp_path: Path, rate: float) -> None:
+    with pytest.raises(DataError, match=r"s apart; the swarm's are 0\.1 s apart: resample them"):
         load(recording(tmp_path, rate), MOTION)
 
 
 def recording(directory: Path, rate: float) -> Path:
     rows = "".join(f"{1_700_000_000 + index / rate:.3f},{index},0\n" for index in range(20))
     return written(directory / "data.csv", f"time,a,label\n{rows}")
-
-
-# -- rows on a device whose memory is full
-
-
-@pytest.mark.parametrize("count", [2, 11, 1001, 1023, 4097])
-@pytest.mark.parametrize("halvings", [0, 1, 3])
-def test_every_row_is_visited_and_all_but_a_few_as_often(count: int, halvings: int) -> None:
-    rows = Rows((1,), (), np.int64, count)
-    rows.append(np.arange(count, dtype=np.float32)[:, None], np.zeros(count))
-    jax = SimpleNamespace(numpy=np, device_put=lambda array, **_: array)
-    resident = Resident(jax, rows)
-    done = sum(resident.halve(1) for _ in range(halvings))
-    visits = np.zeros(count, int)
-    for number in range(resident.parts):
-        visits[resident.part(number).rows[:, 0].astype(int)] += 1
-    assert visits.min() == 1
-    assert visits.max() <= 2
-    assert visits.sum() - count < 2**done

@@ -260,7 +260,7 @@ def test_a_long_recording_keeps_its_newest_windows_and_says_so(
     newest = load(path, manifest)
     assert len(newest.train) == 300
     assert set(map(bytes, newest.train.targets)) == set(map(bytes, whole.train.targets[-300:]))
-    assert f"the oldest {len(whole.train) - 300} windows are left out, 300 are kept" in caplog.text
+    assert f"{len(whole.train) - 300} windows left out, the oldest; 300 kept" in caplog.text
 
 
 def test_a_series_with_a_channel_missing_is_refused(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import numpy as np
 from learnae.errors import DataError
 from learnae.examples import add_windows
 from learnae.manifest import FORECAST, Manifest
-from learnae.models.dataset import Dataset
+from learnae.models.dataset import Dataset, one_line_each
+from learnae.models.normalising import normalises_rows
 from learnae.recordings import Recording, check_readable, check_recording, read_arrays
 from learnae.windows import Windower
+from learnae.wording import counted
 from trainer_node.config import DataSection
 from trainer_node.datasets.arrays import ArraySource, read_headers
 from trainer_node.datasets.cache import fill
@@ -23,20 +25,21 @@ from trainer_node.datasets.tables import Table, TableSource
 
 log = logging.getLogger("learnae")
 
+_FAR = 10.0  # a row's values at which training with usual learning rates begins to diverge
+_LOOKED_AT = 1000  # rows
+
 CAPACITY = 1 << 20  # windows of a recording: those are in memory
-_LEAST_PERIOD = 2 / 3  # of the swarm's; what is slower than 1.5 periods is a gap
 
 
 def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
     """Read ``data.file`` into rows that fit the swarm's model.
 
-    .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, all others are
-    features, in their order or that of their numbers (see tables.Columns, also for HEPMASS). .npz:
-    ``x`` (n, *input) and ``y`` (n,), perhaps ``x_holdout`` and ``y_holdout``. An autoencoder needs no
-    target. All this is streamed to disk and mapped: never more than 1.2 times the rows in memory,
-    mapped pages included, beside some 20 MB. Where the swarm defines features, a table that has their
-    channels as columns, or an .npz file with ``signal``, is a raw recording (learnae.recordings), which
-    is held in memory.
+    .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, all others
+    are features, in their order (HEPMASS: see tables.Columns). .npz: ``x`` (n, *input) and ``y``
+    (n,), perhaps ``x_holdout`` and ``y_holdout``. An autoencoder needs no target. All this is
+    streamed to disk and mapped: never more than 1.2 times the rows in memory, mapped pages included,
+    beside some 20 MB. Where the swarm defines features, a table that has their channels as columns,
+    or an .npz file with ``signal``, is a raw recording (learnae.recordings), which is held in memory.
 
     Rows with NaN or impossible targets are skipped, counted and logged. Raises DataError.
     """
@@ -48,6 +51,8 @@ def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
     else:
         _load_table(dataset, path, data, manifest)
     _warn_of_one_class(dataset, path)
+    if not normalises_rows(manifest.config):
+        _warn_of_scale(dataset, path)
     return dataset
 
 
@@ -84,11 +89,11 @@ def _load_archive(dataset: Dataset, path: Path, data: DataSection, manifest: Man
 
 
 def _load_table(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:
-    table, features = open_table(path), manifest.features
+    table, features = open_table(path, data.label, manifest.classes), manifest.features
     if table is None:
         raise DataError(f"cannot read {path}", "give a .npz or .csv file, .csv.gz or .parquet")
     if features is not None and holds_recording(table, features):
-        _add_whole(dataset, path, manifest, recording_of(table, features), data.holdout)
+        _add_whole(dataset, path, manifest, recording_of(table, features, data.label), data.holdout)
     elif features is not None and _is_meant_as_recording(table, manifest):
         absent = [name for name in features.channels if name not in table.names]
         raise DataError(
@@ -109,27 +114,21 @@ def _is_meant_as_recording(table: Table, manifest: Manifest) -> bool:
 def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Recording, holdout: float) -> None:
     features = manifest.features
     assert features is not None
-    _check_rate(path, recording, features.rate)
     found, unlabelled = add_recording(dataset, manifest, recording, holdout)
-    counted = (
-        f"{found} windows of {features.span} samples at {features.rate:g} Hz without a gap, {unlabelled} of them "
-        f"without a label, {dataset.skipped} skipped"
+    cut = (
+        f"{counted(found, 'window')} of {counted(features.span, 'sample')} at {features.rate:g} Hz without a gap, "
+        f"{unlabelled} of them without a label, {dataset.skipped} skipped"
     )
     if not len(dataset.train):
-        raise DataError(f"{path} has no row to train on: {counted}", dataset.demand)
+        raise DataError(f"{path} has no row to train on: {cut}", dataset.demand)
+    rows, held_out = counted(len(dataset.train), "row"), len(dataset.holdout)
+    log.info("%s: %s to train on, %d held out", path.name, rows, held_out)
     if unlabelled or dataset.skipped:
-        log.warning("%s: %s: %s", path.name, counted, dataset.demand)
+        log.warning("%s: %s: %s", path.name, cut, dataset.demand)
     lost = dataset.train.written - len(dataset.train)
     if lost:
-        log.warning("%s: the oldest %d windows are left out, %d are kept", path.name, lost, len(dataset.train))
-
-
-def _check_rate(path: Path, recording: Recording, rate: float) -> None:
-    """Windows of samples that are too close have another length than all other peers'."""
-    periods = np.diff(recording.time)
-    period = float(np.median(periods)) if len(periods) else 1 / rate
-    if period * rate < _LEAST_PERIOD:
-        raise DataError(f"{path} has {1 / period:g} samples a second", f"the swarm takes {rate:g}: resample it")
+        kept = len(dataset.train)
+        log.warning("%s: %s left out, the oldest; %d kept", path.name, counted(lost, "window"), kept)
 
 
 def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifest) -> None:
@@ -140,24 +139,26 @@ def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifes
         "inputs": manifest.model.input_shape,
         "outputs": manifest.model.output_shape,
         "loss": manifest.loss,
+        "classes": list(manifest.classes),
     }
     counts = fill(dataset, source, options, Split(data.holdout, manifest.objective.is_classification))
     rows = counts.train + counts.holdout
-    why = dataset.demand + (f"; most often {counts.worst} is none" if counts.worst else "")
+    why = dataset.demand + (f" ({', '.join(manifest.classes)})" if manifest.classes else "")
+    why += f"; most often {counts.worst} is not" if counts.worst else ""
     if not counts.train:
         raise DataError(f"{source.path} has no row to train on, {counts.skipped} were skipped", why)
-    log.info("%s: %d rows to train on, %d held out", source.path.name, counts.train, counts.holdout)
+    log.info("%s: %s to train on, %d held out", source.path.name, counted(counts.train, "row"), counts.holdout)
     if data.holdout and not counts.holdout:
         log.warning("%s: no row is held out: how good the model is will not be known here", source.path.name)
     if counts.rounded:
         log.warning(
-            "%s: %s has numbers beyond 2^24, which float32 rounds (seconds since 1970?): take an offset from them",
+            "%s: %s has numbers beyond 2^24, which float32 rounds, such as seconds since 1970: subtract an offset",
             source.path.name, counts.rounded,
         )  # fmt: skip
     if counts.skipped:
         log.warning(
-            "%s: %d of %d rows skipped: %s",
-            source.path.name, counts.skipped, rows + counts.skipped, why,
+            "%s: %d of %s skipped: %s",
+            source.path.name, counts.skipped, counted(rows + counts.skipped, "row"), why,
         )  # fmt: skip
 
 
@@ -165,6 +166,18 @@ def _warn_of_one_class(dataset: Dataset, path: Path) -> None:
     """A peer may well have seen one class only, and the others teach it the rest; or the label is wrong."""
     if dataset.only_class is not None:
         log.warning(
-            "%s: all %d rows are of class %g; if others should be there, check the label: accuracy here tells nothing",
-            path.name, len(dataset.train), dataset.only_class,
+            "%s: only class %g in %s; if others should be there, check the label: accuracy here tells nothing",
+            path.name, dataset.only_class, counted(len(dataset.train), "row"),
+        )  # fmt: skip
+
+
+def _warn_of_scale(dataset: Dataset, path: Path) -> None:
+    """A network learns from values of about one; from pressures in pascal it diverges, and nobody sees why."""
+    rows = one_line_each(dataset.train.rows[:_LOOKED_AT])
+    size = np.sqrt(np.mean(np.square(rows, dtype=np.float64), axis=0))
+    if size.max() > _FAR:
+        log.warning(
+            "%s: values of about %.3g: training may diverge; scale them in the same way at every peer, or begin the "
+            "model with BatchNormalization: docs/tasks.md",
+            path.name, size.max(),
         )  # fmt: skip

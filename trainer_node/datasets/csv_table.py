@@ -6,28 +6,32 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from learnae.errors import DataError
-from learnae.recordings import number_of
-from trainer_node.datasets.chunks import CHUNK_BYTES, Array
+from learnae.recordings import class_number, number, numbers_of
+from trainer_node.datasets.chunks import Array
 from trainer_node.datasets.tables import Piece
 
 _UTF8 = "utf-8-sig"  # spreadsheets begin with a byte order mark
 _GZIP = b"\x1f\x8b"  # RFC 1952: how every member begins
+CHUNK_BYTES = 1 << 18  # of text: its numbers take four times that, and what the C library keeps grows with them
+_LONGEST_LINE = 1 << 22  # characters: room for 100,000 columns
 _INDEX = ("", "Unnamed: 0")  # how pandas writes the numbers of rows, and how it writes them the second time
 
 
 class CsvTable:
     """tables.Table with a header line. Fields that are no numbers become NaN."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, label: str = "", classes: Sequence[str] = ()) -> None:
         self.path = path
+        self._label = label
+        self._classes = numbers_of(classes)
         with _errors(path), path.open("rb") as raw, _text(raw) as file:
             self.names = _header(path, _first_line(path, file))
 
@@ -37,50 +41,68 @@ class CsvTable:
         size = max(self.path.stat().st_size, 1)
         with _errors(self.path), self.path.open("rb") as raw, _text(raw) as file:
             _first_line(self.path, file)
-            number = 2  # of the next line
+            first = 2  # of the next lines
             for lines in self._blocks(file):
-                yield Piece(self._parse(lines, number)[:, places], min(raw.tell() / size, 1.0))
-                number += len(lines)
+                yield Piece(self._parse(lines, first)[:, places], min(raw.tell() / size, 1.0))
+                first += len(lines)
 
     def _blocks(self, file: io.TextIOWrapper) -> Iterator[list[str]]:
         """Whole lines, some at a time. What has no end of line is not collected until memory is full."""
-        rest, number = "", 2
+        rest, first = "", 2
         while block := file.read(CHUNK_BYTES):
             lines = io.StringIO(rest + block, newline="").readlines()
             # half a line, or one whose second character of CR LF is still to come
             rest = "" if lines[-1].endswith("\n") else lines.pop()
-            if len(rest) > CHUNK_BYTES:
-                raise _too_long(self.path, number + len(lines))
+            if len(rest) > _LONGEST_LINE:
+                raise _too_long(self.path, first + len(lines))
             if lines:
                 yield lines
-            number += len(lines)
+            first += len(lines)
         if rest:
             yield [rest]
 
-    def _parse(self, lines: list[str], number: int) -> Array:
+    def _parse(self, lines: list[str], first: int) -> Array:
         if any(line.strip() for line in lines):  # NumPy warns of text without any row
             try:
                 # many times faster than Python's parser, but gives up at the first field that is no number
-                table = np.loadtxt(lines, np.float64, delimiter=",", comments=None, ndmin=2)
+                table = np.loadtxt(
+                    lines, np.float64, delimiter=",", comments=None, ndmin=2, converters=self._converters(),
+                    encoding="utf-8",  # or NumPy 1 gives converters bytes
+                )  # fmt: skip
                 if table.shape[1] == len(self.names):
                     return table
             except ValueError:
                 pass  # the slow parser says where, or makes NaN of it
-        return self._parse_slowly(lines, number)
+        return self._parse_slowly(lines, first)
 
-    def _parse_slowly(self, lines: list[str], number: int) -> Array:
+    def _parse_slowly(self, lines: list[str], first: int) -> Array:
         values = []
+        readers = [self._named if name == self._label else number for name in self.names]
         reader = csv.reader(lines)
         for row in reader:
             if not "".join(row).strip() and len(row) < 2:
                 continue  # blank
             if len(row) != len(self.names):
                 raise DataError(
-                    f"{self.path}, line {number + reader.line_num - 1}: {len(row)} fields",
+                    f"{self.path}, line {first + reader.line_num - 1}: {len(row)} fields",
                     f"the header has {len(self.names)}",
                 )
-            values.append([number_of(field) for field in row])
+            values.append([read(field) for read, field in zip(readers, row, strict=True)])
         return np.array(values, np.float64).reshape(-1, len(self.names))
+
+    def _named(self, field: str) -> float:
+        return class_number(field, self._classes)
+
+    def _plainly_named(self, field: str) -> float:
+        if np.isnan(named := self._named(field)):
+            raise ValueError  # perhaps in quotation marks: for the slow parser
+        return named
+
+    def _converters(self) -> dict[int | str, Callable[[str], Any]] | None:
+        """For NumPy's parser: names of classes where there can be any; numbers alone are read faster."""
+        if not self._classes or self._label not in self.names:
+            return None
+        return {self.names.index(self._label): self._plainly_named}
 
 
 @contextmanager
@@ -100,14 +122,14 @@ def _text(raw: IO[bytes]) -> io.TextIOWrapper:
 
 
 def _first_line(path: Path, file: io.TextIOWrapper) -> str:
-    line = file.readline(CHUNK_BYTES)
-    if len(line) == CHUNK_BYTES:
+    line = file.readline(_LONGEST_LINE)
+    if len(line) == _LONGEST_LINE:
         raise _too_long(path, 1)
     return line
 
 
 def _too_long(path: Path, number: int) -> DataError:
-    return DataError(f"{path}, line {number} has more than {CHUNK_BYTES} characters", "give one row a line")
+    return DataError(f"{path}, line {number} has more than {_LONGEST_LINE} characters", "give one row a line")
 
 
 def _header(path: Path, line: str) -> list[str]:
@@ -118,10 +140,10 @@ def _header(path: Path, line: str) -> list[str]:
         raise DataError(f"{path} is not separated by commas: {names[0][:80]!r}", "write it with commas and points")
     if not names or len(set(names)) != len(names) or all(map(_is_number, names)):
         raise DataError(f"{path} has no usable header", "name every column once in the first line")
-    for number, name in enumerate(names, 1):
+    for place, name in enumerate(names, 1):
         if name in _INDEX:
             raise DataError(
-                f"{path}: column {number} has no name", "name it, or leave it out (pandas: index=False in to_csv)"
+                f"{path}: column {place} has no name", "name it, or leave it out (pandas: index=False in to_csv)"
             )
     return names
 

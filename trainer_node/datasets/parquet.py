@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from learnae.errors import DataError
+from learnae.recordings import class_number, numbers_of
 from trainer_node.datasets.chunks import Array
 from trainer_node.datasets.tables import Piece
 
@@ -20,8 +21,10 @@ _BATCH_BYTES = 1 << 20  # a batch is there several times: as pages, as Arrow's c
 class ParquetTable:
     """tables.Table whose nulls become NaN. Raises DataError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, label: str = "", classes: Sequence[str] = ()) -> None:
         self.path = path
+        self._label = label
+        self._classes = numbers_of(classes)
         try:
             self._arrow: Any = importlib.import_module("pyarrow")
             self._parquet: Any = importlib.import_module("pyarrow.parquet")
@@ -52,10 +55,19 @@ class ParquetTable:
                 raise self._unreadable(error) from error
 
     def _numbers(self, name: str, column: Any) -> Array:
+        if self._holds_names(name, column.type):
+            texts = column.to_pylist()
+            return np.array([np.nan if text is None else class_number(text, self._classes) for text in texts])
         try:
             return np.asarray(column.cast(self._arrow.float64()).to_numpy(zero_copy_only=False))
         except self._arrow.ArrowInvalid as error:  # whole numbers beyond 2^53
             raise DataError(f"{self.path}: column {name!r}: {error}", "leave it out, or write it as float") from error
+
+    def _holds_names(self, name: str, kind: Any) -> bool:
+        """Whether the column is the label, and text: as it is, or as pandas writes categories."""
+        types = self._arrow.types
+        text = kind.value_type if types.is_dictionary(kind) else kind
+        return bool(self._classes and name == self._label and (types.is_string(text) or types.is_large_string(text)))
 
     def _open(self) -> Any:
         try:
@@ -71,5 +83,7 @@ class ParquetTable:
 
     def _check_type(self, name: str, kind: Any) -> None:
         types = self._arrow.types
+        if self._holds_names(name, kind):
+            return
         if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
             raise DataError(f"{self.path}: column {name!r} is of type {kind}", "give numbers, or leave it out")

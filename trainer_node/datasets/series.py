@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,12 @@ from trainer_node.datasets.csv_table import CsvTable
 from trainer_node.datasets.parquet import ParquetTable
 from trainer_node.datasets.tables import Table
 
-_OTHERS = ("time", "label")
 
-
-def open_table(path: Path) -> Table | None:
-    """The table in a file of a known kind; raises DataError."""
+def open_table(path: Path, label: str = "", classes: Sequence[str] = ()) -> Table | None:
+    """The table in a file of a known kind, whose column ``label`` may name ``classes``; raises DataError."""
     if path.name.endswith((".csv", ".csv.gz")):
-        return CsvTable(path)
-    return ParquetTable(path) if path.suffix in (".parquet", ".pq") else None
+        return CsvTable(path, label, classes)
+    return ParquetTable(path, label, classes) if path.suffix in (".parquet", ".pq") else None
 
 
 def holds_recording(table: Table, features: Features | None) -> bool:
@@ -30,14 +28,14 @@ def holds_recording(table: Table, features: Features | None) -> bool:
     return features is not None and set(features.channels) <= set(table.names)
 
 
-def recording_of(table: Table, features: Features) -> Recording:
+def recording_of(table: Table, features: Features, label: str) -> Recording:
     """The recording in a table for which ``holds_recording`` is true; raises DataError."""
-    others = [name for name in _OTHERS if name in table.names]
+    others = [name for name in ("time", label) if name in table.names]
     wanted = [*features.channels, *others]
     parts = [values for values, _ in table.pieces(wanted)]
     whole = np.concatenate([np.empty((0, len(wanted))), *parts])
     channels = len(features.channels)
-    columns = {name: whole[:, channels + index] for index, name in enumerate(others)}
+    columns = {"label" if name == label else name: whole[:, channels + i] for i, name in enumerate(others)}
     return check_recording({**columns, "signal": whole[:, :channels]}, channels, features.rate, str(table.path))
 
 

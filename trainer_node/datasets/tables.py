@@ -18,7 +18,7 @@ _NUMBERED = re.compile(r"(.*?)(\d{1,9})", re.ASCII)
 
 
 class Piece(NamedTuple):
-    """Some rows ``values`` (n, columns) float64, NaN where a field is none; ``done``: the share of the file read."""
+    """Some rows ``values`` (n, columns) float64, NaN where a field is no number; ``done`` is the share read."""
 
     values: Array
     done: float

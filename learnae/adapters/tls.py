@@ -1,0 +1,65 @@
+"""TLS to others: certificates are always verified. ``ssl`` is imported late, as it takes 5 MB of a board's memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from learnae.credentials import credential_path
+
+if TYPE_CHECKING:
+    import ssl
+
+
+def client_context(ca_file: str, cert_file: str = "", key_file: str = "") -> ssl.SSLContext:
+    """Trusts what ``ca_file`` holds, or what the system trusts; shows ``cert_file``. Raises OSError or ValueError."""
+    import ssl  # noqa: PLC0415 - only then
+
+    authorities, certificate, key = (_path(name) for name in (ca_file, cert_file, key_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies, names too, as strictly with every Python
+    if authorities:
+        context.load_verify_locations(authorities)
+    else:
+        context.load_default_certs()
+    if certificate:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+class RenewedContext:
+    """Stands for an SSLContext in paho: a new one for each connection, so that renewed files count at the next one."""
+
+    check_hostname = True  # by the context, and not once more by paho
+
+    def __init__(self, ca_file: str, cert_file: str, key_file: str) -> None:
+        """Raises OSError or ValueError, as ``wrap_socket`` will if the files are bad by then."""
+        self._files = ca_file, cert_file, key_file
+        client_context(*self._files)
+
+    def wrap_socket(
+        self, sock: object, *, server_hostname: str, do_handshake_on_connect: bool = False
+    ) -> ssl.SSLSocket:
+        """See ssl.SSLContext."""
+        context = client_context(*self._files)
+        return context.wrap_socket(
+            sock,  # type: ignore[arg-type]
+            server_hostname=server_hostname,
+            do_handshake_on_connect=do_handshake_on_connect,
+        )
+
+
+def trusted(ca_file: str) -> str | bool:
+    """For ``requests``: a file or directory of authorities; True for its own where the system has none.
+
+    Raises OSError or ValueError if ``ca_file`` holds none.
+    """
+    import ssl  # noqa: PLC0415 - only then
+
+    if ca_file:
+        client_context(ca_file)
+        return str(credential_path(ca_file))
+    system = ssl.get_default_verify_paths()
+    return system.cafile or system.capath or True
+
+
+def _path(name: str) -> str | None:
+    return str(credential_path(name)) if name else None
