@@ -92,7 +92,7 @@ def test_a_label_that_is_no_class_costs_its_row(tmp_path: Path, label: str) -> N
 
 
 def test_names_of_classes_are_text_for_any_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NumPy 1 hands bytes to converters unless told the encoding."""
+    """NumPy 1 hands bytes to converters unless told the encoding, and all lines went through the slow parser."""
     asked: list[Any] = []
     parse = np.loadtxt
     monkeypatch.setattr(np, "loadtxt", lambda *args, **options: asked.append(options) or parse(*args, **options))
