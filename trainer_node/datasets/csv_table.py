@@ -66,8 +66,9 @@ class CsvTable:
             try:
                 # many times faster than Python's parser, but gives up at the first field that is no number
                 table = np.loadtxt(
-                    lines, np.float64, delimiter=",", comments=None, ndmin=2, converters=self._converters()
-                )
+                    lines, np.float64, delimiter=",", comments=None, ndmin=2, converters=self._converters(),
+                    encoding="utf-8",  # or NumPy 1 gives converters bytes
+                )  # fmt: skip
                 if table.shape[1] == len(self.names):
                     return table
             except ValueError:
