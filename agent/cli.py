@@ -24,7 +24,7 @@ from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, 
 from learnae.codecs import Vector
 from learnae.config import load_config
 from learnae.errors import ConfigurationError
-from learnae.files import write_atomic
+from learnae.files import check_target, write_atomic
 from learnae.home import STATE_FILE, find_swarm, open_manifest
 from learnae.interrupts import abrupt
 from learnae.logs import set_up_logging
@@ -153,8 +153,7 @@ def _when(seconds: float) -> str:
 def _export(options: argparse.Namespace) -> int:
     from learnae.card import card, shown_by, with_card  # noqa: PLC0415 - an agent that runs has no use for it
 
-    if options.file.suffix != ".tflite":
-        raise ConfigurationError(f"cannot write {options.file}", "end its name with .tflite")
+    check_target(options.file, [".tflite"])
     if options.weights_only and not options.int8:
         raise ConfigurationError("--weights-only says how to write int8", "add --int8")
     config = load_config(AgentConfig, ROLE, options.config, {"swarm.id": options.swarm})

@@ -6,12 +6,12 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from learnae.errors import NotWrittenError
+from learnae.errors import ConfigurationError, NotWrittenError
 
 TEMPORARY = ".tmp-"  # prefix of files that a killed process may leave behind
 
@@ -26,6 +26,14 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = Tru
         os.replace(temporary, path)
         if durable:
             _sync_directory(path.parent)
+
+
+def check_target(path: Path, suffixes: Iterable[str], hint: str = "") -> None:
+    """Raise ConfigurationError if a file that somebody asks for has another suffix, or no directory to be in."""
+    if path.suffix not in suffixes:
+        raise ConfigurationError(f"cannot write {path}", f"end its name with {' or '.join(suffixes)}{hint}")
+    if not path.resolve().parent.is_dir():
+        raise ConfigurationError(f"cannot write {path}", "there is no such directory")
 
 
 def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:

@@ -18,7 +18,7 @@ from learnae.codecs import Vector
 from learnae.commands.choosing import choose_swarm
 from learnae.commands.output import print_fields, print_json
 from learnae.errors import ConfigurationError
-from learnae.files import write_atomic
+from learnae.files import check_target, write_atomic
 from learnae.home import open_manifest, peer_directory
 from learnae.manifest import Manifest
 from learnae.models.keras_model import build_model, set_flat
@@ -34,11 +34,7 @@ def export(options: argparse.Namespace) -> int:
         ".safetensors": write_safetensors,
         ".keras": write_keras,
     }
-    if options.file.suffix not in writers:
-        remedy = f"end its name with {' or '.join(writers)}; .tflite is for learnae-agent export"
-        raise ConfigurationError(f"cannot write {options.file}", remedy)
-    if not options.file.resolve().parent.is_dir():
-        raise ConfigurationError(f"cannot write {options.file}", "there is no such directory")
+    check_target(options.file, writers, "; .tflite is for learnae-agent export")
     weights = estimate_of(peer_directory(options.peer), manifest) if options.peer else published_estimate(directory)
     writers[options.file.suffix](manifest, weights, options.file)
     facts = card(manifest)

@@ -471,6 +471,8 @@ def test_a_workstation_without_an_agent_writes_a_tflite_file(rested: Programs, t
     report = rested.answer("agent", "export", tmp_path / "model.tflite")
     assert report["parameters"] == 4295
     assert report["swarm"] == str(open_manifest(swarm_of(rested)).swarm)
+    done = rested.run("agent", "export", tmp_path / "absent" / "model.tflite")
+    assert_refused(done, CONFIGURATION, "there is no such directory")
     done = rested.run("agent", "export", tmp_path / "model.tflite", "--swarm", "nonesuch")
     assert_refused(done, CONFIGURATION, "nonesuch")
 
