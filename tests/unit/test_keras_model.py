@@ -252,3 +252,14 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
 def test_a_start_is_needed_where_nobody_else_can_draw_it() -> None:
     with pytest.raises(ManifestError, match="no starting weights"):
         swarm_of(residual(), start=())
+
+
+def test_a_variance_below_zero_is_written_as_zero() -> None:
+    """Merging can give one; a program that reads an exported file would make NaN of it."""
+    keras = import_keras()
+    begin = keras.Input((3,))
+    model = keras.Model(begin, keras.layers.BatchNormalization()(begin))
+    gain, shift, mean = np.ones(3), np.zeros(3), np.zeros(3)
+    set_flat(model, np.concatenate([gain, shift, mean, [-0.5, 0.0, 2.0]]).astype(np.float32))
+    assert model.get_weights()[3].tolist() == [0.0, 0.0, 2.0]
+    assert np.isfinite(model.predict(np.ones((1, 3)), verbose=0)).all()
