@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
-from ssl import SSLCertVerificationError, SSLContext
+from ssl import SSLCertVerificationError
 from urllib.parse import urlsplit
 
 from learnae.adapters.outside import Outside
 from learnae.adapters.patience import Patience
-from learnae.adapters.tls import client_context
+from learnae.adapters.tls import authorities_of, client_context
 from learnae.cid import MAX_BLOCK_BYTES, Cid
-from learnae.errors import BlockMissingError, ConfigurationError, TransportError
+from learnae.errors import BlockMissingError, TransportError
 from learnae.sections import GatewaySection
 
 _PROBE = "bafkqaaa"  # the empty block, which is in its own name: every gateway has it
@@ -59,7 +59,8 @@ class GatewayExchange:
         """``ca_file`` signed the certificate of a gateway at https. Raises ConfigurationError."""
         self._url = url
         self._parts = urlsplit(url)
-        self._tls = _context(ca_file) if self._parts.scheme == "https" else None
+        with authorities_of("ipfs.ca_file"):
+            self._tls = client_context(ca_file) if self._parts.scheme == "https" else None
         self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
         self._lock = threading.Lock()
         self._idle: list[HTTPConnection] = []
@@ -180,13 +181,6 @@ class GatewayExchange:
         with self._lock:
             self._busy.discard(connection)
         connection.close()
-
-
-def _context(ca_file: str) -> SSLContext:
-    try:
-        return client_context(ca_file)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"ipfs.ca_file: {error}", "name a file of certificates in PEM") from error
 
 
 def _read(connection: HTTPConnection) -> tuple[_Answer, bool]:

@@ -22,7 +22,7 @@ import requests
 import urllib3
 from ipfshttpclient import Client, exceptions, multipart
 
-from learnae.adapters.tls import trusted
+from learnae.adapters.tls import authorities_of, trusted
 from learnae.credentials import read_credential
 from learnae.errors import ConfigurationError, TransportError
 from learnae.sections import IpfsSection
@@ -66,7 +66,8 @@ class KuboRpc:
         self._lock = threading.Lock()  # over both: a socket that is opened while others are cut is cut, too
         session = self._session = self._http._session
         session.trust_env = False  # a proxy for the web is none for the own daemon
-        session.verify = _trusted(ca_file)
+        with authorities_of("ipfs.ca_file"):
+            session.verify = trusted(ca_file)
         session.max_redirects = 0
         _tell_sockets(session, self._note)
 
@@ -192,13 +193,6 @@ class KuboRpc:
         if status in (401, 403):
             return TransportError(f"Kubo at {self.api} does not let us in", "set ipfs.token_file")
         return TransportError(f"what answers at {self.api} is no Kubo (HTTP {status})", "check ipfs.api")
-
-
-def _trusted(ca_file: str) -> str | bool:
-    try:
-        return trusted(ca_file)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"ipfs.ca_file: {error}", "name a file of certificates in PEM") from error
 
 
 def _authorization(name: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from learnae.credentials import credential_path
+from learnae.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import ssl
@@ -59,6 +62,15 @@ def trusted(ca_file: str) -> str | bool:
         return str(credential_path(ca_file))
     system = ssl.get_default_verify_paths()
     return system.cafile or system.capath or True
+
+
+@contextmanager
+def authorities_of(setting: str) -> Iterator[None]:
+    """What of the certificates that ``setting`` names cannot be used within is a ConfigurationError."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{setting}: {error}", "name a file of certificates in PEM") from error
 
 
 def _path(name: str) -> str | None:

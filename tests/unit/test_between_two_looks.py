@@ -24,7 +24,7 @@ from learnae.files import create_once
 from learnae.home import LOCK_FILE, STATE_FILE, create_swarm
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.observer import Observer
-from learnae.peer import Options
+from learnae.peer import Options, Peer
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +37,9 @@ def directory() -> Path:
     return create_swarm(tiny_manifest())
 
 
-def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, directory: Path) -> None:
+def three_ticks(place: Place) -> Peer:
+    """A peer that has trained there, and left."""
     manifest = tiny_manifest()
-    place = Place(directory, tmp_path / "pump")
     learner = NumpyLearner(
         manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
     )
@@ -47,6 +47,11 @@ def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, dir
     for _ in range(3):
         peer.tick()
     place.leave(peer)
+    return peer
+
+
+def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, directory: Path) -> None:
+    three_ticks(Place(directory, tmp_path / "pump"))
     observer = Observer(directory)
     observer.refresh()
     newest, *others = [message.cid for message in observer.messages(100)]
@@ -56,16 +61,9 @@ def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, dir
 
 
 def test_a_peer_that_has_lost_its_state_goes_on_from_what_it_said_itself(tmp_path: Path, directory: Path) -> None:
-    manifest = tiny_manifest()
     for _ in range(2):
         place = Place(directory, tmp_path / "pump")
-        learner = NumpyLearner(
-            manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
-        )
-        peer = place.peer(learner, Options("pump", "trainer", 8, seed=1))
-        for _ in range(3):
-            peer.tick()
-        place.leave(peer)
+        peer = three_ticks(place)
         (place.directory / STATE_FILE).unlink()
     observer = Observer(directory)
     observer.refresh()

@@ -84,6 +84,15 @@ class Machine:
         self.data = data or tiny_dataset(self.manifest)
         self.peer = self.boot()
 
+    def lose_all(self) -> list[Message]:
+        """Start again with neither the state nor the blocks of the own messages; returns these."""
+        self.state = MemoryStateStore()
+        past = list(self.said())
+        for message in past:
+            del self.host.blocks[message.cid]
+        self.boot()
+        return past
+
     def boot(self) -> Peer:
         manifest = self.manifest
         self.learner = Learner(
@@ -431,11 +440,7 @@ def test_a_lost_state_is_continued_when_the_history_comes_a_little_later() -> No
 def test_a_lost_state_is_not_gone_on_from_while_the_own_past_is_on_its_way() -> None:
     machine = Machine()
     machine.tick(4)
-    machine.state = MemoryStateStore()
-    past = machine.said()
-    for message in past:
-        del machine.host.blocks[message.cid]
-    machine.boot()
+    past = machine.lose_all()
     machine.receive(past[-1])
     machine.tick(3)
     assert seqs(machine.said()) == [4]
@@ -447,11 +452,7 @@ def test_a_lost_state_is_not_gone_on_from_while_the_own_past_is_on_its_way() -> 
 def test_what_waits_and_is_older_than_the_own_newest_message_is_no_end_of_the_own_chain() -> None:
     machine = Machine()
     machine.tick(4)
-    machine.state = MemoryStateStore()
-    past = machine.said()
-    for message in past:
-        del machine.host.blocks[message.cid]
-    machine.boot()
+    past = machine.lose_all()
     machine.peer.replication.tangle.attach(past[-1], machine.clock.now(), rooted=True)
     machine.receive(past[2], past[-1])
     machine.tick(100)
@@ -462,11 +463,7 @@ def test_what_waits_and_is_older_than_the_own_newest_message_is_no_end_of_the_ow
 def test_a_lost_state_whose_past_is_lost_everywhere_is_continued_all_the_same() -> None:
     machine = Machine()
     machine.tick(4)
-    machine.state = MemoryStateStore()
-    past = machine.said()
-    for message in past:
-        del machine.host.blocks[message.cid]
-    machine.boot()
+    past = machine.lose_all()
     machine.receive(past[-2])
     machine.tick(3)
     machine.receive(past[-1])
