@@ -26,7 +26,7 @@ from firmware_bridge.senml import from_json
 pytestmark = [pytest.mark.engine("gcc", "avr-gcc"), pytest.mark.modules("serial")]
 
 CHANNELS = (Channel("count", "count"), Channel("voltage", "V"))
-A_WHILE = 30.0  # seconds that dates may be wrong by where nobody gets a turn; how exact they are, test_bridge_clock tells
+A_WHILE = 30.0  # seconds that dates may be wrong by on a machine that stands still; else see test_bridge_clock
 
 
 class Bridges:
