@@ -124,7 +124,7 @@ class Links:
 
 def wait_for_subscriptions(link: MqttConnection) -> None:
     """Until the broker has confirmed all that ``link`` wants to hear."""
-    wait_for(lambda: link.is_connected and not link._subscribing, "the broker to confirm subscriptions")
+    wait_for(lambda: link.is_connected and not link.is_subscribing, "the broker to confirm subscriptions")
 
 
 class Inbox:

@@ -185,11 +185,9 @@ def test_an_endless_answer_ends(monkeypatch):
     with answering(200, *[b" " * (1 << 20)] * 6) as url, pytest.raises(TransportError, match="does not end"):
         Node(url).info()
     monkeypatch.setattr(iota_client, "_SECONDS", 0.5)
-    with answering(200, *[b" " * 9000] * 100, pause=0.1) as url:
-        begun = time.monotonic()
-        with pytest.raises(TransportError, match="does not end"):
-            Node(url).info()
-        assert time.monotonic() - begun < 8
+    in_time = r"does not end \(\d{4,6} bytes\)|timed out"  # long before it is too large, or nothing for so long
+    with answering(200, *[b" " * 9000] * 600, pause=0.1) as url, pytest.raises(TransportError, match=in_time):
+        Node(url).info()
 
 
 def test_nobody_there_is_a_transport_error():
