@@ -656,7 +656,7 @@ def test_a_log_is_followed(programs: Programs) -> None:
         file.write("third\n")
     assert process.line() == "third\n"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20) == ("", "")
+    assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == -signal.SIGINT
 
 

@@ -199,7 +199,7 @@ def test_killing_broker_and_peer_again_and_again_loses_nothing(broker, links, tm
             if sign == "broker":
                 gate.shut()
                 # what a dead broker has acknowledged and not passed on is nobody's: let the watcher have it first
-                inbox.link.deliver("mark", b"%d" % next_number, 30)
+                inbox.link.deliver("mark", b"%d" % next_number, 60)
                 inbox.wait_for("mark", b"%d" % next_number)
                 broker.kill()
             process.kill()
@@ -209,7 +209,7 @@ def test_killing_broker_and_peer_again_and_again_loses_nothing(broker, links, tm
                 wait_for(lambda: not inbox.link.is_connected, "the watcher to notice")
                 broker.start()
                 wait_for(lambda: inbox.link.is_connected, "the watcher to be back")
-                inbox.link.deliver("mark", b"back %d" % next_number, 30)
+                inbox.link.deliver("mark", b"back %d" % next_number, 60)
                 inbox.wait_for("mark", b"back %d" % next_number)
                 gate.open()
     with DiskQueueOwner(tmp_path / "queue", plain(broker), links):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -195,7 +194,7 @@ def test_closing_ends_a_call_under_way(server: HostileServer) -> None:
     thread.start()
     wait_for(lambda: server.asked, "the request")
     exchange.close()
-    thread.join(20)
+    thread.join(60)
     assert ended == [f"the link to gateway {server.url} is closed"]
 
 
@@ -216,6 +215,11 @@ def nothing() -> None:
     pass
 
 
+def until_too_late() -> None:
+    """Until the timer of the call under way has ended."""
+    wait_for(lambda: not any(isinstance(one, threading.Timer) for one in threading.enumerate()), "the end of patience")
+
+
 def test_closing_ends_a_call_whose_connection_is_being_made(
     server: HostileServer, gateway: GatewayExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,7 +233,7 @@ def test_closing_ends_a_call_whose_connection_is_being_made(
 def test_a_connection_that_takes_too_long_is_given_up_before_anything_is_asked(
     server: HostileServer, hasty: GatewayExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = iter([Held(server, lambda: time.sleep(0.6), nothing)])
+    made = iter([Held(server, until_too_late, nothing)])
     connect = hasty._connect
     monkeypatch.setattr(hasty, "_connect", lambda: next(made, None) or connect())
     server.answer = probes_well(endless(b"x", server.over, pause=0.05))
@@ -247,7 +251,7 @@ def test_nobody_else_is_given_a_connection_that_is_being_cut(
         found = read(connection)
         used.append(connection)
         if len(used) == 1:
-            time.sleep(0.6)  # the answer is here, and it is late
+            until_too_late()  # the answer is here, and it is late
         return found
 
     monkeypatch.setattr(module, "_read", slowly)

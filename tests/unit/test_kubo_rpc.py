@@ -214,7 +214,7 @@ def test_closing_ends_calls_under_way(server: HostileServer) -> None:
     wait_for(lambda: len(server.asked) == 2, "both requests")
     rpc.close()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert ended == [f"the link to Kubo at {server.api} is closed"] * 2
     with pytest.raises(TransportError, match="closed"):
         rpc.ask("version", seconds=5)
@@ -240,7 +240,7 @@ def test_closing_ends_a_call_that_is_only_beginning(server: HostileServer) -> No
     rpc._http = SimpleNamespace(_request=held_up)
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert ended == [f"the link to Kubo at {server.api} is closed"]
 
 

@@ -37,7 +37,7 @@ def run(directory: Path, required: str) -> str:
         shutil.copy(TESTS / name, directory)
     (directory / "test_suite.py").write_text(SUITE)
     (directory / "pytest.ini").write_text(
-        "[pytest]\naddopts = -q --strict-markers\nmarkers = engine(name): needs a program\n"
+        "[pytest]\naddopts = -q --strict-markers\nmarkers =\n    engine(name): needs a program\n    modules(name): needs a module\n"
     )
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(directory)],
