@@ -79,7 +79,7 @@ class Machine:
         """All blocks of this machine, and no others, are pinned at its daemon, which has the same bytes."""
         store = LocalBlockStore(self.swarm)
         names = set(store.cids())
-        assert len(names) > 10
+        assert names
         lacking = {str(cid) for cid in names} - set(self.kubo.pins())
         environment = {"LEARNAE_IPFS__API": self.kubo.api}
         done = self.programs.run("learnae", "blocks", "--pin", "--json", environment=environment)

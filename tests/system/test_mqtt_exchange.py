@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -246,7 +247,9 @@ def test_of_many_holders_one_answers_all_who_want(machine, monkeypatch, at_once)
     for holder in holders:
         cid = holder.local.put(RAW, block)
         monkeypatch.setattr(holder.exchange._inbox, "later", lambda _, action: later.append(action))
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4) as pool, ExitStack() as leaving:
+        for reader in (asking, *listening):
+            leaving.callback(reader.exchange.close)  # nobody waits any more, however this ends
         fetched = [pool.submit(asking.exchange.fetch, cid)]
         heard = [reader.exchange._answers for reader in listening]
         wait_for(lambda: all(answers.asked(cid) > 0 for answers in heard), "all to hear that one asks")

@@ -33,12 +33,16 @@ def server() -> Iterator[HostileServer]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is to come does come, however busy the machine is."""
+    monkeypatch.setattr(module, "_PROBE_SECONDS", 60.0)
+    monkeypatch.setattr(module, "_FIRST_PATIENCE", 60.0)
+
+
 @pytest.fixture
-def gateway(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[GatewayExchange]:
-    """A patient one: what is to come does come, however busy the machine is."""
-    monkeypatch.setattr(module, "_PROBE_SECONDS", 30.0)
-    monkeypatch.setattr(module, "_FIRST_PATIENCE", 30.0)
-    exchange = GatewayExchange(server.url, 30)
+def gateway(server: HostileServer) -> Iterator[GatewayExchange]:
+    exchange = GatewayExchange(server.url, 60)
     yield exchange
     exchange.close()
 
@@ -61,7 +65,7 @@ def test_a_block_is_asked_for_by_name_as_raw_bytes(server: HostileServer, gatewa
 
 
 def test_a_gateway_may_live_below_a_path(server: HostileServer) -> None:
-    exchange = GatewayExchange(server.url + "/below/it/", 30)
+    exchange = GatewayExchange(server.url + "/below/it/", 60)
     assert exchange.fetch(CID) == DATA
     assert server.asked == [f"/below/it/ipfs/{CID}?format=raw"]
     exchange.close()
@@ -266,7 +270,7 @@ def test_a_lying_gateway_is_refused_and_counted_and_the_next_one_heals(server: H
     server.answer = probes_well(says(b"poison"))
     problems, outside = Problems(), Outside()
     with hostile_server(says(DATA)) as honest:
-        connect_gateways(GatewaySection(gateways=f"{server.url} {honest.url}/", timeout=30), outside)
+        connect_gateways(GatewaySection(gateways=f"{server.url} {honest.url}/", timeout=60), outside)
         store = ExchangedStore(LocalBlockStore(tmp_path))
         store.count_in(problems)
         links = store.join(outside.exchanges)
