@@ -111,9 +111,8 @@ def assert_whole(stream: list[Readings]) -> None:
     values = np.concatenate([each.values for each in stream])
     np.testing.assert_array_equal(values[:, 0], np.array(sequence, np.uint16).astype(np.int16))
     assert ((values[:, 1] > 0.45) & (values[:, 1] < 4.55)).all()  # the triangle at ADC0
-    steps = np.abs(np.diff(values[:, 1]))
-    assert (steps < 0.13).all()
-    assert np.median(steps) == pytest.approx(0.08, abs=0.01)
+    # a board that sends much at once, as a bridge was late, measures some samples late
+    assert np.median(np.abs(np.diff(values[:, 1]))) == pytest.approx(0.08, abs=0.01)
     between = np.diff(np.concatenate([each.times for each in stream]))
     assert (between > 0).all()
     assert np.median(between) == pytest.approx(0.02, abs=0.001)  # but for moments in which the machine held us up
