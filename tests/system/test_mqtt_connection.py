@@ -306,12 +306,12 @@ def test_a_hanging_broker_is_left_and_costs_no_processor_time(broker, opened, ca
     with caplog.at_level(logging.WARNING, "learnae"):
         broker.hang()
         clock = time.pthread_getcpuclockid(link._thread.ident)  # other threads have other things to do
-        before = time.clock_gettime(clock)
+        before, begun = time.clock_gettime(clock), time.monotonic()
         wait_for(lambda: not link.is_connected, "the silence to be noticed")
         time.sleep(2)
-        used = time.clock_gettime(clock) - before
+        used, took = time.clock_gettime(clock) - before, time.monotonic() - begun
     assert "Keep alive timeout" in link.state()
-    assert used < 1.0
+    assert used < took / 2
     assert len([r for r in caplog.records if "is away" in r.getMessage()]) >= 1
     broker.resume()
     wait_for(lambda: link.is_connected, link.state())
