@@ -540,7 +540,7 @@ def test_numbers_that_float32_rounds_are_said(tmp_path: Path, caplog: pytest.Log
 
 
 def test_a_line_without_end_is_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer_node.datasets.csv_table._LONGEST_LINE", 100)
+    monkeypatch.setattr("learnae.headers.LONGEST_LINE", 100)
     monkeypatch.setattr("trainer_node.datasets.csv_table.CHUNK_BYTES", 16)
     path = tmp_path / "data.csv.gz"
     path.write_bytes(gzip.compress(b"u,v,label\n1,2,0\n" + b"1" * 1000))
