@@ -98,7 +98,7 @@ class Manifest:
         if len(self.columns) != count:
             raise ManifestError(
                 f"{counted(len(self.columns), 'column')} named ({shown(self.columns)})",
-                f"the model takes {count}: name each of these, in their order",
+                f"the model takes {count}: name each of these in their order, and no other",
             )
         unusable = [
             name for name, times in Counter(self.columns).items() if times > 1 or not name or name != name.strip()

@@ -375,6 +375,16 @@ def test_other_options_have_rows_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cached")
+def test_an_autoencoder_that_leaves_out_another_column_has_rows_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,w\n1,2,3\n4,5,6\n")
+    manifest = Manifest("same", dense_config(2, (), 2, "linear"), "mean_squared_error")
+
+    assert load(path, manifest, label="w", holdout=0.0).train.rows.tolist() == [[1, 2], [4, 5]]
+    assert load(path, manifest, label="u", holdout=0.0).train.rows.tolist() == [[2, 3], [5, 6]]
+
+
+@pytest.mark.usefixtures("cached")
 @pytest.mark.parametrize(
     ("name", "damage"),
     [

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from trainer_node.datasets.chunks import Array
 from trainer_node.datasets.tables import Piece
 
 CHUNK_BYTES = 1 << 18  # of text: its numbers take four times that, and what the C library keeps grows with them
+_Converters = dict[int | str, Callable[[str], float]]  # as NumPy's parser takes them, by column
 
 
 class CsvTable:
@@ -31,13 +31,13 @@ class CsvTable:
 
     def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
         """See tables.Table; raises DataError for a line with too many or too few fields, or without an end."""
-        places = [self.names.index(name) for name in wanted]
+        places, converters = [self.names.index(name) for name in wanted], self._converters(wanted)
         size = max(self.path.stat().st_size, 1)
         with csv_errors(self.path), self.path.open("rb") as raw, csv_text(raw) as file:
             first_line(self.path, file)
             first = 2  # of the next lines
             for lines in self._blocks(file):
-                yield Piece(self._parse(lines, first)[:, places], min(raw.tell() / size, 1.0))
+                yield Piece(self._parse(lines, first, converters)[:, places], min(raw.tell() / size, 1.0))
                 first += len(lines)
 
     def _blocks(self, file: io.TextIOWrapper) -> Iterator[list[str]]:
@@ -55,12 +55,12 @@ class CsvTable:
         if rest:
             yield [rest]
 
-    def _parse(self, lines: list[str], first: int) -> Array:
+    def _parse(self, lines: list[str], first: int, converters: _Converters | None) -> Array:
         if any(line.strip() for line in lines):  # NumPy warns of text without any row
             try:
                 # many times faster than Python's parser, but gives up at the first field that is no number
                 table = np.loadtxt(
-                    lines, np.float64, delimiter=",", comments=None, ndmin=2, converters=self._converters(),
+                    lines, np.float64, delimiter=",", comments=None, ndmin=2, converters=converters,
                     encoding="utf-8",  # or NumPy 1 gives converters bytes
                 )  # fmt: skip
                 if table.shape[1] == len(self.names):
@@ -92,8 +92,14 @@ class CsvTable:
             raise ValueError  # perhaps in quotation marks: for the slow parser
         return named
 
-    def _converters(self) -> dict[int | str, Callable[[str], Any]] | None:
-        """For NumPy's parser: names of classes where there can be any; numbers alone are read faster."""
-        if not self._classes or self._label not in self.names:
-            return None
-        return {self.names.index(self._label): self._plainly_named}
+    def _converters(self, wanted: Sequence[str]) -> _Converters | None:
+        """For NumPy's parser: names of classes where there can be any, and any text in columns that are left out."""
+        there = set(wanted)
+        found: _Converters = {place: _anything for place, name in enumerate(self.names) if name not in there}
+        if self._classes and self._label in there:
+            found[self.names.index(self._label)] = self._plainly_named
+        return found or None
+
+
+def _anything(_: str) -> float:
+    return float("nan")
