@@ -93,7 +93,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument(
         "--columns",
         metavar="C",
-        help="for --model: a table's features in its order: names A,B,…, or a table with these",
+        help="for --model: a table's features in the model's order: names A,B,…, or a table with these",
     )
     command.add_argument(
         "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"

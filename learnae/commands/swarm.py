@@ -153,7 +153,7 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
         loss=options.loss,
         created=now,
         classes=_names(options.classes) if options.classes else (),
-        columns=_columns(options.columns) if options.columns else (),
+        columns=() if options.columns is None else _columns(options.columns),
         features=_features(options.features) if options.features else None,
         optimiser=OptimiserPolicy(
             options.optimiser or "momentum", 0.03 if options.learning_rate is None else options.learning_rate

@@ -225,6 +225,7 @@ def test_columns_are_read_from_parquet(programs: Programs, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ("", ["1 column named ()"]),
         ("flow", ["1 column named (flow)", "the model takes 2"]),
         ("flow,heat,", ["3 columns named"]),
         ("flow,flow", ["'flow'", "a name of its own"]),
