@@ -22,7 +22,7 @@ from learnae.ports import Learner, Monitor
 
 _ATTEMPT_SECONDS = 0.01
 _ASKED_SECONDS = 10.0  # whoever asks for the holder shares the lock for an instant, if it is not stopped just then
-_SAID_SECONDS = 1.0  # a holder says who it is at once
+_SAID_SECONDS = 10.0  # a holder says who it is at once, if it is not stopped just then
 
 
 class SystemClock:

@@ -376,7 +376,7 @@ def kill_a_writer(directory: Path, number: int, after: float) -> None:
     time.sleep(after)
     assert writer.pid is not None
     os.kill(writer.pid, signal.SIGKILL)
-    writer.join(10)
+    writer.join(60)
     assert writer.exitcode == -signal.SIGKILL
 
 

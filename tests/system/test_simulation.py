@@ -222,7 +222,7 @@ def test_a_storm_replays_byte_for_byte_in_other_processes(hash_seeds):
         for hash_seed in hash_seeds
     ]
     for replay in replays:
-        output, _ = replay.communicate(timeout=120)
+        output, _ = replay.communicate(timeout=600)
         assert replay.returncode == 0
         assert json.loads(output) == {"trace": after.trace, "messages": list(after.messages)}
 

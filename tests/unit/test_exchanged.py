@@ -168,7 +168,7 @@ def test_wrong_bytes_are_refused_counted_and_another_exchange_heals(make: Make) 
 
 
 def test_a_liar_is_left_alone_longer_and_longer(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
+    monkeypatch.setattr(link, "_FIRST_PROBE", 600.0)
     cids = [block(number)[0] for number in range(20)]
     liar = Daemon(dict.fromkeys(cids, b"poison"))
     store = make(liar)
@@ -181,7 +181,7 @@ def test_a_liar_is_left_alone_longer_and_longer(make: Make, monkeypatch: pytest.
 
 
 def test_a_dead_exchange_costs_one_timeout_and_is_then_skipped(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
+    monkeypatch.setattr(link, "_FIRST_PROBE", 600.0)
     monkeypatch.setattr(exchanged, "_WORKERS", 1)
     blocks = dict(block(number) for number in range(20))
     dead, alive = Daemon(), Daemon(blocks)
@@ -193,7 +193,7 @@ def test_a_dead_exchange_costs_one_timeout_and_is_then_skipped(make: Make, monke
 
 
 def test_calls_that_fail_together_are_one_failure(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
+    monkeypatch.setattr(link, "_FIRST_PROBE", 600.0)
     daemon = Daemon()
     daemon.timeout = 60
     store = make(daemon)
@@ -293,7 +293,7 @@ def test_wishes_are_bounded_and_not_repeated(make: Make, monkeypatch: pytest.Mon
 
 
 def test_what_nobody_has_is_asked_for_ever_more_seldom(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchanged, "_FIRST_PAUSE", 30.0)
+    monkeypatch.setattr(exchanged, "_FIRST_PAUSE", 600.0)
     daemon = Daemon()
     store = make(daemon)
     for _ in range(20):
