@@ -8,7 +8,7 @@ from learnae.commands import remote
 
 
 class Broker:
-    """A connection and its audience at once, in a time that only sleeping moves: slow to confirm, then quick to tell."""
+    """A connection and its audience at once: slow to confirm, then quick to tell. Only sleeping moves its clock."""
 
     is_connected = True
 
