@@ -72,25 +72,26 @@ class Authorship:
             self._replication.problems.count(error)
             return Outcome()
 
-    def find_past(self, store: BlockStore) -> bool:
-        """Without a saved state, others may still hold messages of this key: continue their chain.
+    def catch_up(self, store: BlockStore) -> bool:
+        """Go on after the newest message of this key that is known: the state may be older than it, or lost.
 
-        False while its newest message is known and cannot be read, or a message waits for its past, for some
-        ticks: speaking now would use its seq again.
+        False while that cannot be read, or waits for its past, for some ticks: speaking now would use its seq again.
         """
         waiting, newest = self._tangle.waiting_of(self.author), self._tangle.newest_of(self.author)
         node = self._tangle.node(newest) if newest else None
-        if waiting is not None and (node is None or node.seq < waiting.seq):
+        said, attached = self.last.seq if self.last else -1, node.seq if node else -1
+        if waiting is not None and waiting.seq > max(said, attached):
             self._patience -= 1
-            self.last = waiting if self._patience <= 0 else None  # its past is lost, or what else it stands on
-            return self.last is not None
-        if newest is None:
-            return True
-        try:
-            self.last = open_message(store.get(newest), self._replication.swarm, self._limits)
-        except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
-            store.want([newest])
-        return self.last is not None
+            if self._patience > 0:
+                return False
+            self.last = waiting  # its past is lost, or what else it stands on
+        elif newest is not None and attached > said:
+            try:
+                self.last = open_message(store.get(newest), self._replication.swarm, self._limits)
+            except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
+                store.want([newest])
+                return False
+        return True
 
     def is_rooted(self) -> bool:
         """Whether the own last message is attached; a peer must not speak before it is."""

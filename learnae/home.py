@@ -12,18 +12,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import ConfigurationError, EncodingError, ManifestError
-from learnae.files import create_once, why_unwritable
+from learnae.files import create_once, open_regular, why_unwritable
 from learnae.manifest import MAX_BYTES, Manifest
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
 _HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
 MANIFEST_FILE = "manifest.cbor"
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
+_STATUS_BYTES = 1 << 20  # far more than a status has
 
 
 def home() -> Path:
@@ -57,6 +59,16 @@ def why_peer_unwritable(directory: Path) -> str:
     except OSError:  # none yet, or out of sight
         size = 0
     return why_unwritable(directory, size)
+
+
+def is_banned(directory: Path) -> bool:
+    """Whether the peer that lives there has last said that its key is banned."""
+    try:
+        with open_regular(directory / STATUS_FILE) as file:
+            status = json.loads(file.read(_STATUS_BYTES))
+    except (OSError, ValueError, RecursionError):  # it has said nothing, or nothing that can be read
+        return False
+    return isinstance(status, dict) and status.get("banned") is True
 
 
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:

@@ -177,6 +177,9 @@ class Clock(Protocol):
     def now(self) -> int:
         """Unix milliseconds."""
 
+    def uptime(self) -> int:
+        """Milliseconds since the machine started, asleep or not; setting the time of day does not change it."""
+
 
 def check_block(data: bytes) -> None:
     """Raise LimitError for a block that no store takes."""

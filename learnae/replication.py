@@ -40,10 +40,12 @@ class Replicator:
         self._gossip = gossip
         self._clock = clock
         self._open = opener
+        self.oldest: int | None = None  # time of the oldest message that the last ``hear`` took in
         self._heads: dict[Cid, None] = {}  # announced, and not here yet
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch their history, as far as it is here now."""
+        self.oldest = None
         self._note_heads()
         total, opened = Outcome(), set[Cid]()
         self._add(self.tangle.give_up_waiting(self._clock.now()), total)
@@ -97,6 +99,7 @@ class Replicator:
         except PeerError as error:
             self._drop(cid, error)
             return True
+        self.oldest = message.time if self.oldest is None else min(self.oldest, message.time)
         self._attach(message, total)
         return True
 

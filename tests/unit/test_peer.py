@@ -19,7 +19,7 @@ from learnae.adapters.memory import (
 from learnae.bodies import DELTA, KEY, Evidence, Join, Update
 from learnae.cid import DAG_CBOR, RAW, Cid
 from learnae.codecs import Vector
-from learnae.errors import NotWrittenError, StateError
+from learnae.errors import EquivocationError, NotWrittenError, StateError
 from learnae.frames import FramePolicy, decode_frame
 from learnae.limits import HOUR, Limits
 from learnae.manifest import Manifest
@@ -823,8 +823,10 @@ def test_ones_own_equivocation_stops_the_peer_with_a_remedy(restart: bool) -> No
     if restart:
         machine.boot()
         machine.heads_again()
-    with pytest.raises(StateError, match=r"two processes.*remove one copy"):
+    assert not machine.peer.status()["banned"]
+    with pytest.raises(EquivocationError, match=r"banned for ever.*two copies of its state.*under a new name"):
         machine.tick()
+    assert machine.peer.status()["banned"]
 
 
 @pytest.mark.parametrize("kind", ["join", "evidence"])

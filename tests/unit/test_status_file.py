@@ -27,6 +27,8 @@ def status(**changes: Any) -> dict[str, Any]:
         "bytes_out": 100,
         "bytes_in": 200,
         "unwritable": None,
+        "listening": None,
+        "banned": False,
         "problems": {},
         "last_problems": {},
         **changes,
