@@ -51,6 +51,8 @@ class Authorship:
 
     def show(self, message: Message) -> Outcome:
         """Store and attach a saved message: from now on others may see it. Raises NotWrittenError."""
+        if self.last is not None:  # who is silent for a horizon is forgotten by the other peers of its machine
+            self._replication.keep(self.last)
         self.last, self._is_shown = message, False
         outcome = self._replication.add_own(message)
         self._is_shown = True

@@ -31,6 +31,9 @@ from learnae.state import PeerState
 from learnae.summary import Statistics, next_summary
 from learnae.tangle import Equivocation, Outcome
 
+_PRUNINGS = 16  # in a horizon
+_LATELY = 2 * _PRUNINGS  # part of a horizon: at the first pruning, what was read at the start was not read lately
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -227,7 +230,10 @@ class Peer:
         """Learn while nothing may or can be published."""
         if not self._has_start:
             return Tick(heard, 0, Trained(0, 0, 0.0), None)
-        tick = Tick(heard, self._merge(), self._train(), None)
+        merged = self._merge()
+        if merged:
+            self._believe(None, self._ports.clock.now())
+        tick = Tick(heard, merged, self._train(), None)
         self._ports.monitor.report(self.status())
         return tick
 
@@ -407,11 +413,12 @@ class Peer:
 
     def _prune(self) -> None:
         now = self._ports.clock.now()
-        if now - self._last_prune < self.manifest.limits.horizon // 16:
+        if now - self._last_prune < self.manifest.limits.horizon // _PRUNINGS:
             return
         self._last_prune = now
         keep = [self._own.last.cid] if self._own.last else []
-        self._ports.store.delete(self.tangle.prune(now, keep))
+        # another peer of this machine that has used one lately knows it, and forgets it itself
+        self._ports.store.delete(self.tangle.prune(now, keep), unused_for=self.manifest.limits.horizon // _LATELY)
         self.names = {author: join for author, join in self.names.items() if self.tangle.newest_of(author)}
 
     # -- what people see

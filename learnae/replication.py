@@ -65,6 +65,11 @@ class Replicator:
         """Say which messages are the newest here; said again even if nothing changed, as some may be lost."""
         self._gossip.announce(self.tangle.heads())
 
+    def keep(self, message: Message) -> None:
+        """Store an own message that others may ask for, unless it is here. Raises NotWrittenError."""
+        if not self._store.has(message.cid):
+            self._store.put(DAG_CBOR, message.data)
+
     def add_own(self, message: Message, rooted: bool = False) -> Outcome:
         """Store and attach a message that this peer has signed."""
         self._store.put(DAG_CBOR, message.data)

@@ -232,7 +232,7 @@ class MemoryBlockStore:
         """See ports.BlockStore."""
         self._host.ask(cids)
 
-    def delete(self, cids: Iterable[Cid]) -> None:
+    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:  # noqa: ARG002 - a host has one peer
         """See ports.BlockStore."""
         for cid in cids:
             self._host.blocks.pop(cid, None)
