@@ -72,6 +72,7 @@ class Machine:
     """One peer with its disk; ``receive`` plays the rest of the swarm."""
 
     follow = 8
+    listens = is_back = False  # to what ``receive`` gives; whether it has been here before
 
     def __init__(self, number: int = 100, manifest: Manifest | None = None, data: Dataset | None = None) -> None:
         self.manifest = manifest or tiny_manifest()
@@ -106,7 +107,9 @@ class Machine:
         gossip = MemoryGossip(self.host, 4)
         self.monitor = SilentMonitor()
         ports = Ports(self.store, gossip, self.learner, self.state, self.monitor, self.clock)
-        self.peer = Peer(self.identity, manifest, ports, Options("me", "agent", self.follow, seed=1))
+        heard = (lambda: gossip.count) if self.listens else None
+        options = Options("me", "agent", self.follow, seed=1, announcements=heard, is_back=self.is_back)
+        self.peer = Peer(self.identity, manifest, ports, options)
         return self.peer
 
     def tick(self, times: int = 1) -> None:
