@@ -24,11 +24,10 @@ class Listening:
     heard is heard at once. ``since`` is when listening began, in Unix milliseconds; None while there is none.
     """
 
-    def __init__(self, clock: Clock, announcements: Callable[[], int] | None, skew: int) -> None:
+    def __init__(self, clock: Clock, announcements: Callable[[], int] | None) -> None:
         self.since: int | None = None
         self._clock = clock
         self._announcements = announcements
-        self._skew = skew
         self._booted = clock.now() - clock.uptime()
         self._before = 0  # announcements that do not count
         self._deadline = 0
@@ -43,7 +42,7 @@ class Listening:
         """Something may have been heard; ``oldest`` is the time of the oldest message that came."""
         if self._announcements is None or self.since is None:
             return
-        is_past = oldest is not None and oldest < self.since - self._skew
+        is_past = oldest is not None and oldest < self.since
         if self._announcements() > self._before and (self._news is None or is_past):
             self._news = self._clock.uptime()
 

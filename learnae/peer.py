@@ -119,7 +119,7 @@ class Peer:
         self._estimate = ConsensusEstimate(self._initial, manifest.merge.half_life)
         self._fresh_learner = {name: array.copy() for name, array in ports.learner.state().items()}
         self._own = Authorship(identity, self.replication, manifest.limits, ports.clock)
-        self._listening = Listening(ports.clock, options.announcements, manifest.limits.skew)
+        self._listening = Listening(ports.clock, options.announcements)
         self._frames = OwnFrames(manifest.codec, manifest.limits.horizon, phase=self.author[0])
         self._summary: Summary | None = None  # the own last one
         self._summary_time = 0
