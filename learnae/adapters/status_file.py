@@ -88,13 +88,13 @@ class StatusFile:
 def summary(status: Mapping[str, Any]) -> str:
     """One line for people."""
     trouble = ""
-    if status["listening"] is not None:
-        trouble = "hearing others before publishing; "
-    if status["banned"]:
-        trouble = "BANNED for ever, as its key has signed two messages with one number; "
     if found := status["unwritable"]:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"] / 1000))
         trouble = f"NOTHING PUBLISHED since {since}: {found['error']}; "
+    if status["listening"] is not None:
+        trouble += "hearing others before publishing; "
+    if status["banned"]:
+        trouble = "BANNED for ever: its key has signed two messages with one number; "
     shown = "nothing measured yet"
     for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
         if status[name] is not None:
