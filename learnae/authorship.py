@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from learnae.cid import Cid
-from learnae.errors import BlockMissingError, FutureError, PeerError
+from learnae.errors import BlockMissingError, FutureError, PeerError, StateError
 from learnae.identity import Identity
 from learnae.limits import Limits
 from learnae.messages import Message, compose, open_message
@@ -68,6 +68,8 @@ class Authorship:
     def resume(self, data: bytes) -> Outcome:
         """Go on after the saved message ``data``; shows it again, as the crash may have come first."""
         self.last = open_message(data, self._replication.swarm, self._limits)
+        if self.last.author != self.author:
+            raise StateError("the saved state belongs to another key", "move it away, or bring its key back")
         try:
             return self._replication.add_own(self.last)
         except FutureError as error:  # the clock was set back: hear first, then go on where it was

@@ -120,7 +120,7 @@ class EquivocationError(ConfigurationError):
         super().__init__(
             "this peer is banned for ever: its key has signed two messages with one number, by two copies of its "
             "state, or by one that was older than what others had heard",
-            "stop whatever else uses its key, and start it under a new name: it joins again with a new key",
+            "stop whatever else uses its key, and move key.pem and state out of its directory: it joins with a new key",
         )
 
 

@@ -147,9 +147,17 @@ def test_who_was_restored_too_soon_to_be_suspicious_is_told_what_has_happened(
 
     assert process.returncode == EXIT_CONFIGURATION, process.log
     assert "banned for ever" in process.log
-    assert "under a new name" in process.log
+    assert "move key.pem and state out of its directory" in process.log
     done = one.programs.run("trainer_node", "status", "--name", one.name, "--json")
     assert json.loads(done.stdout)["banned"] is True
     doctor = {each["thing"]: each for each in json.loads(one.programs.run("learnae", "doctor", "--json").stdout)}
     assert doctor["peer pump"]["state"] == "broken"
-    assert "new name" in doctor["peer pump"]["remedy"]
+    assert doctor["peer pump"]["remedy"] in process.log
+
+    (one.peer / "state").unlink()
+    (one.peer / "key.pem").unlink()
+    one.start()
+    one.wait_for_seq(3)
+    wait_for(lambda: other.knows(one, 3), "the other to know the new key", 60)
+    doctor = {each["thing"]: each for each in json.loads(one.programs.run("learnae", "doctor", "--json").stdout)}
+    assert "peer pump" not in doctor

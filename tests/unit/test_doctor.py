@@ -133,4 +133,4 @@ def test_a_banned_peer_is_broken_and_a_status_that_says_nothing_is_passed_over(
     assert [thing for thing in found if thing.startswith("peer ")] == ["peer pump"]
     assert found["peer pump"]["state"] == "broken"
     assert "banned for ever" in found["peer pump"]["detail"]
-    assert "under a new name" in found["peer pump"]["remedy"]
+    assert "joins with a new key" in found["peer pump"]["remedy"]

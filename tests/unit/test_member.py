@@ -89,6 +89,6 @@ def test_a_peer_that_is_banned_leaves_before_the_program_ends(
     if moment == "listen":
         work.step()
         clock[0] += 0.25
-    with pytest.raises(EquivocationError, match="under a new name"):
+    with pytest.raises(EquivocationError, match="joins with a new key"):
         work.step()
     assert peer.done[-2:] == ["keep", "leave True"]

@@ -561,6 +561,14 @@ def test_a_state_of_another_swarm_or_a_damaged_one_is_refused() -> None:
         machine.boot()
 
 
+def test_a_state_of_another_key_is_refused() -> None:
+    machine = Machine()
+    machine.tick()
+    machine.identity = identity(101)
+    with pytest.raises(StateError, match=r"belongs to another key.*bring its key back"):
+        machine.boot()
+
+
 # -- others
 
 
@@ -827,7 +835,7 @@ def test_ones_own_equivocation_stops_the_peer_with_a_remedy(restart: bool) -> No
         machine.boot()
         machine.heads_again()
     assert not machine.peer.status()["banned"]
-    with pytest.raises(EquivocationError, match=r"banned for ever.*two copies of its state.*under a new name"):
+    with pytest.raises(EquivocationError, match=r"banned for ever.*two copies of its state.*joins with a new key"):
         machine.tick()
     assert machine.peer.status()["banned"]
 
