@@ -20,11 +20,13 @@ from agent.holdout import Holdout
 from agent.labels import GivenLabel, LabelNames, write_label
 from agent.recorder import Recorder
 from agent.sources import unlabelled
+from agent.sources.polled import BATCH
 from learnae.errors import TransportError
 from learnae.features import WindowStatistics
 from learnae.ports import Samples
 
 RATE = 50.0
+SLOWEST = module._SLOWEST
 FEATURES = WindowStatistics(("a",), RATE, 10, 5, (0.0,) * 5, (1.0,) * 5)
 
 
@@ -211,6 +213,34 @@ def test_readings_are_on_the_disk_without_anybody_asking(tmp_path: Path) -> None
     wait_for(lambda: on_disk(tmp_path), "a commit")
     recorder.stop()
     assert sum(len(samples.time) for samples in on_disk(tmp_path)) == feed.samples == recorder.samples
+
+
+class Pauses:
+    """In the place of an event that ends a thread: writes down how long the thread would have waited."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.asked.append(seconds)
+        return self.is_set()
+
+    def is_set(self) -> bool:
+        return len(self.asked) >= 5
+
+
+@pytest.mark.parametrize("polled", [False, True])
+def test_a_reading_is_kept_waiting_less_than_a_second(
+    tmp_path: Path, polled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SLOWEST", SLOWEST)
+    feed = Feed("a", Scripted(one_each).open, 0.1, polled)  # one reading in ten seconds
+    recorder, _ = recorder_of(tmp_path, feed)
+    feed._put(readings(0, 1), "")
+    recorder._stopping = Pauses()
+    recorder._run()
+    assert feed._period + max(recorder._stopping.asked) + BATCH < 1
+    assert len(on_disk(tmp_path)) == 1
 
 
 def test_a_given_label_names_what_the_source_does_not(tmp_path: Path) -> None:
