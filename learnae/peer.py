@@ -234,6 +234,8 @@ class Peer:
         if merged:
             self._believe(None, self._ports.clock.now())
         tick = Tick(heard, merged, self._train(), None)
+        if self._listening.since is not None:  # that may take minutes
+            self.save()
         self._ports.monitor.report(self.status())
         return tick
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from builders import NOW, tiny_manifest
-from test_peer import Board, Machine, kinds, seqs
+from test_peer import Board, Machine, frame_of, kinds, seqs, update_of
 
 from learnae.bodies import DELTA, KEY, Update
 from learnae.errors import EquivocationError
@@ -61,13 +62,28 @@ def test_what_comes_late_moves_it_forward_if_it_has_not_spoken_yet() -> None:
     machine.tick(60)
     assert machine.said() == said[:4]
     assert machine.peer.status()["listening"] == said[-1].time + 2 * MINUTE
-    assert machine.monitor.last["steps"] > 60, "it trains meanwhile, and says so"
+    steps = machine.peer.steps
+    assert machine.monitor.last["steps"] == steps > 60, "it trains meanwhile, and says so"
+    machine.boot()
+    assert machine.peer.steps == steps
     machine.receive(*said)
     machine.tick(30)
     assert machine.peer.status()["listening"] is None
     assert seqs(machine.said()) == list(range(len(machine.said())))
     assert len(machine.said()) > len(said) + 5
     assert not machine.peer.tangle.is_banned(machine.peer.author)
+
+
+def test_who_listens_knows_better_by_and_by() -> None:
+    machine = Machine()
+    machine.listens = True
+    machine.tick(3)
+    restored(machine)
+    other, frame = machine.other(), frame_of(1, 2, 3)
+    machine.receive(other.say(time=machine.clock.time), update_of(other, frame), blocks=[frame])
+    machine.tick()
+    assert machine.peer.status()["listening"]
+    np.testing.assert_array_equal(machine.peer.estimate(), [1, 2, 3])
 
 
 def test_what_nobody_has_heard_is_said_anew() -> None:
