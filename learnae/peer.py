@@ -137,13 +137,14 @@ class Peer:
     def tick(self) -> Tick:
         """Hear, merge, train, publish: as much of it as can be done now, and return soon."""
         heard = self.hear()
-        self._check_key()
         try:
-            if not self._may_begin():
-                return self._bide(heard)
+            may_begin = self._may_begin()
         except NotWrittenError:
             self._bide(heard)  # what is saved cannot be shown
             raise
+        self._check_key()
+        if not may_begin:
+            return self._bide(heard)
         self._introduce()
         self._accuse()
         merged = self._merge()
