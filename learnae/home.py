@@ -15,10 +15,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import ConfigurationError, EncodingError, ManifestError
-from learnae.files import create_once, open_regular, why_unwritable
+from learnae.files import create_once, read_regular, why_unwritable
 from learnae.manifest import MAX_BYTES, Manifest
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
@@ -61,14 +62,13 @@ def why_peer_unwritable(directory: Path) -> str:
     return why_unwritable(directory, size)
 
 
-def is_banned(directory: Path) -> bool:
-    """Whether the peer that lives there has last said that its key is banned."""
+def last_status(directory: Path) -> dict[str, Any]:
+    """What the peer that lives there last said of itself (Peer.status); empty if that is nothing that can be read."""
     try:
-        with open_regular(directory / STATUS_FILE) as file:
-            status = json.loads(file.read(_STATUS_BYTES))
-    except (OSError, ValueError, RecursionError):  # it has said nothing, or nothing that can be read
-        return False
-    return isinstance(status, dict) and status.get("banned") is True
+        status = json.loads(read_regular(directory / STATUS_FILE, _STATUS_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return status if isinstance(status, dict) else {}
 
 
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:

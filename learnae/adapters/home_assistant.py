@@ -32,7 +32,7 @@ class _Sensor:
     platform: str = _SENSOR
 
 
-_PROBLEM = "'ON' if value_json.unwritable or value_json.banned else 'OFF'"
+_PROBLEM = "'ON' if value_json.unwritable else 'OFF'"
 _SENSORS = (
     _Sensor("disk", "Disk", _PROBLEM, device_class="problem", state_class=None, platform=_BINARY),
     _Sensor("accuracy", "Accuracy", "value_json.accuracy * 100 if value_json.accuracy is not none", "%", digits=1),

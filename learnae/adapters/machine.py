@@ -141,7 +141,7 @@ class Place:
         options = replace(
             options,
             announcements=(lambda: sum(gossip.counts[name] for name in links)) if links else None,
-            is_back=(self.directory / home.STATUS_FILE).exists(),
+            is_back=home.last_status(self.directory).get("peer") == self.name,  # with this key
         )
         peer = Peer(self.identity, self.manifest, ports, options)
         gossip.count_in(peer.problems)

@@ -242,3 +242,9 @@ def test_who_is_back_without_a_state_hears_other_machines_before_it_speaks(
         assert (peer.status()["listening"] is None) == (heads not in ([], [()]))
     assert peer.status()["seq"] == 3
     place.leave(peer)
+    for name in ("state", "key.pem"):
+        (tmp_path / "pump" / name).unlink()
+
+    place, peer = start()
+    assert peer.status()["listening"] is None, "a new key has said nothing yet"
+    place.leave(peer)
