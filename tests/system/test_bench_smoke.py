@@ -75,7 +75,7 @@ def test_an_agent_is_measured_with_all_that_it_has(tmp_path):
     assert process.returncode == 0, process.stderr
     checks = {check["name"]: check["value"] for check in json.loads((tmp_path / "agent.json").read_text())["checks"]}
     assert len(checks) == 3
-    for name, low, high in (("memory", 20, 500), ("CPU", 0, 100), ("start", 0, 60)):
+    for name, low, high in (("memory", 20, 500), ("CPU", 0, 100), ("start", 0, 600)):
         assert any(name in full and low < value < high for full, value in checks.items()), checks
 
 
@@ -114,7 +114,7 @@ def test_a_newcomer_is_timed(tmp_path):
     report = json.loads((tmp_path / "join.json").read_text())
     figures = {figure["name"]: figure["value"] for figure in report["figures"]}
     (check,) = report["checks"]
-    assert 0 < check["value"] < 400
+    assert 0 < check["value"] < 600
     assert figures["accuracy of the newcomer"] >= figures["accuracy of the worst of the others when it came"] - 0.01
 
 

@@ -240,7 +240,7 @@ def test_a_connection_that_takes_too_long_is_given_up_before_anything_is_asked(
     made = iter([Held(server, until_too_late, nothing)])
     connect = hasty._connect
     monkeypatch.setattr(hasty, "_connect", lambda: next(made, None) or connect())
-    server.answer = probes_well(endless(b"x", server.over, pause=0.05))
+    server.answer = probes_well(says(DATA))
     with pytest.raises(BlockMissingError, match="not found"):
         hasty.fetch(CID)
     assert [path for path in server.asked if "bafkqaaa" not in path] == []
