@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -127,6 +128,19 @@ def test_what_is_put_is_offered_and_what_is_deleted_is_retracted(make: Make) -> 
     store.delete([cid])
     wait_for(lambda: one.warehouse == other.warehouse == {}, "the retractions")
     assert not store.has(cid)
+
+
+def test_what_another_peer_of_this_machine_uses_is_not_retracted(make: Make) -> None:
+    daemon = Daemon()
+    store = make(daemon)
+    used, unused = store.put(RAW, b"used"), store.put(RAW, b"unused")
+    wait_for(lambda: len(daemon.warehouse) == 2, "the offers")
+    (path,) = store._local._directory.glob(f"*/{unused}")
+    os.utime(path, (0, 0))
+    store.delete([used, unused], unused_for=3_600_000)
+    wait_for(lambda: store.is_idle, "the store")
+    assert daemon.warehouse == {used: b"used"}
+    assert store.has(used)
 
 
 def test_what_comes_from_one_exchange_is_offered_once_to_the_others_and_not_back(make: Make) -> None:
