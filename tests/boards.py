@@ -13,6 +13,10 @@ NATIVE = Path(__file__).parent / "native"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 AVR_FLAGS = ("-std=gnu99", "-Os", "-mcall-prologues", "-mrelax", "-ffunction-sections", "-DF_CPU=16000000UL")
 BUTTON, HANG = 2, 3  # pins of port D in the example
+MEMORY = {
+    "atmega328p": 1024,
+    "atmega2560": 3072,
+}  # bytes for samples that wait: what a chip has, or a link's window takes
 
 
 def build_example(mcu: str, memory: int = 128) -> Path:
@@ -25,13 +29,13 @@ def build_example(mcu: str, memory: int = 128) -> Path:
 class SimulatedBoard:
     """The example on simavr, its serial port at ``device``; a context manager that ends it.
 
-    With 1024 bytes of ``memory`` it bridges almost three seconds: a busy machine may keep the bridge waiting.
+    With all of a chip's memory it bridges three or six seconds: a busy machine may keep the bridge waiting.
     """
 
-    def __init__(self, directory: Path, mcu: str = "atmega328p", speed: float = 1.0, memory: int = 1024) -> None:
+    def __init__(self, directory: Path, mcu: str = "atmega328p", speed: float = 1.0) -> None:
         source = NATIVE / "simavr_board.c"
         runner = ["gcc", "-O2", "-I/usr/include/simavr", source, "-lsimavr", "-lelf"]
-        self._command = [build("simavr_board", runner, [source]), mcu, build_example(mcu, memory)]
+        self._command = [build("simavr_board", runner, [source]), mcu, build_example(mcu, MEMORY[mcu])]
         self._speed = speed
         self.device = directory / f"{mcu}-tty"
         self._process: subprocess.Popen[str] | None = None
