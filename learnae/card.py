@@ -11,6 +11,7 @@ from typing import Any
 
 from learnae.features import WindowStatistics
 from learnae.manifest import AUTOENCODER, CLASSIFICATION, FORECAST, Manifest
+from learnae.wording import shown
 
 _STATISTICS = "all means, then standard deviations, minima, maxima, mean absolute steps"
 CARD_FILE = "learnae.json"  # in the archive that a .keras file is, and that a .tflite file has at its end
@@ -26,6 +27,7 @@ def card(manifest: Manifest) -> dict[str, Any]:
         "input": f"{_sizes(manifest.model.input_shape)}: {_input(manifest)}",
         "output": f"{_sizes(manifest.model.output_shape)}: {_output(manifest)}",
         "classes": list(manifest.classes),
+        "columns": list(manifest.columns),
         "features": manifest.features.to_fields() if manifest.features else None,
     }
 
@@ -55,7 +57,9 @@ def _sizes(shape: tuple[int, ...]) -> str:
 def _input(manifest: Manifest) -> str:
     features = manifest.features
     if features is None:
-        return "the columns of a row, but for the label, in their order and as they were given to train on"
+        named = shown(manifest.columns) or "the columns of a row, but for the label, in their order"
+        order = ", row-major" if len(manifest.model.input_shape) > 1 else ""
+        return f"{named}{order}; as they were given to train on"
     window = f"{features.window} samples at {features.rate:g} Hz of {', '.join(features.channels)}"
     made = f"{_STATISTICS} of {window}" if isinstance(features, WindowStatistics) else window
     return f"{made}; (value - shift) / scale, see features"

@@ -91,6 +91,11 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("--learning-rate", type=float, metavar="X", help="for --model (default: 0.03)")
     command.add_argument("--classes", metavar="A,B,…", help="names of the classes, for --model")
     command.add_argument(
+        "--columns",
+        metavar="C",
+        help="for --model: a table's features in the model's order: names A,B,…, or a table with these",
+    )
+    command.add_argument(
         "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
     )
     command.add_argument("--name", help="of the swarm, for --model")

@@ -10,17 +10,28 @@ from learnae.models.dataset import Array, Dataset
 from learnae.windows import Windows
 
 
-def add_windows(dataset: Dataset, manifest: Manifest, rows: NDArray[np.float32], windows: Windows) -> None:
+def add_windows(
+    dataset: Dataset,
+    manifest: Manifest,
+    rows: NDArray[np.float32],
+    windows: Windows,
+    quantity: NDArray[np.float64] | None = None,
+) -> int:
     """Add those of the ``windows``, whose features are ``rows`` (n, *input), that the swarm can learn from.
 
-    Only a classification or a regression needs labels: windows without are then left out.
+    Only a classification or a regression needs labels: windows without are then left out. Returns how many.
+    A regression may be given its targets as any ``quantity`` (n,), NaN where unknown, in place of labels.
     """
-    targets = targets_of(manifest, rows, windows)
-    usable = windows.label >= 0 if manifest.needs_labels else np.ones(len(rows), np.bool_)
+    targets, usable = targets_of(manifest, rows, windows), np.ones(len(rows), np.bool_)
+    if quantity is not None:
+        targets, usable = quantity, ~np.isnan(quantity)
+    elif manifest.needs_labels:
+        usable = windows.label >= 0
     for holdout in (False, True):
         chosen = usable & (windows.holdout == holdout)
         if chosen.any():
             dataset.add(rows[chosen], targets[chosen], holdout)
+    return int(np.count_nonzero(~usable))
 
 
 def targets_of(manifest: Manifest, rows: NDArray[np.float32], windows: Windows) -> Array:

@@ -61,13 +61,18 @@ def why_peer_unwritable(directory: Path) -> str:
 
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
     """Make the directory of a new swarm and return it; raises ConfigurationError if another is there."""
-    Manifest.from_bytes(manifest.to_bytes())  # what nobody could open must not be written
+    data = manifest.to_bytes()
+    if len(data) > MAX_BYTES:
+        raise ManifestError(
+            f"the swarm's definition has {len(data)} bytes, and {MAX_BYTES} are read", "use fewer layers, shorter names"
+        )
+    Manifest.from_bytes(data)  # what nobody could open must not be written
     directory = directory or home() / "swarms" / str(manifest.swarm)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
-    create_once(directory / MANIFEST_FILE, manifest.to_bytes())
+    create_once(directory / MANIFEST_FILE, data)
     if open_manifest(directory).swarm != manifest.swarm:
         raise ConfigurationError(f"{directory} belongs to another swarm", "choose another directory")
     return directory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +21,12 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.losses import REGRESSIONS, Loss
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.outline import Model, Outline
+from learnae.wording import counted, shown
 
 VERSION = 1
 MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
 MAX_CLASSES = 1024
+MAX_COLUMNS = 1 << 14  # names of usual length fill a manifest
 CLASSIFICATION, REGRESSION, FORECAST, AUTOENCODER = "classification", "regression", "forecast", "autoencoder"
 _MOST_BLOCKS = 1024  # of the largest model's weights
 _YEAR = 366 * 24 * HOUR
@@ -44,7 +47,8 @@ class Manifest:
 
     A model beyond the whitelist of ``models.definition`` is trained by Keras alone: ``outline`` says what
     the others must know of it. ``start`` names the blocks of the weights that all start from; without
-    any, they are drawn from the ``seed``.
+    any, they are drawn from the ``seed``. ``columns`` are the names of a table's features, where the swarm
+    defines no ``features``: the flat row of the model, in its order. Without any, they are as they stand in a file.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Manifest:
     seed: int = 0
     created: int = 0  # Unix milliseconds: makes two swarms of one model different
     classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     features: Features | None = None
     training: TrainingPolicy = TrainingPolicy()
     optimiser: OptimiserPolicy = OptimiserPolicy()
@@ -76,6 +81,8 @@ class Manifest:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "only_keras", reason)
         self._check_start()
+        if self.columns:
+            self._check_columns()
         if self.features and model.input_shape != self.features.shape:
             raise ManifestError(
                 f"the model takes {model.input_shape} and the features are {self.features.shape}",
@@ -83,6 +90,24 @@ class Manifest:
             )
         if self.features and self.features.ahead:
             self._check_forecast(self.features)
+
+    def _check_columns(self) -> None:
+        if self.features:
+            raise ManifestError("columns in a swarm with features", "leave them out: its channels are the columns")
+        count = math.prod(self.model.input_shape)
+        if len(self.columns) != count:
+            raise ManifestError(
+                f"{counted(len(self.columns), 'column')} named ({shown(self.columns)})",
+                f"the model takes {count}: name each of these in their order, and no other",
+            )
+        unusable = [
+            name for name, times in Counter(self.columns).items() if times > 1 or not name or name != name.strip()
+        ]
+        if unusable:
+            raise ManifestError(
+                f"columns cannot be told apart by the name {unusable[0]!r}",
+                "give each a name of its own, without spaces around it",
+            )
 
     def _check_forecast(self, features: Features) -> None:
         if self.loss not in REGRESSIONS:
@@ -154,10 +179,12 @@ class Manifest:
         """The canonical bytes of the manifest's block."""
         foreign = {"outline": self.outline.to_fields()} if self.outline else {}
         start = {"start": list(self.start)} if self.start else {}
+        columns = {"columns": list(self.columns)} if self.columns else {}
         return dagcbor.encode(
             {
                 **foreign,
                 **start,
+                **columns,
                 "v": VERSION,
                 "name": self.name,
                 "seed": self.seed,
@@ -206,6 +233,7 @@ class Manifest:
             seed=fields.integer("seed"),
             created=fields.integer("created"),
             classes=fields.texts("classes", MAX_CLASSES),
+            columns=fields.texts("columns", MAX_COLUMNS) if "columns" in fields else (),
             features=_optional_features(fields),
             training=_training(fields.fields("training")),
             optimiser=_optimiser(fields.fields("optimiser")),

@@ -1,8 +1,8 @@
 """Recordings: raw samples of one sensor in a file, read and checked.
 
-``.npz``: ``signal`` (n, channels), ``label`` (n,) class numbers (-1 unknown), optional ``time``
-(n,) seconds, ascending. ``.csv``: a header, then optional ``time``, the channels, optional
-``label``, numbers or names of classes. Never unpickled.
+``.npz``: ``signal`` (n, channels), optional ``label`` (n,) class numbers (-1 unknown) or a regression's values
+(NaN unknown), optional ``time`` (n,) seconds, ascending. ``.csv``: a header, then optional ``time``, the channels,
+optional ``label``, numbers or names of classes. Never unpickled.
 """
 
 from __future__ import annotations
@@ -29,11 +29,19 @@ _MAX_CLASSES = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """``time`` (n,) seconds ascending, ``values`` (n, channels), ``label`` (n,) with -1 for unknown."""
+    """``time`` (n,) seconds ascending, ``values`` (n, channels), ``label`` (n,) classes with -1 for unknown.
+
+    ``quantity`` (n,) is the label as it was given, NaN for unknown: what a regression learns.
+    """
 
     time: NDArray[np.float64]
     values: NDArray[np.float32]
     label: NDArray[np.int64]
+    quantity: NDArray[np.float64]
+
+    def quantity_at(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The quantity at these times of samples."""
+        return self.quantity[np.searchsorted(self.time, time)]
 
     def split_by_time(self, holdout: float) -> Samples:
         """Mark the last ``holdout`` share of each label's samples, in time, as held out."""
@@ -139,7 +147,7 @@ def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: fl
     if signal.ndim != 2 or signal.shape[1] != channels or signal.dtype.kind not in "fiu":
         raise DataError(f"{origin}: signal is {signal.dtype} {signal.shape}", f"it must be numbers (n, {channels})")
     count = len(signal)
-    label = columns.get("label", np.full(count, -1))
+    label = columns.get("label", np.full(count, np.nan))
     time = columns.get("time", np.arange(count) / rate)
     for name, array in (("label", label), ("time", time)):
         if array.shape != (count,) or array.dtype.kind not in "fiu":
@@ -151,7 +159,7 @@ def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: fl
     is_class = np.isfinite(label) & (label == np.floor(label)) & (label >= 0) & (label < _MAX_CLASSES)
     whole = np.where(is_class, label, -1).astype(np.int64)
     with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
-        return Recording(seconds, signal.astype(np.float32), whole)
+        return Recording(seconds, signal.astype(np.float32), whole, label.astype(np.float64, copy=False))
 
 
 def _check_rate(seconds: NDArray[np.float64], rate: float, origin: str) -> None:

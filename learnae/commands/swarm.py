@@ -14,11 +14,12 @@ from learnae.cid import RAW, Cid
 from learnae.commands.model_file import SEEDED, read_model
 from learnae.commands.output import print_fields, print_json
 from learnae.config import user_config_directory
-from learnae.errors import ConfigurationError, ManifestError
+from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.fields import Fields
 from learnae.files import create_once
 from learnae.frames import FramePolicy
+from learnae.headers import CSV, PARQUET, column_names, is_number
 from learnae.home import KEY_FILE, MANIFEST_FILE, STATE_FILE, create_swarm, find_swarm, open_manifest, peer_directory
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
@@ -28,8 +29,10 @@ from learnae.presets import PRESETS, preset
 from learnae.recordings import check_readable
 from learnae.starting import start_blocks, start_links
 from learnae.state import PeerState
+from learnae.wording import shown
 
-_FOR_MODELS = ("loss", "optimiser", "learning_rate", "classes", "features", "name")
+_FOR_MODELS = ("loss", "optimiser", "learning_rate", "classes", "columns", "features", "name")
+_TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
 _NO_DATA = {
     "trainer": '# file = "data.npz"    # or .csv, .csv.gz, .parquet: docs/tasks.md',
@@ -53,12 +56,20 @@ def create(options: argparse.Namespace) -> int:
     }
     if options.json:
         trained = manifest.features is not None and not manifest.only_keras
-        print_json({**fields, "agents_train": trained, "only_keras": manifest.only_keras})
+        told = {"agents_train": trained, "only_keras": manifest.only_keras}
+        print_json({**fields, "columns": list(manifest.columns), **told})
     else:
-        print_fields({**fields, "agents": _agents(manifest)})
+        print_fields({**fields, **_told_columns(manifest), "agents": _agents(manifest)})
         print(f"\nnext: learnae join {directory if options.directory else manifest.swarm} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
+
+
+def _told_columns(manifest: Manifest) -> dict[str, str]:
+    """What people must know of their tables' columns."""
+    if manifest.features:
+        return {}
+    return {"columns": shown(manifest.columns) or "not named: all tables must have the same, in the same order"}
 
 
 def _agents(manifest: Manifest) -> str:
@@ -95,9 +106,9 @@ def join(options: argparse.Namespace) -> int:
         "start": command,
     }
     if options.json:
-        print_json(fields)
+        print_json({**fields, "columns": list(manifest.columns)})
     else:
-        print_fields(fields)
+        print_fields({**fields, **_told_columns(manifest)})
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
@@ -141,7 +152,8 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
         config=model.config,
         loss=options.loss,
         created=now,
-        classes=tuple(name.strip() for name in options.classes.split(",")) if options.classes else (),
+        classes=_names(options.classes) if options.classes else (),
+        columns=() if options.columns is None else _columns(options.columns),
         features=_features(options.features) if options.features else None,
         optimiser=OptimiserPolicy(
             options.optimiser or "momentum", 0.03 if options.learning_rate is None else options.learning_rate
@@ -166,6 +178,24 @@ def _check_classes(manifest: Manifest) -> None:
     names, count = manifest.classes, manifest.class_count
     if names and (len(names) != count or len(set(names)) != count or "" in names):
         raise ConfigurationError(f"--classes {','.join(names)}", f"the model tells {count} classes apart: name each")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    """The names of features: as they are given, or all in a table's header but the target's. Raises DataError."""
+    if not text.endswith((*CSV, *PARQUET)):
+        return _names(text)
+    names = tuple(name for name in column_names(Path(text)) if name != _TARGET)
+    numbers = [name for name in names if is_number(name)]
+    if numbers:  # every member of the swarm reads what is written here
+        raise DataError(
+            f"a column of {text} is called {numbers[0]}: its first line may be data",
+            "begin the file with names, or give these: --columns A,B,…",
+        )
+    return names
 
 
 def _codec(config: Mapping[str, Any]) -> FramePolicy:

@@ -40,6 +40,18 @@ def manifest() -> Manifest:
     )
 
 
+def manifest_of_tables() -> Manifest:
+    """As a swarm has it whose rows come from tables with named columns."""
+    return Manifest(
+        name="tables",
+        config=dense_config(3, (), 1, "linear"),
+        loss="huber",
+        seed=6,
+        created=TIME,
+        columns=("flow", "pressure", "Temperatur °C"),
+    )
+
+
 def weights(step: int) -> np.ndarray:
     """Exact in binary: the same on every machine and NumPy."""
     count = manifest().model.count
@@ -92,10 +104,11 @@ def messages() -> list[Message]:
 
 
 def vectors() -> dict[str, Any]:
-    definition = manifest()
+    definition, tables = manifest(), manifest_of_tables()
     found = messages()
     return {
         "manifest": {"id": str(definition.swarm), "block": definition.to_bytes().hex()},
+        "manifest_of_tables": {"id": str(tables.swarm), "block": tables.to_bytes().hex()},
         "messages": [{"cid": str(message.cid), "block": message.data.hex()} for message in found],
         "heads": dagcbor.encode([found[-1].cid]).hex(),
         "frames": {name: frames(FramePolicy(keyframe=name, delta=name)) for name in ("f32", "f16", "q8")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import re
@@ -196,9 +197,68 @@ def test_classes_are_named_each_and_once(programs: Programs, tmp_path: Path, nam
     assert not list(programs.home.glob("swarms/*"))
 
 
+@pytest.mark.parametrize("given", ["flow, heat", "pump.csv", "pump.csv.gz"])
+def test_columns_are_named_or_read_from_a_table(programs: Programs, tmp_path: Path, given: str) -> None:
+    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
+    (tmp_path / "pump.csv").write_text("flow,label,heat\n1,0,2\n")
+    (tmp_path / "pump.csv.gz").write_bytes(gzip.compress(b"# label,flow,heat\n1,0,2\n"))
+    made = create(programs, "--model", file, *LOSS, "--columns", given)
+    assert open_manifest(Path(made["directory"])).columns == ("flow", "heat")
+    assert made["columns"] == ["flow", "heat"]
+    arguments = ("join", "--config", tmp_path / "peer.toml", "--name")
+    assert programs.answer("learnae", *arguments, "one")["columns"] == ["flow", "heat"]
+    (tmp_path / "peer.toml").unlink()
+    assert "columns        flow, heat\n" in said_to_people(programs, *arguments, "two")
+
+
+@pytest.mark.modules("pyarrow")
+def test_columns_are_read_from_parquet(programs: Programs, tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
+    table = {name: [1.0] for name in ("flow", "label", "heat", "__index_level_0__")}
+    parquet.write_table(pyarrow.table(table), tmp_path / "pump.parquet")
+    assert create(programs, "--model", file, *LOSS, "--columns", tmp_path / "pump.parquet")["columns"] == [
+        "flow",
+        "heat",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("", ["1 column named ()"]),
+        ("flow", ["1 column named (flow)", "the model takes 2"]),
+        ("flow,heat,", ["3 columns named"]),
+        ("flow,flow", ["'flow'", "a name of its own"]),
+        ("flow,", ["''", "a name of its own"]),
+        ("absent.csv", ["cannot read absent.csv"]),
+        ("wide.csv", ["3 columns named (flow, heat, power)", "name each of these"]),
+        ("rows.csv", ["rows.csv is called 2.5", "its first line may be data"]),
+        ("long.csv", ["printable text of at most 64"]),
+    ],
+)
+def test_columns_that_the_model_cannot_have_are_refused(
+    programs: Programs, tmp_path: Path, given: str, words: list[str]
+) -> None:
+    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
+    for name, header in (("wide", "flow,heat,power"), ("rows", "walking,2.5"), ("long", f"flow,{'x' * 65}")):
+        (tmp_path / f"{name}.csv").write_text(f"{header}\n")
+    done = programs.run("learnae", "swarm", "create", "--model", file, *LOSS, "--columns", given)
+    assert_refused(done, CONFIGURATION, *words)
+    assert not list(programs.home.glob("swarms/*"))
+
+
+def test_it_is_said_that_tables_without_named_columns_must_be_alike(programs: Programs) -> None:
+    said = said_to_people(programs, "swarm", "create", "--preset", "hepmass")
+    assert "not named: all tables must have the same, in the same order" in said
+    assert "columns" not in said_to_people(programs, "swarm", "create", "--preset", "wrist")
+
+
 def test_a_preset_is_not_changed_in_silence(programs: Programs) -> None:
-    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--learning-rate", "0.1", "--name", "x")
-    assert_refused(done, CONFIGURATION, "takes no --learning-rate, --name", "--model")
+    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--columns", "a", "--name", "x")
+    assert_refused(done, CONFIGURATION, "takes no --columns, --name", "--model")
     assert not list(programs.home.glob("swarms/*"))
 
 

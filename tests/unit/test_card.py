@@ -53,6 +53,21 @@ def test_every_task_says_what_its_output_is(made: Manifest, said: str) -> None:
     assert said in card(made)["output"]
 
 
+def test_columns_are_named_in_the_models_order() -> None:
+    facts = card(manifest(3, 1, "linear", "huber", columns=("flow", "heat", "load")))
+    assert facts["columns"] == ["flow", "heat", "load"]
+    assert facts["input"] == "3: flow, heat, load; as they were given to train on"
+    many = card(manifest(99, 1, "linear", "huber", columns=tuple(f"c{index}" for index in range(99))))
+    assert many["input"].endswith(", c39, …; as they were given to train on")
+    assert len(many["columns"]) == 99
+
+
+def test_without_names_the_order_of_the_columns_is_all_there_is_to_say() -> None:
+    facts = card(manifest(3, 1, "linear", "huber"))
+    assert facts["columns"] == []
+    assert facts["input"].startswith("3: the columns of a row, but for the label, in their order;")
+
+
 def test_a_forecast_says_what_follows() -> None:
     features = RawWindow(("level", "wind"), 0.1, 8, 1, (0.0, 1.0), (1.0, 2.0), 6)
     layers = [

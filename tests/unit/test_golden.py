@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from golden.vectors import vectors
 
 from learnae.bodies import FrameHeader
@@ -22,9 +23,11 @@ def test_what_is_written_today_is_what_was_written_then() -> None:
     assert vectors() == GOLDEN
 
 
-def test_the_manifest_of_then_is_read_today() -> None:
-    manifest = Manifest.from_bytes(bytes.fromhex(GOLDEN["manifest"]["block"]))
-    assert str(manifest.swarm) == GOLDEN["manifest"]["id"]
+@pytest.mark.parametrize(("name", "columns"), [("manifest", 0), ("manifest_of_tables", 3)])
+def test_the_manifests_of_then_are_read_today(name: str, columns: int) -> None:
+    manifest = Manifest.from_bytes(bytes.fromhex(GOLDEN[name]["block"]))
+    assert str(manifest.swarm) == GOLDEN[name]["id"]
+    assert len(manifest.columns) == columns
 
 
 def test_the_messages_of_then_are_verified_today() -> None:

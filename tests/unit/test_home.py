@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders import tiny_manifest
+from builders import linear_config, tiny_manifest
 
 from learnae.errors import ConfigurationError, ManifestError
 from learnae.home import create_swarm, find_swarm, home, open_manifest, peer_directory
@@ -53,6 +53,15 @@ def test_creating_the_same_swarm_again_changes_nothing(root: Path) -> None:
     before = (directory / "manifest.cbor").stat()
     assert create_swarm(tiny_manifest()) == directory
     assert (directory / "manifest.cbor").stat().st_ino == before.st_ino
+
+
+def test_a_definition_that_nobody_would_read_is_not_written(root: Path) -> None:
+    columns = tuple(f"{index:060}" for index in range(5000))
+    with pytest.raises(
+        ManifestError, match=r"the swarm's definition has \d+ bytes, and 262144 are read; .*shorter names"
+    ):
+        create_swarm(tiny_manifest(config=linear_config(5000), columns=columns))
+    assert not list(root.iterdir())
 
 
 def test_a_directory_belongs_to_one_swarm(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from learnae import dagcbor
 from learnae.errors import ConfigurationError, ManifestError, ModelError
 from learnae.frames import FramePolicy
 from learnae.limits import Limits
-from learnae.manifest import MAX_BYTES, Manifest, TrainingPolicy
+from learnae.manifest import MAX_BYTES, MAX_COLUMNS, Manifest, TrainingPolicy
 from learnae.merge import MergePolicy
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.presets import PRESETS, demo_data, dense_config, preset
+from learnae.presets import PRESETS, convolution_config, demo_data, dense_config, preset
 
 DATA = tiny_manifest().to_bytes()
 
@@ -44,6 +45,69 @@ def test_a_manifest_reads_back_whole() -> None:
     assert again.swarm == manifest.swarm
     assert again.objective.name == "mean_squared_error"
     assert again.model.count == 3
+
+
+# -- columns
+
+
+def test_named_columns_read_back_and_make_another_swarm() -> None:
+    manifest = tiny_manifest(columns=("flow", "Temperatur °C"))
+    again = Manifest.from_bytes(manifest.to_bytes())
+    assert (again, again.columns) == (manifest, ("flow", "Temperatur °C"))
+    swarms = {made.swarm for made in (manifest, tiny_manifest(), tiny_manifest(columns=("Temperatur °C", "flow")))}
+    assert len(swarms) == 3
+
+
+def test_a_manifest_without_columns_has_no_field_for_them() -> None:
+    assert "columns" not in dagcbor.decode(DATA)
+    with pytest.raises(ManifestError):
+        Manifest.from_bytes(changed(lambda fields: fields.update(columns=[])))
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (["a"], r"1 column named \(a\); the model takes 2"),
+        (["a", "b", "c"], r"3 columns named \(a, b, c\); the model takes 2"),
+        (["a", "a"], "cannot be told apart by the name 'a'"),
+        (["a", ""], "by the name ''"),
+        (["a", " "], "by the name ' '"),
+        (["a", "b "], "by the name 'b '"),
+        (["a", "b\n"], "columns.1 is .* printable text of at most 64"),
+        (["a", "\x1b[2J"], "columns.1 is .* printable"),
+        (["a", "\u202eb"], "columns.1 is .* printable"),
+        (["a", "b" * 65], "columns.1 is .* at most 64"),
+        (["a", 1], "columns.1 is 1"),
+        (["a", None], "columns.1 is None"),
+        (["a", ["b"]], "columns.1 is"),
+        ("ab", "columns is 'ab'"),
+        ({"a": 1, "b": 2}, "columns is {"),
+        (None, "columns is None"),
+        (["a"] * (MAX_COLUMNS + 1), f"at most {MAX_COLUMNS} strings"),
+    ],
+)
+def test_columns_that_name_nothing_are_refused(columns: object, words: str) -> None:
+    with pytest.raises(ManifestError, match=words):
+        Manifest.from_bytes(changed(lambda fields: fields.update(columns=columns)))
+
+
+@given(st.lists(st.text(max_size=70) | TREES, max_size=3) | TREES)
+def test_any_columns_are_read_or_refused_with_a_named_error(columns: Any) -> None:
+    cases = [changed(lambda fields: fields.update(columns=columns))]
+    assert escaped(Manifest.from_bytes, cases, ConfigurationError) == set()
+
+
+def test_a_row_of_several_dimensions_has_a_column_for_each_value() -> None:
+    columns = tuple(f"c{index}" for index in range(6))
+    config = convolution_config((3, 2), ((4, 2, 1),), 1, "linear")
+    assert Manifest("series", config, "huber", columns=columns).columns == columns
+    with pytest.raises(ManifestError, match="takes 6"):
+        Manifest("series", config, "huber", columns=columns[:3])
+
+
+def test_a_swarm_with_features_has_channels_and_no_columns() -> None:
+    with pytest.raises(ManifestError, match="its channels are the columns"):
+        replace(preset("wrist", 0), columns=tuple(f"c{index}" for index in range(30)))
 
 
 @pytest.mark.parametrize("name", PRESETS)

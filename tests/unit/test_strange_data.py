@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from learnae import headers
 from learnae.errors import DataError
 from learnae.features import WindowStatistics
 from learnae.manifest import Manifest
@@ -20,7 +21,7 @@ from learnae.models.dataset import Dataset
 from learnae.presets import dense_config, preset
 from learnae.recordings import read_table
 from trainer_node.config import DataSection
-from trainer_node.datasets import arrays, csv_table, load_dataset
+from trainer_node.datasets import arrays, load_dataset
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)
@@ -132,7 +133,7 @@ def test_a_table_that_would_be_read_wrong_is_refused(tmp_path: Path, content: st
 
 @pytest.mark.parametrize("content", ["u" * 5000, "u,v,label\n" + "1" * 5000, "u,v,label\n1,2,0\n" + "1" * 5000])
 def test_a_line_without_end_is_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
-    monkeypatch.setattr(csv_table, "_LONGEST_LINE", 1000)
+    monkeypatch.setattr(headers, "LONGEST_LINE", 1000)
     with pytest.raises(DataError, match=r"line \d has more than 1000 characters; give one row a line"):
         load(written(tmp_path / "data.csv", content))
 

@@ -68,6 +68,80 @@ def test_values_are_learnt_from_a_label_column_of_numbers(tmp_path: Path) -> Non
     assert found.loss < 0.05 * y.var()
 
 
+PUMP = RawWindow(("a", "b"), 10.0, 4, 3, (0.0, 0.0), (1.0, 1.0))
+
+
+def flat_config(hidden: tuple[int, ...] = ()) -> dict[str, Any]:
+    layers: list[dict[str, Any]] = [
+        {"class_name": "InputLayer", "config": {"batch_shape": [None, *PUMP.shape]}},
+        {"class_name": "Flatten", "config": {}},
+        *({"class_name": "Dense", "config": {"units": units, "activation": "relu"}} for units in hidden),
+        {"class_name": "Dense", "config": {"units": 1, "activation": "linear"}},
+    ]
+    return {"class_name": "Sequential", "config": {"layers": layers}}
+
+
+def write_recording(path: Path, **columns: np.ndarray) -> Path:
+    """``signal`` as an array, or its channels as columns a and b."""
+    if path.suffix == ".npz":
+        np.savez(path, **columns)
+        return path
+    signal = columns.pop("signal")
+    whole = {**columns, "b": signal[:, 1], "a": signal[:, 0]}
+    if path.suffix == ".parquet":
+        arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
+        parquet.write_table(arrow.table(whole), path)
+        return path
+    return write_csv(path, ",".join(whole), np.column_stack(list(whole.values())))
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+@pytest.mark.parametrize("kind", ["npz", "csv", pytest.param("parquet", marks=pytest.mark.modules("pyarrow"))])
+def test_any_numbers_are_learnt_from_a_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str, piece: int
+) -> None:
+    monkeypatch.setattr("trainer_node.datasets.series.CHUNK_BYTES", piece)
+    signal = np.arange(48.0).reshape(24, 2) / 50
+    time = np.where(np.arange(24) < 12, 0.0, 5.0) + np.arange(24) / 10  # a pause after twelve
+    label = (np.arange(24) - 12) / 8  # another at each sample, below 0, -1 and 0 too
+    label[9] = np.nan
+    path = write_recording(tmp_path / f"pump.{kind}", time=time, signal=signal, label=label)
+    data = load(path, swarm(flat_config(), PUMP), holdout=0.25)
+
+    ends = [3, 6, 15]  # of windows of four that begin at each third; that of 9 is unknown
+    assert data.train.targets[:, 0].tolist() == label[ends].tolist()
+    assert data.train.rows.tolist() == [signal[end - 3 : end + 1].astype(np.float32).tolist() for end in ends]
+    assert data.holdout.targets[:, 0].tolist() == label[[21]].tolist(), "the last quarter of all, whatever the label"
+    assert (data.train.targets.dtype, data.skipped) == (np.float32, 0)
+    assert "5 windows of 4 samples at 10 Hz without a gap, 1 of them without a label, 0 skipped" in caplog.text
+
+
+def test_whole_numbers_in_a_recording_are_values_too(tmp_path: Path) -> None:
+    label = np.array([-1, -1, -1, -1, 7, -3, 7])
+    path = write_recording(tmp_path / "pump.npz", signal=np.zeros((7, 2)), label=label)
+    assert load(path, swarm(flat_config(), PUMP), holdout=0.0).train.targets[:, 0].tolist() == [-1, 7]
+
+
+def test_a_recording_without_what_is_to_be_learnt_is_refused(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "pump.npz", signal=np.zeros((7, 2)))
+    with pytest.raises(DataError, match=r"no row to train on: 1 window of .* 1 of them without a label"):
+        load(path, swarm(flat_config(), PUMP))
+
+
+def test_what_changes_all_the_time_is_learnt_from_a_recording(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    signal = np.cumsum(rng.normal(size=(4000, 2)), axis=0) / 20
+    load_now = np.tanh(signal[:, 0]) - np.append(signal[:1, 1], signal[:-1, 1])
+    path = write_recording(tmp_path / "pump.npz", signal=signal, label=load_now)
+    manifest = swarm(flat_config((24,)), PUMP)
+    data = load(path, manifest)
+    learner = trained(manifest, data, 1000)
+    found = learner.evaluate(learner.weights())
+    assert found is not None
+    assert found.rows > 390
+    assert found.loss < 0.05 * load_now.var()
+
+
 # -- autoencoder
 
 

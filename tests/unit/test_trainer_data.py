@@ -375,6 +375,16 @@ def test_other_options_have_rows_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cached")
+def test_an_autoencoder_that_leaves_out_another_column_has_rows_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,w\n1,2,3\n4,5,6\n")
+    manifest = Manifest("same", dense_config(2, (), 2, "linear"), "mean_squared_error")
+
+    assert load(path, manifest, label="w", holdout=0.0).train.rows.tolist() == [[1, 2], [4, 5]]
+    assert load(path, manifest, label="u", holdout=0.0).train.rows.tolist() == [[2, 3], [5, 6]]
+
+
+@pytest.mark.usefixtures("cached")
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -540,7 +550,7 @@ def test_numbers_that_float32_rounds_are_said(tmp_path: Path, caplog: pytest.Log
 
 
 def test_a_line_without_end_is_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer_node.datasets.csv_table._LONGEST_LINE", 100)
+    monkeypatch.setattr("learnae.headers.LONGEST_LINE", 100)
     monkeypatch.setattr("trainer_node.datasets.csv_table.CHUNK_BYTES", 16)
     path = tmp_path / "data.csv.gz"
     path.write_bytes(gzip.compress(b"u,v,label\n1,2,0\n" + b"1" * 1000))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from learnae.errors import DataError
 from learnae.examples import add_windows
-from learnae.manifest import FORECAST, Manifest
+from learnae.manifest import FORECAST, REGRESSION, Manifest
 from learnae.models.dataset import Dataset, one_line_each
 from learnae.models.normalising import normalises_rows
 from learnae.recordings import Recording, check_readable, check_recording, read_arrays
@@ -34,8 +35,8 @@ CAPACITY = 1 << 20  # windows of a recording: those are in memory
 def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
     """Read ``data.file`` into rows that fit the swarm's model.
 
-    .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, all others
-    are features, in their order (HEPMASS: see tables.Columns). .npz: ``x`` (n, *input) and ``y``
+    .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, the features are those
+    that the manifest names, or else all others, in their order (see tables). .npz: ``x`` (n, *input) and ``y``
     (n,), perhaps ``x_holdout`` and ``y_holdout``. An autoencoder needs no target. All this is
     streamed to disk and mapped: never more than 1.2 times the rows in memory, mapped pages included,
     beside some 20 MB. Where the swarm defines features, a table that has their channels as columns,
@@ -59,17 +60,20 @@ def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
 def add_recording(dataset: Dataset, manifest: Manifest, recording: Recording, holdout: float) -> tuple[int, int]:
     """Window a raw recording and add its features; where labels are needed, windows without are left out.
 
+    A regression's windows go on over changes of what they learn: its value at the last sample that the model sees.
     Returns how many windows there are, and how many of them are left out.
     """
     features = manifest.features
     assert features is not None
-    windower, found, unlabelled = Windower(features), 0, 0
-    for samples in pieces(recording.split_by_time(holdout), features):
+    is_regression = manifest.task == REGRESSION
+    windower, found, left_out = Windower(features), 0, 0
+    series = replace(recording, label=np.zeros_like(recording.label)) if is_regression else recording
+    for samples in pieces(series.split_by_time(holdout), features):
         windows = windower.push(samples)
-        add_windows(dataset, manifest, features.extract(windows.values), windows)
-        found += len(windows.label)
-        unlabelled += int(np.count_nonzero(windows.label < 0)) if manifest.needs_labels else 0
-    return found, unlabelled
+        quantity = recording.quantity_at(windows.time) if is_regression else None
+        left_out += add_windows(dataset, manifest, features.extract(windows.values), windows, quantity)
+        found += len(windows.time)
+    return found, left_out
 
 
 def _load_archive(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:
@@ -100,8 +104,7 @@ def _load_table(dataset: Dataset, path: Path, data: DataSection, manifest: Manif
             f"{path} has no column {', '.join(absent)}", f"the swarm's channels are {', '.join(features.channels)}"
         )
     else:
-        source = TableSource(table, data.label, manifest.model.input_shape, manifest.is_autoencoder)
-        _fill(dataset, source, data, manifest)
+        _fill(dataset, TableSource(table, data.label, manifest), data, manifest)
 
 
 def _is_meant_as_recording(table: Table, manifest: Manifest) -> bool:
@@ -133,7 +136,7 @@ def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Reco
 
 def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifest) -> None:
     options = {
-        "label": data.label if manifest.needs_labels else None,
+        "columns": source.names,
         "holdout": data.holdout,
         "largest": MAX_HOLDOUT,
         "inputs": manifest.model.input_shape,

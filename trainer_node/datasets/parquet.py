@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from learnae.errors import DataError
+from learnae.headers import parquet_names, pyarrow
 from learnae.recordings import class_number, numbers_of
 from trainer_node.datasets.chunks import Array
 from trainer_node.datasets.tables import Piece
 
-_INDEX = "__index_level_"
 _BATCH_BYTES = 1 << 20  # a batch is there several times: as pages, as Arrow's columns, as ours
 
 
@@ -25,17 +24,10 @@ class ParquetTable:
         self.path = path
         self._label = label
         self._classes = numbers_of(classes)
-        try:
-            self._arrow: Any = importlib.import_module("pyarrow")
-            self._parquet: Any = importlib.import_module("pyarrow.parquet")
-        except ImportError as error:
-            raise DataError(f"{path}: reading Parquet needs pyarrow", "pip install 'learnae[parquet]'") from error
+        self._arrow, self._parquet = pyarrow(path)
         with self._open() as file:
             self._schema = file.schema_arrow
-        # pandas keeps the numbers of rows so, unless told not to: they are no data
-        self.names = [name for name in self._schema.names if not name.startswith(_INDEX)]
-        if len(set(self.names)) != len(self.names):
-            raise DataError(f"{path} has several columns of one name", "name every column once")
+        self.names = parquet_names(path, self._schema.names)
 
     def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
         """See tables.Table; columns must be numbers."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from learnae.features import Features
+from learnae.headers import CSV, PARQUET
 from learnae.ports import Samples
 from learnae.recordings import Recording, check_recording
 from trainer_node.datasets.chunks import CHUNK_BYTES
@@ -18,9 +19,9 @@ from trainer_node.datasets.tables import Table
 
 def open_table(path: Path, label: str = "", classes: Sequence[str] = ()) -> Table | None:
     """The table in a file of a known kind, whose column ``label`` may name ``classes``; raises DataError."""
-    if path.name.endswith((".csv", ".csv.gz")):
+    if path.name.endswith(CSV):
         return CsvTable(path, label, classes)
-    return ParquetTable(path, label, classes) if path.suffix in (".parquet", ".pq") else None
+    return ParquetTable(path, label, classes) if path.suffix in PARQUET else None
 
 
 def holds_recording(table: Table, features: Features | None) -> bool:

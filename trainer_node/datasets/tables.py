@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from learnae.errors import DataError
+from learnae.manifest import Manifest
+from learnae.wording import shown
 from trainer_node.datasets.chunks import Array, Chunk
 
 log = logging.getLogger("learnae")
@@ -34,40 +36,75 @@ class Table(Protocol):
         """The columns ``wanted``, in this order; float32 would make a class of 0.99999999. Raises DataError."""
 
 
-class Columns:
-    """Which columns of a table are features, and which is the target; raises DataError.
+class TableSource:
+    """chunks.Source over a table: one row an example; ``label`` is the column of the target. Raises DataError.
 
-    All but the column ``label`` are features, in their order; but columns whose names differ in their numbers
-    alone go by these, as sorted by name f10 comes before f2. An ``autoencoder`` needs no such column: its rows
-    are the targets. A table with exactly one more, whose last is
-    called ``mass``, is a HEPMASS file (Baldi et al. 2016, UCI): the columns are the label, 27
-    features and, in some of the files, the mass that the simulated signal was made with. That is
-    no measurement, and a model of 27 inputs is trained without it; one of 28 gets it.
+    An autoencoder needs no such column: its rows are the targets.
     """
 
-    def __init__(
-        self, path: Path, header: Sequence[str], label: str, inputs: tuple[int, ...], autoencoder: bool = False
-    ) -> None:
-        if label not in header and not autoencoder:
+    def __init__(self, table: Table, label: str, manifest: Manifest) -> None:
+        if label not in table.names and not manifest.is_autoencoder:
             raise DataError(
-                f"{path} has no column {label!r}; it has {_shown(header)}", "set data.label to the column of the target"
+                f"{table.path} has no column {label!r}; it has {shown(table.names)}",
+                "set data.label to the column of the target",
             )
-        self.targets = [] if autoencoder else [label]
-        names = [name for name in header if name != label]
-        if len(names) == inputs[0] + 1 and header[-1] == "mass" != label:
-            names.pop()
-        if not names:
-            raise DataError(f"{path} has no column but {label!r}", "one column a feature is needed")
-        if inputs != (len(names),):
-            raise DataError(
-                f"{path} has {len(names)} feature columns ({_shown(names)})", f"the swarm's model takes {inputs}"
-            )
-        absent = [name for name in _HEPMASS if name not in names]
-        if "mass" in names and len(names) == len(_HEPMASS) and len(absent) == 1:
-            raise DataError(f"{path} has no column {absent[0]}", "mass is no measurement, and does not replace it")
-        self.names = _by_number(names)
-        if self.names != names:
-            log.info("%s: features are taken in the order of their numbers: %s", path.name, _shown(self.names))
+        self.path = table.path
+        self._table = table
+        self._inputs = manifest.model.input_shape
+        self._features = _named(table, label, manifest) if manifest.columns else _as_they_stand(table, label, manifest)
+        self._targets = [] if manifest.is_autoencoder else [label]
+        self.names = [*self._features, *self._targets]
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows."""
+        for values, done in self._table.pieces(self.names):
+            rows = values[:, : len(self._features)].reshape(len(values), *self._inputs)
+            yield Chunk(rows, values[:, -1] if self._targets else rows, None, done)
+
+
+def _named(table: Table, label: str, manifest: Manifest) -> list[str]:
+    """The swarm's columns, wherever they are in the table; what else is there is left out."""
+    columns, path = manifest.columns, table.path
+    if label in columns and not manifest.is_autoencoder:
+        raise DataError(f"{path}: the target {label!r} is one of the swarm's columns", "set data.label to another one")
+    known, there = {*columns, label}, set(table.names)
+    others = [name for name in table.names if name not in known]
+    absent = [name for name in columns if name not in there]
+    if absent:
+        raise DataError(
+            f"{path} has no column {shown(absent)}; besides the swarm's it has {shown(others) or 'none'}",
+            f"name the columns as the swarm does: {shown(columns)}",
+        )
+    if others:
+        log.info("%s: columns that the swarm does not name are left out: %s", path.name, shown(others))
+    return list(columns)
+
+
+def _as_they_stand(table: Table, label: str, manifest: Manifest) -> list[str]:
+    """All columns but the target's, in their order, for a swarm that names none.
+
+    Columns whose names differ in their numbers alone go by these, as sorted by name f10 comes before f2. A table
+    with exactly one more, whose last is called ``mass``, is a HEPMASS file (Baldi et al. 2016, UCI): the columns are
+    the label, 27 features and, in some of the files, the mass that the simulated signal was made with. That is
+    no measurement, and a model of 27 inputs is trained without it; one of 28 gets it.
+    """
+    path, inputs = table.path, manifest.model.input_shape
+    names = [name for name in table.names if name != label]
+    if len(names) == inputs[0] + 1 and table.names[-1] == "mass" != label:
+        names.pop()
+    if not names:
+        raise DataError(f"{path} has no column but {label!r}", "one column a feature is needed")
+    if inputs != (len(names),):
+        raise DataError(
+            f"{path} has {len(names)} feature columns ({shown(names)})", f"the swarm's model takes {inputs}"
+        )
+    absent = [name for name in _HEPMASS if name not in names]
+    if "mass" in names and len(names) == len(_HEPMASS) and len(absent) == 1:
+        raise DataError(f"{path} has no column {absent[0]}", "mass is no measurement, and does not replace it")
+    in_order = _by_number(names)
+    if in_order != names:
+        log.info("%s: features are taken in the order of their numbers: %s", path.name, shown(in_order))
+    return in_order
 
 
 def _by_number(names: list[str]) -> list[str]:
@@ -76,24 +113,3 @@ def _by_number(names: list[str]) -> list[str]:
         return names
     numbers = {name: int(part[2]) for name, part in zip(names, parts, strict=True) if part}
     return sorted(names, key=numbers.__getitem__)
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:40])
-
-
-class TableSource:
-    """chunks.Source over a table: one row an example. Raises DataError."""
-
-    def __init__(self, table: Table, label: str, inputs: tuple[int, ...], autoencoder: bool = False) -> None:
-        self.path = table.path
-        self._table = table
-        self._columns = Columns(table.path, table.names, label, inputs, autoencoder)
-        self.names = [*self._columns.names, *self._columns.targets]
-
-    def chunks(self) -> Iterator[Chunk]:
-        """All rows."""
-        columns = self._columns
-        for values, done in self._table.pieces(self.names):
-            rows = values[:, : len(columns.names)]
-            yield Chunk(rows, values[:, -1] if columns.targets else rows, None, done)

@@ -1,0 +1,68 @@
+"""Two trainers of one swarm whose tables have the same columns, in the same order or in another one."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from programs import Programs, assert_refused, wait_for
+
+from learnae.presets import dense_config
+
+STEPS = 500
+
+
+def write_table(path: Path, order: str, seed: int) -> Path:
+    """Is u greater than v? Who takes one for the other learns the opposite."""
+    rng = np.random.default_rng(seed)
+    columns = {"u": rng.normal(size=400), "v": rng.normal(size=400), "room": np.full(400, seed)}
+    columns["label"] = columns["u"] > columns["v"]
+    table = np.column_stack([columns[name] for name in order.split(",")])
+    np.savetxt(path, table, delimiter=",", header=order, comments="", fmt="%.9g")
+    return path
+
+
+@pytest.mark.parametrize("order", ["u,v,label", "room,v,label,u"])
+def test_trainers_learn_together_whatever_the_order_of_their_columns(
+    programs: Programs, tmp_path: Path, order: str
+) -> None:
+    (tmp_path / "pump.json").write_text(json.dumps(dense_config(2, (4,), 1, "sigmoid")))
+    tables = {
+        "left": write_table(tmp_path / "left.csv", "u,v,label", 1),
+        "right": write_table(tmp_path / "right.csv", order, 2),
+    }
+    made = ("--model", "pump.json", "--loss", "binary_crossentropy", "--columns", "left.csv")
+    assert programs.answer("learnae", "swarm", "create", *made)["columns"] == ["u", "v"]
+    trainers = {}
+    for name, file in tables.items():
+        config = tmp_path / f"{name}.toml"
+        programs.answer("learnae", "join", "--name", name, "--data", file, "--config", config)
+        trainers[name] = programs.start("trainer_node", "start", "--config", config)
+
+    def learnt() -> list[dict[str, Any]]:
+        peers = programs.answer("learnae", "peers")
+        return peers if len(peers) == 2 and min(peer["steps"] for peer in peers) > STEPS else []
+
+    for name, process in trainers.items():
+        programs.wait_for_steps(name, process, STEPS)
+    assert min(peer["accuracy"] for peer in wait_for(learnt, "both to publish")) > 0.95
+    assert all(programs.status(name)["following"] == 1 for name in trainers)
+    for process in trainers.values():
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    said = "right.csv: columns that the swarm does not name are left out: room"
+    assert trainers["right"].log.count(said) == ("room" in order)
+
+
+def test_a_table_without_a_column_of_the_swarms_is_refused(programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "pump.json").write_text(json.dumps(dense_config(2, (), 1, "sigmoid")))
+    made = ("--model", "pump.json", "--loss", "binary_crossentropy", "--columns", "u, w")
+    programs.answer("learnae", "swarm", "create", *made)
+    file = write_table(tmp_path / "pump.csv", "u,v,label", 1)
+    programs.answer("learnae", "join", "--data", file)
+    refused = programs.run("trainer_node", "start")
+    assert_refused(refused, 78, f"{file} has no column w; besides the swarm's it has v", "as the swarm does: u, w")
