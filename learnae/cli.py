@@ -86,9 +86,10 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
     what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
     command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
-    rules = f"for --model: {', '.join(optimisers.NAMES)} (default: momentum)"
+    rules = f"for --model: {', '.join(optimisers.NAMES)} (default: {optimisers.USUAL.name})"
     command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", help=rules)
-    command.add_argument("--learning-rate", type=float, metavar="X", help="for --model (default: 0.03)")
+    rate = f"for --model (default: {optimisers.USUAL.learning_rate})"
+    command.add_argument("--learning-rate", type=float, metavar="X", help=rate)
     command.add_argument("--classes", metavar="A,B,…", help="names of the classes, for --model")
     command.add_argument(
         "--columns",
@@ -98,7 +99,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument(
         "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
     )
-    command.add_argument("--name", help="of the swarm, for --model")
+    command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
     command.add_argument("--directory", type=Path, metavar="D", help="where the peers of this machine share it")
     _finish(command, swarm.create)
 

@@ -12,7 +12,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from learnae.cid import DAG_CBOR, Cid
@@ -59,6 +62,34 @@ def why_peer_unwritable(directory: Path) -> str:
     return why_unwritable(directory, size)
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Only one process at a time makes swarms in this home; one that dies is out, too. Raises ConfigurationError."""
+    swarms = home() / "swarms"
+    try:
+        swarms.mkdir(parents=True, exist_ok=True)
+        directory = os.open(swarms, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(f"cannot use {swarms}: {error.strerror}", "choose a place you own") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def create_named(manifest: Manifest) -> Path:
+    """As create_swarm, in this home; raises ConfigurationError if another swarm here has its name."""
+    with alone():
+        for path in swarms_here():
+            if _name_of(path) == manifest.name and path.name != str(manifest.swarm):
+                raise ConfigurationError(
+                    f"there is a swarm {manifest.name!r} here already, {path.name}",
+                    f"join it with: learnae join {manifest.name}; or give the new one another --name",
+                )
+        return create_swarm(manifest)
+
+
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
     """Make the directory of a new swarm and return it; raises ConfigurationError if another is there."""
     data = manifest.to_bytes()
@@ -100,7 +131,7 @@ def find_swarm(text: str = "") -> Path:
     such swarm, ConfigurationError if there is none here, or no single one.
     """
     # not Path.exists and is_file: they raise for a name that is too long, and where one may not look
-    if _is_cid(text) or "/" in text or os.path.exists(text):
+    if _is_cid(text) or "/" in text or os.path.isfile(text) or (text and os.path.exists(Path(text, MANIFEST_FILE))):
         directory = home() / "swarms" / text if _is_cid(text) else Path(text)
         if os.path.isfile(directory):
             return create_swarm(read_manifest(directory))
@@ -112,8 +143,9 @@ def find_swarm(text: str = "") -> Path:
     if not swarms:
         raise ConfigurationError("there is no swarm on this machine", _HOW_TO_MAKE)
     if len(swarms) > 1:
-        names = ", ".join(f"{_name_of(path)} ({path.name})" for path in swarms)
-        raise ConfigurationError(f"there are {len(swarms)} swarms on this machine", f"name one: {names}")
+        which = f"{len(swarms)} swarms {text!r}" if text else f"{len(swarms)} swarms"
+        names = ", ".join(path.name if text else f"{_name_of(path)} ({path.name})" for path in swarms)
+        raise ConfigurationError(f"there are {which} on this machine", f"name one: {names}")
     return swarms[0]
 
 

@@ -256,9 +256,28 @@ def test_it_is_said_that_tables_without_named_columns_must_be_alike(programs: Pr
     assert "columns" not in said_to_people(programs, "swarm", "create", "--preset", "wrist")
 
 
+def test_what_is_not_said_is_as_the_help_says(programs: Programs, tmp_path: Path) -> None:
+    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
+    made = open_manifest(Path(create(programs, "--model", file, *LOSS)["directory"])).optimiser
+    said = " ".join(programs.run("learnae", "swarm", "create", "--help").stdout.split())
+    assert re.findall(r"--(\S+) [XO] for --model[^()]*\(default: (\S+)\)", said) == [
+        ("optimiser", made.name),
+        ("learning-rate", str(made.learning_rate)),
+    ]
+
+
+def test_a_second_swarm_of_a_name_is_refused(programs: Programs) -> None:
+    first = create(programs)
+    done = programs.run("learnae", "swarm", "create", "--preset", "wrist")
+    assert_refused(done, CONFIGURATION, "'wrist'", first["swarm"], "learnae join wrist", "--name")
+    other = create(programs, "--preset", "wrist", "--name", "wrist-2")
+    assert (other["name"], other["model"]) == ("wrist-2", first["model"])
+    assert programs.answer("learnae", "peers", "--swarm", "wrist") == []
+
+
 def test_a_preset_is_not_changed_in_silence(programs: Programs) -> None:
-    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--columns", "a", "--name", "x")
-    assert_refused(done, CONFIGURATION, "takes no --columns, --name", "--model")
+    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--columns", "a", "--loss", "mse")
+    assert_refused(done, CONFIGURATION, "takes no --loss, --columns", "--model")
     assert not list(programs.home.glob("swarms/*"))
 
 
