@@ -276,7 +276,7 @@ def test_a_second_swarm_of_a_name_is_refused(programs: Programs) -> None:
 
 
 def test_a_preset_is_not_changed_in_silence(programs: Programs) -> None:
-    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--columns", "a", "--loss", "mse")
+    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--columns", "a", "--loss", "huber")
     assert_refused(done, CONFIGURATION, "takes no --loss, --columns", "--model")
     assert not list(programs.home.glob("swarms/*"))
 
