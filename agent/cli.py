@@ -21,6 +21,7 @@ from agent.inference import read_results
 from agent.install import add_parser
 from agent.labels import write_label
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, why_no_training, write_inference
+from learnae.arguments import count
 from learnae.codecs import Vector
 from learnae.config import load_config
 from learnae.errors import ConfigurationError
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="learnae-agent",
-        description="The peer on a board: collects what sensors say, and trains on it with others.",
+        description="The peer on a board: collects what sensors say,\nand trains on it with others.",
         epilog=_FIRST_STEPS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,7 +82,7 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
         command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
         command.add_argument("--for", dest="seconds", type=float, metavar="S", help="seconds that it holds")
     elif verb == "results":
-        command.add_argument("-n", "--count", type=int, default=10, help="how many")
+        command.add_argument("-n", "--count", type=count, default=10, help="how many")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -132,7 +133,7 @@ def _label(options: argparse.Namespace) -> int:
 
 def _results(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
-    results = read_results(config.peer.directory(ROLE), max(0, options.count))
+    results = read_results(config.peer.directory(ROLE), options.count)
     if options.json:
         print(json.dumps([asdict(result) for result in results]))
         return 0

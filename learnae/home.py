@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from learnae.cid import DAG_CBOR, Cid
-from learnae.errors import ConfigurationError, EncodingError, ManifestError
+from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
 from learnae.files import create_once, why_unwritable
 from learnae.manifest import MAX_BYTES, Manifest
 
@@ -110,18 +110,21 @@ def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
 
 
 def open_manifest(directory: Path) -> Manifest:
-    """The manifest of the swarm in ``directory``; raises ManifestError."""
+    """The manifest of the swarm in ``directory``; raises ManifestError or ModelError."""
     return read_manifest(directory / MANIFEST_FILE)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest in a file; raises ManifestError."""
+    """The manifest in a file; raises ManifestError or ModelError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ManifestError(f"no swarm at {path}: {error.strerror}", _HOW_TO_NAME) from error
-    return Manifest.from_bytes(data)
+    try:
+        return Manifest.from_bytes(data)
+    except (ManifestError, ModelError) as error:
+        raise type(error)(f"{path}: {error.problem}", error.remedy) from error
 
 
 def find_swarm(text: str = "") -> Path:

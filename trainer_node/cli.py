@@ -29,7 +29,8 @@ from trainer_node.wiring import ROLE, build, load_configured
 
 Found = TypeVar("Found")
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+# no markup: help looks like that of the other programs, also on a narrow terminal
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _HINT = """\
 create a swarm:  learnae swarm create --preset wrist   (or --model MODEL.json --loss LOSS)
@@ -125,7 +126,7 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
 def logs(
     config: ConfigFile = None,
     name: PeerName = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """What the trainer in the background has logged."""
@@ -133,12 +134,13 @@ def logs(
         raise typer.Exit(lifecycle.journal(lines, follow))
     if follow:
         lifecycle.follow(_directory(config, name), lines)
-    print(lifecycle.last_lines(_directory(config, name), lines))
+    if said := lifecycle.last_lines(_directory(config, name), lines):
+        print(said)
 
 
 def main() -> NoReturn:
     """Run and exit."""
-    run_program("trainer-node", app)
+    run_program("trainer-node", partial(app, sys.argv[1:] or ["--help"], prog_name="trainer-node"))
 
 
 def _shown(key: str, value: object) -> object:

@@ -131,8 +131,10 @@ def status(directory: Path) -> tuple[int, dict[str, Any]]:
         said = json.loads((directory / STATUS_FILE).read_text())
     except FileNotFoundError:
         said = {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return UNKNOWN, {"error": str(error)}
+    except ValueError as error:
+        return UNKNOWN, {"error": f"{directory / STATUS_FILE} is no JSON: {error}"}
     if not isinstance(said, dict):
         return UNKNOWN, {"error": f"{directory / STATUS_FILE} is no JSON object"}
     process = holder(directory / LOCK_FILE)

@@ -132,7 +132,10 @@ class Place:
             monitor=self.monitor,
             clock=SystemClock(),
         )
-        peer = Peer(self.identity, self.manifest, ports, options)
+        try:
+            peer = Peer(self.identity, self.manifest, ports, options)
+        except StateError as error:
+            raise type(error)(f"{self.directory}: {error.problem}", error.remedy) from error
         gossip.count_in(peer.problems)
         self.store.count_in(peer.problems)
         for name, link in self.store.join(self._outside.exchanges).items():

@@ -144,7 +144,7 @@ def _last_words(swarm: Cid) -> Iterator[Cid]:
     """The last message and update of every peer of this machine: it goes on from them, however old they are."""
     for path in (home() / "peers").glob(f"*/{STATE_FILE}"):
         try:
-            state = PeerState.from_bytes(path.read_bytes())
+            state = PeerState.read(path)
         except (OSError, LearnaeError):  # a peer that cannot start has no future to keep anything for
             continue
         if state.swarm == swarm:

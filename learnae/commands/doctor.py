@@ -19,7 +19,7 @@ from learnae.commands.finding import Finding
 from learnae.commands.ipfs_state import ipfs_findings
 from learnae.commands.output import console, print_json, table
 from learnae.config import find_section
-from learnae.errors import LearnaeError
+from learnae.errors import LearnaeError, ManifestError, ModelError
 from learnae.home import home, open_manifest, why_peer_unwritable
 from learnae.sections import IotaSection
 
@@ -114,5 +114,7 @@ def _iota() -> Iterator[Finding]:
 def _looked(thing: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(thing, "ok", look(), "")
+    except (ManifestError, ModelError) as error:  # it is here, or configured
+        return Finding(thing, "broken", error.problem, error.remedy)
     except LearnaeError as error:
         return Finding(thing, "missing", error.problem, error.remedy)

@@ -103,8 +103,9 @@ def join(options: argparse.Namespace) -> int:
     if options.data:
         check_readable(options.data)
     _check_place(peer_directory(name), manifest.swarm)
+    text = _configuration(options, name, directory)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
-    if not create_once(config, _configuration(options, name, directory).encode()):
+    if not create_once(config, text.encode()):
         raise taken
     program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
     command = f"{program} --config {config}" if options.config else program
@@ -128,7 +129,7 @@ def join(options: argparse.Namespace) -> int:
 def _check_place(directory: Path, swarm: Cid) -> None:
     """Raise ConfigurationError if the peer of ``directory`` has learnt in another swarm than ``swarm``."""
     try:
-        state = PeerState.from_bytes((directory / STATE_FILE).read_bytes())
+        state = PeerState.read(directory / STATE_FILE)
     except OSError:  # it has not run yet
         return
     if state.swarm != swarm:
@@ -144,6 +145,10 @@ def _configuration(options: argparse.Namespace, name: str, directory: Path) -> s
 
 def _toml(text: str) -> str:
     """A TOML string: as in JSON, but for what JSON writes as surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{text!r} is not UTF-8, as a configuration is", "rename it") from error
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -504,9 +504,21 @@ def test_tables_are_whole_where_they_are_not_for_a_terminal(demo: Programs) -> N
     assert "join" in said
 
 
-@pytest.mark.parametrize("arguments", [["watch", "--every", "-1", "--rounds", "2"], ["log", "-n", "-1"]])
-def test_negative_numbers_are_wrong_usage(demo: Programs, arguments: list[str]) -> None:
-    done = demo.run("learnae", *arguments)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["learnae", "watch", "--every", "-1", "--rounds", "2"],
+        ["learnae", "log", "-n", "-1"],
+        ["agent", "results", "-n", "-1"],
+        ["trainer_node", "logs", "--name", "demo-1", "-n", "-1"],
+        ["firmware_bridge", "monitor", "--count", "-1"],
+    ],
+)
+def test_negative_numbers_are_wrong_usage(programs: Programs, arguments: list[str]) -> None:
+    log = programs.home / "peers" / "demo-1" / "log"
+    log.parent.mkdir(parents=True)
+    log.write_text("said\n")
+    done = programs.run(*arguments)
     assert "Traceback" not in done.stderr
     assert done.returncode == USAGE
 
@@ -800,6 +812,19 @@ def test_a_status_that_cannot_be_read_is_unknown(programs: Programs) -> None:
     assert (done.returncode, json.loads(done.stdout)["state"]) == (4, "unknown")
 
 
+def test_what_is_damaged_is_named(programs: Programs, small: Manifest) -> None:
+    directory = programs.home / "peers" / "pump"
+    directory.mkdir(parents=True)
+    for file in (directory / "state", directory / "status.json"):
+        file.write_text("{")
+    done = programs.run("learnae", "join", "--name", "pump")
+    assert_refused(done, TRY_AGAIN, f"{directory / 'state'}: the saved state is damaged", "move the state file away")
+    assert f"{directory / 'status.json'} is no JSON" in programs.run("trainer_node", "status", "--name", "pump").stdout
+    manifest = programs.home / "swarms" / str(small.swarm) / "manifest.cbor"
+    manifest.write_text("garbage")
+    assert_refused(programs.run("learnae", "peers"), CONFIGURATION, f"{manifest}: not a manifest", "as it was made")
+
+
 def test_a_status_that_says_nothing_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text("[]")
     assert lifecycle.status(tmp_path)[0] == lifecycle.UNKNOWN
@@ -930,16 +955,58 @@ def test_every_program_tells_its_version_and_what_it_is_for(programs: Programs, 
     assert programs.run(module, "--version").stdout.strip() == learnae.__version__
     done = programs.run(module)
     assert first in done.stdout
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+    narrow = programs.run(module, "--help", environment={"COLUMNS": "60", "PYTHONIOENCODING": "ascii"})
+    assert (narrow.returncode, narrow.stderr) == (0, "")
+    assert max(map(len, narrow.stdout.partition("first steps")[0].splitlines())) <= 60
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(demo: Programs) -> None:
-    command = f"{sys.executable} -m learnae log -n 100000 --json | head -n 1"
+def in_shell(programs: Programs, command: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command],
-        env=demo.environment(),
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m {command}"],
+        env=programs.environment(),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[", "")
+    return done.returncode, done.stdout.strip(), done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(demo: Programs) -> None:
+    assert in_shell(demo, "learnae log -n 100000 --json | head -n 1") == (0, "[", "")
+    assert in_shell(demo, "learnae watch --every 0.01 --swarm wrist-demo | grep -o -m 1 wrist-demo") == (
+        0,
+        "wrist-demo",
+        "",
+    )
+    log = demo.home / "peers" / "pump" / "log"
+    log.parent.mkdir()
+    log.write_text("said\n" * 100_000)
+    assert in_shell(demo, "trainer_node logs --name pump -n 100000 | head -n 1") == (0, "said", "")
+
+
+@pytest.mark.parametrize(
+    "command", ["learnae peers", "agent results --json", "trainer_node logs --name pump", "firmware_bridge list --json"]
+)
+def test_a_full_disk_and_a_closed_output_are_no_tracebacks(programs: Programs, small: Manifest, command: str) -> None:
+    log = programs.home / "peers" / "pump" / "log"
+    log.parent.mkdir(parents=True)
+    log.write_text("said\n")
+    status, _, said = in_shell(programs, f"{command} > /dev/full")
+    assert (status, said.partition(": ")[2]) == (
+        TRY_AGAIN,
+        "cannot write: No space left on device; free some space where it goes\n",
+    )
+    assert in_shell(programs, f"{command} >&-") == (0, "", "")
+
+
+def test_a_name_that_is_no_text_is_written_as_it_can_be(programs: Programs, small: Manifest, tmp_path: Path) -> None:
+    data = os.fsdecode(bytes(tmp_path) + b"/\xff.npz")
+    small_data(Path(data))
+    done = programs.run("learnae", "join", "--data", data)
+    assert_refused(done, CONFIGURATION, "is not UTF-8", "rename it")
+    assert not (programs.home / "peers").exists()
+    done = programs.run(
+        "trainer_node", "start", "--data", f"{data}.txt", environment={"PYTHONIOENCODING": "utf-8:strict"}
+    )
+    assert_refused(done, CONFIGURATION, r"\udcff.npz.txt")
