@@ -54,6 +54,7 @@ ROLE = "agent"
 FOLLOW = 8  # replicas that a board has memory for
 _ROWS = 100_000  # of features, kept in memory; the oldest go
 _LONGEST_WAIT = 1.0  # seconds between two looks at what has come, however long the peer pauses
+_PROBE_LOOK = 0.02  # seconds between two looks at a source that is tried out
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +290,10 @@ def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> di
         if section.kind in LIVE:
             feed = Feed(name, opener(section, features, label_names(manifest), config.mqtt), features.rate, True)
             feed.start()
-            deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline and not feed.samples and not feed.failures:
-                time.sleep(0.02)
+            for _ in range(round(seconds / _PROBE_LOOK)):  # counted: a board that stands still meanwhile costs one
+                if feed.samples or feed.failures:
+                    break
+                time.sleep(_PROBE_LOOK)
             found[name] = feed.status()
             feed.stop()
     return found

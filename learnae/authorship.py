@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from learnae.cid import Cid
-from learnae.errors import BlockMissingError, FutureError, PeerError
+from learnae.errors import BlockMissingError, FutureError, PeerError, StateError
 from learnae.identity import Identity
 from learnae.limits import Limits
 from learnae.messages import Message, compose, open_message
@@ -51,6 +51,8 @@ class Authorship:
 
     def show(self, message: Message) -> Outcome:
         """Store and attach a saved message: from now on others may see it. Raises NotWrittenError."""
+        if self.last is not None:  # who is silent for a horizon is forgotten by the other peers of its machine
+            self._replication.keep(self.last)
         self.last, self._is_shown = message, False
         outcome = self._replication.add_own(message)
         self._is_shown = True
@@ -66,31 +68,34 @@ class Authorship:
     def resume(self, data: bytes) -> Outcome:
         """Go on after the saved message ``data``; shows it again, as the crash may have come first."""
         self.last = open_message(data, self._replication.swarm, self._limits)
+        if self.last.author != self.author:
+            raise StateError("the saved state belongs to another key", "move it away, or bring its key back")
         try:
             return self._replication.add_own(self.last)
         except FutureError as error:  # the clock was set back: hear first, then go on where it was
             self._replication.problems.count(error)
             return Outcome()
 
-    def find_past(self, store: BlockStore) -> bool:
-        """Without a saved state, others may still hold messages of this key: continue their chain.
+    def catch_up(self, store: BlockStore) -> bool:
+        """Go on after the newest message of this key that is known: the state may be older than it, or lost.
 
-        False while its newest message is known and cannot be read, or a message waits for its past, for some
-        ticks: speaking now would use its seq again.
+        False while that cannot be read, or waits for its past, for some ticks: speaking now would use its seq again.
         """
         waiting, newest = self._tangle.waiting_of(self.author), self._tangle.newest_of(self.author)
         node = self._tangle.node(newest) if newest else None
-        if waiting is not None and (node is None or node.seq < waiting.seq):
+        said, attached = self.last.seq if self.last else -1, node.seq if node else -1
+        if waiting is not None and waiting.seq > max(said, attached):
             self._patience -= 1
-            self.last = waiting if self._patience <= 0 else None  # its past is lost, or what else it stands on
-            return self.last is not None
-        if newest is None:
-            return True
-        try:
-            self.last = open_message(store.get(newest), self._replication.swarm, self._limits)
-        except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
-            store.want([newest])
-        return self.last is not None
+            if self._patience > 0:
+                return False
+            self.last = waiting  # its past is lost, or what else it stands on
+        elif newest is not None and attached > said:
+            try:
+                self.last = open_message(store.get(newest), self._replication.swarm, self._limits)
+            except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
+                store.want([newest])
+                return False
+        return True
 
     def is_rooted(self) -> bool:
         """Whether the own last message is attached; a peer must not speak before it is."""

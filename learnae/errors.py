@@ -20,7 +20,8 @@
     ├── ConfigurationError      the user can mend it: exit status 78
     │   ├── ManifestError
     │   ├── ModelError              a model or layer that cannot be trained here
-    │   └── DataError               a data file that cannot be used
+    │   ├── DataError               a data file that cannot be used
+    │   └── EquivocationError       this peer's own key has signed two messages with one seq
     └── StateError              our own files are damaged or in use
         ├── InUseError              another process has them
         └── NotWrittenError         the disk takes nothing now: try again
@@ -110,6 +111,17 @@ class ModelError(ConfigurationError):
 
 class DataError(ConfigurationError):
     """A data file cannot be used."""
+
+
+class EquivocationError(ConfigurationError):
+    """This peer's own key has signed two messages with one seq: the others have banned it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this peer is banned for ever: its key has signed two messages with one number, by two copies of its "
+            "state, or by one that was older than what others had heard",
+            "stop whatever else uses its key, and move key.pem and state out of its directory: it joins with a new key",
+        )
 
 
 class StateError(LearnaeError):

@@ -13,20 +13,23 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
-from learnae.files import create_once, why_unwritable
+from learnae.files import create_once, read_regular, why_unwritable
 from learnae.manifest import MAX_BYTES, Manifest
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
 _HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
 MANIFEST_FILE = "manifest.cbor"
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
+_STATUS_BYTES = 1 << 20  # far more than a status has
 
 
 def home() -> Path:
@@ -60,6 +63,15 @@ def why_peer_unwritable(directory: Path) -> str:
     except OSError:  # none yet, or out of sight
         size = 0
     return why_unwritable(directory, size)
+
+
+def last_status(directory: Path) -> dict[str, Any]:
+    """What the peer that lives there last said of itself (Peer.status); empty if that is nothing that can be read."""
+    try:
+        status = json.loads(read_regular(directory / STATUS_FILE, _STATUS_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return status if isinstance(status, dict) else {}
 
 
 @contextmanager

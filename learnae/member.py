@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from learnae.adapters.machine import Place
 from learnae.adapters.status_file import summary
-from learnae.errors import NotWrittenError
+from learnae.errors import EquivocationError, NotWrittenError
 from learnae.peer import Peer
 from learnae.service import Work
 
@@ -64,6 +64,9 @@ class Member:
             work()
         except NotWrittenError as error:
             self.peer.endure(error)
+        except EquivocationError:
+            self._drain()  # what has been collected is kept, and the last status says why it ends
+            raise
 
     def _drain(self) -> None:
         self._leave()

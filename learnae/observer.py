@@ -57,7 +57,7 @@ class _Untouched(LocalBlockStore):
     def _note_use(self, path: Path, stamp: object) -> bool:  # noqa: ARG002 - whoever only looks relies on nothing
         return True
 
-    def delete(self, cids: Iterable[Cid]) -> None:
+    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         """Nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
 
 

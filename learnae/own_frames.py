@@ -36,6 +36,11 @@ class OwnFrames:
         self.replica = frame.replica
         return frame
 
+    def forget(self) -> None:
+        """Others believe what this peer does not know: the next frame stands alone."""
+        self.update, self.replica = None, None
+        self.since_keyframe, self.keyframe_time = 0, 0
+
     def give_up(self) -> None:
         """The frame that ``encode`` gave last was not published: nobody believes it, so the next one is whole."""
         self.since_keyframe = self._policy.every

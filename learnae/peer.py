@@ -14,11 +14,12 @@ from learnae.authorship import Authorship
 from learnae.bodies import NAME_BYTES, Evidence, Join, Metrics, Summary, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
-from learnae.errors import FrameError, NotWrittenError, StateError
+from learnae.errors import EquivocationError, FrameError, NotWrittenError, StateError
 from learnae.estimate import ConsensusEstimate
 from learnae.following import Following, Replica
 from learnae.frames import Frame
 from learnae.identity import Identity, peer_name
+from learnae.listening import Listening
 from learnae.manifest import Manifest
 from learnae.merge import Vote, consensus, merge
 from learnae.messages import Message, open_message
@@ -29,6 +30,9 @@ from learnae.starting import starting_weights
 from learnae.state import PeerState
 from learnae.summary import Statistics, next_summary
 from learnae.tangle import Equivocation, Outcome
+
+_PRUNINGS = 16  # in a horizon
+_LATELY = 2 * _PRUNINGS  # part of a horizon: at the first pruning, what was read at the start was not read lately
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,9 @@ class Options:
     ``follow`` bounds the replicas that it keeps; ``seed`` makes its choices repeatable; ``steps``
     optimiser steps are taken between two merges, 0 for as many as the manifest says. ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains.
+    ``statistics`` gives what this peer summarises instead of training; None while it trains. ``announcements``
+    counts those heard from other machines, None if there are none; ``is_back`` says that this peer has been
+    here before, also if nothing is left of its state (Listening).
     """
 
     name: str
@@ -60,6 +66,8 @@ class Options:
     steps: int = 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
+    announcements: Callable[[], int] | None = None
+    is_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,7 @@ class Peer:
         self._estimate = ConsensusEstimate(self._initial, manifest.merge.half_life)
         self._fresh_learner = {name: array.copy() for name, array in ports.learner.state().items()}
         self._own = Authorship(identity, self.replication, manifest.limits, ports.clock)
+        self._listening = Listening(ports.clock, options.announcements)
         self._frames = OwnFrames(manifest.codec, manifest.limits.horizon, phase=self.author[0])
         self._summary: Summary | None = None  # the own last one
         self._summary_time = 0
@@ -129,13 +138,13 @@ class Peer:
         """Hear, merge, train, publish: as much of it as can be done now, and return soon."""
         heard = self.hear()
         try:
-            if not self._may_begin():
-                return Tick(heard, 0, Trained(0, 0, 0.0), None)
+            may_begin = self._may_begin()
         except NotWrittenError:
-            if self._own.last is not None:  # it is saved and cannot be shown: there is still much to learn
-                self._merge()
-                self._train()
+            self._bide(heard)  # what is saved cannot be shown
             raise
+        self._check_key()
+        if not may_begin:
+            return self._bide(heard)
         self._introduce()
         self._accuse()
         merged = self._merge()
@@ -150,6 +159,7 @@ class Peer:
         """Take in messages and frames; returns how many messages were attached."""
         outcome = self.replication.hear()
         self._note(outcome)
+        self._listening.note(self.replication.oldest)
         self.following.advance(self.author, self._ports.clock.now())
         return len(outcome.attached)
 
@@ -192,6 +202,11 @@ class Peer:
             self._to_accuse.setdefault(equivocation.author, equivocation)
 
     def _note_own(self, message: Message) -> None:
+        if isinstance(message.body, Update):  # of a later time than a state from a backup
+            self.steps = max(self.steps, message.body.steps)
+            traffic = self.replication.traffic
+            traffic.bytes_out = max(traffic.bytes_out, message.body.bytes_out)
+            traffic.bytes_in = max(traffic.bytes_in, message.body.bytes_in)
         if isinstance(message.body, Evidence):
             self._accused.add(message.body.author)
         if isinstance(message.body, Summary) and message.time > self._summary_time:
@@ -201,13 +216,29 @@ class Peer:
         """Whether this peer may speak: it knows where all start, and its last message is attached or given up."""
         if not self._has_start and not self._find_start():
             return False
-        if self._own.last is None and not self._own.find_past(self._ports.store):
+        before = self._own.last
+        if self._listening.goes_on(before is not None) or not self._own.catch_up(self._ports.store):
             return False
+        if self._own.last is not before:
+            self._frames.forget()
         if not self._own.is_rooted():
             outcome = self._own.wait_for_root()
             if outcome is not None:
                 self._note(outcome)
         return self._own.is_rooted()
+
+    def _bide(self, heard: int) -> Tick:
+        """Learn while nothing may or can be published."""
+        if not self._has_start:
+            return Tick(heard, 0, Trained(0, 0, 0.0), None)
+        merged = self._merge()
+        if merged:
+            self._believe(None, self._ports.clock.now())
+        tick = Tick(heard, merged, self._train(), None)
+        if self._listening.since is not None:  # that may take minutes
+            self.save()
+        self._ports.monitor.report(self.status())
+        return tick
 
     def _find_start(self) -> bool:
         """Load the swarm's starting weights, unless they are still on their way."""
@@ -254,6 +285,11 @@ class Peer:
 
     # -- publish
 
+    def _check_key(self) -> None:
+        """Raise EquivocationError if two messages of this peer have one seq: whatever it says, nobody hears it."""
+        if self.author in self._to_accuse:
+            raise EquivocationError
+
     def _introduce(self) -> None:
         if self._own.last is None:
             self._publish(Join(self._options.name, self._options.role, learnae.__version__).to_fields())
@@ -262,11 +298,6 @@ class Peer:
         """Publish evidence against each equivocating author, once."""
         for author in [author for author in self._to_accuse if self._own.may_speak()]:
             found = self._to_accuse[author]
-            if author == self.author:
-                raise StateError(
-                    "this peer's key is used by two processes or two copies of its state",
-                    "remove one copy, and join again under a new name",
-                )
             if author not in self._accused:
                 self._publish(Evidence(author, found.first, found.second).to_fields())
             del self._to_accuse[author]  # not before: the disk may have taken nothing
@@ -365,6 +396,8 @@ class Peer:
     def _restore(self) -> None:
         data = self._ports.state.load()
         if data is None:
+            if self._options.is_back:
+                self._listening.come_back(spoke=0)
             return
         state = PeerState.from_bytes(data)
         if state.swarm != self.swarm:
@@ -378,14 +411,17 @@ class Peer:
         traffic.bytes_out, traffic.bytes_in = state.bytes_out, state.bytes_in
         self.steps, self._estimate.vector = state.steps, state.estimate
         self._note(self._own.resume(state.message))
+        assert self._own.last is not None
+        self._listening.come_back(self._own.last.time)
 
     def _prune(self) -> None:
         now = self._ports.clock.now()
-        if now - self._last_prune < self.manifest.limits.horizon // 16:
+        if now - self._last_prune < self.manifest.limits.horizon // _PRUNINGS:
             return
         self._last_prune = now
         keep = [self._own.last.cid] if self._own.last else []
-        self._ports.store.delete(self.tangle.prune(now, keep))
+        # another peer of this machine that has used one lately knows it, and forgets it itself
+        self._ports.store.delete(self.tangle.prune(now, keep), unused_for=self.manifest.limits.horizon // _LATELY)
         self.names = {author: join for author, join in self.names.items() if self.tangle.newest_of(author)}
 
     # -- what people see
@@ -393,7 +429,8 @@ class Peer:
     def status(self) -> dict[str, Any]:
         """A plain map for people and monitors; accuracy and loss as in bodies.Metrics.
 
-        ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published.
+        ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
+        ``listening`` since when it has heard others before it speaks; ``banned`` that its key has equivocated.
         """
         metrics = self.metrics
         return {
@@ -415,6 +452,8 @@ class Peer:
             "bytes_out": self.replication.traffic.bytes_out,
             "bytes_in": self.replication.traffic.bytes_in,
             "unwritable": self._unwritable,
+            "listening": self._listening.since,
+            "banned": self.author in self._to_accuse,
             "problems": dict(self.problems.counts),
             "last_problems": dict(self.problems.last),
             **self._options.facts(),

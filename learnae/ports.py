@@ -35,8 +35,11 @@ class BlockStore(Protocol):
     def want(self, cids: Sequence[Cid]) -> None:
         """Ask for blocks that are not here; they may appear later. Idempotent, cheap to repeat."""
 
-    def delete(self, cids: Iterable[Cid]) -> None:
-        """Forget blocks; those that are not here are passed over."""
+    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
+        """Forget blocks; those that are not here are passed over.
+
+        Whoever shares the store may have put or looked for one of them in the last ``unused_for`` ms: that one stays.
+        """
 
 
 class Exchange(Protocol):
@@ -176,6 +179,9 @@ class Clock(Protocol):
 
     def now(self) -> int:
         """Unix milliseconds."""
+
+    def uptime(self) -> int:
+        """Milliseconds since the machine started, asleep or not; setting the time of day does not change it."""
 
 
 def check_block(data: bytes) -> None:

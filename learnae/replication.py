@@ -40,10 +40,12 @@ class Replicator:
         self._gossip = gossip
         self._clock = clock
         self._open = opener
+        self.oldest: int | None = None  # time of the oldest message that the last ``hear`` took in
         self._heads: dict[Cid, None] = {}  # announced, and not here yet
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch their history, as far as it is here now."""
+        self.oldest = None
         self._note_heads()
         total, opened = Outcome(), set[Cid]()
         self._add(self.tangle.give_up_waiting(self._clock.now()), total)
@@ -62,6 +64,11 @@ class Replicator:
     def announce(self) -> None:
         """Say which messages are the newest here; said again even if nothing changed, as some may be lost."""
         self._gossip.announce(self.tangle.heads())
+
+    def keep(self, message: Message) -> None:
+        """Store an own message that others may ask for, unless it is here. Raises NotWrittenError."""
+        if not self._store.has(message.cid):
+            self._store.put(DAG_CBOR, message.data)
 
     def add_own(self, message: Message, rooted: bool = False) -> Outcome:
         """Store and attach a message that this peer has signed."""
@@ -97,6 +104,7 @@ class Replicator:
         except PeerError as error:
             self._drop(cid, error)
             return True
+        self.oldest = message.time if self.oldest is None else min(self.oldest, message.time)
         self._attach(message, total)
         return True
 

@@ -72,15 +72,18 @@ class Member:
         simulation, manifest = self._simulation, self._simulation.manifest
         seed = simulation.setting.seed * 1_000_003 + self._index
         learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
+        gossip = MemoryGossip(self.host, simulation.setting.fanout)
         ports = Ports(
             MemoryBlockStore(self.host),
-            MemoryGossip(self.host, simulation.setting.fanout),
+            gossip,
             learner,
             self._state,
             SilentMonitor(),
             simulation.clock,
         )
-        options = Options(f"peer-{self._index}", "agent", simulation.setting.follow, seed)
+        options = Options(
+            f"peer-{self._index}", "agent", simulation.setting.follow, seed, announcements=lambda: gossip.count
+        )
         peer = Peer(self._identity, manifest, ports, options, simulation.opener)
         self.host.parents_of = lambda cid: node.parents if (node := peer.tangle.node(cid)) else ()
         return peer

@@ -30,7 +30,7 @@ class SimulatedBoard:
 
     def __init__(self, directory: Path, mcu: str = "atmega328p", speed: float = 1.0, memory: int = 1024) -> None:
         source = NATIVE / "simavr_board.c"
-        runner = ["gcc", "-O2", "-I/usr/include/simavr", source, "-lsimavrparts", "-lsimavr", "-lelf"]
+        runner = ["gcc", "-O2", "-I/usr/include/simavr", source, "-lsimavr", "-lelf"]
         self._command = [build("simavr_board", runner, [source]), mcu, build_example(mcu, memory)]
         self._speed = speed
         self.device = directory / f"{mcu}-tty"

@@ -29,13 +29,10 @@ _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
 IN_NO_REGISTRY = {"hornet": "LEARNAE_HORNET"}  # name, and the variable that may name it
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Markers of these tests that setup.cfg does not declare; programs that tests start hear Ctrl-C."""
+def pytest_configure() -> None:
+    """Programs that tests start hear Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job ignores it, and so would they
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.addinivalue_line(
-        "markers", "modules(*names): needs these modules; skipped without them unless LEARNAE_REQUIRE_ENGINES=1"
-    )
 
 
 @pytest.hookimpl(tryfirst=True)

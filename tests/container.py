@@ -12,7 +12,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from programs import Finished, wait_for
+from programs import PATIENCE, Finished, wait_for
 
 ROOT = Path(__file__).parents[1]
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -57,7 +57,7 @@ class Container:
             with suppress(OSError):
                 cgroup.rmdir()
 
-    def before_boot(self, command: str, seconds: float = 120) -> str:
+    def before_boot(self, command: str, seconds: float = 4 * PATIENCE) -> str:
         """What a shell in the root prints while nothing runs in it."""
         return self._finish(["chroot", str(self.root), "sh", "-c", command], seconds).stdout
 
@@ -92,11 +92,11 @@ class Container:
         wait_for(lambda: not Path(f"/proc/{self._init}").exists(), "process 1 to end")
         self._nspawn = None
 
-    def run(self, command: str, seconds: float = 60) -> Finished:
+    def run(self, command: str, seconds: float = 2 * PATIENCE) -> Finished:
         """Run a shell command beside process 1."""
         return subprocess.run(self._beside(command), capture_output=True, text=True, timeout=seconds, check=False)
 
-    def output(self, command: str, seconds: float = 60) -> str:
+    def output(self, command: str, seconds: float = 2 * PATIENCE) -> str:
         """What a command prints that must succeed."""
         return self._finish(self._beside(command), seconds).stdout.strip()
 

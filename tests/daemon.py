@@ -58,7 +58,7 @@ class Daemon:
         if self._process is not None:
             self._process.send_signal(sign)
             self._process.send_signal(signal.SIGCONT)  # a hanging one hears nothing but SIGKILL before
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=60)
             self._process = None
 
     def hang(self) -> None:

@@ -76,7 +76,9 @@ class IriNode:
         self._stopped = threading.Event()
         self._publish = lambda words: None
         self._events: Any = None
-        self._since = 1000 * (time.time() - 2)  # as of a snapshot, in whole seconds: what is older is refused
+        self._since = 1000 * (
+            time.time() - 60
+        )  # as of a snapshot, and clocks are read a while before: older is refused
         self._writer = Node(self.url)  # the coordinator's; asks nobody
 
     @property

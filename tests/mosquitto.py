@@ -46,7 +46,7 @@ class Certificates:
         return self.directory / f"{name}.crt", self.directory / f"{name}.key"
 
     def _openssl(self, *arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=self.directory, capture_output=True, check=True, timeout=30)
+        subprocess.run(["openssl", *arguments], cwd=self.directory, capture_output=True, check=True, timeout=60)
 
 
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")

@@ -10,7 +10,7 @@ from typing import Any
 
 from daemon import HOST, free_port
 from mosquitto import Certificates, Mosquitto
-from programs import wait_for
+from programs import PATIENCE, wait_for
 
 from learnae.adapters.mqtt_client import Will
 from learnae.adapters.mqtt_connection import MqttConnection, Received
@@ -124,7 +124,7 @@ class Links:
 
 def wait_for_subscriptions(link: MqttConnection) -> None:
     """Until the broker has confirmed all that ``link`` wants to hear."""
-    wait_for(lambda: link.is_connected and not link._subscribing, "the broker to confirm subscriptions")
+    wait_for(lambda: link.is_connected and not link.is_subscribing, "the broker to confirm subscriptions")
 
 
 class Inbox:
@@ -149,7 +149,7 @@ class Inbox:
         """What came on topics that end with ``channel``."""
         return [message.payload for message in self.received if message.topic.split("/")[-1] == channel]
 
-    def wait_for(self, topic: str, payload: bytes, seconds: float = 30) -> None:
+    def wait_for(self, topic: str, payload: bytes, seconds: float = PATIENCE) -> None:
         """Until this has come."""
         wait_for(lambda: (topic, payload) in self.heard, f"{payload!r} on {topic}, heard {self.heard[-5:]}", seconds)
 

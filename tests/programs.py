@@ -17,7 +17,7 @@ from typing import Any
 Finished = subprocess.CompletedProcess[str]
 
 _LAST_LINES = 30
-PATIENCE = 30.0  # seconds for what normally takes less than one: other tests share the machine
+PATIENCE = 60.0  # seconds for what normally takes less than one: a machine may be busy, and stand still for seconds
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> Any:

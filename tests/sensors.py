@@ -50,7 +50,7 @@ class Sysfs:
         (self._device / "name").write_text("imu\n")
         self._values = values or ["%010.6f" % (index / 7) for index in range(1000)]
         self._files = [os.open(self._device / f"in_{name}_raw", os.O_WRONLY | os.O_CREAT, 0o644) for name in CHANNELS]
-        self._position = 0
+        self._position = self.turns = 0
         self.step()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -72,6 +72,7 @@ class Sysfs:
         for file in self._files:
             os.pwrite(file, self._values[self._position % len(self._values)].encode(), 0)
             self._position += 1
+        self.turns += 1
 
     def unplug(self) -> None:
         """The device is gone."""

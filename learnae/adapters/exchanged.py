@@ -93,17 +93,19 @@ class ExchangedStore:
                     self._queue[cid] = None
             self._wake.notify(len(self._queue) - before)
 
-    def delete(self, cids: Iterable[Cid]) -> None:
-        """See ports.BlockStore; exchanges let go of them, too."""
+    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
+        """See ports.BlockStore; exchanges let go of what has gone here, too."""
         names = list(cids)
         with self._wake:
             for cid in names:
                 self._queue.pop(cid, None)
                 if cid in self._busy:
                     self._busy[cid] = False
-        self._local.delete(names)  # what is being fetched comes before this, or sees that it is not wanted
+        # what is being fetched comes before this, or sees that it is not wanted
+        self._local.delete(names, unused_for)
         for cid in names:
-            self._tell(cid, offer=False)
+            if self._local.stat(cid) == (0, 0.0):  # nobody uses it, or has put it again
+                self._tell(cid, offer=False)
 
     # -- for adapters
 

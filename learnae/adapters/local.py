@@ -95,9 +95,12 @@ class LocalBlockStore:
     def want(self, cids: Sequence[Cid]) -> None:
         """Nothing is far away: what is here can be read."""
 
-    def delete(self, cids: Iterable[Cid]) -> None:
+    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         """See ports.BlockStore."""
         for cid in cids:
+            if unused_for:
+                self.remove_unused(cid, since=time.time() - unused_for / 1000)
+                continue
             with writing(path := self._path(cid)):
                 path.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -22,7 +23,7 @@ from learnae.ports import Learner, Monitor
 
 _ATTEMPT_SECONDS = 0.01
 _ASKED_SECONDS = 10.0  # whoever asks for the holder shares the lock for an instant, if it is not stopped just then
-_SAID_SECONDS = 1.0  # a holder says who it is at once
+_SAID_SECONDS = 10.0  # a holder says who it is at once, if it is not stopped just then
 
 
 class SystemClock:
@@ -31,6 +32,10 @@ class SystemClock:
     def now(self) -> int:
         """Unix milliseconds."""
         return time.time_ns() // 1_000_000
+
+    def uptime(self) -> int:
+        """See ports.Clock."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 class Lock:
@@ -131,6 +136,12 @@ class Place:
             state=LocalStateStore(self.directory / home.STATE_FILE),
             monitor=self.monitor,
             clock=SystemClock(),
+        )
+        links = list(self._outside.gossips)
+        options = replace(
+            options,
+            announcements=(lambda: sum(gossip.counts[name] for name in links)) if links else None,
+            is_back=home.last_status(self.directory).get("peer") == self.name,  # with this key
         )
         try:
             peer = Peer(self.identity, self.manifest, ports, options)

@@ -15,6 +15,7 @@ from typing import Any
 
 from learnae.cid import CID_BYTES, Cid
 from learnae.errors import BlockMissingError, TransportError
+from learnae.limits import HOUR
 from learnae.ports import Inference, check_heads, name_block
 
 _PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
@@ -28,10 +29,15 @@ class VirtualClock:
 
     def __init__(self, start: int) -> None:
         self.time = start
+        self.booted = start - HOUR
 
     def now(self) -> int:
         """Virtual Unix milliseconds."""
         return self.time
+
+    def uptime(self) -> int:
+        """See ports.Clock."""
+        return self.time - self.booted
 
 
 class MemoryStateStore:
@@ -226,7 +232,7 @@ class MemoryBlockStore:
         """See ports.BlockStore."""
         self._host.ask(cids)
 
-    def delete(self, cids: Iterable[Cid]) -> None:
+    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:  # noqa: ARG002 - a host has one peer
         """See ports.BlockStore."""
         for cid in cids:
             self._host.blocks.pop(cid, None)
@@ -279,6 +285,7 @@ class MemoryGossip:
     """ports.Gossip that tells ``fanout`` random hosts, as a gossip mesh does."""
 
     def __init__(self, host: Host, fanout: int) -> None:
+        self.count = 0  # announcements heard
         self._host = host
         self._fanout = fanout
 
@@ -293,4 +300,5 @@ class MemoryGossip:
     def heard(self) -> Iterable[Sequence[Cid]]:
         """See ports.Gossip."""
         inbox, self._host.inbox = self._host.inbox, []
+        self.count += len(inbox)
         return inbox

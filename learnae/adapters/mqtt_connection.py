@@ -105,6 +105,11 @@ class MqttConnection:
         """Whether the broker has answered and is there, as far as one can know."""
         return self._connected.is_set()
 
+    @property
+    def is_subscribing(self) -> bool:
+        """Whether the broker has not yet confirmed all that was asked of it since it answered."""
+        return bool(self._subscribing)
+
     def start(self) -> None:
         """Connect in the background, for as long as the process lives."""
         self._thread.start()

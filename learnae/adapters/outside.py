@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -56,6 +57,7 @@ class Gossips:
     """ports.Gossip over several, by name: all are told, all are heard; errors are counted and passed over."""
 
     def __init__(self, gossips: Mapping[str, Gossip]) -> None:
+        self.counts: Counter[str] = Counter()  # announcements heard
         self._gossips = gossips
         self._problems = Problems()
 
@@ -78,11 +80,14 @@ class Gossips:
     def heard(self) -> Iterable[Sequence[Cid]]:
         """See ports.Gossip."""
         announcements: list[Sequence[Cid]] = []
-        for gossip in self._gossips.values():
+        for name, gossip in self._gossips.items():
             try:
-                announcements += gossip.heard()
+                heard = list(gossip.heard())
             except LearnaeError as error:
                 self._problems.count(error)
+                continue
+            self.counts[name] += sum(map(bool, heard))  # an empty one is a peer that left
+            announcements += heard
         return announcements
 
 

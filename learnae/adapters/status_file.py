@@ -29,11 +29,13 @@ class StatusFile:
         self._problems: Mapping[str, int] = {}
         self._failing = False  # the last time; said once
         self._unwritable = False
+        self._listening = False
 
     def report(self, status: Mapping[str, Any]) -> None:
         """See ports.Monitor."""
         self._log_new_problems(status)
         self._log_unwritable(status)
+        self._log_listening(status)
         now = time.monotonic()
         if now - self._logged >= _LOG_SECONDS:
             self._logged = now
@@ -75,6 +77,13 @@ class StatusFile:
             log.warning("the disk takes it again: publishing")
         self._unwritable = bool(found)
 
+    def _log_listening(self, status: Mapping[str, Any]) -> None:
+        """Once at the beginning and once at the end."""
+        listening = status["listening"] is not None
+        if listening != self._listening:
+            log.info("back after a while: hearing others before publishing" if listening else "publishing again")
+        self._listening = listening
+
 
 def summary(status: Mapping[str, Any]) -> str:
     """One line for people."""
@@ -82,6 +91,10 @@ def summary(status: Mapping[str, Any]) -> str:
     if found := status["unwritable"]:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"] / 1000))
         trouble = f"NOTHING PUBLISHED since {since}: {found['error']}; "
+    if status["listening"] is not None:
+        trouble += "hearing others before publishing; "
+    if status["banned"]:
+        trouble = "BANNED for ever: its key has signed two messages with one number; "
     shown = "nothing measured yet"
     for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
         if status[name] is not None:

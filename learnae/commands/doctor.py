@@ -19,8 +19,8 @@ from learnae.commands.finding import Finding
 from learnae.commands.ipfs_state import ipfs_findings
 from learnae.commands.output import console, print_json, table
 from learnae.config import find_section
-from learnae.errors import LearnaeError, ManifestError, ModelError
-from learnae.home import home, open_manifest, why_peer_unwritable
+from learnae.errors import EquivocationError, LearnaeError, ManifestError, ModelError
+from learnae.home import home, last_status, open_manifest, why_peer_unwritable
 from learnae.sections import IotaSection
 
 _PACKAGES = (
@@ -89,6 +89,9 @@ def _places() -> Iterator[Finding]:
             yield Finding(
                 f"peer {peer.name}", "broken", f"publishes nothing: {why}", f"see {peer}: space, mount, owner"
             )
+        if last_status(peer).get("banned"):
+            error = EquivocationError()
+            yield Finding(f"peer {peer.name}", "broken", error.problem, error.remedy)
 
 
 def _swarm() -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.sections import MqttSection
 from learnae.wording import counted
 
-_CONNECT_SECONDS, _CONNECT_LOOK = 5.0, 0.02  # so long, and so often, is looked for a broker that has not answered
+_CONNECT_SECONDS, _CONNECT_LOOK = 10.0, 0.02  # so long, and so often, is looked for a broker that has not answered
 _QUIET_SECONDS, _FIRST_LOOK_SECONDS = 0.5, 3.0  # retained values come at once: all are here when nothing more comes
 _UNWRITABLE = "cannot save"  # online, and publishing nothing: its disk is full or read-only
 _COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red"}
@@ -61,12 +61,17 @@ def _swarm(text: str) -> str:
 
 def _wait_for_retained(connection: MqttConnection, audience: Audience) -> None:
     deadline = time.monotonic() + _CONNECT_SECONDS
-    while connection.state().endswith(": connecting") and time.monotonic() < deadline:
+    while _is_expected(connection) and time.monotonic() < deadline:
         time.sleep(_CONNECT_LOOK)
     deadline, before = time.monotonic() + _FIRST_LOOK_SECONDS, None
     while connection.is_connected and before != (now := audience.peers()) and time.monotonic() < deadline:
         before = now
         time.sleep(_QUIET_SECONDS)
+
+
+def _is_expected(connection: MqttConnection) -> bool:
+    """Whether the broker may still answer, or confirm what we want to hear: what is retained comes with that."""
+    return connection.is_subscribing if connection.is_connected else connection.state().endswith(": connecting")
 
 
 def _table(connection: MqttConnection, audience: Audience) -> Table:

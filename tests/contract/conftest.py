@@ -129,38 +129,49 @@ def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubo, Kubo
         yield one, other
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that is late does not hang: the machine of a test may stand still for seconds."""
+    from learnae.adapters import gateway, kubo, kubo_pubsub
+
+    monkeypatch.setattr(kubo, "_GRACE", 60.0)
+    monkeypatch.setattr(gateway, "_PROBE_SECONDS", 60.0)
+    monkeypatch.setattr(kubo_pubsub, "_REPEAT_SECONDS", 30.0)
+    monkeypatch.setattr(kubo_pubsub, "_SILENCE_SECONDS", 90.0)
+
+
 def kubo_exchange(kubo: Kubo, directory: Path) -> KuboExchange:
     from learnae.adapters.kubo import Acquaintances, KuboExchange, pin_name
     from learnae.adapters.kubo_rpc import KuboRpc
 
     rpc = KuboRpc(kubo.api)
-    return KuboExchange(rpc, pin_name(SWARM, directory), 10, Acquaintances(rpc, [], 1))
+    return KuboExchange(rpc, pin_name(SWARM, directory), 60, Acquaintances(rpc, [], 1))
 
 
-def kubo_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
+def kubo_exchanges(directory: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Exchanges]:
     one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
     yield Exchanges(one, other, nothing_to_wait_for)
     one.close()
     other.close()
 
 
-def gateway_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
+def gateway_exchanges(directory: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Exchanges]:
     """What is offered to one daemon can be read at the other's gateway."""
-    one, other = kubo_exchange(kubos[0], directory), GatewayExchange(kubos[1].gateway, 10)
+    one, other = kubo_exchange(kubos[0], directory), GatewayExchange(kubos[1].gateway, 60)
     yield Exchanges(one, other, nothing_to_wait_for)
     one.close()
     other.close()
 
 
-def kubo_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
+def kubo_stores(directory: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Stores]:
     """Two machines, each with a daemon."""
     one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
     yield from two_machines(directory, one, other)
 
 
-def gateway_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
+def gateway_stores(directory: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Stores]:
     """A machine without a daemon, and one with."""
-    yield from two_machines(directory, GatewayExchange(kubos[0].gateway, 10), kubo_exchange(kubos[1], directory))
+    yield from two_machines(directory, GatewayExchange(kubos[0].gateway, 60), kubo_exchange(kubos[1], directory))
 
 
 def two_machines(directory: Path, *exchanges: Exchange) -> Iterator[Stores]:
@@ -172,7 +183,7 @@ def two_machines(directory: Path, *exchanges: Exchange) -> Iterator[Stores]:
         store.close()
 
 
-def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
+def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Gossips]:
     """Three peers at two daemons, in a swarm of their own."""
     from learnae.adapters.kubo import Acquaintances
     from learnae.adapters.kubo_pubsub import KuboGossip
@@ -183,7 +194,7 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
     for number in range(3):
         rpc = KuboRpc(kubos[number % 2].api)
         name = f"peer-{number}"
-        gossips[name] = KuboGossip(rpc, swarm, name, 10, Acquaintances(rpc, [], 1))
+        gossips[name] = KuboGossip(rpc, swarm, name, 60, Acquaintances(rpc, [], 1))
     for kubo in kubos:
         wait_for(lambda kubo=kubo: kubo.run("pubsub", "peers", f"learnae/1/{swarm}/heads"), "the other's subscription")
     delivered: dict[str, Any] = {}

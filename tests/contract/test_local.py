@@ -177,6 +177,21 @@ def test_an_old_block_that_is_put_or_looked_for_again_is_in_use(tmp_path, use):
     assert store.get(cid) == b"weights"
 
 
+def test_what_others_have_used_lately_is_not_deleted_as_unused(tmp_path):
+    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+    put, looked_for, unused = (store.put(RAW, data) for data in (b"put", b"looked for", b"nobody's"))
+    for each in (put, looked_for, unused):
+        age(path_of(tmp_path, each))
+    another.put(RAW, b"put")
+    assert another.has(looked_for)
+
+    store.delete([put, looked_for, unused, Cid.of(RAW, b"was never here")], unused_for=3_600_000)
+
+    assert set(store.cids()) == {put, looked_for}
+    store.delete([put, looked_for])
+    assert not list(store.cids())
+
+
 @pytest.mark.parametrize("use", ["put", "has"])
 def test_a_block_that_is_used_while_it_is_being_removed_stays(tmp_path, monkeypatch, use):
     store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
@@ -376,7 +391,7 @@ def kill_a_writer(directory: Path, number: int, after: float) -> None:
     time.sleep(after)
     assert writer.pid is not None
     os.kill(writer.pid, signal.SIGKILL)
-    writer.join(10)
+    writer.join(60)
     assert writer.exitcode == -signal.SIGKILL
 
 

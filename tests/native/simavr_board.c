@@ -3,26 +3,35 @@
  *     simavr_board MCU FIRMWARE.elf LINK [SPEED]
  *
  * LINK becomes a symbolic link to the terminal. ADC0 sees a triangle wave, 0.5 V to 4.5 V and back in two seconds. Lines on
- * standard input: "low PIN" and "high PIN" pull pins of port D. It ends with its standard input.
+ * standard input: "low PIN" and "high PIN" pull pins of port D, each for a tenth of a second of the board's time at least. It
+ * ends with its standard input.
+ *
+ * All of it is one thread: however seldom the machine lets it run, the firmware sees a wire of 115200 baud.
  */
 #include <fcntl.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <avr_adc.h>
 #include <avr_ioport.h>
-#include <parts/uart_pty.h>
+#include <avr_uart.h>
 #include <sim_avr.h>
 #include <sim_elf.h>
 
 #define FREQUENCY 16000000UL
 #define MILLISECOND (FREQUENCY / 1000)
-#define PIND 0x29 /* address of the register that shows port D's pins, on both chips */
+#define PIND 0x29     /* address of the register that shows port D's pins, on both chips */
+#define BYTES 11      /* in a millisecond, at 115200 baud */
+#define HOLD 100      /* milliseconds between two changes of a pin: no finger is faster, and no firmware misses it */
 
 static unsigned pins = 0xFF; /* of port D: what is outside the chip outlives its reset */
+static int terminal;         /* our end of it */
+static int may_send;         /* the chip has room for what comes */
 
 static double wall_clock(void)
 {
@@ -51,14 +60,63 @@ static void apply_pins(avr_t *avr)
     }
 }
 
-/* False at the end of standard input. */
+static void on_ready(avr_irq_t *irq, uint32_t value, void *ready)
+{
+    (void)irq;
+    (void)value;
+    may_send = ready != NULL;
+}
+
+/* As on a wire, what nobody takes is lost. */
+static void on_output(avr_irq_t *irq, uint32_t value, void *unused)
+{
+    (void)irq;
+    (void)unused;
+    const uint8_t byte = (uint8_t)value;
+    const ssize_t sent = write(terminal, &byte, 1);
+    (void)sent;
+}
+
+/* False if there is no terminal. */
+static int open_terminal(avr_t *avr, const char *link)
+{
+    static int other; /* stays open: our end is of no use without */
+    char name[64];
+    struct termios raw;
+    uint32_t flags = 0;
+    if (openpty(&terminal, &other, name, NULL, NULL) != 0 || tcgetattr(terminal, &raw) != 0) {
+        return 0;
+    }
+    cfmakeraw(&raw);
+    tcsetattr(terminal, TCSANOW, &raw);
+    fcntl(terminal, F_SETFL, O_NONBLOCK);
+    avr_ioctl(avr, AVR_IOCTL_UART_SET_FLAGS('0'), &flags); /* no line of it on the standard output */
+    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUTPUT), on_output, NULL);
+    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XON), on_ready, &terminal);
+    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XOFF), on_ready, NULL);
+    unlink(link);
+    return symlink(name, link) == 0;
+}
+
+/* What a millisecond brings from the terminal. */
+static void receive(avr_t *avr)
+{
+    uint8_t byte;
+    for (int left = BYTES; left > 0 && may_send && read(terminal, &byte, 1) == 1; left--) {
+        avr_raise_irq(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_INPUT), byte);
+    }
+}
+
+/* Called every millisecond; false at the end of standard input. */
 static int obey(void)
 {
     static char line[64];
     static size_t length;
+    static unsigned held;
     char byte;
-    ssize_t got;
-    while ((got = read(STDIN_FILENO, &byte, 1)) == 1) {
+    ssize_t got = -1;
+    held++;
+    while (held >= HOLD && (got = read(STDIN_FILENO, &byte, 1)) == 1) {
         if (byte != '\n') {
             if (length < sizeof line - 1) {
                 line[length++] = byte;
@@ -67,6 +125,7 @@ static int obey(void)
         }
         line[length] = 0;
         length = 0;
+        held = 0;
         unsigned pin;
         if (sscanf(line, "low %u", &pin) == 1) {
             pins &= ~(1U << pin);
@@ -97,11 +156,7 @@ int main(int count, char **words)
     avr_load_firmware(avr, &firmware);
     avr->sleep = no_sleep;
 
-    static uart_pty_t terminal;
-    uart_pty_init(avr, &terminal);
-    uart_pty_connect(&terminal, '0');
-    unlink(words[3]);
-    if (symlink(terminal.pty.slavename, words[3]) != 0) {
+    if (!open_terminal(avr, words[3])) {
         return 3;
     }
     fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
@@ -132,6 +187,7 @@ int main(int count, char **words)
             return 0;
         }
         apply_pins(avr);
+        receive(avr);
         const double ahead = due - wall_clock();
         if (ahead > 0) {
             usleep((useconds_t)(ahead * 1e6));

@@ -24,7 +24,7 @@ name = node.attach(node.propose(b"from a fresh environment", tag, "A" * 80 + "9"
 assert node.find_tag(tag) == [name], "not found"
 (found,) = node.read([name])
 assert found.message.rstrip(bytes(1)) == b"from a fresh environment"
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 120
 while not node.confirmed([name])[0]:
     assert time.monotonic() < deadline, "not confirmed"
     time.sleep(0.1)
@@ -38,7 +38,7 @@ def run(*command: object, **options: object) -> str:
         env=clean_environment(PYTHONPATH=""),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=600,
         check=False,
         **options,
     )

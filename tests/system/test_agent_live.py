@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def recorded(state: Path, seal: Any = None) -> Samples:
 
 def stop(process: Child) -> str:
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=60)[1]
     assert process.returncode == 0, said
     assert "Traceback" not in said, said
     return said
@@ -189,18 +190,20 @@ def test_a_full_disk_costs_nothing_but_patience(programs: Programs, sysfs: Sysfs
     agent = programs.start("agent", "run")
     observer = Observer(swarm)
     wait_for(lambda: observer.refresh() > 5, "the agent to train")
-    filler = fill(disk)
+    filler, full = fill(disk), time.time()
     wait_for(lambda: "takes no samples" in agent.log, "the agent to notice")
     wait_for(lambda: "NotWrittenError" in agent.log, "the peer to notice")
-    said = observer.refresh()
-    wait_for(lambda: agent.poll() is None and agent.log, "it to go on")
+    said, turns = observer.refresh(), sysfs.turns
+    wait_for(lambda: sysfs.turns > turns + 100, "a second of values that the disk cannot take")
+    assert agent.poll() is None, agent.log
+    free = time.time()
     filler.unlink()
     wait_for(lambda: "takes samples again" in agent.log, "the agent to go on")
     wait_for(lambda: observer.refresh() > said + 5, "the peer to go on")
     text = stop(agent)
     assert text.count("takes no samples") == 1
     times = recorded(state).time
-    assert np.diff(times).max() < 1.0, "what came while the disk was full waited in memory"
+    assert ((full < times) & (times < free)).sum() > 20, "what came while the disk was full waited in memory"
     seqs = [node.seq for cid in observer.tangle.cids() if (node := observer.tangle.node(cid))]
     assert sorted(seqs) == list(range(len(seqs)))
     assert LocalBlockStore(swarm).has(next(iter(observer.tangle.cids())))

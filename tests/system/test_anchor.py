@@ -140,7 +140,7 @@ def test_a_file_is_anchored_and_verified(tangle: Tangle, programs: Programs, tmp
     written = programs.answer("learnae", "anchor", model, "--node", tangle.url)
     assert written["cid"] == str(Cid.of(RAW, model.read_bytes()))
     for what in (model, written["cid"]):
-        found = programs.answer("learnae", "anchor", what, "--verify", "--wait", 30, "--node", tangle.url, *trust)
+        found = programs.answer("learnae", "anchor", what, "--verify", "--wait", 60, "--node", tangle.url, *trust)
         assert found["transaction"] == written["transaction"] == found["path"][0]
         assert found["milestone"] > 0
     people = programs.run("learnae", "anchor", model, "--verify", "--node", tangle.url, *trust)
@@ -167,7 +167,7 @@ def test_the_swarms_heads_are_anchored_as_a_block(programs: Programs, tmp_path: 
         written = programs.answer("learnae", "anchor", "--swarm", directory, "--node", tangle.url)
         assert dagcbor.decode(store.get(Cid.parse(written["cid"]))) == sorted(observer.tangle.heads())
         found = programs.answer(
-            *("learnae", "anchor", written["cid"], "--verify", "--wait", 30, "--trust-node", "--node", tangle.url)
+            *("learnae", "anchor", written["cid"], "--verify", "--wait", 60, "--trust-node", "--node", tangle.url)
         )
         assert found["cid"] == written["cid"]
 

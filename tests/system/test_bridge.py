@@ -15,7 +15,7 @@ import tty
 import numpy as np
 import pytest
 from boards import BUTTON, HANG, SimulatedBoard
-from programs import clean_environment, wait_for
+from programs import PATIENCE, clean_environment, wait_for
 
 from agent.buffer import SampleBuffer
 from agent.sources.bridge import BridgeSource
@@ -26,6 +26,7 @@ from firmware_bridge.senml import from_json
 pytestmark = [pytest.mark.engine("gcc", "avr-gcc"), pytest.mark.modules("serial")]
 
 CHANNELS = (Channel("count", "count"), Channel("voltage", "V"))
+A_WHILE = 30.0  # seconds that dates may be wrong by on a machine that stands still; else see test_bridge_clock
 
 
 class Bridges:
@@ -41,7 +42,7 @@ class Bridges:
     def environment(self) -> dict[str, str]:
         return clean_environment(LEARNAE_HOME=str(self.root), XDG_CONFIG_HOME=str(self.root))
 
-    def run(self, *words, timeout: float = 60) -> subprocess.CompletedProcess:
+    def run(self, *words, timeout: float = 2 * PATIENCE) -> subprocess.CompletedProcess:
         return subprocess.run(
             self.command(*words), env=self.environment(), capture_output=True, text=True, check=False, timeout=timeout
         )
@@ -110,12 +111,11 @@ def assert_whole(stream: list[Readings]) -> None:
     values = np.concatenate([each.values for each in stream])
     np.testing.assert_array_equal(values[:, 0], np.array(sequence, np.uint16).astype(np.int16))
     assert ((values[:, 1] > 0.45) & (values[:, 1] < 4.55)).all()  # the triangle at ADC0
-    steps = np.abs(np.diff(values[:, 1]))
-    assert (steps < 0.13).all()
-    assert np.median(steps) == pytest.approx(0.08, abs=0.01)
-    times = np.concatenate([each.times for each in stream])
-    assert (np.diff(times) > 0).all()
-    assert abs(times[-1] - times[0] - 0.02 * (len(times) - 1)) < 0.2
+    # a board that sends much at once, as a bridge was late, measures some samples late
+    assert np.median(np.abs(np.diff(values[:, 1]))) == pytest.approx(0.08, abs=0.01)
+    between = np.diff(np.concatenate([each.times for each in stream]))
+    assert (between > 0).all()
+    assert np.median(between) == pytest.approx(0.02, abs=0.001)  # but for moments in which the machine held us up
 
 
 class Recording:
@@ -124,12 +124,16 @@ class Recording:
     def __init__(self, bridges: Bridges) -> None:
         self.source = BridgeSource(bridges.socket, ["voltage", "count"], 50.0, 1.0, {"pressed": 1}.get)
         self.buffer = SampleBuffer(bridges.root / "samples.db", 2, 10_000, 1 << 24)
+        self.readings = 0
 
-    def record(self) -> None:
+    def record(self) -> int:
+        """How many have come so far."""
         samples = self.source.read()
         if len(samples.time):
             self.buffer.append("board", samples)
             self.buffer.commit()
+            self.readings += len(samples.time)
+        return self.readings
 
     def stored(self) -> tuple[np.ndarray, np.ndarray]:
         chunks = self.buffer.after(0, 10_000)
@@ -142,6 +146,7 @@ class Recording:
 
 @pytest.mark.parametrize("mcu", ["atmega328p", pytest.param("atmega2560", marks=pytest.mark.slow)])
 def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
+    begun = time.time()
     board = SimulatedBoard(bridges.root, mcu)
     bridges.start(board.device)
     wait_for(bridges.socket.exists, "the bridge")
@@ -153,13 +158,11 @@ def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
         listener.until(lambda it: any(isinstance(record, Label) for record in it.records), "the label")
         board.pull(BUTTON, low=False)
         listener.until(lambda it: it.samples() >= 70, "more samples")
-        before = time.time()
         board.pull(HANG, low=True)
-        time.sleep(0.6)  # the watchdog bites after half a second
-        board.pull(HANG, low=False)
+        board.pull(HANG, low=False)  # after the chip has seen it; its watchdog bites after half a second
         listener.until(lambda it: len(it.streams()) >= 2 and len(it.streams()[-1]) > 10, "samples after the reset")
     listener.until(lambda it: it.states()[-1:] == ["down"], "the end")
-    recording.record()
+    wait_for(lambda: recording.record() >= listener.samples(), "the buffer to have it, too")
     values, labels = recording.stored()
     recording.close()
 
@@ -175,7 +178,8 @@ def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
     assert "missed" not in listener.states()
     assert "reset by the watchdog" in bridges.log
     assert [record.name for record in listener.records if isinstance(record, Label)][:1] == ["pressed"]
-    assert abs(listener.streams()[0][-1].times[-1] - before) < 1.0
+    dates = np.concatenate([each.times for stream in listener.streams() for each in stream])
+    assert begun - A_WHILE < dates[0] < dates[-1] < time.time() + A_WHILE
     heard = np.concatenate([each.values for stream in listener.streams() for each in stream])
     np.testing.assert_array_equal(values, heard[:, ::-1].astype(np.float32))  # the buffer has all of it, once
     assert set(labels) == {-1, 1}
@@ -196,7 +200,7 @@ def test_an_unplugged_board_comes_back_and_a_restarted_bridge_loses_nothing(brid
         second.until(lambda it: it.samples() >= 10, "a second listener")
 
         first.send_signal(signal.SIGTERM)
-        assert first.wait(10) == 0
+        assert first.wait(PATIENCE) == 0
         bridges.start(board.device, "--verbose")
         have = listener.samples()
         listener.until(lambda it: it.samples() > have + 50, "samples from the new bridge")
@@ -369,5 +373,5 @@ def test_run_says_why_there_are_no_readings_and_goes_on(bridges):
     assert process.poll() is None
     assert bridges.log.count("ttyACM9 is not there") == 1
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert not bridges.socket.exists()

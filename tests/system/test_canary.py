@@ -13,7 +13,7 @@ from daemon import HOST
 from iri_node import IriNode
 from mosquitto import Mosquitto
 from mqtt_rig import Gate
-from programs import Programs, wait_for
+from programs import PATIENCE, Programs, wait_for
 from sensors import Sysfs, make_swarm
 
 from demo.swarm import Swarm
@@ -45,11 +45,11 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, mess
     observer = Observer(swarm.directory)
     try:
         swarm.start("canary", role, config)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 4 * PATIENCE
         while observer.refresh() < messages and time.monotonic() < deadline:
             time.sleep(0.2)
         swarm.processes["canary"].send_signal(signal.SIGTERM)
-        assert swarm.processes["canary"].wait(60) == 0
+        assert swarm.processes["canary"].wait(2 * PATIENCE) == 0
     finally:
         swarm.stop()
     assert observer.refresh() >= messages
@@ -86,7 +86,7 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
                 lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 10, "all of it"
             )
             swarm.processes["canary"].send_signal(signal.SIGTERM)
-            assert swarm.processes["canary"].wait(60) == 0
+            assert swarm.processes["canary"].wait(2 * PATIENCE) == 0
         finally:
             swarm.stop()
         assert list(leaks_in(bytes(gate.sent), planted)) == []
@@ -168,7 +168,7 @@ def test_planted_readings_do_not_get_onto_a_tangle(tmp_path: Path) -> None:
         )
         try:
             swarm.start("canary", "agent", config)
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 4 * PATIENCE
             while len(node.names()) < 5 and time.monotonic() < deadline:
                 time.sleep(0.2)
         finally:

@@ -135,7 +135,7 @@ def test_the_commands_of_the_document_work(workstations: tuple[Workstation, Work
     def everybody() -> bool:
         return all(len(json.loads(each.run("learnae peers --json"))) == 2 for each in workstations)
 
-    wait_for(everybody, "both to know both", 60)
+    wait_for(everybody, "both to know both", 2 * PATIENCE)
     newest, commands = code("Looking")
     node = one.run(newest)
     assert json.loads(node[node.index("{") :])["swarm"] == {"/": found}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from daemon import HOST
 from hostile_http import hostile_server, says
 from kubo import Kubo
 from mosquitto import Mosquitto
-from programs import Programs, wait_for
+from programs import PATIENCE, Programs, wait_for
 
 from demo.people import write_private_file
 from learnae.adapters.local import LocalBlockStore
@@ -56,25 +57,34 @@ class Machine:
         environment = {**{f"LEARNAE_{key}": value for key, value in own.items()}, **settings}
         self.process = self.programs.start("agent", "run", environment=environment, pause=0.3)
 
+    def wait_for_pins(self) -> None:
+        """Until all that is here now is pinned, or gone again; more may have come meanwhile."""
+        store = LocalBlockStore(self.swarm)
+        here = set(map(str, store.cids()))
+        wait_for(lambda: here & set(map(str, store.cids())) <= set(self.kubo.pins()), "what is here to be pinned")
+
     def end(self) -> str:
-        """Let it save and end; returns what it has logged."""
+        """Let it save and end; returns what it has logged. What is on its way to the daemon just then may be lost."""
         self.process.send_signal(signal.SIGTERM)
         said: str = self.process.communicate(timeout=60)[1]
         assert self.process.returncode == 0, said
         return said
 
+    def seqs(self) -> dict[str, int]:
+        """The newest message of each peer that is known here; by its key, if what says its name is too old."""
+        self.observer.refresh()
+        return {view.name: view.seq for view in self.observer.peers()}
+
     def seq_of(self, name: str) -> int:
         """The newest message of a peer that is known here."""
-        self.observer.refresh()
-        return next((view.seq for view in self.observer.peers() if view.name == name), -1)
+        return self.seqs().get(name, -1)
 
     def check_blocks(self) -> None:
         """All blocks of this machine, and no others, are pinned at its daemon, which has the same bytes."""
         store = LocalBlockStore(self.swarm)
         names = set(store.cids())
-        assert len(names) > 10
+        assert names
         lacking = {str(cid) for cid in names} - set(self.kubo.pins())
-        assert len(lacking) <= 8, "more than what was on its way when the trainer was told to end"
         environment = {"LEARNAE_IPFS__API": self.kubo.api}
         done = self.programs.run("learnae", "blocks", "--pin", "--json", environment=environment)
         assert json.loads(done.stdout) == {"pinned now": len(lacking), "pinned in all": len(names)}
@@ -98,7 +108,7 @@ class Machine:
         """What ``ipfs COMMAND CID`` answers: the program is the same call, and slower to start."""
         query = "&".join([f"arg={cid}", "offline=true", *(f"{key}={value}" for key, value in options.items())])
         request = Request(f"http://{HOST}:{self.kubo.api_port}/api/v0/{command}?{query}", method="POST")
-        with urlopen(request, timeout=30) as answer:
+        with urlopen(request, timeout=60) as answer:
             return answer.read()
 
 
@@ -127,7 +137,11 @@ def assert_all_hear_all(machines: Sequence[Machine], newer_than: int = 4) -> Non
     for one in machines:
         for other in machines:
             known = max(newer_than, seen[one.name, other.name])
-            wait_for(lambda o=one, n=other.name, k=known: o.seq_of(n) > k, f"news of {other.name} at {one.name}", 60)
+            wait_for(
+                lambda o=one, n=other.name, k=known: o.seq_of(n) > k,
+                f"news of {other.name} at {one.name}",
+                2 * PATIENCE,
+            )
 
 
 @pytest.mark.slow
@@ -167,10 +181,16 @@ def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
         b.kubo.start()
         assert_all_hear_all(machines)
         for one, other in ((a, b), (b, c)):
-            wait_for(lambda o=one, p=other: distance(o, p) < 0.1, "equal estimates", 60)  # alone they were 0.5 apart
+            wait_for(
+                lambda o=one, p=other: distance(o, p) < 0.1, "equal estimates", 2 * PATIENCE
+            )  # alone they were 0.5 apart
+        for machine in (a, b):
+            machine.wait_for_pins()
         said = [machine.end() for machine in machines][1]
 
-    assert said.count("ipfs: Kubo") == said.count("ipfs: connected") == 2  # away at the start, and killed
+    ways = [up or down for down, up in re.findall("ipfs: (?:(Kubo)|(connected))", said)]
+    assert ways == ["Kubo", "connected"] * (len(ways) // 2)  # each of them said once
+    assert len(ways) >= 4  # away at the start, and killed
     for machine in (a, b):
         machine.check_blocks()
     newest = b.observer.tangle.heads()[0]
@@ -187,10 +207,11 @@ def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
     try:
         machine.kubo.start()
         machine.start_trainer(pause=0.1)
-        wait_for(lambda: machine.seq_of(machine.name) > 50, "history", 60)
+        wait_for(lambda: max(machine.seqs().values(), default=0) > 50, "history", 2 * PATIENCE)
         store = LocalBlockStore(machine.swarm)
-        assert len(set(store.cids())) < machine.seq_of(machine.name), "hardly anything was pruned"
+        wait_for(lambda: len(set(store.cids())) < max(machine.seqs().values(), default=0), "most to be pruned")
         wait_for(lambda: set(machine.kubo.pins()) <= set(map(str, store.cids())), "no pins but of what is live")
+        machine.wait_for_pins()
         machine.end()
         machine.check_blocks()
     finally:

@@ -49,7 +49,7 @@ class Opened:
         self.directory = directory
         self._closers: list[Callable[[], None]] = []
 
-    def exchange(self, kubo: Kubo, connect: str = "", timeout: float = 5, label: str = "", **settings: str) -> Any:
+    def exchange(self, kubo: Kubo, connect: str = "", timeout: float = 60, label: str = "", **settings: str) -> Any:
         from learnae.adapters.kubo import Acquaintances, KuboExchange, pin_name
         from learnae.adapters.kubo_rpc import KuboRpc
 
@@ -321,7 +321,7 @@ def test_one_that_hangs_is_skipped_until_it_goes_on(
     kubo.start()
     hanging = opened.exchange(kubo, timeout=1)
     hanging._patience._least = 0.2
-    store = opened.store(ipfs=hanging, gateway=GatewayExchange(daemon.gateway, 5))
+    store = opened.store(ipfs=hanging, gateway=GatewayExchange(daemon.gateway, 60))
     wait_for(lambda: {state(store, 0), state(store, 1)} == {CONNECTED}, "both exchanges")
     kubo.hang()
     for number in range(8):

@@ -130,7 +130,7 @@ def test_a_link_that_is_closed_before_the_broker_has_answered_never_connects(bro
     link.close()
     broker.resume()
     wait_for(lambda: not link._thread.is_alive(), "its thread to end")
-    inbox.link.deliver("state/mark", b"", 30)
+    inbox.link.deliver("state/mark", b"", 60)
     inbox.wait_for("state/mark", b"")
     assert [topic for topic, _ in inbox.heard] == ["state/mark"]
 
@@ -148,8 +148,8 @@ def test_who_subscribes_as_another_unsubscribes_hears(broker, opened, monkeypatc
 
     monkeypatch.setattr(link._client, "message_callback_remove", meanwhile)
     link.unsubscribe("x")
-    subscribing[0].join(30)
-    link.deliver("x", b"1", 30)
+    subscribing[0].join(60)
+    link.deliver("x", b"1", 60)
     wait_for(lambda: heard, "what was subscribed to last")
 
 
@@ -201,7 +201,7 @@ def test_a_client_certificate_opens_and_the_acl_refuses_once_and_counted(broker,
     with caplog.at_level(logging.WARNING, "learnae"):
         for _ in range(3):
             link.publish("learnae/1/swarm/bob/state", b"forged", done=taken.append)
-        link.deliver("learnae/1/swarm/alice/state", b"own", 30)
+        link.deliver("learnae/1/swarm/alice/state", b"own", 60)
     inbox.wait_for("learnae/1/swarm/alice/state", b"own")
     assert taken == [False] * 3
     assert inbox.heard == [("learnae/1/swarm/alice/state", b"own")]
@@ -210,7 +210,7 @@ def test_a_client_certificate_opens_and_the_acl_refuses_once_and_counted(broker,
     assert len(refusals) == 1
     assert "publishing to learnae/1/swarm/bob/state: Not authorized; check its ACL" in refusals[0]
     with pytest.raises(TransportError, match="refuses learnae/1/swarm/bob/x"):
-        link.deliver("learnae/1/swarm/bob/x", b"forged", 30)
+        link.deliver("learnae/1/swarm/bob/x", b"forged", 60)
 
 
 def test_wrong_and_missing_certificates_are_named_and_never_fall_back(broker, certificates, tmp_path, opened):
@@ -280,7 +280,7 @@ def test_the_last_will_is_seen_when_a_process_hangs(broker, opened):
     try:
         inbox.wait_for("p/status", b"online")
         process.send_signal(19)  # SIGSTOP
-        inbox.wait_for("p/status", b"offline", 30)
+        inbox.wait_for("p/status", b"offline")
         # told two seconds, the broker waits for three, and looks every five: within 1.5 times the six of the section
         assert re.search(r"New client connected .*\(p5, c1, k2\)", broker.log), broker.log
     finally:
@@ -306,12 +306,12 @@ def test_a_hanging_broker_is_left_and_costs_no_processor_time(broker, opened, ca
     with caplog.at_level(logging.WARNING, "learnae"):
         broker.hang()
         clock = time.pthread_getcpuclockid(link._thread.ident)  # other threads have other things to do
-        before = time.clock_gettime(clock)
+        before, begun = time.clock_gettime(clock), time.monotonic()
         wait_for(lambda: not link.is_connected, "the silence to be noticed")
         time.sleep(2)
-        used = time.clock_gettime(clock) - before
+        used, took = time.clock_gettime(clock) - before, time.monotonic() - begun
     assert "Keep alive timeout" in link.state()
-    assert used < 1.0
+    assert used < took / 2
     assert len([r for r in caplog.records if "is away" in r.getMessage()]) >= 1
     broker.resume()
     wait_for(lambda: link.is_connected, link.state())

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ class Machine:
         self.name = peer_name(self.identity.author)
         self.local = LocalBlockStore(directory / self.name[:8])
         self.store = ExchangedStore(self.local)
-        self.link = links.open(plain(broker, keep_alive=2))
+        self.link = links.open(plain(broker))
         self.topics = Topics("learnae/1", SWARM, self.name)
         self.exchange = MqttExchange(self.link, self.topics, self.store, Limits(), holds)
         self.heard: list[Cid] = []
@@ -63,6 +64,13 @@ class Machine:
 
     def count(self, what: str) -> int:
         return self.exchange.counts[what]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks goes on asking, and a push may take its time: the machine of a test may stand still for seconds."""
+    monkeypatch.setattr(mqtt_exchange, "_ASKS", 60)
+    monkeypatch.setattr(mqtt_exchange, "_OFFER_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -124,6 +132,8 @@ def test_a_lease_ends_unless_a_frame_is_wanted_again(machine, monkeypatch):
     follower.exchange.fetch(message.blocks[0])
     second = author.push(b"frame 1")
     wait_for(lambda: follower.local.has(second.blocks[0]), "a last frame")
+    wait_for(lambda: not follower.exchange._leases, "the end of the lease")
+    follower.link.deliver("mark", b"", 60)  # behind what ends the subscription
     third = author.push(b"frame 2")
     wait_for(lambda: follower.local.has(third.cid), "the third message")
     fourth = author.push()
@@ -150,7 +160,7 @@ def test_a_frame_that_is_wanted_as_a_lease_ends_begins_another(machine, monkeypa
     monkeypatch.setattr(follower.link, "unsubscribe", meanwhile)
     author.push(b"frame 1")  # the last one
     wait_for(lambda: wanting, "the end of the lease")
-    wanting[0].join(30)
+    wanting[0].join(60)
     wait_for(lambda: not follower.link._subscribing, "another lease")
     second = author.push(b"frame 2")
     wait_for(lambda: follower.local.has(second.blocks[0]), "the next frame")
@@ -224,28 +234,45 @@ def test_whoever_begins_to_wait_as_the_exchange_is_closed_is_told(machine, patie
     wait_for(lambda: told, "the end")
 
 
-def test_many_holders_answer_many_who_want_about_once(machine, links, broker, monkeypatch):
-    # five times as long as they are, so that a busy machine hears all in time
-    monkeypatch.setattr(mqtt_answers, "_CLAIM", (0.0, 2.0))
-    monkeypatch.setattr(mqtt_answers, "_SEND_SECONDS", 0.75)
-    monkeypatch.setattr(mqtt_answers, "_CLAIM_HOLDS", 5.0)
-    monkeypatch.setattr(mqtt_exchange, "_GRACE", (0.5, 3.0))
-    monkeypatch.setattr(mqtt_exchange, "_ASK_SECONDS", 5.0)
-    claims = Inbox(links.open(plain(broker)), f"learnae/1/{SWARM}/+/have")
-    holders, readers = [machine() for _ in range(8)], [machine() for _ in range(4)]
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_of_many_holders_one_answers_all_who_want(machine, monkeypatch, at_once):
+    """What happens at a random moment in life happens here when it is told to; ``at_once`` claims cross each other."""
+    monkeypatch.setattr(mqtt_exchange, "_GRACE", (0.0, 0.0))
+    monkeypatch.setattr(mqtt_exchange, "_ASK_SECONDS", 600.0)
+    monkeypatch.setattr(mqtt_answers, "_CLAIM_HOLDS", 600.0)
+    ask, decided, later = MqttExchange._ask, [], []
+    monkeypatch.setattr(MqttExchange, "_ask", lambda *wish: (ask(*wish), decided.append(wish)))
+    holders, (asking, *listening) = [machine() for _ in range(8)], [machine() for _ in range(4)]
     block = bytes(range(256)) * 400
     for holder in holders:
         cid = holder.local.put(RAW, block)
-    with ThreadPoolExecutor(4) as pool:
-        fetched = list(pool.map(lambda reader: reader.exchange.fetch(cid), readers))
-    assert fetched == [block] * 4
-    answered = sum(holder.count("answered") for holder in holders)
-    assert 1 <= answered <= 2  # once; twice where a slow machine heard a claim too late
-    assert sum(reader.count("wanted") for reader in readers) <= 3
-    assert len(claims.heard) <= 5  # of eight
+        monkeypatch.setattr(holder.exchange._inbox, "later", lambda _, action: later.append(action))
+    with ThreadPoolExecutor(4) as pool, ExitStack() as leaving:
+        for reader in (asking, *listening):
+            leaving.callback(reader.exchange.close)  # nobody waits any more, however this ends
+        fetched = [pool.submit(asking.exchange.fetch, cid)]
+        heard = [reader.exchange._answers for reader in listening]
+        wait_for(lambda: all(answers.asked(cid) > 0 for answers in heard), "all to hear that one asks")
+        fetched += [pool.submit(reader.exchange.fetch, cid) for reader in listening]
+        wait_for(lambda: len(decided) == 4, "the others to listen only")
+        wait_for(lambda: len(later) == 8, "all holders to prepare a claim")
+        claims, later[:] = later[:], []
+        for claim in claims[:at_once]:
+            claim()
+        known = 7 if at_once == 1 else 8  # by all but the one who makes it
+        wait_for(lambda: sum(h.exchange._answers.claimed(cid) > 0 for h in holders) == known, "the claim to be known")
+        for claim in claims[at_once:]:
+            claim()
+        assert len(later) == at_once, "who has heard a claim makes none"
+        for send in later:
+            send()
+        assert [each.result(60) for each in fetched] == [block] * 4
+    assert sum(holder.count("answered") for holder in holders) == 1
+    assert [reader.count("wanted") for reader in (asking, *listening)] == [1, 0, 0, 0]
 
 
-def test_a_long_history_comes_in_a_few_growing_cones(machine):
+def test_a_long_history_comes_in_a_few_growing_cones(machine, monkeypatch):
+    monkeypatch.setattr(mqtt_exchange, "_ASK_SECONDS", 600.0)
     holder, reader = machine(), machine()
     messages = [holder.message() for _ in range(300)]
     asked, cid = 0, messages[-1].cid
@@ -257,7 +284,7 @@ def test_a_long_history_comes_in_a_few_growing_cones(machine):
         index = next(i for i, message in enumerate(messages) if reader.local.has(message.cid))
         cid = messages[index - 1].cid
     assert all(reader.local.has(message.cid) for message in messages)
-    assert reader.count("wanted") <= asked + 1
+    assert reader.count("wanted") <= asked
 
 
 def test_wrong_bytes_are_refused_counted_and_others_answer(machine, links, broker):
@@ -311,7 +338,7 @@ def test_strangers_fill_the_disk_only_so_fast(machine, monkeypatch):
     assert reader.exchange.fetch(messages[-1].cid) == messages[-1].data  # what is wanted still comes
 
 
-def test_a_broker_killed_in_the_middle_of_a_fetch_is_an_error_and_heals(machine, broker):
+def test_a_broker_killed_in_the_middle_of_a_fetch_is_an_error_and_heals(machine, broker, monkeypatch):
     holder, reader = machine(), machine()
     cid = holder.local.put(RAW, b"block")
     results: list[BaseException] = []
@@ -322,10 +349,12 @@ def test_a_broker_killed_in_the_middle_of_a_fetch_is_an_error_and_heals(machine,
         except TransportError as error:
             results.append(error)
 
+    monkeypatch.setattr(mqtt_exchange, "_ASKS", 1)
     thread = threading.Thread(target=fetch)
     thread.start()
     broker.kill()
-    thread.join(30)
+    thread.join(60)
+    monkeypatch.setattr(mqtt_exchange, "_ASKS", 60)
     assert len(results) == 1
     wait_for(lambda: not reader.link.is_connected, "the loss to be noticed")
     for call in (lambda: reader.exchange.fetch(cid), holder.push):
@@ -341,15 +370,13 @@ def test_a_broker_killed_in_the_middle_of_a_fetch_is_an_error_and_heals(machine,
 
 
 def test_a_hanging_broker_costs_an_offer_its_timeout_and_no_more(machine, broker, monkeypatch):
-    monkeypatch.setattr(mqtt_exchange, "_OFFER_SECONDS", 1.0)
     author, reader = machine(), machine()
     broker.hang()
-    begun = time.monotonic()
-    with pytest.raises(TransportError, match=r"acknowledged|away"):
-        author.push()
-    assert time.monotonic() - begun < 10
+    with monkeypatch.context() as patched:
+        patched.setattr(mqtt_exchange, "_OFFER_SECONDS", 1.0)
+        with pytest.raises(TransportError, match="not acknowledged within 1 s"):
+            author.push()
     broker.resume()
-    wait_for(lambda: author.link.is_connected and reader.link.is_connected, "both to be back")
     message = author.push()
     wait_for(lambda: reader.local.has(message.cid), "a push after that")
 

@@ -59,7 +59,7 @@ def test_a_stranger_sees_the_table_without_swarm_or_key(broker, links, programs)
     say(links, broker, "alice", "state", json.dumps(STATE).encode())
     say(links, broker, "bob", "status", b"offline")
     say(links, broker, "carol", "state", json.dumps({**STATE, "name": "[red]carol"}).encode(), Cid.of(DAG_CBOR, b"x"))
-    links.opened[0].deliver("done", b"", 30)
+    links.opened[0].deliver("done", b"", 60)
     command = ("watch", "--broker", plain(broker).broker, "--rounds", "1")
     seen = {row["peer"]: row for row in programs.answer("learnae", *command)}
     assert set(seen) == {"alice", "bob", "carol"}
@@ -75,7 +75,7 @@ def test_a_stranger_sees_the_table_without_swarm_or_key(broker, links, programs)
 
 def test_a_broker_that_answers_late_is_waited_for(broker, links, programs):
     say(links, broker, "alice", "status", b"online")
-    links.opened[0].deliver("done", b"", 30)
+    links.opened[0].deliver("done", b"", 60)
     broker.hang()
     try:
         watching = programs.start("learnae", "watch", "--broker", plain(broker).broker, "--rounds", "1", "--json")
@@ -122,7 +122,7 @@ def test_a_certificate_opens_the_table_and_mistakes_are_named(links, programs: P
     with Mosquitto(tmp_path / "tls", certificates, "user watcher\ntopic readwrite learnae/1/#\n") as broker:
         section = secure(broker, certificates, "watcher")
         links.open(section).publish(f"learnae/1/{SWARM}/alice/status", b"online", retain=True)
-        links.opened[0].deliver("learnae/1/x", b"", 30)
+        links.opened[0].deliver("learnae/1/x", b"", 60)
         files = ("--ca-file", section.ca_file, "--cert-file", section.cert_file, "--key-file", section.key_file)
         command = ("watch", "--broker", section.broker, "--rounds", "1")
         assert [row["peer"] for row in programs.answer("learnae", *command, *files)] == ["alice"]

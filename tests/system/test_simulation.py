@@ -24,7 +24,7 @@ import pytest
 
 from learnae.adapters.memory import MemoryBlockStore, MemoryStateStore, Weather
 from learnae.bodies import Evidence
-from learnae.cid import DAG_CBOR, Cid
+from learnae.cid import DAG_CBOR, RAW, Cid
 from learnae.frames import FramePolicy
 from learnae.identity import Identity
 from learnae.limits import Limits
@@ -222,7 +222,7 @@ def test_a_storm_replays_byte_for_byte_in_other_processes(hash_seeds):
         for hash_seed in hash_seeds
     ]
     for replay in replays:
-        output, _ = replay.communicate(timeout=120)
+        output, _ = replay.communicate(timeout=600)
         assert replay.returncode == 0
         assert json.loads(output) == {"trace": after.trace, "messages": list(after.messages)}
 
@@ -477,6 +477,63 @@ def test_a_peer_whose_state_is_lost_continues_its_chain_where_blocks_are_shared(
 
 def lose_state(simulation: Simulation, index: int) -> None:
     simulation.members[index]._state = MemoryStateStore()
+
+
+SLOW = Weather(delay=(2000, 6000), loss=0.2)
+
+
+def restored_swarm() -> tuple[Simulation, bytes, list[int]]:
+    """A swarm whose peer 5 comes back from an image of its disk, older than what the others have heard of it."""
+    simulation = swarm(6, Setting(seed=21))
+    simulation.run(20 * SECOND)
+    member = simulation.members[5]
+    image, blocks = member._state.load(), dict(member.host.blocks)
+    assert image is not None
+    simulation.run(20 * SECOND)
+    simulation.crash(5)
+    simulation.run(90 * SECOND)
+    said = sequences(simulation, 0)[member.peer.author]
+    assert said[-1] > max(sequences_on_disk(simulation, blocks, member.peer.author)) + 10
+    member._state.save(image)
+    member.host.blocks = blocks
+    return simulation, member.peer.author, said
+
+
+def sequences_on_disk(simulation: Simulation, blocks: dict[Cid, bytes], author: bytes) -> list[int]:
+    manifest = simulation.manifest
+    messages = [simulation.opener(blocks[cid], manifest.swarm, manifest.limits) for cid in blocks if cid.codec != RAW]
+    return [message.seq for message in messages if message.author == author]
+
+
+@pytest.mark.parametrize("weather", [Weather(), SLOW], ids=["quick", "slow"])
+def test_a_peer_restored_from_an_old_image_continues_what_the_others_have_heard(weather):
+    simulation, author, said = restored_swarm()
+    simulation.network.weather = weather
+    simulation.restart(5)
+    steps = simulation.members[5].peer.steps
+    simulation.run(10 * SECOND)
+    assert simulation.members[5].peer.status()["listening"]
+    assert simulation.members[5].peer.steps > steps
+
+    simulation.run(80 * SECOND)
+    simulation.network.weather = Weather()
+    settle(simulation)
+
+    assert_chains_are_whole(simulation)
+    assert len(sequences(simulation, 0)[author]) > len(said) + 20
+    assert_no_problems(simulation)
+
+
+def test_a_peer_restored_from_an_old_image_where_nobody_is_left_goes_on_after_a_while():
+    simulation, author, said = restored_swarm()
+    for index in range(5):
+        simulation.crash(index)
+    simulation.restart(5)
+    simulation.run(290 * SECOND)
+    before = sequences(simulation, 5)[author]
+    assert len(before) < len(said)
+    simulation.run(20 * SECOND)
+    assert len(sequences(simulation, 5)[author]) > len(before) + 5
 
 
 def test_a_peer_alone_with_its_state_goes_on_though_all_its_blocks_are_lost():

@@ -31,10 +31,10 @@ AGENT = "learnae-agent@garden"
 TRAINER = "trainer-node"
 BRIDGE = "firmware-bridge@pump"
 STATE = "/var/lib/learnae/garden/peers/garden"
-STOP_SECONDS = 10.0
 
 # shorter times than on a board; the rest of the units is as shipped
-QUICK = "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\nRestartSec=100ms\n"
+QUICK = "[Service]\nTimeoutAbortSec=1\nRestartSec=100ms\n"
+STRICT = "[Service]\nWatchdogSec=4\n"  # only where it is to bite: a busy machine is late, too
 
 
 @pytest.fixture(scope="module")
@@ -133,13 +133,32 @@ def test_it_sees_its_own_secrets_and_cannot_write_elsewhere(running: Container) 
     assert not running.output(f"{inside} ls -A /root")
 
 
-def test_a_hung_work_loop_is_killed_by_the_watchdog_and_starts_again(running: Container) -> None:
-    pid, steps = running.show(AGENT, "MainPID"), wait_for_steps(running)["steps"]
-    running.output(f"python3 -c '{HANG}' {pid}", seconds=30)
-    wait_for(lambda: running.show(AGENT, "MainPID") not in (pid, "0"), "another process")
-    assert "Watchdog timeout" in running.journal(AGENT)
-    wait_for(lambda: is_active(running), "the agent to be ready again")
-    assert wait_for_steps(running, steps)["seq"] > 0
+@pytest.fixture
+def strict(running: Container) -> Iterator[Container]:
+    """The agent under a watchdog that bites soon."""
+    override = running.root / f"etc/systemd/system/{AGENT}.service.d/strict.conf"
+    override.parent.mkdir()
+    override.write_text(STRICT)
+    running.output(f"systemctl daemon-reload && systemctl restart {AGENT}")
+    yield running
+    shutil.rmtree(override.parent)
+    running.output(f"systemctl daemon-reload && systemctl restart {AGENT}")
+
+
+def test_a_hung_work_loop_is_killed_by_the_watchdog_and_starts_again(strict: Container) -> None:
+    steps = wait_for_steps(strict)["steps"]
+    pid = ""
+
+    def hung() -> bool:  # until it is dead; not, if it has been too late by itself, and is another process by now
+        nonlocal pid
+        pid = strict.show(AGENT, "MainPID")
+        return strict.run(f"python3 -c '{HANG}' {pid}").returncode == 0
+
+    wait_for(hung, "the watchdog to bite")
+    wait_for(lambda: strict.show(AGENT, "MainPID") not in (pid, "0"), "another process")
+    assert "Watchdog timeout" in strict.journal(AGENT)
+    wait_for(lambda: is_active(strict), "the agent to be ready again")
+    assert wait_for_steps(strict, steps)["seq"] > 0
 
 
 def test_a_killed_agent_starts_again_with_its_state(running: Container) -> None:
@@ -150,12 +169,10 @@ def test_a_killed_agent_starts_again_with_its_state(running: Container) -> None:
     assert after["peer"] == before["peer"]
 
 
-def test_stopping_saves_within_ten_seconds(running: Container) -> None:
+def test_stopping_saves_before_systemd_loses_its_patience(running: Container) -> None:
     before = wait_for_steps(running)
-    begun = time.monotonic()
     running.output(f"systemctl stop {AGENT}")
-    assert time.monotonic() - begun < STOP_SECONDS
-    assert running.show(AGENT, "Result") == "success"
+    assert running.show(AGENT, "Result") == "success"  # "timeout" after TimeoutStopSec
     assert running.show(AGENT, "ExecMainStatus") == "0"
     stopped = status(running)
     assert stopped["steps"] >= before["steps"]

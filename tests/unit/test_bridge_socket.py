@@ -431,7 +431,7 @@ def test_of_two_bridges_that_begin_at_once_one_listens_and_the_other_says_so(tmp
 
     monkeypatch.setattr(socket.socket, "listen", meanwhile)
     server = Server(path)
-    others[0].join(30)
+    others[0].join(60)
 
     assert len(refused) == 1
     client = Client(path)
@@ -522,7 +522,7 @@ def test_a_client_refuses_what_is_no_bridge(tmp_path):
         speaker.start()
         client = Client(path)
         (state,) = wait_for(client.read, "the client to refuse")
-        speaker.join(10)
+        speaker.join(60)
 
     assert "no bridge" in state.reason
     assert isinstance(client.problem, RecordError)

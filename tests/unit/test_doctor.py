@@ -129,3 +129,19 @@ def test_people_get_a_table(root: Path, capsys: pytest.CaptureFixture[str], monk
     said = capsys.readouterr().out
     assert "there is no swarm on this machine" in said
     assert "create one with: learnae swarm create" in said
+
+
+def test_a_banned_peer_is_broken_and_a_status_that_says_nothing_is_passed_over(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {"pump": b'{"banned": true}', "fan": b'{"banned": false}', "odd": b"[" * 100_000, "torn": b'{"banned": tr'}
+    for name, text in said.items():
+        (root / "peers" / name).mkdir(parents=True)
+        (root / "peers" / name / "status.json").write_bytes(text)
+    (root / "peers" / "new").mkdir()
+    status, found = examine(capsys)
+    assert status == 1
+    assert [thing for thing in found if thing.startswith("peer ")] == ["peer pump"]
+    assert found["peer pump"]["state"] == "broken"
+    assert "banned for ever" in found["peer pump"]["detail"]
+    assert "joins with a new key" in found["peer pump"]["remedy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -129,6 +130,19 @@ def test_what_is_put_is_offered_and_what_is_deleted_is_retracted(make: Make) -> 
     assert not store.has(cid)
 
 
+def test_what_another_peer_of_this_machine_uses_is_not_retracted(make: Make) -> None:
+    daemon = Daemon()
+    store = make(daemon)
+    used, unused = store.put(RAW, b"used"), store.put(RAW, b"unused")
+    wait_for(lambda: len(daemon.warehouse) == 2, "the offers")
+    (path,) = store._local._directory.glob(f"*/{unused}")
+    os.utime(path, (0, 0))
+    store.delete([used, unused], unused_for=3_600_000)
+    wait_for(lambda: store.is_idle, "the store")
+    assert daemon.warehouse == {used: b"used"}
+    assert store.has(used)
+
+
 def test_what_comes_from_one_exchange_is_offered_once_to_the_others_and_not_back(make: Make) -> None:
     cid, data = block(1)
     one, other = Daemon({cid: data}), Daemon()
@@ -168,7 +182,7 @@ def test_wrong_bytes_are_refused_counted_and_another_exchange_heals(make: Make) 
 
 
 def test_a_liar_is_left_alone_longer_and_longer(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
+    monkeypatch.setattr(link, "_FIRST_PROBE", 600.0)
     cids = [block(number)[0] for number in range(20)]
     liar = Daemon(dict.fromkeys(cids, b"poison"))
     store = make(liar)
@@ -181,7 +195,7 @@ def test_a_liar_is_left_alone_longer_and_longer(make: Make, monkeypatch: pytest.
 
 
 def test_a_dead_exchange_costs_one_timeout_and_is_then_skipped(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
+    monkeypatch.setattr(link, "_FIRST_PROBE", 600.0)
     monkeypatch.setattr(exchanged, "_WORKERS", 1)
     blocks = dict(block(number) for number in range(20))
     dead, alive = Daemon(), Daemon(blocks)
@@ -193,7 +207,7 @@ def test_a_dead_exchange_costs_one_timeout_and_is_then_skipped(make: Make, monke
 
 
 def test_calls_that_fail_together_are_one_failure(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 30.0)
+    monkeypatch.setattr(link, "_FIRST_PROBE", 600.0)
     daemon = Daemon()
     daemon.timeout = 60
     store = make(daemon)
@@ -293,7 +307,7 @@ def test_wishes_are_bounded_and_not_repeated(make: Make, monkeypatch: pytest.Mon
 
 
 def test_what_nobody_has_is_asked_for_ever_more_seldom(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchanged, "_FIRST_PAUSE", 30.0)
+    monkeypatch.setattr(exchanged, "_FIRST_PAUSE", 600.0)
     daemon = Daemon()
     store = make(daemon)
     for _ in range(20):

@@ -41,7 +41,7 @@ def rpc(server: HostileServer):
 def kubo(rpc):
     from learnae.adapters.kubo import Acquaintances, KuboExchange
 
-    return KuboExchange(rpc, "learnae test", 1, Acquaintances(rpc, [], 1))
+    return KuboExchange(rpc, "learnae test", 60, Acquaintances(rpc, [], 1))
 
 
 # -- addresses and credentials
@@ -70,7 +70,7 @@ def test_the_credential_goes_along(server: HostileServer, tmp_path: Path, secret
     server.answer = answer
     (tmp_path / "token").write_text(secret + "\n")
     rpc = KuboRpc.from_section(IpfsSection(api=server.api, token_file=str(tmp_path / "token")))
-    rpc.ask("version", seconds=5)
+    rpc.ask("version", seconds=60)
     rpc.close()
     assert seen == [("POST", header)]
 
@@ -113,7 +113,7 @@ def test_a_proxy_of_the_environment_is_not_asked(server: HostileServer, monkeypa
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     rpc = KuboRpc(server.api)
-    assert rpc.ask("version", seconds=5) == {"Version": "9"}
+    assert rpc.ask("version", seconds=60) == {"Version": "9"}
     rpc.close()
 
 
@@ -124,7 +124,7 @@ def test_nobody_there(kubo) -> None:
     from learnae.adapters.kubo_rpc import KuboRpc
 
     with pytest.raises(TransportError, match="cannot be reached; start it: ipfs daemon"):
-        KuboRpc(f"/ip4/127.0.0.1/tcp/{free_port()}").ask("version", seconds=5)
+        KuboRpc(f"/ip4/127.0.0.1/tcp/{free_port()}").ask("version", seconds=60)
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,10 @@ def test_closing_ends_calls_under_way(server: HostileServer) -> None:
     wait_for(lambda: len(server.asked) == 2, "both requests")
     rpc.close()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert ended == [f"the link to Kubo at {server.api} is closed"] * 2
     with pytest.raises(TransportError, match="closed"):
-        rpc.ask("version", seconds=5)
+        rpc.ask("version", seconds=60)
 
 
 def test_closing_ends_a_call_that_is_only_beginning(server: HostileServer) -> None:
@@ -240,7 +240,7 @@ def test_closing_ends_a_call_that_is_only_beginning(server: HostileServer) -> No
     rpc._http = SimpleNamespace(_request=held_up)
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert ended == [f"the link to Kubo at {server.api} is closed"]
 
 

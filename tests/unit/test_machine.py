@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -17,7 +17,9 @@ import pytest
 from builders import tiny_dataset, tiny_manifest
 
 from learnae.adapters import machine
-from learnae.adapters.machine import Lock, Place, holder
+from learnae.adapters.machine import Lock, Place, SystemClock, holder
+from learnae.adapters.outside import Outside
+from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import ManifestError, StateError
 from learnae.home import create_swarm
 from learnae.models.numpy_learner import NumpyLearner
@@ -197,3 +199,52 @@ def test_who_leaves_has_saved_said_so_and_made_room(tmp_path: Path, swarm: Path)
     assert saved.weights.tolist() == [1, 2, 3]
     again = Place(swarm, tmp_path / "pump")
     assert peer_at(again).author == peer.author
+
+
+class Radio:
+    """ports.Gossip that hears what it is told to."""
+
+    def __init__(self) -> None:
+        self.heads: list[Sequence[Cid]] = []
+
+    def announce(self, heads: Sequence[Cid]) -> None:
+        """Nobody hears it."""
+
+    def heard(self) -> Iterable[Sequence[Cid]]:
+        found, self.heads = self.heads, []
+        return found
+
+
+def test_who_is_back_without_a_state_hears_other_machines_before_it_speaks(
+    tmp_path: Path, swarm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 3_600_000
+    monkeypatch.setattr(SystemClock, "uptime", lambda _: now)
+
+    def start() -> tuple[Place, Peer]:
+        place = Place(swarm, tmp_path / "pump")
+        return place, place.peer(learner(), Options("pump", "trainer", 8, seed=1), Outside(gossips={"radio": radio}))
+
+    radio = Radio()
+    for _ in range(2):
+        place, peer = start()
+        peer.tick()
+        assert peer.status()["listening"] is None, "it is new; it was away for a moment"
+        place.leave(peer)
+    (tmp_path / "pump" / "state").unlink()
+
+    place, peer = start()
+    for heads in ([], [()], [(Cid.of(DAG_CBOR, b"somebody's"),)]):  # nobody, one who has left, and somebody
+        radio.heads = heads
+        peer.tick()
+        now += 20_000
+        peer.tick()
+        assert (peer.status()["listening"] is None) == (heads not in ([], [()]))
+    assert peer.status()["seq"] == 3
+    place.leave(peer)
+    for name in ("state", "key.pem"):
+        (tmp_path / "pump" / name).unlink()
+
+    place, peer = start()
+    assert peer.status()["listening"] is None, "a new key has said nothing yet"
+    place.leave(peer)

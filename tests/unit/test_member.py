@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from learnae import member
-from learnae.errors import NotWrittenError
+from learnae.errors import EquivocationError, NotWrittenError
 from learnae.member import Member
 from learnae.problems import Problems
 
@@ -71,3 +72,23 @@ def test_a_disk_that_takes_nothing_while_listening_stops_nobody(clock: list[floa
     clock[0] += 0.25
     assert step() == pytest.approx(0.25)
     assert dict(peer.problems.counts) == {"NotWrittenError": 1}
+
+
+@pytest.mark.parametrize("moment", ["tick", "listen"])
+def test_a_peer_that_is_banned_leaves_before_the_program_ends(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def banned() -> None:
+        raise EquivocationError
+
+    peer = Peer()
+    place = SimpleNamespace(leave=lambda left: peer.done.append(f"leave {left is peer}"))
+    monkeypatch.setattr(member, "summary", lambda _: "banned")
+    monkeypatch.setattr(peer, moment, banned)
+    work = Member(place, peer, 1.0, lambda: 1.0, lambda: None, leave=lambda: peer.done.append("keep")).work()  # type: ignore[arg-type]
+    if moment == "listen":
+        work.step()
+        clock[0] += 0.25
+    with pytest.raises(EquivocationError, match="joins with a new key"):
+        work.step()
+    assert peer.done[-2:] == ["keep", "leave True"]

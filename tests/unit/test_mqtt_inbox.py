@@ -34,7 +34,7 @@ def test_what_waits_is_bounded_and_the_rest_is_counted(inbox, monkeypatch, bound
     may_go_on, handled = threading.Event(), []
 
     def handle(received: Received) -> None:
-        may_go_on.wait(30)
+        may_go_on.wait(60)
         handled.append(received)
 
     put = inbox.handler(handle)

@@ -19,7 +19,7 @@ from learnae.adapters.memory import (
 from learnae.bodies import DELTA, KEY, Evidence, Join, Update
 from learnae.cid import DAG_CBOR, RAW, Cid
 from learnae.codecs import Vector
-from learnae.errors import NotWrittenError, StateError
+from learnae.errors import EquivocationError, NotWrittenError, StateError
 from learnae.frames import FramePolicy, decode_frame
 from learnae.limits import HOUR, Limits
 from learnae.manifest import Manifest
@@ -72,6 +72,7 @@ class Machine:
     """One peer with its disk; ``receive`` plays the rest of the swarm."""
 
     follow = 8
+    listens = is_back = False  # to what ``receive`` gives; whether it has been here before
 
     def __init__(self, number: int = 100, manifest: Manifest | None = None, data: Dataset | None = None) -> None:
         self.manifest = manifest or tiny_manifest()
@@ -106,7 +107,9 @@ class Machine:
         gossip = MemoryGossip(self.host, 4)
         self.monitor = SilentMonitor()
         ports = Ports(self.store, gossip, self.learner, self.state, self.monitor, self.clock)
-        self.peer = Peer(self.identity, manifest, ports, Options("me", "agent", self.follow, seed=1))
+        heard = (lambda: gossip.count) if self.listens else None
+        options = Options("me", "agent", self.follow, seed=1, announcements=heard, is_back=self.is_back)
+        self.peer = Peer(self.identity, manifest, ports, options)
         return self.peer
 
     def tick(self, times: int = 1) -> None:
@@ -558,6 +561,14 @@ def test_a_state_of_another_swarm_or_a_damaged_one_is_refused() -> None:
         machine.boot()
 
 
+def test_a_state_of_another_key_is_refused() -> None:
+    machine = Machine()
+    machine.tick()
+    machine.identity = identity(101)
+    with pytest.raises(StateError, match=r"belongs to another key.*bring its key back"):
+        machine.boot()
+
+
 # -- others
 
 
@@ -823,8 +834,10 @@ def test_ones_own_equivocation_stops_the_peer_with_a_remedy(restart: bool) -> No
     if restart:
         machine.boot()
         machine.heads_again()
-    with pytest.raises(StateError, match=r"two processes.*remove one copy"):
+    assert not machine.peer.status()["banned"]
+    with pytest.raises(EquivocationError, match=r"banned for ever.*two copies of its state.*joins with a new key"):
         machine.tick()
+    assert machine.peer.status()["banned"]
 
 
 @pytest.mark.parametrize("kind", ["join", "evidence"])

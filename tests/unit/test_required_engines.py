@@ -36,9 +36,8 @@ def run(directory: Path, required: str) -> str:
     for name in ("conftest.py", "programs.py"):
         shutil.copy(TESTS / name, directory)
     (directory / "test_suite.py").write_text(SUITE)
-    (directory / "pytest.ini").write_text(
-        "[pytest]\naddopts = -q --strict-markers\nmarkers = engine(name): needs a program\n"
-    )
+    markers = "markers =\n    engine(name): needs a program\n    modules(name): needs a module\n"
+    (directory / "pytest.ini").write_text(f"[pytest]\naddopts = -q --strict-markers\n{markers}")
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(directory)],
         env=clean_environment(LEARNAE_REQUIRE_ENGINES=required, LEARNAE_HORNET="no-such-hornet"),

@@ -27,6 +27,8 @@ def status(**changes: Any) -> dict[str, Any]:
         "bytes_out": 100,
         "bytes_in": 200,
         "unwritable": None,
+        "listening": None,
+        "banned": False,
         "problems": {},
         "last_problems": {},
         **changes,
@@ -141,3 +143,24 @@ def test_a_disk_that_takes_nothing_is_said_at_its_beginning_and_its_end(
     ] * 2
     assert summary(full).startswith("pump: NOTHING PUBLISHED since 19")
     assert "cannot write state: no space left; accuracy 0.500, 26 steps" in summary(full)
+
+
+def test_that_a_peer_listens_first_is_said_at_its_beginning_and_its_end(
+    tmp_path: Path, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "learnae")
+    monitor = StatusFile(tmp_path / "status.json")
+    back = status(listening=1_700_000_000_000)
+    monitor.report(back)
+    caplog.clear()
+    for said in (back, status(), status(), back):
+        monitor.report(said)
+    assert [record.message for record in caplog.records] == [
+        "publishing again",
+        "back after a while: hearing others before publishing",
+    ]
+    assert summary(back).startswith("pump: hearing others before publishing; accuracy 0.500")
+
+
+def test_a_ban_is_said_first() -> None:
+    assert summary(status(banned=True, listening=1)).startswith("pump: BANNED for ever: its key has signed two")

@@ -26,6 +26,12 @@ DATA = b"weights"
 CID = Cid.of(RAW, DATA)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is to come does come, however busy the machine is."""
+    monkeypatch.setattr(gateway, "_FIRST_PATIENCE", PATIENCE)
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ours"), "ours")
@@ -60,7 +66,7 @@ def from_daemon(section: IpfsSection) -> bytes:
 
     rpc = KuboRpc.from_section(section)
     try:
-        return rpc.call("block/get", str(CID), seconds=30)
+        return rpc.call("block/get", str(CID), seconds=PATIENCE)
     finally:
         rpc.close()
 
@@ -71,7 +77,7 @@ both = pytest.mark.parametrize(
 
 
 def section_of(server: HostileServer, **settings: Any) -> IpfsSection:
-    return IpfsSection(api=server.api, gateways=server.url, timeout=30, **settings)
+    return IpfsSection(api=server.api, gateways=server.url, timeout=PATIENCE, **settings)
 
 
 @both
