@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from learnae.errors import ConfigurationError
+from learnae.files import is_there
 from learnae.home import user_home
 
 ENVIRONMENT_PREFIX = "LEARNAE_"
@@ -57,7 +58,7 @@ def load_config(
         _merge(values, _read(file), kind, str(file))
     else:
         for path in config_files(role):
-            if path.exists():
+            if is_there(path):
                 _merge(values, _read(path), kind, str(path))
     for section, key, text in _from_environment(os.environ if environment is None else environment):
         if section in SECTIONS and section not in get_type_hints(kind):
@@ -79,7 +80,7 @@ def find_section(kind: type[Section], name: str) -> Section:
     values: Values = {}
     for place in (0, 1):
         for path in [config_files(role)[place] for role in reversed(ROLES)]:
-            if path.exists():
+            if is_there(path):
                 _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
     for section, key, text in _from_environment(os.environ):
         if section == name:

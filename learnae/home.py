@@ -22,7 +22,7 @@ from typing import Any
 
 from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
-from learnae.files import create_once, read_regular, why_unwritable
+from learnae.files import create_once, is_there, read_regular, why_unwritable
 from learnae.manifest import MAX_BYTES, Manifest
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
@@ -165,8 +165,23 @@ def find_swarm(text: str = "") -> Path:
 
 
 def swarms_here() -> list[Path]:
-    """The directories of all swarms in this home."""
-    return sorted(path for path in (home() / "swarms").glob("*") if (path / MANIFEST_FILE).exists())
+    """The directories of all swarms in this home; raises ConfigurationError if one may not look."""
+    return [path for path in _entries(home() / "swarms") if is_there(path / MANIFEST_FILE)]
+
+
+def peers_here() -> list[Path]:
+    """The directories of all peers in this home; raises ConfigurationError if one may not look."""
+    return _entries(home() / "peers")
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return [directory / name for name in sorted(os.listdir(directory))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        remedy = "run it as the user it belongs to, or set LEARNAE_HOME"
+        raise ConfigurationError(f"cannot read {directory}: {error.strerror}", remedy) from error
 
 
 def _name_of(directory: Path) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from learnae.errors import ConfigurationError, LearnaeError, NotWrittenError
+from learnae.errors import ConfigurationError, LearnaeError, NotWrittenError, StateError
 from learnae.notify import Notifier
 
 log = logging.getLogger("learnae")
@@ -29,6 +29,7 @@ EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
 EXIT_CONFIGURATION = 78  # EX_CONFIG: systemd does not restart the service
 EXIT_CUT = 130
 _EXTRAS = {"typer": "trainer", "cobs": "serial", "serial": "serial"}  # modules without which a program cannot begin
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _LONGEST_SLEEP = 5.0  # seconds: the watchdog is fed and signals are seen at least this often
 
@@ -55,10 +56,15 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
     except LearnaeError as error:
         status = _refuse(program, error)
     except OSError as error:
-        if error.filename is not None or error.errno not in _FULL:
+        if error.filename is not None and error.errno in _DENIED:
+            remedy = "run it as the user it belongs to"
+            status = _refuse(program, StateError(f"{error.filename}: {error.strerror}", remedy))
+        elif error.filename is None and error.errno in _FULL:
+            _say_no_more()
+            remedy = "free some space where it goes"
+            status = _refuse(program, NotWrittenError(f"cannot write: {error.strerror}", remedy))
+        else:
             raise
-        _say_no_more()
-        status = _refuse(program, NotWrittenError(f"cannot write: {error.strerror}", "free some space where it goes"))
     sys.exit(status)
 
 

@@ -73,7 +73,10 @@ class Lock:
 
 
 def holder(path: Path) -> int | None:
-    """The process that holds the lock at ``path``; None if nobody does, 0 if it does not say who it is."""
+    """The process that holds the lock at ``path``; None if nobody does, 0 if it does not say who it is.
+
+    Raises StateError if one may not look.
+    """
     deadline = time.monotonic() + _SAID_SECONDS
     try:
         with path.open() as file:
@@ -85,6 +88,8 @@ def holder(path: Path) -> int | None:
                 time.sleep(_ATTEMPT_SECONDS)
     except (FileNotFoundError, NotADirectoryError):
         pass
+    except PermissionError as error:
+        raise StateError(f"cannot read {path}: {error.strerror}", "run it as the user it belongs to") from error
     return None
 
 

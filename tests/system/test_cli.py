@@ -677,6 +677,19 @@ def test_a_trainer_with_nothing_configured_says_what_to_do_in_three_lines(progra
         assert all(word in line for line, word in zip(lines, words, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--data", "own.npz"), "takes no --data"),
+        (("--swarm", "x", "--preset", "wrist"), "takes no --swarm and no --preset"),
+        (("--name", "pump"), "use demo-1 to demo-8"),
+    ],
+)
+def test_the_demo_takes_nothing_that_it_would_not_use(programs: Programs, flags: tuple[str, ...], words: str) -> None:
+    assert_refused(programs.run("trainer_node", "start", "--demo", *flags), CONFIGURATION, words)
+    assert not programs.home.exists()
+
+
 def test_a_trainer_without_data_is_told_so(programs: Programs, small: Manifest) -> None:
     assert_refused(programs.run("trainer_node", "start"), CONFIGURATION, "no data to train on", "--data FILE")
 
@@ -1004,6 +1017,40 @@ def test_a_full_disk_and_a_closed_output_are_no_tracebacks(programs: Programs, s
         "cannot write: No space left on device; free some space where it goes\n",
     )
     assert in_shell(programs, f"{command} >&-") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("place", "commands"),
+    [
+        ("home", {"learnae peers": 78, "learnae doctor": 1, "trainer_node stop --name pump": 75}),
+        ("home/swarms", {"learnae join": 78, "agent check": 78}),
+        ("home/swarms/*", {"learnae peers": 78, "learnae swarm create --preset wrist": 0}),
+        ("home/peers", {"learnae blocks --gc": 78, "learnae doctor": 1, "trainer_node start --name pump --detach": 75}),
+        ("config/learnae", {"learnae doctor": 1, "trainer_node status": 78}),
+    ],
+)
+def test_what_one_may_not_read_is_said(
+    programs: Programs, small: Manifest, place: str, commands: dict[str, int]
+) -> None:
+    (programs.home / "peers" / "pump").mkdir(parents=True)
+    (programs.config / "learnae").mkdir(parents=True)
+    (closed,) = programs.root.glob(place)
+    closed.chmod(0)
+    root = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    try:
+        for command, status in commands.items():
+            done = subprocess.run(
+                [*root, sys.executable, "-m", *command.split()],
+                env=programs.environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert "Traceback" not in done.stderr, done.stderr
+            assert done.returncode == status, done.stderr
+            assert ("Permission denied" in done.stdout + done.stderr) == (status != 0)
+    finally:
+        closed.chmod(0o700)
 
 
 def test_a_name_that_is_no_text_is_written_as_it_can_be(programs: Programs, small: Manifest, tmp_path: Path) -> None:

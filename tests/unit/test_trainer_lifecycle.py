@@ -97,7 +97,7 @@ def test_who_starts_in_the_background_is_not_taken_for_another_who_was_faster(
     monkeypatch.setattr(lifecycle, "holder", lambda path: next(answers, holder(path)))
     with pytest.raises(InUseError, match="the trainer did not start"):
         lifecycle.detach(["start", "--demo", "--name", "demo-1"], place)
-    assert "demo are running" in (place / LOG_FILE).read_text()
+    assert "demo-1 is running; stop it first" in (place / LOG_FILE).read_text()
 
 
 def test_demos_that_start_together_are_different_people(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +130,12 @@ def test_a_person_of_the_demo_who_is_named_is_the_only_one_tried(hold: Hold) -> 
     named = replace(TrainerConfig(), peer=PeerSection(name="demo-5"))
     assert next(demo.demo_configs(named))[1] == 5
     hold(peer_directory("demo-5"))
-    with pytest.raises(ConfigurationError, match="are running"):
+    with pytest.raises(InUseError, match="demo-5 is running; stop it first: trainer-node stop --name demo-5"):
         list(demo.demo_configs(named))
+    for number in {1, 2, 3, 4, 5, 6, 7, 8} - {5}:
+        hold(peer_directory(f"demo-{number}"))
+    with pytest.raises(ConfigurationError, match="all 8 people of the demo are running"):
+        list(demo.demo_configs(TrainerConfig()))
 
 
 def test_two_that_need_the_swarm_of_a_preset_at_once_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
