@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from learnae.cid import DAG_CBOR, Cid
-from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
+from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError, StateError
 from learnae.files import create_once, is_there, read_regular, why_unwritable
 from learnae.manifest import MAX_BYTES, Manifest
 
@@ -165,12 +165,12 @@ def find_swarm(text: str = "") -> Path:
 
 
 def swarms_here() -> list[Path]:
-    """The directories of all swarms in this home; raises ConfigurationError if one may not look."""
+    """The directories of all swarms in this home; raises StateError if one may not look."""
     return [path for path in _entries(home() / "swarms") if is_there(path / MANIFEST_FILE)]
 
 
 def peers_here() -> list[Path]:
-    """The directories of all peers in this home; raises ConfigurationError if one may not look."""
+    """The directories of all peers in this home; raises StateError if one may not look."""
     return _entries(home() / "peers")
 
 
@@ -181,7 +181,7 @@ def _entries(directory: Path) -> list[Path]:
         return []
     except OSError as error:
         remedy = "run it as the user it belongs to, or set LEARNAE_HOME"
-        raise ConfigurationError(f"cannot read {directory}: {error.strerror}", remedy) from error
+        raise StateError(f"cannot read {directory}: {error.strerror}", remedy) from error
 
 
 def _name_of(directory: Path) -> str:

@@ -17,7 +17,7 @@ from learnae.cid import DAG_CBOR, Cid
 from learnae.commands.choosing import choose_swarm
 from learnae.commands.output import console, fitting, human_bytes, print_fields, print_json, shedding, short_cid, table
 from learnae.config import find_section
-from learnae.errors import BlockMissingError, ConfigurationError, LearnaeError, PeerError
+from learnae.errors import BlockMissingError, ConfigurationError, LearnaeError, PeerError, StateError
 from learnae.home import STATE_FILE, peers_here
 from learnae.identity import peer_name
 from learnae.observer import Observer
@@ -147,7 +147,7 @@ def _last_words(swarm: Cid) -> Iterator[Cid]:
             state = PeerState.read(directory / STATE_FILE)
         except PermissionError as error:  # it may run, as somebody else
             remedy = "run it as the user it belongs to"
-            raise ConfigurationError(f"cannot read {directory}: {error.strerror}", remedy) from error
+            raise StateError(f"cannot read {directory}: {error.strerror}", remedy) from error
         except (OSError, LearnaeError):  # a peer that cannot start has no future to keep anything for
             continue
         if state.swarm == swarm:

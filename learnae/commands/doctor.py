@@ -19,7 +19,7 @@ from learnae.commands.finding import Finding
 from learnae.commands.ipfs_state import ipfs_findings
 from learnae.commands.output import console, print_json, table
 from learnae.config import find_section
-from learnae.errors import EquivocationError, LearnaeError, ManifestError, ModelError
+from learnae.errors import EquivocationError, LearnaeError, ManifestError, ModelError, StateError
 from learnae.home import home, last_status, open_manifest, peers_here, why_peer_unwritable
 from learnae.sections import IotaSection
 
@@ -123,5 +123,5 @@ def _looked(thing: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(thing, "ok", look(), "")
     except LearnaeError as error:
-        is_here = isinstance(error, (ManifestError, ModelError))  # or configured
+        is_here = isinstance(error, (ManifestError, ModelError, StateError))  # or configured
         return Finding(thing, "broken" if is_here else "missing", error.problem, error.remedy)
