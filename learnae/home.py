@@ -187,7 +187,7 @@ def _entries(directory: Path) -> list[Path]:
 def _name_of(directory: Path) -> str:
     try:
         return open_manifest(directory).name
-    except ManifestError:
+    except (ManifestError, ModelError):
         return "?"
 
 

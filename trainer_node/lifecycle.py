@@ -93,8 +93,8 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
         return holder(lock) == process.pid and status.exists() and status.stat().st_mtime >= begun
 
     in_time = _wait(works, _START_SECONDS)
-    if process.returncode is not None:
-        raise _why_ended(process.returncode, directory, said, holder(lock) is not None)
+    if (ended := process.poll()) is not None:
+        raise _why_ended(ended, directory, said, holder(lock) is not None)
     if not in_time:
         raise StateError(
             f"process {process.pid} is not at work after {_START_SECONDS:.0f} s, and goes on starting",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from builders import linear_config, tiny_manifest
 
+from learnae import dagcbor
 from learnae.errors import ConfigurationError, ManifestError
 from learnae.home import create_named, create_swarm, find_swarm, home, open_manifest, peer_directory, swarms_here
 from learnae.models.optimisers import OptimiserPolicy
@@ -116,6 +117,18 @@ def test_a_new_swarm_has_a_name_of_its_own_here(root: Path, tmp_path: Path) -> N
     theirs = create_swarm(tiny_manifest(name="pump", seed=2), tmp_path / "theirs") / "manifest.cbor"
     assert open_manifest(find_swarm(str(theirs))).seed == 2  # another's may be called as it likes
     assert len(swarms_here()) == 3
+
+
+def test_a_swarm_that_this_version_cannot_train_hides_no_other(root: Path) -> None:
+    pump = create_swarm(tiny_manifest(name="pump"))
+    fields = dagcbor.decode(tiny_manifest(name="fan").to_bytes())
+    (root / "swarms" / "later").mkdir()
+    (root / "swarms" / "later" / "manifest.cbor").write_bytes(
+        dagcbor.encode({**fields, "model": {"class_name": "Later", "config": {}}})
+    )
+    assert find_swarm("pump") == pump
+    with pytest.raises(ConfigurationError, match=r"2 swarms on this machine; name one: pump .*, \? \(later\)"):
+        find_swarm()
 
 
 def test_leftovers_are_no_swarms(root: Path) -> None:
