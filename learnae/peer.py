@@ -7,21 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import learnae
 from learnae.authorship import Authorship
-from learnae.bodies import NAME_BYTES, Evidence, Join, Metrics, Summary, Update
+from learnae.bodies import Evidence, Join, Metrics, Summary, Update
 from learnae.cid import RAW, Cid
 from learnae.codecs import Vector
 from learnae.errors import EquivocationError, FrameError, NotWrittenError, StateError
-from learnae.estimate import ConsensusEstimate
-from learnae.following import Following, Replica
+from learnae.following import Following
 from learnae.frames import Frame
 from learnae.identity import Identity, peer_name
 from learnae.listening import Listening
 from learnae.manifest import Manifest
-from learnae.merge import Vote, consensus, merge
+from learnae.merge import Vote
+from learnae.merging import Merging
 from learnae.messages import Message, open_message
 from learnae.own_frames import OwnFrames
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Trained
@@ -115,16 +113,12 @@ class Peer:
         )
         self.names: dict[bytes, Join] = {}
         self._has_start = False
-        self._initial: Vector = np.zeros(manifest.model.count, np.float32)
-        self._estimate = ConsensusEstimate(self._initial, manifest.merge.half_life)
-        self._fresh_learner = {name: array.copy() for name, array in ports.learner.state().items()}
         self._own = Authorship(identity, self.replication, manifest.limits, ports.clock)
         self._listening = Listening(ports.clock, options.announcements)
         self._frames = OwnFrames(manifest.codec, manifest.limits.horizon, phase=self.author[0])
+        self._merging = Merging(self.author, manifest, ports.learner, self.following, self._frames)
         self._summary: Summary | None = None  # the own last one
         self._summary_time = 0
-        self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
-        self._unsaid: list[bytes] = []  # updates that were merged since the own last one
         self._accused: set[bytes] = set()
         self._to_accuse: dict[bytes, Equivocation] = {}
         self._unwritable: dict[str, Any] | None = None
@@ -147,7 +141,7 @@ class Peer:
             return self._bide(heard)
         self._introduce()
         self._accuse()
-        merged = self._merge()
+        merged = self._merging.merge()
         trained = self._train()
         published = self._publish_update(trained) if trained.steps else self._go_without_training(merged)
         self.replication.announce()
@@ -182,7 +176,7 @@ class Peer:
 
     def estimate(self) -> Vector:
         """The consensus estimate (count,): what this peer uses, shows and exports as the swarm's model."""
-        return self._estimate.vector
+        return self._merging.estimate.vector
 
     def save(self) -> None:
         """Save weights and optimiser too, as before a planned stop."""
@@ -231,9 +225,9 @@ class Peer:
         """Learn while nothing may or can be published."""
         if not self._has_start:
             return Tick(heard, 0, Trained(0, 0, 0.0), None)
-        merged = self._merge()
+        merged = self._merging.merge()
         if merged:
-            self._believe(None, self._ports.clock.now())
+            self._merging.believe(None, self._ports.clock.now())
         tick = Tick(heard, merged, self._train(), None)
         if self._listening.since is not None:  # that may take minutes
             self.save()
@@ -245,34 +239,10 @@ class Peer:
         start = starting_weights(self.manifest, self._ports.store)
         if start is None:
             return False
-        self._has_start, self._initial = True, start
+        self._has_start, self._merging.start = True, start
         if self._own.last is None:
-            self._ports.learner.load(start)
-            self._estimate.vector = start
+            self._merging.begin()
         return True
-
-    # -- merge
-
-    def _merge(self) -> int:
-        """Move the weights towards the replicas if any is new; returns how many are."""
-        replicas = self.following.replicas
-        new = [author for author, replica in replicas.items() if self._merged.get(author) != replica.cid]
-        if not new:
-            return 0
-        votes = self._votes(replicas)
-        learner = self._ports.learner
-        learner.load(merge(learner.weights(), votes, self.manifest.merge))
-        self._merged = {author: replica.cid for author, replica in replicas.items()}
-        self._unsaid += [self._merged[author].digest[:NAME_BYTES] for author in new]
-        del self._unsaid[: -self.manifest.limits.merged]
-        return len(new)
-
-    def _votes(self, replicas: Mapping[bytes, Replica]) -> list[Vote]:
-        votes = [replica.vote() for replica in replicas.values()]
-        own = self.following.news.get(self.author)
-        if self._frames.replica is not None and own is not None:
-            votes.append(Vote(self._frames.replica, own.update.samples, own.time))
-        return votes
 
     # -- train
 
@@ -310,10 +280,10 @@ class Peer:
             frame = self._frames.encode(self._ports.learner.weights(), now)
         except FrameError as error:
             self.problems.count(error)
-            self._start_over()
+            self._merging.start_over()
             return None
-        self._believe(Vote(frame.replica, trained.rows, now), now)
-        metrics = self._ports.learner.evaluate(self._estimate.vector)
+        self._merging.believe(Vote(frame.replica, trained.rows, now), now)
+        metrics = self._ports.learner.evaluate(self._merging.estimate.vector)
         self.metrics = metrics.bounded() if metrics else None
         try:
             return self._publish_frame(frame, trained.rows)
@@ -323,7 +293,7 @@ class Peer:
 
     def _go_without_training(self, merged: int) -> Cid | None:
         if merged:
-            self._believe(None, self._ports.clock.now())
+            self._merging.believe(None, self._ports.clock.now())
         statistics = self._options.statistics()
         if statistics is None or not self._own.may_speak():
             return None
@@ -340,22 +310,13 @@ class Peer:
             steps=self.steps,
             samples=samples,
             metrics=self.metrics,
-            merged=tuple(self._unsaid),
+            merged=tuple(self._merging.unsaid),
             bytes_out=traffic.bytes_out,
             bytes_in=traffic.bytes_in,
         )
         published = self._publish(body.to_fields(), blocks, is_update=True)
-        self._unsaid.clear()
+        self._merging.unsaid.clear()
         return published
-
-    def _believe(self, own: Vote | None, now: int) -> None:
-        """Renew the consensus estimate; ``own`` is missing where a peer only sends summaries."""
-        votes = [replica.vote() for replica in self.following.replicas.values()]
-        live = set(self.following.live(now)) - {self.author}
-        if own is not None:
-            votes.append(own)
-            live.add(self.author)
-        self._estimate.renew(votes, len(live), now)
 
     def _publish(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = (), is_update: bool = False) -> Cid:
         message = self._own.compose(body, blocks)
@@ -365,13 +326,6 @@ class Peer:
         self._note(self._own.show(message))
         self._unwritable = None
         return message.cid
-
-    def _start_over(self) -> None:
-        """Own training has diverged: go on from what the swarm believes."""
-        self._ports.learner.restore(self._fresh_learner)
-        replicas = self.following.replicas
-        votes = self._votes(replicas)
-        self._ports.learner.load(consensus(votes, self.manifest.merge.half_life) if votes else self._initial)
 
     # -- state
 
@@ -388,7 +342,7 @@ class Peer:
             bytes_in=traffic.bytes_in,
             weights=learner.weights(),
             replica=frames.replica,
-            estimate=self._estimate.vector,
+            estimate=self._merging.estimate.vector,
             learner=learner.state(),
         )
         self._ports.state.save(state.to_bytes())
@@ -409,7 +363,7 @@ class Peer:
         frames.update, frames.replica = state.update, state.replica
         frames.since_keyframe, frames.keyframe_time = state.since_keyframe, state.keyframe_time
         traffic.bytes_out, traffic.bytes_in = state.bytes_out, state.bytes_in
-        self.steps, self._estimate.vector = state.steps, state.estimate
+        self.steps, self._merging.estimate.vector = state.steps, state.estimate
         self._note(self._own.resume(state.message))
         assert self._own.last is not None
         self._listening.come_back(self._own.last.time)

@@ -311,7 +311,7 @@ def test_a_hanging_broker_is_left_and_costs_no_processor_time(broker, opened, ca
         time.sleep(2)
         used, took = time.clock_gettime(clock) - before, time.monotonic() - begun
     assert "Keep alive timeout" in link.state()
-    assert used < took / 2
+    assert used < took / 10
     assert len([r for r in caplog.records if "is away" in r.getMessage()]) >= 1
     broker.resume()
     wait_for(lambda: link.is_connected, link.state())

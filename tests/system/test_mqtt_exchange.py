@@ -257,8 +257,10 @@ def test_of_many_holders_one_answers_all_who_want(machine, monkeypatch, at_once)
         wait_for(lambda: len(decided) == 4, "the others to listen only")
         wait_for(lambda: len(later) == 8, "all holders to prepare a claim")
         claims, later[:] = later[:], []
-        for claim in claims[:at_once]:
-            claim()
+        with monkeypatch.context() as patched:
+            patched.setattr(mqtt_answers, "_CLAIM_HOLDS", 0.0)  # as if it were heard a moment later
+            for claim in claims[:at_once]:
+                claim()
         known = 7 if at_once == 1 else 8  # by all but the one who makes it
         wait_for(lambda: sum(h.exchange._answers.claimed(cid) > 0 for h in holders) == known, "the claim to be known")
         for claim in claims[at_once:]:

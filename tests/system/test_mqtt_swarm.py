@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,7 +136,5 @@ def test_boards_that_share_only_a_broker_learn_together_through_its_failures(boa
             assert board.process is not None
             board.process.terminate()
             said = board.process.communicate(timeout=60)[1]
-            news = [line.partition("MQTT broker ")[2] for line in said.splitlines() if "MQTT broker " in line]
-            assert all(one != other for one, other in itertools.pairwise(news)), said  # however often it was tried
             assert "Traceback" not in said
     assert "denied" not in broker.log.lower()

@@ -76,7 +76,7 @@ def lose_what_the_other_knows(one: Machine, other: Machine) -> int:
     one.stop()
     image = one.programs.root / "image"
     shutil.copytree(one.programs.home, image)
-    process = one.start()
+    process = one.start("away", "not")
     one.wait_for_seq(one.programs.status(one.name)["seq"] + 10)
     said: int = one.status()["seq"]
     wait_for(lambda: other.knows(one, said), "the other to hear it", 60)
@@ -105,7 +105,7 @@ def test_where_the_directory_holds_what_was_said_since_it_goes_on_at_once(tmp_pa
         machine.stop()
         said = machine.programs.status(machine.name)["seq"]
         (machine.peer / "state").write_bytes(image)
-        machine.start("away")
+        machine.start("away", "long")
         machine.wait_for_seq(said + 3)
         assert machine.status()["problems"] == {}
         assert machine.knows(machine, said + 3)
@@ -121,7 +121,7 @@ def test_where_only_others_hold_it_it_listens_first(machines: tuple[Machine, Mac
     said = lose_what_the_other_knows(one, other)
     (one.peer / "status.json").unlink()
 
-    process = one.start("away")
+    process = one.start("away", "long")
     seen = wait_for(one.status, "its first words")
     assert seen["listening"]
     one.wait_for_seq(said + 3)
@@ -142,7 +142,7 @@ def test_who_was_restored_too_soon_to_be_suspicious_is_told_what_has_happened(
     one.start()
     lose_what_the_other_knows(one, other)
 
-    process = one.start()
+    process = one.start("away", "not")
     process.wait(60)
 
     assert process.returncode == EXIT_CONFIGURATION, process.log

@@ -332,7 +332,7 @@ def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pyt
     def full(*_: object, **__: object) -> Cid:
         raise NotWrittenError("no space left")
 
-    machine.peer._unsaid = [b"12345678"]
+    machine.peer._merging.unsaid = [b"12345678"]
     found = Equivocation(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
     monkeypatch.setattr(machine.peer, "_publish", full)
     with pytest.raises(NotWrittenError):
@@ -612,7 +612,7 @@ def test_the_estimate_of_a_few_votes_is_averaged_over_time(monkeypatch: pytest.M
 
     def current() -> Vector:
         replicas = machine.peer.following.replicas.values()
-        own = machine.peer._votes({})
+        own = machine.peer._merging._votes({})
         return consensus([*own, *(replica.vote() for replica in replicas)], machine.manifest.merge.half_life)
 
     first = machine.peer.estimate()
