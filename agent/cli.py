@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import learnae
 from agent.calibration import calibration_rows
 from agent.config import AgentConfig
+from agent.feed import FAILING
 from agent.inference import read_results
 from agent.install import add_parser
 from agent.labels import write_label
@@ -99,6 +100,7 @@ def _check(options: argparse.Namespace) -> int:
     collector = build_intake(config, manifest, dataset).collector
     collector.collect()
     directory = config.peer.directory(ROLE)
+    sources = probe_sources(config, manifest, _PROBE_SECONDS)
     report = {
         "swarm": str(manifest.swarm),
         "model": f"{manifest.model.count} parameters",
@@ -107,12 +109,12 @@ def _check(options: argparse.Namespace) -> int:
         "training_rows_now": len(dataset.train),
         "holdout_rows_now": len(dataset.holdout),
         "skipped_rows": dataset.skipped,
-        "sources": probe_sources(config, manifest, _PROBE_SECONDS),
+        "sources": sources,
         "results": [asdict(result) for result in read_results(directory, 3)],
         "state": str(directory),
     }
     _print(report, options.json)
-    return 0
+    return int(any(source["state"] == FAILING for source in sources.values()))
 
 
 def _label(options: argparse.Namespace) -> int:
@@ -217,7 +219,7 @@ def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
 _VERBS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
     "run": (_run, "collect, train and share, in the foreground"),
-    "check": (_check, "check configuration, sources and data"),
+    "check": (_check, "check configuration, sources and data; exit status 1 if a source fails"),
     "label": (_label, "say what the readings are from now on"),
     "results": (_results, "the last things that the swarm's model has said of this machine's readings"),
     "export": (

@@ -374,6 +374,14 @@ def test_of_several_swarms_the_configured_one_is_meant(programs: Programs, small
     assert_refused(done, CONFIGURATION, "2 swarms", f"{small.name} ({small.swarm})", "wrist (")
 
 
+def test_the_swarm_that_one_has_joined_elsewhere_is_meant(programs: Programs, tmp_path: Path) -> None:
+    create(programs, "--preset", "thermal", "--directory", tmp_path / "shared")
+    assert_refused(programs.run("learnae", "peers"), CONFIGURATION, "no swarm on this machine")
+    programs.answer("learnae", "join", tmp_path / "shared")
+    assert "thermal" in programs.run("learnae", "peers").stdout
+    assert {"thing": "swarm", "state": "ok", "detail": "thermal", "remedy": ""} in programs.answer("learnae", "doctor")
+
+
 # -- looking at a swarm that runs
 
 
@@ -444,6 +452,7 @@ def test_ctrl_c_ends_a_watch_without_a_word(demo: Programs) -> None:
     assert (process.returncode, said) == (0, "")
 
 
+@pytest.mark.engine("/dev/ptmx")
 def test_ctrl_c_leaves_one_table_on_a_terminal_that_is_slow(programs: Programs, small: Manifest) -> None:
     """A terminal throws away what it has not shown when it writes ^C: nothing may depend on where its cursor was."""
     ours, theirs = os.openpty()
@@ -471,6 +480,7 @@ def test_ctrl_c_leaves_one_table_on_a_terminal_that_is_slow(programs: Programs, 
     assert b"\x1b[1A" not in stays  # no line above is written over
 
 
+@pytest.mark.engine("/dev/ptmx")
 def test_a_terminal_that_cannot_move_its_cursor_shows_one_table_a_look(programs: Programs, small: Manifest) -> None:
     ours, theirs = os.openpty()
     process = subprocess.Popen(
@@ -898,6 +908,14 @@ def test_a_mistake_in_an_agents_configuration_is_named(
 def test_an_agent_without_a_source_is_told_so(programs: Programs) -> None:
     create(programs)
     assert_refused(programs.run("agent", "check"), CONFIGURATION, "no source of samples", "set source.file")
+
+
+def test_the_status_of_a_check_is_that_of_the_sources(programs: Programs) -> None:
+    create(programs)
+    programs.answer("learnae", "join", "--role", "agent")
+    environment = {"LEARNAE_SOURCE__KIND": "hwmon", "LEARNAE_SOURCE__ROOT": str(programs.root)}
+    done = programs.run("agent", "check", environment=environment)
+    assert (done.returncode, "state: failing" in done.stdout, "no sensors" in done.stdout) == (1, True, True)
 
 
 def test_what_needs_no_label_cannot_be_labelled(programs: Programs) -> None:
