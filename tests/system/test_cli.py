@@ -911,7 +911,7 @@ def test_an_agent_without_a_source_is_told_so(programs: Programs) -> None:
 
 
 def test_the_status_of_a_check_is_that_of_the_sources(programs: Programs) -> None:
-    create(programs)
+    create(programs, "--preset", "thermal")
     programs.answer("learnae", "join", "--role", "agent")
     environment = {"LEARNAE_SOURCE__KIND": "hwmon", "LEARNAE_SOURCE__ROOT": str(programs.root)}
     done = programs.run("agent", "check", environment=environment)
