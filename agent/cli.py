@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 import learnae
 from agent.calibration import calibration_rows
 from agent.config import AgentConfig
+from agent.feed import FAILING
 from agent.inference import read_results
 from agent.install import add_parser
 from agent.labels import write_label
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, why_no_training, write_inference
+from learnae.arguments import count
 from learnae.codecs import Vector
 from learnae.config import load_config
 from learnae.errors import ConfigurationError
@@ -52,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="learnae-agent",
-        description="The peer on a board: collects what sensors say, and trains on it with others.",
+        description="The peer on a board: collects what sensors say,\nand trains on it with others.",
         epilog=_FIRST_STEPS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,7 +83,7 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
         command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
         command.add_argument("--for", dest="seconds", type=float, metavar="S", help="seconds that it holds")
     elif verb == "results":
-        command.add_argument("-n", "--count", type=int, default=10, help="how many")
+        command.add_argument("-n", "--count", type=count, default=10, help="how many")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -98,6 +100,7 @@ def _check(options: argparse.Namespace) -> int:
     collector = build_intake(config, manifest, dataset).collector
     collector.collect()
     directory = config.peer.directory(ROLE)
+    sources = probe_sources(config, manifest, _PROBE_SECONDS)
     report = {
         "swarm": str(manifest.swarm),
         "model": f"{manifest.model.count} parameters",
@@ -106,12 +109,12 @@ def _check(options: argparse.Namespace) -> int:
         "training_rows_now": len(dataset.train),
         "holdout_rows_now": len(dataset.holdout),
         "skipped_rows": dataset.skipped,
-        "sources": probe_sources(config, manifest, _PROBE_SECONDS),
+        "sources": sources,
         "results": [asdict(result) for result in read_results(directory, 3)],
         "state": str(directory),
     }
     _print(report, options.json)
-    return 0
+    return int(any(source["state"] == FAILING for source in sources.values()))
 
 
 def _label(options: argparse.Namespace) -> int:
@@ -132,7 +135,7 @@ def _label(options: argparse.Namespace) -> int:
 
 def _results(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
-    results = read_results(config.peer.directory(ROLE), max(0, options.count))
+    results = read_results(config.peer.directory(ROLE), options.count)
     if options.json:
         print(json.dumps([asdict(result) for result in results]))
         return 0
@@ -216,7 +219,7 @@ def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
 _VERBS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
     "run": (_run, "collect, train and share, in the foreground"),
-    "check": (_check, "check configuration, sources and data"),
+    "check": (_check, "check configuration, sources and data; exit status 1 if a source fails"),
     "label": (_label, "say what the readings are from now on"),
     "results": (_results, "the last things that the swarm's model has said of this machine's readings"),
     "export": (

@@ -15,6 +15,7 @@ from learnae.sections import (
     PeerSection,
     SwarmSection,
     TrainSection,
+    check_choice,
 )
 
 AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")
@@ -51,8 +52,7 @@ class AgentTrainSection(TrainSection):
 
     def __post_init__(self) -> None:
         TrainSection.__post_init__(self)
-        if self.engine not in ENGINES:
-            raise ConfigurationError(f"train.engine is {self.engine!r}", f"use {', '.join(ENGINES)}")
+        check_choice("train.engine", self.engine, ENGINES)
 
 
 @dataclass(frozen=True, slots=True)

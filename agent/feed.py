@@ -23,6 +23,7 @@ _FASTEST = 0.002  # a sensor is not asked more often: its thread would do nothin
 _WAITING = 60_000  # readings between two visits of the recorder, which come more than once a second
 _ENOUGH = 15_000  # a source that can be asked later is not read while more wait: a read gives it 41,000 at most
 _WORKING, _OPENING, _STOPPED = "working", "opening", "stopped"
+FAILING = "failing"
 
 
 class Feed:
@@ -141,4 +142,4 @@ class Feed:
             else:
                 log.exception("source %s: a defect; trying again", self.name)
         self.failures += 1
-        self._state, self._error = "failing", said[:400]
+        self._state, self._error = FAILING, said[:400]

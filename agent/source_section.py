@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.sources.payloads import FORMATS, TOPICS
 from learnae.errors import ConfigurationError
-from learnae.sections import MqttSection, check_holdout
+from learnae.sections import MqttSection, check_choice, check_holdout
 
 REPLAY, BRIDGE, MQTT, IIO, HWMON = KINDS = ("replay", "bridge", "mqtt", "iio", "hwmon")
 LIVE = (BRIDGE, MQTT, IIO, HWMON)
@@ -66,9 +66,8 @@ class SourceSection:
     hold: float = 0.0
 
     def __post_init__(self) -> None:
-        for key, value, choices in (("kind", self.kind, KINDS), ("payload", self.payload, tuple(FORMATS))):
-            if value not in choices:
-                raise ConfigurationError(f"source.{key} is {value!r}", f"use {', '.join(choices)}")
+        check_choice("source.kind", self.kind, KINDS)
+        check_choice("source.payload", self.payload, tuple(FORMATS))
         if not 0 <= self.speed <= _FASTEST:
             raise ConfigurationError(f"source.speed is {self.speed}", "use 1 for real time, 0 for all at once")
         check_holdout("source", self.holdout)

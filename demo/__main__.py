@@ -6,11 +6,12 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Group
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from demo.baselines import accuracy, train_alone, train_pooled
@@ -19,7 +20,9 @@ from demo.report import Curves, Result, draw, write_page
 from demo.swarm import Swarm, peer_of
 from learnae.commands.output import console, peer_table, table
 from learnae.errors import ConfigurationError
+from learnae.interrupts import held_back
 from learnae.observer import Observer, PeerView, estimate_of
+from learnae.screen import live_view
 from learnae.service import run_program
 
 _LOOK_SECONDS = 1.0
@@ -67,7 +70,8 @@ def run(output: Path, until: Until) -> int:
 
 def _watch(swarm: Swarm, observer: Observer, exam: Exam, until: Until) -> Curves:
     curves, begun, fewest = Curves(), time.monotonic(), 0
-    with Live(console=console, auto_refresh=False) as live:
+    view = live_view(console) if console.is_interactive else nullcontext()
+    with held_back() as heard, view as show:
         while (elapsed := time.monotonic() - begun) < until.seconds and fewest < until.updates:
             swarm.check()
             curves.messages.append(observer.refresh())
@@ -75,8 +79,9 @@ def _watch(swarm: Swarm, observer: Observer, exam: Exam, until: Until) -> Curves
             curves.together.append(_reached(observer, exam))
             peers = observer.peers()
             fewest = min(view.seq for view in peers) if len(peers) == len(PEOPLE) else 0
-            _show(live, curves, peers, f"{fewest} of {until.updates} updates")
-            time.sleep(_LOOK_SECONDS)
+            _show(show, curves, peers, f"{fewest} of {until.updates} updates")
+            with heard():
+                time.sleep(_LOOK_SECONDS)
     return curves
 
 
@@ -87,12 +92,12 @@ def _reached(observer: Observer, exam: Exam) -> float:
         return 0.0
 
 
-def _show(live: Live, curves: Curves, peers: list[PeerView], progress: str) -> None:
+def _show(show: Callable[[RenderableType], None] | None, curves: Curves, peers: list[PeerView], progress: str) -> None:
     """A live table on a terminal, a line now and then elsewhere."""
     summary = f"{curves.seconds[-1]:.0f} s, {curves.messages[-1]:,} messages, {progress}"
-    if console.is_terminal:
+    if show:
         line = Text(f"the swarm's model on everybody's held-out windows: {curves.together[-1]:.3f}", "bold cyan")
-        live.update(Group(peer_table(summary, peers, time.time_ns() // 1_000_000), line), refresh=True)
+        show(Group(peer_table(summary, peers, time.time_ns() // 1_000_000), line))
     elif len(curves.seconds) % 15 == 1:
         print(f"{summary}, accuracy {curves.together[-1]:.3f}", flush=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from firmware_bridge.port import list_ports
+from learnae.arguments import count
 from learnae.logs import set_up_logging
 from learnae.service import Service, Work, run_program
 
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--socket", metavar="S", help="where agents listen")
         if verb == "monitor":
             command.add_argument("--format", choices=_FORMATS, help="table on a terminal, else json")
-            command.add_argument("--count", type=int, default=0, metavar="N", help="end after N records")
+            command.add_argument("--count", type=count, default=0, metavar="N", help="end after N records")
     return parser
 
 

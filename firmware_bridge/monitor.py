@@ -8,19 +8,21 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from firmware_bridge import senml
 from firmware_bridge.client import Client
 from firmware_bridge.records import DOWN, Event, Label, LinkState, Readings, Record, Schema
+from learnae.interrupts import held_back
+from learnae.screen import live_view
 from learnae.wording import counted
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -33,12 +35,16 @@ TABLE, JSON, SENML, SENML_CBOR = FORMATS = ("table", "json", "senml", "senml-cbo
 
 
 def monitor(path: Path, shape: str, count: int) -> None:
-    """Show what comes from the bridge at ``path`` until ``count`` records were shown (0: for ever).
+    """Show what comes from the bridge at ``path`` until ``count`` records were shown (0: until Ctrl-C).
 
     Raises BridgeMissingError if there is no bridge; afterwards waits for it to come back.
     """
     client = Client(path)
-    records = _hear(client, count)
+    with held_back() as heard, suppress(KeyboardInterrupt):
+        _show(_hear(client, count, heard), shape)
+
+
+def _show(records: Iterator[Record | None], shape: str) -> None:
     if shape == TABLE:
         _draw(records)
         return
@@ -49,7 +55,7 @@ def monitor(path: Path, shape: str, count: int) -> None:
             sys.stdout.buffer.flush()
 
 
-def _hear(client: Client, count: int) -> Iterator[Record | None]:
+def _hear(client: Client, count: int, heard: Callable[[], AbstractContextManager[None]]) -> Iterator[Record | None]:
     """Records; None when there was nothing for a while."""
     shown, is_first = 0, True
     while count == 0 or shown < count:
@@ -59,7 +65,8 @@ def _hear(client: Client, count: int) -> Iterator[Record | None]:
         if is_first and client.problem is not None:
             raise client.problem
         is_first = False
-        select.select([client] if client.is_connected else [], [], [], _REFRESH)
+        with heard():
+            select.select([client] if client.is_connected else [], [], [], _REFRESH)
         yield None
 
 
@@ -163,11 +170,11 @@ def bars(values: NDArray[np.float64], most: int) -> str:
 def _draw(records: Iterator[Record | None]) -> None:
     board, drawn = Board(), 0.0
     console = Console()
-    with Live(board.table(console.width), console=console, auto_refresh=False) as live:
+    with live_view(console) as show:
         for record in records:
             if record is not None:
                 board.take(record)
             if time.monotonic() - drawn >= _REFRESH:
                 drawn = time.monotonic()
-                live.update(board.table(console.width), refresh=True)
-        live.update(board.table(console.width), refresh=True)
+                show(board.table(console.width))
+        show(board.table(console.width))

@@ -93,6 +93,8 @@ def _open(device: str, baud: int) -> serial.Serial:
     try:
         return serial.Serial(device, baud, timeout=0, exclusive=True)
     except OSError as error:
+        if os.strerror(errno.ENOTTY) in str(error) or error.errno == errno.EISDIR:  # pyserial hides the number
+            raise ConfigurationError(f"{device} is no serial port", _there(list_ports())) from error
         raise _explain(device, error) from error
     except (ValueError, OverflowError) as error:
         raise ConfigurationError(

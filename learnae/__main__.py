@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from learnae.interrupts import abrupt
+from learnae.service import run_program
 
 
 def main() -> None:
     """Entry point."""
+    run_program("learnae", _begin)
+
+
+def _begin() -> NoReturn:
     with abrupt():
         from learnae.cli import main as run  # noqa: PLC0415 - imports take most of a short command's time
 

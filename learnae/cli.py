@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import learnae
+from learnae.arguments import count, seconds
 from learnae.commands import anchor, blocks, doctor, export, swarm, watch
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
@@ -33,7 +35,7 @@ presets:
 """
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point; the only place that exits."""
     options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     run_program("learnae", lambda: options.command(options))
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="learnae",
-        description="Make, join, look at and export swarms: peers that train one model, each on data of its own.",
+        description="Make, join, look at and export swarms:\npeers that train one model, each on data of its own.",
         epilog=_FIRST_STEPS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,23 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        if 0 <= (value := float(text)) <= 86_400:
-            return value
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to a day")
-
-
 def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    group = verbs.add_parser("swarm", help="create a swarm").add_subparsers(dest="action", required=True)
+    group = verbs.add_parser("swarm", help="create a swarm").add_subparsers(
+        dest="action", required=True, metavar="VERB"
+    )
     command = group.add_parser(
         "create",
         help="from a preset or a Keras model",
@@ -86,19 +75,20 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
     what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
     command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
-    rules = f"for --model: {', '.join(optimisers.NAMES)} (default: momentum)"
+    rules = f"for --model: {', '.join(optimisers.NAMES)} (default: {optimisers.USUAL.name})"
     command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", help=rules)
-    command.add_argument("--learning-rate", type=float, metavar="X", help="for --model (default: 0.03)")
-    command.add_argument("--classes", metavar="A,B,…", help="names of the classes, for --model")
+    rate = f"for --model (default: {optimisers.USUAL.learning_rate})"
+    command.add_argument("--learning-rate", type=float, metavar="X", help=rate)
+    command.add_argument("--classes", metavar="A,B,...", help="names of the classes, for --model")
     command.add_argument(
         "--columns",
         metavar="C",
-        help="for --model: a table's features in the model's order: names A,B,…, or a table with these",
+        help="for --model: a table's features in the model's order: names A,B,..., or a table with these",
     )
     command.add_argument(
         "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
     )
-    command.add_argument("--name", help="of the swarm, for --model")
+    command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
     command.add_argument("--directory", type=Path, metavar="D", help="where the peers of this machine share it")
     _finish(command, swarm.create)
 
@@ -118,11 +108,11 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("peers", help="who is in the swarm")
     _finish(_with_swarm(command), watch.peers)
     command = verbs.add_parser("log", help="the tangle, newest message first")
-    command.add_argument("-n", "--count", type=_count, default=20, help="how many messages")
+    command.add_argument("-n", "--count", type=count, default=20, help="how many messages")
     _finish(_with_swarm(command), watch.log)
     command = verbs.add_parser("watch", help="a live table of the swarm")
-    command.add_argument("--every", type=_seconds, default=1.0, metavar="S", help="seconds between two looks")
-    command.add_argument("--rounds", type=_count, default=0, metavar="N", help="stop after so many looks")
+    command.add_argument("--every", type=seconds, default=1.0, metavar="S", help="seconds between two looks")
+    command.add_argument("--rounds", type=count, default=0, metavar="N", help="stop after so many looks")
     _add_broker(command)
     _finish(_with_swarm(command), watch.watch)
 
@@ -147,7 +137,7 @@ def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = verbs.add_parser("anchor", help="write on an IOTA Tangle that something exists; prove since when")
     command.add_argument("what", nargs="?", help="a file or a CID; without it, the swarm's heads")
     command.add_argument("--verify", action="store_true", help="prove that it is anchored, and since which milestone")
-    command.add_argument("--wait", type=_seconds, default=0.0, metavar="S", help="for the milestone, at most")
+    command.add_argument("--wait", type=seconds, default=0.0, metavar="S", help="for the milestone, at most")
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
     command.add_argument("--node", metavar="URL", help=f"default: as configured, or {anchor.DEFAULT_NODE}")
     _finish(_with_swarm(command), anchor.anchor)

@@ -3,7 +3,7 @@
 Order, later wins: ``/etc/learnae/ROLE.toml``, ``$XDG_CONFIG_HOME/learnae/ROLE.toml`` (or, instead
 of both, the file that was asked for), ``LEARNAE_SECTION__KEY`` from the environment, flags.
 A field of type ``dict[str, SECTION]`` stands for any number of sections: ``[FIELD.NAME]``, and
-``LEARNAE_FIELD__NAME__KEY``.
+``LEARNAE_FIELD__NAME__KEY``. Of the environment, sections that only other programs have are left alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from learnae.errors import ConfigurationError
+from learnae.files import is_there
 from learnae.home import user_home
 
 ENVIRONMENT_PREFIX = "LEARNAE_"
@@ -25,6 +26,9 @@ _BOOLEANS = {"true": True, "false": False}
 Config = TypeVar("Config")
 Section = TypeVar("Section")
 ROLES = ("trainer", "agent")
+_OF_PEERS = ("peer", "swarm", "data", "source", "sources", "buffer", "resources", "train")
+_OF_LINKS = ("mqtt", "ipfs", "exchange", "iota", "port", "board", "bridge")
+SECTIONS = frozenset((*_OF_PEERS, *_OF_LINKS))  # of all programs: one environment serves them all
 Values = dict[str, dict[str, Any]]
 
 
@@ -54,9 +58,11 @@ def load_config(
         _merge(values, _read(file), kind, str(file))
     else:
         for path in config_files(role):
-            if path.exists():
+            if is_there(path):
                 _merge(values, _read(path), kind, str(path))
     for section, key, text in _from_environment(os.environ if environment is None else environment):
+        if section in SECTIONS and section not in get_type_hints(kind):
+            continue
         _merge(values, {section: _nested(key, text)}, kind, f"{ENVIRONMENT_PREFIX}{section}__{key}".upper())
     for name, value in (flags or {}).items():
         if value is not None:
@@ -74,7 +80,7 @@ def find_section(kind: type[Section], name: str) -> Section:
     values: Values = {}
     for place in (0, 1):
         for path in [config_files(role)[place] for role in reversed(ROLES)]:
-            if path.exists():
+            if is_there(path):
                 _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
     for section, key, text in _from_environment(os.environ):
         if section == name:

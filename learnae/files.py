@@ -78,6 +78,17 @@ def why_unwritable(directory: Path, size: int = 0) -> str:
     return ""
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file is there, or one may not look: then opening it says so. Path.exists raises."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def remove_leftovers(directory: Path, older_than: float) -> int:
     """Delete temporary files last changed before ``older_than`` (Unix seconds); returns how many."""
     removed = 0

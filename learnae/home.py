@@ -12,14 +12,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from learnae.cid import DAG_CBOR, Cid
-from learnae.errors import ConfigurationError, EncodingError, ManifestError
-from learnae.files import create_once, read_regular, why_unwritable
+from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError, StateError
+from learnae.files import create_once, is_there, read_regular, why_unwritable
 from learnae.manifest import MAX_BYTES, Manifest
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
@@ -71,6 +74,34 @@ def last_status(directory: Path) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Only one process at a time makes swarms in this home; one that dies is out, too. Raises ConfigurationError."""
+    swarms = home() / "swarms"
+    try:
+        swarms.mkdir(parents=True, exist_ok=True)
+        directory = os.open(swarms, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(f"cannot use {swarms}: {error.strerror}", "choose a place you own") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def create_named(manifest: Manifest) -> Path:
+    """As create_swarm, in this home; raises ConfigurationError if another swarm here has its name."""
+    with alone():
+        for path in swarms_here():
+            if _name_of(path) == manifest.name and path.name != str(manifest.swarm):
+                raise ConfigurationError(
+                    f"there is a swarm {manifest.name!r} here already, {path.name}",
+                    f"join it with: learnae join {manifest.name}; or give the new one another --name",
+                )
+        return create_swarm(manifest)
+
+
 def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
     """Make the directory of a new swarm and return it; raises ConfigurationError if another is there."""
     data = manifest.to_bytes()
@@ -91,18 +122,21 @@ def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
 
 
 def open_manifest(directory: Path) -> Manifest:
-    """The manifest of the swarm in ``directory``; raises ManifestError."""
+    """The manifest of the swarm in ``directory``; raises ManifestError or ModelError."""
     return read_manifest(directory / MANIFEST_FILE)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest in a file; raises ManifestError."""
+    """The manifest in a file; raises ManifestError or ModelError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ManifestError(f"no swarm at {path}: {error.strerror}", _HOW_TO_NAME) from error
-    return Manifest.from_bytes(data)
+    try:
+        return Manifest.from_bytes(data)
+    except (ManifestError, ModelError) as error:
+        raise type(error)(f"{path}: {error.problem}", error.remedy) from error
 
 
 def find_swarm(text: str = "") -> Path:
@@ -112,7 +146,7 @@ def find_swarm(text: str = "") -> Path:
     such swarm, ConfigurationError if there is none here, or no single one.
     """
     # not Path.exists and is_file: they raise for a name that is too long, and where one may not look
-    if _is_cid(text) or "/" in text or os.path.exists(text):
+    if _is_cid(text) or "/" in text or os.path.isfile(text) or (text and os.path.exists(Path(text, MANIFEST_FILE))):
         directory = home() / "swarms" / text if _is_cid(text) else Path(text)
         if os.path.isfile(directory):
             return create_swarm(read_manifest(directory))
@@ -124,20 +158,36 @@ def find_swarm(text: str = "") -> Path:
     if not swarms:
         raise ConfigurationError("there is no swarm on this machine", _HOW_TO_MAKE)
     if len(swarms) > 1:
-        names = ", ".join(f"{_name_of(path)} ({path.name})" for path in swarms)
-        raise ConfigurationError(f"there are {len(swarms)} swarms on this machine", f"name one: {names}")
+        which = f"{len(swarms)} swarms {text!r}" if text else f"{len(swarms)} swarms"
+        names = ", ".join(path.name if text else f"{_name_of(path)} ({path.name})" for path in swarms)
+        raise ConfigurationError(f"there are {which} on this machine", f"name one: {names}")
     return swarms[0]
 
 
 def swarms_here() -> list[Path]:
-    """The directories of all swarms in this home."""
-    return sorted(path for path in (home() / "swarms").glob("*") if (path / MANIFEST_FILE).exists())
+    """The directories of all swarms in this home; raises StateError if one may not look."""
+    return [path for path in _entries(home() / "swarms") if is_there(path / MANIFEST_FILE)]
+
+
+def peers_here() -> list[Path]:
+    """The directories of all peers in this home; raises StateError if one may not look."""
+    return _entries(home() / "peers")
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return [directory / name for name in sorted(os.listdir(directory))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        remedy = "run it as the user it belongs to, or set LEARNAE_HOME"
+        raise StateError(f"cannot read {directory}: {error.strerror}", remedy) from error
 
 
 def _name_of(directory: Path) -> str:
     try:
         return open_manifest(directory).name
-    except ManifestError:
+    except (ManifestError, ModelError):
         return "?"
 
 

@@ -187,10 +187,9 @@ def describe(message: Message) -> dict[str, Any]:
 def estimate_of(directory: Path, manifest: Manifest) -> Vector:
     """The consensus estimate (count,) that the peer of ``directory`` saved last."""
     try:
-        data = (directory / STATE_FILE).read_bytes()
+        state = PeerState.read(directory / STATE_FILE)
     except OSError as error:
         raise ConfigurationError(f"no saved peer at {directory}: {error.strerror}", "run it first") from error
-    state = PeerState.from_bytes(data)
     if state.swarm != manifest.swarm:
         raise ConfigurationError(f"the peer at {directory} belongs to swarm {state.swarm}", "name that swarm")
     return state.estimate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -230,8 +231,7 @@ class IotaSection:
     def __post_init__(self) -> None:
         if self.node and not self.node.startswith(("http://", "https://")):
             raise ConfigurationError(f"iota.node is {self.node!r}", "use its URL, such as http://127.0.0.1:14265")
-        if self.pow not in ("local", "node"):
-            raise ConfigurationError(f"iota.pow is {self.pow!r}", "use local or node")
+        check_choice("iota.pow", self.pow, ("local", "node"))
         if not 0 <= self.mwm <= 18:
             raise ConfigurationError(f"iota.mwm is {self.mwm}", "use 0 to ask the node, or 1 to 18")
         for key, value in (("poll", self.poll), ("every", self.every)):
@@ -241,6 +241,12 @@ class IotaSection:
             raise ConfigurationError(f"iota.coordinator is {self.coordinator!r}", "use an address of 81 trytes")
         if self.events and not self.events.startswith("tcp://"):
             raise ConfigurationError(f"iota.events is {self.events!r}", "use tcp://HOST:5556")
+
+
+def check_choice(key: str, value: str, choices: Sequence[str]) -> None:
+    """Raise ConfigurationError unless ``value`` is one of ``choices``; ``key`` is section.name."""
+    if value not in choices:
+        raise ConfigurationError(f"{key} is {value!r}", f"use {', '.join(choices[:-1])} or {choices[-1]}")
 
 
 def check_holdout(section: str, holdout: float) -> None:

@@ -7,6 +7,8 @@ reloads.
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import select
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from learnae.errors import ConfigurationError, LearnaeError
+from learnae.errors import ConfigurationError, LearnaeError, NotWrittenError, StateError
 from learnae.notify import Notifier
 
 log = logging.getLogger("learnae")
@@ -27,16 +29,21 @@ EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
 EXIT_CONFIGURATION = 78  # EX_CONFIG: systemd does not restart the service
 EXIT_CUT = 130
 _EXTRAS = {"typer": "trainer", "cobs": "serial", "serial": "serial"}  # modules without which a program cannot begin
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _LONGEST_SLEEP = 5.0  # seconds: the watchdog is fed and signals are seen at least this often
 
 
 def run_program(program: str, command: Callable[[], int]) -> NoReturn:
     """Run a whole program and exit with its status; what ends it early ends it without a trace."""
+    _prepare_streams()
     try:
         status = command()
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read has seen enough, such as head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:  # rich and typer make a failure of it: SystemExit(1)
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _say_no_more()  # whoever read has seen enough, such as head
         status = 0
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the shell's prompt begins below the ^C
@@ -48,7 +55,33 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
         status = _refuse(program, ConfigurationError(f"{error.name} is not installed", remedy))
     except LearnaeError as error:
         status = _refuse(program, error)
+    except OSError as error:
+        if error.filename is not None and error.errno in _DENIED:
+            remedy = "run it as the user it belongs to"
+            status = _refuse(program, StateError(f"{error.filename}: {error.strerror}", remedy))
+        elif error.filename is None and error.errno in _FULL:
+            _say_no_more()
+            remedy = "free some space where it goes"
+            status = _refuse(program, NotWrittenError(f"cannot write: {error.strerror}", remedy))
+        else:
+            raise
     sys.exit(status)
+
+
+def _prepare_streams() -> None:
+    """Let nothing that is printed end a program: a stream that is closed, or a character that it has not got."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - it stays open
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say_no_more() -> None:
+    """What is still to be written goes nowhere: Python would try it once more at the end."""
+    if sys.__stdout__ is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
 
 def _refuse(program: str, error: LearnaeError) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,14 @@ class PeerState:
                 f"the saved state is damaged: {error}",
                 "move the state file away: the peer then continues its chain from what others hold of it",
             ) from error
+
+    @classmethod
+    def read(cls, path: Path) -> PeerState:
+        """The state in a file; raises OSError, and StateError that names it."""
+        try:
+            return cls.from_bytes(path.read_bytes())
+        except StateError as error:
+            raise StateError(f"{path}: {error.problem}", error.remedy) from error
 
     @classmethod
     def _from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> PeerState:

@@ -16,6 +16,7 @@ import learnae
 from learnae.commands.output import human_time
 from learnae.config import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
+from learnae.files import is_there
 from learnae.home import swarms_here
 from learnae.interrupts import abrupt
 from learnae.logs import set_up_logging
@@ -23,13 +24,14 @@ from learnae.member import Member
 from learnae.service import EXIT_CONFIGURATION, Service, run_program
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
-from trainer_node.demo import demo_configs, demo_dataset
+from trainer_node.demo import check_demo, demo_configs, demo_dataset
 from trainer_node.preset_swarm import find_or_create
 from trainer_node.wiring import ROLE, build, load_configured
 
 Found = TypeVar("Found")
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+# no markup: help looks like that of the other programs, also on a narrow terminal
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _HINT = """\
 create a swarm:  learnae swarm create --preset wrist   (or --model MODEL.json --loss LOSS)
@@ -74,6 +76,8 @@ def start(
     as_json: Annotated[bool, typer.Option("--json", help="With --detach: for machines.")] = False,
 ) -> None:
     """Train until stopped; in the foreground unless told otherwise."""
+    if demo:
+        check_demo(name, {"--data": data, "--swarm": swarm, "--preset": preset})
     flags = {"data.file": str(data) if data else None, "swarm.id": _swarm(swarm, preset), "peer.name": name}
     if detach:
         _detach(config, flags, demo, as_json)
@@ -125,7 +129,7 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
 def logs(
     config: ConfigFile = None,
     name: PeerName = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """What the trainer in the background has logged."""
@@ -133,12 +137,13 @@ def logs(
         raise typer.Exit(lifecycle.journal(lines, follow))
     if follow:
         lifecycle.follow(_directory(config, name), lines)
-    print(lifecycle.last_lines(_directory(config, name), lines))
+    if said := lifecycle.last_lines(_directory(config, name), lines):
+        print(said)
 
 
 def main() -> NoReturn:
     """Run and exit."""
-    run_program("trainer-node", app)
+    run_program("trainer-node", partial(app, sys.argv[1:] or ["--help"], prog_name="trainer-node"))
 
 
 def _shown(key: str, value: object) -> object:
@@ -178,7 +183,7 @@ def _demo_member(read: Callable[[], TrainerConfig]) -> Member:
 
 def _configured(config: Path | None, settings: TrainerConfig) -> TrainerConfig:
     """``settings``, unless there are none yet: then say what to do first."""
-    if config or settings.swarm.id or swarms_here() or any(path.exists() for path in config_files(ROLE)):
+    if config or settings.swarm.id or swarms_here() or any(map(is_there, config_files(ROLE))):
         return settings
     print(_HINT, file=sys.stderr)
     raise typer.Exit(EXIT_CONFIGURATION)

@@ -14,6 +14,7 @@ from learnae.sections import (
     PeerSection,
     SwarmSection,
     TrainSection,
+    check_choice,
     check_holdout,
 )
 from trainer_node.engines import ENGINES
@@ -50,9 +51,8 @@ class TrainerTrainSection(TrainSection):
 
     def __post_init__(self) -> None:
         TrainSection.__post_init__(self)
-        for key, value, choices in (("engine", self.engine, ENGINES), ("precision", self.precision, PRECISIONS)):
-            if value not in choices:
-                raise ConfigurationError(f"train.{key} is {value!r}", f"use {', '.join(choices)}")
+        check_choice("train.engine", self.engine, ENGINES)
+        check_choice("train.precision", self.precision, PRECISIONS)
         if not 0 <= self.epochs <= 1000:
             raise ConfigurationError(f"train.epochs is {self.epochs}", "use passes over the rows, from 0 to 1000")
         if not 0 <= self.steps <= _MAX_STEPS:

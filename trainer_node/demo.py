@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import resources
 
 from learnae.adapters.machine import holder
-from learnae.errors import ConfigurationError
+from learnae.errors import ConfigurationError, InUseError
 from learnae.home import LOCK_FILE, create_swarm, peer_directory
 from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
@@ -24,7 +24,7 @@ def demo_configs(config: TrainerConfig) -> Iterator[tuple[TrainerConfig, int]]:
     """The configurations of the free people, in order, and who each is; raises ConfigurationError after the last.
 
     Somebody else may be faster: whoever finds that one taken goes on to the next. A configuration that names one
-    of these people is for that one alone.
+    of these people is for that one alone: then it is an InUseError.
     """
     # no date: all demos on a machine are one swarm; a name of its own: it is not the one of --preset wrist
     directory = create_swarm(replace(preset("wrist", created=0), name="wrist-demo"))
@@ -32,7 +32,19 @@ def demo_configs(config: TrainerConfig) -> Iterator[tuple[TrainerConfig, int]]:
     for person in people:
         if holder(peer_directory(_name(person)) / LOCK_FILE) is None:
             yield replace(config, peer=PeerSection(name=_name(person)), swarm=SwarmSection(str(directory))), person
+    if len(people) == 1:
+        raise InUseError(
+            f"{config.peer.name} is running", f"stop it first: trainer-node stop --name {config.peer.name}"
+        )
     raise ConfigurationError(f"all {PEOPLE} people of the demo are running", "stop one of them")
+
+
+def check_demo(name: str | None, others: Mapping[str, object]) -> None:
+    """Raise ConfigurationError unless ``name`` is one of the demo's, and none of the ``others`` flags is given."""
+    if given := [flag for flag, value in others.items() if value is not None]:
+        raise ConfigurationError(f"the demo takes no {' and no '.join(given)}", "its swarm and its data are its own")
+    if name is not None and name not in map(_name, range(1, PEOPLE + 1)):
+        raise ConfigurationError(f"nobody in the demo is {name!r}", f"use {_name(1)} to {_name(PEOPLE)}, or no --name")
 
 
 def demo_dataset(person: int, config: TrainerConfig, manifest: Manifest) -> Dataset:

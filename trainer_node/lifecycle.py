@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from learnae.adapters.machine import holder
-from learnae.errors import InUseError, StateError
+from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateError
 from learnae.files import writing
 from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, why_peer_unwritable
+from learnae.service import EXIT_CONFIGURATION
 
 UNIT = "trainer-node.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
@@ -63,7 +64,8 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
     """Start ``trainer-node`` with ``arguments`` in the background; returns its process id.
 
     Comes back once the trainer works. Raises InUseError if another has the place, also if it was only a little
-    faster, and StateError with the trainer's last words if it does not work.
+    faster; with the trainer's last words ConfigurationError if it ended because of its configuration, and StateError if
+    it ended otherwise or is not at work yet.
     """
     lock = directory / LOCK_FILE
     if (running := holder(lock)) is not None:
@@ -75,6 +77,7 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     begun = time.time()
     with (directory / LOG_FILE).open("ab") as log:
+        said = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "trainer_node", *arguments],
             stdin=subprocess.DEVNULL,
@@ -89,11 +92,25 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
             return True
         return holder(lock) == process.pid and status.exists() and status.stat().st_mtime >= begun
 
-    if not _wait(works, _START_SECONDS) or process.poll() is not None:
-        kind = InUseError if process.poll() is not None and holder(lock) is not None else StateError
-        why = last_lines(directory, 1).removeprefix("trainer-node: ") or "it has said nothing: is the disk full?"
-        raise kind(f"the trainer did not start: {why}", f"see {directory / LOG_FILE}")
+    in_time = _wait(works, _START_SECONDS)
+    if (ended := process.poll()) is not None:
+        raise _why_ended(ended, directory, said, holder(lock) is not None)
+    if not in_time:
+        raise StateError(
+            f"process {process.pid} is not at work after {_START_SECONDS:.0f} s, and goes on starting",
+            f"see trainer-node status --name {directory.name}, and {directory / LOG_FILE}",
+        )
     return process.pid
+
+
+def _why_ended(status: int, directory: Path, since: int, is_taken: bool) -> LearnaeError:
+    """The error that a trainer in the background ended with, as its log tells it from byte ``since`` on."""
+    with (directory / LOG_FILE).open("rb") as log:
+        log.seek(since)
+        last = b"".join(deque(log, 1)).decode(errors="replace").rstrip().removeprefix("trainer-node: ")
+    why = signal.Signals(-status).name if status < 0 else last or "it has said nothing: is the disk full?"
+    wrong: type[LearnaeError] = ConfigurationError if status == EXIT_CONFIGURATION else StateError
+    return (InUseError if is_taken else wrong)(f"the trainer did not start: {why}", f"see {directory / LOG_FILE}")
 
 
 def stop(directory: Path) -> bool:
@@ -114,8 +131,10 @@ def status(directory: Path) -> tuple[int, dict[str, Any]]:
         said = json.loads((directory / STATUS_FILE).read_text())
     except FileNotFoundError:
         said = {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return UNKNOWN, {"error": str(error)}
+    except ValueError as error:
+        return UNKNOWN, {"error": f"{directory / STATUS_FILE} is no JSON: {error}"}
     if not isinstance(said, dict):
         return UNKNOWN, {"error": f"{directory / STATUS_FILE} is no JSON object"}
     process = holder(directory / LOCK_FILE)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from learnae.errors import ConfigurationError, LearnaeError
-from learnae.home import create_swarm, home, open_manifest
+from learnae.home import alone, create_swarm, home, open_manifest
 from learnae.presets import preset
 
 
@@ -20,24 +16,8 @@ def find_or_create(name: str) -> Path:
     Raises ManifestError for an unknown preset, ConfigurationError if there are several swarms of it.
     """
     preset(name, 0)
-    with _alone():  # or two that start together make two swarms
+    with alone():  # or two that start together make two swarms
         return _find_or_create(name)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Only one process at a time; one that dies is out, too."""
-    swarms = home() / "swarms"
-    try:
-        swarms.mkdir(parents=True, exist_ok=True)
-        directory = os.open(swarms, os.O_RDONLY)
-    except OSError as error:
-        raise ConfigurationError(f"cannot use {swarms}: {error.strerror}", "choose a place you own") from error
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(directory)
 
 
 def _find_or_create(name: str) -> Path:

@@ -289,7 +289,7 @@ class Node:
         iota = self._iota
         null = iota.TransactionHash(NULL)
         empty = iota.TransactionTrytes("9" * TRANSACTION_TRYTES)
-        said = "it did not object to 1"
+        said, remedy = "it did not object to 1", "set iota.mwm, such as 9 on a private Tangle"
         try:
             self._call(
                 "attachToTangle",
@@ -298,11 +298,11 @@ class Node:
                 ),
             )
         except TransportError as error:
-            said = error.problem
+            said, remedy = error.problem, f"{error.remedy}, or {remedy}"
             match = re.search(r"expected: (\d{1,2})\b", said)
             if match and 1 <= int(match[1]) <= MAX_MWM:
                 return int(match[1])
-        raise TransportError(f"minimum weight magnitude: {said}", "set iota.mwm, such as 9 on a private Tangle")
+        raise TransportError(f"minimum weight magnitude: {said}", remedy)
 
     # -- calls
 
@@ -323,7 +323,7 @@ class Node:
         try:
             return send()
         except _TRIPS as error:
-            raise self._error(command, str(error) or type(error).__name__) from error
+            raise self._error(command, _reason(error)) from error
 
     def _error(self, command: str, reason: str) -> TransportError:
         return TransportError(f"IOTA node at {self.url}: {command}: {_short(reason)}", "check iota.node, and the node")
@@ -392,6 +392,16 @@ def trytes_of(digest: bytes, length: int) -> str:
 
 def _clock() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, which requests wraps several times; else what ``error`` says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
 def _short(text: str) -> str:

@@ -73,7 +73,10 @@ class Lock:
 
 
 def holder(path: Path) -> int | None:
-    """The process that holds the lock at ``path``; None if nobody does, 0 if it does not say who it is."""
+    """The process that holds the lock at ``path``; None if nobody does, 0 if it does not say who it is.
+
+    Raises StateError if one may not look.
+    """
     deadline = time.monotonic() + _SAID_SECONDS
     try:
         with path.open() as file:
@@ -85,6 +88,8 @@ def holder(path: Path) -> int | None:
                 time.sleep(_ATTEMPT_SECONDS)
     except (FileNotFoundError, NotADirectoryError):
         pass
+    except PermissionError as error:
+        raise StateError(f"cannot read {path}: {error.strerror}", "run it as the user it belongs to") from error
     return None
 
 
@@ -143,7 +148,10 @@ class Place:
             announcements=(lambda: sum(gossip.counts[name] for name in links)) if links else None,
             is_back=home.last_status(self.directory).get("peer") == self.name,  # with this key
         )
-        peer = Peer(self.identity, self.manifest, ports, options)
+        try:
+            peer = Peer(self.identity, self.manifest, ports, options)
+        except StateError as error:
+            raise type(error)(f"{self.directory}: {error.problem}", error.remedy) from error
         gossip.count_in(peer.problems)
         self.store.count_in(peer.problems)
         for name, link in self.store.join(self._outside.exchanges).items():

@@ -15,10 +15,10 @@ from learnae.adapters.local import LocalBlockStore
 from learnae.adapters.machine import SystemClock
 from learnae.cid import DAG_CBOR, Cid
 from learnae.commands.choosing import choose_swarm
-from learnae.commands.output import console, fitting, human_bytes, print_fields, print_json, short_cid, table
+from learnae.commands.output import console, fitting, human_bytes, print_fields, print_json, shedding, short_cid, table
 from learnae.config import find_section
-from learnae.errors import BlockMissingError, ConfigurationError, LearnaeError, PeerError
-from learnae.home import STATE_FILE, home
+from learnae.errors import BlockMissingError, ConfigurationError, LearnaeError, PeerError, StateError
+from learnae.home import STATE_FILE, peers_here
 from learnae.identity import peer_name
 from learnae.observer import Observer
 from learnae.ports import Exchange
@@ -142,9 +142,12 @@ def describe_blocks(directory: Path) -> dict[Cid, str]:
 
 def _last_words(swarm: Cid) -> Iterator[Cid]:
     """The last message and update of every peer of this machine: it goes on from them, however old they are."""
-    for path in (home() / "peers").glob(f"*/{STATE_FILE}"):
+    for directory in peers_here():
         try:
-            state = PeerState.from_bytes(path.read_bytes())
+            state = PeerState.read(directory / STATE_FILE)
+        except PermissionError as error:  # it may run, as somebody else
+            remedy = "run it as the user it belongs to"
+            raise StateError(f"cannot read {directory}: {error.strerror}", remedy) from error
         except (OSError, LearnaeError):  # a peer that cannot start has no future to keep anything for
             continue
         if state.swarm == swarm:
@@ -182,4 +185,4 @@ def _print_table(found: list[Block]) -> None:
     rows = [[block.cid, human_bytes(block.bytes), block.what, pinned[block.pinned]] for block in found]
     columns = ["cid", ">size", "what", "pinned"]
     short = [[short_cid(row[0]), *row[1:]] for row in rows]
-    console.print(fitting([table(title, columns, rows), table(title, columns, short)]))
+    console.print(fitting([table(title, columns, rows), *shedding(title, columns, short, ["pinned", "size"])]))

@@ -10,10 +10,10 @@ from learnae.sections import SwarmSection
 
 
 def choose_swarm(text: str = "") -> Path:
-    """The directory of the swarm ``text``; without it, of the only one here, or of the one that is configured.
+    """The directory of the swarm ``text``; without it, of the only one here, or else of the one that is configured.
 
     Raises ManifestError if there is no such swarm, ConfigurationError if there is none, or no single one.
     """
-    if not text and len(swarms_here()) > 1:
+    if not text and len(swarms_here()) != 1:
         text = find_section(SwarmSection, "swarm").id
     return find_swarm(text)

@@ -19,8 +19,8 @@ from learnae.commands.finding import Finding
 from learnae.commands.ipfs_state import ipfs_findings
 from learnae.commands.output import console, print_json, table
 from learnae.config import find_section
-from learnae.errors import EquivocationError, LearnaeError
-from learnae.home import home, last_status, open_manifest, why_peer_unwritable
+from learnae.errors import EquivocationError, LearnaeError, ManifestError, ModelError, StateError
+from learnae.home import home, last_status, open_manifest, peers_here, why_peer_unwritable
 from learnae.sections import IotaSection
 
 _PACKAGES = (
@@ -79,12 +79,17 @@ def _version(name: str) -> str:
 
 def _places() -> Iterator[Finding]:
     path = home()
-    existing = next(parent for parent in (path, *path.parents) if parent.exists())
-    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    existing = next(parent for parent in (path, *path.parents) if os.path.exists(parent))
+    writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
     free = shutil.disk_usage(existing).free
     detail = f"{path}, {free / 2**30:.1f} GiB free"
     yield Finding("home", "ok" if writable else "broken", detail, "set LEARNAE_HOME to a directory you own")
-    for peer in sorted((path / "peers").glob("*")):
+    try:
+        peers = peers_here()
+    except LearnaeError as denied:
+        yield Finding("peers", "broken", denied.problem, denied.remedy)
+        return
+    for peer in peers:
         if why := why_peer_unwritable(peer):
             yield Finding(
                 f"peer {peer.name}", "broken", f"publishes nothing: {why}", f"see {peer}: space, mount, owner"
@@ -118,4 +123,5 @@ def _looked(thing: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(thing, "ok", look(), "")
     except LearnaeError as error:
-        return Finding(thing, "missing", error.problem, error.remedy)
+        is_here = isinstance(error, (ManifestError, ModelError, StateError))  # or configured
+        return Finding(thing, "broken" if is_here else "missing", error.problem, error.remedy)

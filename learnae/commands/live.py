@@ -7,13 +7,16 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import count
 from typing import TYPE_CHECKING
 
-from rich.live import Live
+from rich.console import RenderableType
 from rich.table import Table
 
 from learnae.commands.output import console
+from learnae.interrupts import held_back
+from learnae.screen import live_view
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -23,24 +26,19 @@ def look(
     options: argparse.Namespace, peers: Callable[[], Sequence[DataclassInstance]], draw: Callable[[], Table]
 ) -> int:
     """Show ``peers`` every ``options.every`` seconds, ``options.rounds`` times (0: until Ctrl-C); returns 0."""
-    rounds = 0
-    try:
-        with _screen(options) as live:
-            while options.rounds == 0 or rounds < options.rounds:
-                if options.json:
-                    print(json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
-                elif live:
-                    live.update(draw(), refresh=True)
-                else:
-                    console.print(draw())
-                rounds += 1
-                if rounds != options.rounds:
-                    time.sleep(options.every)
-    except KeyboardInterrupt:
-        pass
+    with held_back() as heard, suppress(KeyboardInterrupt), _view(options) as show:
+        for rounds in count(1):
+            if options.json:
+                print(json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
+            else:
+                show(draw())
+            if rounds == options.rounds:
+                break
+            with heard():
+                time.sleep(options.every)
     return 0
 
 
-def _screen(options: argparse.Namespace) -> AbstractContextManager[Live | None]:
-    live = console.is_terminal and not options.json
-    return Live(console=console, auto_refresh=False) if live else nullcontext()
+def _view(options: argparse.Namespace) -> AbstractContextManager[Callable[[RenderableType], None]]:
+    is_live = console.is_interactive and not options.json
+    return live_view(console) if is_live else nullcontext(console.print)

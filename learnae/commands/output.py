@@ -15,7 +15,6 @@ from rich.text import Text
 from learnae.observer import PeerView
 
 _WIDE = 240  # where no terminal sets a width, nothing is cut
-_CONTROL_C = 2  # columns in which a terminal shows ^C: a live table that leaves no room for it is drawn twice
 console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 
@@ -51,7 +50,7 @@ def fitting(tables: Iterable[Table]) -> Table:
     """The first of ``tables`` that the terminal has room for, or the last."""
     unbounded = console.options.update(max_width=_WIDE)
     for result in tables:
-        if console.measure(result, options=unbounded).maximum + _CONTROL_C <= console.width:
+        if console.measure(result, options=unbounded).maximum <= console.width:
             break
     return result
 

@@ -14,7 +14,7 @@ from learnae.adapters.mqtt_topics import ONLINE
 from learnae.cid import Cid
 from learnae.commands.live import look
 from learnae.commands.output import fitting, human_bytes, shedding, short_cid
-from learnae.errors import ConfigurationError, EncodingError
+from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.sections import MqttSection
 from learnae.wording import counted
 
@@ -40,7 +40,12 @@ def watch(options: argparse.Namespace) -> int:
     connection.start()
     try:
         _wait_for_retained(connection, audience)
-        return look(options, audience.peers, lambda: _table(connection, audience))
+        look(options, audience.peers, lambda: _table(connection, audience))
+        if options.rounds and not connection.is_connected:  # what was shown is nothing, or old
+            raise TransportError(
+                f"MQTT broker {connection.name} is {connection.state()}", "check --broker, and the broker"
+            )
+        return 0
     finally:
         connection.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,27 @@ from learnae.fields import Fields
 from learnae.files import create_once
 from learnae.frames import FramePolicy
 from learnae.headers import CSV, PARQUET, column_names, is_number
-from learnae.home import KEY_FILE, MANIFEST_FILE, STATE_FILE, create_swarm, find_swarm, open_manifest, peer_directory
+from learnae.home import (
+    KEY_FILE,
+    MANIFEST_FILE,
+    STATE_FILE,
+    create_named,
+    create_swarm,
+    find_swarm,
+    open_manifest,
+    peer_directory,
+)
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
 from learnae.models.normalising import normalises_rows
-from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.optimisers import USUAL, OptimiserPolicy
 from learnae.presets import PRESETS, preset
 from learnae.recordings import check_readable
 from learnae.starting import start_blocks, start_links
 from learnae.state import PeerState
 from learnae.wording import shown
 
-_FOR_MODELS = ("loss", "optimiser", "learning_rate", "classes", "columns", "features", "name")
+_FOR_MODELS = ("loss", "optimiser", "learning_rate", "classes", "columns", "features")
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
 _NO_DATA = {
@@ -43,7 +53,7 @@ _NO_DATA = {
 def create(options: argparse.Namespace) -> int:
     """Create a swarm from a preset or a Keras model, and say how to join it."""
     manifest, blocks, start = _manifest(options)
-    directory = create_swarm(manifest, options.directory)
+    directory = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
     store = LocalBlockStore(directory)
     for block in blocks:
         store.put(RAW, block)
@@ -93,8 +103,9 @@ def join(options: argparse.Namespace) -> int:
     if options.data:
         check_readable(options.data)
     _check_place(peer_directory(name), manifest.swarm)
+    text = _configuration(options, name, directory)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
-    if not create_once(config, _configuration(options, name, directory).encode()):
+    if not create_once(config, text.encode()):
         raise taken
     program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
     command = f"{program} --config {config}" if options.config else program
@@ -118,7 +129,7 @@ def join(options: argparse.Namespace) -> int:
 def _check_place(directory: Path, swarm: Cid) -> None:
     """Raise ConfigurationError if the peer of ``directory`` has learnt in another swarm than ``swarm``."""
     try:
-        state = PeerState.from_bytes((directory / STATE_FILE).read_bytes())
+        state = PeerState.read(directory / STATE_FILE)
     except OSError:  # it has not run yet
         return
     if state.swarm != swarm:
@@ -134,6 +145,10 @@ def _configuration(options: argparse.Namespace, name: str, directory: Path) -> s
 
 def _toml(text: str) -> str:
     """A TOML string: as in JSON, but for what JSON writes as surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{text!r} is not UTF-8, as a configuration is", "rename it") from error
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -142,7 +157,8 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
     now = SystemClock().now()
     if options.preset:
         _check_unchanged(options)
-        return preset(options.preset, now), [], SEEDED
+        manifest = preset(options.preset, now)
+        return replace(manifest, name=options.name or manifest.name), [], SEEDED
     if not options.loss:
         raise ConfigurationError("a model needs a loss", "give --loss, such as sparse_categorical_crossentropy")
     model = read_model(options.model)
@@ -156,7 +172,8 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
         columns=() if options.columns is None else _columns(options.columns),
         features=_features(options.features) if options.features else None,
         optimiser=OptimiserPolicy(
-            options.optimiser or "momentum", 0.03 if options.learning_rate is None else options.learning_rate
+            options.optimiser or USUAL.name,
+            USUAL.learning_rate if options.learning_rate is None else options.learning_rate,
         ),
         codec=_codec(model.config),
         outline=model.outline,

@@ -52,7 +52,7 @@ def log(options: argparse.Namespace) -> int:
     columns = ["time", "peer", ">seq", "kind", "content", "parents", "cid"]
     short = [[*row[:-1], short_cid(row[-1])] for row in rows]  # as parents are named
     console.print(
-        fitting([table(title, columns, rows), *shedding(title, columns, short, ["parents", "cid", "content"])])
+        fitting([table(title, columns, rows), *shedding(title, columns, short, ["parents", "cid", "content", "time"])])
     )
     return 0
 

@@ -28,6 +28,9 @@ class OptimiserPolicy:
     epsilon: float = 1e-7
 
 
+USUAL = OptimiserPolicy("momentum", learning_rate=0.03)  # of a swarm whose maker names none
+
+
 class Optimiser:
     """Applies gradients in place; ``state`` holds its arrays by name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
@@ -9,8 +10,10 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -253,9 +256,28 @@ def test_it_is_said_that_tables_without_named_columns_must_be_alike(programs: Pr
     assert "columns" not in said_to_people(programs, "swarm", "create", "--preset", "wrist")
 
 
+def test_what_is_not_said_is_as_the_help_says(programs: Programs, tmp_path: Path) -> None:
+    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
+    made = open_manifest(Path(create(programs, "--model", file, *LOSS)["directory"])).optimiser
+    said = " ".join(programs.run("learnae", "swarm", "create", "--help").stdout.split())
+    assert re.findall(r"--(\S+) [XO] for --model[^()]*\(default: (\S+)\)", said) == [
+        ("optimiser", made.name),
+        ("learning-rate", str(made.learning_rate)),
+    ]
+
+
+def test_a_second_swarm_of_a_name_is_refused(programs: Programs) -> None:
+    first = create(programs)
+    done = programs.run("learnae", "swarm", "create", "--preset", "wrist")
+    assert_refused(done, CONFIGURATION, "'wrist'", first["swarm"], "learnae join wrist", "--name")
+    other = create(programs, "--preset", "wrist", "--name", "wrist-2")
+    assert (other["name"], other["model"]) == ("wrist-2", first["model"])
+    assert programs.answer("learnae", "peers", "--swarm", "wrist") == []
+
+
 def test_a_preset_is_not_changed_in_silence(programs: Programs) -> None:
-    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--columns", "a", "--name", "x")
-    assert_refused(done, CONFIGURATION, "takes no --columns, --name", "--model")
+    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--columns", "a", "--loss", "huber")
+    assert_refused(done, CONFIGURATION, "takes no --loss, --columns", "--model")
     assert not list(programs.home.glob("swarms/*"))
 
 
@@ -352,6 +374,14 @@ def test_of_several_swarms_the_configured_one_is_meant(programs: Programs, small
     assert_refused(done, CONFIGURATION, "2 swarms", f"{small.name} ({small.swarm})", "wrist (")
 
 
+def test_the_swarm_that_one_has_joined_elsewhere_is_meant(programs: Programs, tmp_path: Path) -> None:
+    create(programs, "--preset", "thermal", "--directory", tmp_path / "shared")
+    assert_refused(programs.run("learnae", "peers"), CONFIGURATION, "no swarm on this machine")
+    programs.answer("learnae", "join", tmp_path / "shared")
+    assert "thermal" in programs.run("learnae", "peers").stdout
+    assert {"thing": "swarm", "state": "ok", "detail": "thermal", "remedy": ""} in programs.answer("learnae", "doctor")
+
+
 # -- looking at a swarm that runs
 
 
@@ -422,6 +452,51 @@ def test_ctrl_c_ends_a_watch_without_a_word(demo: Programs) -> None:
     assert (process.returncode, said) == (0, "")
 
 
+@pytest.mark.engine("/dev/ptmx")
+def test_ctrl_c_leaves_one_table_on_a_terminal_that_is_slow(programs: Programs, small: Manifest) -> None:
+    """A terminal throws away what it has not shown when it writes ^C: nothing may depend on where its cursor was."""
+    ours, theirs = os.openpty()
+    command = ["setsid", "--ctty", sys.executable, "-m", "learnae", "watch", "--every", "0"]
+    environment = programs.environment(TERM="xterm", COLUMNS="80", LINES="24")
+    process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+
+    def unread() -> int:
+        return int.from_bytes(fcntl.ioctl(ours, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    wait_for(lambda: unread() >= 4095, "the terminal to be full")
+    os.write(ours, b"\x03")
+    said = b""
+    with suppress(OSError):  # EIO: the other end has been closed
+        while data := os.read(ours, 65536):
+            said += data
+    assert process.wait(60) == 0
+    os.close(ours)
+    live, stays = said.split(b"\x1b[?1049l")  # the second screen is left
+    assert live.count(b"\x1b[?1049h") == 1
+    assert live.count(b"small") > 1
+    assert stays.count(b"small") == 1
+    assert b"nobody has spoken yet" in stays
+    assert b"\x1b[1A" not in stays  # no line above is written over
+
+
+@pytest.mark.engine("/dev/ptmx")
+def test_a_terminal_that_cannot_move_its_cursor_shows_one_table_a_look(programs: Programs, small: Manifest) -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "learnae", "watch", "--every", "0.1", "--rounds", "2"],
+        env=programs.environment(TERM="dumb"),
+        stdout=theirs,
+        stderr=theirs,
+    )
+    assert process.wait(60) == 0
+    said = os.read(ours, 65536)
+    for end in (ours, theirs):
+        os.close(end)
+    assert said.count(b"nobody has spoken yet") == 2
+    assert b"\x1b" not in said
+
+
 def test_doctor_finds_the_swarm(demo: Programs) -> None:
     found = {finding["thing"]: finding for finding in demo.answer("learnae", "doctor")}
     assert (found["swarm"]["state"], found["swarm"]["detail"]) == ("ok", "wrist-demo")
@@ -445,9 +520,21 @@ def test_tables_are_whole_where_they_are_not_for_a_terminal(demo: Programs) -> N
     assert "join" in said
 
 
-@pytest.mark.parametrize("arguments", [["watch", "--every", "-1", "--rounds", "2"], ["log", "-n", "-1"]])
-def test_negative_numbers_are_wrong_usage(demo: Programs, arguments: list[str]) -> None:
-    done = demo.run("learnae", *arguments)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["learnae", "watch", "--every", "-1", "--rounds", "2"],
+        ["learnae", "log", "-n", "-1"],
+        ["agent", "results", "-n", "-1"],
+        ["trainer_node", "logs", "--name", "demo-1", "-n", "-1"],
+        ["firmware_bridge", "monitor", "--count", "-1"],
+    ],
+)
+def test_negative_numbers_are_wrong_usage(programs: Programs, arguments: list[str]) -> None:
+    log = programs.home / "peers" / "demo-1" / "log"
+    log.parent.mkdir(parents=True)
+    log.write_text("said\n")
+    done = programs.run(*arguments)
     assert "Traceback" not in done.stderr
     assert done.returncode == USAGE
 
@@ -600,6 +687,19 @@ def test_a_trainer_with_nothing_configured_says_what_to_do_in_three_lines(progra
         assert all(word in line for line, word in zip(lines, words, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--data", "own.npz"), "takes no --data"),
+        (("--swarm", "x", "--preset", "wrist"), "takes no --swarm and no --preset"),
+        (("--name", "pump"), "use demo-1 to demo-8"),
+    ],
+)
+def test_the_demo_takes_nothing_that_it_would_not_use(programs: Programs, flags: tuple[str, ...], words: str) -> None:
+    assert_refused(programs.run("trainer_node", "start", "--demo", *flags), CONFIGURATION, words)
+    assert not programs.home.exists()
+
+
 def test_a_trainer_without_data_is_told_so(programs: Programs, small: Manifest) -> None:
     assert_refused(programs.run("trainer_node", "start"), CONFIGURATION, "no data to train on", "--data FILE")
 
@@ -708,8 +808,11 @@ def test_a_trainer_in_the_background_is_found_read_and_stopped(programs: Program
 
 
 def test_a_trainer_that_cannot_start_in_the_background_says_why(programs: Programs, small: Manifest) -> None:
-    done = programs.run("trainer_node", "start", "--name", "pump", "--data", "absent.npz", "--detach")
-    assert_refused(done, TRY_AGAIN, "the trainer did not start", "cannot read absent.npz", "log")
+    arguments = ("start", "--name", "pump", "--data", "absent.npz")
+    log = programs.home / "peers" / "pump" / "log"
+    for status in (programs.run("trainer_node", *arguments).returncode, CONFIGURATION):
+        done = programs.run("trainer_node", *arguments, "--detach")
+        assert_refused(done, status, "the trainer did not start: cannot read absent.npz: No such file", f"see {log}")
 
 
 def test_a_log_is_followed(programs: Programs) -> None:
@@ -736,6 +839,19 @@ def test_a_status_that_cannot_be_read_is_unknown(programs: Programs) -> None:
     (directory / "status.json").write_text("{")
     done = programs.run("trainer_node", "status", "--name", "pump", "--json")
     assert (done.returncode, json.loads(done.stdout)["state"]) == (4, "unknown")
+
+
+def test_what_is_damaged_is_named(programs: Programs, small: Manifest) -> None:
+    directory = programs.home / "peers" / "pump"
+    directory.mkdir(parents=True)
+    for file in (directory / "state", directory / "status.json"):
+        file.write_text("{")
+    done = programs.run("learnae", "join", "--name", "pump")
+    assert_refused(done, TRY_AGAIN, f"{directory / 'state'}: the saved state is damaged", "move the state file away")
+    assert f"{directory / 'status.json'} is no JSON" in programs.run("trainer_node", "status", "--name", "pump").stdout
+    manifest = programs.home / "swarms" / str(small.swarm) / "manifest.cbor"
+    manifest.write_text("garbage")
+    assert_refused(programs.run("learnae", "peers"), CONFIGURATION, f"{manifest}: not a manifest", "as it was made")
 
 
 def test_a_status_that_says_nothing_is_unknown(tmp_path: Path) -> None:
@@ -792,6 +908,14 @@ def test_a_mistake_in_an_agents_configuration_is_named(
 def test_an_agent_without_a_source_is_told_so(programs: Programs) -> None:
     create(programs)
     assert_refused(programs.run("agent", "check"), CONFIGURATION, "no source of samples", "set source.file")
+
+
+def test_the_status_of_a_check_is_that_of_the_sources(programs: Programs) -> None:
+    create(programs, "--preset", "thermal")
+    programs.answer("learnae", "join", "--role", "agent")
+    environment = {"LEARNAE_SOURCE__KIND": "hwmon", "LEARNAE_SOURCE__ROOT": str(programs.root)}
+    done = programs.run("agent", "check", environment=environment)
+    assert (done.returncode, "state: failing" in done.stdout, "no sensors" in done.stdout) == (1, True, True)
 
 
 def test_what_needs_no_label_cannot_be_labelled(programs: Programs) -> None:
@@ -868,16 +992,92 @@ def test_every_program_tells_its_version_and_what_it_is_for(programs: Programs, 
     assert programs.run(module, "--version").stdout.strip() == learnae.__version__
     done = programs.run(module)
     assert first in done.stdout
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+    narrow = programs.run(module, "--help", environment={"COLUMNS": "60", "PYTHONIOENCODING": "ascii"})
+    assert (narrow.returncode, narrow.stderr) == (0, "")
+    assert max(map(len, narrow.stdout.partition("first steps")[0].splitlines())) <= 60
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(demo: Programs) -> None:
-    command = f"{sys.executable} -m learnae log -n 100000 --json | head -n 1"
+def in_shell(programs: Programs, command: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command],
-        env=demo.environment(),
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m {command}"],
+        env=programs.environment(),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[", "")
+    return done.returncode, done.stdout.strip(), done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(demo: Programs) -> None:
+    assert in_shell(demo, "learnae log -n 100000 --json | head -n 1") == (0, "[", "")
+    assert in_shell(demo, "learnae watch --every 0.01 --swarm wrist-demo | grep -o -m 1 wrist-demo") == (
+        0,
+        "wrist-demo",
+        "",
+    )
+    log = demo.home / "peers" / "pump" / "log"
+    log.parent.mkdir()
+    log.write_text("said\n" * 100_000)
+    assert in_shell(demo, "trainer_node logs --name pump -n 100000 | head -n 1") == (0, "said", "")
+
+
+@pytest.mark.parametrize(
+    "command", ["learnae peers", "agent results --json", "trainer_node logs --name pump", "firmware_bridge list --json"]
+)
+def test_a_full_disk_and_a_closed_output_are_no_tracebacks(programs: Programs, small: Manifest, command: str) -> None:
+    log = programs.home / "peers" / "pump" / "log"
+    log.parent.mkdir(parents=True)
+    log.write_text("said\n")
+    status, _, said = in_shell(programs, f"{command} > /dev/full")
+    assert (status, said.partition(": ")[2]) == (
+        TRY_AGAIN,
+        "cannot write: No space left on device; free some space where it goes\n",
+    )
+    assert in_shell(programs, f"{command} >&-") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("place", "commands"),
+    [
+        ("home", {"learnae peers": 75, "learnae doctor": 1, "trainer_node stop --name pump": 75}),
+        ("home/swarms", {"learnae doctor": 1, "agent check": 75}),
+        ("home/swarms/*", {"learnae peers": 78, "learnae swarm create --preset wrist": 0}),
+        ("home/peers", {"learnae blocks --gc": 75, "learnae doctor": 1, "trainer_node start --name pump --detach": 75}),
+        ("config/learnae", {"learnae doctor": 1, "trainer_node status": 78}),
+    ],
+)
+def test_what_one_may_not_read_is_said(
+    programs: Programs, small: Manifest, place: str, commands: dict[str, int]
+) -> None:
+    (programs.home / "peers" / "pump").mkdir(parents=True)
+    (programs.config / "learnae").mkdir(parents=True)
+    (closed,) = programs.root.glob(place)
+    closed.chmod(0)
+    root = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    try:
+        for command, status in commands.items():
+            done = subprocess.run(
+                [*root, sys.executable, "-m", *command.split()],
+                env=programs.environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert "Traceback" not in done.stderr, done.stderr
+            assert done.returncode == status, done.stderr
+            assert ("Permission denied" in done.stdout + done.stderr) == (status != 0)
+    finally:
+        closed.chmod(0o700)
+
+
+def test_a_name_that_is_no_text_is_written_as_it_can_be(programs: Programs, small: Manifest, tmp_path: Path) -> None:
+    data = os.fsdecode(bytes(tmp_path) + b"/\xff.npz")
+    small_data(Path(data))
+    done = programs.run("learnae", "join", "--data", data)
+    assert_refused(done, CONFIGURATION, "is not UTF-8", "rename it")
+    assert not (programs.home / "peers").exists()
+    done = programs.run(
+        "trainer_node", "start", "--data", f"{data}.txt", environment={"PYTHONIOENCODING": "utf-8:strict"}
+    )
+    assert_refused(done, CONFIGURATION, r"\udcff.npz.txt")

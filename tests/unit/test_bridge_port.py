@@ -40,6 +40,13 @@ def by_id(tmp_path):
     return make
 
 
+def test_what_is_no_port_is_not_said_to_be_unplugged(tmp_path):
+    (tmp_path / "file").touch()
+    for name in (tmp_path, tmp_path / "file", "/dev/null"):
+        with pytest.raises(ConfigurationError, match=f"{name} is no serial port"):
+            SerialPort(str(name), 115200)
+
+
 @needs_terminals
 def test_bytes_go_both_ways_without_waiting(line):
     ours, name = line

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from agent.config import AgentConfig
+from firmware_bridge.config import BridgeConfig
 from learnae import config as module
 from learnae.config import config_files, load_config, user_config_directory
 from learnae.errors import ConfigurationError
@@ -70,6 +72,19 @@ def test_usual_places_are_the_machine_then_the_user(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CONFIG_HOME", "")  # as good as not set, says the XDG specification
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_config_directory() == tmp_path / ".config" / "learnae"
+
+
+def test_the_environment_of_other_programs_is_left_alone(places: list[Path]) -> None:
+    environment = {"LEARNAE_DATA__FILE": "a.npz", "LEARNAE_PORT__NAME": "x", "LEARNAE_TRAIN__PAUSE": "3"}
+    assert load(None, environment).train.pause == 3.0
+    assert load_config(BridgeConfig, "bridge", None, {}, environment).port.name == "x"
+    with pytest.raises(ConfigurationError, match="unknown section 'tarin'; did you mean 'train'"):
+        load(None, {"LEARNAE_TARIN__PAUSE": "3"})
+
+
+def test_the_sections_of_all_programs_are_known() -> None:
+    kinds = (AgentConfig, TrainerConfig, BridgeConfig)
+    assert {field.name for kind in kinds for field in fields(kind)} == module.SECTIONS
 
 
 def test_the_processs_own_environment_is_used_unless_another_is_given(

@@ -56,6 +56,17 @@ def test_without_a_swarm_the_remedy_is_said(root: Path, capsys: pytest.CaptureFi
     assert "learnae swarm create" in found["swarm"]["remedy"]
 
 
+@pytest.mark.parametrize("content", [b"garbage", b"\xff"])
+def test_a_swarm_that_cannot_be_opened_is_broken_and_named(
+    root: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    manifest = create_swarm(tiny_manifest()) / "manifest.cbor"
+    manifest.write_bytes(content)
+    status, found = examine(capsys)
+    assert (status, found["swarm"]["state"]) == (1, "broken")
+    assert found["swarm"]["detail"].startswith(f"{manifest}: ")
+
+
 def test_a_missing_package_is_no_failure_but_has_a_remedy(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

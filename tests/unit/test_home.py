@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from builders import linear_config, tiny_manifest
 
+from learnae import dagcbor
 from learnae.errors import ConfigurationError, ManifestError
-from learnae.home import create_swarm, find_swarm, home, open_manifest, peer_directory
+from learnae.home import create_named, create_swarm, find_swarm, home, open_manifest, peer_directory, swarms_here
 from learnae.models.optimisers import OptimiserPolicy
 
 
@@ -89,10 +90,45 @@ def test_a_swarm_is_found_by_its_name_if_no_other_has_it(root: Path) -> None:
     create_swarm(tiny_manifest(name="fan", seed=1))
     assert find_swarm("pump") == pump
     create_swarm(tiny_manifest(name="pump", seed=2))
-    with pytest.raises(ConfigurationError, match=r"2 swarms.*pump.*pump"):
+    with pytest.raises(ConfigurationError, match=r"2 swarms 'pump' on this machine; name one: baf\w+, baf\w+$"):
         find_swarm("pump")
     with pytest.raises(ManifestError, match="no swarm at valve, and none of that name"):
         find_swarm("valve")
+
+
+def test_a_directory_that_is_no_swarm_hides_none_of_its_name(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = create_swarm(tiny_manifest(name="pump"))
+    fan = create_swarm(tiny_manifest(name="fan", seed=1), tmp_path / "fan")
+    monkeypatch.chdir(tmp_path)
+    Path("pump").mkdir()
+    assert find_swarm("pump") == pump
+    assert find_swarm("fan").resolve() == fan
+
+
+def test_a_new_swarm_has_a_name_of_its_own_here(root: Path, tmp_path: Path) -> None:
+    pump = create_named(tiny_manifest(name="pump"))
+    assert create_named(tiny_manifest(name="pump")) == pump  # it is this one
+    with pytest.raises(ConfigurationError, match=rf"{pump.name}; join it with: learnae join pump; .* another --name"):
+        create_named(tiny_manifest(name="pump", seed=1))
+    assert swarms_here() == [pump]
+    create_named(tiny_manifest(name="fan", seed=1))
+    theirs = create_swarm(tiny_manifest(name="pump", seed=2), tmp_path / "theirs") / "manifest.cbor"
+    assert open_manifest(find_swarm(str(theirs))).seed == 2  # another's may be called as it likes
+    assert len(swarms_here()) == 3
+
+
+def test_a_swarm_that_this_version_cannot_train_hides_no_other(root: Path) -> None:
+    pump = create_swarm(tiny_manifest(name="pump"))
+    fields = dagcbor.decode(tiny_manifest(name="fan").to_bytes())
+    (root / "swarms" / "later").mkdir()
+    (root / "swarms" / "later" / "manifest.cbor").write_bytes(
+        dagcbor.encode({**fields, "model": {"class_name": "Later", "config": {}}})
+    )
+    assert find_swarm("pump") == pump
+    with pytest.raises(ConfigurationError, match=r"2 swarms on this machine; name one: pump .*, \? \(later\)"):
+        find_swarm()
 
 
 def test_leftovers_are_no_swarms(root: Path) -> None:

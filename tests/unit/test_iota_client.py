@@ -206,6 +206,8 @@ def test_the_weight_is_what_the_node_expects():
     with answering(400, said) as url:
         assert Node(url).mwm() == 14
         assert Node(url, mwm=3).mwm() == 3
+    with pytest.raises(TransportError, match=r": Connection refused; check iota\.node, .*, or set iota\.mwm"):
+        Node("http://127.0.0.1:1").mwm()  # and nothing of the libraries that have tried
     protected = json.dumps({"error": "command [attachToTangle] is protected"}).encode()
     with answering(403, protected) as url, pytest.raises(TransportError, match=r"protected.*iota\.mwm"):
         Node(url).mwm()

@@ -185,7 +185,7 @@ def test_a_column_of_text_is_named(tmp_path: Path) -> None:
 def test_the_line_of_a_row_with_too_few_fields_is_named_in_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer_node.datasets.csv_table.CHUNK_BYTES", 64)
+    monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", 64)
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n" + "1,2,0\n" * 1000 + "1,2\n" + "1,2,0\n" * 1000)
 
@@ -551,7 +551,7 @@ def test_numbers_that_float32_rounds_are_said(tmp_path: Path, caplog: pytest.Log
 
 def test_a_line_without_end_is_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("learnae.headers.LONGEST_LINE", 100)
-    monkeypatch.setattr("trainer_node.datasets.csv_table.CHUNK_BYTES", 16)
+    monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", 16)
     path = tmp_path / "data.csv.gz"
     path.write_bytes(gzip.compress(b"u,v,label\n1,2,0\n" + b"1" * 1000))
 
@@ -563,7 +563,7 @@ def test_lines_are_whole_wherever_the_text_is_cut(tmp_path: Path, monkeypatch: p
     path = tmp_path / "data.csv"
     path.write_bytes(b"u,v,label\r\n1,2,0\r\n \r\n3,4,1\r5,6,2\n7,8,0")
     for size in range(1, 40):
-        monkeypatch.setattr("trainer_node.datasets.csv_table.CHUNK_BYTES", size)
+        monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", size)
         assert load(path, holdout=0.0).train.rows.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
 
 

@@ -16,7 +16,7 @@ import pytest
 from programs import wait_for
 
 from learnae.adapters.machine import Lock, holder
-from learnae.errors import ConfigurationError, InUseError, StateError
+from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateError
 from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, open_manifest, peer_directory
 from learnae.sections import PeerSection
 from trainer_node import cli, demo, lifecycle, preset_swarm
@@ -97,7 +97,7 @@ def test_who_starts_in_the_background_is_not_taken_for_another_who_was_faster(
     monkeypatch.setattr(lifecycle, "holder", lambda path: next(answers, holder(path)))
     with pytest.raises(InUseError, match="the trainer did not start"):
         lifecycle.detach(["start", "--demo", "--name", "demo-1"], place)
-    assert "demo are running" in (place / LOG_FILE).read_text()
+    assert "demo-1 is running; stop it first" in (place / LOG_FILE).read_text()
 
 
 def test_demos_that_start_together_are_different_people(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +130,12 @@ def test_a_person_of_the_demo_who_is_named_is_the_only_one_tried(hold: Hold) -> 
     named = replace(TrainerConfig(), peer=PeerSection(name="demo-5"))
     assert next(demo.demo_configs(named))[1] == 5
     hold(peer_directory("demo-5"))
-    with pytest.raises(ConfigurationError, match="are running"):
+    with pytest.raises(InUseError, match="demo-5 is running; stop it first: trainer-node stop --name demo-5"):
         list(demo.demo_configs(named))
+    for number in {1, 2, 3, 4, 5, 6, 7, 8} - {5}:
+        hold(peer_directory(f"demo-{number}"))
+    with pytest.raises(ConfigurationError, match="all 8 people of the demo are running"):
+        list(demo.demo_configs(TrainerConfig()))
 
 
 def test_two_that_need_the_swarm_of_a_preset_at_once_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,3 +169,40 @@ def test_a_process_in_its_place_is_an_error_of_its_own(tmp_path: Path) -> None:
         lifecycle.detach(["start"], tmp_path)
     assert isinstance(caught.value, StateError)
     lock.release()
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "why"),
+    [
+        ("sys.exit('trainer-node: no data; give some')", StateError, "no data; give some"),
+        ("print('trainer-node: no data'); sys.exit(78)", ConfigurationError, "no data"),
+        ("sys.exit(78)", ConfigurationError, "it has said nothing"),
+        ("os.kill(os.getpid(), 9)", StateError, "SIGKILL"),
+    ],
+)
+def test_why_a_trainer_in_the_background_ended_is_its_own_last_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, kind: type[LearnaeError], why: str
+) -> None:
+    (tmp_path / LOG_FILE).write_text("what an earlier one has said\n")
+    instead(program, tmp_path, monkeypatch)
+    with pytest.raises(LearnaeError) as caught:
+        lifecycle.detach(["start"], tmp_path)
+    assert caught.type is kind
+    assert caught.value.problem.startswith(f"the trainer did not start: {why}")
+
+
+def test_one_that_takes_long_is_not_said_to_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instead("open('pid', 'w').write(f'{os.getpid()}.'); time.sleep(600)", tmp_path, monkeypatch)
+    monkeypatch.setattr(lifecycle, "_START_SECONDS", 0.1)
+    with pytest.raises(StateError, match=r"process \d+ is not at work after 0 s, and goes on starting"):
+        lifecycle.detach(["start"], tmp_path)
+    pid = tmp_path / "pid"
+    wait_for(lambda: pid.exists() and pid.read_text().endswith("."), "it to begin")
+    os.kill(int(pid.read_text()[:-1]), signal.SIGKILL)
+
+
+def instead(program: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``program`` run where ``python -m trainer_node`` would, from now on."""
+    (directory / "trainer_node.py").write_text(f"import os, sys, time\n{program}\n")
+    monkeypatch.chdir(directory)
+    monkeypatch.delenv("PYTHONPATH", raising=False)

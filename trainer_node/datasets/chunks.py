@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-CHUNK_BYTES = 1 << 20  # of text or of rows: large enough for NumPy to be fast, nothing beside the data
+CHUNK_BYTES = 1 << 20  # of rows: large enough for NumPy to be fast, nothing beside the data
 
 
 class Chunk(NamedTuple):

@@ -16,7 +16,7 @@ from learnae.recordings import class_number, number, numbers_of
 from trainer_node.datasets.chunks import Array
 from trainer_node.datasets.tables import Piece
 
-CHUNK_BYTES = 1 << 18  # of text: its numbers take four times that, and what the C library keeps grows with them
+TEXT_BYTES = 1 << 18  # of text: its numbers take four times that, and what the C library keeps grows with them
 _Converters = dict[int | str, Callable[[str], float]]  # as NumPy's parser takes them, by column
 
 
@@ -43,7 +43,7 @@ class CsvTable:
     def _blocks(self, file: io.TextIOWrapper) -> Iterator[list[str]]:
         """Whole lines, some at a time. What has no end of line is not collected until memory is full."""
         rest, first = "", 2
-        while block := file.read(CHUNK_BYTES):
+        while block := file.read(TEXT_BYTES):
             lines = io.StringIO(rest + block, newline="").readlines()
             # half a line, or one whose second character of CR LF is still to come
             rest = "" if lines[-1].endswith("\n") else lines.pop()
