@@ -1,21 +1,23 @@
-"""Ctrl-C while a program begins: it ends at once, without a traceback; later it is an exception as ever."""
+"""Ctrl-C while a program begins ends it at once, without a traceback; later it is an exception as ever, or waits."""
 
 from __future__ import annotations
 
+import select
 import signal
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from programs import clean_environment
+from programs import clean_environment, wait_for
 
 from learnae.interrupts import abrupt, held_back
 
 PROGRAM = """
 import signal, sys, time
-from learnae.interrupts import abrupt, held_back
+from learnae.interrupts import abrupt
 
 with abrupt():
     if sys.argv[1] == "within":
@@ -80,10 +82,8 @@ from learnae.interrupts import held_back
 
 with held_back() as heard:
     try:
-        print("ready", flush=True)
-        deadline = time.monotonic() + float(sys.argv[1])
-        while time.monotonic() < deadline:
-            time.sleep(0.01)
+        print("drawing", flush=True)
+        sys.stdin.readline()
         print("whole", flush=True)
         with heard():
             print("pause", flush=True)
@@ -94,34 +94,50 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize(
-    ("seconds", "pressed_after", "said"),
-    [
-        (0.5, ["ready"], ["ready", "whole", "interrupted"]),  # it waits for the pause, and ends that at once
-        (0, ["ready", "whole", "pause"], ["ready", "whole", "pause", "interrupted"]),
-        (60, ["ready", None], ["ready", "interrupted"]),  # a second one does not wait
-    ],
-)
-def test_ctrl_c_waits_for_a_pause(seconds: float, pressed_after: list[str | None], said: list[str]) -> None:
+@pytest.fixture
+def held() -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
     process = subprocess.Popen(
-        [sys.executable, "-c", HELD, str(seconds)],
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", HELD], env=clean_environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True
     )
     assert process.stdout is not None
-    heard = []
-    for line in pressed_after:
-        if line is None:
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.2)  # or both would be one
-        else:
-            heard.append(process.stdout.readline().strip())
-    process.send_signal(signal.SIGINT)
-    while heard[-1] != "interrupted":
-        heard.append(process.stdout.readline().strip())
-        assert heard[-1]
-    assert heard == said
-    process.send_signal(signal.SIGINT)  # afterwards it is as it was
-    assert "KeyboardInterrupt" in process.communicate(timeout=30)[1]
+    assert process.stdout.readline() == "drawing\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def end_drawing(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def next_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_ctrl_c_waits_for_a_pause(held: subprocess.Popen[str]) -> None:
+    held.send_signal(signal.SIGINT)
+    wait_for(lambda: "\nShdPnd:\t0000000000000000\n" in Path(f"/proc/{held.pid}/status").read_text(), "it to come")
+    end_drawing(held)
+    assert [next_line(held), next_line(held)] == ["whole", "interrupted"]
+    held.send_signal(signal.SIGINT)  # afterwards it is as it was
+    assert "KeyboardInterrupt" in held.communicate(timeout=30)[1]
+
+
+def test_ctrl_c_ends_a_pause(held: subprocess.Popen[str]) -> None:
+    end_drawing(held)
+    assert [next_line(held), next_line(held)] == ["whole", "pause"]
+    held.send_signal(signal.SIGINT)
+    assert next_line(held) == "interrupted"
+
+
+def test_a_second_ctrl_c_does_not_wait(held: subprocess.Popen[str]) -> None:
+    def pressed_again() -> bool:  # two that come at once are one
+        held.send_signal(signal.SIGINT)
+        return bool(select.select([held.stdout], [], [], 0.1)[0])
+
+    wait_for(pressed_again, "it to be interrupted")
+    assert next_line(held) == "interrupted"
