@@ -29,7 +29,7 @@ def build_example(mcu: str, memory: int = 128) -> Path:
 class SimulatedBoard:
     """The example on simavr, its serial port at ``device``; a context manager that ends it.
 
-    With all of a chip's memory it bridges three or six seconds: a busy machine may keep the bridge waiting.
+    All of a chip's memory is three or six seconds without a bridge; while one is only slow, the board stands still.
     """
 
     def __init__(self, directory: Path, mcu: str = "atmega328p", speed: float = 1.0) -> None:

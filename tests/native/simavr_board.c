@@ -6,13 +6,15 @@
  * standard input: "low PIN" and "high PIN" pull pins of port D, each for a tenth of a second of the board's time at least. It
  * ends with its standard input.
  *
- * All of it is one thread: however seldom the machine lets it run, the firmware sees a wire of 115200 baud.
+ * However busy the machine is, the firmware sees a wire of 115200 baud and a bridge that reads: all of this is one thread, and
+ * the board's time stands still while the bridge does not get its turn.
  */
 #include <fcntl.h>
 #include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,9 +30,10 @@
 #define PIND 0x29     /* address of the register that shows port D's pins, on both chips */
 #define BYTES 11      /* in a millisecond, at 115200 baud */
 #define HOLD 100      /* milliseconds between two changes of a pin: no finger is faster, and no firmware misses it */
+#define UNREAD 512    /* bytes: a second of samples, which a bridge that gets its turns leaves for a moment at most */
 
 static unsigned pins = 0xFF; /* of port D: what is outside the chip outlives its reset */
-static int terminal;         /* our end of it */
+static int terminal, others; /* its two ends: ours, and the one that stays open so that ours is of use */
 static int may_send;         /* the chip has room for what comes */
 
 static double wall_clock(void)
@@ -80,11 +83,10 @@ static void on_output(avr_irq_t *irq, uint32_t value, void *unused)
 /* False if there is no terminal. */
 static int open_terminal(avr_t *avr, const char *link)
 {
-    static int other; /* stays open: our end is of no use without */
     char name[64];
     struct termios raw;
     uint32_t flags = 0;
-    if (openpty(&terminal, &other, name, NULL, NULL) != 0 || tcgetattr(terminal, &raw) != 0) {
+    if (openpty(&terminal, &others, name, NULL, NULL) != 0 || tcgetattr(terminal, &raw) != 0) {
         return 0;
     }
     cfmakeraw(&raw);
@@ -105,6 +107,13 @@ static void receive(avr_t *avr)
     for (int left = BYTES; left > 0 && may_send && read(terminal, &byte, 1) == 1; left--) {
         avr_raise_irq(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_INPUT), byte);
     }
+}
+
+/* Whether nobody has lately read what was sent. */
+static int is_unread(void)
+{
+    int count = 0;
+    return ioctl(others, FIONREAD, &count) == 0 && count > UNREAD;
 }
 
 /* Called every millisecond; false at the end of standard input. */
@@ -183,9 +192,11 @@ int main(int count, char **words)
         done = avr->cycle;
         const unsigned long at = (avr->cycle / MILLISECOND) % 2000;
         avr_raise_irq(adc, (uint32_t)(at < 1000 ? 500 + at * 4 : 4500 - (at - 1000) * 4));
-        if (!obey()) {
-            return 0;
-        }
+        do {
+            if (!obey()) {
+                return 0;
+            }
+        } while (is_unread() && usleep(1000) == 0);
         apply_pins(avr);
         receive(avr);
         const double ahead = due - wall_clock();
