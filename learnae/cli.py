@@ -75,9 +75,9 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
     what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
     command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
-    rules = f"for --model: {', '.join(optimisers.NAMES)} (default: {optimisers.USUAL.name})"
+    rules = f"for --model: {', '.join(optimisers.NAMES)} (default: {optimisers.USUAL})"
     command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", help=rules)
-    rate = f"for --model (default: {optimisers.USUAL.learning_rate})"
+    rate = f"for --model (default: {', '.join(f'{name} {value}' for name, value in optimisers.RATES.items())})"
     command.add_argument("--learning-rate", type=float, metavar="X", help=rate)
     command.add_argument("--classes", metavar="A,B,...", help="names of the classes, for --model")
     command.add_argument(

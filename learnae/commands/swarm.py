@@ -34,7 +34,7 @@ from learnae.home import (
 from learnae.identity import Identity, peer_name
 from learnae.manifest import Manifest
 from learnae.models.normalising import normalises_rows
-from learnae.models.optimisers import USUAL, OptimiserPolicy
+from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.presets import PRESETS, preset
 from learnae.recordings import check_readable
 from learnae.starting import start_blocks, start_links
@@ -171,16 +171,18 @@ def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
         classes=_names(options.classes) if options.classes else (),
         columns=() if options.columns is None else _columns(options.columns),
         features=_features(options.features) if options.features else None,
-        optimiser=OptimiserPolicy(
-            options.optimiser or USUAL.name,
-            USUAL.learning_rate if options.learning_rate is None else options.learning_rate,
-        ),
+        optimiser=_optimiser(options),
         codec=_codec(model.config),
         outline=model.outline,
         start=start_links(blocks),
     )
     _check_classes(manifest)
     return manifest, blocks, model.start
+
+
+def _optimiser(options: argparse.Namespace) -> OptimiserPolicy:
+    name = options.optimiser or USUAL
+    return OptimiserPolicy(name, RATES[name] if options.learning_rate is None else options.learning_rate)
 
 
 def _check_unchanged(options: argparse.Namespace) -> None:

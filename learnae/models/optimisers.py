@@ -28,7 +28,8 @@ class OptimiserPolicy:
     epsilon: float = 1e-7
 
 
-USUAL = OptimiserPolicy("momentum", learning_rate=0.03)  # of a swarm whose maker names none
+USUAL = "momentum"  # of a swarm whose maker names none
+RATES = {"sgd": 0.03, "momentum": 0.03, "adam": 0.001}  # of learning, where its maker names none
 
 
 class Optimiser:

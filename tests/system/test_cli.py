@@ -258,12 +258,12 @@ def test_it_is_said_that_tables_without_named_columns_must_be_alike(programs: Pr
 
 def test_what_is_not_said_is_as_the_help_says(programs: Programs, tmp_path: Path) -> None:
     file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
-    made = open_manifest(Path(create(programs, "--model", file, *LOSS)["directory"])).optimiser
     said = " ".join(programs.run("learnae", "swarm", "create", "--help").stdout.split())
-    assert re.findall(r"--(\S+) [XO] for --model[^()]*\(default: (\S+)\)", said) == [
-        ("optimiser", made.name),
-        ("learning-rate", str(made.learning_rate)),
-    ]
+    usual, rates = re.findall(r"--\S+ [XO] for --model[^()]*\(default: ([^()]+)\)", said)
+    for more in ((), ("--optimiser", "adam", "--name", "careful")):
+        made = open_manifest(Path(create(programs, "--model", file, *LOSS, *more)["directory"])).optimiser
+        assert made.name == ("adam" if more else usual)
+        assert f"{made.name} {made.learning_rate}" in rates.split(", ")
 
 
 def test_a_second_swarm_of_a_name_is_refused(programs: Programs) -> None:
