@@ -31,6 +31,7 @@ from learnae.tangle import Equivocation, Outcome
 
 _PRUNINGS = 16  # in a horizon
 _LATELY = 2 * _PRUNINGS  # part of a horizon: at the first pruning, what was read at the start was not read lately
+_RECALL = 60_000  # ms: who has been here before has heard its own past by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Peer:
         self._listening = Listening(ports.clock, options.announcements)
         self._frames = OwnFrames(manifest.codec, manifest.limits.horizon, phase=self.author[0])
         self._merging = Merging(self.author, manifest, ports.learner, self.following, self._frames)
+        self._introduced = 0  # when, in Unix ms
         self._summary: Summary | None = None  # the own last one
         self._summary_time = 0
         self._accused: set[bytes] = set()
@@ -201,6 +203,8 @@ class Peer:
             traffic = self.replication.traffic
             traffic.bytes_out = max(traffic.bytes_out, message.body.bytes_out)
             traffic.bytes_in = max(traffic.bytes_in, message.body.bytes_in)
+        if isinstance(message.body, Join):
+            self._introduced = message.time
         if isinstance(message.body, Evidence):
             self._accused.add(message.body.author)
         if isinstance(message.body, Summary) and message.time > self._summary_time:
@@ -261,7 +265,9 @@ class Peer:
             raise EquivocationError
 
     def _introduce(self) -> None:
-        if self._own.last is None:
+        """Say who this is, first and so often that whoever comes finds it within the horizon."""
+        age = self._ports.clock.now() - self._introduced
+        if self._own.last is None or (age >= self.manifest.limits.horizon // 2 and self._own.may_speak()):
             self._publish(Join(self._options.name, self._options.role, learnae.__version__).to_fields())
 
     def _accuse(self) -> None:
@@ -366,6 +372,8 @@ class Peer:
         self.steps, self._merging.estimate.vector = state.steps, state.estimate
         self._note(self._own.resume(state.message))
         assert self._own.last is not None
+        if not self._introduced:
+            self._introduced = self._ports.clock.now() + _RECALL - self.manifest.limits.horizon // 2
         self._listening.come_back(self._own.last.time)
 
     def _prune(self) -> None:
