@@ -8,6 +8,7 @@ for the engines that no registry has (``IN_NO_REGISTRY``): they are skipped also
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 import signal
@@ -62,6 +63,15 @@ def _missing(item: pytest.Item) -> Iterator[str]:
 
 def _is_here(name: str) -> bool:
     return Path(name).exists() if name.startswith("/") else shutil.which(name, path=_PLACES) is not None
+
+
+@pytest.fixture(autouse=True)
+def _no_log_outlives_its_test() -> Iterator[None]:
+    """A program's ``main`` that ran here logs to what was standard error then: it is closed after the test."""
+    yield
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if type(handler) is logging.StreamHandler]:
+        root.removeHandler(handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
