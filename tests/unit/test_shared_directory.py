@@ -72,5 +72,5 @@ def test_who_was_silent_for_longer_than_the_horizon_says_again_what_it_goes_on_f
     third.hear_of(silent)
     third.tick()
 
-    assert silent.peer.status()["seq"] == 1
+    assert silent.peer.status()["seq"] == 2, "its name once more, and an update"
     assert third.peer.tangle.newest_of(silent.peer.author) == silent.peer.tangle.newest_of(silent.peer.author)
