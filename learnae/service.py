@@ -38,11 +38,9 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
     """Run a whole program and exit with its status; what ends it early ends it without a trace."""
     _prepare_streams()
     try:
-        status = command()
+        status = _status_of(command)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit) as error:  # rich and typer make a failure of it: SystemExit(1)
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
-            raise
+    except BrokenPipeError:
         _say_no_more()  # whoever read has seen enough, such as head
         status = 0
     except KeyboardInterrupt:
@@ -66,6 +64,18 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
         else:
             raise
     sys.exit(status)
+
+
+def _status_of(command: Callable[[], int]) -> int:
+    """What ``command`` returns, or ends with: typer always does that."""
+    try:
+        return command()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # rich and typer make a failure of it
+            raise ended.__context__ from None
+        if ended.code is None or isinstance(ended.code, int):
+            return ended.code or 0
+        raise
 
 
 def _prepare_streams() -> None:

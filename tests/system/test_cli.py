@@ -999,9 +999,11 @@ def test_every_program_tells_its_version_and_what_it_is_for(programs: Programs, 
 
 
 def in_shell(programs: Programs, command: str) -> tuple[int, str, str]:
+    environment = programs.environment()
+    environment.pop("PYTHONUNBUFFERED", None)  # as users have it: what is printed may be written at the very end
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m {command}"],
-        env=programs.environment(),
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
