@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from learnae.errors import ConfigurationError, LearnaeError
-from learnae.home import alone, create_swarm, home, open_manifest
+from learnae.home import alone, create_swarm, open_manifest, swarms_here
 from learnae.presets import preset
 
 
@@ -21,7 +21,7 @@ def find_or_create(name: str) -> Path:
 
 
 def _find_or_create(name: str) -> Path:
-    found = [path for path in sorted((home() / "swarms").glob("*")) if _is_of(path, name)]
+    found = [path for path in swarms_here() if _is_of(path, name)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise ConfigurationError(f"there are {len(found)} swarms of preset {name!r} here", f"give --swarm: {names}")

@@ -100,9 +100,9 @@ class LocalBlockStore:
         for cid in cids:
             if unused_for:
                 self.remove_unused(cid, since=time.time() - unused_for / 1000)
-                continue
-            with writing(path := self._path(cid)):
-                path.unlink(missing_ok=True)
+            else:
+                with writing(path := self._path(cid)):
+                    path.unlink(missing_ok=True)
 
     def remove_damaged(self, cid: Cid) -> None:
         """Remove the file that ``get`` has found damaged; a good copy that has replaced it stays."""
