@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,15 @@ class _Untouched(LocalBlockStore):
         """Nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
 
 
+class _AllHeads(LocalGossip):
+    """Says all heads each time: a full waiting room has dropped those of the newest messages, and asks again."""
+
+    def heard(self) -> Iterable[Sequence[Cid]]:
+        """See ports.Gossip."""
+        self._seen.clear()
+        return super().heard()
+
+
 class Observer:
     """Reads a swarm's directory; writes nothing."""
 
@@ -69,10 +78,9 @@ class Observer:
         self.swarm = self.manifest.swarm
         self._store = _Untouched(directory)
         self._clock = SystemClock()
+        self._gossip = _AllHeads(directory, None)
         rng = random.Random()
-        self._replication = Replicator(
-            self.swarm, self.manifest.limits, self._store, LocalGossip(directory, None), self._clock, rng
-        )
+        self._replication = Replicator(self.swarm, self.manifest.limits, self._store, self._gossip, self._clock, rng)
         self.tangle = self._replication.tangle
         self._following = Following(
             self.tangle,
@@ -89,6 +97,7 @@ class Observer:
 
     def refresh(self) -> int:
         """Take in what is new; returns how many messages are known now."""
+        absent: set[Cid] | None = None
         for _ in range(_PASSES):
             outcome = self._replication.hear()
             for message in outcome.attached:
@@ -97,9 +106,22 @@ class Observer:
                     self._joins[message.author] = message.body
                 if isinstance(message.body, Summary) and message.time > self._summary_of(message.author)[0]:
                     self._summaries[message.author] = message.time, message.body
-            if not outcome.attached:
+            before, absent = absent, set(self.tangle.missing())
+            if not outcome.attached and absent == before:  # else it walks on towards older ones
                 break
         return len(self.tangle)
+
+    def unseen(self) -> int:
+        """Count the messages of this machine that are not too old, and could not be attached yet."""
+        oldest = self._clock.now() - self.manifest.limits.horizon
+        return sum(message.time >= oldest for message in [*self.tangle.waiting(), *self._unattached()])
+
+    def _unattached(self) -> Iterator[Message]:
+        for cid in {cid for heads in self._gossip.heard() for cid in heads if self.tangle.is_new(cid)}:
+            with suppress(BlockMissingError, PeerError):  # not here, or no message
+                message = open_message(self._store.get(cid), self.swarm, self.manifest.limits)
+                if not self.tangle.is_banned(message.author):
+                    yield message
 
     def peers(self) -> list[PeerView]:
         """Everybody who has spoken, by name."""

@@ -31,6 +31,10 @@ class Pending:
     def __len__(self) -> int:
         return len(self._messages)
 
+    def messages(self) -> Iterable[Message]:
+        """All that wait."""
+        return self._messages.values()
+
     def waits_for(self, cid: Cid) -> bool:
         """Whether some message here names ``cid`` as its parent."""
         return cid in self._children

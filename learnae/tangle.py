@@ -124,6 +124,10 @@ class Tangle:
         """The author's message with the highest seq among those whose past is not here yet."""
         return self._pending.newest_of(author)
 
+    def waiting(self) -> Iterable[Message]:
+        """All messages whose past is not here yet."""
+        return self._pending.messages()
+
     def update_of(self, author: bytes) -> Cid | None:
         """The author's newest update."""
         chain = self._chains.get(author)

@@ -70,7 +70,7 @@ def blocks(options: argparse.Namespace) -> int:
 
 def list_blocks(directory: Path) -> Iterator[Block]:
     """All that is here, messages first, newest last."""
-    store, known = LocalBlockStore(directory), describe_blocks(directory)
+    store, known = LocalBlockStore(directory), describe_blocks(_observe(directory))
     exchange = _exchange(directory, needed=False)
     pins = exchange.pins() if exchange else None
     order = {cid: number for number, cid in enumerate(known)}
@@ -112,8 +112,17 @@ def _pin_all(store: LocalBlockStore, exchange: Exchange) -> int:
 
 
 def collect_garbage(directory: Path) -> dict[str, int]:
-    """Delete what no message that is younger than the horizon needs; the daemon then has pinned what is left."""
-    store, known = LocalBlockStore(directory), describe_blocks(directory)
+    """Delete what no message that is younger than the horizon needs; the daemon then has pinned what is left.
+
+    Raises StateError, with nothing deleted, while messages here cannot be read in full: what they need is unknown.
+    """
+    observer = _observe(directory)
+    if unseen := observer.unseen():
+        raise StateError(
+            f"{counted(unseen, 'message')} here wait for older ones: what they need is not known, nothing was deleted",
+            "let the swarm's peers run until they have fetched them, then try again",
+        )
+    store, known = LocalBlockStore(directory), describe_blocks(observer)
     oldest = time.time() - _SETTLED_SECONDS
     removed = (store.remove_unused(cid, since=oldest) for cid in store.cids() if cid not in known)
     freed = [size for size in removed if size is not None]
@@ -123,10 +132,14 @@ def collect_garbage(directory: Path) -> dict[str, int]:
     return {"deleted": len(freed), "bytes freed": sum(freed)}
 
 
-def describe_blocks(directory: Path) -> dict[Cid, str]:
-    """What each block that is needed is, oldest first."""
+def _observe(directory: Path) -> Observer:
     observer = Observer(directory)
     observer.refresh()
+    return observer
+
+
+def describe_blocks(observer: Observer) -> dict[Cid, str]:
+    """What each block that is needed is, oldest first."""
     tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
     last_words = dict.fromkeys(_last_words(observer.swarm), "last message of a peer of this machine")
     tangle.prune(SystemClock().now(), last_words)
