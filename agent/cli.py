@@ -15,24 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 import learnae
-from agent.calibration import calibration_rows
 from agent.config import AgentConfig
-from agent.feed import FAILING
-from agent.inference import read_results
+from agent.ingestion.reader import FAILING
 from agent.install import add_parser
 from agent.labels import write_label
+from agent.learning.calibration import calibration_rows
+from agent.learning.inference import read_results
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, why_no_training, write_inference
-from learnae.arguments import count
-from learnae.codecs import Vector
-from learnae.config import load_config
+from learnae.cli.arguments import count
+from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
-from learnae.files import check_target, write_atomic
-from learnae.home import STATE_FILE, find_swarm, open_manifest
-from learnae.interrupts import abrupt
-from learnae.logs import set_up_logging
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.service import Service, run_program
+from learnae.swarm.directory import find_swarm, open_manifest
+from learnae.swarm.manifest import Manifest
+from learnae.system.atomic_files import check_target, write_atomic
+from learnae.system.logs import set_up_logging
+from learnae.system.paths import STATE_FILE
+from learnae.system.service import Service, run_program
+from learnae.system.signals import abrupt
+from learnae.weights.codecs import Vector
 
 _PROBE_SECONDS = 3.0  # for one source to say something
 _EARLIEST = 1e9  # Unix seconds: a reading from before 2001 counts from the beginning of its recording
@@ -154,7 +155,7 @@ def _when(seconds: float) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from learnae.card import card, shown_by, with_card  # noqa: PLC0415 - an agent that runs has no use for it
+    from learnae.swarm.model_card import card, shown_by, with_card  # noqa: PLC0415 - an agent that runs has no use for it
 
     check_target(options.file, [".tflite"])
     if options.weights_only and not options.int8:
@@ -183,7 +184,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _estimate(swarm: Path, directory: Path, manifest: Manifest) -> Vector:
     """This agent's own; where none has run, as on a workstation, that of the peers whose messages are here."""
-    from learnae.observer import estimate_of, published_estimate  # noqa: PLC0415 - as above
+    from learnae.runtime.observer import estimate_of, published_estimate  # noqa: PLC0415 - as above
 
     return estimate_of(directory, manifest) if (directory / STATE_FILE).exists() else published_estimate(swarm)
 

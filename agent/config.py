@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agent.governor import ResourcesSection
-from agent.source_section import SourceSection
-from learnae.errors import ConfigurationError
-from learnae.sections import (
+from agent.sources.section import SourceSection
+from learnae.config.sections import (
     ExchangeSection,
     GatewaySection,
     IotaSection,
@@ -17,6 +15,33 @@ from learnae.sections import (
     TrainSection,
     check_choice,
 )
+from learnae.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcesSection:
+    """``[resources]``: how much of this machine the agent may use; 0 for no limit.
+
+    ``cpu``: share of one core, over time. ``temperature``: of the board in °C, above which it slows down.
+    ``bytes_per_day``: of messages and weights, out and in. ``memory``: MiB that must be available, or it does not
+    train and only listens.
+    """
+
+    cpu: float = 0.0
+    temperature: float = 0.0
+    bytes_per_day: int = 0
+    memory: int = 16
+
+    def __post_init__(self) -> None:
+        for key, value, most in (
+            ("cpu", self.cpu, 64.0),
+            ("temperature", self.temperature, 150.0),
+            ("bytes_per_day", self.bytes_per_day, 1e15),
+            ("memory", self.memory, 1e6),
+        ):
+            if not 0 <= value <= most:
+                raise ConfigurationError(f"resources.{key} is {value}", f"use 0 for no limit, at most {most:g}")
+
 
 AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")
 ONLY = "source"  # what the source of [source] is called

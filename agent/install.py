@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from learnae.errors import ConfigurationError, StateError
-from learnae.files import write_atomic
-from learnae.home import open_manifest, read_manifest
+from learnae.swarm.directory import open_manifest, read_manifest
+from learnae.system.atomic_files import write_atomic
 
 UNITS = ("learnae-agent@.service", "firmware-bridge@.service", "trainer-node.service")
 UNIT_DIRECTORY = "usr/local/lib/systemd/system"  # below /etc/systemd, so that `systemctl edit` wins

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.sources import UNKNOWN
+from agent.samples import UNKNOWN
 from learnae.errors import ConfigurationError, NotWrittenError
-from learnae.files import create_once, read_regular, write_atomic
+from learnae.system.atomic_files import create_once, read_regular, write_atomic
 
 log = logging.getLogger("learnae")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-from learnae.imports import Later, waits, without
-from learnae.interrupts import abrupt
+from learnae.system.lazy_imports import Later, waits, without
+from learnae.system.signals import abrupt
 
 # numpy 1.26 imports its first four whole (numpy 2 does not), paho the last, with http, email and ssl
 _LATER = ("numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request")

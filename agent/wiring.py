@@ -11,42 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.board import Board, GovernedLearner, governed
-from agent.buffer import FILE as BUFFER_FILE
-from agent.buffer import SampleBuffer
-from agent.chunks import Seal
-from agent.collector import Collector, Judged, features_of
-from agent.config import AUTO, NONE, NUMPY, TFLITE, AgentConfig, BufferSection
-from agent.feed import Feed
-from agent.governor import Governor, ResourcesSection
-from agent.holdout import Holdout
-from agent.inference import Inferrer, Predict, ResultFile
+from agent.config import AUTO, NONE, NUMPY, TFLITE, AgentConfig, BufferSection, ResourcesSection
+from agent.ingestion.buffer import FILE as BUFFER_FILE
+from agent.ingestion.buffer import SampleBuffer
+from agent.ingestion.chunks import Seal
+from agent.ingestion.holdout import Holdout
+from agent.ingestion.reader import Feed
+from agent.ingestion.recorder import Recorder
 from agent.labels import GivenLabel, LabelNames
-from agent.onlooking import Onlooking
-from agent.recorder import Recorder
-from agent.source_section import LIVE, POLLED, REPLAY
-from agent.sources.opening import opener
+from agent.learning.collector import Collector, Judged, features_of
+from agent.learning.governor import Governor
+from agent.learning.inference import Inferrer, Predict, ResultFile
+from agent.learning.resources import Board, GovernedLearner, governed
+from agent.learning.summary_mode import Onlooking
+from agent.sources.factory import opener
 from agent.sources.replay import ReplaySource
-from learnae.adapters.machine import Place
-from learnae.codecs import Vector
-from learnae.connect import connect
-from learnae.credentials import read_secret
+from agent.sources.section import LIVE, POLLED, REPLAY
 from learnae.errors import ConfigurationError
-from learnae.features import Features
-from learnae.home import find_swarm, open_manifest
-from learnae.manifest import Manifest
-from learnae.member import Member
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.numpy_model import predict
-from learnae.models.onlooker import Onlooker
-from learnae.peer import Options, Peer
+from learnae.models.passive_learner import Onlooker
+from learnae.peer.peer import Options, Peer
 from learnae.ports import Learner, Monitor, SampleSource
-from learnae.summary import Statistics
+from learnae.runtime.links.connect import connect
+from learnae.runtime.peer_service import Member
+from learnae.runtime.workspace import Place
+from learnae.samples.dp_statistics import Statistics
+from learnae.swarm.directory import find_swarm, open_manifest
+from learnae.swarm.features import Features
+from learnae.swarm.manifest import Manifest
+from learnae.system.credentials import read_secret
+from learnae.weights.codecs import Vector
 
 if TYPE_CHECKING:
-    from agent.tflite_learner import TfliteLearner
+    from agent.learning.tflite_learner import TfliteLearner
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,8 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
     manifest = open_manifest(swarm)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     onlooking = Onlooking(features_of(manifest), manifest.class_count)
-    place = Place(swarm, config.peer.directory(ROLE))  # first: a name that is taken is refused before any data is read
+    # first: a name that is taken is refused before any data is read
+    place = Place(swarm, config.peer.directory(ROLE))
     intake = build_intake(config, manifest, dataset, place.directory, onlooking)
     intake.begin()
     governor, board = Governor(config.resources, config.train.pause), Board()
@@ -193,7 +194,7 @@ def build_learner(
     if engine == NUMPY:
         return NumpyLearner(*arguments)
     try:
-        from agent.tflite_learner import TfliteLearner  # noqa: PLC0415 - an extra, and a heavy one
+        from agent.learning.tflite_learner import TfliteLearner  # noqa: PLC0415 - an extra, and a heavy one
 
         return TfliteLearner(*arguments)
     except ImportError as error:
@@ -214,9 +215,9 @@ def engine_of(learner: Learner) -> str:
 
 
 def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: Vector | None = None) -> bytes:
-    """A .tflite file for inference, see agent.tflite.export; raises ModelError, or ConfigurationError without it."""
+    """A .tflite file for inference; raises ModelError, or ConfigurationError without the extra."""
     try:
-        from agent.tflite.export import inference_program  # noqa: PLC0415 - an extra
+        from agent.tflite.inference.export import inference_program  # noqa: PLC0415 - an extra
 
         return inference_program(model, weights, int8, rows)
     except ImportError as error:

@@ -27,12 +27,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.buffer import FILE, SampleBuffer
+from agent.ingestion.buffer import FILE, SampleBuffer
 from bench.harness import AT_MOST, Check, Race
-from learnae.features import WindowStatistics
-from learnae.home import STATUS_FILE, create_swarm
-from learnae.manifest import Manifest
-from learnae.presets import dense_config
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.features import WindowStatistics
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
+from learnae.system.paths import STATUS_FILE
 
 CHANNELS, RATE = ("ax", "ay", "az", "wx", "wy", "wz"), 50.0
 _OWN_PYTHON = Path("build/venv-agent/bin/python")

@@ -20,11 +20,11 @@ from cobs import cobs
 from bench.harness import AT_LEAST, AT_MOST, Check, Race, median
 from bench.host_board import HostBoard
 from bench.hostile_line import START, Conversation, Faults
-from firmware_bridge.assembler import Assembler
-from firmware_bridge.client import Client
-from firmware_bridge.frames import FrameSplitter, Samples, encode
-from firmware_bridge.link import Delivery, Link
 from firmware_bridge.records import Readings
+from firmware_bridge.serial_link.assembler import Assembler
+from firmware_bridge.serial_link.frames import FrameSplitter, Samples, encode
+from firmware_bridge.serial_link.link import Delivery, Link
+from firmware_bridge.socket_api.client import Client
 
 BAUD = 115_200
 HOSTILE = Faults(loss=1e-3, flip=1e-3, insertion=1e-3, delay=0.01)

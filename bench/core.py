@@ -10,14 +10,14 @@ import numpy as np
 
 from bench.harness import AT_LEAST, AT_MOST, Check, Race, in_processes, interleaved, median, seconds_of
 from bench.swarms import SwarmCost, run_swarm
-from learnae.bodies import DELTA, NAME_BYTES, FrameHeader, Metrics, Update
-from learnae.cid import DAG_CBOR, RAW, Cid
-from learnae.identity import Identity
-from learnae.limits import Limits
-from learnae.merge import weighted_sum
-from learnae.messages import Message, compose, open_message
-from learnae.simulator import START
-from learnae.tangle import Tangle
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.protocol.bodies import DELTA, NAME_BYTES, FrameHeader, Metrics, Update
+from learnae.protocol.identity import Identity
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, compose, open_message
+from learnae.protocol.tangle import Tangle
+from learnae.simulation.simulator import START
+from learnae.weights.merge import weighted_sum
 
 Task = tuple[int, int, int, bool]
 SWARM = Cid.of(DAG_CBOR, b"bench")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.host_board import HostBoard, expected_values
-from firmware_bridge.assembler import Assembler
-from firmware_bridge.link import Link
 from firmware_bridge.records import MISSED, LinkState, Readings, Record, Schema
+from firmware_bridge.serial_link.assembler import Assembler
+from firmware_bridge.serial_link.link import Link
 
 START = 1_700_000_000.0  # Unix seconds at virtual time 0
 _STEP = 0.005  # seconds of virtual time between two looks at everything

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import AT_LEAST, AT_MOST, Check, Race, median, seconds_of
-from learnae.adapters.iota import IotaGossip, Pace
-from learnae.adapters.iota_client import Node
-from learnae.adapters.iota_heads import EPOCH, HEADS, OpenChannel
-from learnae.adapters.iota_pow import ALPHABET, hash_of, search
-from learnae.cid import DAG_CBOR, Cid
-from learnae.identity import Identity
-from learnae.limits import HOUR
-from learnae.sections import IotaSection
+from learnae.adapters.iota.announcements import EPOCH, HEADS, OpenChannel
+from learnae.adapters.iota.gossip import IotaGossip, Pace
+from learnae.adapters.iota.node import Node
+from learnae.adapters.iota.proof_of_work import ALPHABET, hash_of, search
+from learnae.config.sections import IotaSection
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.protocol.identity import Identity
+from learnae.protocol.limits import HOUR
 
 MWM = 9  # of a private Tangle
 _TESTS = Path(__file__).parents[1] / "tests"

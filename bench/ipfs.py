@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import AT_LEAST, AT_MOST, Check, Race, median, seconds_of
-from learnae.adapters.exchanged import ExchangedStore
-from learnae.adapters.ipfs import open_exchange
-from learnae.adapters.link import CONNECTED
-from learnae.adapters.local import LocalBlockStore
-from learnae.cid import MAX_BLOCK_BYTES, RAW, Cid
-from learnae.home import create_swarm
-from learnae.presets import preset
-from learnae.sections import IpfsSection
+from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.exchange_link import CONNECTED
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.config.sections import IpfsSection
+from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
+from learnae.runtime.links.kubo import open_exchange
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.presets import preset
 
 _HOST = "127.0.0.1"
 _MEGABYTE = 1_000_000

@@ -12,7 +12,7 @@ from demo.baselines import accuracy
 from demo.people import PEOPLE, make_exam, write_private_file
 from demo.swarm import Swarm, peer_of
 from learnae.errors import LearnaeError
-from learnae.observer import Observer, estimate_of
+from learnae.runtime.observer import Observer, estimate_of
 
 _LATE, _SAME_AS = "late", 3  # the ninth has the recordings of the third person
 _AS_GOOD = 0.01  # within a point of the worst of the others

@@ -23,11 +23,11 @@ from typing import Any
 
 from bench.harness import AT_MOST, Check, Race
 from demo.people import write_private_file
-from learnae.adapters.mqtt_connection import MqttConnection
-from learnae.home import create_swarm
-from learnae.manifest import Manifest
-from learnae.presets import preset
-from learnae.sections import MqttSection
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.config.sections import MqttSection
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import preset
 
 _HOST = "127.0.0.1"
 _BOUND = 1.3

@@ -11,10 +11,10 @@ import numpy as np
 from agent.wiring import build_learner
 from bench.harness import AT_LEAST, Check, Race, in_processes
 from bench.swarms import SECOND, Person, accuracies, load_people, split_over
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.presets import preset
-from learnae.simulator import Setting, Simulation
+from learnae.simulation.simulator import Setting, Simulation
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import preset
 
 FEATURES, RAW = "wrist", "wrist-cnn"
 POOLED, SWARM = "pooled", "swarm"

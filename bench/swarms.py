@@ -16,18 +16,19 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae import following, frames
-from learnae.bodies import FrameHeader
-from learnae.cid import RAW
-from learnae.codecs import Vector
-from learnae.manifest import Manifest
+from learnae.ipld.cid import RAW
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import evaluate
+from learnae.peer import following
 from learnae.ports import Trained
-from learnae.presets import demo_data, dense_config, preset
-from learnae.recordings import shipped_recording
-from learnae.simulator import Member, Setting, Simulation, numpy_learner
-from learnae.windows import Windower
+from learnae.protocol.bodies import FrameHeader
+from learnae.samples.recordings import shipped_recording
+from learnae.samples.windows import Windower
+from learnae.simulation.simulator import Member, Setting, Simulation, numpy_learner
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import demo_data, dense_config, preset
+from learnae.weights import frames
+from learnae.weights.codecs import Vector
 
 PEOPLE = range(1, 9)
 HOLDOUT = 0.3  # the last part of each exercise

@@ -18,12 +18,12 @@ from demo.baselines import accuracy, train_alone, train_pooled
 from demo.people import PEOPLE, Exam, make_exam
 from demo.report import Curves, Result, draw, write_page
 from demo.swarm import Swarm, peer_of
-from learnae.commands.output import console, peer_table, table
+from learnae.cli.live_display import live_view
+from learnae.cli.output import console, peer_table, table
 from learnae.errors import ConfigurationError
-from learnae.interrupts import held_back
-from learnae.observer import Observer, PeerView, estimate_of
-from learnae.screen import live_view
-from learnae.service import run_program
+from learnae.runtime.observer import Observer, PeerView, estimate_of
+from learnae.system.service import run_program
+from learnae.system.signals import held_back
 
 _LOOK_SECONDS = 1.0
 _WHAT = "Eight processes train together; then alone, together and pooled are compared."

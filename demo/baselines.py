@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from demo.people import Exam
-from learnae.codecs import Vector
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner, evaluate
+from learnae.swarm.manifest import Manifest
+from learnae.weights.codecs import Vector
 
 ALONE_STEPS = 6_000  # accuracy no longer moves well before
 POOLED_STEPS = 20_000

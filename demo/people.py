@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.presets import demo_data
-from learnae.recordings import shipped_recording
-from trainer_node.datasets import add_recording
+from learnae.samples.recordings import shipped_recording
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import demo_data
+from trainer_node.datasets.loading import add_recording
 
 PEOPLE = range(1, 9)
 HOLDOUT = 0.3  # the last share of each exercise, in time

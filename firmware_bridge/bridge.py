@@ -11,7 +11,7 @@ from typing import Protocol
 from firmware_bridge.dialects import Dialect
 from firmware_bridge.errors import SilentBoardError
 from firmware_bridge.records import DOWN, MAX_TEXT, UP, LinkState, Record
-from firmware_bridge.server import Server
+from firmware_bridge.socket_api.server import Server
 from learnae.errors import LearnaeError, TransportError
 
 _log = logging.getLogger(__name__)

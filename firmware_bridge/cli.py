@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import learnae
-from firmware_bridge.port import list_ports
-from learnae.arguments import count
-from learnae.logs import set_up_logging
-from learnae.service import Service, Work, run_program
+from firmware_bridge.serial_link.port import list_ports
+from learnae.cli.arguments import count
+from learnae.system.logs import set_up_logging
+from learnae.system.service import Service, Work, run_program
 
 if TYPE_CHECKING:
     from firmware_bridge.config import BridgeConfig
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _config(options: argparse.Namespace) -> BridgeConfig:
     from firmware_bridge.config import ROLE, BridgeConfig  # noqa: PLC0415
-    from learnae.config import load_config  # noqa: PLC0415
+    from learnae.config.loading import load_config  # noqa: PLC0415
 
     names = {"port.name": "port", "port.baud": "baud", "bridge.socket": "socket"}
     flags = {key: getattr(options, name, None) for key, name in names.items()}
@@ -101,7 +101,7 @@ def _monitor(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from firmware_bridge.check import describe_board, report  # noqa: PLC0415
+    from firmware_bridge.diagnosis import describe_board, report  # noqa: PLC0415
     from firmware_bridge.wiring import build_dialect, port_opener  # noqa: PLC0415
 
     config = _config(options)

@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from firmware_bridge.port import AUTO
 from firmware_bridge.records import MAX_RATE
+from firmware_bridge.serial_link.port import AUTO
 from learnae.errors import ConfigurationError
-from learnae.home import home
+from learnae.system.paths import home
 
 ROLE = "bridge"
 SOCKET_VARIABLE = "LEARNAE_BRIDGE"  # systemd's units set it: services share no home

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from firmware_bridge.assembler import Assembler
 from firmware_bridge.errors import LinkError, ProtocolVersionError
-from firmware_bridge.link import Link
 from firmware_bridge.records import Record
-from learnae.wording import counted
+from firmware_bridge.serial_link.assembler import Assembler
+from firmware_bridge.serial_link.link import Link
+from learnae.text import counted
 
 _SILENCE = 3.0  # seconds: three pings without an answer
 

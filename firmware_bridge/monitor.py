@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from firmware_bridge import senml
-from firmware_bridge.client import Client
 from firmware_bridge.records import DOWN, Event, Label, LinkState, Readings, Record, Schema
-from learnae.interrupts import held_back
-from learnae.screen import live_view
-from learnae.wording import counted
+from firmware_bridge.senml import codec as senml
+from firmware_bridge.socket_api.client import Client
+from learnae.cli.live_display import live_view
+from learnae.system.signals import held_back
+from learnae.text import counted
 
 _BARS = "▁▂▃▄▅▆▇█"
 _NUMBERS = 72  # columns of the screen that the table takes without its bars

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.errors import RecordError
-from learnae import dagcbor
 from learnae.errors import EncodingError
-from learnae.fields import Fields
+from learnae.ipld import dagcbor
+from learnae.ipld.fields import Fields
 
 MAX_BYTES = 1 << 16  # of one record: a serial frame makes less than 2 KB, an agent's batch never needs more
 MAX_CHANNELS = 32  # of one board: two frames of description, and a row of 32-bit values in one frame

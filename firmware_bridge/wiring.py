@@ -7,9 +7,9 @@ from collections.abc import Callable
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.config import SENML, BridgeConfig
 from firmware_bridge.dialects import Dialect, Native
-from firmware_bridge.port import SerialPort, find_port
-from firmware_bridge.senml_lines import SenmlLines
-from firmware_bridge.server import Server
+from firmware_bridge.senml.lines import SenmlLines
+from firmware_bridge.serial_link.port import SerialPort, find_port
+from firmware_bridge.socket_api.server import Server
 
 
 def build(config: BridgeConfig) -> Bridge:

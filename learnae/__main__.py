@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from learnae.interrupts import abrupt
-from learnae.service import run_program
+from learnae.system.service import run_program
+from learnae.system.signals import abrupt
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
 
 def _begin() -> NoReturn:
     with abrupt():
-        from learnae.cli import main as run  # noqa: PLC0415 - imports take most of a short command's time
+        from learnae.cli.main import main as run  # noqa: PLC0415 - imports take most of a short command's time
 
     run()
 

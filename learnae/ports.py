@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.bodies import Metrics
-from learnae.cid import MAX_BLOCK_BYTES, Cid
-from learnae.codecs import Vector
-from learnae.errors import EncodingError, LimitError
-from learnae.limits import Limits
+from learnae.errors import EncodingError, LimitError, Problems
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
+from learnae.protocol.bodies import Metrics
+from learnae.protocol.limits import Limits
+from learnae.weights.codecs import Vector
 
 
 class BlockStore(Protocol):
@@ -182,6 +182,14 @@ class Clock(Protocol):
 
     def uptime(self) -> int:
         """Milliseconds since the machine started, asleep or not; setting the time of day does not change it."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An adapter that meets errors where nobody can catch them, such as in a thread of its own."""
+
+    def count_in(self, problems: Problems) -> None:
+        """Count what fails in ``problems`` from now on."""
 
 
 def check_block(data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-from learnae import listening
+from learnae.peer import rejoining as listening
 
 if __name__ == "__main__":
     how, *sys.argv = sys.argv[1:]

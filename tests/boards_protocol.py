@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firmware_bridge.frames import Event, Hello, Samples, encode
+from firmware_bridge.serial_link.frames import Event, Hello, Samples, encode
 
 TEXT = b"pump/1.0 a:m/s2:0.001 b:Cel:0.5"
 

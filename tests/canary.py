@@ -27,7 +27,7 @@ CHANNELS = 6
 FORMATS = ("<f4", ">f4", "<f8", ">f8", "<f2", ">f2")
 _RUN = 8  # bytes
 _LEAST, _MOST = 0.25, 4.0  # of a reading without its sign: no exponent, and one digit before the point
-_GRAIN = 1024.0  # see learnae/summary.py
+_GRAIN = 1024.0  # see learnae/samples/dp_statistics.py
 
 
 def private_readings(seed: int, rows: int) -> np.ndarray:

@@ -21,8 +21,8 @@ from typing import Any
 
 from daemon import HOST, free_port
 
-from learnae.adapters.iota_client import NULL, Node, Transaction, integer, load
-from learnae.adapters.iota_pow import TRANSACTION_TRYTES, hash_of, search, weight
+from learnae.adapters.iota.node import NULL, Node, Transaction, integer, load
+from learnae.adapters.iota.proof_of_work import TRANSACTION_TRYTES, hash_of, search, weight
 
 COORDINATOR = "LEARNAE9TEST9COORDINATOR".ljust(81, "9")
 MAX_RESULTS = 1000

@@ -12,9 +12,9 @@ from daemon import HOST, free_port
 from mosquitto import Certificates, Mosquitto
 from programs import PATIENCE, wait_for
 
-from learnae.adapters.mqtt_client import Will
-from learnae.adapters.mqtt_connection import MqttConnection, Received
-from learnae.sections import MqttSection
+from learnae.adapters.mqtt.client import Will
+from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.config.sections import MqttSection
 
 
 def plain(broker: Mosquitto, **changes: Any) -> MqttSection:

@@ -8,11 +8,11 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from learnae.features import WindowStatistics
-from learnae.home import create_swarm
-from learnae.limits import Limits
-from learnae.manifest import Manifest, TrainingPolicy
-from learnae.presets import dense_config
+from learnae.protocol.limits import Limits
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.features import WindowStatistics
+from learnae.swarm.manifest import Manifest, TrainingPolicy
+from learnae.swarm.presets import dense_config
 
 CHANNELS = ("ax", "ay", "az", "wx", "wy", "wz")
 RATE = 50.0

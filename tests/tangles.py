@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from daemon import free_ports
 from iri_node import IriNode
 
-from learnae.adapters.iota import IotaGossip, Pace
-from learnae.adapters.iota_client import Node
-from learnae.adapters.iota_heads import OpenChannel
-from learnae.cid import Cid
-from learnae.identity import Identity
-from learnae.limits import HOUR
+from learnae.adapters.iota.announcements import OpenChannel
+from learnae.adapters.iota.gossip import IotaGossip, Pace
+from learnae.adapters.iota.node import Node
+from learnae.ipld.cid import Cid
+from learnae.protocol.identity import Identity
+from learnae.protocol.limits import HOUR
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "private-tangle"
 FAST = Pace(poll=0.2, every=0.1)

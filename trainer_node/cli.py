@@ -13,15 +13,15 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 
 import learnae
-from learnae.commands.output import human_time
-from learnae.config import config_files, load_config
+from learnae.cli.output import human_time
+from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
-from learnae.files import is_there
-from learnae.home import swarms_here
-from learnae.interrupts import abrupt
-from learnae.logs import set_up_logging
-from learnae.member import Member
-from learnae.service import EXIT_CONFIGURATION, Service, run_program
+from learnae.runtime.peer_service import Member
+from learnae.swarm.directory import swarms_here
+from learnae.system.atomic_files import is_there
+from learnae.system.logs import set_up_logging
+from learnae.system.service import EXIT_CONFIGURATION, Service, run_program
+from learnae.system.signals import abrupt
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
 from trainer_node.demo import check_demo, demo_configs, demo_dataset

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from learnae.errors import ConfigurationError
-from learnae.models.keras_model import PRECISIONS
-from learnae.sections import (
+from learnae.config.sections import (
     ExchangeSection,
     IotaSection,
     IpfsSection,
@@ -17,6 +15,8 @@ from learnae.sections import (
     check_choice,
     check_holdout,
 )
+from learnae.errors import ConfigurationError
+from learnae.models.keras_model import PRECISIONS
 from trainer_node.engines import ENGINES
 
 _MAX_STEPS = 1_000_000

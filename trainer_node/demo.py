@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import resources
 
-from learnae.adapters.machine import holder
+from learnae.adapters.local.lock import holder
+from learnae.config.sections import PeerSection, SwarmSection
 from learnae.errors import ConfigurationError, InUseError
-from learnae.home import LOCK_FILE, create_swarm, peer_directory
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.presets import demo_data, preset
-from learnae.recordings import shipped_recording
-from learnae.sections import PeerSection, SwarmSection
+from learnae.samples.recordings import shipped_recording
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import demo_data, preset
+from learnae.system.paths import LOCK_FILE, peer_directory
 from trainer_node.config import TrainerConfig
-from trainer_node.datasets import add_recording
+from trainer_node.datasets.loading import add_recording
 
 PEOPLE = 8
 

@@ -15,11 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from learnae.adapters.machine import holder
+from learnae.adapters.local.lock import holder
 from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateError
-from learnae.files import writing
-from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, why_peer_unwritable
-from learnae.service import EXIT_CONFIGURATION
+from learnae.system.atomic_files import writing
+from learnae.system.paths import LOCK_FILE, LOG_FILE, STATUS_FILE, why_peer_unwritable
+from learnae.system.service import EXIT_CONFIGURATION
 
 UNIT = "trainer-node.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from learnae.errors import ConfigurationError, LearnaeError
-from learnae.home import alone, create_swarm, open_manifest, swarms_here
-from learnae.presets import preset
+from learnae.swarm.directory import alone, create_swarm, open_manifest, swarms_here
+from learnae.swarm.presets import preset
 
 
 def find_or_create(name: str) -> Path:

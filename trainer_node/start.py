@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from learnae.interrupts import abrupt
-from learnae.service import run_program
+from learnae.system.service import run_program
+from learnae.system.signals import abrupt
 
 
 def main() -> None:

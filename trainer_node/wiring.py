@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from learnae.adapters.machine import Place
-from learnae.connect import connect
 from learnae.errors import ConfigurationError
-from learnae.home import find_swarm, open_manifest
-from learnae.manifest import Manifest
-from learnae.member import Member
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
-from learnae.peer import Options
+from learnae.peer.peer import Options
 from learnae.ports import Learner
+from learnae.runtime.links.connect import connect
+from learnae.runtime.peer_service import Member
+from learnae.runtime.workspace import Place
+from learnae.swarm.directory import find_swarm, open_manifest
+from learnae.swarm.manifest import Manifest
 from trainer_node.config import TrainerConfig, TrainerTrainSection
-from trainer_node.datasets import load_dataset
+from trainer_node.datasets.loading import load_dataset
 from trainer_node.engines import JAX, choose_engine, warn_of_an_unseen_gpu
-from trainer_node.jax_learner import JaxLearner
+from trainer_node.learning.jax_learner import JaxLearner
 
 ROLE = "trainer"
 FOLLOW = 64  # replicas that a workstation has memory for
@@ -35,7 +35,8 @@ def build(
     """Wire a trainer on what ``load`` gives it; raises ConfigurationError or StateError."""
     swarm = find_swarm(config.swarm.id)
     manifest = open_manifest(swarm)
-    place = Place(swarm, config.peer.directory(ROLE))  # first: a name that is taken is refused before any data is read
+    # first: a name that is taken is refused before any data is read
+    place = Place(swarm, config.peer.directory(ROLE))
     dataset = load(config, manifest)
     learner, facts = build_learner(config.train, manifest, dataset)
     outside = connect(config, place)

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.chunks import nothing
-from agent.resampling import Resampler
-from agent.sources import UNKNOWN, unlabelled
-from firmware_bridge.client import Client
+from agent.samples import UNKNOWN, nothing, unlabelled
+from agent.sources.resampling import Resampler
 from firmware_bridge.records import Label, LinkState, Listen, Readings, Record, Schema
+from firmware_bridge.socket_api.client import Client
 from learnae.errors import DataError
 from learnae.ports import Samples
-from learnae.wording import counted
+from learnae.text import counted
 
 _SAME_RATE = 0.1  # a board's rate may differ by this share from the swarm's and is taken as it is
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.resampling import Resampler
-from agent.sources import UNKNOWN
+from agent.samples import UNKNOWN
 from agent.sources.payloads import FORMATS, as_text
-from learnae.adapters.mqtt_connection import MqttConnection, Received
+from agent.sources.resampling import Resampler
+from learnae.adapters.mqtt.connection import MqttConnection, Received
 from learnae.errors import EncodingError
 from learnae.ports import Samples
-from learnae.wording import counted
+from learnae.text import counted
 
 _WAITING = 1024  # messages between two reads; a source that floods loses the oldest of them
 

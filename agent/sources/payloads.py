@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from firmware_bridge import senml
 from firmware_bridge.errors import SenmlError
+from firmware_bridge.senml import codec as senml
 from learnae.errors import EncodingError
 
 MOST_BYTES = 64 * 1024

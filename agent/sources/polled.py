@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.chunks import nothing
-from agent.resampling import Resampler
+from agent.samples import nothing
+from agent.sources.resampling import Resampler
 from learnae.errors import TransportError
 from learnae.ports import Samples
-from learnae.wording import counted
+from learnae.text import counted
 
 _MOST_BYTES = 64  # of a number in sysfs
 BATCH = 0.1  # seconds of readings that are put on the grid at once: five times less work at 50 Hz

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from learnae.features import Features
 from learnae.ports import Samples
-from learnae.recordings import read_recording
+from learnae.samples.recordings import read_recording
+from learnae.swarm.features import Features
 
 
 class ReplaySource:

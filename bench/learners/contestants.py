@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
+from learnae.swarm.manifest import Manifest
 
 NUMPY, FUSED, FIT, TORCH, TFLITE = "NumPy", "JAX fused", "keras.fit", "PyTorch eager", "TFLite"
 DENSE, CONVOLUTIONS = "hepmass", "wrist-cnn"  # 27-64-64-1; two convolutions over 100 moments of six channels
@@ -52,7 +52,7 @@ def numpy_learner(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
 
 def tflite_learner(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
     """The agents' learner, on the runtime that it takes here."""
-    train = _learner(importlib.import_module("agent.tflite_learner").TfliteLearner, swarm, data, batch).train
+    train = _learner(importlib.import_module("agent.learning.tflite_learner").TfliteLearner, swarm, data, batch).train
     runtimes = [name for name in ("tflite_runtime", "ai_edge_litert") if f"{name}.interpreter" in sys.modules]
     return Contestant(train, f"cpu with {' and '.join(runtimes)}")
 
@@ -65,7 +65,7 @@ def _learner(kind: Any, swarm: Manifest, data: Dataset, batch: int) -> Contestan
 
 def jax_fused(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
     """The trainers' learner."""
-    module: Any = importlib.import_module("trainer_node.jax_learner")
+    module: Any = importlib.import_module("trainer_node.learning.jax_learner")
     learner = module.JaxLearner(swarm.config, swarm.objective, swarm.optimiser, data, batch, np.random.default_rng(1))
     learner.load(swarm.definition.initial(1))
     return Contestant(learner.train, learner.device)
@@ -76,7 +76,7 @@ def keras_fit(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
     module: Any = importlib.import_module("learnae.models.keras_model")
     keras = module.import_keras()
     model = module.build_model(swarm.config)
-    optimiser_of: Any = importlib.import_module("trainer_node.jax_functions").keras_optimiser
+    optimiser_of: Any = importlib.import_module("trainer_node.learning.jax_functions").keras_optimiser
     model.compile(optimizer=optimiser_of(keras, swarm.optimiser), loss=swarm.loss)
     rows, targets = np.array(data.train.rows), np.array(data.train.targets)
 
@@ -131,5 +131,5 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     FUSED: ("keras", "jax"),
     FIT: ("keras", "jax"),
     TORCH: ("torch",),
-    TFLITE: ("agent.tflite_learner", "flatbuffers", "ai_edge_litert|tflite_runtime"),
+    TFLITE: ("agent.learning.tflite_learner", "flatbuffers", "ai_edge_litert|tflite_runtime"),
 }

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from bench.learners.contestants import FIT, FUSED, NUMPY, TFLITE
 from bench.learners.smooth import smooth_batch
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_model import train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.presets import preset
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import preset
 
 STEPS, BATCH, ROWS = 50, 32, 2000
 BOUNDS = {"sgd": 1e-6, "momentum": 1e-6, "adam": 1e-4}
@@ -80,7 +80,7 @@ def _numpy(training: Training) -> Trainer:
 
 def _tflite(training: Training) -> Trainer:
     """The agents' learner."""
-    return _drawing("agent.tflite_learner", "TfliteLearner", training)
+    return _drawing("agent.learning.tflite_learner", "TfliteLearner", training)
 
 
 def _drawing(module: str, kind: str, training: Training) -> Trainer:
@@ -99,7 +99,7 @@ def _drawing(module: str, kind: str, training: Training) -> Trainer:
 
 def _jax_fused(training: Training) -> Trainer:
     """The trainers' learner, compiled once."""
-    kind: Any = importlib.import_module("trainer_node.jax_learner").JaxLearner
+    kind: Any = importlib.import_module("trainer_node.learning.jax_learner").JaxLearner
     manifest, rng = training.manifest, np.random.default_rng(0)
     learner = kind(manifest.config, manifest.objective, training.policy, training.data, BATCH, rng)
     fresh = learner.state()
@@ -116,7 +116,7 @@ def _jax_fused(training: Training) -> Trainer:
 def _keras(training: Training) -> Trainer:
     """Keras itself, a batch at a time."""
     module: Any = importlib.import_module("learnae.models.keras_model")
-    optimiser_of: Any = importlib.import_module("trainer_node.jax_functions").keras_optimiser
+    optimiser_of: Any = importlib.import_module("trainer_node.learning.jax_functions").keras_optimiser
     keras, model, data = module.import_keras(), module.build_model(training.manifest.config), training.data.train
 
     def train(start: Array, batches: Array) -> Array:

@@ -92,7 +92,7 @@ def some_rows(name: str, count: int) -> tuple[Any, Any]:
     """The preset ``name`` with random rows, of which the first value decides the class."""
     numpy: Any = importlib.import_module("numpy")
     dataset: Any = importlib.import_module("learnae.models.dataset")
-    swarm = importlib.import_module("learnae.presets").preset(name, 0)
+    swarm = importlib.import_module("learnae.swarm.presets").preset(name, 0)
     shape = (count, *swarm.definition.input_shape)
     rows = numpy.random.default_rng(1).standard_normal(shape, dtype=numpy.float32)
     is_high = rows.reshape(count, -1)[:, 0] > 0

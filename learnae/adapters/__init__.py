@@ -1,1 +1,1 @@
-"""One technology per file; each implements ports of learnae.ports."""
+"""What implements the ports: one folder a technology. No adapter knows a peer; ``runtime.links`` chooses them."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from learnae.credentials import credential_path
 from learnae.errors import ConfigurationError
+from learnae.system.credentials import credential_path
 
 if TYPE_CHECKING:
     import ssl

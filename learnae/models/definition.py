@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.codecs import Vector
 from learnae.errors import ModelError
-from learnae.fields import Fields
+from learnae.ipld.fields import Fields
+from learnae.models.keras_config import read_layer
 from learnae.models.layers import ACTIVATIONS, MAX_UNITS, Activation, Dense, Dropout, Flatten, Layer, Shape
 from learnae.models.outline import MAX_PARAMETERS, check_count
-from learnae.models.reading import read_layer
+from learnae.weights.codecs import Vector
 
 __all__ = [
     "ACTIVATIONS",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.bodies import Metrics
 from learnae.models.losses import Loss
+from learnae.protocol.bodies import Metrics
 
 Array = NDArray[Any]
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from learnae.codecs import Vector
 from learnae.errors import ConfigurationError, ModelError
-from learnae.interrupts import abrupt
-from learnae.models.normalising import as_used
+from learnae.models.input_normalisation import as_used
 from learnae.models.outline import Outline, check_count
+from learnae.system.signals import abrupt
+from learnae.weights.codecs import Vector
 
 INSTALL = "pip install 'learnae[trainer]'"
 PRECISIONS = ("float32", "mixed_bfloat16")

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.bodies import Metrics
-from learnae.codecs import Vector
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.evaluation import measure
@@ -17,6 +15,8 @@ from learnae.models.losses import Loss
 from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.ports import Trained
+from learnae.protocol.bodies import Metrics
+from learnae.weights.codecs import Vector
 
 _EVALUATION_BATCH = 1024  # rows: bounds the memory of an evaluation
 

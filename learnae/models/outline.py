@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from learnae.errors import ModelError
-from learnae.fields import Fields
+from learnae.ipld.fields import Fields
 from learnae.models.layers import MAX_UNITS, Shape
 
 MAX_PARAMETERS = 1 << 28  # one gibibyte of float32

@@ -16,8 +16,8 @@ import pytest
 from userland import FOREIGN, ROOT, Userland, run
 
 from demo.people import write_private_file
-from learnae.home import create_swarm
-from learnae.presets import preset
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.presets import preset
 
 NEEDED = {
     "mmdebstrap": "mmdebstrap",

@@ -18,12 +18,19 @@ from mqtt_rig import Links, plain
 from programs import wait_for
 from tangles import HornetTangle, LoopbackTangle, Tangle, gossip, turn_all
 
-from learnae.adapters.exchanged import ExchangedStore
-from learnae.adapters.gateway import GatewayExchange
-from learnae.adapters.iota import Pace
-from learnae.adapters.link import CONNECTED
-from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
-from learnae.adapters.memory import (
+from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.exchange_link import CONNECTED
+from learnae.adapters.iota.gossip import Pace
+from learnae.adapters.ipfs import gateway as gateway_module
+from learnae.adapters.ipfs.gateway import GatewayExchange
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.gossip import LocalGossip
+from learnae.adapters.local.state_store import LocalStateStore
+from learnae.adapters.mqtt.topics import Topics
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.ports import BlockStore, Exchange, Gossip, StateStore
+from learnae.protocol.limits import Limits
+from learnae.simulation.in_memory import (
     MemoryBlockStore,
     MemoryExchange,
     MemoryGossip,
@@ -32,15 +39,11 @@ from learnae.adapters.memory import (
     VirtualClock,
     Weather,
 )
-from learnae.adapters.mqtt_topics import Topics
-from learnae.cid import DAG_CBOR, RAW, Cid
-from learnae.limits import Limits
-from learnae.ports import BlockStore, Exchange, Gossip, StateStore
 
 if TYPE_CHECKING:
-    from learnae.adapters.kubo import KuboExchange
-    from learnae.adapters.mqtt_connection import MqttConnection
-    from learnae.adapters.mqtt_exchange import MqttExchange
+    from learnae.adapters.ipfs.exchange import KuboExchange
+    from learnae.adapters.mqtt.blocks.exchange import MqttExchange
+    from learnae.adapters.mqtt.connection import MqttConnection
 
 SWARM = Cid.of(DAG_CBOR, b"swarm")
 
@@ -132,17 +135,18 @@ def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubo, Kubo
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon that is late does not hang: the machine of a test may stand still for seconds."""
-    from learnae.adapters import gateway, kubo, kubo_pubsub
+    from learnae.adapters.ipfs import exchange as kubo
+    from learnae.adapters.ipfs import pubsub as kubo_pubsub
 
     monkeypatch.setattr(kubo, "_GRACE", 60.0)
-    monkeypatch.setattr(gateway, "_PROBE_SECONDS", 60.0)
+    monkeypatch.setattr(gateway_module, "_PROBE_SECONDS", 60.0)
     monkeypatch.setattr(kubo_pubsub, "_REPEAT_SECONDS", 30.0)
     monkeypatch.setattr(kubo_pubsub, "_SILENCE_SECONDS", 90.0)
 
 
 def kubo_exchange(kubo: Kubo, directory: Path) -> KuboExchange:
-    from learnae.adapters.kubo import Acquaintances, KuboExchange, pin_name
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, pin_name
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     rpc = KuboRpc(kubo.api)
     return KuboExchange(rpc, pin_name(SWARM, directory), 60, Acquaintances(rpc, [], 1))
@@ -185,9 +189,9 @@ def two_machines(directory: Path, *exchanges: Exchange) -> Iterator[Stores]:
 
 def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Gossips]:
     """Three peers at two daemons, in a swarm of their own."""
-    from learnae.adapters.kubo import Acquaintances
-    from learnae.adapters.kubo_pubsub import KuboGossip
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.exchange import Acquaintances
+    from learnae.adapters.ipfs.pubsub import KuboGossip
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     swarm = Cid.of(RAW, os.urandom(8))
     gossips = {}
@@ -254,14 +258,14 @@ class Together:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody pushes in these tests, and the broker is near."""
-    from learnae.adapters import mqtt_exchange
+    from learnae.adapters.mqtt.blocks import exchange as mqtt_exchange
 
     monkeypatch.setattr(mqtt_exchange, "_GRACE", (0.0, 0.05))
     monkeypatch.setattr(mqtt_exchange, "_ASK_SECONDS", 0.4)
 
 
 def mqtt_gossips(_: Path, links: Callable[[], MqttConnection]) -> Iterator[Gossips]:
-    from learnae.adapters.mqtt_gossip import MqttGossip
+    from learnae.adapters.mqtt.gossip import MqttGossip
 
     swarm, opened = Cid.of(RAW, os.urandom(8)), [links() for _ in range(3)]
     gossips = [MqttGossip(link, Topics("t", swarm, f"peer-{n}"), 0.0) for n, link in enumerate(opened)]
@@ -284,7 +288,7 @@ class Shelf:
 
 
 def mqtt_exchange(link: MqttConnection, swarm: Cid, name: str, store: ExchangedStore) -> MqttExchange:
-    from learnae.adapters.mqtt_exchange import MqttExchange
+    from learnae.adapters.mqtt.blocks.exchange import MqttExchange
 
     return MqttExchange(link, Topics("t", swarm, name), store, Limits())
 

@@ -27,7 +27,7 @@ def tflite(*arguments: Any) -> Learner:
         if os.environ.get("LEARNAE_REQUIRE_ENGINES") == "1":
             pytest.fail(f"{reason}, but LEARNAE_REQUIRE_ENGINES=1", pytrace=False)
         pytest.skip(reason)
-    from agent.tflite_learner import TfliteLearner
+    from agent.learning.tflite_learner import TfliteLearner
 
     return TfliteLearner(*arguments)
 

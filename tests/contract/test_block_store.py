@@ -7,8 +7,8 @@ import contextlib
 import pytest
 from programs import wait_for
 
-from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.errors import BlockMissingError, EncodingError, LimitError
+from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 
 PAYLOADS = {
     "empty": b"",

@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 from programs import wait_for
 
-from learnae import dagcbor
-from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.errors import BlockMissingError, TransportError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 
 PAYLOADS = {  # no empty block: its name says all, and Bitswap cannot carry it
     "one byte": (RAW, b"\x00"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import LimitError
-from learnae.limits import Limits
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.protocol.limits import Limits
 
 HEADS = [Cid.of(DAG_CBOR, bytes([number])) for number in range(4)]
 

@@ -12,22 +12,22 @@ import pytest
 from learner_models import BODIES, RUNTIMES, VECTOR, dense, layer, require, sequential, task
 from numpy.typing import NDArray
 
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.numpy_model import predict
-from learnae.presets import demo_data, dense_config, preset
-from learnae.recordings import shipped_recording
-from learnae.windows import Windower
+from learnae.samples.recordings import shipped_recording
+from learnae.samples.windows import Windower
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import demo_data, dense_config, preset
 
 require(*RUNTIMES)
 require("flatbuffers")
 
-from agent.tflite.export import SIGNATURE, inference_program  # noqa: E402
+from agent.learning.tflite_learner import TfliteLearner  # noqa: E402
+from agent.tflite.inference.export import SIGNATURE, inference_program  # noqa: E402
 from agent.tflite.runtime import open_program  # noqa: E402
-from agent.tflite_learner import TfliteLearner  # noqa: E402
 from learnae.errors import ModelError  # noqa: E402
-from learnae.examples import add_windows  # noqa: E402
+from learnae.samples.examples import add_windows  # noqa: E402
 
 Array = NDArray[Any]
 

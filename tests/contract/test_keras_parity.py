@@ -32,7 +32,7 @@ from learnae.models.dataset import Dataset
 from learnae.models.losses import LOSSES, REGRESSIONS
 from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser
-from trainer_node.jax_learner import JaxLearner
+from trainer_node.learning.jax_learner import JaxLearner
 
 require("jax")
 require("keras")
@@ -99,8 +99,8 @@ def tflite(job: Task, optimiser: str, start: NDArray[Any]) -> Any:
         return None
     from test_learner_parity import program
 
-    from agent.tflite.optimisers import rate_of
-    from agent.tflite.program import WEIGHTS
+    from agent.tflite.training.optimisers import rate_of
+    from agent.tflite.training.program import WEIGHTS
 
     mine = program(job, optimiser, start)
 

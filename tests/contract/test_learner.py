@@ -15,8 +15,8 @@ from learnae.models.losses import Loss
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.ports import Learner
-from learnae.presets import dense_config
-from trainer_node.jax_learner import JaxLearner
+from learnae.swarm.presets import dense_config
+from trainer_node.learning.jax_learner import JaxLearner
 
 CONFIG = dense_config(5, (8,), 3, "softmax")
 MODEL = ModelDefinition.from_config(CONFIG)

@@ -23,18 +23,18 @@ from learner_models import (
 )
 from numpy.typing import NDArray
 
+from learnae.models.keras_config import _READERS
 from learnae.models.layers import ACTIVATIONS
 from learnae.models.losses import LOSSES, REGRESSIONS
 from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser
-from learnae.models.reading import _READERS
 
 require(*RUNTIMES)
 require("flatbuffers")
 
-from agent.tflite.optimisers import rate_of  # noqa: E402
-from agent.tflite.program import INFER, LOAD, RESTORE, WEIGHTS, compile_program  # noqa: E402
-from agent.tflite_learner import VARIABLES, _Program  # noqa: E402
+from agent.learning.tflite_learner import VARIABLES, _Program  # noqa: E402
+from agent.tflite.training.optimisers import rate_of  # noqa: E402
+from agent.tflite.training.program import INFER, LOAD, RESTORE, WEIGHTS, compile_program  # noqa: E402
 
 
 def program(job: Task, optimiser: str, weights: NDArray[Any], batch: int = BATCH) -> _Program:

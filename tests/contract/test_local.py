@@ -16,16 +16,17 @@ from pathlib import Path
 import pytest
 from disks import fill, read_only, small_disk
 
-from learnae import dagcbor
-from learnae.adapters import local
-from learnae.adapters.local import LocalBlockStore, LocalGossip, LocalStateStore
-from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
-from learnae.errors import BlockMissingError, EncodingError, NotWrittenError, StateError
-from learnae.files import TEMPORARY, why_unwritable
-from learnae.limits import Limits
-from learnae.observer import _Untouched
+from learnae.adapters.local import block_store as block_store_module
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.gossip import LocalGossip
+from learnae.adapters.local.state_store import LocalStateStore
+from learnae.errors import BlockMissingError, EncodingError, NotWrittenError, Problems, StateError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.ports import check_named
-from learnae.problems import Problems
+from learnae.protocol.limits import Limits
+from learnae.runtime.observer import _Untouched
+from learnae.system.atomic_files import TEMPORARY, why_unwritable
 
 PROCESSES = multiprocessing.get_context("fork")  # starts in a millisecond: 30 kills are soon done
 HEADS = [Cid.of(DAG_CBOR, bytes([number])) for number in range(4)]
@@ -85,7 +86,7 @@ def test_a_good_copy_that_comes_while_the_damage_is_being_noticed_stays(tmp_path
             another.put(RAW, b"weights")
         check_named(cid, data)
 
-    monkeypatch.setattr(local, "check_named", check)
+    monkeypatch.setattr(block_store_module, "check_named", check)
     with pytest.raises(EncodingError):
         store.get(cid)
 

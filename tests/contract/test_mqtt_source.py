@@ -16,14 +16,14 @@ from mqtt_rig import wait_for_subscriptions
 from programs import wait_for
 
 from agent.labels import LabelNames
-from agent.source_section import SourceSection
 from agent.sources import mqtt as module
+from agent.sources.factory import opener
 from agent.sources.mqtt import MqttSource
-from agent.sources.opening import opener
-from learnae.adapters.mqtt_connection import MqttConnection
-from learnae.features import WindowStatistics
+from agent.sources.section import SourceSection
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.config.sections import MqttSection
 from learnae.ports import Samples
-from learnae.sections import MqttSection
+from learnae.swarm.features import WindowStatistics
 
 pytestmark = pytest.mark.engine("mosquitto")
 

@@ -29,26 +29,27 @@ from learner_models import (
     task,
 )
 
-from learnae.card import CARD_FILE, card
 from learnae.models.dataset import Dataset
 from learnae.models.definition import Layer, ModelDefinition
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.numpy_model import predict
-from learnae.presets import preset
+from learnae.swarm.model_card import CARD_FILE, card
+from learnae.swarm.presets import preset
 
 require(*RUNTIMES)
 require("flatbuffers")
 
 from agent.cli import main  # noqa: E402
-from agent.tflite.export import SIGNATURE, inference_program  # noqa: E402
-from agent.tflite.program import compile_program  # noqa: E402
+from agent.learning.tflite_learner import TfliteLearner  # noqa: E402
+from agent.tflite.inference.export import SIGNATURE, inference_program  # noqa: E402
 from agent.tflite.runtime import open_program  # noqa: E402
-from agent.tflite_learner import TfliteLearner  # noqa: E402
+from agent.tflite.training.program import compile_program  # noqa: E402
 from agent.wiring import build_learner  # noqa: E402
 from learnae.errors import ConfigurationError, ModelError  # noqa: E402
-from learnae.home import STATE_FILE, create_swarm  # noqa: E402
-from learnae.service import EXIT_CONFIGURATION  # noqa: E402
-from learnae.state import PeerState  # noqa: E402
+from learnae.peer.state import PeerState  # noqa: E402
+from learnae.swarm.directory import create_swarm  # noqa: E402
+from learnae.system.paths import STATE_FILE  # noqa: E402
+from learnae.system.service import EXIT_CONFIGURATION  # noqa: E402
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
@@ -206,7 +207,7 @@ def test_agents_train_with_tflite_and_without_it_say_why_not(
         return real(name, *arguments)
 
     for name in list(sys.modules):
-        if name.partition(".")[0] in modules or name.startswith("agent.tflite"):
+        if name.partition(".")[0] in modules or name.startswith(("agent.tflite", "agent.learning.tflite_learner")):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", refuse)
     assert isinstance(build_learner(manifest, data, np.random.default_rng(0)), NumpyLearner)
@@ -253,9 +254,9 @@ def resident():
         return int(file.read().split()[1]) * resource.getpagesize()
 
 before = resident()
-from agent.tflite_learner import TfliteLearner
+from agent.learning.tflite_learner import TfliteLearner
 from learnae.models.dataset import Dataset
-from learnae.presets import preset
+from learnae.swarm.presets import preset
 manifest = preset("hepmass", 0)
 data, rng = Dataset(manifest.model, manifest.objective, 10_000), np.random.default_rng(0)
 for start in range(0, 10_000, 500):

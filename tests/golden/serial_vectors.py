@@ -12,7 +12,7 @@ import json
 import struct
 from typing import Any
 
-from firmware_bridge.frames import (
+from firmware_bridge.serial_link.frames import (
     Ack,
     Ask,
     Event,

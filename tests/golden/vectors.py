@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from learnae import dagcbor
-from learnae.bodies import Evidence, FrameHeader, Join, Metrics, Summary, Update
-from learnae.cid import RAW, Cid
-from learnae.features import WindowStatistics
-from learnae.frames import FramePolicy, encode_frame
-from learnae.identity import Identity
-from learnae.manifest import Manifest
-from learnae.messages import Message, compose
-from learnae.presets import dense_config
-from learnae.summary import Statistics
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import RAW, Cid
+from learnae.protocol.bodies import Evidence, FrameHeader, Join, Metrics, Summary, Update
+from learnae.protocol.identity import Identity
+from learnae.protocol.messages import Message, compose
+from learnae.samples.dp_statistics import Statistics
+from learnae.swarm.features import WindowStatistics
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
+from learnae.weights.frames import FramePolicy, encode_frame
 
 TIME = 1_700_000_000_000
 ALICE = Identity.from_seed(bytes(range(32)))

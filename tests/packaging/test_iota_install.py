@@ -10,14 +10,14 @@ import pytest
 from iri_node import IriNode
 from programs import clean_environment
 
-from learnae.adapters.iota_client import INSTALL
+from learnae.adapters.iota.node import INSTALL
 
 ROOT = Path(__file__).parents[2]
 NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*")
 ATTACH_AND_READ_BACK = """
 import importlib.util, sys, time
 assert importlib.util.find_spec("sha3") and sys.argv[1]
-from learnae.adapters.iota_client import NULL, Node
+from learnae.adapters.iota.node import NULL, Node
 node = Node(sys.argv[1])
 tag = "LEARNAE9TEST9OF9INSTALLING9"
 name = node.attach(node.propose(b"from a fresh environment", tag, "A" * 80 + "9"))

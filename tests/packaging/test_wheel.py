@@ -102,7 +102,7 @@ def test_all_programs_are_declared(unpacked: Path) -> None:
 
 
 def test_the_shipped_recordings_are_found_in_an_installed_package(unpacked: Path) -> None:
-    program = "from learnae.presets import demo_data; print(len(demo_data().read_bytes()))"
+    program = "from learnae.swarm.presets import demo_data; print(len(demo_data().read_bytes()))"
     assert int(run(unpacked, program)) == (ROOT / "learnae" / "data" / "shoulder-imu.npz").stat().st_size
 
 

@@ -17,16 +17,16 @@ import pytest
 from programs import PATIENCE
 from sensors import Sysfs, board_manifest, make_swarm
 
-from agent.buffer import SampleBuffer
 from agent.cli import main
-from agent.recorder import Recorder
+from agent.ingestion.buffer import SampleBuffer
+from agent.ingestion.recorder import Recorder
 from agent.sources.polled import PolledSource
-from learnae.adapters.local import LocalStateStore
-from learnae.home import STATE_FILE
-from learnae.identity import Identity
-from learnae.observer import Observer
+from learnae.adapters.local.state_store import LocalStateStore
+from learnae.peer.state import PeerState
 from learnae.ports import Samples
-from learnae.state import PeerState
+from learnae.protocol.identity import Identity
+from learnae.runtime.observer import Observer
+from learnae.system.paths import STATE_FILE
 
 KILLS = 100
 LONGEST = 60  # things that the sensor does while an agent lives, about a second: it starts, samples, trains, publishes

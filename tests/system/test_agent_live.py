@@ -17,11 +17,11 @@ from disks import fill, small_disk
 from programs import Child, Programs, assert_refused, wait_for
 from sensors import Sysfs, make_swarm
 
-from agent.buffer import SampleBuffer
-from learnae.adapters.local import LocalBlockStore
-from learnae.observer import Observer
+from agent.ingestion.buffer import SampleBuffer
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.ports import Samples
-from learnae.service import EXIT_CONFIGURATION
+from learnae.runtime.observer import Observer
+from learnae.system.service import EXIT_CONFIGURATION
 
 pytestmark = pytest.mark.slow
 

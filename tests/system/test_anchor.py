@@ -12,15 +12,15 @@ from builders import Author, tiny_manifest
 from programs import Programs, assert_refused, wait_for
 from tangles import HornetTangle, LoopbackTangle, Tangle
 
-from learnae import dagcbor
-from learnae.adapters.iota_anchor import prove, tag_of, write_anchor
-from learnae.adapters.iota_client import Node
-from learnae.adapters.iota_pow import hash_of
-from learnae.adapters.local import LocalBlockStore
-from learnae.cid import DAG_CBOR, RAW, Cid
+from learnae.adapters.iota.anchors import prove, tag_of, write_anchor
+from learnae.adapters.iota.node import Node
+from learnae.adapters.iota.proof_of_work import hash_of
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.errors import SignatureError, TransportError
-from learnae.home import create_swarm
-from learnae.observer import Observer
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.runtime.observer import Observer
+from learnae.swarm.directory import create_swarm
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_milestones_of_another_coordinator_or_with_other_bytes_are_not_believed(
     proof = proof_of(node, cid, coordinator, True)
     with pytest.raises(TransportError, match="no milestone includes"):
         prove(node, cid, "A" * 81)
-    from learnae.adapters import iota_anchor
+    from learnae.adapters.iota import anchors as iota_anchor
 
     original = iota_anchor.verify_milestone
 

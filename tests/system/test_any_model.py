@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from programs import Programs, assert_refused, wait_for
 
-from learnae.home import open_manifest
-from learnae.presets import preset
+from learnae.swarm.directory import open_manifest
+from learnae.swarm.presets import preset
 
 pytestmark = [pytest.mark.modules("keras", "jax"), pytest.mark.slow]
 

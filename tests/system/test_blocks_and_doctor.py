@@ -16,13 +16,14 @@ from kubo import Kubo
 from programs import Programs, assert_refused
 
 from demo.people import write_private_file
-from learnae.adapters.local import LocalBlockStore
-from learnae.cid import DAG_CBOR, RAW, Cid
-from learnae.home import STATE_FILE, create_swarm
-from learnae.limits import Limits
-from learnae.presets import preset
-from learnae.service import EXIT_CONFIGURATION
-from learnae.state import PeerState
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.peer.state import PeerState
+from learnae.protocol.limits import Limits
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.presets import preset
+from learnae.system.paths import STATE_FILE
+from learnae.system.service import EXIT_CONFIGURATION
 
 
 class Home:

@@ -17,11 +17,11 @@ import pytest
 from boards import BUTTON, HANG, SimulatedBoard
 from programs import PATIENCE, clean_environment, wait_for
 
-from agent.buffer import SampleBuffer
+from agent.ingestion.buffer import SampleBuffer
 from agent.sources.bridge import BridgeSource
-from firmware_bridge.client import Client
 from firmware_bridge.records import Channel, Label, LinkState, Readings, Schema
-from firmware_bridge.senml import from_json
+from firmware_bridge.senml.codec import from_json
+from firmware_bridge.socket_api.client import Client
 
 pytestmark = [pytest.mark.engine("gcc", "avr-gcc"), pytest.mark.modules("serial")]
 

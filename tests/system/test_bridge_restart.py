@@ -13,10 +13,10 @@ import pytest
 from programs import Programs, wait_for
 from sensors import CHANNELS, RATE, make_swarm
 
-from agent.buffer import SampleBuffer
+from agent.ingestion.buffer import SampleBuffer
 from firmware_bridge.config import SOCKET_VARIABLE
 from firmware_bridge.records import Channel, Readings, Schema
-from firmware_bridge.server import Server
+from firmware_bridge.socket_api.server import Server
 
 KILLS = 5
 LONGEST = 2.0  # seconds that an agent lives on: it commits twice a second

@@ -17,11 +17,11 @@ from programs import PATIENCE, Programs, wait_for
 from sensors import Sysfs, make_swarm
 
 from demo.swarm import Swarm
-from learnae.adapters.iota_client import Node, Transaction
-from learnae.adapters.mqtt_connection import MqttConnection
-from learnae.bodies import Summary, Update
-from learnae.observer import Observer
-from learnae.sections import MqttSection
+from learnae.adapters.iota.node import Node, Transaction
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.config.sections import MqttSection
+from learnae.protocol.bodies import Summary, Update
+from learnae.runtime.observer import Observer
 
 
 @pytest.mark.slow

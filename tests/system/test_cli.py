@@ -21,14 +21,14 @@ import pytest
 from programs import Programs, assert_refused, wait_for
 
 import learnae
-from learnae.card import CARD_FILE, card
-from learnae.config import load_config
-from learnae.home import create_swarm, open_manifest
-from learnae.manifest import Manifest
+from learnae.config.loading import load_config
 from learnae.models.numpy_model import predict
-from learnae.observer import Observer
-from learnae.presets import PRESETS, dense_config, preset
-from learnae.state import PeerState
+from learnae.peer.state import PeerState
+from learnae.runtime.observer import Observer
+from learnae.swarm.directory import create_swarm, open_manifest
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.model_card import CARD_FILE, card
+from learnae.swarm.presets import PRESETS, dense_config, preset
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
 
@@ -657,7 +657,7 @@ def test_an_exported_keras_file_predicts_the_same(rested: Programs, tmp_path: Pa
 WITHOUT_JAX = """
 import sys
 sys.modules["jax"] = None  # as if it were not installed
-from learnae.cli import main
+from learnae.cli.main import main
 main(["export", sys.argv[1], "--peer", "demo-1"])
 """
 

@@ -17,10 +17,10 @@ from mosquitto import Mosquitto
 from programs import Programs, assert_refused, wait_for
 
 from demo.people import write_private_file
-from learnae.home import create_swarm
-from learnae.observer import Observer
-from learnae.presets import preset
-from learnae.service import EXIT_TRY_AGAIN
+from learnae.runtime.observer import Observer
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.presets import preset
+from learnae.system.service import EXIT_TRY_AGAIN
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine("mosquitto")]
 

@@ -17,23 +17,24 @@ from programs import Programs, wait_for
 from tangles import HornetTangle, LoopbackTangle, Tangle, gossip
 
 from demo.people import write_private_file
-from learnae.adapters import iota, iota_client
-from learnae.adapters.iota import IotaGossip, Pace
-from learnae.adapters.iota_client import Node, NodeInfo
-from learnae.adapters.iota_events import Events
-from learnae.adapters.iota_heads import EPOCH, Announcement, OpenChannel
-from learnae.adapters.local import LocalBlockStore, LocalStateStore
-from learnae.adapters.machine import SystemClock
-from learnae.adapters.memory import SilentMonitor
-from learnae.adapters.outside import Gossips
-from learnae.cid import DAG_CBOR, Cid
-from learnae.errors import TransportError
-from learnae.identity import Identity
-from learnae.limits import HOUR
+from learnae.adapters.composite.gossip import Gossips
+from learnae.adapters.iota import gossip as gossip_module
+from learnae.adapters.iota import node as iota_client
+from learnae.adapters.iota.announcements import EPOCH, Announcement, OpenChannel
+from learnae.adapters.iota.events import Events
+from learnae.adapters.iota.gossip import IotaGossip, Pace
+from learnae.adapters.iota.node import Node, NodeInfo
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.clock import SystemClock
+from learnae.adapters.local.state_store import LocalStateStore
+from learnae.errors import Problems, TransportError
+from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.numpy_learner import NumpyLearner
-from learnae.peer import Options, Peer, Ports
+from learnae.peer.peer import Options, Peer, Ports
 from learnae.ports import Gossip
-from learnae.problems import Problems
+from learnae.protocol.identity import Identity
+from learnae.protocol.limits import HOUR
+from learnae.simulation.in_memory import SilentMonitor
 
 HEADS = [Cid.of(DAG_CBOR, bytes([number])) for number in range(4)]
 
@@ -162,7 +163,7 @@ def test_heads_of_hours_ago_are_found_but_not_those_beyond_the_horizon(tangle: T
         speaker.announce(heads)
         speaker.turn()
     listener = gossip(tangle.url, swarm)
-    for _ in range(24 * HOUR // EPOCH // iota._CATCH_UP + 2):
+    for _ in range(24 * HOUR // EPOCH // gossip_module._CATCH_UP + 2):
         listener.turn()
     assert not listener._met
     assert sorted(listener.heard()) == sorted([tuple(HEADS[:1]), tuple(HEADS[1:2])])
@@ -187,7 +188,7 @@ def test_what_was_said_since_the_last_look_is_no_replay_in_whatever_order_it_is_
     tangle: Tangle, swarm: Cid, monkeypatch: pytest.MonkeyPatch, newest_first: bool, apart: int
 ) -> None:
     listener, node = gossip(tangle.url, swarm), Earlier(tangle.url)
-    for _ in range(24 * HOUR // EPOCH // iota._CATCH_UP + 2):  # nothing is late any more
+    for _ in range(24 * HOUR // EPOCH // gossip_module._CATCH_UP + 2):  # nothing is late any more
         listener.turn()
     speaker = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0))
     names = []
@@ -197,7 +198,7 @@ def test_what_was_said_since_the_last_look_is_no_replay_in_whatever_order_it_is_
         speaker.turn()
         names += [name for name in Node(tangle.url).find_tag(speaker.tag()) if name not in names]
     order = names[::-1] if newest_first else names
-    monkeypatch.setattr(iota.random, "sample", lambda found, count: sorted(found, key=order.index)[:count])
+    monkeypatch.setattr(gossip_module.random, "sample", lambda found, count: sorted(found, key=order.index)[:count])
     listener.turn()
     assert not listener._met
     assert list(listener.heard()) == [tuple(HEADS[1:])]
@@ -441,7 +442,7 @@ def test_replayed_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
 
 
 def catch_up(listener: IotaGossip) -> None:
-    for _ in range(24 * HOUR // EPOCH // iota._CATCH_UP + 2):
+    for _ in range(24 * HOUR // EPOCH // gossip_module._CATCH_UP + 2):
         listener.turn()
 
 
@@ -462,7 +463,7 @@ def test_heads_from_the_future_are_refused(tangle: Tangle, swarm: Cid) -> None:
 def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(
     tmp_path: Path, swarm: Cid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(iota, "_BATCH", 4)
+    monkeypatch.setattr(gossip_module, "_BATCH", 4)
     tangle = LoopbackTangle(tmp_path)
     with tangle.node:
         now = time.time_ns() // 1_000_000
@@ -492,7 +493,7 @@ def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(
 def test_what_waits_too_long_is_promoted_then_attached_anew_until_confirmed(
     tmp_path: Path, swarm: Cid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(iota, "_PATIENCE", 0.0)
+    monkeypatch.setattr(gossip_module, "_PATIENCE", 0.0)
     tangle = LoopbackTangle(tmp_path, interval=0)
     with tangle.node as node:
         node.issue_milestone()

@@ -18,7 +18,7 @@ from programs import PATIENCE, Programs, wait_for
 
 from agent.config import AgentConfig
 from demo.people import write_private_file
-from learnae.config import load_config
+from learnae.config.loading import load_config
 
 pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient"), pytest.mark.slow]
 ROOT = Path(__file__).parents[2]

@@ -20,13 +20,13 @@ from mosquitto import Mosquitto
 from programs import PATIENCE, Programs, wait_for
 
 from demo.people import write_private_file
-from learnae.adapters.local import LocalBlockStore
-from learnae.cid import DAG_CBOR, Cid
-from learnae.home import create_swarm
-from learnae.limits import Limits
-from learnae.manifest import Manifest
-from learnae.observer import Observer, estimate_of
-from learnae.presets import preset
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.protocol.limits import Limits
+from learnae.runtime.observer import Observer, estimate_of
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import preset
 
 pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient")]
 

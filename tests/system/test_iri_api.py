@@ -9,9 +9,9 @@ import pytest
 import requests
 from tangles import Tangle, gossip
 
-from learnae.adapters.iota_client import NULL, Node
-from learnae.adapters.iota_pow import hash_of, search
-from learnae.cid import DAG_CBOR, Cid
+from learnae.adapters.iota.node import NULL, Node
+from learnae.adapters.iota.proof_of_work import hash_of, search
+from learnae.ipld.cid import DAG_CBOR, Cid
 
 A_TAG = "LEARNAE9TEST9OF9THE9API".ljust(27, "9")
 

@@ -12,18 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from learnae.adapters.local import LocalBlockStore, LocalStateStore
-from learnae.adapters.machine import Place
-from learnae.cid import Cid
-from learnae.home import STATE_FILE, create_swarm
-from learnae.identity import Identity
-from learnae.manifest import Manifest
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.state_store import LocalStateStore
+from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
-from learnae.observer import Observer
-from learnae.peer import Options
-from learnae.presets import dense_config
-from learnae.state import PeerState
+from learnae.peer.peer import Options
+from learnae.peer.state import PeerState
+from learnae.protocol.identity import Identity
+from learnae.runtime.observer import Observer
+from learnae.runtime.workspace import Place
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
+from learnae.system.paths import STATE_FILE
 
 KILLS = 200
 

@@ -12,16 +12,15 @@ import pytest
 from kubo import Kubo
 from programs import wait_for
 
-from learnae import dagcbor
-from learnae.adapters import link as link_module
-from learnae.adapters.exchanged import ExchangedStore
-from learnae.adapters.gateway import GatewayExchange
-from learnae.adapters.link import AWAY, CONNECTED
-from learnae.adapters.local import LocalBlockStore
-from learnae.cid import DAG_CBOR, RAW, Cid
-from learnae.errors import BlockMissingError, ConfigurationError, TransportError
-from learnae.problems import Problems
-from learnae.sections import IpfsSection
+from learnae.adapters.composite import exchange_link as link_module
+from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.exchange_link import AWAY, CONNECTED
+from learnae.adapters.ipfs.gateway import GatewayExchange
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.config.sections import IpfsSection
+from learnae.errors import BlockMissingError, ConfigurationError, Problems, TransportError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 
 pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient")]
 SWARM = Cid.of(DAG_CBOR, b"swarm")
@@ -50,8 +49,8 @@ class Opened:
         self._closers: list[Callable[[], None]] = []
 
     def exchange(self, kubo: Kubo, connect: str = "", timeout: float = 60, label: str = "", **settings: str) -> Any:
-        from learnae.adapters.kubo import Acquaintances, KuboExchange, pin_name
-        from learnae.adapters.kubo_rpc import KuboRpc
+        from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, pin_name
+        from learnae.adapters.ipfs.rpc import KuboRpc
 
         section = IpfsSection(**{"api": kubo.api, "connect": connect, "timeout": timeout, **settings})
         rpc = KuboRpc.from_section(section)
@@ -60,9 +59,9 @@ class Opened:
         return KuboExchange(rpc, label or pin_name(SWARM, self.directory), timeout, acquaintances)
 
     def gossip(self, kubo: Kubo, name: str) -> Any:
-        from learnae.adapters.kubo import Acquaintances
-        from learnae.adapters.kubo_pubsub import KuboGossip
-        from learnae.adapters.kubo_rpc import KuboRpc
+        from learnae.adapters.ipfs.exchange import Acquaintances
+        from learnae.adapters.ipfs.pubsub import KuboGossip
+        from learnae.adapters.ipfs.rpc import KuboRpc
 
         rpc = KuboRpc(kubo.api)
         gossip = KuboGossip(rpc, SWARM, name, 5, Acquaintances(rpc, [], 1))
@@ -82,7 +81,7 @@ class Opened:
 
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
-    from learnae.adapters import kubo as module
+    from learnae.adapters.ipfs import exchange as module
 
     monkeypatch.setattr(link_module, "_LAST_PROBE", 0.5)
     monkeypatch.setattr(module, "_FIRST_PATIENCE", 5.0)  # what is there comes at once, however busy the machine is
@@ -255,7 +254,7 @@ def test_a_daemon_that_asks_who_is_there(opened: Opened, tmp_path: Path) -> None
 def test_daemons_named_in_the_configuration_are_met_when_they_appear(
     daemon: Kubo, kubo: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from learnae.adapters import kubo as module
+    from learnae.adapters.ipfs import exchange as module
 
     monkeypatch.setattr(module, "_MEET_SECONDS", 0.1)
     cid = Cid.of(RAW, b"from a stranger")
@@ -314,7 +313,7 @@ def test_killed_in_the_middle_of_a_get_and_back_with_an_empty_repository(
 def test_one_that_hangs_is_skipped_until_it_goes_on(
     daemon: Kubo, kubo: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from learnae.adapters import kubo as module
+    from learnae.adapters.ipfs import exchange as module
 
     monkeypatch.setattr(module, "_GRACE", 0.2)
     monkeypatch.setattr(module, "_PINS_SECONDS", 0.5)
@@ -355,7 +354,7 @@ def test_closing_does_not_wait_for_a_daemon_that_hangs(kubo: Kubo, opened: Opene
 def test_pubsub_comes_back_with_its_daemon(
     daemon: Kubo, kubo: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from learnae.adapters import kubo_pubsub as module
+    from learnae.adapters.ipfs import pubsub as module
 
     monkeypatch.setattr(module, "_REPEAT_SECONDS", 0.2)
     heads = [Cid.of(DAG_CBOR, b"head")]

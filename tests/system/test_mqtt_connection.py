@@ -21,11 +21,11 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Inbox, Links, plain, secure
 from programs import clean_environment, wait_for
 
-from learnae.adapters import mqtt_connection
-from learnae.adapters.mqtt_client import Will
-from learnae.adapters.mqtt_connection import MqttConnection
+from learnae.adapters.mqtt import connection as mqtt_connection
+from learnae.adapters.mqtt.client import Will
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
-from learnae.sections import MqttSection
 
 pytestmark = pytest.mark.engine("mosquitto")
 
@@ -270,9 +270,9 @@ def test_the_last_will_is_seen_when_a_process_hangs(broker, opened):
     inbox = Inbox(opened(plain(broker)), "p/status")
     program = (
         "import sys, time\n"
-        "from learnae.adapters.mqtt_client import Will\n"
-        "from learnae.adapters.mqtt_connection import MqttConnection\n"
-        "from learnae.sections import MqttSection\n"
+        "from learnae.adapters.mqtt.client import Will\n"
+        "from learnae.adapters.mqtt.connection import MqttConnection\n"
+        "from learnae.config.sections import MqttSection\n"
         "link = MqttConnection(MqttSection(broker=sys.argv[1], keep_alive=6), will=Will('p/status', b'offline'))\n"
         "link.keep('p/status', b'online'); link.start(); time.sleep(600)"
     )

@@ -15,11 +15,11 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Inbox, Links, plain, secure
 from programs import PATIENCE, clean_environment
 
-from learnae.adapters.disk_queue import DiskQueue
-from learnae.adapters.mqtt_monitor import MqttMonitor
-from learnae.adapters.mqtt_topics import Topics
-from learnae.cid import DAG_CBOR, Cid
-from learnae.config import load_config
+from learnae.adapters.mqtt.monitor.outbox import DiskQueue
+from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
+from learnae.adapters.mqtt.topics import Topics
+from learnae.config.loading import load_config
+from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ports import Inference
 from trainer_node.config import TrainerConfig
 

@@ -14,18 +14,19 @@ from mosquitto import Mosquitto
 from mqtt_rig import Inbox, Links, plain, wait_for_subscriptions
 from programs import wait_for
 
-from learnae import dagcbor
-from learnae.adapters import mqtt_answers, mqtt_exchange
-from learnae.adapters.exchanged import ExchangedStore
-from learnae.adapters.local import LocalBlockStore
-from learnae.adapters.mqtt_blocks import pack
-from learnae.adapters.mqtt_exchange import MqttExchange
-from learnae.adapters.mqtt_topics import Topics
-from learnae.cid import DAG_CBOR, RAW, Cid
+from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.mqtt.blocks import exchange as mqtt_exchange
+from learnae.adapters.mqtt.blocks import responder as mqtt_answers
+from learnae.adapters.mqtt.blocks.exchange import MqttExchange
+from learnae.adapters.mqtt.blocks.wire_format import pack
+from learnae.adapters.mqtt.topics import Topics
 from learnae.errors import BlockMissingError, TransportError
-from learnae.identity import Identity, peer_name
-from learnae.limits import Limits
-from learnae.messages import Message, compose
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.protocol.identity import Identity, peer_name
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, compose
 
 pytestmark = pytest.mark.engine("mosquitto")
 
@@ -385,7 +386,7 @@ def test_a_hanging_broker_costs_an_offer_its_timeout_and_no_more(machine, broker
 
 def test_a_flood_is_dropped_and_the_link_lives(machine, links, broker, monkeypatch):
     reader, author, mallory = machine(), machine(), links.open(plain(broker))
-    monkeypatch.setattr("learnae.adapters.mqtt_inbox._MESSAGES", 4)
+    monkeypatch.setattr("learnae.adapters.mqtt.blocks.inbox._MESSAGES", 4)
     for _ in range(400):
         mallory.publish(f"learnae/1/{SWARM}/mallory/message", bytes(10_000))
     inbox = Inbox(links.open(plain(broker)), "done")

@@ -18,13 +18,13 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Gate, Inbox, Links, plain, secure
 from programs import clean_environment, wait_for
 
-from learnae.adapters import mqtt_monitor
-from learnae.adapters.disk_queue import DiskQueue
-from learnae.adapters.mqtt_monitor import MqttMonitor, cpu_temperature
-from learnae.adapters.mqtt_topics import Topics
-from learnae.cid import DAG_CBOR, Cid
+from learnae.adapters.mqtt.monitor import publisher as mqtt_monitor
+from learnae.adapters.mqtt.monitor.outbox import DiskQueue
+from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, cpu_temperature
+from learnae.adapters.mqtt.topics import Topics
+from learnae.config.sections import MqttSection
+from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ports import Inference
-from learnae.sections import MqttSection
 
 pytestmark = pytest.mark.engine("mosquitto")
 
@@ -166,13 +166,13 @@ def test_beyond_the_bound_the_oldest_go_and_are_counted(broker, links, show):
 def test_killing_broker_and_peer_again_and_again_loses_nothing(broker, links, tmp_path):
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from learnae.adapters.disk_queue import DiskQueue\n"
-        "from learnae.adapters.mqtt_connection import MqttConnection\n"
-        "from learnae.adapters.mqtt_monitor import MqttMonitor\n"
-        "from learnae.adapters.mqtt_topics import Topics\n"
-        "from learnae.cid import Cid\n"
+        "from learnae.adapters.mqtt.monitor.outbox import DiskQueue\n"
+        "from learnae.adapters.mqtt.connection import MqttConnection\n"
+        "from learnae.adapters.mqtt.monitor.publisher import MqttMonitor\n"
+        "from learnae.adapters.mqtt.topics import Topics\n"
+        "from learnae.ipld.cid import Cid\n"
         "from learnae.ports import Inference\n"
-        "from learnae.sections import MqttSection\n"
+        "from learnae.config.sections import MqttSection\n"
         "link = MqttConnection(MqttSection(broker=sys.argv[1])); link.start()\n"
         "queue = DiskQueue(Path(sys.argv[2]), 10000, 1 << 22)\n"
         "monitor = MqttMonitor(link, Topics('learnae/1', Cid.parse(sys.argv[3]), 'alice'), queue, Path('/nowhere'))\n"

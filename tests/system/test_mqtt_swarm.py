@@ -13,8 +13,8 @@ from mqtt_rig import Inbox, Links, secure
 from programs import PATIENCE, Child, Programs, wait_for
 
 from demo.people import write_private_file
-from learnae.home import create_swarm
-from learnae.presets import preset
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.presets import preset
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine("mosquitto")]
 

@@ -13,9 +13,9 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Links, plain, secure
 from programs import Programs, assert_refused, wait_for
 
-from learnae.adapters import mqtt_audience
-from learnae.adapters.mqtt_audience import Audience
-from learnae.cid import DAG_CBOR, Cid
+from learnae.adapters.mqtt.monitor import subscriber as mqtt_audience
+from learnae.adapters.mqtt.monitor.subscriber import Audience
+from learnae.ipld.cid import DAG_CBOR, Cid
 
 pytestmark = pytest.mark.engine("mosquitto")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from programs import Programs, assert_refused, wait_for
 
-from learnae.presets import dense_config
+from learnae.swarm.presets import dense_config
 
 STEPS = 500
 

@@ -16,10 +16,10 @@ from mosquitto import Mosquitto
 from mqtt_rig import plain
 from programs import Child, Programs, wait_for
 
-from learnae.home import create_swarm
-from learnae.manifest import Manifest
-from learnae.presets import dense_config
-from learnae.service import EXIT_CONFIGURATION
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
+from learnae.system.service import EXIT_CONFIGURATION
 
 MANIFEST = Manifest("small", dense_config(2, (4,), 2, "softmax"), "sparse_categorical_crossentropy")
 TESTS = str(Path(__file__).parents[1])

@@ -15,7 +15,7 @@ from daemon import free_ports
 from programs import clean_environment, wait_for
 from tangles import SCRIPT, HornetTangle, script
 
-from learnae.adapters.iota_client import Node
+from learnae.adapters.iota.node import Node
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

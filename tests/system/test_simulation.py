@@ -22,19 +22,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from learnae.adapters.memory import MemoryBlockStore, MemoryStateStore, Weather
-from learnae.bodies import Evidence
-from learnae.cid import DAG_CBOR, RAW, Cid
-from learnae.frames import FramePolicy
-from learnae.identity import Identity
-from learnae.limits import Limits
-from learnae.manifest import Manifest, TrainingPolicy
-from learnae.messages import Message, compose
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import evaluate
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.presets import dense_config
-from learnae.simulator import Setting, Simulation
+from learnae.protocol.bodies import Evidence
+from learnae.protocol.identity import Identity
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, compose
+from learnae.simulation.in_memory import MemoryBlockStore, MemoryStateStore, Weather
+from learnae.simulation.simulator import Setting, Simulation
+from learnae.swarm.manifest import Manifest, TrainingPolicy
+from learnae.swarm.presets import dense_config
+from learnae.weights.frames import FramePolicy
 
 SECOND = 1000
 PEERS = 30

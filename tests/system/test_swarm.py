@@ -13,8 +13,8 @@ from demo.baselines import accuracy
 from demo.people import PEOPLE, Exam, make_exam, write_private_file
 from demo.swarm import Swarm, peer_of
 from learnae.errors import LearnaeError
-from learnae.identity import Identity
-from learnae.observer import Observer, PeerView, estimate_of
+from learnae.protocol.identity import Identity
+from learnae.runtime.observer import Observer, PeerView, estimate_of
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ from hanging import HANG
 from programs import wait_for
 
 from demo.people import write_private_file
-from learnae.home import create_swarm
-from learnae.presets import preset
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.presets import preset
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from programs import Programs, assert_refused
 
-from learnae.home import open_manifest
-from learnae.service import EXIT_CONFIGURATION
+from learnae.swarm.directory import open_manifest
+from learnae.system.service import EXIT_CONFIGURATION
 
 ENGINES = ["numpy", pytest.param("jax", marks=pytest.mark.modules("keras", "jax"))]
 

@@ -13,14 +13,14 @@ from programs import Programs, assert_refused
 from agent.config import AgentConfig
 from agent.install import UNITS, Request, wanted
 from agent.labels import LabelNames
-from agent.source_section import SourceSection
-from agent.sources.opening import opener
+from agent.sources.factory import opener
+from agent.sources.section import SourceSection
 from firmware_bridge.config import SOCKET_VARIABLE, BridgeConfig
-from learnae.config import load_config
-from learnae.features import WindowStatistics
-from learnae.home import create_swarm
-from learnae.presets import preset
-from learnae.sections import MqttSection
+from learnae.config.loading import load_config
+from learnae.config.sections import MqttSection
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.features import WindowStatistics
+from learnae.swarm.presets import preset
 from trainer_node.config import TrainerConfig
 
 PROGRAMS = Path(sysconfig.get_path("scripts"))

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from learnae.bodies import FrameHeader, Update
-from learnae.cid import DAG_CBOR, Cid
 from learnae.errors import PeerError
-from learnae.identity import Identity
-from learnae.limits import Limits
-from learnae.manifest import Manifest, TrainingPolicy
-from learnae.messages import Message, compose
+from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.presets import dense_config
-from learnae.tangle import Outcome, Tangle
+from learnae.protocol.bodies import FrameHeader, Update
+from learnae.protocol.identity import Identity
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, compose
+from learnae.protocol.tangle import Outcome, Tangle
+from learnae.swarm.manifest import Manifest, TrainingPolicy
+from learnae.swarm.presets import dense_config
 
 NOW = 1_700_000_000_000
 SWARM = Cid.of(DAG_CBOR, b"swarm")

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import AgentConfig, AgentTrainSection, BufferSection
-from agent.governor import ResourcesSection
-from agent.source_section import _KEYS, KINDS, SourceSection
-from learnae.config import load_config
+from agent.config import AgentConfig, AgentTrainSection, BufferSection, ResourcesSection
+from agent.sources.section import _KEYS, KINDS, SourceSection
+from learnae.config.loading import load_config
 
 TEXT = (Path(__file__).parents[2] / "docs" / "agent.md").read_text()
 EXAMPLES = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)

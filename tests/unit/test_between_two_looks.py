@@ -13,18 +13,21 @@ import pytest
 from builders import tiny_dataset, tiny_manifest
 from disks import read_only
 
-from learnae.adapters.local import LocalBlockStore
-from learnae.adapters.machine import Place, holder
-from learnae.adapters.memory import MemoryExchange, SilentMonitor
-from learnae.adapters.outside import Outside
-from learnae.cid import RAW, Cid
-from learnae.commands import blocks, swarm
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.lock import holder
+from learnae.cli.commands import blocks
+from learnae.cli.commands import join as join_module
 from learnae.errors import ConfigurationError, NotWrittenError
-from learnae.files import create_once
-from learnae.home import LOCK_FILE, STATE_FILE, create_swarm
+from learnae.ipld.cid import RAW, Cid
 from learnae.models.numpy_learner import NumpyLearner
-from learnae.observer import Observer
-from learnae.peer import Options, Peer
+from learnae.peer.peer import Options, Peer
+from learnae.runtime.link_set import Outside
+from learnae.runtime.observer import Observer
+from learnae.runtime.workspace import Place
+from learnae.simulation.in_memory import MemoryExchange, SilentMonitor
+from learnae.swarm.directory import create_swarm
+from learnae.system.atomic_files import create_once
+from learnae.system.paths import LOCK_FILE, STATE_FILE
 
 
 @pytest.fixture(autouse=True)
@@ -116,16 +119,16 @@ def test_a_configuration_that_somebody_else_makes_meanwhile_is_not_said_to_be_ou
         config.write_text("theirs")
         return create_once(path, data)
 
-    monkeypatch.setattr(swarm, "create_once", too_late)
+    monkeypatch.setattr(join_module, "create_once", too_late)
     options = Namespace(swarm=str(directory), name="pump", role="trainer", config=config, data=None, json=True)
     with pytest.raises(ConfigurationError, match="exists"):
-        swarm.join(options)
+        join_module.join(options)
     assert config.read_text() == "theirs"
 
 
 @pytest.mark.modules("ipfshttpclient")
 def test_daemons_are_met_again_whatever_went_wrong_the_last_time() -> None:
-    from learnae.adapters.kubo import Acquaintances
+    from learnae.adapters.ipfs.exchange import Acquaintances
 
     def ask(*_: Any, **__: Any) -> None:
         raise RuntimeError("nobody has thought of this")

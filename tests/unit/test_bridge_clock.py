@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from firmware_bridge.clock import BoardClock
+from firmware_bridge.serial_link.clock import BoardClock
 
 START = 1_700_000_000.0
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from nightly import how_many
 
 from bench.host_board import HostBoard
-from firmware_bridge.description import Description, Scale
 from firmware_bridge.errors import ProtocolVersionError, SerialFrameError
-from firmware_bridge.frames import (
+from firmware_bridge.serial_link.description import Description, Scale
+from firmware_bridge.serial_link.frames import (
     MAX_BYTES,
     Ask,
     Event,
@@ -34,7 +34,7 @@ from firmware_bridge.frames import (
     decode,
     encode,
 )
-from firmware_bridge.link import Link
+from firmware_bridge.serial_link.link import Link
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "serial-1.json").read_text())
 

@@ -10,11 +10,11 @@ from boards_protocol import TEXT, event, hello, samples
 from nightly import how_many
 
 from bench.hostile_line import START, Conversation, Faults
-from firmware_bridge.assembler import Assembler
 from firmware_bridge.errors import BaudRateError, NoHelloError, ProtocolVersionError, SilentBoardError
-from firmware_bridge.frames import VERSION, Ack, Ask, Event, Hello, Log, Samples, Welcome, encode
-from firmware_bridge.link import WINDOW, Link, Measured, Started
 from firmware_bridge.records import Label, LinkState, Readings, Schema
+from firmware_bridge.serial_link.assembler import Assembler
+from firmware_bridge.serial_link.frames import VERSION, Ack, Ask, Event, Hello, Log, Samples, Welcome, encode
+from firmware_bridge.serial_link.link import WINDOW, Link, Measured, Started
 
 pytestmark = pytest.mark.engine("gcc")
 

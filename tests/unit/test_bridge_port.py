@@ -8,7 +8,7 @@ import tty
 import pytest
 
 from firmware_bridge.errors import PortBusyError, PortMissingError, PortPermissionError
-from firmware_bridge.port import SerialPort, find_port, list_ports
+from firmware_bridge.serial_link.port import SerialPort, find_port, list_ports
 from learnae.errors import ConfigurationError, LearnaeError
 
 pytestmark = pytest.mark.modules("serial")

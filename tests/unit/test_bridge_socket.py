@@ -16,11 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs import wait_for
 
-from firmware_bridge import history as history_module
-from firmware_bridge import server as server_module
-from firmware_bridge.client import Client
 from firmware_bridge.errors import BridgeMissingError, RecordError
-from firmware_bridge.history import History
 from firmware_bridge.records import (
     MAX_BYTES,
     Channel,
@@ -34,9 +30,13 @@ from firmware_bridge.records import (
     from_bytes,
     to_bytes,
 )
-from firmware_bridge.server import Server
-from learnae import dagcbor
+from firmware_bridge.socket_api import backlog as history_module
+from firmware_bridge.socket_api import server as server_module
+from firmware_bridge.socket_api.backlog import History
+from firmware_bridge.socket_api.client import Client
+from firmware_bridge.socket_api.server import Server
 from learnae.errors import ConfigurationError, StateError
+from learnae.ipld import dagcbor
 
 SCHEMA = Schema("pump-1", "pump", "1.0", (Channel("ax", "m/s2"), Channel("temp", "Cel")), 50.0)
 

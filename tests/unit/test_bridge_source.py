@@ -15,7 +15,7 @@ from programs import wait_for
 from agent.labels import LabelNames
 from agent.sources.bridge import BridgeSource
 from firmware_bridge.records import Channel, Label, LinkState, Readings, Record, Schema
-from firmware_bridge.server import Server
+from firmware_bridge.socket_api.server import Server
 from learnae.errors import DataError
 from learnae.ports import Samples
 

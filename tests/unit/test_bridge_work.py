@@ -11,12 +11,12 @@ from programs import wait_for
 
 from firmware_bridge import bridge as bridge_module
 from firmware_bridge.bridge import Bridge
-from firmware_bridge.client import Client
 from firmware_bridge.dialects import Native
 from firmware_bridge.errors import PortMissingError
-from firmware_bridge.frames import Ack, encode
 from firmware_bridge.records import LinkState, Readings
-from firmware_bridge.server import Server
+from firmware_bridge.serial_link.frames import Ack, encode
+from firmware_bridge.socket_api.client import Client
+from firmware_bridge.socket_api.server import Server
 
 
 class Wire:

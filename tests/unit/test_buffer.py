@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from builders import damaged
 
-from agent import buffer as module
-from agent.buffer import SampleBuffer
-from agent.chunks import MOST, Seal, pack, unpack
+from agent.ingestion import buffer as module
+from agent.ingestion.buffer import SampleBuffer
+from agent.ingestion.chunks import MOST, Seal, pack, unpack
 from learnae.errors import ConfigurationError, StateError
 from learnae.ports import Samples
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import calibration
-from agent.buffer import FILE, SampleBuffer, read_spread
-from agent.calibration import ROWS, calibration_rows
-from agent.chunks import Seal
 from agent.config import AgentConfig, BufferSection
-from agent.source_section import SourceSection
-from learnae.features import RawWindow
-from learnae.manifest import Manifest
+from agent.ingestion.buffer import FILE, SampleBuffer, read_spread
+from agent.ingestion.chunks import Seal
+from agent.learning import calibration
+from agent.learning.calibration import ROWS, calibration_rows
+from agent.sources.section import SourceSection
 from learnae.ports import Samples
-from learnae.presets import convolution_config, preset
+from learnae.swarm.features import RawWindow
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import convolution_config, preset
 
 FEATURES = RawWindow(("a",), 10.0, 4, 4, (0.0,), (1.0,))
 MANIFEST = Manifest(

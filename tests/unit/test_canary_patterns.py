@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from canary import FORMATS, leaks_in, patterns, private_readings
 
-from learnae import dagcbor
+from learnae.ipld import dagcbor
 
 READINGS = private_readings(11, 300)
 PLANTED = patterns(READINGS[::50])

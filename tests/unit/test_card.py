@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from learnae.card import CARD_FILE, card, with_card
-from learnae.features import RawWindow
-from learnae.manifest import Manifest
-from learnae.presets import dense_config, preset
+from learnae.swarm.features import RawWindow
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.model_card import CARD_FILE, card, with_card
+from learnae.swarm.presets import dense_config, preset
 
 ROOT = Path(__file__).parents[2]
 

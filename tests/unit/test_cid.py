@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae.cid import DAG_CBOR, RAW, Cid
 from learnae.errors import EncodingError
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 
 EMPTY_RAW = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"  # as every IPFS tool prints it
 DIGEST = bytes(range(32))

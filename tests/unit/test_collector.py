@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import collector as module
-from agent.buffer import SampleBuffer
-from agent.collector import Collector
-from agent.onlooking import NO_LABELS, Onlooking
-from learnae.features import WindowStatistics
-from learnae.manifest import Manifest
+from agent.ingestion.buffer import SampleBuffer
+from agent.learning import collector as module
+from agent.learning.collector import Collector
+from agent.learning.summary_mode import NO_LABELS, Onlooking
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
-from learnae.presets import dense_config
-from learnae.summary import Statistics
+from learnae.samples.dp_statistics import Statistics
+from learnae.swarm.features import WindowStatistics
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
 
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=4, shift=(0.0,) * 5, scale=(1.0,) * 5)
 MANIFEST = Manifest("motion", dense_config(5, (), 3, "softmax"), "sparse_categorical_crossentropy", features=FEATURES)

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from learnae.errors import DataError
-from learnae.home import home
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.presets import convolution_config, dense_config
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import convolution_config, dense_config
+from learnae.system.paths import home
 from trainer_node.config import DataSection
-from trainer_node.datasets import cache, csv_table, load_dataset
+from trainer_node.datasets import cache, csv_table
+from trainer_node.datasets.loading import load_dataset
 
 COLUMNS = ("flow", "heat", "load")
 NAMED = Manifest("pump", dense_config(3, (), 2, "softmax"), "sparse_categorical_crossentropy", columns=COLUMNS)

@@ -10,8 +10,8 @@ import pytest
 
 from agent.config import AgentConfig
 from firmware_bridge.config import BridgeConfig
-from learnae import config as module
-from learnae.config import config_files, load_config, user_config_directory
+from learnae.config import loading as module
+from learnae.config.loading import config_files, load_config, user_config_directory
 from learnae.errors import ConfigurationError
 from trainer_node.config import TrainerConfig
 

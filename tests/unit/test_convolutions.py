@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer_node.convolutions import arranged
+from trainer_node.learning.convolutions import arranged
 
 pytestmark = pytest.mark.modules("jax")
 RNG = np.random.default_rng(2)

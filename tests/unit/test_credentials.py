@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from learnae.credentials import credential_path, read_credential
 from learnae.errors import ConfigurationError
+from learnae.system.credentials import credential_path, read_credential
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learnae import dagcbor
-from learnae.cid import DAG_CBOR, RAW, Cid
 from learnae.errors import EncodingError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 
 LINK = Cid.of(RAW, b"x")
 _UNICODE = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)

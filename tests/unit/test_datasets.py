@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from learnae.errors import DataError
-from learnae.features import WindowStatistics
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.presets import dense_config
+from learnae.swarm.features import WindowStatistics
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
 from trainer_node.config import DataSection
-from trainer_node.datasets import load_dataset
+from trainer_node.datasets.loading import load_dataset
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 VALUES = Manifest("values", dense_config(2, (), 2, "linear"), "mean_squared_error")

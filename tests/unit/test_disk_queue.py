@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from programs import clean_environment
 
-from learnae.adapters.disk_queue import DiskQueue
+from learnae.adapters.mqtt.monitor.outbox import DiskQueue
 from learnae.errors import StateError
 
 
@@ -38,7 +38,7 @@ def test_first_in_first_out_and_only_what_is_removed_goes(tmp_path):
 
 def test_another_process_goes_on_where_the_last_was_killed(tmp_path):
     program = (
-        "import os, sys; from pathlib import Path; from learnae.adapters.disk_queue import DiskQueue\n"
+        "import os, sys; from pathlib import Path; from learnae.adapters.mqtt.monitor.outbox import DiskQueue\n"
         "queue = DiskQueue(Path(sys.argv[1]), 100, 1 << 20)\n"
         "for number in range(7): queue.put('log', b'%d' % number)\n"
         "queue.remove(queue.oldest(2)); os.kill(os.getpid(), 9)"

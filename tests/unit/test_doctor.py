@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 from builders import tiny_manifest
 
-from learnae.commands import doctor as module
-from learnae.commands.doctor import doctor
-from learnae.commands.output import console
-from learnae.home import create_swarm
+from learnae.cli.commands import doctor as module
+from learnae.cli.commands.doctor import doctor
+from learnae.cli.output import console
+from learnae.swarm.directory import create_swarm
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from learnae.errors import ConfigurationError, TransportError
-from learnae.logs import set_up_logging
-from learnae.service import run_program
+from learnae.system.logs import set_up_logging
+from learnae.system.service import run_program
 
 
 def ended(command: Callable[[], int]) -> object:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from learnae.codecs import Vector
-from learnae.estimate import ConsensusEstimate
-from learnae.merge import Vote
+from learnae.weights.codecs import Vector
+from learnae.weights.consensus import ConsensusEstimate
+from learnae.weights.merge import Vote
 
 HALF_LIFE = 1000
 

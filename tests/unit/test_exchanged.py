@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from programs import wait_for
 
-from learnae.adapters import exchanged, link
-from learnae.adapters.exchanged import ExchangedStore
-from learnae.adapters.link import AWAY, CONNECTED
-from learnae.adapters.local import LocalBlockStore
-from learnae.adapters.memory import MemoryExchange
-from learnae.cid import RAW, Cid
-from learnae.errors import BlockMissingError, EncodingError, TransportError
+from learnae.adapters.composite import block_service as exchanged
+from learnae.adapters.composite import exchange_link as link
+from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.exchange_link import AWAY, CONNECTED
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.errors import BlockMissingError, EncodingError, Problems, TransportError
+from learnae.ipld.cid import RAW, Cid
 from learnae.ports import Exchange
-from learnae.problems import Problems
+from learnae.simulation.in_memory import MemoryExchange
 
 Make = Callable[..., ExchangedStore]
 

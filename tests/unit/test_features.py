@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from learnae.errors import ManifestError
-from learnae.features import MAX_CHANNELS, STATISTICS, WindowStatistics
-from learnae.fields import Fields
+from learnae.ipld.fields import Fields
+from learnae.swarm.features import MAX_CHANNELS, STATISTICS, WindowStatistics
 
 
 def definition(**changes: Any) -> dict[str, Any]:

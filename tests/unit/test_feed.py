@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from programs import PATIENCE, wait_for
 
-from agent import feed as module
-from agent import recorder as recorder_module
-from agent.buffer import SampleBuffer
-from agent.feed import Feed
-from agent.holdout import Holdout
+from agent.ingestion import reader as module
+from agent.ingestion import recorder as recorder_module
+from agent.ingestion.buffer import SampleBuffer
+from agent.ingestion.holdout import Holdout
+from agent.ingestion.reader import Feed
+from agent.ingestion.recorder import Recorder
 from agent.labels import GivenLabel, LabelNames, write_label
-from agent.recorder import Recorder
-from agent.sources import unlabelled
+from agent.samples import unlabelled
 from agent.sources.polled import BATCH
 from learnae.errors import TransportError
-from learnae.features import WindowStatistics
 from learnae.ports import Samples
+from learnae.swarm.features import WindowStatistics
 
 RATE = 50.0
 SLOWEST = module._SLOWEST

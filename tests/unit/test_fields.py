@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from learnae.cid import RAW, Cid
 from learnae.errors import ManifestError, MessageError
-from learnae.fields import Fields
+from learnae.ipld.cid import RAW, Cid
+from learnae.ipld.fields import Fields
 
 A, B = Cid.of(RAW, b"a"), Cid.of(RAW, b"b")
 Read = Callable[[Fields], object]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from learnae import files
 from learnae.errors import StateError
-from learnae.files import TEMPORARY, create_once, remove_leftovers, write_atomic
+from learnae.system import atomic_files as files
+from learnae.system.atomic_files import TEMPORARY, create_once, remove_leftovers, write_atomic
 
 
 def names(directory: Path) -> list[str]:

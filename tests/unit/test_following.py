@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 from builders import COUNT, NOW, Author, new_tangle, offer, some_cid, update_body
 
-from learnae import following
-from learnae.adapters.memory import MemoryBlockStore, Network, VirtualClock, Weather
-from learnae.cid import RAW, Cid
-from learnae.codecs import Vector
-from learnae.following import Following
-from learnae.frames import FramePolicy, encode_frame
-from learnae.messages import Message
-from learnae.problems import Problems, Traffic
+from learnae.errors import Problems
+from learnae.ipld.cid import RAW, Cid
+from learnae.peer import following
+from learnae.peer.following import Following
+from learnae.peer.replication import Traffic
+from learnae.protocol.messages import Message
+from learnae.simulation.in_memory import MemoryBlockStore, Network, VirtualClock, Weather
+from learnae.weights.codecs import Vector
+from learnae.weights.frames import FramePolicy, encode_frame
 
 ME = Author(0).author
 HALF_LIFE = 10_000

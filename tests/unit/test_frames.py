@@ -7,11 +7,11 @@ from builders import some_cid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae import codecs
-from learnae.bodies import DELTA, KEY, FrameHeader
-from learnae.codecs import Vector, codec_named, q8
 from learnae.errors import FrameError
-from learnae.frames import (
+from learnae.protocol.bodies import DELTA, KEY, FrameHeader
+from learnae.weights import codecs
+from learnae.weights.codecs import Vector, codec_named, q8
+from learnae.weights.frames import (
     MAX_MAGNITUDE,
     VALUES_PER_BLOCK,
     FramePolicy,

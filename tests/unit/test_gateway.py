@@ -12,16 +12,16 @@ from daemon import free_port
 from hostile_http import Answer, HostileServer, endless, hostile_server, says, silence
 from programs import wait_for
 
-from learnae.adapters import gateway as module
-from learnae.adapters.exchanged import ExchangedStore
-from learnae.adapters.gateway import GatewayExchange, connect_gateways
-from learnae.adapters.link import CONNECTED
-from learnae.adapters.local import LocalBlockStore
-from learnae.adapters.outside import Outside
-from learnae.cid import MAX_BLOCK_BYTES, RAW, Cid
-from learnae.errors import BlockMissingError, TransportError
-from learnae.problems import Problems
-from learnae.sections import GatewaySection
+from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.exchange_link import CONNECTED
+from learnae.adapters.ipfs import gateway as gateway_module
+from learnae.adapters.ipfs.gateway import GatewayExchange
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.config.sections import GatewaySection
+from learnae.errors import BlockMissingError, Problems, TransportError
+from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
+from learnae.runtime.link_set import Outside
+from learnae.runtime.links.gateways import connect_gateways
 
 DATA = b"weights"
 CID = Cid.of(RAW, DATA)
@@ -36,8 +36,8 @@ def server() -> Iterator[HostileServer]:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is to come does come, however busy the machine is."""
-    monkeypatch.setattr(module, "_PROBE_SECONDS", 60.0)
-    monkeypatch.setattr(module, "_FIRST_PATIENCE", 60.0)
+    monkeypatch.setattr(gateway_module, "_PROBE_SECONDS", 60.0)
+    monkeypatch.setattr(gateway_module, "_FIRST_PATIENCE", 60.0)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_one_that_still_looks_for_the_block_is_told_from_one_that_hangs(
     with pytest.raises(BlockMissingError):
         hasty.fetch(CID)
     server.answer = silence(server.over)
-    monkeypatch.setattr(module, "_PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(gateway_module, "_PROBE_SECONDS", 0.3)
     with pytest.raises(TransportError, match="does not answer") as caught:
         hasty.fetch(CID)
     assert caught.type is TransportError
@@ -249,7 +249,7 @@ def test_a_connection_that_takes_too_long_is_given_up_before_anything_is_asked(
 def test_nobody_else_is_given_a_connection_that_is_being_cut(
     server: HostileServer, hasty: GatewayExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used, read = [], module._read
+    used, read = [], gateway_module._read
 
     def slowly(connection: HTTPConnection) -> object:
         found = read(connection)
@@ -258,7 +258,7 @@ def test_nobody_else_is_given_a_connection_that_is_being_cut(
             until_too_late()  # the answer is here, and it is late
         return found
 
-    monkeypatch.setattr(module, "_read", slowly)
+    monkeypatch.setattr(gateway_module, "_read", slowly)
     server.answer = lambda request: says(b"" if "bafkqaaa" in request.path else DATA)(request)
     with pytest.raises(BlockMissingError):
         hasty.fetch(CID)

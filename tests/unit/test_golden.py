@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from golden.vectors import vectors
 
-from learnae.bodies import FrameHeader
-from learnae.cid import Cid
-from learnae.frames import decode_frame
-from learnae.limits import Limits
-from learnae.manifest import Manifest
-from learnae.messages import open_message
+from learnae.ipld.cid import Cid
+from learnae.protocol.bodies import FrameHeader
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import open_message
+from learnae.swarm.manifest import Manifest
+from learnae.weights.frames import decode_frame
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "protocol-1.json").read_text())
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from builders import tiny_dataset, tiny_manifest
 
-from agent.board import Board, GovernedLearner, governed
-from agent.governor import DAY, Governor, ResourcesSection, Usage
+from agent.config import ResourcesSection
+from agent.learning.governor import DAY, Governor, Usage
+from agent.learning.resources import Board, GovernedLearner, governed
 from agent.wiring import too_small
 from learnae.errors import ConfigurationError
 from learnae.models.numpy_learner import NumpyLearner

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from builders import linear_config, tiny_manifest
 
-from learnae import dagcbor
 from learnae.errors import ConfigurationError, ManifestError
-from learnae.home import create_named, create_swarm, find_swarm, home, open_manifest, peer_directory, swarms_here
+from learnae.ipld import dagcbor
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.swarm.directory import create_named, create_swarm, find_swarm, open_manifest, swarms_here
+from learnae.system.paths import home, peer_directory
 
 
 @pytest.fixture

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 from programs import clean_environment
 
-from learnae.imports import without
+from learnae.system.lazy_imports import without
 
 # as the entry point does it, then all that an agent with MQTT and TFLite imports
 AGENT = """
 from agent.start import keep_small
 keep_small()
 keep_small()
-import sys, agent.cli, agent.tflite_learner, learnae.adapters.mqtt
-from learnae.adapters.mqtt_client import make_client
-from learnae.sections import MqttSection
+import sys, agent.cli, agent.learning.tflite_learner, learnae.adapters.mqtt
+from learnae.adapters.mqtt.client import make_client
+from learnae.config.sections import MqttSection
 make_client(MqttSection(broker="mqtt://localhost"), "", None)
 """
 NEVER = """
 from pathlib import Path
-from learnae.identity import Identity
+from learnae.protocol.identity import Identity
 path = Path(sys.argv[1]) / "key.pem"
 Identity.load_or_create(path).sign(b"")
 heavy = {"ssl", "_ssl", "_hashlib", "http.client", "email", "numpy.ma.core", "numpy.polynomial.polynomial",
@@ -64,8 +64,8 @@ client, _ = make_client(MqttSection(broker="mqtts://localhost"), "", None)
 assert client._ssl_context.check_hostname and paho.ssl is ssl
 """
 ELSEWHERE = """
-from learnae.adapters.mqtt_client import make_client
-from learnae.sections import MqttSection
+from learnae.adapters.mqtt.client import make_client
+from learnae.config.sections import MqttSection
 make_client(MqttSection(broker="mqtt://localhost"), "", None)
 from http.client import HTTPSConnection
 import paho.mqtt.client, ssl

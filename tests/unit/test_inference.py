@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from builders import tiny_manifest
 
-from agent import inference as module
-from agent.collector import Judged
-from agent.inference import FILE, Inferrer, ResultFile, read_results
-from learnae.features import WindowStatistics
-from learnae.manifest import Manifest
+from agent.learning import inference as module
+from agent.learning.collector import Judged
+from agent.learning.inference import FILE, Inferrer, ResultFile, read_results
 from learnae.ports import Inference
-from learnae.presets import dense_config
+from learnae.swarm.features import WindowStatistics
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
 
 ESTIMATE = np.zeros(1, np.float32)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from programs import clean_environment, wait_for
 
-from learnae.interrupts import abrupt, held_back
+from learnae.system.signals import abrupt, held_back
 
 PROGRAM = """
 import signal, sys, time
-from learnae.interrupts import abrupt
+from learnae.system.signals import abrupt
 
 with abrupt():
     if sys.argv[1] == "within":
@@ -78,7 +78,7 @@ def test_another_thread_leaves_it_alone() -> None:
 
 HELD = """
 import sys, time
-from learnae.interrupts import held_back
+from learnae.system.signals import held_back
 
 with held_back() as heard:
     try:

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from learnae.adapters import iota_client
-from learnae.adapters.iota_client import INSTALL, MESSAGE_BYTES, NULL, Node, decode, integer, trytes_of
+from learnae.adapters.iota import node as iota_client
+from learnae.adapters.iota.node import INSTALL, MESSAGE_BYTES, NULL, Node, decode, integer, trytes_of
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def test_pyota_is_imported_and_pkg_resources_is_as_it_was(before):
         "import sys, warnings; warnings.simplefilter('error')\n"
         "try:\n    " + (before or "pass") + "\nexcept (ImportError, UserWarning, DeprecationWarning):\n    pass\n"
         "was = sys.modules.get('pkg_resources')\n"
-        "from learnae.adapters.iota_client import load\n"
+        "from learnae.adapters.iota.node import load\n"
         "assert load().Iota and load().__version__ == '2.1.0'\n"
         "assert sys.modules.get('pkg_resources') is was\n"
     )
@@ -46,7 +46,7 @@ def test_pyota_is_imported_and_pkg_resources_is_as_it_was(before):
 def test_without_pyota_both_lines_of_the_remedy_are_said():
     done = python(
         "import sys; sys.modules['filters'] = None\n"
-        "from learnae.adapters.iota_client import load\n"
+        "from learnae.adapters.iota.node import load\n"
         "from learnae.errors import ConfigurationError\n"
         "try:\n    load()\n"
         "except ConfigurationError as error:\n    print(error)\n"
@@ -58,7 +58,8 @@ def test_without_pyota_both_lines_of_the_remedy_are_said():
 
 def test_the_library_needs_no_pyota_until_a_node_is_configured():
     done = python(
-        "import sys, learnae.connect, learnae.cli; assert not {'iota', 'filters', 'requests'} & set(sys.modules)"
+        "import sys, learnae.runtime.links.connect, learnae.cli.main; "
+        "assert not {'iota', 'filters', 'requests'} & set(sys.modules)"
     )
     assert done.returncode == 0, done.stderr
 

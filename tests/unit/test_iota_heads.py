@@ -7,21 +7,13 @@ import random
 import pytest
 from builders import NOW, damaged, escaped, identity, some_cid
 
-from learnae import dagcbor
-from learnae.adapters.iota_client import MESSAGE_BYTES
-from learnae.adapters.iota_heads import _MAX_AUTHORS as MAX_AUTHORS
-from learnae.adapters.iota_heads import (
-    EPOCH,
-    HEADS,
-    PARTS,
-    Announcement,
-    Newest,
-    OpenChannel,
-    announcements,
-)
-from learnae.cid import DAG_CBOR, Cid
+from learnae.adapters.iota.announcements import _MAX_AUTHORS as MAX_AUTHORS
+from learnae.adapters.iota.announcements import EPOCH, HEADS, PARTS, Announcement, Newest, OpenChannel, announcements
+from learnae.adapters.iota.node import MESSAGE_BYTES
 from learnae.errors import EncodingError, FutureError, PeerError, ReplayError, SignatureError
-from learnae.limits import Limits
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.protocol.limits import Limits
 
 SWARM = Cid.of(DAG_CBOR, b"swarm")
 CHANNEL = OpenChannel(SWARM)
@@ -177,7 +169,7 @@ def test_heads_of_a_clock_that_is_far_ahead_are_refused():
 
 
 def test_the_number_of_authors_is_bounded(monkeypatch):
-    from learnae.adapters import iota_heads
+    from learnae.adapters.iota import announcements as iota_heads
 
     monkeypatch.setattr(iota_heads, "_MAX_AUTHORS", 3)
     newest = Newest()

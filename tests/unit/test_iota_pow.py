@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from learnae.adapters import iota_client
-from learnae.adapters.iota_pow import (
+from learnae.adapters.iota import node as iota_client
+from learnae.adapters.iota.proof_of_work import (
     ALPHABET,
     TRANSACTION_TRYTES,
     curl,

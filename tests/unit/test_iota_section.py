@@ -12,16 +12,16 @@ from builders import tiny_manifest
 from iri_node import IriNode
 
 from agent.config import AgentConfig
-from learnae.adapters import iota_client
-from learnae.adapters.iota_client import INSTALL, POW
-from learnae.adapters.iota_pow import MAX_MWM
-from learnae.adapters.machine import Place
-from learnae.commands.doctor import doctor
-from learnae.config import find_section, load_config
-from learnae.connect import connect
+from learnae.adapters.iota import node as iota_client
+from learnae.adapters.iota.node import INSTALL, POW
+from learnae.adapters.iota.proof_of_work import MAX_MWM
+from learnae.cli.commands.doctor import doctor
+from learnae.config.loading import find_section, load_config
+from learnae.config.sections import IotaSection
 from learnae.errors import ConfigurationError
-from learnae.home import create_swarm
-from learnae.sections import IotaSection
+from learnae.runtime.links.connect import connect
+from learnae.runtime.workspace import Place
+from learnae.swarm.directory import create_swarm
 from trainer_node.config import TrainerConfig
 
 URL = "http://127.0.0.1:14265"

@@ -12,14 +12,14 @@ from builders import tiny_manifest
 from programs import clean_environment
 
 from agent.config import AgentConfig
-from learnae.adapters.machine import Place
-from learnae.adapters.memory import MemoryExchange
-from learnae.adapters.outside import Outside
-from learnae.config import load_config
-from learnae.connect import connect
+from learnae.config.loading import load_config
+from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
 from learnae.errors import ConfigurationError
-from learnae.home import create_swarm
-from learnae.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
+from learnae.runtime.link_set import Outside
+from learnae.runtime.links.connect import connect
+from learnae.runtime.workspace import Place
+from learnae.simulation.in_memory import MemoryExchange
+from learnae.swarm.directory import create_swarm
 
 API = "/ip4/127.0.0.1/tcp/5001"
 PEER = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW"
@@ -91,7 +91,7 @@ def test_what_is_configured_is_connected_and_nothing_waits_for_a_daemon(tmp_path
 
 def test_without_the_library_the_remedy_is_said(tmp_path, monkeypatch):
     for name in list(sys.modules):
-        if name.startswith(("ipfshttpclient", "learnae.adapters.ipfs", "learnae.adapters.kubo")):
+        if name.startswith(("ipfshttpclient", "learnae.adapters.ipfs", "learnae.runtime.links.kubo")):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ipfshttpclient", None)
     place = Place(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
@@ -103,7 +103,7 @@ def test_a_gateway_costs_a_board_no_heavy_library():
     script = """
 import sys
 from agent.wiring import build
-from learnae.adapters.gateway import GatewayExchange
+from learnae.adapters.ipfs.gateway import GatewayExchange
 GatewayExchange("http://127.0.0.1:9", 1).close()
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"ipfshttpclient", "requests", "urllib3", "multiaddr"}))
 """

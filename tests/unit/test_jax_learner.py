@@ -21,10 +21,10 @@ from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.numpy_learner import evaluate as evaluate_in_numpy
 from learnae.models.numpy_model import differentiate
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.presets import dense_config
-from trainer_node import jax_learner
-from trainer_node.jax_learner import JaxLearner
-from trainer_node.resident import Resident
+from learnae.swarm.presets import dense_config
+from trainer_node.learning import jax_learner
+from trainer_node.learning.device_rows import Resident
+from trainer_node.learning.jax_learner import JaxLearner
 
 pytestmark = pytest.mark.modules("keras", "jax")
 
@@ -324,11 +324,11 @@ def test_a_full_device_is_said_with_the_remedy() -> None:
     program = """
 import resource, numpy as np
 from learnae.errors import ConfigurationError
-from learnae.manifest import Manifest, TrainingPolicy
+from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.models.dataset import Dataset
-from learnae.presets import dense_config
-from trainer_node.jax_learner import JaxLearner
-from trainer_node.resident import Resident
+from learnae.swarm.presets import dense_config
+from trainer_node.learning.jax_learner import JaxLearner
+from trainer_node.learning.device_rows import Resident
 manifest = Manifest("wide", dense_config(2, (1 << 14,), 1, "sigmoid"), "binary_crossentropy",
                     training=TrainingPolicy(1, 1 << 18))
 data = Dataset(manifest.model, manifest.objective)

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from learnae.commands.model_file import read_model
+from learnae.cli.commands.model_file import read_model
 from learnae.errors import ManifestError, ModelError
-from learnae.manifest import Manifest, TrainingPolicy
 from learnae.models.dataset import Dataset
 from learnae.models.keras_model import build_model, flat, import_keras, outline_of, set_flat
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.outline import Outline
-from learnae.starting import start_blocks, start_links
+from learnae.swarm.initial_weights import start_blocks, start_links
+from learnae.swarm.manifest import Manifest, TrainingPolicy
 from trainer_node.config import TrainerTrainSection
-from trainer_node.jax_learner import JaxLearner
+from trainer_node.learning.jax_learner import JaxLearner
 from trainer_node.wiring import build_learner
 
 pytestmark = pytest.mark.modules("keras", "jax")

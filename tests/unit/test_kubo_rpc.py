@@ -14,9 +14,9 @@ from daemon import free_port
 from hostile_http import HostileServer, endless, hostile_server, says, silence
 from programs import wait_for
 
-from learnae.cid import MAX_BLOCK_BYTES, RAW, Cid
+from learnae.config.sections import IpfsSection
 from learnae.errors import BlockMissingError, ConfigurationError, TransportError
-from learnae.sections import IpfsSection
+from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
 
 pytestmark = pytest.mark.modules("ipfshttpclient")
 CID = Cid.of(RAW, b"weights")
@@ -30,7 +30,7 @@ def server() -> Iterator[HostileServer]:
 
 @pytest.fixture
 def rpc(server: HostileServer):
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     made = KuboRpc(server.api)
     yield made
@@ -39,7 +39,7 @@ def rpc(server: HostileServer):
 
 @pytest.fixture
 def kubo(rpc):
-    from learnae.adapters.kubo import Acquaintances, KuboExchange
+    from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange
 
     return KuboExchange(rpc, "learnae test", 60, Acquaintances(rpc, [], 1))
 
@@ -49,7 +49,7 @@ def kubo(rpc):
 
 @pytest.mark.parametrize("api", ["/ip4/1.2.3.4/udp/3", "/ip4/300.1.1.1/tcp/1", "/ip4/127.0.0.1", "/unix//x", "/", "/x"])
 def test_an_address_that_is_none_is_refused_with_an_example(api: str) -> None:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     with pytest.raises(ConfigurationError, match="use a multiaddress such as"):
         KuboRpc(api)
@@ -59,7 +59,7 @@ def test_an_address_that_is_none_is_refused_with_an_example(api: str) -> None:
     ("secret", "header"), [("bearer:abc", "Bearer abc"), ("basic:me:pass:word", "Basic bWU6cGFzczp3b3Jk")]
 )
 def test_the_credential_goes_along(server: HostileServer, tmp_path: Path, secret: str, header: str) -> None:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     seen = []
 
@@ -77,7 +77,7 @@ def test_the_credential_goes_along(server: HostileServer, tmp_path: Path, secret
 
 @pytest.mark.parametrize("secret", ["abc", "", "token:abc"])
 def test_a_file_that_holds_no_credential_is_refused_without_showing_it(tmp_path: Path, secret: str) -> None:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     (tmp_path / "token").write_text(secret)
     with pytest.raises(ConfigurationError, match="token") as caught:
@@ -96,7 +96,7 @@ def test_a_file_that_holds_no_credential_is_refused_without_showing_it(tmp_path:
     ],
 )
 def test_a_credential_is_never_sent_in_the_clear(tmp_path: Path, api: str, is_sent: bool) -> None:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     (tmp_path / "token").write_text("bearer:abc")
     section = IpfsSection(api=api, token_file=str(tmp_path / "token"))
@@ -108,7 +108,7 @@ def test_a_credential_is_never_sent_in_the_clear(tmp_path: Path, api: str, is_se
 
 
 def test_a_proxy_of_the_environment_is_not_asked(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
@@ -121,7 +121,7 @@ def test_a_proxy_of_the_environment_is_not_asked(server: HostileServer, monkeypa
 
 
 def test_nobody_there(kubo) -> None:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     with pytest.raises(TransportError, match="cannot be reached; start it: ipfs daemon"):
         KuboRpc(f"/ip4/127.0.0.1/tcp/{free_port()}").ask("version", seconds=60)
@@ -179,7 +179,7 @@ def test_an_endless_line_is_passed_over(server: HostileServer, rpc) -> None:
 
 
 def test_one_that_hangs_costs_its_timeout(server: HostileServer, kubo, monkeypatch: pytest.MonkeyPatch) -> None:
-    from learnae.adapters import kubo as module
+    from learnae.adapters.ipfs import exchange as module
 
     monkeypatch.setattr(module, "_GRACE", 0.1)
     kubo._patience._least = 0.1
@@ -196,7 +196,7 @@ def test_one_that_drips_costs_its_timeout(server: HostileServer, rpc) -> None:
 
 
 def test_closing_ends_calls_under_way(server: HostileServer) -> None:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     rpc = KuboRpc(server.api)
     server.answer = lambda request: (silence if "one" in request.path else _started)(server.over)(request)
@@ -221,7 +221,7 @@ def test_closing_ends_calls_under_way(server: HostileServer) -> None:
 
 
 def test_closing_ends_a_call_that_is_only_beginning(server: HostileServer) -> None:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     rpc = KuboRpc(server.api)
     server.answer = silence(server.over)
@@ -245,7 +245,7 @@ def test_closing_ends_a_call_that_is_only_beginning(server: HostileServer) -> No
 
 
 def test_a_socket_that_is_opened_while_others_are_cut_is_cut_too(rpc, monkeypatch: pytest.MonkeyPatch) -> None:
-    from learnae.adapters import kubo_rpc
+    from learnae.adapters.ipfs import rpc as kubo_rpc
 
     cut, late = [], socket.socket()
     opening = threading.Thread(target=lambda: rpc._note(late))

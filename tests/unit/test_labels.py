@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from agent import labels
-from agent.holdout import Holdout
+from agent.ingestion.holdout import Holdout
 from agent.labels import FILE, GivenLabel, LabelNames, write_label
 from learnae.errors import ConfigurationError
-from learnae.features import WindowStatistics
 from learnae.ports import Samples
-from learnae.windows import Windower
+from learnae.samples.windows import Windower
+from learnae.swarm.features import WindowStatistics
 
 NAMES = LabelNames(("idle", "busy"), 2)
 NOBODY = -1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from builders import NOW
 
-from learnae.adapters.memory import VirtualClock
-from learnae.limits import HOUR, MINUTE
-from learnae.listening import Listening
+from learnae.peer.rejoining import Listening
+from learnae.protocol.limits import HOUR, MINUTE
+from learnae.simulation.in_memory import VirtualClock
 
 SECOND = 1000
 

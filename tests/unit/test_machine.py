@@ -16,21 +16,23 @@ import numpy as np
 import pytest
 from builders import tiny_dataset, tiny_manifest
 
-from learnae.adapters import machine
-from learnae.adapters.machine import Lock, Place, SystemClock, holder
-from learnae.adapters.outside import Outside
-from learnae.cid import DAG_CBOR, Cid
+from learnae.adapters.local import lock as lock_module
+from learnae.adapters.local.clock import SystemClock
+from learnae.adapters.local.lock import Lock, holder
 from learnae.errors import ManifestError, StateError
-from learnae.home import create_swarm
+from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.numpy_learner import NumpyLearner
-from learnae.peer import Options, Peer
-from learnae.state import PeerState
+from learnae.peer.peer import Options, Peer
+from learnae.peer.state import PeerState
+from learnae.runtime.link_set import Outside
+from learnae.runtime.workspace import Place
+from learnae.swarm.directory import create_swarm
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from learnae.adapters import machine
-from learnae.adapters.machine import Lock
+from learnae.adapters.local import clock as machine
+from learnae.adapters.local.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 print("locked", flush=True)
 time.sleep(600)
@@ -85,7 +87,7 @@ def test_a_shorter_number_replaces_a_longer_one(tmp_path: Path) -> None:
 
 
 def test_a_holder_that_does_not_say_who_it_is_has_number_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_SAID_SECONDS", 0.05)
+    monkeypatch.setattr(lock_module, "_SAID_SECONDS", 0.05)
     path = tmp_path / "lock"
     lock = Lock(path)
     os.truncate(path, 0)
@@ -108,8 +110,8 @@ def test_the_number_of_a_dead_holder_is_never_that_of_the_next_one(
             asking.join(0.3)
         return done
 
-    real = machine._try
-    monkeypatch.setattr(machine, "_try", held_up)
+    real = lock_module._try
+    monkeypatch.setattr(lock_module, "_try", held_up)
     lock = Lock(path)
     asking.join()
     assert found == [os.getpid()]

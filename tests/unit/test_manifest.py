@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_dagcbor import TREES
 
-from learnae import dagcbor
 from learnae.errors import ConfigurationError, ManifestError, ModelError
-from learnae.frames import FramePolicy
-from learnae.limits import Limits
-from learnae.manifest import MAX_BYTES, MAX_COLUMNS, Manifest, TrainingPolicy
-from learnae.merge import MergePolicy
+from learnae.ipld import dagcbor
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.presets import PRESETS, convolution_config, demo_data, dense_config, preset
+from learnae.protocol.limits import Limits
+from learnae.swarm.manifest import MAX_BYTES, MAX_COLUMNS, Manifest, TrainingPolicy
+from learnae.swarm.presets import PRESETS, convolution_config, demo_data, dense_config, preset
+from learnae.weights.frames import FramePolicy
+from learnae.weights.merge import MergePolicy
 
 DATA = tiny_manifest().to_bytes()
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from learnae import member
-from learnae.errors import EquivocationError, NotWrittenError
-from learnae.member import Member
-from learnae.problems import Problems
+from learnae.errors import EquivocationError, NotWrittenError, Problems
+from learnae.runtime import peer_service as member
+from learnae.runtime.peer_service import Member
 
 
 class Peer:

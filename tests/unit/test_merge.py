@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae.codecs import Vector
-from learnae.merge import MergePolicy, Vote, consensus, merge, vote_weights, weighted_sum
+from learnae.weights.codecs import Vector
+from learnae.weights.merge import MergePolicy, Vote, consensus, merge, vote_weights, weighted_sum
 
 NOTHING = np.zeros(1, np.float32)
 

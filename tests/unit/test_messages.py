@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_dagcbor import TREES
 
-from learnae import dagcbor
-from learnae.bodies import (
+from learnae.errors import EncodingError, LimitError, MessageError, PeerError, SignatureError, WrongSwarmError
+from learnae.ipld import dagcbor
+from learnae.protocol.bodies import (
     BUCKETS,
     Evidence,
     FrameHeader,
@@ -20,16 +21,8 @@ from learnae.bodies import (
     Update,
     parse_body,
 )
-from learnae.errors import (
-    EncodingError,
-    LimitError,
-    MessageError,
-    PeerError,
-    SignatureError,
-    WrongSwarmError,
-)
-from learnae.limits import Limits
-from learnae.messages import Message, compose, open_message
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, compose, open_message
 
 LIMITS = Limits()
 CONTEXT = b"learnae/message/1"

@@ -17,7 +17,7 @@ from learnae.models.losses import LOSSES, Loss
 from learnae.models.numpy_learner import NumpyLearner, evaluate
 from learnae.models.numpy_model import differentiate, predict
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.presets import dense_config
+from learnae.swarm.presets import dense_config
 
 FINAL = {
     "sparse_categorical_crossentropy": "softmax",

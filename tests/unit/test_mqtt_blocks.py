@@ -11,15 +11,15 @@ from builders import Author, some_cid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae import dagcbor
-from learnae.adapters.allowance import Allowance
-from learnae.adapters.local import LocalBlockStore
-from learnae.adapters.mqtt_answers import remember
-from learnae.adapters.mqtt_blocks import Want, cone_of, links_of, pack, parse_links, reachable, unpack
-from learnae.adapters.mqtt_gossip import parse_heads
-from learnae.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.mqtt.blocks.responder import remember
+from learnae.adapters.mqtt.blocks.wire_format import Want, cone_of, links_of, pack, parse_links, reachable, unpack
+from learnae.adapters.mqtt.gossip import parse_heads
+from learnae.adapters.token_bucket import Allowance
 from learnae.errors import BlockMissingError, EncodingError, LimitError
-from learnae.limits import Limits
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
+from learnae.protocol.limits import Limits
 
 
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=8))
@@ -115,7 +115,7 @@ def test_a_cone_goes_over_both_parents_once_and_stops_at_its_bytes(tmp_path, mon
     for message in (first, left, right, top):
         store.put(DAG_CBOR, message.data)
     assert [Cid.of(DAG_CBOR, data) for data in cone_of(top.cid, store, 9)] == [top.cid, left.cid, right.cid, first.cid]
-    monkeypatch.setattr("learnae.adapters.mqtt_blocks._CONE_BYTES", len(top.data))
+    monkeypatch.setattr("learnae.adapters.mqtt.blocks.wire_format._CONE_BYTES", len(top.data))
     assert len(cone_of(top.cid, store, 9)) == 2
 
 
@@ -131,7 +131,7 @@ def test_only_true_ancestors_are_taken_from_an_answer():
 
 def test_an_allowance_is_used_up_and_comes_back(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("learnae.adapters.allowance.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("learnae.adapters.token_bucket.time.monotonic", lambda: now[0])
     allowance = Allowance(10, 2)
     assert allowance.take(10)
     assert not allowance.take()

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.modules("paho")
 
 PROGRAM = """
 import sys
-from learnae.adapters.mqtt_client import make_client
-from learnae.sections import MqttSection
+from learnae.adapters.mqtt.client import make_client
+from learnae.config.sections import MqttSection
 assert "paho" not in sys.modules, "paho is an extra: nobody may load it before it is needed"
 make_client(MqttSection(broker="mqtt://localhost"), "", None)
 assert "paho.mqtt.client" in sys.modules

@@ -8,12 +8,12 @@ import pytest
 from builders import SWARM, some_cid
 from programs import wait_for
 
-from learnae import dagcbor
-from learnae.adapters.mqtt_connection import Received
-from learnae.adapters.mqtt_gossip import MqttGossip
-from learnae.adapters.mqtt_topics import Topics
-from learnae.limits import Limits
-from learnae.problems import Problems
+from learnae.adapters.mqtt.connection import Received
+from learnae.adapters.mqtt.gossip import MqttGossip
+from learnae.adapters.mqtt.topics import Topics
+from learnae.errors import Problems
+from learnae.ipld import dagcbor
+from learnae.protocol.limits import Limits
 
 
 class Desk:

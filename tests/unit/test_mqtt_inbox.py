@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 from programs import wait_for
 
-from learnae.adapters import mqtt_inbox
-from learnae.adapters.mqtt_answers import remember
-from learnae.adapters.mqtt_connection import Received
-from learnae.adapters.mqtt_inbox import MqttInbox
+from learnae.adapters.mqtt.blocks import inbox as mqtt_inbox
+from learnae.adapters.mqtt.blocks.inbox import MqttInbox
+from learnae.adapters.mqtt.blocks.responder import remember
+from learnae.adapters.mqtt.connection import Received
 from learnae.errors import EncodingError
 
 

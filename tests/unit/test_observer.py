@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from builders import Author, tiny_manifest
 
-from learnae.adapters.local import LocalBlockStore, LocalGossip
-from learnae.cid import DAG_CBOR
-from learnae.commands.blocks import collect_garbage
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.gossip import LocalGossip
+from learnae.cli.commands.blocks import collect_garbage
 from learnae.errors import StateError
-from learnae.home import create_swarm
-from learnae.messages import Message
-from learnae.observer import Observer
+from learnae.ipld.cid import DAG_CBOR
+from learnae.protocol.messages import Message
+from learnae.runtime.observer import Observer
+from learnae.swarm.directory import create_swarm
 
 
 @pytest.fixture

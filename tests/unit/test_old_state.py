@@ -7,11 +7,11 @@ import pytest
 from builders import NOW, tiny_manifest
 from test_peer import Board, Machine, frame_of, kinds, seqs, update_of
 
-from learnae.bodies import DELTA, KEY, Update
 from learnae.errors import EquivocationError
-from learnae.frames import FramePolicy
-from learnae.limits import MINUTE
-from learnae.messages import Message
+from learnae.protocol.bodies import DELTA, KEY, Update
+from learnae.protocol.limits import MINUTE
+from learnae.protocol.messages import Message
+from learnae.weights.frames import FramePolicy
 
 
 def restored(machine: Machine, more: int = 5) -> list[Message]:

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from rich.table import Table
 
-from learnae.commands import output
-from learnae.commands.output import fitting, human_bytes, human_time, peer_table, print_fields, table
-from learnae.observer import PeerView
-from learnae.wording import counted
+from learnae.cli import output
+from learnae.cli.output import fitting, human_bytes, human_time, peer_table, print_fields, table
+from learnae.runtime.observer import PeerView
+from learnae.text import counted
 
 VIEW = PeerView(
     peer="abcdefgh" + "2" * 44,

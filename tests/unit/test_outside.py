@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from learnae.adapters.memory import SilentMonitor
-from learnae.adapters.outside import Gossips, Monitors, Outside
-from learnae.cid import DAG_CBOR, Cid
-from learnae.errors import LimitError, TransportError
-from learnae.problems import Problems
+from learnae.adapters.composite.gossip import Gossips
+from learnae.adapters.composite.monitor import Monitors
+from learnae.errors import LimitError, Problems, TransportError
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.runtime.link_set import Outside
+from learnae.simulation.in_memory import SilentMonitor
 
 HEADS = [Cid.of(DAG_CBOR, b"a")]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sources.payloads import FORMATS, MOST_BYTES, as_text, from_json, from_senml, from_tasmota
-from firmware_bridge.senml import Measurement, to_cbor
+from firmware_bridge.senml.codec import Measurement, to_cbor
 from learnae.errors import EncodingError
 
 TASMOTA = json.dumps(

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 from builders import COUNT, NOW, Author, identity, tiny_dataset, tiny_manifest, update_body
 
-from learnae.adapters.memory import (
+from learnae.errors import EquivocationError, NotWrittenError, StateError
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.models.dataset import Dataset
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.passive_learner import Onlooker
+from learnae.peer.peer import Options, Peer, Ports
+from learnae.ports import Trained
+from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Update
+from learnae.protocol.limits import HOUR, Limits
+from learnae.protocol.messages import Message, open_message
+from learnae.protocol.tangle import Equivocation
+from learnae.samples.dp_statistics import Statistics
+from learnae.simulation.in_memory import (
     MemoryBlockStore,
     MemoryGossip,
     MemoryStateStore,
@@ -16,23 +28,11 @@ from learnae.adapters.memory import (
     VirtualClock,
     Weather,
 )
-from learnae.bodies import DELTA, KEY, Evidence, Join, Update
-from learnae.cid import DAG_CBOR, RAW, Cid
-from learnae.codecs import Vector
-from learnae.errors import EquivocationError, NotWrittenError, StateError
-from learnae.frames import FramePolicy, decode_frame
-from learnae.limits import HOUR, Limits
-from learnae.manifest import Manifest
-from learnae.merge import consensus
-from learnae.messages import Message, open_message
-from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
-from learnae.models.onlooker import Onlooker
-from learnae.peer import Options, Peer, Ports
-from learnae.ports import Trained
-from learnae.simulator import Setting, Simulation
-from learnae.summary import Statistics
-from learnae.tangle import Equivocation
+from learnae.simulation.simulator import Setting, Simulation
+from learnae.swarm.manifest import Manifest
+from learnae.weights.codecs import Vector
+from learnae.weights.frames import FramePolicy, decode_frame
+from learnae.weights.merge import consensus
 
 DAY = 24 * HOUR
 

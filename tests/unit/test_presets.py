@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from learnae.errors import ManifestError
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
 from learnae.models.evaluation import reconstruction_error
 from learnae.models.numpy_learner import NumpyLearner
-from learnae.presets import EXERCISES, PRESETS, demo_data, preset
-from learnae.recordings import read_arrays, shipped_recording
-from learnae.windows import Windower
+from learnae.samples.recordings import read_arrays, shipped_recording
+from learnae.samples.windows import Windower
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import EXERCISES, PRESETS, demo_data, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -9,9 +9,9 @@ import random
 import pytest
 from builders import damaged, escaped, some_cid
 
-from learnae import dagcbor
 from learnae.errors import EncodingError, PeerError
-from learnae.limits import Limits
+from learnae.ipld import dagcbor
+from learnae.protocol.limits import Limits
 
 pytestmark = pytest.mark.modules("ipfshttpclient")
 HEADS = [some_cid(number) for number in range(3)]
@@ -19,7 +19,7 @@ HEADS = [some_cid(number) for number in range(3)]
 
 @pytest.fixture
 def parse():
-    from learnae.adapters.kubo_pubsub import parse_announcement
+    from learnae.adapters.ipfs.pubsub import parse_announcement
 
     return parse_announcement
 

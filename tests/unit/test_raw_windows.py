@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.collector import Collector
+from agent.learning.collector import Collector
 from learnae.errors import ManifestError
-from learnae.features import RawWindow, WindowStatistics, read_features
-from learnae.fields import Fields
-from learnae.manifest import AUTOENCODER, FORECAST, REGRESSION, Manifest
+from learnae.ipld.fields import Fields
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
-from learnae.presets import dense_config, preset
+from learnae.swarm.features import RawWindow, WindowStatistics, read_features
+from learnae.swarm.manifest import AUTOENCODER, FORECAST, REGRESSION, Manifest
+from learnae.swarm.presets import dense_config, preset
 
 
 def read(**changes: Any) -> Any:

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from learnae import recordings
 from learnae.errors import DataError
-from learnae.presets import demo_data
-from learnae.recordings import Recording, read_arrays, read_recording, read_table, shipped_recording
+from learnae.samples import recordings
+from learnae.samples.recordings import Recording, read_arrays, read_recording, read_table, shipped_recording
+from learnae.swarm.presets import demo_data
 
 CHANNELS = ("a", "b")
 RATE = 10.0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import learnae
-from learnae.adapters import allowance
-from learnae.adapters.remote_log import RemoteLog
+from learnae.adapters import token_bucket as allowance
+from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
 
 INSIDE = str(Path(learnae.__file__).parent / "adapters" / "x.py")
 OUTSIDE = str(Path(learnae.__file__).parents[1] / "agent" / "x.py")

@@ -9,8 +9,8 @@ import pytest
 
 from agent.sources.replay import ReplaySource
 from learnae.errors import DataError
-from learnae.features import WindowStatistics
 from learnae.ports import Samples
+from learnae.swarm.features import WindowStatistics
 
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)
 

@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 from builders import NOW, SWARM, Author, some_cid
 
-from learnae import replication
-from learnae.adapters.local import LocalBlockStore
-from learnae.adapters.memory import MemoryBlockStore, MemoryGossip, Network, VirtualClock, Weather
-from learnae.bodies import Evidence
-from learnae.cid import DAG_CBOR, Cid
-from learnae.limits import Limits
-from learnae.messages import Message
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.peer import replication
+from learnae.peer.replication import Replicator
 from learnae.ports import BlockStore
-from learnae.replication import Replicator
+from learnae.protocol.bodies import Evidence
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message
+from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, Network, VirtualClock, Weather
 
 
 class Side:

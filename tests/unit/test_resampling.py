@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.resampling import Resampler
+from agent.sources.resampling import Resampler
 from learnae.ports import Samples
 
 T = 1.7e9  # a multiple of any period here

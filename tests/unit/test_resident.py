@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from learnae.models.dataset import Rows
-from trainer_node.resident import Resident
+from trainer_node.learning.device_rows import Resident
 
 
 @pytest.mark.modules("jax")

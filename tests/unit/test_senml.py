@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from firmware_bridge.errors import SenmlError
 from firmware_bridge.records import Channel, Readings, Schema
-from firmware_bridge.senml import (
+from firmware_bridge.senml.codec import (
     MAX_BYTES,
     MAX_MEASUREMENTS,
     Measurement,
@@ -210,6 +210,6 @@ def test_it_needs_no_serial_port():
     import subprocess
     import sys
 
-    program = "import sys, firmware_bridge.senml; print('serial' in sys.modules, 'cobs' in sys.modules)"
+    program = "import sys, firmware_bridge.senml.codec; print('serial' in sys.modules, 'cobs' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"

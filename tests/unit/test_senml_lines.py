@@ -9,7 +9,7 @@ import pytest
 
 from firmware_bridge.errors import BaudRateError, NoHelloError, SilentBoardError
 from firmware_bridge.records import Channel, Event, Label, Readings, Schema
-from firmware_bridge.senml_lines import SenmlLines
+from firmware_bridge.senml.lines import SenmlLines
 
 OFFSET = 1.7e9
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from programs import PATIENCE, clean_environment
 
-from learnae.notify import Notifier
+from learnae.system.sd_notify import Notifier
 
 PROGRAM = """
 import signal, sys, threading, time
-from learnae import service as module
+from learnae.system import service as module
 from learnae.errors import ConfigurationError
-from learnae.service import Service, Work
+from learnae.system.service import Service, Work
 
 mode, pause = sys.argv[1], float(sys.argv[2])
 module._LONGEST_SLEEP = float(sys.argv[3])

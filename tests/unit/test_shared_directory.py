@@ -10,8 +10,8 @@ import numpy as np
 from builders import tiny_manifest
 from test_peer import DAY, Machine
 
-from learnae.adapters.local import LocalBlockStore
-from learnae.cid import RAW
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.ipld.cid import RAW
 from learnae.models.dataset import Dataset
 
 

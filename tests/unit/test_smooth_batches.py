@@ -9,7 +9,7 @@ import pytest
 
 from bench.learners.smooth import MARGIN, distances, smooth_batch
 from learnae.models.definition import ModelDefinition
-from learnae.presets import dense_config
+from learnae.swarm.presets import dense_config
 
 
 def over_time(*layers: tuple[str, dict[str, Any]]) -> ModelDefinition:

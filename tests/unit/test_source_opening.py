@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from agent.labels import LabelNames
-from agent.source_section import SourceSection
-from agent.sources.opening import opener
+from agent.sources.factory import opener
+from agent.sources.section import SourceSection
+from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError
-from learnae.features import WindowStatistics
-from learnae.sections import MqttSection
+from learnae.swarm.features import WindowStatistics
 
 NAMES = LabelNames(("idle", "busy"), 2)
 

@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 from builders import NOW, damaged, escaped, identity
 
-from learnae import dagcbor
-from learnae.adapters.local import LocalBlockStore
-from learnae.adapters.memory import (
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.errors import ConfigurationError, ManifestError, ModelError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import RAW, Cid
+from learnae.models.outline import MAX_PARAMETERS, Outline
+from learnae.models.passive_learner import Onlooker
+from learnae.peer.peer import Options, Peer, Ports
+from learnae.simulation.in_memory import (
     MemoryBlockStore,
     MemoryGossip,
     MemoryStateStore,
@@ -21,14 +26,9 @@ from learnae.adapters.memory import (
     VirtualClock,
     Weather,
 )
-from learnae.cid import RAW, Cid
-from learnae.errors import ConfigurationError, ManifestError, ModelError
-from learnae.manifest import Manifest
-from learnae.models.onlooker import Onlooker
-from learnae.models.outline import MAX_PARAMETERS, Outline
-from learnae.peer import Options, Peer, Ports
-from learnae.presets import dense_config
-from learnae.starting import start_blocks, start_links, starting_weights
+from learnae.swarm.initial_weights import start_blocks, start_links, starting_weights
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
 
 START = np.arange(40, dtype=np.float32) / 7
 BLOCKS = start_blocks(START)

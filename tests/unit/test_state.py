@@ -10,9 +10,9 @@ from builders import SWARM, damaged, escaped, some_cid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae import dagcbor
 from learnae.errors import StateError
-from learnae.state import PeerState
+from learnae.ipld import dagcbor
+from learnae.peer.state import PeerState
 
 WEIGHTS = np.array([1.5, -2.0, 3e-40], np.float32)
 STATE = PeerState(

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from learnae.adapters import status_file
-from learnae.adapters.status_file import StatusFile, summary
+from learnae.adapters.local import status_file
+from learnae.adapters.local.status_file import StatusFile, summary
 
 
 def status(**changes: Any) -> dict[str, Any]:

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from learnae import headers
 from learnae.errors import DataError
-from learnae.features import WindowStatistics
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.presets import dense_config, preset
-from learnae.recordings import read_table
+from learnae.samples import table_headers as headers
+from learnae.samples.recordings import read_table
+from learnae.swarm.features import WindowStatistics
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config, preset
 from trainer_node.config import DataSection
-from trainer_node.datasets import arrays, load_dataset
+from trainer_node.datasets import arrays
+from trainer_node.datasets.loading import load_dataset
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)

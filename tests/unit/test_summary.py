@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from learnae import dagcbor, summary
-from learnae.bodies import BUCKETS, MAX_CELLS, Summary, parse_body
 from learnae.errors import MessageError
-from learnae.limits import HOUR, Limits
-from learnae.summary import BOUND, DELTA, EPSILON, Statistics, buckets_of, next_summary
+from learnae.ipld import dagcbor
+from learnae.protocol.bodies import BUCKETS, MAX_CELLS, Summary, parse_body
+from learnae.protocol.limits import HOUR, Limits
+from learnae.samples import dp_statistics as summary
+from learnae.samples.dp_statistics import BOUND, DELTA, EPSILON, Statistics, buckets_of, next_summary
 
 LIMITS = Limits()
 HORIZON = 24 * HOUR

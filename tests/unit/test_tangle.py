@@ -7,19 +7,12 @@ from builders import NOW, Author, new_tangle, offer, random_dag, some_cid, updat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae.bodies import Update
-from learnae.errors import (
-    BannedError,
-    FutureError,
-    LimitError,
-    ReplayError,
-    SequenceError,
-    StaleError,
-)
-from learnae.limits import HOUR, MINUTE, Limits
-from learnae.messages import Message, open_message
-from learnae.pending import Pending
-from learnae.tangle import Tangle
+from learnae.errors import BannedError, FutureError, LimitError, ReplayError, SequenceError, StaleError
+from learnae.protocol.bodies import Update
+from learnae.protocol.limits import HOUR, MINUTE, Limits
+from learnae.protocol.messages import Message, open_message
+from learnae.protocol.pending import Pending
+from learnae.protocol.tangle import Tangle
 
 DAY = 24 * HOUR
 

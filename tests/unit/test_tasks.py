@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from learnae.errors import DataError, ManifestError
-from learnae.examples import add_windows
-from learnae.features import Features, RawWindow, WindowStatistics
-from learnae.manifest import AUTOENCODER, CLASSIFICATION, FORECAST, REGRESSION, Manifest, TrainingPolicy
 from learnae.models.dataset import Dataset
 from learnae.models.evaluation import reconstruction_error
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.numpy_model import predict
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.ports import Samples
-from learnae.presets import dense_config, preset
-from learnae.windows import Windower
+from learnae.samples.examples import add_windows
+from learnae.samples.windows import Windower
+from learnae.swarm.features import Features, RawWindow, WindowStatistics
+from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, FORECAST, REGRESSION, Manifest, TrainingPolicy
+from learnae.swarm.presets import dense_config, preset
 from trainer_node.config import DataSection
-from trainer_node.datasets import load_dataset
-from trainer_node.jax_learner import JaxLearner
+from trainer_node.datasets.loading import load_dataset
+from trainer_node.learning.jax_learner import JaxLearner
 
 ADAM = OptimiserPolicy("adam", 0.01)
 
@@ -330,7 +330,7 @@ def test_a_long_recording_keeps_its_newest_windows_and_says_so(
     np.savez(path, signal=series())
     manifest = swarm(forecast_config(WINDOWED), WINDOWED)
     whole = load(path, manifest)
-    monkeypatch.setattr("trainer_node.datasets.CAPACITY", 300)
+    monkeypatch.setattr("trainer_node.datasets.loading.CAPACITY", 300)
     newest = load(path, manifest)
     assert len(newest.train) == 300
     assert set(map(bytes, newest.train.targets)) == set(map(bytes, whole.train.targets[-300:]))

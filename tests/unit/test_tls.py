@@ -14,13 +14,14 @@ from authority import Authority
 from hostile_http import HostileServer, hostile_server, says, silence
 from programs import PATIENCE, wait_for
 
-from learnae.adapters import gateway
-from learnae.adapters.gateway import GatewayExchange, connect_gateways
-from learnae.adapters.outside import Outside
+from learnae.adapters.ipfs import gateway as gateway_module
+from learnae.adapters.ipfs.gateway import GatewayExchange
 from learnae.adapters.tls import RenewedContext
-from learnae.cid import RAW, Cid
+from learnae.config.sections import IpfsSection
 from learnae.errors import ConfigurationError, TransportError
-from learnae.sections import IpfsSection
+from learnae.ipld.cid import RAW, Cid
+from learnae.runtime.link_set import Outside
+from learnae.runtime.links.gateways import connect_gateways
 
 DATA = b"weights"
 CID = Cid.of(RAW, DATA)
@@ -29,7 +30,7 @@ CID = Cid.of(RAW, DATA)
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is to come does come, however busy the machine is."""
-    monkeypatch.setattr(gateway, "_FIRST_PATIENCE", PATIENCE)
+    monkeypatch.setattr(gateway_module, "_FIRST_PATIENCE", PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def from_gateway(section: IpfsSection) -> bytes:
 
 
 def from_daemon(section: IpfsSection) -> bytes:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     rpc = KuboRpc.from_section(section)
     try:
@@ -151,7 +152,7 @@ def gateway_at(server: HostileServer, ca_file: str) -> tuple[Callable[[], bytes]
 
 
 def daemon_at(server: HostileServer, ca_file: str) -> tuple[Callable[[], bytes], Callable[[], None]]:
-    from learnae.adapters.kubo_rpc import KuboRpc
+    from learnae.adapters.ipfs.rpc import KuboRpc
 
     rpc = KuboRpc(server.api, ca_file=ca_file)
     return lambda: rpc.call("block/get", str(CID), seconds=600), rpc.close
@@ -161,7 +162,7 @@ def daemon_at(server: HostileServer, ca_file: str) -> tuple[Callable[[], bytes],
 def test_what_hangs_behind_tls_ends_with_its_link(
     link: Callable[..., Any], server: HostileServer, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "_FIRST_PATIENCE", 600.0)
+    monkeypatch.setattr(gateway_module, "_FIRST_PATIENCE", 600.0)
     server.answer = silence(server.over)
     ask, close = link(server, str(authority.ca_file))
     ended: list[TransportError] = []

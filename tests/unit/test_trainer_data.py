@@ -20,13 +20,14 @@ import numpy as np
 import pytest
 
 from learnae.errors import DataError
-from learnae.files import TEMPORARY
-from learnae.home import home
-from learnae.manifest import Manifest
 from learnae.models.dataset import Dataset
-from learnae.presets import dense_config, preset
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config, preset
+from learnae.system.atomic_files import TEMPORARY
+from learnae.system.paths import home
 from trainer_node.config import DataSection
-from trainer_node.datasets import arrays, cache, load_dataset, split
+from trainer_node.datasets import arrays, cache, split
+from trainer_node.datasets.loading import load_dataset
 from trainer_node.datasets.tables import TableSource
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
@@ -108,9 +109,9 @@ def test_reading_takes_at_most_1_2_times_the_array(tmp_path: Path, kind: str) ->
     program = f"""
 import importlib, re
 from pathlib import Path
-from learnae.presets import preset
+from learnae.swarm.presets import preset
 from trainer_node.config import DataSection
-from trainer_node.datasets import load_dataset
+from trainer_node.datasets.loading import load_dataset
 if {kind == "parquet"}:
     importlib.import_module("pyarrow.parquet")
 def peak():
@@ -550,7 +551,7 @@ def test_numbers_that_float32_rounds_are_said(tmp_path: Path, caplog: pytest.Log
 
 
 def test_a_line_without_end_is_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("learnae.headers.LONGEST_LINE", 100)
+    monkeypatch.setattr("learnae.samples.table_headers.LONGEST_LINE", 100)
     monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", 16)
     path = tmp_path / "data.csv.gz"
     path.write_bytes(gzip.compress(b"u,v,label\n1,2,0\n" + b"1" * 1000))

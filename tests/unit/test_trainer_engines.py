@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from learnae.config import load_config
+from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
-from learnae.presets import preset
+from learnae.swarm.presets import preset
 from trainer_node import engines
-from trainer_node.batches import Batches
 from trainer_node.config import TrainerConfig, TrainerTrainSection
 from trainer_node.engines import choose_engine
-from trainer_node.jax_learner import JaxLearner
+from trainer_node.learning.batches import Batches
+from trainer_node.learning.jax_learner import JaxLearner
 from trainer_node.wiring import build_learner, local_steps
 
 MANIFEST = preset("hepmass", 0)

@@ -15,17 +15,18 @@ from pathlib import Path
 import pytest
 from programs import wait_for
 
-from learnae.adapters.machine import Lock, holder
+from learnae.adapters.local.lock import Lock, holder
+from learnae.config.sections import PeerSection
 from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateError
-from learnae.home import LOCK_FILE, LOG_FILE, STATUS_FILE, open_manifest, peer_directory
-from learnae.sections import PeerSection
+from learnae.swarm.directory import open_manifest
+from learnae.system.paths import LOCK_FILE, LOG_FILE, STATUS_FILE, peer_directory
 from trainer_node import cli, demo, lifecycle, preset_swarm
 from trainer_node.config import TrainerConfig, TrainerTrainSection
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from learnae.adapters.machine import Lock
+from learnae.adapters.local.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 time.sleep(600)
 """

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae.features import WindowStatistics
 from learnae.ports import Samples
-from learnae.windows import Windower, Windows
+from learnae.samples.windows import Windower, Windows
+from learnae.swarm.features import WindowStatistics
 
 RATE = 50.0
 

@@ -13,10 +13,10 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from learnae.archives import DAMAGE
 from learnae.errors import DataError
-from learnae.home import home
-from trainer_node.datasets.chunks import CHUNK_BYTES, Array, Chunk
+from learnae.system.npz import DAMAGE
+from learnae.system.paths import home
+from trainer_node.datasets.source import CHUNK_BYTES, Array, Chunk
 
 _SMALL_BYTES = 1 << 24  # read whole: nothing beside the interpreter
 _LEAST_ROWS = 512  # of a large array in Fortran's order at once, or wide ones would be read number by number

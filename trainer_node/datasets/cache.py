@@ -28,13 +28,13 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from learnae.errors import DataError
-from learnae.files import TEMPORARY, write_atomic
-from learnae.home import home
 from learnae.models.dataset import Dataset
-from trainer_node.datasets.chunks import Source
-from trainer_node.datasets.faults import Faults
-from trainer_node.datasets.parts import Part, map_part
+from learnae.system.atomic_files import TEMPORARY, write_atomic
+from learnae.system.paths import home
+from trainer_node.datasets.memory_map import Part, map_part
 from trainer_node.datasets.progress import with_progress
+from trainer_node.datasets.quality import Faults
+from trainer_node.datasets.source import Source
 from trainer_node.datasets.split import Split
 
 log = logging.getLogger("learnae")

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from trainer_node.datasets.chunks import Chunk
+from trainer_node.datasets.source import Chunk
 
 
 def with_progress(path: Path, chunks: Iterator[Chunk]) -> Iterator[Chunk]:

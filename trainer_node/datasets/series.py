@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from learnae.features import Features
-from learnae.headers import CSV, PARQUET
 from learnae.ports import Samples
-from learnae.recordings import Recording, check_recording
-from trainer_node.datasets.chunks import CHUNK_BYTES
+from learnae.samples.recordings import Recording, check_recording
+from learnae.samples.table_headers import CSV, PARQUET
+from learnae.swarm.features import Features
 from trainer_node.datasets.csv_table import CsvTable
 from trainer_node.datasets.parquet import ParquetTable
+from trainer_node.datasets.source import CHUNK_BYTES
 from trainer_node.datasets.tables import Table
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.models.dataset import one_line_each
-from trainer_node.datasets.chunks import Array
+from trainer_node.datasets.source import Array
 
 MAX_HOLDOUT = 1 << 18  # rows: they tell accuracies a tenth of a point apart, and are looked at after each update
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from learnae.errors import DataError
-from learnae.manifest import Manifest
-from learnae.wording import shown
-from trainer_node.datasets.chunks import Array, Chunk
+from learnae.swarm.manifest import Manifest
+from learnae.text import shown
+from trainer_node.datasets.source import Array, Chunk
 
 log = logging.getLogger("learnae")
 

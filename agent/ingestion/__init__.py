@@ -1,0 +1,1 @@
+"""From a source to the sample buffer: a thread each, labels, holdout, SQLite."""

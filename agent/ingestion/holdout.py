@@ -1,0 +1,28 @@
+"""Which readings are held out: a fixed share of slices of time, the same ones at every start."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.swarm.features import Features
+
+_WINDOWS = 10  # a slice has room for this many windows, so that few are lost at its edges
+_LEAST_SECONDS = 30.0
+
+
+class Holdout:
+    """Every slice of time belongs as a whole to training or is held out, ``share`` of them, evenly spread.
+
+    It depends on the reading's time alone. No window spans two slices of different kind (Windower), so
+    that no held-out window shares a reading with one that is trained on.
+    """
+
+    def __init__(self, share: float, features: Features) -> None:
+        self._share = share
+        self.seconds = max(_LEAST_SECONDS, _WINDOWS * features.window / features.rate)
+
+    def marks(self, time: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(n,) seconds -> (n,) whether held out."""
+        slices = np.floor(time / self.seconds)
+        return np.asarray(np.floor((slices + 1) * self._share) > np.floor(slices * self._share))

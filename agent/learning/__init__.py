@@ -1,0 +1,1 @@
+"""From the sample buffer to a trained peer: collector, TFLite learner, governor, inference, statistics only."""

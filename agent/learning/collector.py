@@ -1,0 +1,139 @@
+"""From readings to rows that the learner sees. Everything here stays on this machine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.ingestion.buffer import SampleBuffer
+from learnae.errors import ManifestError
+from learnae.models.dataset import Dataset
+from learnae.ports import Samples, SampleSource
+from learnae.samples.dp_statistics import Statistics
+from learnae.samples.examples import add_windows
+from learnae.samples.windows import Windower
+from learnae.swarm.features import Features
+from learnae.swarm.manifest import Manifest
+from learnae.text import counted
+
+log = logging.getLogger("learnae")
+
+_CHUNKS = 64  # of the buffer at once
+_SECONDS = 1.0  # for one call: what an earlier run has left in the buffer is taken in bit by bit
+_NEWEST = 32  # windows that wait to be judged by the swarm's model
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A window that has just come: ``time`` of its last reading, and its ``row``, as the model sees it."""
+
+    time: float
+    row: NDArray[np.float32]
+
+
+class Collector:
+    """Reads recordings and the buffer, cuts windows, computes features, fills the dataset as the swarm's task asks.
+
+    Readings of live sources are always read back from the buffer, those of an earlier run first, so that
+    training goes on with old data after a restart. While ``statistics`` gives any, all windows go there and
+    none is kept. Raises ManifestError for a swarm without features.
+    """
+
+    def __init__(
+        self,
+        recordings: Mapping[str, SampleSource],
+        manifest: Manifest,
+        dataset: Dataset,
+        buffer: SampleBuffer | None = None,
+        statistics: Callable[[], Statistics | None] = lambda: None,
+    ) -> None:
+        self._recordings = dict(recordings)
+        self._manifest = manifest
+        self._features = features_of(manifest)
+        self._dataset = dataset
+        self._buffer = buffer
+        self._statistics = statistics
+        self._position = 0
+        self._windowers: dict[str, Windower] = {}
+        self._newest: deque[Judged] = deque(maxlen=_NEWEST)
+        self.samples = 0
+        self.labelled = self.unlabelled = 0  # windows
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will ever come again."""
+        return not self._recordings and self._buffer is None
+
+    def collect(self) -> None:
+        """Take in what is there now, for about a second at most."""
+        for name, source in list(self._recordings.items()):
+            samples = source.read()
+            if samples is None:
+                del self._recordings[name]
+                self._report_end(name)
+            else:
+                self._add(name, samples, fresh=True)
+        if self._buffer is not None:
+            self._read_buffer(self._buffer, time.monotonic() + _SECONDS)
+
+    def _report_end(self, name: str) -> None:
+        data, features = self._dataset, self._features
+        if self._statistics() is not None:  # no rows are kept
+            return
+        log.log(
+            logging.INFO if len(data.train) and not data.skipped else logging.WARNING,
+            "source %s has ended; so far %s to train on, %d held out; of %s of %s at %g Hz "
+            "without a gap, %d without a label, %d skipped: %s",
+            name, counted(len(data.train), "row"), len(data.holdout),
+            counted(self.labelled + self.unlabelled, "window"), counted(features.span, "sample"), features.rate,
+            self.unlabelled, data.skipped, data.demand,
+        )  # fmt: skip
+        if data.only_class is not None:
+            log.warning("all rows are of class %g: accuracy here tells nothing until there are others", data.only_class)
+
+    def newest(self) -> list[Judged]:
+        """The newest windows since the last call, oldest first, each once; none of an earlier run."""
+        newest = list(self._newest)
+        self._newest.clear()
+        return newest
+
+    def _read_buffer(self, buffer: SampleBuffer, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            chunks = buffer.after(self._position, _CHUNKS)
+            for chunk in chunks:
+                self._position = chunk.id
+                self._add(chunk.source, chunk.samples, fresh=chunk.id > buffer.newest)
+            if len(chunks) < _CHUNKS:
+                return
+
+    def _add(self, name: str, samples: Samples, fresh: bool) -> None:
+        self.samples += len(samples.time)
+        if name not in self._windowers:
+            self._windowers[name] = Windower(self._features)
+        windows = self._windowers[name].push(samples)
+        if not len(windows.time):
+            return
+        known = windows.label >= 0
+        self.labelled += int(known.sum())
+        self.unlabelled += int(len(known) - known.sum())
+        rows = self._features.extract(windows.values)
+        statistics = self._statistics()
+        if statistics is None:
+            add_windows(self._dataset, self._manifest, rows, windows)
+        else:
+            statistics.add(rows, windows.label)
+        if fresh:
+            self._newest.extend(map(Judged, windows.time[-_NEWEST:].tolist(), rows[-_NEWEST:]))
+
+
+def features_of(manifest: Manifest) -> Features:
+    """The swarm's features; raises ManifestError for a swarm of trainers only."""
+    if manifest.features is None:
+        raise ManifestError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    return manifest.features

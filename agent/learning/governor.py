@@ -1,0 +1,148 @@
+"""The governor: how much of a board the agent may use, and what it does to keep to it. Pure: no clock, no I/O.
+
+It lowers the agent's duty, longer pauses and fewer steps, and never fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from agent.config import ResourcesSection
+
+_LONGEST_STEPS = 10.0  # seconds that one call of the learner may take: the watchdog waits for it
+_HOTTEST = 64.0  # times slower than configured at most: then the heat is not ours
+_COOLER = 3.0  # °C below the limit before the agent takes up speed again
+_BURST = 24  # parts of a day's bytes that may be spent at once
+_LEAST_SHARE = 0.1  # of the CPU share that is left to training when sampling takes nearly all of it
+
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the process has used up to now: ``time`` (monotonic) and ``cpu`` in seconds, ``bytes`` out and in.
+
+    ``temperature`` of the board in °C and ``memory`` available in MiB, None where nobody knows.
+    """
+
+    time: float
+    cpu: float
+    bytes: int
+    temperature: float | None = None
+    memory: float | None = None
+
+
+class Governor:
+    """Decides when the peer may tick next and how many steps it may take then; ``pause`` s lie between two ticks."""
+
+    def __init__(self, limits: ResourcesSection, pause: float) -> None:
+        self._pause = pause
+        self._limits = limits
+        self._slower = 1.0  # by heat
+        self._step_seconds = 0.0
+        self._next = float("-inf")
+        self._begun: Usage | None = None
+        self._ended: Usage | None = None
+        self._counted: Usage | None = None  # until where bytes are
+        self._allowance = 0.0  # bytes; below 0 the agent neither speaks nor listens
+        self._reasons: list[str] = []
+        self._skipped = 0
+        self._busy = 0.0  # CPU seconds of the last tick
+
+    # -- questions
+
+    def may_tick(self, usage: Usage) -> bool:
+        """Whether a tick may begin now."""
+        self._count_bytes(usage)
+        if usage.time < self._next or not self.may_listen:
+            return False
+        self._begun = usage
+        return True
+
+    @property
+    def may_listen(self) -> bool:
+        """Whether bytes of others may come in now."""
+        return self._allowance >= 0
+
+    def steps(self, wanted: int) -> int:
+        """How many of ``wanted`` optimiser steps are taken now."""
+        least, usage = self._limits.memory, self._begun
+        if usage is not None and usage.memory is not None and usage.memory < least:
+            self._skipped += 1
+            return 0
+        most = wanted / self._slower
+        if self._step_seconds:
+            most = min(most, _LONGEST_STEPS / self._step_seconds)
+        return max(1, min(wanted, int(most)))
+
+    # -- what happened
+
+    def change_pause(self, pause: float) -> None:
+        """Let another pause lie between two ticks, from the one before the next tick on."""
+        self._next += pause - self._pause
+        self._pause = pause
+
+    def trained(self, steps: int, seconds: float) -> None:
+        """The learner took ``steps`` steps in ``seconds``."""
+        if steps:
+            self._step_seconds = seconds / steps
+
+    def end(self, usage: Usage) -> None:
+        """A tick has ended: when may the next one begin?"""
+        begun = self._begun or usage
+        self._count_bytes(usage)
+        self._heat(usage.temperature)
+        pauses = {
+            "temperature": self._pause * self._slower if self._slower > 1 else 0.0,
+            "cpu": self._cpu_pause(begun, usage),
+        }
+        self._reasons = [reason for reason, pause in pauses.items() if pause > self._pause]
+        self._busy = usage.cpu - begun.cpu
+        self._next = usage.time + max(self._pause, *pauses.values())
+        self._ended = usage
+
+    def _heat(self, temperature: float | None) -> None:
+        limit = self._limits.temperature
+        if not limit or temperature is None:
+            return
+        if temperature >= limit:
+            self._slower = min(2 * self._slower, _HOTTEST)
+        elif temperature < limit - _COOLER:
+            self._slower = max(self._slower / 2, 1.0)
+
+    def _cpu_pause(self, begun: Usage, ended: Usage) -> float:
+        """So long that the tick's CPU seconds are the allowed share of the time from its begin to the next one's.
+
+        What sampling uses between two ticks is not the tick's to spend.
+        """
+        if not self._limits.cpu:
+            return 0.0
+        idle = 0.0
+        if self._ended is not None and begun.time > self._ended.time:
+            idle = (begun.cpu - self._ended.cpu) / (begun.time - self._ended.time)
+        share = max(self._limits.cpu - idle, self._limits.cpu * _LEAST_SHARE)
+        return (ended.cpu - begun.cpu) / share - (ended.time - begun.time)
+
+    def _count_bytes(self, usage: Usage) -> None:
+        """A bucket that fills with the day's bytes and holds an hour's; it may be overdrawn by one tick."""
+        last, self._counted = self._counted or usage, usage
+        if self._limits.bytes_per_day:
+            burst = self._limits.bytes_per_day / _BURST
+            rate = (self._limits.bytes_per_day - burst) / DAY  # so that no 24 hours see more than the limit
+            self._allowance = min(self._allowance + rate * (usage.time - last.time), burst)
+            self._allowance -= usage.bytes - last.bytes
+
+    def status(self) -> dict[str, Any]:
+        """For people: what is measured, and what it keeps the agent from."""
+        usage = self._ended
+        return {
+            "step_milliseconds": round(self._step_seconds * 1000, 3),
+            "tick_cpu_seconds": round(self._busy, 4),
+            "temperature": usage.temperature if usage else None,
+            "memory_mib": round(usage.memory) if usage and usage.memory is not None else None,
+            "slowed_by": [*self._reasons, *([] if self.may_listen else ["bytes"])],
+            "times_slower_by_heat": self._slower,
+            "ticks_without_memory": self._skipped,
+        }

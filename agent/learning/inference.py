@@ -1,0 +1,126 @@
+"""Inference: what the swarm's model says of this machine's newest windows, for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.labels import LabelNames
+from agent.learning.collector import Judged
+from learnae.errors import StateError
+from learnae.models.evaluation import reconstruction_error
+from learnae.ports import Inference
+from learnae.swarm.manifest import FORECAST, Manifest
+from learnae.weights.codecs import Vector
+
+Array = NDArray[Any]
+Predict = Callable[[Vector, Array], Array]
+
+FILE = "inference.jsonl"
+_MOST_BYTES = 256 * 1024  # of each of two files: some thousand results
+_OLDER = ".1"
+
+
+class Inferrer:
+    """Turns windows into results with the learner's own way to predict; without one there are none."""
+
+    def __init__(self, manifest: Manifest, predict: Predict | None) -> None:
+        self._predict = predict
+        self._objective = manifest.objective
+        self._autoencoder = manifest.is_autoencoder
+        forecasts = manifest.features if manifest.task == FORECAST else None
+        # of the first channel: a forecast is told in its unit, as people know it
+        self._shift, self._scale = (forecasts.shift[0], forecasts.scale[0]) if forecasts else (0.0, 1.0)
+        self._names = LabelNames(manifest.classes, math.prod(manifest.model.output_shape))
+        self.count = 0
+        self.last: Inference | None = None
+
+    def infer(self, estimate: Vector, windows: Sequence[Judged]) -> list[Inference]:
+        """One result for each window whose row is finite, in their order."""
+        windows = [window for window in windows if np.isfinite(window.row).all()]
+        if not windows or self._predict is None:
+            return []
+        rows = np.stack([window.row for window in windows])
+        output = self._predict(estimate, rows)
+        results = [
+            Inference(window.time, label, score)
+            for window, (label, score) in zip(windows, self._read(output, rows), strict=True)
+            if math.isfinite(score)
+        ]
+        if results:
+            self.count += len(results)
+            self.last = results[-1]
+        return results
+
+    def status(self) -> dict[str, Any]:
+        """For people: the last result, and how many there have been since the start."""
+        last = asdict(self.last) if self.last else {"time": None, "label": None, "score": None}
+        return {**last, "count": self.count}
+
+    def _read(self, output: Array, rows: Array) -> list[tuple[str | None, float]]:
+        if self._autoencoder:
+            return [(None, float(error)) for error in reconstruction_error(output, rows)]
+        flat = output.reshape(len(output), -1)
+        if not self._objective.is_classification:
+            return [(None, float(value) * self._scale + self._shift) for value in flat[:, 0]]
+        if flat.shape[1] == 1:
+            flat = np.concatenate([1 - flat, flat], axis=1)
+        best = flat.argmax(axis=1)
+        return [(self._names.name(int(index)), float(row[index])) for index, row in zip(best, flat, strict=True)]
+
+
+class ResultFile:
+    """The last results as lines of JSON, in two files of at most 256 KiB that take turns. Never raises."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE
+        self.failures = 0
+
+    def append(self, results: Sequence[Inference]) -> None:
+        """Add results; what the disk does not take is counted and gone, as newer ones follow."""
+        data = b"".join(json.dumps(asdict(result)).encode() + b"\n" for result in results)
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "ab") as file:
+                file.write(data)
+                full = file.tell() >= _MOST_BYTES
+            if full:
+                os.replace(self._path, self._path.with_name(FILE + _OLDER))
+        except OSError:
+            self.failures += 1
+
+
+def read_results(directory: Path, count: int) -> list[Inference]:
+    """The last ``count`` results of the agent of ``directory``, oldest first; damaged lines are passed over."""
+    newer = _lines(directory / FILE)  # first: if it becomes the older one meanwhile, it is met twice, not passed over
+    older = _lines(directory / (FILE + _OLDER))
+    lines = older if older[: len(newer)] == newer else older + newer
+    results = [result for line in lines if (result := _result(line)) is not None]
+    return results[-count:] if count else []
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes()[-2 * _MOST_BYTES :].splitlines() if stat.S_ISREG(path.stat().st_mode) else []
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StateError(f"cannot read {path}: {error.strerror}", "run it as the agent's user") from error
+
+
+def _result(line: bytes) -> Inference | None:
+    try:
+        fields = json.loads(line)
+        label = fields["label"]
+        return Inference(float(fields["time"]), None if label is None else str(label), float(fields["score"]))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

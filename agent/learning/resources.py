@@ -1,0 +1,103 @@
+"""The board: what this process uses, how hot it is, and a learner and a peer that keep to the governor's limits."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from agent.learning.governor import Governor, Usage
+from learnae.ports import Learner, Trained
+from learnae.protocol.bodies import Metrics
+from learnae.weights.codecs import Vector
+
+_THERMAL = Path("/sys/class/thermal")
+_MEMORY = Path("/proc/meminfo")
+_AVAILABLE = re.compile(r"^MemAvailable:\s+(\d+) kB$", re.MULTILINE)
+
+
+class Board:
+    """Measures this process and its machine; ``root`` of thermal zones is another one in tests."""
+
+    def __init__(self, thermal: Path = _THERMAL, memory: Path = _MEMORY) -> None:
+        self._thermal = thermal
+        self._memory = memory
+
+    def usage(self, traffic: int) -> Usage:
+        """Everything now; ``traffic`` are the peer's bytes out and in."""
+        return Usage(time.monotonic(), time.process_time(), traffic, self.temperature(), self.memory())
+
+    def temperature(self) -> float | None:
+        """Of the hottest thermal zone, °C."""
+        found = []
+        for file in self._thermal.glob("thermal_zone*/temp"):
+            try:
+                found.append(int(file.read_bytes()) / 1000)
+            except (OSError, ValueError):  # a zone that is switched off says so by an error
+                continue
+        return max(found, default=None)
+
+    def memory(self) -> float | None:
+        """Available memory, MiB."""
+        try:
+            found = _AVAILABLE.search(self._memory.read_text())
+        except OSError:
+            return None
+        return int(found[1]) / 1024 if found else None
+
+
+class GovernedLearner:
+    """ports.Learner that takes as many steps as the governor allows, and tells it how long they took."""
+
+    def __init__(self, learner: Learner, governor: Governor) -> None:
+        self._learner = learner
+        self._governor = governor
+
+    def weights(self) -> Vector:
+        """See ports.Learner."""
+        return self._learner.weights()
+
+    def load(self, weights: Vector) -> None:
+        """See ports.Learner."""
+        self._learner.load(weights)
+
+    def train(self, steps: int) -> Trained:
+        """See ports.Learner; fewer steps than asked for, perhaps none."""
+        allowed = self._governor.steps(steps)
+        begun = time.monotonic()
+        trained = self._learner.train(allowed) if allowed else Trained(0, 0, 0.0)
+        self._governor.trained(trained.steps, time.monotonic() - begun)
+        return trained
+
+    def evaluate(self, weights: Vector) -> Metrics | None:
+        """See ports.Learner."""
+        return self._learner.evaluate(weights)
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """See ports.Learner."""
+        return self._learner.state()
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See ports.Learner."""
+        self._learner.restore(state)
+
+
+def governed(
+    tick: Callable[[], object], governor: Governor, usage: Callable[[], Usage], idle: Callable[[], None]
+) -> Callable[[], None]:
+    """``tick`` when the governor says that it is time, else ``idle``."""
+
+    def tick_when_due() -> None:
+        if not governor.may_tick(usage()):
+            idle()
+            return
+        try:
+            tick()
+        finally:
+            governor.end(usage())
+
+    return tick_when_due

@@ -1,0 +1,175 @@
+"""The agents' learner: a TFLite program that trains, compiled here from the swarm's definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.tflite.runtime import REMEDY, open_program
+from agent.tflite.training.optimisers import VARIABLES, rate_of
+from agent.tflite.training.program import (
+    INFER,
+    LOAD,
+    RESTORE,
+    STATE,
+    TRAIN,
+    WEIGHTS,
+    compile_evaluation,
+    compile_program,
+)
+from learnae.errors import ConfigurationError, StateError
+from learnae.models.dataset import Dataset
+from learnae.models.definition import ModelDefinition
+from learnae.models.evaluation import measure
+from learnae.models.losses import Loss
+from learnae.models.optimisers import OptimiserPolicy
+from learnae.ports import Trained
+from learnae.protocol.bodies import Metrics
+from learnae.weights.codecs import Vector
+
+_EVALUATION_BATCH = 128  # rows: bounds the memory of an evaluation; the last batch is filled up
+
+
+class TfliteLearner:
+    """Implements ports.Learner on a Dataset that may grow between calls.
+
+    Computes what NumpyLearner computes, and its optimiser state fits that one's, but dropout is
+    inactive (learnae.models.layers.Dropout). Raises ModelError or ConfigurationError where the model
+    or this machine's runtime cannot do it.
+    """
+
+    def __init__(
+        self,
+        model: ModelDefinition,
+        loss: Loss,
+        optimiser: OptimiserPolicy,
+        data: Dataset,
+        batch: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self._model = model
+        self._loss = loss
+        self._policy = optimiser
+        self._data = data
+        self._batch = batch
+        self._rng = rng
+        self._steps = 0
+        self._program = _Program(compile_program(model, loss, optimiser), batch)
+        self._evaluator: _Program | None = None
+        self.load(np.zeros(model.count, np.float32))
+        self._restore({name: np.zeros(model.count, np.float32) for name in VARIABLES[optimiser.name]})
+
+    def weights(self) -> Vector:
+        """A copy of the current weights (count,)."""
+        return np.asarray(self._program.call(WEIGHTS)["weights"])
+
+    def load(self, weights: Vector) -> None:
+        """Go on from these weights (count,)."""
+        self._program.call(LOAD, weights=np.ascontiguousarray(weights, np.float32))
+
+    def train(self, steps: int) -> Trained:
+        """Up to ``steps`` optimiser steps on random batches of the training rows."""
+        rows, targets = self._data.train.rows, self._data.train.targets
+        if not len(rows) or steps < 1:
+            return Trained(0, 0, 0.0)
+        total = 0.0
+        for _ in range(steps):
+            chosen = self._rng.integers(0, len(rows), self._batch)
+            self._steps += 1
+            total += self._program.step(rows[chosen], targets[chosen], rate_of(self._policy, self._steps))
+        return Trained(steps, len(rows), total / steps)
+
+    def evaluate(self, weights: Vector) -> Metrics | None:
+        """Loss and accuracy of ``weights`` on the held-out rows; None without any."""
+        rows, targets = self._data.holdout.rows, self._data.holdout.targets
+        if not len(rows):
+            return None
+        return measure(self._loss, self._predictor(weights), rows, targets, _EVALUATION_BATCH)
+
+    def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
+        """What the model of these weights says of ``rows`` (n, *input_shape): (n, *outputs)."""
+        predictor = self._predictor(weights)
+        starts = range(0, len(rows), _EVALUATION_BATCH)
+        return np.concatenate([predictor(rows[start : start + _EVALUATION_BATCH]) for start in starts])
+
+    def _predictor(self, weights: Vector) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """For at most _EVALUATION_BATCH rows at once."""
+        evaluator = self._evaluator or _Program(compile_evaluation(self._model))
+        self._evaluator = evaluator
+        evaluator.call(LOAD, weights=np.ascontiguousarray(weights, np.float32))
+
+        def predict(part: NDArray[Any]) -> NDArray[Any]:
+            filled = np.zeros((_EVALUATION_BATCH, *part.shape[1:]), np.float32)
+            filled[: len(part)] = part
+            return np.asarray(evaluator.call(INFER, rows=filled)["output"][: len(part)])
+
+        return predict
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The optimiser's arrays, as NumpyLearner names them."""
+        arrays = self._program.call(STATE) if VARIABLES[self._policy.name] else {}
+        return {**arrays, "steps": np.array([self._steps], np.int64)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a saved state; raises StateError if it does not fit."""
+        shapes = dict.fromkeys(VARIABLES[self._policy.name], (self._model.count,))
+        if {name: array.shape for name, array in state.items()} != {**shapes, "steps": (1,)}:
+            raise StateError("the saved optimiser state does not fit the swarm's optimiser")
+        self._steps = int(state["steps"][0])
+        self._restore({name: np.ascontiguousarray(state[name], np.float32) for name in shapes})
+
+    def _restore(self, variables: Mapping[str, NDArray[Any]]) -> None:
+        if variables:
+            self._program.call(RESTORE, **variables)
+
+
+class _Program:
+    """An interpreter of a program; it trains on batches of one size, if ``batch`` is given.
+
+    Steps use set_tensor and invoke, which cost less than a signature runner. A runner must not outlive
+    its call: the interpreter refuses to invoke while one holds on to it.
+
+    One interpreter either trains or infers: XNNPACK's workspace is shared by the subgraphs of an
+    interpreter, and in tflite-runtime 2.14 one that makes it grow leaves the others with pointers into
+    freed memory.
+    """
+
+    def __init__(self, data: bytes, batch: int = 0) -> None:
+        self._interpreter = open_program(data)
+        if batch:
+            self._prepare(batch)
+
+    def _prepare(self, batch: int) -> None:
+        try:
+            for details in self._interpreter.get_input_details():
+                signature = details["shape_signature"].tolist()
+                if signature and signature[0] < 0:
+                    self._interpreter.resize_tensor_input(details["index"], [batch, *signature[1:]])
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ConfigurationError(f"the TFLite runtime cannot run the model: {error}", REMEDY) from error
+        inputs = {details["name"]: details for details in self._interpreter.get_input_details()}
+        self._rows, self._targets, self._rate = (inputs[name]["index"] for name in ("rows", "targets", "rate"))
+        self._target_type = inputs["targets"]["dtype"]
+        self._loss = self._interpreter.get_output_details()[0]["index"]
+        self._set_rate = -1.0
+        self._interpreter.set_tensor(inputs["row_weights"]["index"], np.full(batch, 1 / batch, np.float32))
+
+    def step(self, rows: NDArray[Any], targets: NDArray[Any], rate: float) -> float:
+        """Train on one batch; returns its mean loss."""
+        interpreter = self._interpreter
+        if rate != self._set_rate:
+            interpreter.set_tensor(self._rate, np.array([rate], np.float32))
+            self._set_rate = rate
+        interpreter.set_tensor(self._rows, rows)
+        interpreter.set_tensor(self._targets, targets.astype(self._target_type, copy=False))
+        interpreter.invoke()
+        return float(interpreter.get_tensor(self._loss)[0])
+
+    def call(self, signature: str, **inputs: NDArray[Any]) -> dict[str, Any]:
+        """Run another signature than ``train``."""
+        assert signature != TRAIN
+        return dict(self._interpreter.get_signature_runner(signature)(**inputs))

@@ -1,0 +1,58 @@
+"""From a section of the configuration to a source: the one list of kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.labels import LabelNames
+from agent.sources.live import LiveSource, Open
+from agent.sources.resampling import Resampler
+from agent.sources.section import BRIDGE, HWMON, IIO, MQTT, SourceSection
+from learnae.config.sections import MqttSection
+from learnae.swarm.features import Features
+
+
+def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: MqttSection) -> Open:
+    """How to open a live source; raises ConfigurationError for what no waiting will mend.
+
+    The modules of a kind are imported by who uses it.
+    """
+    section.check_channels(features.channels)
+    channels = [section.name_of(channel) for channel in features.channels]
+    if section.kind == HWMON:
+        from agent.sources import hwmon  # noqa: PLC0415
+
+        sysfs = Path(section.root or hwmon.ROOT)
+        return lambda _: hwmon.open_hwmon(sysfs, channels, features.rate, section.hold)
+    if section.kind == IIO:
+        from agent.sources import iio  # noqa: PLC0415
+
+        root = Path(section.root or iio.ROOT)
+        return lambda _: iio.open_iio(root, section.device, channels, features.rate, section.hold)
+    if section.kind == BRIDGE:
+        from agent.sources.bridge import BridgeSource  # noqa: PLC0415
+        from firmware_bridge.config import default_socket  # noqa: PLC0415
+
+        socket = Path(section.socket) if section.socket else default_socket()
+        return lambda position: BridgeSource(socket, channels, features.rate, section.hold, names.number, position)
+    assert section.kind == MQTT
+    return _mqtt_opener(section, features, names, section.mqtt(mqtt))
+
+
+def _mqtt_opener(section: SourceSection, features: Features, names: LabelNames, broker: MqttSection) -> Open:
+    from agent.sources.mqtt import MqttSource, Subscription  # noqa: PLC0415
+    from learnae.adapters.mqtt.connection import MqttConnection  # noqa: PLC0415 - an extra
+
+    subscriptions = [Subscription(*section.topic_of(channel)) for channel in features.channels]
+
+    def open_mqtt(_: str) -> LiveSource:
+        return MqttSource(
+            MqttConnection(broker),
+            subscriptions,
+            section.payload,
+            section.label_topic,
+            names.number,
+            Resampler(len(features.channels), features.rate, section.hold),
+        )
+
+    return open_mqtt

@@ -1,0 +1,141 @@
+"""``[source]`` and ``[sources.NAME]``: one source of samples in the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from agent.sources.payloads import FORMATS, TOPICS
+from learnae.config.sections import MqttSection, check_choice, check_holdout
+from learnae.errors import ConfigurationError
+
+REPLAY, BRIDGE, MQTT, IIO, HWMON = KINDS = ("replay", "bridge", "mqtt", "iio", "hwmon")
+LIVE = (BRIDGE, MQTT, IIO, HWMON)
+POLLED = (IIO, HWMON)
+_FASTEST = 1e9  # times real time
+_LONGEST_HOLD = 86_400.0
+_FIELD = "#"  # between topic and path: no topic name contains it (MQTT 5.0, 4.7.1)
+
+# which keys mean something for which kind; those of every kind are not here
+_KEYS = {
+    "file": (REPLAY,),
+    "speed": (REPLAY,),
+    "socket": (BRIDGE,),
+    "topic": (MQTT,),
+    "device": (MQTT, IIO),
+    "payload": (MQTT,),
+    "label_topic": (MQTT,),
+    "broker": (MQTT,),
+    "user": (MQTT,),
+    "password_file": (MQTT,),
+    "ca_file": (MQTT,),
+    "root": POLLED,
+    "channels": LIVE,
+    "hold": LIVE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSection:
+    """One source of a ``kind``.
+
+    ``replay``: the recording ``file``, at ``speed`` times real time (0: at once). ``bridge``: the firmware bridge's
+    ``socket`` (empty: where it listens by default). ``mqtt``: a ``topic`` or ``device``, what its ``payload`` is, a
+    ``label_topic``; at the broker of ``[mqtt]`` or at another ``broker``. ``iio``: a ``device`` of Linux IIO.
+    ``hwmon``: sensors of the board itself.
+
+    ``channels`` says, for the swarm's channels, what the source calls them, where that is another name. A
+    reading stands for at most ``hold`` seconds (0: ten periods). The ``holdout`` share is never trained
+    on: the last of each label in a recording, else whole slices of time.
+    """
+
+    kind: str = REPLAY
+    file: str = ""
+    speed: float = 1.0
+    holdout: float = 0.3
+    socket: str = ""
+    topic: str = ""
+    device: str = ""
+    payload: str = "json"
+    label_topic: str = ""
+    broker: str = ""
+    user: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    root: str = ""
+    channels: dict[str, str] = field(default_factory=dict)
+    hold: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("source.kind", self.kind, KINDS)
+        check_choice("source.payload", self.payload, tuple(FORMATS))
+        if not 0 <= self.speed <= _FASTEST:
+            raise ConfigurationError(f"source.speed is {self.speed}", "use 1 for real time, 0 for all at once")
+        check_holdout("source", self.holdout)
+        if not 0 <= self.hold <= _LONGEST_HOLD:
+            raise ConfigurationError(f"source.hold is {self.hold}", "use seconds, 0 for ten periods")
+        if not all(isinstance(name, str) for name in self.channels.values()):
+            raise ConfigurationError("source.channels has a value that is no text", "name what the source calls it")
+        self._check_keys()
+
+    def _check_keys(self) -> None:
+        for key, kinds in _KEYS.items():
+            if self.kind not in kinds and getattr(self, key) != _default(key):
+                raise ConfigurationError(
+                    f"source.{key} means nothing for a source of kind {self.kind!r}", f"it is for {', '.join(kinds)}"
+                )
+        if self.kind == MQTT and not (self.topic or self.device or self.channels):
+            raise ConfigurationError(
+                "an mqtt source has no topic", "set source.topic, source.device or source.channels"
+            )
+        if self.kind == MQTT and self.device and self.payload not in TOPICS:
+            raise ConfigurationError(
+                f"source.device with payload {self.payload!r}", f"set source.topic, or payload to {' or '.join(TOPICS)}"
+            )
+
+    @property
+    def is_set(self) -> bool:
+        """Whether anything comes from it: a recording has a file."""
+        return self.kind != REPLAY or bool(self.file)
+
+    def name_of(self, channel: str) -> str:
+        """What the source calls a channel of the swarm."""
+        return self.channels.get(channel, "" if self.kind == HWMON and not self.channels else channel)
+
+    def topic_of(self, channel: str) -> tuple[str, str]:
+        """Topic and path of a channel; raises ConfigurationError if it has no topic."""
+        default = TOPICS[self.payload].format(self.device) if self.device else self.topic
+        name = self.channels.get(channel, channel)
+        topic, _, path = name.partition(_FIELD) if _FIELD in name else (default, "", name)
+        if not topic or "+" in topic:
+            raise ConfigurationError(
+                f"channel {channel!r} has no topic of its own", "set source.topic, or channels.NAME to TOPIC#PATH"
+            )
+        return topic, path
+
+    def mqtt(self, shared: MqttSection) -> MqttSection:
+        """Where its broker is; raises ConfigurationError if nobody says that."""
+        if not self.broker:
+            if not shared.broker:
+                raise ConfigurationError("an mqtt source has no broker", "set mqtt.broker or source.broker")
+            return shared
+        own = MqttSection(self.broker, self.user, "", self.password_file, self.ca_file)
+        return replace(own, keep_alive=shared.keep_alive)
+
+    def check_channels(self, known: tuple[str, ...]) -> None:
+        """Raise ConfigurationError if it names a channel that the swarm does not have."""
+        unknown = [name for name in self.channels if name not in known]
+        if unknown:
+            raise ConfigurationError(
+                f"source.channels names {', '.join(unknown)}", f"the swarm's channels are {', '.join(known)}"
+            )
+        if self.kind == HWMON and len(known) > 1:
+            absent = [name for name in known if name not in self.channels]
+            if absent:
+                raise ConfigurationError(
+                    f"source.channels does not say which sensor {', '.join(absent)} is", "name one for each channel"
+                )
+
+
+def _default(key: str) -> object:
+    fields = SourceSection.__dataclass_fields__[key]
+    return {} if key == "channels" else fields.default

@@ -1,0 +1,1 @@
+"""A flatbuffer that trains: layers with gradients, losses, optimisers, the program."""

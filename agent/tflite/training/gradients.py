@@ -1,0 +1,187 @@
+"""Operations with their gradients: what layers are made of."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.tflite import schema
+from agent.tflite.graph import ANY, Shape, Tensor
+from agent.tflite.training.tape import Tape
+from learnae.models.layers import Sliding
+
+
+def linear(tape: Tape, x: Tensor, kernel: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    """``x @ kernel + bias``, perhaps cut at 0: x (rows, inputs), kernel (inputs, units)."""
+    ops = tape.operations
+    result = ops.fully_connected(x, ops.transpose(kernel), bias, relu)
+
+    @cache
+    def before_relu(flow: Tensor) -> Tensor:
+        return ops.multiply(flow, ops.positive(result)) if relu else flow
+
+    rules = [
+        (x, lambda flow: ops.fully_connected(before_relu(flow), kernel, None)),
+        (kernel, lambda flow: ops.product_over_rows(x, before_relu(flow))),
+    ]
+    if bias is not None:
+        rules.append((bias, lambda flow: ops.sum(before_relu(flow), (0,))))
+    return tape.record(result, *rules)
+
+
+def reshape(tape: Tape, x: Tensor, shape: Shape) -> Tensor:
+    """The same values in another shape."""
+    ops = tape.operations
+    if shape == x.shape:
+        return x
+    return tape.record(ops.reshape(x, shape), (x, lambda flow: ops.reshape(flow, x.shape)))
+
+
+def relu(tape: Tape, x: Tensor) -> Tensor:
+    """Cut at 0."""
+    ops = tape.operations
+    result = ops.unary(schema.RELU, x)
+    return tape.record(result, (x, lambda flow: ops.multiply(flow, ops.positive(result))))
+
+
+def tanh(tape: Tape, x: Tensor) -> Tensor:
+    """Hyperbolic tangent."""
+    ops = tape.operations
+    result = ops.unary(schema.TANH, x)
+
+    def rule(flow: Tensor) -> Tensor:
+        return ops.multiply(flow, ops.subtract(1.0, ops.unary(schema.SQUARE, result)))
+
+    return tape.record(result, (x, rule))
+
+
+def sigmoid(tape: Tape, x: Tensor) -> Tensor:
+    """The logistic function."""
+    ops = tape.operations
+    result = ops.unary(schema.LOGISTIC, x)
+
+    def rule(flow: Tensor) -> Tensor:
+        return ops.multiply(flow, ops.multiply(result, ops.subtract(1.0, result)))
+
+    return tape.record(result, (x, rule))
+
+
+def softmax(tape: Tape, x: Tensor) -> Tensor:
+    """Over the last axis of a matrix."""
+    ops = tape.operations
+    result = ops.softmax(x)
+
+    def rule(flow: Tensor) -> Tensor:
+        along = ops.sum(ops.multiply(flow, result), (1,), keep=True)
+        return ops.multiply(result, ops.subtract(flow, along))
+
+    return tape.record(result, (x, rule))
+
+
+def windows(tape: Tape, x: Tensor, sliding: Sliding, zeros: bool) -> Tensor:
+    """(rows, length, channels) -> (rows, count * size, channels).
+
+    Padding reads ``zeros``, or else the nearest end of the sequence again: that leaves a maximum as it is.
+    """
+    ops = tape.operations
+    positions = sliding.positions.reshape(-1)
+    inside = (positions >= 0) & (positions < sliding.length)
+    if inside.all() or not zeros:
+        positions = positions.clip(0, sliding.length - 1)
+        source, taken = x, positions
+    else:
+        source, taken = ops.pad(x, sliding.left, sliding.right), positions + sliding.left
+    everything = np.array_equal(taken, np.arange(source.shape[1]))
+    result = source if everything else ops.take(source, taken.tolist())
+    if result is x:
+        return x
+    return tape.record(result, (x, lambda flow: _gather_back(tape, flow, positions, sliding.length)))
+
+
+def _gather_back(tape: Tape, flow: Tensor, positions: NDArray[np.int64], length: int) -> Tensor:
+    """The adjoint of taking ``positions``: each position sums what was taken from it.
+
+    There is no operator that adds into places, so every position takes the same number of entries,
+    and those that have fewer take zeros from a row behind the last.
+    """
+    ops = tape.operations
+    places = [np.flatnonzero(positions == position).tolist() for position in range(length)]
+    most = max(map(len, places))
+    spare = len(positions)
+    table = [place + [spare] * (most - len(place)) for place in places]
+    flat = [index for row in table for index in row]
+    if spare in flat:
+        flow = ops.pad(flow, 0, 1)
+    taken = ops.take(flow, flat)
+    if most == 1:
+        return taken
+    return ops.sum(ops.reshape(taken, (ANY, length, most, flow.shape[2])), (2,))
+
+
+def greatest(tape: Tape, x: Tensor) -> Tensor:
+    """(rows, count, size, channels) -> (rows, count, channels); the first of equals gets the gradient."""
+    ops = tape.operations
+    result = ops.greatest(x, (2,))
+    spread = (ANY, x.shape[1], 1, x.shape[3])
+    return tape.record(result, (x, lambda flow: ops.multiply(ops.first_greatest(x, 2), ops.reshape(flow, spread))))
+
+
+def mean_over_time(tape: Tape, x: Tensor) -> Tensor:
+    """(rows, length, channels) -> (rows, channels)."""
+    ops = tape.operations
+    _, length, channels = x.shape
+    share = ops.graph.constant(np.full((1, length, 1), 1 / length))
+    return tape.record(ops.mean(x, (1,)), (x, lambda flow: ops.multiply(ops.reshape(flow, (ANY, 1, channels)), share)))
+
+
+def scale(tape: Tape, x: Tensor, gamma: Tensor) -> Tensor:
+    """``x * gamma`` along the last axis."""
+    ops = tape.operations
+    axes = tuple(range(len(x.shape) - 1))
+    return tape.record(
+        ops.multiply(x, gamma),
+        (x, lambda flow: ops.multiply(flow, gamma)),
+        (gamma, lambda flow: ops.sum(ops.multiply(flow, x), axes)),
+    )
+
+
+def shift(tape: Tape, x: Tensor, beta: Tensor) -> Tensor:
+    """``x + beta`` along the last axis."""
+    ops = tape.operations
+    axes = tuple(range(len(x.shape) - 1))
+    return tape.record(ops.add(x, beta), (x, lambda flow: flow), (beta, lambda flow: ops.sum(flow, axes)))
+
+
+def normalise(
+    tape: Tape, x: Tensor, axes: tuple[int, ...], weights: Tensor | float, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalised ``x``, and its mean and variance over ``axes``, which stay with size 1.
+
+    ``weights`` of the entries sum to 1 over ``axes``: rows that only fill a batch have weight 0.
+    """
+    ops = tape.operations
+    mean = ops.sum(ops.multiply(x, weights), axes, keep=True)
+    centred = ops.subtract(x, mean)
+    variance = ops.sum(ops.multiply(ops.unary(schema.SQUARE, centred), weights), axes, keep=True)
+    inverse = ops.unary(schema.RSQRT, ops.add(variance, epsilon))
+    result = ops.multiply(centred, inverse)
+
+    def rule(flow: Tensor) -> Tensor:
+        along = ops.multiply(result, ops.sum(ops.multiply(flow, result), axes, keep=True))
+        common = ops.multiply(ops.add(ops.sum(flow, axes, keep=True), along), weights)
+        return ops.multiply(ops.subtract(flow, common), inverse)
+
+    return tape.record(result, (x, rule)), mean, variance
+
+
+def rows_of(shape: Shape) -> Shape:
+    """The shape as a matrix: all axes but the last are rows."""
+    return (ANY, shape[-1])
+
+
+def per_example(shape: Shape) -> int:
+    """How many vectors along the last axis one example has."""
+    return math.prod(shape[1:-1])

@@ -1,0 +1,149 @@
+"""Each layer of the definition as differentiable operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.tflite import schema
+from agent.tflite.graph import ANY, Tensor
+from agent.tflite.training import gradients as differentiable
+from agent.tflite.training.tape import Tape
+from learnae.errors import ModelError
+from learnae.models.layers import (
+    Activation,
+    BatchNormalization,
+    Conv1D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling1D,
+    Layer,
+    LayerNormalization,
+    MaxPooling1D,
+    Reshape,
+)
+
+Arrays = Sequence[Tensor]  # a layer's weights: matrices for kernels, vectors otherwise
+
+
+@dataclass(slots=True)
+class Pass:
+    """One pass through the layers.
+
+    ``row_weights`` (rows, 1) sum to 1 and mean training; None means inference. ``moves`` collects by
+    how much a step moves weights that no gradient trains.
+    """
+
+    tape: Tape
+    row_weights: Tensor | None = None
+    moves: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+def apply(layers: Sequence[Layer], arrays: Sequence[Arrays], value: Tensor, run: Pass) -> Tensor:
+    """The output of ``layers`` for ``value`` (rows, *shape); raises ModelError for what has no program."""
+    index = 0
+    while index < len(layers):
+        layer, following = layers[index], layers[index + 1 : index + 2]
+        if isinstance(layer, (Dense, Conv1D)):
+            relu = following == (Activation("relu"),)  # one operator does both
+            value = _linear(layer, arrays[index], value, run.tape, relu)
+            index += relu
+        else:
+            if type(layer) not in _APPLY:
+                raise ModelError(f"layer {type(layer).__name__} has no TFLite program", "train with NumPy")
+            value = _APPLY[type(layer)](layer, arrays[index], value, run)
+        index += 1
+    return value
+
+
+def matrix_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How an array of ``layer`` is used: kernels of convolutions become matrices (size * channels, filters)."""
+    return (math.prod(shape[:-1]), shape[-1]) if isinstance(layer, Conv1D) and len(shape) > 1 else shape
+
+
+def _linear(layer: Dense | Conv1D, arrays: Arrays, value: Tensor, tape: Tape, relu: bool) -> Tensor:
+    bias = arrays[1] if layer.bias else None
+    if isinstance(layer, Dense):
+        return differentiable.linear(tape, value, arrays[0], bias, relu)
+    sliding = layer.sliding
+    windows = differentiable.windows(tape, value, sliding, zeros=True)
+    rows = differentiable.reshape(tape, windows, (ANY, sliding.size * layer.channels))
+    result = differentiable.linear(tape, rows, arrays[0], bias, relu)
+    return differentiable.reshape(tape, result, (ANY, sliding.count, layer.filters))
+
+
+def _activation(layer: Activation, _: Arrays, value: Tensor, run: Pass) -> Tensor:
+    if layer.function == "softmax":
+        rows = differentiable.reshape(run.tape, value, differentiable.rows_of(value.shape))
+        return differentiable.reshape(run.tape, differentiable.softmax(run.tape, rows), value.shape)
+    functions = {"relu": differentiable.relu, "tanh": differentiable.tanh, "sigmoid": differentiable.sigmoid}
+    return functions[layer.function](run.tape, value)
+
+
+def _flatten(_: Flatten, __: Arrays, value: Tensor, run: Pass) -> Tensor:
+    return differentiable.reshape(run.tape, value, (ANY, math.prod(value.shape[1:])))
+
+
+def _reshape(layer: Reshape, _: Arrays, value: Tensor, run: Pass) -> Tensor:
+    return differentiable.reshape(run.tape, value, (ANY, *layer.target))
+
+
+def _dropout(_: Dropout, __: Arrays, value: Tensor, ___: Pass) -> Tensor:
+    """Inactive: see learnae.models.layers.Dropout."""
+    return value
+
+
+def _max_pooling(layer: MaxPooling1D, _: Arrays, value: Tensor, run: Pass) -> Tensor:
+    sliding = layer.sliding
+    windows = differentiable.windows(run.tape, value, sliding, zeros=False)
+    shaped = differentiable.reshape(run.tape, windows, (ANY, sliding.count, sliding.size, value.shape[2]))
+    return differentiable.greatest(run.tape, shaped)
+
+
+def _mean_over_time(_: GlobalAveragePooling1D, __: Arrays, value: Tensor, run: Pass) -> Tensor:
+    return differentiable.mean_over_time(run.tape, value)
+
+
+def _layer_normalization(layer: LayerNormalization, arrays: Arrays, value: Tensor, run: Pass) -> Tensor:
+    tape = run.tape
+    rows = differentiable.reshape(tape, value, differentiable.rows_of(value.shape))
+    result, _, _ = differentiable.normalise(tape, rows, (1,), 1 / layer.size, layer.epsilon)
+    return differentiable.reshape(tape, _affine(layer, arrays, result, tape), value.shape)
+
+
+def _batch_normalization(layer: BatchNormalization, arrays: Arrays, value: Tensor, run: Pass) -> Tensor:
+    tape, ops = run.tape, run.tape.operations
+    moving_mean, moving_variance = arrays[-2:]
+    if run.row_weights is None:
+        steady = ops.add(ops.maximum(moving_variance, 0.0), layer.epsilon)
+        result = ops.multiply(ops.subtract(value, moving_mean), ops.unary(schema.RSQRT, steady))
+        return _affine(layer, arrays, result, tape)
+    vectors = differentiable.per_example(value.shape)
+    weights = ops.reshape(ops.multiply(run.row_weights, 1 / vectors), (ANY, 1, 1))
+    shaped = differentiable.reshape(tape, value, (ANY, vectors, layer.size))
+    result, mean, variance = differentiable.normalise(tape, shaped, (0, 1), weights, layer.epsilon)
+    for moving, statistic in ((moving_mean, mean), (moving_variance, variance)):
+        difference = ops.subtract(ops.reshape(statistic, (layer.size,)), moving)
+        run.moves.append((moving, ops.multiply(difference, 1 - layer.momentum)))
+    return differentiable.reshape(tape, _affine(layer, arrays, result, tape), value.shape)
+
+
+def _affine(layer: BatchNormalization | LayerNormalization, arrays: Arrays, value: Tensor, tape: Tape) -> Tensor:
+    if layer.scale:
+        value = differentiable.scale(tape, value, arrays[0])
+    return differentiable.shift(tape, value, arrays[layer.scale]) if layer.centre else value
+
+
+_APPLY: dict[type[Layer], Callable[[Any, Arrays, Tensor, Pass], Tensor]] = {
+    Activation: _activation,
+    Flatten: _flatten,
+    Reshape: _reshape,
+    Dropout: _dropout,
+    MaxPooling1D: _max_pooling,
+    GlobalAveragePooling1D: _mean_over_time,
+    LayerNormalization: _layer_normalization,
+    BatchNormalization: _batch_normalization,
+}

@@ -1,0 +1,247 @@
+"""Sensor Measurement Lists (SenML, RFC 8428) in JSON and CBOR: read into measurements, and written.
+
+Needs neither a serial port nor the bridge: whoever hears SenML elsewhere (MQTT) reads it with this.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+
+from firmware_bridge.errors import SenmlError
+from firmware_bridge.records import MAX_TIME, Readings, Schema
+from learnae.ipld.fields import Fields
+
+MAX_BYTES = 1 << 20  # of one pack
+MAX_MEASUREMENTS = 20_000  # in one pack
+VERSION = 10  # RFC 8428, section 4.4
+_RELATIVE = 2.0**28  # seconds: smaller times count from now (section 4.5.3)
+_LARGEST = 1e300  # so that base and value together are finite
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")  # section 4.5.1
+_LABELS = {  # CBOR's integers for JSON's names (section 6, table 4)
+    "bver": -1,
+    "bn": -2,
+    "bt": -3,
+    "bu": -4,
+    "bv": -5,
+    "bs": -6,
+    "n": 0,
+    "u": 1,
+    "v": 2,
+    "vs": 3,
+    "vb": 4,
+    "s": 5,
+    "t": 6,
+    "ut": 7,
+    "vd": 8,
+}
+_NAMES = {label: name for name, label in _LABELS.items()}
+_BASES = ("bver", "bn", "bt", "bu", "bv", "bs")
+_VALUES = ("v", "vs", "vb", "vd")
+
+Value = float | str | bool | bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One resolved record: full ``name``, ``unit`` or "", Unix ``time``; ``value`` None if there is only a ``sum``."""
+
+    name: str
+    unit: str
+    time: float
+    value: Value
+    sum: float | None = None
+
+
+def from_json(data: bytes | str, now: float) -> list[Measurement]:
+    """Read application/senml+json; ``now`` (Unix seconds) is what relative times count from. Raises SenmlError."""
+    _check_size(len(data))
+    try:
+        pack = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise SenmlError(f"a SenML pack that is not JSON: {error}") from error
+    return _resolve(pack, now)
+
+
+def from_cbor(data: bytes, now: float) -> list[Measurement]:
+    """Read application/senml+cbor; raises SenmlError."""
+    _check_size(len(data))
+    try:
+        pack = cbor2.loads(data, max_depth=8, semantic_decoders=dict.fromkeys((25, 28, 29, 256), _refuse_reference))
+    except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError, TypeError) as error:
+        raise SenmlError(f"a SenML pack that is not CBOR: {error}") from error
+    if isinstance(pack, list):
+        pack = [
+            {_NAMES.get(key, key): value for key, value in record.items()} if isinstance(record, Mapping) else record
+            for record in pack
+        ]
+    return _resolve(pack, now)
+
+
+def to_json(measurements: Iterable[Measurement]) -> bytes:
+    """Write application/senml+json: one pack, names and times with a common base. Raises SenmlError."""
+    pack = _compress(measurements)
+    for record in pack:
+        if isinstance(record.get("vd"), bytes):
+            record["vd"] = base64.urlsafe_b64encode(record["vd"]).rstrip(b"=").decode()  # section 4.3: no padding
+    return json.dumps(pack, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def to_cbor(measurements: Iterable[Measurement]) -> bytes:
+    """Write application/senml+cbor; raises SenmlError."""
+    return cbor2.dumps([{_LABELS[name]: value for name, value in record.items()} for record in _compress(measurements)])
+
+
+def measurements_of(schema: Schema, readings: Readings) -> list[Measurement]:
+    """Readings as measurements, sample after sample; names are ``board:channel``."""
+    names = [f"{schema.board}:{channel.name}" for channel in schema.channels]
+    return [
+        Measurement(name, channel.unit, time, value)
+        for time, row in zip(readings.times.tolist(), readings.values.tolist(), strict=True)
+        for name, channel, value in zip(names, schema.channels, row, strict=True)
+    ]
+
+
+# -- reading
+
+
+def _resolve(pack: object, now: float) -> list[Measurement]:
+    if not isinstance(pack, list) or len(pack) > MAX_MEASUREMENTS:
+        raise SenmlError("a SenML pack that is no list", f"it is a list of at most {MAX_MEASUREMENTS} records")
+    base: dict[str, Any] = {}
+    found = []
+    for number, record in enumerate(pack):
+        fields = Fields(record, f"SenML record {number}", SenmlError)
+        for name in fields:
+            if isinstance(name, str) and name.endswith("_"):
+                raise fields.error(name, "not known", "understood or the pack not used (RFC 8428, section 4.4)")
+        base.update({name: fields.value(name) for name in _BASES if name in fields})
+        if any(name not in _BASES for name in fields):
+            merged = Fields({**base, **{name: fields.value(name) for name in fields}}, fields.thing, SenmlError)
+            found.append(_measurement(merged, now))
+    return found
+
+
+def _measurement(fields: Fields, now: float) -> Measurement:
+    if fields.integer("bver", 1, 1000, VERSION) > VERSION:
+        raise fields.error("bver", fields.value("bver"), f"at most {VERSION}")
+    name = fields.text("bn", 200, "") + fields.text("n", 200, "")
+    if not _NAME.fullmatch(name):
+        raise fields.error("n", name, "letters, digits and - : . / _, a letter or digit first")
+    time = fields.number("bt", -MAX_TIME, MAX_TIME, 0.0) + fields.number("t", -MAX_TIME, MAX_TIME, 0.0)
+    if time < _RELATIVE:
+        time += now
+    if not 0 <= time <= MAX_TIME:
+        raise fields.error("t", time, "a time since 1970")
+    unit = fields.text("u", 64, fields.text("bu", 64, ""))
+    total = None
+    if "s" in fields or "bs" in fields:
+        total = _number(fields, "bs", 0.0) + _number(fields, "s", 0.0)
+    value = _value(fields)
+    if value is None and total is None:
+        raise fields.error("v", None, "one of v, vs, vb, vd, or s")
+    return Measurement(name, unit, time, value, total)
+
+
+def _value(fields: Fields) -> Value:
+    present = [name for name in _VALUES if name in fields]
+    if len(present) > 1:
+        raise fields.error(present[1], "there beside " + present[0], "the only value")
+    if present == ["vs"]:
+        return fields.text("vs", 1000)
+    if present == ["vb"]:
+        return fields.boolean("vb")
+    if present == ["vd"]:
+        return _octets(fields)
+    if present == ["v"]:
+        return _number(fields, "bv", 0.0) + _number(fields, "v")
+    return None
+
+
+def _number(fields: Fields, name: str, *default: float) -> float:
+    return fields.number(name, -_LARGEST, _LARGEST, *default)
+
+
+def _octets(fields: Fields) -> bytes:
+    data = fields.value("vd")
+    if isinstance(data, bytes):
+        return data
+    text = fields.text("vd", MAX_BYTES)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise fields.error("vd", text, "base64url") from error
+
+
+# -- writing
+
+
+def _compress(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
+    """One record each; the first also has the base name and time that all share."""
+    whole = list(measurements)
+    pack = [_record(each) for each in whole]
+    if not pack:
+        return []
+    prefix = _common_prefix([each.name for each in whole])
+    base = whole[0].time
+    if base < _RELATIVE:
+        raise SenmlError(f"a measurement of the Unix time {base}", "SenML has no times before the middle of 1978")
+    for record, each in zip(pack, whole, strict=True):
+        if record["n"] == prefix:
+            del record["n"]
+        else:
+            record["n"] = each.name[len(prefix) :]
+        if each.time != base:
+            record["t"] = round(each.time - base, 6)  # a microsecond; and base + t keeps within a float's digits
+    pack[0] = {"bn": prefix, "bt": base, **pack[0]}
+    return pack
+
+
+def _record(each: Measurement) -> dict[str, Any]:
+    if not _NAME.fullmatch(each.name):
+        raise SenmlError(f"a measurement named {each.name!r}", "use letters, digits and - : . / _")
+    if isinstance(each.value, float) and not math.isfinite(each.value):
+        raise SenmlError(f"{each.name} is {each.value}", "SenML has finite numbers only")
+    record: dict[str, Any] = {"n": each.name}
+    if each.unit:
+        record["u"] = each.unit
+    if each.value is not None:
+        record[_field_of(each.value)] = each.value
+    if each.sum is not None:
+        record["s"] = each.sum
+    return record
+
+
+def _field_of(value: Value) -> str:
+    if isinstance(value, bool):
+        return "vb"
+    if isinstance(value, str):
+        return "vs"
+    return "vd" if isinstance(value, bytes) else "v"
+
+
+def _common_prefix(names: list[str]) -> str:
+    shortest, longest = min(names), max(names)
+    length = next((index for index, char in enumerate(shortest) if char != longest[index]), len(shortest))
+    return shortest[:length]
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise SenmlError(f"a SenML pack of {size} bytes", f"at most {MAX_BYTES} are read")
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no number")
+
+
+def _refuse_reference(*_: object) -> object:
+    raise ValueError("a reference to a shared value")

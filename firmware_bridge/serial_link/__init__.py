@@ -1,0 +1,1 @@
+"""The acknowledged serial protocol (docs/bridge.md): frames, link, clock, port."""

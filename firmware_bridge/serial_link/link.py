@@ -1,0 +1,380 @@
+"""The reliable link to one board, without I/O: bytes in, frames out, each once and in order; bytes to send back.
+
+The board keeps every frame until it is confirmed and sends it again when asked (nak) or when nothing
+is heard; here, frames that come early wait in a window (selective repeat, as in X.25 and MIN 2.0). A run of
+the board is a *session*: the board starts without one, the bridge names it, and only then samples flow; so
+nothing of two runs can be mixed up.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from firmware_bridge.errors import (
+    BaudRateError,
+    LinkError,
+    NoHelloError,
+    ProtocolVersionError,
+    SerialFrameError,
+    SilentBoardError,
+)
+from firmware_bridge.serial_link.description import MAX_PARTS, Description
+from firmware_bridge.serial_link.frames import (
+    Ack,
+    Ask,
+    Event,
+    Frame,
+    FrameSplitter,
+    Hello,
+    Log,
+    Nak,
+    Ping,
+    Samples,
+    SetRate,
+    Time,
+    Welcome,
+    decode,
+    encode,
+)
+from learnae.text import counted
+
+WINDOW = 64  # frames: what a board may have under way; early frames wait here, later ones are refused
+_ASK_PAUSE = 0.25  # seconds between two asks: a hello of four parts takes 20 ms at 115200 baud
+_PART_PAUSE = 0.5  # seconds until the next part of a hello is late: 220 ms at 2400 baud, and the port's buffers
+_NAK_PAUSE = 0.05  # seconds, at least, before the same frame is asked for again; and two round trips
+_LONGEST_NAK_PAUSE = 1.0
+_NAKS = 8  # at once: what a board sends again in one go must leave room for what is new
+_PING_PAUSE = 1.0  # seconds: quartz drifts by 0.1 ms in that time, ceramic resonators by 5 ms
+_TIME_PAUSE = 3600.0  # seconds: for boards that show the time, or name files by it
+_STUCK = 2.0  # seconds without the next frame, while later ones are here: the board may believe it was confirmed
+_GENERATIONS = 4  # descriptions kept of a session
+_MAX_OUTPUT = 4096  # bytes waiting to be sent: more is dropped, all of it is said again
+_RATE_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What follows is of this ``session``; ``is_fresh`` if no bridge has heard this run of the board before."""
+
+    session: int
+    is_fresh: bool
+    description: Description
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Samples and the description that they are of."""
+
+    description: Description
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """The board's clock showed ``ticks`` between ``sent`` and ``received``, seconds of the link's clock."""
+
+    ticks: int
+    sent: float
+    received: float
+
+
+Delivery = Started | Measured | Ticked | Event | Log
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the link has seen since it was made."""
+
+    bytes: int = 0
+    frames: int = 0
+    damaged: int = 0  # pieces between zeros that are no frames
+    gaps: int = 0  # frames that were missing when a later one came
+    repeated: int = 0  # frames that came again
+    refused: int = 0  # frames with a right CRC that do not fit what the board has announced
+    sessions: int = 0
+
+
+class Link:
+    """Talks to one board. ``now`` is any clock in seconds that never goes back."""
+
+    def __init__(
+        self,
+        rate: float = 0,
+        new_session: Callable[[], int] = lambda: secrets.randbits(32) or 1,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
+        self.counts = Counts()
+        self.description: Description | None = None  # the newest
+        self.session = 0
+        self.problem: ProtocolVersionError | SerialFrameError | None = None  # why no hello was understood
+        self.heard = float("-inf")  # when a frame last came
+        self._rate = rate
+        self._rate_tries = 0
+        self._new_session = new_session
+        self._unix_time = unix_time
+        self._splitter = FrameSplitter()
+        self._output = bytearray()
+        self._nak_pause = _NAK_PAUSE
+        self._now = float("-inf")
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is known of the session."""
+        self._descriptions: dict[int, Description] = {}
+        self._newest = 0  # generation
+        self._parts: list[Hello] = []
+        self._part_came = float("-inf")
+        self._expected = 0
+        self._early: dict[int, Samples | Event | Log] = {}
+        self._naks: dict[int, float] = {}
+        self._is_confirmed = False  # that the board at the port is the one of this session
+        self._is_pristine = False  # the session is fresh, and nothing of it has come
+        self._ack_due = False
+        self._stuck_since = float("-inf")
+        self._asked = self._pinged = self._told_time = float("-inf")
+        self._pings: dict[int, float] = {}
+        self._token = 0
+
+    def reconnect(self) -> None:
+        """The port was opened anew: what is half received is of no use, the session may go on."""
+        self._splitter = FrameSplitter()
+        self._output.clear()
+        self._parts.clear()
+        self._pings.clear()
+        self._naks.clear()
+        self._is_confirmed = False
+        self._asked = self._pinged = float("-inf")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the board at the port has said what it measures and has a session."""
+        return self._is_confirmed
+
+    @property
+    def awaits_ticks(self) -> bool:
+        """Whether a ping is under way, so that what comes should be read at once."""
+        return bool(self._pings)
+
+    def wish_for(self, rate: float) -> None:
+        """Ask the board for this ``rate`` in Hz; 0 leaves it as it is."""
+        self._rate, self._rate_tries = rate, 0
+
+    def take_output(self) -> bytes:
+        """What is to be written to the port now."""
+        data = bytes(self._output)
+        self._output.clear()
+        return data
+
+    def receive(self, data: bytes, now: float) -> list[Delivery]:
+        """What ``data`` from the port brings."""
+        self.counts.bytes += len(data)
+        self._now = now
+        deliveries: list[Delivery] = []
+        for piece in self._splitter.feed(data):
+            try:
+                frame = decode(piece)
+            except SerialFrameError:
+                self.counts.damaged += 1
+                continue
+            except ProtocolVersionError as error:
+                self.problem = error
+                continue
+            self.counts.frames += 1
+            self.heard = now
+            if frame is not None:
+                deliveries.extend(self._take(frame))
+        if self._expected in self._early:  # its description is on its way, or was lost
+            self._ask(self._nak_pause)
+        elif self._early:
+            self._ask_for_missing()
+        if self._ack_due:
+            self._ack_due = False
+            self._send(Ack(self._expected))
+        return deliveries
+
+    def poll(self, now: float) -> None:
+        """Ask, ping, and wish for a rate, if it is time. Call at least every 0.1 s."""
+        self._now = now
+        if now - self._pinged >= (_PING_PAUSE if self.is_up else _ASK_PAUSE):
+            self._ping()
+            self._wish_for_rate()
+        if self.is_up and now - self._told_time >= _TIME_PAUSE:
+            self._told_time = now
+            self._send(Time(0, int(self._unix_time()) & 0xFFFFFFFF))
+        is_stuck = bool(self._early) and now - self._stuck_since >= _STUCK
+        if not self.is_up or is_stuck:
+            self._ask()
+
+    def diagnose(self, name: str, baud: int) -> LinkError | ProtocolVersionError | None:
+        """Why ``name`` is not up, as far as can be told from what came; None if it is."""
+        if self.is_up:
+            return None
+        if isinstance(self.problem, ProtocolVersionError):
+            return self.problem
+        if self.counts.frames:
+            reason = f": {self.problem.problem}" if self.problem else ""
+            return NoHelloError(
+                f"the board at {name} does not say what it measures{reason}",
+                "call learnae_describe in its firmware, and connect its receiving pin, too",
+            )
+        if self.counts.bytes:
+            return BaudRateError(
+                f"{counted(self.counts.bytes, 'byte')} from {name} at {baud} baud, and no frame among them",
+                "set port.baud to the firmware's, and use a firmware that speaks Learnae's protocol",
+            )
+        return SilentBoardError(
+            f"nothing comes from {name}",
+            "check power and cable, and that its firmware runs; it says hello every second",
+        )
+
+    # -- what comes
+
+    def _take(self, frame: Frame) -> Iterator[Delivery]:
+        if isinstance(frame, Hello):
+            yield from self._on_hello(frame)
+            return
+        self._parts.clear()  # the parts of a hello come in one go
+        if isinstance(frame, (Samples, Event, Log)):
+            if self.is_up:
+                yield from self._on_sequenced(frame)
+        elif isinstance(frame, Time) and frame.sequence in self._pings:
+            sent = self._pings.pop(frame.sequence)
+            pause = min(max(2 * (self._now - sent), _NAK_PAUSE), _LONGEST_NAK_PAUSE)
+            self._nak_pause += 0.25 * (pause - self._nak_pause)  # smoothed as in RFC 6298
+            yield Ticked(frame.value, sent, self._now)
+
+    def _on_hello(self, hello: Hello) -> Iterator[Delivery]:
+        is_late = self._now - self._part_came > _PART_PAUSE
+        if hello.part != len(self._parts) or (self._parts and (is_late or not _same_head(hello, self._parts[0]))):
+            self._parts.clear()
+        if hello.part != len(self._parts) or hello.part >= MAX_PARTS:
+            return
+        self._parts.append(hello)
+        self._part_came = self._now
+        if not hello.is_last:
+            return
+        text = b"".join(part.text for part in self._parts)
+        self._parts.clear()
+        try:
+            description = Description.from_hello(hello, text)
+        except SerialFrameError as error:
+            self.problem = error
+            return
+        self.problem = None
+        yield from self._on_description(hello, description)
+
+    def _on_description(self, hello: Hello, description: Description) -> Iterator[Delivery]:
+        if hello.session == 0:
+            if not self._is_pristine:
+                yield self._start(self._new_session(), 0, description, is_fresh=True)
+            self._send(Welcome(self._expected, self.session))
+        elif hello.session != self.session:
+            yield self._start(hello.session, hello.sequence, description, is_fresh=False)
+        else:
+            self._skip_to(hello.sequence)
+        self._is_confirmed = True
+        self._descriptions.pop(hello.generation, None)
+        self._descriptions[hello.generation] = description  # at the end: the oldest go first
+        while len(self._descriptions) > _GENERATIONS:
+            del self._descriptions[next(iter(self._descriptions))]
+        self._newest, self.description = hello.generation, description
+        yield from self._deliver()  # what waited for this description
+
+    def _start(self, session: int, expected: int, description: Description, is_fresh: bool) -> Started:
+        token = self._token
+        self._forget()
+        self._token = token  # an answer to the old run's pings must not be taken for one of the new
+        self._ping()  # before the welcome: so the board's clock is known when its samples come
+        self.session, self._expected, self._is_pristine = session, expected, is_fresh
+        self._rate_tries = 0
+        self.counts.sessions += 1
+        return Started(session, is_fresh, description)
+
+    def _skip_to(self, oldest: int) -> None:
+        """The board has nothing before ``oldest`` any more; what it has is confirmed only by who has received it."""
+        if (self._expected - oldest) & 0xFF > WINDOW:
+            self._early = {
+                sequence: frame for sequence, frame in self._early.items() if (sequence - oldest) & 0xFF < WINDOW
+            }
+            self._expected, self._stuck_since = oldest, self._now
+
+    def _on_sequenced(self, frame: Samples | Event | Log) -> Iterator[Delivery]:
+        self._is_pristine, self._ack_due = False, True
+        ahead = (frame.sequence - self._expected) & 0xFF
+        if ahead >= WINDOW or frame.sequence in self._early:
+            self.counts.repeated += 1
+            return
+        if not self._early:
+            self._stuck_since = self._now
+            self.counts.gaps += ahead > 0
+        self._early[frame.sequence] = frame
+        yield from self._deliver()
+
+    def _deliver(self) -> Iterator[Delivery]:
+        """Everything that is next and can be understood."""
+        while (frame := self._early.get(self._expected)) is not None:
+            delivery: Delivery | None
+            if not isinstance(frame, Samples):
+                delivery = frame
+            elif (description := self._descriptions.get(frame.generation)) is not None:
+                delivery = Measured(description, frame) if description.fits(frame) else None
+            elif (frame.generation - self._newest) & 0xFF < 0x80:
+                return  # of a description to come
+            else:
+                delivery = None  # of a description that nobody can tell any more
+            del self._early[self._expected]
+            self._naks.pop(self._expected, None)
+            self._expected = (self._expected + 1) & 0xFF
+            self._ack_due, self._stuck_since = True, self._now
+            if delivery is None:
+                self.counts.refused += 1
+            else:
+                yield delivery
+
+    # -- what goes
+
+    def _ask_for_missing(self) -> None:
+        furthest = max((sequence - self._expected) & 0xFF for sequence in self._early)
+        missing = [(self._expected + ahead) & 0xFF for ahead in range(furthest)]
+        asked = 0
+        for sequence in missing:
+            if sequence not in self._early and self._is_overdue(sequence):
+                self._naks[sequence] = self._now
+                self._send(Nak(sequence))
+                asked += 1
+                if asked == _NAKS:
+                    return
+
+    def _wish_for_rate(self) -> None:
+        if self._rate and self.description and self._rate_tries < _RATE_TRIES:
+            if abs(self.description.rate - self._rate) <= 0.01 * self._rate:
+                return
+            self._rate_tries += 1
+            self._send(SetRate(0, round(self._rate * 1000)))
+
+    def _is_overdue(self, sequence: int) -> bool:
+        return self._now - self._naks.get(sequence, float("-inf")) >= self._nak_pause
+
+    def _ask(self, pause: float = _ASK_PAUSE) -> None:
+        is_coming = bool(self._parts) and self._now - self._part_came < _PART_PAUSE
+        if self._now - self._asked >= pause and not is_coming:
+            self._asked = self._now
+            self._send(Ask())
+
+    def _ping(self) -> None:
+        self._token = (self._token + 1) & 0xFF
+        self._pinged = self._now
+        self._pings = {self._token: self._now}  # an answer to an earlier one is too late to be of use
+        self._send(Ping(self._token))
+
+    def _send(self, frame: Frame) -> None:
+        if len(self._output) < _MAX_OUTPUT:
+            self._output += encode(frame)
+
+
+def _same_head(one: Hello, other: Hello) -> bool:
+    mine = (one.sequence, one.session, one.generation, one.width, one.rows, one.ticks, one.rate)
+    return mine == (other.sequence, other.session, other.generation, other.width, other.rows, other.ticks, other.rate)

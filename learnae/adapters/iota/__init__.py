@@ -1,0 +1,1 @@
+"""Gossip and anchors on an IOTA Tangle (docs/iota.md)."""

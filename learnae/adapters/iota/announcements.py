@@ -1,0 +1,172 @@
+"""Heads in zero-value transactions: where they are found, what they look like, which of them count.
+
+Time is cut into epochs, each with a tag of its own: nodes give at most about 1,000 transactions a tag,
+and whoever comes back later reads the epochs that it missed. docs/protocol.md has the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES, trytes_of
+from learnae.adapters.iota.proof_of_work import HASH_TRYTES
+from learnae.errors import EncodingError, FutureError, ReplayError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import Cid
+from learnae.ipld.fields import Fields
+from learnae.protocol.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from learnae.protocol.limits import MINUTE, Limits
+
+EPOCH = 10 * MINUTE  # 50 peers that announce twice a minute stay below what a node gives for one tag
+HEADS = 23  # links of 41 bytes that fit into one transaction beside author, time and signature
+PARTS = -(-Limits().heads // HEADS)
+
+_CONTEXT = b"learnae/iota/1"  # what the signature is for
+_LENGTH_BYTES = 2
+_VERSION = 1
+_MAX_AUTHORS = 4096  # remembered; more peers than one swarm should have
+
+
+class Channel(Protocol):
+    """Where a swarm's transactions are and how their bytes are dressed.
+
+    The one place that differs between swarms that anybody may find and read, and sealed ones, whose
+    channel derives tags, addresses and encryption from the swarm's key.
+    """
+
+    def tag(self, epoch: int) -> str:
+        """What the transactions of an epoch are found by: 27 trytes."""
+
+    def address(self, epoch: int) -> str:
+        """Where they are sent to: 81 trytes."""
+
+    def dress(self, data: bytes) -> bytes:
+        """The bytes that go onto the Tangle, at most ``MESSAGE_BYTES``."""
+
+    def undress(self, data: bytes) -> bytes:
+        """What was dressed; raises PeerError for what this swarm's members cannot have written."""
+
+
+class OpenChannel:
+    """Channel of a swarm that anybody may find and read who knows its id."""
+
+    def __init__(self, swarm: Cid) -> None:
+        self._swarm = swarm.to_bytes()
+
+    def tag(self, epoch: int) -> str:
+        """See Channel."""
+        return trytes_of(self._digest(b"tag", epoch), TAG_TRYTES)
+
+    def address(self, epoch: int) -> str:
+        """See Channel; the last tryte is 9, as in every address."""
+        return trytes_of(self._digest(b"address", epoch), HASH_TRYTES - 1) + "9"
+
+    def dress(self, data: bytes) -> bytes:
+        """The data after its length: transactions are filled up with zeros."""
+        return len(data).to_bytes(_LENGTH_BYTES) + data
+
+    def undress(self, data: bytes) -> bytes:
+        """See Channel."""
+        end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES])
+        if end > len(data) or data[end:].strip(b"\x00"):
+            raise EncodingError("a transaction under this swarm's tag that is no announcement")
+        return data[_LENGTH_BYTES:end]
+
+    def _digest(self, what: bytes, epoch: int) -> bytes:
+        return hashlib.sha512(b"/".join((_CONTEXT, what, self._swarm, epoch.to_bytes(8)))).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Some of the ``heads`` that ``author`` knew at ``time`` (Unix ms); ``part`` counts from 0."""
+
+    author: bytes
+    time: int
+    part: int
+    heads: tuple[Cid, ...]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under whose tag it must be."""
+        return self.time // EPOCH
+
+    def to_bytes(self, swarm: Cid, identity: Identity) -> bytes:
+        """Signed, as dag-cbor."""
+        fields = {
+            "v": _VERSION,
+            "author": self.author,
+            "time": self.time,
+            "part": self.part,
+            "heads": list(self.heads),
+        }
+        signature = identity.sign(_signed_bytes(swarm, fields))
+        return dagcbor.encode({**fields, "sig": signature})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, swarm: Cid) -> Announcement:
+        """Checked and verified; raises EncodingError or SignatureError."""
+        content = dagcbor.decode(data, MESSAGE_BYTES)
+        fields = Fields(content, "announcement", EncodingError)
+        fields.integer("v", _VERSION, _VERSION)
+        author = fields.octets("author", PUBLIC_KEY_BYTES)
+        signature = fields.octets("sig", SIGNATURE_BYTES)
+        announcement = cls(
+            author, fields.integer("time"), fields.integer("part", 0, PARTS - 1), fields.links("heads", HEADS)
+        )
+        signed = {name: value for name, value in content.items() if name != "sig"}
+        verify(author, signature, _signed_bytes(swarm, signed))
+        return announcement
+
+
+def announcements(author: bytes, time: int, heads: Sequence[Cid]) -> Iterator[Announcement]:
+    """As many as it takes to say these heads."""
+    for part, start in enumerate(range(0, len(heads), HEADS)):
+        yield Announcement(author, time, part, tuple(heads[start : start + HEADS]))
+
+
+def _signed_bytes(swarm: Cid, fields: dict[str, object]) -> bytes:
+    return _CONTEXT + swarm.to_bytes() + dagcbor.encode(fields)
+
+
+class Newest:
+    """The newest announcement of each author: older ones do not count any more."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, tuple[int, dict[int, tuple[Cid, ...]]]] = OrderedDict()
+        self._unheard: OrderedDict[bytes, None] = OrderedDict()
+
+    def note(self, new: Announcement, epoch: int, now: int, late: bool) -> None:
+        """Take in what was found under the tag of ``epoch``.
+
+        Raises FutureError, or ReplayError for what was said before; ``late`` excuses that, as when an
+        old epoch is read after a newer one.
+        """
+        if new.epoch != epoch:
+            raise ReplayError("heads of another time under this swarm's tag", "somebody repeats old ones")
+        if new.time > now + Limits().skew:
+            raise FutureError(f"heads dated {(new.time - now) // 1000} s ahead", "set the clocks of peers and nodes")
+        time, parts = self._known.get(new.author, (-1, {}))
+        if new.time > time:
+            parts = {}
+        elif new.time < time:
+            if late:
+                return
+            raise ReplayError("heads older than their author's newest", "somebody repeats them, or a node was late")
+        elif new.part in parts:  # attached a second time
+            return
+        parts[new.part] = new.heads
+        self._known[new.author] = new.time, parts
+        self._known.move_to_end(new.author)
+        self._unheard[new.author] = None
+        while len(self._known) > _MAX_AUTHORS:
+            self._unheard.pop(self._known.popitem(last=False)[0], None)
+
+    def take(self) -> list[tuple[Cid, ...]]:
+        """The heads of authors with something new since the last call, oldest first."""
+        authors, self._unheard = self._unheard, OrderedDict()
+        news = sorted((self._known[author] for author in authors), key=lambda known: known[0])
+        return [sum((parts[part] for part in sorted(parts)), ()) for _, parts in news]

@@ -1,0 +1,296 @@
+"""Gossip over the Tangle: heads in zero-value transactions of an IOTA node (legacy protocol).
+
+A thread of its own talks to the node, finds nonces and hashes, so that a tick never waits for it. The
+node's clock says which epoch it is: a board without a clock battery speaks where the others listen.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from learnae.adapters.iota.announcements import EPOCH, Announcement, Channel, Newest, announcements
+from learnae.adapters.iota.node import Node
+from learnae.errors import ConfigurationError, LearnaeError, PeerError, Problems
+from learnae.ipld.cid import Cid
+from learnae.ports import check_heads
+from learnae.protocol.identity import Identity
+from learnae.protocol.limits import Limits
+
+log = logging.getLogger("learnae")
+
+
+_BATCH = 256  # transactions read in one turn: spam under the tag costs this much and no more
+_CATCH_UP = 16  # old epochs read in one turn
+_UNCONFIRMED = 64  # own transactions watched until a milestone includes them
+_PATIENCE = 30.0  # seconds without a confirmation before something is done: three milestones
+_PROMOTIONS = 2  # before the transaction is attached anew
+_LONGEST_PAUSE = 60.0  # seconds, when a node does not answer
+_SHORTEST_PAUSE = 0.2  # seconds, however many events there are
+_MAX_PROBLEMS = 1000  # kept for the next tick
+_LEAVE_SECONDS = 2.0  # a call under way may take longer: the thread ends with the process
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between two looks at the Tangle (``poll``) and, at least, two own announcements (``every``)."""
+
+    poll: float = 5.0
+    every: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found under the tag of ``epoch``; ``late`` if newer ones may have been read before."""
+
+    announcement: Announcement
+    epoch: int
+    late: bool
+
+
+@dataclass(slots=True)
+class _Sent:
+    """An own transaction that no milestone includes yet."""
+
+    moment: int
+    trytes: str
+    names: list[str]
+    since: float
+    helped: int = 0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has been done since the start; ``latencies`` are seconds from attaching to a milestone."""
+
+    announced: int = 0
+    confirmed: int = 0
+    heard: int = 0
+    promoted: int = 0
+    reattached: int = 0
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+
+
+class IotaGossip:
+    """ports.Gossip; ``coordinator``, if given, is the only one whose Tangle will do."""
+
+    def __init__(
+        self,
+        node: Node,
+        channel: Channel,
+        identity: Identity,
+        swarm: Cid,
+        horizon: int,
+        pace: Pace,
+        coordinator: str = "",
+    ) -> None:
+        """``horizon`` in ms: how far back the heads of peers that are away now are looked for."""
+        self.counts = Counts()
+        self._node, self._channel, self._identity, self._swarm = node, channel, identity, swarm
+        self._horizon, self._pace, self._coordinator = horizon, pace, coordinator
+        self._problems = Problems()
+        self._lock = threading.Lock()  # over what the thread and the tick share: the next three
+        self._wanted: tuple[Cid, ...] = ()
+        self._newest = Newest()
+        self._met: deque[LearnaeError] = deque(maxlen=_MAX_PROBLEMS)
+        self._state = "connecting"
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._said: tuple[tuple[Cid, ...], int] = ((), -1)  # heads and epoch
+        self._said_time = 0
+        self._next = 0.0  # monotonic: when the next announcement may be made
+        self._sent: deque[_Sent] = deque(maxlen=_UNCONFIRMED)
+        self._read_to: int | None = None  # every epoch before it has been read
+        self._seen: dict[int, set[str]] = {}
+        self._epoch = 0
+
+    # -- what the tick sees
+
+    def announce(self, heads: Sequence[Cid]) -> None:
+        """See ports.Gossip."""
+        check_heads(heads)
+        with self._lock:
+            changed, self._wanted = self._wanted != tuple(heads), tuple(heads)
+        if changed and time.monotonic() >= self._next:
+            self._wake.set()
+
+    def heard(self) -> Iterable[Sequence[Cid]]:
+        """See ports.Gossip; what was wrong since the last call is counted now."""
+        with self._lock:
+            news = self._newest.take()
+            met = list(self._met)
+            self._met.clear()
+        for error in met:
+            self._problems.count(error)
+        return news
+
+    def count_in(self, problems: Problems) -> None:
+        """Count what fails in ``problems`` from now on."""
+        self._problems = problems
+
+    def state(self) -> str:
+        """For the status: one line."""
+        return self._state
+
+    def wake(self) -> None:
+        """Something may have happened on the Tangle: look soon."""
+        self._wake.set()
+
+    def tag(self) -> str:
+        """What transactions of this swarm have now."""
+        return self._channel.tag(self._epoch)
+
+    def start(self) -> None:
+        """Let the thread begin."""
+        self._thread = threading.Thread(target=self._run, name="iota", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_LEAVE_SECONDS)
+
+    # -- the thread
+
+    def _run(self) -> None:
+        failures = 0
+        try:
+            while not self._closing.is_set():
+                try:
+                    self.turn()
+                    failures = 0
+                except LearnaeError as error:
+                    failures += 1
+                    self._note(error)
+                    self._say(f"away: {error.problem}")
+                pause = min(self._pace.poll * 2 ** min(failures, 10), max(_LONGEST_PAUSE, self._pace.poll))
+                self._closing.wait(_SHORTEST_PAUSE)
+                self._wake.wait(max(0.0, pause - _SHORTEST_PAUSE))
+                self._wake.clear()
+        finally:
+            self._say("closed" if self._closing.is_set() else "ended by an error of its own")
+
+    def turn(self) -> None:
+        """Look once: hear others, see to own transactions, announce. Raises what keeps it from that."""
+        info = self._node.info()
+        if self._coordinator and info.coordinator != self._coordinator:
+            raise ConfigurationError(
+                f"wrong network: the node at {self._node.url} follows coordinator {info.coordinator[:9] or '?'}…",
+                f"iota.coordinator is {self._coordinator[:9]}…: name a node of that Tangle",
+            )
+        self._listen(info.time, complete=not info.trouble)
+        if not info.trouble:
+            self._speak(info.time)
+            self._confirm()
+        done = self.counts
+        detail = f"; {done.announced} announced, {done.confirmed} confirmed, {done.heard} heard"
+        self._say(info.trouble or "connected", f", milestone {info.milestone}{detail}")
+
+    def _say(self, state: str, detail: str = "") -> None:
+        if not self._state.startswith(state):
+            log.info("iota: %s%s", state, detail)
+        self._state = state + detail
+
+    def _note(self, error: LearnaeError) -> None:
+        with self._lock:
+            self._met.append(error)
+
+    # -- hear
+
+    def _listen(self, now: int, complete: bool) -> None:
+        """Read what is new in this epoch and its neighbours, and some old epochs that were missed.
+
+        An epoch counts as read only on a node that is ``complete``: one that lags may still get more.
+        """
+        self._epoch = current = now // EPOCH
+        if self._read_to is None:
+            self._read_to = current - self._horizon // EPOCH
+        missed = range(self._read_to, current - 1)
+        found: list[_Found] = []
+        try:
+            budget = self._read_epochs(range(current + 1, current - 2, -1), bool(missed), _BATCH, found)
+            done = missed[:_CATCH_UP]
+            budget = self._read_epochs(done, True, budget, found)
+        finally:  # a node that fails in the middle has given what it has given
+            for each in sorted(found, key=lambda each: each.announcement.time):  # it gives them in no order
+                self._take_in(each, now)
+        if complete and budget > 0:
+            self._read_to += len(done)
+        for epoch in [epoch for epoch in self._seen if epoch < self._read_to]:
+            del self._seen[epoch]
+
+    def _read_epochs(self, epochs: range, late: bool, budget: int, found: list[_Found]) -> int:
+        for epoch in epochs:
+            if budget <= 0:
+                break
+            seen = self._seen.setdefault(epoch, set())
+            fresh = [name for name in self._node.find_tag(self._channel.tag(epoch)) if name not in seen]
+            chosen = random.sample(fresh, min(len(fresh), budget))  # whoever floods the tag hides nobody for long
+            for transaction in self._node.read(chosen):
+                seen.add(transaction.name)
+                try:
+                    announcement = Announcement.from_bytes(self._channel.undress(transaction.message), self._swarm)
+                    found.append(_Found(announcement, epoch, late or len(chosen) < len(fresh)))
+                except PeerError as error:
+                    self._note(error)
+            budget -= len(chosen)
+        return budget
+
+    def _take_in(self, found: _Found, now: int) -> None:
+        if found.announcement.author == self._identity.author:
+            return
+        try:
+            with self._lock:
+                self._newest.note(found.announcement, found.epoch, now, found.late)
+            self.counts.heard += 1
+        except PeerError as error:
+            self._note(error)
+
+    # -- speak
+
+    def _speak(self, now: int) -> None:
+        last = self._said_time if self._said_time <= now + Limits().skew else 0  # the node's clock was wrong then
+        moment, heads = max(now, last + 1), self._wanted
+        said = (heads, moment // EPOCH)
+        if not heads or said == self._said or time.monotonic() < self._next:
+            return
+        for part in announcements(self._identity.author, moment, heads):
+            data = self._channel.dress(part.to_bytes(self._swarm, self._identity))
+            trytes = self._node.propose(data, self._channel.tag(part.epoch), self._channel.address(part.epoch))
+            name = self._node.attach(trytes, stopped=self._closing.is_set)
+            self._sent.append(_Sent(moment, trytes, [name], time.monotonic()))
+            self.counts.announced += 1
+        self._said, self._said_time = said, moment
+        self._next = time.monotonic() + self._pace.every
+
+    def _confirm(self) -> None:
+        """See which own transactions a milestone includes; help the newest ones if they wait too long."""
+        names = [name for sent in self._sent for name in sent.names]
+        included = {name for name, is_in in zip(names, self._node.confirmed(names), strict=True) if is_in}
+        for sent in list(self._sent):
+            waited = time.monotonic() - sent.since
+            if included.intersection(sent.names):
+                self.counts.confirmed += 1
+                self.counts.latencies.append(waited)
+                self._sent.remove(sent)
+            elif sent.moment == self._said_time and waited > _PATIENCE * (sent.helped + 1):
+                self._help(sent)
+
+    def _help(self, sent: _Sent) -> None:
+        """Promote it, or now and then attach it anew: where it is now may be too deep for tips to approve."""
+        sent.helped += 1
+        if sent.helped % (_PROMOTIONS + 1):
+            self._node.promote(sent.names[-1], self._closing.is_set)
+            self.counts.promoted += 1
+        else:
+            name = self._node.attach(sent.trytes, stopped=self._closing.is_set)
+            sent.names = [*sent.names[-_PROMOTIONS:], name]
+            self.counts.reattached += 1

@@ -1,0 +1,199 @@
+"""Exchange over a Kubo daemon: blocks are put and pinned there, and Bitswap carries them between daemons."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from learnae.adapters.backoff import Patience
+from learnae.adapters.ipfs.rpc import KuboError, KuboRpc
+from learnae.errors import BlockMissingError, EncodingError, TransportError
+from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
+
+log = logging.getLogger("learnae")
+
+_CODECS = {RAW: "raw", DAG_CBOR: "dag-cbor"}
+_DIRECT = {"recursive": "false", "offline": "true"}  # one block, which is here: no search in the network
+_FIRST_PATIENCE = 1.0  # seconds: connected daemons answer in milliseconds
+_GRACE = 2.0  # seconds that a daemon may be late after its own timeout; later than that it hangs
+_MEET_SECONDS = 5.0  # between two attempts to reach the named daemons
+_PINS_AT_ONCE = 64
+_PINS_SECONDS = 60.0  # listing a hundred thousand pins takes some
+
+
+def pin_name(swarm: Cid, directory: Path) -> str:
+    """What pins are called, so that people see whose they are and one machine's are not taken for another's."""
+    return f"learnae {swarm} {hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:8]}"
+
+
+class Acquaintances:
+    """The daemons that the configuration names by multiaddress: connected now and again, as links break."""
+
+    def __init__(self, rpc: KuboRpc, addresses: Sequence[str], seconds: float) -> None:
+        self._rpc = rpc
+        self._addresses = addresses
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def meet(self) -> None:
+        """Connect in the background if it is time to: whoever is away is met later, and nobody waits for it."""
+        with self._lock:
+            if not self._addresses or time.monotonic() < self._next:
+                return
+            self._next = math.inf
+        threading.Thread(target=self._connect, name="meet", daemon=True).start()
+
+    def _connect(self) -> None:
+        options = {"timeout": f"{self._seconds:g}s"}
+        try:
+            for address in self._addresses:
+                try:
+                    self._rpc.ask("swarm/connect", address, seconds=self._seconds + _GRACE, options=options)
+                except TransportError as error:
+                    log.debug("ipfs: %s", error)
+        finally:
+            self._next = time.monotonic() + _MEET_SECONDS
+
+
+class KuboExchange:
+    """ports.Exchange over the daemon behind ``rpc``. What it holds of ours is pinned directly, by ``label``."""
+
+    def __init__(self, rpc: KuboRpc, label: str, timeout: float, acquaintances: Acquaintances) -> None:
+        self._rpc = rpc
+        self.label = label
+        self._timeout = timeout
+        self.acquaintances = acquaintances
+        self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
+        self._pinned: set[Cid] = set()
+        self._to_pin: dict[Cid, None] = {}
+        self._pinning = threading.Lock()
+
+    def offer(self, cid: Cid, data: bytes) -> None:
+        """See ports.Exchange."""
+        if cid in self._pinned:
+            return
+        options = {"cid-codec": _CODECS[cid.codec], "mhtype": "sha2-256"}
+        self._rpc.ask("block/put", seconds=self._timeout, options=options, data=data)
+        self._pin(cid)
+
+    def fetch(self, cid: Cid) -> bytes:
+        """See ports.Exchange; waits for the network, longer each time."""
+        patience = self._patience.of(cid)
+        try:
+            options = {"timeout": f"{patience:g}s"}
+            seconds = patience + _GRACE
+            data = self._rpc.call("block/get", str(cid), seconds=seconds, options=options, most=MAX_BLOCK_BYTES)
+        except KuboError as error:
+            self._patience.failed(cid)
+            self.acquaintances.meet()
+            raise BlockMissingError(f"block {cid} is not in IPFS now: {error.problem}") from error
+        self._patience.found(cid)
+        return data
+
+    def keep(self, cid: Cid) -> None:
+        """See ports.Exchange."""
+        self._pin(cid)
+
+    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
+        """See ports.Exchange; pins of ours that are not held any more are removed.
+
+        Other processes have the same directory and the same pins. A block is held before it is pinned, so what was
+        pinned and then is not held has been deleted; what has come back before its pin was removed is pinned again.
+        """
+        self.acquaintances.meet()
+        with self._not_pinning():
+            self._pinned = set()  # from now on it fills again with what is fetched meanwhile
+        names = self.pins()
+        present = set(held())
+        stale = {cid for cid, name in names.items() if name == self.label and cid not in present}
+        if stale:
+            self._unpin(stale)
+            present = set(held())
+        with self._not_pinning():
+            self._pinned.update(names.keys() & present - stale)
+            return [cid for cid in present if cid not in self._pinned]
+
+    def retract(self, cids: Iterable[Cid]) -> None:
+        """See ports.Exchange; the daemon's garbage collection does the rest."""
+        self._unpin(cids)
+
+    def close(self) -> None:
+        """See ports.Exchange."""
+        self._rpc.close()
+
+    def pins(self) -> dict[Cid, str]:
+        """All direct pins of the daemon and what they are called."""
+        found: dict[Cid, str] = {}
+        options = {"type": "direct", "names": "true", "stream": "true"}
+        for line in self._rpc.lines("pin/ls", silence=_PINS_SECONDS, options=options):
+            pin = _parse_pin(line)
+            if pin is not None:
+                found[pin[0]] = pin[1]
+        return found
+
+    def _unpin(self, cids: Iterable[Cid]) -> None:
+        for cid in cids:
+            with self._not_pinning():
+                self._to_pin.pop(cid, None)
+                self._pinned.discard(cid)
+                with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
+                    self._rpc.ask("pin/rm", str(cid), seconds=self._timeout, options=_DIRECT)
+
+    @contextmanager
+    def _not_pinning(self) -> Iterator[None]:
+        """Nobody pins meanwhile; what should have been pinned is pinned afterwards."""
+        with self._pinning:
+            yield
+        self._pin_waiting()
+
+    def _pin(self, cid: Cid) -> None:
+        self._to_pin[cid] = None
+        self._pin_waiting()
+
+    def _pin_waiting(self) -> None:
+        """Whoever comes while others are pinned leaves that to the one who does it: many pins cost one call."""
+        while self._to_pin and self._pinning.acquire(blocking=False):
+            try:
+                batch = list(self._to_pin)[:_PINS_AT_ONCE]
+                for cid in batch:
+                    del self._to_pin[cid]
+                if batch:
+                    self._pin_all(batch)
+            except TransportError as error:
+                if not isinstance(error, KuboError):  # the others have not waited for theirs: it is for the next one
+                    self._to_pin.update(dict.fromkeys(batch))
+                raise
+            finally:
+                self._pinning.release()
+
+    def _pin_all(self, cids: Sequence[Cid]) -> None:
+        """Directly: recursively would mean the whole history, as a message links to its parents."""
+        options = {**_DIRECT, "name": self.label}
+        try:
+            self._rpc.ask("pin/add", *map(str, cids), seconds=self._timeout, options=options)
+        except KuboError:
+            if len(cids) == 1:
+                raise
+            for cid in cids:  # one that is not there spoils it for all
+                with suppress(KuboError):
+                    self._pin_all([cid])
+            return
+        self._pinned.update(cids)
+
+
+def _parse_pin(line: bytes) -> tuple[Cid, str] | None:
+    """Name of the block and of the pin; None for a block that is not of our kind."""
+    try:
+        pin = json.loads(line)
+        fields = pin if isinstance(pin, dict) else {}
+        return Cid.parse(str(fields.get("Cid"))), str(fields.get("Name", ""))
+    except (EncodingError, ValueError, RecursionError):
+        return None

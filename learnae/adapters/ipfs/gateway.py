@@ -1,0 +1,195 @@
+"""Read-only exchange over any trustless IPFS gateway, such as a trainer's Kubo: the standard library is enough.
+
+https://specs.ipfs.tech/http-gateways/trustless-gateway/
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from ssl import SSLCertVerificationError
+from urllib.parse import urlsplit
+
+from learnae.adapters.backoff import Patience
+from learnae.adapters.tls import authorities_of, client_context
+from learnae.errors import BlockMissingError, TransportError
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
+
+_PROBE = "bafkqaaa"  # the empty block, which is in its own name: every gateway has it
+_FIRST_PATIENCE = 2.0  # seconds: a gateway first looks at its own blocks
+_PROBE_SECONDS = 3.0
+_NOT_THERE = (404, 410, 412, 429, 500, 502, 504)  # not found, gone, not cached, too many, or its own search ended
+_HEADERS = {
+    "Accept": "application/vnd.ipld.raw",
+    "Accept-Encoding": "identity",  # a compressed body could be any size
+    "User-Agent": "learnae",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
+    location: str
+
+
+class _SilenceError(Exception):
+    """Nothing, or not everything, has come in time."""
+
+
+class GatewayExchange:
+    """ports.Exchange that only fetches, from the gateway at ``url``; nothing can be offered to it.
+
+    A gateway is a stranger: no redirect is followed, the body is capped, and no answer takes longer than allowed.
+    """
+
+    def __init__(self, url: str, timeout: float, ca_file: str = "") -> None:
+        """``ca_file`` signed the certificate of a gateway at https. Raises ConfigurationError."""
+        self._url = url
+        self._parts = urlsplit(url)
+        with authorities_of("ipfs.ca_file"):
+            self._tls = client_context(ca_file) if self._parts.scheme == "https" else None
+        self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
+        self._lock = threading.Lock()
+        self._idle: list[HTTPConnection] = []
+        self._busy: set[HTTPConnection] = set()
+        self._closed = False
+
+    def offer(self, cid: Cid, data: bytes) -> None:
+        """Nothing: a gateway is read only."""
+
+    def fetch(self, cid: Cid) -> bytes:
+        """See ports.Exchange."""
+        try:
+            answer = self._get(str(cid), self._patience.of(cid))
+        except _SilenceError as error:
+            self._patience.failed(cid)
+            self._probe()  # is it still looking for the block, or is it hanging?
+            raise BlockMissingError(f"gateway {self._url} has not found block {cid} yet") from error
+        if answer.status in _NOT_THERE:
+            self._patience.failed(cid)
+            raise BlockMissingError(f"gateway {self._url} has not got block {cid}")
+        self._check(answer)
+        self._patience.found(cid)
+        return answer.body
+
+    def keep(self, cid: Cid) -> None:
+        """Nothing: a gateway is read only."""
+
+    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:  # noqa: ARG002 - as the port says
+        """See ports.Exchange: nothing, if the gateway answers."""
+        self._probe()
+        return ()
+
+    def retract(self, cids: Iterable[Cid]) -> None:
+        """Nothing: a gateway is read only."""
+
+    def close(self) -> None:
+        """See ports.Exchange."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            for connection in self._busy:
+                _cut(connection)
+        for connection in idle:
+            connection.close()
+
+    def _probe(self) -> None:
+        try:
+            self._check(self._get(_PROBE, _PROBE_SECONDS))
+        except _SilenceError as error:
+            raise TransportError(f"gateway {self._url} does not answer", "see whether its daemon hangs") from error
+
+    def _check(self, answer: _Answer) -> None:
+        if 300 <= answer.status < 400:
+            raise TransportError(
+                f"gateway {self._url} sends us to {answer.location[:100]!r}", "write that address into ipfs.gateways"
+            )
+        if answer.status != 200:
+            raise TransportError(f"gateway {self._url} answers with HTTP {answer.status}", "is it a trustless gateway?")
+
+    def _get(self, name: str, seconds: float) -> _Answer:
+        """One request, on a kept connection if there is one that still works. Raises _SilenceError, TransportError."""
+        path = f"{self._parts.path.rstrip('/')}/ipfs/{name}?format=raw"
+        while True:
+            connection, is_new = self._take(seconds)
+            was_late = threading.Event()
+            late = threading.Timer(seconds, _cut, [connection, was_late])  # a socket's timeout starts with every byte
+            try:
+                late.start()
+                if connection.sock is None:
+                    connection.connect()
+                if was_late.is_set() or self._closed:  # neither finds a connection that is only being made
+                    raise TimeoutError
+                connection.request("GET", path, headers=_HEADERS)
+                answer, is_usable = _read(connection)
+                late.cancel()  # before anybody else may have the connection
+                if was_late.is_set():  # http.client takes an end for the end of the headers
+                    raise TimeoutError
+                self._give_back(connection) if is_usable else self._drop(connection)
+                return answer
+            except (OSError, HTTPException, ValueError) as error:
+                self._drop(connection)
+                if self._closed:
+                    raise TransportError(f"the link to gateway {self._url} is closed") from error
+                if was_late.is_set() or isinstance(error, TimeoutError):
+                    raise _SilenceError from error
+                if is_new:
+                    is_stranger = isinstance(error, SSLCertVerificationError)
+                    remedy = "set ipfs.ca_file to what signed its certificate" if is_stranger else "check its address"
+                    raise TransportError(f"gateway {self._url} cannot be reached: {error}", remedy) from error
+            finally:
+                late.cancel()
+
+    def _take(self, seconds: float) -> tuple[HTTPConnection, bool]:
+        with self._lock:
+            if self._closed:
+                raise TransportError(f"the link to gateway {self._url} is closed")
+            is_new = not self._idle
+            connection = self._connect() if is_new else self._idle.pop()
+            connection.timeout = seconds
+            if connection.sock is not None:
+                connection.sock.settimeout(seconds)
+            self._busy.add(connection)
+            return connection, is_new
+
+    def _connect(self) -> HTTPConnection:
+        host, port = self._parts.hostname or "", self._parts.port
+        return HTTPSConnection(host, port, context=self._tls) if self._tls else HTTPConnection(host, port)
+
+    def _give_back(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            self._busy.discard(connection)
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _drop(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            self._busy.discard(connection)
+        connection.close()
+
+
+def _read(connection: HTTPConnection) -> tuple[_Answer, bool]:
+    """The answer, and whether the connection may be used again: not if there is more, or if it says goodbye."""
+    response: HTTPResponse = connection.getresponse()
+    body = response.read(MAX_BLOCK_BYTES + 1)
+    if response.length and len(body) <= MAX_BLOCK_BYTES:
+        raise IncompleteRead(body, response.length)
+    is_usable = response.isclosed() and not response.will_close
+    return _Answer(response.status, body, response.headers.get("Location", "")), is_usable
+
+
+def _cut(connection: HTTPConnection, done: threading.Event | None = None) -> None:
+    """End what another thread waits for."""
+    if done:
+        done.set()
+    made = connection.sock
+    if made is not None:
+        with suppress(OSError):  # it has ended by itself
+            socket.socket.shutdown(made, socket.SHUT_RDWR)  # of TLS, only what is below it: another thread reads

@@ -1,0 +1,234 @@
+"""Kubo's RPC through ipfshttpclient 0.7.0, whose newest daemon was go-ipfs 0.7: the low-level calls only.
+
+What its high-level calls get wrong against today's Kubo: ``connect`` refuses every daemon newer than 0.8,
+``swarm.connect`` sends an address letter by letter, ``pubsub`` speaks a form that ended with 0.11, answers are read
+into memory whole. https://docs.ipfs.tech/reference/kubo/rpc/
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import requests
+import urllib3
+from ipfshttpclient import Client, exceptions, multipart
+
+from learnae.adapters.tls import authorities_of, trusted
+from learnae.config.sections import IpfsSection
+from learnae.errors import ConfigurationError, TransportError
+from learnae.system.credentials import read_credential
+
+NO_OPTIONS: Mapping[str, str] = {}
+_CONNECT_SECONDS = 5.0
+_CHUNK = 1 << 16
+_ANSWER_BYTES = 1 << 20  # what a daemon says of itself is far shorter
+_LINE_BYTES = 1 << 16  # a longer line of a stream is passed over
+_FAILURES = (exceptions.Error, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+_STATUS_OF_ERRORS = 500  # Kubo's for "I have understood, and cannot"
+
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of every connection that is lost
+
+
+class KuboError(TransportError):
+    """The daemon answers, but says no."""
+
+
+class KuboRpc:
+    """One daemon's RPC at a multiaddress: TCP, TLS or a Unix socket. Safe to use from several threads.
+
+    Every call takes at most the seconds it is given, besides connecting. Raises KuboError if the daemon
+    refuses, another TransportError if it cannot be reached, does not answer, or ``close`` was called.
+    """
+
+    def __init__(self, api: str, headers: dict[str, str] | None = None, ca_file: str = "") -> None:
+        """``ca_file`` signed the certificate of an api at https.
+
+        Raises ConfigurationError for an address or a file that cannot be used; connects to nothing.
+        """
+        self.api = api
+        try:
+            client = Client(api, headers={"Accept-Encoding": "identity", **(headers or {})}, session=True)
+        except (exceptions.Error, ValueError, AssertionError) as error:
+            remedy = "use a multiaddress such as /ip4/127.0.0.1/tcp/5001 or /unix/run/ipfs/api.sock"
+            raise ConfigurationError(f"ipfs.api is {api!r}", remedy) from error
+        self._http = client._client
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._closed = threading.Event()
+        self._lock = threading.Lock()  # over both: a socket that is opened while others are cut is cut, too
+        session = self._session = self._http._session
+        session.trust_env = False  # a proxy for the web is none for the own daemon
+        with authorities_of("ipfs.ca_file"):
+            session.verify = trusted(ca_file)
+        session.max_redirects = 0
+        _tell_sockets(session, self._note)
+
+    @classmethod
+    def from_section(cls, section: IpfsSection) -> KuboRpc:
+        """The daemon that ``[ipfs]`` names, with the credential from its file; raises ConfigurationError."""
+        if not section.token_file:
+            return cls(section.api, ca_file=section.ca_file)
+        if not section.is_private:
+            raise ConfigurationError(
+                "ipfs.token_file would be sent unencrypted to another machine", "use a /https address or a tunnel"
+            )
+        return cls(section.api, {"Authorization": _authorization(section.token_file)}, section.ca_file)
+
+    def call(
+        self,
+        command: str,
+        *arguments: str,
+        seconds: float,
+        options: Mapping[str, str] = NO_OPTIONS,
+        data: bytes | None = None,
+        most: int = _ANSWER_BYTES,
+    ) -> bytes:
+        """The answer's first ``most`` + 1 bytes; ``data`` goes along as a file."""
+        parts, size = list[bytes](), 0  # Kubo sends 4 KiB at a time
+        with self._open(command, arguments, options, seconds, data) as chunks:
+            deadline = time.monotonic() + seconds
+            for chunk in chunks:
+                parts.append(chunk)
+                size += len(chunk)
+                if size > most:
+                    break
+                if time.monotonic() > deadline:
+                    raise TransportError(f"Kubo at {self.api} takes more than {seconds:.0f} s for {command}")
+        return b"".join(parts)[: most + 1]
+
+    def ask(
+        self,
+        command: str,
+        *arguments: str,
+        seconds: float,
+        options: Mapping[str, str] = NO_OPTIONS,
+        data: bytes | None = None,
+    ) -> Any:
+        """The answer, which is one JSON document; None for an empty one."""
+        answer = self.call(command, *arguments, seconds=seconds, options=options, data=data)
+        try:
+            return json.loads(answer) if answer.strip() else None
+        except ValueError as error:
+            raise TransportError(f"what answers at {self.api} is no Kubo", "check ipfs.api") from error
+
+    def lines(
+        self, command: str, *arguments: str, silence: float, options: Mapping[str, str] = NO_OPTIONS
+    ) -> Iterator[bytes]:
+        """The answer's lines as they come, without those too long; ``silence`` seconds without any are an error."""
+        with self._open(command, arguments, options, silence, None) as chunks:
+            line, skipping = bytearray(), False
+            for chunk in chunks:
+                first, *rest = chunk.split(b"\n")
+                line += first
+                for start in rest:
+                    if line and not skipping:
+                        yield bytes(line)
+                    line, skipping = bytearray(start), False
+                if skipping or len(line) > _LINE_BYTES:
+                    line, skipping = bytearray(), True
+            if line:
+                yield bytes(line)
+
+    def close(self) -> None:
+        """End all calls under way. Idempotent."""
+        with self._lock:
+            self._closed.set()
+            for each in self._sockets:
+                _cut(each)
+        self._session.close()  # not the client's close_session: it would open another one, which we do not know
+
+    def _note(self, made: socket.socket) -> None:
+        with self._lock:
+            self._sockets.add(made)
+            if self._closed.is_set():
+                _cut(made)
+
+    @contextmanager
+    def _open(
+        self, command: str, arguments: Sequence[str], options: Mapping[str, str], silence: float, data: bytes | None
+    ) -> Iterator[Iterator[bytes]]:
+        """The answer in chunks of bounded size."""
+        parameters = [*options.items(), *(("arg", argument) for argument in arguments)]
+        body, headers = (None, None) if data is None else multipart.stream_bytes(data, chunk_size=1 << 20)
+        closables: list[Any] = []
+        try:
+            if self._closed.is_set():
+                raise TransportError(f"the link to Kubo at {self.api} is closed")
+            closables, chunks = self._http._request(
+                "POST", command, parameters, auth=None, data=body, headers=headers,
+                timeout=(_CONNECT_SECONDS, silence), chunk_size=_CHUNK,
+            )  # fmt: skip
+            yield chunks
+        except _FAILURES as error:
+            raise self._explained(error, command) from error
+        finally:
+            for closable in closables:
+                closable.close()
+
+    def _explained(self, error: Exception, command: str) -> TransportError:
+        if self._closed.is_set():
+            return TransportError(f"the link to Kubo at {self.api} is closed")
+        if isinstance(error, (exceptions.StatusError, requests.TooManyRedirects)):
+            return self._refusal(error, command)
+        if isinstance(error, (exceptions.TimeoutError, requests.Timeout, TimeoutError)) or "timed out" in str(error):
+            return TransportError(f"Kubo at {self.api} does not answer", "restart it")
+        if "certificate verify failed" in str(error):
+            stranger = f"Kubo at {self.api} has a certificate that is not trusted"
+            return TransportError(stranger, "set ipfs.ca_file to what signed it, and name the host as it does")
+        return TransportError(f"Kubo at {self.api} cannot be reached", "start it: ipfs daemon")
+
+    def _refusal(self, error: Exception, command: str) -> TransportError:
+        response = getattr(getattr(error, "original", error), "response", None)
+        status = getattr(response, "status_code", 0)
+        if isinstance(error, exceptions.ErrorResponse) and status == _STATUS_OF_ERRORS:
+            return KuboError(f"Kubo says to {command}: {str(error)[:200]}")
+        if status in (401, 403):
+            return TransportError(f"Kubo at {self.api} does not let us in", "set ipfs.token_file")
+        return TransportError(f"what answers at {self.api} is no Kubo (HTTP {status})", "check ipfs.api")
+
+
+def _authorization(name: str) -> str:
+    """The header for a secret in the form of Kubo's API.Authorizations: ``bearer:TOKEN`` or ``basic:USER:PASSWORD``."""
+    secret = read_credential(name, "ipfs.token_file")
+    kind, colon, rest = secret.partition(":")
+    if colon and kind == "basic":
+        return "Basic " + base64.b64encode(rest.encode()).decode()
+    if colon and kind == "bearer":
+        return f"Bearer {rest}"
+    raise ConfigurationError(
+        "ipfs.token_file holds no credential", "write bearer:TOKEN or basic:USER:PASSWORD, as in API.Authorizations"
+    )
+
+
+def _cut(each: socket.socket) -> None:
+    """End what another thread waits for; of a TLS socket, only what is below TLS is touched from here."""
+    with suppress(OSError):  # it is closed already
+        socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+
+def _tell_sockets(session: Any, note: Callable[[socket.socket], None]) -> None:
+    """Let ``note`` hear of every socket that ``session`` opens, so that ``close`` reaches calls under way."""
+    manager = session.get_adapter("http://").poolmanager
+    manager.connection_pool_kw.pop("strict", None)  # urllib3 2 warns of it at every request
+    pools = manager.pool_classes_by_scheme
+
+    def noting(base: Any) -> Any:
+        class Noted(base):  # type: ignore[misc]
+            """A connection that can be cut from outside."""
+
+            def connect(self) -> None:
+                super().connect()
+                note(self.sock)
+
+        return Noted
+
+    for scheme, pool in list(pools.items()):
+        pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": noting(pool.ConnectionCls)})

@@ -1,0 +1,90 @@
+"""ports.Gossip on a directory shared by the peers of one machine.
+
+::
+
+    DIRECTORY/heads/<peer>                          dag-cbor list of links, replaced whole
+
+Files appear by rename, so a reader sees a whole list or none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from learnae.errors import EncodingError, PeerError, Problems, StateError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import Cid
+from learnae.ports import check_heads
+from learnae.protocol.limits import Limits
+from learnae.system.atomic_files import read_regular, tidy, write_atomic
+
+_HEADS_BYTES = 8192  # more than Limits.heads links
+
+
+class LocalGossip:
+    """ports.Gossip on a directory: one file of heads a peer."""
+
+    def __init__(self, directory: Path, peer: str | None) -> None:
+        """``peer`` names the own file; None only listens."""
+        self._directory = directory / "heads"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        tidy(self._directory)
+        self._own = peer
+        self._announced: tuple[Cid, ...] | None = None
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._problems = Problems()
+
+    def count_in(self, problems: Problems) -> None:
+        """Count damaged files in ``problems`` from now on."""
+        self._problems = problems
+
+    def announce(self, heads: Sequence[Cid]) -> None:
+        """See ports.Gossip; written only when something changed."""
+        if self._own is None:
+            raise StateError("a listener has nothing to announce")
+        check_heads(heads)
+        if tuple(heads) != self._announced:
+            write_atomic(self._directory / self._own, dagcbor.encode(list(heads)), durable=False)
+            self._announced = tuple(heads)
+
+    def heard(self) -> Iterable[Sequence[Cid]]:
+        """See ports.Gossip; a damaged file is counted and passed over.
+
+        Before this peer announces anything, it hears what its last run did, which may be all that it has left.
+        """
+        announcements = []
+        for entry in os.scandir(self._directory):
+            is_own = entry.name == self._own and self._announced is not None
+            if is_own or entry.name.startswith("."):
+                continue
+            heads = self._read_if_changed(entry)
+            if heads is not None:
+                announcements.append(heads)
+        return announcements
+
+    def _read_if_changed(self, entry: os.DirEntry[str]) -> Sequence[Cid] | None:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if self._seen.get(entry.name) == stamp:
+            return None
+        try:
+            heads = _parse_heads(read_regular(entry.path, _HEADS_BYTES))
+        except FileNotFoundError:
+            return None
+        except (OSError, PeerError) as error:
+            self._problems.count(EncodingError(f"heads file {entry.name[:60]!r}: {error}", "it is ignored"))
+            heads = ()
+        self._seen[entry.name] = stamp
+        return heads
+
+
+def _parse_heads(data: bytes) -> Sequence[Cid]:
+    heads = dagcbor.decode(data, _HEADS_BYTES)
+    if not isinstance(heads, list) or not all(isinstance(cid, Cid) for cid in heads):
+        raise EncodingError("heads are no list of links")
+    return heads[: Limits().heads]

@@ -1,0 +1,29 @@
+"""ports.StateStore: one file, replaced whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from learnae.errors import StateError
+from learnae.system.atomic_files import tidy, write_atomic
+
+
+class LocalStateStore:
+    """ports.StateStore in one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        tidy(path.parent)
+
+    def load(self) -> bytes | None:
+        """See ports.StateStore."""
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(f"cannot read {self._path}: {error}", "check its owner and permissions") from error
+
+    def save(self, data: bytes) -> None:
+        """See ports.StateStore."""
+        write_atomic(self._path, data, mode=0o600)

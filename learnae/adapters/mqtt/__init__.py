@@ -1,0 +1,1 @@
+"""Ports over one MQTT 5 connection (docs/mqtt.md); paho is imported here alone."""

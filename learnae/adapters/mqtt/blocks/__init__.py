@@ -1,0 +1,1 @@
+"""Blocks over MQTT: pushed to followers, asked for by name, answered once (adr 23)."""

@@ -1,0 +1,233 @@
+"""ports.Monitor over MQTT: people, dashboards and Home Assistant see the peer (docs/mqtt.md).
+
+``status`` and ``state`` are retained and only the newest counts. ``metrics``, ``inference`` and ``log`` are
+events: they go through a queue on disk and leave it when the broker has acknowledged them: each arrives at least once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cbor2
+
+from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.monitor import home_assistant
+from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
+from learnae.adapters.mqtt.monitor.outbox import DiskQueue, Queued
+from learnae.adapters.mqtt.topics import CBOR, JSON, OFFLINE, ONLINE, Topics
+from learnae.errors import StateError
+from learnae.ports import Inference
+from learnae.system.atomic_files import writing
+
+log = logging.getLogger("learnae")
+
+_STATE_SECONDS = 2.0  # people do not read faster
+_METRICS_SECONDS = 10.0
+_BATCH = 64  # rows on their way at once
+_MOST_RESULTS = 256  # of one call; a board's windows are far fewer
+_RETRY_SECONDS = 0.1  # until there may be room in the connection's queue
+_COMPLAINT_SECONDS = 600.0
+_FAREWELL_SECONDS = 2.0  # for what waits when the peer leaves; the rest stays on disk
+_CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
+_NOT_FOR_OTHERS = {"last_problems", "error"}  # their text may quote what a source has read
+_ZONES = Path("/sys/class/thermal")
+
+
+class MqttMonitor:
+    """What one peer shows on the broker of ``connection``; ``directory`` is the peer's own."""
+
+    def __init__(
+        self, connection: MqttConnection, topics: Topics, queue: DiskQueue, directory: Path, announces: bool = False
+    ) -> None:
+        """``announces`` makes the peer a device of Home Assistant; without it, an earlier announcement goes."""
+        self._connection = connection
+        self._topics = topics
+        self._queue = queue
+        self._marker = directory / "home-assistant"  # exists while there may be an announcement to remove
+        self._announces = announces
+        self._announcement = b""
+        self._reported = self._measured = self._complained = float("-inf")
+        self._newest: Inference | None = None
+        self._lost = 0
+        self._wake = threading.Event()
+        self._wake.set()  # for what waits since the last start, if the broker is there already
+        self._closing = threading.Event()
+        self._log = RemoteLog(lambda fields: self._put("log", _json(fields)))
+        logging.getLogger().addHandler(self._log)
+        connection.keep(topics.own("status"), ONLINE)
+        connection.greet(self._wake.set)
+        if announces:
+            connection.subscribe(home_assistant.BIRTH_TOPIC, self._on_birth)
+        elif self._marker.exists():
+            connection.keep(home_assistant.config_topic(topics.peer), b"")
+            self._marker.unlink()
+        self._thread = threading.Thread(target=self._run, name="mqtt monitor", daemon=True)
+        self._thread.start()
+
+    # -- ports.Monitor
+
+    def report(self, status: Mapping[str, Any]) -> None:
+        """See ports.Monitor; ``state`` at most every two seconds, ``metrics`` every ten."""
+        now = time.monotonic()
+        if now - self._reported >= _STATE_SECONDS:
+            self._reported = now
+            self._show(status)
+        if now - self._measured >= _METRICS_SECONDS:
+            self._measured = now
+            self._put("metrics", cbor2.dumps(_numbers({**status, "cpu_temperature": cpu_temperature()})))
+
+    def infer(self, results: Sequence[Inference]) -> None:
+        """See ports.Monitor."""
+        if not results:
+            return
+        self._newest = results[-1]
+        shown = [{"time": r.time, "label": r.label, "score": r.score} for r in results[-_MOST_RESULTS:]]
+        self._put("inference", _json({"results": shown}))
+
+    def close(self, status: Mapping[str, Any]) -> None:
+        """See ports.Monitor; what the broker does not take within two seconds stays on disk."""
+        if self._closing.is_set():
+            return
+        logging.getLogger().removeHandler(self._log)
+        self._show(status)
+        self._connection.keep(self._topics.own("status"), OFFLINE)
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while self._connection.is_connected and self._queue.rows and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(_FAREWELL_SECONDS)
+        self._queue.close()
+
+    def state(self) -> str:
+        """For the status: what waits."""
+        dropped = f", {self._queue.dropped} dropped: the queue is full" if self._queue.dropped else ""
+        lost = f", {self._lost} lost: they could not be written" if self._lost else ""
+        return f"{self._queue.rows} waiting{dropped}{lost}"
+
+    # -- newest values
+
+    def _show(self, status: Mapping[str, Any]) -> None:
+        if self._announces and not self._announcement:
+            self._announce(status)
+        newest = self._newest
+        fields = {**_for_others(status), "cpu_temperature": cpu_temperature()}
+        if newest is not None:
+            fields["inference"] = {"time": newest.time, "label": newest.label, "score": newest.score}
+        self._connection.keep(self._topics.own("state"), _json(fields), JSON)
+
+    def _announce(self, status: Mapping[str, Any]) -> None:
+        own = self._topics.own
+        try:
+            with writing(self._marker):
+                self._marker.touch()
+        except StateError as error:  # an announcement that nobody remembers would stay for ever
+            self._complain(error)
+            return
+        self._announcement = home_assistant.announcement(status, own("state"), own("status"))
+        self._connection.keep(home_assistant.config_topic(self._topics.peer), self._announcement, JSON)
+
+    def _on_birth(self, received: Received) -> None:
+        if received.payload == ONLINE and self._announcement:
+            topic = home_assistant.config_topic(self._topics.peer)
+            self._connection.publish(topic, self._announcement, retain=True, content_type=JSON)
+
+    # -- events
+
+    def _put(self, channel: str, payload: bytes) -> None:
+        try:
+            self._queue.put(channel, payload)
+        except StateError as error:  # what people watch stops nobody from training
+            self._lost += 1
+            self._complain(error)
+        else:
+            self._wake.set()
+
+    def _complain(self, error: StateError) -> None:
+        """Now and then: a full disk stays full."""
+        now = time.monotonic()
+        if now - self._complained >= _COMPLAINT_SECONDS:
+            self._complained = now
+            log.warning("the MQTT monitor: %s", error)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self._drain()
+            except StateError as error:
+                self._complain(error)
+                self._closing.wait(_RETRY_SECONDS)
+
+    def _drain(self) -> None:
+        while self._connection.is_connected and not self._closing.is_set():
+            batch = self._queue.oldest(_BATCH)
+            if not batch:
+                return
+            settled = threading.Semaphore(0)
+            for queued in batch:
+                self._send(queued, settled)
+            for _ in batch:
+                while not settled.acquire(timeout=_RETRY_SECONDS):
+                    if self._closing.is_set():  # they stay on disk, and are sent again at the next start
+                        return
+            self._queue.remove(batch)
+
+    def _send(self, queued: Queued, settled: threading.Semaphore) -> None:
+        topic = self._topics.own(queued.channel)
+        kind = _CONTENT_TYPES.get(queued.channel, "")
+        while not self._connection.publish(topic, queued.payload, content_type=kind, done=lambda _: settled.release()):
+            if self._closing.wait(_RETRY_SECONDS):
+                return
+
+
+def cpu_temperature() -> float | None:
+    """Degrees Celsius of the warmest zone that the kernel tells; None if it tells none."""
+    found = []
+    for path in _ZONES.glob("thermal_zone*/temp"):
+        try:
+            found.append(int(path.read_text()) / 1000)
+        except (OSError, ValueError):  # a zone whose sensor is switched off
+            continue
+    return max(found, default=None)
+
+
+def _for_others(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _for_others(value) if isinstance(value, Mapping) else value
+        for key, value in status.items()
+        if key not in _NOT_FOR_OTHERS
+    }
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(_finite(fields), default=str).encode()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be drawn as a curve: numbers, and maps of numbers."""
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            inner = _numbers(item)
+            found.update({key: inner} if inner else {})
+        elif isinstance(item, (int, float)):
+            found[key] = item
+    return found

@@ -1,0 +1,135 @@
+"""Everybody who says something on a broker, seen from topics alone: no swarm directory, no key.
+
+What comes is hostile until checked: a payload that is too large, no JSON, or not what a state is, is counted and
+passed over; a peer writes below its own name, so nobody changes the row of another whom the broker's ACL holds to that.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.topics import OFFLINE, ONLINE
+from learnae.errors import EncodingError, LearnaeError, LimitError
+from learnae.ipld.cid import Cid
+from learnae.ipld.fields import Fields
+
+_MOST_PEERS = 1000  # of all swarms; a table of more is no table
+_STATE_BYTES = 64 * 1024
+_NAME_CHARACTERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A peer as its topics show it; ``heard`` Unix milliseconds, by the clock of whoever watches."""
+
+    swarm: str
+    peer: str
+    status: str = "?"
+    name: str = ""
+    role: str = "?"
+    version: str = "?"
+    steps: int = 0
+    loss: float | None = None
+    accuracy: float | None = None
+    peers: int = 0
+    bytes_out: int = 0
+    bytes_in: int = 0
+    score: float | None = None
+    unwritable: bool = False
+    heard: int = 0
+
+
+class Audience:
+    """Listens to ``status`` and ``state`` of all swarms below ``prefix``, or of one ``swarm``."""
+
+    def __init__(self, connection: MqttConnection, prefix: str, swarm: str = "+") -> None:
+        self._prefix = prefix
+        self._seen: dict[tuple[str, str], Seen] = {}
+        self._lock = threading.Lock()
+        self.bad: Counter[str] = Counter()
+        connection.subscribe(f"{prefix}/{swarm}/+/status", self._guarded(self._on_status))
+        connection.subscribe(f"{prefix}/{swarm}/+/state", self._guarded(self._on_state))
+
+    def peers(self) -> list[Seen]:
+        """Everybody, by swarm and name."""
+        with self._lock:
+            return sorted(self._seen.values(), key=lambda seen: (seen.swarm, seen.name, seen.peer))
+
+    def _guarded(self, handle: Callable[[Received], None]) -> Callable[[Received], None]:
+        def guarded(received: Received) -> None:
+            try:
+                handle(received)
+            except LearnaeError as error:
+                self.bad[type(error).__name__] += 1
+
+        return guarded
+
+    def _on_status(self, received: Received) -> None:
+        if not received.payload:  # somebody has removed it: the peer is no member any more
+            with self._lock:
+                self._seen.pop(self._key(received.topic), None)
+            return
+        if received.payload not in (ONLINE, OFFLINE):
+            raise EncodingError(f"a status is {received.payload[:20]!r}")
+        key = self._key(received.topic)
+        self._note(replace(self._known(key), status=received.payload.decode()))
+
+    def _on_state(self, received: Received) -> None:
+        if not received.payload:
+            return
+        seen = parse_state(received.payload, self._known(self._key(received.topic)))
+        heard = seen.heard if received.retained else time.time_ns() // 1_000_000
+        self._note(replace(seen, heard=heard))
+
+    def _key(self, topic: str) -> tuple[str, str]:
+        swarm, peer, _ = topic[len(self._prefix) + 1 :].split("/")
+        Cid.parse(swarm)
+        if len(peer) > _NAME_CHARACTERS or not peer.isprintable():
+            raise EncodingError(f"a peer's name is {peer[:20]!r}")
+        return swarm, peer
+
+    def _known(self, key: tuple[str, str]) -> Seen:
+        with self._lock:
+            return self._seen.get(key) or Seen(*key)
+
+    def _note(self, seen: Seen) -> None:
+        with self._lock:
+            if (seen.swarm, seen.peer) not in self._seen and len(self._seen) >= _MOST_PEERS:
+                raise LimitError(f"more than {_MOST_PEERS} peers", "name one swarm")
+            self._seen[seen.swarm, seen.peer] = seen
+
+
+def parse_state(payload: bytes, known: Seen) -> Seen:
+    """``known`` with what a ``state`` says; raises EncodingError or LimitError."""
+    if len(payload) > _STATE_BYTES:
+        raise LimitError(f"a state of {len(payload)} bytes", f"at most {_STATE_BYTES} are read")
+    try:
+        fields = Fields(json.loads(payload), "state", EncodingError)
+    except (ValueError, RecursionError) as error:
+        raise EncodingError(f"a state is no JSON: {error}") from error
+    inference = fields.value("inference", None)
+    return replace(
+        known,
+        name=fields.text("name"),
+        role=fields.text("role", 16),
+        version=fields.text("software", 32),
+        steps=fields.integer("steps"),
+        loss=_optional(fields, "loss"),
+        accuracy=_optional(fields, "accuracy"),
+        peers=fields.integer("peers", default=0),
+        bytes_out=fields.integer("bytes_out", default=0),
+        bytes_in=fields.integer("bytes_in", default=0),
+        score=None if inference is None else _optional(Fields(inference, "state.inference", EncodingError), "score"),
+        unwritable=fields.value("unwritable", None) is not None,
+        heard=fields.integer("time"),
+    )
+
+
+def _optional(fields: Fields, name: str) -> float | None:
+    return None if fields.value(name, None) is None else fields.number(name)

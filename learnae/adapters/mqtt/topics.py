@@ -1,0 +1,35 @@
+"""The topics of docs/mqtt.md: ``PREFIX/SWARM/PEER/CHANNEL``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from learnae.ipld.cid import Cid
+
+ONLINE, OFFLINE = b"online", b"offline"
+CBOR, JSON = "application/cbor", "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """A peer writes below its own name only, so that an ACL can hold it to that."""
+
+    prefix: str
+    swarm: Cid
+    peer: str
+
+    def own(self, channel: str) -> str:
+        """The topic that this peer writes."""
+        return f"{self.prefix}/{self.swarm}/{self.peer}/{channel}"
+
+    def of(self, peer: str, channel: str) -> str:
+        """The topic that another peer writes."""
+        return f"{self.prefix}/{self.swarm}/{peer}/{channel}"
+
+    def all(self, channel: str) -> str:
+        """The filter for every peer of the swarm."""
+        return f"{self.prefix}/{self.swarm}/+/{channel}"
+
+    def peer_of(self, topic: str) -> str:
+        """The peer below whose name ``topic`` is."""
+        return topic[len(self.prefix) + 1 :].split("/")[1]

@@ -1,0 +1,1 @@
+"""The ``learnae`` program: arguments, commands, what is shown on a terminal."""

@@ -1,0 +1,1 @@
+"""The commands of ``learnae``, one file each."""

@@ -1,0 +1,88 @@
+"""``learnae anchor``: write on an IOTA Tangle that something exists, and prove later since when."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from learnae.adapters.iota.anchors import prove, write_anchor
+from learnae.adapters.iota.node import Node
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.cli.output import human_time, print_fields, print_json
+from learnae.cli.swarm_choice import choose_swarm
+from learnae.config.loading import find_section
+from learnae.config.sections import IotaSection
+from learnae.errors import ConfigurationError, EncodingError, TransportError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.runtime.observer import Observer
+
+DEFAULT_NODE = "http://127.0.0.1:14265"  # as nodes are shipped
+_RETRY_SECONDS = 1.0
+
+
+def anchor(options: argparse.Namespace) -> int:
+    """Anchor a file, a CID or the swarm's heads, or verify that it was done."""
+    section = find_section(IotaSection, "iota")
+    node = Node(options.node or section.node or DEFAULT_NODE, section.mwm, section.pow)
+    fields = _verify(options, section, node) if options.verify else _write(options, node)
+    print_json(fields) if options.json else print_fields(fields)
+    return 0
+
+
+def _write(options: argparse.Namespace, node: Node) -> dict[str, Any]:
+    cid = _named(options.what) if options.what else _heads(options.swarm)
+    return {"cid": str(cid), "transaction": write_anchor(node, cid), "node": node.url}
+
+
+def _verify(options: argparse.Namespace, section: IotaSection, node: Node) -> dict[str, Any]:
+    if not options.what:
+        raise ConfigurationError("nothing to verify", "name the file or the CID that was anchored")
+    cid = _named(options.what)
+    coordinator = section.coordinator or node.info().coordinator
+    deadline = time.monotonic() + options.wait
+    while True:
+        try:
+            proof = prove(node, cid, coordinator, need_signature=not options.trust_node)
+            break
+        except TransportError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+    signature = "verified" if proof.signed else "not verified: the node is trusted"
+    fields = {**asdict(proof), "cid": str(cid), "path": list(proof.path), "node": node.url, "coordinator": coordinator}
+    if options.json:
+        return fields
+    return {
+        "cid": str(cid),
+        "transaction": proof.transaction,
+        "since": f"milestone {proof.milestone}, {human_time(proof.time * 1000)}",
+        "path": f"{len(proof.path)} transactions, each checked",
+        "signature": signature,
+        "coordinator": coordinator,
+    }
+
+
+def _named(what: str) -> Cid:
+    """The CID that ``what`` is, or the one of the file that it names."""
+    path = Path(what)
+    try:
+        return Cid.of(RAW, path.read_bytes()) if path.is_file() else Cid.parse(what)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}", "check its permissions") from error
+    except EncodingError as error:
+        raise ConfigurationError(f"{what!r} is no file and no CID", "name one of them") from error
+
+
+def _heads(swarm: str) -> Cid:
+    """A block with the links of the swarm's heads, kept with the swarm's blocks."""
+    directory = choose_swarm(swarm)
+    observer = Observer(directory)
+    observer.refresh()
+    heads = sorted(observer.tangle.heads())
+    if not heads:
+        raise ConfigurationError("the swarm has no messages yet", "start a peer first")
+    return LocalBlockStore(directory).put(DAG_CBOR, dagcbor.encode(heads))

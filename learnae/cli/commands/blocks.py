@@ -1,0 +1,201 @@
+"""``learnae blocks``: what is stored here and at the Kubo daemon; check, pin, clean up."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.clock import SystemClock
+from learnae.cli.output import console, fitting, human_bytes, print_fields, print_json, shedding, short_cid, table
+from learnae.cli.swarm_choice import choose_swarm
+from learnae.config.loading import find_section
+from learnae.config.sections import IpfsSection
+from learnae.errors import BlockMissingError, ConfigurationError, LearnaeError, PeerError, StateError
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.peer.state import PeerState
+from learnae.ports import Exchange
+from learnae.protocol.identity import peer_name
+from learnae.runtime.observer import Observer
+from learnae.system.paths import STATE_FILE, peers_here
+from learnae.text import counted
+
+if TYPE_CHECKING:
+    from learnae.adapters.ipfs.exchange import KuboExchange
+
+_SETTLED_SECONDS = 3600.0  # a block put or looked for since then may belong to a message that is still on its way
+UNUSED = "not needed"
+_KINDS = {  # by the first word of what a block is: one of them, and many
+    "message": ("message", "messages"),
+    "weights": ("of weights", "of weights"),
+    "manifest": ("manifest", "manifests"),
+    "starting": ("of starting weights", "of starting weights"),
+    "last": ("last message", "last messages"),
+    "not": ("not needed", "not needed"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of this machine: ``what`` it is, and whether the daemon has it pinned (None: there is no daemon)."""
+
+    cid: str
+    bytes: int
+    what: str
+    pinned: bool | None
+
+
+def blocks(options: argparse.Namespace) -> int:
+    """List all blocks, or do what was asked for; exit status 1 if some are damaged."""
+    directory = choose_swarm(options.swarm)
+    if options.fsck:
+        return _show(options, fsck(LocalBlockStore(directory)), "damaged")
+    if options.pin:
+        return _show(options, pin(directory))
+    if options.gc:
+        return _show(options, collect_garbage(directory))
+    found = list(list_blocks(directory))
+    if options.json:
+        print_json([asdict(block) for block in found])
+    else:
+        _print_table(found)
+    return 0
+
+
+def list_blocks(directory: Path) -> Iterator[Block]:
+    """All that is here, messages first, newest last."""
+    store, known = LocalBlockStore(directory), describe_blocks(_observe(directory))
+    exchange = _exchange(directory, needed=False)
+    pins = exchange.pins() if exchange else None
+    order = {cid: number for number, cid in enumerate(known)}
+    for cid in sorted(store.cids(), key=lambda cid: order.get(cid, -1)):
+        size, _ = store.stat(cid)
+        yield Block(str(cid), size, known.get(cid, UNUSED), None if pins is None else cid in pins)
+
+
+def fsck(store: LocalBlockStore) -> dict[str, int | list[str]]:
+    """Compare all bytes with their names; what is damaged is removed, so that peers fetch it again."""
+    checked, damaged = 0, list[str]()
+    for cid in store.cids():
+        checked += 1
+        try:
+            store.get(cid)
+        except BlockMissingError:  # a peer has deleted it meanwhile
+            checked -= 1
+        except PeerError:
+            damaged.append(str(cid))
+            store.remove_damaged(cid)
+    return {"checked": checked, "damaged": damaged}
+
+
+def pin(directory: Path) -> dict[str, int]:
+    """Let the daemon have everything that is here; what it had pinned for this machine and is gone, is unpinned."""
+    store, exchange = LocalBlockStore(directory), _exchange(directory)
+    assert exchange is not None
+    return {"pinned now": _pin_all(store, exchange), "pinned in all": sum(1 for _ in store.cids())}
+
+
+def _pin_all(store: LocalBlockStore, exchange: Exchange) -> int:
+    """Returns how many were not pinned before."""
+    pinned = 0
+    for cid in exchange.lacking(store.cids):
+        with suppress(BlockMissingError, PeerError):  # a peer has deleted it meanwhile; or --fsck will say it
+            exchange.offer(cid, store.get(cid))
+            pinned += 1
+    return pinned
+
+
+def collect_garbage(directory: Path) -> dict[str, int]:
+    """Delete what no message that is younger than the horizon needs; the daemon then has pinned what is left.
+
+    Raises StateError, with nothing deleted, while messages here cannot be read in full: what they need is unknown.
+    """
+    observer = _observe(directory)
+    if unseen := observer.unseen():
+        raise StateError(
+            f"{counted(unseen, 'message')} here wait for older ones: what they need is not known, nothing was deleted",
+            "let the swarm's peers run until they have fetched them, then try again",
+        )
+    store, known = LocalBlockStore(directory), describe_blocks(observer)
+    oldest = time.time() - _SETTLED_SECONDS
+    removed = (store.remove_unused(cid, since=oldest) for cid in store.cids() if cid not in known)
+    freed = [size for size in removed if size is not None]
+    exchange = _exchange(directory, needed=False)
+    if exchange:
+        _pin_all(store, exchange)
+    return {"deleted": len(freed), "bytes freed": sum(freed)}
+
+
+def _observe(directory: Path) -> Observer:
+    observer = Observer(directory)
+    observer.refresh()
+    return observer
+
+
+def describe_blocks(observer: Observer) -> dict[Cid, str]:
+    """What each block that is needed is, oldest first."""
+    tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
+    last_words = dict.fromkeys(_last_words(observer.swarm), "last message of a peer of this machine")
+    tangle.prune(SystemClock().now(), last_words)
+    known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights"), **last_words}
+    for cid in tangle.cids():
+        node = tangle.node(cid)
+        if node is not None:
+            author = names.get(peer_name(node.author), "?")
+            known.update(dict.fromkeys(node.blocks, f"weights of {author}, {node.seq}"))
+            known[cid] = f"message {node.seq} of {author}"
+    return known
+
+
+def _last_words(swarm: Cid) -> Iterator[Cid]:
+    """The last message and update of every peer of this machine: it goes on from them, however old they are."""
+    for directory in peers_here():
+        try:
+            state = PeerState.read(directory / STATE_FILE)
+        except PermissionError as error:  # it may run, as somebody else
+            remedy = "run it as the user it belongs to"
+            raise StateError(f"cannot read {directory}: {error.strerror}", remedy) from error
+        except (OSError, LearnaeError):  # a peer that cannot start has no future to keep anything for
+            continue
+        if state.swarm == swarm:
+            yield Cid.of(DAG_CBOR, state.message)
+            if state.update is not None:
+                yield state.update
+
+
+def _exchange(directory: Path, needed: bool = True) -> KuboExchange | None:
+    section = find_section(IpfsSection, "ipfs")
+    if not section.api:
+        if needed:
+            raise ConfigurationError("no Kubo daemon is configured", "set ipfs.api; see docs/ipfs.md")
+        return None
+    from learnae.runtime.links.kubo import open_exchange  # noqa: PLC0415 - an extra, and a heavy one
+
+    return open_exchange(section, directory)
+
+
+def _show(options: argparse.Namespace, fields: dict[str, int | list[str]] | dict[str, int], bad: str = "") -> int:
+    if options.json:
+        print_json(fields)
+    else:
+        print_fields(
+            {name: " ".join(value) or 0 if isinstance(value, list) else value for name, value in fields.items()}
+        )
+    return int(bool(fields.get(bad)))
+
+
+def _print_table(found: list[Block]) -> None:
+    totals = Counter(block.what.partition(" ")[0] for block in found)
+    title = f"{counted(len(found), 'block')}, {human_bytes(sum(block.bytes for block in found))}"
+    title += "".join(f", {counted(count, *_KINDS[name])}" for name, count in totals.most_common())
+    pinned = {None: "-", True: "yes", False: "no"}
+    rows = [[block.cid, human_bytes(block.bytes), block.what, pinned[block.pinned]] for block in found]
+    columns = ["cid", ">size", "what", "pinned"]
+    short = [[short_cid(row[0]), *row[1:]] for row in rows]
+    console.print(fitting([table(title, columns, rows), *shedding(title, columns, short, ["pinned", "size"])]))

@@ -1,0 +1,155 @@
+"""``learnae swarm create``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.clock import SystemClock
+from learnae.cli.commands.model_file import SEEDED, read_model
+from learnae.cli.output import print_fields, print_json, told_columns
+from learnae.errors import ConfigurationError, DataError, ManifestError
+from learnae.ipld.cid import RAW
+from learnae.ipld.fields import Fields
+from learnae.models.input_normalisation import normalises_rows
+from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
+from learnae.samples.table_headers import CSV, PARQUET, column_names, is_number
+from learnae.swarm.directory import MANIFEST_FILE, create_named, create_swarm
+from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
+from learnae.swarm.initial_weights import start_blocks, start_links
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import PRESETS, preset
+from learnae.weights.frames import FramePolicy
+
+_FOR_MODELS = ("loss", "optimiser", "learning_rate", "classes", "columns", "features")
+_TARGET = "label"  # of a table, unless trainers set data.label
+_MAX_FEATURES_BYTES = 1 << 16
+
+
+def create(options: argparse.Namespace) -> int:
+    """Create a swarm from a preset or a Keras model, and say how to join it."""
+    manifest, blocks, start = _manifest(options)
+    directory = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
+    store = LocalBlockStore(directory)
+    for block in blocks:
+        store.put(RAW, block)
+    fields = {
+        "swarm": str(manifest.swarm),
+        "name": manifest.name,
+        "model": f"{manifest.model.count} parameters",
+        "start": start,
+        "directory": str(directory),
+    }
+    if options.json:
+        trained = manifest.features is not None and not manifest.only_keras
+        told = {"agents_train": trained, "only_keras": manifest.only_keras}
+        print_json({**fields, "columns": list(manifest.columns), **told})
+    else:
+        print_fields({**fields, **told_columns(manifest), "agents": _agents(manifest)})
+        print(f"\nnext: learnae join {directory if options.directory else manifest.swarm} --name NAME --data FILE")
+        print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
+    return 0
+
+
+def _agents(manifest: Manifest) -> str:
+    """What agents can do in the swarm."""
+    if manifest.features is None:
+        return "none: the swarm has no --features of samples"
+    return f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
+
+
+def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
+    """The swarm's definition, the blocks of its starting weights if there are any, and what to say of these."""
+    now = SystemClock().now()
+    if options.preset:
+        _check_unchanged(options)
+        manifest = preset(options.preset, now)
+        return replace(manifest, name=options.name or manifest.name), [], SEEDED
+    if not options.loss:
+        raise ConfigurationError("a model needs a loss", "give --loss, such as sparse_categorical_crossentropy")
+    model = read_model(options.model)
+    blocks = [] if model.weights is None else start_blocks(model.weights)
+    manifest = Manifest(
+        name=options.name or options.model.stem,
+        config=model.config,
+        loss=options.loss,
+        created=now,
+        classes=_names(options.classes) if options.classes else (),
+        columns=() if options.columns is None else _columns(options.columns),
+        features=_features(options.features) if options.features else None,
+        optimiser=_optimiser(options),
+        codec=_codec(model.config),
+        outline=model.outline,
+        start=start_links(blocks),
+    )
+    _check_classes(manifest)
+    return manifest, blocks, model.start
+
+
+def _optimiser(options: argparse.Namespace) -> OptimiserPolicy:
+    name = options.optimiser or USUAL
+    return OptimiserPolicy(name, RATES[name] if options.learning_rate is None else options.learning_rate)
+
+
+def _check_unchanged(options: argparse.Namespace) -> None:
+    """A preset is as it is: what would change it is for a model."""
+    given = [name for name in _FOR_MODELS if getattr(options, name) is not None]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigurationError(f"a preset takes no {flags}", "leave that out, or give --model")
+
+
+def _check_classes(manifest: Manifest) -> None:
+    names, count = manifest.classes, manifest.class_count
+    if names and (len(names) != count or len(set(names)) != count or "" in names):
+        raise ConfigurationError(f"--classes {','.join(names)}", f"the model tells {count} classes apart: name each")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    """The names of features: as they are given, or all in a table's header but the target's. Raises DataError."""
+    if not text.endswith((*CSV, *PARQUET)):
+        return _names(text)
+    names = tuple(name for name in column_names(Path(text)) if name != _TARGET)
+    numbers = [name for name in names if is_number(name)]
+    if numbers:  # every member of the swarm reads what is written here
+        raise DataError(
+            f"a column of {text} is called {numbers[0]}: its first line may be data",
+            "begin the file with names, or give these: --columns A,B,…",
+        )
+    return names
+
+
+def _codec(config: Mapping[str, Any]) -> FramePolicy:
+    """Exact where the first layer normalises: its statistics are as large as the features, and q8 rounds 256
+    neighbours to 1/127 of the largest of them (adr 59)."""
+    return FramePolicy("f32", "f32") if normalises_rows(config) else FramePolicy()
+
+
+def _features(text: str) -> Features | None:
+    """Those of a preset, or of a JSON file in the manifest's form; raises ManifestError.
+
+    A raw window in a file needs no constants: its samples are then taken as they are.
+    """
+    if text in PRESETS:
+        return preset(text, 0).features
+    try:
+        with Path(text).open("rb") as file:
+            found = json.loads(file.read(_MAX_FEATURES_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ManifestError(
+            f"cannot read features from {text}: {error}", "give a preset's name or a JSON file"
+        ) from error
+    fields = Fields(found, "features", ManifestError)
+    if fields.value("kind") == RAW_KIND:
+        channels = len(fields.texts("channels", MAX_CHANNELS))
+        fields = Fields({"shift": [0.0] * channels, "scale": [1.0] * channels, **found}, "features", ManifestError)
+    return read_features(fields)

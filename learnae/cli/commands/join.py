@@ -1,0 +1,86 @@
+"""``learnae join``: a key and a configuration for a peer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from learnae.cli.output import print_fields, print_json, told_columns
+from learnae.config.loading import user_config_directory
+from learnae.errors import ConfigurationError
+from learnae.ipld.cid import Cid
+from learnae.peer.state import PeerState
+from learnae.protocol.identity import Identity, peer_name
+from learnae.samples.recordings import check_readable
+from learnae.swarm.directory import find_swarm, open_manifest
+from learnae.system.atomic_files import create_once
+from learnae.system.paths import KEY_FILE, STATE_FILE, peer_directory
+
+_NO_DATA = {
+    "trainer": '# file = "data.npz"    # or .csv, .csv.gz, .parquet: docs/tasks.md',
+    "agent": '# kind = "hwmon"         # or bridge, mqtt, iio: docs/agent.md\n# file = "motion.npz"    # a recording',
+}
+
+
+def join(options: argparse.Namespace) -> int:
+    """Make a peer's key and configuration."""
+    directory = find_swarm(options.swarm).resolve()
+    manifest = open_manifest(directory)
+    if options.role == "agent" and manifest.features is None:
+        raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    name = options.name or options.role
+    config = options.config or user_config_directory() / f"{options.role}.toml"
+    taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
+    if config.exists():
+        raise taken
+    if options.data:
+        check_readable(options.data)
+    _check_place(peer_directory(name), manifest.swarm)
+    text = _configuration(options, name, directory)
+    identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
+    if not create_once(config, text.encode()):
+        raise taken
+    program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
+    command = f"{program} --config {config}" if options.config else program
+    fields = {
+        "peer": peer_name(identity.author),
+        "name": name,
+        "swarm": str(manifest.swarm),
+        "configuration": str(config),
+        "start": command,
+    }
+    if options.json:
+        print_json({**fields, "columns": list(manifest.columns)})
+    else:
+        print_fields({**fields, **told_columns(manifest)})
+        if not options.data:
+            what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
+            print(f"\nfirst set {what}, in that configuration")
+    return 0
+
+
+def _check_place(directory: Path, swarm: Cid) -> None:
+    """Raise ConfigurationError if the peer of ``directory`` has learnt in another swarm than ``swarm``."""
+    try:
+        state = PeerState.read(directory / STATE_FILE)
+    except OSError:  # it has not run yet
+        return
+    if state.swarm != swarm:
+        raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
+
+
+def _configuration(options: argparse.Namespace, name: str, directory: Path) -> str:
+    section = "data" if options.role == "trainer" else "source"
+    file = str(options.data.resolve()) if options.data else ""
+    data = f"file = {_toml(file)}" if file else _NO_DATA[options.role]
+    return f"[peer]\nname = {_toml(name)}\n\n[swarm]\nid = {_toml(str(directory))}\n\n[{section}]\n{data}\n"
+
+
+def _toml(text: str) -> str:
+    """A TOML string: as in JSON, but for what JSON writes as surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{text!r} is not UTF-8, as a configuration is", "rename it") from error
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,82 @@
+"""Models from Keras' files: the configuration, and the weights that a .keras file holds."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from learnae.errors import ConfigurationError, ModelError
+from learnae.models.definition import ModelDefinition
+from learnae.models.keras_model import INSTALL, build_model, flat, has_keras, outline_of, weights_in
+from learnae.models.outline import Outline
+from learnae.samples.recordings import check_readable
+from learnae.weights.codecs import Vector
+
+SEEDED = "drawn from the seed"
+_MAX_CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """What a swarm takes from a file. ``outline`` is there for a model that only Keras can train.
+
+    ``weights`` (count,) are what all peers start from; None if they draw them, all the same.
+    ``start`` says to people which of that it is.
+    """
+
+    config: Any
+    outline: Outline | None
+    weights: Vector | None
+    start: str
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read a Keras JSON or .keras file; raises ModelError, or ConfigurationError where Keras is needed and not here."""
+    config, has_weights = _read(path)
+    outline = None
+    try:
+        count = ModelDefinition.from_config(config).count
+    except ModelError as error:
+        outline = _outline(config, error)
+        count = outline.count
+    if has_weights and has_keras():
+        build_model(config)  # Keras reads the file's own configuration: nothing unchecked gets there
+        weights, start = weights_in(path), "the weights in the file"
+    elif outline:
+        weights, start = flat(build_model(config).get_weights()), "weights as Keras draws them"
+    elif has_weights:
+        return ModelFile(config, None, None, f"{SEEDED}; to read the weights in the file: {INSTALL}")
+    else:
+        return ModelFile(config, None, None, SEEDED)
+    if len(weights) != count:
+        raise ModelError(f"{path} holds {len(weights)} weights, its model has {count}", "save the model again")
+    return ModelFile(config, outline, weights, start)
+
+
+def _outline(config: Any, error: ModelError) -> Outline:
+    """Of a model beyond the whitelist, which ``error`` says why."""
+    if not isinstance(config, dict):
+        raise error
+    if not has_keras():
+        raise ConfigurationError(f"only Keras can train this model: {error.problem}", INSTALL) from error
+    return outline_of(build_model(config))
+
+
+def _read(path: Path) -> tuple[Any, bool]:
+    """The configuration in a Keras JSON or .keras file, and whether there are weights beside it."""
+    check_readable(path)
+    try:
+        if has_weights := zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
+                data = file.read(_MAX_CONFIG_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(_MAX_CONFIG_BYTES + 1)
+        if len(data) > _MAX_CONFIG_BYTES:
+            raise ModelError(f"the configuration in {path} is too large", f"at most {_MAX_CONFIG_BYTES} bytes are read")
+        return json.loads(data), has_weights
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as error:
+        raise ModelError(f"cannot read {path}: {error}", "give model.to_json() or a .keras file") from error

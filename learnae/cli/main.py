@@ -1,0 +1,166 @@
+"""``learnae``: make, join, look at and export swarms."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import learnae
+from learnae.cli.arguments import count, seconds
+from learnae.cli.commands import anchor, blocks, doctor, export, watch
+from learnae.cli.commands.create import create
+from learnae.cli.commands.join import join
+from learnae.config.sections import MqttSection
+from learnae.models import optimisers
+from learnae.models.losses import LOSSES
+from learnae.swarm.presets import PRESETS
+from learnae.system.service import run_program
+
+_FIRST_STEPS = """\
+first steps:
+  learnae swarm create --preset wrist    what is trained, and how
+  learnae join --data FILE               a peer on this machine, and its data
+  trainer-node start                     trains until Ctrl-C
+  learnae watch                          who is here, how good, what moved
+
+without data of your own: trainer-node start --demo
+"""
+
+_PRESETS = """\
+presets:
+  wrist        which of seven shoulder exercises, from a wrist's motion at 50 Hz
+  wrist-cnn    the same from raw windows
+  hepmass      particle collisions, 27 features: signal or background (UCI)
+  thermal      how warm a board is, without labels: what is unusual stands out
+"""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Entry point; the only place that exits."""
+    options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+    run_program("learnae", lambda: options.command(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="learnae",
+        description="Make, join, look at and export swarms:\npeers that train one model, each on data of its own.",
+        epilog=_FIRST_STEPS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=learnae.__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_swarm(verbs)
+    _add_join(verbs)
+    _add_looking(verbs)
+    _add_export(verbs)
+    _add_blocks(verbs)
+    _add_anchor(verbs)
+    command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
+    _finish(command, doctor.doctor)
+    return parser
+
+
+def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    group = verbs.add_parser("swarm", help="create a swarm").add_subparsers(
+        dest="action", required=True, metavar="VERB"
+    )
+    command = group.add_parser(
+        "create",
+        help="from a preset or a Keras model",
+        epilog=_PRESETS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
+    what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
+    command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
+    rules = f"for --model: {', '.join(optimisers.NAMES)} (default: {optimisers.USUAL})"
+    command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", help=rules)
+    rate = f"for --model (default: {', '.join(f'{name} {value}' for name, value in optimisers.RATES.items())})"
+    command.add_argument("--learning-rate", type=float, metavar="X", help=rate)
+    command.add_argument("--classes", metavar="A,B,...", help="names of the classes, for --model")
+    command.add_argument(
+        "--columns",
+        metavar="C",
+        help="for --model: a table's features in the model's order: names A,B,..., or a table with these",
+    )
+    command.add_argument(
+        "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
+    )
+    command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
+    command.add_argument("--directory", type=Path, metavar="D", help="where the peers of this machine share it")
+    _finish(command, create)
+
+
+def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("join", help="make a peer: its key and its configuration")
+    which = "id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
+    command.add_argument("swarm", nargs="?", default="", help=which)
+    command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
+    command.add_argument("--name", help="of the peer on this machine")
+    command.add_argument("--data", type=Path, metavar="F", help="what it trains on")
+    command.add_argument("--config", type=Path, metavar="F", help="write the configuration here")
+    _finish(command, join)
+
+
+def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("peers", help="who is in the swarm")
+    _finish(_with_swarm(command), watch.peers)
+    command = verbs.add_parser("log", help="the tangle, newest message first")
+    command.add_argument("-n", "--count", type=count, default=20, help="how many messages")
+    _finish(_with_swarm(command), watch.log)
+    command = verbs.add_parser("watch", help="a live table of the swarm")
+    command.add_argument("--every", type=seconds, default=1.0, metavar="S", help="seconds between two looks")
+    command.add_argument("--rounds", type=count, default=0, metavar="N", help="stop after so many looks")
+    _add_broker(command)
+    _finish(_with_swarm(command), watch.watch)
+
+
+def _add_broker(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("over MQTT", "from topics alone; no swarm and no key is needed here")
+    group.add_argument("--broker", default="", metavar="URL", help="mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+    group.add_argument("--user", default="", metavar="U")
+    for name in ("password", "ca", "cert", "key"):
+        group.add_argument(f"--{name}-file", default="", metavar="F")
+    group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
+
+
+def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
+    command.add_argument("file", type=Path, help="its name's end says the format; how to use the model is in it")
+    command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
+    _finish(_with_swarm(command), export.export)
+
+
+def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("anchor", help="write on an IOTA Tangle that something exists; prove since when")
+    command.add_argument("what", nargs="?", help="a file or a CID; without it, the swarm's heads")
+    command.add_argument("--verify", action="store_true", help="prove that it is anchored, and since which milestone")
+    command.add_argument("--wait", type=seconds, default=0.0, metavar="S", help="for the milestone, at most")
+    command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
+    command.add_argument("--node", metavar="URL", help=f"default: as configured, or {anchor.DEFAULT_NODE}")
+    _finish(_with_swarm(command), anchor.anchor)
+
+
+def _add_blocks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("blocks", help="what is stored here, and at the Kubo daemon; check, pin, clean up")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--fsck", action="store_true", help="compare all blocks with their names; remove damaged ones")
+    what.add_argument("--pin", action="store_true", help="let the daemon have all blocks, now")
+    what.add_argument("--gc", action="store_true", help="delete and unpin what is not needed any more")
+    _finish(_with_swarm(command), blocks.blocks)
+
+
+def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument(
+        "--swarm", default="", metavar="S", help="id, name or directory; not needed if there is only one"
+    )
+    return command
+
+
+def _finish(command: argparse.ArgumentParser, run: object) -> None:
+    command.add_argument("--json", action="store_true", help="for machines")
+    command.set_defaults(command=run)

@@ -1,0 +1,131 @@
+"""How commands speak: data on standard output, as a table for people or as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from learnae.runtime.observer import PeerView
+from learnae.swarm.manifest import Manifest
+from learnae.text import shown
+
+_WIDE = 240  # where no terminal sets a width, nothing is cut
+console = Console(width=None if sys.stdout.isatty() else _WIDE)
+
+
+def print_json(value: object) -> None:
+    """One JSON document."""
+    print(json.dumps(value, indent=1))
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """A few named values."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        print(f"{name:<{width}}  {value}")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], wrap: bool = False) -> Table:
+    """A table; columns whose names begin with > are aligned to the right; long cells are cut, or ``wrap``.
+
+    Cells are shown as they are: names come from strangers and are no markup.
+    """
+    result = Table(title=Text(title, "italic"), title_justify="left", header_style="bold")
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        result.add_column(
+            column.lstrip(">"), justify=justify, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis"
+        )
+    for row in rows:
+        result.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    return result
+
+
+def fitting(tables: Iterable[Table]) -> Table:
+    """The first of ``tables`` that the terminal has room for, or the last."""
+    unbounded = console.options.update(max_width=_WIDE)
+    for result in tables:
+        if console.measure(result, options=unbounded).maximum <= console.width:
+            break
+    return result
+
+
+def shedding(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], less: Sequence[str]
+) -> Iterator[Table]:
+    """The table of all columns, and then with ever fewer: without the first of ``less``, the first two, …"""
+    for count in range(len(less) + 1):
+        kept = [index for index, column in enumerate(columns) if column.lstrip(">") not in less[:count]]
+        yield table(title, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
+
+
+def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
+    """The live table of a swarm."""
+    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", ">accuracy", ">heard", ">out", ">in"]
+    rows = [
+        [
+            view.name + (" (banned)" if view.banned else ""),
+            view.peer[:8],
+            view.role,
+            view.version,
+            "summary" if view.summary else f"{view.steps:,}",
+            f"{'~' if view.summary else ''}{view.samples:,}",
+            "-" if view.loss is None else f"{view.loss:.3f}",
+            "-" if view.accuracy is None else f"{view.accuracy:.3f}",
+            f"{max(0, now - view.heard) / 1000:.0f} s ago",
+            human_bytes(view.bytes_out),
+            human_bytes(view.bytes_in),
+        ]
+        for view in peers
+    ]
+    result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "heard"]))
+    if not peers:
+        result.caption = Text("nobody has spoken yet: start a peer", "italic")
+    return result
+
+
+def short_cid(cid: str) -> str:
+    """The end of a CID, for people: all of a kind begin with the same characters."""
+    return cid[-8:]
+
+
+def human_bytes(count: float) -> str:
+    """A size with a binary unit."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+def human_time(milliseconds: int) -> str:
+    """A local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(milliseconds / 1000))
+
+
+OK, MISSING, BROKEN = "ok", "missing", "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: ``state`` is ok, missing or broken."""
+
+    thing: str
+    state: str
+    detail: str
+    remedy: str
+
+
+def told_columns(manifest: Manifest) -> dict[str, str]:
+    """What people must know of their tables' columns."""
+    if manifest.features:
+        return {}
+    return {"columns": shown(manifest.columns) or "not named: all tables must have the same, in the same order"}

@@ -1,0 +1,19 @@
+"""Which swarm a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from learnae.config.loading import find_section
+from learnae.config.sections import SwarmSection
+from learnae.swarm.directory import find_swarm, swarms_here
+
+
+def choose_swarm(text: str = "") -> Path:
+    """The directory of the swarm ``text``; without it, of the only one here, or else of the one that is configured.
+
+    Raises ManifestError if there is no such swarm, ConfigurationError if there is none, or no single one.
+    """
+    if not text and len(swarms_here()) != 1:
+        text = find_section(SwarmSection, "swarm").id
+    return find_swarm(text)

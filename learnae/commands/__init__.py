@@ -1,1 +1,0 @@
-"""The verbs of ``learnae``, a file for each group."""

@@ -1,0 +1,192 @@
+"""Configuration: TOML files, then environment, then flags, into dataclasses; typos are named.
+
+Order, later wins: ``/etc/learnae/ROLE.toml``, ``$XDG_CONFIG_HOME/learnae/ROLE.toml`` (or, instead
+of both, the file that was asked for), ``LEARNAE_SECTION__KEY`` from the environment, flags.
+A field of type ``dict[str, SECTION]`` stands for any number of sections: ``[FIELD.NAME]``, and
+``LEARNAE_FIELD__NAME__KEY``. Of the environment, sections that only other programs have are left alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from learnae.errors import ConfigurationError
+from learnae.system.atomic_files import is_there
+from learnae.system.paths import user_home
+
+ENVIRONMENT_PREFIX = "LEARNAE_"
+_MAX_BYTES = 1 << 20
+_BOOLEANS = {"true": True, "false": False}
+
+Config = TypeVar("Config")
+Section = TypeVar("Section")
+ROLES = ("trainer", "agent")
+_OF_PEERS = ("peer", "swarm", "data", "source", "sources", "buffer", "resources", "train")
+_OF_LINKS = ("mqtt", "ipfs", "exchange", "iota", "port", "board", "bridge")
+SECTIONS = frozenset((*_OF_PEERS, *_OF_LINKS))  # of all programs: one environment serves them all
+Values = dict[str, dict[str, Any]]
+
+
+def config_files(role: str) -> list[Path]:
+    """Where a role's configuration is looked for, weakest first."""
+    return [Path("/etc/learnae") / f"{role}.toml", user_config_directory() / f"{role}.toml"]
+
+
+def user_config_directory() -> Path:
+    """``$XDG_CONFIG_HOME/learnae``."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or user_home() / ".config") / "learnae"
+
+
+def load_config(
+    kind: type[Config],
+    role: str,
+    file: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Read the configuration of ``role`` into ``kind``: a dataclass of section dataclasses.
+
+    ``flags`` maps ``section.key`` to a value; None means not given. Raises ConfigurationError.
+    """
+    values: Values = {}
+    if file is not None:
+        _merge(values, _read(file), kind, str(file))
+    else:
+        for path in config_files(role):
+            if is_there(path):
+                _merge(values, _read(path), kind, str(path))
+    for section, key, text in _from_environment(os.environ if environment is None else environment):
+        if section in SECTIONS and section not in get_type_hints(kind):
+            continue
+        _merge(values, {section: _nested(key, text)}, kind, f"{ENVIRONMENT_PREFIX}{section}__{key}".upper())
+    for name, value in (flags or {}).items():
+        if value is not None:
+            section, key = name.split(".")
+            values.setdefault(section, {})[key] = value
+    return _build(kind, values)
+
+
+def find_section(kind: type[Section], name: str) -> Section:
+    """``[name]`` as this machine's roles have it, for commands that belong to no role; raises ConfigurationError.
+
+    Of several files that have it, one in the user's directory and a trainer's are the stronger ones.
+    """
+    whole = dataclasses.make_dataclass("Whole", [(name, kind)])
+    values: Values = {}
+    for place in (0, 1):
+        for path in [config_files(role)[place] for role in reversed(ROLES)]:
+            if is_there(path):
+                _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
+    for section, key, text in _from_environment(os.environ):
+        if section == name:
+            _merge(values, {name: {key: text}}, whole, f"{ENVIRONMENT_PREFIX}{name}__{key}".upper())
+    found: Section = getattr(_build(whole, values), name)
+    return found
+
+
+def _read(path: Path) -> Values:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
+        ) from error
+    if len(data) > _MAX_BYTES:
+        raise ConfigurationError(f"{path} has {len(data)} bytes", "this is no configuration file")
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}", "mend that line") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    for name, text in environment.items():
+        section, double, key = name.removeprefix(ENVIRONMENT_PREFIX).partition("__")
+        if name.startswith(ENVIRONMENT_PREFIX) and double:
+            yield section.lower(), key.lower(), text
+
+
+def _nested(key: str, text: str) -> dict[str, Any]:
+    name, double, rest = key.partition("__")
+    return {name: {rest: text}} if double else {key: text}
+
+
+def _merge(values: Values, new: Mapping[str, Any], kind: type, origin: str) -> None:
+    sections = get_type_hints(kind)
+    for section, items in new.items():
+        _check_known(section, sections, origin, "section")
+        _check_section(items, section, origin)
+        one = _one_of_several(sections[section])
+        if one is None:
+            _merge_section(values.setdefault(section, {}), items, sections[section], origin, section)
+            continue
+        for name, inner in items.items():
+            _check_section(inner, f"{section}.{name}", origin)
+            own = values.setdefault(section, {}).setdefault(name, {})
+            _merge_section(own, inner, one, origin, f"{section}.{name}")
+
+
+def _merge_section(values: dict[str, Any], items: Mapping[str, Any], kind: type, origin: str, section: str) -> None:
+    keys = get_type_hints(kind)
+    for key, value in items.items():
+        _check_known(key, keys, f"{origin} [{section}]", "key")
+        values[key] = _convert(value, keys[key], f"{origin}: {section}.{key}")
+
+
+def _one_of_several(kind: Any) -> type | None:
+    """The kind of section of which there may be any number, each with a name."""
+    return get_args(kind)[1] if get_origin(kind) is dict else None
+
+
+def _check_section(items: object, section: str, origin: str) -> None:
+    if not isinstance(items, Mapping):
+        raise ConfigurationError(f"{origin}: {section} is not a section", f"write [{section}] above its keys")
+
+
+def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) -> None:
+    if name not in known:
+        import difflib  # noqa: PLC0415 - for typos only
+
+        near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise ConfigurationError(f"{origin}: unknown {what} {name!r}", remedy)
+
+
+def _convert(value: object, wanted: Any, where: str) -> object:
+    wanted = get_origin(wanted) or wanted
+    if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
+        return value
+    if (wanted is float and isinstance(value, int) and not isinstance(value, bool)) or (
+        wanted in (int, float) and isinstance(value, str)  # from the environment
+    ):
+        try:
+            return wanted(value)
+        except (ValueError, OverflowError):
+            pass
+    if wanted is bool and value in _BOOLEANS:  # from the environment
+        return _BOOLEANS[str(value)]
+    raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")
+
+
+def _build(kind: type[Config], values: Values) -> Config:
+    sections = get_type_hints(kind)
+    built = {}
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
+        own, one = values.get(item.name, {}), _one_of_several(sections[item.name])
+        built[item.name] = sections[item.name](**own) if one is None else _build_several(one, item.name, own)
+    return kind(**built)
+
+
+def _build_several(kind: Any, section: str, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    built = {}
+    for name, own in values.items():
+        try:
+            built[name] = kind(**own)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"[{section}.{name}]: {error.problem}", error.remedy) from error
+    return built

@@ -1,0 +1,255 @@
+"""Sections of the configuration that every role has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from learnae.errors import ConfigurationError
+from learnae.system.paths import peer_directory
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSection:
+    """``[peer]``: ``name`` of this peer, its ``state`` directory, how many others it may ``follow``.
+
+    Empty values and 0 stand for the role's defaults.
+    """
+
+    name: str = ""
+    state: str = ""
+    follow: int = 0
+
+    def __post_init__(self) -> None:
+        if self.follow < 0:
+            raise ConfigurationError(f"peer.follow is {self.follow}", "use a number of peers, 0 for the default")
+
+    def directory(self, role: str) -> Path:
+        """The peer's own directory."""
+        return Path(self.state) if self.state else peer_directory(self.name or role)
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmSection:
+    """``[swarm]``: ``id`` names the swarm, its directory or a copy of its manifest; empty for the only one here."""
+
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSection:
+    """``[train]``: seconds of ``pause`` between two updates."""
+
+    pause: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pause <= 86_400:
+            raise ConfigurationError(f"train.pause is {self.pause}", "use seconds, from 0 to 86400")
+
+
+@dataclass(frozen=True, slots=True)
+class MqttAddress:
+    """Where a broker listens."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSection:
+    """``[mqtt]``: the ``broker`` as ``mqtt://HOST[:PORT]`` or ``mqtts://HOST[:PORT]``; empty for none.
+
+    Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first. ``prefix``
+    begins every topic. After one and a half times ``keep_alive`` seconds of silence the broker declares a peer
+    offline. ``monitor``, ``gossip`` and ``exchange`` say what the broker is used for; ``home_assistant`` also
+    announces the peer there. While the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what
+    the monitor says wait on disk.
+    """
+
+    broker: str = ""
+    user: str = ""
+    user_file: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    prefix: str = "learnae/1"
+    keep_alive: int = 30
+    monitor: bool = True
+    gossip: bool = True
+    exchange: bool = True
+    home_assistant: bool = False
+    queue_rows: int = 20_000
+    queue_bytes: int = 8 << 20
+
+    def __post_init__(self) -> None:
+        if self.broker:
+            self.address()
+        if not self.prefix or any(sign in self.prefix for sign in "#+\0") or self.prefix[0] in "/$":
+            raise ConfigurationError(f"mqtt.prefix is {self.prefix!r}", "use words with / between them")
+        if not 1 <= self.keep_alive <= 3600:
+            raise ConfigurationError(f"mqtt.keep_alive is {self.keep_alive}", "use seconds, from 1 to 3600")
+        if bool(self.cert_file) != bool(self.key_file):
+            raise ConfigurationError("one of mqtt.cert_file and mqtt.key_file is missing", "set both")
+        if self.password_file and not (self.user or self.user_file):
+            raise ConfigurationError("mqtt.password_file is set and no user", "set mqtt.user or mqtt.user_file")
+        if self.queue_rows < 1 or self.queue_bytes < 1 << 16:
+            raise ConfigurationError("the queue of mqtt has no room", "use queue_rows >= 1, queue_bytes >= 65536")
+
+    def address(self) -> MqttAddress:
+        """The broker's; raises ConfigurationError."""
+        remedy = "use mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; names and passwords go into files"
+        try:
+            parts = urlsplit(self.broker)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigurationError(f"mqtt.broker is {self.broker!r}", remedy) from error
+        plain = not (parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"))
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not plain or port == 0:
+            raise ConfigurationError(f"mqtt.broker is {self.broker!r}", remedy)
+        tls = parts.scheme == "mqtts"
+        if not tls and (self.ca_file or self.cert_file):
+            raise ConfigurationError("mqtt.broker is not encrypted, but certificates are set", "use mqtts://")
+        return MqttAddress(parts.hostname, port or (8883 if tls else 1883), tls)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySection:
+    """``[ipfs]`` of a machine without a daemon: ``gateways`` to read from, as URLs with spaces between them.
+
+    ``timeout`` is how many seconds a call may take; ``ca_file`` what signed the certificates at https, else what the
+    system trusts counts.
+    """
+
+    gateways: str = ""
+    timeout: float = 10.0
+    ca_file: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.timeout <= 600:
+            raise ConfigurationError(f"ipfs.timeout is {self.timeout}", "use seconds, from 0.5 to 600")
+        for gateway in self.gateway_urls:
+            _check_gateway(gateway)
+
+    @property
+    def gateway_urls(self) -> list[str]:
+        """The gateways to read from, in order."""
+        return [url.rstrip("/") for url in self.gateways.split()]
+
+
+@dataclass(frozen=True, slots=True)
+class IpfsSection(GatewaySection):
+    """``[ipfs]``: also the RPC ``api`` of a Kubo daemon as a multiaddress; empty for none.
+
+    ``token_file`` holds the credential for the RPC, as in Kubo's API.Authorizations. ``connect`` names other
+    daemons by multiaddress, with spaces between them. ``pubsub`` also announces heads there.
+    """
+
+    api: str = ""
+    token_file: str = ""
+    connect: str = ""
+    pubsub: bool = True
+
+    def __post_init__(self) -> None:
+        GatewaySection.__post_init__(self)
+        if self.api and not self.api.startswith("/"):
+            remedy = "use a multiaddress such as /ip4/127.0.0.1/tcp/5001 or /unix/run/ipfs/api.sock"
+            raise ConfigurationError(f"ipfs.api is {self.api!r}", remedy)
+        for address in self.addresses:
+            if not address.startswith("/") or "/p2p/" not in address:
+                remedy = "use what `ipfs id` shows there, such as /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…"
+                raise ConfigurationError(f"ipfs.connect holds {address!r}", remedy)
+        if (self.token_file or self.connect) and not self.api:
+            raise ConfigurationError("ipfs.token_file or ipfs.connect is set and no ipfs.api", "set ipfs.api")
+
+    @property
+    def addresses(self) -> list[str]:
+        """The daemons to connect to."""
+        return self.connect.split()
+
+    @property
+    def is_private(self) -> bool:
+        """Whether what is sent to ``api`` cannot be read on the way."""
+        local = ("/unix/", "/ip4/127.", "/ip6/::1/", "/dns/localhost/", "/dns4/localhost/", "/dns6/localhost/")
+        return self.api.startswith(local) or self.api.endswith("/https")
+
+
+EXCHANGES = ("ipfs", "mqtt", "gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSection:
+    """``[exchange]``: the ``order`` in which exchanges are asked for a block; those not named come last."""
+
+    order: str = " ".join(EXCHANGES)
+
+    def __post_init__(self) -> None:
+        for name in self.order.split():
+            if name not in EXCHANGES:
+                raise ConfigurationError(f"exchange.order holds {name!r}", f"use {', '.join(EXCHANGES)}")
+
+    def rank(self, name: str) -> int:
+        """The place of an exchange such as ``gateway http://…``; its first word says of which kind it is."""
+        order = self.order.split()
+        kind = name.partition(" ")[0]
+        return order.index(kind) if kind in order else len(order)
+
+
+def _check_gateway(url: str) -> None:
+    remedy = "use the address of a trustless gateway, such as http://trainer.local:8080"
+    try:
+        parts = urlsplit(url)
+        plain = not (parts.query or parts.fragment or parts.username or parts.password) and parts.port != 0
+    except ValueError as error:
+        raise ConfigurationError(f"ipfs.gateways holds {url!r}", remedy) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ConfigurationError(f"ipfs.gateways holds {url!r}", remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class IotaSection:
+    """``[iota]``: heads over a ``node`` of the legacy protocol, such as http://127.0.0.1:14265; empty for none.
+
+    ``pow`` is done here (local) or by the node; ``mwm`` 0 asks the node for the minimum weight magnitude.
+    ``poll`` seconds lie between two looks, ``every`` at least between two own announcements. ``coordinator``
+    is the address of the only coordinator whose Tangle will do. ``events`` is the node's ZMQ stream, such as
+    tcp://127.0.0.1:5556.
+    """
+
+    node: str = ""
+    pow: str = "local"
+    mwm: int = 0
+    poll: float = 5.0
+    every: float = 30.0
+    coordinator: str = ""
+    events: str = ""
+
+    def __post_init__(self) -> None:
+        if self.node and not self.node.startswith(("http://", "https://")):
+            raise ConfigurationError(f"iota.node is {self.node!r}", "use its URL, such as http://127.0.0.1:14265")
+        check_choice("iota.pow", self.pow, ("local", "node"))
+        if not 0 <= self.mwm <= 18:
+            raise ConfigurationError(f"iota.mwm is {self.mwm}", "use 0 to ask the node, or 1 to 18")
+        for key, value in (("poll", self.poll), ("every", self.every)):
+            if not 0.1 <= value <= 600:
+                raise ConfigurationError(f"iota.{key} is {value}", "use seconds, from 0.1 to 600")
+        if self.coordinator and not re.fullmatch("[9A-Z]{81}", self.coordinator):
+            raise ConfigurationError(f"iota.coordinator is {self.coordinator!r}", "use an address of 81 trytes")
+        if self.events and not self.events.startswith("tcp://"):
+            raise ConfigurationError(f"iota.events is {self.events!r}", "use tcp://HOST:5556")
+
+
+def check_choice(key: str, value: str, choices: Sequence[str]) -> None:
+    """Raise ConfigurationError unless ``value`` is one of ``choices``; ``key`` is section.name."""
+    if value not in choices:
+        raise ConfigurationError(f"{key} is {value!r}", f"use {', '.join(choices[:-1])} or {choices[-1]}")
+
+
+def check_holdout(section: str, holdout: float) -> None:
+    """Raise ConfigurationError unless ``holdout`` is a share of the data that leaves some to train on."""
+    if not 0 <= holdout < 1:
+        raise ConfigurationError(f"{section}.holdout is {holdout}", "use a share from 0 to below 1")

@@ -1,0 +1,270 @@
+"""From one layer's Keras configuration to layers of ours; what is not known is refused by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from learnae.errors import ModelError
+from learnae.ipld.fields import Fields
+from learnae.models.layers import (
+    ACTIVATIONS,
+    MAX_UNITS,
+    Activation,
+    BatchNormalization,
+    Conv1D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling1D,
+    Layer,
+    LayerNormalization,
+    MaxPooling1D,
+    Reshape,
+    Shape,
+    Sliding,
+)
+from learnae.models.layers.dense import INITIALISERS
+from learnae.models.layers.sliding import PADDINGS
+
+_MAX_RANK = 4
+_MAX_VALUES = 1 << 24  # of one example inside a layer: 64 MiB of float32; few parameters can ask for far more
+_MAX_STRIDE = 2  # of a convolution: what every learner here implements and tests
+
+# options that must be absent, or as Keras sets them when nobody does
+_PLAIN: dict[str, tuple[Any, ...]] = {
+    "trainable": (True,),
+    "kernel_regularizer": (None,),
+    "bias_regularizer": (None,),
+    "activity_regularizer": (None,),
+    "beta_regularizer": (None,),
+    "gamma_regularizer": (None,),
+    "kernel_constraint": (None,),
+    "bias_constraint": (None,),
+    "beta_constraint": (None,),
+    "gamma_constraint": (None,),
+    "lora_rank": (None,),
+    "noise_shape": (None,),
+    "data_format": (None, "channels_last"),
+    "dilation_rate": (None, 1, [1], (1,)),
+    "groups": (None, 1),
+    "keepdims": (None, False),
+    "synchronized": (None, False),
+    "rms_scaling": (None, False),
+    "renorm": (None, False),
+    "virtual_batch_size": (None,),
+    "max_value": (None,),
+    "negative_slope": (None, 0.0),
+    "threshold": (None, 0.0),
+}
+_CONSTANTS = {
+    "bias_initializer": "Zeros",
+    "beta_initializer": "Zeros",
+    "gamma_initializer": "Ones",
+    "moving_mean_initializer": "Zeros",
+    "moving_variance_initializer": "Ones",
+}
+_DTYPES = ("float32",)
+
+Read = tuple[list[Layer], Shape]
+
+
+def read_layer(kind: str, config: Fields, shape: Shape) -> Read:
+    """The layers that Keras' layer ``kind`` becomes, and the shape that leaves them; raises ModelError."""
+    if kind not in _READERS:
+        raise ModelError(f"layer {kind!r} is not supported", f"use {', '.join(_READERS)}")
+    _check_plain(config)
+    return _READERS[kind](config, shape)
+
+
+def _check_plain(config: Fields) -> None:
+    for name, plain in _PLAIN.items():
+        value = config.value(name, plain[0])
+        if not any(type(value) is type(each) and value == each for each in (*plain, *_as_integers(plain))):
+            raise ModelError(f"{config.thing}.{name} {str(value)[:60]} is not supported", "remove it from the model")
+    for name, wanted in _CONSTANTS.items():
+        value = _class_name(config.value(name, None))
+        if value is not None and str(value).lower() != wanted.lower():
+            raise ModelError(f"{config.thing}.{name} {str(value)[:60]!r} is not supported", f"use {wanted}")
+    dtype = config.value("dtype", None)
+    name = dtype["config"].get("name") if _is_policy(dtype) else dtype
+    if name is not None and name not in _DTYPES:
+        raise ModelError(f"{config.thing}.dtype {str(name)[:60]!r} is not supported", f"use {_DTYPES[0]}")
+
+
+def _as_integers(values: tuple[Any, ...]) -> tuple[int, ...]:
+    """0 stands for 0.0 in JSON that other programs write."""
+    return tuple(int(value) for value in values if isinstance(value, float))
+
+
+def _is_policy(dtype: object) -> bool:
+    return isinstance(dtype, Mapping) and isinstance(dtype.get("config"), Mapping)
+
+
+def _class_name(value: object) -> object:
+    """Keras writes an object as its name or as a map with ``class_name``."""
+    return value.get("class_name") if isinstance(value, Mapping) else value
+
+
+def _dense(config: Fields, shape: Shape) -> Read:
+    if len(shape) != 1:
+        raise ModelError(f"{config.thing}: Dense on a shape of {shape}", "put Flatten before it")
+    layer = Dense(
+        inputs=shape[0],
+        units=config.integer("units", 1, MAX_UNITS),
+        bias=config.boolean("use_bias", True),
+        initialiser=_initialiser(config),
+    )
+    return [layer, *_activation_of(config)], (layer.units,)
+
+
+def _conv1d(config: Fields, shape: Shape) -> Read:
+    length, channels = _sequence(config, "Conv1D", shape)
+    stride = _single(config, "strides", 1)
+    if stride > _MAX_STRIDE:
+        raise ModelError(f"{config.thing}.strides {stride} is not supported", "use 1 or 2")
+    layer = Conv1D(
+        sliding=_sliding(config, length, _single(config, "kernel_size"), stride),
+        channels=channels,
+        filters=config.integer("filters", 1, MAX_UNITS),
+        bias=config.boolean("use_bias", True),
+        initialiser=_initialiser(config),
+    )
+    sliding = layer.sliding
+    if sliding.count * max(layer.filters, sliding.size * channels) > _MAX_VALUES:
+        raise ModelError(f"{config.thing}: a convolution of more than {_MAX_VALUES} values", "make it smaller")
+    return [layer, *_activation_of(config)], (sliding.count, layer.filters)
+
+
+def _max_pooling1d(config: Fields, shape: Shape) -> Read:
+    length, channels = _sequence(config, "MaxPooling1D", shape)
+    size = _single(config, "pool_size", 2)
+    sliding = _sliding(config, length, size, _single(config, "strides", size))
+    if sliding.count * size * channels > _MAX_VALUES:
+        raise ModelError(f"{config.thing}: pooling over more than {_MAX_VALUES} values", "make its windows shorter")
+    return [MaxPooling1D(sliding)], (sliding.count, channels)
+
+
+def _sliding(config: Fields, length: int, size: int, stride: int) -> Sliding:
+    padding = config.choice("padding", PADDINGS, "valid")
+    if size > length:
+        raise ModelError(f"{config.thing}: a window of {size} over {length} positions", "make it shorter")
+    return Sliding(length, size, stride, padding)
+
+
+def _global_average_pooling1d(config: Fields, shape: Shape) -> Read:
+    return [GlobalAveragePooling1D()], (_sequence(config, "GlobalAveragePooling1D", shape)[1],)
+
+
+def _batch_normalization(config: Fields, shape: Shape) -> Read:
+    _check_last_axis(config, shape)
+    layer = BatchNormalization(
+        size=shape[-1],
+        epsilon=config.number("epsilon", 1e-12, 1, 1e-3),
+        scale=config.boolean("scale", True),
+        centre=config.boolean("center", True),
+        momentum=config.number("momentum", 0, 1, 0.99),
+    )
+    return [layer], shape
+
+
+def _layer_normalization(config: Fields, shape: Shape) -> Read:
+    _check_last_axis(config, shape)
+    layer = LayerNormalization(
+        size=shape[-1],
+        epsilon=config.number("epsilon", 1e-12, 1, 1e-3),
+        scale=config.boolean("scale", True),
+        centre=config.boolean("center", True),
+    )
+    return [layer], shape
+
+
+def _check_last_axis(config: Fields, shape: Shape) -> None:
+    axis = config.value("axis", -1)
+    if isinstance(axis, (list, tuple)) and len(axis) == 1:
+        axis = axis[0]
+    if isinstance(axis, bool) or not isinstance(axis, int) or axis not in (-1, len(shape)):
+        raise ModelError(f"{config.thing}.axis {str(axis)[:60]} is not supported", "normalise the last axis, -1")
+
+
+def _activation(config: Fields, shape: Shape) -> Read:
+    return _activations(config.choice("activation", ACTIVATIONS)), shape
+
+
+def _activation_of(config: Fields) -> list[Layer]:
+    return _activations(config.choice("activation", ACTIVATIONS, "linear"))
+
+
+def _activations(function: str) -> list[Layer]:
+    return [] if function == "linear" else [Activation(function)]
+
+
+def _relu(_: Fields, shape: Shape) -> Read:
+    return [Activation("relu")], shape
+
+
+def _flatten(_: Fields, shape: Shape) -> Read:
+    return [Flatten()], (math.prod(shape),)
+
+
+def _reshape(config: Fields, shape: Shape) -> Read:
+    target = config.value("target_shape")
+    if not isinstance(target, (list, tuple)) or not 1 <= len(target) <= _MAX_RANK:
+        raise config.error("target_shape", target, f"a list of 1 to {_MAX_RANK} sizes")
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size >= -1 and size != 0 for size in target):
+        raise config.error("target_shape", target, "sizes from 1, at most one of them -1")
+    free = sum(size == -1 for size in target)
+    known = math.prod(size for size in target if size != -1)
+    if free > 1 or math.prod(shape) % known or (not free and known != math.prod(shape)):
+        raise config.error("target_shape", target, f"a shape of {math.prod(shape)} values, at most one size -1")
+    sizes = tuple(math.prod(shape) // known if size == -1 else size for size in target)
+    return [Reshape(sizes)], sizes
+
+
+def _dropout(config: Fields, shape: Shape) -> Read:
+    rate = config.number("rate", 0, 1)
+    if rate >= 1:
+        raise config.error("rate", rate, "below 1")
+    return [Dropout(rate)], shape
+
+
+def _sequence(config: Fields, kind: str, shape: Shape) -> tuple[int, int]:
+    """(length, channels) of the input."""
+    if len(shape) != 2:
+        raise ModelError(f"{config.thing}: {kind} on a shape of {shape}", "it needs (length, channels)")
+    return shape[0], shape[1]
+
+
+def _single(config: Fields, name: str, default: int | None = None) -> int:
+    """A whole number, which Keras writes alone or as a list of one; null stands for the default."""
+    value = config.value(name, default) if default is not None else config.value(name)
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if value is None and default is not None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_UNITS:
+        raise config.error(name, value, f"an integer from 1 to {MAX_UNITS}")
+    return value
+
+
+def _initialiser(config: Fields) -> str:
+    name = _class_name(config.value("kernel_initializer", "GlorotUniform"))
+    if not isinstance(name, str) or name not in INITIALISERS:
+        raise ModelError(f"{config.thing}.kernel_initializer {str(name)[:60]!r}", f"use {', '.join(INITIALISERS)}")
+    return name
+
+
+_READERS: dict[str, Callable[[Fields, Shape], Read]] = {
+    "Dense": _dense,
+    "Activation": _activation,
+    "ReLU": _relu,
+    "Conv1D": _conv1d,
+    "MaxPooling1D": _max_pooling1d,
+    "GlobalAveragePooling1D": _global_average_pooling1d,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Dropout": _dropout,
+    "BatchNormalization": _batch_normalization,
+    "LayerNormalization": _layer_normalization,
+}

@@ -1,0 +1,219 @@
+"""Following: whose frames a peer fetches, and the replicas that it keeps of them.
+
+A peer follows a bounded number of others, redrawn among the live ones (epidemic learning,
+De Vos et al. 2023), so that memory and traffic do not grow with the swarm. A redraw is free where
+a keyframe is fetched in place of a delta: whoever has news hands its place to somebody who has
+just published a keyframe. It keeps the place until that frame is here.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from learnae.errors import BlockMissingError, FrameError, PeerError, Problems
+from learnae.ipld.cid import Cid
+from learnae.peer.replication import Traffic
+from learnae.ports import BlockStore
+from learnae.protocol.bodies import KEY, Update
+from learnae.protocol.messages import Message
+from learnae.protocol.tangle import Node, Tangle
+from learnae.weights.codecs import Vector
+from learnae.weights.frames import block_count, decode_frame
+from learnae.weights.merge import Vote
+
+_LIVE_HALF_LIVES = 10  # an update this old weighs a thousandth in the merge
+_MAX_CHAIN = 1024  # deltas behind a keyframe: the manifest allows no more
+_MAX_BROKEN = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The newest update of an author."""
+
+    author: bytes
+    cid: Cid
+    time: int
+    update: Update
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """What an author's weights are believed to be, at its update ``cid``."""
+
+    cid: Cid
+    vector: Vector
+    samples: int
+    time: int
+
+    def vote(self) -> Vote:
+        """The replica as the merge sees it."""
+        return Vote(self.vector, self.samples, self.time)
+
+
+class Following:
+    """Chooses whom to follow and decodes their frames into ``replicas``, by author."""
+
+    def __init__(
+        self,
+        tangle: Tangle,
+        store: BlockStore,
+        problems: Problems,
+        traffic: Traffic,
+        rng: random.Random,
+        count: int,
+        most: int,
+        half_life: int,
+    ) -> None:
+        self.replicas: dict[bytes, Replica] = {}
+        self.news: dict[bytes, News] = {}
+        self.redraws = 0
+        self._followed: dict[bytes, None] = {}
+        self._tangle = tangle
+        self._store = store
+        self._problems = problems
+        self._traffic = traffic
+        self._rng = rng
+        self._count = count
+        self._most = most
+        self._half_life = half_life
+        self._next_redraw: int | None = None
+        self._successors: dict[bytes, News] = {}  # of those followed: who takes their place, with which keyframe
+        self._broken: dict[Cid, None] = {}
+
+    def note(self, message: Message) -> None:
+        """Remember an attached update as its author's newest."""
+        known = self.news.get(message.author)
+        if isinstance(message.body, Update) and (known is None or message.time > known.time):
+            self.news[message.author] = News(message.author, message.cid, message.time, message.body)
+
+    def advance(self, me: bytes, now: int) -> list[Replica]:
+        """Follow live authors other than ``me``, and decode what has come; returns changed replicas."""
+        self.news = {author: news for author, news in self.news.items() if self._tangle.newest_of(author)}
+        self._choose(me, now)
+        changed = []
+        for author in list(self._followed):
+            successor = self._successor_of(author, me, now)
+            replica = self._advance_one(successor or author)
+            if replica is None:
+                continue
+            if successor:
+                self._hand_over(author, successor)
+            self.replicas[successor or author] = replica
+            changed.append(replica)
+        return changed
+
+    def live(self, now: int) -> list[bytes]:
+        """Authors, not banned, that have published lately."""
+        oldest = min(now, max((news.time for news in self.news.values()), default=now))
+        oldest -= _LIVE_HALF_LIVES * self._half_life
+        return [a for a, news in self.news.items() if news.time >= oldest and not self._tangle.is_banned(a)]
+
+    def _choose(self, me: bytes, now: int) -> None:
+        live = [author for author in self.live(now) if author != me]
+        alive = set(live)
+        keep = [author for author in self._followed if author in alive]
+        others = [author for author in live if author not in self._followed]
+        if len(keep) == self._most and others and self._redraw_is_due(now):
+            keep.remove(self._rng.choice(keep))
+            self.redraws += 1
+        room = self._most - len(keep)
+        keep += others if len(others) <= room else self._rng.sample(others, room)
+        self._followed = dict.fromkeys(keep)
+        self._successors = {a: news for a, news in self._successors.items() if a in self._followed}
+        self.replicas = {author: self.replicas[author] for author in keep if author in self.replicas}
+
+    def _successor_of(self, author: bytes, me: bytes, now: int) -> bytes | None:
+        """Whose keyframe is to be fetched in place of the author's next delta, if anybody's."""
+        chosen = self._successors.get(author)
+        if chosen is not None and self.news.get(chosen.author) is chosen and not self._tangle.is_banned(chosen.author):
+            return chosen.author
+        self._successors.pop(author, None)
+        replica = self.replicas.get(author)
+        if replica is None or replica.cid == self.news[author].cid or len(self._followed) < self._most:
+            return None
+        candidates = self._fresh_keyframes(me, (replica.time + self.news[author].time) // 2, now)
+        if not candidates:
+            return None
+        self._successors[author] = self._rng.choice(candidates)
+        return self._successors[author].author
+
+    def _fresh_keyframes(self, me: bytes, since: int, now: int) -> list[News]:
+        """News of others, not followed, that stand alone and are dated after ``since``."""
+        taken = {me, *self._followed, *(news.author for news in self._successors.values())}
+        live = self.live(now)
+        news = [self.news[author] for author in live if author not in taken]
+        return [each for each in news if each.update.frame.kind == KEY and each.time > since]
+
+    def _hand_over(self, author: bytes, successor: bytes) -> None:
+        del self._followed[author], self.replicas[author], self._successors[author]
+        self._followed[successor] = None
+        self.redraws += 1
+        self._next_redraw = None  # one that costs a whole chain can wait
+
+    def _redraw_is_due(self, now: int) -> bool:
+        if self._next_redraw is not None and now < self._next_redraw:
+            return False
+        first = self._next_redraw is None
+        self._next_redraw = now + self._half_life // self._most  # all of them within one half-life
+        return not first
+
+    def _advance_one(self, author: bytes) -> Replica | None:
+        """Decode what is here of the author's newest frames, oldest first; None if nothing changed."""
+        news, replica = self.news[author], self.replicas.get(author)
+        if replica is not None and replica.cid == news.cid:
+            return None
+        try:
+            chain = self._chain(news.cid, replica)
+        except FrameError as error:
+            self._fail(news.cid, error)
+            return None
+        self._store.want([cid for _, node in chain for cid in node.blocks if not self._store.has(cid)])
+        before = replica
+        for cid, node in chain:
+            try:
+                replica = self._decode(cid, node, replica, news.update.samples)
+            except BlockMissingError:
+                break
+            except FrameError as error:
+                self._fail(cid, error)
+                break
+            except PeerError as error:  # damaged on the own disk: a good copy may come
+                self._problems.count(error)
+                break
+        return replica if replica is not before else None
+
+    def _chain(self, newest: Cid, replica: Replica | None) -> list[tuple[Cid, Node]]:
+        """The updates to decode, oldest first: back to the replica or to a keyframe, whichever is nearer.
+
+        Empty while a message of the chain is missing or a frame in it is known to be broken. Raises
+        FrameError for what can never be decoded.
+        """
+        chain: list[tuple[Cid, Node]] = []
+        step: Cid | None = newest
+        while step is not None and not (replica is not None and step == replica.cid):
+            node = self._tangle.node(step)
+            if node is None or step in self._broken:
+                self._tangle.want(step)
+                return []
+            if node.frame is None or len(chain) >= _MAX_CHAIN:
+                raise FrameError(f"update {step.short} stands on something that is no frame chain")
+            if node.frame.count != self._count or len(node.blocks) != block_count(self._count):
+                raise FrameError(f"a frame of {node.frame.count} values", f"this swarm's model has {self._count}")
+            chain.append((step, node))
+            step = node.frame.base
+        return chain[::-1]
+
+    def _decode(self, cid: Cid, node: Node, replica: Replica | None, samples: int) -> Replica:
+        """The replica after the update ``cid``; raises BlockMissingError, EncodingError or FrameError."""
+        assert node.frame is not None
+        blocks = [self._store.get(block) for block in node.blocks]
+        self._traffic.bytes_in += sum(map(len, blocks))
+        vector = None if replica is None or node.frame.kind == KEY else replica.vector
+        return Replica(cid, decode_frame(node.frame, blocks, vector, self._count), samples, node.time)
+
+    def _fail(self, cid: Cid, error: PeerError) -> None:
+        self._problems.count(error)
+        self._broken[cid] = None
+        while len(self._broken) > _MAX_BROKEN:
+            self._broken.pop(next(iter(self._broken)))

@@ -1,0 +1,117 @@
+"""What a peer must not forget: the last message it signed, its replica, weights and optimiser."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import LearnaeError, StateError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import Cid
+from learnae.ipld.fields import Fields
+from learnae.system.npz import DamagedArchiveError, read_archive
+from learnae.weights.codecs import Vector
+
+VERSION = 1
+_MEMBER = "learner/"
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """Saved before a message is shown to anybody, so that no seq is ever used twice.
+
+    ``message`` is the last signed message (its block's bytes), ``update`` the last update, on
+    which the next delta stands; ``replica`` (count,) is what others believe after it.
+    """
+
+    swarm: Cid
+    message: bytes
+    update: Cid | None
+    since_keyframe: int
+    keyframe_time: int
+    steps: int
+    bytes_out: int
+    bytes_in: int
+    weights: Vector
+    replica: Vector | None
+    estimate: Vector
+    learner: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The sha2-256 of what follows, then an uncompressed .npz: a dag-cbor header and the arrays."""
+        header = {
+            "v": VERSION,
+            "swarm": self.swarm,
+            "message": self.message,
+            "update": self.update,
+            "since_keyframe": self.since_keyframe,
+            "keyframe_time": self.keyframe_time,
+            "steps": self.steps,
+            "bytes_out": self.bytes_out,
+            "bytes_in": self.bytes_in,
+        }
+        arrays: dict[str, NDArray[Any]] = {
+            "header": np.frombuffer(dagcbor.encode(header), np.uint8),
+            "weights": self.weights,
+            "estimate": self.estimate,
+        }
+        if self.replica is not None:
+            arrays["replica"] = self.replica
+        arrays.update({_MEMBER + name: array for name, array in self.learner.items()})
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        data = buffer.getvalue()
+        return hashlib.sha256(data).digest() + data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> PeerState:
+        """Raises StateError for anything that ``to_bytes`` did not write."""
+        try:
+            digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+            if hashlib.sha256(archive).digest() != digest:
+                raise DamagedArchiveError("it is not what was written")
+            return cls._from_arrays(read_archive(archive))
+        except (DamagedArchiveError, ValueError, KeyError, LearnaeError) as error:
+            raise StateError(
+                f"the saved state is damaged: {error}",
+                "move the state file away: the peer then continues its chain from what others hold of it",
+            ) from error
+
+    @classmethod
+    def read(cls, path: Path) -> PeerState:
+        """The state in a file; raises OSError, and StateError that names it."""
+        try:
+            return cls.from_bytes(path.read_bytes())
+        except StateError as error:
+            raise StateError(f"{path}: {error.problem}", error.remedy) from error
+
+    @classmethod
+    def _from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> PeerState:
+        fields = Fields(dagcbor.decode(arrays["header"].tobytes()), "state", StateError)
+        if fields.integer("v") != VERSION:
+            raise StateError(f"a state of version {fields.integer('v')}", "use the learnae that wrote it")
+        message = fields.value("message")
+        if not isinstance(message, bytes):
+            raise fields.error("message", message, "bytes")
+        return cls(
+            swarm=fields.link("swarm"),
+            message=message,
+            update=fields.optional_link("update"),
+            since_keyframe=fields.integer("since_keyframe"),
+            keyframe_time=fields.integer("keyframe_time"),
+            steps=fields.integer("steps"),
+            bytes_out=fields.integer("bytes_out"),
+            bytes_in=fields.integer("bytes_in"),
+            weights=arrays["weights"].astype(np.float32),
+            replica=arrays["replica"].astype(np.float32) if "replica" in arrays else None,
+            estimate=arrays["estimate"].astype(np.float32),
+            learner={name[len(_MEMBER) :]: array for name, array in arrays.items() if name.startswith(_MEMBER)},
+        )

@@ -1,0 +1,93 @@
+"""Who a peer is: an Ed25519 key (RFC 8032) in a file that only its owner reads."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from learnae.errors import SignatureError, StateError
+from learnae.system.atomic_files import create_once
+
+PRIVATE_KEY_BYTES = PUBLIC_KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+_MAX_KEY_FILE_BYTES = 4096
+_BEGIN, _END = b"-----BEGIN PRIVATE KEY-----\n", b"\n-----END PRIVATE KEY-----\n"
+_HEADER = bytes.fromhex("302e020100300506032b657004220420")  # RFC 8410: the key's DER but for its 32 bytes
+
+
+class Identity:
+    """A peer's private key; ``author`` is its public half (32 bytes)."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.author: bytes = key.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls) -> Identity:
+        """A new random identity, not stored anywhere."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> Identity:
+        """The identity of a 32-byte seed: for simulations that must replay."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    @classmethod
+    def load(cls, path: Path) -> Identity:
+        """Read a PEM (PKCS #8) key file; raises StateError."""
+        try:
+            data = path.read_bytes()[:_MAX_KEY_FILE_BYTES]
+            key = _from_pem(data)
+        except FileNotFoundError as error:
+            raise StateError(f"no key at {path}", "join the swarm first: learnae join") from error
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise StateError(f"cannot read the key {path}: {why}", "restore it or join under a new name") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise StateError(f"{path} is not an Ed25519 key", "restore it or join under a new name")
+        return cls(key)
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> Identity:
+        """Read the key at ``path``, or create one there with mode 0600, atomically."""
+        if not path.exists():
+            create_once(path, _to_pem(Ed25519PrivateKey.generate().private_bytes_raw()), mode=0o600)
+        return cls.load(path)
+
+    def sign(self, data: bytes) -> bytes:
+        """The 64-byte signature of ``data``."""
+        return self._key.sign(data)
+
+
+def _to_pem(seed: bytes) -> bytes:
+    """An Ed25519 key (32 bytes) in PEM (PKCS #8), byte for byte as OpenSSL writes it."""
+    return _BEGIN + base64.b64encode(_HEADER + seed) + _END
+
+
+def _from_pem(data: bytes) -> object:
+    """The key in a PEM file; what ``_to_pem`` writes is read without OpenSSL's decoders: 1.5 MB of a board's memory."""
+    try:
+        seed = base64.b64decode(data[len(_BEGIN) : -len(_END)]).removeprefix(_HEADER)
+    except ValueError:
+        seed = b""
+    if len(seed) == PRIVATE_KEY_BYTES and _to_pem(seed) == data:
+        return Ed25519PrivateKey.from_private_bytes(seed)
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - see above
+
+    return serialization.load_pem_private_key(data, password=None)
+
+
+def verify(author: bytes, signature: bytes, data: bytes) -> None:
+    """Raise SignatureError unless ``author`` signed ``data``."""
+    try:
+        Ed25519PublicKey.from_public_bytes(author).verify(signature, data)
+    except (InvalidSignature, ValueError) as error:
+        raise SignatureError(f"{peer_name(author)} did not sign this message") from error
+
+
+def peer_name(author: bytes) -> str:
+    """The text form of a peer's public key: 52 characters of base32, as in file and topic names."""
+    return base64.b32encode(author).decode().rstrip("=").lower()

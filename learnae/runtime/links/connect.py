@@ -1,0 +1,59 @@
+"""From configuration to the adapters that cross this machine's border: the one list of them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
+from learnae.errors import ConfigurationError
+from learnae.runtime.link_set import Outside
+from learnae.runtime.workspace import Place
+
+
+class Connections(Protocol):
+    """The sections of a role's configuration that name other machines."""
+
+    @property
+    def mqtt(self) -> MqttSection:
+        """``[mqtt]``."""
+
+    @property
+    def ipfs(self) -> GatewaySection:
+        """``[ipfs]``; with a daemon it is an IpfsSection."""
+
+    @property
+    def exchange(self) -> ExchangeSection:
+        """``[exchange]``."""
+
+    @property
+    def iota(self) -> IotaSection:
+        """``[iota]``."""
+
+
+def connect(config: Connections, place: Place) -> Outside:
+    """Everything configured, not yet reachable perhaps; raises ConfigurationError.
+
+    Nothing here waits for a network: a peer works alone until the first link is there.
+    """
+    outside = Outside()
+    if config.mqtt.broker:
+        from learnae.runtime.links.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
+
+        has_daemon = isinstance(config.ipfs, IpfsSection) and bool(config.ipfs.api)
+        connect_mqtt(config.mqtt, place, outside, holds=has_daemon)
+    if isinstance(config.ipfs, IpfsSection) and config.ipfs.api:
+        try:
+            from learnae.runtime.links.kubo import connect_ipfs  # noqa: PLC0415 - an extra, and a heavy one
+        except ImportError as error:
+            raise ConfigurationError(f"{error.name} is not installed", "pip install 'learnae[ipfs]'") from error
+        connect_ipfs(config.ipfs, place, outside)
+    if config.ipfs.gateway_urls:
+        from learnae.runtime.links.gateways import connect_gateways  # noqa: PLC0415 - brings TLS
+
+        connect_gateways(config.ipfs, outside)
+    outside.sort_exchanges(config.exchange.rank)
+    if config.iota.node:
+        from learnae.runtime.links.iota import connect_iota  # noqa: PLC0415 - an extra
+
+        connect_iota(config.iota, place, outside)
+    return outside

@@ -1,0 +1,50 @@
+"""``[mqtt]``: monitor, gossip and exchange over one MQTT connection."""
+
+from __future__ import annotations
+
+from learnae.adapters.mqtt.blocks.exchange import NAME, MqttExchange
+from learnae.adapters.mqtt.client import Will
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.gossip import MqttGossip
+from learnae.adapters.mqtt.monitor.outbox import DiskQueue
+from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
+from learnae.adapters.mqtt.topics import OFFLINE, Topics
+from learnae.config.sections import MqttSection
+from learnae.runtime.link_set import Outside
+from learnae.runtime.workspace import Place
+
+QUEUE_FILE = "mqtt-queue.sqlite"
+
+
+_NEWS_SECONDS = 0.5  # between two announcements, where they are all that others hear of a message
+_HEALING_SECONDS = 10.0  # where messages are pushed, and heads only heal what was lost
+
+
+def connect_mqtt(section: MqttSection, place: Place, outside: Outside, holds: bool = False) -> MqttConnection:
+    """Add to ``outside`` what ``section`` asks for; raises ConfigurationError or StateError.
+
+    ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow.
+    """
+    topics = Topics(section.prefix, place.manifest.swarm, place.name)
+    will = Will(topics.own("status"), OFFLINE)
+    connection = MqttConnection(section, f"learnae-{place.name}", will)
+    outside.states["mqtt"] = connection.state
+    if section.monitor:
+        queue = DiskQueue(place.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
+        monitor = MqttMonitor(connection, topics, queue, place.directory, section.home_assistant)
+        outside.monitors.append(monitor)
+        outside.states["mqtt monitor"] = monitor.state
+    gossip = None
+    if section.gossip:
+        gossip = MqttGossip(connection, topics, _HEALING_SECONDS if section.exchange else _NEWS_SECONDS)
+        outside.gossips["mqtt"] = gossip
+        outside.closers.append(gossip.close)
+    if section.exchange:
+        exchange = MqttExchange(connection, topics, place.store, place.manifest.limits, holds)
+        if gossip:
+            exchange.heard = gossip.note
+        outside.exchanges[NAME] = exchange
+        outside.states["mqtt exchange"] = exchange.state
+    outside.closers.append(connection.close)
+    connection.start()
+    return connection

@@ -1,0 +1,226 @@
+"""The observer: sees a swarm on this machine as its peers do, without being one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.clock import SystemClock
+from learnae.adapters.local.gossip import LocalGossip
+from learnae.errors import BlockMissingError, ConfigurationError, PeerError
+from learnae.ipld.cid import Cid
+from learnae.peer.following import Following
+from learnae.peer.replication import Replicator
+from learnae.peer.state import PeerState
+from learnae.protocol.bodies import Evidence, Join, Summary, Update
+from learnae.protocol.identity import peer_name
+from learnae.protocol.messages import Message, open_message
+from learnae.swarm.directory import open_manifest
+from learnae.swarm.manifest import Manifest
+from learnae.system.paths import STATE_FILE
+from learnae.weights.codecs import Vector
+from learnae.weights.merge import consensus
+
+_EVERYBODY = 1 << 20
+_PASSES = 1000  # of at most some thousand messages each
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """What a peer has said of itself; times in Unix milliseconds, accuracy and loss on its own rows.
+
+    ``summary`` is True for one that sends summaries of its rows and no updates: ``samples`` is then noisy.
+    """
+
+    peer: str
+    name: str
+    role: str
+    version: str
+    seq: int
+    steps: int
+    samples: int
+    summary: bool
+    loss: float | None
+    accuracy: float | None
+    heard: int
+    bytes_out: int
+    bytes_in: int
+    banned: bool
+
+
+class _Untouched(LocalBlockStore):
+    """A directory that is only looked at."""
+
+    def _note_use(self, path: Path, stamp: object) -> bool:  # noqa: ARG002 - whoever only looks relies on nothing
+        return True
+
+    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
+        """Nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
+
+
+class _AllHeads(LocalGossip):
+    """Says all heads each time: a full waiting room has dropped those of the newest messages, and asks again."""
+
+    def heard(self) -> Iterable[Sequence[Cid]]:
+        """See ports.Gossip."""
+        self._seen.clear()
+        return super().heard()
+
+
+class Observer:
+    """Reads a swarm's directory; writes nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self.manifest = open_manifest(directory)
+        self.swarm = self.manifest.swarm
+        self._store = _Untouched(directory)
+        self._clock = SystemClock()
+        self._gossip = _AllHeads(directory, None)
+        rng = random.Random()
+        self._replication = Replicator(self.swarm, self.manifest.limits, self._store, self._gossip, self._clock, rng)
+        self.tangle = self._replication.tangle
+        self._following = Following(
+            self.tangle,
+            self._store,
+            self._replication.problems,
+            self._replication.traffic,
+            rng,
+            count=self.manifest.model.count,
+            most=_EVERYBODY,
+            half_life=self.manifest.merge.half_life,
+        )
+        self._joins: dict[bytes, Join] = {}
+        self._summaries: dict[bytes, tuple[int, Summary]] = {}
+
+    def refresh(self) -> int:
+        """Take in what is new; returns how many messages are known now."""
+        absent: set[Cid] | None = None
+        for _ in range(_PASSES):
+            outcome = self._replication.hear()
+            for message in outcome.attached:
+                self._following.note(message)
+                if isinstance(message.body, Join):
+                    self._joins[message.author] = message.body
+                if isinstance(message.body, Summary) and message.time > self._summary_of(message.author)[0]:
+                    self._summaries[message.author] = message.time, message.body
+            before, absent = absent, set(self.tangle.missing())
+            if not outcome.attached and absent == before:  # else it walks on towards older ones
+                break
+        return len(self.tangle)
+
+    def unseen(self) -> int:
+        """Count the messages of this machine that are not too old, and could not be attached yet."""
+        oldest = self._clock.now() - self.manifest.limits.horizon
+        return sum(message.time >= oldest for message in [*self.tangle.waiting(), *self._unattached()])
+
+    def _unattached(self) -> Iterator[Message]:
+        for cid in {cid for heads in self._gossip.heard() for cid in heads if self.tangle.is_new(cid)}:
+            with suppress(BlockMissingError, PeerError):  # not here, or no message
+                message = open_message(self._store.get(cid), self.swarm, self.manifest.limits)
+                if not self.tangle.is_banned(message.author):
+                    yield message
+
+    def peers(self) -> list[PeerView]:
+        """Everybody who has spoken, by name."""
+        views = [self._view(author) for author in self.tangle.authors()]
+        return sorted(views, key=lambda view: (view.name, view.peer))
+
+    def messages(self, count: int) -> Iterator[Message]:
+        """The newest ``count`` messages, newest first."""
+        nodes = sorted(self.tangle.cids(), key=self._time_of, reverse=True)
+        for cid in nodes[:count]:
+            with suppress(BlockMissingError, PeerError):  # a peer has deleted it since; damage is for --fsck to say
+                yield open_message(self._store.get(cid), self.swarm, self.manifest.limits)
+
+    def estimate(self) -> Vector:
+        """The consensus estimate (count,) of all live peers; raises ConfigurationError before the first update."""
+        self._following.advance(b"", self._clock.now())
+        votes = [replica.vote() for replica in self._following.replicas.values()]
+        if not votes:
+            raise ConfigurationError("no peer has published weights lately", "start a peer first")
+        return consensus(votes, self.manifest.merge.half_life)
+
+    def _summary_of(self, author: bytes) -> tuple[int, Summary | None]:
+        return self._summaries.get(author, (0, None))
+
+    def _time_of(self, cid: Cid) -> int:
+        node = self.tangle.node(cid)
+        return node.time if node else 0
+
+    def _view(self, author: bytes) -> PeerView:
+        join, news = self._joins.get(author), self._following.news.get(author)
+        newest = self.tangle.newest_of(author)
+        node = self.tangle.node(newest) if newest else None
+        update = news.update if news else None
+        summary_time, summary = self._summary_of(author)
+        if summary and news and news.time > summary_time:
+            summary = None  # it trains by now
+        metrics = update.metrics if update else None
+        return PeerView(
+            peer=peer_name(author),
+            name=join.name if join else peer_name(author)[:8],
+            role=join.role if join else "?",
+            version=join.software if join else "?",
+            seq=node.seq if node else 0,
+            steps=update.steps if update else 0,
+            samples=summary.rows if summary else update.samples if update else 0,
+            summary=summary is not None,
+            loss=metrics.loss if metrics else None,
+            accuracy=metrics.accuracy if metrics else None,
+            heard=node.time if node else 0,
+            bytes_out=update.bytes_out if update else 0,
+            bytes_in=update.bytes_in if update else 0,
+            banned=self.tangle.is_banned(author),
+        )
+
+
+def describe(message: Message) -> dict[str, Any]:
+    """A message as a plain map, for people and JSON."""
+    body = message.body
+    what: dict[str, Any] = {"kind": type(body).__name__.lower()}
+    if isinstance(body, Update):
+        what = {
+            "kind": "update",
+            "frame": f"{body.frame.kind} {body.frame.codec}",
+            "steps": body.steps,
+            "accuracy": body.metrics.accuracy if body.metrics else None,
+            "merged": [name.hex() for name in body.merged],
+        }
+    elif isinstance(body, Summary):
+        what = {**body.to_fields(), "rows": body.rows}
+    elif isinstance(body, Join):
+        what = {"kind": "join", "name": body.name, "role": body.role}
+    elif isinstance(body, Evidence):
+        what = {"kind": "evidence", "author": peer_name(body.author)}
+    return {
+        "cid": str(message.cid),
+        "author": peer_name(message.author),
+        "seq": message.seq,
+        "time": message.time,
+        "parents": [str(parent) for parent in message.parents],
+        "blocks": [str(block) for block in message.blocks],
+        "body": what,
+    }
+
+
+def estimate_of(directory: Path, manifest: Manifest) -> Vector:
+    """The consensus estimate (count,) that the peer of ``directory`` saved last."""
+    try:
+        state = PeerState.read(directory / STATE_FILE)
+    except OSError as error:
+        raise ConfigurationError(f"no saved peer at {directory}: {error.strerror}", "run it first") from error
+    if state.swarm != manifest.swarm:
+        raise ConfigurationError(f"the peer at {directory} belongs to swarm {state.swarm}", "name that swarm")
+    return state.estimate
+
+
+def published_estimate(swarm: Path) -> Vector:
+    """The consensus estimate (count,) of all live peers whose messages are in the directory ``swarm``."""
+    observer = Observer(swarm)
+    observer.refresh()
+    return observer.estimate()

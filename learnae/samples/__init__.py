@@ -1,0 +1,1 @@
+"""From samples and tables to rows: windows, recordings, headers, examples, statistics with noise."""

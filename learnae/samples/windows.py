@@ -1,0 +1,88 @@
+"""Windows: fixed numbers of consecutive samples, overlapping, cut from a stream as it comes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.ports import Samples
+from learnae.swarm.features import Features
+
+_GAP = 1.5  # sample periods: a longer pause ends the window
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """``values`` (n, span, channels), ``label`` and ``holdout`` (n,), ``time`` (n,) of the last sample a model sees."""
+
+    time: NDArray[np.float64]
+    values: NDArray[np.float32]
+    label: NDArray[np.int64]
+    holdout: NDArray[np.bool_]
+
+
+class Windower:
+    """Cuts a stream into windows. None spans a gap in time, a step back of the clock, two labels, or training and
+    held-out samples.
+    """
+
+    def __init__(self, features: Features) -> None:
+        self._features = features
+        self._longest_step = _GAP / features.rate
+        self._rest: Samples | None = None
+        self._ahead = 0  # samples from there to where the next window begins
+
+    def push(self, samples: Samples) -> Windows:
+        """Add samples; returns the windows that are now complete."""
+        samples = _join(self._rest, samples)
+        ahead, self._rest, self._ahead = self._ahead, None, 0
+        time, values, label, holdout = [], [], [], []
+        edges = self._edges(samples)
+        for start, end in itertools.pairwise(edges):
+            position = start if start else ahead
+            while position + self._features.span <= end:
+                time.append(samples.time[position + self._features.window - 1])
+                values.append(samples.values[position : position + self._features.span])
+                label.append(samples.label[position])
+                holdout.append(samples.holdout[position])
+                position += self._features.hop
+            if end == len(samples.time) > 0:
+                kept = min(position, end - 1)  # at least one sample, which tells whether the next one follows it
+                self._rest, self._ahead = _slice(samples, kept, end), position - kept
+        shape = (-1, self._features.span, len(self._features.channels))
+        return Windows(
+            np.array(time, np.float64),
+            np.array(values, np.float32).reshape(shape),
+            np.array(label, np.int64),
+            np.array(holdout, np.bool_),
+        )
+
+    def _edges(self, samples: Samples) -> list[int]:
+        """Where one uninterrupted stretch ends and the next begins."""
+        step = np.diff(samples.time)
+        breaks = (
+            (step > self._longest_step)
+            | (step <= 0)
+            | (np.diff(samples.label) != 0)
+            | (samples.holdout[1:] != samples.holdout[:-1])
+        )
+        return [0, *(np.flatnonzero(breaks) + 1).tolist(), len(samples.time)]
+
+
+def _join(first: Samples | None, second: Samples) -> Samples:
+    if first is None or not len(first.time):
+        return second
+    return Samples(
+        np.concatenate([first.time, second.time]),
+        np.concatenate([first.values, second.values]),
+        np.concatenate([first.label, second.label]),
+        np.concatenate([first.holdout, second.holdout]),
+    )
+
+
+def _slice(samples: Samples, start: int, end: int) -> Samples:
+    part = slice(start, end)
+    return Samples(samples.time[part], samples.values[part], samples.label[part], samples.holdout[part])

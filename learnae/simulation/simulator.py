@@ -1,0 +1,177 @@
+"""A whole swarm in one process: many real peers on a virtual clock and a simulated network."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from learnae.ipld.cid import Cid
+from learnae.models.dataset import Dataset
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.peer.peer import Options, Peer, Ports
+from learnae.ports import Learner
+from learnae.protocol.identity import Identity
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, open_message
+from learnae.simulation.in_memory import (
+    MemoryBlockStore,
+    MemoryGossip,
+    MemoryStateStore,
+    Network,
+    SilentMonitor,
+    VirtualClock,
+    Weather,
+)
+from learnae.swarm.manifest import Manifest
+
+START = 1_700_000_000_000  # the virtual clock's first reading
+
+
+LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
+
+
+def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
+    """The reference learner."""
+    batch = manifest.training.batch
+    return NumpyLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
+    them, 0 for never."""
+
+    seed: int = 0
+    period: int = 1000
+    listen: int = 0
+    follow: int = 8
+    fanout: int = 4
+    weather: Weather = Weather()
+
+
+class Member:
+    """A simulated machine: key, disk and network card last; the peer is rebuilt when it restarts."""
+
+    def __init__(self, simulation: Simulation, index: int, data: Dataset) -> None:
+        self._simulation = simulation
+        self._index = index
+        self._data = data
+        self._identity = Identity.from_seed(random.Random(f"{simulation.setting.seed}/{index}").randbytes(32))
+        self._state = MemoryStateStore()
+        self.host = simulation.network.host()
+        self.peer = self._boot()
+
+    def restart(self) -> None:
+        """Come back with what is on the disk, after a crash."""
+        self.peer = self._boot()
+
+    def _boot(self) -> Peer:
+        simulation, manifest = self._simulation, self._simulation.manifest
+        seed = simulation.setting.seed * 1_000_003 + self._index
+        learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
+        gossip = MemoryGossip(self.host, simulation.setting.fanout)
+        ports = Ports(
+            MemoryBlockStore(self.host),
+            gossip,
+            learner,
+            self._state,
+            SilentMonitor(),
+            simulation.clock,
+        )
+        options = Options(
+            f"peer-{self._index}", "agent", simulation.setting.follow, seed, announcements=lambda: gossip.count
+        )
+        peer = Peer(self._identity, manifest, ports, options, simulation.opener)
+        self.host.parents_of = lambda cid: node.parents if (node := peer.tangle.node(cid)) else ()
+        return peer
+
+
+class Simulation:
+    """Peers that train in virtual time; everything that happens follows from ``setting.seed``."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        datasets: Sequence[Dataset],
+        setting: Setting,
+        learner: LearnerFactory = numpy_learner,
+    ) -> None:
+        self.manifest = manifest
+        self.learner = learner
+        self.setting = setting
+        self.clock = VirtualClock(START)
+        self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
+        self._opened: dict[bytes, Message] = {}
+        self._training = True
+        self.members = [Member(self, index, data) for index, data in enumerate(datasets)]
+        for member in self.members:
+            self._schedule(member)
+            if setting.listen:
+                self._listen(member)
+
+    def run(self, milliseconds: int) -> None:
+        """Let virtual time pass."""
+        self.network.run_until(self.clock.time + milliseconds)
+
+    def settle(self, milliseconds: int) -> None:
+        """Let time pass in which peers hear and announce, but publish nothing new."""
+        self._training = False
+        self.run(milliseconds)
+        self._training = True
+
+    def partition(self, groups: Sequence[Sequence[int]]) -> None:
+        """Let only members of the same group reach each other; ``heal`` ends it."""
+        self.network.groups = {index: number for number, group in enumerate(groups) for index in group}
+
+    def heal(self) -> None:
+        """End every partition."""
+        self.network.groups = {}
+
+    def crash(self, index: int) -> None:
+        """Stop a machine as ``kill -9`` does."""
+        self.network.down.add(index)
+
+    def restart(self, index: int) -> None:
+        """Start a stopped machine again, from its disk."""
+        self.network.down.discard(index)
+        self.members[index].host.inbox.clear()
+        self.members[index].host.asked.clear()
+        self.members[index].restart()
+
+    def message_sets(self) -> list[frozenset[Cid]]:
+        """The messages that each member has attached."""
+        return [frozenset(member.peer.tangle.cids()) for member in self.members]
+
+    def opener(self, data: bytes, swarm: Cid, limits: Limits) -> Message:
+        """messages.open_message, done once a message for the whole swarm."""
+        if data not in self._opened:
+            self._opened[data] = open_message(data, swarm, limits)
+        return self._opened[data]
+
+    def _schedule(self, member: Member) -> None:
+        period, jitter = self.setting.period, self.setting.period // 4
+        due = self.clock.time + period + self.network.rng.randint(-jitter, jitter)
+        self.network.at(due, self._turn(member))
+
+    def _turn(self, member: Member) -> Callable[[], None]:
+        def turn() -> None:
+            if member.host.index not in self.network.down:
+                if self._training:
+                    member.peer.tick()
+                else:
+                    member.peer.hear()
+                    member.peer.replication.announce()
+            self._schedule(member)
+
+        return turn
+
+    def _listen(self, member: Member) -> None:
+        def turn() -> None:
+            if member.host.index not in self.network.down:
+                member.peer.listen()
+            self._listen(member)
+
+        self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)

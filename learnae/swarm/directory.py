@@ -1,0 +1,134 @@
+"""A swarm's directory, shared by the peers of this machine: made, named, found.
+
+::
+
+    HOME/swarms/<id>/
+        manifest.cbor  blocks/  heads/
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.swarm.manifest import MAX_BYTES, Manifest
+from learnae.system.atomic_files import create_once, is_there
+from learnae.system.paths import entries, home
+
+_HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
+_HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
+MANIFEST_FILE = "manifest.cbor"
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Only one process at a time makes swarms in this home; one that dies is out, too. Raises ConfigurationError."""
+    swarms = home() / "swarms"
+    try:
+        swarms.mkdir(parents=True, exist_ok=True)
+        directory = os.open(swarms, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(f"cannot use {swarms}: {error.strerror}", "choose a place you own") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def create_named(manifest: Manifest) -> Path:
+    """As create_swarm, in this home; raises ConfigurationError if another swarm here has its name."""
+    with alone():
+        for path in swarms_here():
+            if _name_of(path) == manifest.name and path.name != str(manifest.swarm):
+                raise ConfigurationError(
+                    f"there is a swarm {manifest.name!r} here already, {path.name}",
+                    f"join it with: learnae join {manifest.name}; or give the new one another --name",
+                )
+        return create_swarm(manifest)
+
+
+def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
+    """Make the directory of a new swarm and return it; raises ConfigurationError if another is there."""
+    data = manifest.to_bytes()
+    if len(data) > MAX_BYTES:
+        raise ManifestError(
+            f"the swarm's definition has {len(data)} bytes, and {MAX_BYTES} are read", "use fewer layers, shorter names"
+        )
+    Manifest.from_bytes(data)  # what nobody could open must not be written
+    directory = directory or home() / "swarms" / str(manifest.swarm)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
+    create_once(directory / MANIFEST_FILE, data)
+    if open_manifest(directory).swarm != manifest.swarm:
+        raise ConfigurationError(f"{directory} belongs to another swarm", "choose another directory")
+    return directory
+
+
+def open_manifest(directory: Path) -> Manifest:
+    """The manifest of the swarm in ``directory``; raises ManifestError or ModelError."""
+    return read_manifest(directory / MANIFEST_FILE)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file; raises ManifestError or ModelError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ManifestError(f"no swarm at {path}: {error.strerror}", _HOW_TO_NAME) from error
+    try:
+        return Manifest.from_bytes(data)
+    except (ManifestError, ModelError) as error:
+        raise type(error)(f"{path}: {error.problem}", error.remedy) from error
+
+
+def find_swarm(text: str = "") -> Path:
+    """The directory of a swarm named by its id, directory, name or a file of its manifest; else the only one here.
+
+    A manifest from another machine gets a directory in this one's home. Raises ManifestError if there is no
+    such swarm, ConfigurationError if there is none here, or no single one.
+    """
+    # not Path.exists and is_file: they raise for a name that is too long, and where one may not look
+    if _is_cid(text) or "/" in text or os.path.isfile(text) or (text and os.path.exists(Path(text, MANIFEST_FILE))):
+        directory = home() / "swarms" / text if _is_cid(text) else Path(text)
+        if os.path.isfile(directory):
+            return create_swarm(read_manifest(directory))
+        open_manifest(directory)
+        return directory
+    swarms = [path for path in swarms_here() if text in ("", _name_of(path))]
+    if not swarms and text:
+        raise ManifestError(f"no swarm at {text}, and none of that name", _HOW_TO_NAME)
+    if not swarms:
+        raise ConfigurationError("there is no swarm on this machine", _HOW_TO_MAKE)
+    if len(swarms) > 1:
+        which = f"{len(swarms)} swarms {text!r}" if text else f"{len(swarms)} swarms"
+        names = ", ".join(path.name if text else f"{_name_of(path)} ({path.name})" for path in swarms)
+        raise ConfigurationError(f"there are {which} on this machine", f"name one: {names}")
+    return swarms[0]
+
+
+def swarms_here() -> list[Path]:
+    """The directories of all swarms in this home; raises StateError if one may not look."""
+    return [path for path in entries(home() / "swarms") if is_there(path / MANIFEST_FILE)]
+
+
+def _name_of(directory: Path) -> str:
+    try:
+        return open_manifest(directory).name
+    except (ManifestError, ModelError):
+        return "?"
+
+
+def _is_cid(text: str) -> bool:
+    try:
+        return Cid.parse(text).codec == DAG_CBOR
+    except EncodingError:
+        return False

@@ -1,0 +1,296 @@
+"""The manifest: the immutable definition of a swarm. The swarm's id is the CID of its bytes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from learnae.errors import EncodingError, ManifestError, ModelError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.ipld.fields import Fields
+from learnae.models import optimisers
+from learnae.models.definition import ModelDefinition
+from learnae.models.losses import REGRESSIONS, Loss
+from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.outline import Model, Outline
+from learnae.protocol.limits import HOUR, Limits
+from learnae.swarm.features import Features, read_features
+from learnae.text import counted, shown
+from learnae.weights import codecs
+from learnae.weights.frames import FramePolicy, block_count
+from learnae.weights.merge import MergePolicy
+
+VERSION = 1
+MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
+MAX_CLASSES = 1024
+MAX_COLUMNS = 1 << 14  # names of usual length fill a manifest
+CLASSIFICATION, REGRESSION, FORECAST, AUTOENCODER = "classification", "regression", "forecast", "autoencoder"
+_MOST_BLOCKS = 1024  # of the largest model's weights
+_YEAR = 366 * 24 * HOUR
+_MOST_DECAY = 0.999999  # at 1, Adam divides by zero
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPolicy:
+    """One update: ``steps`` optimiser steps on batches of ``batch`` rows."""
+
+    steps: int = 26
+    batch: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A swarm's definition, checked. ``config`` is the model's Keras configuration as it was given.
+
+    A model beyond the whitelist of ``models.definition`` is trained by Keras alone: ``outline`` says what
+    the others must know of it. ``start`` names the blocks of the weights that all start from; without
+    any, they are drawn from the ``seed``. ``columns`` are the names of a table's features, where the swarm
+    defines no ``features``: the flat row of the model, in its order. Without any, they are as they stand in a file.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    loss: str
+    seed: int = 0
+    created: int = 0  # Unix milliseconds: makes two swarms of one model different
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    features: Features | None = None
+    training: TrainingPolicy = TrainingPolicy()
+    optimiser: OptimiserPolicy = OptimiserPolicy()
+    merge: MergePolicy = MergePolicy()
+    codec: FramePolicy = FramePolicy()
+    limits: Limits = Limits()
+    outline: Outline | None = None
+    start: tuple[Cid, ...] = ()
+    model: Model = field(init=False)
+    only_keras: str = field(init=False)  # why no other learner can train the model; empty if all can
+
+    def __post_init__(self) -> None:
+        model: Model
+        try:
+            model, reason = ModelDefinition.from_config(self.config), ""
+        except ModelError as error:
+            if self.outline is None:
+                raise
+            model, reason = self.outline, str(error)
+        Loss.for_model(self.loss, model)
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "only_keras", reason)
+        self._check_start()
+        if self.columns:
+            self._check_columns()
+        if self.features and model.input_shape != self.features.shape:
+            raise ManifestError(
+                f"the model takes {model.input_shape} and the features are {self.features.shape}",
+                "make the model's input as wide as the features",
+            )
+        if self.features and self.features.ahead:
+            self._check_forecast(self.features)
+
+    def _check_columns(self) -> None:
+        if self.features:
+            raise ManifestError("columns in a swarm with features", "leave them out: its channels are the columns")
+        count = math.prod(self.model.input_shape)
+        if len(self.columns) != count:
+            raise ManifestError(
+                f"{counted(len(self.columns), 'column')} named ({shown(self.columns)})",
+                f"the model takes {count}: name each of these in their order, and no other",
+            )
+        unusable = [
+            name for name, times in Counter(self.columns).items() if times > 1 or not name or name != name.strip()
+        ]
+        if unusable:
+            raise ManifestError(
+                f"columns cannot be told apart by the name {unusable[0]!r}",
+                "give each a name of its own, without spaces around it",
+            )
+
+    def _check_forecast(self, features: Features) -> None:
+        if self.loss not in REGRESSIONS:
+            raise ManifestError(f"a forecast with loss {self.loss}", f"use {' or '.join(REGRESSIONS)}")
+        values = features.ahead * len(features.channels)
+        if math.prod(self.model.output_shape) != values:
+            raise ManifestError(
+                f"the model's output is {self.model.output_shape}",
+                f"a forecast of {features.ahead} samples of {len(features.channels)} channels has {values} values",
+            )
+
+    def _check_start(self) -> None:
+        if self.outline and self.outline.count != self.model.count:
+            raise ManifestError(
+                f"the model has {self.model.count} parameters, its outline {self.outline.count}",
+                "leave out the outline",
+            )
+        if not self.start and self.only_keras:
+            raise ManifestError("a model that only Keras can build has no starting weights", "name their blocks")
+        if self.start and len(self.start) != block_count(self.model.count):
+            raise ManifestError(
+                f"{len(self.start)} blocks of starting weights", f"the model has {block_count(self.model.count)}"
+            )
+
+    @property
+    def definition(self) -> ModelDefinition:
+        """The model as every learner can train it; raises ModelError for one that only Keras can."""
+        if not isinstance(self.model, ModelDefinition):
+            raise ModelError(f"only Keras can train this swarm's model: {self.only_keras}", "use a trainer with Keras")
+        return self.model
+
+    @property
+    def objective(self) -> Loss:
+        """The loss as functions."""
+        return Loss.for_model(self.loss, self.model)
+
+    @property
+    def task(self) -> str:
+        """What is learnt: labels, values, what follows a window, or rows themselves (their errors show anomalies)."""
+        if self.loss not in REGRESSIONS:
+            return CLASSIFICATION
+        if self.features and self.features.ahead:
+            return FORECAST
+        return AUTOENCODER if self.model.output_shape == self.model.input_shape else REGRESSION
+
+    @property
+    def is_autoencoder(self) -> bool:
+        """Whether the target of a row is the row itself."""
+        return self.task == AUTOENCODER
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether rows without a label cannot be learnt from."""
+        return self.task in (CLASSIFICATION, REGRESSION)
+
+    @property
+    def class_count(self) -> int:
+        """How many classes rows are told apart by; 0 where targets are no classes."""
+        if self.loss == "sparse_categorical_crossentropy":
+            return self.model.output_shape[-1]
+        return 2 if self.loss == "binary_crossentropy" and self.model.output_shape == (1,) else 0
+
+    @property
+    def swarm(self) -> Cid:
+        """The swarm's id."""
+        return Cid.of(DAG_CBOR, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes of the manifest's block."""
+        foreign = {"outline": self.outline.to_fields()} if self.outline else {}
+        start = {"start": list(self.start)} if self.start else {}
+        columns = {"columns": list(self.columns)} if self.columns else {}
+        return dagcbor.encode(
+            {
+                **foreign,
+                **start,
+                **columns,
+                "v": VERSION,
+                "name": self.name,
+                "seed": self.seed,
+                "created": self.created,
+                "model": self.config,
+                "loss": self.loss,
+                "classes": list(self.classes),
+                "features": self.features.to_fields() if self.features else None,
+                "training": {"steps": self.training.steps, "batch": self.training.batch},
+                "optimiser": {
+                    "name": self.optimiser.name,
+                    "learning_rate": float(self.optimiser.learning_rate),
+                    "momentum": float(self.optimiser.momentum),
+                    "beta_1": float(self.optimiser.beta_1),
+                    "beta_2": float(self.optimiser.beta_2),
+                    "epsilon": float(self.optimiser.epsilon),
+                },
+                "merge": {"step": float(self.merge.step), "half_life": self.merge.half_life},
+                "codec": {
+                    "keyframe": self.codec.keyframe,
+                    "delta": self.codec.delta,
+                    "every": self.codec.every,
+                },
+                "limits": {
+                    "horizon": self.limits.horizon,
+                    "skew": self.limits.skew,
+                    "interval": self.limits.interval,
+                },
+                "membership": "open",
+                "privacy": "none",
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """Decode and check a manifest; raises ManifestError or ModelError."""
+        try:
+            fields = Fields(dagcbor.decode(data, MAX_BYTES), "manifest", ManifestError)
+        except EncodingError as error:
+            raise ManifestError(f"not a manifest: {error}", "give the swarm's manifest.cbor, as it was made") from error
+        _check_understood(fields)
+        manifest = cls(
+            name=fields.text("name"),
+            config=fields.value("model"),
+            loss=fields.text("loss"),
+            seed=fields.integer("seed"),
+            created=fields.integer("created"),
+            classes=fields.texts("classes", MAX_CLASSES),
+            columns=fields.texts("columns", MAX_COLUMNS) if "columns" in fields else (),
+            features=_optional_features(fields),
+            training=_training(fields.fields("training")),
+            optimiser=_optimiser(fields.fields("optimiser")),
+            merge=_merge(fields.fields("merge")),
+            codec=_codec(fields.fields("codec")),
+            limits=_limits(fields.fields("limits")),
+            outline=Outline.from_fields(fields.fields("outline")) if "outline" in fields else None,
+            start=fields.links("start", _MOST_BLOCKS, ()),
+        )
+        if manifest.to_bytes() != data:
+            raise ManifestError("the manifest has fields that this version does not know", "upgrade learnae")
+        return manifest
+
+
+def _check_understood(fields: Fields) -> None:
+    """A swarm whose rules this version does not keep must not be joined at all."""
+    if fields.integer("v") != VERSION:
+        raise ManifestError(f"manifest version {fields.integer('v')}", f"this peer reads {VERSION}: upgrade it")
+    fields.choice("membership", ("open",))
+    fields.choice("privacy", ("none",))
+
+
+def _optional_features(fields: Fields) -> Features | None:
+    return None if fields.value("features") is None else read_features(fields.fields("features"))
+
+
+def _training(fields: Fields) -> TrainingPolicy:
+    return TrainingPolicy(fields.integer("steps", 1, 10**6), fields.integer("batch", 1, 10**6))
+
+
+def _optimiser(fields: Fields) -> OptimiserPolicy:
+    return OptimiserPolicy(
+        name=fields.choice("name", optimisers.NAMES),
+        learning_rate=fields.number("learning_rate", 0, 1e3),
+        momentum=fields.number("momentum", 0, 1),
+        beta_1=fields.number("beta_1", 0, _MOST_DECAY),
+        beta_2=fields.number("beta_2", 0, _MOST_DECAY),
+        epsilon=fields.number("epsilon", 0, 1),
+    )
+
+
+def _merge(fields: Fields) -> MergePolicy:
+    return MergePolicy(fields.number("step", 0, 1), fields.integer("half_life", 1, _YEAR))
+
+
+def _codec(fields: Fields) -> FramePolicy:
+    return FramePolicy(
+        keyframe=fields.choice("keyframe", codecs.NAMES),
+        delta=fields.choice("delta", codecs.NAMES),
+        every=fields.integer("every", 1, 1024),
+    )
+
+
+def _limits(fields: Fields) -> Limits:
+    return Limits(
+        horizon=fields.integer("horizon", 1000, _YEAR),
+        skew=fields.integer("skew", 0, _YEAR),
+        interval=fields.integer("interval", 1, HOUR),
+    )

@@ -1,0 +1,82 @@
+"""The card of an exported model: what somebody who has only the file must know to use it."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from learnae.swarm.features import WindowStatistics
+from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, FORECAST, Manifest
+from learnae.text import shown
+
+_STATISTICS = "all means, then standard deviations, minima, maxima, mean absolute steps"
+CARD_FILE = "learnae.json"  # in the archive that a .keras file is, and that a .tflite file has at its end
+
+
+def card(manifest: Manifest) -> dict[str, Any]:
+    """``input`` and ``output`` are sentences: how a row is made of raw data, and what the model says of it."""
+    return {
+        "swarm": str(manifest.swarm),
+        "name": manifest.name,
+        "task": manifest.task,
+        "loss": manifest.loss,
+        "input": f"{_sizes(manifest.model.input_shape)}: {_input(manifest)}",
+        "output": f"{_sizes(manifest.model.output_shape)}: {_output(manifest)}",
+        "classes": list(manifest.classes),
+        "columns": list(manifest.columns),
+        "features": manifest.features.to_fields() if manifest.features else None,
+    }
+
+
+def with_card(data: bytes, manifest: Manifest) -> bytes:
+    """``data`` with the card as CARD_FILE.
+
+    Of a .keras file it is one more member. A .tflite file gets an archive at its end, as TFLite's files with
+    metadata have it (https://ai.google.dev/edge/litert/models/metadata): who runs the model reads past neither.
+    """
+    file = io.BytesIO(data)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        member = zipfile.ZipInfo(CARD_FILE)  # of no date: the same model is the same file
+        archive.writestr(member, json.dumps(card(manifest), indent=1, ensure_ascii=False), zipfile.ZIP_DEFLATED)
+    return file.getvalue()
+
+
+def shown_by(path: Path) -> str:
+    """The command that shows the card in ``path``."""
+    return f"unzip -p {shlex.quote(str(path))} {CARD_FILE}"
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _input(manifest: Manifest) -> str:
+    features = manifest.features
+    if features is None:
+        named = shown(manifest.columns) or "the columns of a row, but for the label, in their order"
+        order = ", row-major" if len(manifest.model.input_shape) > 1 else ""
+        return f"{named}{order}; as they were given to train on"
+    window = f"{features.window} samples at {features.rate:g} Hz of {', '.join(features.channels)}"
+    made = f"{_STATISTICS} of {window}" if isinstance(features, WindowStatistics) else window
+    return f"{made}; (value - shift) / scale, see features"
+
+
+def _output(manifest: Manifest) -> str:
+    if manifest.task == AUTOENCODER:
+        return "the row again; the mean squared difference is the anomaly score"
+    if manifest.task == FORECAST and (features := manifest.features):
+        channels = ", ".join(features.channels)
+        return f"the next {features.ahead} samples, each of {channels}; value * scale + shift, see features"
+    if manifest.task != CLASSIFICATION:
+        return "the number in the label's column, as it was given to train on"
+    if manifest.model.output_shape == (1,):
+        return f"how likely it is {_classes(manifest, 'class 1', last=True)}"
+    return f"how likely each class is: {_classes(manifest, 'the labels 0, 1, …')}"
+
+
+def _classes(manifest: Manifest, otherwise: str, last: bool = False) -> str:
+    return ", ".join(manifest.classes[-1:] if last else manifest.classes) or otherwise

@@ -1,0 +1,152 @@
+"""Ready-made swarms: ``learnae swarm create --preset NAME``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from learnae.errors import ManifestError
+from learnae.models.optimisers import OptimiserPolicy
+from learnae.swarm.features import STATISTICS, RawWindow, WindowStatistics
+from learnae.swarm.manifest import Manifest
+from learnae.weights.frames import FramePolicy
+
+# With eight bits a keyframe is as small as a delta: frequent ones let peers redraw whom they follow for nothing.
+_FRAMES = FramePolicy("q8", "q8", every=8)
+_MOTION = ("ax", "ay", "az", "wx", "wy", "wz")
+EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
+
+
+def demo_data() -> Traversable:
+    """The shipped recordings of eight people (see the notice beside them)."""
+    return resources.files("learnae") / "data" / "shoulder-imu.npz"
+
+
+def dense_config(inputs: int, hidden: Sequence[int], outputs: int, final: str) -> dict[str, Any]:
+    """The Keras configuration of a plain multi-layer perceptron with ReLU."""
+    layers = [_layer("InputLayer", {"batch_shape": [None, inputs]})]
+    for units, activation in [*((units, "relu") for units in hidden), (outputs, final)]:
+        layers.append(_layer("Dense", {"units": units, "activation": activation, "use_bias": True}))
+    return {"module": "keras", "class_name": "Sequential", "config": {"name": "model", "layers": layers}}
+
+
+def _layer(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {"module": "keras.layers", "class_name": kind, "config": config}
+
+
+def _wrist(created: int) -> Manifest:
+    """Which of seven shoulder exercises: 50 Hz motion of a wrist, windows of 2 s, half overlapping.
+
+    The constants are round figures for arm motion: accelerations in g move around +-0.5, turn
+    rates in rad/s around +-1, and most change between two samples is far smaller than both.
+    """
+    # (statistic: shift and scale of the three accelerations, of the three turn rates)
+    constants = {
+        "mean": ((0.0, 0.5), (0.0, 0.3)),
+        "deviation": ((0.25, 0.25), (0.8, 0.8)),
+        "minimum": ((0.0, 0.7), (-2.0, 2.0)),
+        "maximum": ((0.0, 0.7), (2.0, 2.0)),
+        "change": ((0.03, 0.03), (0.12, 0.12)),
+    }
+    pairs = [pair for statistic in STATISTICS for kind in constants[statistic] for pair in [kind] * 3]
+    return Manifest(
+        name="wrist",
+        config=dense_config(30, (64, 32), len(EXERCISES), "softmax"),
+        loss="sparse_categorical_crossentropy",
+        created=created,
+        classes=EXERCISES,
+        features=WindowStatistics(
+            channels=_MOTION,
+            rate=50.0,
+            window=100,
+            hop=50,
+            shift=tuple(shift for shift, _ in pairs),
+            scale=tuple(scale for _, scale in pairs),
+        ),
+        codec=_FRAMES,
+        optimiser=OptimiserPolicy("momentum", learning_rate=0.03),
+    )
+
+
+def convolution_config(
+    shape: Sequence[int], blocks: Sequence[tuple[int, int, int]], outputs: int, final: str
+) -> dict[str, Any]:
+    """The Keras configuration of a small network over time.
+
+    ``shape`` (length, channels); each block is (filters, size, stride) of a convolution with ReLU; the mean
+    over time goes to the outputs.
+    """
+    layers: list[dict[str, Any]] = [{"class_name": "InputLayer", "config": {"batch_shape": [None, *shape]}}]
+    for filters, size, stride in blocks:
+        options = {"filters": filters, "kernel_size": [size], "strides": [stride], "padding": "same"}
+        layers.append({"class_name": "Conv1D", "config": {**options, "activation": "relu", "use_bias": True}})
+    layers.append({"class_name": "GlobalAveragePooling1D", "config": {}})
+    layers.append({"class_name": "Dense", "config": {"units": outputs, "activation": final, "use_bias": True}})
+    return {"class_name": "Sequential", "config": {"name": "model", "layers": layers}}
+
+
+def _wrist_cnn(created: int) -> Manifest:
+    """The exercises of ``wrist`` from raw windows: the network finds its own features.
+
+    The constants are round figures for arm motion: accelerations in g and turn rates in rad/s. A filter sees
+    0.18 s and then 0.5 s: shorter ones were 1 point worse, a third layer was no better (adr 0015).
+    """
+    features = RawWindow(_MOTION, 50.0, 100, 50, (0.0,) * 6, (0.5,) * 3 + (1.0,) * 3)
+    return Manifest(
+        name="wrist-cnn",
+        config=convolution_config(features.shape, ((16, 9, 2), (32, 9, 2)), len(EXERCISES), "softmax"),
+        loss="sparse_categorical_crossentropy",
+        created=created,
+        classes=EXERCISES,
+        features=features,
+        codec=_FRAMES,
+        optimiser=OptimiserPolicy("momentum", learning_rate=0.06),  # adr 0048
+    )
+
+
+def _hepmass(created: int) -> Manifest:
+    """Signal or background in particle collisions: 27 features (Baldi et al. 2016, UCI HEPMASS)."""
+    return Manifest(
+        name="hepmass",
+        config=dense_config(27, (64, 64), 1, "sigmoid"),
+        loss="binary_crossentropy",
+        created=created,
+        classes=("background", "signal"),
+        codec=_FRAMES,
+        optimiser=OptimiserPolicy("momentum", learning_rate=0.05),
+    )
+
+
+def _thermal(created: int) -> Manifest:
+    """How warm a board is, without labels: a minute unlike any before stands out. 1 Hz, windows of 60 s every 10 s.
+
+    Every Raspberry Pi has the sensor. Boards are at 50 °C, more or less, and change slowly.
+    """
+    # shift and scale of mean, deviation, minimum, maximum, change
+    constants = ((50.0, 15.0), (1.0, 1.0), (49.0, 15.0), (52.0, 15.0), (0.3, 0.3))
+    shift, scale = zip(*constants, strict=True)
+    return Manifest(
+        name="thermal",
+        config=dense_config(5, (8, 2, 8), 5, "linear"),
+        loss="mean_squared_error",
+        created=created,
+        features=WindowStatistics(("temperature",), 1.0, 60, 10, shift, scale),
+        optimiser=OptimiserPolicy("adam", learning_rate=0.003),
+    )
+
+
+PRESETS: dict[str, Callable[[int], Manifest]] = {
+    "wrist": _wrist,
+    "hepmass": _hepmass,
+    "wrist-cnn": _wrist_cnn,
+    "thermal": _thermal,
+}
+
+
+def preset(name: str, created: int) -> Manifest:
+    """The manifest of that name, for a swarm created now (Unix milliseconds); raises ManifestError."""
+    if name not in PRESETS:
+        raise ManifestError(f"no preset {name!r}", f"there are {', '.join(PRESETS)}")
+    return PRESETS[name](created)

@@ -1,0 +1,150 @@
+"""The one place that writes files: whole or not at all, also when the power goes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from learnae.errors import ConfigurationError, NotWrittenError
+
+TEMPORARY = ".tmp-"  # prefix of files that a killed process may leave behind
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
+    """Replace ``path`` by ``data`` through a temporary file and a rename; raises NotWrittenError.
+
+    ``durable`` also waits for the disk; leave it out only for what can be said again.
+    """
+    with writing(path):
+        temporary = _write_temporary(path, data, mode, durable)
+        os.replace(temporary, path)
+        if durable:
+            _sync_directory(path.parent)
+
+
+def check_target(path: Path, suffixes: Iterable[str], hint: str = "") -> None:
+    """Raise ConfigurationError if a file that somebody asks for has another suffix, or no directory to be in."""
+    if path.suffix not in suffixes:
+        raise ConfigurationError(f"cannot write {path}", f"end its name with {' or '.join(suffixes)}{hint}")
+    if not path.resolve().parent.is_dir():
+        raise ConfigurationError(f"cannot write {path}", "there is no such directory")
+
+
+def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
+    """Create ``path`` with ``data``; False if somebody else created it first: theirs stays. Raises NotWrittenError."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _write_temporary(path, data, mode, durable=True)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        _sync_directory(path.parent)
+    return True
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the disk does not take within is a NotWrittenError that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWrittenError(
+            f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions"
+        ) from error
+
+
+def why_unwritable(directory: Path, size: int = 0) -> str:
+    """Why no file of ``size`` bytes can be written to ``directory``; empty if it can, as far as looking tells."""
+    try:
+        disk = os.statvfs(directory)
+    except OSError as error:
+        return str(error.strerror)
+    if disk.f_flag & os.ST_RDONLY:
+        return "the file system is read-only"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return "permission denied"
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_blocks and free <= size:  # what has no blocks knows nothing of its room
+        return f"no space left: {free:,} bytes are free, {size:,} are needed"
+    return ""
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file is there, or one may not look: then opening it says so. Path.exists raises."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def remove_leftovers(directory: Path, older_than: float) -> int:
+    """Delete temporary files last changed before ``older_than`` (Unix seconds); returns how many."""
+    removed = 0
+    for entry in os.scandir(directory):
+        try:
+            if entry.name.startswith(TEMPORARY) and entry.stat().st_mtime < older_than:
+                os.unlink(entry.path)
+                removed += 1
+        except FileNotFoundError:  # its owner has renamed it, or another newcomer was faster
+            continue
+    return removed
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file, to be read; raises OSError, also for pipes and directories."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must stop nobody
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)  # fdopen would refuse a directory and leave it open
+        raise OSError(errno.EINVAL, "not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """At most ``limit`` + 1 bytes of it; raises OSError as ``open_regular`` does."""
+    with open_regular(path) as file:
+        return file.read(limit + 1)
+
+
+def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink()  # a full disk must not fill up with halves
+        raise
+    return temporary
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_LEFTOVER_SECONDS = 3600  # no write takes this long
+
+
+def tidy(directory: Path) -> None:
+    """Remove temporary files that a killed process left in ``directory`` an hour ago or earlier."""
+    with suppress(OSError):  # nothing here, or nothing that this process may remove: another will
+        remove_leftovers(directory, time.time() - _LEFTOVER_SECONDS)

@@ -1,0 +1,1 @@
+"""Weights on their way: codecs, frames, the merge, the consensus estimate. Pure NumPy."""

@@ -1,0 +1,103 @@
+"""Frames: one peer's weights as blocks, like video: a keyframe, then deltas. Pure.
+
+A delta is the compressed difference between the author's weights and its *replica*: what
+everybody already believes them to be. Author and followers apply the same decoded delta to the
+same replica, so the compression error comes back in the next delta: error feedback (CHOCO-SGD,
+Koloskova et al. 2019, algorithm 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from learnae.errors import FrameError
+from learnae.ipld.cid import Cid
+from learnae.protocol.bodies import DELTA, KEY, FrameHeader
+from learnae.weights.codecs import Vector, codec_named
+
+VALUES_PER_BLOCK = 1 << 18  # 1 MiB of float32, the largest block
+_DIVERGED = (
+    "training has diverged: scale features and targets to about one, or use a smaller learning rate (docs/tasks.md)"
+)
+MAX_MAGNITUDE = 1e6  # weights beyond this are a divergence or an attack, not a model
+
+
+@dataclass(frozen=True, slots=True)
+class FramePolicy:
+    """Which codecs a swarm uses; a keyframe at the latest after ``every`` updates."""
+
+    keyframe: str = "f16"
+    delta: str = "q8"
+    every: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An encoded frame, and the replica that everybody has after decoding it."""
+
+    header: FrameHeader
+    blocks: list[bytes]
+    replica: Vector
+
+
+def encode_frame(weights: Vector, replica: Vector | None, base: Cid | None, policy: FramePolicy) -> Frame:
+    """Encode ``weights`` (n,): a delta on ``replica`` of the update ``base``, or a keyframe without.
+
+    Raises FrameError if the weights are not finite.
+    """
+    _check_values(weights, "own weights", _DIVERGED)
+    if replica is None or base is None:
+        header = FrameHeader(KEY, policy.keyframe, len(weights), None)
+        difference = weights
+    else:
+        header = FrameHeader(DELTA, policy.delta, len(weights), base)
+        difference = weights - replica
+    codec = codec_named(header.codec)
+    blocks = [
+        codec.encode(difference[start : start + VALUES_PER_BLOCK]) for start in range(0, len(weights), VALUES_PER_BLOCK)
+    ]
+    return Frame(header, blocks, decode_frame(header, blocks, replica, len(weights)))
+
+
+def decode_frame(header: FrameHeader, blocks: Sequence[bytes], replica: Vector | None, count: int) -> Vector:
+    """The author's new replica (count,); ``replica`` is the one at ``header.base``, unused by a keyframe.
+
+    Raises FrameError for a frame of another model, wrong sizes, or values that are no weights.
+    """
+    check_frame(header, [len(block) for block in blocks], count)
+    codec = codec_named(header.codec)
+    result = np.empty(count, np.float32)
+    for index, block in enumerate(blocks):
+        part = result[index * VALUES_PER_BLOCK : (index + 1) * VALUES_PER_BLOCK]
+        part[:] = codec.decode(block, len(part))
+    if header.kind == DELTA:
+        if replica is None:
+            raise FrameError("a delta without the replica that it stands on")
+        result += replica
+    _check_values(result, "a frame")
+    return result
+
+
+def check_frame(header: FrameHeader, sizes: Sequence[int], count: int) -> None:
+    """Raise FrameError unless blocks of these ``sizes`` can hold ``count`` values as ``header`` claims."""
+    if header.count != count:
+        raise FrameError(f"a frame of {header.count} values", f"this swarm's model has {count}")
+    codec = codec_named(header.codec)
+    wanted = [codec.size(min(VALUES_PER_BLOCK, count - start)) for start in range(0, count, VALUES_PER_BLOCK)]
+    if list(sizes) != wanted:
+        raise FrameError(f"a {header.codec} frame in {len(sizes)} blocks of {sum(sizes)} bytes, not {sum(wanted)}")
+
+
+def block_count(count: int) -> int:
+    """How many blocks a frame of ``count`` values has."""
+    return -(-count // VALUES_PER_BLOCK)
+
+
+def _check_values(values: Vector, thing: str, remedy: str = "") -> None:
+    if not np.isfinite(values).all():
+        raise FrameError(f"{thing}: not all values are finite", remedy)
+    if len(values) and max(-float(values.min()), float(values.max())) > MAX_MAGNITUDE:
+        raise FrameError(f"{thing}: a value is beyond {MAX_MAGNITUDE:g}", remedy)

@@ -1,0 +1,74 @@
+"""The merge: moving one's own weights towards the replicas of others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from learnae.weights.codecs import Vector
+
+_TILE = 1 << 15  # values: 128 KiB, so that sum and product stay in the second-level cache
+
+
+@dataclass(frozen=True, slots=True)
+class MergePolicy:
+    """``step`` in (0, 1]; a replica ``half_life`` ms older than the newest one counts half."""
+
+    step: float = 1.0
+    half_life: int = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One replica's claim in a merge: its ``vector`` (n,), its author's samples and its time (ms)."""
+
+    vector: Vector
+    samples: int
+    time: int
+
+
+def vote_weights(votes: Sequence[Vote], half_life: int) -> list[float]:
+    """Weights that sum to 1: proportional to samples, halved with every ``half_life`` of age.
+
+    Age is counted from the newest vote, so that a swarm that pauses does not fade. Peers without
+    samples have no vote, unless nobody has any.
+    """
+    newest = max(vote.time for vote in votes)
+    raw = [vote.samples * 0.5 ** ((newest - vote.time) / half_life) for vote in votes]
+    total = sum(raw)
+    return [value / total for value in raw] if total > 0 else [1 / len(votes)] * len(votes)
+
+
+def consensus(votes: Sequence[Vote], half_life: int) -> Vector:
+    """The consensus estimate: the weighted mean (n,) of all live replicas, one's own included."""
+    return weighted_sum([vote.vector for vote in votes], vote_weights(votes, half_life))
+
+
+def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy) -> Vector:
+    """``own + step * sum_j w_j (replica_j - own)``, a new vector (n,).
+
+    ``votes`` holds one's own replica too. (Asynchronous decentralised SGD: Lian et al. 2018,
+    eq. 4, with weights by samples as in McMahan et al. 2017.)
+    """
+    target = consensus(votes, policy.half_life)
+    target -= own
+    target *= np.float32(policy.step)
+    target += own
+    return target
+
+
+def weighted_sum(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
+    """``sum_j weights_j * vectors_j`` in float32, tile by tile: each vector is read once."""
+    result = np.empty_like(vectors[0])
+    product = np.empty(_TILE, np.float32)
+    factors = [np.float32(weight) for weight in weights]
+    for start in range(0, len(result), _TILE):
+        total = result[start : start + _TILE]
+        part = product[: len(total)]
+        np.multiply(vectors[0][start : start + _TILE], factors[0], out=total)
+        for vector, factor in zip(vectors[1:], factors[1:], strict=True):
+            np.multiply(vector[start : start + _TILE], factor, out=part)
+            np.add(total, part, out=total)
+    return result

@@ -1,0 +1,1 @@
+"""The Keras/JAX learner: whole epochs in one call, rows on the device."""

@@ -1,0 +1,185 @@
+"""The computation of a training step as JAX functions over explicit state, compiled once for each shape.
+
+One call runs many steps in ``lax.scan``: rows stay on the device, and no Python runs between steps.
+That is what ``keras.fit`` computes, bit for bit, without its cost for each step.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import StateError
+from learnae.models.input_normalisation import MOVING_VARIANCE
+from learnae.models.keras_model import build_model, import_keras, outline_of
+from learnae.models.optimisers import OptimiserPolicy
+from learnae.weights.codecs import Vector
+from trainer_node.learning.convolutions import arranged
+
+Arrays = list[Any]
+# the flat state of learnae.models.optimisers, and where Keras' optimisers keep the same
+_SLOTS: dict[str, dict[str, str]] = {
+    "sgd": {},
+    "momentum": {"velocity": "momentums"},
+    "adam": {"mean": "_momentums", "square": "_velocities"},
+}
+
+
+class Carry(NamedTuple):
+    """Everything that a step changes: lists of device arrays in Keras' order."""
+
+    trainable: Arrays
+    other: Arrays  # moving statistics and seeds
+    optimiser: Arrays
+
+
+class Functions:
+    """A model, its loss and its optimiser, as functions of a Carry."""
+
+    def __init__(self, config: Mapping[str, Any], loss: str, policy: OptimiserPolicy, precision: str) -> None:
+        keras = import_keras()
+        self._jax: Any = importlib.import_module("jax")
+        self._policy = policy
+        self._model = build_model(config, precision)
+        self._loss = getattr(keras.losses, "".join(part.capitalize() for part in loss.split("_")))()
+        self._optimiser = keras_optimiser(keras, policy)
+        self._optimiser.build(self._model.trainable_variables)
+        self._places = self._find_places()
+        self.count = sum(int(np.prod(weight.shape)) for weight in self._model.weights)
+        self._moving = self._model.non_trainable_variables
+        self.outline = outline_of(self._model)
+        self.device = self._jax.devices()[0]
+        self.train = self._jax.jit(self._scan, donate_argnums=0)
+        self.predict = self._jax.jit(self._predict, static_argnums=4)
+
+    def initial(self) -> Carry:
+        """Keras' own initial weights and a fresh optimiser."""
+        model = self._model
+        lists = (model.trainable_variables, model.non_trainable_variables, self._optimiser.variables)
+        # copies, as a carry's arrays are given up to the next step's
+        return Carry(*([self._jax.numpy.array(item.value, copy=True) for item in items] for items in lists))
+
+    # -- compiled
+
+    def _scan(self, carry: Carry, rows: Any, targets: Any, indices: Any) -> tuple[Carry, Any]:
+        """Steps on ``indices`` (steps, batch) of the rows; returns the carry and the losses (steps,)."""
+
+        one = arranged(self._step) if self.device.platform == "cpu" else self._step
+
+        def step(carry: Carry, chosen: Any) -> tuple[Carry, Any]:
+            result: tuple[Carry, Any] = one(carry, rows[chosen], targets[chosen])
+            return result
+
+        # float32 means float32: the default lets GPUs multiply with a mantissa of ten bits
+        with self._jax.default_matmul_precision("highest"):
+            result: tuple[Carry, Any] = self._jax.lax.scan(step, carry, indices)
+        return result
+
+    def _step(self, carry: Carry, rows: Any, targets: Any) -> tuple[Carry, Any]:
+        def loss_of(trainable: Arrays) -> tuple[Any, Arrays]:
+            output, other, losses = self._model.stateless_call(
+                trainable, carry.other, rows, training=True, return_losses=True
+            )
+            loss = self._loss(targets, output)
+            return (loss + sum(losses) if losses else loss), other
+
+        (loss, other), gradient = self._jax.value_and_grad(loss_of, has_aux=True)(carry.trainable)
+        trainable, optimiser = self._optimiser.stateless_apply(carry.optimiser, gradient, carry.trainable)
+        return Carry(trainable, other, optimiser), loss
+
+    def _predict(self, trainable: Arrays, other: Arrays, rows: Any, start: Any, size: int) -> Any:
+        """Outputs (size, outputs) for the rows from ``start`` on."""
+        part = self._jax.lax.dynamic_slice_in_dim(rows, start, size)
+        other = [self._as_used(item.name, array) for item, array in zip(self._moving, other, strict=True)]
+        with self._jax.default_matmul_precision("highest"):
+            output, _ = self._model.stateless_call(trainable, other, part, training=False)
+        return output
+
+    def _as_used(self, name: str, array: Any) -> Any:
+        """Merging and rounding can make a variance negative, and Keras NaN of it: see models.input_normalisation."""
+        return self._jax.numpy.maximum(array, 0) if name == MOVING_VARIANCE else array
+
+    # -- one flat vector, in the order of get_weights()
+
+    def _find_places(self) -> list[tuple[bool, int]]:
+        """For each weight, whether it is trainable and where it is in its list."""
+        model = self._model
+        trainable = {id(item): index for index, item in enumerate(model.trainable_variables)}
+        other = {id(item): index for index, item in enumerate(model.non_trainable_variables)}
+        return [
+            (True, trainable[id(item)]) if id(item) in trainable else (False, other[id(item)]) for item in model.weights
+        ]
+
+    def vector(self, carry: Carry) -> Vector:
+        """The weights (count,) float32, on the host."""
+        arrays = [(carry.trainable if own else carry.other)[index] for own, index in self._places]
+        return np.concatenate([np.asarray(array, np.float32).ravel() for array in arrays])
+
+    def with_vector(self, carry: Carry, vector: Vector) -> Carry:
+        """The carry with the weights of ``vector`` (count,), the rest as it is."""
+        trainable, other = list(carry.trainable), list(carry.other)
+        position = 0
+        for (own, index), weight in zip(self._places, self._model.weights, strict=True):
+            size = int(np.prod(weight.shape))
+            part = vector[position : position + size].reshape(weight.shape)
+            (trainable if own else other)[index] = self._jax.numpy.array(part, weight.dtype)
+            position += size
+        return Carry(trainable, other, carry.optimiser)
+
+    # -- the optimiser's state, as learnae.models.optimisers has it
+
+    def _slots(self, name: str) -> dict[int, int]:
+        """Place in the trainable list -> place in the optimiser's variables."""
+        numbers = {id(item): index for index, item in enumerate(self._optimiser.variables)}
+        kept = getattr(self._optimiser, _SLOTS[self._policy.name][name])
+        return {index: numbers[id(item)] for index, item in enumerate(kept)}
+
+    def state(self, carry: Carry) -> dict[str, NDArray[Any]]:
+        """The optimiser's arrays (count,) by name, zeros where a weight is not trained, and ``steps`` (1,)."""
+        result: dict[str, NDArray[Any]] = {}
+        for name in _SLOTS[self._policy.name]:
+            slots = self._slots(name)
+            parts = [
+                np.asarray(carry.optimiser[slots[index]], np.float32).ravel()
+                if own and index in slots
+                else np.zeros(int(np.prod(weight.shape)), np.float32)
+                for (own, index), weight in zip(self._places, self._model.weights, strict=True)
+            ]
+            result[name] = np.concatenate(parts)
+        result["steps"] = np.array([int(carry.optimiser[self._iterations])], np.int64)
+        return result
+
+    def with_state(self, carry: Carry, state: Mapping[str, NDArray[Any]]) -> Carry:
+        """The carry with a saved optimiser state; raises StateError if it belongs to another optimiser."""
+        shapes = dict.fromkeys(_SLOTS[self._policy.name], (self.count,)) | {"steps": (1,)}
+        if {name: array.shape for name, array in state.items()} != shapes:
+            raise StateError("the saved optimiser state does not fit the swarm's optimiser")
+        optimiser = list(carry.optimiser)
+        for name in _SLOTS[self._policy.name]:
+            slots, position = self._slots(name), 0
+            for (own, index), weight in zip(self._places, self._model.weights, strict=True):
+                size = int(np.prod(weight.shape))
+                if own and index in slots:
+                    part = state[name][position : position + size].reshape(weight.shape)
+                    optimiser[slots[index]] = self._jax.numpy.array(part, np.float32)
+                position += size
+        steps = optimiser[self._iterations]
+        optimiser[self._iterations] = self._jax.numpy.array(int(state["steps"][0]), steps.dtype)
+        return Carry(carry.trainable, carry.other, optimiser)
+
+    @property
+    def _iterations(self) -> int:
+        variables = self._optimiser.variables
+        return next(index for index, item in enumerate(variables) if item is self._optimiser.iterations)
+
+
+def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
+    """Keras' optimiser of the same name and constants."""
+    if policy.name == "adam":
+        return keras.optimizers.Adam(policy.learning_rate, policy.beta_1, policy.beta_2, policy.epsilon)
+    momentum = policy.momentum if policy.name == "momentum" else 0.0
+    return keras.optimizers.SGD(policy.learning_rate, momentum)

@@ -1,0 +1,223 @@
+"""The workstation's learner: Keras 3 on JAX, whole epochs in one compiled call, on any GPU that JAX sees."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import ConfigurationError, ModelError
+from learnae.models.dataset import Dataset
+from learnae.models.losses import Loss
+from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.outline import Outline
+from learnae.ports import Trained
+from learnae.protocol.bodies import Metrics
+from learnae.swarm.manifest import Manifest
+from learnae.weights.codecs import Vector
+from trainer_node.learning.batches import Batches, Indices
+from trainer_node.learning.device_rows import Part, Resident
+from trainer_node.learning.jax_functions import Functions
+
+log = logging.getLogger("learnae")
+
+_CHUNK_STEPS = 4096  # steps in one compiled call: the next chunk's row numbers are drawn while this one runs
+_EVALUATION_BATCH = 8192  # rows: bounds the memory of an evaluation
+_FULL = ("RESOURCE_EXHAUSTED", "Out of memory")  # what JAX says then; before 0.9 a CPU's errors have only the second
+
+
+class DeviceMemoryError(ConfigurationError):
+    """The device's memory is full."""
+
+
+class JaxLearner:
+    """Implements ports.Learner. Rows are copied to the device once, and again only if others have come.
+
+    ``config`` may be any model that keras_model lets through. The order in which rows
+    are drawn is no part of the state: a restored learner begins a new pass.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        loss: Loss,
+        optimiser: OptimiserPolicy,
+        data: Dataset,
+        batch: int,
+        rng: np.random.Generator,
+        precision: str = "float32",
+    ) -> None:
+        self._functions = Functions(config, loss.name, optimiser, precision)
+        self._jax: Any = importlib.import_module("jax")
+        self._objective = loss
+        self._batches = Batches(batch, rng)
+        self._carry = self._functions.initial()
+        self._train, self._holdout = Resident(self._jax, data.train), Resident(self._jax, data.holdout)
+        self._batch = batch
+        self._turn = 0  # which part of the training rows is next
+        self._weights: Vector | None = None  # what the carry holds, if it is known on the host
+        self._state: dict[str, NDArray[Any]] | None = None
+
+    @classmethod
+    def for_manifest(
+        cls, manifest: Manifest, data: Dataset, rng: np.random.Generator, precision: str = "float32"
+    ) -> JaxLearner:
+        """The learner of a swarm; raises ModelError if Keras sees another model than the swarm."""
+        learner = cls(
+            manifest.config, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, precision
+        )
+        if learner.count != manifest.model.count:
+            raise ModelError(
+                f"Keras counts {learner.count} parameters, the swarm {manifest.model.count}",
+                "train with the NumPy engine",
+            )
+        if manifest.outline not in (None, learner.outline):
+            raise ModelError(
+                f"Keras sees {learner.outline}, the manifest says {manifest.outline}", "do not trust this swarm"
+            )
+        return learner
+
+    @property
+    def count(self) -> int:
+        """The length of the weights."""
+        return self._functions.count
+
+    @property
+    def outline(self) -> Outline:
+        """The model as the manifest would have it."""
+        return self._functions.outline
+
+    @property
+    def device(self) -> str:
+        """The device's name, such as ``NVIDIA H100 80GB HBM3 (gpu)``."""
+        device = self._functions.device
+        return device.platform if device.device_kind == device.platform else f"{device.device_kind} ({device.platform})"
+
+    @property
+    def resident(self) -> int:
+        """How many training rows are on the device at a time."""
+        return self._train.size
+
+    def weights(self) -> Vector:
+        """A copy of the current weights (count,)."""
+        if self._weights is None:
+            self._weights = self._functions.vector(self._carry)
+        return self._weights.copy()
+
+    def load(self, weights: Vector) -> None:
+        """Go on from these weights (count,)."""
+        with self._room():
+            self._carry = self._functions.with_vector(self._carry, weights)
+            self._weights = np.array(weights, np.float32)
+
+    def train(self, steps: int) -> Trained:
+        """``steps`` optimiser steps; none without rows.
+
+        If the device's memory is full, half as many rows are kept on it from then on, one part after
+        another, and the steps are taken again from where they began. Raises ConfigurationError if a
+        single batch does not fit.
+        """
+        if not len(self._train) or steps < 1:
+            return Trained(0, 0, 0.0)
+        before = self.weights(), self.state()
+        while True:
+            try:
+                with self._room():
+                    loss = self._take(steps)
+                break
+            except DeviceMemoryError as error:
+                self._holdout.drop()
+                self._halve(self._train, self._batch, error)
+                self._go_back(*before)
+        self._turn += 1
+        return Trained(steps, len(self._train), loss)
+
+    def _take(self, steps: int) -> float:
+        part = self._train.part(self._turn)
+        losses = []
+        for begun in range(0, steps, _CHUNK_STEPS):
+            indices = self._batches.take(min(_CHUNK_STEPS, steps - begun), self._train.size)
+            losses.append(self._run(part, indices))
+        return sum(float(chunk.sum(dtype=np.float64)) for chunk in map(np.asarray, losses)) / steps
+
+    def _halve(self, rows: Resident, least: int, error: DeviceMemoryError) -> None:
+        if not rows.halve(least):
+            raise error
+        log.warning("%s: the memory is full; %d of %d rows are kept there at a time", self.device, rows.size, len(rows))
+
+    def _go_back(self, weights: Vector, state: Mapping[str, NDArray[Any]]) -> None:
+        """A step that failed has given its arrays up: begin anew with what is known."""
+        self._carry = self._functions.initial()
+        self.load(weights)
+        self.restore(state)
+
+    def run(self, indices: Indices) -> NDArray[np.float32]:
+        """Steps on the training rows ``indices`` (steps, batch), in this order; returns their losses (steps,)."""
+        with self._room():
+            return np.asarray(self._run(self._train.part(0), indices))
+
+    def _run(self, part: Part, indices: Indices) -> Any:
+        self._weights = self._state = None
+        indices_there = self._jax.numpy.asarray(indices)
+        self._carry, losses = self._functions.train(self._carry, part.rows, part.targets, indices_there)
+        return losses
+
+    def evaluate(self, weights: Vector) -> Metrics | None:
+        """Loss and accuracy of ``weights`` on the held-out rows, in parts where memory is short; None without any."""
+        if not len(self._holdout):
+            return None
+        while True:
+            try:
+                with self._room():
+                    output = self._predict(weights)
+                break
+            except DeviceMemoryError as error:
+                self._train.drop()
+                self._halve(self._holdout, 1, error)
+        targets, objective = self._holdout.targets, self._objective
+        accuracy = objective.accuracy(output, targets) if objective.is_classification else None
+        return Metrics(objective.value(output, targets), accuracy, len(output))
+
+    def _predict(self, weights: Vector) -> NDArray[np.float32]:
+        carry = self._functions.with_vector(self._carry, weights)
+        outputs: list[NDArray[np.float32]] = []
+        done = 0
+        for number in range(self._holdout.parts):
+            part = self._holdout.part(number)
+            size = min(_EVALUATION_BATCH, self._holdout.size)
+            for start in range(0, self._holdout.size, size):
+                first = min(start, self._holdout.size - size)  # the last batch reaches back: all have one shape
+                output = self._functions.predict(carry.trainable, carry.other, part.rows, first, size)
+                fresh = np.asarray(output, np.float32)[max(done - part.start - first, 0) :]
+                outputs.append(fresh)
+                done += len(fresh)
+        return np.concatenate(outputs)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The optimiser's arrays, with the names and shapes of learnae.models.optimisers."""
+        if self._state is None:
+            self._state = self._functions.state(self._carry)
+        return dict(self._state)
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a saved state, also the NumPy learner's; raises StateError if it does not fit."""
+        self._carry = self._functions.with_state(self._carry, state)
+        self._state = None
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Say what to do when the device's memory is full; nothing of such a step is used."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _FULL):
+                raise
+            raise DeviceMemoryError(
+                f"{self.device} has not enough memory for these rows and this model",
+                'use a swarm with a smaller batch, fewer rows, or train.engine = "numpy"',
+            ) from error
