@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-from learnae.system.lazy_imports import Later, waits, without
+from learnae.system.lazy_imports import LazyFinder, waits, without
 from learnae.system.signals import abrupt
 
 # numpy 1.26 imports its first four whole (numpy 2 does not), paho the last, with http, email and ssl
@@ -28,7 +28,7 @@ def main() -> None:
 def keep_small() -> None:
     """Settle what is imported later or never; call it before anything else is imported. Idempotent."""
     if not all(map(waits, _LATER)):
-        sys.meta_path.insert(0, Later(_LATER))
+        sys.meta_path.insert(0, LazyFinder(_LATER))
     if any(map(find_spec, _BUILT_IN_SHA)):
         # OpenSSL's libcrypto would come for the sake of a faster SHA-256; an agent hashes some blocks a minute
         with without("_hashlib"):

@@ -16,14 +16,14 @@ from agent.ingestion.buffer import FILE as BUFFER_FILE
 from agent.ingestion.buffer import SampleBuffer
 from agent.ingestion.chunks import Seal
 from agent.ingestion.holdout import Holdout
-from agent.ingestion.reader import Feed
+from agent.ingestion.reader import SourceReader
 from agent.ingestion.recorder import Recorder
 from agent.labels import GivenLabel, LabelNames
 from agent.learning.collector import Collector, Judged, features_of
 from agent.learning.governor import Governor
 from agent.learning.inference import Inferrer, Predict, ResultFile
 from agent.learning.resources import Board, GovernedLearner, governed
-from agent.learning.summary_mode import Onlooking
+from agent.learning.summary_mode import SummaryMode
 from agent.sources.factory import opener
 from agent.sources.replay import ReplaySource
 from agent.sources.section import LIVE, POLLED, REPLAY
@@ -32,12 +32,12 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.numpy_model import predict
-from learnae.models.passive_learner import Onlooker
+from learnae.models.passive_learner import PassiveLearner
 from learnae.peer.peer import Options, Peer
 from learnae.ports import Learner, Monitor, SampleSource
 from learnae.runtime.links.connect import connect
-from learnae.runtime.peer_service import Member
-from learnae.runtime.workspace import Place
+from learnae.runtime.peer_service import PeerService
+from learnae.runtime.workspace import Workspace
 from learnae.samples.dp_statistics import Statistics
 from learnae.swarm.directory import find_swarm, open_manifest
 from learnae.swarm.features import Features
@@ -96,14 +96,14 @@ class Oracle:
             self.monitor.infer(found)
 
 
-def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
+def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService:
     """Wire an agent; raises ConfigurationError or StateError. Live sources are read from now on."""
     swarm = find_swarm(config.swarm.id)
     manifest = open_manifest(swarm)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
-    onlooking = Onlooking(features_of(manifest), manifest.class_count)
+    onlooking = SummaryMode(features_of(manifest), manifest.class_count)
     # first: a name that is taken is refused before any data is read
-    place = Place(swarm, config.peer.directory(ROLE))
+    place = Workspace(swarm, config.peer.directory(ROLE))
     intake = build_intake(config, manifest, dataset, place.directory, onlooking)
     intake.begin()
     governor, board = Governor(config.resources, config.train.pause), Board()
@@ -134,7 +134,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Member:
 
 
 def _member(
-    place: Place,
+    place: Workspace,
     peer: Peer,
     intake: Intake,
     oracle: Oracle,
@@ -142,7 +142,7 @@ def _member(
     board: Board,
     pause: float,
     reread: Callable[[], AgentConfig],
-) -> Member:
+) -> PeerService:
     """The work loop looks at what has come at least once a second, and lets the peer tick when it is time."""
     traffic = peer.replication.traffic
 
@@ -165,7 +165,7 @@ def _member(
         usage=lambda: board.usage(traffic.bytes_out + traffic.bytes_in),
         idle=lambda: place.monitor.report(peer.status()),
     )
-    return Member(place, peer, min(pause, _LONGEST_WAIT), read_pause, collect, tick, intake.end, listen)
+    return PeerService(place, peer, min(pause, _LONGEST_WAIT), read_pause, collect, tick, intake.end, listen)
 
 
 def why_no_training(manifest: Manifest, engine: str) -> str:
@@ -209,7 +209,7 @@ def build_learner(
 
 def engine_of(learner: Learner) -> str:
     """What trains here, by its name in the configuration."""
-    if isinstance(learner, Onlooker):
+    if isinstance(learner, PassiveLearner):
         return NONE
     return NUMPY if isinstance(learner, NumpyLearner) else TFLITE
 
@@ -224,10 +224,12 @@ def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: V
         raise ConfigurationError(f"{error.name or error} is not installed", "pip install 'learnae[agent]'") from error
 
 
-def _learner(onlooking: Onlooking, manifest: Manifest, dataset: Dataset, engine: str) -> tuple[Learner, Predict | None]:
+def _learner(
+    onlooking: SummaryMode, manifest: Manifest, dataset: Dataset, engine: str
+) -> tuple[Learner, Predict | None]:
     """The learner, and what computes the model, if anything here can: who looks on has a model to look with, too."""
     if onlooking.reason:
-        onlooker = Onlooker(manifest.model.count)
+        onlooker = PassiveLearner(manifest.model.count)
         if manifest.only_keras:
             return onlooker, None
         return onlooker, lambda weights, rows: predict(manifest.definition, weights, rows)
@@ -240,7 +242,7 @@ def build_intake(
     manifest: Manifest,
     dataset: Dataset,
     directory: Path | None = None,
-    onlooking: Onlooking | None = None,
+    onlooking: SummaryMode | None = None,
 ) -> Intake:
     """Sources, windows and features into ``dataset``, or into statistics; raises ConfigurationError.
 
@@ -271,7 +273,7 @@ def build_intake(
     if directory is None or buffer is None:
         return Intake(collector, None)
     feeds = [
-        Feed(name, open_source, features.rate, polled, buffer.position(name))
+        SourceReader(name, open_source, features.rate, polled, buffer.position(name))
         for name, (open_source, polled) in live.items()
     ]
     return Intake(collector, Recorder(feeds, buffer, holdouts, GivenLabel(directory, names)))
@@ -289,7 +291,9 @@ def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> di
     features, found = features_of(manifest), {}
     for name, section in config.all_sources().items():
         if section.kind in LIVE:
-            feed = Feed(name, opener(section, features, label_names(manifest), config.mqtt), features.rate, True)
+            feed = SourceReader(
+                name, opener(section, features, label_names(manifest), config.mqtt), features.rate, True
+            )
             feed.start()
             for _ in range(round(seconds / _PROBE_LOOK)):  # counted: a board that stands still meanwhile costs one
                 if feed.samples or feed.failures:

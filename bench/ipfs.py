@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import AT_LEAST, AT_MOST, Check, Race, median, seconds_of
-from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.config.sections import IpfsSection
@@ -152,10 +152,10 @@ def receive(api: str, directory: Path, _: int, parent: Connection) -> None:
 
 
 @contextmanager
-def store_at(api: str, directory: Path) -> Iterator[ExchangedStore]:
+def store_at(api: str, directory: Path) -> Iterator[BlockService]:
     """The store of one machine, connected."""
     swarm = create_swarm(preset("wrist", 1), directory)
-    store = ExchangedStore(LocalBlockStore(swarm))
+    store = BlockService(LocalBlockStore(swarm))
     links = store.join({"ipfs": open_exchange(IpfsSection(api=api), swarm)})
     wait_until(lambda: links["ipfs"].state == CONNECTED)
     try:

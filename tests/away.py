@@ -12,5 +12,5 @@ if __name__ == "__main__":
     listening._AWAY = 0
     listening._QUIET = 4000  # ms: a test cannot wait as long as a board may
     if how == "not":  # however slow a test is
-        listening.Listening.come_back = lambda *_: None  # type: ignore[method-assign]
+        listening.RejoinGuard.come_back = lambda *_: None  # type: ignore[method-assign]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

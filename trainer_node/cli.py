@@ -16,7 +16,7 @@ import learnae
 from learnae.cli.output import human_time
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
-from learnae.runtime.peer_service import Member
+from learnae.runtime.peer_service import PeerService
 from learnae.swarm.directory import swarms_here
 from learnae.system.atomic_files import is_there
 from learnae.system.logs import set_up_logging
@@ -171,8 +171,8 @@ def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], F
     raise AssertionError  # demo_configs ends with an error of its own
 
 
-def _demo_member(read: Callable[[], TrainerConfig]) -> Member:
-    def start(own: TrainerConfig, person: int) -> tuple[Member, int]:
+def _demo_member(read: Callable[[], TrainerConfig]) -> PeerService:
+    def start(own: TrainerConfig, person: int) -> tuple[PeerService, int]:
         return build(own, read, partial(demo_dataset, person)), person
 
     member, person = _first_free(read(), start)

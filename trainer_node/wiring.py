@@ -14,8 +14,8 @@ from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options
 from learnae.ports import Learner
 from learnae.runtime.links.connect import connect
-from learnae.runtime.peer_service import Member
-from learnae.runtime.workspace import Place
+from learnae.runtime.peer_service import PeerService
+from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm, open_manifest
 from learnae.swarm.manifest import Manifest
 from trainer_node.config import TrainerConfig, TrainerTrainSection
@@ -31,12 +31,12 @@ def build(
     config: TrainerConfig,
     reread: Callable[[], TrainerConfig],
     load: Callable[[TrainerConfig, Manifest], Dataset],
-) -> Member:
+) -> PeerService:
     """Wire a trainer on what ``load`` gives it; raises ConfigurationError or StateError."""
     swarm = find_swarm(config.swarm.id)
     manifest = open_manifest(swarm)
     # first: a name that is taken is refused before any data is read
-    place = Place(swarm, config.peer.directory(ROLE))
+    place = Workspace(swarm, config.peer.directory(ROLE))
     dataset = load(config, manifest)
     learner, facts = build_learner(config.train, manifest, dataset)
     outside = connect(config, place)
@@ -49,7 +49,7 @@ def build(
         facts=lambda: {**facts, **rows, "connections": outside.status()},
     )
     peer = place.peer(learner, options, outside)
-    return Member(place, peer, config.train.pause, lambda: reread().train.pause, lambda: None)
+    return PeerService(place, peer, config.train.pause, lambda: reread().train.pause, lambda: None)
 
 
 def build_learner(train: TrainerTrainSection, manifest: Manifest, dataset: Dataset) -> tuple[Learner, dict[str, Any]]:

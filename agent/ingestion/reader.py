@@ -25,7 +25,7 @@ _WORKING, _OPENING, _STOPPED = "working", "opening", "stopped"
 FAILING = "failing"
 
 
-class Feed:
+class SourceReader:
     """Opens the source ``name``, reads it again and again, and opens it again after an error.
 
     A ``polled`` source is read at ``rate`` Hz, any other four times a second. Readings that come faster

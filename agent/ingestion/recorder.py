@@ -11,7 +11,7 @@ import numpy as np
 
 from agent.ingestion.buffer import SampleBuffer
 from agent.ingestion.holdout import Holdout
-from agent.ingestion.reader import Feed
+from agent.ingestion.reader import SourceReader
 from agent.labels import GivenLabel
 from agent.samples import UNKNOWN
 from learnae.ports import Samples
@@ -25,7 +25,7 @@ class Recorder:
     """A thread of its own, as training and the network may keep the work loop longer than a reading may wait."""
 
     def __init__(
-        self, feeds: Sequence[Feed], buffer: SampleBuffer, holdout: dict[str, Holdout], label: GivenLabel
+        self, feeds: Sequence[SourceReader], buffer: SampleBuffer, holdout: dict[str, Holdout], label: GivenLabel
     ) -> None:
         self._feeds = feeds
         self._buffer = buffer

@@ -13,7 +13,7 @@ _ENOUGH = 200  # windows without a label and none with one: nobody labels here
 NO_LABELS = "nobody labels what it measures"
 
 
-class Onlooking:
+class SummaryMode:
     """``reason`` says why this agent only looks on; empty while it trains.
 
     ``statistics`` are of all windows since then, labelled or not; None while it trains. Fits

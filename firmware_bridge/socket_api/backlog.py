@@ -19,7 +19,7 @@ class _Entry:
     samples: int  # said before this record since the bridge started
 
 
-class History:
+class Backlog:
     """Records by number; the oldest go when there are more than ``longest`` bytes."""
 
     def __init__(self, longest: int = LONGEST) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from firmware_bridge.errors import RecordError
 from firmware_bridge.records import MISSED, LinkState, Listen, Record, Splitter, to_bytes
-from firmware_bridge.socket_api.backlog import History
+from firmware_bridge.socket_api.backlog import Backlog
 from learnae.errors import ConfigurationError, StateError
 
 _log = logging.getLogger(__name__)
@@ -40,11 +40,11 @@ class Server:
         path: Path,
         mode: int = 0o660,
         group: str = "",
-        history: History | None = None,
+        history: Backlog | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
-        self._history = history or History()
+        self._history = history or Backlog()
         self._now = now
         self._listeners: list[_Listener] = []
         self._socket = _listen(path, mode, group)
@@ -110,7 +110,7 @@ class Server:
 class _Listener:
     """One connection, and how far it has read the history."""
 
-    def __init__(self, connection: socket.socket, history: History, now: float) -> None:
+    def __init__(self, connection: socket.socket, history: Backlog, now: float) -> None:
         self.socket = connection
         self._history = history
         self._since = now

@@ -9,7 +9,7 @@ from learnae.ipld.cid import Cid
 _REMEMBERED = 8192
 
 
-class Patience:
+class Backoff:
     """From ``least`` to ``most`` seconds, doubled each time. Safe to use from several threads.
 
     A block that another exchange has must not wait long for this one; a large block on a slow line comes at last.

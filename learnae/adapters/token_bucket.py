@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Allowance:
+class TokenBucket:
     """``burst`` at once, and ``rate`` a second after that."""
 
     def __init__(self, burst: float, rate: float) -> None:

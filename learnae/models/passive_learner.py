@@ -13,7 +13,7 @@ from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
 
-class Onlooker:
+class PassiveLearner:
     """ports.Learner of any model: holds weights (count,) that merges move, and takes no steps."""
 
     def __init__(self, count: int) -> None:

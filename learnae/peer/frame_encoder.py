@@ -8,7 +8,7 @@ from learnae.weights.codecs import Vector
 from learnae.weights.frames import Frame, FramePolicy, encode_frame
 
 
-class OwnFrames:
+class FrameEncoder:
     """The stream's state: ``replica`` is what others have decoded at the update ``update``.
 
     The second keyframe comes ``phase`` updates early, so that peers that start together do not go on

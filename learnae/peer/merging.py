@@ -8,7 +8,7 @@ import numpy as np
 
 from learnae.ipld.cid import Cid
 from learnae.peer.following import Following, Replica
-from learnae.peer.frame_encoder import OwnFrames
+from learnae.peer.frame_encoder import FrameEncoder
 from learnae.ports import Learner
 from learnae.protocol.bodies import NAME_BYTES
 from learnae.swarm.manifest import Manifest
@@ -25,7 +25,7 @@ class Merging:
     """
 
     def __init__(
-        self, author: bytes, manifest: Manifest, learner: Learner, following: Following, frames: OwnFrames
+        self, author: bytes, manifest: Manifest, learner: Learner, following: Following, frames: FrameEncoder
     ) -> None:
         self.start: Vector = np.zeros(manifest.model.count, np.float32)
         self.estimate = ConsensusEstimate(self.start, manifest.merge.half_life)

@@ -21,7 +21,7 @@ from learnae.protocol.tangle import Outcome
 _PATIENCE = 50  # ticks to wait for the past of one's own last message before going on without it
 
 
-class Authorship:
+class OwnChain:
     """Signs in order. ``last`` is the last message signed; None before the first."""
 
     def __init__(self, identity: Identity, replication: Replicator, limits: Limits, clock: Clock) -> None:

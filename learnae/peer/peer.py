@@ -11,10 +11,10 @@ import learnae
 from learnae.errors import EquivocationError, FrameError, NotWrittenError, StateError
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer.following import Following
-from learnae.peer.frame_encoder import OwnFrames
+from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.merging import Merging
-from learnae.peer.own_chain import Authorship
-from learnae.peer.rejoining import Listening
+from learnae.peer.own_chain import OwnChain
+from learnae.peer.rejoining import RejoinGuard
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.state import PeerState
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Trained
@@ -114,9 +114,9 @@ class Peer:
         )
         self.names: dict[bytes, Join] = {}
         self._has_start = False
-        self._own = Authorship(identity, self.replication, manifest.limits, ports.clock)
-        self._listening = Listening(ports.clock, options.announcements)
-        self._frames = OwnFrames(manifest.codec, manifest.limits.horizon, phase=self.author[0])
+        self._own = OwnChain(identity, self.replication, manifest.limits, ports.clock)
+        self._listening = RejoinGuard(ports.clock, options.announcements)
+        self._frames = FrameEncoder(manifest.codec, manifest.limits.horizon, phase=self.author[0])
         self._merging = Merging(self.author, manifest, ports.learner, self.following, self._frames)
         self._introduced = 0  # when, in Unix ms
         self._summary: Summary | None = None  # the own last one

@@ -17,7 +17,7 @@ _LONGEST = 300_000  # ms: a network, a broker or a daemon that starts with the m
 _STEP = 60_000  # ms: clocks that are kept right do not jump so far
 
 
-class Listening:
+class RejoinGuard:
     """Whether to listen first. Durations are of ``clock.uptime``, which nobody sets.
 
     ``announcements`` counts what other machines have announced; None if there are none, and then all that can be

@@ -9,7 +9,7 @@ from learnae.ports import Exchange, Gossip, Monitor
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class LinkSet:
     """What links a peer to other machines, by name, in the order in which it is tried.
 
     ``states`` gives, for each link by its name, what the status says of it, such as ``connected``;

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from learnae.adapters.local.status_file import summary
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.peer.peer import Peer
-from learnae.runtime.workspace import Place
+from learnae.runtime.workspace import Workspace
 from learnae.system.service import Work
 
 log = logging.getLogger("learnae")
@@ -17,7 +17,7 @@ log = logging.getLogger("learnae")
 _LISTEN = 0.25  # seconds: what others say is this much older at every hop, and listening costs little
 
 
-class Member:
+class PeerService:
     """Lets a peer tick with ``pause`` seconds between, in which it listens.
 
     ``collect`` runs before each tick, ``leave`` when it ends; ``tick`` and ``listen`` stand in for the peer's own
@@ -27,7 +27,7 @@ class Member:
 
     def __init__(
         self,
-        place: Place,
+        place: Workspace,
         peer: Peer,
         pause: float,
         read_pause: Callable[[], float],

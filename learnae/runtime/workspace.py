@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.gossip import Gossips
 from learnae.adapters.composite.monitor import Monitors
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -20,13 +20,13 @@ from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports
 from learnae.ports import Learner, Monitor
 from learnae.protocol.identity import Identity, peer_name
-from learnae.runtime.link_set import Outside
+from learnae.runtime.link_set import LinkSet
 from learnae.swarm.directory import open_manifest
 from learnae.system.atomic_files import remove_leftovers, writing
 from learnae.system.paths import KEY_FILE, LOCK_FILE, STATE_FILE, STATUS_FILE, last_status
 
 
-class Place:
+class Workspace:
     """Opens a peer's directory and the directory of its swarm; raises StateError or ManifestError."""
 
     def __init__(self, swarm: Path, directory: Path) -> None:
@@ -38,18 +38,18 @@ class Place:
         self.swarm = swarm
         self.directory = directory
         self.identity = Identity.load_or_create(directory / KEY_FILE)
-        self.store = ExchangedStore(LocalBlockStore(swarm))
+        self.store = BlockService(LocalBlockStore(swarm))
         self.monitor: Monitor = StatusFile(directory / STATUS_FILE)
-        self._outside = Outside()
+        self._outside = LinkSet()
 
     @property
     def name(self) -> str:
         """The peer's name in files and topics."""
         return peer_name(self.identity.author)
 
-    def peer(self, learner: Learner, options: Options, outside: Outside | None = None) -> Peer:
+    def peer(self, learner: Learner, options: Options, outside: LinkSet | None = None) -> Peer:
         """The peer that lives here, linked to other machines by ``outside``."""
-        self._outside = outside or Outside()
+        self._outside = outside or LinkSet()
         local = LocalGossip(self.swarm, self.name)
         gossip = Gossips({"local": local, **self._outside.gossips})
         self.monitor = Monitors([self.monitor, *self._outside.monitors])

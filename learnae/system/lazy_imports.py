@@ -11,7 +11,7 @@ from importlib.util import LazyLoader
 from types import ModuleType
 
 
-class Later(MetaPathFinder):
+class LazyFinder(MetaPathFinder):
     """Finds these modules so that they are run when something of theirs is first asked for, not when imported.
 
     For modules that only one thread ever touches: before Python 3.12, a lazy module is not safe from two that
@@ -35,7 +35,7 @@ class Later(MetaPathFinder):
 
 def waits(name: str) -> bool:
     """Whether a module is run only when it is made use of."""
-    return any(isinstance(finder, Later) and name in finder.names for finder in sys.meta_path)
+    return any(isinstance(finder, LazyFinder) and name in finder.names for finder in sys.meta_path)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from mqtt_rig import Links, plain
 from programs import wait_for
 from tangles import HornetTangle, LoopbackTangle, Tangle, gossip, turn_all
 
-from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
 from learnae.adapters.iota.gossip import Pace
 from learnae.adapters.ipfs import gateway as gateway_module
@@ -114,7 +114,7 @@ def exchanged_stores(directory: Path) -> Iterator[Stores]:
         yield dataclasses.replace(stores, spoil=spoil)
 
 
-def settle(*stores: ExchangedStore) -> None:
+def settle(*stores: BlockService) -> None:
     wait_for(lambda: all(store.is_idle for store in stores), "the stores to be idle")
 
 
@@ -179,7 +179,7 @@ def gateway_stores(directory: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -
 
 
 def two_machines(directory: Path, *exchanges: Exchange) -> Iterator[Stores]:
-    stores = [ExchangedStore(LocalBlockStore(directory / str(number))) for number in range(2)]
+    stores = [BlockService(LocalBlockStore(directory / str(number))) for number in range(2)]
     links = [link for store, own in zip(stores, exchanges, strict=True) for link in store.join({"x": own}).values()]
     wait_for(lambda: all(link.state == CONNECTED for link in links), "both exchanges")
     yield Stores(*stores, lambda: settle(*stores), local_stores(directory / "0").spoil)
@@ -287,7 +287,7 @@ class Shelf:
         self._exchange.offer(cid, data)
 
 
-def mqtt_exchange(link: MqttConnection, swarm: Cid, name: str, store: ExchangedStore) -> MqttExchange:
+def mqtt_exchange(link: MqttConnection, swarm: Cid, name: str, store: BlockService) -> MqttExchange:
     from learnae.adapters.mqtt.blocks.exchange import MqttExchange
 
     return MqttExchange(link, Topics("t", swarm, name), store, Limits())
@@ -297,7 +297,7 @@ def mqtt_exchanges(directory: Path, links: Callable[[], MqttConnection], hurried
     swarm, shelves = Cid.of(RAW, os.urandom(8)), []
     for name in ("one", "other"):
         store = LocalBlockStore(directory / name)
-        shelves.append(Shelf(mqtt_exchange(links(), swarm, name, ExchangedStore(store)), store))
+        shelves.append(Shelf(mqtt_exchange(links(), swarm, name, BlockService(store)), store))
     yield Exchanges(*shelves, nothing_to_wait_for)
     for shelf in shelves:
         shelf.close()
@@ -305,7 +305,7 @@ def mqtt_exchanges(directory: Path, links: Callable[[], MqttConnection], hurried
 
 def mqtt_stores(directory: Path, links: Callable[[], MqttConnection], hurried: None) -> Iterator[Stores]:
     swarm = Cid.of(RAW, os.urandom(8))
-    stores = [ExchangedStore(LocalBlockStore(directory / str(number))) for number in range(2)]
+    stores = [BlockService(LocalBlockStore(directory / str(number))) for number in range(2)]
     for name, store in zip("ab", stores, strict=True):
         joined = store.join({"mqtt": mqtt_exchange(links(), swarm, name, store)})
         wait_for(lambda joined=joined: joined["mqtt"].state == CONNECTED, "the exchange")

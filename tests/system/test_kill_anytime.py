@@ -21,7 +21,7 @@ from learnae.peer.peer import Options
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity
 from learnae.runtime.observer import Observer
-from learnae.runtime.workspace import Place
+from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
@@ -32,7 +32,7 @@ KILLS = 200
 
 def run_peer(swarm: Path, directory: Path) -> None:
     """What the child does until it is killed: boot, then publish as fast as it can."""
-    place = Place(swarm, directory)
+    place = Workspace(swarm, directory)
     manifest = place.manifest
     data = Dataset(manifest.model, manifest.objective)
     rng = np.random.default_rng(0)

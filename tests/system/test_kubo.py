@@ -13,7 +13,7 @@ from kubo import Kubo
 from programs import wait_for
 
 from learnae.adapters.composite import exchange_link as link_module
-from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import AWAY, CONNECTED
 from learnae.adapters.ipfs.gateway import GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -68,8 +68,8 @@ class Opened:
         self._closers.append(gossip.close)
         return gossip
 
-    def store(self, at: str = "store", **exchanges: Any) -> ExchangedStore:
-        store = ExchangedStore(LocalBlockStore(self.directory / at))
+    def store(self, at: str = "store", **exchanges: Any) -> BlockService:
+        store = BlockService(LocalBlockStore(self.directory / at))
         store.join(exchanges)
         self._closers.append(store.close)
         return store
@@ -90,11 +90,11 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     found.close()
 
 
-def state(store: ExchangedStore, number: int = 0) -> str:
+def state(store: BlockService, number: int = 0) -> str:
     return store._links[number].state
 
 
-def fetched(store: ExchangedStore, cid: Cid) -> bytes:
+def fetched(store: BlockService, cid: Cid) -> bytes:
     def arrived() -> bool:
         store.want([cid])
         return store.has(cid)

@@ -15,7 +15,7 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Inbox, Links, plain, secure
 from programs import PATIENCE, clean_environment
 
-from learnae.adapters.mqtt.monitor.outbox import DiskQueue
+from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
 from learnae.adapters.mqtt.topics import Topics
 from learnae.config.loading import load_config
@@ -67,9 +67,7 @@ def test_each_line_of_mosquitto_sub_shows_what_it_says(command: str, broker: Mos
     )
     with Links() as links:
         link = links.open(plain(broker))
-        monitor = MqttMonitor(
-            link, Topics("learnae/1", SWARM, "alice"), DiskQueue(tmp_path / "q", 99, 1 << 20), tmp_path
-        )
+        monitor = MqttMonitor(link, Topics("learnae/1", SWARM, "alice"), Outbox(tmp_path / "q", 99, 1 << 20), tmp_path)
         deadline = time.monotonic() + PATIENCE
         while listener.poll() is None and time.monotonic() < deadline:
             monitor._measured = monitor._reported = float("-inf")

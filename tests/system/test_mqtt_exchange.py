@@ -14,7 +14,7 @@ from mosquitto import Mosquitto
 from mqtt_rig import Inbox, Links, plain, wait_for_subscriptions
 from programs import wait_for
 
-from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.blocks import exchange as mqtt_exchange
 from learnae.adapters.mqtt.blocks import responder as mqtt_answers
@@ -40,7 +40,7 @@ class Machine:
         self.identity = Identity.generate()
         self.name = peer_name(self.identity.author)
         self.local = LocalBlockStore(directory / self.name[:8])
-        self.store = ExchangedStore(self.local)
+        self.store = BlockService(self.local)
         self.link = links.open(plain(broker))
         self.topics = Topics("learnae/1", SWARM, self.name)
         self.exchange = MqttExchange(self.link, self.topics, self.store, Limits(), holds)

@@ -19,7 +19,7 @@ from mqtt_rig import Gate, Inbox, Links, plain, secure
 from programs import clean_environment, wait_for
 
 from learnae.adapters.mqtt.monitor import publisher as mqtt_monitor
-from learnae.adapters.mqtt.monitor.outbox import DiskQueue
+from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, cpu_temperature
 from learnae.adapters.mqtt.topics import Topics
 from learnae.config.sections import MqttSection
@@ -53,7 +53,7 @@ def show(tmp_path: Path, links: Links) -> Iterator[Callable[..., MqttMonitor]]:
     monitors: list[MqttMonitor] = []
 
     def make(section: MqttSection, wait: bool = True, rows: int = 1000, announces: bool = False) -> MqttMonitor:
-        queue = DiskQueue(tmp_path / "queue", rows, 1 << 20)
+        queue = Outbox(tmp_path / "queue", rows, 1 << 20)
         link = links.open(section, wait=wait)
         monitors.append(MqttMonitor(link, TOPICS, queue, tmp_path, announces))
         return monitors[-1]
@@ -166,7 +166,7 @@ def test_beyond_the_bound_the_oldest_go_and_are_counted(broker, links, show):
 def test_killing_broker_and_peer_again_and_again_loses_nothing(broker, links, tmp_path):
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from learnae.adapters.mqtt.monitor.outbox import DiskQueue\n"
+        "from learnae.adapters.mqtt.monitor.outbox import Outbox\n"
         "from learnae.adapters.mqtt.connection import MqttConnection\n"
         "from learnae.adapters.mqtt.monitor.publisher import MqttMonitor\n"
         "from learnae.adapters.mqtt.topics import Topics\n"
@@ -174,7 +174,7 @@ def test_killing_broker_and_peer_again_and_again_loses_nothing(broker, links, tm
         "from learnae.ports import Inference\n"
         "from learnae.config.sections import MqttSection\n"
         "link = MqttConnection(MqttSection(broker=sys.argv[1])); link.start()\n"
-        "queue = DiskQueue(Path(sys.argv[2]), 10000, 1 << 22)\n"
+        "queue = Outbox(Path(sys.argv[2]), 10000, 1 << 22)\n"
         "monitor = MqttMonitor(link, Topics('learnae/1', Cid.parse(sys.argv[3]), 'alice'), queue, Path('/nowhere'))\n"
         "for number in range(int(sys.argv[4]), 10**9):\n"
         "    monitor.infer([Inference(0.0, None, float(number))]); print(number, flush=True)\n"
@@ -224,7 +224,7 @@ class DiskQueueOwner:
     """A last start of the peer, that only sends what waits."""
 
     def __init__(self, path: Path, section: MqttSection, links: Links) -> None:
-        self._monitor = MqttMonitor(links.open(section), TOPICS, DiskQueue(path, 10_000, 1 << 22), path.parent)
+        self._monitor = MqttMonitor(links.open(section), TOPICS, Outbox(path, 10_000, 1 << 22), path.parent)
 
     def __enter__(self) -> None:
         pass

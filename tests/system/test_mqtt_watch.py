@@ -14,7 +14,7 @@ from mqtt_rig import Links, plain, secure
 from programs import Programs, assert_refused, wait_for
 
 from learnae.adapters.mqtt.monitor import subscriber as mqtt_audience
-from learnae.adapters.mqtt.monitor.subscriber import Audience
+from learnae.adapters.mqtt.monitor.subscriber import Subscriber
 from learnae.ipld.cid import DAG_CBOR, Cid
 
 pytestmark = pytest.mark.engine("mosquitto")
@@ -87,7 +87,7 @@ def test_a_broker_that_answers_late_is_waited_for(broker, links, programs):
 
 @pytest.mark.parametrize("payload", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_states_are_counted_and_change_nothing(broker, links, payload):
-    audience = Audience(links.open(plain(broker)), "learnae/1")
+    audience = Subscriber(links.open(plain(broker)), "learnae/1")
     say(links, broker, "alice", "state", json.dumps(STATE).encode())
     say(links, broker, "alice", "state", payload)
     say(links, broker, "alice", "status", b"online")
@@ -98,7 +98,7 @@ def test_hostile_states_are_counted_and_change_nothing(broker, links, payload):
 
 def test_names_and_statuses_of_strangers_are_bounded(broker, links, monkeypatch):
     monkeypatch.setattr(mqtt_audience, "_MOST_PEERS", 3)
-    audience = Audience(links.open(plain(broker)), "learnae/1")
+    audience = Subscriber(links.open(plain(broker)), "learnae/1")
     say(links, broker, "alice", "status", os.urandom(500))
     say(links, broker, "p" * 65, "status", b"online")
     say(links, broker, "alice", "status", b"online", swarm="no-cid")
@@ -110,7 +110,7 @@ def test_names_and_statuses_of_strangers_are_bounded(broker, links, monkeypatch)
 
 
 def test_a_peer_whose_status_was_removed_is_gone(broker, links):
-    audience = Audience(links.open(plain(broker)), "learnae/1")
+    audience = Subscriber(links.open(plain(broker)), "learnae/1")
     say(links, broker, "alice", "status", b"online")
     wait_for(audience.peers, "alice")
     say(links, broker, "alice", "status", b"")
@@ -140,7 +140,7 @@ def test_what_agents_show_is_what_the_audience_reads(broker, links, programs, tm
     programs.answer("learnae", "swarm", "create", "--preset", "wrist")
     write_private_file(1, tmp_path / "person.npz")
     programs.answer("learnae", "join", "--role", "agent", "--data", tmp_path / "person.npz")
-    audience = Audience(links.open(plain(broker)), "learnae/1")
+    audience = Subscriber(links.open(plain(broker)), "learnae/1")
     agent = programs.start(
         "agent", "run", environment={"LEARNAE_MQTT__BROKER": plain(broker).broker, "LEARNAE_SOURCE__SPEED": "0"}
     )

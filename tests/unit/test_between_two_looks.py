@@ -21,9 +21,9 @@ from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.ipld.cid import RAW, Cid
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer
-from learnae.runtime.link_set import Outside
+from learnae.runtime.link_set import LinkSet
 from learnae.runtime.observer import Observer
-from learnae.runtime.workspace import Place
+from learnae.runtime.workspace import Workspace
 from learnae.simulation.in_memory import MemoryExchange, SilentMonitor
 from learnae.swarm.directory import create_swarm
 from learnae.system.atomic_files import create_once
@@ -40,7 +40,7 @@ def directory() -> Path:
     return create_swarm(tiny_manifest())
 
 
-def three_ticks(place: Place) -> Peer:
+def three_ticks(place: Workspace) -> Peer:
     """A peer that has trained there, and left."""
     manifest = tiny_manifest()
     learner = NumpyLearner(
@@ -54,7 +54,7 @@ def three_ticks(place: Place) -> Peer:
 
 
 def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, directory: Path) -> None:
-    three_ticks(Place(directory, tmp_path / "pump"))
+    three_ticks(Workspace(directory, tmp_path / "pump"))
     observer = Observer(directory)
     observer.refresh()
     newest, *others = [message.cid for message in observer.messages(100)]
@@ -65,7 +65,7 @@ def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, dir
 
 def test_a_peer_that_has_lost_its_state_goes_on_from_what_it_said_itself(tmp_path: Path, directory: Path) -> None:
     for _ in range(2):
-        place = Place(directory, tmp_path / "pump")
+        place = Workspace(directory, tmp_path / "pump")
         peer = three_ticks(place)
         (place.directory / STATE_FILE).unlink()
     observer = Observer(directory)
@@ -78,12 +78,12 @@ def test_a_peer_that_has_lost_its_state_goes_on_from_what_it_said_itself(tmp_pat
 
 def test_who_leaves_while_the_disk_takes_nothing_says_so_and_leaves(tmp_path: Path, directory: Path) -> None:
     manifest = tiny_manifest()
-    place = Place(directory, tmp_path / "pump")
+    place = Workspace(directory, tmp_path / "pump")
     learner = NumpyLearner(
         manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
     )
     closed: list[str] = []
-    outside = Outside(monitors=[monitor := SilentMonitor()], closers=[lambda: closed.append("closed")])
+    outside = LinkSet(monitors=[monitor := SilentMonitor()], closers=[lambda: closed.append("closed")])
     peer = place.peer(learner, Options("pump", "trainer", 8, seed=1), outside)
     peer.tick()
     with read_only(place.directory), pytest.raises(NotWrittenError, match="cannot write"):

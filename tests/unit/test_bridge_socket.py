@@ -32,7 +32,7 @@ from firmware_bridge.records import (
 )
 from firmware_bridge.socket_api import backlog as history_module
 from firmware_bridge.socket_api import server as server_module
-from firmware_bridge.socket_api.backlog import History
+from firmware_bridge.socket_api.backlog import Backlog
 from firmware_bridge.socket_api.client import Client
 from firmware_bridge.socket_api.server import Server
 from learnae.errors import ConfigurationError, StateError
@@ -309,7 +309,7 @@ def test_what_no_bridge_could_tell_the_client_tells(bench):
 
 
 def test_a_slow_listener_is_told_what_it_missed_and_slows_nobody(tmp_path):
-    bench = Bench(tmp_path / "s", history=History(longest=20_000))
+    bench = Bench(tmp_path / "s", history=Backlog(longest=20_000))
     bench.server.publish(SCHEMA)
     slow, quick = bench.client(), bench.client()
     received: list = []
@@ -333,7 +333,7 @@ def test_a_slow_listener_is_told_what_it_missed_and_slows_nobody(tmp_path):
 
 
 def test_the_history_is_bounded():
-    history = History(longest=5000)
+    history = Backlog(longest=5000)
     history.add(SCHEMA)
     for number in range(1000):
         history.add(readings(number * 5))
@@ -346,7 +346,7 @@ def test_the_history_is_bounded():
 
 
 def test_the_history_of_a_stream_begins_after_the_one_before():
-    history = History()
+    history = Backlog()
     for record in (SCHEMA, readings(0), replace(SCHEMA, stream="pump-2"), readings(0), readings(5)):
         history.add(record)
 

@@ -11,7 +11,7 @@ import pytest
 from agent.ingestion.buffer import SampleBuffer
 from agent.learning import collector as module
 from agent.learning.collector import Collector
-from agent.learning.summary_mode import NO_LABELS, Onlooking
+from agent.learning.summary_mode import NO_LABELS, SummaryMode
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
 from learnae.samples.dp_statistics import Statistics
@@ -113,7 +113,7 @@ def test_labels_that_the_model_does_not_know_are_skipped_by_the_dataset() -> Non
 
 
 def test_while_there_are_statistics_all_windows_go_there_and_none_is_kept() -> None:
-    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), Onlooking(FEATURES, MANIFEST.class_count)
+    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode(FEATURES, MANIFEST.class_count)
     source = Parts(samples(0, 1), samples(4, 2), samples(8, -1), samples(12, 0, holdout=True))
     collector = Collector({"file": source}, MANIFEST, dataset, statistics=onlooking.statistics)
     collector.collect()
@@ -128,7 +128,7 @@ def test_while_there_are_statistics_all_windows_go_there_and_none_is_kept() -> N
 
 
 def test_why_an_agent_looks_on_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    onlooking = Onlooking(FEATURES, 3)
+    onlooking = SummaryMode(FEATURES, 3)
     onlooking.begin("no room")
     first = onlooking.statistics()
     onlooking.begin("no labels")
@@ -137,7 +137,7 @@ def test_why_an_agent_looks_on_is_said_once(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_an_agent_without_labels_looks_on_until_there_are_some() -> None:
-    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), Onlooking(FEATURES, MANIFEST.class_count)
+    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode(FEATURES, MANIFEST.class_count)
 
     def statistics() -> Statistics | None:
         onlooking.note_labels(collector.labelled, collector.unlabelled)

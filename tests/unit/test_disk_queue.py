@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from programs import clean_environment
 
-from learnae.adapters.mqtt.monitor.outbox import DiskQueue
+from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.errors import StateError
 
 
-def opened(path: Path, rows: int = 100, size: int = 1 << 20) -> DiskQueue:
-    return DiskQueue(path / "queue", rows, size)
+def opened(path: Path, rows: int = 100, size: int = 1 << 20) -> Outbox:
+    return Outbox(path / "queue", rows, size)
 
 
-def payloads(queue: DiskQueue, count: int = 100) -> list[bytes]:
+def payloads(queue: Outbox, count: int = 100) -> list[bytes]:
     return [row.payload for row in queue.oldest(count)]
 
 
@@ -38,8 +38,8 @@ def test_first_in_first_out_and_only_what_is_removed_goes(tmp_path):
 
 def test_another_process_goes_on_where_the_last_was_killed(tmp_path):
     program = (
-        "import os, sys; from pathlib import Path; from learnae.adapters.mqtt.monitor.outbox import DiskQueue\n"
-        "queue = DiskQueue(Path(sys.argv[1]), 100, 1 << 20)\n"
+        "import os, sys; from pathlib import Path; from learnae.adapters.mqtt.monitor.outbox import Outbox\n"
+        "queue = Outbox(Path(sys.argv[1]), 100, 1 << 20)\n"
         "for number in range(7): queue.put('log', b'%d' % number)\n"
         "queue.remove(queue.oldest(2)); os.kill(os.getpid(), 9)"
     )
@@ -79,7 +79,7 @@ def test_a_damaged_file_is_put_aside(tmp_path, caplog):
 
 def test_a_place_where_nothing_can_be_written_is_named(tmp_path):
     with pytest.raises(StateError, match="cannot open"):
-        DiskQueue(tmp_path / "absent" / "queue", 1, 100)
+        Outbox(tmp_path / "absent" / "queue", 1, 100)
     queue = opened(tmp_path)
     queue.close()
     with pytest.raises(StateError, match="cannot use"):

@@ -13,7 +13,7 @@ from programs import wait_for
 
 from learnae.adapters.composite import block_service as exchanged
 from learnae.adapters.composite import exchange_link as link
-from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import AWAY, CONNECTED
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.errors import BlockMissingError, EncodingError, Problems, TransportError
@@ -21,7 +21,7 @@ from learnae.ipld.cid import RAW, Cid
 from learnae.ports import Exchange
 from learnae.simulation.in_memory import MemoryExchange
 
-Make = Callable[..., ExchangedStore]
+Make = Callable[..., BlockService]
 
 
 class Daemon(MemoryExchange):
@@ -72,10 +72,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[ExchangedStore] = []
+    made: list[BlockService] = []
 
-    def make_one(*exchanges: Exchange, at: str = "here", wait: bool = True) -> ExchangedStore:
-        store = ExchangedStore(LocalBlockStore(tmp_path / at))
+    def make_one(*exchanges: Exchange, at: str = "here", wait: bool = True) -> BlockService:
+        store = BlockService(LocalBlockStore(tmp_path / at))
         made.append(store)
         links = store.join({f"exchange {number}": each for number, each in enumerate(exchanges)})
         if wait:
@@ -92,7 +92,7 @@ def block(number: int) -> tuple[Cid, bytes]:
     return Cid.of(RAW, data), data
 
 
-def fetched(store: ExchangedStore, cid: Cid) -> bytes:
+def fetched(store: BlockService, cid: Cid) -> bytes:
     """Wants the block again and again, as a peer's ticks do."""
 
     def arrived() -> bool:

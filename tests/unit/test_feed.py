@@ -16,7 +16,7 @@ from agent.ingestion import reader as module
 from agent.ingestion import recorder as recorder_module
 from agent.ingestion.buffer import SampleBuffer
 from agent.ingestion.holdout import Holdout
-from agent.ingestion.reader import Feed
+from agent.ingestion.reader import SourceReader
 from agent.ingestion.recorder import Recorder
 from agent.labels import GivenLabel, LabelNames, write_label
 from agent.samples import unlabelled
@@ -73,7 +73,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def running(*feeds: Feed) -> Iterator[None]:
+def running(*feeds: SourceReader) -> Iterator[None]:
     for feed in feeds:
         feed.start()
     try:
@@ -83,12 +83,12 @@ def running(*feeds: Feed) -> Iterator[None]:
             feed.stop()
 
 
-def taken(feed: Feed) -> list[int]:
+def taken(feed: SourceReader) -> list[int]:
     return [int(value) for samples, _ in feed.take() for value in samples.values[:, 0]]
 
 
 def test_readings_come_once_each_in_order() -> None:
-    feed = Feed("a", Scripted(one_each).open, RATE, polled=True)
+    feed = SourceReader("a", Scripted(one_each).open, RATE, polled=True)
     with running(feed):
         wait_for(lambda: feed.samples >= 5, "readings")
     first = taken(feed)
@@ -104,7 +104,7 @@ def test_a_source_that_fails_is_closed_and_opened_again_with_growing_pauses(capl
         return one_each(number)
 
     source = Scripted(read)
-    feed = Feed("pump", source.open, RATE, polled=True)
+    feed = SourceReader("pump", source.open, RATE, polled=True)
     with running(feed):
         wait_for(lambda: feed.samples, "it to come back")
         status = feed.status()
@@ -118,7 +118,10 @@ def test_no_error_of_one_source_stops_another(error: Exception) -> None:
     def fail(number: int) -> Samples:
         raise error
 
-    bad, good = Feed("bad", Scripted(fail).open, RATE, True), Feed("good", Scripted(one_each).open, RATE, True)
+    bad, good = (
+        SourceReader("bad", Scripted(fail).open, RATE, True),
+        SourceReader("good", Scripted(one_each).open, RATE, True),
+    )
     with running(bad, good):
         wait_for(lambda: good.samples > 3 and bad.failures > 3, "both to go on")
         assert bad.status()["state"] == "failing"
@@ -128,8 +131,8 @@ def test_no_error_of_one_source_stops_another(error: Exception) -> None:
 def test_a_source_that_hangs_holds_up_neither_the_others_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(module, "_FAREWELL", 0.1)
-    hanging = Feed("hanging", Scripted(lambda _: release.wait(600) and None).open, RATE, True)
-    good = Feed("good", Scripted(one_each).open, RATE, True)
+    hanging = SourceReader("hanging", Scripted(lambda _: release.wait(600) and None).open, RATE, True)
+    good = SourceReader("good", Scripted(one_each).open, RATE, True)
     with running(hanging, good):
         wait_for(lambda: good.samples > 3, "the other one")
     assert not release.is_set()
@@ -138,7 +141,7 @@ def test_a_source_that_hangs_holds_up_neither_the_others_nor_the_end(monkeypatch
 
 def test_a_source_that_floods_gives_at_most_two_readings_a_period() -> None:
     flood = Scripted(lambda number: readings(number * 1000, 1000, rate=100 * RATE))
-    feed = Feed("flood", flood.open, RATE, polled=True)
+    feed = SourceReader("flood", flood.open, RATE, polled=True)
     with running(feed):
         wait_for(lambda: flood.reads > 5, "some reads")
     times = np.concatenate([samples.time for samples, _ in feed.take()])
@@ -149,7 +152,7 @@ def test_a_source_that_floods_gives_at_most_two_readings_a_period() -> None:
 
 def test_what_nobody_takes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_WAITING", 20)
-    feed = Feed("a", Scripted(lambda number: readings(number * 8, 8)).open, RATE, polled=True)
+    feed = SourceReader("a", Scripted(lambda number: readings(number * 8, 8)).open, RATE, polled=True)
     with running(feed):
         wait_for(lambda: feed.dropped > 50, "drops")
     assert len(taken(feed)) == 16
@@ -158,7 +161,7 @@ def test_what_nobody_takes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_readings_without_a_time_are_dropped() -> None:
     bad = readings(0, 3)
     bad.time[1] = np.nan
-    feed = Feed("a", Scripted(lambda _: bad).open, RATE, polled=True)
+    feed = SourceReader("a", Scripted(lambda _: bad).open, RATE, polled=True)
     with running(feed):
         wait_for(lambda: feed.dropped, "a drop")
     assert taken(feed)[:2] == [0, 2]
@@ -172,7 +175,7 @@ def test_a_source_is_opened_where_its_readings_that_were_taken_in_end() -> None:
         return readings(number, number % 2)
 
     source = Scripted(read)
-    feed = Feed("a", source.open, RATE, polled=True, position="kept")
+    feed = SourceReader("a", source.open, RATE, polled=True, position="kept")
     with running(feed):
         wait_for(lambda: source.reads >= 6, "reads")
     assert source.positions[:3] == ["kept", "kept", "3"]
@@ -183,7 +186,7 @@ def test_a_source_that_can_be_asked_later_is_not_read_while_much_waits(monkeypat
     monkeypatch.setattr(module, "_ENOUGH", 20)
     source = Scripted(lambda number: readings(number * 8, 8))
     source.position = "x"
-    feed = Feed("a", source.open, RATE, polled=True)
+    feed = SourceReader("a", source.open, RATE, polled=True)
     with running(feed):
         wait_for(lambda: feed.samples >= 24, "readings")
         time.sleep(0.1)
@@ -196,7 +199,7 @@ def test_a_source_that_can_be_asked_later_is_not_read_while_much_waits(monkeypat
 # -- the recorder
 
 
-def recorder_of(tmp_path: Path, *feeds: Feed, share: float = 0.3) -> tuple[Recorder, SampleBuffer]:
+def recorder_of(tmp_path: Path, *feeds: SourceReader, share: float = 0.3) -> tuple[Recorder, SampleBuffer]:
     buffer = SampleBuffer(tmp_path / "samples.db", 1, 10**6, 10**8)
     holdouts = {feed.name: Holdout(share, FEATURES) for feed in feeds}
     return Recorder(feeds, buffer, holdouts, GivenLabel(tmp_path, LabelNames(("idle", "busy"), 2))), buffer
@@ -207,7 +210,7 @@ def on_disk(tmp_path: Path) -> list[Samples]:
 
 
 def test_readings_are_on_the_disk_without_anybody_asking(tmp_path: Path) -> None:
-    feed = Feed("a", Scripted(one_each).open, RATE, polled=True)
+    feed = SourceReader("a", Scripted(one_each).open, RATE, polled=True)
     recorder, _ = recorder_of(tmp_path, feed)
     recorder.start()
     wait_for(lambda: on_disk(tmp_path), "a commit")
@@ -234,7 +237,7 @@ def test_a_reading_is_kept_waiting_less_than_a_second(
     tmp_path: Path, polled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_SLOWEST", SLOWEST)
-    feed = Feed("a", Scripted(one_each).open, 0.1, polled)  # one reading in ten seconds
+    feed = SourceReader("a", Scripted(one_each).open, 0.1, polled)  # one reading in ten seconds
     recorder, _ = recorder_of(tmp_path, feed)
     feed._put(readings(0, 1), "")
     recorder._stopping = Pauses()
@@ -245,7 +248,7 @@ def test_a_reading_is_kept_waiting_less_than_a_second(
 
 def test_a_given_label_names_what_the_source_does_not(tmp_path: Path) -> None:
     knows = Scripted(lambda number: readings(number, 1, label=0))
-    feeds = [Feed("knows", knows.open, RATE, True), Feed("plain", Scripted(one_each).open, RATE, True)]
+    feeds = [SourceReader("knows", knows.open, RATE, True), SourceReader("plain", Scripted(one_each).open, RATE, True)]
     recorder, buffer = recorder_of(tmp_path, *feeds)
     write_label(tmp_path, "busy", None)
     with running(*feeds):
@@ -256,7 +259,7 @@ def test_a_given_label_names_what_the_source_does_not(tmp_path: Path) -> None:
 
 
 def test_holdout_is_marked_by_time(tmp_path: Path) -> None:
-    feed = Feed("a", Scripted(lambda n: readings(0, 60_000) if n == 1 else readings(0, 0)).open, RATE, True)
+    feed = SourceReader("a", Scripted(lambda n: readings(0, 60_000) if n == 1 else readings(0, 0)).open, RATE, True)
     recorder, buffer = recorder_of(tmp_path, feed)
     with running(feed):
         wait_for(lambda: feed.samples, "readings")
@@ -267,7 +270,7 @@ def test_holdout_is_marked_by_time(tmp_path: Path) -> None:
 
 
 def test_a_recorder_that_meets_a_defect_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    feed = Feed("a", Scripted(one_each).open, RATE, polled=True)
+    feed = SourceReader("a", Scripted(one_each).open, RATE, polled=True)
     recorder, buffer = recorder_of(tmp_path, feed)
     commit, times = buffer.commit, []
 
@@ -286,7 +289,7 @@ def test_a_recorder_that_meets_a_defect_goes_on(tmp_path: Path, monkeypatch: pyt
 
 def test_the_end_waits_for_what_is_being_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "_SECONDS", 0.01)
-    feed = Feed("a", Scripted(one_each).open, RATE, polled=True)
+    feed = SourceReader("a", Scripted(one_each).open, RATE, polled=True)
     recorder, _ = recorder_of(tmp_path, feed)
     mark, holding = recorder._marked, threading.Event()
 
@@ -308,7 +311,7 @@ def test_the_end_waits_for_what_is_being_recorded(tmp_path: Path, monkeypatch: p
 def test_a_position_is_on_the_disk_with_its_readings(tmp_path: Path) -> None:
     source = Scripted(one_each)
     source.position = "here"
-    feed = Feed("a", source.open, RATE, polled=True)
+    feed = SourceReader("a", source.open, RATE, polled=True)
     recorder, _ = recorder_of(tmp_path, feed)
     with running(feed):
         wait_for(lambda: feed.samples, "readings")

@@ -12,7 +12,7 @@ from daemon import free_port
 from hostile_http import Answer, HostileServer, endless, hostile_server, says, silence
 from programs import wait_for
 
-from learnae.adapters.composite.block_service import ExchangedStore
+from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
 from learnae.adapters.ipfs import gateway as gateway_module
 from learnae.adapters.ipfs.gateway import GatewayExchange
@@ -20,7 +20,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.config.sections import GatewaySection
 from learnae.errors import BlockMissingError, Problems, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
-from learnae.runtime.link_set import Outside
+from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.gateways import connect_gateways
 
 DATA = b"weights"
@@ -268,10 +268,10 @@ def test_nobody_else_is_given_a_connection_that_is_being_cut(
 
 def test_a_lying_gateway_is_refused_and_counted_and_the_next_one_heals(server: HostileServer, tmp_path: Path) -> None:
     server.answer = probes_well(says(b"poison"))
-    problems, outside = Problems(), Outside()
+    problems, outside = Problems(), LinkSet()
     with hostile_server(says(DATA)) as honest:
         connect_gateways(GatewaySection(gateways=f"{server.url} {honest.url}/", timeout=60), outside)
-        store = ExchangedStore(LocalBlockStore(tmp_path))
+        store = BlockService(LocalBlockStore(tmp_path))
         store.count_in(problems)
         links = store.join(outside.exchanges)
         wait_for(lambda: all(link.state == CONNECTED for link in links.values()), "both gateways")

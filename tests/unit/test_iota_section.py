@@ -20,7 +20,7 @@ from learnae.config.loading import find_section, load_config
 from learnae.config.sections import IotaSection
 from learnae.errors import ConfigurationError
 from learnae.runtime.links.connect import connect
-from learnae.runtime.workspace import Place
+from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import create_swarm
 from trainer_node.config import TrainerConfig
 
@@ -93,8 +93,8 @@ def test_commands_find_it_in_any_roles_file(tmp_path, monkeypatch):
 # -- connect
 
 
-def place(tmp_path: Path) -> Place:
-    return Place(create_swarm(tiny_manifest()), tmp_path / "peer")
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(create_swarm(tiny_manifest()), tmp_path / "peer")
 
 
 def test_nothing_is_loaded_or_linked_without_a_node(tmp_path, monkeypatch):

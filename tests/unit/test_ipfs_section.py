@@ -15,9 +15,9 @@ from agent.config import AgentConfig
 from learnae.config.loading import load_config
 from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
 from learnae.errors import ConfigurationError
-from learnae.runtime.link_set import Outside
+from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.connect import connect
-from learnae.runtime.workspace import Place
+from learnae.runtime.workspace import Workspace
 from learnae.simulation.in_memory import MemoryExchange
 from learnae.swarm.directory import create_swarm
 
@@ -66,7 +66,7 @@ def test_an_agent_has_no_daemon(tmp_path):
 def test_an_order_of_exchanges_names_known_ones_and_the_rest_comes_last():
     with pytest.raises(ConfigurationError, match=r"exchange.order holds 'kubo'; use ipfs, mqtt, gateway"):
         ExchangeSection("mqtt kubo")
-    outside = Outside(exchanges=dict.fromkeys(("gateway b", "mqtt", "gateway a", "ipfs"), MemoryExchange({})))
+    outside = LinkSet(exchanges=dict.fromkeys(("gateway b", "mqtt", "gateway a", "ipfs"), MemoryExchange({})))
     outside.sort_exchanges(ExchangeSection().rank)
     assert list(outside.exchanges) == ["ipfs", "mqtt", "gateway b", "gateway a"]
     outside.sort_exchanges(ExchangeSection("gateway").rank)
@@ -79,7 +79,7 @@ def config_of(ipfs: GatewaySection) -> SimpleNamespace:
 
 @pytest.mark.modules("ipfshttpclient")
 def test_what_is_configured_is_connected_and_nothing_waits_for_a_daemon(tmp_path):
-    place = Place(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
+    place = Workspace(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
     outside = connect(config_of(IpfsSection(api=API, gateways="http://127.0.0.1:9")), place)
     assert list(outside.exchanges) == ["ipfs", "gateway http://127.0.0.1:9"]
     assert list(outside.gossips) == ["ipfs pubsub"]
@@ -94,7 +94,7 @@ def test_without_the_library_the_remedy_is_said(tmp_path, monkeypatch):
         if name.startswith(("ipfshttpclient", "learnae.adapters.ipfs", "learnae.runtime.links.kubo")):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ipfshttpclient", None)
-    place = Place(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
+    place = Workspace(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
     with pytest.raises(ConfigurationError, match=r"ipfshttpclient is not installed; pip install 'learnae\[ipfs\]'"):
         connect(config_of(IpfsSection(api=API)), place)
 

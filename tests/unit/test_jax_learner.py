@@ -23,7 +23,7 @@ from learnae.models.numpy_model import differentiate
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.swarm.presets import dense_config
 from trainer_node.learning import jax_learner
-from trainer_node.learning.device_rows import Resident
+from trainer_node.learning.device_rows import DeviceRows
 from trainer_node.learning.jax_learner import JaxLearner
 
 pytestmark = pytest.mark.modules("keras", "jax")
@@ -328,7 +328,7 @@ from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.models.dataset import Dataset
 from learnae.swarm.presets import dense_config
 from trainer_node.learning.jax_learner import JaxLearner
-from trainer_node.learning.device_rows import Resident
+from trainer_node.learning.device_rows import DeviceRows
 manifest = Manifest("wide", dense_config(2, (1 << 14,), 1, "sigmoid"), "binary_crossentropy",
                     training=TrainingPolicy(1, 1 << 18))
 data = Dataset(manifest.model, manifest.objective)
@@ -365,9 +365,9 @@ def full(text: str = FULL[0]) -> Exception:
 def test_what_does_not_fit_on_the_device_is_trained_in_parts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    put, seen = Resident._put, set()
+    put, seen = DeviceRows._put, set()
 
-    def small(resident: Resident, array: Any) -> Any:
+    def small(resident: DeviceRows, array: Any) -> Any:
         if array.nbytes > 100 * 6 * 4:
             raise full()
         if array.ndim == 2 and array.shape[1] == 6:
@@ -376,7 +376,7 @@ def test_what_does_not_fit_on_the_device_is_trained_in_parts(
 
     whole = learner_of(OPTIMISERS[1])
     wanted = whole.evaluate(whole.weights())
-    monkeypatch.setattr(Resident, "_put", small)
+    monkeypatch.setattr(DeviceRows, "_put", small)
     learner = learner_of(OPTIMISERS[1])
     learner.load(whole.weights())
     first = learner.train(5)

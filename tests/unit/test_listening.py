@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from builders import NOW
 
-from learnae.peer.rejoining import Listening
+from learnae.peer.rejoining import RejoinGuard
 from learnae.protocol.limits import HOUR, MINUTE
 from learnae.simulation.in_memory import VirtualClock
 
@@ -19,7 +19,7 @@ class Radio:
         self.clock = VirtualClock(NOW)
         self.clock.booted = NOW - uptime
         self.announced = 3  # by an earlier run of the same process, perhaps
-        self.listening = Listening(self.clock, (lambda: self.announced) if has_links else None)
+        self.listening = RejoinGuard(self.clock, (lambda: self.announced) if has_links else None)
         self.listening.come_back(NOW - away)
 
     def wait(self, seconds: float, heard: int = 0, oldest: int | None = None) -> bool:

@@ -24,8 +24,8 @@ from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer
 from learnae.peer.state import PeerState
-from learnae.runtime.link_set import Outside
-from learnae.runtime.workspace import Place
+from learnae.runtime.link_set import LinkSet
+from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import create_swarm
 
 HOLD = """
@@ -163,32 +163,32 @@ def learner() -> NumpyLearner:
     )
 
 
-def peer_at(place: Place, own: NumpyLearner | None = None) -> Peer:
+def peer_at(place: Workspace, own: NumpyLearner | None = None) -> Peer:
     return place.peer(own or learner(), Options("pump", "trainer", 8, seed=1))
 
 
 def test_a_place_without_a_swarm_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no swarm at"):
-        Place(tmp_path / "nothing", tmp_path / "peer")
+        Workspace(tmp_path / "nothing", tmp_path / "peer")
     assert not (tmp_path / "peer").exists()
 
 
 def test_only_the_owner_looks_into_a_peers_directory_and_key(tmp_path: Path, swarm: Path) -> None:
-    place = Place(swarm, tmp_path / "peers" / "pump")
+    place = Workspace(swarm, tmp_path / "peers" / "pump")
     place.leave(peer_at(place))
     assert (tmp_path / "peers" / "pump").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "peers" / "pump" / "key.pem").stat().st_mode & 0o077 == 0
 
 
 def test_two_peers_cannot_be_in_one_place(tmp_path: Path, swarm: Path) -> None:
-    place = Place(swarm, tmp_path / "pump")
+    place = Workspace(swarm, tmp_path / "pump")
     with pytest.raises(StateError, match=f"in use by process {os.getpid()}"):
-        Place(swarm, tmp_path / "pump")
-    Place(swarm, tmp_path / "fan").leave(peer_at(place))
+        Workspace(swarm, tmp_path / "pump")
+    Workspace(swarm, tmp_path / "fan").leave(peer_at(place))
 
 
 def test_who_leaves_has_saved_said_so_and_made_room(tmp_path: Path, swarm: Path) -> None:
-    place = Place(swarm, tmp_path / "pump")
+    place = Workspace(swarm, tmp_path / "pump")
     own = learner()
     peer = peer_at(place, own)
     for _ in range(3):
@@ -199,7 +199,7 @@ def test_who_leaves_has_saved_said_so_and_made_room(tmp_path: Path, swarm: Path)
     saved = PeerState.from_bytes((tmp_path / "pump" / "state").read_bytes())
     assert said["steps"] == saved.steps == peer.steps == 12
     assert saved.weights.tolist() == [1, 2, 3]
-    again = Place(swarm, tmp_path / "pump")
+    again = Workspace(swarm, tmp_path / "pump")
     assert peer_at(again).author == peer.author
 
 
@@ -223,9 +223,9 @@ def test_who_is_back_without_a_state_hears_other_machines_before_it_speaks(
     now = 3_600_000
     monkeypatch.setattr(SystemClock, "uptime", lambda _: now)
 
-    def start() -> tuple[Place, Peer]:
-        place = Place(swarm, tmp_path / "pump")
-        return place, place.peer(learner(), Options("pump", "trainer", 8, seed=1), Outside(gossips={"radio": radio}))
+    def start() -> tuple[Workspace, Peer]:
+        place = Workspace(swarm, tmp_path / "pump")
+        return place, place.peer(learner(), Options("pump", "trainer", 8, seed=1), LinkSet(gossips={"radio": radio}))
 
     radio = Radio()
     for _ in range(2):

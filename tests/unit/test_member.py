@@ -9,7 +9,7 @@ import pytest
 
 from learnae.errors import EquivocationError, NotWrittenError, Problems
 from learnae.runtime import peer_service as member
-from learnae.runtime.peer_service import Member
+from learnae.runtime.peer_service import PeerService
 
 
 class Peer:
@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_a_member_listens_between_ticks_and_collects_before_each(clock: list[float]) -> None:
     peer = Peer()
-    step = Member(None, peer, 1.0, lambda: 1.0, lambda: peer.done.append("collect")).work().step  # type: ignore[arg-type]
+    step = PeerService(None, peer, 1.0, lambda: 1.0, lambda: peer.done.append("collect")).work().step  # type: ignore[arg-type]
     pauses = []
     for _ in range(5):
         pauses.append(step())
@@ -52,7 +52,7 @@ def test_a_member_listens_between_ticks_and_collects_before_each(clock: list[flo
 
 def test_ticks_close_to_each_other_leave_no_time_to_listen(clock: list[float]) -> None:
     peer = Peer()
-    work = Member(None, peer, 0.1, lambda: 0.0, lambda: None).work()  # type: ignore[arg-type]
+    work = PeerService(None, peer, 0.1, lambda: 0.0, lambda: None).work()  # type: ignore[arg-type]
     assert work.step() == pytest.approx(0.1)
     clock[0] += 0.11
     work.reload()
@@ -66,7 +66,7 @@ def test_a_disk_that_takes_nothing_while_listening_stops_nobody(clock: list[floa
             raise NotWrittenError("no space")
 
     peer = Full()
-    step = Member(None, peer, 1.0, lambda: 1.0, lambda: None).work().step  # type: ignore[arg-type]
+    step = PeerService(None, peer, 1.0, lambda: 1.0, lambda: None).work().step  # type: ignore[arg-type]
     step()
     clock[0] += 0.25
     assert step() == pytest.approx(0.25)
@@ -84,7 +84,7 @@ def test_a_peer_that_is_banned_leaves_before_the_program_ends(
     place = SimpleNamespace(leave=lambda left: peer.done.append(f"leave {left is peer}"))
     monkeypatch.setattr(member, "summary", lambda _: "banned")
     monkeypatch.setattr(peer, moment, banned)
-    work = Member(place, peer, 1.0, lambda: 1.0, lambda: None, leave=lambda: peer.done.append("keep")).work()  # type: ignore[arg-type]
+    work = PeerService(place, peer, 1.0, lambda: 1.0, lambda: None, leave=lambda: peer.done.append("keep")).work()  # type: ignore[arg-type]
     if moment == "listen":
         work.step()
         clock[0] += 0.25

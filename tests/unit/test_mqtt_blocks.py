@@ -15,7 +15,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.blocks.responder import remember
 from learnae.adapters.mqtt.blocks.wire_format import Want, cone_of, links_of, pack, parse_links, reachable, unpack
 from learnae.adapters.mqtt.gossip import parse_heads
-from learnae.adapters.token_bucket import Allowance
+from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import BlockMissingError, EncodingError, LimitError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
@@ -132,7 +132,7 @@ def test_only_true_ancestors_are_taken_from_an_answer():
 def test_an_allowance_is_used_up_and_comes_back(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("learnae.adapters.token_bucket.time.monotonic", lambda: now[0])
-    allowance = Allowance(10, 2)
+    allowance = TokenBucket(10, 2)
     assert allowance.take(10)
     assert not allowance.take()
     now[0] = 1.0

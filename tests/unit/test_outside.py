@@ -8,7 +8,7 @@ from learnae.adapters.composite.gossip import Gossips
 from learnae.adapters.composite.monitor import Monitors
 from learnae.errors import LimitError, Problems, TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.runtime.link_set import Outside
+from learnae.runtime.link_set import LinkSet
 from learnae.simulation.in_memory import SilentMonitor
 
 HEADS = [Cid.of(DAG_CBOR, b"a")]
@@ -60,7 +60,7 @@ def test_every_monitor_is_told():
 
 def test_what_is_outside_is_closed_once_and_says_how_it_is():
     closed = []
-    outside = Outside(states={"mqtt": lambda: "connected"}, closers=[lambda: closed.append("mqtt")])
+    outside = LinkSet(states={"mqtt": lambda: "connected"}, closers=[lambda: closed.append("mqtt")])
     assert outside.status() == {"mqtt": "connected"}
     outside.close()
     outside.close()

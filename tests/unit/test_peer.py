@@ -11,7 +11,7 @@ from learnae.errors import EquivocationError, NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
-from learnae.models.passive_learner import Onlooker
+from learnae.models.passive_learner import PassiveLearner
 from learnae.peer.peer import Options, Peer, Ports
 from learnae.ports import Trained
 from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Update
@@ -952,7 +952,7 @@ class Board(Machine):
     def boot(self) -> Peer:
         manifest = self.manifest
         self.statistics = Statistics(2)
-        self.learner = Onlooker(manifest.model.count)  # type: ignore[assignment]
+        self.learner = PassiveLearner(manifest.model.count)  # type: ignore[assignment]
         self.monitor = SilentMonitor()
         ports = Ports(self.store, MemoryGossip(self.host, 4), self.learner, self.state, self.monitor, self.clock)
         options = Options("me", "agent", 8, seed=1, statistics=lambda: self.statistics)

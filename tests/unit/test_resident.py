@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from learnae.models.dataset import Rows
-from trainer_node.learning.device_rows import Resident
+from trainer_node.learning.device_rows import DeviceRows
 
 
 @pytest.mark.modules("jax")
@@ -19,7 +19,7 @@ def test_no_row_is_trained_on_much_more_often_than_others_where_parts_take_turns
     rows: Any = Rows((1,), None, np.float32, count)
     values = np.arange(count, dtype=np.float32)[:, None]
     rows.adopt(values, values)
-    resident = Resident(jax, rows)
+    resident = DeviceRows(jax, rows)
     while resident.halve(2):
         parts = [np.asarray(resident.part(number).rows)[:, 0] for number in range(resident.parts)]
         visits = np.bincount(np.concatenate(parts).astype(int), minlength=count)

@@ -15,7 +15,7 @@ from learnae.errors import ConfigurationError, ManifestError, ModelError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import RAW, Cid
 from learnae.models.outline import MAX_PARAMETERS, Outline
-from learnae.models.passive_learner import Onlooker
+from learnae.models.passive_learner import PassiveLearner
 from learnae.peer.peer import Options, Peer, Ports
 from learnae.simulation.in_memory import (
     MemoryBlockStore,
@@ -104,7 +104,7 @@ class Machine:
         self.boot()
 
     def boot(self) -> None:
-        self.learner = Onlooker(self.manifest.model.count)
+        self.learner = PassiveLearner(self.manifest.model.count)
         ports = Ports(
             MemoryBlockStore(self.host), MemoryGossip(self.host, 4), self.learner, self.state, SilentMonitor(),
             self.network.clock,

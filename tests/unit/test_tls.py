@@ -20,7 +20,7 @@ from learnae.adapters.tls import RenewedContext
 from learnae.config.sections import IpfsSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.ipld.cid import RAW, Cid
-from learnae.runtime.link_set import Outside
+from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.gateways import connect_gateways
 
 DATA = b"weights"
@@ -53,7 +53,7 @@ Ask = Callable[[IpfsSection], bytes]
 
 
 def from_gateway(section: IpfsSection) -> bytes:
-    outside = Outside()
+    outside = LinkSet()
     connect_gateways(section, outside)
     (exchange,) = outside.exchanges.values()
     try:

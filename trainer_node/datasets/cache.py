@@ -33,7 +33,7 @@ from learnae.system.atomic_files import TEMPORARY, write_atomic
 from learnae.system.paths import home
 from trainer_node.datasets.memory_map import Part, map_part
 from trainer_node.datasets.progress import with_progress
-from trainer_node.datasets.quality import Faults
+from trainer_node.datasets.quality import DataQuality
 from trainer_node.datasets.source import Source
 from trainer_node.datasets.split import Split
 
@@ -160,7 +160,7 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
 
     Raises DataError for a file that somebody writes meanwhile.
     """
-    skipped, faults, version = dataset.skipped, Faults(source.names), _version(source.path)
+    skipped, faults, version = dataset.skipped, DataQuality(source.names), _version(source.path)
     like = dataset.train
     with Part(directory, "raw", like) as raw, Part(directory, "train", like) as train, \
             Part(directory, "holdout", like) as holdout:  # fmt: skip

@@ -13,7 +13,7 @@ from trainer_node.datasets.source import Array, Chunk
 _EXACT = 1 << 24  # up to here float32 has every whole number
 
 
-class Faults:
+class DataQuality:
     """Counts fields that are no numbers, and numbers beyond 2^24 that float32 rounds.
 
     Such as seconds since 1970, which all become multiples of 128. ``names`` are those of the features' columns,

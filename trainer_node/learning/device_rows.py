@@ -18,7 +18,7 @@ class Part(NamedTuple):
     targets: Any
 
 
-class Resident:
+class DeviceRows:
     """Copies rows to the device once, and again only if others have come or another part is wanted."""
 
     def __init__(self, jax: Any, source: Rows) -> None:

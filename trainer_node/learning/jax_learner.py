@@ -21,7 +21,7 @@ from learnae.protocol.bodies import Metrics
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from trainer_node.learning.batches import Batches, Indices
-from trainer_node.learning.device_rows import Part, Resident
+from trainer_node.learning.device_rows import DeviceRows, Part
 from trainer_node.learning.jax_functions import Functions
 
 log = logging.getLogger("learnae")
@@ -57,7 +57,7 @@ class JaxLearner:
         self._objective = loss
         self._batches = Batches(batch, rng)
         self._carry = self._functions.initial()
-        self._train, self._holdout = Resident(self._jax, data.train), Resident(self._jax, data.holdout)
+        self._train, self._holdout = DeviceRows(self._jax, data.train), DeviceRows(self._jax, data.holdout)
         self._batch = batch
         self._turn = 0  # which part of the training rows is next
         self._weights: Vector | None = None  # what the carry holds, if it is known on the host
@@ -145,7 +145,7 @@ class JaxLearner:
             losses.append(self._run(part, indices))
         return sum(float(chunk.sum(dtype=np.float64)) for chunk in map(np.asarray, losses)) / steps
 
-    def _halve(self, rows: Resident, least: int, error: DeviceMemoryError) -> None:
+    def _halve(self, rows: DeviceRows, least: int, error: DeviceMemoryError) -> None:
         if not rows.halve(least):
             raise error
         log.warning("%s: the memory is full; %d of %d rows are kept there at a time", self.device, rows.size, len(rows))

@@ -26,7 +26,7 @@ _ERRORS = 256  # that wait for the next tick to be counted
 _JOIN_SECONDS = 2.0  # a fetch ends when its exchange is closed
 
 
-class ExchangedStore:
+class BlockService:
     """ports.BlockStore over ``local`` and any number of exchanges. Safe to use from several threads."""
 
     def __init__(self, local: LocalBlockStore) -> None:

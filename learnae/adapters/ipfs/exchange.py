@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from learnae.adapters.backoff import Patience
+from learnae.adapters.backoff import Backoff
 from learnae.adapters.ipfs.rpc import KuboError, KuboRpc
 from learnae.errors import BlockMissingError, EncodingError, TransportError
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
@@ -71,7 +71,7 @@ class KuboExchange:
         self.label = label
         self._timeout = timeout
         self.acquaintances = acquaintances
-        self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
+        self._patience = Backoff(min(_FIRST_PATIENCE, timeout), timeout)
         self._pinned: set[Cid] = set()
         self._to_pin: dict[Cid, None] = {}
         self._pinning = threading.Lock()

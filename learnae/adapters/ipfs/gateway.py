@@ -14,7 +14,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from ssl import SSLCertVerificationError
 from urllib.parse import urlsplit
 
-from learnae.adapters.backoff import Patience
+from learnae.adapters.backoff import Backoff
 from learnae.adapters.tls import authorities_of, client_context
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
@@ -53,7 +53,7 @@ class GatewayExchange:
         self._parts = urlsplit(url)
         with authorities_of("ipfs.ca_file"):
             self._tls = client_context(ca_file) if self._parts.scheme == "https" else None
-        self._patience = Patience(min(_FIRST_PATIENCE, timeout), timeout)
+        self._patience = Backoff(min(_FIRST_PATIENCE, timeout), timeout)
         self._lock = threading.Lock()
         self._idle: list[HTTPConnection] = []
         self._busy: set[HTTPConnection] = set()

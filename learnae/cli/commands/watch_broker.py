@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from learnae.adapters.mqtt.connection import MqttConnection
-from learnae.adapters.mqtt.monitor.subscriber import Audience, Seen
+from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
 from learnae.adapters.mqtt.topics import ONLINE
 from learnae.cli.output import fitting, human_bytes, shedding, short_cid
 from learnae.cli.refresh import look
@@ -36,7 +36,7 @@ def watch(options: argparse.Namespace) -> int:
         prefix=options.prefix,
     )
     connection = MqttConnection(section)
-    audience = Audience(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
+    audience = Subscriber(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
     connection.start()
     try:
         _wait_for_retained(connection, audience)
@@ -59,7 +59,7 @@ def _swarm(text: str) -> str:
         ) from error
 
 
-def _wait_for_retained(connection: MqttConnection, audience: Audience) -> None:
+def _wait_for_retained(connection: MqttConnection, audience: Subscriber) -> None:
     deadline = time.monotonic() + _CONNECT_SECONDS
     while _is_expected(connection) and time.monotonic() < deadline:
         time.sleep(_CONNECT_LOOK)
@@ -74,7 +74,7 @@ def _is_expected(connection: MqttConnection) -> bool:
     return connection.is_subscribing if connection.is_connected else connection.state().endswith(": connecting")
 
 
-def _table(connection: MqttConnection, audience: Audience) -> Table:
+def _table(connection: MqttConnection, audience: Subscriber) -> Table:
     seen, bad = audience.peers(), sum(audience.bad.values())
     title = f"{connection.name} {connection.state()}  {counted(len(seen), 'peer')}"
     title += f"  {counted(bad, 'bad payload')}" if bad else ""

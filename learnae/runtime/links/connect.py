@@ -6,8 +6,8 @@ from typing import Protocol
 
 from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
 from learnae.errors import ConfigurationError
-from learnae.runtime.link_set import Outside
-from learnae.runtime.workspace import Place
+from learnae.runtime.link_set import LinkSet
+from learnae.runtime.workspace import Workspace
 
 
 class Connections(Protocol):
@@ -30,12 +30,12 @@ class Connections(Protocol):
         """``[iota]``."""
 
 
-def connect(config: Connections, place: Place) -> Outside:
+def connect(config: Connections, place: Workspace) -> LinkSet:
     """Everything configured, not yet reachable perhaps; raises ConfigurationError.
 
     Nothing here waits for a network: a peer works alone until the first link is there.
     """
-    outside = Outside()
+    outside = LinkSet()
     if config.mqtt.broker:
         from learnae.runtime.links.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
 

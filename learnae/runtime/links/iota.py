@@ -7,11 +7,11 @@ from learnae.adapters.iota.events import Events
 from learnae.adapters.iota.gossip import IotaGossip, Pace
 from learnae.adapters.iota.node import Node
 from learnae.config.sections import IotaSection
-from learnae.runtime.link_set import Outside
-from learnae.runtime.workspace import Place
+from learnae.runtime.link_set import LinkSet
+from learnae.runtime.workspace import Workspace
 
 
-def connect_iota(section: IotaSection, place: Place, outside: Outside) -> IotaGossip:
+def connect_iota(section: IotaSection, place: Workspace, outside: LinkSet) -> IotaGossip:
     """Add to ``outside`` what ``section`` asks for; raises ConfigurationError."""
     manifest = place.manifest
     gossip = IotaGossip(

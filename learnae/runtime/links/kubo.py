@@ -8,12 +8,12 @@ from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, pin_name
 from learnae.adapters.ipfs.pubsub import KuboGossip
 from learnae.adapters.ipfs.rpc import KuboRpc
 from learnae.config.sections import IpfsSection
-from learnae.runtime.link_set import Outside
-from learnae.runtime.workspace import Place
+from learnae.runtime.link_set import LinkSet
+from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import open_manifest
 
 
-def connect_ipfs(section: IpfsSection, place: Place, outside: Outside) -> None:
+def connect_ipfs(section: IpfsSection, place: Workspace, outside: LinkSet) -> None:
     """Add the daemon of ``[ipfs]`` to ``outside``; raises ConfigurationError."""
     swarm, exchange = place.manifest.swarm, open_exchange(section, place.swarm)
     outside.exchanges["ipfs"] = exchange

@@ -6,12 +6,12 @@ from learnae.adapters.mqtt.blocks.exchange import NAME, MqttExchange
 from learnae.adapters.mqtt.client import Will
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.gossip import MqttGossip
-from learnae.adapters.mqtt.monitor.outbox import DiskQueue
+from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
 from learnae.config.sections import MqttSection
-from learnae.runtime.link_set import Outside
-from learnae.runtime.workspace import Place
+from learnae.runtime.link_set import LinkSet
+from learnae.runtime.workspace import Workspace
 
 QUEUE_FILE = "mqtt-queue.sqlite"
 
@@ -20,7 +20,7 @@ _NEWS_SECONDS = 0.5  # between two announcements, where they are all that others
 _HEALING_SECONDS = 10.0  # where messages are pushed, and heads only heal what was lost
 
 
-def connect_mqtt(section: MqttSection, place: Place, outside: Outside, holds: bool = False) -> MqttConnection:
+def connect_mqtt(section: MqttSection, place: Workspace, outside: LinkSet, holds: bool = False) -> MqttConnection:
     """Add to ``outside`` what ``section`` asks for; raises ConfigurationError or StateError.
 
     ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow.
@@ -30,7 +30,7 @@ def connect_mqtt(section: MqttSection, place: Place, outside: Outside, holds: bo
     connection = MqttConnection(section, f"learnae-{place.name}", will)
     outside.states["mqtt"] = connection.state
     if section.monitor:
-        queue = DiskQueue(place.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
+        queue = Outbox(place.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
         monitor = MqttMonitor(connection, topics, queue, place.directory, section.home_assistant)
         outside.monitors.append(monitor)
         outside.states["mqtt monitor"] = monitor.state

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from learnae.adapters.mqtt.blocks.inbox import MqttInbox
-from learnae.adapters.mqtt.blocks.responder import MqttAnswers, remember
+from learnae.adapters.mqtt.blocks.responder import MqttResponder, remember
 from learnae.adapters.mqtt.blocks.wire_format import Want, links_of, reachable, unpack
 from learnae.adapters.mqtt.connection import MqttConnection, Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
-from learnae.adapters.token_bucket import Allowance
+from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import BlockMissingError, EncodingError, LearnaeError, LimitError, TransportError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.ports import check_named
@@ -95,11 +95,11 @@ class MqttExchange:
         self._cones: OrderedDict[Cid, int] = OrderedDict()
         self._named: OrderedDict[Cid, str] = OrderedDict()  # blocks of frames, and their authors
         self._leases: dict[str, float] = {}
-        self._acceptable = Allowance(_UNASKED_BYTES, _UNASKED_RATE)
+        self._acceptable = TokenBucket(_UNASKED_BYTES, _UNASKED_RATE)
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._inbox = MqttInbox(self.counts)
-        self._answers = MqttAnswers(connection, topics, store, self._inbox, self.counts)
+        self._answers = MqttResponder(connection, topics, store, self._inbox, self.counts)
         self._subscribe()
 
     def state(self) -> str:

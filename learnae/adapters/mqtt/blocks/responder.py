@@ -15,7 +15,7 @@ from learnae.adapters.mqtt.blocks.inbox import MqttInbox
 from learnae.adapters.mqtt.blocks.wire_format import Readable, Want, cone_of, pack, parse_links
 from learnae.adapters.mqtt.connection import MqttConnection, Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
-from learnae.adapters.token_bucket import Allowance
+from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import LearnaeError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
@@ -33,7 +33,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class MqttAnswers:
+class MqttResponder:
     """Answers wants from ``store``; ``on_want`` and ``on_have`` are called by the thread of ``inbox``."""
 
     def __init__(
@@ -49,7 +49,7 @@ class MqttAnswers:
         self._askers: OrderedDict[tuple[Cid, str], float] = OrderedDict()
         self._claims: OrderedDict[Cid, tuple[float, str]] = OrderedDict()
         self._failed: OrderedDict[Cid, str] = OrderedDict()  # whose claim brought nothing, or something else
-        self._allowance = Allowance(_BYTES, _RATE)
+        self._allowance = TokenBucket(_BYTES, _RATE)
 
     def asked(self, cid: Cid) -> float:
         """When another peer last asked for the block, or said that it has it; time.monotonic."""

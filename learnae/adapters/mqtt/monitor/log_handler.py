@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import learnae
-from learnae.adapters.token_bucket import Allowance
+from learnae.adapters.token_bucket import TokenBucket
 
 _LIBRARY = Path(learnae.__file__).parent
 _BURST, _SECONDS_EACH = 20.0, 5.0  # so many at once, then one in so many seconds
@@ -27,7 +27,7 @@ class RemoteLog(logging.Handler):
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(logging.WARNING)
         self._send = send
-        self._allowance = Allowance(_BURST, 1 / _SECONDS_EACH)
+        self._allowance = TokenBucket(_BURST, 1 / _SECONDS_EACH)
         self._held_back = 0
         self._is_busy = False
 

@@ -34,7 +34,7 @@ class Queued:
     payload: bytes
 
 
-class DiskQueue:
+class Outbox:
     """At most ``most_rows`` and ``most_bytes``, at ``path``. Safe to use from several threads. Raises StateError."""
 
     def __init__(self, path: Path, most_rows: int, most_bytes: int) -> None:

@@ -20,7 +20,7 @@ import cbor2
 from learnae.adapters.mqtt.connection import MqttConnection, Received
 from learnae.adapters.mqtt.monitor import home_assistant
 from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
-from learnae.adapters.mqtt.monitor.outbox import DiskQueue, Queued
+from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
 from learnae.adapters.mqtt.topics import CBOR, JSON, OFFLINE, ONLINE, Topics
 from learnae.errors import StateError
 from learnae.ports import Inference
@@ -44,7 +44,7 @@ class MqttMonitor:
     """What one peer shows on the broker of ``connection``; ``directory`` is the peer's own."""
 
     def __init__(
-        self, connection: MqttConnection, topics: Topics, queue: DiskQueue, directory: Path, announces: bool = False
+        self, connection: MqttConnection, topics: Topics, queue: Outbox, directory: Path, announces: bool = False
     ) -> None:
         """``announces`` makes the peer a device of Home Assistant; without it, an earlier announcement goes."""
         self._connection = connection

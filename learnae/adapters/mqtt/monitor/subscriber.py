@@ -45,7 +45,7 @@ class Seen:
     heard: int = 0
 
 
-class Audience:
+class Subscriber:
     """Listens to ``status`` and ``state`` of all swarms below ``prefix``, or of one ``swarm``."""
 
     def __init__(self, connection: MqttConnection, prefix: str, swarm: str = "+") -> None:
