@@ -34,7 +34,7 @@ tests: $(STAMP)
 	$(BIN)/python -m pytest $(TESTS)
 
 nightly: $(STAMP)  ## what takes too long for every change: a million frames, hostile inputs by the million, all of Keras
-	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/test_bridge_frames.py tests/unit/test_bridge_link.py tests/system/test_firmware.py \
+	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/firmware_bridge/serial_link/test_serial_frames.py tests/unit/firmware_bridge/serial_link/test_link.py tests/system/bridge/test_firmware.py \
 		tests/contract/test_keras_parity.py
 
 lowest:  ## the lowest versions that setup.cfg allows: unit and contract tests

@@ -1,0 +1,134 @@
+"""A real systemd as process 1 of a container: no emulation, no network but loopback, nothing of this machine changed.
+
+The root is scripts/debian-root under an overlay that ends with the container. Killing it is a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from programs import PATIENCE, Finished, wait_for
+
+ROOT = Path(__file__).parents[2]
+_CGROUPS = Path("/sys/fs/cgroup")
+# they look for a network or for a person
+_MASKED = ("systemd-networkd.service", "systemd-networkd.socket", "console-getty.service", "getty.target")
+
+
+def debian_root() -> Path:
+    """Made at first, then found."""
+    done = subprocess.run([ROOT / "scripts" / "debian-root"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+class Container:
+    """A context manager; what is in ``root`` before ``boot`` is there afterwards."""
+
+    def __init__(self, directory: Path) -> None:
+        self.name = f"learnae-{os.getpid()}"
+        self._directory = directory
+        self.root = directory / "root"
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._init = 0
+
+    def __enter__(self) -> Container:
+        upper, work = self._directory / "upper", self._directory / "work"
+        for directory in (self.root, upper, work):
+            directory.mkdir(parents=True)
+        options = f"lowerdir={debian_root()},upperdir={upper},workdir={work}"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
+        for unit in _MASKED:
+            (self.root / "etc/systemd/system" / unit).symlink_to("/dev/null")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        subprocess.run(["umount", self.root], check=True)
+        for cgroup in self._cgroups():
+            for path in sorted(cgroup.rglob("*/"), reverse=True):
+                with suppress(OSError):
+                    path.rmdir()
+            with suppress(OSError):
+                cgroup.rmdir()
+
+    def before_boot(self, command: str, seconds: float = 4 * PATIENCE) -> str:
+        """What a shell in the root prints while nothing runs in it."""
+        return self._finish(["chroot", str(self.root), "sh", "-c", command], seconds).stdout
+
+    def boot(self) -> None:
+        """Start process 1, and return when its units have been started."""
+        enter = "; ".join(f"echo $$ > {shlex.quote(str(path))}/cgroup.procs" for path in self._cgroups())
+        for cgroup in self._cgroups():
+            cgroup.mkdir(exist_ok=True)
+        nspawn = (
+            f"exec systemd-nspawn --quiet --boot --directory={self.root} --machine={self.name}"
+            " --register=no --keep-unit --private-network --console=pipe --kill-signal=SIGRTMIN+3"
+        )
+        with (self._directory / "console").open("ab") as console:
+            self._nspawn = subprocess.Popen(
+                ["sh", "-c", f"{enter}; {nspawn}"],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env={**os.environ, "UNIFIED_CGROUP_HIERARCHY": "1"},
+            )
+        self._init = wait_for(self._find_init, "process 1")
+        wait_for(lambda: self.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), "the boot")
+
+    def kill(self) -> None:
+        """Cut the power: every process ends at once."""
+        if self._nspawn is None:
+            return
+        for pid in (self._nspawn.pid, self._init):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._nspawn.wait()
+        wait_for(lambda: not Path(f"/proc/{self._init}").exists(), "process 1 to end")
+        self._nspawn = None
+
+    def run(self, command: str, seconds: float = 2 * PATIENCE) -> Finished:
+        """Run a shell command beside process 1."""
+        return subprocess.run(self._beside(command), capture_output=True, text=True, timeout=seconds, check=False)
+
+    def output(self, command: str, seconds: float = 2 * PATIENCE) -> str:
+        """What a command prints that must succeed."""
+        return self._finish(self._beside(command), seconds).stdout.strip()
+
+    def show(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        return self.output(f"systemctl show {unit} --property {name} --value")
+
+    def journal(self, unit: str) -> str:
+        """All that a unit has logged since the boot."""
+        return self.output(f"journalctl --unit {unit} --output cat --no-pager")
+
+    def _beside(self, command: str) -> list[str]:
+        return ["nsenter", "--target", str(self._init), "--all", "sh", "-c", command]
+
+    @staticmethod
+    def _finish(command: list[str], seconds: float) -> Finished:
+        environment = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+        assert done.returncode == 0, f"{command[-1]}: {done.stdout}{done.stderr}"
+        return done
+
+    def _find_init(self) -> int | None:
+        assert self._nspawn is not None
+        assert self._nspawn.poll() is None, (self._directory / "console").read_text(errors="replace")
+        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text().split()
+        for pid in children:
+            with suppress(FileNotFoundError):
+                if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+                    return int(pid)
+        return None
+
+    def _cgroups(self) -> list[Path]:
+        """Cgroups of its own, in the hierarchy that systemd uses: one that is mixed, or version 2 alone."""
+        mixed = [_CGROUPS / name for name in ("systemd", "unified") if (_CGROUPS / name).is_dir()]
+        return [place / self.name for place in mixed or [_CGROUPS]]

@@ -1,0 +1,174 @@
+"""A peer with a disk of its own, whose swarm the test plays."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from builders import NOW, Author, identity, tiny_dataset, tiny_manifest, update_body
+
+from learnae.errors import NotWrittenError
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.models.dataset import Dataset
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.passive_learner import PassiveLearner
+from learnae.peer.peer import Options, Peer, Ports
+from learnae.ports import Trained
+from learnae.protocol.bodies import KEY
+from learnae.protocol.limits import HOUR, Limits
+from learnae.protocol.messages import Message, open_message
+from learnae.samples.dp_statistics import Statistics
+from learnae.simulation.in_memory import (
+    MemoryBlockStore,
+    MemoryGossip,
+    MemoryStateStore,
+    Network,
+    SilentMonitor,
+    VirtualClock,
+    Weather,
+)
+from learnae.swarm.manifest import Manifest
+
+DAY = 24 * HOUR
+
+
+class Crash(Exception):
+    """The power goes."""
+
+
+class Store(MemoryBlockStore):
+    """A block store whose next message is never written."""
+
+    failing = full = False
+
+    def put(self, codec: int, data: bytes) -> Cid:
+        if self.full and codec == DAG_CBOR:
+            raise NotWrittenError("no space left")
+        if self.failing and codec == DAG_CBOR:
+            self.failing = False
+            raise Crash
+        return super().put(codec, data)
+
+
+class Learner(NumpyLearner):
+    """A learner that diverges when told to."""
+
+    diverging = False
+
+    def train(self, steps: int) -> Trained:
+        trained = super().train(steps)
+        if self.diverging:
+            self.diverging = False
+            self._weights[0] = np.nan
+        return trained
+
+
+class Machine:
+    """One peer with its disk; ``receive`` plays the rest of the swarm."""
+
+    follow = 8
+    listens = is_back = False  # to what ``receive`` gives; whether it has been here before
+
+    def __init__(self, number: int = 100, manifest: Manifest | None = None, data: Dataset | None = None) -> None:
+        self.manifest = manifest or tiny_manifest()
+        self.network = Network(VirtualClock(NOW), random.Random(0), Weather())
+        self.clock = self.network.clock
+        self.host = self.network.host()
+        self.identity = identity(number)
+        self.state = MemoryStateStore()
+        self.store = Store(self.host)
+        self.data = data or tiny_dataset(self.manifest)
+        self.peer = self.boot()
+
+    def lose_all(self) -> list[Message]:
+        """Start again with neither the state nor the blocks of the own messages; returns these."""
+        self.state = MemoryStateStore()
+        past = list(self.said())
+        for message in past:
+            del self.host.blocks[message.cid]
+        self.boot()
+        return past
+
+    def boot(self) -> Peer:
+        manifest = self.manifest
+        self.learner = Learner(
+            manifest.model,
+            manifest.objective,
+            manifest.optimiser,
+            self.data,
+            manifest.training.batch,
+            np.random.default_rng(1),
+        )
+        gossip = MemoryGossip(self.host, 4)
+        self.monitor = SilentMonitor()
+        ports = Ports(self.store, gossip, self.learner, self.state, self.monitor, self.clock)
+        heard = (lambda: gossip.count) if self.listens else None
+        options = Options("me", "agent", self.follow, seed=1, announcements=heard, is_back=self.is_back)
+        self.peer = Peer(self.identity, manifest, ports, options)
+        return self.peer
+
+    def tick(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.clock.time += 1000
+            self.peer.tick()
+
+    def receive(self, *messages: Message, blocks: Sequence[bytes] = ()) -> None:
+        for message in messages:
+            self.host.blocks[message.cid] = message.data
+        for block in blocks:
+            self.host.blocks[Cid.of(RAW, block)] = block
+        self.host.inbox.append(tuple(message.cid for message in messages))
+
+    def heads_again(self) -> None:
+        """Others announce all that is on the disk, as after a restart."""
+        said = [cid for cid in self.host.blocks if cid.codec == DAG_CBOR]
+        self.host.inbox += [tuple(said[start : start + 64]) for start in range(0, len(said), 64)]
+
+    def said(self, author: bytes | None = None) -> list[Message]:
+        """The messages on the disk by ``author`` (this peer), by seq."""
+        blocks = [data for cid, data in self.host.blocks.items() if cid.codec == DAG_CBOR]
+        messages = [open_message(data, self.manifest.swarm, Limits()) for data in blocks]
+        return sorted(
+            (message for message in messages if message.author == (author or self.identity.author)),
+            key=lambda message: (message.seq, message.cid),
+        )
+
+    def problems(self) -> dict[str, int]:
+        return dict(self.peer.status()["problems"])
+
+    def other(self, number: int = 1) -> Author:
+        return Author(number, self.manifest.swarm)
+
+
+def seqs(messages: Sequence[Message]) -> list[int]:
+    return [message.seq for message in messages]
+
+
+def frame_of(*values: float) -> bytes:
+    return np.array(values, "<f4").tobytes()
+
+
+def update_of(author: Author, data: bytes, kind: str = KEY, base: Cid | None = None, **options: Any) -> Message:
+    time = options.pop("time", None)
+    return author.say(body=update_body(kind, base, **options), blocks=(Cid.of(RAW, data),), time=time)
+
+
+class Board(Machine):
+    """A machine whose peer sends summaries."""
+
+    def boot(self) -> Peer:
+        manifest = self.manifest
+        self.statistics = Statistics(2)
+        self.learner = PassiveLearner(manifest.model.count)  # type: ignore[assignment]
+        self.monitor = SilentMonitor()
+        ports = Ports(self.store, MemoryGossip(self.host, 4), self.learner, self.state, self.monitor, self.clock)
+        options = Options("me", "agent", 8, seed=1, statistics=lambda: self.statistics)
+        self.peer = Peer(self.identity, manifest, ports, options)
+        return self.peer
+
+    def collect(self, rows: int) -> None:
+        self.statistics.add(np.ones((rows, 2), np.float32), np.full(rows, -1))
+
+
+def kinds(machine: Machine) -> list[str]:
+    return [type(message.body).__name__ for message in machine.said()]

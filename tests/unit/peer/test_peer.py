@@ -1,0 +1,887 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import COUNT, NOW, Author, identity, tiny_dataset, tiny_manifest
+from machine import DAY, Board, Crash, Machine, frame_of, kinds, seqs, update_of
+
+from learnae.errors import EquivocationError, NotWrittenError, StateError
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.models.dataset import Dataset
+from learnae.ports import Trained
+from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Update
+from learnae.protocol.limits import HOUR, Limits
+from learnae.protocol.tangle import Equivocation
+from learnae.samples.dp_statistics import Statistics
+from learnae.simulation.in_memory import (
+    MemoryStateStore,
+    Weather,
+)
+from learnae.simulation.simulator import Setting, Simulation
+from learnae.weights.codecs import Vector
+from learnae.weights.frames import FramePolicy, decode_frame
+from learnae.weights.merge import consensus
+
+# -- alone
+
+
+def test_one_peer_alone_joins_learns_and_publishes() -> None:
+    machine = Machine()
+    before = machine.learner.evaluate(machine.peer.estimate())
+    machine.tick(40)
+    said = machine.said()
+    assert seqs(said) == list(range(41))
+    assert said[0].body == Join("me", "agent", said[0].body.software)  # type: ignore[union-attr]
+    assert all(isinstance(message.body, Update) for message in said[1:])
+    assert [message.parents for message in said[1:]] == [(message.cid,) for message in said[:-1]]
+    after = machine.learner.evaluate(machine.peer.estimate())
+    assert before is not None
+    assert after is not None
+    assert after.loss < before.loss / 100
+    status = machine.peer.status()
+    assert (status["seq"], status["steps"], status["messages"], status["problems"]) == (40, 160, 41, {})
+    assert status["bytes_out"] == sum(len(data) for data in machine.host.blocks.values())
+    assert machine.monitor.last == status
+
+
+def test_published_frames_are_the_chain_that_followers_need() -> None:
+    machine = Machine(manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=4)))
+    machine.tick(12)
+    updates = [message for message in machine.said() if isinstance(message.body, Update)]
+    kinds = [message.body.frame.kind for message in updates]  # type: ignore[union-attr]
+    early = machine.peer.author[0] % 4  # so that peers that start together do not send keyframes together
+    assert kinds == ([KEY] + [DELTA] * (3 - early) + [KEY, DELTA, DELTA, DELTA] * 3)[:12]
+    replica: Vector | None = None
+    for before, message in zip([None, *updates], updates, strict=False):
+        assert isinstance(message.body, Update)
+        assert message.body.frame.base == (before.cid if message.body.frame.kind == DELTA and before else None)
+        blocks = [machine.host.blocks[cid] for cid in message.blocks]
+        replica = decode_frame(message.body.frame, blocks, replica, COUNT)
+    assert replica is not None
+    assert np.abs(replica - machine.learner.weights()).max() < 0.05
+    assert machine.peer.estimate().tobytes() == replica.tobytes()
+
+
+def test_keyframes_come_well_within_the_horizon() -> None:
+    manifest = tiny_manifest(codec=FramePolicy("f32", "f32", every=1000), limits=Limits(horizon=20_000))
+    machine = Machine(manifest=manifest)
+    machine.tick(40)
+    times = [m.time for m in machine.said() if isinstance(m.body, Update) and m.body.frame.kind == KEY]
+    assert len(times) >= 2
+    assert max(np.diff(times)) <= 11_000
+
+
+def test_old_history_leaves_the_disk() -> None:
+    machine = Machine(manifest=tiny_manifest(limits=Limits(horizon=20_000)))
+    machine.tick(200)
+    assert machine.peer.status()["seq"] > 200
+    assert len(machine.host.blocks) < 100
+    assert len(machine.peer.tangle) < 50
+
+
+def test_without_rows_a_peer_joins_and_listens() -> None:
+    manifest = tiny_manifest()
+    machine = Machine(data=Dataset(manifest.model, manifest.objective))
+    machine.tick(3)
+    assert [type(message.body) for message in machine.said()] == [Join]
+    assert machine.peer.status()["accuracy"] is None
+
+
+def introductions(machine: Machine) -> list[int]:
+    return [message.time - NOW for message in machine.said() if isinstance(message.body, Join)]
+
+
+def test_whoever_comes_finds_a_peers_name_within_the_horizon() -> None:
+    machine = Machine()
+    for _ in range(40):
+        machine.tick()
+        machine.clock.time += HOUR
+        newest = [message for message in machine.said() if message.time > machine.clock.time - DAY]
+        assert any(isinstance(message.body, Join) for message in newest)
+    assert len(introductions(machine)) == 2, "the oldest have left the disk"
+
+
+def test_a_restart_alone_is_no_reason_to_say_a_name_again() -> None:
+    machine = Machine()
+    machine.tick()
+    first = introductions(machine)
+    machine.clock.time += HOUR
+    machine.boot()
+    machine.heads_again()
+    machine.tick(120)
+    assert introductions(machine) == first
+    machine.clock.time += 11 * HOUR
+    machine.tick()
+    assert len(introductions(machine)) == 2
+
+
+def test_a_name_that_its_own_peer_does_not_find_is_said_again_after_a_minute() -> None:
+    machine = Machine()
+    machine.tick(2)
+    for message in machine.said()[:-1]:
+        del machine.host.blocks[message.cid]
+    machine.boot()
+    machine.tick(55)
+    assert not introductions(machine)
+    machine.tick(60)
+    assert len(introductions(machine)) == 1
+
+
+def test_a_peer_that_was_silent_for_long_goes_on_at_once() -> None:
+    manifest = tiny_manifest(limits=Limits(horizon=20_000))
+    machine = Machine(manifest=manifest, data=Dataset(manifest.model, manifest.objective))
+    machine.tick(2)
+    machine.clock.time += 60_000
+    machine.data.add(np.ones((4, 2)), np.ones(4))
+    machine.tick()
+    assert seqs(machine.said()) == [0, 1, 2]
+
+
+def test_a_peer_does_not_speak_ahead_of_its_clock() -> None:
+    machine = Machine()
+    machine.tick(2)
+    count = len(machine.said())
+    machine.clock.time -= HOUR
+    machine.tick(3)
+    assert len(machine.said()) == count
+    machine.clock.time += HOUR
+    machine.tick()
+    assert len(machine.said()) == count + 1
+    assert machine.problems() == {}
+
+
+def test_a_year_back_and_forth_leaves_times_that_ascend_and_no_seq_twice() -> None:
+    machine = Machine()
+    machine.tick(3)
+    machine.clock.time -= 366 * DAY  # a board without a battery has started
+    machine.boot()
+    machine.tick(5)
+    assert len(machine.said()) == 3 + 1, "it trains, and is silent until its clock is right"
+    assert machine.peer.steps > 0
+    machine.clock.time += 366 * DAY
+    machine.tick(3)
+    said = machine.said()
+    assert seqs(said) == list(range(len(said)))
+    assert len(said) >= 6
+    times = [message.time for message in sorted(said, key=lambda message: message.seq)]
+    assert times == sorted(set(times))
+    assert times[-1] <= machine.clock.time
+
+
+def test_what_a_full_disk_kept_from_being_published_is_said_whole_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    machine.tick(3)
+    before = machine.said()
+    save = machine.state.save
+
+    def full(data: bytes) -> None:
+        raise NotWrittenError("no space left")
+
+    monkeypatch.setattr(machine.state, "save", full)
+    for _ in range(3):
+        with pytest.raises(NotWrittenError):
+            machine.tick()
+    assert machine.said() == before, "nothing is shown before it is saved"
+    monkeypatch.setattr(machine.state, "save", save)
+    machine.tick(2)
+    said = machine.said()
+    assert seqs(said) == list(range(len(before) + 2))
+    kinds = [message.body.frame.kind for message in said[-2:] if isinstance(message.body, Update)]
+    assert kinds == [KEY, DELTA], "a delta would stand on weights that nobody has"
+
+
+def test_a_message_that_was_saved_and_not_stored_is_shown_as_soon_as_the_disk_takes_it() -> None:
+    machine = Machine()
+    machine.tick(2)
+    before, steps = machine.said(), list[int]()
+    machine.store.full = True
+    for _ in range(3):
+        with pytest.raises(NotWrittenError):
+            machine.tick()
+        steps.append(machine.peer.steps)
+    assert machine.said() == before
+    assert steps == sorted(set(steps)), "it trains on"
+    machine.store.full = False
+    machine.tick()
+    assert seqs(machine.said()) == list(range(len(before) + 2)), "the one that was saved, and at once the next"
+    machine.boot()
+    machine.tick()
+    assert seqs(machine.said()) == list(range(len(before) + 3))
+
+
+def test_people_see_that_nothing_is_published_until_something_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    machine.tick(2)
+    assert machine.peer.status()["unwritable"] is None
+    machine.store.full = True
+    with pytest.raises(NotWrittenError) as caught:
+        machine.tick()
+    since = machine.clock.now()
+    machine.peer.endure(caught.value)
+    machine.clock.time += 1000
+    machine.peer.endure(caught.value)
+    assert machine.peer.status()["unwritable"] == {"since": since, "error": "no space left"}
+    assert machine.peer.status()["problems"] == {"NotWrittenError": 2}
+    machine.peer.listen()
+    assert machine.peer.status()["unwritable"]
+    machine.store.full = False
+    machine.tick()
+    assert machine.peer.status()["unwritable"] is None
+
+
+def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    machine.tick(2)
+    publish = machine.peer._publish
+
+    def full(*_: object, **__: object) -> Cid:
+        raise NotWrittenError("no space left")
+
+    machine.peer._merging.unsaid = [b"12345678"]
+    found = Equivocation(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
+    monkeypatch.setattr(machine.peer, "_publish", full)
+    with pytest.raises(NotWrittenError):
+        machine.tick()
+    machine.peer._to_accuse[found.author] = found
+    with pytest.raises(NotWrittenError):
+        machine.tick()
+    monkeypatch.setattr(machine.peer, "_publish", publish)
+    machine.tick()
+    evidence, update = sorted(machine.said(), key=lambda message: message.seq)[-2:]
+    assert isinstance(evidence.body, Evidence)
+    assert evidence.body.author == found.author
+    assert isinstance(update.body, Update)
+    assert update.body.merged == (b"12345678",)
+    machine.tick()
+    assert machine.said()[-1].body.merged == ()
+
+
+# -- restarts
+
+
+def test_a_restart_goes_on_where_it_was() -> None:
+    machine = Machine()
+    machine.tick(5)
+    weights, estimate = machine.learner.weights(), machine.peer.estimate()
+    machine.peer.save()
+    traffic = machine.peer.status()["bytes_out"]
+    machine.boot()
+    assert machine.learner.weights().tobytes() == weights.tobytes()
+    assert machine.learner.state()["steps"].tolist() == [20]
+    assert machine.peer.status()["bytes_out"] == traffic
+    assert machine.peer.estimate().tobytes() == estimate.tobytes()
+    assert machine.peer.status()["steps"] == 20
+    machine.heads_again()
+    machine.tick(2)
+    said = machine.said()
+    assert seqs(said) == list(range(8))
+    assert said[6].body.frame.base == said[5].cid  # type: ignore[union-attr]
+    assert machine.problems() == {}
+
+
+def test_many_restarts_give_the_same_chain_as_none() -> None:
+    plain, restarted = Machine(), Machine()
+    plain.tick(6)
+    for _ in range(6):
+        restarted.tick()
+        restarted.boot()
+        restarted.heads_again()
+    assert seqs(restarted.said()) == seqs(plain.said())
+    assert not restarted.peer.tangle.is_banned(restarted.identity.author)
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_crash_before_the_message_is_stored_publishes_the_same_message_later(before: int) -> None:
+    machine = Machine()
+    machine.tick(before)
+    machine.store.failing = True
+    with pytest.raises(Crash):
+        machine.tick()
+    count = len(machine.said())
+    machine.boot()
+    after_restart = machine.said()
+    assert len(after_restart) == count + 1
+    machine.heads_again()
+    machine.tick(2)
+    said = machine.said()
+    assert seqs(said) == list(range(len(said)))
+    assert after_restart[-1] in said
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_the_state_is_saved_before_anybody_can_see_the_message() -> None:
+    machine = Machine()
+    saved: list[int] = []
+    save = machine.state.save
+
+    def record(data: bytes) -> None:
+        saved.append(len(machine.said()))
+        save(data)
+
+    machine.state.save = record  # type: ignore[method-assign]
+    machine.tick(3)
+    assert saved == [0, 1, 2, 3]
+
+
+def test_a_lost_state_is_continued_from_what_others_hold() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    machine.heads_again()
+    machine.boot()
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(7))
+    assert machine.said()[5].body.frame.kind == KEY  # type: ignore[union-attr]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_a_lost_state_is_continued_when_the_history_comes_a_little_later() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    machine.boot()
+    machine.heads_again()
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(7))
+
+
+def test_a_lost_state_is_not_gone_on_from_while_the_own_past_is_on_its_way() -> None:
+    machine = Machine()
+    machine.tick(4)
+    past = machine.lose_all()
+    machine.receive(past[-1])
+    machine.tick(3)
+    assert seqs(machine.said()) == [4]
+    machine.receive(*past)
+    machine.tick()
+    assert seqs(machine.said()) == list(range(6))
+
+
+def test_what_waits_and_is_older_than_the_own_newest_message_is_no_end_of_the_own_chain() -> None:
+    machine = Machine()
+    machine.tick(4)
+    past = machine.lose_all()
+    machine.peer.replication.tangle.attach(past[-1], machine.clock.now(), rooted=True)
+    machine.receive(past[2], past[-1])
+    machine.tick(100)
+    assert seqs(machine.said())[:4] == [2, 4, 5, 6]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_a_lost_state_whose_past_is_lost_everywhere_is_continued_all_the_same() -> None:
+    machine = Machine()
+    machine.tick(4)
+    past = machine.lose_all()
+    machine.receive(past[-2])
+    machine.tick(3)
+    machine.receive(past[-1])
+    del machine.host.blocks[past[-2].cid]
+    machine.tick(100)
+    assert seqs(machine.said())[:3] == [4, 5, 6]
+    assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_a_lost_state_is_not_gone_on_from_while_the_own_last_message_cannot_be_read() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.state = MemoryStateStore()
+    machine.heads_again()
+    peer = machine.boot()
+    peer.listen()
+    newest = machine.said()[-1]
+    del machine.host.blocks[newest.cid]  # another peer of this machine has pruned it
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(4))
+    machine.receive(newest)
+    machine.tick()
+    assert seqs(machine.said()) == list(range(6))
+    assert not peer.tangle.is_banned(machine.identity.author)
+
+
+def test_a_lost_state_is_continued_where_somebody_has_equivocated() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.state = MemoryStateStore()
+    machine.heads_again()
+    machine.boot()
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(8))
+
+
+def test_a_lost_past_is_waited_for_and_then_given_up() -> None:
+    machine = Machine()
+    machine.tick(4)
+    past = {cid: data for cid, data in machine.host.blocks.items() if cid.codec == DAG_CBOR}
+    for cid in past:
+        del machine.host.blocks[cid]
+    machine.boot()
+    machine.tick(10)
+    assert seqs(machine.said()) == [4]
+    machine.host.blocks.update(past)
+    machine.tick()
+    assert seqs(machine.said()) == list(range(6))
+
+
+def test_a_past_lost_for_ever_does_not_silence_a_peer() -> None:
+    machine = Machine()
+    machine.tick(4)
+    for cid in [cid for cid in machine.host.blocks if cid.codec == DAG_CBOR]:
+        del machine.host.blocks[cid]
+    machine.boot()
+    machine.tick(60)
+    assert seqs(machine.said())[:3] == [4, 5, 6]
+
+
+def test_a_peer_comes_back_after_more_than_the_horizon() -> None:
+    machine = Machine()
+    machine.tick(3)
+    machine.clock.time += 2 * DAY
+    machine.boot()
+    machine.tick(2)
+    assert machine.peer.status()["seq"] == 5
+
+
+def test_a_peer_starts_though_its_clock_has_fallen_back() -> None:
+    machine = Machine()
+    machine.tick(3)
+    machine.clock.time -= DAY
+    machine.boot()
+    assert machine.problems() == {"FutureError": 1}
+    machine.tick(2)
+    assert machine.peer.status()["seq"] == 3
+    machine.clock.time += DAY
+    machine.tick()
+    assert machine.peer.status()["seq"] == 4
+
+
+def test_a_state_of_another_swarm_or_a_damaged_one_is_refused() -> None:
+    machine = Machine()
+    machine.tick()
+    machine.manifest = tiny_manifest(name="other")
+    with pytest.raises(StateError, match="belongs to swarm"):
+        machine.boot()
+    machine.state.save(b"damaged")
+    with pytest.raises(StateError, match="damaged"):
+        machine.boot()
+
+
+def test_a_state_of_another_key_is_refused() -> None:
+    machine = Machine()
+    machine.tick()
+    machine.identity = identity(101)
+    with pytest.raises(StateError, match=r"belongs to another key.*bring its key back"):
+        machine.boot()
+
+
+# -- others
+
+
+def test_replicas_of_others_are_merged_by_samples() -> None:
+    machine = Machine(data=Dataset(tiny_manifest().model, tiny_manifest().objective))
+    author, data = machine.other(), frame_of(1, 2, 3)
+    machine.receive(author.say(body=Join("other", "trainer", "1").to_fields()))
+    machine.receive(update_of(author, data), blocks=[data])
+    machine.clock.time = NOW
+    tick = machine.peer.tick()
+    assert (tick.heard, tick.merged) == (2, 1)
+    assert machine.learner.weights().tolist() == [1, 2, 3]
+    assert machine.peer.names[author.author] == Join("other", "trainer", "1")
+    assert machine.peer.tick().merged == 0
+    assert machine.peer.status()["following"] == 1
+
+
+def test_own_and_other_replicas_share_the_consensus() -> None:
+    machine = Machine(manifest=tiny_manifest(codec=FramePolicy("f32", "f32", 32)))
+    machine.tick(3)
+    author, data = machine.other(), frame_of(1, 2, 3)
+    message = update_of(author, data, time=machine.clock.time + 1000, samples=24)
+    machine.receive(message, blocks=[data])
+    machine.tick()
+    own = machine.said()[-1]
+    assert isinstance(own.body, Update)
+    assert own.body.samples == 24
+    assert own.body.merged == (message.cid.digest[:8],)
+    assert message.cid in own.parents
+    expected = (np.array([1, 2, 3]) + machine.learner.weights()) / 2
+    assert machine.peer.estimate() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_estimate_of_a_few_votes_is_averaged_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "follow", 1)
+    machine = Machine(manifest=tiny_manifest(codec=FramePolicy("f32", "f32", 1)))
+    for number in range(1, 9):
+        data = frame_of(number, 2, 3)
+        machine.receive(update_of(machine.other(number), data), blocks=[data])
+    machine.tick()
+
+    def current() -> Vector:
+        replicas = machine.peer.following.replicas.values()
+        own = machine.peer._merging._votes({})
+        return consensus([*own, *(replica.vote() for replica in replicas)], machine.manifest.merge.half_life)
+
+    first = machine.peer.estimate()
+    assert first == pytest.approx(current(), abs=1e-3)  # nothing to average yet
+    machine.tick()
+    assert machine.peer.estimate() == pytest.approx(first + 0.3 * (current() - first), abs=1e-3)
+    assert np.abs(current() - first).max() > 0.1
+    machine.clock.time += 2 * machine.manifest.merge.half_life
+    machine.tick()
+    assert machine.peer.estimate() == pytest.approx(current(), abs=1e-3)  # what was believed is too old
+
+
+def test_between_ticks_what_is_new_is_heard_and_passed_on() -> None:
+    machine = Machine()
+    machine.tick()
+    other = machine.network.host()
+    message = machine.other().say(body=Join("other", "agent", "1").to_fields())
+    machine.receive(message)
+    before = machine.peer.status()["seq"], machine.peer.steps
+    assert machine.peer.listen() == 1
+    machine.network.run_until(machine.clock.time + 1000)
+    assert any(message.cid in heads for heads in other.inbox)
+    said = len(other.inbox)
+    assert machine.peer.listen() == 0
+    machine.network.run_until(machine.clock.time + 1000)
+    assert len(other.inbox) == said  # nothing new, nothing said
+    assert (machine.peer.status()["seq"], machine.peer.steps) == before
+
+
+def test_a_merge_counts_ones_own_published_weights_too() -> None:
+    machine = Machine(manifest=tiny_manifest(codec=FramePolicy("f32", "f32", 32)))
+    machine.tick(3)
+    own, data = machine.learner.weights(), frame_of(1, 2, 3)
+    machine.learner.train = lambda _: Trained(0, 24, 0.0)  # type: ignore[method-assign]
+    machine.receive(update_of(machine.other(), data, time=machine.clock.time, samples=72), blocks=[data])
+    machine.tick()
+    assert machine.learner.weights() == pytest.approx(0.25 * own + 0.75 * np.array([1, 2, 3]), abs=1e-5)
+
+
+def test_what_is_said_to_be_merged_is_bounded() -> None:
+    machine = Machine(manifest=tiny_manifest(limits=Limits(merged=1)))
+    for number in (1, 2):
+        data = frame_of(number, 2, 3)
+        machine.receive(update_of(machine.other(number), data), blocks=[data])
+    machine.tick()
+    body = machine.said()[-1].body
+    assert isinstance(body, Update)
+    assert machine.peer.status()["following"] == 2
+    assert len(body.merged) == 1
+
+
+BAD_FRAMES = {
+    "NaN": {"data": frame_of(1, np.nan, 3)},
+    "too large": {"data": frame_of(1, 2, 1e9)},
+    "short": {"data": frame_of(1, 2)},
+    "wrong count": {"data": frame_of(1, 2, 3, 4), "count": 4},
+    "delta on nothing": {"data": frame_of(1, 2, 3), "kind": DELTA},
+}
+
+
+@pytest.mark.parametrize("name", BAD_FRAMES)
+def test_bad_frames_of_another_are_counted_and_healed_by_its_next_keyframe(name: str) -> None:
+    machine, case = Machine(), dict(BAD_FRAMES[name])
+    author, data = machine.other(), case.pop("data")
+    base = author.say().cid if case.get("kind") == DELTA else None
+    if author.last is not None:
+        machine.receive(author.last)
+    bad = update_of(author, data, base=base, **case)  # type: ignore[arg-type]
+    machine.receive(bad, blocks=[data])
+    machine.tick(3)
+    assert bad.cid in machine.peer.tangle
+    assert machine.problems() == {"FrameError": 1}
+    assert machine.peer.status()["following"] == 0
+    assert machine.peer.status()["seq"] == 3
+    assert np.isfinite(machine.peer.estimate()).all()
+
+    good = frame_of(1, 2, 3)
+    machine.receive(update_of(author, good), blocks=[good])
+    machine.tick()
+    assert machine.peer.following.replicas[author.author].vector.tolist() == [1, 2, 3]
+    assert machine.problems() == {"FrameError": 1}
+
+
+def test_blocks_that_never_come_do_not_stop_a_peer() -> None:
+    machine = Machine()
+    author, data, good = machine.other(), frame_of(1, 2, 3), frame_of(4, 5, 6)
+    machine.receive(update_of(author, data))
+    machine.tick(3)
+    assert (machine.peer.status()["following"], machine.peer.status()["seq"]) == (0, 3)
+    machine.receive(update_of(author, good), blocks=[good])
+    machine.tick()
+    assert machine.peer.following.replicas[author.author].vector.tolist() == [4, 5, 6]
+
+
+def test_garbage_from_others_is_counted_and_passed_over() -> None:
+    machine = Machine()
+    machine.host.inbox.append((machine.store.put(DAG_CBOR, b"garbage"),))
+    machine.receive(Author(1).say())
+    machine.tick(2)
+    assert machine.problems() == {"EncodingError": 1, "WrongSwarmError": 1}
+    assert "swarm" in machine.peer.status()["last_problems"]["WrongSwarmError"]
+    assert machine.peer.status()["seq"] == 2
+
+
+# -- divergence
+
+
+def test_a_diverged_learner_starts_over_from_the_consensus() -> None:
+    machine = Machine()
+    author, data = machine.other(), frame_of(1, -2, 1)
+    machine.receive(update_of(author, data), blocks=[data])
+    machine.tick(3)
+    machine.learner.diverging = True
+    machine.tick()
+    assert machine.problems() == {"FrameError": 1}
+    assert "own weights" in machine.peer.status()["last_problems"]["FrameError"]
+    assert machine.peer.status()["seq"] == 3
+    assert machine.learner.weights() == pytest.approx(machine.peer.estimate(), abs=1e-3)
+    machine.tick(3)
+    assert machine.peer.status()["seq"] == 6
+    assert machine.problems() == {"FrameError": 1}
+
+
+def test_a_learner_that_diverges_at_once_starts_over_from_the_first_weights() -> None:
+    machine = Machine()
+    machine.learner.diverging = True
+    machine.tick()
+    assert machine.learner.weights().tobytes() == machine.manifest.definition.initial(0).tobytes()
+    assert int(machine.learner.state()["steps"][0]) == 0
+    machine.tick()
+    assert machine.peer.status()["seq"] == 1
+
+
+def test_large_losses_do_not_stop_a_peer() -> None:
+    manifest = tiny_manifest()
+    machine = Machine(data=tiny_dataset(manifest, scale=1e9))
+    machine.learner.train = lambda steps: Trained(steps, 24, 1.0)  # type: ignore[method-assign]
+    machine.tick(2)
+    assert machine.peer.status()["seq"] == 2
+
+
+# -- equivocation
+
+
+def test_evidence_is_published_once_and_the_author_is_left_out() -> None:
+    machine = Machine()
+    one, two = machine.other().say(time=NOW), machine.other().say(time=NOW + 1)
+    machine.tick()
+    machine.receive(one, two)
+    machine.tick(3)
+    third = machine.other().say(time=NOW + 2)
+    machine.receive(one, two, third)
+    machine.tick(3)
+    machine.receive(third, machine.other(2).say(third))  # by somebody who did not know
+    machine.tick(3)
+    assert third.cid in machine.peer.tangle
+    evidence = [message.body for message in machine.said() if isinstance(message.body, Evidence)]
+    assert len(evidence) == 1
+    assert (evidence[0].author, {evidence[0].first, evidence[0].second}) == (one.author, {one.cid, two.cid})
+    assert machine.peer.tangle.is_banned(one.author)
+    assert set(machine.problems()) == {"BannedError"}
+    assert seqs(machine.said()) == list(range(len(machine.said())))
+
+
+def test_evidence_is_not_published_again_after_a_restart() -> None:
+    machine = Machine()
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.tick(2)
+    machine.boot()
+    machine.heads_again()
+    machine.tick(3)
+    machine.heads_again()
+    machine.tick(3)
+    assert len([message for message in machine.said() if isinstance(message.body, Evidence)]) == 1
+
+
+def test_a_newcomer_joins_also_where_somebody_has_equivocated() -> None:
+    machine = Machine()
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.tick(3)
+    assert any(isinstance(message.body, Join) for message in machine.said())
+
+
+def test_evidence_waits_until_the_clock_has_come_up() -> None:
+    machine = Machine()
+    machine.tick(3)
+    machine.clock.time -= 3 * 60_000
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.tick()
+    assert machine.peer.tangle.is_banned(machine.other().author)
+    assert len(machine.said()) == 4
+    machine.clock.time += 3 * 60_000
+    machine.tick()
+    assert any(isinstance(message.body, Evidence) for message in machine.said())
+
+
+def test_nobody_is_accused_before_the_own_past_is_here() -> None:
+    machine = Machine()
+    machine.tick(3)
+    first = machine.said()[0]
+    del machine.host.blocks[first.cid]
+    machine.boot()
+    machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    machine.tick(3)
+    assert machine.peer.tangle.is_banned(machine.other().author)
+    machine.receive(first)
+    machine.heads_again()
+    machine.tick(2)
+    assert seqs(machine.said()) == list(range(len(machine.said())))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_ones_own_equivocation_stops_the_peer_with_a_remedy(restart: bool) -> None:
+    machine = Machine()
+    machine.tick(3)
+    twin = Author(100, machine.manifest.swarm)
+    twin.last = machine.said()[2]
+    machine.receive(twin.say(time=machine.clock.time + 1))
+    if restart:
+        machine.boot()
+        machine.heads_again()
+    assert not machine.peer.status()["banned"]
+    with pytest.raises(EquivocationError, match=r"banned for ever.*two copies of its state.*joins with a new key"):
+        machine.tick()
+    assert machine.peer.status()["banned"]
+
+
+@pytest.mark.parametrize("kind", ["join", "evidence"])
+def test_tips_as_far_ahead_as_allowed_do_not_stop_a_peer(kind: str) -> None:
+    machine = Machine()
+    machine.tick(1 if kind == "evidence" else 0)
+    if kind == "evidence":
+        machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
+    ahead = machine.clock.time + 1000 + machine.manifest.limits.skew
+    machine.receive(machine.other(2).say(time=ahead))
+    machine.tick()
+    machine.clock.time += HOUR
+    machine.tick()
+    assert machine.peer.status()["seq"] >= 1
+
+
+# -- whole swarms
+
+
+def test_three_peers_come_to_one_tangle_and_one_model() -> None:
+    manifest = tiny_manifest()
+    datasets = [tiny_dataset(manifest, seed) for seed in range(3)]
+    simulation = Simulation(manifest, datasets, Setting(seed=1, weather=Weather(loss=0.1)))
+    simulation.run(40_000)
+    simulation.restart(1)
+    simulation.run(20_000)
+    simulation.settle(30_000)
+    sets = simulation.message_sets()
+    assert sets[0] == sets[1] == sets[2]
+    assert len(sets[0]) > 100
+    replicas: dict[tuple[bytes, Cid], bytes] = {}
+    for member in simulation.members:
+        assert member.peer.problems.counts == {}
+        assert member.peer.estimate() == pytest.approx(np.array([1, -2, 1]), abs=0.2)
+        for author, replica in member.peer.following.replicas.items():
+            vector = replicas.setdefault((author, replica.cid), replica.vector.tobytes())
+            assert vector == replica.vector.tobytes()
+    assert len(replicas) == 3
+
+
+def test_a_partition_trains_on_and_heals() -> None:
+    manifest = tiny_manifest()
+    simulation = Simulation(manifest, [tiny_dataset(manifest, seed) for seed in range(4)], Setting(seed=2))
+    simulation.partition([[0, 1], [2, 3]])
+    simulation.run(15_000)
+    sets = simulation.message_sets()
+    assert sets[0] & sets[2] == frozenset()
+    simulation.heal()
+    simulation.run(5_000)
+    simulation.settle(20_000)
+    assert len(set(simulation.message_sets())) == 1
+
+
+def test_a_simulation_replays_byte_for_byte() -> None:
+    manifest = tiny_manifest()
+    traces = []
+    for seed in (3, 3, 4):
+        setting = Setting(seed=seed, weather=Weather(loss=0.2))
+        simulation = Simulation(manifest, [tiny_dataset(manifest, index) for index in range(3)], setting)
+        simulation.run(8_000)
+        traces.append(simulation.network.trace.hexdigest())
+    assert traces[0] == traces[1] != traces[2]
+
+
+# -- summaries
+
+
+def test_a_peer_without_training_sends_summaries_and_rarely() -> None:
+    board = Board()
+    board.tick(3)
+    assert kinds(board) == ["Join"]
+    board.collect(1000)
+    board.tick(20)
+    board.collect(1000)
+    board.tick(20)
+    assert kinds(board) == ["Join", "Summary"]
+    board.clock.time += board.manifest.limits.horizon // 16
+    board.tick(20)
+    assert kinds(board) == ["Join", "Summary", "Summary"]
+    assert [message.body.release for message in board.said()[1:]] == [1, 2]  # type: ignore[union-attr]
+
+
+def test_a_restart_costs_no_new_release() -> None:
+    board = Board()
+    board.collect(1000)
+    board.tick(2)
+    board.boot()
+    board.collect(1000)
+    board.clock.time += board.manifest.limits.horizon // 16
+    board.tick(20)
+    assert kinds(board) == ["Join", "Summary"]
+    board.clock.time += board.manifest.limits.horizon // 2
+    board.tick(20)
+    one, again = (message.body for message in board.said() if not isinstance(message.body, Join))
+    assert one == again
+
+
+def test_a_peer_without_training_follows_the_others() -> None:
+    board, other = Board(), Author(1, tiny_manifest().swarm)
+    board.receive(other.say(time=NOW), update_of(other, frame_of(1, 2, 3)), blocks=[frame_of(1, 2, 3)])
+    board.tick(3)
+    np.testing.assert_array_equal(board.peer.estimate(), [1, 2, 3])
+    assert kinds(board) == ["Join"]
+
+
+def test_a_peer_may_stop_training_and_begin_again() -> None:
+    machine = Machine()
+    machine.tick(5)
+    saved = {name: array.copy() for name, array in machine.learner.state().items()}
+    board = Board()
+    board.state, board.host, board.network, board.clock = machine.state, machine.host, machine.network, machine.clock
+    board.store = machine.store
+    board.boot()
+    board.collect(1000)
+    board.tick(2)
+    assert kinds(board)[-1] == "Summary"
+    machine.boot()
+    for name, array in saved.items():
+        np.testing.assert_array_equal(machine.learner.state()[name], array)
+    machine.tick(2)
+    assert kinds(machine)[-1] == "Update"
+
+
+def test_a_peer_that_never_trained_may_begin() -> None:
+    board = Board()
+    board.collect(1000)
+    board.tick(2)
+    machine = Machine()
+    machine.state, machine.host, machine.network, machine.clock = board.state, board.host, board.network, board.clock
+    machine.store = board.store
+    machine.boot()
+    machine.tick(2)
+    assert kinds(machine)[-1] == "Update"
+
+
+def test_a_peer_that_trains_sends_no_summary() -> None:
+    machine = Machine()
+    statistics = Statistics(2)
+    statistics.add(np.ones((1000, 2), np.float32), np.full(1000, -1))
+    machine.peer._options = replace(machine.peer._options, statistics=lambda: statistics)
+    machine.tick(5)
+    assert "Summary" not in kinds(machine)

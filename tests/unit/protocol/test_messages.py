@@ -1,0 +1,305 @@
+import contextlib
+from typing import Any
+
+import pytest
+from builders import NOTE, NOW, SWARM, Author, damaged, escaped, identity, some_cid, update_body
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trees import TREES
+
+from learnae.errors import EncodingError, LimitError, MessageError, PeerError, SignatureError, WrongSwarmError
+from learnae.ipld import dagcbor
+from learnae.protocol.bodies import (
+    BUCKETS,
+    Evidence,
+    FrameHeader,
+    Join,
+    Metrics,
+    Summary,
+    SummaryGroup,
+    Unknown,
+    Update,
+    parse_body,
+)
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, compose, open_message
+
+LIMITS = Limits()
+CONTEXT = b"learnae/message/1"
+
+
+def signed(**changes: Any) -> bytes:
+    """A message of author 1 with fields changed, added or (None) removed before it is signed."""
+    me = identity(1)
+    fields: dict[str, Any] = {
+        "v": 1,
+        "swarm": SWARM,
+        "author": me.author,
+        "seq": 0,
+        "parents": [],
+        "time": NOW,
+        "blocks": [],
+        "body": NOTE,
+        **changes,
+    }
+    fields = {name: value for name, value in fields.items() if value is not None}
+    return dagcbor.encode({**fields, "sig": me.sign(CONTEXT + dagcbor.encode(fields))})
+
+
+def opened(data: bytes) -> Message:
+    return open_message(data, SWARM, LIMITS)
+
+
+def test_what_is_composed_can_be_opened() -> None:
+    parents, blocks = (some_cid(1), some_cid(2)), (some_cid(3),)
+    message = compose(identity(1), SWARM, 7, parents, NOW, update_body(), blocks)
+    assert opened(message.data) == message
+    assert (message.seq, message.parents, message.blocks, message.time) == (7, parents, blocks, NOW)
+    assert message.author == identity(1).author
+    assert message.cid.names(message.data)
+    assert isinstance(message.body, Update)
+
+
+def test_unknown_kinds_and_sealed_bodies_are_kept() -> None:
+    assert opened(signed(body={"kind": "poem", "lines": [1]})).body == Unknown("poem")
+    assert opened(signed(body=b"\x00" * 40)).body == Unknown("sealed")
+
+
+def test_unknown_fields_are_kept_and_signed() -> None:
+    data = signed(later={"deep": [1]}, body={**NOTE, "more": 1})
+    assert opened(data).data == data
+    for changed in ({"later": 2}, {"body": {**NOTE, "more": 2}}, {"another": 1}):
+        with pytest.raises(SignatureError):
+            opened(dagcbor.encode({**dagcbor.decode(data), **changed}))
+
+
+def test_the_signature_covers_every_field() -> None:
+    fields = dagcbor.decode(signed(parents=[some_cid(9)]))
+    changes = {
+        "author": identity(2).author,
+        "seq": 1,
+        "parents": [some_cid(1)],
+        "time": NOW + 1,
+        "blocks": [some_cid(1)],
+        "body": {"kind": "other"},
+    }
+    for name, value in changes.items():
+        with pytest.raises(SignatureError):
+            opened(dagcbor.encode({**fields, name: value}))
+
+
+def test_a_signature_for_another_purpose_does_not_count() -> None:
+    fields = dagcbor.decode(signed())
+    signature = fields.pop("sig")
+    assert signature == identity(1).sign(CONTEXT + dagcbor.encode(fields))
+    with pytest.raises(SignatureError):
+        opened(dagcbor.encode({**fields, "sig": identity(1).sign(dagcbor.encode(fields))}))
+
+
+def test_a_message_of_another_swarm_is_refused() -> None:
+    with pytest.raises(WrongSwarmError):
+        opened(signed(swarm=some_cid(5)))
+
+
+def test_size_is_bounded_before_anything_is_read() -> None:
+    fits = signed(pad=b"x" * (LIMITS.message_bytes - len(signed(pad=b"x" * 60_000)) + 60_000))
+    assert len(fits) == LIMITS.message_bytes
+    opened(fits)
+    with pytest.raises(LimitError):
+        opened(fits + b"\x00")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"parents": [some_cid(n) for n in range(LIMITS.parents + 1)]},
+        {"parents": [some_cid(1), some_cid(1)]},
+        {"parents": [b"x"]},
+        {"blocks": [some_cid(n) for n in range(LIMITS.blocks + 1)]},
+        {"blocks": [some_cid(1)] * 2},
+        {"seq": 1},
+        {"seq": -1},
+        {"seq": 2**53 + 1, "parents": [some_cid(1)]},
+        {"time": -1},
+        {"time": 1.5},
+        {"author": b"short"},
+        {"swarm": "text"},
+        {"swarm": False},
+        {"body": []},
+        {"body": {}},
+        {"body": {"kind": 1}},
+        {"body": {"kind": "join"}},
+    ],
+    ids=",".join,
+)
+def test_fields_out_of_bounds_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(MessageError):
+        opened(signed(**changes))
+
+
+@pytest.mark.parametrize("name", ["v", "swarm", "author", "seq", "parents", "time", "blocks", "body"])
+def test_no_field_may_be_missing(name: str) -> None:
+    with pytest.raises(MessageError, match=name):
+        opened(signed(**{name: None}))
+
+
+def test_as_many_parents_and_blocks_as_allowed_are_read() -> None:
+    parents = [some_cid(n) for n in range(LIMITS.parents)]
+    blocks = [some_cid(n) for n in range(LIMITS.blocks)]
+    message = opened(signed(seq=1, parents=parents, blocks=blocks))
+    assert (list(message.parents), list(message.blocks)) == (parents, blocks)
+
+
+def test_other_versions_and_unsigned_messages_are_refused() -> None:
+    with pytest.raises(EncodingError, match="upgrade"):
+        opened(signed(v=2))
+    fields = dagcbor.decode(signed())
+    for signature in (None, b"", b"\x00" * 64, "x", b"\x00" * 65):
+        with pytest.raises(MessageError):
+            opened(dagcbor.encode({**fields, "sig": signature}))
+    del fields["sig"]
+    with pytest.raises(MessageError):
+        opened(dagcbor.encode(fields))
+
+
+def test_a_message_in_another_encoding_is_refused() -> None:
+    data = signed()
+    assert data[0] == 0xA9
+    with pytest.raises(EncodingError):
+        opened(b"\xb8\x09" + data[1:])
+
+
+def test_every_damage_is_refused_with_a_named_error() -> None:
+    data = Author(1).say(body=update_body()).data
+    assert opened(data)
+    for case in damaged(data):
+        with pytest.raises(PeerError):
+            opened(case)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=80) | TREES.map(dagcbor.encode))
+def test_any_bytes_are_refused_with_a_named_error(data: bytes) -> None:
+    with pytest.raises(PeerError):
+        opened(data)
+
+
+_VALUES = TREES | st.sampled_from([[], {}, 0, -1, 1.5, "", b"", None, True, 2**62])
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(["v", "swarm", "author", "seq", "parents", "time", "blocks", "body", "x"]), _VALUES)
+def test_any_signed_field_is_read_or_refused_with_a_named_error(name: str, value: Any) -> None:
+    data = dagcbor.encode({**dagcbor.decode(signed()), name: value})
+    assert escaped(opened, [data, signed(**{name: value})], PeerError) == set()
+
+
+# -- bodies
+
+
+FULL = {
+    "join": Join("pump", "agent", "1.0").to_fields(),
+    "update": Update(
+        FrameHeader("delta", "q8", 10, some_cid(1)), 5, 6, Metrics(0.5, 0.9, 100), (some_cid(2).digest[:8],), 7, 8
+    ).to_fields(),
+    "summary": Summary(
+        1,
+        1.0,
+        1e-6,
+        1,
+        (SummaryGroup(0, 5, (1.0,), (0.5,), ((0,) * BUCKETS,)), SummaryGroup(None, 0, (), (), ((1,) * BUCKETS,))),
+    ).to_fields(),
+    "evidence": Evidence(bytes(32), some_cid(1), some_cid(2)).to_fields(),
+}
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_bodies_read_back(kind: str) -> None:
+    body = parse_body(dagcbor.decode(dagcbor.encode(FULL[kind])), LIMITS)
+    assert not isinstance(body, Unknown)
+    assert dagcbor.encode(body.to_fields()) == dagcbor.encode(FULL[kind])
+
+
+def test_metrics_may_be_absent() -> None:
+    plain = {**FULL["update"], "metrics": None}
+    body = parse_body(plain, LIMITS)
+    assert isinstance(body, Update)
+    assert body.metrics is None
+    assert body.to_fields() == plain
+    without = {**FULL["update"], "metrics": {"loss": 1.0, "accuracy": None, "rows": 3}}
+    body = parse_body(without, LIMITS)
+    assert isinstance(body, Update)
+    assert body.metrics == Metrics(1.0, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("join", {"name": "a" * 65}),
+        ("join", {"name": "a\n"}),
+        ("join", {"role": "king"}),
+        ("join", {"software": None}),
+        ("update", {"steps": -1}),
+        ("update", {"samples": 1.5}),
+        ("update", {"merged": bytes(8 * (LIMITS.merged + 1))}),
+        ("update", {"merged": bytes(9)}),
+        ("update", {"merged": [some_cid(1)]}),
+        ("update", {"traffic": {}}),
+        ("update", {"frame": None}),
+        ("update", {"frame": {"type": "key", "codec": "f32", "count": 0, "base": None}}),
+        ("update", {"frame": {"type": "key", "codec": "f32", "count": 1, "base": some_cid(1)}}),
+        ("update", {"frame": {"type": "delta", "codec": "f32", "count": 1, "base": None}}),
+        ("update", {"frame": {"type": "odd", "codec": "f32", "count": 1, "base": None}}),
+        ("update", {"frame": {"type": "key", "codec": "f" * 17, "count": 1, "base": None}}),
+        ("update", {"metrics": {"loss": 1e16, "accuracy": None, "rows": 1}}),
+        ("update", {"metrics": {"loss": 1, "accuracy": 1.1, "rows": 1}}),
+        ("update", {"metrics": {"loss": 1, "accuracy": 1, "rows": -1}}),
+        ("evidence", {"author": b"x"}),
+        ("evidence", {"first": None}),
+        ("evidence", {"second": b"x"}),
+    ],
+)
+def test_known_kinds_with_wrong_fields_are_refused(kind: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(MessageError):
+        parse_body({**FULL[kind], **changes}, LIMITS)
+
+
+_NAMES = (
+    "release",
+    "noise",
+    "columns",
+    "groups",
+    "name",
+    "role",
+    "software",
+    "frame",
+    "steps",
+    "samples",
+    "metrics",
+    "merged",
+    "traffic",
+    "author",
+    "first",
+)
+_INNER = st.dictionaries(
+    st.sampled_from(
+        ("type", "codec", "count", "base", "loss", "accuracy", "rows", "in", "label", "mean", "histogram", "epsilon")
+    ),
+    _VALUES,
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(("join", "update", "summary", "evidence", "poem")),
+    st.dictionaries(st.sampled_from(_NAMES), _VALUES | _INNER, max_size=3),
+)
+def test_any_map_is_a_body_or_a_message_error(kind: str, changes: dict[str, Any]) -> None:
+    with contextlib.suppress(MessageError):
+        parse_body({**FULL.get(kind, {"kind": kind}), **changes}, LIMITS)
+
+
+@given(TREES)
+def test_anything_is_a_body_or_a_message_error(value: Any) -> None:
+    with contextlib.suppress(MessageError):
+        parse_body(value, LIMITS)
