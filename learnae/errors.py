@@ -31,8 +31,6 @@ Every message names the thing and, where there is one, the remedy.
 
 from __future__ import annotations
 
-from collections import Counter
-
 
 class LearnaeError(Exception):
     """Root of all; ``remedy`` says what the reader can do about it."""
@@ -136,17 +134,3 @@ class InUseError(StateError):
 
 class NotWrittenError(StateError):
     """The disk takes nothing now; it may when there is room again."""
-
-
-class Problems:
-    """Counts of named errors, for ``status``."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.last: dict[str, str] = {}
-
-    def count(self, error: LearnaeError) -> None:
-        """Note that ``error`` was met and survived."""
-        name = type(error).__name__
-        self.counts[name] += 1
-        self.last[name] = str(error)[:400]

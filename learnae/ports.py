@@ -13,11 +13,20 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.errors import EncodingError, LimitError, Problems
+from learnae.error_log import ErrorLog
+from learnae.errors import EncodingError, LimitError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.protocol.bodies import Metrics
 from learnae.protocol.limits import Limits
 from learnae.weights.codecs import Vector
+
+
+class Traffic:
+    """Bytes that this peer has put out for others and taken in from them, in blocks and messages."""
+
+    def __init__(self, bytes_out: int = 0, bytes_in: int = 0) -> None:
+        self.bytes_out = bytes_out
+        self.bytes_in = bytes_in
 
 
 class BlockStore(Protocol):
@@ -188,7 +197,7 @@ class Clock(Protocol):
 class Counting(Protocol):
     """An adapter that meets errors where nobody can catch them, such as in a thread of its own."""
 
-    def count_in(self, problems: Problems) -> None:
+    def count_in(self, problems: ErrorLog) -> None:
         """Count what fails in ``problems`` from now on."""
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from learnae.errors import BlockMissingError, FrameError, PeerError, Problems
+from learnae.error_log import ErrorLog
+from learnae.errors import BlockMissingError, FrameError, PeerError
 from learnae.ipld.cid import Cid
-from learnae.peer.replication import Traffic
-from learnae.ports import BlockStore
+from learnae.ports import BlockStore, Traffic
 from learnae.protocol.bodies import KEY, Update
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Node, Tangle
@@ -58,7 +58,7 @@ class Following:
         self,
         tangle: Tangle,
         store: BlockStore,
-        problems: Problems,
+        problems: ErrorLog,
         traffic: Traffic,
         rng: random.Random,
         count: int,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from learnae.errors import BlockMissingError, LearnaeError, PeerError, Problems, StaleError
+from learnae.error_log import ErrorLog
+from learnae.errors import BlockMissingError, LearnaeError, PeerError, StaleError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.ports import BlockStore, Clock, Gossip
+from learnae.ports import BlockStore, Clock, Gossip, Traffic
 from learnae.protocol.bodies import Evidence
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message, open_message
@@ -32,7 +33,7 @@ class Replicator:
     ) -> None:
         self.swarm = swarm
         self.tangle = Tangle(limits, rng)
-        self.problems = Problems()
+        self.problems = ErrorLog()
         self.traffic = Traffic()
         self._limits = limits
         self._store = store
@@ -133,11 +134,3 @@ class Replicator:
         self.problems.count(error)
         self._heads.pop(cid, None)
         self.tangle.refuse(cid)
-
-
-class Traffic:
-    """Bytes that this peer has put out for others and taken in from them, in blocks and messages."""
-
-    def __init__(self, bytes_out: int = 0, bytes_in: int = 0) -> None:
-        self.bytes_out = bytes_out
-        self.bytes_in = bytes_in

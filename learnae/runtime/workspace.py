@@ -20,6 +20,7 @@ from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports
 from learnae.ports import Learner, Monitor
 from learnae.protocol.identity import Identity, peer_name
+from learnae.protocol.opener import MessageOpener
 from learnae.runtime.link_set import LinkSet
 from learnae.swarm.directory import open_manifest
 from learnae.system.atomic_files import remove_leftovers, writing
@@ -40,6 +41,7 @@ class Workspace:
         self.identity = Identity.load_or_create(directory / KEY_FILE)
         self.store = BlockService(LocalBlockStore(swarm))
         self.monitor: Monitor = StatusFile(directory / STATUS_FILE)
+        self.opener = MessageOpener()
         self._outside = LinkSet()
 
     @property
@@ -68,7 +70,7 @@ class Workspace:
             is_back=last_status(self.directory).get("peer") == self.name,  # with this key
         )
         try:
-            peer = Peer(self.identity, self.manifest, ports, options)
+            peer = Peer(self.identity, self.manifest, ports, options, self.opener)
         except StateError as error:
             raise type(error)(f"{self.directory}: {error.problem}", error.remedy) from error
         gossip.count_in(peer.problems)

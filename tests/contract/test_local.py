@@ -20,7 +20,8 @@ from learnae.adapters.local import block_store as block_store_module
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
-from learnae.errors import BlockMissingError, EncodingError, NotWrittenError, Problems, StateError
+from learnae.error_log import ErrorLog
+from learnae.errors import BlockMissingError, EncodingError, NotWrittenError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.ports import check_named
@@ -354,7 +355,7 @@ def announce_often(directory: Path, number: int) -> None:
 
 
 def test_heads_that_are_replaced_while_others_read_are_always_whole(tmp_path):
-    problems = Problems()
+    problems = ErrorLog()
     listener = LocalGossip(tmp_path, None)
     listener.count_in(problems)
     writers = [PROCESSES.Process(target=announce_often, args=(tmp_path, number)) for number in range(3)]
@@ -414,7 +415,7 @@ def test_a_killed_writer_leaves_nothing_half_done_and_no_lock(tmp_path, batch):
 
 
 def check_heads_and_state(directory: Path) -> None:
-    listener, problems = LocalGossip(directory, None), Problems()
+    listener, problems = LocalGossip(directory, None), ErrorLog()
     listener.count_in(problems)
     assert all(len(heads) == Limits().heads for heads in listener.heard())
     assert not problems.counts
@@ -499,7 +500,7 @@ def test_a_peer_can_start_while_others_write(tmp_path):
 
 
 def test_leftovers_are_never_heard(tmp_path):
-    listener, problems = LocalGossip(tmp_path, None), Problems()
+    listener, problems = LocalGossip(tmp_path, None), ErrorLog()
     listener.count_in(problems)
     leave_temporary(tmp_path / "heads", age=0)
 
@@ -530,7 +531,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
 def test_a_damaged_heads_file_is_counted_once_and_the_others_are_heard(tmp_path, garbage):
-    listener, problems = LocalGossip(tmp_path, None), Problems()
+    listener, problems = LocalGossip(tmp_path, None), ErrorLog()
     listener.count_in(problems)
     LocalGossip(tmp_path, "good").announce(HEADS)
     (tmp_path / "heads" / "bad").write_bytes(garbage)

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from learnae.adapters.composite.exchange_link import CONNECTED, Link
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.errors import LearnaeError, PeerError, Problems, StateError, TransportError
+from learnae.error_log import ErrorLog
+from learnae.errors import LearnaeError, PeerError, StateError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.ports import Exchange, check_named, name_block
 
@@ -36,7 +37,7 @@ class BlockService:
         self._busy: dict[Cid, bool] = {}  # being fetched; False if it has been deleted since
         self._later: dict[Cid, tuple[int, float]] = {}  # nobody had it: how often, and when it may be asked again
         self._errors: deque[LearnaeError] = deque(maxlen=_ERRORS)
-        self._problems = Problems()
+        self._problems = ErrorLog()
         self._wake = threading.Condition()
         self._closing = False
         self._workers: list[threading.Thread] = []
@@ -53,7 +54,7 @@ class BlockService:
             self._workers[-1].start()
         return links
 
-    def count_in(self, problems: Problems) -> None:
+    def count_in(self, problems: ErrorLog) -> None:
         """Count what fails in ``problems`` from now on; only in ``want``, so by the caller's thread."""
         self._problems = problems
 

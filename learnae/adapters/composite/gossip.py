@@ -6,7 +6,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from learnae.errors import LearnaeError, Problems
+from learnae.error_log import ErrorLog
+from learnae.errors import LearnaeError
 from learnae.ipld.cid import Cid
 from learnae.ports import Counting, Gossip, check_heads
 
@@ -19,9 +20,9 @@ class Gossips:
     def __init__(self, gossips: Mapping[str, Gossip]) -> None:
         self.counts: Counter[str] = Counter()  # announcements heard
         self._gossips = gossips
-        self._problems = Problems()
+        self._problems = ErrorLog()
 
-    def count_in(self, problems: Problems) -> None:
+    def count_in(self, problems: ErrorLog) -> None:
         """Count what fails in ``problems`` from now on."""
         self._problems = problems
         for gossip in self._gossips.values():

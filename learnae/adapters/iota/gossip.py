@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 from learnae.adapters.iota.announcements import EPOCH, Announcement, Channel, Newest, announcements
 from learnae.adapters.iota.node import Node
-from learnae.errors import ConfigurationError, LearnaeError, PeerError, Problems
+from learnae.error_log import ErrorLog
+from learnae.errors import ConfigurationError, LearnaeError, PeerError
 from learnae.ipld.cid import Cid
 from learnae.ports import check_heads
 from learnae.protocol.identity import Identity
@@ -93,7 +94,7 @@ class IotaGossip:
         self.counts = Counts()
         self._node, self._channel, self._identity, self._swarm = node, channel, identity, swarm
         self._horizon, self._pace, self._coordinator = horizon, pace, coordinator
-        self._problems = Problems()
+        self._problems = ErrorLog()
         self._lock = threading.Lock()  # over what the thread and the tick share: the next three
         self._wanted: tuple[Cid, ...] = ()
         self._newest = Newest()
@@ -130,7 +131,7 @@ class IotaGossip:
             self._problems.count(error)
         return news
 
-    def count_in(self, problems: Problems) -> None:
+    def count_in(self, problems: ErrorLog) -> None:
         """Count what fails in ``problems`` from now on."""
         self._problems = problems
 

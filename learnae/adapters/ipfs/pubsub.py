@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 
 from learnae.adapters.ipfs.exchange import Acquaintances
 from learnae.adapters.ipfs.rpc import KuboRpc
-from learnae.errors import EncodingError, LearnaeError, Problems, TransportError
+from learnae.error_log import ErrorLog
+from learnae.errors import EncodingError, LearnaeError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ports import check_heads
@@ -44,7 +45,7 @@ class KuboGossip:
         self._own: Sequence[Cid] | None = None
         self._heard: dict[str, Sequence[Cid]] = {}
         self._reason: str | None = None  # why it does not work; empty while it does, None at first
-        self._problems = Problems()
+        self._problems = ErrorLog()
         self._refused: list[LearnaeError] = []
         self._wake = threading.Condition()
         self._closing = threading.Event()
@@ -55,7 +56,7 @@ class KuboGossip:
         for thread in self._threads:
             thread.start()
 
-    def count_in(self, problems: Problems) -> None:
+    def count_in(self, problems: ErrorLog) -> None:
         """Count announcements that were refused in ``problems`` from now on."""
         self._problems = problems
 

@@ -13,7 +13,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from learnae.errors import EncodingError, PeerError, Problems, StateError
+from learnae.error_log import ErrorLog
+from learnae.errors import EncodingError, PeerError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ports import check_heads
@@ -34,9 +35,9 @@ class LocalGossip:
         self._own = peer
         self._announced: tuple[Cid, ...] | None = None
         self._seen: dict[str, tuple[int, int]] = {}
-        self._problems = Problems()
+        self._problems = ErrorLog()
 
-    def count_in(self, problems: Problems) -> None:
+    def count_in(self, problems: ErrorLog) -> None:
         """Count damaged files in ``problems`` from now on."""
         self._problems = problems
 

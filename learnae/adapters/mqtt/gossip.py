@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from learnae.adapters.mqtt.connection import MqttConnection, Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
-from learnae.errors import EncodingError, LearnaeError, LimitError, Problems
+from learnae.error_log import ErrorLog
+from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ports import check_heads
@@ -38,12 +39,12 @@ class MqttGossip:
         self._is_closed = False
         self._heard: dict[str, Sequence[Cid]] = {}
         self._messages: dict[Cid, None] = {}
-        self._problems = Problems()
+        self._problems = ErrorLog()
         self._refused: list[LearnaeError] = []
         self._lock = threading.Lock()
         connection.subscribe(topics.all("heads"), self._on_heads)
 
-    def count_in(self, problems: Problems) -> None:
+    def count_in(self, problems: ErrorLog) -> None:
         """Count announcements that were refused in ``problems`` from now on."""
         self._problems = problems
 

@@ -27,7 +27,8 @@ from learnae.adapters.iota.node import Node, NodeInfo
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.state_store import LocalStateStore
-from learnae.errors import Problems, TransportError
+from learnae.error_log import ErrorLog
+from learnae.errors import TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer, Ports
@@ -234,7 +235,7 @@ def test_a_node_whose_clock_was_wrong_for_a_while_makes_nobody_mute(tangle: Tang
 
 def test_a_node_that_is_killed_and_comes_back(tangle: Tangle, swarm: Cid) -> None:
     speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
-    problems = Problems()
+    problems = ErrorLog()
     listener.count_in(problems)
     with started([speaker, listener]):
         speaker.announce(HEADS[:1])
@@ -321,7 +322,7 @@ def check_without_milestones(tangle: Tangle, swarm: Cid) -> None:
 
 
 def test_a_node_of_another_network_is_refused(tangle: Tangle, swarm: Cid) -> None:
-    stranger, problems = gossip(tangle.url, swarm, coordinator="A" * 81), Problems()
+    stranger, problems = gossip(tangle.url, swarm, coordinator="A" * 81), ErrorLog()
     stranger.count_in(problems)
     stranger.announce(HEADS)
     with started([stranger]):
@@ -397,7 +398,7 @@ def test_garbage_under_the_tag_is_counted_and_hides_nothing(tangle: Tangle, swar
     no_bytes = Node(tangle.url).propose(b"", channel.tag(now // EPOCH), channel.address(now // EPOCH))
     Node(tangle.url).attach("Z" * 200 + no_bytes[200:])
     put(tangle, swarm, channel.dress(good), now // EPOCH)
-    listener, problems = gossip(tangle.url, swarm), Problems()
+    listener, problems = gossip(tangle.url, swarm), ErrorLog()
     listener.count_in(problems)
     listener.turn()
     assert list(listener.heard()) == [tuple(HEADS)]
@@ -411,7 +412,7 @@ def test_forged_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
     elsewhere = Announcement(victim.author, now, 0, tuple(HEADS)).to_bytes(Cid.of(DAG_CBOR, b"another"), victim)
     for message in (forged, elsewhere):
         put(tangle, swarm, channel.dress(message), now // EPOCH)
-    listener, problems = gossip(tangle.url, swarm), Problems()
+    listener, problems = gossip(tangle.url, swarm), ErrorLog()
     listener.count_in(problems)
     listener.turn()
     assert list(listener.heard()) == []
@@ -425,7 +426,7 @@ def test_replayed_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
     author = Identity.generate()
     old = Announcement(author.author, now - 1000, 0, tuple(HEADS[:1])).to_bytes(swarm, author)
     new = Announcement(author.author, now, 0, tuple(HEADS[1:])).to_bytes(swarm, author)
-    listener, problems = gossip(tangle.url, swarm, node=node), Problems()
+    listener, problems = gossip(tangle.url, swarm, node=node), ErrorLog()
     listener.count_in(problems)
     catch_up(listener)
     put(tangle, swarm, channel.dress(new), now // EPOCH)
@@ -453,7 +454,7 @@ def test_heads_from_the_future_are_refused(tangle: Tangle, swarm: Cid) -> None:
     author = Identity.generate()
     message = Announcement(author.author, soon, 0, tuple(HEADS)).to_bytes(swarm, author)
     put(tangle, swarm, OpenChannel(swarm).dress(message), soon // EPOCH)
-    listener, problems = gossip(tangle.url, swarm, node=node), Problems()
+    listener, problems = gossip(tangle.url, swarm, node=node), ErrorLog()
     listener.count_in(problems)
     listener.turn()
     assert list(listener.heard()) == []

@@ -18,7 +18,8 @@ from learnae.adapters.composite.exchange_link import AWAY, CONNECTED
 from learnae.adapters.ipfs.gateway import GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.config.sections import IpfsSection
-from learnae.errors import BlockMissingError, ConfigurationError, Problems, TransportError
+from learnae.error_log import ErrorLog
+from learnae.errors import BlockMissingError, ConfigurationError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 
@@ -290,7 +291,7 @@ def test_killed_in_the_middle_of_a_get_and_back_with_an_empty_repository(
     kubo.start()
     exchange = opened.exchange(kubo, timeout=60)
     exchange._patience._least = 60.0
-    store, problems = opened.store(ipfs=exchange), Problems()
+    store, problems = opened.store(ipfs=exchange), ErrorLog()
     store.count_in(problems)
     kept = [store.put(RAW, b"%d" % number * 1000) for number in range(5)]
     wait_for(lambda: store.is_idle, "the offers")
@@ -380,7 +381,7 @@ def test_pubsub_comes_back_with_its_daemon(
 
 
 def test_hostile_announcements_are_counted_and_good_ones_are_heard(daemon: Kubo, opened: Opened) -> None:
-    gossip, problems = opened.gossip(daemon, "listener"), Problems()
+    gossip, problems = opened.gossip(daemon, "listener"), ErrorLog()
     gossip.count_in(problems)
     topic, heads = f"learnae/1/{SWARM}/heads", [Cid.of(DAG_CBOR, b"good")]
     wait_for(lambda: topic in daemon.run("pubsub", "ls").decode(), "the subscription")

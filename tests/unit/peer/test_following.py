@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from builders import COUNT, NOW, Author, new_tangle, offer, some_cid, update_body
 
-from learnae.errors import Problems
+from learnae.error_log import ErrorLog
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer import following
 from learnae.peer.following import Following
-from learnae.peer.replication import Traffic
+from learnae.ports import Traffic
 from learnae.protocol.messages import Message
 from learnae.simulation.in_memory import MemoryBlockStore, Network, VirtualClock, Weather
 from learnae.weights.codecs import Vector
@@ -27,7 +27,7 @@ class Side:
         self.network = Network(VirtualClock(NOW), random.Random(0), Weather())
         self.store = MemoryBlockStore(self.network.host())
         self.tangle = new_tangle()
-        self.problems, self.traffic = Problems(), Traffic()
+        self.problems, self.traffic = ErrorLog(), Traffic()
         self.following = Following(
             self.tangle, self.store, self.problems, self.traffic, random.Random(1), COUNT, most, HALF_LIFE
         )

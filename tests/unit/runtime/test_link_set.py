@@ -6,7 +6,8 @@ import pytest
 
 from learnae.adapters.composite.gossip import Gossips
 from learnae.adapters.composite.monitor import Monitors
-from learnae.errors import LimitError, Problems, TransportError
+from learnae.error_log import ErrorLog
+from learnae.errors import LimitError, TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.runtime.link_set import LinkSet
 from learnae.simulation.in_memory import SilentMonitor
@@ -34,7 +35,7 @@ class Broken:
 
 
 def test_one_gossip_that_fails_stops_no_other_and_is_counted():
-    recorder, problems = Recorder(), Problems()
+    recorder, problems = Recorder(), ErrorLog()
     gossips = Gossips({"broken": Broken(), "works": recorder})
     gossips.count_in(problems)
     gossips.announce(HEADS)

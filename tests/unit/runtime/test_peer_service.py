@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from learnae.errors import EquivocationError, NotWrittenError, Problems
+from learnae.error_log import ErrorLog
+from learnae.errors import EquivocationError, NotWrittenError
 from learnae.runtime import peer_service as member
 from learnae.runtime.peer_service import PeerService
 
@@ -17,7 +18,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.done: list[str] = []
-        self.problems = Problems()
+        self.problems = ErrorLog()
 
     def tick(self) -> None:
         self.done.append("tick")

@@ -16,7 +16,8 @@ from learnae.adapters.composite import exchange_link as link
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import AWAY, CONNECTED
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.errors import BlockMissingError, EncodingError, Problems, TransportError
+from learnae.error_log import ErrorLog
+from learnae.errors import BlockMissingError, EncodingError, TransportError
 from learnae.ipld.cid import RAW, Cid
 from learnae.ports import Exchange
 from learnae.simulation.in_memory import MemoryExchange
@@ -173,7 +174,7 @@ def test_what_is_received_unasked_is_checked_kept_and_offered_to_the_others(make
 
 def test_wrong_bytes_are_refused_counted_and_another_exchange_heals(make: Make) -> None:
     cid, data = block(1)
-    liar, honest, problems = Daemon({cid: b"poison"}), Daemon({cid: data}), Problems()
+    liar, honest, problems = Daemon({cid: b"poison"}), Daemon({cid: data}), ErrorLog()
     store = make(liar, honest)
     store.count_in(problems)
     assert fetched(store, cid) == data
@@ -222,7 +223,7 @@ def test_calls_that_fail_together_are_one_failure(make: Make, monkeypatch: pytes
 
 def test_the_way_down_and_the_way_up_are_said_once(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "learnae")
-    daemon, problems = Daemon(), Problems()
+    daemon, problems = Daemon(), ErrorLog()
     daemon.reachable = False
     store = make(daemon, wait=False)
     store.count_in(problems)

@@ -18,7 +18,8 @@ from learnae.adapters.ipfs import gateway as gateway_module
 from learnae.adapters.ipfs.gateway import GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.config.sections import GatewaySection
-from learnae.errors import BlockMissingError, Problems, TransportError
+from learnae.error_log import ErrorLog
+from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.gateways import connect_gateways
@@ -268,7 +269,7 @@ def test_nobody_else_is_given_a_connection_that_is_being_cut(
 
 def test_a_lying_gateway_is_refused_and_counted_and_the_next_one_heals(server: HostileServer, tmp_path: Path) -> None:
     server.answer = probes_well(says(b"poison"))
-    problems, outside = Problems(), LinkSet()
+    problems, outside = ErrorLog(), LinkSet()
     with hostile_server(says(DATA)) as honest:
         connect_gateways(GatewaySection(gateways=f"{server.url} {honest.url}/", timeout=60), outside)
         store = BlockService(LocalBlockStore(tmp_path))

@@ -11,7 +11,7 @@ from programs import wait_for
 from learnae.adapters.mqtt.connection import Received
 from learnae.adapters.mqtt.gossip import MqttGossip
 from learnae.adapters.mqtt.topics import Topics
-from learnae.errors import Problems
+from learnae.error_log import ErrorLog
 from learnae.ipld import dagcbor
 from learnae.protocol.limits import Limits
 
@@ -79,7 +79,7 @@ def test_pushed_messages_are_heard_like_heads_in_bounded_portions(desk):
 
 
 def test_what_is_no_announcement_is_counted(desk):
-    gossip, problems = MqttGossip(desk, Topics("t", SWARM, "alice"), 0.0), Problems()
+    gossip, problems = MqttGossip(desk, Topics("t", SWARM, "alice"), 0.0), ErrorLog()
     gossip.count_in(problems)
     for number in range(2000):
         topic = f"t/{SWARM}/peer-{number}/heads"

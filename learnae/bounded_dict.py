@@ -1,0 +1,42 @@
+"""A dict that forgets: what others can make longer must have an end."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class BoundedDict(dict[K, V]):
+    """Holds at most ``limit`` items; an item set beyond that drops the one that was set first.
+
+    >>> names = BoundedDict[str, int](2)
+    >>> for number, name in enumerate(["a", "b", "c"]):
+    ...     names[name] = number
+    >>> names
+    {'b': 1, 'c': 2}
+
+    Setting a key that is there keeps its place, as in any dict; pop it first to make it the newest. ``update`` and
+    ``setdefault`` obey the limit, too.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        while len(self) > self.limit:
+            del self[next(iter(self))]
+
+    def setdefault(self, key: K, default: V) -> V:
+        """Return the value of ``key``, set to ``default`` if it has none."""
+        if key not in self:
+            self[key] = default
+        return self.get(key, default)  # a limit of 0 has dropped it
+
+    def update(self, other: dict[K, V]) -> None:  # type: ignore[override]
+        """Set every item of ``other``."""
+        for key, value in other.items():
+            self[key] = value

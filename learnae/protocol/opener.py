@@ -1,0 +1,34 @@
+"""A memory of opened messages: the same bytes are decoded and their signature checked once a process."""
+
+from __future__ import annotations
+
+import threading
+
+from learnae.bounded_dict import BoundedDict
+from learnae.ipld.cid import Cid
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, open_message
+
+_REMEMBERED = 128  # what came, and is opened again when the next tick takes it in: at most 8 MiB
+
+
+class MessageOpener:
+    """Opens messages as ``open_message`` does. Safe to use from several threads.
+
+    A message is verified where it arrives and again where it is attached; between the two it is the same bytes.
+    """
+
+    def __init__(self, remembered: int = _REMEMBERED) -> None:
+        self._lock = threading.Lock()
+        self._opened = BoundedDict[tuple[bytes, Cid], Message](remembered)
+
+    def __call__(self, data: bytes, swarm: Cid, limits: Limits) -> Message:
+        """Return the verified message; raises what ``open_message`` raises, each time anew."""
+        with self._lock:
+            known = self._opened.get((data, swarm))
+        if known is not None:
+            return known
+        message = open_message(data, swarm, limits)
+        with self._lock:
+            self._opened[data, swarm] = message
+        return message

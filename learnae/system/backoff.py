@@ -1,0 +1,35 @@
+"""Exponential backoff: how long to wait until something that failed is tried again."""
+
+from __future__ import annotations
+
+
+class Backoff:
+    """Waits ``least`` seconds after the first failure, doubled after each further one, never more than ``most``.
+
+    >>> backoff = Backoff(least=1.0, most=3.0)
+    >>> [backoff.failed() for _ in range(3)]
+    [1.0, 2.0, 3.0]
+    >>> backoff.succeeded()
+    >>> backoff.seconds
+    1.0
+    """
+
+    def __init__(self, least: float, most: float) -> None:
+        self._least = least
+        self._most = most
+        self._seconds = min(least, most)
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the next wait is."""
+        return self._seconds
+
+    def failed(self) -> float:
+        """Return how many seconds to wait now; the next wait is twice as long."""
+        wait = self._seconds
+        self._seconds = min(self._most, 2 * wait)
+        return wait
+
+    def succeeded(self) -> None:
+        """Begin with the shortest wait again."""
+        self._seconds = min(self._least, self._most)
