@@ -1,4 +1,10 @@
-"""Which readings are held out: a fixed share of slices of time, the same ones at every start."""
+"""Which readings are held out: a fixed share of slices of time, the same ones at every start.
+
+Live data has no end of which the last share could be held out, and a random share of windows would leak: windows
+overlap, and neighbours are alike. So the reading's time decides, without any state, and the mark is stored with the
+reading: a clock that jumps changes which slices come next, never what was decided. The first slice may be held
+out: training then begins up to half a minute later. Readings on both sides of an edge are still neighbours in time.
+"""
 
 from __future__ import annotations
 

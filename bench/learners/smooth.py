@@ -2,7 +2,7 @@
 
 The gradient of a ReLU jumps at 0, and that of a maximum where two are equal. A row so near to such an edge that
 rounding decides on which side it is trains another function in every float32 implementation, Keras' own
-included: how far apart those end says nothing of their arithmetic (adr 0046).
+included: how far apart those end says nothing of their arithmetic (adr 46).
 """
 
 from __future__ import annotations

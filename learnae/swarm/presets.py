@@ -91,7 +91,7 @@ def _wrist_cnn(created: int) -> Manifest:
     """The exercises of ``wrist`` from raw windows: the network finds its own features.
 
     The constants are round figures for arm motion: accelerations in g and turn rates in rad/s. A filter sees
-    0.18 s and then 0.5 s: shorter ones were 1 point worse, a third layer was no better (adr 0015).
+    0.18 s and then 0.5 s: shorter ones were 1 point worse, a third layer was no better (adr 15).
     """
     features = RawWindow(_MOTION, 50.0, 100, 50, (0.0,) * 6, (0.5,) * 3 + (1.0,) * 3)
     return Manifest(
@@ -102,7 +102,7 @@ def _wrist_cnn(created: int) -> Manifest:
         classes=EXERCISES,
         features=features,
         codec=_FRAMES,
-        optimiser=OptimiserPolicy("momentum", learning_rate=0.06),  # adr 0048
+        optimiser=OptimiserPolicy("momentum", learning_rate=0.06),  # adr 15
     )
 
 

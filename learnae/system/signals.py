@@ -14,7 +14,9 @@ def abrupt() -> Iterator[None]:
     """Ctrl-C ends the process at once, as SIGTERM does: for what begins, and has nothing to save yet.
 
     KeyboardInterrupt in the middle of the import of an extension module crashes it or is swallowed, and
-    elsewhere in a program's first second it is a page of traceback. A process that ignores SIGINT goes on doing so.
+    elsewhere in a program's first second it is a page of traceback. So entry points are small modules that import the
+    rest within this (``learnae.__main__``, ``agent.start``, ``trainer_node.start``). Nothing is lost: nothing has been
+    trained yet, and files are only ever replaced whole. A process that ignores SIGINT goes on doing so.
     """
     if not _raises():
         yield

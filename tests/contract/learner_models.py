@@ -126,7 +126,7 @@ def compared(model: ModelDefinition, optimiser: str) -> NDArray[np.bool_]:
     """(count,) which weights must agree: under Adam not those that the training loss does not depend on.
 
     The gradient of a bias right before BatchNormalization is 0; Adam divides what rounding leaves of it by its own
-    size, in every float32 implementation (adr 0046). The moving mean follows the bias, slowly.
+    size, in every float32 implementation (adr 46). The moving mean follows the bias, slowly.
     """
     mask = np.ones(model.count, np.bool_)
     arrays = model.split(mask)

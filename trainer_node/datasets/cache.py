@@ -8,7 +8,8 @@
 
 A directory appears whole or not at all: it is written under another name and renamed. One that is found
 damaged is written anew. Files that are parsed in a moment leave nothing behind: their rows are mapped
-from files already deleted.
+from files already deleted. The change time (ctime) belongs to a version, beside size and modification time: a copy
+that keeps times cannot bring it along. So ``chmod`` costs one more reading.
 """
 
 from __future__ import annotations
