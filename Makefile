@@ -6,7 +6,17 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.ready
 NAME ?= core
-LOWEST = build/venv-lowest
+PYOTA = pyota==2.1.0
+PIP = python -m pip install --quiet --disable-pip-version-check
+# with LOCKED=true (or CI=true), exactly the files that requirements/ names, each checked against its hash
+LOCKED ?= $(CI)
+LOCK = $(if $(filter true,$(LOCKED)),requirements/uv.txt requirements/dev.txt requirements/pyota.txt)
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate \
+	--custom-compile-command 'make lock'
+# what `make nightly` runs with LEARNAE_NIGHTLY=1, which lets tests/rigs/nightly.py take full numbers and products
+NIGHTLY ?= tests/unit/firmware_bridge/serial_link/test_serial_frames.py \
+	tests/unit/firmware_bridge/serial_link/test_link.py tests/system/bridge/test_firmware.py \
+	tests/contract/test_keras_parity.py
 
 # also where an earlier try ended half-way, as on a Debian without python3-venv
 MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
@@ -15,7 +25,7 @@ MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv 
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint tests nightly lowest acceptance bench clean
+.PHONY: demo test check fix lint tests test-one nightly lowest newest lock acceptance bench clean help
 
 demo: $(VENV)/.demo  ## the main job: eight peers, one model, nobody's data moves
 	$(BIN)/python -m demo
@@ -24,27 +34,43 @@ test: check  ## format, lint, types, import contracts, all tests
 
 check: lint tests
 
-lint: $(STAMP)
+fix: $(STAMP)  ## mend what ruff can mend, and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/lint-imports
 
 tests: $(STAMP)
 	$(BIN)/python -m pytest $(TESTS)
 
+test-one: $(STAMP)  ## make test-one T=tests/unit/protocol/test_tangle.py, or T="-k equivocation"
+	$(if $(T),,$(error T is empty: make test-one T=tests/unit/protocol/test_tangle.py))
+	$(BIN)/python -m pytest $(T)
+
 nightly: $(STAMP)  ## what takes too long for every change: a million frames, hostile inputs by the million, all of Keras
-	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/firmware_bridge/serial_link/test_serial_frames.py tests/unit/firmware_bridge/serial_link/test_link.py tests/system/bridge/test_firmware.py \
-		tests/contract/test_keras_parity.py
+	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest $(NIGHTLY)
 
-lowest:  ## the lowest versions that setup.cfg allows: unit and contract tests
-	$(PYTHON) -m venv --clear $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -e '.[all,demo,dev]'
-	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --no-deps pyota==2.1.0
-	$(LOWEST)/bin/python -m pytest -m "not slow" tests/unit tests/contract
+lowest: RESOLUTION = lowest-direct  ## the lowest versions that setup.cfg allows: unit and contract tests
+newest: RESOLUTION = highest  ## the newest versions that setup.cfg allows, whatever the lock says: the same tests
+lowest newest:
+	$(PYTHON) -m venv --clear build/venv-$@
+	build/venv-$@/bin/$(PIP) uv
+	build/venv-$@/bin/uv pip install --quiet --python build/venv-$@ --resolution $(RESOLUTION) -e '.[all,demo,dev]'
+	build/venv-$@/bin/uv pip install --quiet --python build/venv-$@ --no-deps $(PYOTA)
+	build/venv-$@/bin/python -m pytest -m "not slow" tests/unit tests/contract
 
-bench: $(STAMP)  ## make bench NAME=core
+lock: $(STAMP)  ## renew requirements/, which CI installs
+	$(BIN)/$(PIP) uv
+	$(COMPILE) --universal --python-version 3.11 --constraints requirements/constraints.txt --extra dev setup.cfg \
+		--output-file requirements/dev.txt >/dev/null
+	echo $(PYOTA) | $(COMPILE) --no-deps - --output-file requirements/pyota.txt >/dev/null
+	echo uv | $(COMPILE) --no-deps - --output-file requirements/uv.txt >/dev/null
+
+bench: $(STAMP)  ## make bench NAME=core; the races are the files of bench/
 	$(BIN)/python -m bench $(NAME)
 
 acceptance: $(STAMP)  ## arm64 userland and an emulated board: needs root, Linux 6.7 and QEMU, a quarter of an hour
@@ -53,15 +79,27 @@ acceptance: $(STAMP)  ## arm64 userland and an emulated board: needs root, Linux
 $(VENV)/.demo: setup.cfg
 	@$(MAKE_VENV)
 	@echo "installing what the demo needs into $(VENV) …"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	$(BIN)/$(PIP) -e '.[demo]'
 	touch $@
 
-$(STAMP): setup.cfg
+$(STAMP): setup.cfg $(LOCK)
 	@$(MAKE_VENV)
 	@echo "installing what the tests need into $(VENV) (1.2 GB) …"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pyota==2.1.0
+ifeq ($(LOCK),)
+	$(BIN)/$(PIP) --use-pep517 -e '.[dev]'
+	$(BIN)/$(PIP) --no-deps $(PYOTA)
+else
+# uv takes a fifth of pip's time or less. It reads no pip.conf: where that says how to reach the registry, pip installs the same
+	$(BIN)/$(PIP) --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) --require-hashes -r requirements/dev.txt || \
+		$(BIN)/$(PIP) --require-hashes -r requirements/dev.txt
+	$(BIN)/$(PIP) --require-hashes --no-deps -r requirements/pyota.txt
+	$(BIN)/$(PIP) --use-pep517 --no-deps -e .
+endif
 	touch $@ $(VENV)/.demo
 
-clean:
+clean:  ## remove everything that was made here
 	rm -rf build dist *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+help:  ## this list
+	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(":.*", "", $$1); printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

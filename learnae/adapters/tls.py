@@ -31,8 +31,8 @@ def client_context(ca_file: str, cert_file: str = "", key_file: str = "") -> ssl
 class RenewedContext:
     """Stands for an SSLContext in paho: a new one for each connection, so that renewed files count at the next one.
 
-    Client certificates live for days in some networks, a peer for months, and paho keeps the context of its start. Files
-    that are bad at a later connection are a failed attempt like any other; an authority that is taken out of
+    Client certificates live for days in some networks, a peer for months, and paho keeps the context of its start.
+    Files that are bad at a later connection are a failed attempt like any other; an authority that is taken out of
     ``ca_file`` is distrusted from the next connection on. A connection costs reading three files.
     """
 
