@@ -1,0 +1,52 @@
+"""The examples run as they stand."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from programs import clean_environment
+
+from learnae.adapters.local.status_file import StatusFile
+from learnae.models.dataset import Dataset
+from learnae.simulation.simulator import Setting, Simulation
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
+from learnae.system.paths import STATUS_FILE
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    def run(name: str) -> str:
+        environment = clean_environment(LEARNAE_HOME=str(tmp_path))
+        command = [sys.executable, EXAMPLES / name]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_a_learner_of_ones_own_finds_with_others_what_it_cannot_find_alone(run) -> None:
+    found, truth = (numbers.split() for numbers in re.findall(r"\[(.*?)\]", run("own_learner.py")))
+    assert [float(one) for one in found] == pytest.approx([float(one) for one in truth], abs=0.2)
+
+
+def test_a_simulated_swarm_meets_again_and_learns(run) -> None:
+    accuracies = [float(found) for found in re.findall(r"accuracy (\S+),", run("simulated_swarm.py"))]
+    assert len(accuracies) == 8
+    assert min(accuracies) > 0.7
+
+
+def test_the_status_of_each_peer_of_a_home_is_read(run, tmp_path: Path) -> None:
+    manifest = Manifest("line", dense_config(2, (), 1, "linear"), "mean_squared_error")
+    swarm = Simulation(manifest, [Dataset(manifest.model, manifest.objective)], Setting())
+    for name in ("silent", "speaking"):
+        (tmp_path / "peers" / name).mkdir(parents=True)
+    StatusFile(tmp_path / "peers" / "speaking" / STATUS_FILE).report(swarm.members[0].peer.status())
+    assert run("peer_status.py") == "silent: has not said anything yet\npeer-0: no accuracy yet, 0 steps, 0 peers, {}\n"
