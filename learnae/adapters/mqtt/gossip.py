@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
-from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog

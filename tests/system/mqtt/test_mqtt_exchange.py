@@ -156,7 +156,7 @@ def test_a_frame_that_is_wanted_as_a_lease_ends_begins_another(machine, monkeypa
     author.push(b"frame 1")  # the last one
     wait_for(lambda: wanting, "the end of the lease")
     wanting[0].join(60)
-    wait_for(lambda: not follower.link._subscribing, "another lease")
+    wait_for(lambda: not follower.link.is_subscribing, "another lease")
     second = author.push(b"frame 2")
     wait_for(lambda: follower.local.has(second.blocks[0]), "the next frame")
 
@@ -167,7 +167,7 @@ def test_leases_of_authors_who_have_fallen_silent_make_room(machine):
         message = each.push(b"frame")
         wait_for(lambda message=message: follower.local.has(message.cid), "the message")
         follower.exchange.fetch(message.blocks[0])
-    wait_for(lambda: not follower.link._subscribing, "the lease")
+    wait_for(lambda: not follower.link.is_subscribing, "the lease")
     second = author.push(b"another")
     wait_for(lambda: follower.local.has(second.blocks[0]), "the next frame")
 

@@ -23,6 +23,7 @@ class Counts:
         with self._lock:
             return self._numbers[name]
 
-    def __str__(self) -> str:
+    def describe(self) -> str:
+        """Return all counts as the status shows them."""
         with self._lock:
             return ", ".join(f"{number} {name}" for name, number in sorted(self._numbers.items())) or "nothing yet"

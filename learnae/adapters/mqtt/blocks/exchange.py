@@ -89,7 +89,7 @@ class MqttExchange(Exchange):
 
     def state(self) -> str:
         """Return what the status says of the exchange: how many blocks it has carried."""
-        return str(self.counts)
+        return self.counts.describe()
 
     # -- ports.Exchange
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 
 from learnae.adapters.mqtt.blocks.counts import Counts
-from learnae.adapters.mqtt.connection import Handler, Received
+from learnae.adapters.mqtt.subscriptions import Handler, Received
 from learnae.errors import LearnaeError
 
 _log = logging.getLogger(__name__)

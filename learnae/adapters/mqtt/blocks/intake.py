@@ -11,7 +11,7 @@ from learnae.adapters.mqtt.blocks.counts import Counts
 from learnae.adapters.mqtt.blocks.leases import Leases
 from learnae.adapters.mqtt.blocks.wire_format import MOST_CONE, Block, Links, Readable, reachable, unpack
 from learnae.adapters.mqtt.blocks.wish_table import WishTable
-from learnae.adapters.mqtt.connection import Received
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import Topics
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import EncodingError, LearnaeError, LimitError

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from learnae.adapters.mqtt.connection import Handler, MqttConnection
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.subscriptions import Handler
 from learnae.adapters.mqtt.topics import Topics
 from learnae.bounded_dict import BoundedDict
 from learnae.ipld.cid import Cid

@@ -15,7 +15,8 @@ from functools import partial
 from learnae.adapters.mqtt.blocks.counts import Counts
 from learnae.adapters.mqtt.blocks.inbox import MqttInbox
 from learnae.adapters.mqtt.blocks.wire_format import Readable, Want, cone_of, pack, parse_links
-from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.bounded_dict import BoundedDict

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from learnae.adapters.mqtt.blocks.wire_format import MOST_CONE, Block
-from learnae.adapters.mqtt.connection import Handler, MqttConnection
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.subscriptions import Handler
 from learnae.adapters.mqtt.topics import Topics
 from learnae.bounded_dict import BoundedDict
 from learnae.errors import TransportError

@@ -36,7 +36,7 @@ class Queued:
 
 
 class Outbox:
-    """Holds at most ``most_rows`` and ``most_bytes``, at ``path``. Safe to use in several threads. Raises StateError."""
+    """Holds at most ``most_rows`` and ``most_bytes`` at ``path``. Safe to use in several threads. Raises StateError."""
 
     def __init__(self, path: Path, most_rows: int, most_bytes: int) -> None:
         self._path = path

@@ -17,10 +17,11 @@ from typing import Any
 
 import cbor2
 
-from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor import home_assistant
 from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
 from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, JSON, OFFLINE, ONLINE, Topics
 from learnae.errors import StateError
 from learnae.overriding import override

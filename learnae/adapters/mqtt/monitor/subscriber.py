@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import OFFLINE, ONLINE
 from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld.cid import Cid

@@ -10,7 +10,7 @@ from programs import wait_for
 
 from learnae.adapters.mqtt.blocks.counts import Counts
 from learnae.adapters.mqtt.blocks.inbox import MqttInbox
-from learnae.adapters.mqtt.connection import Received
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.errors import EncodingError
 
 
@@ -62,7 +62,7 @@ def test_mistakes_of_others_and_of_ours_are_counted_and_survived(inbox, caplog):
     for handle in (refuse, refuse, stumble, handled.append):
         inbox.handler(handle)(message())
     wait_for(lambda: handled, "the last one")
-    assert str(inbox._counts) == "1 failed, 2 refused"
+    assert inbox._counts.describe() == "1 failed, 2 refused"
     assert caplog.text.count("no CBOR") == 1
 
 
@@ -75,7 +75,7 @@ def test_a_mistake_in_what_is_due_is_survived(inbox):
 
     inbox.handler(begin)(message())
     wait_for(lambda: handled, "what is due after it")
-    assert str(inbox._counts) == "1 failed"
+    assert inbox._counts.describe() == "1 failed"
 
 
 def test_what_is_due_happens_in_the_order_of_its_time(inbox):

@@ -19,8 +19,8 @@ from learnae.adapters.mqtt.blocks.intake import Intake
 from learnae.adapters.mqtt.blocks.leases import Leases
 from learnae.adapters.mqtt.blocks.wire_format import pack
 from learnae.adapters.mqtt.blocks.wish_table import WishTable
-from learnae.adapters.mqtt.connection import Received
 from learnae.adapters.mqtt.gossip import MqttGossip
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import Topics
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.error_log import ErrorLog
