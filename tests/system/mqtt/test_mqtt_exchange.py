@@ -138,40 +138,6 @@ def test_a_lease_ends_unless_a_frame_is_wanted_again(machine):
     assert not follower.local.has(third.blocks[0])
 
 
-def test_a_frame_that_is_wanted_as_a_lease_ends_begins_another(machine, monkeypatch):
-    author, follower = machine(), machine(tuning=replace(PATIENT, lease=0.0))
-    first = author.push(b"frame 0")
-    wait_for(lambda: follower.local.has(first.cid), "the message")
-    follower.exchange.fetch(first.blocks[0])
-    unsubscribe, wanting = follower.link.unsubscribe, []
-
-    def meanwhile(topic_filter: str) -> None:
-        if topic_filter.endswith("/frame") and not wanting:
-            wanting.append(threading.Thread(target=follower.exchange.fetch, args=first.blocks))
-            wanting[0].start()
-            wanting[0].join(0.3)
-        unsubscribe(topic_filter)
-
-    monkeypatch.setattr(follower.link, "unsubscribe", meanwhile)
-    author.push(b"frame 1")  # the last one
-    wait_for(lambda: wanting, "the end of the lease")
-    wanting[0].join(60)
-    wait_for(lambda: not follower.link.is_subscribing, "another lease")
-    second = author.push(b"frame 2")
-    wait_for(lambda: follower.local.has(second.blocks[0]), "the next frame")
-
-
-def test_leases_of_authors_who_have_fallen_silent_make_room(machine):
-    silent, author, follower = machine(), machine(), machine(tuning=replace(PATIENT, lease=0.0, authors=1))
-    for each in (silent, author):
-        message = each.push(b"frame")
-        wait_for(lambda message=message: follower.local.has(message.cid), "the message")
-        follower.exchange.fetch(message.blocks[0])
-    wait_for(lambda: not follower.link.is_subscribing, "the lease")
-    second = author.push(b"another")
-    wait_for(lambda: follower.local.has(second.blocks[0]), "the next frame")
-
-
 def test_what_is_pushed_as_somebody_begins_to_wait_for_it_is_there(machine, monkeypatch):
     author, reader = machine(), machine(tuning=WAITING)
     message, receive, fetched = author.message(), reader.store.receive, []
