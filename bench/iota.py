@@ -30,7 +30,7 @@ from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR
 
 MWM = 9  # of a private Tangle
-_TESTS = Path(__file__).parents[1] / "tests"
+_RIGS = Path(__file__).parents[1] / "tests" / "rigs"
 _AN_HOUR = 3600.0
 
 
@@ -49,7 +49,7 @@ def run(race: Race) -> None:
 @contextmanager
 def loopback(directory: Path, interval: int) -> Iterator[str]:
     """Run the node that tests use."""
-    sys.path.insert(0, str(_TESTS))
+    sys.path.insert(0, str(_RIGS))
     node: Any = importlib.import_module("iri_node").IriNode(directory / "loopback", MWM, interval)
     with node:
         yield node.url
