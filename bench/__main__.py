@@ -10,16 +10,16 @@ from pathlib import Path
 import bench
 from bench.harness import Race
 
-_HELPERS = {"__main__", "harness", "swarms", "host_board", "hostile_line"}
+_HELPERS = {"__main__", "harness", "processes", "swarms", "host_board", "hostile_line"}
 
 
 def race_names() -> list[str]:
-    """The modules of this package that have a ``run``."""
+    """Return the modules of this package that have a ``run``."""
     return sorted({module.name for module in pkgutil.iter_modules(bench.__path__)} - _HELPERS)
 
 
 def main() -> None:
-    """Parse the command line, run the race, print and write what came of it."""
+    """Parse the command line, run the race, print and write its results."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=bench.__doc__)
     parser.add_argument("race", choices=race_names())
     parser.add_argument("--quick", action="store_true", help="a small version of everything, to see that it runs")

@@ -14,9 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +27,7 @@ from typing import Any
 
 from agent.ingestion.buffer import FILE, SampleBuffer
 from bench.harness import AT_MOST, Check, Race
+from bench.processes import broker, cpu_seconds, memory_bytes, mosquitto, wait_until
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest
@@ -39,8 +38,7 @@ CHANNELS, RATE = ("ax", "ay", "az", "wx", "wy", "wz"), 50.0
 _OWN_PYTHON = Path("build/venv-agent/bin/python")
 _SOURCE = Path(__file__).parents[1]
 _UNIT = _SOURCE / "systemd/learnae-agent@.service"
-_PATIENCE = 180.0
-_TICK = os.sysconf("SC_CLK_TCK")
+_TIMEOUT_SECONDS = 180.0
 _KINDS = {  # of resident memory: fields of /proc/PID/smaps_rollup
     "private": ("Private_Clean", "Private_Dirty"),
     "proportional (PSS)": ("Pss",),
@@ -61,7 +59,7 @@ def run(race: Race) -> None:
 
 
 def report(race: Race, runtime: str, memory: float, found: dict[str, float]) -> None:
-    """Checks and figures of one runtime."""
+    """Report the checks and figures of one runtime."""
     note = f"{len(CHANNELS)} channels at {RATE:g} Hz, SQLite, " + ("MQTT" if found["mqtt"] else "no Mosquitto here")
     race.check(Check(f"{runtime}: memory (RSS) after training", found["rss"], memory, AT_MOST, "MB", note))
     race.check(Check(f"{runtime}: CPU between two updates", found["cpu"], 5.0, AT_MOST, "% of one core", note))
@@ -76,21 +74,21 @@ def measure(python: str, quick: bool) -> dict[str, float]:
     """Run one agent; memory in MB, CPU in percent of one core, seconds to the first reading."""
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        port = stack.enter_context(broker(root))
+        url = stack.enter_context(broker(program, root)) if (program := mosquitto()) else ""
         stack.enter_context(sensor(root / "sys"))
-        config, state = configure(root, port, pause=0.2), root / "state"
+        config, state = configure(root, url, pause=0.2), root / "state"
         begun = time.time()
-        agent = stack.enter_context(program(python, root, config))
+        agent = stack.enter_context(running(python, root, config))
         updates = 5 if quick else 100
         wait_for(agent, lambda: status(state).get("steps", 0) >= updates and judged(state), "it to train")
-        configure(root, port, pause=3600.0)
+        configure(root, url, pause=3600.0)
         agent.send_signal(signal.SIGHUP)
         wait_for(agent, lambda: is_idle(state), "it to pause")
         cpu = cpu_share(agent.pid, 2.0 if quick else 20.0)
         memory = resident(agent.pid)
         count = judged(state)
         agent.send_signal(signal.SIGTERM)
-        agent.wait(_PATIENCE)
+        agent.wait(_TIMEOUT_SECONDS)
         buffer = SampleBuffer(state / FILE, len(CHANNELS), 10**7, 10**9)
         first = float(buffer.after(0, 1)[0].samples.time[0]) - begun
         disk = int(buffer.status()["bytes"]) / int(buffer.status()["readings"])
@@ -101,15 +99,15 @@ def measure(python: str, quick: bool) -> dict[str, float]:
         "first": first,
         "judged": count,
         "disk": disk,
-        "mqtt": float(bool(port)),
+        "mqtt": float(bool(url)),
     }
 
 
 # -- the agent
 
 
-def configure(root: Path, port: int, pause: float) -> Path:
-    """Write its configuration; the swarm is made the first time."""
+def configure(root: Path, broker_url: str, pause: float) -> Path:
+    """Write the agent's configuration; the swarm is made the first time."""
     width = 5 * len(CHANNELS)
     features = WindowStatistics(CHANNELS, RATE, 100, 50, (5e4,) * width, (3e4,) * width)
     model = dense_config(width, (64, 64), width, "linear")
@@ -120,14 +118,14 @@ def configure(root: Path, port: int, pause: float) -> Path:
     config.write_text(
         f'[peer]\nstate = "{root / "state"}"\n[swarm]\nid = "{swarm}"\n[train]\nengine = "tflite"\npause = {pause}\n'
         f'[source]\nkind = "iio"\nroot = "{root / "sys"}"\nholdout = 0.0\nchannels = {{ {channels} }}\n'
-        + (f'[mqtt]\nbroker = "mqtt://127.0.0.1:{port}"\n' if port else "")
+        + (f'[mqtt]\nbroker = "{broker_url}"\n' if broker_url else "")
     )
     return config
 
 
 @contextmanager
-def program(python: str, root: Path, config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The running agent."""
+def running(python: str, root: Path, config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the agent."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEARNAE_")}
     environment = {**kept, **unit_environment(), "PYTHONPATH": str(_SOURCE)}
     with (root / "log").open("wb") as log:
@@ -142,16 +140,18 @@ def program(python: str, root: Path, config: Path) -> Iterator[subprocess.Popen[
 
 
 def wait_for(agent: subprocess.Popen[bytes], condition: Callable[[], object], what: str) -> None:
-    """Raise RuntimeError if it does not come."""
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > deadline or agent.poll() is not None:
-            raise RuntimeError(f"waited for {what}, and the agent is {agent.poll() or 'running'}")
-        time.sleep(0.05)
+    """Wait until ``condition`` holds; raises RuntimeError if the agent ends before, or TimeoutError."""
+
+    def holds_while_it_runs() -> object:
+        if agent.poll() is not None:
+            raise RuntimeError(f"waited for {what}, and the agent has ended with {agent.poll()}")
+        return condition()
+
+    wait_until(holds_while_it_runs, _TIMEOUT_SECONDS, what)
 
 
 def status(state: Path) -> dict[str, Any]:
-    """What the agent last said of itself."""
+    """Return the agent's newest status."""
     try:
         said: dict[str, Any] = json.loads((state / STATUS_FILE).read_text())
     except FileNotFoundError:
@@ -160,47 +160,36 @@ def status(state: Path) -> dict[str, Any]:
 
 
 def judged(state: Path) -> int:
-    """Windows that the model has been applied to."""
+    """Return how many windows the model has been applied to."""
     return int(status(state).get("inference", {}).get("count", 0))
 
 
 def is_idle(state: Path) -> bool:
-    """Whether no update has come for three seconds."""
+    """Return True if no update has come for three seconds."""
     seq = status(state).get("seq")
     time.sleep(3.0)
     return seq == status(state).get("seq")
 
 
 def cpu_share(pid: int, seconds: float) -> float:
-    """Percent of one core that a process uses."""
-
-    def used() -> float:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICK
-
-    before, begun = used(), time.monotonic()
+    """Measure how many percent of one core a process uses for ``seconds``."""
+    before, begun = cpu_seconds(pid), time.monotonic()
     time.sleep(seconds)
-    return 100 * (used() - before) / (time.monotonic() - begun)
+    return 100 * (cpu_seconds(pid) - before) / (time.monotonic() - begun)
 
 
 def unit_environment() -> dict[str, str]:
-    """What the agent's unit sets, but for what systemd would fill in."""
+    """Return the environment in the agent's unit, without values that systemd would fill in."""
     lines = re.findall(r"^Environment=(.*)$", _UNIT.read_text(), re.MULTILINE)
     pairs = [word.split("=", 1) for line in lines for word in line.split()]
     return {name: value for name, value in pairs if "%" not in value}
 
 
 def resident(pid: int) -> dict[str, float]:
-    """A process's memory in MB: ``rss``, its ``peak``, and of which kind it is."""
+    """Return a process's memory in MB: ``rss``, its ``peak``, and of which kind it is."""
     kinds = {"rss": ("Rss",), **_KINDS}
-    found = {kind: sum(megabytes(pid, "smaps_rollup", name) for name in names) for kind, names in kinds.items()}
-    return {**found, "peak": megabytes(pid, "status", "VmHWM")}
-
-
-def megabytes(pid: int, file: str, name: str) -> float:
-    """A figure of a file of /proc/PID."""
-    found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/{file}").read_text(), re.MULTILINE)
-    return int(found[1]) * 1.024 / 1000 if found else float("nan")
+    found = {kind: sum(memory_bytes("smaps_rollup", name, pid) for name in names) for kind, names in kinds.items()}
+    return {kind: size / 1e6 for kind, size in {**found, "peak": memory_bytes("status", "VmHWM", pid)}.items()}
 
 
 # -- what it talks to
@@ -208,7 +197,7 @@ def megabytes(pid: int, file: str, name: str) -> float:
 
 @contextmanager
 def sensor(root: Path) -> Iterator[None]:
-    """Files as those of an IIO device, which change 50 times a second."""
+    """Write files as those of an IIO device, which change 50 times a second."""
     device = root / "iio:device0"
     device.mkdir(parents=True)
     (device / "name").write_text("imu\n")
@@ -233,23 +222,3 @@ def sensor(root: Path) -> Iterator[None]:
         thread.join()
         for file in files:
             os.close(file)
-
-
-@contextmanager
-def broker(root: Path) -> Iterator[int]:
-    """A Mosquitto on loopback; its port, 0 where there is none."""
-    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if found is None:
-        yield 0
-        return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    (root / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    command = [found, "-c", str(root / "mosquitto.conf")]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield port
-    finally:
-        process.kill()
-        process.wait()

@@ -20,6 +20,7 @@ from cobs import cobs
 from bench.harness import AT_LEAST, AT_MOST, Check, Race, median
 from bench.host_board import HostBoard
 from bench.hostile_line import START, Conversation, Faults
+from bench.processes import cpu_seconds
 from firmware_bridge.records import Readings
 from firmware_bridge.serial_link.assembler import Assembler
 from firmware_bridge.serial_link.frames import FrameSplitter, Samples, encode
@@ -32,7 +33,7 @@ _CHUNK = 345  # bytes: what 115200 baud brings in the 30 ms that the bridge lets
 
 
 def run(race: Race) -> None:
-    """All checks."""
+    """Run all checks."""
     for rows in (4, 30):
         check_decoding(race, rows)
     check_cost(race)
@@ -43,7 +44,7 @@ def run(race: Race) -> None:
 
 
 def check_decoding(race: Race, rows: int) -> None:
-    """From a port's bytes to records, on one core."""
+    """Decode a port's bytes to records, on one core."""
     repeats = 3 if race.quick else 9
     stream = recorded(20_000 if race.quick else 400_000, rows)
     with race.step(f"decoding {len(stream):,} bytes of frames of {rows} samples"):
@@ -55,7 +56,7 @@ def check_decoding(race: Race, rows: int) -> None:
 
 
 def recorded(length: int, rows: int) -> bytes:
-    """What a board sends that is confirmed at once: hello and samples, about ``length`` bytes."""
+    """Return what a board sends that is confirmed at once: hello and samples, about ``length`` bytes."""
     board, link = HostBoard(4096, rows, 1000.0), Link(new_session=lambda: 7)
     stream = bytearray()
     while len(stream) < length:
@@ -70,14 +71,14 @@ def recorded(length: int, rows: int) -> bytes:
 
 
 def core_seconds(stream: bytes) -> float:
-    """How long a core works on it, whatever else the machine does."""
+    """Return how long a core works on it, whatever else the machine does."""
     begun = time.process_time()
     decode_all(stream)
     return time.process_time() - begun
 
 
 def decode_all(stream: bytes) -> None:
-    """As the bridge does it, without a port and without listeners."""
+    """Decode as the bridge does, without a port and without listeners."""
     link, assembler = Link(new_session=lambda: 7), Assembler()
     samples = 0
     for start in range(0, len(stream), _CHUNK):
@@ -94,7 +95,7 @@ def decode_all(stream: bytes) -> None:
 
 
 def check_cost(race: Race) -> None:
-    """The whole program, with a listener, on a pseudo-terminal that is as busy as 115200 baud can be."""
+    """Run the whole program, with a listener, on a pseudo-terminal that is as busy as 115200 baud can be."""
     seconds = 2.0 if race.quick else 20.0
     with race.step(f"{seconds:.0f} s of 115200 baud"), tempfile.TemporaryDirectory() as directory:
         cost, carried, samples = busy_port(Path(directory), seconds, least=0.0 if race.quick else 0.9)
@@ -105,7 +106,7 @@ def check_cost(race: Race) -> None:
 
 
 def busy_port(directory: Path, seconds: float, least: float) -> tuple[float, float, float]:
-    """Share of a core, bytes and samples a second, of a bridge whose board says as much as it can.
+    """Return share of a core, bytes and samples a second, of a bridge whose board sends as much as it can.
 
     Of its samples ``least`` must arrive: the cost of an idle bridge would say nothing.
     """
@@ -139,7 +140,7 @@ def busy_port(directory: Path, seconds: float, least: float) -> tuple[float, flo
 
 
 def encode_samples(rows: int) -> bytes:
-    """One frame of that many samples, with no zero in it."""
+    """Return one frame of ``rows`` samples, with no zero in it."""
     return encode(Samples(1, 1, rows, 0x01010101, 0x01010101, b"\x01" * 2 * HostBoard.CHANNELS * rows))
 
 
@@ -152,14 +153,14 @@ def turn(board: HostBoard, line: int, due: float, ticks: int) -> int:
     board.poll(ticks)
     sent = 0
     if said := board.take():
-        with suppress(BlockingIOError):  # nobody reads just now: as on a wire, it is lost, and said again
+        with suppress(BlockingIOError):  # the bridge does not read: as on a wire, it is lost, and sent again
             sent = os.write(line, said)
     return sent
 
 
 @contextmanager
 def bridge_at(port: str, directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A running ``firmware-bridge run``."""
+    """Run ``firmware-bridge run``; give its process and its socket."""
     socket = directory / "bridge.sock"
     command = [sys.executable, "-m", "firmware_bridge", "run", "--port", port, "--socket", str(socket)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -170,17 +171,11 @@ def bridge_at(port: str, directory: Path) -> Iterator[tuple[subprocess.Popen[byt
         process.wait(60)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far (proc(5), stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 # -- a hostile line
 
 
 def check_hostile(race: Race) -> None:
-    """Loss, flips and insertions of 1e-3 a byte, each way: what comes through, how soon again, what could slip."""
+    """Lose, flip and insert 1e-3 a byte, each way: what arrives, how soon it does again, what could pass wrongly."""
     frames = 2_000 if race.quick else 100_000
     with race.step(f"{frames:,} frames over a hostile line"):
         talk = Conversation(1, HOSTILE, rate=600.0)
@@ -220,12 +215,12 @@ class Doubtful:
         talk.link.receive = self.receive  # type: ignore[method-assign]
 
     def send(self, data: bytes, now: float) -> None:
-        """Remember what goes onto the line."""
+        """Remember the bytes that go onto the line."""
         self._sent.extend(int.from_bytes(cobs.decode(piece)) for piece in self._before.feed(data))
         self._send(data, now)
 
     def receive(self, data: bytes, now: float) -> list[Delivery]:
-        """Judge what comes off it."""
+        """Judge the bytes that come off it."""
         for piece in self._after.feed(data):
             self._judge(piece)
         return self._receive(data, now)
@@ -242,7 +237,7 @@ class Doubtful:
 
 
 def recovery_seconds(seed: int) -> float:
-    """Virtual time from plugging in again until a sample arrives that was taken afterwards."""
+    """Return the virtual time from plugging in again until a sample arrives that was taken afterwards."""
     talk = Conversation(seed, HOSTILE, rate=100.0)
     talk.run(5)
     talk.plug(False)

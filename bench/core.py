@@ -27,7 +27,7 @@ _STEP = 50  # ms between two messages of the history
 
 
 def run(race: Race) -> None:
-    """All checks: first what is timed, alone on the machine, then the swarms, two at once."""
+    """Run all checks: first what is timed, alone on the machine, then the swarms, two at once."""
     check_attach(race)
     check_merge(race)
     check_swarms(race)
@@ -37,7 +37,7 @@ def run(race: Race) -> None:
 
 
 def check_attach(race: Race) -> None:
-    """Verifying and attaching one message must not depend on how many there are."""
+    """Check that verifying and attaching one message does not depend on how many there are."""
     short, long, batch, repeats = (100, 1000, 50, 3) if race.quick else (1_000, 100_000, 200, 15)
     with race.step(f"signing {long:,} messages"):
         history = make_history(long + repeats * batch)
@@ -65,7 +65,7 @@ def check_attach(race: Race) -> None:
 
 
 def make_history(count: int) -> list[Message]:
-    """Updates of several authors, each on the author's previous one and two recent ones of others."""
+    """Sign updates of several authors, each on the author's previous one and two recent ones of others."""
     rng = random.Random(1)
     authors = [Identity.from_seed(rng.randbytes(32)) for _ in range(_AUTHORS)]
     history: list[Message] = []
@@ -90,7 +90,7 @@ def make_history(count: int) -> list[Message]:
 
 
 def update_body(rng: random.Random, base: Message | None) -> dict[str, object]:
-    """What an update of a small swarm says."""
+    """Return the body of an update in a small swarm."""
     header = FrameHeader(DELTA, "q8", 4295, base.cid) if base else FrameHeader("key", "f16", 4295, None)
     metrics = Metrics(rng.random(), rng.random(), 50)
     merged = tuple(rng.randbytes(NAME_BYTES) for _ in range(FOLLOW))
@@ -98,7 +98,7 @@ def update_body(rng: random.Random, base: Message | None) -> dict[str, object]:
 
 
 def tangle_of(history: Sequence[Message]) -> Tangle:
-    """A tangle that has attached these messages."""
+    """Return a tangle that has attached these messages."""
     tangle = Tangle(Limits(), random.Random(2))
     for message in history:
         tangle.attach(message, message.time)
@@ -106,7 +106,7 @@ def tangle_of(history: Sequence[Message]) -> Tangle:
 
 
 def attach_seconds(tangle: Tangle, messages: Sequence[Message]) -> float:
-    """How long it takes to read, verify and attach blocks."""
+    """Return how long it takes to read, verify and attach blocks."""
     before = len(tangle)
 
     def attach_all() -> None:
@@ -123,7 +123,7 @@ def attach_seconds(tangle: Tangle, messages: Sequence[Message]) -> float:
 
 
 def check_merge(race: Race) -> None:
-    """Merging reads each replica once, so memory bounds it."""
+    """Check that merging runs at memory speed, as it reads each replica once."""
     count, size, repeats = (10, 100_000, 3) if race.quick else (100, 1_000_000, 9)
     with race.step(f"merging {count} replicas of {size:,} parameters"):
         rng = np.random.default_rng(3)
@@ -149,7 +149,7 @@ def check_merge(race: Race) -> None:
 
 
 def check_swarms(race: Race) -> None:
-    """What a peer receives and keeps must not grow with the swarm, and following few must be enough."""
+    """Check that what a peer receives and keeps does not grow with the swarm, and that following few is enough."""
     sizes, ticks, large_ticks = ((4, 8, 12), 6, 4) if race.quick else ((10, 50, 200), 40, 8)
     few, most = sizes[0], sizes[-1]
     follow = 3 if race.quick else FOLLOW
@@ -169,7 +169,7 @@ def check_swarms(race: Race) -> None:
 
 
 def report_swarm(race: Race, cost: SwarmCost) -> None:
-    """All figures of one swarm."""
+    """Report all figures of one swarm."""
     name = f"{cost.peers} peers"
     race.figure(f"{name}: frames", cost.frame_bytes, "B a peer and tick")
     race.figure(f"{name}: messages", cost.message_bytes, "B a peer and tick")
@@ -182,7 +182,7 @@ def report_swarm(race: Race, cost: SwarmCost) -> None:
 
 
 def report_large_swarm(race: Race, cost: SwarmCost) -> None:
-    """The figures of a swarm with a large model; it learns nothing."""
+    """Report the figures of a swarm with a large model; it learns nothing."""
     name = f"{cost.peers} peers, {cost.parameters:,} parameters"
     race.figure(f"{name}: frames", cost.frame_bytes, "B a peer and tick")
     race.figure(f"{name}: all that is received", cost.total_bytes, "B a peer and tick")
@@ -191,7 +191,7 @@ def report_large_swarm(race: Race, cost: SwarmCost) -> None:
 
 
 def compare_sizes(race: Race, small: SwarmCost, large: SwarmCost) -> None:
-    """The largest swarm against the smallest; the totals of this small model grow, as messages reach everybody."""
+    """Compare the largest swarm to the smallest; totals of this small model grow, as messages reach all peers."""
     sizes = f"{large.peers} peers to {small.peers}"
     bounded = f"each follows {small.follow}"
     race.check(Check(f"frame bytes: {sizes}", large.frame_bytes / small.frame_bytes, 1.2, AT_MOST, "times", bounded))
@@ -203,7 +203,7 @@ def compare_sizes(race: Race, small: SwarmCost, large: SwarmCost) -> None:
 
 
 def compare_totals(race: Race, small: SwarmCost, large: SwarmCost) -> None:
-    """With a model of usual size, what everybody hears of everybody must not matter."""
+    """Check that messages of all peers to all peers do not matter with a model of usual size."""
     sizes = f"{large.peers} peers to {small.peers}"
     known = f"{large.messages:,.0f} messages known"  # memory grows with them
     note = f"{small.parameters:,} parameters, {small.ticks} ticks, {known}, each follows {small.follow}"
@@ -213,19 +213,19 @@ def compare_totals(race: Race, small: SwarmCost, large: SwarmCost) -> None:
     race.check(Check(f"all memory: {sizes}", total, 1.2, AT_MOST, "times", note))
 
 
-def compare_following(race: Race, few: SwarmCost, everybody: SwarmCost) -> None:
-    """Following few against following everybody."""
-    for quarter, (of_few, of_all) in enumerate(zip(few.course, everybody.course, strict=True), 1):
+def compare_following(race: Race, few: SwarmCost, every: SwarmCost) -> None:
+    """Compare following few to following all."""
+    for quarter, (of_few, of_all) in enumerate(zip(few.course, every.course, strict=True), 1):
         after = f"after {few.ticks * quarter // 4} ticks"
         race.figure(f"{few.peers} peers that follow {few.follow}: accuracy {after}", of_few)
         race.figure(f"{few.peers} peers that follow all: accuracy {after}", of_all)
     race.figure(f"{few.peers} peers that follow {few.follow}: worst peer's accuracy", few.worst)
-    race.figure(f"{few.peers} peers that follow all: worst peer's accuracy", everybody.worst)
-    race.figure(f"{few.peers} peers that follow all: frames", everybody.frame_bytes, "B a peer and tick")
+    race.figure(f"{few.peers} peers that follow all: worst peer's accuracy", every.worst)
+    race.figure(f"{few.peers} peers that follow all: frames", every.frame_bytes, "B a peer and tick")
     race.check(
         Check(
             f"{few.peers} peers: accuracy lost by following {few.follow} and not all",
-            everybody.accuracy - few.accuracy,
+            every.accuracy - few.accuracy,
             0.01,
             AT_MOST,
             "",

@@ -1,4 +1,4 @@
-"""Checks, a table for people, and a file for whoever compares runs."""
+"""Checks, a table for people, and a file for comparing runs."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether the value is on the right side of the bound; NaN never is."""
+        """Return True if the value is on the right side of the bound; NaN never is."""
         return self.value <= self.bound if self.comparison == AT_MOST else self.value >= self.bound
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the file."""
+        """Return the map that goes into the file."""
         return {
             "name": self.name,
             "value": self.value,
@@ -65,7 +65,7 @@ class Figure:
     unit: str = ""
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the file."""
+        """Return the map that goes into the file."""
         return {"name": self.name, "value": self.value, "unit": self.unit}
 
 
@@ -87,7 +87,7 @@ class Race:
 
     @contextmanager
     def step(self, description: str) -> Iterator[Callable[[str], None]]:
-        """Show that something is going on; gives a function that says how far it is."""
+        """Show that something is going on; give a function that says how far it is."""
         start = time.monotonic()
         with self._console.status(f"{description} …") as status:
             yield lambda progress: status.update(f"{description} … {progress}")
@@ -152,18 +152,18 @@ class Race:
 
 
 def wide_console() -> Console:
-    """The terminal; a file gets lines long enough for the tables."""
+    """Return the terminal, or for a file a console with lines long enough for the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=150)
 
 
 def readable(value: float) -> str:
-    """Four digits that matter, thousands set apart."""
+    """Return four digits that matter, thousands set apart."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def describe_machine() -> dict[str, Any]:
-    """What the figures depend on beside the code."""
+    """Return what the figures depend on beside the code."""
     return {
         "machine": f"{platform.machine()}, {processor()}, {os.cpu_count()} cores",
         "system": platform.platform(),
@@ -174,7 +174,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name as Linux tells it."""
+    """Return the processor's name as Linux tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -184,14 +184,14 @@ def processor() -> str:
 
 
 def seconds_of(action: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Return how long one call takes."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def interleaved(repeats: int, *actions: Callable[[], float]) -> list[list[float]]:
-    """What each action returns, ``repeats`` times, in turn: so that the machine's moods hit all alike."""
+    """Return what each action returns, ``repeats`` times, in turn: so that the machine's load hits all alike."""
     results: list[list[float]] = [[] for _ in actions]
     for _ in range(repeats):
         for action, own in zip(actions, results, strict=True):
@@ -200,7 +200,7 @@ def interleaved(repeats: int, *actions: Callable[[], float]) -> list[list[float]
 
 
 def in_processes(race: Race, what: str, function: Callable[..., Found], tasks: Sequence[Task]) -> dict[Task, Found]:
-    """What ``function`` returns for each of ``tasks``, its arguments: two at once, each in a process of its own."""
+    """Call ``function`` with each of ``tasks``, its arguments: two at once, each in a process of its own."""
     found = {}
     with (
         race.step(f"{len(tasks)} {what}") as say,
@@ -214,5 +214,5 @@ def in_processes(race: Race, what: str, function: Callable[..., Found], tasks: S
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value."""
+    """Return the middle value."""
     return statistics.median(values)

@@ -22,7 +22,7 @@ _UNSIGNED = ctypes.c_uint32
 
 
 def build(name: str, command: Sequence[object], sources: Sequence[Path]) -> Path:
-    """Run ``command -o FILE`` unless it was run on these sources before; returns the file."""
+    """Run ``command -o FILE`` unless it was run on these sources before; return the file."""
     digest = hashlib.sha256(repr([str(word) for word in command]).encode())
     for source in [*sources, LIBRARY / "learnae.c", LIBRARY / "learnae.h"]:
         digest.update(source.read_bytes())
@@ -54,7 +54,7 @@ class HostBoard:
         self._library.host_free(self._board)
 
     def describe(self, text: bytes, channels: int, rows: int, rate: float) -> bool:
-        """See learnae_describe; ``text`` must live as long as the board."""
+        """Call learnae_describe; ``text`` must live as long as the board."""
         return bool(self._library.host_describe(self._board, text, channels, rows, round(rate * 1000)))
 
     def sample(self, ticks: int) -> bool:
@@ -62,23 +62,23 @@ class HostBoard:
         return bool(self._library.host_sample(self._board, ticks & 0xFFFFFFFF))
 
     def flush(self) -> None:
-        """See learnae_flush."""
+        """Call learnae_flush."""
         self._library.host_flush(self._board)
 
     def tell(self, frame_type: int, kind: int, text: str) -> bool:
-        """See learnae_tell."""
+        """Call learnae_tell."""
         return bool(self._library.host_tell(self._board, frame_type, kind, text.encode()))
 
     def poll(self, ticks: int) -> None:
-        """See learnae_poll."""
+        """Call learnae_poll."""
         self._library.host_poll(self._board, ticks & 0xFFFFFFFF)
 
     def receive(self, data: bytes) -> None:
-        """Bytes from the bridge."""
+        """Take bytes from the bridge."""
         self._library.host_receive(self._board, data, len(data))
 
     def take(self) -> bytes:
-        """What it has sent."""
+        """Return the bytes that the board has sent since the last call."""
         count = self._library.host_take(self._board, self._buffer, len(self._buffer))
         if self._library.host_lost(self._board):
             raise AssertionError("the board has sent more than was taken out")
@@ -86,26 +86,26 @@ class HostBoard:
 
     @property
     def index(self) -> int:
-        """Samples taken, dropped ones counted."""
+        """Return how many samples were taken, dropped ones counted."""
         return int(self._library.host_index(self._board))
 
     @property
     def session(self) -> int:
-        """As the bridge has named it."""
+        """Return the session as the bridge has named it."""
         return int(self._library.host_session(self._board))
 
     @property
     def frames(self) -> int:
-        """That wait to be confirmed."""
+        """Return how many frames wait to be confirmed."""
         return int(self._library.host_frames(self._board))
 
     def commanded(self, rate: bool) -> int:
-        """The last set-rate (mHz) or time (Unix seconds) that came."""
+        """Return the last set-rate (mHz) or time (Unix seconds) that came."""
         return int(self._library.host_commanded(self._board, rate))
 
 
 def expected_values(index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What the samples of these numbers must read as (rows, channels): host_value of host_board.c, scaled."""
+    """Return what samples of these numbers must read as (rows, channels): host_value of host_board.c, scaled."""
     number = index.astype(np.uint64)
     mixed = (number * 2654435761 % (1 << 32)) ^ (number >> 7)
     integers = [number % 65536, mixed >> 16, number // 256 % 256]
@@ -114,7 +114,7 @@ def expected_values(index: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def load_library() -> ctypes.CDLL:
-    """host_board.c with the firmware library."""
+    """Build and load host_board.c with the firmware library."""
     source = Path(__file__).with_name("host_board.c")
     command = ["gcc", "-std=c99", "-O2", "-shared", "-fPIC", f"-I{LIBRARY}", source, LIBRARY / "learnae.c"]
     library = ctypes.CDLL(str(build("host_board", command, [source])))

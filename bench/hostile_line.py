@@ -58,7 +58,7 @@ class HostileLine:
             self._queue.append((self._last, self._harm(data)))
 
     def receive(self, now: float) -> list[bytes]:
-        """What has arrived."""
+        """Return the bytes that have arrived."""
         arrived = []
         while self._queue and self._queue[0][0] <= now:
             arrived.append(self._queue.popleft()[1])
@@ -68,7 +68,7 @@ class HostileLine:
         return [data] if data else []
 
     def _draw(self) -> int:
-        """Bytes that stay whole before the next fault: geometric."""
+        """Draw how many bytes stay whole before the next fault: geometric."""
         if self._chance == 0:
             return 1 << 62
         return int(math.log(1 - self._rng.random()) / math.log(1 - self._chance))
@@ -102,17 +102,17 @@ class Inspector:
         self.samples = self.missed = 0
         self.worst_time = 0.0  # seconds between when a sample was taken and what its reading says
         self.schema: Schema | None = None
-        self.unheard = 0  # samples that the board dropped before anybody listened
+        self.unheard = 0  # samples that the board dropped before the link was there
         self.next: int | None = None  # number of the sample that must come next
         self._waiting: list[Readings] = []
 
     @property
     def accounted(self) -> int:
-        """Samples that have come or are known to be lost."""
+        """Return how many samples have come or are known to be lost."""
         return self.samples + self.missed + self.unheard
 
     def take(self, records: Iterable[Record], rate: float, begun: float) -> None:
-        """Look at what came; ``rate`` is the board's true one, and ``begun`` when it started."""
+        """Check records; ``rate`` is the board's true one, and ``begun`` when it started."""
         for record in records:
             if isinstance(record, Schema):
                 self.schema, self.next = record, None
@@ -136,7 +136,7 @@ class Inspector:
         self.worst_time = max(self.worst_time, abs(readings.time - taken))
 
     def check_values(self) -> None:
-        """Compare all that wait with what they must be."""
+        """Compare all waiting values with what they must be."""
         if not self._waiting:
             return
         values = np.concatenate([readings.values for readings in self._waiting])
@@ -173,7 +173,7 @@ class Conversation:
         self.inspector.check_values()
 
     def step(self) -> None:
-        """Five milliseconds."""
+        """Let five milliseconds pass."""
         self.now += _STEP
         for piece in self.down.receive(self.now):
             self.board.receive(piece)
@@ -189,7 +189,7 @@ class Conversation:
         self.down.send(self.link.take_output(), self.now)
 
     def reset_board(self) -> None:
-        """The board starts anew, as after a watchdog's bite: its memory and its clock are gone."""
+        """Start the board anew, as its watchdog does: its memory and its clock are gone."""
         self.board.close()
         self.board = HostBoard(self._memory, self._rows, self.rate)
         self.begun = self.now

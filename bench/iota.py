@@ -30,12 +30,12 @@ from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR
 
 MWM = 9  # of a private Tangle
-_TESTS = Path(__file__).parents[1] / "tests"
+_RIGS = Path(__file__).parents[1] / "tests" / "rigs"
 _AN_HOUR = 3600.0
 
 
 def run(race: Race) -> None:
-    """Each node by itself, then what is the same for all."""
+    """Measure each node by itself, then what is the same for all."""
     interval = 1 if race.quick else 5
     with tempfile.TemporaryDirectory(prefix="learnae-bench-") as directory:
         with loopback(Path(directory), interval) as url:
@@ -48,8 +48,8 @@ def run(race: Race) -> None:
 
 @contextmanager
 def loopback(directory: Path, interval: int) -> Iterator[str]:
-    """The node that tests use."""
-    sys.path.insert(0, str(_TESTS))
+    """Run the node that tests use."""
+    sys.path.insert(0, str(_RIGS))
     node: Any = importlib.import_module("iri_node").IriNode(directory / "loopback", MWM, interval)
     with node:
         yield node.url
@@ -57,22 +57,22 @@ def loopback(directory: Path, interval: int) -> Iterator[str]:
 
 @contextmanager
 def hornet(directory: Path, interval: int) -> Iterator[str]:
-    """A coordinator of its own, through scripts/private-tangle."""
+    """Run Hornet with a coordinator of its own, through scripts/private-tangle."""
     tangles: Any = importlib.import_module("tangles")
-    place = Namespace(directory=directory / "hornet", json=True, node=None)
-    made = Namespace(**vars(place), nodes=1, port=tangles.free_ports(10), interval=interval, depth=10, mwm=MWM)
-    with redirect_stdout(io.StringIO()):  # what it says is for people
+    tangle = Namespace(directory=directory / "hornet", json=True, node=None)
+    made = Namespace(**vars(tangle), nodes=1, port=tangles.free_ports(10), interval=interval, depth=10, mwm=MWM)
+    with redirect_stdout(io.StringIO()):  # its output is for people
         tangles.script.create(made)
-        tangles.script.start(place)
+        tangles.script.start(tangle)
     try:
-        yield tangles.script.opened(place)[1][0].url
+        yield tangles.script.opened(tangle)[1][0].url
     finally:
         with redirect_stdout(io.StringIO()):
-            tangles.script.stop(place)
+            tangles.script.stop(tangle)
 
 
 def measure(race: Race, name: str, url: str, interval: int) -> None:
-    """One peer speaks as fast as it can, another one listens; then milestones are awaited."""
+    """Let one peer announce as fast as it can and another listen; then wait for milestones."""
     count = 5 if race.quick else 20
     swarm = Cid.of(DAG_CBOR, os.urandom(8))
     speaker, listener = (make_gossip(url, swarm) for _ in range(2))
@@ -99,7 +99,7 @@ def measure(race: Race, name: str, url: str, interval: int) -> None:
 
 
 def report(race: Race, name: str, interval: int, speaker: IotaGossip, spoken: list[float], heard: list[float]) -> None:
-    """All figures of one node."""
+    """Report all figures of one node."""
     an_hour = _AN_HOUR / (sum(spoken) / len(spoken))
     pace = IotaSection()
     race.figure(f"{name}: announcements, as fast as one peer can", an_hour, "an hour and peer")
@@ -129,7 +129,7 @@ def report(race: Race, name: str, interval: int, speaker: IotaGossip, spoken: li
 
 
 def measure_tick(race: Race, name: str, url: str) -> None:
-    """What a tick has to do with it while the thread works as hard as it can."""
+    """Measure a tick's calls while the gossip's thread works as hard as it can."""
     gossip = make_gossip(url, Cid.of(DAG_CBOR, os.urandom(8)), Pace(0.1, 0.1))
     longest, rounds = 0.0, 50 if race.quick else 500
     with race.step(f"{name}: {rounds} ticks beside a busy thread"):
@@ -144,7 +144,7 @@ def measure_tick(race: Race, name: str, url: str) -> None:
 
 
 def measure_work(race: Race) -> None:
-    """The proof of work and the hash by themselves."""
+    """Measure the proof of work and the hash by themselves."""
     trytes = Node("http://127.0.0.1:1").propose(
         os.urandom(500), OpenChannel(Cid.of(DAG_CBOR, b"")).tag(1), "A" * 80 + "9"
     )
@@ -160,6 +160,6 @@ def measure_work(race: Race) -> None:
 
 
 def make_gossip(url: str, swarm: Cid, pace: Pace | None = None) -> IotaGossip:
-    """Of one peer of a swarm that nobody knows."""
+    """Return the gossip of one peer, with a key of its own."""
     channel, identity = OpenChannel(swarm), Identity.generate()
     return IotaGossip(Node(url), channel, identity, swarm, min(24 * HOUR, 6 * EPOCH), pace or Pace(0.1, 0.0))

@@ -1,5 +1,5 @@
 """The exchange's promise over IPFS: a model crosses between two machines at no less than half the speed of
-``ipfs get`` between the same daemons, and our own processes need little memory for it.
+``ipfs get`` between the same daemons, and the two sides' own processes need little memory for it.
 
 Two real Kubo daemons on loopback, in a private swarm; sender and receiver are processes of their own.
 """
@@ -11,10 +11,8 @@ import multiprocessing
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import AT_LEAST, AT_MOST, Check, Race, median, seconds_of
+from bench.processes import HOST, free_port, memory_bytes, wait_until
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -32,11 +31,10 @@ from learnae.runtime.links.kubo import open_exchange
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.presets import preset
 
-_HOST = "127.0.0.1"
 _MEGABYTE = 1_000_000
 _MEMORY = 64.0  # MB
 _SHARE = 0.5
-_PATIENCE = 120.0  # seconds
+_TIMEOUT_SECONDS = 120.0
 _TICK = 0.05  # between two wishes of the receiver: a peer's ticks are further apart
 
 
@@ -52,7 +50,7 @@ class Crossing:
 
 
 def run(race: Race) -> None:
-    """Ours and ``ipfs get`` in turn, each with fresh bytes."""
+    """Measure the exchange and ``ipfs get`` in turn, each with fresh bytes."""
     megabytes, repeats = (4, 1) if race.quick else (200, 3)
     count = -(-megabytes * _MEGABYTE // MAX_BLOCK_BYTES)
     crossings: list[Crossing] = []
@@ -70,7 +68,7 @@ def run(race: Race) -> None:
 
 
 def judge(race: Race, crossings: list[Crossing], plain: list[float]) -> None:
-    """Figures and checks."""
+    """Report figures and checks."""
     size = crossings[0].size / _MEGABYTE
     ours = size / median([crossing.received for crossing in crossings])
     theirs = size / median(plain)
@@ -86,7 +84,7 @@ def judge(race: Race, crossings: list[Crossing], plain: list[float]) -> None:
         race.check(Check(f"peak extra memory of the {side}", memory, _MEMORY, AT_MOST, "MB", "the worst run"))
 
 
-# -- ours
+# -- the exchange
 
 
 def cross(a: Daemon, b: Daemon, directory: Path, count: int) -> Crossing:
@@ -113,21 +111,21 @@ def cross(a: Daemon, b: Daemon, directory: Path, count: int) -> Crossing:
 
 
 def answer_of(connection: Connection) -> Any:
-    """What the other process says; raises TimeoutError."""
-    if not connection.poll(2 * _PATIENCE):
+    """Return what the other process sends; raises TimeoutError."""
+    if not connection.poll(2 * _TIMEOUT_SECONDS):
         raise TimeoutError("a side of the exchange does not answer")
     return connection.recv()
 
 
 def send(api: str, directory: Path, count: int, parent: Connection) -> None:
-    """Process A: put everything, wait until the daemon has it; tells names, seconds, megabytes."""
+    """Put everything as process A, wait until the daemon has it; send names, seconds, megabytes."""
     with store_at(api, directory) as store, extra_memory() as memory:
         cids: list[Cid] = []
 
         def offer() -> None:
             for _ in range(count):
                 cids.append(store.put(RAW, secrets.token_bytes(MAX_BLOCK_BYTES)))
-            wait_until(lambda: store.is_idle)
+            wait_for(lambda: store.is_idle, "the daemon to have all")
 
         seconds = seconds_of(offer)
         parent.send((cids, seconds, memory()))
@@ -135,7 +133,7 @@ def send(api: str, directory: Path, count: int, parent: Connection) -> None:
 
 
 def receive(api: str, directory: Path, _: int, parent: Connection) -> None:
-    """Process B: want everything until it is here; tells seconds, megabytes."""
+    """Want everything as process B until it is here; send seconds, megabytes."""
     with store_at(api, directory) as store, extra_memory() as memory:
         cids = parent.recv()
         missing = list(cids)
@@ -146,18 +144,18 @@ def receive(api: str, directory: Path, _: int, parent: Connection) -> None:
                 missing.pop()
             return not missing
 
-        seconds = seconds_of(lambda: wait_until(arrived))
+        seconds = seconds_of(lambda: wait_for(arrived, "all blocks"))
         parent.send((seconds, memory()))
         parent.poll(None)
 
 
 @contextmanager
 def store_at(api: str, directory: Path) -> Iterator[BlockService]:
-    """The store of one machine, connected."""
+    """Open the store of one machine, connected."""
     swarm = create_swarm(preset("wrist", 1), directory)
     store = BlockService(LocalBlockStore(swarm))
     links = store.join({"ipfs": open_exchange(IpfsSection(api=api), swarm)})
-    wait_until(lambda: links["ipfs"].state == CONNECTED)
+    wait_for(lambda: links["ipfs"].state == CONNECTED, "the link")
     try:
         yield store
     finally:
@@ -166,32 +164,22 @@ def store_at(api: str, directory: Path) -> Iterator[BlockService]:
 
 @contextmanager
 def extra_memory() -> Iterator[Callable[[], float]]:
-    """Gives a function that tells by how many megabytes the peak since the start is above what was there then."""
+    """Give a function that returns by how many megabytes the peak since the start is above what was there then."""
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
-    before = memory_of("VmRSS")
-    yield lambda: (memory_of("VmHWM") - before) / _MEGABYTE
+    before = memory_bytes("status", "VmRSS")
+    yield lambda: (memory_bytes("status", "VmHWM") - before) / _MEGABYTE
 
 
-def memory_of(name: str) -> int:
-    """A figure of this process in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Wait until ``condition`` holds; raises TimeoutError."""
+    wait_until(condition, _TIMEOUT_SECONDS, what, _TICK)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Raises TimeoutError."""
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("waited too long")
-        time.sleep(_TICK)
-
-
-# -- theirs
+# -- ipfs get
 
 
 def ipfs_get_seconds(a: Daemon, b: Daemon, directory: Path, size: int) -> float:
-    """Add a fresh file at A; how long ``ipfs get`` of it takes at B."""
+    """Add a fresh file at A; return how long ``ipfs get`` of it takes at B."""
     directory.mkdir(exist_ok=True)
     source, target = directory / "source", directory / "target"
     source.write_bytes(secrets.token_bytes(size))
@@ -212,17 +200,17 @@ class Daemon:
     address: str
 
     def command(self, *arguments: str) -> str:
-        """What ``ipfs ARGUMENTS`` prints."""
+        """Return what ``ipfs ARGUMENTS`` prints."""
         return ipfs(self.repository, *arguments)
 
 
 @contextmanager
 def daemon(repository: Path) -> Iterator[Daemon]:
-    """A Kubo on loopback, in the private swarm of this race."""
+    """Run a Kubo on loopback, in the private swarm of this race."""
     ipfs(repository, "init", "--profile=test", "--empty-repo")
     (repository / "swarm.key").write_text("/key/swarm/psk/1.0.0/\n/base16/\n" + "be9c4e3a" * 8 + "\n")
     port = free_port()
-    ipfs(repository, "config", "--json", "Addresses.Swarm", f'["/ip4/{_HOST}/tcp/{port}"]')
+    ipfs(repository, "config", "--json", "Addresses.Swarm", f'["/ip4/{HOST}/tcp/{port}"]')
     ipfs(repository, "config", "Routing.Type", "none")
     identity = json.loads((repository / "config").read_text())["Identity"]["PeerID"]
     with ExitStack() as stack:
@@ -230,25 +218,18 @@ def daemon(repository: Path) -> Iterator[Daemon]:
         process = subprocess.Popen(["ipfs", "daemon"], env=environment(repository), stdout=log, stderr=log)
         stack.callback(process.wait)
         stack.callback(process.kill)
-        wait_until(lambda: b"Daemon is ready" in (repository / "log").read_bytes())
+        wait_for(lambda: b"Daemon is ready" in (repository / "log").read_bytes(), "the daemon")
         api = (repository / "api").read_text().strip()
-        yield Daemon(repository, api, f"/ip4/{_HOST}/tcp/{port}/p2p/{identity}")
+        yield Daemon(repository, api, f"/ip4/{HOST}/tcp/{port}/p2p/{identity}")
 
 
 def ipfs(repository: Path, *arguments: str) -> str:
-    """Run the program."""
+    """Run ``ipfs``; return its output."""
     repository.mkdir(exist_ok=True)
     done = subprocess.run(["ipfs", *arguments], env=environment(repository), capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 def environment(repository: Path) -> dict[str, str]:
-    """For the program ``ipfs``."""
+    """Return the environment of the program ``ipfs``."""
     return {**os.environ, "IPFS_PATH": str(repository), "LIBP2P_FORCE_PNET": "1", "IPFS_TELEMETRY": "off"}
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as found:
-        found.bind((_HOST, 0))
-        return int(found.getsockname()[1])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.harness import AT_MOST, Check, Race
+from bench.processes import wait_until
 from demo.baselines import accuracy
 from demo.people import PEOPLE, make_exam, write_private_file
 from demo.swarm import Swarm, peer_of
@@ -16,14 +17,14 @@ from learnae.runtime.observer import Observer, estimate_of
 
 _LATE, _SAME_AS = "late", 3  # the ninth has the recordings of the third person
 _AS_GOOD = 0.01  # within a point of the worst of the others
-_PATIENCE, _LOOK = 180.0, 0.1  # seconds
+_TIMEOUT_SECONDS, _LOOK_SECONDS = 180.0, 0.1
 
 
 def run(race: Race) -> None:
     """Start the swarm, let it learn, add one."""
     people, learnt = (PEOPLE[:3], 0.5) if race.quick else (PEOPLE, 0.9)
-    with tempfile.TemporaryDirectory() as place:
-        home = Path(place) / "home"
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory) / "home"
         home.mkdir()
         swarm = Swarm.create(home)
         try:
@@ -58,7 +59,7 @@ def _judge(swarm: Swarm) -> Callable[[str], float]:
     exam = make_exam(observer.manifest)
 
     def reached(name: str) -> float:
-        """Accuracy of a peer's own consensus estimate on everybody's held-out windows."""
+        """Return the accuracy of a peer's own consensus estimate on all held-out windows."""
         try:
             return accuracy(observer.manifest, estimate_of(swarm.home / "peers" / name, observer.manifest), exam)
         except LearnaeError:  # it has not saved any yet
@@ -75,8 +76,4 @@ def _add_late(swarm: Swarm) -> None:
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the swarm has not come so far within {_PATIENCE:.0f} s: see the machine's load")
-        time.sleep(_LOOK)
+    wait_until(condition, _TIMEOUT_SECONDS, "the swarm to learn", _LOOK_SECONDS)

@@ -9,19 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.harness import AT_MOST, Check, Race
+from bench.processes import broker, mosquitto, wait_until
 from demo.people import write_private_file
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection
@@ -29,23 +26,23 @@ from learnae.swarm.directory import create_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import preset
 
-_HOST = "127.0.0.1"
 _BOUND = 1.3
 _MEGABYTE = 1_000_000
-_WARM_UP = 60.0  # seconds until everybody has joined, at the latest
+_WARM_UP = 60.0  # seconds until all agents have joined, at the latest
 
 
 def run(race: Race) -> None:
-    """One swarm: 8 agents, or 3 that hardly begin."""
+    """Measure one swarm: 8 agents, or 3 that hardly begin."""
     agents, seconds = (3, 3.0) if race.quick else (8, 60.0)
-    with tempfile.TemporaryDirectory() as name, broker(Path(name)) as section:
+    with tempfile.TemporaryDirectory() as name, broker(mosquitto() or "mosquitto", Path(name)) as url:
+        section = MqttSection(broker=url)
         manifest = preset("wrist", time.time_ns() // 1_000_000)
         with race.step(f"{agents} agents exchange blocks for {seconds:.0f} s") as progress:
             members = [Member(Path(name) / str(index), index + 1, manifest, section) for index in range(agents)]
             meter = Meter(section)
             for member in members:
                 member.start()
-            wait_until_all_know_all(members)
+            wait_until(lambda: all(m.knows() >= agents - 1 for m in members), _WARM_UP, "all to know all", 0.2)
             time.sleep(seconds)
             progress("stopping")
             for member in members:
@@ -55,7 +52,7 @@ def run(race: Race) -> None:
 
 
 def judge(race: Race, members: list[Member], crossed: Crossed) -> None:
-    """What crossed the broker against what had to."""
+    """Compare the bytes that crossed the broker to those that had to."""
     blocks: dict[str, int] = {}
     for member in members:
         blocks.update(member.blocks())
@@ -95,29 +92,29 @@ class Member:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """In the background."""
+        """Start the agent in the background."""
         command = [sys.executable, "-m", "agent", "run", "--config", str(self._config)]
         environment = {**os.environ, "LEARNAE_HOME": str(self._home), "OMP_NUM_THREADS": "1"}
         with (self._home / "log").open("wb") as log:
             self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=log)
 
     def stop(self) -> None:
-        """As systemd does."""
+        """Stop the agent as systemd does."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)
 
     def blocks(self) -> dict[str, int]:
-        """Names and sizes of all that it holds."""
+        """Return names and sizes of all blocks that the agent holds."""
         return {path.name: path.stat().st_size for path in self.directory.glob("blocks/*/b*")}
 
     def count(self, what: str) -> int:
-        """How many blocks it has ``pushed``, ``wanted`` or ``answered``."""
+        """Return how many blocks the agent has ``pushed``, ``wanted`` or ``answered``."""
         found = re.search(rf"(\d+) {what}", str(self._status().get("connections", {}).get("mqtt exchange", "")))
         return int(found[1]) if found else 0
 
     def knows(self) -> int:
-        """How many others it has heard of."""
+        """Return how many other peers the agent has heard of."""
         return int(self._status().get("peers", 0))
 
     def _status(self) -> dict[str, Any]:
@@ -126,15 +123,6 @@ class Member:
         except FileNotFoundError:
             return {}
         return said
-
-
-def wait_until_all_know_all(members: list[Member]) -> None:
-    """Raise TimeoutError if the swarm does not come together."""
-    deadline = time.monotonic() + _WARM_UP
-    while min(member.knows() for member in members) < len(members) - 1:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {_WARM_UP:.0f} s they know {[member.knows() for member in members]} others")
-        time.sleep(0.2)
 
 
 # -- the broker
@@ -157,28 +145,10 @@ class Meter:
         self._connection.start()
 
     def read(self) -> Crossed:
-        """After everything has been counted."""
+        """Return the bytes, after everything has been counted."""
         time.sleep(2.5)
         crossed = Crossed()
         crossed.received = self._values["$SYS/broker/bytes/received"]
         crossed.sent = self._values["$SYS/broker/bytes/sent"]
         self._connection.close()
         return crossed
-
-
-@contextmanager
-def broker(directory: Path) -> Iterator[MqttSection]:
-    """A Mosquitto on loopback."""
-    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-    with socket.create_server((_HOST, 0)) as probe:
-        port = probe.getsockname()[1]
-    user = "user root\n" if os.geteuid() == 0 else ""
-    config = directory / "mosquitto.conf"
-    config.write_text(f"{user}listener {port} {_HOST}\nallow_anonymous true\nsys_interval 1\nlog_type error\n")
-    with (directory / "broker.log").open("wb") as log:
-        process = subprocess.Popen([program, "-c", str(config)], stdin=subprocess.DEVNULL, stderr=log)
-    try:
-        yield MqttSection(broker=f"mqtt://{_HOST}:{port}")
-    finally:
-        process.terminate()
-        process.wait(60)

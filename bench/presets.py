@@ -25,7 +25,7 @@ Task = tuple[str, str, int, int]  # preset, POOLED or SWARM, seed, optimiser ste
 
 
 def run(race: Race) -> None:
-    """Both presets from the same seeds, pooled and in swarms."""
+    """Train both presets from the same seeds, pooled and in swarms."""
     seeds, updates, pooled = (_SEEDS[:1], 2, 30) if race.quick else (_SEEDS, 240, 9360)
     steps = {POOLED: pooled, SWARM: updates * preset(RAW, 0).training.steps}
     tasks = [(name, way, seed, steps[way]) for name in (RAW, FEATURES) for way in (SWARM, POOLED) for seed in seeds]
@@ -45,13 +45,13 @@ def run(race: Race) -> None:
 
 
 def _learner() -> str:
-    """Which one an agent on this machine trains with."""
+    """Return the name of the learner that an agent on this machine trains with."""
     manifest = preset(RAW, 0)
     return type(build_learner(manifest, Dataset(manifest.model, manifest.objective), np.random.default_rng(0))).__name__
 
 
 def reach(name: str, way: str, seed: int, steps: int) -> float:
-    """Accuracy on everybody's held-out windows; ``steps`` are each peer's, and the accuracy its peers' mean."""
+    """Return the accuracy on all held-out windows; ``steps`` are each peer's, and the accuracy its peers' mean."""
     manifest = replace(preset(name, 1), seed=seed)
     return (_pooled if way == POOLED else _together)(manifest, load_people(manifest), steps)
 

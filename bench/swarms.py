@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from learnae.ipld.cid import RAW
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import evaluate
+from learnae.overriding import override
 from learnae.peer import following
-from learnae.ports import Trained
+from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import FrameHeader
 from learnae.samples.recordings import shipped_recording
 from learnae.samples.windows import Windower
@@ -48,7 +49,7 @@ class Rows:
     classes: Array
 
     def share(self, number: int, of: int) -> Rows:
-        """Every ``of``-th row from ``number`` on."""
+        """Return every ``of``-th row from ``number`` on."""
         return Rows(self.features[number::of], self.classes[number::of])
 
 
@@ -62,9 +63,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class SwarmCost:
-    """What a swarm came to. Bytes are received ones, a peer and tick, over the run's second half;
+    """What a swarm costs and reaches. Bytes are received ones, a peer and tick, over the run's second half;
     memory is in bytes a peer at its end; ``accuracy`` is the mean over the peers' consensus
-    estimates on everybody's held-out windows, ``course`` the same after each quarter of the run."""
+    estimates on all held-out windows, ``course`` the same after each quarter of the run."""
 
     peers: int
     follow: int
@@ -83,17 +84,17 @@ class SwarmCost:
 
     @property
     def total_bytes(self) -> float:
-        """All that a peer receives in one tick."""
+        """Return all bytes that a peer receives in one tick."""
         return self.frame_bytes + self.message_bytes + self.gossip_bytes
 
     @property
     def total_memory(self) -> float:
-        """Replicas and tangle."""
+        """Return the bytes of replicas and tangle."""
         return self.replica_memory + self.tangle_memory
 
 
 def load_people(manifest: Manifest) -> list[Person]:
-    """The shipped recordings as windows, 2 s long and half overlapping; raw samples are split first."""
+    """Return the shipped recordings as windows, 2 s long and half overlapping; raw samples are split first."""
     assert manifest.features is not None
     people = []
     for number in PEOPLE:
@@ -106,7 +107,7 @@ def load_people(manifest: Manifest) -> list[Person]:
 
 
 def split_over(people: Sequence[Person], peers: int, manifest: Manifest) -> list[Dataset]:
-    """Each peer gets a part of one person's windows."""
+    """Give each peer a part of one person's windows."""
     datasets = []
     for index in range(peers):
         person, number = people[index % len(people)], index // len(people)
@@ -120,13 +121,13 @@ def split_over(people: Sequence[Person], peers: int, manifest: Manifest) -> list
 
 
 class SharedDecoder:
-    """frames.decode_frame, done once a frame for the whole swarm: all followers compute the same."""
+    """Does frames.decode_frame once a frame for the whole swarm: all followers compute the same."""
 
     def __init__(self) -> None:
         self._decoded: dict[Any, tuple[Vector | None, Vector]] = {}
 
     def __call__(self, header: FrameHeader, blocks: Sequence[bytes], replica: Vector | None, count: int) -> Vector:
-        """See frames.decode_frame."""
+        """Return what frames.decode_frame does."""
         key = (header, tuple(blocks), id(replica))  # the replica is kept below, so its id stays its own
         if key not in self._decoded:
             vector = frames.decode_frame(header, blocks, replica, count)
@@ -138,36 +139,38 @@ class SharedDecoder:
         return self._decoded[key][1]
 
 
-class Wanderer:
-    """ports.Learner that takes steps at random instead of learning: what a large model costs without training it."""
+class Wanderer(Learner):
+    """Takes steps at random instead of learning: what a large model costs without training it."""
 
     def __init__(self, manifest: Manifest, data: Dataset, rng: np.random.Generator) -> None:
         self._weights: Vector = np.zeros(manifest.model.count, np.float32)
         self._rows = len(data.train.rows)
         self._rng = rng
 
+    @override
     def weights(self) -> Vector:
-        """See ports.Learner."""
         return self._weights.copy()
 
+    @override
     def load(self, weights: Vector) -> None:
-        """See ports.Learner."""
         self._weights = np.array(weights, np.float32)
 
+    @override
     def train(self, steps: int) -> Trained:
-        """See ports.Learner."""
         self._weights += np.float32(0.01) * self._rng.standard_normal(len(self._weights), np.float32)
         return Trained(steps, self._rows, 0.0)
 
+    @override
     def evaluate(self, weights: Vector) -> None:
-        """Nothing is learnt."""
+        """Return None: nothing is learnt."""
 
+    @override
     def state(self) -> dict[str, Array]:
-        """See ports.Learner."""
         return {}
 
+    @override
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Nothing to go on from."""
+        """Do nothing: there is no state."""
 
 
 @dataclass(slots=True)
@@ -195,7 +198,7 @@ class Meter:
         network.send = counted  # type: ignore[method-assign]
 
     def read(self) -> Received:
-        """What has been received until now; nothing may have been pruned yet."""
+        """Return what has been received until now; nothing may have been pruned yet."""
         members = self._simulation.members
         return Received(
             frames=sum(map(received_frame_bytes, members)),
@@ -205,7 +208,7 @@ class Meter:
 
 
 def received_frame_bytes(member: Member) -> int:
-    """Bytes of the frame blocks here that others have published."""
+    """Return the bytes of the frame blocks here that others have published."""
     tangle, author = member.peer.tangle, member.peer.author
     nodes = [node for cid in tangle.cids() if (node := tangle.node(cid)) is not None and node.author == author]
     own = {cid for node in nodes for cid in node.blocks}
@@ -255,7 +258,7 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
 
 
 def accuracies(simulation: Simulation, people: Sequence[Person]) -> list[float]:
-    """Of each peer's consensus estimate, on the held-out windows of all people."""
+    """Return the accuracy of each peer's consensus estimate on the held-out windows of all people."""
     model, objective = simulation.manifest.definition, simulation.manifest.objective
     rows = np.concatenate([person.holdout.features for person in people])
     classes = np.concatenate([person.holdout.classes for person in people])
@@ -264,12 +267,12 @@ def accuracies(simulation: Simulation, people: Sequence[Person]) -> list[float]:
 
 
 def replica_memory(member: Member) -> int:
-    """Bytes of the replicas that a peer keeps of others, as they would be on a machine of its own."""
+    """Return the bytes of the replicas that a peer keeps of others, as they would be on a machine of its own."""
     return sum(replica.vector.nbytes for replica in member.peer.following.replicas.values())
 
 
 def deep_size(root: object) -> int:
-    """Bytes of an object and of all that it refers to, each counted once."""
+    """Return the bytes of an object and of all that it refers to, each counted once."""
     passed_over = (type, ModuleType, FunctionType, MethodType, Random)
     seen: set[int] = set()
     total, stack = 0, [root]

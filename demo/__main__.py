@@ -88,12 +88,12 @@ def _watch(swarm: Swarm, observer: Observer, exam: Exam, until: Until) -> Curves
 def _reached(observer: Observer, exam: Exam) -> float:
     try:
         return accuracy(observer.manifest, observer.estimate(), exam)
-    except ConfigurationError:  # nobody has published yet
+    except ConfigurationError:  # no peer has published yet
         return 0.0
 
 
 def _show(show: Callable[[RenderableType], None] | None, curves: Curves, peers: list[PeerView], progress: str) -> None:
-    """A live table on a terminal, a line now and then elsewhere."""
+    """Show a live table on a terminal, a line now and then elsewhere."""
     summary = f"{curves.seconds[-1]:.0f} s, {curves.messages[-1]:,} messages, {progress}"
     if show:
         line = Text(f"the swarm's model on everybody's held-out windows: {curves.together[-1]:.3f}", "bold cyan")

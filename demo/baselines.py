@@ -1,4 +1,4 @@
-"""What everybody would reach without the swarm: each alone, and all data in one place."""
+"""What all would reach without the swarm: each alone, and all data in one place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SEED = 7
 
 
 def accuracy(manifest: Manifest, weights: Vector, exam: Exam) -> float:
-    """On everybody's held-out windows."""
+    """Return the accuracy of ``weights`` on all held-out windows."""
     holdout = exam.everybody.holdout
     metrics = evaluate(manifest.definition, manifest.objective, weights, holdout.rows, holdout.targets)
     assert metrics is not None
@@ -25,12 +25,12 @@ def accuracy(manifest: Manifest, weights: Vector, exam: Exam) -> float:
 
 
 def train_alone(manifest: Manifest, exam: Exam) -> list[float]:
-    """Each person trains on the own windows only and is judged on everybody's."""
+    """Train on each person's windows alone; return the accuracies on those of all people."""
     return [accuracy(manifest, _train(manifest, data, ALONE_STEPS), exam) for data in exam.people]
 
 
 def train_pooled(manifest: Manifest, exam: Exam) -> float:
-    """All training windows in one place: what the swarm must come near without moving them."""
+    """Train on all windows in one place: what the swarm must come near without moving them."""
     return accuracy(manifest, _train(manifest, exam.everybody, POOLED_STEPS), exam)
 
 

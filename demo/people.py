@@ -19,7 +19,7 @@ HOLDOUT = 0.3  # the last share of each exercise, in time
 
 
 def write_private_file(person: int, path: Path) -> None:
-    """All samples of one person as a recording that a peer reads; nobody else gets it."""
+    """Write all samples of one person as a recording for one peer alone."""
     with resources.as_file(demo_data()) as source:
         recording = shipped_recording(source, person)
     np.savez(path, allow_pickle=False, time=recording.time, signal=recording.values, label=recording.label)
@@ -34,7 +34,7 @@ class Exam:
 
 
 def make_exam(manifest: Manifest) -> Exam:
-    """For the baselines and the final judgement only; no peer ever sees this."""
+    """Return all rows for the baselines and the final judgement; no peer ever sees them."""
     people = [_dataset(manifest, [person]) for person in PEOPLE]
     return Exam(people, _dataset(manifest, list(PEOPLE)))
 

@@ -35,7 +35,7 @@ class Result:
 
 
 def draw(curves: Curves, result: Result, path: Path) -> None:
-    """One picture: the swarm's accuracy over time, between alone and pooled."""
+    """Draw the swarm's accuracy over time, between alone and pooled."""
     figure, axes = plt.subplots(figsize=(9, 4.8), dpi=110)
     alone = sum(result.alone) / len(result.alone)
     axes.axhspan(min(result.alone), max(result.alone), color="#c44e52", alpha=0.12, lw=0)
@@ -55,7 +55,7 @@ def draw(curves: Curves, result: Result, path: Path) -> None:
 
 
 def write_page(result: Result, names: list[str], picture: Path, path: Path) -> None:
-    """The report: the picture inside, a table below."""
+    """Write the report: the picture inside, a table below."""
     image = base64.b64encode(picture.read_bytes()).decode()
     rows = "".join(
         f"<tr><td>{html.escape(name)}<td>{alone:.3f}<td>{together:.3f}<td>+{(together - alone) * 100:.1f}"

@@ -67,7 +67,7 @@ class Swarm:
                 raise StateError(f"{name} has ended with status {process.returncode}: {log[-500:]}")
 
     def stop(self) -> None:
-        """Let all save and end; whoever does not is killed."""
+        """Let all processes save and end; kill those that do not."""
         for process in self.processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -80,7 +80,7 @@ class Swarm:
 
 
 def peer_of(person: int) -> str:
-    """The name of a person's peer."""
+    """Return the name of a person's peer."""
     assert person in PEOPLE
     return f"person-{person}"
 

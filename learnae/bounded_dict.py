@@ -17,7 +17,7 @@ class BoundedDict(dict[K, V]):
     >>> names
     {'b': 1, 'c': 2}
 
-    Setting a key that is there keeps its place, as in any dict; pop it first to make it the newest. ``update`` and
+    Setting a key that is there keeps its place, as in any dict; ``renew`` makes it the newest. ``update`` and
     ``setdefault`` obey the limit, too.
     """
 
@@ -29,6 +29,11 @@ class BoundedDict(dict[K, V]):
         super().__setitem__(key, value)
         while len(self) > self.limit:
             del self[next(iter(self))]
+
+    def renew(self, key: K, value: V) -> None:
+        """Set ``key`` as the newest item, also if it is there; readers in other threads need a lock."""
+        self.pop(key, None)
+        self[key] = value
 
     def setdefault(self, key: K, default: V) -> V:
         """Return the value of ``key``, set to ``default`` if it has none."""

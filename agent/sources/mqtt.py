@@ -12,7 +12,8 @@ import numpy as np
 from agent.samples import UNKNOWN
 from agent.sources.payloads import FORMATS, as_text
 from agent.sources.resampling import Resampler
-from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.errors import EncodingError
 from learnae.ports import Samples
 from learnae.text import counted

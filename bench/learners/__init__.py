@@ -1,7 +1,7 @@
 """What a training step costs with each learner, of the net 27-64-64-1 and of convolutions, side by side in one run.
 
 Every measurement runs in a process of its own, one at a time and in turn, so that the machine's
-moods and the memory of one learner touch no other.
+load and the memory of one learner touch no other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Measured = dict[str, Any]
 
 
 def run(race: Race) -> None:
-    """The table of all learners that are installed, and the checks; an epoch of seven million rows on a GPU.
+    """Show all learners that are installed, and the checks; an epoch of seven million rows on a GPU.
 
     ``race.rows`` asks for an epoch of so many rows, wherever that trains.
     """
@@ -118,7 +118,7 @@ def _check_memory(race: Race, names: list[str]) -> None:
 
 
 def _check_parity(race: Race, name: str) -> None:
-    """Held against the bounds where training is one function; any batches beside it, as they are."""
+    """Check against the bounds where training is one function; report any batches beside it, as they are."""
     title = {NUMPY: "NumPy in float32", FIT: "Keras train_on_batch"}.get(name, name)
     with race.step(f"parity of {title}"):
         differences = _measure(name, "parity", 0 if race.quick else 1)["differences"]
@@ -133,7 +133,7 @@ def _check_parity(race: Race, name: str) -> None:
 
 
 def _race_epochs(race: Race, device: str, names: list[str]) -> None:
-    """One epoch of batches of 1,024; ten times as fast is expected where a GPU trains."""
+    """Race one epoch of batches of 1,024; ten times as fast is expected where a GPU trains."""
     rows = race.rows or (_EPOCH_ROWS_QUICK if race.quick else _EPOCH_ROWS)
     speed = {}
     for name in (name for name in _EPOCH_CONTESTANTS if name in names):

@@ -28,12 +28,12 @@ class Contestant:
 
 
 def is_installed(name: str) -> bool:
-    """Whether everything that a contestant needs can be imported."""
+    """Return True if everything that a contestant needs can be imported."""
     return all(any(map(_exists, need.split("|"))) for need in _NEEDS[name])
 
 
 def needs(name: str) -> str:
-    """What a contestant imports, for people."""
+    """Return what a contestant imports, for people."""
     return " and ".join(need.replace("|", " or ") for need in _NEEDS[name])
 
 
@@ -45,13 +45,13 @@ def _exists(module: str) -> bool:
 
 
 def numpy_learner(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
-    """The reference learner."""
+    """Build the reference learner."""
     module: Any = importlib.import_module("learnae.models.numpy_learner")
     return _learner(module.NumpyLearner, swarm, data, batch)
 
 
 def tflite_learner(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
-    """The agents' learner, on the runtime that it takes here."""
+    """Build the agents' learner, on the runtime that it takes here."""
     train = _learner(importlib.import_module("agent.learning.tflite_learner").TfliteLearner, swarm, data, batch).train
     runtimes = [name for name in ("tflite_runtime", "ai_edge_litert") if f"{name}.interpreter" in sys.modules]
     return Contestant(train, f"cpu with {' and '.join(runtimes)}")
@@ -64,7 +64,7 @@ def _learner(kind: Any, swarm: Manifest, data: Dataset, batch: int) -> Contestan
 
 
 def jax_fused(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
-    """The trainers' learner."""
+    """Build the trainers' learner."""
     module: Any = importlib.import_module("trainer_node.learning.jax_learner")
     learner = module.JaxLearner(swarm.config, swarm.objective, swarm.optimiser, data, batch, np.random.default_rng(1))
     learner.load(swarm.definition.initial(1))
@@ -72,7 +72,7 @@ def jax_fused(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
 
 
 def keras_fit(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
-    """``fit`` as it is, on the same model and backend."""
+    """Build Keras' ``fit`` as it is, on the same model and backend."""
     module: Any = importlib.import_module("learnae.models.keras_model")
     keras = module.import_keras()
     model = module.build_model(swarm.config)
@@ -90,7 +90,7 @@ def keras_fit(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
 
 
 def torch_eager(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
-    """The loop that everybody writes for the dense network, with all rows on the device."""
+    """Build the usual loop for the dense network, with all rows on the device."""
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(1)  # more make steps as small as these slower
     device = "cuda" if torch.cuda.is_available() else "cpu"

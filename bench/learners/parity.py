@@ -39,7 +39,7 @@ class Training:
 
 
 def parity(name: str, quick: bool) -> dict[str, dict[str, list[float]]]:
-    """By optimiser, the differences of all nets and runs, on ``smooth`` batches (see smooth_batch) and on ``any``."""
+    """Return all differences by optimiser, on ``smooth`` batches (see smooth_batch) and on ``any``."""
     nets, seeds = (_NETS[:1], range(1)) if quick else (_NETS, range(RUNS))
     result: dict[str, dict[str, list[float]]] = {}
     for optimiser in BOUNDS:
@@ -61,7 +61,7 @@ def _training(net: str, optimiser: str) -> Training:
 
 
 def _difference(training: Training, train: Trainer, seed: int, smooth: bool) -> float:
-    """Between ``train`` and the reference, which also chooses the batches as it goes."""
+    """Return the difference between ``train`` and the reference, which also chooses the batches as it goes."""
     model, rows, targets = training.manifest.definition, training.data.train.rows, training.data.train.targets
     rng, exact = np.random.default_rng(seed), training.start.astype(np.float64)
     optimiser = Optimiser(training.policy, len(exact), np.float64)
@@ -74,17 +74,17 @@ def _difference(training: Training, train: Trainer, seed: int, smooth: bool) -> 
 
 
 def _numpy(training: Training) -> Trainer:
-    """The reference itself, in float32."""
+    """Return the reference itself, in float32."""
     return _drawing("learnae.models.numpy_learner", "NumpyLearner", training)
 
 
 def _tflite(training: Training) -> Trainer:
-    """The agents' learner."""
+    """Return the agents' learner."""
     return _drawing("agent.learning.tflite_learner", "TfliteLearner", training)
 
 
 def _drawing(module: str, kind: str, training: Training) -> Trainer:
-    """A learner that draws its batches itself, one after another."""
+    """Return a learner that draws its batches itself, one after another."""
     manifest, make = training.manifest, getattr(importlib.import_module(module), kind)
 
     def train(start: Array, batches: Array) -> Array:
@@ -98,7 +98,7 @@ def _drawing(module: str, kind: str, training: Training) -> Trainer:
 
 
 def _jax_fused(training: Training) -> Trainer:
-    """The trainers' learner, compiled once."""
+    """Return the trainers' learner, compiled once."""
     kind: Any = importlib.import_module("trainer_node.learning.jax_learner").JaxLearner
     manifest, rng = training.manifest, np.random.default_rng(0)
     learner = kind(manifest.config, manifest.objective, training.policy, training.data, BATCH, rng)
@@ -114,7 +114,7 @@ def _jax_fused(training: Training) -> Trainer:
 
 
 def _keras(training: Training) -> Trainer:
-    """Keras itself, a batch at a time."""
+    """Return Keras itself, a batch at a time."""
     module: Any = importlib.import_module("learnae.models.keras_model")
     optimiser_of: Any = importlib.import_module("trainer_node.learning.jax_functions").keras_optimiser
     keras, model, data = module.import_keras(), module.build_model(training.manifest.config), training.data.train

@@ -24,7 +24,7 @@ Array = NDArray[Any]
 def smooth_batch(
     model: ModelDefinition, weights: Array, rows: Array, count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Numbers (count,) of random ``rows`` (n, *input_shape) that are no edge's neighbours with these ``weights``."""
+    """Draw numbers (count,) of ``rows`` (n, *input_shape) that are no edge's neighbours with these ``weights``."""
     chosen = rng.integers(0, len(rows), count)
     for _ in range(_REDRAWS):
         near = distances(model, weights, rows[chosen].astype(weights.dtype)) < MARGIN
@@ -35,7 +35,7 @@ def smooth_batch(
 
 
 def distances(model: ModelDefinition, weights: Array, rows: Array) -> Array:
-    """(n,) how near each of ``rows`` comes to an edge in a training step; infinite in a model without any."""
+    """Return (n,) how near each of ``rows`` comes to an edge in a training step; infinite in a model without any."""
     nearest = np.full(len(rows), np.inf)
     value = rows
     for layer, arrays in zip(model.layers, model.split(weights), strict=True):

@@ -34,7 +34,7 @@ def main(name: str, what: str, size: int) -> dict[str, Any]:
 
 
 def steps(name: str, count: int) -> dict[str, Any]:
-    """Microseconds a step at both batch sizes, seconds to import and build, peak memory in MB."""
+    """Measure microseconds a step at both batch sizes, seconds to import and build, peak memory in MB."""
     contestants: Any = importlib.import_module("contestants")
     imported = time.perf_counter() - _BEGUN
     result: dict[str, Any] = {}
@@ -48,14 +48,14 @@ def steps(name: str, count: int) -> dict[str, Any]:
 
 
 def convolutions(name: str, count: int) -> dict[str, Any]:
-    """Microseconds a step of the network on raw windows at batch 32."""
+    """Measure microseconds a step of the network on raw windows at batch 32."""
     contestants: Any = importlib.import_module("contestants")
     contestant = contestants.CONTESTANTS[name](*some_rows(contestants.CONVOLUTIONS, 3200), 32)
     return {"step": microseconds(contestant.train, count), "device": contestant.device}
 
 
 def epoch(name: str, rows: int) -> dict[str, Any]:
-    """Rows a second over one epoch in batches of 1,024, after one that compiles."""
+    """Measure rows a second over one epoch in batches of 1,024, after one that compiles."""
     contestants: Any = importlib.import_module("contestants")
     batch = 1024
     contestant = contestants.CONTESTANTS[name](*some_rows(contestants.DENSE, rows), batch)
@@ -66,7 +66,7 @@ def epoch(name: str, rows: int) -> dict[str, Any]:
 
 
 def memory(name: str, count: int) -> dict[str, Any]:
-    """MB that an agent takes above the imports of its dependencies while it trains ``count`` rows."""
+    """Measure MB that an agent takes above the imports of its dependencies while it trains ``count`` rows."""
     for module in (*_DEPENDENCIES, *map(first_of, _RUNTIMES)):
         importlib.import_module(module)
     before = peak_megabytes()
@@ -77,19 +77,19 @@ def memory(name: str, count: int) -> dict[str, Any]:
 
 
 def first_of(modules: tuple[str, ...]) -> str:
-    """The first of these that is installed."""
+    """Return the first of these that is installed."""
     util: Any = importlib.import_module("importlib.util")
     return next(name for name in modules if util.find_spec(name.partition(".")[0]))
 
 
 def parity(name: str, size: int) -> dict[str, Any]:
-    """Largest differences from NumPy in float64, by optimiser and kind of batches."""
+    """Return the largest differences from NumPy in float64, by optimiser and kind of batches."""
     module: Any = importlib.import_module("bench.learners.parity")
     return {"differences": module.parity(name, quick=size == 0)}
 
 
 def some_rows(name: str, count: int) -> tuple[Any, Any]:
-    """The preset ``name`` with random rows, of which the first value decides the class."""
+    """Return the preset ``name`` with random rows, of which the first value decides the class."""
     numpy: Any = importlib.import_module("numpy")
     dataset: Any = importlib.import_module("learnae.models.dataset")
     swarm = importlib.import_module("learnae.swarm.presets").preset(name, 0)
@@ -103,20 +103,20 @@ def some_rows(name: str, count: int) -> tuple[Any, Any]:
 
 
 def microseconds(train: Any, count: int) -> float:
-    """What a step costs, of ``count``: the least of several times, after one that compiles and fills caches."""
+    """Return what a step costs, of ``count``: the least of several times, after one that compiles and fills caches."""
     train(count)
     return min(timed(train, count) for _ in range(REPEATS)) / count * 1e6
 
 
 def timed(train: Any, count: int) -> float:
-    """Seconds that ``count`` steps take."""
+    """Return the seconds that ``count`` steps take."""
     begun = time.perf_counter()
     train(count)
     return time.perf_counter() - begun
 
 
 def peak_megabytes() -> float:
-    """The most memory that this process has had; getrusage would count its parent's too."""
+    """Return the most memory that this process has had; getrusage would count its parent's too."""
     found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     return int(found[1]) / 1000 if found else float("nan")
 

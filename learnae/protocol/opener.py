@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from learnae.bounded_dict import BoundedDict
 from learnae.ipld.cid import Cid
@@ -18,7 +19,10 @@ class MessageOpener:
     A message is verified where it arrives and again where it is attached; between the two it is the same bytes.
     """
 
-    def __init__(self, remembered: int = _REMEMBERED) -> None:
+    def __init__(
+        self, remembered: int = _REMEMBERED, verify: Callable[[bytes, Cid, Limits], Message] = open_message
+    ) -> None:
+        self._verify = verify
         self._lock = threading.Lock()
         self._opened = BoundedDict[tuple[bytes, Cid], Message](remembered)
 
@@ -28,7 +32,7 @@ class MessageOpener:
             known = self._opened.get((data, swarm))
         if known is not None:
             return known
-        message = open_message(data, swarm, limits)
+        message = self._verify(data, swarm, limits)
         with self._lock:
             self._opened[data, swarm] = message
         return message

@@ -15,6 +15,7 @@ from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.lock import Lock
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.local.status_file import StatusFile
+from learnae.error_log import ErrorLog
 from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports
@@ -42,6 +43,7 @@ class Workspace:
         self.store = BlockService(LocalBlockStore(swarm))
         self.monitor: Monitor = StatusFile(directory / STATUS_FILE)
         self.opener = MessageOpener()
+        self.errors = ErrorLog()
         self._outside = LinkSet()
 
     @property

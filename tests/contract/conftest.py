@@ -27,6 +27,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.mqtt.topics import Topics
+from learnae.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, StateStore
 from learnae.protocol.limits import Limits
@@ -255,20 +256,11 @@ class Together:
         wait_for(arrived, "what was published")
 
 
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody pushes in these tests, and the broker is near."""
-    from learnae.adapters.mqtt.blocks import exchange as mqtt_exchange
-
-    monkeypatch.setattr(mqtt_exchange, "_GRACE", (0.0, 0.05))
-    monkeypatch.setattr(mqtt_exchange, "_ASK_SECONDS", 0.4)
-
-
 def mqtt_gossips(_: Path, links: Callable[[], MqttConnection]) -> Iterator[Gossips]:
     from learnae.adapters.mqtt.gossip import MqttGossip
 
     swarm, opened = Cid.of(RAW, os.urandom(8)), [links() for _ in range(3)]
-    gossips = [MqttGossip(link, Topics("t", swarm, f"peer-{n}"), 0.0) for n, link in enumerate(opened)]
+    gossips = [MqttGossip(link, Topics("t", swarm, f"peer-{n}"), 0.0, ErrorLog()) for n, link in enumerate(opened)]
     deliver = Together(opened)
     deliver()
     yield Gossips(gossips, deliver)
@@ -289,11 +281,13 @@ class Shelf:
 
 def mqtt_exchange(link: MqttConnection, swarm: Cid, name: str, store: BlockService) -> MqttExchange:
     from learnae.adapters.mqtt.blocks.exchange import MqttExchange
+    from learnae.adapters.mqtt.blocks.tuning import Tuning
 
-    return MqttExchange(link, Topics("t", swarm, name), store, Limits())
+    hurried = Tuning(grace=(0.0, 0.05), ask=0.4)  # nobody pushes in these tests, and the broker is near
+    return MqttExchange(link, Topics("t", swarm, name), store, Limits(), tuning=hurried)
 
 
-def mqtt_exchanges(directory: Path, links: Callable[[], MqttConnection], hurried: None) -> Iterator[Exchanges]:
+def mqtt_exchanges(directory: Path, links: Callable[[], MqttConnection]) -> Iterator[Exchanges]:
     swarm, shelves = Cid.of(RAW, os.urandom(8)), []
     for name in ("one", "other"):
         store = LocalBlockStore(directory / name)
@@ -303,7 +297,7 @@ def mqtt_exchanges(directory: Path, links: Callable[[], MqttConnection], hurried
         shelf.close()
 
 
-def mqtt_stores(directory: Path, links: Callable[[], MqttConnection], hurried: None) -> Iterator[Stores]:
+def mqtt_stores(directory: Path, links: Callable[[], MqttConnection]) -> Iterator[Stores]:
     swarm = Cid.of(RAW, os.urandom(8))
     stores = [BlockService(LocalBlockStore(directory / str(number))) for number in range(2)]
     for name, store in zip("ab", stores, strict=True):

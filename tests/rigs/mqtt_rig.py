@@ -12,8 +12,8 @@ from daemon import HOST, free_port
 from mosquitto import Certificates, Mosquitto
 from programs import PATIENCE, wait_for
 
-from learnae.adapters.mqtt.client import Will
-from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.config.sections import MqttSection
 
 
@@ -112,9 +112,9 @@ class Links:
         for link in self.opened:
             link.close()
 
-    def open(self, section: MqttSection, will: Will | None = None, wait: bool = True) -> MqttConnection:
+    def open(self, section: MqttSection, wait: bool = True, **changes: Any) -> MqttConnection:
         """A started connection, by default one that is connected already."""
-        link = MqttConnection(section, will=will)
+        link = MqttConnection(section, **changes)
         self.opened.append(link)
         link.start()
         if wait:
@@ -134,7 +134,7 @@ class Inbox:
         self.link = link
         self.received: list[Received] = []
         link.subscribe(topic_filter, self.received.append)
-        wait_for(lambda: topic_filter not in link._subscribing.values(), "the broker to confirm")
+        wait_for(lambda: topic_filter not in link._subscriptions.unconfirmed(), "the broker to confirm")
 
     def clear(self) -> None:
         """Forget all."""

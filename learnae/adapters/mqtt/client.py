@@ -1,4 +1,4 @@
-"""A paho-mqtt 2 client as a configuration asks for it. paho is an extra and is imported when it is needed."""
+"""A paho-mqtt 2 client for a configuration. paho is an extra and is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError
+from learnae.overriding import override
 from learnae.system.credentials import read_credential
 from learnae.system.lazy_imports import waits, without
 
@@ -15,39 +16,37 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
     from paho.mqtt.properties import Properties
 
-_MOST_PACKET_BYTES = 2 << 20  # the broker sends us nothing larger: a block of 1 MiB and its envelope fit
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """What the broker says at QoS 1, retained, when this process is gone without a farewell."""
-
-    topic: str
-    payload: bytes
-
-
+_PACKET_BYTES = 2 << 20  # the broker sends nothing larger: a block of 1 MiB and its envelope fit
 # Mosquitto looks for silent clients every five seconds: told so much less, it speaks the last will within 1.5 times
 # what the user has set
 _LOOK_SECONDS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Will:
+    """The message that the broker publishes at QoS 1, retained, when this process is gone without a farewell."""
+
+    topic: str
+    payload: bytes
+
+
 class LastError(logging.Handler):
-    """Remembers why paho's socket failed: its callbacks do not tell."""
+    """Remembers the newest error in paho's log: why the socket failed, which its callbacks do not tell."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.last = ""
-        self.logger = logging.Logger("paho", logging.ERROR)  # outside the tree: nobody else shall hear it
+        self.logger = logging.Logger("paho", logging.ERROR)  # outside the tree: no other handler gets it
         self.logger.addHandler(self)
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
-        """See logging.Handler."""
         said = record.getMessage()
         self.last = said.removeprefix("failed to receive on socket: ")[:200]
 
 
 def make_client(section: MqttSection, client_id: str, will: Will | None) -> tuple[Client, LastError]:
-    """An MQTT 5 client that knows where to connect and has not yet; raises ConfigurationError."""
+    """Return an MQTT 5 client that knows where to connect and has not yet; raises ConfigurationError."""
     try:
         paho = _paho(section.address().tls)
         from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - an extra
@@ -61,14 +60,14 @@ def make_client(section: MqttSection, client_id: str, will: Will | None) -> tupl
     if will:
         client.will_set(will.topic, will.payload, qos=1, retain=True)
     address, limits = section.address(), _properties("CONNECT")
-    limits.MaximumPacketSize = _MOST_PACKET_BYTES
+    limits.MaximumPacketSize = _PACKET_BYTES
     keep_alive = max(1, section.keep_alive - _LOOK_SECONDS)
     client.connect_async(address.host, address.port, keep_alive, clean_start=True, properties=limits)
     return client, errors
 
 
 def publish_properties(content_type: str) -> Properties | None:
-    """What goes with a message, if anything does."""
+    """Return the MQTT 5 properties of a message, None without any."""
     if not content_type:
         return None
     properties = _properties("PUBLISH")
@@ -83,7 +82,7 @@ class _NoTls:
 
 
 def _paho(tls: bool) -> Any:
-    """The module of paho's client, and as little with it as can be.
+    """Import paho's client with as little else as possible.
 
     It would load dnspython, for SRV records, only because it is there: 4 MB of a board's memory. Where urllib
     waits (in agents), OpenSSL is left aside unless there is ``tls``: 5 MB; elsewhere urllib needs it itself.

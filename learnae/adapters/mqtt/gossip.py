@@ -1,55 +1,56 @@
 """ports.Gossip over MQTT: each peer's heads are one retained topic, ``…/<peer>/heads``.
 
-A broker gives a newcomer everybody's heads at once. Heads of a peer that left long ago do no harm: they name
-messages that nobody holds any more, or that everybody has.
+A broker gives a new peer the heads of all peers at once. Heads of a peer that left long ago do no harm: they name
+messages that no peer holds any more, or that all peers have.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
 
-from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
+from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
-from learnae.ports import check_heads
+from learnae.overriding import override
+from learnae.ports import Gossip, check_heads
 from learnae.protocol.limits import Limits
 
+_log = logging.getLogger(__name__)
+
 _HEADS_BYTES = 8192  # more than Limits.heads links
-_PEERS = 1024  # whose newest announcement waits to be heard
+_PEERS = 1024  # whose newest announcement waits to be heard; as many pushed messages
 _NAME_CHARACTERS = 64
-_REFUSED = 256  # errors that wait to be counted
 
 
-class MqttGossip:
-    """Announces the newest heads at most once in ``interval`` seconds."""
+class MqttGossip(Gossip):
+    """Announces the newest heads at most once in ``interval`` seconds; counts in ``errors`` what it refuses."""
 
-    def __init__(self, connection: MqttConnection, topics: Topics, interval: float) -> None:
+    def __init__(self, connection: MqttConnection, topics: Topics, interval: float, errors: ErrorLog) -> None:
         self._connection = connection
         self._topics = topics
         self._interval = interval
+        self._errors = errors
         self._own: Sequence[Cid] = ()
         self._said: Sequence[Cid] | None = None
         self._said_at = float("-inf")
         self._timer: threading.Timer | None = None
         self._is_closed = False
-        self._heard: dict[str, Sequence[Cid]] = {}
-        self._messages: dict[Cid, None] = {}
-        self._problems = ErrorLog()
-        self._refused: list[LearnaeError] = []
+        self._heard = BoundedDict[str, Sequence[Cid]](_PEERS)
+        self._messages = BoundedDict[Cid, None](_PEERS)  # beyond that, the heads will name the newest
         self._lock = threading.Lock()
         connection.subscribe(topics.all("heads"), self._on_heads)
 
-    def count_in(self, problems: ErrorLog) -> None:
-        """Count announcements that were refused in ``problems`` from now on."""
-        self._problems = problems
-
+    @override
     def announce(self, heads: Sequence[Cid]) -> None:
-        """See ports.Gossip; the newest are told when the interval is over."""
+        """Announce ``heads`` now, or the newest ones when the interval is over."""
         check_heads(heads)
         with self._lock:
             self._own = tuple(heads)
@@ -63,23 +64,20 @@ class MqttGossip:
                 self._timer.daemon = True
                 self._timer.start()
 
+    @override
     def heard(self) -> Iterable[Sequence[Cid]]:
-        """See ports.Gossip; the newest of each peer, and the messages that were pushed."""
+        """Return the newest heads of each peer, and the messages that were pushed, since the last call."""
         with self._lock:
-            found, self._heard = list(self._heard.values()), {}
-            pushed, self._messages = list(self._messages), {}
-            refused, self._refused = self._refused, []
-        for error in refused:
-            self._problems.count(error)
+            found, pushed = list(self._heard.values()), list(self._messages)
+            self._heard.clear()
+            self._messages.clear()
         most = Limits().heads
         return [*found, *(pushed[start : start + most] for start in range(0, len(pushed), most))]
 
     def note(self, message: Cid) -> None:
-        """Somebody has pushed this message: as good as an announcement."""
+        """Take a pushed message for announced."""
         with self._lock:
             self._messages[message] = None
-            while len(self._messages) > _PEERS:  # the heads will name the newest
-                self._messages.pop(next(iter(self._messages)))
 
     def close(self) -> None:
         """Say nothing more. Idempotent."""
@@ -96,6 +94,7 @@ class MqttGossip:
 
     def _say(self) -> None:
         self._said, self._said_at = self._own, time.monotonic()
+        _log.debug("announcing %d heads", len(self._own))
         self._connection.keep(self._topics.own("heads"), dagcbor.encode(list(self._own)), CBOR)
 
     def _on_heads(self, received: Received) -> None:
@@ -105,18 +104,18 @@ class MqttGossip:
         try:
             heads = parse_heads(peer, received.payload)
         except LearnaeError as error:
-            with self._lock:
-                self._refused = [*self._refused[-_REFUSED:], error]
+            self._errors.count(error)
             return
+        _log.debug("heard %d heads of peer %.8s", len(heads), peer)
         with self._lock:
-            self._heard.pop(peer, None)
-            self._heard[peer] = heads
-            while len(self._heard) > _PEERS:
-                self._heard.pop(next(iter(self._heard)))
+            self._heard.renew(peer, heads)
 
 
 def parse_heads(peer: str, payload: bytes) -> Sequence[Cid]:
-    """The heads that ``peer`` announces, bounded; none in an empty payload. Raises EncodingError or LimitError."""
+    """Return the heads that ``peer`` announces, bounded; none in an empty payload.
+
+    Raises EncodingError or LimitError.
+    """
     if len(peer) > _NAME_CHARACTERS:
         raise LimitError(f"a peer's name of {len(peer)} characters on MQTT", "its heads are ignored")
     if not payload:

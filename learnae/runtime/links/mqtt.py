@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from learnae.adapters.mqtt.blocks.exchange import NAME, MqttExchange
+from learnae.adapters.mqtt.blocks.exchange import MqttExchange
+from learnae.adapters.mqtt.blocks.intake import NAME
 from learnae.adapters.mqtt.client import Will
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.gossip import MqttGossip
@@ -36,13 +37,13 @@ def connect_mqtt(section: MqttSection, place: Workspace, outside: LinkSet, holds
         outside.states["mqtt monitor"] = monitor.state
     gossip = None
     if section.gossip:
-        gossip = MqttGossip(connection, topics, _HEALING_SECONDS if section.exchange else _NEWS_SECONDS)
+        interval = _HEALING_SECONDS if section.exchange else _NEWS_SECONDS
+        gossip = MqttGossip(connection, topics, interval, place.errors)
         outside.gossips["mqtt"] = gossip
         outside.closers.append(gossip.close)
     if section.exchange:
-        exchange = MqttExchange(connection, topics, place.store, place.manifest.limits, holds)
-        if gossip:
-            exchange.heard = gossip.note
+        heard = gossip.note if gossip else lambda _: None
+        exchange = MqttExchange(connection, topics, place.store, place.manifest.limits, holds, place.opener, heard)
         outside.exchanges[NAME] = exchange
         outside.states["mqtt exchange"] = exchange.state
     outside.closers.append(connection.close)

@@ -21,7 +21,6 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Inbox, Links, plain, secure
 from programs import clean_environment, wait_for
 
-from learnae.adapters.mqtt import connection as mqtt_connection
 from learnae.adapters.mqtt.client import Will
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection
@@ -85,13 +84,14 @@ def test_a_retained_value_and_subscriptions_survive_a_broker_that_forgets_everyt
 def test_a_retained_value_is_heard_once_by_whoever_subscribes_as_the_connection_comes(broker, opened, caplog):
     speaker = opened(plain(broker))
     speaker.keep("state/one", b"1")
-    wait_for(lambda: not speaker._on_its_way, "the broker to have it")
+    wait_for(lambda: not speaker._queue.is_on_its_way, "the broker to have it")
     caplog.set_level(logging.INFO, "learnae")
-    logging.getLogger("learnae").addFilter(slowly)  # the network thread is held up as it says "connected"
+    logger = logging.getLogger("learnae.adapters.mqtt.outage")
+    logger.addFilter(slowly)  # the network thread is held up as it says "connected"
     try:
         link, heard = opened(plain(broker)), []
     finally:
-        logging.getLogger("learnae").removeFilter(slowly)
+        logger.removeFilter(slowly)
     link.subscribe("state/#", heard.append)
     for end in ("state/first", "state/second"):  # what greets the broker has done so before the first comes back
         link.publish(end, b"")
@@ -338,8 +338,7 @@ def test_a_handler_that_fails_stops_neither_the_link_nor_the_others(broker, open
     assert len([r for r in caplog.records if "not CBOR" in r.getMessage()]) == 1
 
 
-def test_something_that_is_no_broker_is_given_up_and_tried_again(opened, monkeypatch):
-    monkeypatch.setattr(mqtt_connection, "_CONNECT_SECONDS", 0.5)
+def test_something_that_is_no_broker_is_given_up_and_tried_again(opened):
     with socket.create_server((HOST, 0)) as server:
         accepted: list[socket.socket] = []
 
@@ -349,7 +348,8 @@ def test_something_that_is_no_broker_is_given_up_and_tried_again(opened, monkeyp
                 accepted[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         threading.Thread(target=answer, daemon=True).start()
-        link = opened(MqttSection(broker=f"mqtt://{HOST}:{server.getsockname()[1]}"), wait=False)
+        section = MqttSection(broker=f"mqtt://{HOST}:{server.getsockname()[1]}")
+        link = opened(section, wait=False, connect_seconds=0.5)
         wait_for(lambda: accepted, "a first attempt")
         wait_for(lambda: "no answer" in link.state(), link.state())
         accepted[0].close()

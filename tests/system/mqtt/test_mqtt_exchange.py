@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,8 @@ from programs import wait_for
 
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.adapters.mqtt.blocks import exchange as mqtt_exchange
-from learnae.adapters.mqtt.blocks import responder as mqtt_answers
 from learnae.adapters.mqtt.blocks.exchange import MqttExchange
+from learnae.adapters.mqtt.blocks.tuning import Tuning
 from learnae.adapters.mqtt.blocks.wire_format import pack
 from learnae.adapters.mqtt.topics import Topics
 from learnae.errors import BlockMissingError, TransportError
@@ -31,21 +31,26 @@ from learnae.protocol.messages import Message, compose
 pytestmark = pytest.mark.engine("mosquitto")
 
 SWARM = Cid.of(DAG_CBOR, b"swarm")
+PATIENT = Tuning(asks=60, offer=60.0)  # the machine of a test may stand still for seconds
+WAITING = replace(PATIENT, grace=(60.0, 60.0))  # for a push, longer than a test may take
 
 
 class Machine:
     """A peer's store and exchange, with a link of its own."""
 
-    def __init__(self, directory: Path, links: Links, broker: Mosquitto, holds: bool = False) -> None:
+    def __init__(
+        self, directory: Path, links: Links, broker: Mosquitto, holds: bool = False, tuning: Tuning = PATIENT
+    ) -> None:
         self.identity = Identity.generate()
         self.name = peer_name(self.identity.author)
         self.local = LocalBlockStore(directory / self.name[:8])
         self.store = BlockService(self.local)
         self.link = links.open(plain(broker))
         self.topics = Topics("learnae/1", SWARM, self.name)
-        self.exchange = MqttExchange(self.link, self.topics, self.store, Limits(), holds)
         self.heard: list[Cid] = []
-        self.exchange.heard = self.heard.append
+        self.exchange = MqttExchange(
+            self.link, self.topics, self.store, Limits(), holds, heard=self.heard.append, tuning=tuning
+        )
         self.seq, self.last = 0, None
 
     def message(self, *blocks: bytes) -> Message:
@@ -65,13 +70,6 @@ class Machine:
 
     def count(self, what: str) -> int:
         return self.exchange.counts[what]
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks goes on asking, and a push may take its time: the machine of a test may stand still for seconds."""
-    monkeypatch.setattr(mqtt_exchange, "_ASKS", 60)
-    monkeypatch.setattr(mqtt_exchange, "_OFFER_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -117,23 +115,21 @@ def test_others_messages_and_other_blocks_are_not_pushed(machine):
     assert one.count("pushed") == 0
 
 
-def test_a_frame_that_is_too_large_is_only_sent_to_those_who_ask(machine, monkeypatch):
-    monkeypatch.setattr(mqtt_exchange, "_PUSH_BYTES", 100)
-    author, holder = machine(), machine(holds=True)
+def test_a_frame_that_is_too_large_is_only_sent_to_those_who_ask(machine):
+    author, holder = machine(tuning=replace(PATIENT, push_bytes=100)), machine(holds=True)
     message = author.push(bytes(60), bytes(61))
     assert author.count("pushed") == 1
     assert holder.exchange.fetch(message.blocks[0]) == bytes(60)
 
 
-def test_a_lease_ends_unless_a_frame_is_wanted_again(machine, monkeypatch):
-    monkeypatch.setattr(mqtt_exchange, "_LEASE_SECONDS", 0.0)
-    author, follower = machine(), machine()
+def test_a_lease_ends_unless_a_frame_is_wanted_again(machine):
+    author, follower = machine(), machine(tuning=replace(PATIENT, lease=0.0))
     message = author.push(b"frame 0")
     wait_for(lambda: follower.local.has(message.cid), "the message")
     follower.exchange.fetch(message.blocks[0])
     second = author.push(b"frame 1")
     wait_for(lambda: follower.local.has(second.blocks[0]), "a last frame")
-    wait_for(lambda: not follower.exchange._leases, "the end of the lease")
+    wait_for(lambda: not follower.exchange._leases.has(author.name), "the end of the lease")
     follower.link.deliver("mark", b"", 60)  # behind what ends the subscription
     third = author.push(b"frame 2")
     wait_for(lambda: follower.local.has(third.cid), "the third message")
@@ -142,58 +138,14 @@ def test_a_lease_ends_unless_a_frame_is_wanted_again(machine, monkeypatch):
     assert not follower.local.has(third.blocks[0])
 
 
-def test_a_frame_that_is_wanted_as_a_lease_ends_begins_another(machine, monkeypatch):
-    monkeypatch.setattr(mqtt_exchange, "_LEASE_SECONDS", 0.0)
-    author, follower = machine(), machine()
-    first = author.push(b"frame 0")
-    wait_for(lambda: follower.local.has(first.cid), "the message")
-    follower.exchange.fetch(first.blocks[0])
-    monkeypatch.setattr(mqtt_exchange, "_LEASE_SECONDS", 600.0)
-    unsubscribe, wanting = follower.link.unsubscribe, []
-
-    def meanwhile(topic_filter: str) -> None:
-        if topic_filter.endswith("/frame"):
-            wanting.append(threading.Thread(target=follower.exchange.fetch, args=first.blocks))
-            wanting[0].start()
-            wanting[0].join(0.3)
-        unsubscribe(topic_filter)
-
-    monkeypatch.setattr(follower.link, "unsubscribe", meanwhile)
-    author.push(b"frame 1")  # the last one
-    wait_for(lambda: wanting, "the end of the lease")
-    wanting[0].join(60)
-    wait_for(lambda: not follower.link._subscribing, "another lease")
-    second = author.push(b"frame 2")
-    wait_for(lambda: follower.local.has(second.blocks[0]), "the next frame")
-
-
-def test_leases_of_authors_who_have_fallen_silent_make_room(machine, monkeypatch):
-    monkeypatch.setattr(mqtt_exchange, "_LEASE_SECONDS", 0.0)
-    monkeypatch.setattr(mqtt_exchange, "_AUTHORS", 1)
-    silent, author, follower = machine(), machine(), machine()
-    for each in (silent, author):
-        message = each.push(b"frame")
-        wait_for(lambda message=message: follower.local.has(message.cid), "the message")
-        follower.exchange.fetch(message.blocks[0])
-    wait_for(lambda: not follower.link._subscribing, "the lease")
-    second = author.push(b"another")
-    wait_for(lambda: follower.local.has(second.blocks[0]), "the next frame")
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for a block waits for a push, and longer than a test may take."""
-    monkeypatch.setattr(mqtt_exchange, "_GRACE", (60.0, 60.0))
-
-
-def test_what_is_pushed_as_somebody_begins_to_wait_for_it_is_there(machine, patient, monkeypatch):
-    author, reader = machine(), machine()
+def test_what_is_pushed_as_somebody_begins_to_wait_for_it_is_there(machine, monkeypatch):
+    author, reader = machine(), machine(tuning=WAITING)
     message, receive, fetched = author.message(), reader.store.receive, []
     waiting = threading.Thread(target=lambda: fetched.append(reader.exchange.fetch(message.cid)), daemon=True)
 
     def meanwhile(cid: Cid, data: bytes, origin: str) -> None:
         waiting.start()
-        wait_for(lambda: cid in reader.exchange._wishes, "somebody to wait for it")
+        wait_for(lambda: cid in reader.exchange._wishes._wishes, "somebody to wait for it")
         time.sleep(0.2)
         receive(cid, data, origin)
 
@@ -202,28 +154,28 @@ def test_what_is_pushed_as_somebody_begins_to_wait_for_it_is_there(machine, pati
     wait_for(lambda: fetched == [message.data], "the message")
 
 
-def test_what_was_pushed_just_before_somebody_waits_for_it_is_there(machine, patient):
-    author, reader = machine(), machine()
+def test_what_was_pushed_just_before_somebody_waits_for_it_is_there(machine):
+    author, reader = machine(), machine(tuning=WAITING)
     message, fetched = author.push(), []
     wait_for(lambda: reader.local.has(message.cid), "the message")
     threading.Thread(target=lambda: fetched.append(reader.exchange.fetch(message.cid)), daemon=True).start()
     wait_for(lambda: fetched == [message.data], "it at once")
 
 
-def test_what_comes_as_another_ones_past_is_there_for_whoever_waits(machine, patient):
-    holder, reader, fetched = machine(), machine(), []
+def test_what_comes_as_another_ones_past_is_there_for_whoever_waits(machine):
+    holder, reader, fetched = machine(), machine(tuning=WAITING), []
     first, second, third = (holder.message() for _ in range(3))
-    reader.exchange._cones[third.cid] = 2  # as if its past were being walked
-    reader.exchange._cones[second.cid] = 2
+    reader.exchange._wishes._cones[third.cid] = 2  # as if its past were being walked
+    reader.exchange._wishes._cones[second.cid] = 2
     waiting = threading.Thread(target=lambda: fetched.append(reader.exchange.fetch(first.cid)), daemon=True)
     waiting.start()
-    wait_for(lambda: first.cid in reader.exchange._wishes, "somebody to wait for the first")
+    wait_for(lambda: first.cid in reader.exchange._wishes._wishes, "somebody to wait for the first")
     assert reader.exchange.fetch(second.cid) == second.data
     wait_for(lambda: fetched == [first.data], "the first, that came with the second")
 
 
-def test_whoever_begins_to_wait_as_the_exchange_is_closed_is_told(machine, patient, monkeypatch):
-    reader, told = machine(), []
+def test_whoever_begins_to_wait_as_the_exchange_is_closed_is_told(machine, monkeypatch):
+    reader, told = machine(tuning=WAITING), []
     monkeypatch.setattr(reader.exchange, "_check_connected", reader.exchange.close)
 
     def fetch() -> None:
@@ -238,16 +190,16 @@ def test_whoever_begins_to_wait_as_the_exchange_is_closed_is_told(machine, patie
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_of_many_holders_one_answers_all_who_want(machine, monkeypatch, at_once):
     """What happens at a random moment in life happens here when it is told to; ``at_once`` claims cross each other."""
-    monkeypatch.setattr(mqtt_exchange, "_GRACE", (0.0, 0.0))
-    monkeypatch.setattr(mqtt_exchange, "_ASK_SECONDS", 600.0)
-    monkeypatch.setattr(mqtt_answers, "_CLAIM_HOLDS", 600.0)
+    told = replace(PATIENT, grace=(0.0, 0.0), ask=600.0, claim=600.0)
     ask, decided, later = MqttExchange._ask, [], []
     monkeypatch.setattr(MqttExchange, "_ask", lambda *wish: (ask(*wish), decided.append(wish)))
-    holders, (asking, *listening) = [machine() for _ in range(8)], [machine() for _ in range(4)]
+    holders = [machine(tuning=told) for _ in range(8)]
+    asking, *listening = [machine(tuning=told) for _ in range(4)]
     block = bytes(range(256)) * 400
     for holder in holders:
         cid = holder.local.put(RAW, block)
-        monkeypatch.setattr(holder.exchange._inbox, "later", lambda _, action: later.append(action))
+        later_of = lambda _, action, holder=holder: later.append((holder, action))  # noqa: E731
+        monkeypatch.setattr(holder.exchange._inbox, "later", later_of)
     with ThreadPoolExecutor(4) as pool, ExitStack() as leaving:
         for reader in (asking, *listening):
             leaving.callback(reader.exchange.close)  # nobody waits any more, however this ends
@@ -258,25 +210,30 @@ def test_of_many_holders_one_answers_all_who_want(machine, monkeypatch, at_once)
         wait_for(lambda: len(decided) == 4, "the others to listen only")
         wait_for(lambda: len(later) == 8, "all holders to prepare a claim")
         claims, later[:] = later[:], []
-        with monkeypatch.context() as patched:
-            patched.setattr(mqtt_answers, "_CLAIM_HOLDS", 0.0)  # as if it were heard a moment later
-            for claim in claims[:at_once]:
+        first, publish = claims[0][0].link, claims[0][0].link.publish
+
+        def crossing(*said, **how) -> bool:
+            monkeypatch.setattr(first, "publish", publish)
+            for _, claim in claims[1:at_once]:
                 claim()
+            return publish(*said, **how)
+
+        monkeypatch.setattr(first, "publish", crossing)  # the first claim is on its way as the second is made
+        claims[0][1]()
         known = 7 if at_once == 1 else 8  # by all but the one who makes it
         wait_for(lambda: sum(h.exchange._answers.claimed(cid) > 0 for h in holders) == known, "the claim to be known")
-        for claim in claims[at_once:]:
+        for _, claim in claims[at_once:]:
             claim()
         assert len(later) == at_once, "who has heard a claim makes none"
-        for send in later:
+        for _, send in later:
             send()
         assert [each.result(60) for each in fetched] == [block] * 4
     assert sum(holder.count("answered") for holder in holders) == 1
     assert [reader.count("wanted") for reader in (asking, *listening)] == [1, 0, 0, 0]
 
 
-def test_a_long_history_comes_in_a_few_growing_cones(machine, monkeypatch):
-    monkeypatch.setattr(mqtt_exchange, "_ASK_SECONDS", 600.0)
-    holder, reader = machine(), machine()
+def test_a_long_history_comes_in_a_few_growing_cones(machine):
+    holder, reader = machine(), machine(tuning=replace(PATIENT, ask=600.0))
     messages = [holder.message() for _ in range(300)]
     asked, cid = 0, messages[-1].cid
     while not reader.local.has(messages[0].cid):
@@ -329,12 +286,10 @@ def test_hostile_topics_change_nothing(machine, links, broker, what):
     wait_for(lambda: reader.local.has(good.blocks[0]), "what is good")
 
 
-def test_strangers_fill_the_disk_only_so_fast(machine, monkeypatch):
+def test_strangers_fill_the_disk_only_so_fast(machine):
     author = machine()
     size = len(author.push().data)
-    monkeypatch.setattr(mqtt_exchange, "_UNASKED_BYTES", 3 * size)
-    monkeypatch.setattr(mqtt_exchange, "_UNASKED_RATE", 0)
-    reader = machine()
+    reader = machine(tuning=replace(PATIENT, unasked_bytes=3 * size, unasked_rate=0.0))
     messages = [author.push() for _ in range(6)]
     wait_for(lambda: reader.count("refused") >= 3, "refusals")
     assert 2 <= len(list(reader.local.cids())) <= 3
@@ -342,22 +297,27 @@ def test_strangers_fill_the_disk_only_so_fast(machine, monkeypatch):
 
 
 def test_a_broker_killed_in_the_middle_of_a_fetch_is_an_error_and_heals(machine, broker, monkeypatch):
-    holder, reader = machine(), machine()
+    holder, reader, hasty = machine(), machine(), machine(tuning=replace(PATIENT, asks=1))
     cid = holder.local.put(RAW, b"block")
     results: list[BaseException] = []
+    asking, is_gone, ask = threading.Event(), threading.Event(), hasty.exchange._ask
+    monkeypatch.setattr(
+        hasty.exchange, "_ask", lambda *wish: (asking.set(), is_gone.wait(60), ask(*wish))
+    )  # fmt: skip
 
     def fetch() -> None:
         try:
-            reader.exchange.fetch(Cid.of(RAW, b"nobody"))
+            hasty.exchange.fetch(Cid.of(RAW, b"nobody"))
         except TransportError as error:
             results.append(error)
 
-    monkeypatch.setattr(mqtt_exchange, "_ASKS", 1)
     thread = threading.Thread(target=fetch)
     thread.start()
+    assert asking.wait(60)
     broker.kill()
+    wait_for(lambda: not hasty.link.is_connected, "the loss to be noticed")
+    is_gone.set()
     thread.join(60)
-    monkeypatch.setattr(mqtt_exchange, "_ASKS", 60)
     assert len(results) == 1
     wait_for(lambda: not reader.link.is_connected, "the loss to be noticed")
     for call in (lambda: reader.exchange.fetch(cid), holder.push):
@@ -372,27 +332,24 @@ def test_a_broker_killed_in_the_middle_of_a_fetch_is_an_error_and_heals(machine,
     assert not isinstance(results[0], BlockMissingError)
 
 
-def test_a_hanging_broker_costs_an_offer_its_timeout_and_no_more(machine, broker, monkeypatch):
-    author, reader = machine(), machine()
+def test_a_hanging_broker_costs_an_offer_its_timeout_and_no_more(machine, broker):
+    author, hasty, reader = machine(), machine(tuning=replace(PATIENT, offer=1.0)), machine()
     broker.hang()
-    with monkeypatch.context() as patched:
-        patched.setattr(mqtt_exchange, "_OFFER_SECONDS", 1.0)
-        with pytest.raises(TransportError, match="not acknowledged within 1 s"):
-            author.push()
+    with pytest.raises(TransportError, match="not acknowledged within 1 s"):
+        hasty.push()
     broker.resume()
     message = author.push()
     wait_for(lambda: reader.local.has(message.cid), "a push after that")
 
 
-def test_a_flood_is_dropped_and_the_link_lives(machine, links, broker, monkeypatch):
-    reader, author, mallory = machine(), machine(), links.open(plain(broker))
-    monkeypatch.setattr("learnae.adapters.mqtt.blocks.inbox._MESSAGES", 4)
+def test_a_flood_is_dropped_and_the_link_lives(machine, links, broker):
+    reader, author = machine(tuning=replace(PATIENT, inbox_messages=4)), machine()
+    mallory = links.open(plain(broker))
     for _ in range(400):
         mallory.publish(f"learnae/1/{SWARM}/mallory/message", bytes(10_000))
     inbox = Inbox(links.open(plain(broker)), "done")
     mallory.publish("done", b"")
     inbox.wait_for("done", b"")
     wait_for(lambda: reader.count("refused") + reader.count("dropped: too fast") == 400, reader.exchange.state())
-    monkeypatch.undo()
     message = author.push()
     wait_for(lambda: reader.local.has(message.cid), "what is good")

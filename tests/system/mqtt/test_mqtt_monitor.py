@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cbor2
 import pytest
@@ -18,7 +19,6 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Gate, Inbox, Links, plain, secure
 from programs import clean_environment, wait_for
 
-from learnae.adapters.mqtt.monitor import publisher as mqtt_monitor
 from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, cpu_temperature
 from learnae.adapters.mqtt.topics import Topics
@@ -52,10 +52,10 @@ def show(tmp_path: Path, links: Links) -> Iterator[Callable[..., MqttMonitor]]:
     """Opens the monitor of one peer; a second call is the peer's next start."""
     monitors: list[MqttMonitor] = []
 
-    def make(section: MqttSection, wait: bool = True, rows: int = 1000, announces: bool = False) -> MqttMonitor:
+    def make(section: MqttSection, wait: bool = True, rows: int = 1000, **changes: Any) -> MqttMonitor:
         queue = Outbox(tmp_path / "queue", rows, 1 << 20)
         link = links.open(section, wait=wait)
-        monitors.append(MqttMonitor(link, TOPICS, queue, tmp_path, announces))
+        monitors.append(MqttMonitor(link, TOPICS, queue, tmp_path, **changes))
         return monitors[-1]
 
     yield make
@@ -100,11 +100,9 @@ def test_people_see_the_state_and_machines_the_metrics(broker, links, show):
     assert inbox.heard[0] == (f"{BASE}/status", b"online")
 
 
-def test_state_and_metrics_are_not_said_at_every_tick(broker, links, show, monkeypatch):
-    monkeypatch.setattr(mqtt_monitor, "_STATE_SECONDS", 600.0)
-    monkeypatch.setattr(mqtt_monitor, "_METRICS_SECONDS", 600.0)
+def test_state_and_metrics_are_not_said_at_every_tick(broker, links, show):
     inbox = Inbox(links.open(plain(broker)))
-    monitor = show(plain(broker))
+    monitor = show(plain(broker), state_seconds=600.0, metrics_seconds=600.0)
     for step in range(500):
         monitor.report({**STATUS, "steps": step})
     monitor.infer(numbered(1))
@@ -308,13 +306,12 @@ def test_what_an_acl_refuses_is_dropped_counted_and_holds_nothing_up(links, show
         assert "refused by the broker" in links.opened[1].state()
 
 
-def test_the_warmest_zone_is_the_temperature(tmp_path, monkeypatch):
-    monkeypatch.setattr(mqtt_monitor, "_ZONES", tmp_path)
-    assert cpu_temperature() is None
+def test_the_warmest_zone_is_the_temperature(tmp_path):
+    assert cpu_temperature(tmp_path) is None
     for name, text in (("0", "41500\n"), ("1", "47250\n"), ("2", "no sensor\n")):
         (tmp_path / f"thermal_zone{name}").mkdir()
         (tmp_path / f"thermal_zone{name}" / "temp").write_text(text)
-    assert cpu_temperature() == 47.25
+    assert cpu_temperature(tmp_path) == 47.25
 
 
 @pytest.mark.parametrize("role", ["agent", "trainer"])

@@ -13,7 +13,6 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Links, plain, secure
 from programs import Programs, assert_refused, wait_for
 
-from learnae.adapters.mqtt.monitor import subscriber as mqtt_audience
 from learnae.adapters.mqtt.monitor.subscriber import Subscriber
 from learnae.ipld.cid import DAG_CBOR, Cid
 
@@ -96,9 +95,8 @@ def test_hostile_states_are_counted_and_change_nothing(broker, links, payload):
     assert [(seen.name, seen.steps) for seen in audience.peers()] == [("pump", 7)]
 
 
-def test_names_and_statuses_of_strangers_are_bounded(broker, links, monkeypatch):
-    monkeypatch.setattr(mqtt_audience, "_MOST_PEERS", 3)
-    audience = Subscriber(links.open(plain(broker)), "learnae/1")
+def test_names_and_statuses_of_strangers_are_bounded(broker, links):
+    audience = Subscriber(links.open(plain(broker)), "learnae/1", most_peers=3)
     say(links, broker, "alice", "status", os.urandom(500))
     say(links, broker, "p" * 65, "status", b"online")
     say(links, broker, "alice", "status", b"online", swarm="no-cid")

@@ -1,4 +1,4 @@
-"""One thread for what comes and for what is due: disks may be slow, and the network thread must not wait for them."""
+"""One thread handles messages and timed actions: disks may be slow, and the network thread must not wait for them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from learnae.adapters.mqtt.connection import Handler, Received
+from learnae.adapters.mqtt.blocks.counts import Counts
+from learnae.adapters.mqtt.subscriptions import Handler, Received
 from learnae.errors import LearnaeError
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
-_MESSAGES, _BYTES = 256, 8 << 20  # that wait; a flood beyond that is dropped, and asked for again if it was worth it
-_LOOK_SECONDS = 0.2  # at most until the end is noticed
-_FAREWELL_SECONDS = 2.0
+_LOOK_SECONDS = 0.2  # at most until ``close`` is noticed
+_FAREWELL_SECONDS = 2.0  # for the action that is being done as the end comes
 
 
 class MqttInbox:
-    """Hands what ``handler`` takes, and what is ``later`` due, to its thread; errors are counted in ``counts``."""
+    """Calls handlers and timed actions in a thread of its own; errors are counted in ``counts``.
 
-    def __init__(self, counts: Counter[str]) -> None:
+    At most ``most_messages`` of ``most_bytes`` wait; more are dropped and counted.
+    """
+
+    def __init__(self, counts: Counts, most_messages: int, most_bytes: int) -> None:
         self._counts = counts
+        self._most_messages = most_messages
+        self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[Handler, Received]] = queue.SimpleQueue()
         self._bytes = 0
@@ -37,21 +41,20 @@ class MqttInbox:
         self._thread.start()
 
     def handler(self, handle: Handler) -> Handler:
-        """A handler for the network thread that lets this one call ``handle``."""
+        """Return a handler for the network thread that lets the inbox's thread call ``handle``."""
 
         def put(received: Received) -> None:
             with self._lock:
-                is_full = self._queue.qsize() >= _MESSAGES or self._bytes > _BYTES
-                self._bytes += 0 if is_full else len(received.payload)
-            if is_full:
-                self._counts["dropped: too fast"] += 1
-            else:
-                self._queue.put((handle, received))
+                if self._queue.qsize() < self._most_messages and self._bytes <= self._most_bytes:
+                    self._bytes += len(received.payload)
+                    self._queue.put((handle, received))
+                    return
+            self._counts.add("dropped: too fast")
 
         return put
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Call ``action`` after ``seconds``; only from this thread."""
+        """Call ``action`` after ``seconds``; for handlers and actions only, as their thread alone knows what is due."""
         self._order += 1
         heapq.heappush(self._due, (time.monotonic() + seconds, self._order, action))
 
@@ -75,9 +78,8 @@ class MqttInbox:
         try:
             work()
         except LearnaeError as error:
-            self._counts["refused"] += 1
-            if self._counts["refused"] == 1:
-                log.warning("MQTT: %s: %s (counted from now on)", what, error)
-        except Exception:  # one message that we stumble over must not make this peer deaf
-            self._counts["failed"] += 1
-            log.exception("MQTT: %s could not be handled", what)
+            if self._counts.add("refused") == 1:
+                _log.warning("MQTT: %s: %s (counted from now on)", what, error)
+        except Exception:  # noqa: BLE001 - a mistake of this program in one message must not make the peer deaf
+            self._counts.add("failed")
+            _log.exception("MQTT: %s could not be handled", what)

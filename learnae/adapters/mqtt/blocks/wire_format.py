@@ -1,4 +1,4 @@
-"""What the exchange over MQTT says and reads: wants, answers with a part of a message's past, links. Pure.
+"""The wire format of the exchange over MQTT: wants, answers with a part of a message's past, links. Pure.
 
 An answer is one or more blocks, each after its length in four bytes, big-endian: first the one that was
 asked for, then ancestors of it (dag-cbor), each named as a parent by one before it.
@@ -21,18 +21,18 @@ from learnae.protocol.limits import Limits
 _LENGTH = struct.Struct(">I")
 _WANTED = 64  # names in one message
 _WANT_BYTES = 8192
-_MOST_CONE = 256  # ancestors
-_CONE_BYTES = 256 * 1024
+MOST_CONE = 256  # messages in one answer
+_CONE_BYTES = 256 * 1024  # of an answer, before its last message
 
 
 class Readable(Protocol):
     """A store that blocks are read from."""
 
     def get(self, cid: Cid) -> bytes:
-        """See ports.BlockStore."""
+        """Return the bytes of a block; raises BlockMissingError."""
 
     def has(self, cid: Cid) -> bool:
-        """See ports.BlockStore."""
+        """Return True if ``get`` would succeed now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +43,41 @@ class Want:
     cone: int = 1
 
     def to_bytes(self) -> bytes:
-        """The dag-cbor map that is published."""
+        """Return the dag-cbor map that is published."""
         return dagcbor.encode({"want": list(self.cids), "cone": self.cone})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Want:
-        """Read what a stranger asks for; raises EncodingError."""
+        """Read the want of another peer; raises EncodingError."""
         fields = Fields(dagcbor.decode(data, _WANT_BYTES), "want", EncodingError)
-        return cls(fields.links("want", _WANTED), fields.integer("cone", 1, _MOST_CONE, default=1))
+        return cls(fields.links("want", _WANTED), fields.integer("cone", 1, MOST_CONE, default=1))
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """What a message names; nothing if the block is none. Not verified: good enough to look further."""
+    """The names in a message; none if the block is no message. Not verified: good enough to look further."""
 
     author: bytes = b""
     parents: tuple[Cid, ...] = ()
     blocks: tuple[Cid, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block on its way in, decoded once: ``links`` are those of the message in ``data``, if it is one."""
+
+    cid: Cid
+    data: bytes
+    links: Links
+
+    @classmethod
+    def read(cls, cid: Cid, data: bytes) -> Block:
+        """Decode the block that ``cid`` names, unverified."""
+        return cls(cid, data, links_of(data) if cid.codec == DAG_CBOR else Links())
+
+
 def links_of(data: bytes) -> Links:
-    """The links of the message in ``data``."""
+    """Return the links of the message in ``data``."""
     limits = Limits()
     try:
         fields = Fields(dagcbor.decode(data, limits.message_bytes), "message", EncodingError)
@@ -74,12 +88,12 @@ def links_of(data: bytes) -> Links:
 
 
 def parse_links(data: bytes) -> Sequence[Cid]:
-    """A list of links; raises EncodingError."""
+    """Read a list of links; raises EncodingError."""
     return Fields({"have": dagcbor.decode(data, _WANT_BYTES)}, "claim", EncodingError).links("have", _WANTED)
 
 
-def cone_of(cid: Cid, store: Readable, most: int) -> list[bytes]:
-    """The block and, of a message, up to ``most`` - 1 ancestors that are here, nearest first, bounded in bytes.
+def cone_of(cid: Cid, store: Readable, most: int, most_bytes: int = _CONE_BYTES) -> list[bytes]:
+    """Return the block and, of a message, up to ``most`` - 1 ancestors that are here, nearest first, bounded in bytes.
 
     Raises BlockMissingError.
     """
@@ -89,7 +103,7 @@ def cone_of(cid: Cid, store: Readable, most: int) -> list[bytes]:
         parents = dict.fromkeys(parent for data in level for parent in links_of(data).parents if parent not in seen)
         level = []
         for parent in parents:
-            if len(blocks) >= most or size > _CONE_BYTES:
+            if len(blocks) >= most or size > most_bytes:
                 return blocks
             seen.add(parent)
             if store.has(parent):
@@ -100,12 +114,12 @@ def cone_of(cid: Cid, store: Readable, most: int) -> list[bytes]:
 
 
 def pack(blocks: Sequence[bytes]) -> bytes:
-    """Blocks as an answer."""
+    """Return ``blocks`` as an answer."""
     return b"".join(part for block in blocks for part in (_LENGTH.pack(len(block)), block))
 
 
 def unpack(payload: bytes, most: int) -> list[bytes]:
-    """One to ``most`` blocks of an answer; raises EncodingError."""
+    """Return the one to ``most`` blocks of an answer; raises EncodingError."""
     blocks: list[bytes] = []
     position = 0
     while position < len(payload):
@@ -122,11 +136,12 @@ def unpack(payload: bytes, most: int) -> list[bytes]:
     return blocks
 
 
-def reachable(cid: Cid, root: bytes, others: Sequence[bytes]) -> Iterator[tuple[Cid, bytes]]:
-    """Those of ``others`` that are ancestors of ``root``, each named by one before it."""
-    named = set(links_of(root).parents)
+def reachable(root: Block, others: Sequence[bytes]) -> Iterator[Block]:
+    """Yield those of ``others`` that are ancestors of ``root``, each named by one before it."""
+    named = set(root.links.parents)
     for data in others:
-        ancestor = Cid.of(DAG_CBOR, data)
-        if ancestor in named and ancestor != cid:
-            named.update(links_of(data).parents)
-            yield ancestor, data
+        cid = Cid.of(DAG_CBOR, data)
+        if cid in named and cid != root.cid:
+            ancestor = Block.read(cid, data)
+            named.update(ancestor.links.parents)
+            yield ancestor

@@ -12,7 +12,7 @@ from typing import Any
 
 import learnae
 
-BIRTH_TOPIC = "homeassistant/status"  # says "online" when it has started and wants to hear everything again
+BIRTH_TOPIC = "homeassistant/status"  # "online" on it: Home Assistant has started, and needs every announcement again
 _MEASUREMENT, _TOTAL = "measurement", "total_increasing"
 _SENSOR, _BINARY = "sensor", "binary_sensor"
 _BUFFER, _INFERENCE = "(value_json.buffer | default({}))", "(value_json.inference | default({}))"  # trainers have none
@@ -46,12 +46,12 @@ _SENSORS = (
 
 
 def config_topic(peer: str) -> str:
-    """Where the peer's announcement is kept; an empty payload removes it."""
+    """Return where the peer's announcement is retained; an empty payload removes it."""
     return f"homeassistant/device/{_device(peer)}/config"
 
 
 def announcement(status: Mapping[str, Any], state_topic: str, status_topic: str) -> bytes:
-    """The device of a peer whose ``state`` and ``status`` are published there."""
+    """Return the device of a peer whose ``state`` and ``status`` are published on these topics."""
     device = _device(status["peer"])
     fields = {
         "dev": {

@@ -1,41 +1,45 @@
-"""A logging handler that lets warnings and errors be read far away: few, short, and without readings."""
+"""A logging handler that publishes warnings and errors: few, short, and without readings."""
 
 from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import learnae
 from learnae.adapters.token_bucket import TokenBucket
+from learnae.overriding import override
 
 _LIBRARY = Path(learnae.__file__).parent
-_BURST, _SECONDS_EACH = 20.0, 5.0  # so many at once, then one in so many seconds
-_MOST_CHARACTERS = 500
+_BURST, _SECONDS_EACH = 20.0, 5.0  # so many records at once, then one in so many seconds
+_TEXT_CHARACTERS = 500
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
 
 
 class RemoteLog(logging.Handler):
-    """Hands ``{time, level, text}`` to ``send``; what comes faster is counted, and the next one says how many.
+    """Hands ``{time, level, text}`` to ``send``; records that come faster are counted, and the next says how many.
 
-    Parts outside the library handle raw readings, and may quote one when they complain of it: what their records
-    quote and count is blanked.
+    It handles every logger's records. Modules outside the package ``learnae`` handle raw readings, and may quote one in
+    a warning: quoted texts and numbers in their records are blanked. The file of the call decides, not the logger's
+    name. ``monotonic`` tells seconds.
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, send: Callable[[dict[str, Any]], None], monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
         self._send = send
-        self._allowance = TokenBucket(_BURST, 1 / _SECONDS_EACH)
+        self._bucket = TokenBucket(_BURST, 1 / _SECONDS_EACH, monotonic)
         self._held_back = 0
         self._is_busy = False
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
-        """See logging.Handler; a record that comes of sending one is not sent."""
+        """Send a record, unless sending one has caused it."""
         if self._is_busy:
             return
-        if not self._allowance.take():
+        if not self._bucket.take():
             self._held_back += 1
             return
         self._is_busy = True
@@ -51,7 +55,7 @@ class RemoteLog(logging.Handler):
         fields = {
             "time": int(record.created * 1000),
             "level": record.levelname.lower(),
-            "text": text[:_MOST_CHARACTERS],
+            "text": text[:_TEXT_CHARACTERS],
         }
         held_back, self._held_back = self._held_back, 0
         return {**fields, "held_back": held_back} if held_back else fields

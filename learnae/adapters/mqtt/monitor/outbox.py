@@ -1,4 +1,4 @@
-"""A bounded queue on disk: what waits there survives kill -9 of its process and, but for the last moment, a power cut.
+"""A bounded queue on disk: its rows survive kill -9 of their process and, but for the last moment, a power cut.
 
 SQLite in WAL mode: https://www.sqlite.org/wal.html. Beyond its bounds the oldest goes, counted.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from learnae.errors import StateError
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 _ROW_BYTES = 32  # what a row costs beside its payload
 _SCHEMA = """
@@ -27,7 +28,7 @@ CREATE TABLE IF NOT EXISTS queue (
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """One row."""
+    """A row of the queue."""
 
     id: int
     channel: str
@@ -35,7 +36,7 @@ class Queued:
 
 
 class Outbox:
-    """At most ``most_rows`` and ``most_bytes``, at ``path``. Safe to use from several threads. Raises StateError."""
+    """Holds at most ``most_rows`` and ``most_bytes`` at ``path``. Safe to use in several threads. Raises StateError."""
 
     def __init__(self, path: Path, most_rows: int, most_bytes: int) -> None:
         self._path = path
@@ -51,9 +52,9 @@ class Outbox:
         self.dropped = 0
 
     def put(self, channel: str, payload: bytes) -> None:
-        """Keep one more; the oldest make room."""
+        """Add a row; the oldest make room."""
         size = len(payload) + _ROW_BYTES
-        with self._lock, self._blaming(), self._database:
+        with self._lock, _state_errors(self._path), self._database:
             self._database.execute("INSERT INTO queue (channel, payload) VALUES (?, ?)", (channel, payload))
             self.rows += 1
             self._bytes += size
@@ -61,17 +62,17 @@ class Outbox:
                 self.dropped += self._remove(self._select(1))
 
     def oldest(self, count: int) -> list[Queued]:
-        """The first ``count`` of those that wait."""
-        with self._lock, self._blaming():
+        """Return the first ``count`` rows."""
+        with self._lock, _state_errors(self._path):
             return self._select(count)
 
     def remove(self, queued: Iterable[Queued]) -> None:
-        """They have arrived. Those that are not here any more are passed over."""
-        with self._lock, self._blaming(), self._database:
+        """Remove rows that have arrived; those that are not here any more are passed over."""
+        with self._lock, _state_errors(self._path), self._database:
             self._remove(queued)
 
     def close(self) -> None:
-        """Let go of the file. Idempotent."""
+        """Close the file. Idempotent."""
         with self._lock:
             self._database.close()
 
@@ -97,7 +98,7 @@ class Outbox:
                     f"cannot open {self._path}: {error}", "check its owner, and free some space"
                 ) from error
             aside = self._path.with_suffix(".damaged")
-            log.error("%s is damaged (%s): moved to %s, what waited in it is not sent", self._path, error, aside)
+            _log.error("%s is damaged (%s): moved to %s, what waited in it is not sent", self._path, error, aside)
             self._path.replace(aside)
             for end in ("-wal", "-shm"):
                 self._path.with_name(self._path.name + end).unlink(missing_ok=True)
@@ -116,19 +117,11 @@ class Outbox:
             raise
         return database
 
-    def _blaming(self) -> _Blaming:
-        return _Blaming(self._path)
 
-
-class _Blaming:
-    """Turns SQLite's errors into ours; after them, totals may be a little wrong until the next start."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, sqlite3.Error):
-            raise StateError(f"cannot use {self._path}: {error}", "free some space, or check its owner") from error
+@contextmanager
+def _state_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into StateError; after one, totals may be a little wrong until the next start."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StateError(f"cannot use {path}: {error}", "free some space, or check its owner") from error

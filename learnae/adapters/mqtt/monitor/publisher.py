@@ -1,7 +1,7 @@
 """ports.Monitor over MQTT: people, dashboards and Home Assistant see the peer (docs/mqtt.md).
 
 ``status`` and ``state`` are retained and only the newest counts. ``metrics``, ``inference`` and ``log`` are
-events: they go through a queue on disk and leave it when the broker has acknowledged them: each arrives at least once.
+events: a queue on disk holds them until the broker has acknowledged them, so that each arrives at least once.
 """
 
 from __future__ import annotations
@@ -17,34 +17,43 @@ from typing import Any
 
 import cbor2
 
-from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor import home_assistant
 from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
 from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, JSON, OFFLINE, ONLINE, Topics
 from learnae.errors import StateError
-from learnae.ports import Inference
+from learnae.overriding import override
+from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import writing
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 _STATE_SECONDS = 2.0  # people do not read faster
-_METRICS_SECONDS = 10.0
+_METRICS_SECONDS = 10.0  # a curve over days needs no more
 _BATCH = 64  # rows on their way at once
 _MOST_RESULTS = 256  # of one call; a board's windows are far fewer
 _RETRY_SECONDS = 0.1  # until there may be room in the connection's queue
-_COMPLAINT_SECONDS = 600.0
+_WARNING_SECONDS = 600.0  # between two warnings: a full disk stays full
 _FAREWELL_SECONDS = 2.0  # for what waits when the peer leaves; the rest stays on disk
 _CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
-_NOT_FOR_OTHERS = {"last_problems", "error"}  # their text may quote what a source has read
+_PRIVATE = {"last_problems", "error"}  # their text may quote what a source has read
 _ZONES = Path("/sys/class/thermal")
 
 
-class MqttMonitor:
-    """What one peer shows on the broker of ``connection``; ``directory`` is the peer's own."""
+class MqttMonitor(Monitor):
+    """Shows one peer on the broker of ``connection``; ``directory`` is the peer's own."""
 
     def __init__(
-        self, connection: MqttConnection, topics: Topics, queue: Outbox, directory: Path, announces: bool = False
+        self,
+        connection: MqttConnection,
+        topics: Topics,
+        queue: Outbox,
+        directory: Path,
+        announces: bool = False,
+        state_seconds: float = _STATE_SECONDS,
+        metrics_seconds: float = _METRICS_SECONDS,
     ) -> None:
         """``announces`` makes the peer a device of Home Assistant; without it, an earlier announcement goes."""
         self._connection = connection
@@ -53,7 +62,9 @@ class MqttMonitor:
         self._marker = directory / "home-assistant"  # exists while there may be an announcement to remove
         self._announces = announces
         self._announcement = b""
-        self._reported = self._measured = self._complained = float("-inf")
+        self._state_seconds = state_seconds
+        self._metrics_seconds = metrics_seconds
+        self._reported = self._measured = self._warned = float("-inf")
         self._newest: Inference | None = None
         self._lost = 0
         self._wake = threading.Event()
@@ -73,26 +84,28 @@ class MqttMonitor:
 
     # -- ports.Monitor
 
+    @override
     def report(self, status: Mapping[str, Any]) -> None:
-        """See ports.Monitor; ``state`` at most every two seconds, ``metrics`` every ten."""
+        """Publish ``state`` at most every two seconds, ``metrics`` every ten."""
         now = time.monotonic()
-        if now - self._reported >= _STATE_SECONDS:
+        if now - self._reported >= self._state_seconds:
             self._reported = now
             self._show(status)
-        if now - self._measured >= _METRICS_SECONDS:
+        if now - self._measured >= self._metrics_seconds:
             self._measured = now
             self._put("metrics", cbor2.dumps(_numbers({**status, "cpu_temperature": cpu_temperature()})))
 
+    @override
     def infer(self, results: Sequence[Inference]) -> None:
-        """See ports.Monitor."""
         if not results:
             return
         self._newest = results[-1]
         shown = [{"time": r.time, "label": r.label, "score": r.score} for r in results[-_MOST_RESULTS:]]
         self._put("inference", _json({"results": shown}))
 
+    @override
     def close(self, status: Mapping[str, Any]) -> None:
-        """See ports.Monitor; what the broker does not take within two seconds stays on disk."""
+        """Publish the last state; events that the broker does not take within two seconds stay on disk."""
         if self._closing.is_set():
             return
         logging.getLogger().removeHandler(self._log)
@@ -107,7 +120,7 @@ class MqttMonitor:
         self._queue.close()
 
     def state(self) -> str:
-        """For the status: what waits."""
+        """Return what the status says of the queue."""
         dropped = f", {self._queue.dropped} dropped: the queue is full" if self._queue.dropped else ""
         lost = f", {self._lost} lost: they could not be written" if self._lost else ""
         return f"{self._queue.rows} waiting{dropped}{lost}"
@@ -118,7 +131,7 @@ class MqttMonitor:
         if self._announces and not self._announcement:
             self._announce(status)
         newest = self._newest
-        fields = {**_for_others(status), "cpu_temperature": cpu_temperature()}
+        fields = {**_public(status), "cpu_temperature": cpu_temperature()}
         if newest is not None:
             fields["inference"] = {"time": newest.time, "label": newest.label, "score": newest.score}
         self._connection.keep(self._topics.own("state"), _json(fields), JSON)
@@ -128,8 +141,8 @@ class MqttMonitor:
         try:
             with writing(self._marker):
                 self._marker.touch()
-        except StateError as error:  # an announcement that nobody remembers would stay for ever
-            self._complain(error)
+        except StateError as error:  # an announcement without a marker would stay for ever
+            self._warn(error)
             return
         self._announcement = home_assistant.announcement(status, own("state"), own("status"))
         self._connection.keep(home_assistant.config_topic(self._topics.peer), self._announcement, JSON)
@@ -144,18 +157,18 @@ class MqttMonitor:
     def _put(self, channel: str, payload: bytes) -> None:
         try:
             self._queue.put(channel, payload)
-        except StateError as error:  # what people watch stops nobody from training
+        except StateError as error:  # training goes on
             self._lost += 1
-            self._complain(error)
+            self._warn(error)
         else:
             self._wake.set()
 
-    def _complain(self, error: StateError) -> None:
-        """Now and then: a full disk stays full."""
+    def _warn(self, error: StateError) -> None:
+        """Log an error of the disk now and then."""
         now = time.monotonic()
-        if now - self._complained >= _COMPLAINT_SECONDS:
-            self._complained = now
-            log.warning("the MQTT monitor: %s", error)
+        if now - self._warned >= _WARNING_SECONDS:
+            self._warned = now
+            _log.warning("the MQTT monitor: %s", error)
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -164,7 +177,7 @@ class MqttMonitor:
             try:
                 self._drain()
             except StateError as error:
-                self._complain(error)
+                self._warn(error)
                 self._closing.wait(_RETRY_SECONDS)
 
     def _drain(self) -> None:
@@ -189,10 +202,10 @@ class MqttMonitor:
                 return
 
 
-def cpu_temperature() -> float | None:
-    """Degrees Celsius of the warmest zone that the kernel tells; None if it tells none."""
+def cpu_temperature(zones: Path = _ZONES) -> float | None:
+    """Return degrees Celsius of the warmest zone that the kernel tells; None if it tells none."""
     found = []
-    for path in _ZONES.glob("thermal_zone*/temp"):
+    for path in zones.glob("thermal_zone*/temp"):
         try:
             found.append(int(path.read_text()) / 1000)
         except (OSError, ValueError):  # a zone whose sensor is switched off
@@ -200,11 +213,11 @@ def cpu_temperature() -> float | None:
     return max(found, default=None)
 
 
-def _for_others(status: Mapping[str, Any]) -> dict[str, Any]:
+def _public(status: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: _for_others(value) if isinstance(value, Mapping) else value
+        key: _public(value) if isinstance(value, Mapping) else value
         for key, value in status.items()
-        if key not in _NOT_FOR_OTHERS
+        if key not in _PRIVATE
     }
 
 
@@ -213,7 +226,7 @@ def _json(fields: Mapping[str, Any]) -> bytes:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity."""
+    """Return ``value`` with None for NaN and infinity, which JSON does not have."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -222,7 +235,7 @@ def _finite(value: Any) -> Any:
 
 
 def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be drawn as a curve: numbers, and maps of numbers."""
+    """Return what can be drawn as a curve: numbers, and maps of numbers."""
     found: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, Mapping):

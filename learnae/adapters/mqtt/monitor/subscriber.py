@@ -1,32 +1,36 @@
-"""Everybody who says something on a broker, seen from topics alone: no swarm directory, no key.
+"""All peers on a broker, seen from topics alone: no swarm directory, no key.
 
-What comes is hostile until checked: a payload that is too large, no JSON, or not what a state is, is counted and
-passed over; a peer writes below its own name, so nobody changes the row of another whom the broker's ACL holds to that.
+Payloads are hostile until checked: one that is too large, no JSON, or no state, is counted and passed over. A peer
+writes below its own name, so that with an ACL on the broker it cannot change the row of another.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from learnae.adapters.mqtt.connection import MqttConnection, Received
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import OFFLINE, ONLINE
 from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 
-_MOST_PEERS = 1000  # of all swarms; a table of more is no table
+_log = logging.getLogger(__name__)
+
+_MOST_PEERS = 1000  # of all swarms; a longer table is not read
 _STATE_BYTES = 64 * 1024
 _NAME_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A peer as its topics show it; ``heard`` Unix milliseconds, by the clock of whoever watches."""
+    """A peer as its topics show it; ``heard`` Unix milliseconds, by the clock of the watching machine."""
 
     swarm: str
     peer: str
@@ -46,10 +50,13 @@ class Seen:
 
 
 class Subscriber:
-    """Listens to ``status`` and ``state`` of all swarms below ``prefix``, or of one ``swarm``."""
+    """Listens to ``status`` and ``state`` of all swarms below ``prefix`` or of one; ``bad`` counts refused payloads."""
 
-    def __init__(self, connection: MqttConnection, prefix: str, swarm: str = "+") -> None:
+    def __init__(
+        self, connection: MqttConnection, prefix: str, swarm: str = "+", most_peers: int = _MOST_PEERS
+    ) -> None:
         self._prefix = prefix
+        self._most_peers = most_peers
         self._seen: dict[tuple[str, str], Seen] = {}
         self._lock = threading.Lock()
         self.bad: Counter[str] = Counter()
@@ -57,7 +64,7 @@ class Subscriber:
         connection.subscribe(f"{prefix}/{swarm}/+/state", self._guarded(self._on_state))
 
     def peers(self) -> list[Seen]:
-        """Everybody, by swarm and name."""
+        """Return all peers, by swarm and name."""
         with self._lock:
             return sorted(self._seen.values(), key=lambda seen: (seen.swarm, seen.name, seen.peer))
 
@@ -66,12 +73,13 @@ class Subscriber:
             try:
                 handle(received)
             except LearnaeError as error:
-                self.bad[type(error).__name__] += 1
+                self.bad[type(error).__name__] += 1  # by the network thread alone
+                _log.debug("refused %d bytes on %.200s: %s", len(received.payload), received.topic, error)
 
         return guarded
 
     def _on_status(self, received: Received) -> None:
-        if not received.payload:  # somebody has removed it: the peer is no member any more
+        if not received.payload:  # removed: the peer is no member any more
             with self._lock:
                 self._seen.pop(self._key(received.topic), None)
             return
@@ -100,13 +108,13 @@ class Subscriber:
 
     def _note(self, seen: Seen) -> None:
         with self._lock:
-            if (seen.swarm, seen.peer) not in self._seen and len(self._seen) >= _MOST_PEERS:
-                raise LimitError(f"more than {_MOST_PEERS} peers", "name one swarm")
+            if (seen.swarm, seen.peer) not in self._seen and len(self._seen) >= self._most_peers:
+                raise LimitError(f"more than {self._most_peers} peers", "name one swarm")
             self._seen[seen.swarm, seen.peer] = seen
 
 
 def parse_state(payload: bytes, known: Seen) -> Seen:
-    """``known`` with what a ``state`` says; raises EncodingError or LimitError."""
+    """Return ``known`` with the fields of a ``state``; raises EncodingError or LimitError."""
     if len(payload) > _STATE_BYTES:
         raise LimitError(f"a state of {len(payload)} bytes", f"at most {_STATE_BYTES} are read")
     try:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
 import pytest
 from programs import wait_for
 
-from learnae.adapters.mqtt.blocks import inbox as mqtt_inbox
+from learnae.adapters.mqtt.blocks.counts import Counts
 from learnae.adapters.mqtt.blocks.inbox import MqttInbox
-from learnae.adapters.mqtt.blocks.responder import remember
-from learnae.adapters.mqtt.connection import Received
+from learnae.adapters.mqtt.subscriptions import Received
 from learnae.errors import EncodingError
 
 
 @pytest.fixture
-def inbox() -> Iterator[MqttInbox]:
-    made = MqttInbox(Counter())
+def bounds() -> tuple[int, int]:
+    return 256, 8 << 20
+
+
+@pytest.fixture
+def inbox(bounds) -> Iterator[MqttInbox]:
+    made = MqttInbox(Counts(), *bounds)
     yield made
     made.close()
 
@@ -28,9 +30,8 @@ def message(payload: bytes = b"") -> Received:
     return Received("t", payload, "", False)
 
 
-@pytest.mark.parametrize(("bound", "value", "payload"), [("_MESSAGES", 3, b""), ("_BYTES", 299, bytes(100))])
-def test_what_waits_is_bounded_and_the_rest_is_counted(inbox, monkeypatch, bound, value, payload):
-    monkeypatch.setattr(mqtt_inbox, bound, value)
+@pytest.mark.parametrize(("bounds", "payload"), [((3, 1000), b""), ((256, 299), bytes(100))])
+def test_what_waits_is_bounded_and_the_rest_is_counted(inbox, payload):
     may_go_on, handled = threading.Event(), []
 
     def handle(received: Received) -> None:
@@ -61,7 +62,7 @@ def test_mistakes_of_others_and_of_ours_are_counted_and_survived(inbox, caplog):
     for handle in (refuse, refuse, stumble, handled.append):
         inbox.handler(handle)(message())
     wait_for(lambda: handled, "the last one")
-    assert inbox._counts == {"refused": 2, "failed": 1}
+    assert inbox._counts.describe() == "1 failed, 2 refused"
     assert caplog.text.count("no CBOR") == 1
 
 
@@ -74,27 +75,7 @@ def test_a_mistake_in_what_is_due_is_survived(inbox):
 
     inbox.handler(begin)(message())
     wait_for(lambda: handled, "what is due after it")
-    assert inbox._counts == {"failed": 1}
-
-
-def test_what_is_remembered_again_is_there_at_any_time():
-    names: OrderedDict[str, int] = OrderedDict(a=1, b=2)
-    found, tracing = [], sys.gettrace()
-
-    def look(frame, _event, _argument):
-        if frame.f_code is remember.__code__:
-            found.append("a" in names)
-        return look
-
-    sys.settrace(look)  # at every line, as another thread may
-    try:
-        remember(names, "a", 3, 2)
-    finally:
-        sys.settrace(tracing)
-    assert all(found)
-    assert len(found) > 2
-    remember(names, "c", 4, 2)
-    assert list(names.items()) == [("a", 3), ("c", 4)]  # the newest
+    assert inbox._counts.describe() == "1 failed"
 
 
 def test_what_is_due_happens_in_the_order_of_its_time(inbox):

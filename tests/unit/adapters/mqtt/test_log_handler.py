@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import learnae
-from learnae.adapters import token_bucket as allowance
 from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
 
 INSIDE = str(Path(learnae.__file__).parent / "adapters" / "x.py")
@@ -25,8 +24,13 @@ def sent():
 
 
 @pytest.fixture
-def handler(sent):
-    return RemoteLog(sent.append)
+def now():
+    return [1000.0]
+
+
+@pytest.fixture
+def handler(sent, now):
+    return RemoteLog(sent.append, lambda: now[0])
 
 
 def test_warnings_and_errors_pass_and_nothing_less(handler, sent):
@@ -46,9 +50,7 @@ def test_what_a_source_quotes_is_blanked_and_what_the_library_says_is_not(handle
     assert [fields["text"] for fields in sent] == ["line …: … and … are …, not numbers", text]
 
 
-def test_a_flood_is_held_back_and_counted(handler, sent, monkeypatch):
-    now = [allowance.time.monotonic()]
-    monkeypatch.setattr(allowance.time, "monotonic", lambda: now[0])
+def test_a_flood_is_held_back_and_counted(handler, sent, now):
     for number in range(100):
         handler.handle(record(f"flood {number}"))
     assert len(sent) == 20
@@ -58,6 +60,17 @@ def test_a_flood_is_held_back_and_counted(handler, sent, monkeypatch):
     assert sent[-1]["held_back"] == 80
     handler.handle(record("again"))
     assert "held_back" not in sent[-1]
+
+
+@pytest.mark.parametrize("name", ["learnae.peer.peer", "agent.wiring", "trainer_node.cli", "firmware_bridge.link", "x"])
+def test_every_logger_is_handled_whatever_its_name(handler, sent, name):
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        logging.getLogger(name).warning("the sensor '%s' is gone", "left")
+    finally:
+        root.removeHandler(handler)
+    assert [fields["text"] for fields in sent] == ["the sensor … is gone"]  # this file is outside of the library
 
 
 def test_a_record_that_comes_of_sending_one_is_not_sent():

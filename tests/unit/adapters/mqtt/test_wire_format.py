@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections import OrderedDict
 
 import pytest
 from builders import Author, some_cid
@@ -12,10 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.adapters.mqtt.blocks.responder import remember
-from learnae.adapters.mqtt.blocks.wire_format import Want, cone_of, links_of, pack, parse_links, reachable, unpack
+from learnae.adapters.mqtt.blocks.wire_format import (
+    Block,
+    Want,
+    cone_of,
+    links_of,
+    pack,
+    parse_links,
+    reachable,
+    unpack,
+)
 from learnae.adapters.mqtt.gossip import parse_heads
 from learnae.adapters.token_bucket import TokenBucket
+from learnae.bounded_dict import BoundedDict
 from learnae.errors import BlockMissingError, EncodingError, LimitError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
@@ -107,7 +115,7 @@ def test_a_cone_is_the_message_and_its_nearest_ancestors(history):
         cone_of(some_cid(1), store, 1)
 
 
-def test_a_cone_goes_over_both_parents_once_and_stops_at_its_bytes(tmp_path, monkeypatch):
+def test_a_cone_goes_over_both_parents_once_and_stops_at_its_bytes(tmp_path):
     store, one, other = LocalBlockStore(tmp_path), Author(1), Author(2)
     first = one.say()
     left, right = one.say(), other.say(first)
@@ -115,8 +123,7 @@ def test_a_cone_goes_over_both_parents_once_and_stops_at_its_bytes(tmp_path, mon
     for message in (first, left, right, top):
         store.put(DAG_CBOR, message.data)
     assert [Cid.of(DAG_CBOR, data) for data in cone_of(top.cid, store, 9)] == [top.cid, left.cid, right.cid, first.cid]
-    monkeypatch.setattr("learnae.adapters.mqtt.blocks.wire_format._CONE_BYTES", len(top.data))
-    assert len(cone_of(top.cid, store, 9)) == 2
+    assert len(cone_of(top.cid, store, 9, most_bytes=len(top.data))) == 2
 
 
 def test_only_true_ancestors_are_taken_from_an_answer():
@@ -124,27 +131,30 @@ def test_only_true_ancestors_are_taken_from_an_answer():
     messages = author.chain(4)
     newest, *rest = [message.data for message in reversed(messages)]
     foreign = stranger.say().data
-    found = list(reachable(messages[-1].cid, newest, [foreign, *rest, foreign, newest]))
-    assert [data for _, data in found] == rest
-    assert list(reachable(messages[-1].cid, newest, rest[1:])) == []  # a gap hides what is behind it
+    root = Block.read(messages[-1].cid, newest)
+    found = list(reachable(root, [foreign, *rest, foreign, newest]))
+    assert [block.data for block in found] == rest
+    assert [block.links.parents for block in found] == [message.parents for message in reversed(messages[:-1])]
+    assert list(reachable(root, rest[1:])) == []  # a gap hides what is behind it
 
 
-def test_an_allowance_is_used_up_and_comes_back(monkeypatch):
+def test_a_bucket_is_used_up_and_fills_again():
     now = [0.0]
-    monkeypatch.setattr("learnae.adapters.token_bucket.time.monotonic", lambda: now[0])
-    allowance = TokenBucket(10, 2)
-    assert allowance.take(10)
-    assert not allowance.take()
+    bucket = TokenBucket(10, 2, lambda: now[0])
+    assert bucket.take(10)
+    assert not bucket.take()
     now[0] = 1.0
-    assert allowance.take(2)
-    assert not allowance.take(1)
+    assert bucket.take(2)
+    assert not bucket.take(1)
     now[0] = 1000.0
-    assert not allowance.take(11)
-    assert allowance.take(10)
+    assert not bucket.take(11)
+    assert bucket.take(10)
 
 
 def test_only_the_newest_are_remembered():
-    names: OrderedDict[int, int] = OrderedDict()
+    names = BoundedDict[int, int](3)
     for number in range(10):
-        remember(names, number % 4, number, 3)
-    assert names == {3: 7, 0: 8, 1: 9}
+        names.renew(number % 4, number)
+    assert list(names.items()) == [(3, 7), (0, 8), (1, 9)]
+    names.renew(3, 10)
+    assert list(names.items()) == [(0, 8), (1, 9), (3, 10)]

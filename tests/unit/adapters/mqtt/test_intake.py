@@ -1,0 +1,139 @@
+"""What pushes and answers do to the store, and how often a message is decoded on its way in."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from builders import NOW, SWARM, Author
+from desk import Desk
+from programs import wait_for
+
+from learnae.adapters.composite.block_service import BlockService
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.mqtt.blocks.counts import Counts
+from learnae.adapters.mqtt.blocks.exchange import MqttExchange
+from learnae.adapters.mqtt.blocks.intake import Intake
+from learnae.adapters.mqtt.blocks.leases import Leases
+from learnae.adapters.mqtt.blocks.wire_format import pack
+from learnae.adapters.mqtt.blocks.wish_table import WishTable
+from learnae.adapters.mqtt.gossip import MqttGossip
+from learnae.adapters.mqtt.subscriptions import Received
+from learnae.adapters.mqtt.topics import Topics
+from learnae.adapters.token_bucket import TokenBucket
+from learnae.error_log import ErrorLog
+from learnae.errors import EncodingError, LimitError
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.peer.replication import Replicator
+from learnae.protocol.identity import peer_name
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import open_message
+from learnae.protocol.opener import MessageOpener
+
+TOPICS = Topics("t", SWARM, "alice")
+FRAME = b"a frame"
+
+
+class Setting:
+    """An intake that lets strangers store ``unasked`` bytes."""
+
+    def __init__(self, directory, unasked: int = 10_000) -> None:
+        self.store = LocalBlockStore(directory)
+        self.wishes = WishTable(Desk(), TOPICS)
+        self.leases = Leases(Desk(), TOPICS, 600.0, 1)
+        self.heard: list[Cid] = []
+        self.distrusted: list[tuple[Cid, str]] = []
+        self.intake = Intake(
+            TOPICS,
+            BlockService(self.store),
+            self.wishes,
+            self.leases,
+            Counts(),
+            TokenBucket(unasked, 0.0),
+            lambda data: open_message(data, SWARM, Limits()),
+            lambda cid, peer: self.distrusted.append((cid, peer)),
+            self.heard.append,
+        )
+
+    def hear(self, author: Author, channel: str, payload: bytes) -> None:
+        topic = TOPICS.of(peer_name(author.author), channel)
+        handle = {"message": self.intake.on_message, "frame": self.intake.on_frame}.get(channel, self.intake.on_block)
+        handle(Received(topic, payload, "", False))
+
+
+@pytest.fixture
+def setting(tmp_path):
+    return Setting(tmp_path)
+
+
+def test_a_pushed_message_and_the_frame_that_it_names_are_kept(setting):
+    author = Author(1)
+    message = author.say(blocks=(Cid.of(RAW, FRAME),))
+    with pytest.raises(EncodingError, match="no message of it names"):
+        setting.hear(author, "frame", FRAME)
+    setting.hear(author, "message", message.data)
+    with pytest.raises(EncodingError, match="no message of it names"):
+        setting.hear(Author(2), "frame", FRAME)
+    setting.hear(author, "frame", FRAME)
+    assert setting.heard == [message.cid]
+    assert setting.store.get(message.cid) == message.data
+    assert setting.store.get(Cid.of(RAW, FRAME)) == FRAME
+
+
+def test_a_message_of_another_author_is_refused(setting):
+    with pytest.raises(EncodingError, match="another author"):
+        setting.hear(Author(2), "message", Author(1).say().data)
+    assert list(setting.store.cids()) == setting.heard == []
+
+
+def test_what_is_followed_or_waited_for_is_kept_when_strangers_may_store_no_more(tmp_path):
+    author, setting = Author(1), Setting(tmp_path, unasked=0)
+    message = author.say(blocks=(Cid.of(RAW, FRAME),))
+    with pytest.raises(LimitError, match="unasked"):
+        setting.hear(author, "message", message.data)
+    wish = setting.wishes.enter(message.cid, print)
+    setting.hear(author, "message", message.data)
+    assert wish.data == message.data
+    with pytest.raises(LimitError, match="unasked"):
+        setting.hear(author, "frame", FRAME)
+    setting.leases.begin(Cid.of(RAW, FRAME), print)
+    setting.hear(author, "frame", FRAME)
+    assert setting.store.has(Cid.of(RAW, FRAME))
+
+
+def test_wrong_bytes_are_refused_and_their_sender_distrusted(setting):
+    liar, wanted = Author(2), Cid.of(RAW, b"true")
+    wish = setting.wishes.enter(wanted, print)
+    for payload in (pack([b"false"]), b"\xff"):
+        with pytest.raises(EncodingError):
+            setting.hear(liar, f"block/{wanted}", payload)
+    assert setting.distrusted == [(wanted, peer_name(liar.author))] * 2
+    assert not wish.arrived.is_set()
+    setting.hear(liar, f"block/{wanted}", pack([b"true"]))
+    assert wish.data == b"true"
+
+
+def test_a_pushed_message_is_verified_once_between_its_arrival_and_the_tangle(tmp_path):
+    desk, verified = Desk(), Counter[Cid]()
+
+    def verify(data, swarm, limits):
+        verified[Cid.of(DAG_CBOR, data)] += 1
+        return open_message(data, swarm, limits)
+
+    opener, clock = MessageOpener(verify=verify), SimpleNamespace(now=lambda: NOW + 10_000)
+    store, gossip = BlockService(LocalBlockStore(tmp_path)), MqttGossip(desk, TOPICS, 0.0, ErrorLog())
+    replicator = Replicator(SWARM, Limits(), store, gossip, clock, random.Random(1), opener)
+    exchange = MqttExchange(desk, TOPICS, store, Limits(), opener=opener, heard=gossip.note)
+    messages = Author(1).chain(3)
+    try:
+        for message in messages:
+            topic = TOPICS.of(peer_name(message.author), "message")
+            desk.hear(TOPICS.all("message"), topic, message.data)
+        wait_for(lambda: exchange.counts["accepted"] == 3, "the messages")
+        attached = replicator.hear().attached
+    finally:
+        exchange.close()
+    assert attached == messages
+    assert verified == {message.cid: 1 for message in messages}

@@ -1,0 +1,57 @@
+"""Who answers: the first to claim, unless its claims were worth nothing; what other threads read is locked."""
+
+from __future__ import annotations
+
+import pytest
+from builders import SWARM
+from desk import Desk, guard
+
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.mqtt.blocks.counts import Counts
+from learnae.adapters.mqtt.blocks.responder import MqttResponder
+from learnae.adapters.mqtt.blocks.wire_format import Want
+from learnae.adapters.mqtt.subscriptions import Received
+from learnae.adapters.mqtt.topics import Topics
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import RAW
+
+TOPICS = Topics("t", SWARM, "bob")
+
+
+class Later:
+    """An inbox whose actions a test calls."""
+
+    def __init__(self) -> None:
+        self.due = []
+
+    def later(self, _: float, action) -> None:
+        self.due.append(action)
+
+
+@pytest.mark.parametrize(("rival", "answers"), [("", 1), ("alice", 0), ("carol", 1)])
+def test_of_two_that_claim_at_once_the_smaller_name_answers(tmp_path, rival, answers):
+    desk, inbox, store = Desk(), Later(), LocalBlockStore(tmp_path)
+    responder, cid = MqttResponder(desk, TOPICS, store, inbox, Counts(), 600.0), store.put(RAW, b"block")
+    guard(responder, "_cones", "_asked", "_askers", "_claims", "_failed")
+    responder.on_want(Received(TOPICS.of("dave", "want"), Want((cid,)).to_bytes(), "", False))
+    inbox.due.pop()()
+    assert [topic for topic, _ in desk.sent] == [TOPICS.own("have")]
+    if rival:
+        responder.on_have(Received(TOPICS.of(rival, "have"), dagcbor.encode([cid]), "", False))
+    inbox.due.pop()()
+    assert [topic for topic, _ in desk.sent[1:]] == [TOPICS.own(f"block/{cid}")] * answers
+    assert (responder.claimed(cid) > 0) == bool(rival)
+    assert responder.asked(cid) > 0
+
+
+def test_a_claim_keeps_others_silent_until_its_peer_is_distrusted(tmp_path):
+    desk, inbox, store = Desk(), Later(), LocalBlockStore(tmp_path)
+    responder, cid = MqttResponder(desk, TOPICS, store, inbox, Counts(), 600.0), store.put(RAW, b"block")
+    claim = Received(TOPICS.of("liar", "have"), dagcbor.encode([cid]), "", False)
+    for _ in range(2):  # asked twice so soon: the liar has not answered
+        responder.on_have(claim)
+        responder.on_want(Received(TOPICS.of("dave", "want"), Want((cid,)).to_bytes(), "", False))
+        inbox.due.pop()()
+    assert [topic for topic, _ in desk.sent] == [TOPICS.own("have")]
+    responder.on_have(claim)
+    assert responder.claimed(cid) == float("-inf")
