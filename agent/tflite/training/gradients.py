@@ -15,7 +15,7 @@ from learnae.models.layers import Sliding
 
 
 def linear(tape: Tape, x: Tensor, kernel: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """``x @ kernel + bias``, perhaps cut at 0: x (rows, inputs), kernel (inputs, units)."""
+    """Compute ``x @ kernel + bias``, perhaps cut at 0: x (rows, inputs), kernel (inputs, units)."""
     ops = tape.operations
     result = ops.fully_connected(x, ops.transpose(kernel), bias, relu)
 
@@ -33,7 +33,7 @@ def linear(tape: Tape, x: Tensor, kernel: Tensor, bias: Tensor | None, relu: boo
 
 
 def reshape(tape: Tape, x: Tensor, shape: Shape) -> Tensor:
-    """The same values in another shape."""
+    """Give the same values another shape."""
     ops = tape.operations
     if shape == x.shape:
         return x
@@ -48,7 +48,7 @@ def relu(tape: Tape, x: Tensor) -> Tensor:
 
 
 def tanh(tape: Tape, x: Tensor) -> Tensor:
-    """Hyperbolic tangent."""
+    """Compute the hyperbolic tangent."""
     ops = tape.operations
     result = ops.unary(schema.TANH, x)
 
@@ -59,7 +59,7 @@ def tanh(tape: Tape, x: Tensor) -> Tensor:
 
 
 def sigmoid(tape: Tape, x: Tensor) -> Tensor:
-    """The logistic function."""
+    """Compute the logistic function."""
     ops = tape.operations
     result = ops.unary(schema.LOGISTIC, x)
 
@@ -70,7 +70,7 @@ def sigmoid(tape: Tape, x: Tensor) -> Tensor:
 
 
 def softmax(tape: Tape, x: Tensor) -> Tensor:
-    """Over the last axis of a matrix."""
+    """Normalise exponentials over the last axis of a matrix."""
     ops = tape.operations
     result = ops.softmax(x)
 
@@ -82,7 +82,7 @@ def softmax(tape: Tape, x: Tensor) -> Tensor:
 
 
 def windows(tape: Tape, x: Tensor, sliding: Sliding, zeros: bool) -> Tensor:
-    """(rows, length, channels) -> (rows, count * size, channels).
+    """Cut windows: (rows, length, channels) -> (rows, count * size, channels).
 
     Padding reads ``zeros``, or else the nearest end of the sequence again: that leaves a maximum as it is.
     """
@@ -102,7 +102,7 @@ def windows(tape: Tape, x: Tensor, sliding: Sliding, zeros: bool) -> Tensor:
 
 
 def _gather_back(tape: Tape, flow: Tensor, positions: NDArray[np.int64], length: int) -> Tensor:
-    """The adjoint of taking ``positions``: each position sums what was taken from it.
+    """Compute the adjoint of taking ``positions``: each position sums what was taken from it.
 
     There is no operator that adds into places, so every position takes the same number of entries,
     and those that have fewer take zeros from a row behind the last.
@@ -122,7 +122,7 @@ def _gather_back(tape: Tape, flow: Tensor, positions: NDArray[np.int64], length:
 
 
 def greatest(tape: Tape, x: Tensor) -> Tensor:
-    """(rows, count, size, channels) -> (rows, count, channels); the first of equals gets the gradient."""
+    """Take maxima: (rows, count, size, channels) -> (rows, count, channels); the first of equals gets the gradient."""
     ops = tape.operations
     result = ops.greatest(x, (2,))
     spread = (ANY, x.shape[1], 1, x.shape[3])
@@ -130,7 +130,7 @@ def greatest(tape: Tape, x: Tensor) -> Tensor:
 
 
 def mean_over_time(tape: Tape, x: Tensor) -> Tensor:
-    """(rows, length, channels) -> (rows, channels)."""
+    """Average: (rows, length, channels) -> (rows, channels)."""
     ops = tape.operations
     _, length, channels = x.shape
     share = ops.graph.constant(np.full((1, length, 1), 1 / length))
@@ -138,7 +138,7 @@ def mean_over_time(tape: Tape, x: Tensor) -> Tensor:
 
 
 def scale(tape: Tape, x: Tensor, gamma: Tensor) -> Tensor:
-    """``x * gamma`` along the last axis."""
+    """Compute ``x * gamma`` along the last axis."""
     ops = tape.operations
     axes = tuple(range(len(x.shape) - 1))
     return tape.record(
@@ -149,7 +149,7 @@ def scale(tape: Tape, x: Tensor, gamma: Tensor) -> Tensor:
 
 
 def shift(tape: Tape, x: Tensor, beta: Tensor) -> Tensor:
-    """``x + beta`` along the last axis."""
+    """Compute ``x + beta`` along the last axis."""
     ops = tape.operations
     axes = tuple(range(len(x.shape) - 1))
     return tape.record(ops.add(x, beta), (x, lambda flow: flow), (beta, lambda flow: ops.sum(flow, axes)))
@@ -158,7 +158,7 @@ def shift(tape: Tape, x: Tensor, beta: Tensor) -> Tensor:
 def normalise(
     tape: Tape, x: Tensor, axes: tuple[int, ...], weights: Tensor | float, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised ``x``, and its mean and variance over ``axes``, which stay with size 1.
+    """Return normalised ``x``, and its mean and variance over ``axes``, which stay with size 1.
 
     ``weights`` of the entries sum to 1 over ``axes``: rows that only fill a batch have weight 0.
     """
@@ -178,10 +178,10 @@ def normalise(
 
 
 def rows_of(shape: Shape) -> Shape:
-    """The shape as a matrix: all axes but the last are rows."""
+    """Return the shape as a matrix: all axes but the last are rows."""
     return (ANY, shape[-1])
 
 
 def per_example(shape: Shape) -> int:
-    """How many vectors along the last axis one example has."""
+    """Return how many vectors along the last axis one example has."""
     return math.prod(shape[1:-1])
