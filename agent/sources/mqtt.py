@@ -32,7 +32,7 @@ class Subscription:
 
 
 class MqttSource(LiveSource):
-    """Readings over a connection of its own, dated when they arrive; at most ``waiting`` messages between two reads.
+    """Readings over a connection of its own, dated when they arrive.
 
     A retained message says what was, not what is: it is passed over, except as a label.
     """
@@ -48,7 +48,6 @@ class MqttSource(LiveSource):
         label_of: Callable[[str], int],
         resampler: Resampler,
         clock: Callable[[], float] = time.time,
-        waiting: int = _MAX_WAITING,
     ) -> None:
         self._connection = connection
         self._subscriptions = subscriptions
@@ -58,7 +57,7 @@ class MqttSource(LiveSource):
         self._resampler = resampler
         self._clock = clock
         self._label = UNKNOWN
-        self._waiting: deque[tuple[float, Received]] = deque(maxlen=waiting)
+        self._waiting: deque[tuple[float, Received]] = deque(maxlen=_MAX_WAITING)
         self.dropped = 0
         self.bad = 0
         for topic in {subscription.topic for subscription in subscriptions} | ({label_topic} - {""}):

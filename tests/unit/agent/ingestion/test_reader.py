@@ -284,7 +284,8 @@ def test_the_end_waits_for_what_is_being_recorded(tmp_path: Path, monkeypatch: p
     def slowly(name: str, samples: Samples, given: int) -> Samples:
         if not holding.is_set():
             holding.set()
-            time.sleep(0.5)  # the recorder's thread is held up with the first readings in its hands
+            # the recorder's thread is held up with the first readings in its hands until it shall end
+            wait_for(lambda: reader.status()["state"] == "stopped", "the end to begin")
         return mark(name, samples, given)
 
     monkeypatch.setattr(recorder, "_marked", slowly)
