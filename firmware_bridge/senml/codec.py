@@ -26,25 +26,11 @@ VERSION = 10  # RFC 8428, section 4.4
 _MIN_ABSOLUTE_TIME = 2.0**28  # seconds: smaller times count from now (section 4.5.3)
 _MAX_NUMBER = 1e300  # so that base and value together are finite
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")  # section 4.5.1
-_LABELS = {  # CBOR's integers for JSON's names (section 6, table 4)
-    "bver": -1,
-    "bn": -2,
-    "bt": -3,
-    "bu": -4,
-    "bv": -5,
-    "bs": -6,
-    "n": 0,
-    "u": 1,
-    "v": 2,
-    "vs": 3,
-    "vb": 4,
-    "s": 5,
-    "t": 6,
-    "ut": 7,
-    "vd": 8,
-}
-_NAMES = {label: name for name, label in _LABELS.items()}
 _BASES = ("bver", "bn", "bt", "bu", "bv", "bs")
+_FIELDS = ("n", "u", "v", "vs", "vb", "s", "t", "ut", "vd")
+# CBOR's integers for JSON's names (section 6, table 4): bases count down from -1, fields up from 0
+_LABELS = {name: -1 - i for i, name in enumerate(_BASES)} | {name: i for i, name in enumerate(_FIELDS)}
+_NAMES = {label: name for name, label in _LABELS.items()}
 _VALUES = ("v", "vs", "vb", "vd")
 
 Value = float | str | bool | bytes | None

@@ -188,9 +188,6 @@ def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:
         clock += count / rate + _PAUSE_SECONDS
     if not values:
         raise DataError(f"{path} has no person {person}", f"there are {sorted(set(arrays['subject'].tolist()))}")
-    columns = {
-        "time": np.concatenate(time),
-        "signal": np.concatenate(values),
-        "label": np.concatenate(label),
-    }
+    parts = {"time": time, "signal": values, "label": label}
+    columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     return check_recording(columns, columns["signal"].shape[1], rate, str(path))

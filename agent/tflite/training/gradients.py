@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from agent.tflite import schema
 from agent.tflite.graph import ANY, Shape, Tensor
+from agent.tflite.operations import Operations
 from agent.tflite.training.tape import Tape
 from learnae.models.layers import Sliding
 
@@ -42,31 +44,24 @@ def reshape(tape: Tape, x: Tensor, shape: Shape) -> Tensor:
 
 def relu(tape: Tape, x: Tensor) -> Tensor:
     """Cut at 0."""
-    ops = tape.operations
-    result = ops.unary(schema.RELU, x)
-    return tape.record(result, (x, lambda flow: ops.multiply(flow, ops.positive(result))))
+    return _activation(tape, schema.RELU, x, Operations.positive)
 
 
 def tanh(tape: Tape, x: Tensor) -> Tensor:
     """Compute the hyperbolic tangent."""
-    ops = tape.operations
-    result = ops.unary(schema.TANH, x)
-
-    def rule(flow: Tensor) -> Tensor:
-        return ops.multiply(flow, ops.subtract(1.0, ops.unary(schema.SQUARE, result)))
-
-    return tape.record(result, (x, rule))
+    return _activation(tape, schema.TANH, x, lambda ops, y: ops.subtract(1.0, ops.unary(schema.SQUARE, y)))
 
 
 def sigmoid(tape: Tape, x: Tensor) -> Tensor:
     """Compute the logistic function."""
+    return _activation(tape, schema.LOGISTIC, x, lambda ops, y: ops.multiply(y, ops.subtract(1.0, y)))
+
+
+def _activation(tape: Tape, code: int, x: Tensor, slope: Callable[[Operations, Tensor], Tensor]) -> Tensor:
+    """Apply the operator ``code``, whose derivative follows from its result by ``slope``."""
     ops = tape.operations
-    result = ops.unary(schema.LOGISTIC, x)
-
-    def rule(flow: Tensor) -> Tensor:
-        return ops.multiply(flow, ops.multiply(result, ops.subtract(1.0, result)))
-
-    return tape.record(result, (x, rule))
+    result = ops.unary(code, x)
+    return tape.record(result, (x, lambda flow: ops.multiply(flow, slope(ops, result))))
 
 
 def softmax(tape: Tape, x: Tensor) -> Tensor:
