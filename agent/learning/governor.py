@@ -44,7 +44,7 @@ class Governor:
         self._begun: Usage | None = None
         self._ended: Usage | None = None
         self._counted: Usage | None = None  # until where bytes are
-        self._allowance = 0.0  # bytes; below 0 the agent neither speaks nor listens
+        self._available = 0.0  # bytes; below 0 the agent neither sends nor receives
         self._reasons: list[str] = []
         self._skipped = 0
         self._busy = 0.0  # CPU seconds of the last tick
@@ -62,7 +62,7 @@ class Governor:
     @property
     def may_listen(self) -> bool:
         """Return True if bytes of others may come in now."""
-        return self._allowance >= 0
+        return self._available >= 0
 
     def steps(self, wanted: int) -> int:
         """Return how many of ``wanted`` optimiser steps are taken now."""
@@ -129,8 +129,8 @@ class Governor:
         if self._limits.bytes_per_day:
             burst = self._limits.bytes_per_day / _BURSTS_PER_DAY
             rate = (self._limits.bytes_per_day - burst) / DAY_SECONDS  # so that no 24 hours see more than the limit
-            self._allowance = min(self._allowance + rate * (usage.time - last.time), burst)
-            self._allowance -= usage.bytes - last.bytes
+            self._available = min(self._available + rate * (usage.time - last.time), burst)
+            self._available -= usage.bytes - last.bytes
 
     def status(self) -> dict[str, Any]:
         """Return what is measured, and what it keeps the agent from, for people."""

@@ -38,7 +38,7 @@ class Inferrer:
         self._objective = manifest.objective
         self._autoencoder = manifest.is_autoencoder
         forecasts = manifest.features if manifest.task == FORECAST else None
-        # of the first channel: a forecast is told in its unit, as people know it
+        # of the first channel: a forecast is given in its unit, as people know it
         self._shift, self._scale = (forecasts.shift[0], forecasts.scale[0]) if forecasts else (0.0, 1.0)
         self._names = LabelNames(manifest.classes, math.prod(manifest.model.output_shape))
         self.count = 0

@@ -85,7 +85,7 @@ class Description:
         return cls(board, firmware, channels, scales, hello.width, hello.rows, hello.ticks, rate)
 
     def schema(self, stream: str) -> Schema:
-        """Return what listeners are told."""
+        """Return the schema that listeners get, for samples of ``stream``."""
         return Schema(stream, self.board, self.firmware, self.channels, self.rate)
 
     def fits(self, frame: Samples) -> bool:
