@@ -35,8 +35,8 @@ from learnae.system.service import Service, run_program
 from learnae.system.signals import abrupt
 from learnae.weights.codecs import Vector
 
-_PROBE_SECONDS = 3.0  # for one source to say something
-_EARLIEST = 1e9  # Unix seconds: a reading from before 2001 counts from the beginning of its recording
+_PROBE_SECONDS = 3.0  # for one source to deliver something
+_MIN_UNIX_TIME = 1e9  # seconds: a reading from before 2001 counts from the beginning of its recording
 _FIRST_STEPS = """\
 first steps:
   learnae join --role agent manifest.cbor   a peer on this board
@@ -46,7 +46,7 @@ first steps:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; the only place that exits."""
+    """Run the program; the only place that exits."""
     options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     set_up_logging(options.verbose)
     run_program("learnae-agent", lambda: options.command(options))
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
-    """What only this verb takes."""
+    """Add the arguments that only this verb takes."""
     if verb == "export":
         command.add_argument("file", type=Path, metavar="FILE.tflite")
         command.add_argument("--int8", action="store_true", help="in int8, calibrated with own rows: about a quarter")
@@ -90,8 +90,8 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
 def _run(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     with abrupt():
-        member = build(config, lambda: load_config(AgentConfig, ROLE, options.config))
-    return Service(member.work()).run()
+        service = build(config, lambda: load_config(AgentConfig, ROLE, options.config))
+    return Service(service.work()).run()
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -148,8 +148,8 @@ def _results(options: argparse.Namespace) -> int:
 
 
 def _when(seconds: float) -> str:
-    """Date and time; of a recording that counts from its beginning, seconds."""
-    if seconds < _EARLIEST:
+    """Return date and time; of a recording that counts from its beginning, seconds."""
+    if seconds < _MIN_UNIX_TIME:
         return f"{seconds:.2f} s"
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
@@ -183,14 +183,14 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _estimate(swarm: Path, directory: Path, manifest: Manifest) -> Vector:
-    """This agent's own; where none has run, as on a workstation, that of the peers whose messages are here."""
+    """Return this agent's estimate; where none has run, that of the peers whose messages are here."""
     from learnae.runtime.observer import estimate_of, published_estimate  # noqa: PLC0415 - as above
 
     return estimate_of(directory, manifest) if (directory / STATE_FILE).exists() else published_estimate(swarm)
 
 
 def _quantisation(int8: bool, rows: NDArray[np.float32] | None) -> dict[str, Any]:
-    """As the field calls it; what is quantised follows from what there was to calibrate with."""
+    """Return how the file is quantised, in the field's words: it follows from what there was to calibrate with."""
     if not int8:
         return {"quantisation": "none", "weights": "float32", "activations": "float32"}
     if rows is not None and len(rows):
@@ -206,7 +206,7 @@ def _print(report: Mapping[str, Any], as_json: bool) -> None:
 
 
 def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """What there is of ``report``, for people; what is in a part stands below it."""
+    """Yield the lines of ``report`` that say something, for people; the fields of a part are indented below it."""
     for name, value in report.items():
         if isinstance(value, Mapping) and value:
             yield f"{indent}{name}:"

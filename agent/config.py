@@ -16,6 +16,7 @@ from learnae.config.sections import (
     check_choice,
 )
 from learnae.errors import ConfigurationError
+from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class ResourcesSection:
 
 
 AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")
-ONLY = "source"  # what the source of [source] is called
-_MOST_SOURCES = 16
+ONLY_SOURCE = "source"  # what the source of [source] is called
+_MAX_SOURCES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class AgentTrainSection(TrainSection):
 
     engine: str = AUTO
 
+    @override
     def __post_init__(self) -> None:
         TrainSection.__post_init__(self)
         check_choice("train.engine", self.engine, ENGINES)
@@ -97,14 +99,14 @@ class AgentConfig:
     iota: IotaSection = field(default_factory=IotaSection)
 
     def all_sources(self) -> dict[str, SourceSection]:
-        """Every source by its name; raises ConfigurationError if there is none, or too many."""
-        found = {ONLY: self.source} if self.source.is_set else {}
+        """Return every source by its name; raises ConfigurationError if there is none, or too many."""
+        found = {ONLY_SOURCE: self.source} if self.source.is_set else {}
         found.update(self.sources)
         if not found:
             raise ConfigurationError(
                 "there is no source of samples",
                 "set source.file to a recording, or source.kind (bridge, mqtt, iio, hwmon), in agent.toml",
             )
-        if len(found) > _MOST_SOURCES:
-            raise ConfigurationError(f"there are {len(found)} sources", f"an agent reads at most {_MOST_SOURCES}")
+        if len(found) > _MAX_SOURCES:
+            raise ConfigurationError(f"there are {len(found)} sources", f"an agent reads at most {_MAX_SOURCES}")
         return found

@@ -1,6 +1,6 @@
 """``learnae-agent install``: systemd's units and first configurations, written where they belong.
 
-Units belong to the program and are replaced; whoever wants them otherwise writes drop-ins. What is in
+Units belong to the program and are replaced; changes to them go into drop-ins. What is in
 ``/etc/learnae`` belongs to the user and is never replaced.
 """
 
@@ -26,7 +26,7 @@ SWARM_FILE = "swarm.cbor"
 CREATE, REPLACE, SAME, KEEP = "create", "replace", "same", "keep"
 
 _PROGRAMS = "/opt/learnae/bin"  # where the shipped units look
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # what systemd takes unescaped as an instance
+_SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # what systemd takes unescaped as an instance
 _EXAMPLE = "board"  # the name of the services in the examples
 
 
@@ -40,7 +40,7 @@ class Wanted:
     ours: bool = False
 
     def action(self) -> str:
-        """What writing it does."""
+        """Return what writing it does: one of CREATE, REPLACE, SAME, KEEP."""
         try:
             if self.data is None:
                 return SAME if self.path.is_dir() else CREATE
@@ -53,7 +53,7 @@ class Wanted:
         return REPLACE if self.ours else KEEP
 
     def write(self) -> None:
-        """Do it; raises StateError."""
+        """Write the file or make the directory; raises StateError."""
         directory, mode = (self.path, self.mode) if self.data is None else (self.path.parent, 0o755)
         try:
             directory.mkdir(mode, parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class Request:
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The verb's arguments."""
+    """Add the verb ``install`` and its arguments."""
     command = verbs.add_parser("install", help="write systemd's units and first configurations")
     command.add_argument("names", nargs="*", metavar="NAME", help=f"of the agents here ({_EXAMPLE})")
     command.add_argument("--bridge", action="append", default=[], metavar="NAME", help="a serial board, too")
@@ -90,7 +90,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def install(options: argparse.Namespace) -> int:
-    """Write what is missing and say what was done; the same again changes nothing."""
+    """Write what is missing and print what was done; the same again changes nothing."""
     agents = options.names or ([] if options.bridge or options.trainer else [_EXAMPLE])
     request = Request(agents, options.bridge, options.trainer, options.swarm)
     programs = options.programs.absolute()
@@ -109,7 +109,7 @@ def install(options: argparse.Namespace) -> int:
 
 
 def wanted(request: Request, root: Path, programs: Path) -> Iterator[Wanted]:
-    """All that an installation below ``root`` has; the units start what is in ``programs``."""
+    """Yield all that an installation below ``root`` has; the units start what is in ``programs``."""
     shipped = shipped_directory()
     for unit in UNITS:
         text = (shipped / unit).read_text().replace(_PROGRAMS, str(programs))
@@ -124,7 +124,7 @@ def wanted(request: Request, root: Path, programs: Path) -> Iterator[Wanted]:
 
 
 def shipped_directory() -> Path:
-    """Where the units are: beside the source, or below the prefix of an installed wheel."""
+    """Return where the units are: beside the source, or below the prefix of an installed wheel."""
     places = (Path(__file__).parents[1] / "systemd", Path(sysconfig.get_path("data")) / "share" / "learnae" / "systemd")
     for place in places:
         if (place / UNITS[0]).is_file():
@@ -133,10 +133,10 @@ def shipped_directory() -> Path:
 
 
 def _services(request: Request) -> Iterator[tuple[str, str, str]]:
-    """Example, name and service of each that gets a configuration."""
+    """Yield example, name and service of each that gets a configuration."""
     for example, names in (("agent", request.agents), ("bridge", request.bridges)):
         for name in names:
-            if not _NAME.fullmatch(name):
+            if not _SERVICE_NAME.fullmatch(name):
                 raise ConfigurationError(f"{name!r} is no name for a service", "use letters, digits, dots and dashes")
             yield example, name, f"{example}-{name}"
     if request.trainer:
@@ -144,7 +144,7 @@ def _services(request: Request) -> Iterator[tuple[str, str, str]]:
 
 
 def _manifest(swarm: Path) -> bytes:
-    """Of a swarm given by its directory or its manifest, checked."""
+    """Return the checked manifest of a swarm, given by its directory or its manifest."""
     return (open_manifest(swarm) if swarm.is_dir() else read_manifest(swarm)).to_bytes()
 
 

@@ -13,12 +13,12 @@ from agent.samples import UNKNOWN
 from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.system.atomic_files import create_once, read_regular, write_atomic
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 FILE = "label"
-_TAKEN = ".taken"
-_MOST_BYTES = 4096
-_LONGEST = 7 * 86_400.0  # seconds that a label may hold by itself
+_TAKEN_SUFFIX = ".taken"  # of the file while it is read
+_MAX_BYTES = 4096  # of the file
+_MAX_SECONDS = 7 * 86_400.0  # that a label may hold by itself
 
 
 class LabelNames:
@@ -30,7 +30,7 @@ class LabelNames:
         self.unknown = 0
 
     def number(self, text: str) -> int:
-        """The class of that name or number; UNKNOWN, and counted, if there is none."""
+        """Return the class of that name or number; UNKNOWN, and counted, if there is none."""
         if text in self._classes:
             return self._classes.index(text)
         if not self._classes and text.isdecimal() and len(text) < 10 and int(text) < self._count:
@@ -39,7 +39,7 @@ class LabelNames:
         return UNKNOWN
 
     def name(self, number: int) -> str:
-        """What people call the class."""
+        """Return what people call the class."""
         return self._classes[number] if number < len(self._classes) else str(number)
 
     def check(self, text: str) -> None:
@@ -51,16 +51,16 @@ class LabelNames:
 
 def write_label(directory: Path, label: str, seconds: float | None) -> None:
     """Tell the agent of ``directory`` what its readings are from now on, for ``seconds`` or until told otherwise."""
-    if seconds is not None and not 0 < seconds <= _LONGEST:
-        raise ConfigurationError(f"a label for {seconds:g} s", f"use more than 0 and at most {_LONGEST:.0f} s")
+    if seconds is not None and not 0 < seconds <= _MAX_SECONDS:
+        raise ConfigurationError(f"a label for {seconds:g} s", f"use more than 0 and at most {_MAX_SECONDS:.0f} s")
     if not directory.is_dir():
         raise ConfigurationError(f"there is no agent at {directory}", "start it first")
-    # its directory is closed already, and root may say it to a service that runs as somebody else
+    # its directory is closed already, and root may write it for a service of another user
     write_atomic(directory / FILE, json.dumps({"label": label, "seconds": seconds}).encode(), 0o644)
 
 
 class GivenLabel:
-    """The label file, looked at again and again. One with seconds is taken once and counted by the monotonic clock."""
+    """Reads the label file again and again. One with seconds is taken once and counted by the monotonic clock."""
 
     def __init__(self, directory: Path, names: LabelNames, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = directory / FILE
@@ -71,7 +71,7 @@ class GivenLabel:
         self._until = float("inf")
 
     def now(self) -> int:
-        """The class that holds now, or UNKNOWN."""
+        """Return the class that holds now, or UNKNOWN."""
         self._look()
         if self._clock() >= self._until:
             self._number, self._until = UNKNOWN, float("inf")
@@ -98,24 +98,24 @@ class GivenLabel:
         except FileNotFoundError:
             return
         except (OSError, ValueError, TypeError, KeyError, RecursionError, NotWrittenError) as error:
-            log.warning("%s is no label: %s; it is ignored", self._path, error)
+            _log.warning("%s is no label: %s; it is ignored", self._path, error)
             return
         self._number = self._names.number(label)
-        self._until = float("inf") if seconds is None else self._clock() + min(seconds, _LONGEST)
-        log.info("readings are labelled %s from now on", label or "with nothing")
+        self._until = float("inf") if seconds is None else self._clock() + min(seconds, _MAX_SECONDS)
+        _log.info("readings are labelled %s from now on", label or "with nothing")
 
     def _take_away(self) -> tuple[str, float | None]:
-        """What the file says as it goes: somebody may have said something newer since it was read."""
-        taken = self._path.with_name(FILE + _TAKEN)
+        """Read the file once more while taking it away: it may have been replaced since it was read."""
+        taken = self._path.with_name(FILE + _TAKEN_SUFFIX)
         os.replace(self._path, taken)
         self._seen = None
         label, seconds = _read(taken)
-        if seconds is None:  # it holds until another one is said, so it stays, unless that is so already
+        if seconds is None:  # it holds until another one is given, so it stays, unless that is so already
             create_once(self._path, taken.read_bytes())
         taken.unlink()
         return label, seconds
 
 
 def _read(path: Path) -> tuple[str, float | None]:
-    said = json.loads(read_regular(path, _MOST_BYTES))
-    return str(said["label"]), None if said["seconds"] is None else float(said["seconds"])
+    fields = json.loads(read_regular(path, _MAX_BYTES))
+    return str(fields["label"]), None if fields["seconds"] is None else float(fields["seconds"])

@@ -1,4 +1,4 @@
-"""``learnae-agent`` begins here: what a board has no use for is kept out of memory before anything imports it.
+"""Where ``learnae-agent`` begins: what a board has no use for is kept out of memory before anything imports it.
 
 What each part costs is in docs/adr/0024-what-an-agent-keeps-in-memory.md.
 """
@@ -12,12 +12,12 @@ from learnae.system.lazy_imports import LazyFinder, waits, without
 from learnae.system.signals import abrupt
 
 # numpy 1.26 imports its first four whole (numpy 2 does not), paho the last, with http, email and ssl
-_LATER = ("numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request")
+_IMPORTED_LATER = ("numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request")
 _BUILT_IN_SHA = ("_sha256", "_sha2")  # until Python 3.11, and since; some distributions leave it to OpenSSL
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program: the entry point."""
     with abrupt():
         keep_small()
         from agent.cli import main as run  # noqa: PLC0415 - after what it imports has been settled
@@ -27,8 +27,8 @@ def main() -> None:
 
 def keep_small() -> None:
     """Settle what is imported later or never; call it before anything else is imported. Idempotent."""
-    if not all(map(waits, _LATER)):
-        sys.meta_path.insert(0, LazyFinder(_LATER))
+    if not all(map(waits, _IMPORTED_LATER)):
+        sys.meta_path.insert(0, LazyFinder(_IMPORTED_LATER))
     if any(map(find_spec, _BUILT_IN_SHA)):
         # OpenSSL's libcrypto would come for the sake of a faster SHA-256; an agent hashes some blocks a minute
         with without("_hashlib"):

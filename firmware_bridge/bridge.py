@@ -1,4 +1,4 @@
-"""The bridge's work: keep the port open, move bytes, tell listeners what comes and how the link is."""
+"""The bridge's work: keep the port open, move bytes, publish records and the link's state to listeners."""
 
 from __future__ import annotations
 
@@ -13,45 +13,51 @@ from firmware_bridge.errors import SilentBoardError
 from firmware_bridge.records import DOWN, MAX_TEXT, UP, LinkState, Record
 from firmware_bridge.socket_api.server import Server
 from learnae.errors import LearnaeError, TransportError
+from learnae.system.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 
-_TURN = 0.25  # seconds that one step works: signals and the watchdog are served in between
-_PACE = 0.03  # seconds that bytes are left to gather: waking for each costs more than decoding it
-_POLL = 0.1  # seconds between two looks at the link's timers
-_GREETING = 5.0  # seconds from opening the port until a board should have said hello: it may be starting (Arduino: 2 s)
-_AT_ONCE, _LOOKS = 1e-4, 10  # seconds between two clocks that are read one after the other; else again, so often
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # between attempts to open the port: a replugged board is back at once
+_STEP_SECONDS = 0.25  # that one step works: signals and the watchdog are served in between
+_GATHER_SECONDS = 0.03  # that bytes are left to gather: waking for each costs more than decoding it
+_POLL_SECONDS = 0.1  # between two looks at the link's timers
+_HELLO_SECONDS = 5.0  # from opening the port until a board should have said hello: it may start (Arduino: 2 s)
+_CLOCK_GAP_SECONDS, _CLOCK_ATTEMPTS = 1e-4, 10  # between two clocks read one after the other; else again
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = (
+    0.2,
+    2.0,
+)  # between attempts to open the port: a replugged board is back at once
 
 
-def clocks() -> tuple[float, float]:
-    """The monotonic clock, and what is to be added to it for Unix time; exact although a process may be held up."""
+def clocks(
+    monotonic: Callable[[], float] = time.monotonic, unix_time: Callable[[], float] = time.time
+) -> tuple[float, float]:
+    """Read the monotonic clock, and what to add to it for Unix time; exact although a process may be held up."""
     best = (float("inf"), 0.0)
-    for _ in range(_LOOKS):
-        before, unix, after = time.monotonic(), time.time(), time.monotonic()
+    for _ in range(_CLOCK_ATTEMPTS):
+        before, unix, after = monotonic(), unix_time(), monotonic()
         best = min(best, (after - before, unix - (before + after) / 2))
-        if best[0] < _AT_ONCE:
+        if best[0] < _CLOCK_GAP_SECONDS:
             break
     return after, best[1]
 
 
 class Port(Protocol):
-    """What an open port can; see port.SerialPort."""
+    """An open port, such as serial_link.port.SerialPort."""
 
     device: str
 
     def fileno(self) -> int:
-        """For select(2)."""
+        """Return the file descriptor, for select(2)."""
 
     @property
     def has_waiting(self) -> bool:
-        """Whether something waits to be written."""
+        """Return True if bytes wait to be written."""
 
     def read(self) -> bytes:
-        """What has come."""
+        """Return the bytes that have arrived; raises LinkError."""
 
     def write(self, data: bytes) -> None:
-        """Send."""
+        """Send ``data``, now or later; raises LinkError."""
 
     def close(self) -> None:
         """Let go."""
@@ -69,28 +75,28 @@ class Bridge:
         self._port: Port | None = None
         self._opened = 0.0
         self._next_attempt = 0.0
-        self._pause = _FIRST_PAUSE
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._is_up = False
 
     def step(self) -> float:
-        """Work for a quarter of a second; see service.Work."""
-        end = time.monotonic() + _TURN
+        """Work for a quarter of a second, and return the seconds to wait; see learnae.system.service.Work."""
+        end = time.monotonic() + _STEP_SECONDS
         while (left := end - time.monotonic()) > 0:
-            self._wait(min(left, _POLL))
+            self._wait(min(left, _POLL_SECONDS))
             self._guarded(self._hear)
             self._server.step()  # before the board hears that its samples have arrived: they outlive this process then
             self._guarded(self._answer)
         return 0
 
     def drain(self) -> None:
-        """Tell listeners, let go of port and socket."""
+        """Tell listeners that the bridge ends, and let go of port and socket."""
         self._publish(LinkState(time.time(), DOWN, "the bridge was stopped"))
         self._server.close()
         if self._port is not None:
             self._port.close()
 
     def summary(self) -> str:
-        """One line for ``systemctl status``."""
+        """Return one line for ``systemctl status``."""
         if not self._is_up:
             return f"no readings: {self.problem or 'waiting for the board'}"
         return f"{self.dialect.summary()}, {self._server.listeners} listeners"
@@ -103,7 +109,7 @@ class Bridge:
             writers += port
         ready, _, _ = select.select(readers, writers, [], seconds)
         if port and port[0] in ready and not self.dialect.is_waiting():
-            time.sleep(_PACE)
+            time.sleep(_GATHER_SECONDS)
 
     def _guarded(self, work: Callable[[float], None]) -> None:
         now = time.monotonic()
@@ -130,19 +136,20 @@ class Bridge:
         if now < self._next_attempt:
             return
         self._port = self._open_port()
-        self._opened, self._pause = now, _FIRST_PAUSE
+        self._opened = now
+        self._backoff.succeeded()
         self.dialect.reconnect()
         _log.info("%s is open at %d baud", self._port.device, self._baud)
 
     def _judge(self, port: Port, now: float) -> None:
-        """Say when the board begins or ceases to answer."""
+        """Publish when the board begins or ceases to answer."""
         if self.dialect.is_alive(now):
             self.problem = None
             if not self._is_up:
                 self._is_up = True
                 self._publish(LinkState(time.time(), UP))
                 _log.info("the board at %s answers", port.device)
-        elif now - self._opened > _GREETING:
+        elif now - self._opened > _HELLO_SECONDS:
             error = self.dialect.diagnose(port.device, self._baud) or SilentBoardError(
                 f"the board at {port.device} has stopped answering", "check power and cable, or reset it"
             )
@@ -152,12 +159,11 @@ class Bridge:
         if self._port is not None:
             self._port.close()
             self._port = None
-        self._next_attempt = now + self._pause
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._next_attempt = now + self._backoff.failed()
         self._tell(error)
 
     def _tell(self, error: LearnaeError) -> None:
-        """Say why there are no readings, once as long as the reason is of the same kind."""
+        """Publish why there are no readings, once as long as the reason is of the same kind."""
         is_news = self._is_up or type(error) is not type(self.problem)
         self._is_up, self.problem = False, error
         if is_news:

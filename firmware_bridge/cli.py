@@ -23,7 +23,7 @@ _FORMATS = ("table", "json", "senml", "senml-cbor")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; the only place that exits."""
+    """Run the program; the only place that exits."""
     options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     set_up_logging(options.verbose)
     verbs = {"run": _run, "list": _list, "monitor": _monitor, "check": _check}

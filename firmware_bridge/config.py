@@ -13,7 +13,7 @@ from learnae.system.paths import home
 
 ROLE = "bridge"
 SOCKET_VARIABLE = "LEARNAE_BRIDGE"  # systemd's units set it: services share no home
-_SLOWEST = 0.001  # Hz: what a frame can say
+_MIN_RATE = 0.001  # Hz: what a frame can express
 LEARNAE, SENML = PROTOCOLS = ("learnae", "senml")
 
 
@@ -41,8 +41,8 @@ class BoardSection:
     rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.rate and not _SLOWEST <= self.rate <= MAX_RATE:
-            remedy = f"use Hz, from {_SLOWEST:g} to {MAX_RATE:g}; 0 leaves it"
+        if self.rate and not _MIN_RATE <= self.rate <= MAX_RATE:
+            remedy = f"use Hz, from {_MIN_RATE:g} to {MAX_RATE:g}; 0 leaves it"
             raise ConfigurationError(f"board.rate is {self.rate}", remedy)
 
 
@@ -55,7 +55,7 @@ class BridgeSection:
 
     @property
     def path(self) -> Path:
-        """Where the socket is."""
+        """Return where the socket is."""
         return Path(self.socket) if self.socket else default_socket()
 
 
@@ -69,6 +69,6 @@ class BridgeConfig:
 
 
 def default_socket() -> Path:
-    """Where a bridge listens, and agents look for it, unless told otherwise: $LEARNAE_BRIDGE, or in the home."""
+    """Return where a bridge listens, and agents look for it, by default: $LEARNAE_BRIDGE, or in the home."""
     path = os.environ.get(SOCKET_VARIABLE)
     return Path(path) if path else home() / "bridge.sock"

@@ -1,4 +1,4 @@
-"""Whether a board can be used: what it says of itself, or the named error that says why not."""
+"""Diagnosis: what a board says of itself, or the named error that says why it cannot be used."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from firmware_bridge.records import Schema
 from firmware_bridge.serial_link.port import list_ports
 from learnae.errors import ConfigurationError
 
-_PATIENCE = 5.0  # seconds: an Arduino that was reset by the opened port says hello after two
+_TIMEOUT_SECONDS = 5.0  # an Arduino that was reset by the opened port says hello after two
 
 
-def describe_board(port: Port, baud: int, dialect: Dialect, patience: float = _PATIENCE) -> Schema:
+def describe_board(port: Port, baud: int, dialect: Dialect, timeout: float = _TIMEOUT_SECONDS) -> Schema:
     """Wait until the board says what it measures; raises LinkError or ProtocolVersionError.
 
     Confirms nothing, so that no sample is lost to the bridge that comes afterwards.
     """
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while (now := time.monotonic()) < end:
         port.write(dialect.answer(now))
         select.select([port.fileno()], [], [], 0.1)
@@ -32,12 +32,12 @@ def describe_board(port: Port, baud: int, dialect: Dialect, patience: float = _P
         if isinstance(dialect.diagnose(port.device, baud), ConfigurationError):
             break  # time does not mend it
     raise dialect.diagnose(port.device, baud) or NoHelloError(
-        f"{port.device} has not said enough in {patience:.0f} s", "set board.rate, if it samples slower than that"
+        f"{port.device} has not said enough in {timeout:.0f} s", "set board.rate, if it samples slower than that"
     )
 
 
 def report(port: Port, baud: int, schema: Schema) -> dict[str, Any]:
-    """What ``firmware-bridge check`` prints."""
+    """Return what ``firmware-bridge check`` prints."""
     names = {device: name for name, device in list_ports().items()}
     return {
         "port": port.device,

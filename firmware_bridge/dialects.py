@@ -1,4 +1,4 @@
-"""What a board may speak: Learnae's own protocol, or lines of SenML from firmware that knows nothing of Learnae."""
+"""Dialects: Learnae's own protocol, or lines of SenML from firmware that knows nothing of Learnae."""
 
 from __future__ import annotations
 
@@ -9,78 +9,79 @@ from firmware_bridge.errors import LinkError, ProtocolVersionError
 from firmware_bridge.records import Record
 from firmware_bridge.serial_link.assembler import Assembler
 from firmware_bridge.serial_link.link import Link
+from learnae.overriding import override
 from learnae.text import counted
 
-_SILENCE = 3.0  # seconds: three pings without an answer
+_SILENCE_SECONDS = 3.0  # three pings without an answer
 
 
 class Dialect(Protocol):
     """One board's language. ``now`` is a clock that never goes back, ``now + offset`` Unix time."""
 
     def hear(self, data: bytes, now: float, offset: float) -> Iterator[Record]:
-        """The records that bytes from the port make."""
+        """Yield the records that bytes from the port make."""
 
     def answer(self, now: float) -> bytes:
-        """What is to be sent to the board. Called at least every 0.1 s."""
+        """Return what is to be sent to the board. Called at least every 0.1 s."""
 
     def reconnect(self) -> None:
-        """The port was opened anew."""
+        """Note that the port was opened anew."""
 
     def is_alive(self, now: float) -> bool:
-        """Whether the board at the port has lately said something that makes sense."""
+        """Return True if the board at the port has lately sent something that makes sense."""
 
     def is_waiting(self) -> bool:
-        """Whether what comes should be read at once, as its time of arrival matters."""
+        """Return True if bytes should be read at once, as their time of arrival matters."""
 
     def wish_for(self, rate: float) -> None:
-        """The rate in Hz that somebody would like; 0 for the board's own."""
+        """Ask the board for a rate in Hz; 0 for its own."""
 
     def diagnose(self, name: str, baud: int) -> LinkError | ProtocolVersionError | None:
-        """Why the board at the port ``name`` makes no readings; None if it has made some."""
+        """Return why the board at the port ``name`` makes no readings; None if it has made some."""
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
 
 
-class Native:
+class Native(Dialect):
     """Learnae's protocol: a Link that delivers, an Assembler that makes records of it."""
 
     def __init__(self, rate: float = 0.0) -> None:
         self.link = Link(rate)
         self.assembler = Assembler()
 
+    @override
     def hear(self, data: bytes, now: float, offset: float) -> Iterator[Record]:
-        """See Dialect."""
         for delivery in self.link.receive(data, now):
             yield from self.assembler.take(delivery, now + offset, offset)
 
+    @override
     def answer(self, now: float) -> bytes:
-        """See Dialect."""
         self.link.poll(now)
         return self.link.take_output()
 
+    @override
     def reconnect(self) -> None:
-        """See Dialect."""
         self.link.reconnect()
 
+    @override
     def is_alive(self, now: float) -> bool:
-        """See Dialect."""
-        return self.link.is_up and now - self.link.heard < _SILENCE
+        return self.link.is_up and now - self.link.heard < _SILENCE_SECONDS
 
+    @override
     def is_waiting(self) -> bool:
-        """See Dialect."""
         return self.link.awaits_ticks
 
+    @override
     def wish_for(self, rate: float) -> None:
-        """See Dialect."""
         self.link.wish_for(rate)
 
+    @override
     def diagnose(self, name: str, baud: int) -> LinkError | ProtocolVersionError | None:
-        """See Dialect."""
         return self.link.diagnose(name, baud)
 
+    @override
     def summary(self) -> str:
-        """See Dialect."""
         description, assembler = self.link.description, self.assembler
         drift = assembler.clock.drift * 1e6 if assembler.clock else 0
         return (

@@ -1,4 +1,4 @@
-"""``firmware-bridge monitor``: what a running bridge says, live: a table on a terminal, else one line a record."""
+"""``firmware-bridge monitor``: a running bridge's records, live: a table on a terminal, else one line a record."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from learnae.system.signals import held_back
 from learnae.text import counted
 
 _BARS = "▁▂▃▄▅▆▇█"
-_NUMBERS = 72  # columns of the screen that the table takes without its bars
-_MOST_BARS = 60
-_RECENT = 10.0  # seconds that mean and extremes are of
-_REFRESH = 0.2  # seconds between two drawings: faster than anybody reads
+_FIXED_WIDTH = 72  # columns of the screen that the table takes without its bars
+_MIN_BARS, _MAX_BARS = 4, 60
+_RECENT_SECONDS = 10.0  # that mean and extremes are of
+_REFRESH_SECONDS = 0.2  # between two drawings: faster than people read
 
 TABLE, JSON, SENML, SENML_CBOR = FORMATS = ("table", "json", "senml", "senml-cbor")
 
 
 def monitor(path: Path, shape: str, count: int) -> None:
-    """Show what comes from the bridge at ``path`` until ``count`` records were shown (0: until Ctrl-C).
+    """Show the records of the bridge at ``path`` until ``count`` records were shown (0: until Ctrl-C).
 
     Raises BridgeMissingError if there is no bridge; afterwards waits for it to come back.
     """
@@ -56,7 +56,7 @@ def _show(records: Iterator[Record | None], shape: str) -> None:
 
 
 def _hear(client: Client, count: int, heard: Callable[[], AbstractContextManager[None]]) -> Iterator[Record | None]:
-    """Records; None when there was nothing for a while."""
+    """Yield records; None when there was nothing for a while."""
     shown, is_first = 0, True
     while count == 0 or shown < count:
         for record in client.read():
@@ -66,7 +66,7 @@ def _hear(client: Client, count: int, heard: Callable[[], AbstractContextManager
             raise client.problem
         is_first = False
         with heard():
-            select.select([client] if client.is_connected else [], [], [], _REFRESH)
+            select.select([client] if client.is_connected else [], [], [], _REFRESH_SECONDS)
         yield None
 
 
@@ -118,7 +118,7 @@ class Board:
             self.state = "live"
             self.samples += record.rows
             self._recent.append(record)
-            while self._recent[0].time < record.time - _RECENT:
+            while self._recent[0].time < record.time - _RECENT_SECONDS:
                 self._recent.popleft()
         elif isinstance(record, Label):
             self.label = record.name
@@ -131,25 +131,20 @@ class Board:
                 self._recent.clear()
 
     def table(self, width: int) -> Table:
-        """Every channel with its value now, and how it was in the last seconds; ``width`` columns are there."""
+        """Draw every channel with its value now and in the last seconds, on a screen of ``width`` columns."""
         schema = self.schema
         title = "no board yet" if schema is None else f"{schema.board} {schema.firmware}, {schema.rate:g} Hz"
         result = Table(title=Text(title, "bold"), title_justify="left", caption=Text(self._caption()))
         result.caption_justify = "left"
         for column in ("channel", "now", "unit", "mean", "min", "max"):
             result.add_column(column, justify="left" if column in ("channel", "unit") else "right", no_wrap=True)
-        result.add_column(f"last {_RECENT:.0f} s", no_wrap=True)
+        result.add_column(f"last {_RECENT_SECONDS:.0f} s", no_wrap=True)
         if schema is not None and self._recent:
             values = np.concatenate([readings.values for readings in self._recent])
             for channel, column in zip(schema.channels, values.T, strict=True):
                 numbers = [f"{value:.6g}" for value in (column[-1], column.mean(), column.min(), column.max())]
-                row = [
-                    channel.name,
-                    numbers[0],
-                    channel.unit,
-                    *numbers[1:],
-                    bars(column, min(max(width - _NUMBERS, 4), _MOST_BARS)),
-                ]
+                shown = bars(column, min(max(width - _FIXED_WIDTH, _MIN_BARS), _MAX_BARS))
+                row = [channel.name, numbers[0], channel.unit, *numbers[1:], shown]
                 result.add_row(*map(Text, row))  # names come from outside and are no markup
         return result
 
@@ -158,9 +153,9 @@ class Board:
         return f"{self.state}; {counted(self.samples, 'sample')}, {self.missed} missed{label}"
 
 
-def bars(values: NDArray[np.float64], most: int) -> str:
-    """The values as a line of at most ``most`` bars between their least and greatest."""
-    groups = np.array_split(values, min(most, len(values)))
+def bars(values: NDArray[np.float64], limit: int) -> str:
+    """Draw the values as a line of at most ``limit`` bars between their least and greatest."""
+    groups = np.array_split(values, min(limit, len(values)))
     means = np.array([group.mean() for group in groups])
     span = means.max() - means.min()
     steps = np.zeros(len(means)) if span == 0 else (means - means.min()) / span * (len(_BARS) - 1)
@@ -174,7 +169,7 @@ def _draw(records: Iterator[Record | None]) -> None:
         for record in records:
             if record is not None:
                 board.take(record)
-            if time.monotonic() - drawn >= _REFRESH:
+            if time.monotonic() - drawn >= _REFRESH_SECONDS:
                 drawn = time.monotonic()
                 show(board.table(console.width))
         show(board.table(console.width))

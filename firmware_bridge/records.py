@@ -1,15 +1,15 @@
 """Records: what agents receive from the bridge over its Unix socket.
 
 A record is a 4-byte big-endian length, then that many bytes of dag-cbor: a map with ``kind``. The
-listener speaks first, with one ``Listen``; the bridge then sends a ``Schema`` and whatever comes.
+listener sends first, one ``Listen``; the bridge then sends a ``Schema`` and all that follows.
 Readings between two schemas are of the first one. docs/bridge.md has the tables.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,11 @@ MAX_CHANNELS = 32  # of one board: two frames of description, and a row of 32-bi
 MAX_RATE = 100_000.0  # Hz: ten times what any serial port can carry
 MAX_STEP = 86_400.0  # seconds between two samples
 MAX_TIME = 2.0**38  # Unix seconds: the year 10680
-MAX_NAME = 64
-MAX_TEXT = 400  # of a reason or a log line
+MAX_NAME = 64  # characters
+MAX_TEXT = 400  # characters of a reason or a log line
 PREFIX = struct.Struct(">I")
 UP, DOWN, RESET, MISSED = STATES = ("up", "down", "reset", "missed")
-_LAST_SEQUENCE = 2**53
+_LAST_SEQUENCE = 2**53  # exact in a float64, for readers of JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Schema:
     rate: float
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the record."""
+        """Return the map that goes into the record."""
         return {
             "stream": self.stream,
             "board": self.board,
@@ -67,7 +67,7 @@ class Schema:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Schema:
-        """Read and bound what came."""
+        """Read and bound a received map."""
         names, units = fields.texts("names", MAX_CHANNELS), fields.texts("units", MAX_CHANNELS)
         if not names or len(units) != len(names) or len(set(names)) != len(names):
             raise fields.error("names", names, "one for each unit, at least one, none twice")
@@ -92,20 +92,20 @@ class Readings:
 
     @property
     def rows(self) -> int:
-        """How many samples of each channel."""
+        """Return how many samples of each channel there are."""
         return len(self.values)
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """(rows,) Unix seconds."""
+        """Return when each row was taken: (rows,) Unix seconds."""
         return np.float64(self.time) + self.step * np.arange(self.rows, dtype=np.float64)
 
     def after(self, skipped: int) -> Readings:
-        """These readings without their first ``skipped`` rows."""
+        """Return these readings without their first ``skipped`` rows."""
         return Readings(self.sequence + skipped, self.time + skipped * self.step, self.step, self.values[skipped:])
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the record: values column after column, little-endian float64."""
+        """Return the map that goes into the record: values column after column, little-endian float64."""
         return {
             "sequence": self.sequence,
             "time": self.time,
@@ -116,7 +116,7 @@ class Readings:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Readings:
-        """Read and bound what came."""
+        """Read and bound a received map."""
         rows = fields.integer("rows", 1, MAX_BYTES // 8)
         data = fields.value("values")
         if not isinstance(data, bytes) or not data or len(data) % (8 * rows) or len(data) > 8 * rows * MAX_CHANNELS:
@@ -129,43 +129,39 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class _Plain:
+    def to_fields(self) -> dict[str, Any]:
+        """Return the map that goes into the record."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named(_Plain):
+    time: float
+    name: str
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Self:
+        """Read and bound a received map."""
+        return cls(read_time(fields), fields.text("name", MAX_NAME))
+
+
+@dataclass(frozen=True, slots=True)
+class Label(_Named):
     """From ``time`` (Unix seconds) on, samples belong to the class ``name``; "" for none that is known."""
 
     kind: ClassVar[str] = "label"
-    time: float
-    name: str
-
-    def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the record."""
-        return {"time": self.time, "name": self.name}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Label:
-        """Read and bound what came."""
-        return cls(read_time(fields), fields.text("name", MAX_NAME))
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(_Named):
     """Something happened at ``time`` (Unix seconds)."""
 
     kind: ClassVar[str] = "event"
-    time: float
-    name: str
-
-    def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the record."""
-        return {"time": self.time, "name": self.name}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Event:
-        """Read and bound what came."""
-        return cls(read_time(fields), fields.text("name", MAX_NAME))
 
 
 @dataclass(frozen=True, slots=True)
-class LinkState:
+class LinkState(_Plain):
     """How the link is since ``time``.
 
     ``up``: the board answers; ``down``: it does not, for this ``reason``; ``reset``: it has started anew,
@@ -179,22 +175,18 @@ class LinkState:
     reason: str = ""
     missed: int = 0
 
-    def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the record."""
-        return {"time": self.time, "state": self.state, "reason": self.reason, "missed": self.missed}
-
     @classmethod
     def from_fields(cls, fields: Fields) -> LinkState:
-        """Read and bound what came."""
+        """Read and bound a received map."""
         reason, missed = fields.text("reason", MAX_TEXT), fields.integer("missed")
         return cls(read_time(fields), fields.choice("state", STATES), reason, missed)
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
-    """A listener's first word: where to go on, as far as the bridge remembers.
+class Listen(_Plain):
+    """A listener's first record: where to go on, as far as the bridge remembers.
 
-    ``stream`` "" is for whoever has heard nothing yet: only what comes from now on. Else ``sequence`` is the
+    ``stream`` "" is for a listener that has heard nothing yet: only what is new from now on. Else ``sequence`` is the
     first sample of ``stream`` that the listener does not have.
     """
 
@@ -202,13 +194,9 @@ class Listen:
     stream: str = ""
     sequence: int = 0
 
-    def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the record."""
-        return {"stream": self.stream, "sequence": self.sequence}
-
     @classmethod
     def from_fields(cls, fields: Fields) -> Listen:
-        """Read and bound what came."""
+        """Read and bound a received map."""
         return cls(fields.text("stream"), fields.integer("sequence", 0, _LAST_SEQUENCE))
 
 
@@ -217,7 +205,7 @@ _KINDS: dict[str, Any] = {kind.kind: kind for kind in (Schema, Readings, Label, 
 
 
 def to_bytes(record: Record | Listen) -> bytes:
-    """The record with its length before it; raises RecordError if it is too large or has no encoding."""
+    """Encode the record, its length before it; raises RecordError if it is too large or has no encoding."""
     try:
         data = dagcbor.encode({"kind": record.kind, **record.to_fields()})
     except EncodingError as error:
@@ -245,7 +233,7 @@ class Splitter:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Record | Listen]:
-        """The records that ``data`` completes; raises RecordError, after which the stream is of no use."""
+        """Return the records that ``data`` completes; raises RecordError, after which the stream is of no use."""
         self._buffer += data
         records, position = [], 0
         while len(self._buffer) - position >= PREFIX.size:
@@ -264,12 +252,12 @@ class Splitter:
 
 
 def read_time(fields: Fields) -> float:
-    """Unix seconds."""
+    """Read a time in Unix seconds."""
     return fields.number("time", 0, MAX_TIME)
 
 
 def read_rate(fields: Fields, name: str) -> float:
-    """Hz; more than 0."""
+    """Read a rate in Hz, more than 0."""
     rate = fields.number(name, 0, MAX_RATE)
     if rate == 0:
         raise fields.error(name, rate, "more than 0 Hz")

@@ -13,17 +13,17 @@ from firmware_bridge.socket_api.server import Server
 
 
 def build(config: BridgeConfig) -> Bridge:
-    """Everything but the port, which may not be there yet; raises ConfigurationError or StateError."""
+    """Build all but the port, which may not be there yet; raises ConfigurationError or StateError."""
     server = Server(config.bridge.path, group=config.bridge.group)
     return Bridge(port_opener(config), config.port.baud, build_dialect(config), server)
 
 
 def build_dialect(config: BridgeConfig) -> Dialect:
-    """What the board speaks."""
+    """Return the dialect that the board is configured to speak."""
     rate = config.board.rate
     return SenmlLines(rate) if config.port.protocol == SENML else Native(rate)
 
 
 def port_opener(config: BridgeConfig) -> Callable[[], SerialPort]:
-    """Opens the configured port, wherever it is by then."""
+    """Return a function that opens the configured port, wherever it is by then."""
     return lambda: SerialPort(find_port(config.port.name), config.port.baud)

@@ -132,12 +132,36 @@ class Samples:
     """Readings of one source, in order: ``time`` (n,) seconds, ``values`` (n, channels).
 
     ``label`` (n,) class numbers, -1 where unknown; ``holdout`` (n,) marks what must not be trained on.
+
+    >>> samples = Samples.unmarked(np.arange(3.0), np.zeros((3, 1), np.float32))
+    >>> late = samples.part(samples.time > 1).marked(4, np.array([True]))
+    >>> both = Samples.joined([samples.part(slice(2)), late])
+    >>> both.time.tolist(), both.label.tolist(), both.holdout.tolist()
+    ([0.0, 1.0, 2.0], [-1, -1, 4], [False, False, True])
     """
 
     time: NDArray[np.float64]
     values: NDArray[np.float32]
     label: NDArray[np.int64]
     holdout: NDArray[np.bool_]
+
+    @classmethod
+    def unmarked(cls, time: NDArray[np.float64], values: NDArray[np.float32], label: int = -1) -> Samples:
+        """Make samples of one ``label``, none of them held out yet."""
+        return cls(time, values, np.full(len(time), label, np.int64), np.zeros(len(time), np.bool_))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """Return the samples of ``parts``, at least one, one after another."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+
+    def part(self, index: slice | NDArray[np.bool_]) -> Samples:
+        """Return the samples that ``index`` selects: a slice, or a mask (n,)."""
+        return Samples(self.time[index], self.values[index], self.label[index], self.holdout[index])
+
+    def marked(self, label: int, holdout: NDArray[np.bool_]) -> Samples:
+        """Return these samples with ``label`` where theirs is unknown, and with ``holdout`` (n,)."""
+        return Samples(self.time, self.values, np.where(self.label < 0, label, self.label), holdout)
 
 
 class SampleSource(Protocol):

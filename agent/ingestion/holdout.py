@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from learnae.swarm.features import Features
 
-_WINDOWS = 10  # a slice has room for this many windows, so that few are lost at its edges
-_LEAST_SECONDS = 30.0
+_WINDOWS_PER_SLICE = 10  # so that few are lost at a slice's edges
+_MIN_SLICE_SECONDS = 30.0
 
 
 class Holdout:
@@ -26,9 +26,9 @@ class Holdout:
 
     def __init__(self, share: float, features: Features) -> None:
         self._share = share
-        self.seconds = max(_LEAST_SECONDS, _WINDOWS * features.window / features.rate)
+        self.seconds = max(_MIN_SLICE_SECONDS, _WINDOWS_PER_SLICE * features.window / features.rate)
 
     def marks(self, time: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(n,) seconds -> (n,) whether held out."""
+        """Return (n,) whether the reading at each ``time`` (n,), in seconds, is held out."""
         slices = np.floor(time / self.seconds)
         return np.asarray(np.floor((slices + 1) * self._share) > np.floor(slices * self._share))

@@ -1,10 +1,11 @@
-"""A feed: one live source and the thread that reads it. What it meets stays with it: the others go on."""
+"""The source reader: one live source and the thread that reads it. An error of one source never stops the others."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,32 +13,51 @@ import numpy as np
 from agent.sources.live import LiveSource, Open
 from learnae.errors import LearnaeError
 from learnae.ports import Samples
+from learnae.system.backoff import Backoff
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds before a source that failed is opened again
-_SLOWEST = 0.25  # seconds between two reads at most: what has come must soon be on the disk
-_FAREWELL = 2.0  # seconds at the end: so long a busy board may keep a thread waiting that has something to give
-_FASTEST = 0.002  # a sensor is not asked more often: its thread would do nothing else
-_WAITING = 60_000  # readings between two visits of the recorder, which come more than once a second
-_ENOUGH = 15_000  # a source that can be asked later is not read while more wait: a read gives it 41,000 at most
+_MIN_PERIOD_SECONDS = 0.002  # a sensor is not asked more often: its thread would do nothing else
+_MAX_ERROR_CHARACTERS = 400  # of an error's text in the status
 _WORKING, _OPENING, _STOPPED = "working", "opening", "stopped"
 FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderLimits:
+    """How long a reader waits, in seconds, and how many readings it holds."""
+
+    first_pause: float = 0.5  # before a source that failed is opened again, doubled each time
+    longest_pause: float = 60.0
+    period: float = 0.25  # between two reads at most: what has arrived must soon be on the disk
+    join_timeout: float = 2.0  # at the end: so long a busy board may keep a thread waiting that has readings to give
+    queue: int = 60_000  # readings between two visits of the recorder, which come more than once a second
+    enough: int = 15_000  # a source that can resume is not read while more wait: a read gives 41,000 at most
 
 
 class SourceReader:
     """Opens the source ``name``, reads it again and again, and opens it again after an error.
 
-    A ``polled`` source is read at ``rate`` Hz, any other four times a second. Readings that come faster
+    A ``polled`` source is read at ``rate`` Hz, any other four times a second. Readings that arrive faster
     than twice the rate are dropped and counted: such a source is broken, and must not push out what the
     others have measured. A source is opened at the ``position`` up to which its readings are kept.
     """
 
-    def __init__(self, name: str, open_source: Open, rate: float, polled: bool, position: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        open_source: Open,
+        rate: float,
+        polled: bool,
+        position: str = "",
+        limits: ReaderLimits | None = None,
+    ) -> None:
         self.name = name
+        self.limits = limits or ReaderLimits()
         self._open = open_source
         self._rate = rate
-        self._period = min(_SLOWEST, max(_FASTEST, 1 / rate)) if polled else _SLOWEST
+        longest = self.limits.period
+        self.period = min(longest, max(_MIN_PERIOD_SECONDS, 1 / rate)) if polled else longest
         self._lock = threading.Lock()
         self._waiting: list[tuple[Samples, str]] = []
         self._position = position
@@ -46,7 +66,7 @@ class SourceReader:
         self._last_bin = -1.0
         self._state, self._error = _OPENING, ""
         self.samples = self.dropped = self.failures = 0
-        self._pause = _FIRST_PAUSE
+        self._backoff = Backoff(self.limits.first_pause, self.limits.longest_pause)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"source {name}", daemon=True)
 
@@ -55,19 +75,19 @@ class SourceReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Read no more; a source that hangs is left behind."""
+        """Stop reading; a source that hangs is left behind."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(_FAREWELL)
+            self._thread.join(self.limits.join_timeout)
 
     def take(self) -> list[tuple[Samples, str]]:
-        """What has come since the last call, each with the source's position after it."""
+        """Return the readings since the last call, each part with the source's position after it."""
         with self._lock:
             waiting, self._waiting, self._count = self._waiting, [], 0
         return waiting
 
     def status(self) -> dict[str, Any]:
-        """For people."""
+        """Return the source's state, for people."""
         source = self._source
         return {
             "state": self._state,
@@ -89,32 +109,31 @@ class SourceReader:
                     source.close()
             except Exception as error:  # noqa: BLE001 - whatever one source meets, the others go on
                 self._failed(error)
-                self._stopping.wait(self._pause)
-                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                self._stopping.wait(self._backoff.failed())
         self._state = _STOPPED
 
     def _read(self, source: LiveSource) -> None:
         while not self._stopping.is_set():
-            if source.position and self._count > _ENOUGH:
-                self._stopping.wait(self._period)
+            if source.position and self._count > self.limits.enough:
+                self._stopping.wait(self.period)
                 continue
             samples = source.read()
             if samples is None:
                 self._stopping.set()
                 return
             if self._error and self._state != _WORKING:
-                log.info("source %s is back", self.name)
+                _log.info("source %s is back", self.name)
             self._state = _WORKING
             if len(samples.time):
-                self._pause = _FIRST_PAUSE
+                self._backoff.succeeded()
                 self._put(self._thin(samples), source.position)
             # in step with the grid of resampling, or a reading would now come twice and now be left out
-            self._stopping.wait(self._period - time.time() % self._period)
+            self._stopping.wait(self.period - time.time() % self.period)
 
     def _put(self, samples: Samples, position: str) -> None:
         count = len(samples.time)
         with self._lock:
-            if self._count + count > _WAITING:
+            if self._count + count > self.limits.queue:
                 self.dropped += count
                 return
             self._waiting.append((samples, position))
@@ -123,22 +142,20 @@ class SourceReader:
         self.samples += count
 
     def _thin(self, samples: Samples) -> Samples:
-        """At most one reading in half a period, and none without a time."""
+        """Return at most one reading in half a period, and none without a time."""
         bins = np.floor(samples.time * (2 * self._rate))
         keep = np.isfinite(bins) & (np.diff(bins, prepend=self._last_bin) != 0)
-        if not keep.any():
-            self.dropped += len(keep)
-            return Samples(*(getattr(samples, name)[:0] for name in Samples.__slots__))
-        self._last_bin = float(bins[keep][-1])
         self.dropped += int(len(keep) - keep.sum())
-        return samples if keep.all() else Samples(*(getattr(samples, name)[keep] for name in Samples.__slots__))
+        if keep.any():
+            self._last_bin = float(bins[keep][-1])
+        return samples if keep.all() else samples.part(keep)
 
     def _failed(self, error: Exception) -> None:
-        said = str(error) or type(error).__name__
-        if self._state == _WORKING or said != self._error:
+        text = str(error) or type(error).__name__
+        if self._state == _WORKING or text != self._error:
             if isinstance(error, (LearnaeError, OSError)):
-                log.warning("source %s: %s; trying again", self.name, said)
+                _log.warning("source %s: %s; trying again", self.name, text)
             else:
-                log.exception("source %s: a defect; trying again", self.name)
+                _log.exception("source %s: a defect; trying again", self.name)
         self.failures += 1
-        self._state, self._error = FAILING, said[:400]
+        self._state, self._error = FAILING, text[:_MAX_ERROR_CHARACTERS]

@@ -10,21 +10,19 @@ from typing import Any
 
 from agent.config import ResourcesSection
 
-_LONGEST_STEPS = 10.0  # seconds that one call of the learner may take: the watchdog waits for it
-_HOTTEST = 64.0  # times slower than configured at most: then the heat is not ours
-_COOLER = 3.0  # °C below the limit before the agent takes up speed again
-_BURST = 24  # parts of a day's bytes that may be spent at once
-_LEAST_SHARE = 0.1  # of the CPU share that is left to training when sampling takes nearly all of it
-
-
-DAY = 86_400.0
+_MAX_TRAIN_SECONDS = 10.0  # that one call of the learner may take: the watchdog waits for it
+_MAX_SLOWDOWN = 64.0  # times slower than configured: then the heat is not the agent's
+_HYSTERESIS = 3.0  # °C below the limit before the agent takes up speed again
+_BURSTS_PER_DAY = 24  # so large a part of a day's bytes may be spent at once
+_MIN_SHARE = 0.1  # of the CPU share that is left to training when sampling takes nearly all of it
+DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What the process has used up to now: ``time`` (monotonic) and ``cpu`` in seconds, ``bytes`` out and in.
 
-    ``temperature`` of the board in °C and ``memory`` available in MiB, None where nobody knows.
+    ``temperature`` of the board in °C and ``memory`` available in MiB, None where it is not known.
     """
 
     time: float
@@ -46,7 +44,7 @@ class Governor:
         self._begun: Usage | None = None
         self._ended: Usage | None = None
         self._counted: Usage | None = None  # until where bytes are
-        self._allowance = 0.0  # bytes; below 0 the agent neither speaks nor listens
+        self._available = 0.0  # bytes; below 0 the agent neither sends nor receives
         self._reasons: list[str] = []
         self._skipped = 0
         self._busy = 0.0  # CPU seconds of the last tick
@@ -54,7 +52,7 @@ class Governor:
     # -- questions
 
     def may_tick(self, usage: Usage) -> bool:
-        """Whether a tick may begin now."""
+        """Return True if a tick may begin now, and note that it does."""
         self._count_bytes(usage)
         if usage.time < self._next or not self.may_listen:
             return False
@@ -63,18 +61,18 @@ class Governor:
 
     @property
     def may_listen(self) -> bool:
-        """Whether bytes of others may come in now."""
-        return self._allowance >= 0
+        """Return True if bytes of others may come in now."""
+        return self._available >= 0
 
     def steps(self, wanted: int) -> int:
-        """How many of ``wanted`` optimiser steps are taken now."""
+        """Return how many of ``wanted`` optimiser steps are taken now."""
         least, usage = self._limits.memory, self._begun
         if usage is not None and usage.memory is not None and usage.memory < least:
             self._skipped += 1
             return 0
         most = wanted / self._slower
         if self._step_seconds:
-            most = min(most, _LONGEST_STEPS / self._step_seconds)
+            most = min(most, _MAX_TRAIN_SECONDS / self._step_seconds)
         return max(1, min(wanted, int(most)))
 
     # -- what happened
@@ -85,12 +83,12 @@ class Governor:
         self._pause = pause
 
     def trained(self, steps: int, seconds: float) -> None:
-        """The learner took ``steps`` steps in ``seconds``."""
+        """Note that the learner took ``steps`` steps in ``seconds``."""
         if steps:
             self._step_seconds = seconds / steps
 
     def end(self, usage: Usage) -> None:
-        """A tick has ended: when may the next one begin?"""
+        """Note that a tick has ended, and decide when the next one may begin."""
         begun = self._begun or usage
         self._count_bytes(usage)
         self._heat(usage.temperature)
@@ -108,12 +106,12 @@ class Governor:
         if not limit or temperature is None:
             return
         if temperature >= limit:
-            self._slower = min(2 * self._slower, _HOTTEST)
-        elif temperature < limit - _COOLER:
+            self._slower = min(2 * self._slower, _MAX_SLOWDOWN)
+        elif temperature < limit - _HYSTERESIS:
             self._slower = max(self._slower / 2, 1.0)
 
     def _cpu_pause(self, begun: Usage, ended: Usage) -> float:
-        """So long that the tick's CPU seconds are the allowed share of the time from its begin to the next one's.
+        """Return the pause that makes the tick's CPU seconds the allowed share of the time from its begin to the next.
 
         What sampling uses between two ticks is not the tick's to spend.
         """
@@ -122,20 +120,20 @@ class Governor:
         idle = 0.0
         if self._ended is not None and begun.time > self._ended.time:
             idle = (begun.cpu - self._ended.cpu) / (begun.time - self._ended.time)
-        share = max(self._limits.cpu - idle, self._limits.cpu * _LEAST_SHARE)
+        share = max(self._limits.cpu - idle, self._limits.cpu * _MIN_SHARE)
         return (ended.cpu - begun.cpu) / share - (ended.time - begun.time)
 
     def _count_bytes(self, usage: Usage) -> None:
-        """A bucket that fills with the day's bytes and holds an hour's; it may be overdrawn by one tick."""
+        """Keep a token bucket that fills with the day's bytes and holds an hour's; one tick may overdraw it."""
         last, self._counted = self._counted or usage, usage
         if self._limits.bytes_per_day:
-            burst = self._limits.bytes_per_day / _BURST
-            rate = (self._limits.bytes_per_day - burst) / DAY  # so that no 24 hours see more than the limit
-            self._allowance = min(self._allowance + rate * (usage.time - last.time), burst)
-            self._allowance -= usage.bytes - last.bytes
+            burst = self._limits.bytes_per_day / _BURSTS_PER_DAY
+            rate = (self._limits.bytes_per_day - burst) / DAY_SECONDS  # so that no 24 hours see more than the limit
+            self._available = min(self._available + rate * (usage.time - last.time), burst)
+            self._available -= usage.bytes - last.bytes
 
     def status(self) -> dict[str, Any]:
-        """For people: what is measured, and what it keeps the agent from."""
+        """Return what is measured, and what it keeps the agent from, for people."""
         usage = self._ended
         return {
             "step_milliseconds": round(self._step_seconds * 1000, 3),

@@ -1,4 +1,4 @@
-"""Inference: what the swarm's model says of this machine's newest windows, for people."""
+"""Inference: the swarm's model on this machine's newest windows, for people."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Array = NDArray[Any]
 Predict = Callable[[Vector, Array], Array]
 
 FILE = "inference.jsonl"
-_MOST_BYTES = 256 * 1024  # of each of two files: some thousand results
-_OLDER = ".1"
+_MAX_BYTES = 256 * 1024  # of each of two files: some thousand results
+_OLDER_SUFFIX = ".1"
 
 
 class Inferrer:
@@ -38,14 +38,14 @@ class Inferrer:
         self._objective = manifest.objective
         self._autoencoder = manifest.is_autoencoder
         forecasts = manifest.features if manifest.task == FORECAST else None
-        # of the first channel: a forecast is told in its unit, as people know it
+        # of the first channel: a forecast is given in its unit, as people know it
         self._shift, self._scale = (forecasts.shift[0], forecasts.scale[0]) if forecasts else (0.0, 1.0)
         self._names = LabelNames(manifest.classes, math.prod(manifest.model.output_shape))
         self.count = 0
         self.last: Inference | None = None
 
     def infer(self, estimate: Vector, windows: Sequence[Judged]) -> list[Inference]:
-        """One result for each window whose row is finite, in their order."""
+        """Return one result for each window whose row is finite, in their order."""
         windows = [window for window in windows if np.isfinite(window.row).all()]
         if not windows or self._predict is None:
             return []
@@ -62,7 +62,7 @@ class Inferrer:
         return results
 
     def status(self) -> dict[str, Any]:
-        """For people: the last result, and how many there have been since the start."""
+        """Return the last result, and how many there have been since the start, for people."""
         last = asdict(self.last) if self.last else {"time": None, "label": None, "score": None}
         return {**last, "count": self.count}
 
@@ -79,10 +79,11 @@ class Inferrer:
 
 
 class ResultFile:
-    """The last results as lines of JSON, in two files of at most 256 KiB that take turns. Never raises."""
+    """The last results as lines of JSON, in two files of about ``size`` bytes that take turns. Never raises."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, size: int = _MAX_BYTES) -> None:
         self._path = directory / FILE
+        self._size = size
         self.failures = 0
 
     def append(self, results: Sequence[Inference]) -> None:
@@ -92,17 +93,17 @@ class ResultFile:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "ab") as file:
                 file.write(data)
-                full = file.tell() >= _MOST_BYTES
+                full = file.tell() >= self._size
             if full:
-                os.replace(self._path, self._path.with_name(FILE + _OLDER))
+                os.replace(self._path, self._path.with_name(FILE + _OLDER_SUFFIX))
         except OSError:
             self.failures += 1
 
 
 def read_results(directory: Path, count: int) -> list[Inference]:
-    """The last ``count`` results of the agent of ``directory``, oldest first; damaged lines are passed over."""
+    """Return the last ``count`` results of the agent of ``directory``, oldest first; damaged lines are passed over."""
     newer = _lines(directory / FILE)  # first: if it becomes the older one meanwhile, it is met twice, not passed over
-    older = _lines(directory / (FILE + _OLDER))
+    older = _lines(directory / (FILE + _OLDER_SUFFIX))
     lines = older if older[: len(newer)] == newer else older + newer
     results = [result for line in lines if (result := _result(line)) is not None]
     return results[-count:] if count else []
@@ -110,7 +111,7 @@ def read_results(directory: Path, count: int) -> list[Inference]:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes()[-2 * _MOST_BYTES :].splitlines() if stat.S_ISREG(path.stat().st_mode) else []
+        return path.read_bytes()[-2 * _MAX_BYTES :].splitlines() if stat.S_ISREG(path.stat().st_mode) else []
     except FileNotFoundError:
         return []
     except OSError as error:

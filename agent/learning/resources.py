@@ -1,4 +1,4 @@
-"""The board: what this process uses, how hot it is, and a learner and a peer that keep to the governor's limits."""
+"""The board's resources as measured, and a learner and a tick that keep to the governor's limits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.learning.governor import Governor, Usage
+from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
@@ -21,18 +22,18 @@ _AVAILABLE = re.compile(r"^MemAvailable:\s+(\d+) kB$", re.MULTILINE)
 
 
 class Board:
-    """Measures this process and its machine; ``root`` of thermal zones is another one in tests."""
+    """Measures this process and its machine, by the files of the kernel."""
 
     def __init__(self, thermal: Path = _THERMAL, memory: Path = _MEMORY) -> None:
         self._thermal = thermal
         self._memory = memory
 
     def usage(self, traffic: int) -> Usage:
-        """Everything now; ``traffic`` are the peer's bytes out and in."""
+        """Return all that is used up to now; ``traffic`` is the peer's bytes out and in."""
         return Usage(time.monotonic(), time.process_time(), traffic, self.temperature(), self.memory())
 
     def temperature(self) -> float | None:
-        """Of the hottest thermal zone, °C."""
+        """Return the temperature of the hottest thermal zone, in °C."""
         found = []
         for file in self._thermal.glob("thermal_zone*/temp"):
             try:
@@ -42,7 +43,7 @@ class Board:
         return max(found, default=None)
 
     def memory(self) -> float | None:
-        """Available memory, MiB."""
+        """Return the available memory, in MiB."""
         try:
             found = _AVAILABLE.search(self._memory.read_text())
         except OSError:
@@ -50,46 +51,47 @@ class Board:
         return int(found[1]) / 1024 if found else None
 
 
-class GovernedLearner:
-    """ports.Learner that takes as many steps as the governor allows, and tells it how long they took."""
+class GovernedLearner(Learner):
+    """Takes as many steps as the governor allows, and tells it how long they took."""
 
     def __init__(self, learner: Learner, governor: Governor) -> None:
         self._learner = learner
         self._governor = governor
 
+    @override
     def weights(self) -> Vector:
-        """See ports.Learner."""
         return self._learner.weights()
 
+    @override
     def load(self, weights: Vector) -> None:
-        """See ports.Learner."""
         self._learner.load(weights)
 
+    @override
     def train(self, steps: int) -> Trained:
-        """See ports.Learner; fewer steps than asked for, perhaps none."""
+        """Take up to ``steps`` steps, as many as the governor allows, perhaps none."""
         allowed = self._governor.steps(steps)
         begun = time.monotonic()
         trained = self._learner.train(allowed) if allowed else Trained(0, 0, 0.0)
         self._governor.trained(trained.steps, time.monotonic() - begun)
         return trained
 
+    @override
     def evaluate(self, weights: Vector) -> Metrics | None:
-        """See ports.Learner."""
         return self._learner.evaluate(weights)
 
+    @override
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """See ports.Learner."""
         return self._learner.state()
 
+    @override
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """See ports.Learner."""
         self._learner.restore(state)
 
 
 def governed(
     tick: Callable[[], object], governor: Governor, usage: Callable[[], Usage], idle: Callable[[], None]
 ) -> Callable[[], None]:
-    """``tick`` when the governor says that it is time, else ``idle``."""
+    """Return a function that calls ``tick`` when the governor says that it is time, else ``idle``."""
 
     def tick_when_due() -> None:
         if not governor.may_tick(usage()):

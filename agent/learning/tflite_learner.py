@@ -26,15 +26,16 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.evaluation import measure
 from learnae.models.losses import Loss
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.ports import Trained
+from learnae.overriding import override
+from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
 _EVALUATION_BATCH = 128  # rows: bounds the memory of an evaluation; the last batch is filled up
 
 
-class TfliteLearner:
-    """Implements ports.Learner on a Dataset that may grow between calls.
+class TfliteLearner(Learner):
+    """Trains on a Dataset that may grow between calls.
 
     Computes what NumpyLearner computes, and its optimiser state fits that one's, but dropout is
     inactive (learnae.models.layers.Dropout). Raises ModelError or ConfigurationError where the model
@@ -62,16 +63,17 @@ class TfliteLearner:
         self.load(np.zeros(model.count, np.float32))
         self._restore({name: np.zeros(model.count, np.float32) for name in VARIABLES[optimiser.name]})
 
+    @override
     def weights(self) -> Vector:
-        """A copy of the current weights (count,)."""
         return np.asarray(self._program.call(WEIGHTS)["weights"])
 
+    @override
     def load(self, weights: Vector) -> None:
-        """Go on from these weights (count,)."""
         self._program.call(LOAD, weights=np.ascontiguousarray(weights, np.float32))
 
+    @override
     def train(self, steps: int) -> Trained:
-        """Up to ``steps`` optimiser steps on random batches of the training rows."""
+        """Take up to ``steps`` optimiser steps on random batches of the training rows."""
         rows, targets = self._data.train.rows, self._data.train.targets
         if not len(rows) or steps < 1:
             return Trained(0, 0, 0.0)
@@ -82,21 +84,21 @@ class TfliteLearner:
             total += self._program.step(rows[chosen], targets[chosen], rate_of(self._policy, self._steps))
         return Trained(steps, len(rows), total / steps)
 
+    @override
     def evaluate(self, weights: Vector) -> Metrics | None:
-        """Loss and accuracy of ``weights`` on the held-out rows; None without any."""
         rows, targets = self._data.holdout.rows, self._data.holdout.targets
         if not len(rows):
             return None
         return measure(self._loss, self._predictor(weights), rows, targets, _EVALUATION_BATCH)
 
     def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
-        """What the model of these weights says of ``rows`` (n, *input_shape): (n, *outputs)."""
+        """Return the output (n, *outputs) of the model of these weights for ``rows`` (n, *input_shape)."""
         predictor = self._predictor(weights)
         starts = range(0, len(rows), _EVALUATION_BATCH)
         return np.concatenate([predictor(rows[start : start + _EVALUATION_BATCH]) for start in starts])
 
     def _predictor(self, weights: Vector) -> Callable[[NDArray[Any]], NDArray[Any]]:
-        """For at most _EVALUATION_BATCH rows at once."""
+        """Return the model as a function of at most _EVALUATION_BATCH rows."""
         evaluator = self._evaluator or _Program(compile_evaluation(self._model))
         self._evaluator = evaluator
         evaluator.call(LOAD, weights=np.ascontiguousarray(weights, np.float32))
@@ -108,13 +110,14 @@ class TfliteLearner:
 
         return predict
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
-        """The optimiser's arrays, as NumpyLearner names them."""
+        """Return the optimiser's arrays, as NumpyLearner names them."""
         arrays = self._program.call(STATE) if VARIABLES[self._policy.name] else {}
         return {**arrays, "steps": np.array([self._steps], np.int64)}
 
+    @override
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a saved state; raises StateError if it does not fit."""
         shapes = dict.fromkeys(VARIABLES[self._policy.name], (self._model.count,))
         if {name: array.shape for name, array in state.items()} != {**shapes, "steps": (1,)}:
             raise StateError("the saved optimiser state does not fit the swarm's optimiser")
@@ -159,7 +162,7 @@ class _Program:
         self._interpreter.set_tensor(inputs["row_weights"]["index"], np.full(batch, 1 / batch, np.float32))
 
     def step(self, rows: NDArray[Any], targets: NDArray[Any], rate: float) -> float:
-        """Train on one batch; returns its mean loss."""
+        """Train on one batch and return its mean loss."""
         interpreter = self._interpreter
         if rate != self._set_rate:
             interpreter.set_tensor(self._rate, np.array([rate], np.float32))

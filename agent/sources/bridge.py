@@ -6,21 +6,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agent.samples import UNKNOWN, nothing, unlabelled
+from agent.samples import UNKNOWN, nothing
+from agent.sources.live import LiveSource
 from agent.sources.resampling import Resampler
 from firmware_bridge.records import Label, LinkState, Listen, Readings, Record, Schema
 from firmware_bridge.socket_api.client import Client
 from learnae.errors import DataError
+from learnae.overriding import override
 from learnae.ports import Samples
 from learnae.text import counted
 
-_SAME_RATE = 0.1  # a board's rate may differ by this share from the swarm's and is taken as it is
+_RATE_TOLERANCE = 0.1  # a board's rate may differ by this share from the swarm's and is taken as it is
 
 
-class BridgeSource:
-    """ports.SampleSource over the bridge's client, which reconnects by itself and asks for what was missed.
+class BridgeSource(LiveSource):
+    """Readings of the bridge's client, which reconnects by itself and asks for what was missed.
 
     ``names`` are the board's columns, one for each channel of the swarm. A board that samples at about
     ``rate`` Hz is taken as it is, any other is resampled. Its labels hold until the next, also after a
@@ -37,7 +38,7 @@ class BridgeSource:
         position: str = "",
     ) -> None:
         after, self._label = _parse(position)
-        self._resumed = after.stream  # until the first readings or label: what the label is of
+        self._resumed = after.stream  # the run that the label is of, until the first readings or label
         self._client = Client(path, after)
         self._names = list(names)
         self._rate = rate
@@ -46,29 +47,31 @@ class BridgeSource:
         self._schema: Schema | None = None
         self._columns: list[int] = []
         self._resampler: Resampler | None = None
-        self._overlap = 0  # samples that the next one hears again, as the last readings were resampled
+        self._overlap = 0  # samples that the next source gets again, as the last readings were resampled
         self._link = "connecting"
         self.missed = 0
 
+    @override
     def read(self) -> Samples:
-        """See ports.SampleSource; raises DataError for a board that does not measure the swarm's channels."""
+        """Return what has arrived; raises DataError for a board that does not measure the swarm's channels."""
         parts = [part for record in self._client.read() if (part := self._take(record)) is not None]
-        return _joined(parts) if parts else nothing(len(self._names))
+        return Samples.joined(parts) if parts else nothing(len(self._names))
 
     @property
+    @override
     def position(self) -> str:
-        """See LiveSource: sequence, label and stream. Resampling begins anew with the last sample that it had."""
+        """Return sequence, label and stream. Resampling begins anew with the last sample that it had."""
         at = self._client.position
         return f"{at.sequence - self._overlap} {self._label} {at.stream}" if at.stream else ""
 
+    @override
     def state(self) -> str:
-        """See LiveSource."""
         problem = self._client.problem
         link = str(problem) if problem else self._link
         return f"{link}; {counted(self.missed, 'sample')} missed" if self.missed else link
 
+    @override
     def close(self) -> None:
-        """Let go of the socket."""
         self._client.close()
 
     def _take(self, record: Record) -> Samples | None:
@@ -91,9 +94,9 @@ class BridgeSource:
         absent = [name for name in self._names if name not in names]
         if absent:
             raise DataError(f"board {schema.board} has no channel {', '.join(absent)}", f"it has {', '.join(names)}")
-        if schema != self._schema:  # else it is said again after an interruption
+        if schema != self._schema:  # else it is repeated after an interruption
             self._columns = [names.index(name) for name in self._names]
-            fits = abs(schema.rate / self._rate - 1) <= _SAME_RATE
+            fits = abs(schema.rate / self._rate - 1) <= _RATE_TOLERANCE
             self._resampler = None if fits else Resampler(len(self._names), self._rate, self._hold)
         self._schema = schema
         self._link = f"{schema.board} at {schema.rate:g} Hz"
@@ -105,29 +108,17 @@ class BridgeSource:
 
     def _readings(self, readings: Readings) -> Samples:
         self._resumed, self._overlap = "", int(self._resampler is not None)
-        values = readings.values[:, self._columns].astype(np.float32)
-        samples = unlabelled(readings.times, values)
-        if self._resampler is not None:
-            samples = self._resampled(self._resampler, samples.time, values)
-        return Samples(samples.time, samples.values, np.full(len(samples.time), self._label), samples.holdout)
-
-    @staticmethod
-    def _resampled(resampler: Resampler, times: NDArray[np.float64], values: NDArray[np.float32]) -> Samples:
-        for when, row in zip(times.tolist(), values.tolist(), strict=True):
-            for channel, value in enumerate(row):
-                resampler.put(channel, when, value)
-        return resampler.take(float(times[-1]))
+        times, values = readings.times, readings.values[:, self._columns].astype(np.float32)
+        if self._resampler is None:
+            return Samples.unmarked(times, values, self._label)
+        self._resampler.put_rows(times, values)
+        return self._resampler.take(float(times[-1]), self._label)
 
 
 def _parse(position: str) -> tuple[Listen, int]:
-    """What ``BridgeSource.position`` said; nothing known if it is none."""
+    """Read a ``BridgeSource.position``; one that cannot be read counts as none."""
     try:
         sequence, label, stream = position.split(" ", 2)
         return Listen(stream, int(sequence)), int(label)
     except ValueError:
         return Listen(), UNKNOWN
-
-
-def _joined(parts: Sequence[Samples]) -> Samples:
-    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__)
-    return Samples(*columns)

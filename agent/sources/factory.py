@@ -13,9 +13,9 @@ from learnae.swarm.features import Features
 
 
 def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: MqttSection) -> Open:
-    """How to open a live source; raises ConfigurationError for what no waiting will mend.
+    """Return a function that opens a live source; raises ConfigurationError for what no waiting will mend.
 
-    The modules of a kind are imported by who uses it.
+    The modules of a kind are imported only where it is used.
     """
     section.check_channels(features.channels)
     channels = [section.name_of(channel) for channel in features.channels]

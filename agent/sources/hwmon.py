@@ -14,17 +14,18 @@ from agent.sources.polled import PolledSource, Probe, first_line
 from learnae.errors import TransportError
 
 ROOT = Path("/sys/class")
+_MAX_LISTED = 50  # sensors in an error text
 _SCALES = {"temp": 1e-3, "in": 1e-3, "curr": 1e-3, "power": 1e-6, "humidity": 1e-3, "fan": 1.0}
-_MILLIDEGREE = 1e-3
+_DEGREES_PER_MILLIDEGREE = 1e-3
 
 
 def open_hwmon(root: Path, names: Sequence[str], rate: float, hold: float) -> PolledSource:
-    """A source of these sensors; raises TransportError while one of them is not there."""
+    """Open a source of these sensors; raises TransportError while one of them is not there."""
     return PolledSource([find_probe(root, name) for name in names], rate, hold)
 
 
 def find_probe(root: Path, name: str) -> Probe:
-    """The sensor ``name``; "" for the board's first thermal zone. Raises TransportError."""
+    """Return the sensor ``name``; "" for the board's first thermal zone. Raises TransportError."""
     probe = _thermal(root, name) or _hwmon(root, name)
     if probe is None:
         sought = f"sensor {name!r}" if name else "thermal zone"
@@ -33,19 +34,19 @@ def find_probe(root: Path, name: str) -> Probe:
 
 
 def known_sensors(root: Path) -> list[str]:
-    """What can be asked for, for people."""
+    """Return the names of all sensors that can be asked for, for people."""
     zones = [zone.name for zone in sorted((root / "thermal").glob("thermal_zone*"))]
     sensors = [
         f"{first_line(file.parent / 'name')}/{file.name.removesuffix('_input')}"
         for file in sorted((root / "hwmon").glob("hwmon*/*_input"))
     ]
-    return (zones + sensors)[:50]
+    return (zones + sensors)[:_MAX_LISTED]
 
 
 def _thermal(root: Path, name: str) -> Probe | None:
     for zone in sorted((root / "thermal").glob("thermal_zone*")):
         if name in ("", zone.name, first_line(zone / "type")):
-            return Probe(zone / "temp", _MILLIDEGREE)
+            return Probe(zone / "temp", _DEGREES_PER_MILLIDEGREE)
     return None
 
 

@@ -17,7 +17,7 @@ ROOT = Path("/sys/bus/iio/devices")
 
 
 def open_iio(root: Path, device: str, names: Sequence[str], rate: float, hold: float) -> PolledSource:
-    """A source of the channels ``names`` of ``device``: its name, its directory's name, or "" for any that has all.
+    """Open a source of the channels ``names`` of ``device``: its name, its directory's, or "" for any that has all.
 
     Raises TransportError while it is not there.
     """
@@ -46,7 +46,7 @@ def _probe(directory: Path, name: str) -> Probe | None:
 
 
 def _shared(directory: Path, name: str, what: str, default: float) -> float:
-    """The channel's own number, or that of its kind: ``in_accel_scale`` serves ``in_accel_x``."""
+    """Return the channel's own number, or that of its kind: ``in_accel_scale`` serves ``in_accel_x``."""
     for owner in (name, name.rstrip("0123456789"), name.rpartition("_")[0]):
         file = directory / f"{owner}_{what}"
         if file.exists():

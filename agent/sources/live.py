@@ -11,15 +11,15 @@ from learnae.ports import SampleSource
 class LiveSource(SampleSource, Protocol):
     """A sensor: ``read`` raises LearnaeError or OSError while it does not answer, and never waits for long.
 
-    Whoever reads closes it after an error, and opens another one later.
+    The reader closes it after an error, and opens another one later.
     """
 
     @property
     def position(self) -> str:
-        """Where one that is opened anew has to go on to miss nothing and repeat nothing; "" if it cannot be asked."""
+        """Return where a source that is opened anew goes on to miss and repeat nothing; "" if it cannot resume."""
 
     def state(self) -> str:
-        """What the status says of it while it works."""
+        """Return what the status says of it while it works."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -1,24 +1,27 @@
-"""Sensors that speak over MQTT, one topic and path a channel."""
+"""Sensors that publish over MQTT, one topic and path a channel."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from agent.samples import UNKNOWN
+from agent.sources.live import LiveSource
 from agent.sources.payloads import FORMATS, as_text
 from agent.sources.resampling import Resampler
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.errors import EncodingError
+from learnae.overriding import override
 from learnae.ports import Samples
 from learnae.text import counted
 
-_WAITING = 1024  # messages between two reads; a source that floods loses the oldest of them
+_log = logging.getLogger(__name__)
+
+_MAX_WAITING = 1024  # messages between two reads; a source that floods loses the oldest of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +32,13 @@ class Subscription:
     path: str
 
 
-class MqttSource:
-    """ports.SampleSource over a connection of its own; readings are dated when they arrive.
+class MqttSource(LiveSource):
+    """Readings over a connection of its own, dated when they arrive.
 
     A retained message says what was, not what is: it is passed over, except as a label.
     """
 
-    position = ""  # see LiveSource: a broker keeps nothing for readings that are dated when they arrive
+    position = ""  # a broker keeps nothing for readings that are dated when they arrive
 
     def __init__(
         self,
@@ -55,35 +58,35 @@ class MqttSource:
         self._resampler = resampler
         self._clock = clock
         self._label = UNKNOWN
-        self._waiting: deque[tuple[float, Received]] = deque(maxlen=_WAITING)
+        self._waiting: deque[tuple[float, Received]] = deque(maxlen=_MAX_WAITING)
         self.dropped = 0
         self.bad = 0
         for topic in {subscription.topic for subscription in subscriptions} | ({label_topic} - {""}):
             connection.subscribe(topic, self._hear)
         connection.start()
 
+    @override
     def read(self) -> Samples:
-        """See ports.SampleSource."""
         for _ in range(len(self._waiting)):
             self._understand(*self._waiting.popleft())
-        samples = self._resampler.take(self._clock())
-        return Samples(samples.time, samples.values, np.full(len(samples.time), self._label), samples.holdout)
+        return self._resampler.take(self._clock(), self._label)
 
+    @override
     def state(self) -> str:
-        """See LiveSource."""
         dropped = self.dropped + self._resampler.dropped
         extra = [f"{counted(dropped, 'message')} dropped"] if dropped else []
         extra += [f"{self.bad} not understood"] if self.bad else []
         return "; ".join([self._connection.state(), *extra])
 
+    @override
     def close(self) -> None:
-        """Part from the broker."""
         self._connection.close()
 
     def _hear(self, received: Received) -> None:
         if received.retained and received.topic != self._label_topic:
             return
-        self.dropped += len(self._waiting) == _WAITING
+        _log.debug("heard %d bytes on %s", len(received.payload), received.topic)
+        self.dropped += len(self._waiting) == self._waiting.maxlen
         self._waiting.append((self._clock(), received))
 
     def _understand(self, arrived: float, received: Received) -> None:

@@ -12,14 +12,15 @@ from firmware_bridge.errors import SenmlError
 from firmware_bridge.senml import codec as senml
 from learnae.errors import EncodingError
 
-MOST_BYTES = 64 * 1024
-_DEPTH = 8  # maps inside maps that are searched
+MAX_BYTES = 64 * 1024  # of a payload
+_MAX_DEPTH = 8  # maps inside maps that are searched
+_MAX_LABEL_CHARACTERS = 64
 
 Extract = Callable[[bytes, str], float | None]
 
 
 def from_json(payload: bytes, path: str) -> float | None:
-    """The number at ``path`` (``a.b.0``; "" for the payload itself); None if there is none. Raises EncodingError."""
+    """Return the number at ``path`` (``a.b.0``; "" for the payload itself), if any; raises EncodingError."""
     value = _load(payload)
     for step in filter(None, path.split(".")):
         if isinstance(value, dict):
@@ -32,18 +33,18 @@ def from_json(payload: bytes, path: str) -> float | None:
 
 
 def from_tasmota(payload: bytes, path: str) -> float | None:
-    """The number of Tasmota's SENSOR message: at ``path``, or the first field of that name, whatever its case."""
+    """Return the number of Tasmota's SENSOR message: at ``path``, or of the first field of that name in any case."""
     found = from_json(payload, path)
     if found is not None:
         return found
-    for name, value in _fields(_load(payload), _DEPTH):
+    for name, value in _fields(_load(payload), _MAX_DEPTH):
         if name.lower() == path.lower() and (number := _number(value)) is not None:
             return number
     return None
 
 
 def from_senml(payload: bytes, path: str) -> float | None:
-    """The last number or boolean of the name (with the base name) ``path``, in JSON or CBOR. Raises EncodingError."""
+    """Return the last number or boolean of the full name ``path``, in JSON or CBOR; raises EncodingError."""
     _check_size(payload)
     read = senml.from_json if payload.lstrip()[:1] == b"[" else senml.from_cbor
     try:
@@ -60,19 +61,19 @@ FORMATS: dict[str, Extract] = {
     "tasmota": from_tasmota,
     "senml": from_senml,
 }
-TOPICS = {"zigbee2mqtt": "zigbee2mqtt/{}", "tasmota": "tele/{}/SENSOR"}  # where a device of that name speaks
+TOPICS = {"zigbee2mqtt": "zigbee2mqtt/{}", "tasmota": "tele/{}/SENSOR"}  # where a device of that name publishes
 
 
 def as_text(payload: bytes) -> str:
-    """A label: JSON or bare text of at most 64 printable characters. Raises EncodingError."""
+    """Read a label: JSON or bare text of at most 64 printable characters. Raises EncodingError."""
     try:
-        text = payload[:MOST_BYTES].decode().strip()
+        text = payload[:MAX_BYTES].decode().strip()
     except UnicodeDecodeError as error:
         raise EncodingError("a label that is not text") from error
     if text.startswith('"'):
         text = str(_load(payload))
-    if len(text) > 64 or not text.isprintable():
-        raise EncodingError("a label longer than 64 characters")
+    if len(text) > _MAX_LABEL_CHARACTERS or not text.isprintable():
+        raise EncodingError(f"a label longer than {_MAX_LABEL_CHARACTERS} characters")
     return text
 
 
@@ -85,8 +86,8 @@ def _load(payload: bytes) -> Any:
 
 
 def _check_size(payload: bytes) -> None:
-    if len(payload) > MOST_BYTES:
-        raise EncodingError(f"a payload of {len(payload)} bytes", f"at most {MOST_BYTES} are read")
+    if len(payload) > MAX_BYTES:
+        raise EncodingError(f"a payload of {len(payload)} bytes", f"at most {MAX_BYTES} are read")
 
 
 def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
@@ -98,7 +99,7 @@ def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number; on and off, true and false, and numbers in text are numbers, too."""
+    """Return the finite number in ``value``, if any; on, off, true, false and numbers in text are numbers, too."""
     if isinstance(value, str):
         value = {"on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0}.get(value.lower(), value)
     try:

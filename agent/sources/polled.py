@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.samples import nothing
+from agent.sources.live import LiveSource
 from agent.sources.resampling import Resampler
 from learnae.errors import TransportError
+from learnae.overriding import override
 from learnae.ports import Samples
 from learnae.text import counted
 
-_MOST_BYTES = 64  # of a number in sysfs
-BATCH = 0.1  # seconds of readings that are put on the grid at once: five times less work at 50 Hz
+_MAX_BYTES = 64  # of a number in sysfs
+BATCH_SECONDS = 0.1  # of readings that are put on the grid at once: five times less work at 50 Hz
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +30,16 @@ class Probe:
     offset: float = 0.0
 
     def read(self) -> float:
-        """The value now; raises OSError when the sensor has gone, TransportError when it says no number."""
+        """Return the value now; raises OSError when the sensor has gone, TransportError when it gives no number."""
         return (read_number(self.file) + self.offset) * self.scale
 
 
 def read_number(file: Path) -> float:
-    """The finite number in a file of sysfs; raises OSError or TransportError."""
+    """Return the finite number in a file of sysfs; raises OSError or TransportError."""
     # opened anew each time: an open file would go on giving the last value of some sensors that are gone
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        data = os.read(descriptor, _MOST_BYTES)
+        data = os.read(descriptor, _MAX_BYTES)
     finally:
         os.close(descriptor)
     try:
@@ -49,10 +51,10 @@ def read_number(file: Path) -> float:
     return value
 
 
-class PolledSource:
-    """ports.SampleSource that asks each of ``probes`` at every call, on the grid of ``rate`` Hz."""
+class PolledSource(LiveSource):
+    """Asks each of ``probes`` at every call, on the grid of ``rate`` Hz."""
 
-    position = ""  # see LiveSource: what was not read then is gone
+    position = ""  # what was not read then is gone
 
     def __init__(
         self, probes: Sequence[Probe], rate: float, hold: float, clock: Callable[[], float] = time.time
@@ -62,28 +64,29 @@ class PolledSource:
         self._clock = clock
         self._taken = float("-inf")
 
+    @override
     def read(self) -> Samples:
-        """See ports.SampleSource."""
         now = self._clock()
         for channel, probe in enumerate(self._probes):
             self._resampler.put(channel, now, probe.read())
-        if 0 <= now - self._taken < BATCH:
+        if 0 <= now - self._taken < BATCH_SECONDS:
             return nothing(len(self._probes))
         self._taken = now
         return self._resampler.take(now)
 
+    @override
     def state(self) -> str:
-        """See LiveSource."""
         return counted(len(self._probes), "file")
 
+    @override
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no file is kept open."""
 
 
 def first_line(path: Path) -> str:
-    """The text of a small file, "" if there is none."""
+    """Return the text of a small file, "" if there is none."""
     try:
         with path.open("rb") as file:
-            return file.read(_MOST_BYTES).decode(errors="replace").strip()
+            return file.read(_MAX_BYTES).decode(errors="replace").strip()
     except OSError:
         return ""

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from learnae.ports import Samples
+from learnae.overriding import override
+from learnae.ports import Samples, SampleSource
 from learnae.samples.recordings import read_recording
 from learnae.swarm.features import Features
 
 
-class ReplaySource:
-    """ports.SampleSource over a file; ``speed`` times real time, 0 for all at once."""
+class ReplaySource(SampleSource):
+    """A recording from its beginning; ``speed`` times real time, 0 for all at once."""
 
     def __init__(
         self,
@@ -30,8 +31,8 @@ class ReplaySource:
         self._begun = clock()
         self._position = 0
 
+    @override
     def read(self) -> Samples | None:
-        """See ports.SampleSource."""
         samples, start = self._samples, self._position
         if start >= len(samples.time):
             return None
@@ -40,5 +41,4 @@ class ReplaySource:
             reached = samples.time[0] + (self._clock() - self._begun) * self._speed
             end = int(samples.time.searchsorted(reached, side="right"))
         self._position = max(start, end)
-        part = slice(start, self._position)
-        return Samples(samples.time[part], samples.values[part], samples.label[part], samples.holdout[part])
+        return samples.part(slice(start, self._position))

@@ -2,67 +2,83 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import deque
+from array import array
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.samples import unlabelled
+from agent.samples import UNKNOWN
 from learnae.ports import Samples
 
 HOLD_PERIODS = 10.0  # a reading stands for the value until it is this old, unless the configuration says otherwise
-_MOST_POINTS = 4096  # of the grid at once; who comes later than that has a gap
-_MOST_READINGS = 4096  # of one channel that wait: a source that floods loses the oldest of them
+_MAX_POINTS = 4096  # of the grid in one call; a caller that comes later than that gets a gap
+_MAX_READINGS = 4096  # of one channel that wait: a source that floods loses the oldest of them
 
 
 class Resampler:
     """Values at the times k/``rate``: each channel's newest reading until then, if it is at most ``hold`` s old.
 
-    Where a channel has none, there is no reading at all, so that windows end at a gap. Times are Unix
+    Where a channel has none, there is no sample at all, so that windows end at a gap. Times are Unix
     seconds; a clock that jumps, back or far ahead, begins anew.
     """
 
     def __init__(self, channels: int, rate: float, hold: float = 0.0) -> None:
         self._rate = rate
         self._hold = hold or HOLD_PERIODS / rate
-        self._readings: list[deque[tuple[float, float]]] = [deque(maxlen=_MOST_READINGS) for _ in range(channels)]
+        self._times = [array("d") for _ in range(channels)]  # ascending; float64 takes a tenth of Python's objects
+        self._values = [array("d") for _ in range(channels)]
         self._point: int | None = None  # of the grid, done last
         self.dropped = 0
 
     def put(self, channel: int, time: float, value: float) -> None:
-        """A reading of one channel, taken at ``time``."""
-        readings = self._readings[channel]
-        if readings and time < readings[-1][0]:
-            readings.clear()  # the clock went back: what was taken before lies ahead now
-        self.dropped += len(readings) == _MOST_READINGS
-        readings.append((time, value))
+        """Take in a reading of one channel, taken at ``time``."""
+        self._append(channel, array("d", (time,)), array("d", (value,)))
 
-    def take(self, now: float) -> Samples:
-        """All values of the grid up to ``now`` that have not been taken yet."""
+    def put_rows(self, times: NDArray[np.float64], values: NDArray[np.floating]) -> None:
+        """Take in readings of all channels, ``values`` (n, channels), taken at ``times`` (n,)."""
+        steps_back = (np.flatnonzero(times[1:] < times[:-1]) + 1).tolist()
+        for start, end in itertools.pairwise([0, *steps_back, len(times)]):
+            ascending = array("d", times[start:end].tobytes())
+            for channel, column in enumerate(values[start:end].T.astype(np.float64)):
+                self._append(channel, ascending, array("d", column.tobytes()))
+
+    def _append(self, channel: int, new_times: array[float], new_values: array[float]) -> None:
+        times, values = self._times[channel], self._values[channel]
+        if times and new_times and new_times[0] < times[-1]:
+            del times[:], values[:]  # the clock went back: what was taken before lies ahead now
+        times.extend(new_times)
+        values.extend(new_values)
+        surplus = len(times) - _MAX_READINGS
+        if surplus > 0:
+            self.dropped += surplus
+            del times[:surplus], values[:surplus]
+
+    def take(self, now: float, label: int = UNKNOWN) -> Samples:
+        """Return all samples of the grid up to ``now`` that have not been taken yet, of class ``label``."""
         last = math.floor(now * self._rate)
         if self._point is None or last < self._point - 1:
-            first = min((readings[0][0] for readings in self._readings if readings), default=now)
+            first = min((times[0] for times in self._times if times), default=now)
             self._point = min(last, math.floor(first * self._rate))
-        points = np.arange(max(self._point + 1, last - _MOST_POINTS + 1), last + 1)
+        points = np.arange(max(self._point + 1, last - _MAX_POINTS + 1), last + 1)
         self._point = max(last, self._point)
-        times = points / self._rate
-        values = np.empty((len(points), len(self._readings)), np.float32)
+        grid = points / self._rate
+        values = np.empty((len(points), len(self._times)), np.float32)
         known = np.ones(len(points), np.bool_)
-        for channel, readings in enumerate(self._readings):
-            values[:, channel], found = self._held(readings, times)
+        for channel in range(len(self._times)):
+            values[:, channel], found = self._held(channel, grid)
             known &= found
-        return unlabelled(times[known], values[known])
+        return Samples.unmarked(grid[known], values[known], label)
 
-    def _held(
-        self, readings: deque[tuple[float, float]], times: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        if not readings or not len(times):
-            return np.zeros(len(times), np.float32), np.zeros(len(times), np.bool_)
-        taken, value = np.array(readings, np.float64).T
-        index = np.searchsorted(taken, times, side="right") - 1
-        known = (index >= 0) & (times - taken[index] <= self._hold)
-        while len(readings) > 1 and readings[1][0] <= times[-1]:
-            readings.popleft()
+    def _held(self, channel: int, grid: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the channel's value at each time of the ``grid``, and whether it has one; forget older readings."""
+        taken, values = np.array(self._times[channel]), np.array(self._values[channel])
+        if not len(taken) or not len(grid):
+            return np.zeros(len(grid), np.float32), np.zeros(len(grid), np.bool_)
+        index = np.searchsorted(taken, grid, side="right") - 1
+        known = (index >= 0) & (grid - taken[index] <= self._hold)
+        old = max(0, int(index[-1]))  # all before the reading that stands at the grid's last time
+        del self._times[channel][:old], self._values[channel][:old]
         with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
-            return value[index].astype(np.float32), known
+            return values[index].astype(np.float32), known

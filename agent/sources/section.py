@@ -11,9 +11,9 @@ from learnae.errors import ConfigurationError
 REPLAY, BRIDGE, MQTT, IIO, HWMON = KINDS = ("replay", "bridge", "mqtt", "iio", "hwmon")
 LIVE = (BRIDGE, MQTT, IIO, HWMON)
 POLLED = (IIO, HWMON)
-_FASTEST = 1e9  # times real time
-_LONGEST_HOLD = 86_400.0
-_FIELD = "#"  # between topic and path: no topic name contains it (MQTT 5.0, 4.7.1)
+_MAX_SPEED = 1e9  # times real time
+_MAX_HOLD_SECONDS = 86_400.0
+_PATH_SEPARATOR = "#"  # between topic and path: no topic name contains it (MQTT 5.0, 4.7.1)
 
 # which keys mean something for which kind; those of every kind are not here
 _KEYS = {
@@ -68,10 +68,10 @@ class SourceSection:
     def __post_init__(self) -> None:
         check_choice("source.kind", self.kind, KINDS)
         check_choice("source.payload", self.payload, tuple(FORMATS))
-        if not 0 <= self.speed <= _FASTEST:
+        if not 0 <= self.speed <= _MAX_SPEED:
             raise ConfigurationError(f"source.speed is {self.speed}", "use 1 for real time, 0 for all at once")
         check_holdout("source", self.holdout)
-        if not 0 <= self.hold <= _LONGEST_HOLD:
+        if not 0 <= self.hold <= _MAX_HOLD_SECONDS:
             raise ConfigurationError(f"source.hold is {self.hold}", "use seconds, 0 for ten periods")
         if not all(isinstance(name, str) for name in self.channels.values()):
             raise ConfigurationError("source.channels has a value that is no text", "name what the source calls it")
@@ -94,18 +94,18 @@ class SourceSection:
 
     @property
     def is_set(self) -> bool:
-        """Whether anything comes from it: a recording has a file."""
+        """Return True if the section names a source: a recording has a file."""
         return self.kind != REPLAY or bool(self.file)
 
     def name_of(self, channel: str) -> str:
-        """What the source calls a channel of the swarm."""
+        """Return what the source calls a channel of the swarm."""
         return self.channels.get(channel, "" if self.kind == HWMON and not self.channels else channel)
 
     def topic_of(self, channel: str) -> tuple[str, str]:
-        """Topic and path of a channel; raises ConfigurationError if it has no topic."""
+        """Return topic and path of a channel; raises ConfigurationError if it has no topic."""
         default = TOPICS[self.payload].format(self.device) if self.device else self.topic
         name = self.channels.get(channel, channel)
-        topic, _, path = name.partition(_FIELD) if _FIELD in name else (default, "", name)
+        topic, _, path = name.partition(_PATH_SEPARATOR) if _PATH_SEPARATOR in name else (default, "", name)
         if not topic or "+" in topic:
             raise ConfigurationError(
                 f"channel {channel!r} has no topic of its own", "set source.topic, or channels.NAME to TOPIC#PATH"
@@ -113,7 +113,7 @@ class SourceSection:
         return topic, path
 
     def mqtt(self, shared: MqttSection) -> MqttSection:
-        """Where its broker is; raises ConfigurationError if nobody says that."""
+        """Return where its broker is; raises ConfigurationError if neither section names one."""
         if not self.broker:
             if not shared.broker:
                 raise ConfigurationError("an mqtt source has no broker", "set mqtt.broker or source.broker")

@@ -58,7 +58,7 @@ class Graph:
     _constants: dict[Any, Tensor] = field(default_factory=dict)
 
     def input(self, name: str, shape: Shape, kind: int = FLOAT32) -> Tensor:
-        """A value that the caller gives; at least one axis, as some runtimes fail on scalars."""
+        """Add a value that the caller gives; at least one axis, as some runtimes fail on scalars."""
         assert shape
         self.inputs[name] = self._tensor(shape, kind, name)
         return self.inputs[name]
@@ -68,7 +68,7 @@ class Graph:
         self.outputs[name] = tensor
 
     def constant(self, values: ArrayLike, dtype: type = np.float32, scale: Scale | None = None) -> Tensor:
-        """A value that is part of the program; equal ones are stored once."""
+        """Add a value that is part of the program; equal ones are stored once."""
         array: NDArray[Any] = np.ascontiguousarray(values, dtype)
         shape = np.shape(values)
         key = (shape, array.dtype.str, array.tobytes(), scale)

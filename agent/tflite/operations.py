@@ -20,35 +20,35 @@ class Operations:
         self.graph = graph
 
     def add(self, a: Number, b: Number) -> Tensor:
-        """``a + b``."""
+        """Compute ``a + b``."""
         return self._binary(schema.ADD, a, b, schema.ADD_OPTIONS)
 
     def subtract(self, a: Number, b: Number) -> Tensor:
-        """``a - b``."""
+        """Compute ``a - b``."""
         return self._binary(schema.SUB, a, b, schema.SUB_OPTIONS)
 
     def multiply(self, a: Number, b: Number) -> Tensor:
-        """``a * b``."""
+        """Compute ``a * b``."""
         return self._binary(schema.MUL, a, b, schema.MUL_OPTIONS)
 
     def divide(self, a: Number, b: Number) -> Tensor:
-        """``a / b``."""
+        """Compute ``a / b``."""
         return self._binary(schema.DIV, a, b, schema.DIV_OPTIONS)
 
     def maximum(self, a: Number, b: Number) -> Tensor:
-        """The greater of both."""
+        """Take the greater of both."""
         return self._binary(schema.MAXIMUM, a, b)
 
     def minimum(self, a: Number, b: Number) -> Tensor:
-        """The smaller of both."""
+        """Take the smaller of both."""
         return self._binary(schema.MINIMUM, a, b)
 
     def unary(self, code: int, a: Tensor) -> Tensor:
-        """One of ABS, LOG, LOGISTIC, RELU, RSQRT, SQRT, SQUARE, TANH."""
+        """Apply one of ABS, LOG, LOGISTIC, RELU, RSQRT, SQRT, SQUARE, TANH."""
         return self.graph.run(code, (a,), a.shape)
 
     def positive(self, a: Tensor) -> Tensor:
-        """1.0 where ``a > 0`` and 0.0 where ``a`` is 0; nowhere is it negative.
+        """Give 1.0 where ``a > 0`` and 0.0 where ``a`` is 0; ``a`` is never negative.
 
         One multiplication that saturates: comparing and casting are not vectorised in the runtimes.
         """
@@ -56,79 +56,79 @@ class Operations:
         return self._binary(schema.MUL, a, _SATURATING, options)
 
     def softmax(self, a: Tensor) -> Tensor:
-        """Over the last axis."""
+        """Normalise exponentials over the last axis."""
         return self.graph.run(schema.SOFTMAX, (a,), a.shape, schema.SOFTMAX_OPTIONS)
 
     def sum(self, a: Tensor, axes: Sequence[int], keep: bool = False) -> Tensor:
-        """Over ``axes``."""
+        """Sum over ``axes``."""
         return self._reduce(schema.SUM, a, axes, keep)
 
     def mean(self, a: Tensor, axes: Sequence[int], keep: bool = False) -> Tensor:
-        """Over ``axes``."""
+        """Average over ``axes``."""
         return self._reduce(schema.MEAN, a, axes, keep)
 
     def greatest(self, a: Tensor, axes: Sequence[int]) -> Tensor:
-        """Over ``axes``."""
+        """Take the greatest over ``axes``."""
         return self._reduce(schema.REDUCE_MAX, a, axes, False)
 
     def reshape(self, a: Tensor, shape: Shape) -> Tensor:
-        """The same values in another shape, of which at most one size is ANY."""
+        """Give the same values another shape, of which at most one size is ANY."""
         if shape == a.shape:
             return a
         return self.graph.run(schema.RESHAPE, (a, self._integers(shape)), shape, kind=a.type, scale=a.scale)
 
     def transpose(self, a: Tensor) -> Tensor:
-        """Of a matrix."""
+        """Transpose a matrix."""
         return self.graph.run(schema.TRANSPOSE, (a, self._integers((1, 0))), a.shape[::-1])
 
     def fully_connected(self, x: Tensor, weights: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
-        """``x @ weights.T + bias``: x (rows, inputs), weights (outputs, inputs)."""
+        """Compute ``x @ weights.T + bias``: x (rows, inputs), weights (outputs, inputs)."""
         options = schema.fully_connected(schema.FUSED_RELU if relu else schema.NO_ACTIVATION)
         return self.graph.run(schema.FULLY_CONNECTED, (x, weights, bias), (x.shape[0], weights.shape[0]), options)
 
     def product_over_rows(self, x: Tensor, y: Tensor) -> Tensor:
-        """``x.T @ y``: x (rows, a), y (rows, b) -> (a, b)."""
+        """Compute ``x.T @ y``: x (rows, a), y (rows, b) -> (a, b)."""
         return self.graph.run(schema.BATCH_MATMUL, (x, y), (x.shape[1], y.shape[1]), schema.batch_matmul(True, False))
 
     def pad(self, a: Tensor, left: int, right: int) -> Tensor:
-        """Zeros before and after along axis 1 of a tensor of three axes."""
+        """Add zeros before and after along axis 1 of a tensor of three axes."""
         amounts = self.graph.constant([[0, 0], [left, right], [0, 0]], np.int32)
         return self.graph.run(schema.PAD, (a, amounts), (a.shape[0], a.shape[1] + left + right, a.shape[2]))
 
     def take(self, a: Tensor, positions: Sequence[int]) -> Tensor:
-        """Along axis 1 of a tensor of three axes."""
+        """Take ``positions`` along axis 1 of a tensor of three axes."""
         shape = (a.shape[0], len(positions), a.shape[2])
         return self.graph.run(schema.GATHER, (a, self._integers(positions)), shape, schema.gather(1))
 
     def first_greatest(self, a: Tensor, axis: int) -> Tensor:
-        """1.0 at the first of the greatest values along ``axis``, else 0.0."""
+        """Give 1.0 at the first of the greatest values along ``axis``, else 0.0."""
         shape = a.shape[:axis] + a.shape[axis + 1 :]
         axis_tensor = self.graph.constant(axis, np.int32)
         found = self.graph.run(schema.ARG_MAX, (a, axis_tensor), shape, schema.ARG_MAX_OPTIONS, schema.INT32)
         return self.one_hot(found, a.shape[axis], axis)
 
     def one_hot(self, a: Tensor, depth: int, axis: int) -> Tensor:
-        """A new axis of ``depth``: 1.0 where the integer in ``a`` says, else 0.0."""
+        """Add a new axis of ``depth``: 1.0 where the integer in ``a`` says, else 0.0."""
         constants = (self.graph.constant(depth, np.int32), self._number(1.0), self._number(0.0))
         shape = (*a.shape[:axis], depth, *a.shape[axis:])
         return self.graph.run(schema.ONE_HOT, (a, *constants), shape, schema.one_hot(axis))
 
     def split(self, a: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-        """A vector into parts."""
+        """Split a vector into parts."""
         if len(sizes) == 1:
             return [a]
         inputs = (a, self._integers(sizes), self.graph.constant(0, np.int32))
         return self.graph.run_many(schema.SPLIT_V, inputs, [(size,) for size in sizes], schema.split(len(sizes)))
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Vectors into one."""
+        """Join vectors into one."""
         if len(parts) == 1:
             return parts[0]
         shape = (sum(part.shape[0] for part in parts),)
         return self.graph.run(schema.CONCATENATION, parts, shape, schema.concatenation(0))
 
     def read(self, name: str, count: int) -> Tensor:
-        """The variable of that name, (count,)."""
+        """Read the variable of that name, (count,)."""
         return self.graph.run(schema.READ_VARIABLE, (self._handle(name),), (count,))
 
     def assign(self, name: str, value: Tensor) -> None:
@@ -158,7 +158,7 @@ class Operations:
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
-    """The shape of arithmetic on ``a`` and ``b``."""
+    """Return the shape of arithmetic on ``a`` and ``b``."""
     length = max(len(a), len(b))
     pairs = zip((1,) * (length - len(a)) + a, (1,) * (length - len(b)) + b, strict=True)
     return tuple(y if x == 1 else x for x, y in pairs)

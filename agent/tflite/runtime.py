@@ -12,11 +12,11 @@ REMEDY = "pip install 'learnae[agent]'"
 
 
 def open_program(data: bytes) -> Any:
-    """An interpreter of ``data`` in the first runtime that takes it; raises ConfigurationError.
+    """Open an interpreter of ``data`` in the first runtime that takes it; raises ConfigurationError.
 
     One thread: an agent leaves the other cores to what the board is for, and steps are too short to share.
     """
-    problems = []
+    errors = []
     for name in _RUNTIMES:
         try:
             interpreter = importlib.import_module(name).Interpreter(model_content=data, num_threads=1)
@@ -24,15 +24,15 @@ def open_program(data: bytes) -> Any:
             continue
         # tflite-runtime with NumPy 2 raises AttributeError or SystemError, an operator not known ValueError
         except (ImportError, AttributeError, RuntimeError, SystemError, ValueError) as error:
-            problems.append(f"{name.partition('.')[0]}: {str(error) or type(error).__name__}")
+            errors.append(f"{name.partition('.')[0]}: {str(error) or type(error).__name__}")
             continue
         _remember_signatures(interpreter)
         return interpreter
-    raise ConfigurationError("; ".join(problems) or "no TFLite runtime is installed", REMEDY)
+    raise ConfigurationError("; ".join(errors) or "no TFLite runtime is installed", REMEDY)
 
 
 def _remember_signatures(interpreter: Any) -> None:
-    """Ask for them once: tflite-runtime 2.14 does at every call of a signature, and loses 3 kB each time."""
+    """Ask for the signatures once: tflite-runtime 2.14 does at every call of a signature, and loses 3 kB each time."""
     if hasattr(interpreter, "_get_full_signature_list"):
         signatures = interpreter._get_full_signature_list()
         interpreter._get_full_signature_list = lambda: signatures

@@ -44,52 +44,52 @@ NO_OPTIONS = Options()
 
 
 def fused(table: int, activation: int) -> Options:
-    """Options of ADD (11) and MUL (21): an activation."""
+    """Return the options of ADD (11) and MUL (21): an activation."""
     return Options(table, ((0, "int8", activation),))
 
 
 def fully_connected(activation: int) -> Options:
-    """Options of FULLY_CONNECTED; int8 weights see inputs quantised around any zero."""
+    """Return the options of FULLY_CONNECTED; int8 weights see inputs quantised around any zero."""
     return Options(8, ((0, "int8", activation), (3, "bool", True)))
 
 
 def concatenation(axis: int) -> Options:
-    """Options of CONCATENATION."""
+    """Return the options of CONCATENATION."""
     return Options(10, ((0, "int32", axis),))
 
 
 def reducer(keep: bool) -> Options:
-    """Options of SUM, MEAN and REDUCE_MAX: whether reduced axes stay, with size 1."""
+    """Return the options of SUM, MEAN and REDUCE_MAX: whether reduced axes stay, with size 1."""
     return Options(27, ((0, "bool", keep),))
 
 
 def gather(axis: int) -> Options:
-    """Options of GATHER."""
+    """Return the options of GATHER."""
     return Options(23, ((0, "int32", axis),))
 
 
 def one_hot(axis: int) -> Options:
-    """Options of ONE_HOT."""
+    """Return the options of ONE_HOT."""
     return Options(61, ((0, "int32", axis),))
 
 
 def batch_matmul(adjoint_x: bool, adjoint_y: bool) -> Options:
-    """Options of BATCH_MATMUL."""
+    """Return the options of BATCH_MATMUL."""
     return Options(101, ((0, "bool", adjoint_x), (1, "bool", adjoint_y)))
 
 
 def split(parts: int) -> Options:
-    """Options of SPLIT_V."""
+    """Return the options of SPLIT_V."""
     return Options(79, ((0, "int32", parts),))
 
 
 def variable(name: str) -> Options:
-    """Options of VAR_HANDLE: subgraphs that use one name share the variable."""
+    """Return the options of VAR_HANDLE: subgraphs that use one name share the variable."""
     return Options(111, ((0, "text", ""), (1, "text", name)))
 
 
 def convolution(padding: int, stride: int, activation: int) -> Options:
-    """Options of CONV_2D, one row high."""
+    """Return the options of CONV_2D, one row high."""
     fields: Fields = (
         (0, "int8", padding),
         (1, "int32", stride),
@@ -102,7 +102,7 @@ def convolution(padding: int, stride: int, activation: int) -> Options:
 
 
 def pooling(padding: int, stride: int, size: int) -> Options:
-    """Options of MAX_POOL_2D, one row high."""
+    """Return the options of MAX_POOL_2D, one row high."""
     fields: Fields = ((0, "int8", padding), (1, "int32", stride), (2, "int32", 1), (3, "int32", size), (4, "int32", 1))
     return Options(5, fields)
 

@@ -13,7 +13,7 @@ _ALIGNMENT = 16  # of constant data, by the schema
 
 
 def write(graphs: Sequence[Graph]) -> bytes:
-    """The file: subgraph 0 is the primary one; each is callable by its name."""
+    """Return the file: subgraph 0 is the primary one; each is callable by its name."""
     return _Writer().model(graphs)
 
 
@@ -138,7 +138,7 @@ class _Writer:
         return self._builder.EndObject()
 
     def _slots(self, offsets: dict[int, int]) -> None:
-        """Fields of the open table that refer to what was written before; 0 leaves one out."""
+        """Fill the open table's fields that refer to what was written before; 0 leaves one out."""
         for slot, offset in offsets.items():
             self._builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
 

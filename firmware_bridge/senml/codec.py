@@ -1,6 +1,6 @@
 """Sensor Measurement Lists (SenML, RFC 8428) in JSON and CBOR: read into measurements, and written.
 
-Needs neither a serial port nor the bridge: whoever hears SenML elsewhere (MQTT) reads it with this.
+Needs neither a serial port nor the bridge: SenML of other origin (MQTT) is read with this, too.
 """
 
 from __future__ import annotations
@@ -23,28 +23,14 @@ from learnae.ipld.fields import Fields
 MAX_BYTES = 1 << 20  # of one pack
 MAX_MEASUREMENTS = 20_000  # in one pack
 VERSION = 10  # RFC 8428, section 4.4
-_RELATIVE = 2.0**28  # seconds: smaller times count from now (section 4.5.3)
-_LARGEST = 1e300  # so that base and value together are finite
+_MIN_ABSOLUTE_TIME = 2.0**28  # seconds: smaller times count from now (section 4.5.3)
+_MAX_NUMBER = 1e300  # so that base and value together are finite
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")  # section 4.5.1
-_LABELS = {  # CBOR's integers for JSON's names (section 6, table 4)
-    "bver": -1,
-    "bn": -2,
-    "bt": -3,
-    "bu": -4,
-    "bv": -5,
-    "bs": -6,
-    "n": 0,
-    "u": 1,
-    "v": 2,
-    "vs": 3,
-    "vb": 4,
-    "s": 5,
-    "t": 6,
-    "ut": 7,
-    "vd": 8,
-}
-_NAMES = {label: name for name, label in _LABELS.items()}
 _BASES = ("bver", "bn", "bt", "bu", "bv", "bs")
+_FIELDS = ("n", "u", "v", "vs", "vb", "s", "t", "ut", "vd")
+# CBOR's integers for JSON's names (section 6, table 4): bases count down from -1, fields up from 0
+_LABELS = {name: -1 - i for i, name in enumerate(_BASES)} | {name: i for i, name in enumerate(_FIELDS)}
+_NAMES = {label: name for name, label in _LABELS.items()}
 _VALUES = ("v", "vs", "vb", "vd")
 
 Value = float | str | bool | bytes | None
@@ -101,7 +87,7 @@ def to_cbor(measurements: Iterable[Measurement]) -> bytes:
 
 
 def measurements_of(schema: Schema, readings: Readings) -> list[Measurement]:
-    """Readings as measurements, sample after sample; names are ``board:channel``."""
+    """Return readings as measurements, sample after sample; names are ``board:channel``."""
     names = [f"{schema.board}:{channel.name}" for channel in schema.channels]
     return [
         Measurement(name, channel.unit, time, value)
@@ -137,7 +123,7 @@ def _measurement(fields: Fields, now: float) -> Measurement:
     if not _NAME.fullmatch(name):
         raise fields.error("n", name, "letters, digits and - : . / _, a letter or digit first")
     time = fields.number("bt", -MAX_TIME, MAX_TIME, 0.0) + fields.number("t", -MAX_TIME, MAX_TIME, 0.0)
-    if time < _RELATIVE:
+    if time < _MIN_ABSOLUTE_TIME:
         time += now
     if not 0 <= time <= MAX_TIME:
         raise fields.error("t", time, "a time since 1970")
@@ -167,7 +153,7 @@ def _value(fields: Fields) -> Value:
 
 
 def _number(fields: Fields, name: str, *default: float) -> float:
-    return fields.number(name, -_LARGEST, _LARGEST, *default)
+    return fields.number(name, -_MAX_NUMBER, _MAX_NUMBER, *default)
 
 
 def _octets(fields: Fields) -> bytes:
@@ -185,14 +171,14 @@ def _octets(fields: Fields) -> bytes:
 
 
 def _compress(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
-    """One record each; the first also has the base name and time that all share."""
+    """Make one record of each; the first also has the base name and time that all share."""
     whole = list(measurements)
     pack = [_record(each) for each in whole]
     if not pack:
         return []
     prefix = _common_prefix([each.name for each in whole])
     base = whole[0].time
-    if base < _RELATIVE:
+    if base < _MIN_ABSOLUTE_TIME:
         raise SenmlError(f"a measurement of the Unix time {base}", "SenML has no times before the middle of 1978")
     for record, each in zip(pack, whole, strict=True):
         if record["n"] == prefix:

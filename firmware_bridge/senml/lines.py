@@ -27,17 +27,17 @@ from firmware_bridge.records import (
 from firmware_bridge.senml.codec import Measurement, from_json
 from learnae.text import counted
 
-_MAX_LINE = 1 << 14  # bytes: a second of six channels at 50 Hz
-_SILENCE = 10.0  # seconds, or three periods
+_MAX_LINE_BYTES = 1 << 14  # a second of six channels at 50 Hz
+_SILENCE_SECONDS = 10.0  # or three periods
 _LABEL = "label"
-_BOARD = "senml"  # where names have no prefix
-_SECOND = 2  # a rate needs two times
+_DEFAULT_BOARD = "senml"  # where names have no prefix
+_MIN_TIMES = 2  # that a rate needs
 
 Row = list[Measurement]
 
 
 class SenmlLines:
-    """dialects.Dialect; ``rate`` in Hz, or 0: the distance of the first two samples tells it."""
+    """A dialects.Dialect; ``rate`` in Hz, or 0: the distance of the first two samples tells it."""
 
     def __init__(self, rate: float = 0.0) -> None:
         self.samples = self.refused = 0
@@ -52,7 +52,7 @@ class SenmlLines:
         self._last = float("-inf")
 
     def hear(self, data: bytes, now: float, offset: float) -> Iterator[Record]:
-        """See Dialect."""
+        """Yield the records that bytes from the port make; lines that are no SenML are counted."""
         self._bytes += len(data)
         for line in self._lines(data):
             try:
@@ -63,30 +63,30 @@ class SenmlLines:
             self._heard = now
             yield from records
 
-    def answer(self, now: float) -> bytes:  # noqa: ARG002 - such a board does not listen
-        """See Dialect."""
+    def answer(self, now: float) -> bytes:  # noqa: ARG002 - the dialect's
+        """Return nothing: such a board does not listen."""
         return b""
 
     def reconnect(self) -> None:
-        """See Dialect."""
+        """Forget what is half received, as the port was opened anew."""
         self._rest, self._is_skipping = b"", True  # the first line may be the end of one
         self._heard = float("-inf")
 
     def is_alive(self, now: float) -> bool:
-        """See Dialect."""
+        """Return True if a line of SenML came within ten seconds or three periods."""
         period = 1 / self._schema.rate if self._schema else 0
-        return now - self._heard < max(_SILENCE, 3 * period)
+        return now - self._heard < max(_SILENCE_SECONDS, 3 * period)
 
     def is_waiting(self) -> bool:
-        """See Dialect."""
+        """Return False: no time of arrival is used."""
         return False
 
     def wish_for(self, rate: float) -> None:
-        """See Dialect."""
+        """Take samples to be of this ``rate`` in Hz; 0: the first two tell it."""
         self._rate = rate
 
     def diagnose(self, name: str, baud: int) -> LinkError | None:
-        """See Dialect."""
+        """Return why the board at the port ``name`` makes no readings; None if it has made some."""
         if self._heard > float("-inf"):
             return None
         if not self._bytes:
@@ -98,7 +98,7 @@ class SenmlLines:
         )
 
     def summary(self) -> str:
-        """See Dialect."""
+        """Return one line for people."""
         board = self._schema.board if self._schema else "board"
         return f"{board}: {counted(self.samples, 'sample')}, {counted(self.refused, 'line')} refused"
 
@@ -109,7 +109,7 @@ class SenmlLines:
                 self._is_skipping = False
             elif line.strip():
                 yield line
-        if len(self._rest) > _MAX_LINE:
+        if len(self._rest) > _MAX_LINE_BYTES:
             self.refused += not self._is_skipping
             self._rest, self._is_skipping = b"", True
 
@@ -151,18 +151,18 @@ class SenmlLines:
         self._waiting = []
 
     def _measured_rate(self) -> float:
-        if len(self._waiting) < _SECOND:
+        if len(self._waiting) < _MIN_TIMES:
             return 0.0
         first, second = self._waiting[0][0].time, self._waiting[1][0].time
         return min(max(1 / (second - first), 1 / MAX_STEP), MAX_RATE)
 
 
 def _table(row: Row) -> tuple[str, tuple[Channel, ...]]:
-    """Board and channels: names up to their last common colon, and the rest. Raises SenmlError."""
+    """Return board and channels: names up to their last common colon, and the rest. Raises SenmlError."""
     names = [each.name for each in row]
     prefixes = {name.rpartition(":")[0] for name in names}
     board = prefixes.pop() if len(prefixes) == 1 else ""
     short = [name.removeprefix(f"{board}:") if board else name for name in names]
     if len(set(names)) != len(names) or len(names) > MAX_CHANNELS or max(map(len, [board, *short])) > MAX_NAME:
         raise SenmlError(f"a sample of {len(names)} values", f"at most {MAX_CHANNELS}, each name once and short")
-    return board or _BOARD, tuple(Channel(name, each.unit) for name, each in zip(short, row, strict=True))
+    return board or _DEFAULT_BOARD, tuple(Channel(name, each.unit) for name, each in zip(short, row, strict=True))

@@ -1,4 +1,4 @@
-"""From what the link delivers to records: schemas in their place, samples numbered and timed, losses told."""
+"""The assembler: from what the link delivers to records, samples numbered and timed, losses reported."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from firmware_bridge.serial_link.link import Delivery, Measured, Started, Ticked
 _log = logging.getLogger(__name__)
 
 _WRAP = 1 << 32
-_ARRIVAL = 0.05  # seconds: how old samples are when they come, as long as no answer says it better
-_AHEAD = 10.0  # seconds: nothing is measured in the future, and clocks are known better than that
+_ARRIVAL_SECONDS = 0.05  # how old samples are when they arrive, as long as no answer says it better
+_MAX_AHEAD_SECONDS = 10.0  # nothing is measured in the future, and clocks are known better than that
 _LEVELS = dict(zip(frames.LEVELS, (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR), strict=True))
 
 
 class Assembler:
-    """Makes the records of one board. Times are Unix seconds; ``now`` is when things came."""
+    """Makes the records of one board. Times are Unix seconds; ``now`` is when deliveries arrived."""
 
     def __init__(self) -> None:
         self.samples = self.missed = self.refused = 0
@@ -35,7 +35,7 @@ class Assembler:
         self._end = float("-inf")  # time of the last sample
 
     def take(self, delivery: Delivery, now: float, offset: float) -> Iterator[Record]:
-        """The records that ``delivery`` makes; ``offset`` is Unix time minus the link's clock."""
+        """Yield the records that ``delivery`` makes; ``offset`` is Unix time minus the link's clock."""
         if isinstance(delivery, Started):
             yield from self._start(delivery, now)
         elif isinstance(delivery, Ticked):
@@ -55,11 +55,11 @@ class Assembler:
         if self._session is not None:
             yield LinkState(now, RESET, "the board has started anew" if started.is_fresh else "another board is here")
         self._session, self._description, self.clock = started, None, None
-        self._next = None  # what came before this bridge is not known to be missed
+        self._next = None  # what arrived before this bridge is not known to be missed
         yield from self._announce(started.description)
 
     def _announce(self, description: Description) -> Iterator[Record]:
-        """Say what follows, unless it was said."""
+        """Yield the schema of what follows, unless it is the one before."""
         assert self._session is not None
         if description is not self._description and description != self._description:
             if self.clock is None or self._description is None or self._description.ticks != description.ticks:
@@ -75,7 +75,7 @@ class Assembler:
             return
         yield from self._announce(description)
         taken = self._moment(samples, description, now)
-        if taken > now + _AHEAD:  # else all that follows would be dated after it
+        if taken > now + _MAX_AHEAD_SECONDS:  # else all that follows would be dated after it
             self.refused += 1
             return
         if ahead:
@@ -90,13 +90,13 @@ class Assembler:
         yield Readings(sequence, begin, step, self._convert(samples))
 
     def _moment(self, samples: frames.Samples, description: Description, now: float) -> float:
-        """When the first of the samples was taken."""
+        """Return when the first of the samples was taken."""
         assert self.clock is not None
-        if self._end > now + _AHEAD:
+        if self._end > now + _MAX_AHEAD_SECONDS:
             self._end = float("-inf")  # the system clock was set back: better to follow it
         if not self.clock.is_set:
             age = samples.rows / description.rate
-            self.clock.observe(samples.ticks, now - age - 2 * _ARRIVAL, now - age)
+            self.clock.observe(samples.ticks, now - age - 2 * _ARRIVAL_SECONDS, now - age)
         return self.clock.time(samples.ticks)
 
     def _time(self, ticks: int, now: float) -> float:

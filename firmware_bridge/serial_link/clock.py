@@ -1,6 +1,6 @@
 """From a board's ticks to Unix time: offset and drift, estimated from timed answers.
 
-Every answer says that the board's clock showed ``ticks`` at some time between two of ours; the shorter
+Every answer says that the board's clock showed ``ticks`` between two times of the host's clock; the shorter
 that was, the more it says (Cristian 1989, as in NTP's clock filter, RFC 5905, section 10). A line through the best
 answers gives the drift.
 """
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_KEPT = 64  # answers: a minute of one a second, then thinned to one in 16 s: seventeen minutes
-_THIN = 16.0  # seconds between answers that are kept once the first _KEPT are in
-_SHORTEST = 0.002  # seconds: a board's main loop and a USB adapter make shorter differences meaningless
-_SPAN = 20.0  # seconds of answers before a drift is believed: 2 ms of error are 100 ppm then
+_MAX_ANSWERS = 64  # kept: a minute of one a second, then thinned to one in 16 s: seventeen minutes
+_THIN_SECONDS = 16.0  # between answers that are kept once the first _MAX_ANSWERS are in
+_MIN_SPAN_SECONDS = 0.002  # of an answer: a board's main loop and a USB adapter make shorter differences meaningless
+_DRIFT_SECONDS = 20.0  # of answers before a drift is believed: 2 ms of error are 100 ppm then
 _MAX_DRIFT = 0.05  # an RC oscillator; what drifts further has no working serial port
-_STEP = 1.0  # seconds beyond the answer's own doubt: the system clock was set, or the board has slept
+_STEP_SECONDS = 1.0  # beyond the answer's own doubt: the system clock was set, or the board has slept
 _WRAP = 1 << 32
 
 
@@ -34,7 +34,7 @@ class BoardClock:
     def __init__(self, ticks_per_second: int) -> None:
         self.steps = 0  # how often one of the clocks has jumped
         self._rate = ticks_per_second
-        self._answers: deque[_Answer] = deque(maxlen=_KEPT)
+        self._answers: deque[_Answer] = deque(maxlen=_MAX_ANSWERS)
         self._last = 0  # 64 bits
         self._last_host = float("-inf")
         self._slope = 1.0
@@ -42,36 +42,36 @@ class BoardClock:
 
     @property
     def is_set(self) -> bool:
-        """Whether there was an answer yet."""
+        """Return True once there was an answer."""
         return bool(self._answers)
 
     @property
     def drift(self) -> float:
-        """How much slower the board's clock is than ours, in parts of 1 (1e-6: one second in 11 days)."""
+        """Return how much slower the board's clock is than the host's, in parts of 1 (1e-6: a second in 11 days)."""
         return self._slope - 1
 
     @property
     def doubt(self) -> float:
-        """Seconds that times may be wrong by, as far as the best answer tells."""
+        """Return the seconds that times may be wrong by, as far as the best answer tells."""
         return min((answer.doubt for answer in self._answers), default=float("inf"))
 
     def observe(self, ticks: int, sent: float, received: float) -> None:
-        """The board answered ``ticks`` between ``sent`` and ``received`` (Unix seconds)."""
-        middle, doubt = (sent + received) / 2, max(received - sent, _SHORTEST) / 2
+        """Note that the board answered ``ticks`` between ``sent`` and ``received`` (Unix seconds)."""
+        middle, doubt = (sent + received) / 2, max(received - sent, _MIN_SPAN_SECONDS) / 2
         board = self.extend(ticks, middle) / self._rate
-        if self._answers and abs(self._host(board) - middle) > _STEP + doubt + self.doubt:
+        if self._answers and abs(self._host(board) - middle) > _STEP_SECONDS + doubt + self.doubt:
             self._answers.clear()
             self.steps += 1
         self._last_host = middle
         answer = _Answer(board, middle, doubt)
-        is_crowded = len(self._answers) > _KEPT // 2 and middle - self._answers[-2].host < _THIN
+        is_crowded = len(self._answers) > _MAX_ANSWERS // 2 and middle - self._answers[-2].host < _THIN_SECONDS
         if is_crowded:  # of two that are close, the better stays
             answer = min(answer, self._answers.pop(), key=lambda each: each.doubt)
         self._answers.append(answer)
         self._fit()
 
     def extend(self, ticks: int, near: float | None = None) -> int:
-        """These 32 bits as a number that never wraps: the one closest to what the board should show.
+        """Extend these 32 bits to a number that never wraps: the one closest to what the board should show.
 
         ``near`` is the Unix time at which the board showed them, if it is known better than "just after the last".
         """
@@ -84,7 +84,7 @@ class BoardClock:
         return whole
 
     def time(self, ticks: int) -> float:
-        """Unix seconds at which the board showed (or will show) ``ticks``."""
+        """Return the Unix seconds at which the board showed (or will show) ``ticks``."""
         return self._host(self.extend(ticks) / self._rate)
 
     def _host(self, board: float) -> float:
@@ -95,7 +95,7 @@ class BoardClock:
         self._base, self._slope = (best.board, best.host), 1.0
         good = [each for each in self._answers if each.doubt <= 2 * best.doubt]
         board = np.array([each.board for each in good])
-        if np.ptp(board) < _SPAN:
+        if np.ptp(board) < _DRIFT_SECONDS:
             return
         host = np.array([each.host for each in good])
         slope, _ = np.polyfit(board - board.mean(), host - host.mean(), 1)

@@ -1,4 +1,4 @@
-"""What a board's hello says of its samples: names, units, scales, rate; and integers into readings by it."""
+"""A board's description of its samples: names, units, scales, rate; and what makes readings of integers by it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from firmware_bridge.serial_link.frames import Hello, Samples
 
 MAX_PARTS = 64  # of 32 bytes: room for 32 channels with long names
 _MAX_TICKS = 100_000_000  # a second: above any counter that a board would send
-_DIGITS = 9  # of a scale: times a 16-bit value still exact in a float64
+_MAX_DIGITS = 9  # of a scale: times a 16-bit value still exact in a float64
 _EXPONENTS = range(-18, 10)
 _NAME = re.compile(r"[!-.0-9;-~]{1,32}")  # printable ASCII but space, slash and colon
 _UNIT = re.compile(r"[!-9;-~]{0,16}")  # a slash may be in it
@@ -35,9 +35,10 @@ class Scale:
         """Read ``0.01`` or ``5.9855e-4``; raises SerialFrameError."""
         number = Decimal(text).normalize() if _SCALE.fullmatch(text) else Decimal(0)
         sign, digits, exponent = number.as_tuple()
-        if not number or len(digits) > _DIGITS or exponent not in _EXPONENTS or not isinstance(exponent, int):
+        if not number or len(digits) > _MAX_DIGITS or exponent not in _EXPONENTS or not isinstance(exponent, int):
             raise SerialFrameError(
-                f"a scale {text[:40]!r} in a board's description", f"use a decimal of at most {_DIGITS} digits, not 0"
+                f"a scale {text[:40]!r} in a board's description",
+                f"use a decimal of at most {_MAX_DIGITS} digits, not 0",
             )
         magnitude = int("".join(map(str, digits)))
         return cls(-magnitude if sign else magnitude, exponent)
@@ -66,7 +67,7 @@ class Description:
         board, _, firmware = title.partition("/")
         channels, scales = zip(*map(_read_channel, words), strict=True) if words else ((), ())
         names = {channel.name for channel in channels}
-        well = (
+        is_valid = (
             _NAME.fullmatch(board)
             and _NAME.fullmatch(firmware)
             and 0 < len(channels) <= MAX_CHANNELS
@@ -76,7 +77,7 @@ class Description:
             and 0 < hello.ticks <= _MAX_TICKS
             and 0 < hello.rate <= MAX_RATE * 1000
         )
-        if not well:
+        if not is_valid:
             raise SerialFrameError(
                 f"a board's description {text[:80]!r}", 'write "board/version name:unit:scale ...", each name once'
             )
@@ -84,15 +85,15 @@ class Description:
         return cls(board, firmware, channels, scales, hello.width, hello.rows, hello.ticks, rate)
 
     def schema(self, stream: str) -> Schema:
-        """What listeners are told."""
+        """Return the schema that listeners get, for samples of ``stream``."""
         return Schema(stream, self.board, self.firmware, self.channels, self.rate)
 
     def fits(self, frame: Samples) -> bool:
-        """Whether a samples frame has exactly the size that was announced."""
+        """Return True if a samples frame has exactly the size that was announced."""
         return 0 < frame.rows <= self.rows and len(frame.data) == self.width * self.rows * len(self.channels)
 
     def converter(self) -> Callable[[Samples], NDArray[np.float64]]:
-        """Makes readings (rows, channels) in the channels' units of a frame that fits."""
+        """Return a function that makes readings (rows, channels), in the channels' units, of a frame that fits."""
         shape, kind = (len(self.channels), self.rows), np.dtype(f"<i{self.width}")
         factors = np.array([scale.mantissa * 10.0 ** max(scale.exponent, 0) for scale in self.scales])
         divisors = np.array([10.0 ** max(-scale.exponent, 0) for scale in self.scales])

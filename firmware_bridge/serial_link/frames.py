@@ -12,11 +12,12 @@ import binascii
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Self
 
 from cobs import cobs
 
 from firmware_bridge.errors import ProtocolVersionError, SerialFrameError
+from learnae.overriding import override
 
 VERSION = 1
 MAX_BYTES = 252  # with header and CRC: COBS then never needs a second code byte
@@ -33,23 +34,20 @@ _TEXT_HEAD = struct.Struct("<IB")
 _NUMBER = struct.Struct("<I")
 
 
-class Frame(Protocol):
-    """What all frames can."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all frames have: ``type``, the lower half of their first byte, and ``sequence``, the second."""
 
-    @property
-    def sequence(self) -> int:
-        """The frame's second byte."""
-
-    @property
-    def type(self) -> int:
-        """The lower half of the frame's first byte."""
+    type: ClassVar[int]
+    sequence: int
 
     def payload(self) -> bytes:
-        """What stands between the second byte and the CRC."""
+        """Return what stands between the second byte and the CRC: nothing, unless a frame has its own."""
+        return b""
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Frame):
     """A board says what it measures; ``text`` is ``part`` of its description.
 
     ``sequence`` is that of its oldest unconfirmed frame, ``session`` the name that a bridge gave to this run of the
@@ -57,7 +55,6 @@ class Hello:
     """
 
     type: ClassVar[int] = _HELLO
-    sequence: int
     session: int
     generation: int
     part: int
@@ -68,15 +65,15 @@ class Hello:
     rate: int
     text: bytes
 
+    @override
     def payload(self) -> bytes:
-        """See Frame."""
         part = self.part | (LAST_PART if self.is_last else 0)
         head = (self.session, self.generation, part, self.width, self.rows, self.ticks, self.rate)
         return _HELLO_HEAD.pack(*head) + self.text
 
     @classmethod
     def from_payload(cls, sequence: int, payload: bytes) -> Hello | Ask | Welcome:
-        """Also the bridge's two: nothing is ``Ask``, a number is ``Welcome``."""
+        """Read, also the bridge's two: nothing is ``Ask``, a number is ``Welcome``. Raises SerialFrameError."""
         if not payload:
             return Ask(sequence)
         if len(payload) == _NUMBER.size:
@@ -88,47 +85,41 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Frame):
     """The bridge wants a hello."""
 
     type: ClassVar[int] = _HELLO
     sequence: int = 0
 
-    def payload(self) -> bytes:
-        """See Frame."""
-        return b""
-
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(Frame):
     """The bridge names this run of the board, which from now on sends; ``sequence`` is what it expects first."""
 
     type: ClassVar[int] = _HELLO
-    sequence: int
     session: int
 
+    @override
     def payload(self) -> bytes:
-        """See Frame."""
         return _NUMBER.pack(self.session)
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class Samples(Frame):
     """``rows`` samples, the first with number ``index``, taken at ``ticks``; ``data`` has room for a full frame.
 
     Column after column, as the description of this ``generation`` says.
     """
 
     type: ClassVar[int] = _SAMPLES
-    sequence: int
     generation: int
     rows: int
     index: int
     ticks: int
     data: bytes
 
+    @override
     def payload(self) -> bytes:
-        """See Frame."""
         return _SAMPLES_HEAD.pack(self.generation, self.rows, self.index, self.ticks) + self.data
 
     @classmethod
@@ -141,17 +132,16 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Frame):
     """Something happened at ``ticks``; of kind ``LABEL`` it begins a class of samples, "" ends it."""
 
     type: ClassVar[int] = _EVENT
-    sequence: int
     ticks: int
     kind: int
     text: str
 
+    @override
     def payload(self) -> bytes:
-        """See Frame."""
         return _TEXT_HEAD.pack(self.ticks, self.kind) + self.text.encode()
 
     @classmethod
@@ -163,17 +153,16 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class Log(Frame):
     """A line of the board's log; ``level`` counts ``LEVELS``."""
 
     type: ClassVar[int] = _LOG
-    sequence: int
     ticks: int
     level: int
     text: str
 
+    @override
     def payload(self) -> bytes:
-        """See Frame."""
         return _TEXT_HEAD.pack(self.ticks, self.level) + self.text.encode()
 
     @classmethod
@@ -185,51 +174,46 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Ack:
+class _Bare(Frame):
+    thing: ClassVar[str]
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Self:
+        """Read; raises SerialFrameError."""
+        _check(not payload, cls.thing, payload)
+        return cls(sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack(_Bare):
     """All before ``sequence`` has arrived."""
 
-    type: ClassVar[int] = _ACK
-    sequence: int
-
-    def payload(self) -> bytes:
-        """See Frame."""
-        return b""
-
-    @classmethod
-    def from_payload(cls, sequence: int, payload: bytes) -> Ack:
-        """Read; raises SerialFrameError."""
-        _check(not payload, "an ack", payload)
-        return cls(sequence)
+    type, thing = _ACK, "an ack"
 
 
 @dataclass(frozen=True, slots=True)
-class Nak:
+class Nak(_Bare):
     """The frame ``sequence`` is missing, later ones have arrived."""
 
-    type: ClassVar[int] = _NAK
-    sequence: int
-
-    def payload(self) -> bytes:
-        """See Frame."""
-        return b""
-
-    @classmethod
-    def from_payload(cls, sequence: int, payload: bytes) -> Nak:
-        """Read; raises SerialFrameError."""
-        _check(not payload, "a nak", payload)
-        return cls(sequence)
+    type, thing = _NAK, "a nak"
 
 
 @dataclass(frozen=True, slots=True)
-class Time:
+class Ping(_Bare):
+    """The bridge asks for the board's ticks; ``sequence`` returns with them."""
+
+    type, thing = _PING, "a ping"
+
+
+@dataclass(frozen=True, slots=True)
+class Time(Frame):
     """From the board: its ticks when it answered the ping ``sequence``. From the bridge: Unix seconds."""
 
     type: ClassVar[int] = _TIME
-    sequence: int
     value: int
 
+    @override
     def payload(self) -> bytes:
-        """See Frame."""
         return _NUMBER.pack(self.value)
 
     @classmethod
@@ -239,15 +223,14 @@ class Time:
 
 
 @dataclass(frozen=True, slots=True)
-class SetRate:
-    """The bridge wishes for this ``rate``, in mHz; a board that can follows, and says hello again."""
+class SetRate(Frame):
+    """The bridge asks for this ``rate``, in mHz; a board that can follows, and says hello again."""
 
     type: ClassVar[int] = _SET_RATE
-    sequence: int
     rate: int
 
+    @override
     def payload(self) -> bytes:
-        """See Frame."""
         return _NUMBER.pack(self.rate)
 
     @classmethod
@@ -256,31 +239,13 @@ class SetRate:
         return cls(sequence, _read_number("a rate", payload))
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """The bridge asks for the board's ticks; ``sequence`` comes back with them."""
-
-    type: ClassVar[int] = _PING
-    sequence: int
-
-    def payload(self) -> bytes:
-        """See Frame."""
-        return b""
-
-    @classmethod
-    def from_payload(cls, sequence: int, payload: bytes) -> Ping:
-        """Read; raises SerialFrameError."""
-        _check(not payload, "a ping", payload)
-        return cls(sequence)
-
-
 _TYPES: dict[int, Callable[[int, bytes], Frame]] = {
     kind.type: kind.from_payload for kind in (Hello, Samples, Event, Log, Ack, Nak, Time, SetRate, Ping)
 }
 
 
 def encode(frame: Frame) -> bytes:
-    """The frame as it goes over the line, with the zero that ends it."""
+    """Encode the frame as it goes over the line, with the zero that ends it."""
     data = bytes((VERSION << 4 | frame.type, frame.sequence)) + frame.payload()
     if len(data) + _CRC > MAX_BYTES:
         raise SerialFrameError(f"a frame of {len(data) + _CRC} bytes", f"at most {MAX_BYTES} are sent")
@@ -288,7 +253,7 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(encoded: bytes) -> Frame | None:
-    """Read what stood between two zeros; None for a type of a later version.
+    """Decode what stood between two zeros; None for a type of a later version.
 
     Raises SerialFrameError, or ProtocolVersionError if all is well but for the version.
     """
@@ -311,15 +276,15 @@ def decode(encoded: bytes) -> Frame | None:
 
 
 class FrameSplitter:
-    """Cuts what the line brings at its zeros; remembers at most one frame, whatever comes."""
+    """Cuts what the line brings at its zeros; remembers at most one frame, whatever arrives."""
 
     def __init__(self) -> None:
         self._rest = b""
-        self._is_skipping = False  # what has come since the last zero is too long for a frame
+        self._is_skipping = False  # what has arrived since the last zero is too long for a frame
         self.skipped = 0  # pieces that were too long
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The encoded frames that ``data`` completes, none empty."""
+        """Return the encoded frames that ``data`` completes, none empty."""
         *pieces, rest = (self._rest + data).split(b"\0")
         if self._is_skipping and pieces:
             self._is_skipping = False

@@ -1,13 +1,14 @@
 """The reliable link to one board, without I/O: bytes in, frames out, each once and in order; bytes to send back.
 
 The board keeps every frame until it is confirmed and sends it again when asked (nak) or when nothing
-is heard; here, frames that come early wait in a window (selective repeat, as in X.25 and MIN 2.0). A run of
+is heard; here, frames that arrive early wait in a window (selective repeat, as in X.25 and MIN 2.0). A run of
 the board is a *session*: the board starts without one, the bridge names it, and only then samples flow; so
 nothing of two runs can be mixed up.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -39,20 +40,23 @@ from firmware_bridge.serial_link.frames import (
     decode,
     encode,
 )
+from learnae.bounded_dict import BoundedDict
 from learnae.text import counted
 
+_log = logging.getLogger(__name__)
+
 WINDOW = 64  # frames: what a board may have under way; early frames wait here, later ones are refused
-_ASK_PAUSE = 0.25  # seconds between two asks: a hello of four parts takes 20 ms at 115200 baud
-_PART_PAUSE = 0.5  # seconds until the next part of a hello is late: 220 ms at 2400 baud, and the port's buffers
-_NAK_PAUSE = 0.05  # seconds, at least, before the same frame is asked for again; and two round trips
-_LONGEST_NAK_PAUSE = 1.0
-_NAKS = 8  # at once: what a board sends again in one go must leave room for what is new
-_PING_PAUSE = 1.0  # seconds: quartz drifts by 0.1 ms in that time, ceramic resonators by 5 ms
-_TIME_PAUSE = 3600.0  # seconds: for boards that show the time, or name files by it
-_STUCK = 2.0  # seconds without the next frame, while later ones are here: the board may believe it was confirmed
-_GENERATIONS = 4  # descriptions kept of a session
-_MAX_OUTPUT = 4096  # bytes waiting to be sent: more is dropped, all of it is said again
-_RATE_TRIES = 3
+_ASK_SECONDS = 0.25  # between two asks: a hello of four parts takes 20 ms at 115200 baud
+_PART_TIMEOUT_SECONDS = 0.5  # until the next part of a hello is late: 220 ms at 2400 baud, and the port's buffers
+_MIN_NAK_SECONDS = 0.05  # before the same frame is asked for again; and two round trips
+_MAX_NAK_SECONDS = 1.0
+_MAX_NAKS = 8  # at once: what a board sends again in one go must leave room for what is new
+_PING_SECONDS = 1.0  # between two pings: quartz drifts by 0.1 ms in that time, ceramic resonators by 5 ms
+_TIME_SECONDS = 3600.0  # between two times: for boards that show the time, or name files by it
+_STUCK_SECONDS = 2.0  # without the next frame, while later ones are here: the board may believe it was confirmed
+_MAX_DESCRIPTIONS = 4  # kept of a session
+_MAX_OUTPUT = 4096  # bytes waiting to be sent: more is dropped, all of it is repeated
+_RATE_ATTEMPTS = 3  # a board that cannot sample at a rate is not asked for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,8 @@ class Counts:
     bytes: int = 0
     frames: int = 0
     damaged: int = 0  # pieces between zeros that are no frames
-    gaps: int = 0  # frames that were missing when a later one came
-    repeated: int = 0  # frames that came again
+    gaps: int = 0  # frames that were missing when a later one arrived
+    repeated: int = 0  # frames that arrived again
     refused: int = 0  # frames with a right CRC that do not fit what the board has announced
     sessions: int = 0
 
@@ -110,28 +114,28 @@ class Link:
         self.description: Description | None = None  # the newest
         self.session = 0
         self.problem: ProtocolVersionError | SerialFrameError | None = None  # why no hello was understood
-        self.heard = float("-inf")  # when a frame last came
+        self.heard = float("-inf")  # when a frame last arrived
         self._rate = rate
-        self._rate_tries = 0
+        self._rate_attempts = 0
         self._new_session = new_session
         self._unix_time = unix_time
         self._splitter = FrameSplitter()
         self._output = bytearray()
-        self._nak_pause = _NAK_PAUSE
+        self._nak_pause = _MIN_NAK_SECONDS
         self._now = float("-inf")
         self._forget()
 
     def _forget(self) -> None:
-        """Nothing is known of the session."""
-        self._descriptions: dict[int, Description] = {}
+        """Forget all that is known of the session."""
+        self._descriptions = BoundedDict[int, Description](_MAX_DESCRIPTIONS)
         self._newest = 0  # generation
         self._parts: list[Hello] = []
-        self._part_came = float("-inf")
+        self._part_arrived = float("-inf")
         self._expected = 0
         self._early: dict[int, Samples | Event | Log] = {}
         self._naks: dict[int, float] = {}
         self._is_confirmed = False  # that the board at the port is the one of this session
-        self._is_pristine = False  # the session is fresh, and nothing of it has come
+        self._is_pristine = False  # the session is fresh, and nothing of it has arrived
         self._ack_due = False
         self._stuck_since = float("-inf")
         self._asked = self._pinged = self._told_time = float("-inf")
@@ -139,7 +143,7 @@ class Link:
         self._token = 0
 
     def reconnect(self) -> None:
-        """The port was opened anew: what is half received is of no use, the session may go on."""
+        """Forget what is half received, as the port was opened anew; the session may go on."""
         self._splitter = FrameSplitter()
         self._output.clear()
         self._parts.clear()
@@ -150,26 +154,26 @@ class Link:
 
     @property
     def is_up(self) -> bool:
-        """Whether the board at the port has said what it measures and has a session."""
+        """Return True if the board at the port has said what it measures and has a session."""
         return self._is_confirmed
 
     @property
     def awaits_ticks(self) -> bool:
-        """Whether a ping is under way, so that what comes should be read at once."""
+        """Return True while a ping is under way, so that what arrives should be read at once."""
         return bool(self._pings)
 
     def wish_for(self, rate: float) -> None:
         """Ask the board for this ``rate`` in Hz; 0 leaves it as it is."""
-        self._rate, self._rate_tries = rate, 0
+        self._rate, self._rate_attempts = rate, 0
 
     def take_output(self) -> bytes:
-        """What is to be written to the port now."""
+        """Return what is to be written to the port now, once."""
         data = bytes(self._output)
         self._output.clear()
         return data
 
     def receive(self, data: bytes, now: float) -> list[Delivery]:
-        """What ``data`` from the port brings."""
+        """Take in ``data`` from the port, and return what it delivers."""
         self.counts.bytes += len(data)
         self._now = now
         deliveries: list[Delivery] = []
@@ -196,20 +200,20 @@ class Link:
         return deliveries
 
     def poll(self, now: float) -> None:
-        """Ask, ping, and wish for a rate, if it is time. Call at least every 0.1 s."""
+        """Ask, ping, and request a rate, if it is time. Call at least every 0.1 s."""
         self._now = now
-        if now - self._pinged >= (_PING_PAUSE if self.is_up else _ASK_PAUSE):
+        if now - self._pinged >= (_PING_SECONDS if self.is_up else _ASK_SECONDS):
             self._ping()
-            self._wish_for_rate()
-        if self.is_up and now - self._told_time >= _TIME_PAUSE:
+            self._request_rate()
+        if self.is_up and now - self._told_time >= _TIME_SECONDS:
             self._told_time = now
             self._send(Time(0, int(self._unix_time()) & 0xFFFFFFFF))
-        is_stuck = bool(self._early) and now - self._stuck_since >= _STUCK
+        is_stuck = bool(self._early) and now - self._stuck_since >= _STUCK_SECONDS
         if not self.is_up or is_stuck:
             self._ask()
 
     def diagnose(self, name: str, baud: int) -> LinkError | ProtocolVersionError | None:
-        """Why ``name`` is not up, as far as can be told from what came; None if it is."""
+        """Return why ``name`` is not up, as far as can be told from what arrived; None if it is."""
         if self.is_up:
             return None
         if isinstance(self.problem, ProtocolVersionError):
@@ -230,30 +234,30 @@ class Link:
             "check power and cable, and that its firmware runs; it says hello every second",
         )
 
-    # -- what comes
+    # -- receiving
 
     def _take(self, frame: Frame) -> Iterator[Delivery]:
         if isinstance(frame, Hello):
             yield from self._on_hello(frame)
             return
-        self._parts.clear()  # the parts of a hello come in one go
+        self._parts.clear()  # the parts of a hello arrive in one go
         if isinstance(frame, (Samples, Event, Log)):
             if self.is_up:
                 yield from self._on_sequenced(frame)
         elif isinstance(frame, Time) and frame.sequence in self._pings:
             sent = self._pings.pop(frame.sequence)
-            pause = min(max(2 * (self._now - sent), _NAK_PAUSE), _LONGEST_NAK_PAUSE)
+            pause = min(max(2 * (self._now - sent), _MIN_NAK_SECONDS), _MAX_NAK_SECONDS)
             self._nak_pause += 0.25 * (pause - self._nak_pause)  # smoothed as in RFC 6298
             yield Ticked(frame.value, sent, self._now)
 
     def _on_hello(self, hello: Hello) -> Iterator[Delivery]:
-        is_late = self._now - self._part_came > _PART_PAUSE
+        is_late = self._now - self._part_arrived > _PART_TIMEOUT_SECONDS
         if hello.part != len(self._parts) or (self._parts and (is_late or not _same_head(hello, self._parts[0]))):
             self._parts.clear()
         if hello.part != len(self._parts) or hello.part >= MAX_PARTS:
             return
         self._parts.append(hello)
-        self._part_came = self._now
+        self._part_arrived = self._now
         if not hello.is_last:
             return
         text = b"".join(part.text for part in self._parts)
@@ -278,8 +282,6 @@ class Link:
         self._is_confirmed = True
         self._descriptions.pop(hello.generation, None)
         self._descriptions[hello.generation] = description  # at the end: the oldest go first
-        while len(self._descriptions) > _GENERATIONS:
-            del self._descriptions[next(iter(self._descriptions))]
         self._newest, self.description = hello.generation, description
         yield from self._deliver()  # what waited for this description
 
@@ -289,12 +291,13 @@ class Link:
         self._token = token  # an answer to the old run's pings must not be taken for one of the new
         self._ping()  # before the welcome: so the board's clock is known when its samples come
         self.session, self._expected, self._is_pristine = session, expected, is_fresh
-        self._rate_tries = 0
+        self._rate_attempts = 0
         self.counts.sessions += 1
+        _log.debug("session %08x of %s, at frame %d", session, description.board, expected)
         return Started(session, is_fresh, description)
 
     def _skip_to(self, oldest: int) -> None:
-        """The board has nothing before ``oldest`` any more; what it has is confirmed only by who has received it."""
+        """Go on at ``oldest`` if the board has nothing before it any more: a bridge has confirmed what is gone."""
         if (self._expected - oldest) & 0xFF > WINDOW:
             self._early = {
                 sequence: frame for sequence, frame in self._early.items() if (sequence - oldest) & 0xFF < WINDOW
@@ -314,7 +317,7 @@ class Link:
         yield from self._deliver()
 
     def _deliver(self) -> Iterator[Delivery]:
-        """Everything that is next and can be understood."""
+        """Yield everything that is next and whose description is known."""
         while (frame := self._early.get(self._expected)) is not None:
             delivery: Delivery | None
             if not isinstance(frame, Samples):
@@ -324,7 +327,7 @@ class Link:
             elif (frame.generation - self._newest) & 0xFF < 0x80:
                 return  # of a description to come
             else:
-                delivery = None  # of a description that nobody can tell any more
+                delivery = None  # of a description that is lost
             del self._early[self._expected]
             self._naks.pop(self._expected, None)
             self._expected = (self._expected + 1) & 0xFF
@@ -334,7 +337,7 @@ class Link:
             else:
                 yield delivery
 
-    # -- what goes
+    # -- sending
 
     def _ask_for_missing(self) -> None:
         furthest = max((sequence - self._expected) & 0xFF for sequence in self._early)
@@ -345,21 +348,21 @@ class Link:
                 self._naks[sequence] = self._now
                 self._send(Nak(sequence))
                 asked += 1
-                if asked == _NAKS:
+                if asked == _MAX_NAKS:
                     return
 
-    def _wish_for_rate(self) -> None:
-        if self._rate and self.description and self._rate_tries < _RATE_TRIES:
+    def _request_rate(self) -> None:
+        if self._rate and self.description and self._rate_attempts < _RATE_ATTEMPTS:
             if abs(self.description.rate - self._rate) <= 0.01 * self._rate:
                 return
-            self._rate_tries += 1
+            self._rate_attempts += 1
             self._send(SetRate(0, round(self._rate * 1000)))
 
     def _is_overdue(self, sequence: int) -> bool:
         return self._now - self._naks.get(sequence, float("-inf")) >= self._nak_pause
 
-    def _ask(self, pause: float = _ASK_PAUSE) -> None:
-        is_coming = bool(self._parts) and self._now - self._part_came < _PART_PAUSE
+    def _ask(self, pause: float = _ASK_SECONDS) -> None:
+        is_coming = bool(self._parts) and self._now - self._part_arrived < _PART_TIMEOUT_SECONDS
         if self._now - self._asked >= pause and not is_coming:
             self._asked = self._now
             self._send(Ask())

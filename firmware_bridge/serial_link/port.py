@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 BY_ID = Path("/dev/serial/by-id")  # names that stay with a board whichever socket it is plugged into
-_AT_ONCE = 1 << 14  # bytes: more than a second at 115200 baud
-_MAX_WAITING = 4096  # bytes that the port does not take at once; the link says again what is dropped
+_READ_BYTES = 1 << 14  # at once: more than a second at 115200 baud
+_MAX_WAITING = 4096  # bytes that the port does not take at once; the link repeats what is dropped
 
 
 def list_ports(directory: Path = BY_ID) -> dict[str, str]:
-    """Device of each plugged-in board, by the board's name."""
+    """Return the device of each plugged-in board, by the board's name."""
     if not directory.is_dir():
         return {}
     return {entry.name: os.path.realpath(entry) for entry in sorted(directory.iterdir())}
 
 
 def find_port(name: str, directory: Path = BY_ID) -> str:
-    """The device that ``name`` means: a path, a name below /dev/serial/by-id, or ``auto`` for the only board.
+    """Return the device that ``name`` means: a path, a name below /dev/serial/by-id, or ``auto`` for the only board.
 
     Raises PortMissingError, or ConfigurationError if ``auto`` could mean several.
     """
@@ -36,7 +36,7 @@ def find_port(name: str, directory: Path = BY_ID) -> str:
     ports = list_ports(directory)
     if name != AUTO:
         if name not in ports:
-            raise PortMissingError(f"no board {name!r} is plugged in", _there(ports))
+            raise PortMissingError(f"no board {name!r} is plugged in", _plugged(ports))
         return ports[name]
     if len(ports) > 1:
         raise ConfigurationError(f"{len(ports)} boards are plugged in", f"set port.name to one of: {', '.join(ports)}")
@@ -54,18 +54,18 @@ class SerialPort:
         self._serial = _open(device, baud)
 
     def fileno(self) -> int:
-        """For select(2)."""
+        """Return the file descriptor, for select(2)."""
         return int(self._serial.fileno())
 
     @property
     def has_waiting(self) -> bool:
-        """Whether something waits to be written."""
+        """Return True if bytes wait to be written."""
         return bool(self._waiting)
 
     def read(self) -> bytes:
-        """What has come, perhaps nothing; raises PortMissingError when the board was unplugged."""
+        """Return the bytes that have arrived, perhaps none; raises PortMissingError when the board was unplugged."""
         try:
-            return bytes(self._serial.read(_AT_ONCE))
+            return bytes(self._serial.read(_READ_BYTES))
         except OSError as error:
             raise _explain(self.device, error) from error
 
@@ -94,7 +94,7 @@ def _open(device: str, baud: int) -> serial.Serial:
         return serial.Serial(device, baud, timeout=0, exclusive=True)
     except OSError as error:
         if os.strerror(errno.ENOTTY) in str(error) or error.errno == errno.EISDIR:  # pyserial hides the number
-            raise ConfigurationError(f"{device} is no serial port", _there(list_ports())) from error
+            raise ConfigurationError(f"{device} is no serial port", _plugged(list_ports())) from error
         raise _explain(device, error) from error
     except (ValueError, OverflowError) as error:
         raise ConfigurationError(
@@ -109,8 +109,8 @@ def _explain(device: str, error: OSError) -> LinkError | PortPermissionError:
     if error.errno in (errno.EBUSY, errno.EAGAIN):
         return PortBusyError(f"another program holds {device}", f"close it; fuser -v {device} says which it is")
     reason = os.strerror(error.errno) if error.errno else "unplugged"
-    return PortMissingError(f"{device} is not there: {reason}", _there(list_ports()))
+    return PortMissingError(f"{device} is not there: {reason}", _plugged(list_ports()))
 
 
-def _there(ports: dict[str, str]) -> str:
+def _plugged(ports: dict[str, str]) -> str:
     return f"there are: {', '.join(ports)}" if ports else "plug the board in"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import random
 import socket
@@ -24,18 +25,22 @@ from firmware_bridge.records import (
     to_bytes,
 )
 from learnae.errors import LearnaeError
+from learnae.system.backoff import Backoff
 
-_FIRST_PAUSE = 0.1  # seconds before the first new try: a restarted bridge is back by then
-_LONGEST_PAUSE = 5.0
-_AT_ONCE = 1 << 18  # bytes taken in by one read(): what is left waits in the kernel and in the bridge's history
-_CHUNK = 1 << 16
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.1  # before the first new attempt: a restarted bridge is back by then
+_LONGEST_PAUSE_SECONDS = 5.0
+_JITTER = (0.5, 1.0)  # of a pause: the agents of a machine do not come back all at once
+_READ_BYTES = 1 << 18  # taken in by one read(): what is left waits in the kernel and in the bridge's backlog
+_CHUNK_BYTES = 1 << 16
 
 
 class Client:
     """Hears one bridge. Reconnects by itself, with back-off, and goes on where it was.
 
-    ``after`` is an earlier ``position``, kept by whoever stores readings: what the bridge still remembers since
-    then comes first. Samples that come twice (a bridge was restarted) are returned once.
+    ``after`` is an earlier ``position``, kept with the readings: what the bridge still remembers since
+    then is read first. Samples that arrive twice (a bridge was restarted) are returned once.
     """
 
     def __init__(
@@ -52,23 +57,23 @@ class Client:
         self._socket: socket.socket | None = None
         self._splitter = Splitter()
         self._schema: Schema | None = None
-        self._told = 0  # samples that the bridge has called missing since the last readings
-        self._pause = _FIRST_PAUSE
+        self._reported = 0  # samples that the bridge has called missing since the last readings
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._retry = float("-inf")
-        self.problem: LearnaeError | None = None  # why nothing comes, or None
+        self.problem: LearnaeError | None = None  # why nothing arrives, or None
 
     @property
     def position(self) -> Listen:
-        """Where a later client has to go on."""
+        """Return where a later client has to go on."""
         return self._position
 
     @property
     def is_connected(self) -> bool:
-        """Whether a bridge is there."""
+        """Return True if a bridge is there."""
         return self._socket is not None
 
     def read(self) -> list[Record]:
-        """What has come since the last call, at most about 256 KiB; a ``LinkState`` says when the bridge goes."""
+        """Return the records since the last call, at most about 256 KiB; a ``LinkState`` says when the bridge goes."""
         records: list[Record] = []
         try:
             if self._socket is None and not self._connect():
@@ -82,7 +87,7 @@ class Client:
         return records
 
     def fileno(self) -> int:
-        """For select(2); -1 while there is no bridge."""
+        """Return the file descriptor, for select(2); -1 while there is no bridge."""
         return -1 if self._socket is None else self._socket.fileno()
 
     def close(self) -> None:
@@ -100,20 +105,21 @@ class Client:
         self._socket.connect(os.fspath(self._path))
         self._socket.send(to_bytes(self._position))
         self.problem = None
+        _log.debug("connected to %s, after sample %d of %r", self._path, self._position.sequence, self._position.stream)
         return True
 
     def _receive(self, records: list[Record]) -> None:
         assert self._socket is not None
         taken = 0
-        while taken < _AT_ONCE:
+        while taken < _READ_BYTES:
             try:
-                data = self._socket.recv(_CHUNK)
+                data = self._socket.recv(_CHUNK_BYTES)
             except BlockingIOError:
                 return
             if not data:
                 raise ConnectionResetError(errno.ECONNRESET, "the bridge has closed the connection")
             taken += len(data)
-            self._pause = _FIRST_PAUSE
+            self._backoff.succeeded()
             for record in self._splitter.feed(data):
                 records.extend(self._accept(record))
 
@@ -123,7 +129,7 @@ class Client:
         if isinstance(record, Schema):
             self._schema = record
         elif isinstance(record, LinkState):
-            self._told += record.missed
+            self._reported += record.missed
         elif isinstance(record, Readings):
             yield from self._accept_readings(record)
             return
@@ -137,9 +143,9 @@ class Client:
             ahead = readings.sequence - self._position.sequence
         if ahead + readings.rows <= 0:
             return  # all of it is known
-        if ahead > self._told:
-            yield LinkState(readings.time, MISSED, "lost while no bridge was there", ahead - self._told)
-        self._told = 0
+        if ahead > self._reported:
+            yield LinkState(readings.time, MISSED, "lost while no bridge was there", ahead - self._reported)
+        self._reported = 0
         self._position = Listen(stream, readings.sequence + readings.rows)
         yield readings.after(-ahead) if ahead < 0 else readings
 
@@ -156,5 +162,4 @@ class Client:
     def _disconnect(self, problem: LearnaeError) -> None:
         self.close()
         self.problem = problem
-        self._retry = self._clock() + self._pause * self._rng.uniform(0.5, 1)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._retry = self._clock() + self._backoff.failed() * self._rng.uniform(*_JITTER)

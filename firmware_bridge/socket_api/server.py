@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
-import os
 import select
-import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from firmware_bridge.errors import RecordError
 from firmware_bridge.records import MISSED, LinkState, Listen, Record, Splitter, to_bytes
 from firmware_bridge.socket_api.backlog import Backlog
-from learnae.errors import ConfigurationError, StateError
+from firmware_bridge.socket_api.listening import listen
 
 _log = logging.getLogger(__name__)
 
-MAX_LISTENERS = 32  # agents, monitors and recorders of one board
-_PATIENCE = 10.0  # seconds that a listener may stay silent before its first word
-_FAREWELL = 1.0  # seconds at the end: longer than any listener that still works needs
-_AT_ONCE = 64  # records handed to the kernel for one listener before the next one's turn
-_ATTEMPTS, _ATTEMPT_SECONDS = 100, 0.02  # whoever begins to listen has the directory for an instant
-_PATH_BYTES = 107  # sockaddr_un.sun_path without its final zero
+_MAX_LISTENERS = 32  # agents, monitors and recorders of one board
+_LISTEN_TIMEOUT_SECONDS = 10.0  # for a listener's first record
+_CLOSE_TIMEOUT_SECONDS = 1.0  # longer than any listener that still works needs
+_BURST = 64  # records handed to the kernel for one listener before the next one's turn
 
 
 class Server:
     """Listens at ``path``; ``publish`` remembers a record, ``step`` moves bytes and never waits.
 
-    Raises StateError if another bridge listens there, ConfigurationError if nobody can.
+    Raises StateError if another bridge listens there, ConfigurationError if none can.
     """
 
     def __init__(
@@ -40,34 +33,36 @@ class Server:
         path: Path,
         mode: int = 0o660,
         group: str = "",
-        history: Backlog | None = None,
+        backlog: Backlog | None = None,
         now: Callable[[], float] = time.time,
+        limit: int = _MAX_LISTENERS,
     ) -> None:
         self.path = path
-        self._history = history or Backlog()
+        self._backlog = backlog or Backlog()
         self._now = now
+        self._limit = limit
         self._listeners: list[_Listener] = []
-        self._socket = _listen(path, mode, group)
+        self._socket = listen(path, mode, group)
 
     @property
     def listeners(self) -> int:
-        """How many have said what they want to hear."""
+        """Return how many connections have asked for records."""
         return sum(listener.is_listening for listener in self._listeners)
 
     def publish(self, record: Record) -> None:
-        """Let every listener hear this."""
-        self._history.add(record)
+        """Let every listener get this record."""
+        self._backlog.add(record)
 
     def readers(self) -> list[socket.socket]:
-        """What to wait for until something can be read."""
+        """Return what to wait for until something can be read."""
         return [self._socket, *(listener.socket for listener in self._listeners)]
 
     def writers(self) -> list[socket.socket]:
-        """What to wait for until more can be written."""
+        """Return what to wait for until more can be written."""
         return [listener.socket for listener in self._listeners if listener.has_more]
 
     def step(self) -> None:
-        """Take in newcomers, hear what they want, send what there is room for."""
+        """Accept connections, read what they ask for, send what there is room for."""
         self._accept()
         for listener in list(self._listeners):
             try:
@@ -80,14 +75,14 @@ class Server:
 
     def close(self) -> None:
         """Let listeners take what waits for them, for a second at most; then let go of all and of the path."""
-        end = time.monotonic() + _FAREWELL
+        end = time.monotonic() + _CLOSE_TIMEOUT_SECONDS
         self.step()
         while (writers := self.writers()) and (left := end - time.monotonic()) > 0:
             select.select([], writers, [], left)
             self.step()
         for listener in self._listeners:
             listener.socket.close()
-        self.path.unlink(missing_ok=True)  # while nobody else may take the path, or it would be theirs
+        self.path.unlink(missing_ok=True)  # while no other bridge can take the path, or it would be that one's
         self._socket.close()
 
     def _accept(self) -> None:
@@ -99,38 +94,38 @@ class Server:
             except OSError as error:  # the newcomer is gone again, or there are no file descriptors left
                 _log.warning("a newcomer at %s could not be taken in: %s", self.path, error)
                 return
-            if len(self._listeners) >= MAX_LISTENERS:
-                _log.warning("a newcomer at %s is turned away: there are %d listeners", self.path, MAX_LISTENERS)
+            if len(self._listeners) >= self._limit:
+                _log.warning("a newcomer at %s is turned away: there are %d listeners", self.path, self._limit)
                 connection.close()
                 continue
             connection.setblocking(False)
-            self._listeners.append(_Listener(connection, self._history, self._now()))
+            self._listeners.append(_Listener(connection, self._backlog, self._now()))
 
 
 class _Listener:
-    """One connection, and how far it has read the history."""
+    """One connection, and how far it has read the backlog."""
 
-    def __init__(self, connection: socket.socket, history: Backlog, now: float) -> None:
+    def __init__(self, connection: socket.socket, backlog: Backlog, now: float) -> None:
         self.socket = connection
-        self._history = history
+        self._backlog = backlog
         self._since = now
         self._splitter = Splitter()
         self._pending = memoryview(b"")
         self._next = 0
-        self._samples = 0  # said before record _next: tells how many were missed when that is forgotten
+        self._samples = 0  # published before record _next: tells how many were missed when that is forgotten
         self.is_listening = False
 
     @property
     def has_more(self) -> bool:
-        """Whether something waits to be sent."""
-        return bool(self._pending) or (self.is_listening and self._next < self._history.next)
+        """Return True if something waits to be sent."""
+        return bool(self._pending) or (self.is_listening and self._next < self._backlog.next)
 
     def step(self, now: float) -> None:
-        """Raises OSError or RecordError if this listener is of no more use."""
+        """Read and send; raises OSError or RecordError if this listener is of no more use."""
         self._hear()
-        if not self.is_listening and abs(now - self._since) > _PATIENCE:
+        if not self.is_listening and abs(now - self._since) > _LISTEN_TIMEOUT_SECONDS:
             raise RecordError("it never said what it wants to hear")
-        for _ in range(_AT_ONCE):
+        for _ in range(_BURST):
             if not self.has_more or not self._send(now):
                 return
 
@@ -144,13 +139,16 @@ class _Listener:
         for record in self._splitter.feed(data):
             if not isinstance(record, Listen) or self.is_listening:
                 raise RecordError(f"it sent a record of kind {record.kind!r}", "a listener sends one 'listen'")
-            self._next = self._history.find(record)
-            self._samples = self._history.samples_before(self._next)
-            self._pending = memoryview(self._history.greeting(self._next))
+            self._next = self._backlog.find(record)
+            self._samples = self._backlog.samples_before(self._next)
+            self._pending = memoryview(self._backlog.greeting(self._next))
             self.is_listening = True
+            _log.debug(
+                "a listener begins at record %d, after sample %d of %r", self._next, record.sequence, record.stream
+            )
 
     def _send(self, now: float) -> bool:
-        """Whether all of one piece went out."""
+        """Send, and return True if all of one piece went out."""
         if not self._pending:
             self._pending = memoryview(self._take(now))
         try:
@@ -160,75 +158,13 @@ class _Listener:
         return not self._pending
 
     def _take(self, now: float) -> bytes:
-        history, data = self._history, b""
-        if self._next < history.first:
-            missed = history.samples_before(history.first) - self._samples
-            self._next = history.first
-            told = LinkState(now, MISSED, "this listener was too slow", missed)
-            data = history.schema_before(self._next) + to_bytes(told)
-        data += history.data(self._next)
+        backlog, data = self._backlog, b""
+        if self._next < backlog.first:
+            missed = backlog.samples_before(backlog.first) - self._samples
+            self._next = backlog.first
+            loss = LinkState(now, MISSED, "this listener was too slow", missed)
+            data = backlog.schema_before(self._next) + to_bytes(loss)
+        data += backlog.data(self._next)
         self._next += 1
-        self._samples = history.samples_before(self._next)
+        self._samples = backlog.samples_before(self._next)
         return data
-
-
-def _listen(path: Path, mode: int, group: str) -> socket.socket:
-    if len(os.fsencode(path)) > _PATH_BYTES:
-        raise ConfigurationError(f"{path} is too long for a socket", f"choose one of at most {_PATH_BYTES} bytes")
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
-            _remove_stale(path)
-            previous = os.umask(0o777 & ~mode)  # nobody may connect before the mode is right
-            try:
-                listening.bind(os.fspath(path))
-            finally:
-                os.umask(previous)
-            if group:
-                shutil.chown(path, group=group)
-            listening.listen()
-            listening.setblocking(False)
-    except (OSError, LookupError) as error:
-        listening.close()
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise StateError(f"{path} is in use", "stop the other bridge, or set bridge.socket") from error
-        raise ConfigurationError(f"cannot listen at {path}: {error}", "choose another bridge.socket") from error
-    except BaseException:
-        listening.close()
-        raise
-    return listening
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """No other bridge begins here: a socket that does not listen yet would be stale to it. Raises StateError."""
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        for _ in range(_ATTEMPTS):
-            try:
-                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(_ATTEMPT_SECONDS)
-        else:
-            raise StateError(f"another bridge begins to listen at {path}", "stop it, or set bridge.socket")
-        yield
-    finally:
-        os.close(directory)
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket that a killed bridge left behind; raises StateError if a bridge answers."""
-    if not path.is_socket():
-        return  # whatever else is there, bind says so
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            return
-        except BlockingIOError:
-            pass  # it listens, and is too busy to take anybody in
-    raise StateError(f"another bridge listens at {path}", "stop it, or set bridge.socket")

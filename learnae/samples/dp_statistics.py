@@ -1,12 +1,12 @@
 """Summaries: raw-free statistics of local data, with noise, for peers that do not train. Pure.
 
-What a peer tells of its rows is one noisy vector: for each class, the count, and for each column the
+What a peer publishes of its rows is one noisy vector: for each class, the count, and for each column the
 first two moments and a histogram over buckets whose bounds are powers of two. No sketch that keeps
 inputs, and no exact extremes (KLL and t-digest hold both).
 
 The noise is Gaussian (Dwork & Roth 2014, theorem A.1), so that a release is (EPSILON, DELTA)-
 differentially private for one row more or less. Values are clipped to ±BOUND first, buckets are the
-same for everybody, and all that is sent is rounded or follows from what is. Windows that overlap
+same for all peers, and all that is sent is rounded or follows from what is. Windows that overlap
 share readings: for one reading, epsilon counts as often as there are rows that see it. Releases add
 up; there is a new one only when the rows have grown by half (``next_summary``).
 """
@@ -26,10 +26,10 @@ EPSILON, DELTA = 1.0, 1e-6  # of one release
 BOUND = 8.0  # values beyond it count as it: features come scaled to about one
 SMALLEST, LARGEST = -5, 5  # exponents of the innermost and the outermost bound of a bucket
 _COUNT_SCALE = 4.0  # counts get a quarter of the noise, which makes that of all else hardly larger
-_CLEAR = 2.0  # moments of fewer rows than so many times the noise tell nothing
-_GRAIN = 1024.0  # moments are multiples of 1 / it: the low bits of noisy floats tell of the noise (Mironov 2012)
-_GROWTH = 1.5
-_SHARE, _REPEAT_SHARE = 16, 2  # of the horizon: the least time between two releases; when the last is said again
+_MIN_NOISES = 2.0  # moments of fewer rows than so many times the noise tell nothing
+_STEPS_PER_UNIT = 1024.0  # of moments: the low bits of noisy floats would tell of the noise (Mironov 2012)
+_GROWTH = 1.5  # of the rows, until there is a new release
+_RELEASE_PARTS, _REPEAT_PARTS = 16, 2  # of the horizon: one lies between two releases; one until a repetition
 _LEVELS = LARGEST - SMALLEST + 1
 
 Array = NDArray[np.float64]
@@ -55,7 +55,7 @@ class Statistics:
 
     @property
     def noise(self) -> float:
-        """The standard deviation of the noise in a bucket."""
+        """Return the standard deviation of the noise in a bucket."""
         sensitivity = math.sqrt(_COUNT_SCALE**2 + 3 * self.columns)  # a bucket and both moments of each column
         return sensitivity * math.sqrt(2 * math.log(1.25 / DELTA)) / EPSILON
 
@@ -76,7 +76,7 @@ class Statistics:
         self._histogram += found.reshape(self._histogram.shape)
 
     def release(self, number: int = 1, rng: random.Random | None = None) -> Summary:
-        """Release ``number``: with fresh noise, from the system's source of randomness unless tests say otherwise."""
+        """Make release ``number`` with fresh noise, of the system's source of randomness unless ``rng`` is given."""
         source = rng or random.SystemRandom()
 
         def noisy(array: Array, scale: float = 1.0) -> Array:
@@ -88,7 +88,7 @@ class Statistics:
         histogram = np.maximum(np.rint(noisy(self._histogram)), 0).astype(np.int64)
         groups = []
         for index, count in enumerate(counts):
-            clear = count > _CLEAR * self.noise
+            clear = count > _MIN_NOISES * self.noise
             mean = np.clip(moments[0, index] / max(count, 1.0), -1, 1)
             variance = np.clip(moments[1, index] / max(count, 1.0) - mean**2, 0, 1)
             groups.append(
@@ -106,22 +106,22 @@ class Statistics:
 def next_summary(
     statistics: Statistics, last: Summary | None, age: int, horizon: int, rng: random.Random | None = None
 ) -> Summary | None:
-    """What to send now, ``age`` ms after ``last``; None for nothing.
+    """Return what to send now, ``age`` ms after ``last``; None for nothing.
 
     A new release when the rows have grown by half, at the earliest a sixteenth of the ``horizon``
     after the last one, and none of less rows than there is noise. After half of the horizon the last
-    one is said again, as it is, so that newcomers find it: what is known already costs no privacy.
+    one is repeated, as it is, so that newcomers find it: what is known already costs no privacy.
     """
-    if last is not None and age < horizon // _SHARE:
+    if last is not None and age < horizon // _RELEASE_PARTS:
         return None
     known = statistics.noise / _GROWTH if last is None else max(last.rows, statistics.noise)
     if statistics.rows >= _GROWTH * known:
         return statistics.release(last.release + 1 if last else 1, rng)
-    return replace(last) if last is not None and age >= horizon // _REPEAT_SHARE else None
+    return replace(last) if last is not None and age >= horizon // _REPEAT_PARTS else None
 
 
 def buckets_of(values: Array) -> NDArray[np.int64]:
-    """The bucket of each value, in [0, BUCKETS): the middle one holds all below 2^SMALLEST, the outer ones the rest.
+    """Return the bucket of each value, in [0, BUCKETS): the middle one holds all below 2^SMALLEST, the outer the rest.
 
     Bucket ``middle + k`` holds [2^(SMALLEST + k - 1), 2^(SMALLEST + k)), and so on for negative values.
     """
@@ -131,4 +131,4 @@ def buckets_of(values: Array) -> NDArray[np.int64]:
 
 
 def _grained(values: Array) -> tuple[float, ...]:
-    return tuple((np.rint(values * _GRAIN) / _GRAIN + 0.0).tolist())  # + 0.0: no negative zero
+    return tuple((np.rint(values * _STEPS_PER_UNIT) / _STEPS_PER_UNIT + 0.0).tolist())  # + 0.0: no negative zero

@@ -19,7 +19,7 @@ def add_windows(
 ) -> int:
     """Add those of the ``windows``, whose features are ``rows`` (n, *input), that the swarm can learn from.
 
-    Only a classification or a regression needs labels: windows without are then left out. Returns how many.
+    Only a classification or a regression needs labels: windows without are then left out; returns how many.
     A regression may be given its targets as any ``quantity`` (n,), NaN where unknown, in place of labels.
     """
     targets, usable = targets_of(manifest, rows, windows), np.ones(len(rows), np.bool_)
@@ -35,7 +35,7 @@ def add_windows(
 
 
 def targets_of(manifest: Manifest, rows: NDArray[np.float32], windows: Windows) -> Array:
-    """The targets (n, ...) of these rows: their labels, themselves, or what follows them."""
+    """Return the targets (n, ...) of these rows: their labels, themselves, or what follows them."""
     if manifest.task == AUTOENCODER:
         return rows
     if manifest.task == FORECAST:

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from learnae.errors import DataError
 from learnae.ports import Samples
+from learnae.samples.windows import GAP_PERIODS
 from learnae.system.npz import DamagedArchiveError, read_archive
 
-_PAUSE = 10.0  # seconds between two of the shipped recordings, so that no window spans both
-_GAP = 1.5  # sample periods, as in windows.py: a longer step is a pause
-_RATE_ERROR = 0.1  # of a period: clocks of sensors are far better
+_PAUSE_SECONDS = 10.0  # between two of the shipped recordings, so that no window spans both
+_RATE_TOLERANCE = 0.1  # of a period: clocks of sensors are far better
 MAX_FILE_BYTES = 4 << 30
-_MAX_CLASSES = 1 << 31
+_MAX_CLASSES = 1 << 31  # labels are stored in 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Recording:
     quantity: NDArray[np.float64]
 
     def quantity_at(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The quantity at these times of samples."""
+        """Return the quantity at these times of samples."""
         return self.quantity[np.searchsorted(self.time, time)]
 
     def split_by_time(self, holdout: float) -> Samples:
@@ -60,19 +60,19 @@ def check_readable(path: Path) -> None:
         raise DataError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an .npz file; raises DataError."""
+def read_arrays(path: Path, limit: int = MAX_FILE_BYTES) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an .npz file of at most ``limit`` bytes; raises DataError."""
     check_readable(path)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise DataError(f"{path} has {path.stat().st_size} bytes", f"at most {MAX_FILE_BYTES} are read")
+        if path.stat().st_size > limit:
+            raise DataError(f"{path} has {path.stat().st_size} bytes", f"at most {limit} are read")
         return read_archive(path)
     except (OSError, DamagedArchiveError) as error:
         raise DataError(f"cannot read {path}: {error}", "give an .npz file without pickled objects") from error
 
 
 def read_table(path: Path, classes: Sequence[str] = ()) -> dict[str, NDArray[np.float64]]:
-    """The columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError.
+    """Read the columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError.
 
     In the column ``label``, names of ``classes`` become their numbers.
     """
@@ -104,18 +104,18 @@ def _read_columns(path: Path, file: IO[str], names: Mapping[str, float]) -> dict
 
 
 def numbers_of(classes: Sequence[str]) -> dict[str, float]:
-    """The number of each class, by name."""
+    """Return the number of each class, by name."""
     return {name: float(index) for index, name in enumerate(classes)}
 
 
 def class_number(text: str, names: Mapping[str, float]) -> float:
-    """The number of the class that ``text`` is the name of, or the number that it is; else NaN."""
+    """Return the number of the class that ``text`` is the name of, or the number that it is; else NaN."""
     found = names.get(text.strip())
     return number(text) if found is None else found
 
 
 def number(text: str) -> float:
-    """The number in a field; NaN if it is none: 1_000 is Python, and none."""
+    """Return the number in a field; NaN if it is none: 1_000 is Python, and none."""
     try:
         return float("nan") if "_" in text else float(text)
     except ValueError:
@@ -163,18 +163,18 @@ def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: fl
 
 
 def _check_rate(seconds: NDArray[np.float64], rate: float, origin: str) -> None:
-    """A window of the right number of samples would be of another length, and no feature would mean the same."""
+    """Raise DataError for another rate: a window would be of another length, and no feature would mean the same."""
     steps = np.diff(seconds)
-    steps = steps[steps * rate <= _GAP]
+    steps = steps[steps * rate <= GAP_PERIODS]
     step = float(np.median(steps)) if len(steps) else 1 / rate
-    if abs(step * rate - 1) > _RATE_ERROR:
+    if abs(step * rate - 1) > _RATE_TOLERANCE:
         raise DataError(
             f"{origin}: samples are {step:g} s apart", f"the swarm's are {1 / rate:g} s apart: resample them"
         )
 
 
 def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:
-    """One person's samples of the shipped file (see its notice), recordings one after another."""
+    """Read one person's samples of the shipped file (see its notice), recordings one after another."""
     arrays = read_arrays(path)
     starts = np.concatenate([[0], np.cumsum(arrays["length"])])
     time, values, label = [], [], []
@@ -185,12 +185,9 @@ def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:
         time.append(clock + np.arange(count) / rate)
         values.append(arrays["signal"][rows])
         label.append(np.full(count, arrays["exercise"][index], np.int64))
-        clock += count / rate + _PAUSE
+        clock += count / rate + _PAUSE_SECONDS
     if not values:
         raise DataError(f"{path} has no person {person}", f"there are {sorted(set(arrays['subject'].tolist()))}")
-    columns = {
-        "time": np.concatenate(time),
-        "signal": np.concatenate(values),
-        "label": np.concatenate(label),
-    }
+    parts = {"time": time, "signal": values, "label": label}
+    columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     return check_recording(columns, columns["signal"].shape[1], rate, str(path))

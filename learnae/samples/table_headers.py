@@ -24,7 +24,7 @@ _CSV_INDEX, _PARQUET_INDEX = ("", "Unnamed: 0"), "__index_level_"
 
 
 def column_names(path: Path) -> list[str]:
-    """All names, in their order; raises DataError, also for a file of another kind."""
+    """Return all names, in their order; raises DataError, also for a file of another kind."""
     if path.name.endswith(CSV):
         with csv_errors(path), path.open("rb") as raw, csv_text(raw) as file:
             return csv_names(path, first_line(path, file))
@@ -39,7 +39,7 @@ def column_names(path: Path) -> list[str]:
 
 @contextmanager
 def csv_errors(path: Path) -> Iterator[None]:
-    """What can be wrong with the bytes of a file, as a DataError."""
+    """Raise what can be wrong with the bytes of a file as a DataError."""
     try:
         yield
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
@@ -47,7 +47,7 @@ def csv_errors(path: Path) -> Iterator[None]:
 
 
 def csv_text(raw: IO[bytes]) -> io.TextIOWrapper:
-    """The text of an open file."""
+    """Open the text of an open file."""
     begins = raw.read(len(_GZIP))
     raw.seek(0)
     data: IO[bytes] = gzip.GzipFile(fileobj=raw) if begins == _GZIP else raw  # type: ignore[assignment]
@@ -55,7 +55,7 @@ def csv_text(raw: IO[bytes]) -> io.TextIOWrapper:
 
 
 def first_line(path: Path, file: io.TextIOWrapper) -> str:
-    """The header, not looked at; raises DataError if it has no end."""
+    """Read the header, unparsed; raises DataError if it has no end."""
     line = file.readline(LONGEST_LINE)
     if len(line) == LONGEST_LINE:
         raise too_long(path, 1)
@@ -63,12 +63,12 @@ def first_line(path: Path, file: io.TextIOWrapper) -> str:
 
 
 def too_long(path: Path, number: int) -> DataError:
-    """What to say of a line without end."""
+    """Return the error for a line without end."""
     return DataError(f"{path}, line {number} has more than {LONGEST_LINE} characters", "give one row a line")
 
 
 def csv_names(path: Path, line: str) -> list[str]:
-    """The names in a header; raises DataError if it is none."""
+    """Parse the names in a header; raises DataError if it is none."""
     names = [name.strip() for name in next(csv.reader([line]), [])]
     if names:
         names[0] = names[0].removeprefix("#").strip()  # as numpy.savetxt writes it, and HEPMASS has it
@@ -76,16 +76,16 @@ def csv_names(path: Path, line: str) -> list[str]:
         raise DataError(f"{path} is not separated by commas: {names[0][:80]!r}", "write it with commas and points")
     if not names or len(set(names)) != len(names) or all(map(is_number, names)):
         raise DataError(f"{path} has no usable header", "name every column once in the first line")
-    for place, name in enumerate(names, 1):
+    for position, name in enumerate(names, 1):
         if name in _CSV_INDEX:
             raise DataError(
-                f"{path}: column {place} has no name", "name it, or leave it out (pandas: index=False in to_csv)"
+                f"{path}: column {position} has no name", "name it, or leave it out (pandas: index=False in to_csv)"
             )
     return names
 
 
 def pyarrow(path: Path) -> tuple[Any, Any]:
-    """pyarrow and its Parquet reader; raises DataError where they are not installed."""
+    """Import pyarrow and its Parquet reader; raises DataError where they are not installed."""
     try:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
@@ -93,7 +93,7 @@ def pyarrow(path: Path) -> tuple[Any, Any]:
 
 
 def parquet_names(path: Path, names: Sequence[str]) -> list[str]:
-    """Those of data: pandas keeps the numbers of rows, too, unless told not to. Raises DataError."""
+    """Return the names of data: pandas adds a column of row numbers unless told not to. Raises DataError."""
     kept = [name for name in names if not name.startswith(_PARQUET_INDEX)]
     if len(set(kept)) != len(kept):
         raise DataError(f"{path} has several columns of one name", "name every column once")
@@ -101,7 +101,7 @@ def parquet_names(path: Path, names: Sequence[str]) -> list[str]:
 
 
 def is_number(text: str) -> bool:
-    """Also for nan, which a row of numbers may well have, and which is no name for a column."""
+    """Return True for a number, also nan, which a row of numbers may well have and which is no name for a column."""
     try:
         float(text)
     except ValueError:

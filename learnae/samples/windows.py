@@ -1,4 +1,4 @@
-"""Windows: fixed numbers of consecutive samples, overlapping, cut from a stream as it comes."""
+"""Windows: fixed numbers of consecutive samples, overlapping, cut from a stream as it arrives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from learnae.ports import Samples
 from learnae.swarm.features import Features
 
-_GAP = 1.5  # sample periods: a longer pause ends the window
+GAP_PERIODS = 1.5  # a pause of more sample periods ends the window
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,14 @@ class Windower:
 
     def __init__(self, features: Features) -> None:
         self._features = features
-        self._longest_step = _GAP / features.rate
+        self._longest_step = GAP_PERIODS / features.rate
         self._rest: Samples | None = None
         self._ahead = 0  # samples from there to where the next window begins
 
     def push(self, samples: Samples) -> Windows:
-        """Add samples; returns the windows that are now complete."""
-        samples = _join(self._rest, samples)
+        """Add samples and return the windows that are now complete."""
+        if self._rest is not None:
+            samples = Samples.joined([self._rest, samples])
         ahead, self._rest, self._ahead = self._ahead, None, 0
         time, values, label, holdout = [], [], [], []
         edges = self._edges(samples)
@@ -51,7 +52,7 @@ class Windower:
                 position += self._features.hop
             if end == len(samples.time) > 0:
                 kept = min(position, end - 1)  # at least one sample, which tells whether the next one follows it
-                self._rest, self._ahead = _slice(samples, kept, end), position - kept
+                self._rest, self._ahead = samples.part(slice(kept, end)), position - kept
         shape = (-1, self._features.span, len(self._features.channels))
         return Windows(
             np.array(time, np.float64),
@@ -61,7 +62,7 @@ class Windower:
         )
 
     def _edges(self, samples: Samples) -> list[int]:
-        """Where one uninterrupted stretch ends and the next begins."""
+        """Return where one uninterrupted stretch ends and the next begins."""
         step = np.diff(samples.time)
         breaks = (
             (step > self._longest_step)
@@ -70,19 +71,3 @@ class Windower:
             | (samples.holdout[1:] != samples.holdout[:-1])
         )
         return [0, *(np.flatnonzero(breaks) + 1).tolist(), len(samples.time)]
-
-
-def _join(first: Samples | None, second: Samples) -> Samples:
-    if first is None or not len(first.time):
-        return second
-    return Samples(
-        np.concatenate([first.time, second.time]),
-        np.concatenate([first.values, second.values]),
-        np.concatenate([first.label, second.label]),
-        np.concatenate([first.holdout, second.holdout]),
-    )
-
-
-def _slice(samples: Samples, start: int, end: int) -> Samples:
-    part = slice(start, end)
-    return Samples(samples.time[part], samples.values[part], samples.label[part], samples.holdout[part])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from mqtt_rig import wait_for_subscriptions
 from programs import wait_for
 
 from agent.labels import LabelNames
-from agent.sources import mqtt as module
 from agent.sources.factory import opener
 from agent.sources.mqtt import MqttSource
 from agent.sources.section import SourceSection
@@ -135,13 +135,10 @@ def test_what_is_not_understood_is_counted_and_harms_nothing(
     assert "5 not understood" in source.source.state()
 
 
-def test_a_source_that_floods_costs_the_oldest_messages(
-    broker: Mosquitto, sources: list[Source], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_WAITING", 50)
+def test_a_source_that_floods_costs_the_oldest_messages(broker: Mosquitto, sources: list[Source]) -> None:
     source = Source(broker, topic="s")
     sources.append(source)
-    source.source._waiting = module.deque(maxlen=50)
+    source.source._waiting = deque(maxlen=50)
     lines = "".join(f'{{"temperature": {index}, "humidity": 0}}\n' for index in range(5000))
     command = ["mosquitto_pub", "-h", HOST, "-p", str(broker.port), "-t", "s", "-l"]
     subprocess.run(command, input=lines, text=True, check=True, timeout=60)

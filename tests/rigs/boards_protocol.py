@@ -1,9 +1,13 @@
-"""Frames as a small board sends them, for tests of the bridge's side."""
+"""What a small board sends, as frames and as records, for tests of the bridge's side."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from firmware_bridge.records import Channel, Readings, Schema
 from firmware_bridge.serial_link.frames import Event, Hello, Samples, encode
 
+SCHEMA = Schema("pump-1", "pump", "1.0", (Channel("ax", "m/s2"), Channel("temp", "Cel")), 50.0)
 TEXT = b"pump/1.0 a:m/s2:0.001 b:Cel:0.5"
 
 
@@ -24,3 +28,9 @@ def samples(sequence: int, index: int, generation: int = 1, rows: int = 2, size:
 def event(sequence: int, text: str) -> bytes:
     """Something happened."""
     return encode(Event(sequence, 5, 0, text))
+
+
+def readings(sequence: int, rows: int = 5) -> Readings:
+    """Numbered samples of ``SCHEMA``."""
+    values = np.arange(sequence, sequence + rows)[:, None] + np.array([0.25, -1000.5])
+    return Readings(sequence, 1e9 + sequence / 50, 1 / 50, values)

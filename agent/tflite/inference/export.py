@@ -23,7 +23,7 @@ SIGNATURE = "serving_default"  # where programs look for inference
 
 
 def inference_program(model: ModelDefinition, weights: Vector, int8: bool = False, rows: Array | None = None) -> bytes:
-    """A .tflite file: rows (n, *input) -> output (n, *output); raises ModelError.
+    """Write a .tflite file: rows (n, *input) -> output (n, *output); raises ModelError.
 
     With ``int8`` and ``rows`` (n, *input) to calibrate with, activations are int8, too.
     """

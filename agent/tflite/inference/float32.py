@@ -17,7 +17,7 @@ from agent.tflite.training.layers import Pass, apply
 from agent.tflite.training.tape import Tape
 from learnae.models.layers import Array, BatchNormalization, Conv1D, Dense, Layer, MaxPooling1D, Sliding
 
-GREATEST = 127  # of symmetric int8
+MAX_INT8 = 127  # of symmetric int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Floats:
     int8: bool = False
 
     def add(self, stage: Stage, value: Tensor) -> Tensor:
-        """The output of ``stage``; raises ModelError for what has no program."""
+        """Append ``stage`` and return its output; raises ModelError for what has no program."""
         special: dict[type[Layer], Callable[[Any, Tensor], Tensor]] = {
             Dense: self._dense,
             Conv1D: self._convolution,
@@ -52,7 +52,7 @@ class Floats:
     def convolve(
         self, stage: Stage, value: Tensor, arrays: tuple[Tensor, Tensor], kind: int, scale: Scale | None
     ) -> Tensor:
-        """A Conv1D with this kernel and bias; its output is of ``kind``, with ``scale``."""
+        """Append a Conv1D with this kernel and bias; its output is of ``kind``, with ``scale``."""
         layer = stage.layer
         assert isinstance(layer, Conv1D)
         activation = schema.FUSED_RELU if stage.relu else schema.NO_ACTIVATION
@@ -64,7 +64,7 @@ class Floats:
         return self._over_time(layer.sliding, layer.filters, value, run)
 
     def pooling(self, stage: Stage, value: Tensor) -> Tensor:
-        """A MaxPooling1D of floats or int8, which have the same scale before and after."""
+        """Append a MaxPooling1D of floats or int8, which have the same scale before and after."""
         assert isinstance(stage.layer, MaxPooling1D)
         sliding = stage.layer.sliding
         options = schema.pooling(_padding(sliding), sliding.stride, sliding.size)
@@ -77,7 +77,7 @@ class Floats:
     def _over_time(
         self, sliding: Sliding, channels: int, value: Tensor, run: Callable[[Tensor, Shape], Tensor]
     ) -> Tensor:
-        """An operator on images, of which a sequence is one row."""
+        """Append an operator on images, of which a sequence is one row."""
         image = self.ops.reshape(value, (ANY, 1, *value.shape[1:]))
         return self.ops.reshape(run(image, (ANY, 1, sliding.count, channels)), (ANY, sliding.count, channels))
 
@@ -87,15 +87,15 @@ class Floats:
         return self.ops.add(self.ops.multiply(value, self._constant(scale)), self._constant(shift))
 
     def _kernel(self, kernel: Array, axis: int | None) -> Tensor:
-        """A constant, in int8 with a scale for each slice along ``axis``, or one for all, if asked for."""
+        """Add a constant, in int8 with a scale for each slice along ``axis``, or one for all, if asked for."""
         if not self.int8:
             return self._constant(kernel)
-        steps = greatest(kernel, axis) / GREATEST
+        steps = greatest(kernel, axis) / MAX_INT8
         return self.quantised_kernel(kernel, np.where(steps > 0, steps, 1.0), axis)
 
     def quantised_kernel(self, kernel: Array, steps: Array, axis: int | None) -> Tensor:
-        """A constant in symmetric int8; ``steps``, one or one a slice along ``axis``, broadcast with ``kernel``."""
-        values = np.rint(kernel / steps).clip(-GREATEST, GREATEST)
+        """Add a constant in symmetric int8; ``steps``, one or one a slice along ``axis``, broadcast with ``kernel``."""
+        values = np.rint(kernel / steps).clip(-MAX_INT8, MAX_INT8)
         scale = Scale(tuple(steps.reshape(-1).tolist()), (0,) * math.prod(steps.shape), axis or 0)
         return self.ops.graph.constant(values, np.int8, scale)
 
@@ -104,18 +104,18 @@ class Floats:
 
 
 def matrix(stage: Stage) -> Array:
-    """The kernel as operators take it: (units, inputs), or (filters, 1, size, channels)."""
+    """Return the kernel as operators take it: (units, inputs), or (filters, 1, size, channels)."""
     kernel = stage.arrays[0]
     return kernel.transpose(2, 0, 1)[:, None] if isinstance(stage.layer, Conv1D) else kernel.T
 
 
 def bias_of(stage: Stage) -> Array:
-    """One a unit or filter, 0 without."""
+    """Return the bias, one a unit or filter; 0 without."""
     return stage.arrays[1] if len(stage.arrays) > 1 else np.zeros(stage.arrays[0].shape[-1], np.float32)
 
 
 def greatest(kernel: Array, axis: int | None) -> Array:
-    """The greatest amount in each slice along ``axis``, or of all, with as many axes as ``kernel``."""
+    """Return the greatest amount in each slice along ``axis``, or of all, with as many axes as ``kernel``."""
     axes = tuple(index for index in range(kernel.ndim) if index != axis)
     return np.asarray(np.abs(kernel).max(axis=axes, keepdims=True))
 

@@ -21,13 +21,13 @@ class Stage:
     relu: bool = False
 
     def forward(self, rows: Array) -> Array:
-        """(n, *shape) -> (n, *shape of the output)."""
+        """Compute (n, *shape) -> (n, *shape of the output), in NumPy."""
         value, _ = self.layer.forward(self.arrays, rows, False, None)
         return np.maximum(value, 0) if self.relu else value
 
 
 def stages(model: ModelDefinition, weights: Vector) -> list[Stage]:
-    """Without Dropout; ReLU and BatchNormalization are part of a Dense or Conv1D right before them."""
+    """Return the model's stages: without Dropout; ReLU and BatchNormalization join a Dense or Conv1D before them."""
     result: list[Stage] = []
     for layer, arrays in zip(model.layers, model.split(weights), strict=True):
         last = result[-1] if result else None
@@ -45,7 +45,7 @@ def stages(model: ModelDefinition, weights: Vector) -> list[Stage]:
 
 
 def scale_and_shift(layer: BatchNormalization, arrays: list[Array]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What BatchNormalization multiplies with and adds, each (size,): its moving statistics stand still."""
+    """Return what BatchNormalization multiplies with and adds, each (size,): its moving statistics stand still."""
     scale = 1 / np.sqrt(np.maximum(arrays[-1].astype(np.float64), 0) + layer.epsilon)
     scale = scale * arrays[0] if layer.scale else scale
     return scale, (arrays[layer.scale] if layer.centre else 0) - arrays[-2] * scale

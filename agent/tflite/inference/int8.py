@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.tflite import schema
 from agent.tflite.graph import ANY, Scale, Tensor
-from agent.tflite.inference.float32 import GREATEST, Floats, bias_of, greatest, matrix
+from agent.tflite.inference.float32 import MAX_INT8, Floats, bias_of, greatest, matrix
 from agent.tflite.inference.fused_layers import Stage
 from agent.tflite.operations import Operations
 from learnae.errors import ModelError
@@ -29,20 +29,20 @@ from learnae.models.layers import (
     Reshape,
 )
 
-_LOW, _STEPS = -128, 255
-_LEAST_STEP = 1e-9  # of activations: far below what any sensor tells apart, far above float32's denormal numbers
+_MIN_INT8, _STEPS = -128, 255
+_MIN_STEP = 1e-9  # of activations: far below what any sensor tells apart, far above float32's denormal numbers
 _BATCH = 16  # rows at once: windows of long sequences take memory
-_KEPT = 8192  # values of each stage and batch: 1 MB a stage for 500 rows
+_MAX_VALUES = 8192  # values of each stage and batch: 1 MB a stage for 500 rows
 # On wrist data these halve the mean error of the outputs against the full range; less for one channel cuts off
 # nothing that matters, and keeps a channel that is one of thousands.
-_MOST, _MOST_OF_ONE = 0.999, 0.99
+_QUANTILE, _CHANNEL_QUANTILE = 0.999, 0.99
 _UNIT = Scale((1 / 256,), (-128,))  # what LOGISTIC's int8 kernels give, by the specification
 _TWO_UNITS = Scale((1 / 128,), (0,))  # and TANH's
 _SAME_SCALE = (MaxPooling1D, Flatten, Reshape)  # their outputs are some of their inputs
 # A kernel's step times the input's is at least this share of the output's: runtimes refuse less than 2^-32.
-_LEAST_FACTOR = 2.0**-24
-_MOST_FACTOR = 128.0  # and XNNPACK refuses 256
-_BIAS = 2.0**28  # a bias in its steps: fits int32 with room for the sum
+_MIN_FACTOR = 2.0**-24
+_MAX_FACTOR = 128.0  # and XNNPACK refuses 256
+_MAX_BIAS = 2.0**28  # a bias in its steps: fits int32 with room for the sum
 Range = tuple[float, float]
 
 
@@ -55,7 +55,7 @@ def add_stages(ops: Operations, parts: Sequence[Stage], value: Tensor, rows: Arr
 
 
 def ranges(parts: Sequence[Stage], rows: Array) -> list[Range]:
-    """The range of values before the first stage and after each; raises ModelError if they are not finite.
+    """Return the range of values before the first stage and after each; raises ModelError if they are not finite.
 
     Rare values are cut off, as they would make every step coarse for all others: the inputs' above all.
     """
@@ -74,22 +74,22 @@ def ranges(parts: Sequence[Stage], rows: Array) -> list[Range]:
 
 
 def _thinned(value: Array) -> Array:
-    """(n, channels): at most about _KEPT values, evenly out of ``value``, of all channels."""
+    """Return at most about _MAX_VALUES values (n, channels), evenly out of ``value``, of all channels."""
     vectors = value.reshape(-1, value.shape[-1])
-    return vectors[:: max(1, vectors.size // _KEPT)]
+    return vectors[:: max(1, vectors.size // _MAX_VALUES)]
 
 
 def _usual(values: Array) -> Range:
-    """Where _MOST of all ``values`` (n, channels) are, and _MOST_OF_ONE of each channel's; and 0, as padding is."""
-    low, high = np.quantile(values, [1 - _MOST, _MOST]).tolist()
-    lows, highs = np.quantile(values, [1 - _MOST_OF_ONE, _MOST_OF_ONE], axis=0)
+    """Return the range of _QUANTILE of all ``values`` (n, channels), _CHANNEL_QUANTILE of each channel's, and 0."""
+    low, high = np.quantile(values, [1 - _QUANTILE, _QUANTILE]).tolist()
+    lows, highs = np.quantile(values, [1 - _CHANNEL_QUANTILE, _CHANNEL_QUANTILE], axis=0)
     return min(0.0, low, *lows.tolist()), max(0.0, high, *highs.tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class _Integers(Floats):
     def add_calibrated(self, stage: Stage, value: Tensor, before: Range, after: Range, final: bool) -> Tensor:
-        """A stage in int8 where runtimes have a good kernel; else in float32, as is an activation at the end."""
+        """Append a stage in int8 where runtimes have a good kernel; else in float32, as is an activation at the end."""
         if isinstance(stage.layer, (Dense, Conv1D)):
             return self._linear(stage, self._integers(value, before), after)
         if value.type == schema.INT8:
@@ -107,10 +107,10 @@ class _Integers(Floats):
         assert value.scale is not None
         axis = 0 if isinstance(stage.layer, Conv1D) else None
         kernel, bias, step = matrix(stage), bias_of(stage).astype(np.float64), value.scale.scales[0]
-        steps = greatest(kernel.astype(np.float64), axis) / GREATEST
-        output = scale_of(after, step * float(steps.max()) / _MOST_FACTOR)
+        steps = greatest(kernel.astype(np.float64), axis) / MAX_INT8
+        output = scale_of(after, step * float(steps.max()) / _MAX_FACTOR)
         amount = np.abs(bias).reshape(steps.shape) if axis == 0 else np.abs(bias).max()
-        steps = np.maximum(steps, np.maximum(amount / _BIAS, output.scales[0] * _LEAST_FACTOR) / step)
+        steps = np.maximum(steps, np.maximum(amount / _MAX_BIAS, output.scales[0] * _MIN_FACTOR) / step)
         weights = self.quantised_kernel(kernel, steps, axis)
         units = np.broadcast_to(steps.reshape(-1) * step, bias.shape if axis == 0 else (1,))
         scale = Scale(tuple(units.tolist()), (0,) * len(units))
@@ -128,7 +128,7 @@ class _Integers(Floats):
         return self._run(schema.QUANTIZE, (value,), value.shape, scale_of(span))
 
     def floats(self, value: Tensor) -> Tensor:
-        """``value`` in float32."""
+        """Return ``value`` in float32."""
         if value.type == schema.FLOAT32:
             return value
         return self.ops.graph.run(schema.DEQUANTIZE, (value,), value.shape)
@@ -145,13 +145,13 @@ class _Integers(Floats):
 
 
 def scale_of(span: Range, least: float = 0.0) -> Scale:
-    """The steps of int8 over a range that holds 0; none smaller than ``least``."""
-    step = max((span[1] - span[0]) / _STEPS, least, _LEAST_STEP)
-    return Scale((step,), (int(np.clip(np.rint(_LOW - span[0] / step), _LOW, GREATEST)),))
+    """Return the steps of int8 over a range that holds 0; none smaller than ``least``."""
+    step = max((span[1] - span[0]) / _STEPS, least, _MIN_STEP)
+    return Scale((step,), (int(np.clip(np.rint(_MIN_INT8 - span[0] / step), _MIN_INT8, MAX_INT8)),))
 
 
 def _activation(layer: Activation, after: Range) -> tuple[int, Scale] | None:
-    """The operator and the scale of its output, if it has an int8 kernel for values of any shape."""
+    """Return the operator and the scale of its output, if it has an int8 kernel for values of any shape."""
     kernels = {
         "relu": (schema.RELU, scale_of(after)),
         "sigmoid": (schema.LOGISTIC, _UNIT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 
 from agent.tflite import schema
 from agent.tflite.graph import ANY, Shape, Tensor
+from agent.tflite.operations import Operations
 from agent.tflite.training.tape import Tape
 from learnae.models.layers import Sliding
 
 
 def linear(tape: Tape, x: Tensor, kernel: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """``x @ kernel + bias``, perhaps cut at 0: x (rows, inputs), kernel (inputs, units)."""
+    """Compute ``x @ kernel + bias``, perhaps cut at 0: x (rows, inputs), kernel (inputs, units)."""
     ops = tape.operations
     result = ops.fully_connected(x, ops.transpose(kernel), bias, relu)
 
@@ -33,7 +35,7 @@ def linear(tape: Tape, x: Tensor, kernel: Tensor, bias: Tensor | None, relu: boo
 
 
 def reshape(tape: Tape, x: Tensor, shape: Shape) -> Tensor:
-    """The same values in another shape."""
+    """Give the same values another shape."""
     ops = tape.operations
     if shape == x.shape:
         return x
@@ -42,35 +44,28 @@ def reshape(tape: Tape, x: Tensor, shape: Shape) -> Tensor:
 
 def relu(tape: Tape, x: Tensor) -> Tensor:
     """Cut at 0."""
-    ops = tape.operations
-    result = ops.unary(schema.RELU, x)
-    return tape.record(result, (x, lambda flow: ops.multiply(flow, ops.positive(result))))
+    return _activation(tape, schema.RELU, x, Operations.positive)
 
 
 def tanh(tape: Tape, x: Tensor) -> Tensor:
-    """Hyperbolic tangent."""
-    ops = tape.operations
-    result = ops.unary(schema.TANH, x)
-
-    def rule(flow: Tensor) -> Tensor:
-        return ops.multiply(flow, ops.subtract(1.0, ops.unary(schema.SQUARE, result)))
-
-    return tape.record(result, (x, rule))
+    """Compute the hyperbolic tangent."""
+    return _activation(tape, schema.TANH, x, lambda ops, y: ops.subtract(1.0, ops.unary(schema.SQUARE, y)))
 
 
 def sigmoid(tape: Tape, x: Tensor) -> Tensor:
-    """The logistic function."""
+    """Compute the logistic function."""
+    return _activation(tape, schema.LOGISTIC, x, lambda ops, y: ops.multiply(y, ops.subtract(1.0, y)))
+
+
+def _activation(tape: Tape, code: int, x: Tensor, slope: Callable[[Operations, Tensor], Tensor]) -> Tensor:
+    """Apply the operator ``code``, whose derivative follows from its result by ``slope``."""
     ops = tape.operations
-    result = ops.unary(schema.LOGISTIC, x)
-
-    def rule(flow: Tensor) -> Tensor:
-        return ops.multiply(flow, ops.multiply(result, ops.subtract(1.0, result)))
-
-    return tape.record(result, (x, rule))
+    result = ops.unary(code, x)
+    return tape.record(result, (x, lambda flow: ops.multiply(flow, slope(ops, result))))
 
 
 def softmax(tape: Tape, x: Tensor) -> Tensor:
-    """Over the last axis of a matrix."""
+    """Normalise exponentials over the last axis of a matrix."""
     ops = tape.operations
     result = ops.softmax(x)
 
@@ -82,7 +77,7 @@ def softmax(tape: Tape, x: Tensor) -> Tensor:
 
 
 def windows(tape: Tape, x: Tensor, sliding: Sliding, zeros: bool) -> Tensor:
-    """(rows, length, channels) -> (rows, count * size, channels).
+    """Cut windows: (rows, length, channels) -> (rows, count * size, channels).
 
     Padding reads ``zeros``, or else the nearest end of the sequence again: that leaves a maximum as it is.
     """
@@ -102,7 +97,7 @@ def windows(tape: Tape, x: Tensor, sliding: Sliding, zeros: bool) -> Tensor:
 
 
 def _gather_back(tape: Tape, flow: Tensor, positions: NDArray[np.int64], length: int) -> Tensor:
-    """The adjoint of taking ``positions``: each position sums what was taken from it.
+    """Compute the adjoint of taking ``positions``: each position sums what was taken from it.
 
     There is no operator that adds into places, so every position takes the same number of entries,
     and those that have fewer take zeros from a row behind the last.
@@ -122,7 +117,7 @@ def _gather_back(tape: Tape, flow: Tensor, positions: NDArray[np.int64], length:
 
 
 def greatest(tape: Tape, x: Tensor) -> Tensor:
-    """(rows, count, size, channels) -> (rows, count, channels); the first of equals gets the gradient."""
+    """Take maxima: (rows, count, size, channels) -> (rows, count, channels); the first of equals gets the gradient."""
     ops = tape.operations
     result = ops.greatest(x, (2,))
     spread = (ANY, x.shape[1], 1, x.shape[3])
@@ -130,7 +125,7 @@ def greatest(tape: Tape, x: Tensor) -> Tensor:
 
 
 def mean_over_time(tape: Tape, x: Tensor) -> Tensor:
-    """(rows, length, channels) -> (rows, channels)."""
+    """Average: (rows, length, channels) -> (rows, channels)."""
     ops = tape.operations
     _, length, channels = x.shape
     share = ops.graph.constant(np.full((1, length, 1), 1 / length))
@@ -138,7 +133,7 @@ def mean_over_time(tape: Tape, x: Tensor) -> Tensor:
 
 
 def scale(tape: Tape, x: Tensor, gamma: Tensor) -> Tensor:
-    """``x * gamma`` along the last axis."""
+    """Compute ``x * gamma`` along the last axis."""
     ops = tape.operations
     axes = tuple(range(len(x.shape) - 1))
     return tape.record(
@@ -149,7 +144,7 @@ def scale(tape: Tape, x: Tensor, gamma: Tensor) -> Tensor:
 
 
 def shift(tape: Tape, x: Tensor, beta: Tensor) -> Tensor:
-    """``x + beta`` along the last axis."""
+    """Compute ``x + beta`` along the last axis."""
     ops = tape.operations
     axes = tuple(range(len(x.shape) - 1))
     return tape.record(ops.add(x, beta), (x, lambda flow: flow), (beta, lambda flow: ops.sum(flow, axes)))
@@ -158,7 +153,7 @@ def shift(tape: Tape, x: Tensor, beta: Tensor) -> Tensor:
 def normalise(
     tape: Tape, x: Tensor, axes: tuple[int, ...], weights: Tensor | float, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised ``x``, and its mean and variance over ``axes``, which stay with size 1.
+    """Return normalised ``x``, and its mean and variance over ``axes``, which stay with size 1.
 
     ``weights`` of the entries sum to 1 over ``axes``: rows that only fill a batch have weight 0.
     """
@@ -178,10 +173,10 @@ def normalise(
 
 
 def rows_of(shape: Shape) -> Shape:
-    """The shape as a matrix: all axes but the last are rows."""
+    """Return the shape as a matrix: all axes but the last are rows."""
     return (ANY, shape[-1])
 
 
 def per_example(shape: Shape) -> int:
-    """How many vectors along the last axis one example has."""
+    """Return how many vectors along the last axis one example has."""
     return math.prod(shape[1:-1])

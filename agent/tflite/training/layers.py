@@ -43,7 +43,7 @@ class Pass:
 
 
 def apply(layers: Sequence[Layer], arrays: Sequence[Arrays], value: Tensor, run: Pass) -> Tensor:
-    """The output of ``layers`` for ``value`` (rows, *shape); raises ModelError for what has no program."""
+    """Return the output of ``layers`` for ``value`` (rows, *shape); raises ModelError for what has no program."""
     index = 0
     while index < len(layers):
         layer, following = layers[index], layers[index + 1 : index + 2]
@@ -60,7 +60,7 @@ def apply(layers: Sequence[Layer], arrays: Sequence[Arrays], value: Tensor, run:
 
 
 def matrix_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """How an array of ``layer`` is used: kernels of convolutions become matrices (size * channels, filters)."""
+    """Return an array's shape as it is used: kernels of convolutions are matrices (size * channels, filters)."""
     return (math.prod(shape[:-1]), shape[-1]) if isinstance(layer, Conv1D) and len(shape) > 1 else shape
 
 
@@ -92,7 +92,7 @@ def _reshape(layer: Reshape, _: Arrays, value: Tensor, run: Pass) -> Tensor:
 
 
 def _dropout(_: Dropout, __: Arrays, value: Tensor, ___: Pass) -> Tensor:
-    """Inactive: see learnae.models.layers.Dropout."""
+    """Pass ``value`` on: inactive, see learnae.models.layers.Dropout."""
     return value
 
 

@@ -9,11 +9,11 @@ from agent.tflite.graph import ANY, Shape, Tensor
 from agent.tflite.operations import Operations
 from learnae.models.losses import HUBER_DELTA, Loss
 
-_LEAST_PROBABILITY = 1e-7  # as Keras clips
+_MIN_PROBABILITY = 1e-7  # as Keras clips
 
 
 def target_input(loss: Loss, output_shape: Shape) -> tuple[Shape, int]:
-    """Shape and type of a batch of targets."""
+    """Return shape and type of a batch of targets."""
     if loss.name == "sparse_categorical_crossentropy":
         return (ANY,), schema.INT32
     return (ANY, *output_shape), schema.FLOAT32
@@ -22,7 +22,7 @@ def target_input(loss: Loss, output_shape: Shape) -> tuple[Shape, int]:
 def loss_and_flow(
     ops: Operations, loss: Loss, logits: Tensor, targets: Tensor, row_weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The mean loss (1,) and its gradient with respect to ``logits`` (rows, *outputs).
+    """Compute the mean loss (1,) and its gradient with respect to ``logits`` (rows, *outputs).
 
     ``logits`` are what enters the final activation; ``row_weights`` (rows, 1) sum to 1.
     """
@@ -62,8 +62,8 @@ def _classes(ops: Operations, flat: Tensor, targets: Tensor) -> tuple[Tensor, Te
 
 
 def _logarithm(ops: Operations, probability: Tensor) -> Tensor:
-    """Its negative."""
-    return ops.multiply(ops.unary(schema.LOG, ops.maximum(probability, _LEAST_PROBABILITY)), -1.0)
+    """Compute the negative logarithm of a probability."""
+    return ops.multiply(ops.unary(schema.LOG, ops.maximum(probability, _MIN_PROBABILITY)), -1.0)
 
 
 def _over_outputs(ops: Operations, slope: Tensor) -> Tensor:

@@ -13,14 +13,14 @@ VARIABLES = {"sgd": (), "momentum": ("velocity",), "adam": ("mean", "square")}
 
 
 def rate_of(policy: OptimiserPolicy, step: int) -> float:
-    """The learning rate of step 1, 2, ...: an input of the program, as Adam's depends on the step."""
+    """Return the learning rate of step 1, 2, ...: an input of the program, as Adam's depends on the step."""
     if policy.name != "adam":
         return policy.learning_rate
     return policy.learning_rate * math.sqrt(1 - policy.beta_2**step) / (1 - policy.beta_1**step)
 
 
 def updated(ops: Operations, policy: OptimiserPolicy, weights: Tensor, gradient: Tensor, rate: Tensor) -> Tensor:
-    """The weights (count,) after one step; assigns the optimiser's variables. ``rate`` (1,)."""
+    """Compute the weights (count,) after one step; assigns the optimiser's variables. ``rate`` (1,)."""
     if policy.name == "sgd":
         return ops.subtract(weights, ops.multiply(gradient, rate))
     if policy.name == "momentum":

@@ -26,11 +26,11 @@ from learnae.models.losses import Loss
 from learnae.models.optimisers import OptimiserPolicy
 
 TRAIN, INFER, LOAD, WEIGHTS, RESTORE, STATE = "train", "infer", "load", "weights", "restore", "state"
-_WEIGHTS = "weights"  # the variable
+_WEIGHTS_VARIABLE = "weights"
 
 
 def compile_program(model: ModelDefinition, loss: Loss, optimiser: OptimiserPolicy) -> bytes:
-    """A .tflite file that trains ``model``; raises ModelError for a layer that has no program.
+    """Write a .tflite file that trains ``model``; raises ModelError for a layer that has no program.
 
     Signatures, with n any number of rows:
 
@@ -43,8 +43,8 @@ def compile_program(model: ModelDefinition, loss: Loss, optimiser: OptimiserPoli
     graphs = [
         _train(model, loss, optimiser),
         _infer(model),
-        _assign(LOAD, {_WEIGHTS: model.count}),
-        _read(WEIGHTS, {_WEIGHTS: model.count}),
+        _assign(LOAD, {_WEIGHTS_VARIABLE: model.count}),
+        _read(WEIGHTS, {_WEIGHTS_VARIABLE: model.count}),
     ]
     variables = dict.fromkeys(VARIABLES[optimiser.name], model.count)
     if variables:
@@ -53,8 +53,8 @@ def compile_program(model: ModelDefinition, loss: Loss, optimiser: OptimiserPoli
 
 
 def compile_evaluation(model: ModelDefinition) -> bytes:
-    """A smaller file with the signatures infer and load only."""
-    return write([_infer(model), _assign(LOAD, {_WEIGHTS: model.count})])
+    """Write a smaller file with the signatures infer and load only."""
+    return write([_infer(model), _assign(LOAD, {_WEIGHTS_VARIABLE: model.count})])
 
 
 def _train(model: ModelDefinition, loss: Loss, optimiser: OptimiserPolicy) -> Graph:
@@ -65,7 +65,7 @@ def _train(model: ModelDefinition, loss: Loss, optimiser: OptimiserPolicy) -> Gr
     row_weights = ops.reshape(graph.input("row_weights", (ANY,)), (ANY, 1))
     rate = graph.input("rate", (1,))
     tape = Tape(ops)
-    flat = ops.read(_WEIGHTS, model.count)
+    flat = ops.read(_WEIGHTS_VARIABLE, model.count)
     arrays, trained = _unpack(ops, model, flat, tape)
     run = Pass(tape, row_weights)
     fused = isinstance(model.layers[-1], Activation)  # the loss computes that one
@@ -77,7 +77,7 @@ def _train(model: ModelDefinition, loss: Loss, optimiser: OptimiserPolicy) -> Gr
     after = updated(ops, optimiser, flat, _pack(ops, everything, slopes), rate)
     if run.moves:
         after = ops.add(after, _pack(ops, everything, {tensor.index: move for tensor, move in run.moves}))
-    ops.assign(_WEIGHTS, after)
+    ops.assign(_WEIGHTS_VARIABLE, after)
     graph.output("loss", value)
     return graph
 
@@ -86,7 +86,7 @@ def _infer(model: ModelDefinition) -> Graph:
     graph = Graph(INFER)
     ops = Operations(graph)
     rows = graph.input("rows", (ANY, *model.input_shape))
-    arrays, _ = _unpack(ops, model, ops.read(_WEIGHTS, model.count), None)
+    arrays, _ = _unpack(ops, model, ops.read(_WEIGHTS_VARIABLE, model.count), None)
     graph.output("output", apply(model.layers, arrays, rows, Pass(Tape(ops))))
     return graph
 
@@ -94,7 +94,7 @@ def _infer(model: ModelDefinition) -> Graph:
 def _unpack(
     ops: Operations, model: ModelDefinition, flat: Tensor, tape: Tape | None
 ) -> tuple[list[list[Tensor]], list[Tensor]]:
-    """Each layer's arrays out of the vector; ``tape`` watches those that a gradient trains."""
+    """Cut the vector into each layer's arrays; ``tape`` watches those that a gradient trains."""
     sizes = [math.prod(shape) for layer in model.layers for shape in layer.shapes]
     parts = iter(ops.split(flat, sizes))
     arrays: list[list[Tensor]] = []
@@ -111,7 +111,7 @@ def _unpack(
 
 
 def _pack(ops: Operations, arrays: Sequence[Tensor], values: Mapping[int, Tensor]) -> Tensor:
-    """One vector with the value of each array, zeros where there is none."""
+    """Join the value of each array to one vector, zeros where there is none."""
     parts = []
     for array in arrays:
         size = math.prod(array.shape)

@@ -28,7 +28,7 @@ class Tape:
         return tensor
 
     def record(self, output: Tensor, *rules: tuple[Tensor, Rule]) -> Tensor:
-        """``output`` depends on each input by its rule."""
+        """Note that ``output`` depends on each input by its rule."""
         kept = [(tensor, rule) for tensor, rule in rules if tensor.index in self._watched]
         if kept:
             self._watched.add(output.index)
@@ -36,7 +36,7 @@ class Tape:
         return output
 
     def gradients(self, output: Tensor, flow: Tensor, wanted: Sequence[Tensor]) -> list[Tensor]:
-        """Write the backward pass from the gradient ``flow`` of ``output``; returns those of ``wanted``."""
+        """Write the backward pass from the gradient ``flow`` of ``output``, and return those of ``wanted``."""
         flows = {output.index: flow}
         for made, rules in reversed(self._records):
             arriving = flows.pop(made.index, None)

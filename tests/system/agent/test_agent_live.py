@@ -48,7 +48,7 @@ def recorded(state: Path, seal: Any = None) -> Samples:
     buffer = SampleBuffer(state / "samples.db", 6, 10**7, 10**9, seal)
     parts = [chunk.samples for chunk in buffer.after(0, 10**6)]
     buffer.close()
-    return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__))
+    return Samples.joined(parts)
 
 
 def stop(process: Child) -> str:

@@ -9,8 +9,7 @@ import pytest
 from boards_protocol import hello, samples
 from programs import wait_for
 
-from firmware_bridge import bridge as bridge_module
-from firmware_bridge.bridge import Bridge
+from firmware_bridge.bridge import Bridge, clocks
 from firmware_bridge.dialects import Native
 from firmware_bridge.errors import PortMissingError
 from firmware_bridge.records import LinkState, Readings
@@ -107,20 +106,16 @@ def test_what_comes_while_the_port_is_being_read_is_not_dated_before_it(place, m
     assert was_heard >= was_read
 
 
-def test_a_process_that_is_held_up_between_two_clocks_looks_again(monkeypatch):
+def test_a_process_that_is_held_up_between_two_clocks_looks_again():
     monotonic = iter([10.0, 10.5, 11.0, 11.25, *[12.0] * 99])
     unix = iter([1000.5, 1001.25, 1002.0])
-    monkeypatch.setattr(bridge_module.time, "monotonic", lambda: next(monotonic))
-    monkeypatch.setattr(bridge_module.time, "time", lambda: next(unix))
-    assert bridge_module.clocks() == (12.0, 990.0)
+    assert clocks(monotonic.__next__, unix.__next__) == (12.0, 990.0)
 
 
-def test_a_process_that_is_always_held_up_takes_the_best(monkeypatch):
+def test_a_process_that_is_always_held_up_takes_the_best():
     monotonic = iter([value for turn in range(10) for value in (turn, turn + (0.25 if turn == 3 else 0.5))])
     unix = iter([1000.0 + turn + (0.125 if turn == 3 else 0.5) for turn in range(10)])
-    monkeypatch.setattr(bridge_module.time, "monotonic", lambda: next(monotonic))
-    monkeypatch.setattr(bridge_module.time, "time", lambda: next(unix))
-    assert bridge_module.clocks() == (9.5, 1000.0)
+    assert clocks(monotonic.__next__, unix.__next__) == (9.5, 1000.0)
 
 
 def test_up_and_down_are_said_once_and_the_port_is_opened_again(place, caplog):

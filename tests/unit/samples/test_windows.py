@@ -39,11 +39,6 @@ def stream(
     )
 
 
-def part(samples: Samples, start: int, end: int) -> Samples:
-    rows = slice(start, end)
-    return Samples(samples.time[rows], samples.values[rows], samples.label[rows], samples.holdout[rows])
-
-
 def starts(windows: Windows) -> list[int]:
     """The number of each window's first sample, after checking that the others follow it."""
     rows = windows.values[:, :, 0]
@@ -59,10 +54,10 @@ def test_windows_of_two_seconds_overlap_by_half() -> None:
 
 def test_a_window_is_complete_with_its_last_sample() -> None:
     windower, samples = Windower(statistics()), stream(150)
-    assert starts(windower.push(part(samples, 0, 99))) == []
-    assert starts(windower.push(part(samples, 99, 100))) == [0]
-    assert starts(windower.push(part(samples, 100, 149))) == []
-    assert starts(windower.push(part(samples, 149, 150))) == [50]
+    assert starts(windower.push(samples.part(slice(0, 99)))) == []
+    assert starts(windower.push(samples.part(slice(99, 100)))) == [0]
+    assert starts(windower.push(samples.part(slice(100, 149)))) == []
+    assert starts(windower.push(samples.part(slice(149, 150)))) == [50]
 
 
 def test_no_window_spans_a_gap() -> None:
@@ -91,7 +86,7 @@ def test_no_window_mixes_training_and_held_out_samples() -> None:
 def test_what_is_too_short_gives_nothing_of_the_right_shape() -> None:
     windower = Windower(statistics())
     for count in (0, 99):
-        windows = windower.push(part(stream(99), 0, count))
+        windows = windower.push(stream(99).part(slice(count)))
         assert windows.values.shape == (0, 100, 1)
         assert (len(windows.label), len(windows.holdout)) == (0, 0)
 
@@ -132,7 +127,7 @@ def cut(samples: Samples, sizes: Sequence[int], features: WindowStatistics) -> l
     turn = 0
     while position < len(samples.time):
         size = sizes[turn % len(sizes)]
-        windows = windower.push(part(samples, position, position + size))
+        windows = windower.push(samples.part(slice(position, position + size)))
         found += zip(starts(windows), windows.label.tolist(), windows.holdout.tolist(), strict=True)
         position, turn = position + size, turn + 1
     return found
@@ -159,5 +154,5 @@ def test_no_window_spans_a_clock_that_jumps(jump: float) -> None:
     assert starts(windows) == [0, 50, 150, 200]
     assert np.allclose(windows.time, samples.time[[99, 149, 249, 299]])
     pieces = Windower(statistics())
-    found = [start for cut in range(0, 300, 7) for start in starts(pieces.push(part(samples, cut, min(cut + 7, 300))))]
+    found = [start for cut in range(0, 300, 7) for start in starts(pieces.push(samples.part(slice(cut, cut + 7))))]
     assert found == [0, 50, 150, 200]

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from builders import damaged
 
-from agent.ingestion import buffer as module
 from agent.ingestion.buffer import SampleBuffer
-from agent.ingestion.chunks import MOST, Seal, pack, unpack
+from agent.ingestion.chunks import MAX_READINGS, Seal, pack, unpack
 from learnae.errors import ConfigurationError, StateError
 from learnae.ports import Samples
 
@@ -143,9 +142,9 @@ def test_order_is_that_of_arrival_whatever_the_clock_does(tmp_path: Path) -> Non
 
 def test_large_parts_are_cut_into_chunks(tmp_path: Path) -> None:
     buffer = opened(tmp_path)
-    buffer.append("a", samples(0, 2 * MOST + 1))
+    buffer.append("a", samples(0, 2 * MAX_READINGS + 1))
     buffer.commit()
-    assert [len(chunk.samples.time) for chunk in buffer.after(0, 9)] == [MOST, MOST, 1]
+    assert [len(chunk.samples.time) for chunk in buffer.after(0, 9)] == [MAX_READINGS, MAX_READINGS, 1]
 
 
 def test_others_may_not_read_the_files(tmp_path: Path) -> None:
@@ -257,11 +256,8 @@ def test_a_damaged_database_is_moved_aside_and_sampling_goes_on(
 # -- a disk that takes nothing
 
 
-def test_a_full_disk_is_said_once_and_readings_wait_in_memory(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_PENDING", 50)
-    buffer = opened(tmp_path)
+def test_a_full_disk_is_said_once_and_readings_wait_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    buffer = SampleBuffer(tmp_path / "samples.db", 2, 10**6, 10**8, pending=50)
     fill(buffer, 1)
     assert buffer._database is not None
     pages = buffer._database.execute("PRAGMA page_count").fetchone()[0]

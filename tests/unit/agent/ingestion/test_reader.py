@@ -1,4 +1,4 @@
-"""Feeds and the recorder: one source's trouble stays its own; floods are bounded; all is soon on the disk."""
+"""Readers and the recorder: one source's trouble stays its own; floods are bounded; all is soon on the disk."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from programs import PATIENCE, wait_for
 
-from agent.ingestion import reader as module
-from agent.ingestion import recorder as recorder_module
 from agent.ingestion.buffer import SampleBuffer
 from agent.ingestion.holdout import Holdout
-from agent.ingestion.reader import SourceReader
+from agent.ingestion.reader import ReaderLimits, SourceReader
 from agent.ingestion.recorder import Recorder
 from agent.labels import GivenLabel, LabelNames, write_label
-from agent.samples import unlabelled
-from agent.sources.polled import BATCH
+from agent.sources.live import Open
+from agent.sources.polled import BATCH_SECONDS
 from learnae.errors import TransportError
 from learnae.ports import Samples
 from learnae.swarm.features import WindowStatistics
 
 RATE = 50.0
-SLOWEST = module._SLOWEST
+QUICK = ReaderLimits(first_pause=0.01, longest_pause=0.04, period=0.01, join_timeout=PATIENCE)
 FEATURES = WindowStatistics(("a",), RATE, 10, 5, (0.0,) * 5, (1.0,) * 5)
 
 
 def readings(start: int, count: int, rate: float = RATE, label: int = -1) -> Samples:
     time_ = 1.7e9 + np.arange(start, start + count) / rate
-    plain = unlabelled(time_, np.arange(start, start + count, dtype=np.float32)[:, None])
-    return Samples(plain.time, plain.values, np.full(count, label), plain.holdout)
+    return Samples.unmarked(time_, np.arange(start, start + count, dtype=np.float32)[:, None], label)
 
 
 class Scripted:
@@ -64,37 +62,33 @@ def one_each(number: int) -> Samples:
     return readings(number, 1)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.04)
-    monkeypatch.setattr(module, "_SLOWEST", 0.01)
-    monkeypatch.setattr(module, "_FAREWELL", PATIENCE)
+def reader_of(name: str, open_source: Open, rate: float, polled: bool, position: str = "", **limits) -> SourceReader:
+    return SourceReader(name, open_source, rate, polled, position, replace(QUICK, **limits))
 
 
 @contextmanager
-def running(*feeds: SourceReader) -> Iterator[None]:
-    for feed in feeds:
-        feed.start()
+def running(*readers: SourceReader) -> Iterator[None]:
+    for reader in readers:
+        reader.start()
     try:
         yield
     finally:
-        for feed in feeds:
-            feed.stop()
+        for reader in readers:
+            reader.stop()
 
 
-def taken(feed: SourceReader) -> list[int]:
-    return [int(value) for samples, _ in feed.take() for value in samples.values[:, 0]]
+def taken(reader: SourceReader) -> list[int]:
+    return [int(value) for samples, _ in reader.take() for value in samples.values[:, 0]]
 
 
 def test_readings_come_once_each_in_order() -> None:
-    feed = SourceReader("a", Scripted(one_each).open, RATE, polled=True)
-    with running(feed):
-        wait_for(lambda: feed.samples >= 5, "readings")
-    first = taken(feed)
+    reader = reader_of("a", Scripted(one_each).open, RATE, polled=True)
+    with running(reader):
+        wait_for(lambda: reader.samples >= 5, "readings")
+    first = taken(reader)
     assert first == list(range(1, 1 + len(first)))
-    assert taken(feed) == []
-    assert feed.status()["state"] == "stopped"
+    assert taken(reader) == []
+    assert reader.status()["state"] == "stopped"
 
 
 def test_a_source_that_fails_is_closed_and_opened_again_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,10 +98,10 @@ def test_a_source_that_fails_is_closed_and_opened_again_with_growing_pauses(capl
         return one_each(number)
 
     source = Scripted(read)
-    feed = SourceReader("pump", source.open, RATE, polled=True)
-    with running(feed):
-        wait_for(lambda: feed.samples, "it to come back")
-        status = feed.status()
+    reader = reader_of("pump", source.open, RATE, polled=True)
+    with running(reader):
+        wait_for(lambda: reader.samples, "it to come back")
+        status = reader.status()
     assert (source.opened, source.closed, status["failures"]) == (4, 4, 3)
     assert (status["state"], status["error"]) == ("working", "sensor is unplugged")
     assert caplog.text.count("unplugged") == 1, "said once"
@@ -119,8 +113,8 @@ def test_no_error_of_one_source_stops_another(error: Exception) -> None:
         raise error
 
     bad, good = (
-        SourceReader("bad", Scripted(fail).open, RATE, True),
-        SourceReader("good", Scripted(one_each).open, RATE, True),
+        reader_of("bad", Scripted(fail).open, RATE, True),
+        reader_of("good", Scripted(one_each).open, RATE, True),
     )
     with running(bad, good):
         wait_for(lambda: good.samples > 3 and bad.failures > 3, "both to go on")
@@ -128,11 +122,10 @@ def test_no_error_of_one_source_stops_another(error: Exception) -> None:
         assert str(error) in bad.status()["error"]
 
 
-def test_a_source_that_hangs_holds_up_neither_the_others_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_hangs_holds_up_neither_the_others_nor_the_end() -> None:
     release = threading.Event()
-    monkeypatch.setattr(module, "_FAREWELL", 0.1)
-    hanging = SourceReader("hanging", Scripted(lambda _: release.wait(600) and None).open, RATE, True)
-    good = SourceReader("good", Scripted(one_each).open, RATE, True)
+    hanging = reader_of("hanging", Scripted(lambda _: release.wait(600) and None).open, RATE, True, join_timeout=0.1)
+    good = reader_of("good", Scripted(one_each).open, RATE, True)
     with running(hanging, good):
         wait_for(lambda: good.samples > 3, "the other one")
     assert not release.is_set()
@@ -141,30 +134,29 @@ def test_a_source_that_hangs_holds_up_neither_the_others_nor_the_end(monkeypatch
 
 def test_a_source_that_floods_gives_at_most_two_readings_a_period() -> None:
     flood = Scripted(lambda number: readings(number * 1000, 1000, rate=100 * RATE))
-    feed = SourceReader("flood", flood.open, RATE, polled=True)
-    with running(feed):
+    reader = reader_of("flood", flood.open, RATE, polled=True)
+    with running(reader):
         wait_for(lambda: flood.reads > 5, "some reads")
-    times = np.concatenate([samples.time for samples, _ in feed.take()])
+    times = np.concatenate([samples.time for samples, _ in reader.take()])
     assert len(times) <= 2 * RATE * (times[-1] - times[0]) + 2
-    assert feed.dropped + feed.samples >= 5000
-    assert feed.dropped > 4500
+    assert reader.dropped + reader.samples >= 5000
+    assert reader.dropped > 4500
 
 
-def test_what_nobody_takes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_WAITING", 20)
-    feed = SourceReader("a", Scripted(lambda number: readings(number * 8, 8)).open, RATE, polled=True)
-    with running(feed):
-        wait_for(lambda: feed.dropped > 50, "drops")
-    assert len(taken(feed)) == 16
+def test_what_nobody_takes_is_bounded() -> None:
+    reader = reader_of("a", Scripted(lambda number: readings(number * 8, 8)).open, RATE, polled=True, queue=20)
+    with running(reader):
+        wait_for(lambda: reader.dropped > 50, "drops")
+    assert len(taken(reader)) == 16
 
 
 def test_readings_without_a_time_are_dropped() -> None:
     bad = readings(0, 3)
     bad.time[1] = np.nan
-    feed = SourceReader("a", Scripted(lambda _: bad).open, RATE, polled=True)
-    with running(feed):
-        wait_for(lambda: feed.dropped, "a drop")
-    assert taken(feed)[:2] == [0, 2]
+    reader = reader_of("a", Scripted(lambda _: bad).open, RATE, polled=True)
+    with running(reader):
+        wait_for(lambda: reader.dropped, "a drop")
+    assert taken(reader)[:2] == [0, 2]
 
 
 def test_a_source_is_opened_where_its_readings_that_were_taken_in_end() -> None:
@@ -175,34 +167,34 @@ def test_a_source_is_opened_where_its_readings_that_were_taken_in_end() -> None:
         return readings(number, number % 2)
 
     source = Scripted(read)
-    feed = SourceReader("a", source.open, RATE, polled=True, position="kept")
-    with running(feed):
+    reader = reader_of("a", source.open, RATE, polled=True, position="kept")
+    with running(reader):
         wait_for(lambda: source.reads >= 6, "reads")
     assert source.positions[:3] == ["kept", "kept", "3"]
-    assert [position for _, position in feed.take()][:2] == ["3", "5"]
+    assert [position for _, position in reader.take()][:2] == ["3", "5"]
 
 
-def test_a_source_that_can_be_asked_later_is_not_read_while_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ENOUGH", 20)
+def test_a_source_that_can_be_asked_later_is_not_read_while_much_waits() -> None:
     source = Scripted(lambda number: readings(number * 8, 8))
     source.position = "x"
-    feed = SourceReader("a", source.open, RATE, polled=True)
-    with running(feed):
-        wait_for(lambda: feed.samples >= 24, "readings")
+    reader = reader_of("a", source.open, RATE, polled=True, enough=20)
+    with running(reader):
+        wait_for(lambda: reader.samples >= 24, "readings")
         time.sleep(0.1)
-        assert (source.reads, feed.dropped) == (3, 0)
-        first = taken(feed)
+        assert (source.reads, reader.dropped) == (3, 0)
+        first = taken(reader)
         wait_for(lambda: source.reads >= 6, "it to be read again")
-    assert first + taken(feed) == list(range(8, 8 + feed.samples))
+    assert first + taken(reader) == list(range(8, 8 + reader.samples))
 
 
 # -- the recorder
 
 
-def recorder_of(tmp_path: Path, *feeds: SourceReader, share: float = 0.3) -> tuple[Recorder, SampleBuffer]:
+def recorder_of(tmp_path: Path, *readers: SourceReader, period: float = 0.5) -> tuple[Recorder, SampleBuffer]:
     buffer = SampleBuffer(tmp_path / "samples.db", 1, 10**6, 10**8)
-    holdouts = {feed.name: Holdout(share, FEATURES) for feed in feeds}
-    return Recorder(feeds, buffer, holdouts, GivenLabel(tmp_path, LabelNames(("idle", "busy"), 2))), buffer
+    holdouts = {reader.name: Holdout(0.3, FEATURES) for reader in readers}
+    label = GivenLabel(tmp_path, LabelNames(("idle", "busy"), 2))
+    return Recorder(readers, buffer, holdouts, label, period), buffer
 
 
 def on_disk(tmp_path: Path) -> list[Samples]:
@@ -210,12 +202,12 @@ def on_disk(tmp_path: Path) -> list[Samples]:
 
 
 def test_readings_are_on_the_disk_without_anybody_asking(tmp_path: Path) -> None:
-    feed = SourceReader("a", Scripted(one_each).open, RATE, polled=True)
-    recorder, _ = recorder_of(tmp_path, feed)
+    reader = reader_of("a", Scripted(one_each).open, RATE, polled=True)
+    recorder, _ = recorder_of(tmp_path, reader)
     recorder.start()
     wait_for(lambda: on_disk(tmp_path), "a commit")
     recorder.stop()
-    assert sum(len(samples.time) for samples in on_disk(tmp_path)) == feed.samples == recorder.samples
+    assert sum(len(samples.time) for samples in on_disk(tmp_path)) == reader.samples == recorder.samples
 
 
 class Pauses:
@@ -233,36 +225,33 @@ class Pauses:
 
 
 @pytest.mark.parametrize("polled", [False, True])
-def test_a_reading_is_kept_waiting_less_than_a_second(
-    tmp_path: Path, polled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_SLOWEST", SLOWEST)
-    feed = SourceReader("a", Scripted(one_each).open, 0.1, polled)  # one reading in ten seconds
-    recorder, _ = recorder_of(tmp_path, feed)
-    feed._put(readings(0, 1), "")
+def test_a_reading_is_kept_waiting_less_than_a_second(tmp_path: Path, polled: bool) -> None:
+    reader = SourceReader("a", Scripted(one_each).open, 0.1, polled)  # one reading in ten seconds
+    recorder, _ = recorder_of(tmp_path, reader)
+    reader._put(readings(0, 1), "")
     recorder._stopping = Pauses()
     recorder._run()
-    assert feed._period + max(recorder._stopping.asked) + BATCH < 1
+    assert reader.period + max(recorder._stopping.asked) + BATCH_SECONDS < 1
     assert len(on_disk(tmp_path)) == 1
 
 
 def test_a_given_label_names_what_the_source_does_not(tmp_path: Path) -> None:
     knows = Scripted(lambda number: readings(number, 1, label=0))
-    feeds = [SourceReader("knows", knows.open, RATE, True), SourceReader("plain", Scripted(one_each).open, RATE, True)]
-    recorder, buffer = recorder_of(tmp_path, *feeds)
+    readers = [reader_of("knows", knows.open, RATE, True), reader_of("plain", Scripted(one_each).open, RATE, True)]
+    recorder, buffer = recorder_of(tmp_path, *readers)
     write_label(tmp_path, "busy", None)
-    with running(*feeds):
-        wait_for(lambda: min(feed.samples for feed in feeds), "readings")
+    with running(*readers):
+        wait_for(lambda: min(reader.samples for reader in readers), "readings")
     recorder.record()
     labels = {chunk.source: set(chunk.samples.label.tolist()) for chunk in buffer.after(0, 100)}
     assert labels == {"knows": {0}, "plain": {1}}
 
 
 def test_holdout_is_marked_by_time(tmp_path: Path) -> None:
-    feed = SourceReader("a", Scripted(lambda n: readings(0, 60_000) if n == 1 else readings(0, 0)).open, RATE, True)
-    recorder, buffer = recorder_of(tmp_path, feed)
-    with running(feed):
-        wait_for(lambda: feed.samples, "readings")
+    reader = reader_of("a", Scripted(lambda n: readings(0, 60_000) if n == 1 else readings(0, 0)).open, RATE, True)
+    recorder, buffer = recorder_of(tmp_path, reader)
+    with running(reader):
+        wait_for(lambda: reader.samples, "readings")
     recorder.record()
     marks = np.concatenate([chunk.samples.holdout for chunk in buffer.after(0, 100)])
     assert 0.25 < marks.mean() < 0.35
@@ -270,8 +259,8 @@ def test_holdout_is_marked_by_time(tmp_path: Path) -> None:
 
 
 def test_a_recorder_that_meets_a_defect_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    feed = SourceReader("a", Scripted(one_each).open, RATE, polled=True)
-    recorder, buffer = recorder_of(tmp_path, feed)
+    reader = reader_of("a", Scripted(one_each).open, RATE, polled=True)
+    recorder, buffer = recorder_of(tmp_path, reader)
     commit, times = buffer.commit, []
 
     def flawed() -> None:
@@ -288,32 +277,32 @@ def test_a_recorder_that_meets_a_defect_goes_on(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_end_waits_for_what_is_being_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder_module, "_SECONDS", 0.01)
-    feed = SourceReader("a", Scripted(one_each).open, RATE, polled=True)
-    recorder, _ = recorder_of(tmp_path, feed)
+    reader = reader_of("a", Scripted(one_each).open, RATE, polled=True)
+    recorder, _ = recorder_of(tmp_path, reader, period=0.01)
     mark, holding = recorder._marked, threading.Event()
 
     def slowly(name: str, samples: Samples, given: int) -> Samples:
         if not holding.is_set():
             holding.set()
-            time.sleep(0.5)  # the recorder's thread is held up with the first readings in its hands
+            # the recorder's thread is held up with the first readings in its hands until it shall end
+            wait_for(lambda: reader.status()["state"] == "stopped", "the end to begin")
         return mark(name, samples, given)
 
     monkeypatch.setattr(recorder, "_marked", slowly)
     recorder.start()
     wait_for(holding.is_set, "the first readings")
-    wait_for(lambda: feed.samples > 5, "more of them")
+    wait_for(lambda: reader.samples > 5, "more of them")
     recorder.stop()
     values = np.concatenate([samples.values[:, 0] for samples in on_disk(tmp_path)])
-    assert values.tolist() == list(range(1, 1 + feed.samples))
+    assert values.tolist() == list(range(1, 1 + reader.samples))
 
 
 def test_a_position_is_on_the_disk_with_its_readings(tmp_path: Path) -> None:
     source = Scripted(one_each)
     source.position = "here"
-    feed = SourceReader("a", source.open, RATE, polled=True)
-    recorder, _ = recorder_of(tmp_path, feed)
-    with running(feed):
-        wait_for(lambda: feed.samples, "readings")
+    reader = reader_of("a", source.open, RATE, polled=True)
+    recorder, _ = recorder_of(tmp_path, reader)
+    with running(reader):
+        wait_for(lambda: reader.samples, "readings")
     recorder.record()
     assert SampleBuffer(tmp_path / "samples.db", 1, 10**6, 10**8).position("a") == "here"

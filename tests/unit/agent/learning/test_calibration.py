@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from agent.config import AgentConfig, BufferSection
-from agent.ingestion.buffer import FILE, SampleBuffer, read_spread
+from agent.ingestion.buffer import FILE, SampleBuffer
 from agent.ingestion.chunks import Seal
-from agent.learning import calibration
-from agent.learning.calibration import ROWS, calibration_rows
+from agent.ingestion.database import read_spread
+from agent.learning.calibration import MAX_ROWS, calibration_rows
 from agent.sources.section import SourceSection
 from learnae.ports import Samples
 from learnae.swarm.features import RawWindow
@@ -53,17 +53,14 @@ def test_a_recording_gives_its_training_rows_at_once_whatever_its_speed_and_labe
     assert rows[:, 0, 0].tolist() == [0, 4, 8, 12, 16, 20]  # 24 and later are held out
 
 
-def test_a_buffer_is_read_beside_its_agent_evenly_and_within_bounds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_buffer_is_read_beside_its_agent_evenly_and_within_bounds(tmp_path: Path) -> None:
     agent = buffered(tmp_path, 3000)
     rows = calibration_rows(live(tmp_path), MANIFEST, tmp_path)
-    assert len(rows) == ROWS
-    assert len(np.unique(rows[:, 0, 0])) == ROWS
+    assert len(rows) == MAX_ROWS
+    assert len(np.unique(rows[:, 0, 0])) == MAX_ROWS
     spread = np.histogram(rows[:, 0, 0], bins=10, range=(0, 12_000))[0]
-    assert spread.min() > 0.5 * ROWS / 10
-    monkeypatch.setattr(calibration, "ROWS", 20)
-    assert len(calibration_rows(live(tmp_path), MANIFEST, tmp_path)) == 20
+    assert spread.min() > 0.5 * MAX_ROWS / 10
+    assert len(calibration_rows(live(tmp_path), MANIFEST, tmp_path, 20)) == 20
     agent.append("x", samples(12_000, 4))
     agent.commit()  # nothing is locked
     assert agent.status()["trouble"] == ""

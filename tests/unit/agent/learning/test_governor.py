@@ -10,7 +10,7 @@ import pytest
 from builders import tiny_dataset, tiny_manifest
 
 from agent.config import ResourcesSection
-from agent.learning.governor import DAY, Governor, Usage
+from agent.learning.governor import DAY_SECONDS, Governor, Usage
 from agent.learning.resources import Board, GovernedLearner, governed
 from agent.wiring import too_small
 from learnae.errors import ConfigurationError
@@ -85,7 +85,7 @@ def test_no_24_hours_see_more_bytes_than_the_limit_but_for_one_tick() -> None:
         board.bytes_a_tick = 9000 if hour >= 24 and hour % 7 else 100
         board.run(3600, 5.0)
     spent, times = np.array(board.spent), np.array(board.ticks)
-    most = max(spent[(times >= start) & (times < start + DAY)].sum() for start in times)
+    most = max(spent[(times >= start) & (times < start + DAY_SECONDS)].sum() for start in times)
     assert most <= 2_000_000 + 9000
     assert most > 1_500_000, "and most of it is used"
     assert "bytes" in board.governor.status()["slowed_by"]
@@ -94,9 +94,9 @@ def test_no_24_hours_see_more_bytes_than_the_limit_but_for_one_tick() -> None:
 def test_a_tick_that_costs_days_of_bytes_is_paid_off_before_the_next() -> None:
     board = machine(bytes_per_day=1000)
     board.bytes_a_tick = 2500
-    board.run(7 * DAY, 60.0)
+    board.run(7 * DAY_SECONDS, 60.0)
     assert len(board.ticks) == 3
-    assert np.diff(board.ticks).min() > 2 * DAY
+    assert np.diff(board.ticks).min() > 2 * DAY_SECONDS
 
 
 def test_bytes_that_come_in_between_two_ticks_count_and_end_the_listening() -> None:

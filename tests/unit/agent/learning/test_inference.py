@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from builders import tiny_manifest
 
-from agent.learning import inference as module
 from agent.learning.collector import Judged
 from agent.learning.inference import FILE, Inferrer, ResultFile, read_results
 from learnae.ports import Inference
@@ -102,9 +101,8 @@ def test_the_last_results_are_read_oldest_first(tmp_path: Path) -> None:
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
-def test_two_files_take_turns_and_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_BYTES", 1000)
-    file = ResultFile(tmp_path)
+def test_two_files_take_turns_and_are_bounded(tmp_path: Path) -> None:
+    file = ResultFile(tmp_path, 1000)
     for index in range(200):
         file.append(results(index, 1))
         assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2 * 1100

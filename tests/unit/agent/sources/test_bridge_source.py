@@ -67,7 +67,7 @@ def hear(bridge: Bridge, source: BridgeSource, *records: Record, until: int) -> 
     for record in records:
         bridge.server.publish(record)
     wait_for(lambda: parts.append(source.read()) or sum(len(part.time) for part in parts) >= until, "readings")
-    return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__))
+    return Samples.joined(parts)
 
 
 def source_of(bridge: Bridge, names: tuple[str, ...] = ("ax", "ay"), rate: float = RATE) -> BridgeSource:

@@ -9,7 +9,7 @@ from builders import escaped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sources.payloads import FORMATS, MOST_BYTES, as_text, from_json, from_senml, from_tasmota
+from agent.sources.payloads import FORMATS, MAX_BYTES, as_text, from_json, from_senml, from_tasmota
 from firmware_bridge.senml.codec import Measurement, to_cbor
 from learnae.errors import EncodingError
 
@@ -109,7 +109,7 @@ def test_whatever_comes_is_a_number_nothing_or_one_kind_of_error(name: str, payl
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_too_large_or_too_deep_is_refused(name: str) -> None:
-    for payload in (b" " * MOST_BYTES + b"1", b"[" * MOST_BYTES, SENML + b" " * MOST_BYTES):
+    for payload in (b" " * MAX_BYTES + b"1", b"[" * MAX_BYTES, SENML + b" " * MAX_BYTES):
         with pytest.raises(EncodingError):
             FORMATS[name](payload, "a")
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.sources.resampling import Resampler
 from learnae.ports import Samples
@@ -100,6 +104,37 @@ def test_a_small_step_back_repeats_nothing() -> None:
     resampler.put(0, T + 1.5, 2)
     assert rows(resampler.take(T + 1.6)) == []
     assert rows(resampler.take(T + 3)) == [(3, 2)]
+
+
+@given(
+    rate=st.sampled_from([1.0, 40.0, 1000.0]),
+    pushes=st.lists(
+        st.tuples(st.lists(st.sampled_from([0.0, 0.001, 0.02, 0.3, 7.0, -0.5, -9.0]), max_size=9), st.floats(-2, 9)),
+        max_size=9,
+    ),
+)
+def test_rows_put_at_once_count_as_their_values_put_one_by_one(
+    rate: float, pushes: list[tuple[list[float], float]]
+) -> None:
+    whole, single, number, now = begun(2, rate), begun(2, rate), itertools.count(), T
+    for steps, wait in pushes:
+        times = now + np.cumsum(np.array(steps, np.float64))
+        values = np.array([(next(number), next(number)) for _ in steps], np.float32).reshape(-1, 2)
+        whole.put_rows(times, values)
+        for time, row in zip(times.tolist(), values.tolist(), strict=True):
+            for channel, value in enumerate(row):
+                single.put(channel, time, value)
+        now = float(times[-1]) if steps else now
+        assert rows(whole.take(now + wait)) == rows(single.take(now + wait))
+
+
+@pytest.mark.parametrize("part", [10_000, 5000, 7])
+def test_a_flood_of_rows_costs_the_oldest_too(part: int) -> None:
+    resampler, times = begun(rate=1000.0, hold=100.0), T + np.arange(10_000) / 10_000
+    for start in range(0, 10_000, part):
+        resampler.put_rows(times[start : start + part], np.arange(start, min(start + part, 10_000))[:, None])
+    assert resampler.dropped == 10_000 - 4096
+    assert rows(resampler.take(T + 1))[0] == (0.591, 5910)
 
 
 def test_a_flood_costs_the_oldest_and_is_counted() -> None:

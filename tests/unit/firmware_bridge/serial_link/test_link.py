@@ -11,7 +11,7 @@ from nightly import how_many
 
 from bench.hostile_line import START, Conversation, Faults
 from firmware_bridge.errors import BaudRateError, NoHelloError, ProtocolVersionError, SilentBoardError
-from firmware_bridge.records import Label, LinkState, Readings, Schema
+from firmware_bridge.records import Label, LinkState, Readings, Record, Schema
 from firmware_bridge.serial_link.assembler import Assembler
 from firmware_bridge.serial_link.frames import VERSION, Ack, Ask, Event, Hello, Log, Samples, Welcome, encode
 from firmware_bridge.serial_link.link import WINDOW, Link, Measured, Started
@@ -299,15 +299,11 @@ def test_a_board_that_believes_to_be_confirmed_does_not_block_the_link():
     link.receive(event(0, "a") + event(3, "d"), 0.0)  # 1 and 2 are gone for good: a false ack
     for tenth in range(30):
         link.poll(tenth / 10)
-    assert encode_ask() in link.take_output()
+    assert encode(Ask()) in link.take_output()
 
     delivered = link.receive(hello(session=7, sequence=3), 3.0)
 
     assert texts(delivered) == ["d"]
-
-
-def encode_ask() -> bytes:
-    return encode(Ask())
 
 
 def test_another_board_at_the_same_port_is_another_session():
@@ -369,20 +365,18 @@ def test_parts_of_two_hellos_are_never_put_together(changes, later, between):
     assert link.is_up
 
 
+def assembled(*frames: bytes) -> tuple[Assembler, list[Record]]:
+    link, assembler = Link(new_session=lambda: 7), Assembler()
+    deliveries = [delivery for data in frames for delivery in link.receive(data, 1.0)]
+    return assembler, [record for each in deliveries for record in assembler.take(each, START, START)]
+
+
 def test_an_index_that_goes_back_is_refused():
-    link, assembler = started(), Assembler()
-    link2 = Link(new_session=lambda: 7)
-    records = [
-        record
-        for data in (hello(), samples(0, 0), samples(1, 10), samples(2, 4), samples(3, 12))
-        for delivery in link2.receive(data, 1.0)
-        for record in assembler.take(delivery, START, START)
-    ]
+    assembler, records = assembled(hello(), samples(0, 0), samples(1, 10), samples(2, 4), samples(3, 12))
 
     assert [record.sequence for record in records if isinstance(record, Readings)] == [0, 10, 12]
     assert [record.missed for record in records if isinstance(record, LinkState)] == [8]
     assert assembler.refused == 1
-    assert link.is_up
 
 
 @pytest.mark.parametrize("back", [5.0, 3600.0])
@@ -403,18 +397,12 @@ def test_times_ascend_unless_the_system_clock_is_set_far_back(back):
 
 
 def test_samples_of_the_future_are_refused_and_labels_of_long_ago_are_of_now():
-    link, assembler = Link(new_session=lambda: 7), Assembler()
     slow = encode(Hello(0, 0, 1, 0, True, 2, 2, 1, 50_000, b"b/1 a:V:1 c:V:1"))
     first = encode(Samples(0, 1, 2, 0, 0, bytes(8)))
     future = encode(Samples(1, 1, 2, 2, 1000, bytes(8)))
     label = encode(Event(2, 2**31 + 5, 1, "walking"))  # 68 years before the first sample
     late = encode(Samples(3, 1, 2, 4, 1, bytes(8)))
-    records = [
-        record
-        for data in (slow, first, future, label, late)
-        for delivery in link.receive(data, 1.0)
-        for record in assembler.take(delivery, START, START)
-    ]
+    assembler, records = assembled(slow, first, future, label, late)
 
     assert [record.sequence for record in records if isinstance(record, Readings)] == [0, 4]
     assert [record.missed for record in records if isinstance(record, LinkState)] == [2]

@@ -1,49 +1,25 @@
-"""Records, the bridge's socket and its listeners: what is said is heard once, in order, by everybody."""
+"""The bridge's socket and its listeners: every record arrives once, in order, at each of them."""
 
 from __future__ import annotations
 
 import os
 import random
 import socket
-import struct
 import threading
 from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from boards_protocol import SCHEMA, readings
 from programs import wait_for
 
 from firmware_bridge.errors import BridgeMissingError, RecordError
-from firmware_bridge.records import (
-    MAX_BYTES,
-    Channel,
-    Event,
-    Label,
-    LinkState,
-    Listen,
-    Readings,
-    Schema,
-    Splitter,
-    from_bytes,
-    to_bytes,
-)
-from firmware_bridge.socket_api import backlog as history_module
-from firmware_bridge.socket_api import server as server_module
-from firmware_bridge.socket_api.backlog import Backlog
+from firmware_bridge.records import Label, LinkState, Listen, Readings, Schema, to_bytes
+from firmware_bridge.socket_api.backlog import MAX_BYTES, Backlog
 from firmware_bridge.socket_api.client import Client
 from firmware_bridge.socket_api.server import Server
 from learnae.errors import ConfigurationError, StateError
-from learnae.ipld import dagcbor
-
-SCHEMA = Schema("pump-1", "pump", "1.0", (Channel("ax", "m/s2"), Channel("temp", "Cel")), 50.0)
-
-
-def readings(sequence: int, rows: int = 5) -> Readings:
-    values = np.arange(sequence, sequence + rows)[:, None] + np.array([0.25, -1000.5])
-    return Readings(sequence, 1e9 + sequence / 50, 1 / 50, values)
 
 
 class Bench:
@@ -89,118 +65,6 @@ def sequences(records) -> list[int]:
 
 def numbers(record: Readings) -> list[int]:
     return list(range(record.sequence, record.sequence + record.rows))
-
-
-# -- records
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        SCHEMA,
-        Label(12.5, "walking"),
-        Label(12.5, ""),
-        Event(0.0, "door"),
-        LinkState(1.0, "missed", "too slow", 7),
-        Listen("pump-1", 40),
-    ],
-)
-def test_a_record_reads_back_as_it_was(record):
-    data = to_bytes(record)
-
-    assert struct.unpack(">I", data[:4])[0] == len(data) - 4
-    assert from_bytes(data[4:]) == record
-
-
-def test_readings_read_back_as_they_were_column_by_column():
-    sent = readings(100, 3)
-
-    got = from_bytes(to_bytes(sent)[4:])
-
-    np.testing.assert_array_equal(got.values, sent.values)
-    assert (got.sequence, got.time, got.step, got.rows) == (100, sent.time, sent.step, 3)
-    np.testing.assert_allclose(got.times, sent.time + np.arange(3) / 50)
-    column = dagcbor.decode(to_bytes(sent)[4:])["values"][:24]
-    assert struct.unpack("<3d", column) == (100.25, 101.25, 102.25)
-
-
-def test_readings_can_be_cut_at_the_front():
-    cut = readings(10, 5).after(2)
-
-    assert (cut.sequence, cut.rows) == (12, 3)
-    np.testing.assert_allclose(cut.times, readings(10, 5).times[2:])
-    np.testing.assert_array_equal(cut.values, readings(10, 5).values[2:])
-
-
-@pytest.mark.parametrize(
-    ("changes", "names"),
-    [
-        ({"kind": 5}, "kind"),
-        ({"rows": 0}, "rows"),
-        ({"rows": 4}, "values"),
-        ({"values": b""}, "values"),
-        ({"values": "text"}, "values"),
-        ({"values": struct.pack("<10d", *[float("nan")] * 10)}, "values"),
-        ({"values": bytes(8 * 5 * 33)}, "values"),
-        ({"time": -1.0}, "time"),
-        ({"time": 1e300}, "time"),
-        ({"step": -0.1}, "step"),
-        ({"sequence": -1}, "sequence"),
-        ({"sequence": 2**60}, "sequence"),
-    ],
-)
-def test_wrong_readings_are_refused_by_name(changes, names):
-    fields = {"kind": "readings", **readings(0).to_fields(), **changes}
-
-    with pytest.raises(RecordError, match=names):
-        from_bytes(dagcbor.encode(fields))
-
-
-@pytest.mark.parametrize(
-    ("changes", "names"),
-    [
-        ({"names": ["a"], "units": []}, "names"),
-        ({"names": [], "units": []}, "names"),
-        ({"names": ["a", "a"]}, "names"),
-        ({"names": [str(number) for number in range(33)]}, "names"),
-        ({"rate": 0.0}, "rate"),
-        ({"rate": 1e9}, "rate"),
-        ({"stream": "x" * 65}, "stream"),
-        ({"board": "a\nb"}, "board"),
-    ],
-)
-def test_a_wrong_schema_is_refused_by_name(changes, names):
-    with pytest.raises(RecordError, match=names):
-        from_bytes(dagcbor.encode({"kind": "schema", **SCHEMA.to_fields(), **changes}))
-
-
-def test_unknown_kinds_and_fields_of_a_later_version_are_passed_over():
-    assert from_bytes(dagcbor.encode({"kind": "picture", "data": b"1"})) is None
-    assert from_bytes(dagcbor.encode({"kind": "label", **Label(1.0, "a").to_fields(), "more": 1})) == Label(1.0, "a")
-
-
-def test_a_record_too_large_is_not_sent():
-    with pytest.raises(RecordError, match="at most"):
-        to_bytes(readings(0, MAX_BYTES // 16))
-
-
-@given(st.binary(max_size=300))
-def test_any_bytes_are_records_or_a_named_error(data):
-    splitter = Splitter()
-    try:
-        splitter.feed(data)
-    except RecordError:
-        return
-    assert len(splitter._buffer) <= MAX_BYTES + 4
-
-
-def test_a_stream_is_cut_wherever_it_is_read():
-    data = to_bytes(SCHEMA) + to_bytes(Label(1.0, "a"))
-    splitter = Splitter()
-
-    found = [record for byte in data for record in splitter.feed(bytes([byte]))]
-
-    assert found == [SCHEMA, Label(1.0, "a")]
 
 
 # -- listeners
@@ -309,7 +173,7 @@ def test_what_no_bridge_could_tell_the_client_tells(bench):
 
 
 def test_a_slow_listener_is_told_what_it_missed_and_slows_nobody(tmp_path):
-    bench = Bench(tmp_path / "s", history=Backlog(longest=20_000))
+    bench = Bench(tmp_path / "s", backlog=Backlog(limit=20_000))
     bench.server.publish(SCHEMA)
     slow, quick = bench.client(), bench.client()
     received: list = []
@@ -332,28 +196,28 @@ def test_a_slow_listener_is_told_what_it_missed_and_slows_nobody(tmp_path):
     bench.server.close()
 
 
-def test_the_history_is_bounded():
-    history = Backlog(longest=5000)
-    history.add(SCHEMA)
+def test_the_backlog_is_bounded():
+    backlog = Backlog(limit=5000)
+    backlog.add(SCHEMA)
     for number in range(1000):
-        history.add(readings(number * 5))
+        backlog.add(readings(number * 5))
 
-    assert sum(len(history.data(number)) for number in range(history.first, history.next)) <= 5000
-    assert history.samples_before(history.next) == 5000
-    assert history.schema_before(history.first) == to_bytes(SCHEMA)
-    assert history.find(Listen("pump-1", 3)) == history.first  # forgotten: what is left
-    assert history.find(Listen("pump-1", 4995)) == history.next - 1
+    assert sum(len(backlog.data(number)) for number in range(backlog.first, backlog.next)) <= 5000
+    assert backlog.samples_before(backlog.next) == 5000
+    assert backlog.schema_before(backlog.first) == to_bytes(SCHEMA)
+    assert backlog.find(Listen("pump-1", 3)) == backlog.first  # forgotten: what is left
+    assert backlog.find(Listen("pump-1", 4995)) == backlog.next - 1
 
 
-def test_the_history_of_a_stream_begins_after_the_one_before():
-    history = Backlog()
+def test_the_backlog_of_a_stream_begins_after_the_one_before():
+    backlog = Backlog()
     for record in (SCHEMA, readings(0), replace(SCHEMA, stream="pump-2"), readings(0), readings(5)):
-        history.add(record)
+        backlog.add(record)
 
-    assert history.find(Listen("pump-2", 0)) == history.find(Listen("pump-2", 3)) == 2
-    assert history.find(Listen("pump-2", 5)) == 4
-    assert history.find(Listen("pump-1", 5)) == 2
-    assert history.find(Listen("pump-0", 5)) == 0  # nothing of it is known: what is left
+    assert backlog.find(Listen("pump-2", 0)) == backlog.find(Listen("pump-2", 3)) == 2
+    assert backlog.find(Listen("pump-2", 5)) == 4
+    assert backlog.find(Listen("pump-1", 5)) == 2
+    assert backlog.find(Listen("pump-0", 5)) == 0  # nothing of it is known: what is left
 
 
 @pytest.mark.parametrize("said", [to_bytes(SCHEMA), b"GET / HTTP/1.1\r\n\r\n", to_bytes(Listen()) + to_bytes(Listen())])
@@ -378,12 +242,13 @@ def test_a_connection_that_says_nothing_is_let_go(tmp_path):
     bench.server.close()
 
 
-def test_listeners_are_bounded(bench, monkeypatch):
-    monkeypatch.setattr(server_module, "MAX_LISTENERS", 2)
+def test_listeners_are_bounded(tmp_path):
+    bench = Bench(tmp_path / "s", limit=2)
     clients = [bench.client() for _ in range(3)]
     bench.hear(*clients)
 
     assert bench.server.listeners == 2
+    bench.server.close()
 
 
 def test_only_owner_and_group_may_connect(bench):
@@ -546,7 +411,7 @@ def test_a_client_may_be_waited_for(bench):
     assert client.fileno() == -1
 
 
-def test_the_history_keeps_a_minute_of_a_fast_board():
+def test_the_backlog_keeps_a_minute_of_a_fast_board():
     size = len(to_bytes(Readings(10**6, 1.7e9, 1e-3, np.zeros((10, 6)))))
 
-    assert history_module.LONGEST / size > 60 * 100
+    assert MAX_BYTES / size > 60 * 100
