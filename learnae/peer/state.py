@@ -26,10 +26,11 @@ _DIGEST_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class PeerState:
-    """Saved before a message is shown to anybody, so that no seq is ever used twice.
+    """Sums up the state of all parts. Saved before a message is shown, so that no seq is ever used twice.
 
     ``message`` is the last signed message (its block's bytes), ``update`` the last update, on
-    which the next delta stands; ``replica`` (count,) is what others believe after it.
+    which the next delta stands; ``replica`` (count,) is what others have decoded at it, ``samples`` and ``time`` (Unix
+    milliseconds) are its weight in a merge: 0 in a file of an older version.
     """
 
     swarm: Cid
@@ -44,9 +45,11 @@ class PeerState:
     replica: Vector | None
     estimate: Vector
     learner: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    samples: int = 0
+    time: int = 0
 
     def to_bytes(self) -> bytes:
-        """The sha2-256 of what follows, then an uncompressed .npz: a dag-cbor header and the arrays."""
+        """Return the sha2-256 of the rest, then an uncompressed .npz: a dag-cbor header and the arrays."""
         header = {
             "v": VERSION,
             "swarm": self.swarm,
@@ -57,6 +60,8 @@ class PeerState:
             "steps": self.steps,
             "bytes_out": self.bytes_out,
             "bytes_in": self.bytes_in,
+            "samples": self.samples,
+            "time": self.time,
         }
         arrays: dict[str, NDArray[Any]] = {
             "header": np.frombuffer(dagcbor.encode(header), np.uint8),
@@ -73,7 +78,7 @@ class PeerState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PeerState:
-        """Raises StateError for anything that ``to_bytes`` did not write."""
+        """Read what ``to_bytes`` wrote; raises StateError for anything else."""
         try:
             digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
             if hashlib.sha256(archive).digest() != digest:
@@ -87,7 +92,7 @@ class PeerState:
 
     @classmethod
     def read(cls, path: Path) -> PeerState:
-        """The state in a file; raises OSError, and StateError that names it."""
+        """Read the state in a file; raises OSError, and StateError that names it."""
         try:
             return cls.from_bytes(path.read_bytes())
         except StateError as error:
@@ -114,4 +119,6 @@ class PeerState:
             replica=arrays["replica"].astype(np.float32) if "replica" in arrays else None,
             estimate=arrays["estimate"].astype(np.float32),
             learner={name[len(_MEMBER) :]: array for name, array in arrays.items() if name.startswith(_MEMBER)},
+            samples=fields.integer("samples", default=0),
+            time=fields.integer("time", default=0),
         )

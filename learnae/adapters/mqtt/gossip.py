@@ -16,7 +16,7 @@ from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
-from learnae.ports import check_heads
+from learnae.ports import Gossip, check_heads
 from learnae.protocol.limits import Limits
 
 _HEADS_BYTES = 8192  # more than Limits.heads links
@@ -25,7 +25,7 @@ _NAME_CHARACTERS = 64
 _REFUSED = 256  # errors that wait to be counted
 
 
-class MqttGossip:
+class MqttGossip(Gossip):
     """Announces the newest heads at most once in ``interval`` seconds."""
 
     def __init__(self, connection: MqttConnection, topics: Topics, interval: float) -> None:

@@ -13,10 +13,8 @@ from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Update
 from learnae.protocol.limits import HOUR, Limits
 from learnae.protocol.tangle import Equivocation
 from learnae.samples.dp_statistics import Statistics
-from learnae.simulation.in_memory import (
-    MemoryStateStore,
-    Weather,
-)
+from learnae.simulation.in_memory import MemoryStateStore
+from learnae.simulation.network import Weather
 from learnae.simulation.simulator import Setting, Simulation
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy, decode_frame
@@ -232,20 +230,20 @@ def test_people_see_that_nothing_is_published_until_something_is(monkeypatch: py
 def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine()
     machine.tick(2)
-    publish = machine.peer._publish
+    publish = machine.peer._publisher._commit
 
     def full(*_: object, **__: object) -> Cid:
         raise NotWrittenError("no space left")
 
-    machine.peer._merging.unsaid = [b"12345678"]
+    machine.peer._merging._unsaid = [b"12345678"]
     found = Equivocation(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
-    monkeypatch.setattr(machine.peer, "_publish", full)
+    monkeypatch.setattr(machine.peer._publisher, "_commit", full)
     with pytest.raises(NotWrittenError):
         machine.tick()
-    machine.peer._to_accuse[found.author] = found
+    machine.peer._view.to_accuse[found.author] = found
     with pytest.raises(NotWrittenError):
         machine.tick()
-    monkeypatch.setattr(machine.peer, "_publish", publish)
+    monkeypatch.setattr(machine.peer._publisher, "_commit", publish)
     machine.tick()
     evidence, update = sorted(machine.said(), key=lambda message: message.seq)[-2:]
     assert isinstance(evidence.body, Evidence)
@@ -775,7 +773,7 @@ def test_three_peers_come_to_one_tangle_and_one_model() -> None:
     assert len(sets[0]) > 100
     replicas: dict[tuple[bytes, Cid], bytes] = {}
     for member in simulation.members:
-        assert member.peer.problems.counts == {}
+        assert member.peer.errors.counts == {}
         assert member.peer.estimate() == pytest.approx(np.array([1, -2, 1]), abs=0.2)
         for author, replica in member.peer.following.replicas.items():
             vector = replicas.setdefault((author, replica.cid), replica.vector.tobytes())
