@@ -37,6 +37,31 @@ def compose_peer(
 
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (RejoinGuard).
+
+    A peer alone, in memory, publishes its name and an update:
+
+    >>> import numpy as np
+    >>> from learnae.models.dataset import Dataset
+    >>> from learnae.simulation import in_memory, network, simulator
+    >>> from learnae.swarm.presets import dense_config
+    >>> manifest = Manifest(name="line", config=dense_config(1, (), 1, "linear"), loss="mean_squared_error")
+    >>> data = Dataset(manifest.model, manifest.objective)
+    >>> data.add(np.ones((8, 1)), np.ones((8, 1)))
+    >>> clock = network.VirtualClock(simulator.START)
+    >>> host = network.Network(clock, random.Random(1), network.Weather()).host()
+    >>> ports = Ports(
+    ...     store=in_memory.MemoryBlockStore(host),
+    ...     gossip=in_memory.MemoryGossip(host, fanout=4),
+    ...     learner=simulator.numpy_learner(manifest, data, np.random.default_rng(1)),
+    ...     state=in_memory.MemoryStateStore(),
+    ...     monitor=in_memory.SilentMonitor(),
+    ...     clock=clock,
+    ... )
+    >>> peer = compose_peer(Identity.from_seed(bytes(32)), manifest, ports, Options("alice", "agent", follow=8))
+    >>> peer.tick().published == peer.tangle.heads()[0]
+    True
+    >>> peer.status()["seq"]
+    1
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng = random.Random(options.seed)
@@ -54,20 +79,8 @@ def compose_peer(
         manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic
     )
     peer = Peer(
-        manifest,
-        ports,
-        options,
-        errors=errors,
-        traffic=traffic,
-        replication=replication,
-        following=following,
-        own=own,
-        guard=RejoinGuard(clock, ports.gossip),
-        frames=frames,
-        merging=merging,
-        training=training,
-        view=view,
-        publisher=publisher,
-    )
+        manifest, ports, options, errors, traffic, replication, following, own, RejoinGuard(clock, ports.gossip),
+        frames, merging, training, view, publisher,
+    )  # fmt: skip
     peer.start(is_back)
     return peer

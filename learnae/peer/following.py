@@ -56,6 +56,7 @@ class Following:
     """Chooses authors to follow and decodes their frames into ``replicas``, by author.
 
     ``news`` holds the newest update of every author, the peer's own (``me``) too: it tells who is live.
+    At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's.
     """
 
     def __init__(
@@ -70,7 +71,6 @@ class Following:
         half_life: int,
         max_broken: int = _MAX_BROKEN,
     ) -> None:
-        """``count`` values has a model; at most ``most`` others are followed; ``half_life`` (ms) is the merge's."""
         self.replicas: dict[bytes, Replica] = {}
         self.news: dict[bytes, News] = {}
         self.redraws = 0

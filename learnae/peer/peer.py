@@ -73,46 +73,31 @@ class Tick:
     published: Cid | None
 
 
+@dataclass(eq=False)
 class Peer:
     """Takes part in a swarm: decides at each tick what its parts do. ``compose_peer`` makes it and its parts."""
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        ports: Ports,
-        options: Options,
-        *,
-        errors: ErrorLog,
-        traffic: Traffic,
-        replication: Replicator,
-        following: Following,
-        own: OwnChain,
-        guard: RejoinGuard,
-        frames: FrameEncoder,
-        merging: Merging,
-        training: Training,
-        view: SwarmView,
-        publisher: Publisher,
-    ) -> None:
-        self.author = own.author
-        self.manifest = manifest
-        self.swarm = manifest.swarm
-        self.errors = errors
-        self.traffic = traffic
-        self.replication = replication
-        self.tangle = replication.tangle
-        self.following = following
-        self._ports = ports
-        self._options = options
-        self._own = own
-        self._guard = guard
-        self._frames = frames
-        self._merging = merging
-        self._training = training
-        self._view = view
-        self._publisher = publisher
+    manifest: Manifest
+    ports: Ports
+    options: Options
+    errors: ErrorLog
+    traffic: Traffic
+    replication: Replicator
+    following: Following
+    own: OwnChain
+    guard: RejoinGuard
+    frames: FrameEncoder
+    merging: Merging
+    training: Training
+    view: SwarmView
+    publisher: Publisher
+
+    def __post_init__(self) -> None:
+        self.author = self.own.author
+        self.swarm = self.manifest.swarm
+        self.tangle = self.replication.tangle
         self._has_start = False
-        self._last_prune = ports.clock.now()
+        self._last_prune = self.ports.clock.now()
 
     def start(self, is_back: bool) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
@@ -120,23 +105,18 @@ class Peer:
         Called once, before the first tick. Raises StateError.
         """
         self._find_start()
-        if self._publisher.restore():
-            assert self._own.last is not None
-            if not self._view.introduced:
-                self._view.introduced = self._ports.clock.now() + _RECALL_MS - self.manifest.limits.horizon // 2
-            self._guard.start(self._own.last.time)
+        if self.publisher.restore():
+            assert self.own.last is not None
+            if not self.view.introduced:
+                self.view.introduced = self.ports.clock.now() + _RECALL_MS - self.manifest.limits.horizon // 2
+            self.guard.start(self.own.last.time)
         elif is_back:
-            self._guard.start(None)
+            self.guard.start(None)
 
     @property
     def steps(self) -> int:
         """Return how many optimiser steps this peer has taken in all."""
-        return self._training.steps
-
-    @property
-    def names(self) -> Mapping[bytes, Join]:
-        """Return what each author has called itself last."""
-        return self._view.names
+        return self.training.steps
 
     # -- the tick
 
@@ -148,26 +128,26 @@ class Peer:
         except NotWrittenError:
             self._bide(heard)  # what is saved cannot be shown
             raise
-        if self._view.is_banned:  # no other peer takes in what it says
+        if self.view.is_banned:  # no other peer takes in what it says
             raise EquivocationError
         if not may_begin:
             return self._bide(heard)
         self._introduce()
         self._accuse()
-        merged = self._merging.merge()
-        trained = self._training.train()
-        published = self._publish_update(trained) if trained.steps else self._go_without_training(merged)
+        merged = self.merging.merge()
+        trained = self.training.train()
+        published = self.publisher.publish_update(trained.rows) if trained.steps else self._go_without_training(merged)
         self.replication.announce()
         self._prune()
-        self._ports.monitor.report(self.status())
+        self.ports.monitor.report(self.status())
         return Tick(heard, merged, trained, published)
 
     def hear(self) -> int:
         """Take in messages and frames; return how many messages were attached."""
         outcome = self.replication.hear()
-        self._view.note(outcome)
-        self._guard.note_heard(outcome.oldest)
-        self.following.advance(self._ports.clock.now())
+        self.view.note(outcome)
+        self.guard.note_heard(outcome.oldest)
+        self.following.advance(self.ports.clock.now())
         return len(outcome.attached)
 
     def listen(self) -> int:
@@ -182,16 +162,17 @@ class Peer:
 
     def endure(self, error: NotWrittenError) -> None:
         """Show that the disk took nothing: nothing is published until it does."""
-        self._publisher.fail(error)
-        self._ports.monitor.report(self.status())
+        self.publisher.fail(error)
+        self.ports.monitor.report(self.status())
 
     def estimate(self) -> Vector:
         """Return the consensus estimate (count,): what is used, shown and exported as the swarm's model."""
-        return self._merging.estimate
+        return self.merging.estimate
 
     def save(self) -> None:
         """Save weights and optimiser too, as before a planned stop; raises NotWrittenError."""
-        self._publisher.save()
+        if self.own.last is not None:
+            self.publisher.save(self.own.last)
 
     # -- before the first message
 
@@ -199,75 +180,72 @@ class Peer:
         """Return True if this peer may speak: it knows where all start, and its last message is attached or lost."""
         if not self._has_start and not self._find_start():
             return False
-        before = self._own.last
-        if self._guard.must_stay_silent(before is not None) or not self._own.catch_up(self._ports.store):
+        before = self.own.last
+        if self.guard.must_stay_silent(before is not None) or not self.own.catch_up(self.ports.store):
             return False
-        if self._own.last is not before:
-            self._frames.forget()
-        if not self._own.is_rooted():
-            self._view.note(self._own.wait_for_root())
-        return self._own.is_rooted()
+        if self.own.last is not before:
+            self.frames.forget()
+        if not self.own.is_rooted():
+            self.view.note(self.own.wait_for_root())
+        return self.own.is_rooted()
 
     def _bide(self, heard: int) -> Tick:
         """Learn while nothing may or can be published."""
         if not self._has_start:
             return Tick(heard, 0, Trained(0, 0, 0.0), None)
-        merged = self._merging.merge()
+        merged = self.merging.merge()
         if merged:
-            self._merging.believe(None, self._ports.clock.now())
-        tick = Tick(heard, merged, self._training.train(), None)
-        if self._guard.since is not None:  # that may take minutes
+            self.merging.believe(None, self.ports.clock.now())
+        tick = Tick(heard, merged, self.training.train(), None)
+        if self.guard.since is not None:  # that may take minutes
             self.save()
-        self._ports.monitor.report(self.status())
+        self.ports.monitor.report(self.status())
         return tick
 
     def _find_start(self) -> bool:
         """Begin with the swarm's starting weights; return False while they are still on their way."""
-        start = starting_weights(self.manifest, self._ports.store)
+        start = starting_weights(self.manifest, self.ports.store)
         if start is None:
             return False
         self._has_start = True
-        self._merging.begin(start)
+        self.merging.begin(start)
         return True
 
     # -- what to publish
 
     def _introduce(self) -> None:
         """Publish the own name, first and so often that a newcomer finds it within the horizon."""
-        age = self._ports.clock.now() - self._view.introduced
-        if self._own.last is None or (age >= self.manifest.limits.horizon // 2 and self._own.may_speak()):
-            self._publisher.publish(Join(self._options.name, self._options.role, learnae.__version__).to_fields())
+        age = self.ports.clock.now() - self.view.introduced
+        if self.own.last is None or (age >= self.manifest.limits.horizon // 2 and self.own.may_speak()):
+            self.publisher.publish(Join(self.options.name, self.options.role, learnae.__version__).to_fields())
 
     def _accuse(self) -> None:
         """Publish evidence against each equivocating author, once."""
-        for author in [author for author in self._view.to_accuse if self._own.may_speak()]:
-            found = self._view.to_accuse[author]
-            if author not in self._view.accused:
-                self._publisher.publish(Evidence(author, found.first, found.second).to_fields())
-            del self._view.to_accuse[author]  # not before: the disk may have taken nothing
-
-    def _publish_update(self, trained: Trained) -> Cid | None:
-        return self._publisher.publish_update(trained.rows) if self._own.may_speak() else None
+        for author in [author for author in self.view.to_accuse if self.own.may_speak()]:
+            found = self.view.to_accuse[author]
+            if author not in self.view.accused:
+                self.publisher.publish(Evidence(author, found.first, found.second).to_fields())
+            del self.view.to_accuse[author]  # not before: the disk may have taken nothing
 
     def _go_without_training(self, merged: int) -> Cid | None:
         if merged:
-            self._merging.believe(None, self._ports.clock.now())
-        statistics = self._options.statistics()
-        if statistics is None or not self._own.may_speak():
+            self.merging.believe(None, self.ports.clock.now())
+        statistics = self.options.statistics()
+        if statistics is None or not self.own.may_speak():
             return None
-        age = self._ports.clock.now() - self._view.summary_time
-        found = next_summary(statistics, self._view.summary, age, self.manifest.limits.horizon)
-        return self._publisher.publish(found.to_fields()) if found else None
+        age = self.ports.clock.now() - self.view.summary_time
+        found = next_summary(statistics, self.view.summary, age, self.manifest.limits.horizon)
+        return self.publisher.publish(found.to_fields()) if found else None
 
     def _prune(self) -> None:
-        now = self._ports.clock.now()
+        now = self.ports.clock.now()
         if now - self._last_prune < self.manifest.limits.horizon // _PRUNINGS:
             return
         self._last_prune = now
-        keep = [self._own.last.cid] if self._own.last else []
+        keep = [self.own.last.cid] if self.own.last else []
         # another peer of this machine that has used one lately knows it, and forgets it itself
-        self._ports.store.delete(self.tangle.prune(now, keep), unused_for=self.manifest.limits.horizon // _LATELY)
-        self._view.forget_pruned(self.tangle)
+        self.ports.store.delete(self.tangle.prune(now, keep), unused_for=self.manifest.limits.horizon // _LATELY)
+        self.view.forget_pruned(self.tangle)
 
     # -- what people see
 
@@ -277,17 +255,17 @@ class Peer:
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks; ``banned`` that its key has equivocated.
         """
-        metrics, now = self._training.metrics, self._ports.clock.now()
+        metrics, now = self.training.metrics, self.ports.clock.now()
         return {
             "peer": peer_name(self.author),
-            "name": self._options.name,
-            "role": self._options.role,
+            "name": self.options.name,
+            "role": self.options.role,
             "software": learnae.__version__,
             "swarm": str(self.swarm),
             "time": now,
-            "seq": self._own.last.seq if self._own.last else None,
+            "seq": self.own.last.seq if self.own.last else None,
             "steps": self.steps,
-            "training_loss": self._training.loss,
+            "training_loss": self.training.loss,
             "loss": metrics.loss if metrics else None,
             "accuracy": metrics.accuracy if metrics else None,
             "holdout_rows": metrics.rows if metrics else 0,
@@ -296,10 +274,10 @@ class Peer:
             "messages": len(self.tangle),
             "bytes_out": self.traffic.bytes_out,
             "bytes_in": self.traffic.bytes_in,
-            "unwritable": self._publisher.unwritable,
-            "listening": self._guard.since,
-            "banned": self._view.is_banned,
+            "unwritable": self.publisher.unwritable,
+            "listening": self.guard.since,
+            "banned": self.view.is_banned,
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
-            **self._options.facts(),
+            **self.options.facts(),
         }

@@ -22,6 +22,8 @@ from learnae.weights.codecs import Vector
 VERSION = 1
 _MEMBER = "learner/"
 _DIGEST_BYTES = 32
+_COUNTS = ("since_keyframe", "keyframe_time", "steps", "bytes_out", "bytes_in")
+_NEW_COUNTS = ("samples", "time")  # not in a file of an older version
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,7 @@ class PeerState:
             "swarm": self.swarm,
             "message": self.message,
             "update": self.update,
-            "since_keyframe": self.since_keyframe,
-            "keyframe_time": self.keyframe_time,
-            "steps": self.steps,
-            "bytes_out": self.bytes_out,
-            "bytes_in": self.bytes_in,
-            "samples": self.samples,
-            "time": self.time,
+            **{name: getattr(self, name) for name in _COUNTS + _NEW_COUNTS},
         }
         arrays: dict[str, NDArray[Any]] = {
             "header": np.frombuffer(dagcbor.encode(header), np.uint8),
@@ -106,19 +102,15 @@ class PeerState:
         message = fields.value("message")
         if not isinstance(message, bytes):
             raise fields.error("message", message, "bytes")
+        counts: dict[str, Any] = {name: fields.integer(name) for name in _COUNTS}
+        counts |= {name: fields.integer(name, default=0) for name in _NEW_COUNTS}
         return cls(
             swarm=fields.link("swarm"),
             message=message,
             update=fields.optional_link("update"),
-            since_keyframe=fields.integer("since_keyframe"),
-            keyframe_time=fields.integer("keyframe_time"),
-            steps=fields.integer("steps"),
-            bytes_out=fields.integer("bytes_out"),
-            bytes_in=fields.integer("bytes_in"),
             weights=arrays["weights"].astype(np.float32),
             replica=arrays["replica"].astype(np.float32) if "replica" in arrays else None,
             estimate=arrays["estimate"].astype(np.float32),
             learner={name[len(_MEMBER) :]: array for name, array in arrays.items() if name.startswith(_MEMBER)},
-            samples=fields.integer("samples", default=0),
-            time=fields.integer("time", default=0),
+            **counts,
         )

@@ -11,15 +11,17 @@ from learnae.weights.codecs import Vector
 
 
 class Training:
-    """Counts ``steps`` taken in all; keeps the newest training ``loss`` and the newest ``metrics`` on held-out rows."""
+    """Takes ``between_merges`` optimiser steps at a time; ``steps`` counts them all.
 
-    def __init__(self, learner: Learner, steps: int) -> None:
-        """``steps`` optimiser steps are taken between two merges."""
+    ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
+    """
+
+    def __init__(self, learner: Learner, between_merges: int) -> None:
         self.steps = 0
         self.loss: float | None = None
         self.metrics: Metrics | None = None
         self._learner = learner
-        self._between_merges = steps
+        self._between_merges = between_merges
 
     def train(self) -> Trained:
         """Take optimiser steps, as many as there are rows for."""
