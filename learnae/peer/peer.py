@@ -27,8 +27,8 @@ from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 
-_PRUNINGS = 16  # in a horizon
-_LATELY = 2 * _PRUNINGS  # part of a horizon: at the first pruning, what was read at the start was not read lately
+_PRUNINGS_PER_HORIZON = 16
+_LATELY = 2 * _PRUNINGS_PER_HORIZON  # part of a horizon: what was read at the start is not in use at the first pruning
 _RECALL_MS = 60_000  # a peer that has been here before has heard its own past by then
 
 
@@ -239,7 +239,7 @@ class Peer:
 
     def _prune(self) -> None:
         now = self.ports.clock.now()
-        if now - self._last_prune < self.manifest.limits.horizon // _PRUNINGS:
+        if now - self._last_prune < self.manifest.limits.horizon // _PRUNINGS_PER_HORIZON:
             return
         self._last_prune = now
         keep = [self.own.last.cid] if self.own.last else []

@@ -110,7 +110,7 @@ def assert_chains_are_whole(simulation: Simulation) -> None:
 
 def assert_no_problems(simulation: Simulation) -> None:
     """Honest peers never find fault with each other, except that a message may come twice."""
-    counts = sum((member.peer.errors.counts for member in simulation.members), Counter[str]())
+    counts = sum((Counter(member.peer.errors.counts) for member in simulation.members), Counter[str]())
     counts.pop("ReplayError", None)
     assert not counts, [member.peer.errors.last for member in simulation.members if member.peer.errors.counts]
 
