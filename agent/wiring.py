@@ -144,7 +144,7 @@ def _member(
     reread: Callable[[], AgentConfig],
 ) -> PeerService:
     """The work loop looks at what has come at least once a second, and lets the peer tick when it is time."""
-    traffic = peer.replication.traffic
+    traffic = peer.traffic
 
     def collect() -> None:
         intake.collector.collect()

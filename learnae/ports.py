@@ -95,6 +95,11 @@ class Gossip(Protocol):
     def heard(self) -> Iterable[Sequence[Cid]]:
         """The heads that others have announced since the last call, each announcement bounded."""
 
+    @property
+    def announcements(self) -> int | None:
+        """Return how many announcements of other machines were heard so far; None if it links to none."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Trained:

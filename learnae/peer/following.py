@@ -2,8 +2,8 @@
 
 A peer follows a bounded number of others, redrawn among the live ones (epidemic learning,
 De Vos et al. 2023), so that memory and traffic do not grow with the swarm. A redraw is free where
-a keyframe is fetched in place of a delta: whoever has news hands its place to somebody who has
-just published a keyframe. It keeps the place until that frame is here.
+a keyframe is fetched in place of a delta: an author with news hands its place to one that has just
+published a keyframe. It keeps the place until that frame is here.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, FrameError, PeerError
 from learnae.ipld.cid import Cid
-from learnae.ports import BlockStore, Traffic
+from learnae.ports import BlockStore
 from learnae.protocol.bodies import KEY, Update
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Node, Tangle
@@ -24,7 +25,7 @@ from learnae.weights.merge import Vote
 
 _LIVE_HALF_LIVES = 10  # an update this old weighs a thousandth in the merge
 _MAX_CHAIN = 1024  # deltas behind a keyframe: the manifest allows no more
-_MAX_BROKEN = 1024
+_MAX_BROKEN = 1024  # updates remembered as broken: a forgotten one is found broken again
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +48,28 @@ class Replica:
     time: int
 
     def vote(self) -> Vote:
-        """The replica as the merge sees it."""
+        """Return the replica as the merge sees it."""
         return Vote(self.vector, self.samples, self.time)
 
 
 class Following:
-    """Chooses whom to follow and decodes their frames into ``replicas``, by author."""
+    """Chooses authors to follow and decodes their frames into ``replicas``, by author.
+
+    ``news`` holds the newest update of every author, the peer's own (``me``) too: it tells who is live.
+    At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's.
+    """
 
     def __init__(
         self,
         tangle: Tangle,
         store: BlockStore,
-        problems: ErrorLog,
-        traffic: Traffic,
+        errors: ErrorLog,
         rng: random.Random,
+        me: bytes,
         count: int,
         most: int,
         half_life: int,
+        max_broken: int = _MAX_BROKEN,
     ) -> None:
         self.replicas: dict[bytes, Replica] = {}
         self.news: dict[bytes, News] = {}
@@ -71,15 +77,15 @@ class Following:
         self._followed: dict[bytes, None] = {}
         self._tangle = tangle
         self._store = store
-        self._problems = problems
-        self._traffic = traffic
+        self._errors = errors
         self._rng = rng
+        self._me = me
         self._count = count
         self._most = most
         self._half_life = half_life
         self._next_redraw: int | None = None
-        self._successors: dict[bytes, News] = {}  # of those followed: who takes their place, with which keyframe
-        self._broken: dict[Cid, None] = {}
+        self._successors: dict[bytes, News] = {}  # by followed author: the keyframe that takes its place
+        self._broken = BoundedDict[Cid, None](max_broken)
 
     def note(self, message: Message) -> None:
         """Remember an attached update as its author's newest."""
@@ -87,13 +93,13 @@ class Following:
         if isinstance(message.body, Update) and (known is None or message.time > known.time):
             self.news[message.author] = News(message.author, message.cid, message.time, message.body)
 
-    def advance(self, me: bytes, now: int) -> list[Replica]:
-        """Follow live authors other than ``me``, and decode what has come; returns changed replicas."""
+    def advance(self, now: int) -> list[Replica]:
+        """Follow live authors, and decode the frames that are here; return changed replicas."""
         self.news = {author: news for author, news in self.news.items() if self._tangle.newest_of(author)}
-        self._choose(me, now)
+        self._choose(now)
         changed = []
         for author in list(self._followed):
-            successor = self._successor_of(author, me, now)
+            successor = self._successor_of(author, now)
             replica = self._advance_one(successor or author)
             if replica is None:
                 continue
@@ -104,13 +110,17 @@ class Following:
         return changed
 
     def live(self, now: int) -> list[bytes]:
-        """Authors, not banned, that have published lately."""
+        """Return the authors, not banned, that have published lately."""
         oldest = min(now, max((news.time for news in self.news.values()), default=now))
         oldest -= _LIVE_HALF_LIVES * self._half_life
         return [a for a, news in self.news.items() if news.time >= oldest and not self._tangle.is_banned(a)]
 
-    def _choose(self, me: bytes, now: int) -> None:
-        live = [author for author in self.live(now) if author != me]
+    def others(self, now: int) -> list[bytes]:
+        """Return the live authors without the peer itself."""
+        return [author for author in self.live(now) if author != self._me]
+
+    def _choose(self, now: int) -> None:
+        live = self.others(now)
         alive = set(live)
         keep = [author for author in self._followed if author in alive]
         others = [author for author in live if author not in self._followed]
@@ -123,8 +133,8 @@ class Following:
         self._successors = {a: news for a, news in self._successors.items() if a in self._followed}
         self.replicas = {author: self.replicas[author] for author in keep if author in self.replicas}
 
-    def _successor_of(self, author: bytes, me: bytes, now: int) -> bytes | None:
-        """Whose keyframe is to be fetched in place of the author's next delta, if anybody's."""
+    def _successor_of(self, author: bytes, now: int) -> bytes | None:
+        """Return the author whose keyframe is to be fetched in place of this one's next delta, if any."""
         chosen = self._successors.get(author)
         if chosen is not None and self.news.get(chosen.author) is chosen and not self._tangle.is_banned(chosen.author):
             return chosen.author
@@ -132,17 +142,16 @@ class Following:
         replica = self.replicas.get(author)
         if replica is None or replica.cid == self.news[author].cid or len(self._followed) < self._most:
             return None
-        candidates = self._fresh_keyframes(me, (replica.time + self.news[author].time) // 2, now)
+        candidates = self._fresh_keyframes((replica.time + self.news[author].time) // 2, now)
         if not candidates:
             return None
         self._successors[author] = self._rng.choice(candidates)
         return self._successors[author].author
 
-    def _fresh_keyframes(self, me: bytes, since: int, now: int) -> list[News]:
-        """News of others, not followed, that stand alone and are dated after ``since``."""
-        taken = {me, *self._followed, *(news.author for news in self._successors.values())}
-        live = self.live(now)
-        news = [self.news[author] for author in live if author not in taken]
+    def _fresh_keyframes(self, since: int, now: int) -> list[News]:
+        """Return news of others, not followed, that stand alone and are dated after ``since``."""
+        taken = {*self._followed, *(news.author for news in self._successors.values())}
+        news = [self.news[author] for author in self.others(now) if author not in taken]
         return [each for each in news if each.update.frame.kind == KEY and each.time > since]
 
     def _hand_over(self, author: bytes, successor: bytes) -> None:
@@ -159,7 +168,7 @@ class Following:
         return not first
 
     def _advance_one(self, author: bytes) -> Replica | None:
-        """Decode what is here of the author's newest frames, oldest first; None if nothing changed."""
+        """Decode what is here of the author's newest frames, oldest first; return None if nothing changed."""
         news, replica = self.news[author], self.replicas.get(author)
         if replica is not None and replica.cid == news.cid:
             return None
@@ -168,23 +177,26 @@ class Following:
         except FrameError as error:
             self._fail(news.cid, error)
             return None
-        self._store.want([cid for _, node in chain for cid in node.blocks if not self._store.has(cid)])
-        before = replica
+        absent = [cid for _, node in chain for cid in node.blocks if not self._store.has(cid)]
+        self._store.want(absent)
+        before, lacking = replica, set(absent)
         for cid, node in chain:
+            if not lacking.isdisjoint(node.blocks):
+                break
             try:
                 replica = self._decode(cid, node, replica, news.update.samples)
-            except BlockMissingError:
+            except BlockMissingError:  # deleted since
                 break
             except FrameError as error:
                 self._fail(cid, error)
                 break
             except PeerError as error:  # damaged on the own disk: a good copy may come
-                self._problems.count(error)
+                self._errors.count(error)
                 break
         return replica if replica is not before else None
 
     def _chain(self, newest: Cid, replica: Replica | None) -> list[tuple[Cid, Node]]:
-        """The updates to decode, oldest first: back to the replica or to a keyframe, whichever is nearer.
+        """Return the updates to decode, oldest first: back to the replica or to a keyframe, whichever is nearer.
 
         Empty while a message of the chain is missing or a frame in it is known to be broken. Raises
         FrameError for what can never be decoded.
@@ -205,15 +217,12 @@ class Following:
         return chain[::-1]
 
     def _decode(self, cid: Cid, node: Node, replica: Replica | None, samples: int) -> Replica:
-        """The replica after the update ``cid``; raises BlockMissingError, EncodingError or FrameError."""
+        """Return the replica after the update ``cid``; raises BlockMissingError, EncodingError or FrameError."""
         assert node.frame is not None
         blocks = [self._store.get(block) for block in node.blocks]
-        self._traffic.bytes_in += sum(map(len, blocks))
         vector = None if replica is None or node.frame.kind == KEY else replica.vector
         return Replica(cid, decode_frame(node.frame, blocks, vector, self._count), samples, node.time)
 
     def _fail(self, cid: Cid, error: PeerError) -> None:
-        self._problems.count(error)
+        self._errors.count(error)
         self._broken[cid] = None
-        while len(self._broken) > _MAX_BROKEN:
-            self._broken.pop(next(iter(self._broken)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from learnae.ipld.cid import Cid
 from learnae.peer.following import Following, Replica
 from learnae.peer.frame_encoder import FrameEncoder
+from learnae.peer.state import PeerState
 from learnae.ports import Learner
 from learnae.protocol.bodies import NAME_BYTES
 from learnae.swarm.manifest import Manifest
@@ -18,33 +20,47 @@ from learnae.weights.merge import Vote, consensus, merge
 
 
 class Merging:
-    """What the peer ``author`` makes of the replicas that it follows.
+    """Merges the replicas that a peer follows, and its own, into the learner's weights and into ``estimate``."""
 
-    ``start`` (count,) is where all begin, zeros until it is known; ``unsaid`` names updates (NAME_BYTES each) that were
-    merged since the own last one.
-    """
-
-    def __init__(
-        self, author: bytes, manifest: Manifest, learner: Learner, following: Following, frames: FrameEncoder
-    ) -> None:
-        self.start: Vector = np.zeros(manifest.model.count, np.float32)
-        self.estimate = ConsensusEstimate(self.start, manifest.merge.half_life)
-        self.unsaid: list[bytes] = []
-        self._author = author
+    def __init__(self, manifest: Manifest, learner: Learner, following: Following, frames: FrameEncoder) -> None:
+        self._start: Vector = np.zeros(manifest.model.count, np.float32)
+        self._estimate = ConsensusEstimate(self._start, manifest.merge.half_life)
+        self._unsaid: list[bytes] = []
         self._manifest = manifest
         self._learner = learner
         self._following = following
         self._frames = frames
         self._fresh_learner = {name: array.copy() for name, array in learner.state().items()}
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
+        self._is_restored = False
 
-    def begin(self) -> None:
-        """Take the weights from the start."""
-        self._learner.load(self.start)
-        self.estimate.vector = self.start
+    @property
+    def estimate(self) -> Vector:
+        """Return the consensus estimate (count,)."""
+        return self._estimate.vector
+
+    @property
+    def unsaid(self) -> tuple[bytes, ...]:
+        """Return the names (NAME_BYTES each) of updates that were merged since the own last one."""
+        return tuple(self._unsaid)
+
+    def begin(self, start: Vector) -> None:
+        """Note the weights (count,) that the swarm starts from, and take them unless a saved state has others."""
+        self._start = start
+        if not self._is_restored:
+            self._learner.load(start)
+            self._estimate.vector = start
+
+    def to_state(self) -> dict[str, Any]:
+        """Return this part's fields of PeerState."""
+        return {"estimate": self.estimate}
+
+    def restore(self, state: PeerState) -> None:
+        """Go on from the saved estimate; the weights are restored, too (Training)."""
+        self._estimate.vector, self._is_restored = state.estimate, True
 
     def merge(self) -> int:
-        """Move the weights towards the replicas if any is new; returns how many are."""
+        """Move the weights towards the replicas if any is new; return how many are."""
         replicas = self._following.replicas
         new = [author for author, replica in replicas.items() if self._merged.get(author) != replica.cid]
         if not new:
@@ -52,28 +68,29 @@ class Merging:
         votes = self._votes(replicas)
         self._learner.load(merge(self._learner.weights(), votes, self._manifest.merge))
         self._merged = {author: replica.cid for author, replica in replicas.items()}
-        self.unsaid += [self._merged[author].digest[:NAME_BYTES] for author in new]
-        del self.unsaid[: -self._manifest.limits.merged]
+        self._unsaid += [self._merged[author].digest[:NAME_BYTES] for author in new]
+        del self._unsaid[: -self._manifest.limits.merged]
         return len(new)
 
+    def said(self, count: int) -> None:
+        """Forget the first ``count`` of ``unsaid``: an update that names them is published."""
+        del self._unsaid[:count]
+
     def believe(self, own: Vote | None, now: int) -> None:
-        """Renew the consensus estimate; ``own`` is missing where a peer only sends summaries, or nothing."""
+        """Renew the consensus estimate; ``own`` is None where nothing of the own weights is published now."""
         votes = [replica.vote() for replica in self._following.replicas.values()]
-        live = set(self._following.live(now)) - {self._author}
+        live = len(self._following.others(now))
         if own is not None:
             votes.append(own)
-            live.add(self._author)
-        self.estimate.renew(votes, len(live), now)
+            live += 1
+        self._estimate.renew(votes, live, now)
 
     def start_over(self) -> None:
-        """Own training has diverged: go on from what the swarm believes."""
+        """Go on from what the swarm believes: own training has diverged."""
         self._learner.restore(self._fresh_learner)
         votes = self._votes(self._following.replicas)
-        self._learner.load(consensus(votes, self._manifest.merge.half_life) if votes else self.start)
+        self._learner.load(consensus(votes, self._manifest.merge.half_life) if votes else self._start)
 
     def _votes(self, replicas: Mapping[bytes, Replica]) -> list[Vote]:
-        votes = [replica.vote() for replica in replicas.values()]
-        own = self._following.news.get(self._author)
-        if self._frames.replica is not None and own is not None:
-            votes.append(Vote(self._frames.replica, own.update.samples, own.time))
-        return votes
+        own = self._frames.own_vote
+        return [replica.vote() for replica in replicas.values()] + ([own] if own else [])

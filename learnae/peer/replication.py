@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import random
+import logging
 from collections.abc import Callable
 
+from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, LearnaeError, PeerError, StaleError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.ports import BlockStore, Clock, Gossip, Traffic
+from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.bodies import Evidence
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message, open_message
@@ -17,6 +18,8 @@ from learnae.protocol.tangle import Outcome, Tangle
 Opener = Callable[[bytes, Cid, Limits], Message]
 _MESSAGES_PER_CALL = 2048  # keeps one tick short however long the history is
 
+_log = logging.getLogger(__name__)
+
 
 class Replicator:
     """Keeps a tangle equal to what the swarm knows. Makes no messages itself."""
@@ -24,28 +27,28 @@ class Replicator:
     def __init__(
         self,
         swarm: Cid,
-        limits: Limits,
+        tangle: Tangle,
         store: BlockStore,
         gossip: Gossip,
         clock: Clock,
-        rng: random.Random,
+        errors: ErrorLog,
         opener: Opener = open_message,
+        messages_per_call: int = _MESSAGES_PER_CALL,
     ) -> None:
         self.swarm = swarm
-        self.tangle = Tangle(limits, rng)
-        self.problems = ErrorLog()
-        self.traffic = Traffic()
-        self._limits = limits
+        self.tangle = tangle
+        self._limits = tangle.limits
         self._store = store
         self._gossip = gossip
         self._clock = clock
+        self._errors = errors
         self._open = opener
-        self.oldest: int | None = None  # time of the oldest message that the last ``hear`` took in
-        self._heads: dict[Cid, None] = {}  # announced, and not here yet
+        self._messages_per_call = messages_per_call
+        # announced, and not here yet; what is true and was dropped will be announced again
+        self._heads = BoundedDict[Cid, None](tangle.limits.wanted)
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch their history, as far as it is here now."""
-        self.oldest = None
         self._note_heads()
         total, opened = Outcome(), set[Cid]()
         self._add(self.tangle.give_up_waiting(self._clock.now()), total)
@@ -55,14 +58,14 @@ class Replicator:
             for cid in candidates:
                 if not self.tangle.is_new(cid):
                     self._heads.pop(cid, None)
-                elif cid not in opened and len(opened) < _MESSAGES_PER_CALL and self._fetch(cid, total):
+                elif cid not in opened and len(opened) < self._messages_per_call and self._fetch(cid, total):
                     opened.add(cid)
-            candidates = self.tangle.missing() if before < len(opened) < _MESSAGES_PER_CALL else []
+            candidates = self.tangle.missing() if before < len(opened) < self._messages_per_call else []
         self._store.want([cid for cid in [*self.tangle.missing(), *self._heads] if self.tangle.is_new(cid)])
         return total
 
     def announce(self) -> None:
-        """Say which messages are the newest here; said again even if nothing changed, as some may be lost."""
+        """Announce the newest messages here; also if nothing changed, as an announcement may be lost."""
         self._gossip.announce(self.tangle.heads())
 
     def keep(self, message: Message) -> None:
@@ -83,11 +86,9 @@ class Replicator:
             for cid in heads[: self._limits.heads]:
                 if self.tangle.is_new(cid):
                     self._heads[cid] = None
-        while len(self._heads) > self._limits.wanted:  # what is true will be announced again
-            self._heads.pop(next(iter(self._heads)))
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
-        """Attach the message if its block is here; False if it is not."""
+        """Attach the message if its block is here; return False if it is not."""
         if not self._store.has(cid):
             return False
         try:
@@ -95,16 +96,16 @@ class Replicator:
         except BlockMissingError:
             return False
         except PeerError as error:  # not what its name says: a good copy may come
-            self.problems.count(error)
+            self._errors.count(error)
             return False
-        self.traffic.bytes_in += len(data)
+        _log.debug("heard %s: %d bytes", cid.short, len(data))
         self._heads.pop(cid, None)
         try:
             message = self._open(data, self.swarm, self._limits)
         except PeerError as error:
             self._drop(cid, error)
             return True
-        self.oldest = message.time if self.oldest is None else min(self.oldest, message.time)
+        total.oldest = message.time if total.oldest is None else min(total.oldest, message.time)
         self._attach(message, total)
         return True
 
@@ -112,14 +113,14 @@ class Replicator:
         try:
             self._add(self.tangle.attach(message, self._clock.now()), total)
         except StaleError as error:
-            self.problems.count(error)
-            self._store.delete([message.cid])  # whoever kept it forgets it, too
+            self._errors.count(error)
+            self._store.delete([message.cid])  # the peer that kept it forgets it, too
         except PeerError as error:
-            self.problems.count(error)
+            self._errors.count(error)
 
     def _add(self, outcome: Outcome, total: Outcome) -> None:
         for refused in outcome.refused:
-            self.problems.count(refused)
+            self._errors.count(refused)
         self._ask_for_evidence(outcome)
         total.attached += outcome.attached
         total.equivocations += outcome.equivocations
@@ -131,6 +132,6 @@ class Replicator:
                 self.tangle.want(message.body.second)
 
     def _drop(self, cid: Cid, error: LearnaeError) -> None:
-        self.problems.count(error)
+        self._errors.count(error)
         self._heads.pop(cid, None)
         self.tangle.refuse(cid)

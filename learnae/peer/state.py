@@ -22,14 +22,17 @@ from learnae.weights.codecs import Vector
 VERSION = 1
 _MEMBER = "learner/"
 _DIGEST_BYTES = 32
+_COUNTS = ("since_keyframe", "keyframe_time", "steps", "bytes_out", "bytes_in")
+_NEW_COUNTS = ("samples", "time")  # not in a file of an older version
 
 
 @dataclass(frozen=True, slots=True)
 class PeerState:
-    """Saved before a message is shown to anybody, so that no seq is ever used twice.
+    """Sums up the state of all parts. Saved before a message is shown, so that no seq is ever used twice.
 
     ``message`` is the last signed message (its block's bytes), ``update`` the last update, on
-    which the next delta stands; ``replica`` (count,) is what others believe after it.
+    which the next delta stands; ``replica`` (count,) is what others have decoded at it, ``samples`` and ``time`` (Unix
+    milliseconds) are its weight in a merge: 0 in a file of an older version.
     """
 
     swarm: Cid
@@ -44,19 +47,17 @@ class PeerState:
     replica: Vector | None
     estimate: Vector
     learner: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    samples: int = 0
+    time: int = 0
 
     def to_bytes(self) -> bytes:
-        """The sha2-256 of what follows, then an uncompressed .npz: a dag-cbor header and the arrays."""
+        """Return the sha2-256 of the rest, then an uncompressed .npz: a dag-cbor header and the arrays."""
         header = {
             "v": VERSION,
             "swarm": self.swarm,
             "message": self.message,
             "update": self.update,
-            "since_keyframe": self.since_keyframe,
-            "keyframe_time": self.keyframe_time,
-            "steps": self.steps,
-            "bytes_out": self.bytes_out,
-            "bytes_in": self.bytes_in,
+            **{name: getattr(self, name) for name in _COUNTS + _NEW_COUNTS},
         }
         arrays: dict[str, NDArray[Any]] = {
             "header": np.frombuffer(dagcbor.encode(header), np.uint8),
@@ -73,7 +74,7 @@ class PeerState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PeerState:
-        """Raises StateError for anything that ``to_bytes`` did not write."""
+        """Read what ``to_bytes`` wrote; raises StateError for anything else."""
         try:
             digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
             if hashlib.sha256(archive).digest() != digest:
@@ -87,7 +88,7 @@ class PeerState:
 
     @classmethod
     def read(cls, path: Path) -> PeerState:
-        """The state in a file; raises OSError, and StateError that names it."""
+        """Read the state in a file; raises OSError, and StateError that names it."""
         try:
             return cls.from_bytes(path.read_bytes())
         except StateError as error:
@@ -101,17 +102,15 @@ class PeerState:
         message = fields.value("message")
         if not isinstance(message, bytes):
             raise fields.error("message", message, "bytes")
+        counts: dict[str, Any] = {name: fields.integer(name) for name in _COUNTS}
+        counts |= {name: fields.integer(name, default=0) for name in _NEW_COUNTS}
         return cls(
             swarm=fields.link("swarm"),
             message=message,
             update=fields.optional_link("update"),
-            since_keyframe=fields.integer("since_keyframe"),
-            keyframe_time=fields.integer("keyframe_time"),
-            steps=fields.integer("steps"),
-            bytes_out=fields.integer("bytes_out"),
-            bytes_in=fields.integer("bytes_in"),
             weights=arrays["weights"].astype(np.float32),
             replica=arrays["replica"].astype(np.float32) if "replica" in arrays else None,
             estimate=arrays["estimate"].astype(np.float32),
             learner={name[len(_MEMBER) :]: array for name, array in arrays.items() if name.startswith(_MEMBER)},
+            **counts,
         )

@@ -72,11 +72,15 @@ class Equivocation:
 
 @dataclass(slots=True)
 class Outcome:
-    """What one ``attach`` changed: several messages may have waited for the one that came."""
+    """What one ``attach`` changed: several messages may have waited for the one that came.
+
+    ``oldest`` is the time of the oldest message that was opened for it (Replicator), attached or not.
+    """
 
     attached: list[Message] = field(default_factory=list)
     equivocations: list[Equivocation] = field(default_factory=list)
     refused: list[MessageError] = field(default_factory=list)
+    oldest: int | None = None
 
 
 class Tangle:

@@ -12,6 +12,7 @@ from typing import Any
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
+from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
 from learnae.ipld.cid import Cid
 from learnae.peer.following import Following
@@ -20,6 +21,7 @@ from learnae.peer.state import PeerState
 from learnae.protocol.bodies import Evidence, Join, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
+from learnae.protocol.tangle import Tangle
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
@@ -82,14 +84,14 @@ class Observer:
         self._clock = SystemClock()
         self._gossip = _AllHeads(directory, None)
         rng = random.Random()
-        self._replication = Replicator(self.swarm, self.manifest.limits, self._store, self._gossip, self._clock, rng)
-        self.tangle = self._replication.tangle
+        errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
+        self._replication = Replicator(self.swarm, self.tangle, self._store, self._gossip, self._clock, errors)
         self._following = Following(
             self.tangle,
             self._store,
-            self._replication.problems,
-            self._replication.traffic,
+            errors,
             rng,
+            me=b"",
             count=self.manifest.model.count,
             most=_EVERYBODY,
             half_life=self.manifest.merge.half_life,
@@ -139,7 +141,7 @@ class Observer:
 
     def estimate(self) -> Vector:
         """The consensus estimate (count,) of all live peers; raises ConfigurationError before the first update."""
-        self._following.advance(b"", self._clock.now())
+        self._following.advance(self._clock.now())
         votes = [replica.vote() for replica in self._following.replicas.values()]
         if not votes:
             raise ConfigurationError("no peer has published weights lately", "start a peer first")

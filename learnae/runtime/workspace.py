@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.gossip import Gossips
+from learnae.adapters.composite.metered import MeteredStore
 from learnae.adapters.composite.monitor import Monitors
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
@@ -18,8 +18,9 @@ from learnae.adapters.local.status_file import StatusFile
 from learnae.error_log import ErrorLog
 from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
+from learnae.peer.composition import compose_peer
 from learnae.peer.peer import Options, Peer, Ports
-from learnae.ports import Learner, Monitor
+from learnae.ports import Learner, Monitor, Traffic
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
 from learnae.runtime.link_set import LinkSet
@@ -55,28 +56,33 @@ class Workspace:
         """The peer that lives here, linked to other machines by ``outside``."""
         self._outside = outside or LinkSet()
         local = LocalGossip(self.swarm, self.name)
-        gossip = Gossips({"local": local, **self._outside.gossips})
+        gossip = Gossips({"local": local, **self._outside.gossips}, links=list(self._outside.gossips))
+        errors, traffic = ErrorLog(), Traffic()
         self.monitor = Monitors([self.monitor, *self._outside.monitors])
         ports = Ports(
-            store=self.store,
+            store=MeteredStore(self.store, traffic, self.manifest.start),
             gossip=gossip,
             learner=learner,
             state=LocalStateStore(self.directory / STATE_FILE),
             monitor=self.monitor,
             clock=SystemClock(),
         )
-        links = list(self._outside.gossips)
-        options = replace(
-            options,
-            announcements=(lambda: sum(gossip.counts[name] for name in links)) if links else None,
-            is_back=last_status(self.directory).get("peer") == self.name,  # with this key
-        )
+        is_back = last_status(self.directory).get("peer") == self.name  # with this key
         try:
-            peer = Peer(self.identity, self.manifest, ports, options, self.opener)
+            peer = compose_peer(
+                self.identity,
+                self.manifest,
+                ports,
+                options,
+                errors=errors,
+                traffic=traffic,
+                opener=self.opener,
+                is_back=is_back,
+            )
         except StateError as error:
             raise type(error)(f"{self.directory}: {error.problem}", error.remedy) from error
-        gossip.count_in(peer.problems)
-        self.store.count_in(peer.problems)
+        gossip.count_in(errors)
+        self.store.count_in(errors)
         for name, link in self.store.join(self._outside.exchanges).items():
             self._outside.states.setdefault(name, link.describe)
         if self._outside.exchanges:  # who knows the swarm's id can get its definition, too

@@ -8,33 +8,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
+from learnae.peer.composition import compose_peer
 from learnae.peer.peer import Options, Peer, Ports
-from learnae.ports import Learner
+from learnae.ports import Learner, Traffic
 from learnae.protocol.identity import Identity
-from learnae.protocol.limits import Limits
-from learnae.protocol.messages import Message, open_message
-from learnae.simulation.in_memory import (
-    MemoryBlockStore,
-    MemoryGossip,
-    MemoryStateStore,
-    Network,
-    SilentMonitor,
-    VirtualClock,
-    Weather,
-)
+from learnae.protocol.opener import MessageOpener
+from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
+from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
 
-START = 1_700_000_000_000  # the virtual clock's first reading
-
+START = 1_700_000_000_000  # the virtual clock's first reading, Unix milliseconds
+_OPENED = 1 << 20  # messages that all peers share once they are opened: those of a long run
 
 LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
 
 
 def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
-    """The reference learner."""
+    """Make the reference learner."""
     batch = manifest.training.batch
     return NumpyLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng)
 
@@ -72,19 +66,17 @@ class Member:
         simulation, manifest = self._simulation, self._simulation.manifest
         seed = simulation.setting.seed * 1_000_003 + self._index
         learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
-        gossip = MemoryGossip(self.host, simulation.setting.fanout)
+        traffic = Traffic()
         ports = Ports(
-            MemoryBlockStore(self.host),
-            gossip,
+            MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start),
+            MemoryGossip(self.host, simulation.setting.fanout),
             learner,
             self._state,
             SilentMonitor(),
             simulation.clock,
         )
-        options = Options(
-            f"peer-{self._index}", "agent", simulation.setting.follow, seed, announcements=lambda: gossip.count
-        )
-        peer = Peer(self._identity, manifest, ports, options, simulation.opener)
+        options = Options(f"peer-{self._index}", "agent", simulation.setting.follow, seed)
+        peer = compose_peer(self._identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
         self.host.parents_of = lambda cid: node.parents if (node := peer.tangle.node(cid)) else ()
         return peer
 
@@ -104,7 +96,7 @@ class Simulation:
         self.setting = setting
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
-        self._opened: dict[bytes, Message] = {}
+        self.opener = MessageOpener(_OPENED)
         self._training = True
         self.members = [Member(self, index, data) for index, data in enumerate(datasets)]
         for member in self.members:
@@ -142,14 +134,8 @@ class Simulation:
         self.members[index].restart()
 
     def message_sets(self) -> list[frozenset[Cid]]:
-        """The messages that each member has attached."""
+        """Return the messages that each member has attached."""
         return [frozenset(member.peer.tangle.cids()) for member in self.members]
-
-    def opener(self, data: bytes, swarm: Cid, limits: Limits) -> Message:
-        """messages.open_message, done once a message for the whole swarm."""
-        if data not in self._opened:
-            self._opened[data] = open_message(data, swarm, limits)
-        return self._opened[data]
 
     def _schedule(self, member: Member) -> None:
         period, jitter = self.setting.period, self.setting.period // 4

@@ -31,15 +31,8 @@ from learnae.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, StateStore
 from learnae.protocol.limits import Limits
-from learnae.simulation.in_memory import (
-    MemoryBlockStore,
-    MemoryExchange,
-    MemoryGossip,
-    MemoryStateStore,
-    Network,
-    VirtualClock,
-    Weather,
-)
+from learnae.simulation.in_memory import MemoryBlockStore, MemoryExchange, MemoryGossip, MemoryStateStore
+from learnae.simulation.network import Network, VirtualClock, Weather
 
 if TYPE_CHECKING:
     from learnae.adapters.ipfs.exchange import KuboExchange

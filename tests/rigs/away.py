@@ -5,12 +5,12 @@ from __future__ import annotations
 import runpy
 import sys
 
-from learnae.peer import rejoining as listening
+from learnae.peer import rejoining
 
 if __name__ == "__main__":
     how, *sys.argv = sys.argv[1:]
-    listening._AWAY = 0
-    listening._QUIET = 4000  # ms: a test cannot wait as long as a board may
+    rejoining._AWAY_MS = 0
+    rejoining._QUIET_MS = 4000  # ms: a test cannot wait as long as a board may
     if how == "not":  # however slow a test is
-        listening.RejoinGuard.come_back = lambda *_: None  # type: ignore[method-assign]
+        rejoining.RejoinGuard.start = lambda *_: None  # type: ignore[method-assign]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

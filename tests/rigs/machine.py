@@ -7,26 +7,21 @@ from typing import Any
 import numpy as np
 from builders import NOW, Author, identity, tiny_dataset, tiny_manifest, update_body
 
+from learnae.adapters.composite.metered import MeteredStore
 from learnae.errors import NotWrittenError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.passive_learner import PassiveLearner
+from learnae.peer.composition import compose_peer
 from learnae.peer.peer import Options, Peer, Ports
-from learnae.ports import Trained
+from learnae.ports import Traffic, Trained
 from learnae.protocol.bodies import KEY
 from learnae.protocol.limits import HOUR, Limits
 from learnae.protocol.messages import Message, open_message
 from learnae.samples.dp_statistics import Statistics
-from learnae.simulation.in_memory import (
-    MemoryBlockStore,
-    MemoryGossip,
-    MemoryStateStore,
-    Network,
-    SilentMonitor,
-    VirtualClock,
-    Weather,
-)
+from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
+from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
 
 DAY = 24 * HOUR
@@ -61,6 +56,16 @@ class Learner(NumpyLearner):
             self.diverging = False
             self._weights[0] = np.nan
         return trained
+
+
+class Gossip(MemoryGossip):
+    """Gossip whose announcements count as those of other machines only if the peer is to hear these first."""
+
+    listens = False
+
+    @property
+    def announcements(self) -> int | None:
+        return super().announcements if self.listens else None
 
 
 class Machine:
@@ -99,12 +104,14 @@ class Machine:
             manifest.training.batch,
             np.random.default_rng(1),
         )
-        gossip = MemoryGossip(self.host, 4)
-        self.monitor = SilentMonitor()
-        ports = Ports(self.store, gossip, self.learner, self.state, self.monitor, self.clock)
-        heard = (lambda: gossip.count) if self.listens else None
-        options = Options("me", "agent", self.follow, seed=1, announcements=heard, is_back=self.is_back)
-        self.peer = Peer(self.identity, manifest, ports, options)
+        return self.compose(Options("me", "agent", self.follow, seed=1))
+
+    def compose(self, options: Options) -> Peer:
+        gossip, traffic, self.monitor = Gossip(self.host, 4), Traffic(), SilentMonitor()
+        gossip.listens = self.listens
+        store = MeteredStore(self.store, traffic)
+        ports = Ports(store, gossip, self.learner, self.state, self.monitor, self.clock)
+        self.peer = compose_peer(self.identity, self.manifest, ports, options, traffic=traffic, is_back=self.is_back)
         return self.peer
 
     def tick(self, times: int = 1) -> None:
@@ -157,14 +164,9 @@ class Board(Machine):
     """A machine whose peer sends summaries."""
 
     def boot(self) -> Peer:
-        manifest = self.manifest
         self.statistics = Statistics(2)
-        self.learner = PassiveLearner(manifest.model.count)  # type: ignore[assignment]
-        self.monitor = SilentMonitor()
-        ports = Ports(self.store, MemoryGossip(self.host, 4), self.learner, self.state, self.monitor, self.clock)
-        options = Options("me", "agent", 8, seed=1, statistics=lambda: self.statistics)
-        self.peer = Peer(self.identity, manifest, ports, options)
-        return self.peer
+        self.learner = PassiveLearner(self.manifest.model.count)  # type: ignore[assignment]
+        return self.compose(Options("me", "agent", 8, seed=1, statistics=lambda: self.statistics))
 
     def collect(self, rows: int) -> None:
         self.statistics.add(np.ones((rows, 2), np.float32), np.full(rows, -1))

@@ -9,17 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from learnae.error_log import ErrorLog
 from learnae.errors import LearnaeError
 from learnae.ipld.cid import Cid
+from learnae.overriding import override
 from learnae.ports import Counting, Gossip, check_heads
 
 log = logging.getLogger("learnae")
 
 
-class Gossips:
+class Gossips(Gossip):
     """ports.Gossip over several, by name: all are told, all are heard; errors are counted and passed over."""
 
-    def __init__(self, gossips: Mapping[str, Gossip]) -> None:
+    def __init__(self, gossips: Mapping[str, Gossip], links: Sequence[str] = ()) -> None:
+        """``links`` names those that reach other machines."""
         self.counts: Counter[str] = Counter()  # announcements heard
         self._gossips = gossips
+        self._links = links
         self._problems = ErrorLog()
 
     def count_in(self, problems: ErrorLog) -> None:
@@ -28,6 +31,11 @@ class Gossips:
         for gossip in self._gossips.values():
             if isinstance(gossip, Counting):
                 gossip.count_in(problems)
+
+    @property
+    @override
+    def announcements(self) -> int | None:
+        return sum(self.counts[name] for name in self._links) if self._links else None
 
     def announce(self, heads: Sequence[Cid]) -> None:
         """See ports.Gossip."""

@@ -19,7 +19,7 @@ from learnae.adapters.iota.node import Node
 from learnae.error_log import ErrorLog
 from learnae.errors import ConfigurationError, LearnaeError, PeerError
 from learnae.ipld.cid import Cid
-from learnae.ports import check_heads
+from learnae.ports import Gossip, check_heads
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 
@@ -77,7 +77,7 @@ class Counts:
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
 
 
-class IotaGossip:
+class IotaGossip(Gossip):
     """ports.Gossip; ``coordinator``, if given, is the only one whose Tangle will do."""
 
     def __init__(

@@ -19,7 +19,7 @@ from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
-from learnae.ports import check_heads
+from learnae.ports import Gossip, check_heads
 from learnae.protocol.limits import Limits
 
 log = logging.getLogger("learnae")
@@ -33,7 +33,7 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0  # seconds until a daemon that failed is t
 _JOIN_SECONDS = 2.0
 
 
-class KuboGossip:
+class KuboGossip(Gossip):
     """ports.Gossip for the peer ``name`` of ``swarm``: one thread speaks, one listens; both come back by themselves."""
 
     def __init__(self, rpc: KuboRpc, swarm: Cid, name: str, timeout: float, acquaintances: Acquaintances) -> None:

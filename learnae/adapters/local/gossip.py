@@ -17,14 +17,14 @@ from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, PeerError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
-from learnae.ports import check_heads
+from learnae.ports import Gossip, check_heads
 from learnae.protocol.limits import Limits
 from learnae.system.atomic_files import read_regular, tidy, write_atomic
 
 _HEADS_BYTES = 8192  # more than Limits.heads links
 
 
-class LocalGossip:
+class LocalGossip(Gossip):
     """ports.Gossip on a directory: one file of heads a peer."""
 
     def __init__(self, directory: Path, peer: str | None) -> None:

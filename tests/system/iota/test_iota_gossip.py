@@ -31,7 +31,8 @@ from learnae.error_log import ErrorLog
 from learnae.errors import TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.numpy_learner import NumpyLearner
-from learnae.peer.peer import Options, Peer, Ports
+from learnae.peer.composition import compose_peer
+from learnae.peer.peer import Options, Ports
 from learnae.ports import Gossip
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR
@@ -68,8 +69,8 @@ class Member:
             SilentMonitor(),
             SystemClock(),
         )
-        self.peer = Peer(identity, manifest, ports, Options(f"peer-{number}", "agent", 8))
-        all_of_them.count_in(self.peer.problems)
+        self.peer = compose_peer(identity, manifest, ports, Options(f"peer-{number}", "agent", 8))
+        all_of_them.count_in(self.peer.errors)
 
     @property
     def known(self) -> set[bytes]:
@@ -128,7 +129,7 @@ def test_three_peers_whose_only_gossip_is_iota_converge(tangle: Tangle, tmp_path
             "three estimates that are one, and good",
         )
     for member in members:
-        assert member.peer.problems.counts == {}, member.peer.problems.last
+        assert member.peer.errors.counts == {}, member.peer.errors.last
 
 
 def test_a_peer_that_was_away_catches_up_from_the_tangle(tangle: Tangle, tmp_path: Path) -> None:
@@ -604,13 +605,13 @@ def test_losing_one_of_two_gossips_changes_nothing(tmp_path: Path, lost: str) ->
             tick_until(
                 members,
                 lambda: all(
-                    others_seq(members, index) > seq[index] + 5 and members[index].peer.problems.counts
+                    others_seq(members, index) > seq[index] + 5 and members[index].peer.errors.counts
                     for index in range(2)
                 ),
                 "more of each other, and the loss counted",
             )
             assert all(len(member.peer.tangle) > count for member, count in zip(members, before, strict=True))
-            assert all(set(member.peer.problems.counts) == {"TransportError"} for member in members)
+            assert all(set(member.peer.errors.counts) == {"TransportError"} for member in members)
 
 
 def others_seq(members: list[Member], index: int) -> int:

@@ -30,7 +30,8 @@ from learnae.protocol.bodies import Evidence
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message, compose
-from learnae.simulation.in_memory import MemoryBlockStore, MemoryStateStore, Weather
+from learnae.simulation.in_memory import MemoryBlockStore, MemoryStateStore
+from learnae.simulation.network import Weather
 from learnae.simulation.simulator import Setting, Simulation
 from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config
@@ -109,9 +110,9 @@ def assert_chains_are_whole(simulation: Simulation) -> None:
 
 def assert_no_problems(simulation: Simulation) -> None:
     """Honest peers never find fault with each other, except that a message may come twice."""
-    counts = sum((member.peer.problems.counts for member in simulation.members), Counter[str]())
+    counts = sum((Counter(member.peer.errors.counts) for member in simulation.members), Counter[str]())
     counts.pop("ReplayError", None)
-    assert not counts, [member.peer.problems.last for member in simulation.members if member.peer.problems.counts]
+    assert not counts, [member.peer.errors.last for member in simulation.members if member.peer.errors.counts]
 
 
 # -- a storm
@@ -392,7 +393,7 @@ def test_what_a_banned_author_says_later_spreads_no_further():
     simulation.run(10 * SECOND)
 
     assert not any(late.cid in member.peer.tangle for member in simulation.members)
-    assert simulation.members[3].peer.problems.counts["BannedError"]
+    assert simulation.members[3].peer.errors.counts["BannedError"]
 
 
 def test_everybody_who_sees_the_lie_says_so_once_at_most():

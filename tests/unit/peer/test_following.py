@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from builders import COUNT, NOW, Author, new_tangle, offer, some_cid, update_body
 
+from learnae.adapters.composite.metered import MeteredStore
 from learnae.error_log import ErrorLog
 from learnae.ipld.cid import RAW, Cid
-from learnae.peer import following
 from learnae.peer.following import Following
 from learnae.ports import Traffic
 from learnae.protocol.messages import Message
-from learnae.simulation.in_memory import MemoryBlockStore, Network, VirtualClock, Weather
+from learnae.simulation.in_memory import MemoryBlockStore
+from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy, encode_frame
 
@@ -23,13 +24,13 @@ EXACT = FramePolicy("f32", "f32", 32)
 class Side:
     """A Following with its tangle and store, and authors that publish into them."""
 
-    def __init__(self, most: int = 8) -> None:
+    def __init__(self, most: int = 8, **options: int) -> None:
         self.network = Network(VirtualClock(NOW), random.Random(0), Weather())
-        self.store = MemoryBlockStore(self.network.host())
+        self.errors, self.traffic = ErrorLog(), Traffic()
+        self.store = MeteredStore(MemoryBlockStore(self.network.host()), self.traffic)
         self.tangle = new_tangle()
-        self.problems, self.traffic = ErrorLog(), Traffic()
         self.following = Following(
-            self.tangle, self.store, self.problems, self.traffic, random.Random(1), COUNT, most, HALF_LIFE
+            self.tangle, self.store, self.errors, random.Random(1), ME, COUNT, most, HALF_LIFE, **options
         )
 
     def note(self, *messages: Message) -> None:
@@ -37,7 +38,7 @@ class Side:
             self.following.note(message)
 
     def advance(self, now: int = NOW) -> list[Any]:
-        return self.following.advance(ME, now)
+        return self.following.advance(now)
 
     def vector_of(self, author: Author) -> list[float]:
         return self.following.replicas[author.author].vector.tolist()
@@ -113,7 +114,7 @@ def test_absent_blocks_are_waited_for() -> None:
     side.note(message)
     assert side.advance() == []
     assert side.vector_of(author) == [1.0] * COUNT
-    assert dict(side.problems.counts) == {}
+    assert dict(side.errors.counts) == {}
     keep(side, blocks)
     assert len(side.advance()) == 1
     assert side.vector_of(author) == [5.0] * COUNT
@@ -135,17 +136,16 @@ def test_blocks_of_another_model_are_not_even_asked_for() -> None:
     side, author = Side(), Publisher(1)
     side.note(author.say(body=update_body(count=COUNT + 1), blocks=(some_cid(1),)))
     side.advance()
-    assert dict(side.problems.counts) == {"FrameError": 1}
+    assert dict(side.errors.counts) == {"FrameError": 1}
 
 
-def test_what_is_remembered_as_broken_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_MAX_BROKEN", 1)
-    side = Side()
+def test_what_is_remembered_as_broken_is_bounded() -> None:
+    side = Side(max_broken=1)
     for number in (1, 2):
         side.note(Publisher(number).say(body=update_body(count=COUNT + 1), blocks=(some_cid(1),)))
     side.advance()
     side.advance()
-    assert side.problems.counts["FrameError"] > 2
+    assert side.errors.counts["FrameError"] > 2
 
 
 def test_an_absent_base_is_asked_for() -> None:
@@ -206,7 +206,7 @@ def test_a_bad_frame_is_counted_once_and_healed_by_a_keyframe(name: str) -> None
     published(side, other, 7.0)
     for _ in range(3):
         side.advance()
-    assert dict(side.problems.counts) == {"FrameError": 1}
+    assert dict(side.errors.counts) == {"FrameError": 1}
     assert side.vector_of(author) == [1.0] * COUNT
     assert side.vector_of(other) == [7.0] * COUNT
 
@@ -217,14 +217,14 @@ def test_a_bad_frame_is_counted_once_and_healed_by_a_keyframe(name: str) -> None
     published(side, author, 3.0, key=True)
     assert len(side.advance()) == 1
     assert side.vector_of(author) == [3.0] * COUNT
-    assert dict(side.problems.counts) == {"FrameError": 1}
+    assert dict(side.errors.counts) == {"FrameError": 1}
 
 
 def test_a_chain_longer_than_any_swarm_allows_is_not_decoded() -> None:
     side, author = Side(), Publisher(1)
     messages = published(side, author, *(float(value) for value in range(1025)))
     assert side.advance(messages[-1].time) == []
-    assert dict(side.problems.counts) == {"FrameError": 1}
+    assert dict(side.errors.counts) == {"FrameError": 1}
     published(side, author, 1.0, key=True)
     assert len(side.advance(messages[-1].time)) == 1
 

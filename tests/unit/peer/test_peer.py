@@ -1,3 +1,4 @@
+import doctest
 from dataclasses import replace
 
 import numpy as np
@@ -8,21 +9,25 @@ from machine import DAY, Board, Crash, Machine, frame_of, kinds, seqs, update_of
 from learnae.errors import EquivocationError, NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.dataset import Dataset
+from learnae.peer import composition
 from learnae.ports import Trained
 from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Update
 from learnae.protocol.limits import HOUR, Limits
 from learnae.protocol.tangle import Equivocation
 from learnae.samples.dp_statistics import Statistics
-from learnae.simulation.in_memory import (
-    MemoryStateStore,
-    Weather,
-)
+from learnae.simulation.in_memory import MemoryStateStore
+from learnae.simulation.network import Weather
 from learnae.simulation.simulator import Setting, Simulation
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy, decode_frame
 from learnae.weights.merge import consensus
 
 # -- alone
+
+
+def test_the_example_of_a_peer_runs() -> None:
+    result = doctest.testmod(composition)
+    assert result.attempted > 0 == result.failed
 
 
 def test_one_peer_alone_joins_learns_and_publishes() -> None:
@@ -232,20 +237,20 @@ def test_people_see_that_nothing_is_published_until_something_is(monkeypatch: py
 def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine()
     machine.tick(2)
-    publish = machine.peer._publish
+    publish = machine.peer.publisher._commit
 
     def full(*_: object, **__: object) -> Cid:
         raise NotWrittenError("no space left")
 
-    machine.peer._merging.unsaid = [b"12345678"]
+    machine.peer.merging._unsaid = [b"12345678"]
     found = Equivocation(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
-    monkeypatch.setattr(machine.peer, "_publish", full)
+    monkeypatch.setattr(machine.peer.publisher, "_commit", full)
     with pytest.raises(NotWrittenError):
         machine.tick()
-    machine.peer._to_accuse[found.author] = found
+    machine.peer.view.to_accuse[found.author] = found
     with pytest.raises(NotWrittenError):
         machine.tick()
-    monkeypatch.setattr(machine.peer, "_publish", publish)
+    monkeypatch.setattr(machine.peer.publisher, "_commit", publish)
     machine.tick()
     evidence, update = sorted(machine.said(), key=lambda message: message.seq)[-2:]
     assert isinstance(evidence.body, Evidence)
@@ -269,6 +274,8 @@ def test_a_restart_goes_on_where_it_was() -> None:
     assert machine.learner.weights().tobytes() == weights.tobytes()
     assert machine.learner.state()["steps"].tolist() == [20]
     assert machine.peer.status()["bytes_out"] == traffic
+    assert machine.peer.frames.own_vote.time == machine.said()[-1].time
+    assert machine.peer.frames.own_vote.samples == 24
     assert machine.peer.estimate().tobytes() == estimate.tobytes()
     assert machine.peer.status()["steps"] == 20
     machine.heads_again()
@@ -486,7 +493,7 @@ def test_replicas_of_others_are_merged_by_samples() -> None:
     tick = machine.peer.tick()
     assert (tick.heard, tick.merged) == (2, 1)
     assert machine.learner.weights().tolist() == [1, 2, 3]
-    assert machine.peer.names[author.author] == Join("other", "trainer", "1")
+    assert machine.peer.view.names[author.author] == Join("other", "trainer", "1")
     assert machine.peer.tick().merged == 0
     assert machine.peer.status()["following"] == 1
 
@@ -517,7 +524,7 @@ def test_the_estimate_of_a_few_votes_is_averaged_over_time(monkeypatch: pytest.M
 
     def current() -> Vector:
         replicas = machine.peer.following.replicas.values()
-        own = machine.peer._merging._votes({})
+        own = machine.peer.merging._votes({})
         return consensus([*own, *(replica.vote() for replica in replicas)], machine.manifest.merge.half_life)
 
     first = machine.peer.estimate()
@@ -775,7 +782,7 @@ def test_three_peers_come_to_one_tangle_and_one_model() -> None:
     assert len(sets[0]) > 100
     replicas: dict[tuple[bytes, Cid], bytes] = {}
     for member in simulation.members:
-        assert member.peer.problems.counts == {}
+        assert member.peer.errors.counts == {}
         assert member.peer.estimate() == pytest.approx(np.array([1, -2, 1]), abs=0.2)
         for author, replica in member.peer.following.replicas.items():
             vector = replicas.setdefault((author, replica.cid), replica.vector.tobytes())
@@ -882,6 +889,6 @@ def test_a_peer_that_trains_sends_no_summary() -> None:
     machine = Machine()
     statistics = Statistics(2)
     statistics.add(np.ones((1000, 2), np.float32), np.full(1000, -1))
-    machine.peer._options = replace(machine.peer._options, statistics=lambda: statistics)
+    machine.peer.options = replace(machine.peer.options, statistics=lambda: statistics)
     machine.tick(5)
     assert "Summary" not in kinds(machine)

@@ -6,28 +6,34 @@ import pytest
 from builders import NOW
 
 from learnae.peer.rejoining import RejoinGuard
+from learnae.ports import Gossip
 from learnae.protocol.limits import HOUR, MINUTE
-from learnae.simulation.in_memory import VirtualClock
+from learnae.simulation.network import VirtualClock
 
 SECOND = 1000
 
 
-class Radio:
+class Radio(Gossip):
     """A peer that is back after ``away`` ms, on a machine that has been up for ``uptime``."""
 
     def __init__(self, away: int, uptime: int = HOUR, has_links: bool = True) -> None:
         self.clock = VirtualClock(NOW)
         self.clock.booted = NOW - uptime
         self.announced = 3  # by an earlier run of the same process, perhaps
-        self.listening = RejoinGuard(self.clock, (lambda: self.announced) if has_links else None)
-        self.listening.come_back(NOW - away)
+        self.has_links = has_links
+        self.guard = RejoinGuard(self.clock, self)
+        self.guard.start(NOW - away)
+
+    @property
+    def announcements(self) -> int | None:
+        return self.announced if self.has_links else None
 
     def wait(self, seconds: float, heard: int = 0, oldest: int | None = None) -> bool:
         """Whether it still listens after so long, in which so much was ``heard``."""
         self.clock.time += int(seconds * SECOND)
         self.announced += heard
-        self.listening.note(oldest)
-        return self.listening.goes_on(has_spoken=True)
+        self.guard.note_heard(oldest)
+        return self.guard.must_stay_silent(has_spoken=True)
 
 
 @pytest.mark.parametrize(("away", "uptime", "listens"), [
@@ -40,7 +46,7 @@ class Radio:
 def test_who_was_away_or_has_just_started_its_machine_listens(away: int, uptime: int, listens: bool) -> None:
     radio = Radio(away, uptime)
     assert radio.wait(0) is listens
-    assert (radio.listening.since == NOW) is listens
+    assert (radio.guard.since == NOW) is listens
 
 
 def test_where_there_is_nobody_to_hear_nobody_listens() -> None:
@@ -55,7 +61,7 @@ def test_it_ends_when_somebody_was_heard_and_nothing_old_has_come_for_a_while() 
     assert radio.wait(0.5, oldest=NOW - 1), "a part of the past"
     assert radio.wait(19.9)
     assert not radio.wait(0.1)
-    assert radio.listening.since is None
+    assert radio.guard.since is None
     assert not radio.wait(MINUTE)
 
 
@@ -73,7 +79,7 @@ def test_an_hour_back_or_forth_makes_who_has_spoken_listen_once() -> None:
             assert not radio.wait(0)
             radio.clock.time += jump
             radio.clock.booted += jump
-            assert radio.listening.goes_on(has_spoken) is has_spoken
+            assert radio.guard.must_stay_silent(has_spoken) is has_spoken
             assert radio.wait(1, heard=1) is has_spoken
             assert not radio.wait(20)
 

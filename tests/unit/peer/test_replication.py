@@ -4,28 +4,34 @@ from pathlib import Path
 import pytest
 from builders import NOW, SWARM, Author, some_cid
 
+from learnae.adapters.composite.metered import MeteredStore
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.peer import replication
 from learnae.peer.replication import Replicator
-from learnae.ports import BlockStore
+from learnae.ports import BlockStore, Traffic
 from learnae.protocol.bodies import Evidence
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
-from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, Network, VirtualClock, Weather
+from learnae.protocol.tangle import Tangle
+from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip
+from learnae.simulation.network import Network, VirtualClock, Weather
 
 
 class Side:
     """A replicator on a host whose blocks and inbox the test fills."""
 
-    def __init__(self, store: BlockStore | None = None, **limits: int) -> None:
+    def __init__(self, store: BlockStore | None = None, at_once: int = 2048, **limits: int) -> None:
         self.network = Network(VirtualClock(NOW), random.Random(0), Weather(delay=(1, 1)))
         self.host = self.network.host()
         self.other = self.network.host()
-        self.store = store or MemoryBlockStore(self.host)
-        gossip = MemoryGossip(self.host, 4)
-        self.replicator = Replicator(SWARM, Limits(**limits), self.store, gossip, self.network.clock, random.Random(0))
-        self.tangle = self.replicator.tangle
+        self.errors, self.traffic = ErrorLog(), Traffic()
+        self.store = MeteredStore(store or MemoryBlockStore(self.host), self.traffic)
+        self.tangle = Tangle(Limits(**limits), random.Random(0))
+        gossip, clock = MemoryGossip(self.host, 4), self.network.clock
+        self.replicator = Replicator(
+            SWARM, self.tangle, self.store, gossip, clock, self.errors, messages_per_call=at_once
+        )
 
     def hold(self, *messages: Message) -> None:
         for message in messages:
@@ -35,7 +41,7 @@ class Side:
         self.host.inbox.append(cids)
 
     def problems(self) -> dict[str, int]:
-        return dict(self.replicator.problems.counts)
+        return dict(self.errors.counts)
 
 
 def test_history_is_fetched_back_from_a_head() -> None:
@@ -45,7 +51,7 @@ def test_history_is_fetched_back_from_a_head() -> None:
     outcome = side.replicator.hear()
     assert outcome.attached == said
     assert side.tangle.heads() == (said[-1].cid,)
-    assert side.replicator.traffic.bytes_in == sum(len(message.data) for message in said)
+    assert side.traffic.bytes_in == sum(len(message.data) for message in said)
     assert side.replicator.hear().attached == []
     assert side.problems() == {}
 
@@ -62,21 +68,19 @@ def test_what_is_not_here_is_asked_for_and_taken_when_it_comes() -> None:
     assert attached == said
 
 
-def test_a_long_history_is_taken_in_bounded_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replication, "_MESSAGES_PER_CALL", 40)
-    side, said = Side(), Author(1).chain(100)
+def test_a_long_history_is_taken_in_bounded_portions() -> None:
+    side, said = Side(at_once=40), Author(1).chain(100)
     side.hold(*said)
     side.announce(said[-1].cid)
     for portion in (said[60:], said[20:60]):
-        before = side.replicator.traffic.bytes_in
+        before = side.traffic.bytes_in
         assert side.replicator.hear().attached == []
-        assert side.replicator.traffic.bytes_in - before == sum(len(message.data) for message in portion)
+        assert side.traffic.bytes_in - before == sum(len(message.data) for message in portion)
     assert side.replicator.hear().attached == said
 
 
-def test_a_wide_history_is_taken_in_bounded_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replication, "_MESSAGES_PER_CALL", 40)
-    side, said = Side(), [Author(number).say() for number in range(50)]
+def test_a_wide_history_is_taken_in_bounded_portions() -> None:
+    side, said = Side(at_once=40), [Author(number).say() for number in range(50)]
     side.hold(*said)
     side.announce(*(message.cid for message in said))
     assert len(side.replicator.hear().attached) == 40
@@ -106,7 +110,7 @@ def test_a_problem_of_one_message_does_not_stop_the_others() -> None:
     side.announce(fast.cid, good.cid)
     assert set(side.replicator.hear().attached) == {first, good}
     assert side.problems() == {"LimitError": 1}
-    assert "allows one message" in side.replicator.problems.last["LimitError"]
+    assert "allows one message" in side.errors.last["LimitError"]
 
 
 def test_a_message_of_tomorrow_is_taken_tomorrow() -> None:

@@ -28,6 +28,8 @@ STATE = PeerState(
     replica=WEIGHTS + 1,
     estimate=WEIGHTS + 2,
     learner={"steps": np.array([7], np.int64), "velocity": WEIGHTS + 3},
+    samples=8,
+    time=9,
 )
 
 
@@ -54,15 +56,21 @@ def _archive(**arrays: Any) -> bytes:
     return hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue()
 
 
-def header(**changes: Any) -> dict[str, Any]:
+def header(without: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
     with np.load(io.BytesIO(STATE.to_bytes()[32:])) as archive:
         arrays = {name: archive[name] for name in archive.files}
     values = {**dagcbor.decode(arrays["header"].tobytes()), **changes}
+    values = {name: value for name, value in values.items() if name not in without}
     return {**arrays, "header": np.frombuffer(dagcbor.encode(values), np.uint8)}
 
 
 def test_the_archive_can_be_built_by_hand() -> None:
     assert plain(PeerState.from_bytes(_archive(**header()))) == plain(STATE)
+
+
+def test_a_state_of_an_older_version_has_no_samples_and_no_time() -> None:
+    old = _archive(**header(without=("samples", "time")))
+    assert plain(PeerState.from_bytes(old)) == plain(replace(STATE, samples=0, time=0))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +86,8 @@ def test_the_archive_can_be_built_by_hand() -> None:
         {"steps": True},
         {"bytes_out": None},
         {"bytes_in": "x"},
+        {"samples": -1},
+        {"time": None},
     ],
     ids=str,
 )

@@ -18,7 +18,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.done: list[str] = []
-        self.problems = ErrorLog()
+        self.errors = ErrorLog()
 
     def tick(self) -> None:
         self.done.append("tick")
@@ -27,7 +27,7 @@ class Peer:
         self.done.append("listen")
 
     def endure(self, error: NotWrittenError) -> None:
-        self.problems.count(error)
+        self.errors.count(error)
 
     def status(self) -> dict[str, Any]:
         return {}
@@ -71,7 +71,7 @@ def test_a_disk_that_takes_nothing_while_listening_stops_nobody(clock: list[floa
     step()
     clock[0] += 0.25
     assert step() == pytest.approx(0.25)
-    assert dict(peer.problems.counts) == {"NotWrittenError": 1}
+    assert dict(peer.errors.counts) == {"NotWrittenError": 1}
 
 
 @pytest.mark.parametrize("moment", ["tick", "listen"])

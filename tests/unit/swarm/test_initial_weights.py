@@ -16,16 +16,10 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import RAW, Cid
 from learnae.models.outline import MAX_PARAMETERS, Outline
 from learnae.models.passive_learner import PassiveLearner
-from learnae.peer.peer import Options, Peer, Ports
-from learnae.simulation.in_memory import (
-    MemoryBlockStore,
-    MemoryGossip,
-    MemoryStateStore,
-    Network,
-    SilentMonitor,
-    VirtualClock,
-    Weather,
-)
+from learnae.peer.composition import compose_peer
+from learnae.peer.peer import Options, Ports
+from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
+from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.initial_weights import start_blocks, start_links, starting_weights
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
@@ -109,7 +103,7 @@ class Machine:
             MemoryBlockStore(self.host), MemoryGossip(self.host, 4), self.learner, self.state, SilentMonitor(),
             self.network.clock,
         )  # fmt: skip
-        self.peer = Peer(identity(1), self.manifest, ports, Options("me", "agent", 8, seed=1))
+        self.peer = compose_peer(identity(1), self.manifest, ports, Options("me", "agent", 8, seed=1))
 
     def tick(self) -> None:
         self.network.clock.time += 1000

@@ -1,0 +1,48 @@
+"""ports.BlockStore that counts: the bytes of blocks that a peer puts out for others and takes in from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from learnae.ipld.cid import Cid
+from learnae.overriding import override
+from learnae.ports import BlockStore, Traffic
+
+
+class MeteredStore(BlockStore):
+    """Counts in ``traffic`` the blocks that pass through to ``store``; not those named ``uncounted``.
+
+    A peer gets a message or frame when it takes it in, and puts what it says: each once. The weights that a swarm
+    starts from are read and put again at every start, so they are left out.
+    """
+
+    def __init__(self, store: BlockStore, traffic: Traffic, uncounted: Collection[Cid] = ()) -> None:
+        self._store = store
+        self._traffic = traffic
+        self._uncounted = frozenset(uncounted)
+
+    @override
+    def put(self, codec: int, data: bytes) -> Cid:
+        cid = self._store.put(codec, data)
+        if cid not in self._uncounted:
+            self._traffic.bytes_out += len(data)
+        return cid
+
+    @override
+    def get(self, cid: Cid) -> bytes:
+        data = self._store.get(cid)
+        if cid not in self._uncounted:
+            self._traffic.bytes_in += len(data)
+        return data
+
+    @override
+    def has(self, cid: Cid) -> bool:
+        return self._store.has(cid)
+
+    @override
+    def want(self, cids: Sequence[Cid]) -> None:
+        self._store.want(cids)
+
+    @override
+    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
+        self._store.delete(cids, unused_for)

@@ -1,0 +1,170 @@
+"""A simulated network on a virtual clock: hosts with blocks, packets that are late or lost, partitions.
+
+It has one seeded source of chance, so that a run replays byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from learnae.ipld.cid import CID_BYTES, Cid
+from learnae.overriding import override
+from learnae.ports import Clock
+from learnae.protocol.limits import HOUR
+
+PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
+_RETRY_MS = 2000  # after which a request that was not answered is made again
+_GUESSES = 8  # hosts asked at random before all are
+_CONE_BLOCKS = 256  # a message that was asked for, and the ancestors that come along
+
+
+class VirtualClock(Clock):
+    """The time of day of a whole swarm, as the simulator moves it."""
+
+    def __init__(self, start: int) -> None:
+        self.time = start
+        self.booted = start - HOUR
+
+    @override
+    def now(self) -> int:
+        return self.time
+
+    @override
+    def uptime(self) -> int:
+        return self.time - self.booted
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """How the network behaves: one-way ``delay`` (least, most) in ms, ``loss`` as a share of packets."""
+
+    delay: tuple[int, int] = (10, 100)
+    loss: float = 0.0
+
+
+class Network:
+    """Hosts that exchange packets. ``groups`` partitions them; a host that is down hears nothing."""
+
+    def __init__(self, clock: VirtualClock, rng: random.Random, weather: Weather) -> None:
+        self.clock = clock
+        self.rng = rng
+        self.weather = weather
+        self.hosts: list[Host] = []
+        self.groups: dict[int, int] = {}
+        self.down: set[int] = set()
+        self.trace = hashlib.sha256()
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = 0
+
+    def host(self) -> Host:
+        """Add a host."""
+        self.hosts.append(Host(self, len(self.hosts)))
+        return self.hosts[-1]
+
+    def at(self, time: int, action: Callable[[], None]) -> None:
+        """Let ``action`` happen at a virtual time."""
+        self._order += 1
+        heapq.heappush(self._events, (time, self._order, action))
+
+    def run_until(self, time: int) -> None:
+        """Let everything happen that is due before ``time``."""
+        while self._events and self._events[0][0] <= time:
+            due, _, action = heapq.heappop(self._events)
+            self.clock.time = max(self.clock.time, due)
+            action()
+        self.clock.time = max(self.clock.time, time)
+
+    def reaches(self, source: int, target: int) -> bool:
+        """Return True if packets can pass now."""
+        return (
+            source not in self.down
+            and target not in self.down
+            and self.groups.get(source, 0) == self.groups.get(target, 0)
+        )
+
+    def send(self, source: Host, target: Host, size: int, note: str, deliver: Callable[[], None]) -> None:
+        """Send one packet; it may be lost, and it is late. ``note`` goes into the trace."""
+        source.bytes_out += size
+        if not self.reaches(source.index, target.index) or self.rng.random() < self.weather.loss:
+            return
+        arrival = self.clock.time + self.rng.randint(*self.weather.delay)
+
+        def arrive() -> None:
+            if self.reaches(source.index, target.index):
+                target.bytes_in += size
+                self.trace.update(f"{self.clock.time} {source.index} {target.index} {size} {note}\n".encode())
+                deliver()
+
+        self.at(arrival, arrive)
+
+    def holder(self, asker: int, cid: Cid) -> Host | None:
+        """Return any reachable host with the block, as a provider record would tell; None without one."""
+        for _ in range(_GUESSES):  # most blocks are soon in many places: looking everywhere takes longer
+            host = self.rng.choice(self.hosts)
+            if cid in host.blocks and self.reaches(asker, host.index):
+                return host
+        holders = [host for host in self.hosts if cid in host.blocks and self.reaches(asker, host.index)]
+        return self.rng.choice(holders) if holders else None
+
+
+class Host:
+    """One machine's blocks and announcements; its disk survives while it is down."""
+
+    def __init__(self, network: Network, index: int) -> None:
+        self.network = network
+        self.index = index
+        self.blocks: dict[Cid, bytes] = {}
+        self.inbox: list[Sequence[Cid]] = []
+        self.bytes_out = 0
+        self.bytes_in = 0
+        self.asked: dict[Cid, int] = {}
+        self.parents_of: Callable[[Cid], Sequence[Cid]] = lambda _: ()
+
+    def ask(self, cids: Sequence[Cid]) -> None:
+        """Request blocks from hosts that hold them, one packet each."""
+        now = self.network.clock.time
+        by_holder: dict[int, list[Cid]] = {}
+        for cid in cids:
+            if cid in self.blocks or self.asked.get(cid, 0) > now:
+                continue
+            holder = self.network.holder(self.index, cid)
+            if holder is not None:
+                self.asked[cid] = now + _RETRY_MS
+                by_holder.setdefault(holder.index, []).append(cid)
+        for index, wanted in by_holder.items():
+            holder = self.network.hosts[index]
+            size = PACKET_BYTES + CID_BYTES * len(wanted)
+            self.network.send(self, holder, size, "want", lambda h=holder, w=wanted: h.answer(self, w))  # type: ignore[misc]
+
+    def answer(self, asker: Host, wanted: Sequence[Cid]) -> None:
+        """Send the blocks that are here, with the past of messages that the asker lacks."""
+        for cid in wanted:
+            found = [cid for cid in self._cone(asker, cid) if cid in self.blocks]
+            for each in found:
+                data = self.blocks[each]
+                self.network.send(
+                    self,
+                    asker,
+                    len(data),
+                    each.digest.hex(),
+                    lambda c=each, d=data: asker.receive(c, d),  # type: ignore[misc]
+                )
+
+    def receive(self, cid: Cid, data: bytes) -> None:
+        """Keep a block that was asked for."""
+        self.asked.pop(cid, None)
+        if cid not in self.blocks and cid.names(data):
+            self.blocks[cid] = data
+
+    def _cone(self, asker: Host, cid: Cid) -> list[Cid]:
+        """Return the block and those ancestors that the asker lacks, nearest first, bounded."""
+        cone = {cid: None}
+        level = [cid]
+        while level and len(cone) < _CONE_BLOCKS:
+            level = [p for c in level for p in self.parents_of(c) if p not in asker.blocks and p not in cone]
+            cone.update(dict.fromkeys(level))
+        return list(cone)

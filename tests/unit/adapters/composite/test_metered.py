@@ -1,0 +1,29 @@
+"""What a peer's traffic counts, and what it does not."""
+
+import random
+
+import pytest
+from builders import NOW
+
+from learnae.adapters.composite.metered import MeteredStore
+from learnae.errors import BlockMissingError
+from learnae.ipld.cid import RAW, Cid
+from learnae.ports import Traffic
+from learnae.simulation.in_memory import MemoryBlockStore
+from learnae.simulation.network import Network, VirtualClock, Weather
+
+START = Cid.of(RAW, b"start")
+
+
+def test_what_is_put_and_got_is_counted_and_not_the_starting_weights_nor_what_is_absent() -> None:
+    traffic = Traffic()
+    host = Network(VirtualClock(NOW), random.Random(0), Weather()).host()
+    store = MeteredStore(MemoryBlockStore(host), traffic, uncounted=(START,))
+    cid = store.put(RAW, b"frame")
+    assert store.put(RAW, b"start") == START
+    assert (store.get(cid), store.get(START)) == (b"frame", b"start")
+    store.delete([cid])
+    assert not store.has(cid)
+    with pytest.raises(BlockMissingError):
+        store.get(cid)
+    assert (traffic.bytes_out, traffic.bytes_in) == (5, 5)
