@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from learnae.models.dataset import Dataset
-from learnae.simulation.in_memory import Weather
+from learnae.simulation.network import Weather
 from learnae.simulation.simulator import Setting, Simulation
 from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config
