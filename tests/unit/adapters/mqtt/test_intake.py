@@ -31,6 +31,7 @@ from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import open_message
 from learnae.protocol.opener import MessageOpener
+from learnae.protocol.tangle import Tangle
 
 TOPICS = Topics("t", SWARM, "alice")
 FRAME = b"a frame"
@@ -124,7 +125,8 @@ def test_a_pushed_message_is_verified_once_between_its_arrival_and_the_tangle(tm
 
     opener, clock = MessageOpener(verify=verify), SimpleNamespace(now=lambda: NOW + 10_000)
     store, gossip = BlockService(LocalBlockStore(tmp_path)), MqttGossip(desk, TOPICS, 0.0, ErrorLog())
-    replicator = Replicator(SWARM, Limits(), store, gossip, clock, random.Random(1), opener)
+    tangle = Tangle(Limits(), random.Random(1))
+    replicator = Replicator(SWARM, tangle, store, gossip, clock, ErrorLog(), opener)
     exchange = MqttExchange(desk, TOPICS, store, Limits(), opener=opener, heard=gossip.note)
     messages = Author(1).chain(3)
     try:
