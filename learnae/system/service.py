@@ -11,7 +11,6 @@ import errno
 import io
 import logging
 import os
-import select
 import signal
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import NoReturn
 
 from learnae.errors import ConfigurationError, LearnaeError, NotWrittenError, StateError
 from learnae.system.sd_notify import Notifier
+from learnae.system.signals import Pause, woken_by_signals
 
 log = logging.getLogger("learnae")
 
@@ -124,22 +124,17 @@ class Service:
 
     def run(self) -> int:
         """Blocks; returns the exit status. Signal handlers are put back afterwards."""
-        read_end, write_end = os.pipe()
-        os.set_blocking(write_end, False)
         signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        previous_wakeup = signal.set_wakeup_fd(write_end)
-        previous = {number: signal.signal(number, self._on_signal) for number in signals}
-        try:
-            self._loop(read_end)
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(previous_wakeup)
-            os.close(read_end)
-            os.close(write_end)
+        with woken_by_signals() as wait:
+            previous = {number: signal.signal(number, self._on_signal) for number in signals}
+            try:
+                self._loop(wait)
+            finally:
+                for number, handler in previous.items():
+                    signal.signal(number, handler)
         return 0
 
-    def _loop(self, wake: int) -> None:
+    def _loop(self, wait: Pause) -> None:
         self._notifier.ready()
         while not self._stopping:
             if self._reloading:
@@ -147,7 +142,7 @@ class Service:
             pause = self._work.step()
             self._notifier.alive(self._work.summary())
             while pause > 0 and not self._stopping and not self._reloading:
-                self._sleep(wake, min(pause, _LONGEST_SLEEP))
+                wait(min(pause, _LONGEST_SLEEP))
                 pause -= _LONGEST_SLEEP
                 self._notifier.alive(self._work.summary())
         log.info("stopping: saving state")
@@ -163,12 +158,6 @@ class Service:
         except LearnaeError as error:  # what runs goes on as it was
             log.error("configuration not read again: %s", error)
         self._notifier.ready()
-
-    @staticmethod
-    def _sleep(wake: int, seconds: float) -> None:
-        ready, _, _ = select.select([wake], [], [], seconds)
-        if ready:
-            os.read(wake, 4096)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:
