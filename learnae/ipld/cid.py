@@ -61,16 +61,16 @@ class Cid:
         return cid
 
     def to_bytes(self) -> bytes:
-        """The 36-byte binary form."""
+        """Return the 36-byte binary form."""
         return bytes((1, self.codec)) + _SHA2_256 + self.digest
 
     def names(self, data: bytes) -> bool:
-        """Whether ``data`` is the block that this CID names."""
+        """Return True if ``data`` is the block that this CID names."""
         return hashlib.sha256(data).digest() == self.digest
 
     @property
     def short(self) -> str:
-        """The last eight characters, for tables that people read."""
+        """Return the last eight characters, for tables that people read."""
         return str(self)[-8:]
 
     def __str__(self) -> str:

@@ -30,7 +30,7 @@ class Join:
     software: str
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {"kind": "join", "name": self.name, "role": self.role, "software": self.software}
 
     @classmethod
@@ -49,7 +49,7 @@ class FrameHeader:
     base: Cid | None
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {"type": self.kind, "codec": self.codec, "count": self.count, "base": self.base}
 
     @classmethod
@@ -74,11 +74,11 @@ class Metrics:
     rows: int
 
     def bounded(self) -> Metrics | None:
-        """These metrics as a message can hold them: a loss beyond 10^15 is cut there; None if it is no number."""
+        """Return these metrics as a message can hold them: a loss cut at 10^15; None if it is no number."""
         return None if math.isnan(self.loss) else replace(self, loss=max(-_LARGEST, min(self.loss, _LARGEST)))
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {"loss": self.loss, "accuracy": self.accuracy, "rows": self.rows}
 
     @classmethod
@@ -106,7 +106,7 @@ class Update:
     bytes_in: int
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {
             "kind": "update",
             "frame": self.frame.to_fields(),
@@ -144,7 +144,7 @@ class Evidence:
     second: Cid
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {"kind": "evidence", "author": self.author, "first": self.first, "second": self.second}
 
     @classmethod
@@ -168,7 +168,7 @@ class SummaryGroup:
     histogram: tuple[tuple[int, ...], ...]
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {
             "label": self.label,
             "count": self.count,
@@ -212,11 +212,11 @@ class Summary:
 
     @property
     def rows(self) -> int:
-        """How many rows there are, about."""
+        """Return how many rows the groups hold, noise included."""
         return sum(group.count for group in self.groups)
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {
             "kind": "summary",
             "release": self.release,

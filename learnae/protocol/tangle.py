@@ -41,13 +41,13 @@ class Node:
 
     @property
     def blocks(self) -> tuple[Cid, ...]:
-        """The frame's blocks."""
+        """Return the names of the frame's blocks."""
         names = self.block_names
         return tuple(Cid.from_bytes(names[start : start + CID_BYTES]) for start in range(0, len(names), CID_BYTES))
 
     @property
     def frame(self) -> FrameHeader | None:
-        """How to decode the update's frame; None for any other message."""
+        """Return how to decode the update's frame; None for any other message."""
         return replace(self.header, base=self.base) if self.header and self.base else self.header
 
 
@@ -100,44 +100,44 @@ class Tangle:
         return cid in self._nodes
 
     def node(self, cid: Cid) -> Node | None:
-        """What is remembered of an attached message."""
+        """Return what is remembered of an attached message; None if it is not attached."""
         return self._nodes.get(cid)
 
     def cids(self) -> Iterable[Cid]:
-        """All attached messages, in the order in which they were attached."""
+        """Return all attached messages, in the order in which they were attached."""
         return self._nodes.keys()
 
     def newest_of(self, author: bytes) -> Cid | None:
-        """The author's message with the highest seq."""
+        """Return the author's message with the highest seq."""
         chain = self._chains.get(author)
         return chain.newest if chain else None
 
     def waiting_of(self, author: bytes) -> Message | None:
-        """The author's message with the highest seq among those whose past is not here yet."""
+        """Return the author's message with the highest seq among those whose past is not here yet."""
         return self._pending.newest_of(author)
 
     def waiting(self) -> Iterable[Message]:
-        """All messages whose past is not here yet."""
+        """Return all messages whose past is not here yet."""
         return self._pending.messages()
 
     def update_of(self, author: bytes) -> Cid | None:
-        """The author's newest update."""
+        """Return the author's newest update."""
         chain = self._chains.get(author)
         return chain.update if chain else None
 
     def authors(self) -> Iterable[bytes]:
-        """Everybody who has spoken and has not been pruned."""
+        """Return the authors of all attached messages."""
         return self._chains.keys()
 
     def is_banned(self, author: bytes) -> bool:
-        """Whether the author has equivocated."""
+        """Return True if the author has equivocated."""
         chain = self._chains.get(author)
         return chain is not None and chain.banned
 
     # -- what to ask for
 
     def is_new(self, cid: Cid) -> bool:
-        """Whether a head that somebody announced is worth fetching."""
+        """Return True if an announced head is neither attached, waiting nor refused."""
         return cid not in self._nodes and cid not in self._refused and cid not in self._pending
 
     def want(self, cid: Cid) -> None:
@@ -148,7 +148,7 @@ class Tangle:
             self._wanted.pop(next(iter(self._wanted)))
 
     def missing(self) -> list[Cid]:
-        """The messages that others here refer to and that are not here."""
+        """Return the messages that others here refer to and that are not here."""
         return [*self._wanted, *self._pending.missing()]
 
     def refuse(self, cid: Cid) -> None:
@@ -164,7 +164,7 @@ class Tangle:
     def attach(self, message: Message, now: int, rooted: bool = False) -> Outcome:
         """Add a verified message, and all that waited for it; ``now`` in Unix milliseconds.
 
-        A message whose parents are not all here waits, unless it is ``rooted``: one's own last one,
+        A message whose parents are not all here waits, unless it is ``rooted``: this peer's own last one,
         which holds even if its past is lost everywhere or the clock was set back. Raises ReplayError, FutureError,
         StaleError, BannedError, SequenceError or LimitError; errors of messages that waited are in
         the outcome.
@@ -191,7 +191,7 @@ class Tangle:
     def give_up_waiting(self, now: int) -> Outcome:
         """Attach what waits and has become older than the horizon: its past will never come.
 
-        Else a parent that everybody has forgotten would keep a peer that missed it deaf for ever.
+        Else a parent that all peers have pruned would block the messages on it for ever.
         """
         outcome = Outcome()
         for message in self._pending.older_than(self._cut(now)):
@@ -206,7 +206,7 @@ class Tangle:
         return outcome
 
     def _check_unsolicited(self, message: Message, now: int) -> None:
-        """Rules that must not hold for what was asked for, or honest peers would never converge."""
+        """Raise StaleError or BannedError; not for what was asked for, or honest peers would never converge."""
         if message.time < self._cut(now):
             raise StaleError(f"message {message.cid.short} is older than the horizon")
         if self.is_banned(message.author):
@@ -299,21 +299,21 @@ class Tangle:
     # -- what to say
 
     def heads(self) -> tuple[Cid, ...]:
-        """The tips to announce: all, or a random choice where there are more than fit."""
+        """Return the tips to announce: all, or a random choice where there are more than fit."""
         tips = [tip for tip in self._tips if not self.is_banned(self._nodes[tip].author)]
         if len(tips) > self.limits.heads:
             tips = self._rng.sample(tips, self.limits.heads)
         return tuple(tips)
 
     def parents_for(self, author: bytes, now: int) -> tuple[Cid, ...]:
-        """The parents of the author's next message: its previous one, then up to two fresh tips."""
+        """Return the parents of the author's next message: its previous one, then up to two fresh tips."""
         own = self.newest_of(author)
-        fresh = now - self.limits.horizon // 2  # so that nobody's walk ends at them
+        fresh = now - self.limits.horizon // 2  # so that no peer's walk ends at them
         others = [
             tip
             for tip in self._tips
             if self._nodes[tip].author != author
-            and fresh <= self._nodes[tip].time <= now + self.limits.skew // 2  # one's own must be nearer than skew
+            and fresh <= self._nodes[tip].time <= now + self.limits.skew // 2  # own messages must be nearer than skew
             and not self.is_banned(self._nodes[tip].author)
         ]
         room = self.limits.parents - 1
@@ -321,7 +321,7 @@ class Tangle:
         return (own, *chosen) if own else tuple(chosen)
 
     def time_for(self, author: bytes, parents: tuple[Cid, ...], now: int) -> int:
-        """The time of the author's next message: the clock's, but after its parents' (hybrid logical clock)."""
+        """Return the time of the author's next message: the clock's, but after its parents' (hybrid logical clock)."""
         own = self.newest_of(author)
         after = [self._nodes[parent].time + 1 for parent in parents]
         if own:
@@ -334,7 +334,7 @@ class Tangle:
         """Forget what is older than the horizon, not in ``keep`` and in no live frame chain.
 
         Direct parents of what stays also stay, so that a newcomer's walk ends at messages that
-        somebody still holds. Returns the names of all blocks that may go: messages and frames.
+        some peer still holds. Returns the names of all blocks that may go: messages and frames.
         """
         cut = self._cut(now)
         if all(node.time >= cut for node in self._nodes.values()):

@@ -20,12 +20,10 @@ from learnae.system.sd_notify import Notifier
 
 PROGRAM = """
 import signal, sys, threading, time
-from learnae.system import service as module
 from learnae.errors import ConfigurationError
 from learnae.system.service import Service, Work
 
 mode, pause = sys.argv[1], float(sys.argv[2])
-module._LONGEST_SLEEP = float(sys.argv[3])
 steps = 0
 
 def say(*words):
@@ -58,7 +56,7 @@ def reload():
     if mode == "bad reload":
         raise ConfigurationError("train.pause is 'x'")
 
-service = Service(Work(step, drain, reload, lambda: f"steps {steps}"))
+service = Service(Work(step, drain, reload, lambda: f"steps {steps}"), longest_sleep=float(sys.argv[3]))
 status = service.run()
 assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 say("over")
