@@ -23,7 +23,14 @@ CID_BYTES = 36
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cid:
-    """The name of a block: ``codec`` (RAW or DAG_CBOR) and the 32-byte ``digest``."""
+    """The name of a block: ``codec`` (RAW or DAG_CBOR) and the 32-byte ``digest``.
+
+    >>> cid = Cid.of(RAW, b"hello")
+    >>> str(cid)
+    'bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq'
+    >>> Cid.parse(str(cid)).names(b"hello")
+    True
+    """
 
     codec: int
     digest: bytes

@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from learnae.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
 from learnae.ipld.cid import CID_BYTES, Cid
 from learnae.protocol.bodies import FrameHeader, Update
@@ -19,7 +20,7 @@ from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
 from learnae.protocol.pending import Pending
 
-_MAX_HEADERS = 16
+_MAX_HEADERS = 16  # different ones; true frames have two or three, invented ones as many as they like
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,23 @@ class Outcome:
 
 
 class Tangle:
-    """All attached messages, and a bounded set of those whose parents are not here yet."""
+    """All attached messages, and a bounded set of those whose parents are not here yet.
+
+    >>> from learnae.ipld.cid import DAG_CBOR
+    >>> from learnae.protocol.identity import Identity
+    >>> from learnae.protocol.messages import compose
+    >>> alice, swarm, now = Identity.generate(), Cid.of(DAG_CBOR, b"a manifest"), 1_700_000_000_000
+    >>> body = {"kind": "join", "name": "alice", "role": "agent", "software": "0.1"}
+    >>> first = compose(alice, swarm, 0, (), now, body)
+    >>> second = compose(alice, swarm, 1, (first.cid,), now + 1000, body)
+    >>> tangle = Tangle(Limits(), random.Random())
+    >>> tangle.attach(second, now).attached, tangle.missing() == [first.cid]
+    ([], True)
+    >>> [message.seq for message in tangle.attach(first, now).attached]
+    [0, 1]
+    >>> tangle.heads() == (second.cid,)
+    True
+    """
 
     def __init__(self, limits: Limits, rng: random.Random) -> None:
         self.limits = limits
@@ -89,9 +106,9 @@ class Tangle:
         self._chains: dict[bytes, Chain] = {}
         self._tips: dict[Cid, None] = {}
         self._pending = Pending(limits)
-        self._wanted: dict[Cid, None] = {}
-        self._refused: dict[Cid, None] = {}
-        self._headers: dict[FrameHeader, FrameHeader] = {}
+        self._wanted = BoundedDict[Cid, None](limits.wanted)  # invented names must leave room for true ones
+        self._refused = BoundedDict[Cid, None](limits.refused)
+        self._headers = BoundedDict[FrameHeader, FrameHeader](_MAX_HEADERS)
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -144,8 +161,6 @@ class Tangle:
         """Ask for an old message by name: half of an equivocation, or a base older than the cut."""
         if self.is_new(cid):
             self._wanted[cid] = None
-        while len(self._wanted) > self.limits.wanted:  # invented names must leave room for true ones
-            self._wanted.pop(next(iter(self._wanted)))
 
     def missing(self) -> list[Cid]:
         """Return the messages that others here refer to and that are not here."""
@@ -156,8 +171,6 @@ class Tangle:
         for dropped in [cid, *self._pending.drop_descendants(cid)]:
             self._wanted.pop(dropped, None)
             self._refused[dropped] = None
-        while len(self._refused) > self.limits.refused:
-            self._refused.pop(next(iter(self._refused)))
 
     # -- attach
 
@@ -238,6 +251,7 @@ class Tangle:
     def _node_of(self, message: Message, chain: Chain) -> Node:
         newest = self._nodes.get(chain.newest)
         frame = message.body.frame if isinstance(message.body, Update) else None
+        header = replace(frame, base=None) if frame else None
         return Node(
             cid=message.cid,
             author=newest.author if newest else message.author,
@@ -245,18 +259,13 @@ class Tangle:
             time=message.time,
             parents=tuple(map(self._held, message.parents)),
             block_names=b"".join(block.to_bytes() for block in message.blocks),
-            header=self._shared(replace(frame, base=None)) if frame else None,
+            header=self._headers.setdefault(header, header) if header else None,
             base=self._held(frame.base) if frame and frame.base else None,
         )
 
     def _held(self, cid: Cid) -> Cid:
         node = self._nodes.get(cid)
         return node.cid if node else cid
-
-    def _shared(self, header: FrameHeader) -> FrameHeader:
-        while len(self._headers) >= _MAX_HEADERS:  # true frames have two or three, invented ones as many as they like
-            self._headers.pop(next(iter(self._headers)))
-        return self._headers.setdefault(header, header)
 
     def _extend_chain(self, chain: Chain, message: Message, outcome: Outcome) -> None:
         first = chain.by_seq.setdefault(message.seq, message.cid)

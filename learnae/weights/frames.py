@@ -4,6 +4,15 @@ A delta is the compressed difference between the author's weights and its *repli
 every follower already believes them to be. Author and followers apply the same decoded delta to the
 same replica, so the compression error comes back in the next delta: error feedback (CHOCO-SGD,
 Koloskova et al. 2019, algorithm 2).
+
+>>> from learnae.ipld.cid import DAG_CBOR
+>>> policy, weights = FramePolicy(keyframe="f32"), np.array([0.5, 1.0], np.float32)
+>>> key = encode_frame(weights, None, None, policy)
+>>> replica = decode_frame(key.header, key.blocks, None, count=2)  # what a follower has then
+>>> update = Cid.of(DAG_CBOR, b"the message that announces the keyframe")
+>>> delta = encode_frame(weights + np.float32(0.1), replica, update, policy)
+>>> decode_frame(delta.header, delta.blocks, replica, count=2)
+array([0.6, 1.1], dtype=float32)
 """
 
 from __future__ import annotations

@@ -51,6 +51,11 @@ def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy) -> Vector:
 
     ``votes`` holds one's own replica too. (Asynchronous decentralised SGD: Lian et al. 2018,
     eq. 4, with weights by samples as in McMahan et al. 2017.)
+
+    >>> own, other = np.zeros(2, np.float32), np.ones(2, np.float32)
+    >>> votes = [Vote(own, samples=100, time=0), Vote(other, samples=300, time=0)]
+    >>> merge(own, votes, MergePolicy(step=0.5))
+    array([0.375, 0.375], dtype=float32)
     """
     target = consensus(votes, policy.half_life)
     target -= own
