@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from learnae.errors import ConfigurationError
+from learnae.overriding import override
 from learnae.system.paths import peer_directory
 
 
@@ -154,6 +155,7 @@ class IpfsSection(GatewaySection):
     connect: str = ""
     pubsub: bool = True
 
+    @override
     def __post_init__(self) -> None:
         GatewaySection.__post_init__(self)
         if self.api and not self.api.startswith("/"):

@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 
 from learnae.errors import EncodingError
+from learnae.overriding import override
 
 RAW = 0x55
 DAG_CBOR = 0x71
@@ -35,6 +36,7 @@ class Cid:
     codec: int
     digest: bytes
 
+    @override
     def __hash__(self) -> int:
         return hash(self.digest)  # bytes remember theirs; a tangle looks names up all the time
 
@@ -80,5 +82,6 @@ class Cid:
         """Return the last eight characters, for tables that people read."""
         return str(self)[-8:]
 
+    @override
     def __str__(self) -> str:
         return "b" + base64.b32encode(self.to_bytes()).decode().rstrip("=").lower()

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from learnae.errors import ConfigurationError, NotWrittenError
 
 TEMPORARY = ".tmp-"  # prefix of files that a killed process may leave behind
+_LEFTOVER_SECONDS = 3600  # no write takes this long
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
@@ -139,9 +140,6 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_LEFTOVER_SECONDS = 3600  # no write takes this long
 
 
 def tidy(directory: Path) -> None:
