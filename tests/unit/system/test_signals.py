@@ -128,7 +128,7 @@ def test_ctrl_c_waits_for_a_pause(held: subprocess.Popen[str]) -> None:
     end_drawing(held)
     assert [next_line(held), next_line(held)] == ["whole", "interrupted"]
     held.send_signal(signal.SIGINT)  # afterwards it is as it was
-    assert "KeyboardInterrupt" in held.communicate(timeout=30)[1]
+    assert "KeyboardInterrupt" in held.communicate(timeout=60)[1]
 
 
 def test_ctrl_c_ends_a_pause(held: subprocess.Popen[str]) -> None:
