@@ -7,7 +7,7 @@ import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
@@ -52,10 +52,7 @@ def abrupt() -> Iterator[None]:
     KeyboardInterrupt in the middle of the import of an extension module crashes it or is swallowed, and
     elsewhere in a program's first second it is a page of traceback. A process that ignores SIGINT goes on doing so.
     """
-    if not _raises():
-        yield
-        return
-    with _handled_by(signal.SIG_DFL):
+    with _handled_by(signal.SIG_DFL) if _raises() else nullcontext():
         yield
 
 
