@@ -97,27 +97,18 @@ class Fields:
 
     def numbers(self, name: str, most: int) -> tuple[float, ...]:
         """Return a list of at most ``most`` finite numbers."""
-        items = self.value(name)
-        if not isinstance(items, (list, tuple)) or len(items) > most:
-            raise self.error(name, items, f"a list of at most {most} numbers")
-        inner = Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
-        return tuple(inner.number(index) for index in inner)
+        items = self._items(name, 0, most, f"a list of at most {most} numbers")
+        return tuple(items.number(index) for index in items)
 
     def integers(self, name: str, count: int, low: int, high: int) -> tuple[int, ...]:
         """Return a list of exactly ``count`` integers in [low, high]."""
-        items = self.value(name)
-        if not isinstance(items, (list, tuple)) or len(items) != count:
-            raise self.error(name, items, f"a list of {count} integers")
-        inner = Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
-        return tuple(inner.integer(index, low, high) for index in inner)
+        items = self._items(name, count, count, f"a list of {count} integers")
+        return tuple(items.integer(index, low, high) for index in items)
 
     def texts(self, name: str, most: int) -> tuple[str, ...]:
         """Return a list of at most ``most`` strings."""
-        items = self.value(name)
-        if not isinstance(items, (list, tuple)) or len(items) > most:
-            raise self.error(name, items, f"a list of at most {most} strings")
-        inner = Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
-        return tuple(inner.text(index) for index in inner)
+        items = self._items(name, 0, most, f"a list of at most {most} strings")
+        return tuple(items.text(index) for index in items)
 
     def fields(self, name: str) -> Fields:
         """Return a map inside this map."""
@@ -125,10 +116,14 @@ class Fields:
 
     def maps(self, name: str, most: int) -> tuple[Fields, ...]:
         """Return a list of at most ``most`` maps."""
+        items = self._items(name, 0, most, f"a list of at most {most} maps")
+        return tuple(items.fields(index) for index in items)
+
+    def _items(self, name: str, least: int, most: int, wanted: str) -> Fields:
         items = self.value(name)
-        if not isinstance(items, (list, tuple)) or len(items) > most:
-            raise self.error(name, items, f"a list of at most {most} maps")
-        return tuple(Fields(item, f"{self.thing}.{name}.{index}", self._blame) for index, item in enumerate(items))
+        if not isinstance(items, (list, tuple)) or not least <= len(items) <= most:
+            raise self.error(name, items, wanted)
+        return Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
 
     def value(self, name: str, default: Any = _REQUIRED) -> Any:
         """Return the field unchecked."""
