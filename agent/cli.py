@@ -48,8 +48,13 @@ first steps:
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; the only place that exits."""
     options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+    run_program("learnae-agent", lambda: _run_command(options))
+
+
+def _run_command(options: argparse.Namespace) -> int:
     set_up_logging(options.verbose)
-    run_program("learnae-agent", lambda: options.command(options))
+    status: int = options.command(options)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -71,7 +71,7 @@ def run(output: Path, until: Until) -> int:
 def _watch(swarm: Swarm, observer: Observer, exam: Exam, until: Until) -> Curves:
     curves, begun, fewest = Curves(), time.monotonic(), 0
     view = live_view(console) if console.is_interactive else nullcontext()
-    with held_back() as heard, view as show:
+    with held_back() as pause, view as show:
         while (elapsed := time.monotonic() - begun) < until.seconds and fewest < until.updates:
             swarm.check()
             curves.messages.append(observer.refresh())
@@ -80,8 +80,7 @@ def _watch(swarm: Swarm, observer: Observer, exam: Exam, until: Until) -> Curves
             peers = observer.peers()
             fewest = min(view.seq for view in peers) if len(peers) == len(PEOPLE) else 0
             _show(show, curves, peers, f"{fewest} of {until.updates} updates")
-            with heard():
-                time.sleep(_LOOK_SECONDS)
+            pause(_LOOK_SECONDS)
     return curves
 
 

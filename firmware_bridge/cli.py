@@ -25,9 +25,13 @@ _FORMATS = ("table", "json", "senml", "senml-cbor")
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; the only place that exits."""
     options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+    run_program("firmware-bridge", lambda: _run_verb(options))
+
+
+def _run_verb(options: argparse.Namespace) -> int:
     set_up_logging(options.verbose)
     verbs = {"run": _run, "list": _list, "monitor": _monitor, "check": _check}
-    run_program("firmware-bridge", lambda: verbs[options.verb](options))
+    return verbs[options.verb](options)
 
 
 def _parser() -> argparse.ArgumentParser:

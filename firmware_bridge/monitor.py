@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import select
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from firmware_bridge.records import DOWN, Event, Label, LinkState, Readings, Rec
 from firmware_bridge.senml import codec as senml
 from firmware_bridge.socket_api.client import Client
 from learnae.cli.live_display import live_view
-from learnae.system.signals import held_back
+from learnae.system.signals import Pause, held_back
 from learnae.text import counted
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -40,8 +39,8 @@ def monitor(path: Path, shape: str, count: int) -> None:
     Raises BridgeMissingError if there is no bridge; afterwards waits for it to come back.
     """
     client = Client(path)
-    with held_back() as heard, suppress(KeyboardInterrupt):
-        _show(_hear(client, count, heard), shape)
+    with suppress(KeyboardInterrupt), held_back() as pause:
+        _show(_hear(client, count, pause), shape)
 
 
 def _show(records: Iterator[Record | None], shape: str) -> None:
@@ -55,7 +54,7 @@ def _show(records: Iterator[Record | None], shape: str) -> None:
             sys.stdout.buffer.flush()
 
 
-def _hear(client: Client, count: int, heard: Callable[[], AbstractContextManager[None]]) -> Iterator[Record | None]:
+def _hear(client: Client, count: int, pause: Pause) -> Iterator[Record | None]:
     """Yield records; None when there was nothing for a while."""
     shown, is_first = 0, True
     while count == 0 or shown < count:
@@ -65,8 +64,7 @@ def _hear(client: Client, count: int, heard: Callable[[], AbstractContextManager
         if is_first and client.problem is not None:
             raise client.problem
         is_first = False
-        with heard():
-            select.select([client] if client.is_connected else [], [], [], _REFRESH_SECONDS)
+        pause(_REFRESH_SECONDS, *([client] if client.is_connected else []))
         yield None
 
 

@@ -1,4 +1,4 @@
-"""A dict that forgets: what others can make longer must have an end."""
+"""A dict with a limit: what other peers can make longer must have an end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class BoundedDict(dict[K, V]):
     >>> names
     {'b': 1, 'c': 2}
 
-    Setting a key that is there keeps its place, as in any dict; ``renew`` makes it the newest. ``update`` and
+    Setting a key that is present keeps its place, as in any dict; ``renew`` makes it the newest. ``update`` and
     ``setdefault`` obey the limit, too.
     """
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 from learnae.errors import LearnaeError
 
-_TEXT = 400  # characters of an error that people are shown
+_MAX_CHARACTERS = 400  # of an error's text in a status
 
 
 class ErrorLog:
@@ -26,7 +26,7 @@ class ErrorLog:
         name = type(error).__name__
         with self._lock:
             self._counts[name] += 1
-            self._last[name] = str(error)[:_TEXT]
+            self._last[name] = str(error)[:_MAX_CHARACTERS]
 
     @property
     def counts(self) -> dict[str, int]:

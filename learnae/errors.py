@@ -66,7 +66,7 @@ class FutureError(MessageError):
 
 
 class StaleError(MessageError):
-    """The message is older than the horizon and nobody asked for it."""
+    """The message is older than the horizon and was not asked for."""
 
 
 class ReplayError(MessageError):
@@ -133,4 +133,4 @@ class InUseError(StateError):
 
 
 class NotWrittenError(StateError):
-    """The disk takes nothing now; it may when there is room again."""
+    """The disk takes nothing now; it may when there is space again."""

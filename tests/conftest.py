@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 # a user's PATH need not have where Debian puts daemons
 _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
 
-# programs that cannot be installed from a package registry: used where somebody has put them
+# programs that cannot be installed from a package registry: used where they have been put by hand
 IN_NO_REGISTRY = {"hornet": "LEARNAE_HORNET"}  # name, and the variable that may name it
 
 
 def pytest_configure() -> None:
-    """Programs that tests start hear Ctrl-C."""
+    """Let programs that tests start hear Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job ignores it, and so would they
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -67,7 +67,7 @@ def _is_here(name: str) -> bool:
 
 @pytest.fixture(autouse=True)
 def _no_log_outlives_its_test() -> Iterator[None]:
-    """A program's ``main`` that ran here logs to what was standard error then: it is closed after the test."""
+    """Remove the handler of a program's ``main`` that ran here: its standard error is closed after the test."""
     yield
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if type(handler) is logging.StreamHandler]:
@@ -90,14 +90,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[Programs]:
-    """This project's programs, with a home of their own; all that were started are ended."""
+    """Give this project's programs a home of their own; all that were started are ended."""
     with Programs(tmp_path) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def hornets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HornetTangle]:
-    """A private Tangle of two Hornet nodes; whoever kills one starts it again."""
+    """Start a private Tangle of two Hornet nodes; a test that kills one starts it again."""
     from tangles import HornetTangle
 
     found = HornetTangle(tmp_path_factory.mktemp("hornets") / "tangle")
@@ -110,7 +110,7 @@ def hornets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HornetTangle]:
 
 @pytest.fixture(params=["loopback", pytest.param("hornet", marks=pytest.mark.engine("hornet"))])
 def tangle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tangle]:
-    """A running Tangle: the loopback node always, Hornet where it is here."""
+    """Start a Tangle: the loopback node always, Hornet where it is here."""
     from tangles import LoopbackTangle
 
     if request.param == "hornet":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import count
@@ -26,7 +25,7 @@ def look(
     options: argparse.Namespace, peers: Callable[[], Sequence[DataclassInstance]], draw: Callable[[], Table]
 ) -> int:
     """Show ``peers`` every ``options.every`` seconds, ``options.rounds`` times (0: until Ctrl-C); returns 0."""
-    with held_back() as heard, suppress(KeyboardInterrupt), _view(options) as show:
+    with suppress(KeyboardInterrupt), held_back() as pause, _view(options) as show:
         for rounds in count(1):
             if options.json:
                 print(json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
@@ -34,8 +33,7 @@ def look(
                 show(draw())
             if rounds == options.rounds:
                 break
-            with heard():
-                time.sleep(options.every)
+            pause(options.every)
     return 0
 
 

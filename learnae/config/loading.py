@@ -33,12 +33,12 @@ Values = dict[str, dict[str, Any]]
 
 
 def config_files(role: str) -> list[Path]:
-    """Where a role's configuration is looked for, weakest first."""
+    """Return where a role's configuration is looked for, weakest first."""
     return [Path("/etc/learnae") / f"{role}.toml", user_config_directory() / f"{role}.toml"]
 
 
 def user_config_directory() -> Path:
-    """``$XDG_CONFIG_HOME/learnae``."""
+    """Return ``$XDG_CONFIG_HOME/learnae``."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or user_home() / ".config") / "learnae"
 
 
@@ -72,9 +72,10 @@ def load_config(
 
 
 def find_section(kind: type[Section], name: str) -> Section:
-    """``[name]`` as this machine's roles have it, for commands that belong to no role; raises ConfigurationError.
+    """Read ``[name]`` as this machine's roles have it, for commands that belong to no role.
 
-    Of several files that have it, one in the user's directory and a trainer's are the stronger ones.
+    Of several files that have it, one in the user's directory and a trainer's are the stronger ones. Raises
+    ConfigurationError.
     """
     whole = dataclasses.make_dataclass("Whole", [(name, kind)])
     values: Values = {}
@@ -139,7 +140,7 @@ def _merge_section(values: dict[str, Any], items: Mapping[str, Any], kind: type,
 
 
 def _one_of_several(kind: Any) -> type | None:
-    """The kind of section of which there may be any number, each with a name."""
+    """Return the kind of a section of which there may be any number, each with a name; None for any other."""
     return get_args(kind)[1] if get_origin(kind) is dict else None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from learnae.errors import ConfigurationError
+from learnae.overriding import override
 from learnae.system.paths import peer_directory
 
 
@@ -28,7 +29,7 @@ class PeerSection:
             raise ConfigurationError(f"peer.follow is {self.follow}", "use a number of peers, 0 for the default")
 
     def directory(self, role: str) -> Path:
-        """The peer's own directory."""
+        """Return the peer's own directory."""
         return Path(self.state) if self.state else peer_directory(self.name or role)
 
 
@@ -101,7 +102,7 @@ class MqttSection:
             raise ConfigurationError("the queue of mqtt has no room", "use queue_rows >= 1, queue_bytes >= 65536")
 
     def address(self) -> MqttAddress:
-        """The broker's; raises ConfigurationError."""
+        """Return the broker's address; raises ConfigurationError."""
         remedy = "use mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; names and passwords go into files"
         try:
             parts = urlsplit(self.broker)
@@ -137,7 +138,7 @@ class GatewaySection:
 
     @property
     def gateway_urls(self) -> list[str]:
-        """The gateways to read from, in order."""
+        """Return the gateways to read from, in order."""
         return [url.rstrip("/") for url in self.gateways.split()]
 
 
@@ -154,6 +155,7 @@ class IpfsSection(GatewaySection):
     connect: str = ""
     pubsub: bool = True
 
+    @override
     def __post_init__(self) -> None:
         GatewaySection.__post_init__(self)
         if self.api and not self.api.startswith("/"):
@@ -168,12 +170,12 @@ class IpfsSection(GatewaySection):
 
     @property
     def addresses(self) -> list[str]:
-        """The daemons to connect to."""
+        """Return the multiaddresses of the daemons to connect to."""
         return self.connect.split()
 
     @property
     def is_private(self) -> bool:
-        """Whether what is sent to ``api`` cannot be read on the way."""
+        """Return True if what is sent to ``api`` cannot be read on the way."""
         local = ("/unix/", "/ip4/127.", "/ip6/::1/", "/dns/localhost/", "/dns4/localhost/", "/dns6/localhost/")
         return self.api.startswith(local) or self.api.endswith("/https")
 
@@ -193,7 +195,7 @@ class ExchangeSection:
                 raise ConfigurationError(f"exchange.order holds {name!r}", f"use {', '.join(EXCHANGES)}")
 
     def rank(self, name: str) -> int:
-        """The place of an exchange such as ``gateway http://…``; its first word says of which kind it is."""
+        """Return the place of an exchange such as ``gateway http://…``; its first word says of which kind it is."""
         order = self.order.split()
         kind = name.partition(" ")[0]
         return order.index(kind) if kind in order else len(order)

@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 
 from learnae.errors import EncodingError
+from learnae.overriding import override
 
 RAW = 0x55
 DAG_CBOR = 0x71
@@ -23,11 +24,19 @@ CID_BYTES = 36
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cid:
-    """The name of a block: ``codec`` (RAW or DAG_CBOR) and the 32-byte ``digest``."""
+    """The name of a block: ``codec`` (RAW or DAG_CBOR) and the 32-byte ``digest``.
+
+    >>> cid = Cid.of(RAW, b"hello")
+    >>> str(cid)
+    'bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq'
+    >>> Cid.parse(str(cid)).names(b"hello")
+    True
+    """
 
     codec: int
     digest: bytes
 
+    @override
     def __hash__(self) -> int:
         return hash(self.digest)  # bytes remember theirs; a tangle looks names up all the time
 
@@ -61,17 +70,18 @@ class Cid:
         return cid
 
     def to_bytes(self) -> bytes:
-        """The 36-byte binary form."""
+        """Return the 36-byte binary form."""
         return bytes((1, self.codec)) + _SHA2_256 + self.digest
 
     def names(self, data: bytes) -> bool:
-        """Whether ``data`` is the block that this CID names."""
+        """Return True if ``data`` is the block that this CID names."""
         return hashlib.sha256(data).digest() == self.digest
 
     @property
     def short(self) -> str:
-        """The last eight characters, for tables that people read."""
+        """Return the last eight characters, for tables that people read."""
         return str(self)[-8:]
 
+    @override
     def __str__(self) -> str:
         return "b" + base64.b32encode(self.to_bytes()).decode().rstrip("=").lower()

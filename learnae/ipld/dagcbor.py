@@ -3,6 +3,15 @@
 Specification: https://ipld.io/specs/codecs/dag-cbor/spec/. Maps are sorted length-first, floats
 are 64-bit, a link is tag 42; NaN, infinities, other tags and indefinite lengths are refused.
 cbor2 reads and writes; the rules that make the form canonical are here.
+
+>>> data = encode({"two": 2, "a": [1.5, None]})
+>>> data.hex()
+'a2616182fb3ff8000000000000f66374776f02'
+>>> decode(data)
+{'a': [1.5, None], 'two': 2}
+>>> decode(bytes.fromhex("fa3fc00000"))  # 1.5 in 32 bits
+Traceback (most recent call last):
+learnae.errors.EncodingError: not canonical dag-cbor; sort keys length-first, floats 64-bit, shortest integers
 """
 
 from __future__ import annotations

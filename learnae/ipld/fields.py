@@ -1,4 +1,4 @@
-"""Reading a map that somebody else wrote: every field typed and bounded, or a named error."""
+"""Read a map from an untrusted peer: every field typed and bounded, or a named error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Fields:
         return iter(self._mapping)
 
     def integer(self, name: str, low: int = 0, high: int = 2**53, default: int = _REQUIRED) -> int:
-        """An integer in [low, high]."""
+        """Return an integer in [low, high]."""
         value = self.value(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self.error(name, value, f"an integer from {low} to {high}")
@@ -39,7 +39,7 @@ class Fields:
     def number(
         self, name: str, low: float = -_NUMBER_BOUND, high: float = _NUMBER_BOUND, default: float = _REQUIRED
     ) -> float:
-        """A finite float or integer in [low, high]."""
+        """Return a finite float or integer in [low, high]."""
         value = self.value(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.error(name, value, "a number")
@@ -48,46 +48,46 @@ class Fields:
         return float(value)
 
     def text(self, name: str, longest: int = 64, default: str = _REQUIRED) -> str:
-        """A printable string of at most ``longest`` characters."""
+        """Return a printable string of at most ``longest`` characters."""
         value = self.value(name, default)
         if not isinstance(value, str) or len(value) > longest or not value.isprintable():
             raise self.error(name, value, f"printable text of at most {longest} characters")
         return value
 
     def choice(self, name: str, allowed: Sequence[str], default: str = _REQUIRED) -> str:
-        """One of the ``allowed`` words."""
+        """Return one of the ``allowed`` words."""
         value = self.value(name, default)
         if not isinstance(value, str) or value not in allowed:
             raise self.error(name, value, f"one of {', '.join(allowed)}")
         return value
 
     def boolean(self, name: str, default: bool = _REQUIRED) -> bool:
-        """True or false."""
+        """Return True or False."""
         value = self.value(name, default)
         if not isinstance(value, bool):
             raise self.error(name, value, "true or false")
         return value
 
     def octets(self, name: str, length: int) -> bytes:
-        """A byte string of exactly ``length`` bytes."""
+        """Return a byte string of exactly ``length`` bytes."""
         value = self.value(name)
         if not isinstance(value, bytes) or len(value) != length:
             raise self.error(name, value, f"{length} bytes")
         return value
 
     def link(self, name: str) -> Cid:
-        """A link to a block."""
+        """Return a link to a block."""
         value = self.value(name)
         if not isinstance(value, Cid):
             raise self.error(name, value, "a link")
         return value
 
     def optional_link(self, name: str) -> Cid | None:
-        """A link to a block, or null."""
+        """Return a link to a block, or null."""
         return None if self.value(name, None) is None else self.link(name)
 
     def links(self, name: str, most: int, default: Sequence[Cid] = _REQUIRED) -> tuple[Cid, ...]:
-        """At most ``most`` links, none twice."""
+        """Return at most ``most`` links, none twice."""
         value = self.value(name, default)
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, Cid) for item in value):
             raise self.error(name, value, "a list of links")
@@ -96,48 +96,43 @@ class Fields:
         return tuple(value)
 
     def numbers(self, name: str, most: int) -> tuple[float, ...]:
-        """A list of at most ``most`` finite numbers."""
-        items = self.value(name)
-        if not isinstance(items, (list, tuple)) or len(items) > most:
-            raise self.error(name, items, f"a list of at most {most} numbers")
-        inner = Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
-        return tuple(inner.number(index) for index in inner)
+        """Return a list of at most ``most`` finite numbers."""
+        items = self._items(name, 0, most, f"a list of at most {most} numbers")
+        return tuple(items.number(index) for index in items)
 
     def integers(self, name: str, count: int, low: int, high: int) -> tuple[int, ...]:
-        """A list of exactly ``count`` integers in [low, high]."""
-        items = self.value(name)
-        if not isinstance(items, (list, tuple)) or len(items) != count:
-            raise self.error(name, items, f"a list of {count} integers")
-        inner = Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
-        return tuple(inner.integer(index, low, high) for index in inner)
+        """Return a list of exactly ``count`` integers in [low, high]."""
+        items = self._items(name, count, count, f"a list of {count} integers")
+        return tuple(items.integer(index, low, high) for index in items)
 
     def texts(self, name: str, most: int) -> tuple[str, ...]:
-        """A list of at most ``most`` strings."""
-        items = self.value(name)
-        if not isinstance(items, (list, tuple)) or len(items) > most:
-            raise self.error(name, items, f"a list of at most {most} strings")
-        inner = Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
-        return tuple(inner.text(index) for index in inner)
+        """Return a list of at most ``most`` strings."""
+        items = self._items(name, 0, most, f"a list of at most {most} strings")
+        return tuple(items.text(index) for index in items)
 
     def fields(self, name: str) -> Fields:
-        """A map inside this map."""
+        """Return a map inside this map."""
         return Fields(self.value(name), f"{self.thing}.{name}", self._blame)
 
     def maps(self, name: str, most: int) -> tuple[Fields, ...]:
-        """A list of at most ``most`` maps."""
+        """Return a list of at most ``most`` maps."""
+        items = self._items(name, 0, most, f"a list of at most {most} maps")
+        return tuple(items.fields(index) for index in items)
+
+    def _items(self, name: str, least: int, most: int, wanted: str) -> Fields:
         items = self.value(name)
-        if not isinstance(items, (list, tuple)) or len(items) > most:
-            raise self.error(name, items, f"a list of at most {most} maps")
-        return tuple(Fields(item, f"{self.thing}.{name}.{index}", self._blame) for index, item in enumerate(items))
+        if not isinstance(items, (list, tuple)) or not least <= len(items) <= most:
+            raise self.error(name, items, wanted)
+        return Fields({str(index): item for index, item in enumerate(items)}, f"{self.thing}.{name}", self._blame)
 
     def value(self, name: str, default: Any = _REQUIRED) -> Any:
-        """The field as it stands, not checked."""
+        """Return the field unchecked."""
         value = self._mapping.get(name, default)
         if value is _REQUIRED:
             raise self._blame(f"{self.thing} has no field {name!r}")
         return value
 
     def error(self, name: str, value: object, wanted: str) -> LearnaeError:
-        """The error that says what ``name`` must be."""
+        """Return the error that says what ``name`` must be."""
         shown = repr(value)
         return self._blame(f"{self.thing}.{name} is {shown[:60]}", f"it must be {wanted}")

@@ -15,10 +15,10 @@ from learnae.protocol.limits import Limits
 ROLES = ("agent", "trainer")
 KEY, DELTA = "key", "delta"
 NAME_BYTES = 8  # of a digest: enough to tell the updates of one horizon apart, where nothing is fetched by it
-_LARGEST = 1e15  # of a loss
+_MAX_LOSS = 1e15
 BUCKETS = 23  # of a summary's histogram: eleven for each sign, and one for what is about zero
 MAX_CELLS = 340  # columns times groups of a summary: at most 185 bytes each, so that a message holds them
-_MOST = 2**32 - 1  # rows in a bucket: five bytes
+_MAX_ROWS = 2**32 - 1  # in a bucket: five bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Join:
     software: str
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {"kind": "join", "name": self.name, "role": self.role, "software": self.software}
 
     @classmethod
@@ -49,7 +49,7 @@ class FrameHeader:
     base: Cid | None
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {"type": self.kind, "codec": self.codec, "count": self.count, "base": self.base}
 
     @classmethod
@@ -74,18 +74,18 @@ class Metrics:
     rows: int
 
     def bounded(self) -> Metrics | None:
-        """These metrics as a message can hold them: a loss beyond 10^15 is cut there; None if it is no number."""
-        return None if math.isnan(self.loss) else replace(self, loss=max(-_LARGEST, min(self.loss, _LARGEST)))
+        """Return these metrics as a message can hold them: a loss cut at 10^15; None if it is no number."""
+        return None if math.isnan(self.loss) else replace(self, loss=max(-_MAX_LOSS, min(self.loss, _MAX_LOSS)))
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {"loss": self.loss, "accuracy": self.accuracy, "rows": self.rows}
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Metrics:
         """Read and bound what a peer wrote."""
         accuracy = None if fields.value("accuracy") is None else fields.number("accuracy", 0, 1)
-        return cls(fields.number("loss", -_LARGEST, _LARGEST), accuracy, fields.integer("rows"))
+        return cls(fields.number("loss", -_MAX_LOSS, _MAX_LOSS), accuracy, fields.integer("rows"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Update:
     bytes_in: int
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {
             "kind": "update",
             "frame": self.frame.to_fields(),
@@ -144,7 +144,7 @@ class Evidence:
     second: Cid
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {"kind": "evidence", "author": self.author, "first": self.first, "second": self.second}
 
     @classmethod
@@ -168,7 +168,7 @@ class SummaryGroup:
     histogram: tuple[tuple[int, ...], ...]
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {
             "label": self.label,
             "count": self.count,
@@ -189,10 +189,10 @@ class SummaryGroup:
         rows = Fields({str(index): row for index, row in enumerate(histogram)}, "histogram", MessageError)
         return cls(
             label=None if fields.value("label") is None else fields.integer("label", 0, MAX_CELLS),
-            count=fields.integer("count", 0, _MOST),
+            count=fields.integer("count", 0, _MAX_ROWS),
             mean=mean,
             variance=variance,
-            histogram=tuple(rows.integers(index, BUCKETS, 0, _MOST) for index in rows),
+            histogram=tuple(rows.integers(index, BUCKETS, 0, _MAX_ROWS) for index in rows),
         )
 
 
@@ -212,11 +212,11 @@ class Summary:
 
     @property
     def rows(self) -> int:
-        """How many rows there are, about."""
+        """Return how many rows the groups hold, noise included."""
         return sum(group.count for group in self.groups)
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the message."""
+        """Return the map that goes into the message."""
         return {
             "kind": "summary",
             "release": self.release,

@@ -1,4 +1,4 @@
-"""Who a peer is: an Ed25519 key (RFC 8032) in a file that only its owner reads."""
+"""A peer's identity: an Ed25519 key (RFC 8032) in a file that only its owner reads."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Identity:
 
     @classmethod
     def generate(cls) -> Identity:
-        """A new random identity, not stored anywhere."""
+        """Make a new random identity, not stored anywhere."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def from_seed(cls, seed: bytes) -> Identity:
-        """The identity of a 32-byte seed: for simulations that must replay."""
+        """Return the identity of a 32-byte seed: for simulations that must replay."""
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     @classmethod
@@ -58,17 +58,17 @@ class Identity:
         return cls.load(path)
 
     def sign(self, data: bytes) -> bytes:
-        """The 64-byte signature of ``data``."""
+        """Return the 64-byte signature of ``data``."""
         return self._key.sign(data)
 
 
 def _to_pem(seed: bytes) -> bytes:
-    """An Ed25519 key (32 bytes) in PEM (PKCS #8), byte for byte as OpenSSL writes it."""
+    """Write an Ed25519 key (32 bytes) as PEM (PKCS #8), byte for byte as OpenSSL writes it."""
     return _BEGIN + base64.b64encode(_HEADER + seed) + _END
 
 
 def _from_pem(data: bytes) -> object:
-    """The key in a PEM file; what ``_to_pem`` writes is read without OpenSSL's decoders: 1.5 MB of a board's memory."""
+    """Read the key in a PEM file; what ``_to_pem`` writes needs none of OpenSSL's decoders (1.5 MB of memory)."""
     try:
         seed = base64.b64decode(data[len(_BEGIN) : -len(_END)]).removeprefix(_HEADER)
     except ValueError:
@@ -89,5 +89,5 @@ def verify(author: bytes, signature: bytes, data: bytes) -> None:
 
 
 def peer_name(author: bytes) -> str:
-    """The text form of a peer's public key: 52 characters of base32, as in file and topic names."""
+    """Return the text form of a peer's public key: 52 characters of base32, as in file and topic names."""
     return base64.b32encode(author).decode().rstrip("=").lower()

@@ -1,4 +1,4 @@
-"""The message: what peers say to each other, signed, canonical and linked (docs/protocol.md)."""
+"""The message: what peers send each other, signed, canonical and linked (docs/protocol.md)."""
 
 from __future__ import annotations
 

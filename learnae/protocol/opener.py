@@ -1,4 +1,4 @@
-"""A memory of opened messages: the same bytes are decoded and their signature checked once a process."""
+"""Remember opened messages: the same bytes are decoded and their signature checked once a process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from learnae.ipld.cid import Cid
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message, open_message
 
-_REMEMBERED = 128  # what came, and is opened again when the next tick takes it in: at most 8 MiB
+_REMEMBERED = 128  # messages received, and opened again when the next tick attaches them: at most 8 MiB
 
 
 class MessageOpener:

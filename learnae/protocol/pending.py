@@ -1,4 +1,4 @@
-"""Messages that arrived before their parents: a bounded waiting room for the tangle."""
+"""Messages that arrived before their parents: a bounded buffer before the tangle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Pending:
     """Waiting messages, by name, by author, and by the parents that they wait for.
 
     When it is full, the newest message of the author with most bytes makes room: the walk
-    towards the past goes on, nobody crowds the others out, and what was dropped is fetched again
+    towards the past goes on, no author displaces the others, and what was dropped is fetched again
     once its past is here.
     """
 
@@ -32,19 +32,19 @@ class Pending:
         return len(self._messages)
 
     def messages(self) -> Iterable[Message]:
-        """All that wait."""
+        """Return all that wait."""
         return self._messages.values()
 
     def waits_for(self, cid: Cid) -> bool:
-        """Whether some message here names ``cid`` as its parent."""
+        """Return True if some message here names ``cid`` as its parent."""
         return cid in self._children
 
     def missing(self) -> Iterable[Cid]:
-        """Parents that are neither attached nor waiting themselves."""
+        """Return the parents that are neither attached nor waiting themselves."""
         return [parent for parent in self._children if parent not in self._messages]
 
     def newest_of(self, author: bytes) -> Message | None:
-        """The author's message here with the highest seq."""
+        """Return the author's message here with the highest seq; None without any."""
         waiting = map(self._messages.__getitem__, self._by_author.get(author, ()))
         return max(waiting, key=lambda message: message.seq, default=None)
 
@@ -61,7 +61,7 @@ class Pending:
             self._remove(max(crowd, key=lambda cid: self._messages[cid].time))
 
     def older_than(self, time: int) -> list[Message]:
-        """Messages dated before ``time``, oldest first."""
+        """Return messages dated before ``time``, oldest first."""
         return sorted((m for m in self._messages.values() if m.time < time), key=lambda message: message.time)
 
     def take(self, cid: Cid) -> None:
@@ -70,7 +70,7 @@ class Pending:
             self._remove(cid)
 
     def release(self, parent: Cid) -> list[Message]:
-        """The messages whose last absent parent was ``parent``."""
+        """Remove and return the messages whose last absent parent was ``parent``."""
         released = []
         for child in self._children.pop(parent, {}):
             self._absent[child].discard(parent)
@@ -79,7 +79,7 @@ class Pending:
         return released
 
     def drop_descendants(self, cid: Cid) -> list[Cid]:
-        """Remove ``cid`` and everything that waits for it, however far; returns what was removed."""
+        """Remove ``cid`` and everything that waits for it, however far; return what was removed."""
         dropped, stack = [], [cid]
         while stack:
             current = stack.pop()

@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from learnae.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
 from learnae.ipld.cid import CID_BYTES, Cid
 from learnae.protocol.bodies import FrameHeader, Update
@@ -19,7 +20,7 @@ from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
 from learnae.protocol.pending import Pending
 
-_MAX_HEADERS = 16
+_MAX_HEADERS = 16  # different ones; true frames have two or three, invented ones as many as they like
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,13 @@ class Node:
 
     @property
     def blocks(self) -> tuple[Cid, ...]:
-        """The frame's blocks."""
+        """Return the names of the frame's blocks."""
         names = self.block_names
         return tuple(Cid.from_bytes(names[start : start + CID_BYTES]) for start in range(0, len(names), CID_BYTES))
 
     @property
     def frame(self) -> FrameHeader | None:
-        """How to decode the update's frame; None for any other message."""
+        """Return how to decode the update's frame; None for any other message."""
         return replace(self.header, base=self.base) if self.header and self.base else self.header
 
 
@@ -84,7 +85,23 @@ class Outcome:
 
 
 class Tangle:
-    """All attached messages, and a bounded set of those whose parents are not here yet."""
+    """All attached messages, and a bounded set of those whose parents are not here yet.
+
+    >>> from learnae.ipld.cid import DAG_CBOR
+    >>> from learnae.protocol.identity import Identity
+    >>> from learnae.protocol.messages import compose
+    >>> alice, swarm, now = Identity.generate(), Cid.of(DAG_CBOR, b"a manifest"), 1_700_000_000_000
+    >>> body = {"kind": "join", "name": "alice", "role": "agent", "software": "0.1"}
+    >>> first = compose(alice, swarm, 0, (), now, body)
+    >>> second = compose(alice, swarm, 1, (first.cid,), now + 1000, body)
+    >>> tangle = Tangle(Limits(), random.Random())
+    >>> tangle.attach(second, now).attached, tangle.missing() == [first.cid]
+    ([], True)
+    >>> [message.seq for message in tangle.attach(first, now).attached]
+    [0, 1]
+    >>> tangle.heads() == (second.cid,)
+    True
+    """
 
     def __init__(self, limits: Limits, rng: random.Random) -> None:
         self.limits = limits
@@ -93,9 +110,9 @@ class Tangle:
         self._chains: dict[bytes, Chain] = {}
         self._tips: dict[Cid, None] = {}
         self._pending = Pending(limits)
-        self._wanted: dict[Cid, None] = {}
-        self._refused: dict[Cid, None] = {}
-        self._headers: dict[FrameHeader, FrameHeader] = {}
+        self._wanted = BoundedDict[Cid, None](limits.wanted)  # invented names must leave room for true ones
+        self._refused = BoundedDict[Cid, None](limits.refused)
+        self._headers = BoundedDict[FrameHeader, FrameHeader](_MAX_HEADERS)
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -104,55 +121,53 @@ class Tangle:
         return cid in self._nodes
 
     def node(self, cid: Cid) -> Node | None:
-        """What is remembered of an attached message."""
+        """Return what is remembered of an attached message; None if it is not attached."""
         return self._nodes.get(cid)
 
     def cids(self) -> Iterable[Cid]:
-        """All attached messages, in the order in which they were attached."""
+        """Return all attached messages, in the order in which they were attached."""
         return self._nodes.keys()
 
     def newest_of(self, author: bytes) -> Cid | None:
-        """The author's message with the highest seq."""
+        """Return the author's message with the highest seq."""
         chain = self._chains.get(author)
         return chain.newest if chain else None
 
     def waiting_of(self, author: bytes) -> Message | None:
-        """The author's message with the highest seq among those whose past is not here yet."""
+        """Return the author's message with the highest seq among those whose past is not here yet."""
         return self._pending.newest_of(author)
 
     def waiting(self) -> Iterable[Message]:
-        """All messages whose past is not here yet."""
+        """Return all messages whose past is not here yet."""
         return self._pending.messages()
 
     def update_of(self, author: bytes) -> Cid | None:
-        """The author's newest update."""
+        """Return the author's newest update."""
         chain = self._chains.get(author)
         return chain.update if chain else None
 
     def authors(self) -> Iterable[bytes]:
-        """Everybody who has spoken and has not been pruned."""
+        """Return the authors of all attached messages."""
         return self._chains.keys()
 
     def is_banned(self, author: bytes) -> bool:
-        """Whether the author has equivocated."""
+        """Return True if the author has equivocated."""
         chain = self._chains.get(author)
         return chain is not None and chain.banned
 
     # -- what to ask for
 
     def is_new(self, cid: Cid) -> bool:
-        """Whether a head that somebody announced is worth fetching."""
+        """Return True if an announced head is neither attached, waiting nor refused."""
         return cid not in self._nodes and cid not in self._refused and cid not in self._pending
 
     def want(self, cid: Cid) -> None:
         """Ask for an old message by name: half of an equivocation, or a base older than the cut."""
         if self.is_new(cid):
             self._wanted[cid] = None
-        while len(self._wanted) > self.limits.wanted:  # invented names must leave room for true ones
-            self._wanted.pop(next(iter(self._wanted)))
 
     def missing(self) -> list[Cid]:
-        """The messages that others here refer to and that are not here."""
+        """Return the messages that others here refer to and that are not here."""
         return [*self._wanted, *self._pending.missing()]
 
     def refuse(self, cid: Cid) -> None:
@@ -160,15 +175,13 @@ class Tangle:
         for dropped in [cid, *self._pending.drop_descendants(cid)]:
             self._wanted.pop(dropped, None)
             self._refused[dropped] = None
-        while len(self._refused) > self.limits.refused:
-            self._refused.pop(next(iter(self._refused)))
 
     # -- attach
 
     def attach(self, message: Message, now: int, rooted: bool = False) -> Outcome:
         """Add a verified message, and all that waited for it; ``now`` in Unix milliseconds.
 
-        A message whose parents are not all here waits, unless it is ``rooted``: one's own last one,
+        A message whose parents are not all here waits, unless it is ``rooted``: this peer's own last one,
         which holds even if its past is lost everywhere or the clock was set back. Raises ReplayError, FutureError,
         StaleError, BannedError, SequenceError or LimitError; errors of messages that waited are in
         the outcome.
@@ -195,7 +208,7 @@ class Tangle:
     def give_up_waiting(self, now: int) -> Outcome:
         """Attach what waits and has become older than the horizon: its past will never come.
 
-        Else a parent that everybody has forgotten would keep a peer that missed it deaf for ever.
+        Else a parent that all peers have pruned would block the messages on it for ever.
         """
         outcome = Outcome()
         for message in self._pending.older_than(self._cut(now)):
@@ -210,7 +223,7 @@ class Tangle:
         return outcome
 
     def _check_unsolicited(self, message: Message, now: int) -> None:
-        """Rules that must not hold for what was asked for, or honest peers would never converge."""
+        """Raise StaleError or BannedError; not for what was asked for, or honest peers would never converge."""
         if message.time < self._cut(now):
             raise StaleError(f"message {message.cid.short} is older than the horizon")
         if self.is_banned(message.author):
@@ -242,6 +255,7 @@ class Tangle:
     def _node_of(self, message: Message, chain: Chain) -> Node:
         newest = self._nodes.get(chain.newest)
         frame = message.body.frame if isinstance(message.body, Update) else None
+        header = replace(frame, base=None) if frame else None
         return Node(
             cid=message.cid,
             author=newest.author if newest else message.author,
@@ -249,18 +263,13 @@ class Tangle:
             time=message.time,
             parents=tuple(map(self._held, message.parents)),
             block_names=b"".join(block.to_bytes() for block in message.blocks),
-            header=self._shared(replace(frame, base=None)) if frame else None,
+            header=self._headers.setdefault(header, header) if header else None,
             base=self._held(frame.base) if frame and frame.base else None,
         )
 
     def _held(self, cid: Cid) -> Cid:
         node = self._nodes.get(cid)
         return node.cid if node else cid
-
-    def _shared(self, header: FrameHeader) -> FrameHeader:
-        while len(self._headers) >= _MAX_HEADERS:  # true frames have two or three, invented ones as many as they like
-            self._headers.pop(next(iter(self._headers)))
-        return self._headers.setdefault(header, header)
 
     def _extend_chain(self, chain: Chain, message: Message, outcome: Outcome) -> None:
         first = chain.by_seq.setdefault(message.seq, message.cid)
@@ -303,21 +312,21 @@ class Tangle:
     # -- what to say
 
     def heads(self) -> tuple[Cid, ...]:
-        """The tips to announce: all, or a random choice where there are more than fit."""
+        """Return the tips to announce: all, or a random choice where there are more than fit."""
         tips = [tip for tip in self._tips if not self.is_banned(self._nodes[tip].author)]
         if len(tips) > self.limits.heads:
             tips = self._rng.sample(tips, self.limits.heads)
         return tuple(tips)
 
     def parents_for(self, author: bytes, now: int) -> tuple[Cid, ...]:
-        """The parents of the author's next message: its previous one, then up to two fresh tips."""
+        """Return the parents of the author's next message: its previous one, then up to two fresh tips."""
         own = self.newest_of(author)
-        fresh = now - self.limits.horizon // 2  # so that nobody's walk ends at them
+        fresh = now - self.limits.horizon // 2  # so that no peer's walk ends at them
         others = [
             tip
             for tip in self._tips
             if self._nodes[tip].author != author
-            and fresh <= self._nodes[tip].time <= now + self.limits.skew // 2  # one's own must be nearer than skew
+            and fresh <= self._nodes[tip].time <= now + self.limits.skew // 2  # own messages must be nearer than skew
             and not self.is_banned(self._nodes[tip].author)
         ]
         room = self.limits.parents - 1
@@ -325,7 +334,7 @@ class Tangle:
         return (own, *chosen) if own else tuple(chosen)
 
     def time_for(self, author: bytes, parents: tuple[Cid, ...], now: int) -> int:
-        """The time of the author's next message: the clock's, but after its parents' (hybrid logical clock)."""
+        """Return the time of the author's next message: the clock's, but after its parents' (hybrid logical clock)."""
         own = self.newest_of(author)
         after = [self._nodes[parent].time + 1 for parent in parents]
         if own:
@@ -338,7 +347,7 @@ class Tangle:
         """Forget what is older than the horizon, not in ``keep`` and in no live frame chain.
 
         Direct parents of what stays also stay, so that a newcomer's walk ends at messages that
-        somebody still holds. Returns the names of all blocks that may go: messages and frames.
+        some peer still holds. Returns the names of all blocks that may go: messages and frames.
         """
         cut = self._cut(now)
         if all(node.time >= cut for node in self._nodes.values()):

@@ -1,4 +1,4 @@
-"""The one place that writes files: whole or not at all, also when the power goes."""
+"""Write files atomically: whole or not at all, also when the power fails."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from typing import BinaryIO
 from learnae.errors import ConfigurationError, NotWrittenError
 
 TEMPORARY = ".tmp-"  # prefix of files that a killed process may leave behind
+_LEFTOVER_SECONDS = 3600  # no write takes this long
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
     """Replace ``path`` by ``data`` through a temporary file and a rename; raises NotWrittenError.
 
-    ``durable`` also waits for the disk; leave it out only for what can be said again.
+    ``durable`` also waits for the disk; leave it out only for what can be written again.
     """
     with writing(path):
         temporary = _write_temporary(path, data, mode, durable)
@@ -30,7 +31,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = Tru
 
 
 def check_target(path: Path, suffixes: Iterable[str], hint: str = "") -> None:
-    """Raise ConfigurationError if a file that somebody asks for has another suffix, or no directory to be in."""
+    """Raise ConfigurationError unless a requested file has one of ``suffixes`` and an existing directory."""
     if path.suffix not in suffixes:
         raise ConfigurationError(f"cannot write {path}", f"end its name with {' or '.join(suffixes)}{hint}")
     if not path.resolve().parent.is_dir():
@@ -38,7 +39,7 @@ def check_target(path: Path, suffixes: Iterable[str], hint: str = "") -> None:
 
 
 def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
-    """Create ``path`` with ``data``; False if somebody else created it first: theirs stays. Raises NotWrittenError."""
+    """Create ``path`` with ``data``; return False if another process has: its file stays. Raises NotWrittenError."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _write_temporary(path, data, mode, durable=True)
@@ -54,7 +55,7 @@ def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What the disk does not take within is a NotWrittenError that names ``path``."""
+    """Turn an OSError within into a NotWrittenError that names ``path``."""
     try:
         yield
     except OSError as error:
@@ -64,7 +65,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def why_unwritable(directory: Path, size: int = 0) -> str:
-    """Why no file of ``size`` bytes can be written to ``directory``; empty if it can, as far as looking tells."""
+    """Return why no file of ``size`` bytes can be written to ``directory``; empty if statvfs and access allow it."""
     try:
         disk = os.statvfs(directory)
     except OSError as error:
@@ -74,13 +75,13 @@ def why_unwritable(directory: Path, size: int = 0) -> str:
     if not os.access(directory, os.W_OK | os.X_OK):
         return "permission denied"
     free = disk.f_bavail * disk.f_frsize
-    if disk.f_blocks and free <= size:  # what has no blocks knows nothing of its room
+    if disk.f_blocks and free <= size:  # a file system without blocks reports no free space
         return f"no space left: {free:,} bytes are free, {size:,} are needed"
     return ""
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file is there, or one may not look: then opening it says so. Path.exists raises."""
+    """Return True if a file exists, or may not be looked at: opening it says so. (Path.exists raises.)"""
     try:
         path.stat()
     except PermissionError:
@@ -91,21 +92,21 @@ def is_there(path: Path) -> bool:
 
 
 def remove_leftovers(directory: Path, older_than: float) -> int:
-    """Delete temporary files last changed before ``older_than`` (Unix seconds); returns how many."""
+    """Delete temporary files last changed before ``older_than`` (Unix seconds); return how many."""
     removed = 0
     for entry in os.scandir(directory):
         try:
             if entry.name.startswith(TEMPORARY) and entry.stat().st_mtime < older_than:
                 os.unlink(entry.path)
                 removed += 1
-        except FileNotFoundError:  # its owner has renamed it, or another newcomer was faster
+        except FileNotFoundError:  # its owner has renamed it, or another process has removed it
             continue
     return removed
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """A regular file, to be read; raises OSError, also for pipes and directories."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must stop nobody
+    """Open a regular file for reading; raises OSError, also for pipes and directories."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must not block
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)  # fdopen would refuse a directory and leave it open
         raise OSError(errno.EINVAL, "not a regular file")
@@ -113,7 +114,7 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def read_regular(path: str | Path, limit: int) -> bytes:
-    """At most ``limit`` + 1 bytes of it; raises OSError as ``open_regular`` does."""
+    """Return at most ``limit`` + 1 bytes of a regular file; raises OSError as ``open_regular`` does."""
     with open_regular(path) as file:
         return file.read(limit + 1)
 
@@ -128,7 +129,7 @@ def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
             if durable:
                 os.fsync(file.fileno())
     except OSError:
-        temporary.unlink()  # a full disk must not fill up with halves
+        temporary.unlink()  # a full disk must not fill up with partial files
         raise
     return temporary
 
@@ -141,10 +142,7 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-_LEFTOVER_SECONDS = 3600  # no write takes this long
-
-
 def tidy(directory: Path) -> None:
     """Remove temporary files that a killed process left in ``directory`` an hour ago or earlier."""
-    with suppress(OSError):  # nothing here, or nothing that this process may remove: another will
+    with suppress(OSError):  # no directory, or files that only their owner may remove
         remove_leftovers(directory, time.time() - _LEFTOVER_SECONDS)

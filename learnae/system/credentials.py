@@ -1,4 +1,4 @@
-"""Secrets come from files only: named in the configuration, or handed over by systemd (LoadCredential=)."""
+"""Read secrets from files only: named in the configuration, or handed over by systemd (LoadCredential=)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from learnae.errors import ConfigurationError
 from learnae.system.atomic_files import read_regular
 
 _MOST_BYTES = 64 * 1024
-_OURS = "learnae_"  # what systemd puts before the names of files where our units load a whole directory
+_PREFIX = "learnae_"  # systemd puts it before file names where a unit loads a whole directory as ``learnae``
 
 
 def credential_path(name: str) -> Path:
-    """Where the file ``name`` is: a relative one is looked for in ``$CREDENTIALS_DIRECTORY`` first."""
+    """Return where the file ``name`` is: a relative one is looked for in ``$CREDENTIALS_DIRECTORY`` first."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if directory and not Path(name).is_absolute():
-        for path in (Path(directory) / name, Path(directory) / f"{_OURS}{name}"):
+        for path in (Path(directory) / name, Path(directory) / f"{_PREFIX}{name}"):
             if path.exists():
                 return path
     return Path(name).expanduser()
 
 
 def read_secret(name: str, key: str) -> bytes:
-    """The bytes of a credential file; raises ConfigurationError that names ``key``."""
+    """Return the bytes of a credential file; raises ConfigurationError that names ``key``."""
     path = credential_path(name)
     try:
         return read_regular(path, _MOST_BYTES)
@@ -34,7 +34,7 @@ def read_secret(name: str, key: str) -> bytes:
 
 
 def read_credential(name: str, key: str) -> str:
-    """The text of a credential file without the line's end; raises ConfigurationError that names ``key``."""
+    """Return the text of a credential file without the line's end; raises ConfigurationError that names ``key``."""
     path, data = credential_path(name), read_secret(name, key)
     try:
         text = data.decode().rstrip("\r\n")

@@ -1,4 +1,4 @@
-"""What others import and a board never uses, kept out of its memory: modules that wait, and modules left aside."""
+"""Keep modules that libraries import and a board never uses out of its memory: load them late, or hide them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
+from learnae.overriding import override
+
 
 class LazyFinder(MetaPathFinder):
-    """Finds these modules so that they are run when something of theirs is first asked for, not when imported.
+    """Finds these modules so that they are run at the first use of an attribute, not when imported.
 
     For modules that only one thread ever touches: before Python 3.12, a lazy module is not safe from two that
     touch it first at once. A second import of it counts as a touch.
@@ -21,10 +23,10 @@ class LazyFinder(MetaPathFinder):
     def __init__(self, names: Collection[str]) -> None:
         self.names = frozenset(names)
 
+    @override
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """See importlib.abc.MetaPathFinder."""
         if fullname not in self.names:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
@@ -34,13 +36,13 @@ class LazyFinder(MetaPathFinder):
 
 
 def waits(name: str) -> bool:
-    """Whether a module is run only when it is made use of."""
+    """Return True if a module is run only when it is first used."""
     return any(isinstance(finder, LazyFinder) and name in finder.names for finder in sys.meta_path)
 
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Hide modules, where they are not loaded yet, from code that makes use of them only because they are there."""
+    """Hide modules that are not loaded yet from code that would import them if it could."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type] # None: the import system's "not to be found"
     try:

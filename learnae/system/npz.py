@@ -1,4 +1,4 @@
-"""Reading .npz archives that may be damaged or hostile: plain arrays, or one kind of error."""
+"""Read .npz archives that may be damaged or hostile: plain arrays, or one kind of error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DamagedArchiveError(Exception):
 
 
 def read_archive(source: Path | bytes) -> dict[str, NDArray[Any]]:
-    """All arrays of an .npz file, or of its bytes; nothing is ever unpickled. Raises DamagedArchiveError."""
+    """Return all arrays of an .npz file, or of its bytes; nothing is ever unpickled. Raises DamagedArchiveError."""
     try:
         with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}

@@ -24,14 +24,14 @@ _STATUS_BYTES = 1 << 20  # far more than a status has
 
 
 def home() -> Path:
-    """The root of everything that no flag or configuration puts elsewhere."""
+    """Return the root of everything that no flag or configuration puts elsewhere."""
     if "LEARNAE_HOME" in os.environ:
         return Path(os.environ["LEARNAE_HOME"])
     return Path(os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
 
 
 def user_home() -> Path:
-    """The user's own directory; raises ConfigurationError for one who has none, such as a service's."""
+    """Return the user's home; raises ConfigurationError for a user without one, such as a service's."""
     try:
         return Path.home()
     except RuntimeError as error:
@@ -39,14 +39,14 @@ def user_home() -> Path:
 
 
 def peer_directory(name: str) -> Path:
-    """The directory of the peer ``name``; raises ConfigurationError for a name that is no file name."""
+    """Return the directory of the peer ``name``; raises ConfigurationError for a name that is no file name."""
     if not name or "/" in name or name.startswith(".") or not name.isprintable() or len(name) > 64:
         raise ConfigurationError(f"{name!r} is no name for a peer", "use letters, digits and dashes")
     return home() / "peers" / name
 
 
 def why_peer_unwritable(directory: Path) -> str:
-    """Why the peer that lives there could not save its state again; empty if it could, or if there is none."""
+    """Return why the peer in ``directory`` could not save its state again; empty if it could, or if there is none."""
     if not os.path.isdir(directory):
         return ""
     try:
@@ -57,7 +57,7 @@ def why_peer_unwritable(directory: Path) -> str:
 
 
 def last_status(directory: Path) -> dict[str, Any]:
-    """What the peer that lives there last said of itself (Peer.status); empty if that is nothing that can be read."""
+    """Return the last status of the peer in ``directory`` (Peer.status); empty if there is none that can be read."""
     try:
         status = json.loads(read_regular(directory / STATUS_FILE, _STATUS_BYTES))
     except (OSError, ValueError, RecursionError):
@@ -66,12 +66,12 @@ def last_status(directory: Path) -> dict[str, Any]:
 
 
 def peers_here() -> list[Path]:
-    """The directories of all peers in this home; raises StateError if one may not look."""
+    """Return the directories of all peers in this home; raises StateError if they may not be read."""
     return entries(home() / "peers")
 
 
 def entries(directory: Path) -> list[Path]:
-    """What is in ``directory``, sorted; nothing if it is not there. Raises StateError if one may not look."""
+    """Return what is in ``directory``, sorted; nothing if there is none. Raises StateError if it may not be read."""
     try:
         return [directory / name for name in sorted(os.listdir(directory))]
     except (FileNotFoundError, NotADirectoryError):

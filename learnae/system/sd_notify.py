@@ -1,4 +1,4 @@
-"""Telling systemd how we are: sd_notify(3) in a few lines."""
+"""Tell systemd the state of this service: sd_notify(3) in a few lines."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 
 class Notifier:
-    """Sends states to ``NOTIFY_SOCKET``; does nothing where systemd did not start us."""
+    """Sends states to ``NOTIFY_SOCKET``; does nothing where systemd did not start this process."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         address = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
@@ -17,7 +18,7 @@ class Notifier:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
 
     def ready(self) -> None:
-        """The service works."""
+        """Say that the service works."""
         self._send("READY=1")
 
     def alive(self, status: str) -> None:
@@ -25,17 +26,15 @@ class Notifier:
         self._send(f"WATCHDOG=1\nSTATUS={status}")
 
     def reloading(self) -> None:
-        """The configuration is being read again; ``ready`` ends it."""
+        """Say that the configuration is being read again; ``ready`` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The service saves its state and ends."""
+        """Say that the service saves its state and ends."""
         self._send("STOPPING=1")
 
     def _send(self, state: str) -> None:
         if self._socket is None:
             return
-        try:
+        with suppress(OSError):  # systemd is away, perhaps for a moment: the next state may arrive
             self._socket.sendto(state.encode(), self._address)
-        except OSError:
-            self._socket = None  # systemd went away; there is nobody to tell

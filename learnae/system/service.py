@@ -1,4 +1,4 @@
-"""The run loop of every role, and what signals do to it.
+"""Run the work loop of every role, and handle its signals.
 
 SIGTERM or SIGINT drains: the work at hand ends, state is saved, exit status 0. A second one cuts:
 exit at once with status 130; nothing is lost, as files are only ever replaced whole. SIGHUP
@@ -11,7 +11,6 @@ import errno
 import io
 import logging
 import os
-import select
 import signal
 import sys
 from collections.abc import Callable
@@ -21,8 +20,9 @@ from typing import NoReturn
 
 from learnae.errors import ConfigurationError, LearnaeError, NotWrittenError, StateError
 from learnae.system.sd_notify import Notifier
+from learnae.system.signals import Pause, woken_by_signals
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 EXIT_USAGE = 2
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
@@ -31,17 +31,17 @@ EXIT_CUT = 130
 _EXTRAS = {"typer": "trainer", "cobs": "serial", "serial": "serial"}  # modules without which a program cannot begin
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-_LONGEST_SLEEP = 5.0  # seconds: the watchdog is fed and signals are seen at least this often
+_LONGEST_SLEEP_SECONDS = 5.0  # the watchdog is fed at least this often
 
 
 def run_program(program: str, command: Callable[[], int]) -> NoReturn:
-    """Run a whole program and exit with its status; what ends it early ends it without a trace."""
+    """Run a whole program and exit with its status; what ends it early becomes one line, without a traceback."""
     _prepare_streams()
     try:
         status = _status_of(command)
         sys.stdout.flush()
     except BrokenPipeError:
-        _say_no_more()  # whoever read has seen enough, such as head
+        _discard_output()  # the reader has ended, such as head
         status = 0
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the shell's prompt begins below the ^C
@@ -58,7 +58,7 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
             remedy = "run it as the user it belongs to"
             status = _refuse(program, StateError(f"{error.filename}: {error.strerror}", remedy))
         elif error.filename is None and error.errno in _FULL:
-            _say_no_more()
+            _discard_output()
             remedy = "free some space where it goes"
             status = _refuse(program, NotWrittenError(f"cannot write: {error.strerror}", remedy))
         else:
@@ -67,7 +67,7 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
 
 
 def _status_of(command: Callable[[], int]) -> int:
-    """What ``command`` returns, or ends with: typer always does that."""
+    """Return what ``command`` returns, or exits with, as typer always does."""
     try:
         return command()
     except SystemExit as ended:
@@ -79,7 +79,7 @@ def _status_of(command: Callable[[], int]) -> int:
 
 
 def _prepare_streams() -> None:
-    """Let nothing that is printed end a program: a stream that is closed, or a character that it has not got."""
+    """Keep a closed stream, or a character that a stream cannot encode, from ending a program."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -88,8 +88,8 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _say_no_more() -> None:
-    """What is still to be written goes nowhere: Python would try it once more at the end."""
+def _discard_output() -> None:
+    """Send what is still to be written nowhere: Python would try it once more at the end."""
     if sys.__stdout__ is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
@@ -103,7 +103,7 @@ def _refuse(program: str, error: LearnaeError) -> int:
 class Work:
     """What a service does.
 
-    ``step`` works once and returns the seconds until it wants to be called again; ``drain`` saves;
+    ``step`` works once and returns the seconds until it is due again; ``drain`` saves;
     ``reload`` reads the configuration again; ``summary`` is one line for ``systemctl status``.
     """
 
@@ -116,30 +116,28 @@ class Work:
 class Service:
     """Runs ``work`` until it is told to stop."""
 
-    def __init__(self, work: Work, notifier: Notifier | None = None) -> None:
+    def __init__(
+        self, work: Work, notifier: Notifier | None = None, longest_sleep: float = _LONGEST_SLEEP_SECONDS
+    ) -> None:
         self._work = work
+        self._longest_sleep = longest_sleep
         self._notifier = notifier or Notifier()
         self._stopping = False
         self._reloading = False
 
     def run(self) -> int:
-        """Blocks; returns the exit status. Signal handlers are put back afterwards."""
-        read_end, write_end = os.pipe()
-        os.set_blocking(write_end, False)
+        """Run until a signal ends it, put the signal handlers back, and return the exit status."""
         signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        previous_wakeup = signal.set_wakeup_fd(write_end)
-        previous = {number: signal.signal(number, self._on_signal) for number in signals}
-        try:
-            self._loop(read_end)
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(previous_wakeup)
-            os.close(read_end)
-            os.close(write_end)
+        with woken_by_signals() as wait:
+            previous = {number: signal.signal(number, self._on_signal) for number in signals}
+            try:
+                self._loop(wait)
+            finally:
+                for number, handler in previous.items():
+                    signal.signal(number, handler)
         return 0
 
-    def _loop(self, wake: int) -> None:
+    def _loop(self, wait: Pause) -> None:
         self._notifier.ready()
         while not self._stopping:
             if self._reloading:
@@ -147,10 +145,10 @@ class Service:
             pause = self._work.step()
             self._notifier.alive(self._work.summary())
             while pause > 0 and not self._stopping and not self._reloading:
-                self._sleep(wake, min(pause, _LONGEST_SLEEP))
-                pause -= _LONGEST_SLEEP
+                wait(min(pause, self._longest_sleep))
+                pause -= self._longest_sleep
                 self._notifier.alive(self._work.summary())
-        log.info("stopping: saving state")
+        _log.info("stopping: saving state")
         self._notifier.stopping()
         self._work.drain()
 
@@ -159,16 +157,10 @@ class Service:
         self._notifier.reloading()
         try:
             self._work.reload()
-            log.info("configuration read again")
+            _log.info("configuration read again")
         except LearnaeError as error:  # what runs goes on as it was
-            log.error("configuration not read again: %s", error)
+            _log.error("configuration not read again: %s", error)
         self._notifier.ready()
-
-    @staticmethod
-    def _sleep(wake: int, seconds: float) -> None:
-        ready, _, _ = select.select([wake], [], [], seconds)
-        if ready:
-            os.read(wake, 4096)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:

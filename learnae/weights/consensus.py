@@ -15,18 +15,18 @@ _LEAST_PACE = 0.3  # of the average over time: half of it is from the last two u
 class ConsensusEstimate:
     """The weighted mean of the live replicas, averaged over time by a peer that follows only some of them.
 
-    A few votes differ from one merge to the next, as those followed are redrawn: what they agree on in time is
-    what all would agree on. (Polyak and Juditsky 1992.) Whoever hears all needs no average.
+    The votes differ from one merge to the next, as the peers followed are redrawn: their average over time is
+    near the mean of all. (Polyak and Juditsky 1992.) A peer that follows all needs no average.
     """
 
     def __init__(self, start: Vector, half_life: int) -> None:
-        """``half_life`` in ms, as in merge.MergePolicy: an estimate that is older says nothing of today."""
+        """``half_life`` in ms, as in merge.MergePolicy: an older estimate is replaced."""
         self.vector = start
         self._half_life = half_life
         self._time: int | None = None  # None: not made yet by this process
 
     def renew(self, votes: Sequence[Vote], live: int, now: int) -> None:
-        """Take in ``votes``, at least one, of ``live`` peers; ``now`` in ms."""
+        """Take in ``votes``, at least one, from ``live`` peers; ``now`` in ms."""
         current = consensus(votes, self._half_life)
         is_fresh = self._time is not None and now - self._time <= self._half_life
         if is_fresh and len(votes) < live:

@@ -1,9 +1,18 @@
 """Frames: one peer's weights as blocks, like video: a keyframe, then deltas. Pure.
 
 A delta is the compressed difference between the author's weights and its *replica*: what
-everybody already believes them to be. Author and followers apply the same decoded delta to the
+every follower already believes them to be. Author and followers apply the same decoded delta to the
 same replica, so the compression error comes back in the next delta: error feedback (CHOCO-SGD,
 Koloskova et al. 2019, algorithm 2).
+
+>>> from learnae.ipld.cid import DAG_CBOR
+>>> policy, weights = FramePolicy(keyframe="f32"), np.array([0.5, 1.0], np.float32)
+>>> key = encode_frame(weights, None, None, policy)
+>>> replica = decode_frame(key.header, key.blocks, None, count=2)  # what a follower has then
+>>> update = Cid.of(DAG_CBOR, b"the message that announces the keyframe")
+>>> delta = encode_frame(weights + np.float32(0.1), replica, update, policy)
+>>> decode_frame(delta.header, delta.blocks, replica, count=2)
+array([0.6, 1.1], dtype=float32)
 """
 
 from __future__ import annotations
@@ -36,7 +45,7 @@ class FramePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An encoded frame, and the replica that everybody has after decoding it."""
+    """An encoded frame, and the replica that every follower has after decoding it."""
 
     header: FrameHeader
     blocks: list[bytes]
@@ -63,7 +72,7 @@ def encode_frame(weights: Vector, replica: Vector | None, base: Cid | None, poli
 
 
 def decode_frame(header: FrameHeader, blocks: Sequence[bytes], replica: Vector | None, count: int) -> Vector:
-    """The author's new replica (count,); ``replica`` is the one at ``header.base``, unused by a keyframe.
+    """Return the author's new replica (count,); ``replica`` is the one at ``header.base``, unused by a keyframe.
 
     Raises FrameError for a frame of another model, wrong sizes, or values that are no weights.
     """
@@ -92,7 +101,7 @@ def check_frame(header: FrameHeader, sizes: Sequence[int], count: int) -> None:
 
 
 def block_count(count: int) -> int:
-    """How many blocks a frame of ``count`` values has."""
+    """Return how many blocks a frame of ``count`` values has."""
     return -(-count // VALUES_PER_BLOCK)
 
 

@@ -30,10 +30,10 @@ class Vote:
 
 
 def vote_weights(votes: Sequence[Vote], half_life: int) -> list[float]:
-    """Weights that sum to 1: proportional to samples, halved with every ``half_life`` of age.
+    """Return weights that sum to 1: proportional to samples, halved with every ``half_life`` (ms) of age.
 
     Age is counted from the newest vote, so that a swarm that pauses does not fade. Peers without
-    samples have no vote, unless nobody has any.
+    samples have no vote, unless none has any.
     """
     newest = max(vote.time for vote in votes)
     raw = [vote.samples * 0.5 ** ((newest - vote.time) / half_life) for vote in votes]
@@ -42,15 +42,20 @@ def vote_weights(votes: Sequence[Vote], half_life: int) -> list[float]:
 
 
 def consensus(votes: Sequence[Vote], half_life: int) -> Vector:
-    """The consensus estimate: the weighted mean (n,) of all live replicas, one's own included."""
+    """Return the consensus estimate: the weighted mean (n,) of all live replicas, one's own included."""
     return weighted_sum([vote.vector for vote in votes], vote_weights(votes, half_life))
 
 
 def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy) -> Vector:
-    """``own + step * sum_j w_j (replica_j - own)``, a new vector (n,).
+    """Return ``own + step * sum_j w_j (replica_j - own)``, a new vector (n,).
 
     ``votes`` holds one's own replica too. (Asynchronous decentralised SGD: Lian et al. 2018,
     eq. 4, with weights by samples as in McMahan et al. 2017.)
+
+    >>> own, other = np.zeros(2, np.float32), np.ones(2, np.float32)
+    >>> votes = [Vote(own, samples=100, time=0), Vote(other, samples=300, time=0)]
+    >>> merge(own, votes, MergePolicy(step=0.5))
+    array([0.375, 0.375], dtype=float32)
     """
     target = consensus(votes, policy.half_life)
     target -= own
@@ -60,7 +65,7 @@ def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy) -> Vector:
 
 
 def weighted_sum(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
-    """``sum_j weights_j * vectors_j`` in float32, tile by tile: each vector is read once."""
+    """Return ``sum_j weights_j * vectors_j`` in float32, tile by tile: each vector is read once."""
     result = np.empty_like(vectors[0])
     product = np.empty(_TILE, np.float32)
     factors = [np.float32(weight) for weight in weights]

@@ -29,7 +29,7 @@ class Authority:
         self.ca_file.write_bytes(_pem(own.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())))
 
     def server(self, address: str = "127.0.0.1") -> ssl.SSLContext:
-        """What a server at ``address`` shows."""
+        """Return what a server at ``address`` presents."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
         found = _begin(_named(address), self._name, key, self._key).add_extension(names, critical=False)

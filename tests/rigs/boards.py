@@ -20,7 +20,7 @@ MEMORY = {
 
 
 def build_example(mcu: str, memory: int = 128) -> Path:
-    """The bare-metal example as an ELF file for ``mcu``, with ``memory`` bytes for samples that wait."""
+    """Build the bare-metal example as an ELF file for ``mcu``, with ``memory`` bytes for samples that wait."""
     sources = [EXAMPLE / "main.c", LIBRARY / "learnae.c"]
     flags = (*AVR_FLAGS, *WARNINGS, f"-mmcu={mcu}", f"-DMEMORY={memory}", f"-I{LIBRARY}", "-Wl,--gc-sections")
     return build(f"node-{mcu}", ["avr-gcc", *flags, *sources], sources)

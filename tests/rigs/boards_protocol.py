@@ -12,7 +12,7 @@ TEXT = b"pump/1.0 a:m/s2:0.001 b:Cel:0.5"
 
 
 def hello(text: bytes = TEXT, session: int = 0, generation: int = 1, sequence: int = 0, rate: int = 50_000) -> bytes:
-    """All parts: two channels, two rows, milliseconds."""
+    """Return all parts: two channels, two rows, milliseconds."""
     parts = [text[start : start + 32] for start in range(0, len(text), 32)]
     return b"".join(
         encode(Hello(sequence, session, generation, number, number == len(parts) - 1, 2, 2, 1000, rate, part))
@@ -21,7 +21,7 @@ def hello(text: bytes = TEXT, session: int = 0, generation: int = 1, sequence: i
 
 
 def samples(sequence: int, index: int, generation: int = 1, rows: int = 2, size: int = 8) -> bytes:
-    """A frame of zeros."""
+    """Return a frame of zeros."""
     return encode(Samples(sequence & 0xFF, generation, rows, index, index * 20, bytes(size)))
 
 

@@ -28,12 +28,12 @@ COUNT = 3  # parameters of the smallest model in these tests
 
 
 def identity(number: int) -> Identity:
-    """Always the same key for the same number."""
+    """Return always the same key for the same number."""
     return Identity.from_seed(random.Random(number).randbytes(32))
 
 
 def some_cid(number: int) -> Cid:
-    """The name of a block that nobody has."""
+    """Return the name of a block that no store has."""
     return Cid.of(DAG_CBOR, b"block %d" % number)
 
 
@@ -55,7 +55,7 @@ class Author:
         previous: Message | None = None,
         seq: int | None = None,
     ) -> Message:
-        """The next message, on ``previous`` (or the last one) and ``tips``."""
+        """Compose the next message, on ``previous`` (or the last one) and ``tips``."""
         previous = previous or self.last
         parents = [*([previous] if previous else []), *tips]
         if time is None:
@@ -72,14 +72,14 @@ class Author:
 
 
 def update_body(kind: str = "key", base: Cid | None = None, count: int = COUNT, **changes: Any) -> dict[str, Any]:
-    """The body of an update, with an f32 frame."""
+    """Return the body of an update, with an f32 frame."""
     header = FrameHeader(kind, "f32", count, base)
     body = Update(header, steps=1, samples=10, metrics=None, merged=(), bytes_out=0, bytes_in=0).to_fields()
     return {**body, **changes}
 
 
 def new_tangle(**limits: int) -> Tangle:
-    """An empty tangle with a seeded choice of tips."""
+    """Return an empty tangle with a seeded choice of tips."""
     return Tangle(Limits(**limits), random.Random(0))
 
 
@@ -99,7 +99,7 @@ def offer(tangle: Tangle, *messages: Message, now: int = NOW + 3600_000) -> Outc
 
 
 def random_dag(seed: int, authors: int, count: int) -> list[Message]:
-    """A valid history: each message on its author's last one and up to two others' tips."""
+    """Return a valid history: each message on its author's last one and up to two others' tips."""
     rng = random.Random(seed)
     people = [Author(number) for number in range(authors)]
     said: list[Message] = []
@@ -111,7 +111,7 @@ def random_dag(seed: int, authors: int, count: int) -> list[Message]:
 
 
 def linear_config(inputs: int = 2) -> dict[str, Any]:
-    """A model of ``inputs`` weights and one bias."""
+    """Return a model of ``inputs`` weights and one bias."""
     return dense_config(inputs, (), 1, "linear")
 
 
@@ -150,7 +150,7 @@ def damaged(data: bytes) -> Iterator[bytes]:
 
 
 def escaped(read: Callable[[bytes], object], cases: Sequence[bytes], allowed: type[Exception]) -> set[str]:
-    """The names of errors other than ``allowed`` that ``read`` let out."""
+    """Return the names of errors other than ``allowed`` that ``read`` let out."""
     names = set()
     for case in cases:
         try:

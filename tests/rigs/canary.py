@@ -31,7 +31,7 @@ _GRAIN = 1024.0  # see learnae/samples/dp_statistics.py
 
 
 def private_readings(seed: int, rows: int) -> np.ndarray:
-    """Readings (rows, CHANNELS) in float32 as described above, the same for the same seed."""
+    """Make readings (rows, CHANNELS) in float32 as described above, the same for the same seed."""
     values = -(_LEAST + np.abs(np.random.default_rng(seed).normal(size=(rows, CHANNELS))))
     found = np.maximum(values, -_MOST + 0.1).astype(np.float32)
     found[found * _GRAIN == np.rint(found * _GRAIN)] -= np.float32(0.3 / _GRAIN)
@@ -62,7 +62,7 @@ def leaks(place: Path, planted: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
 
 
 def leaks_in(data: bytes, planted: Sequence[bytes]) -> Iterator[bytes]:
-    """What is around each planted reading."""
+    """Return what is around each planted reading."""
     for pattern in planted:
         if (place := data.find(pattern)) >= 0:
             yield data[max(0, place - 30) : place + 30]

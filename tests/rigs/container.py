@@ -58,7 +58,7 @@ class Container:
                 cgroup.rmdir()
 
     def before_boot(self, command: str, seconds: float = 4 * PATIENCE) -> str:
-        """What a shell in the root prints while nothing runs in it."""
+        """Return what a shell in the root prints while nothing runs in it."""
         return self._finish(["chroot", str(self.root), "sh", "-c", command], seconds).stdout
 
     def boot(self) -> None:
@@ -97,7 +97,7 @@ class Container:
         return subprocess.run(self._beside(command), capture_output=True, text=True, timeout=seconds, check=False)
 
     def output(self, command: str, seconds: float = 2 * PATIENCE) -> str:
-        """What a command prints that must succeed."""
+        """Return what a command prints that must succeed."""
         return self._finish(self._beside(command), seconds).stdout.strip()
 
     def show(self, unit: str, name: str) -> str:
@@ -105,7 +105,7 @@ class Container:
         return self.output(f"systemctl show {unit} --property {name} --value")
 
     def journal(self, unit: str) -> str:
-        """All that a unit has logged since the boot."""
+        """Return all that a unit has logged since the boot."""
         return self.output(f"journalctl --unit {unit} --output cat --no-pager")
 
     def _beside(self, command: str) -> list[str]:

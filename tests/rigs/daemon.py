@@ -17,12 +17,12 @@ _PORTS = range(10_000, 32_000)
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that no connection is given."""
+    """Return a port without a listener, and that no connection is given."""
     return free_ports(1)
 
 
 def free_ports(count: int) -> int:
-    """The first of so many in a row."""
+    """Return the first of so many in a row."""
     for first in random.SystemRandom().sample(_PORTS, 1000):
         with ExitStack() as listening, suppress(OSError):
             for port in range(first, first + count):
@@ -43,13 +43,13 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """Return the running process' number."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """All that it has said."""
+        """Return all that it has logged."""
         path = self.directory / "log"
         return path.read_text() if path.exists() else ""
 
@@ -62,11 +62,11 @@ class Daemon:
             self._process = None
 
     def hang(self) -> None:
-        """It stays connected and does nothing, until ``resume``."""
+        """Stop it: it stays connected and does nothing, until ``resume``."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """It goes on."""
+        """Let it go on."""
         os.kill(self.pid, signal.SIGCONT)
 
     def _launch(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:

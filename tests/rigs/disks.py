@@ -13,7 +13,7 @@ import pytest
 
 @contextmanager
 def small_disk(place: Path, size: str = "2m") -> Iterator[Path]:
-    """A file system of ``size`` at ``place``; only root may mount one."""
+    """Mount a file system of ``size`` at ``place``; only root may mount one."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
     place.mkdir()
@@ -51,7 +51,7 @@ def read_only(place: Path) -> Iterator[None]:
             for path in directories:
                 path.chmod(0o700)
         return
-    view = place.with_name(f"{place.name}-read-only")  # made so before it is put in place: nobody may have a file open
+    view = place.with_name(f"{place.name}-read-only")  # made so before it is put in place: no file may be open
     view.mkdir()
     if refused := _run("mount", "--bind", str(place), str(view)):
         pytest.skip(f"cannot mount here: {refused}")

@@ -1,4 +1,4 @@
-"""How tests let a service's work loop hang while everything else in its process goes on."""
+"""Let a service's work loop hang while everything else in its process goes on."""
 
 from __future__ import annotations
 

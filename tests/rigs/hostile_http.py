@@ -24,18 +24,18 @@ class HostileServer:
 
     @property
     def url(self) -> str:
-        """Its address as a gateway."""
+        """Return its address as a gateway."""
         return f"http{'s' if self.has_tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def api(self) -> str:
-        """Its address as a daemon."""
+        """Return its address as a daemon."""
         return f"/ip4/127.0.0.1/tcp/{self.port}{'/https' if self.has_tls else ''}"
 
 
 @contextmanager
 def hostile_server(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[HostileServer]:
-    """Serves until the end, behind ``tls`` if there is any; calls that hang then end."""
+    """Serve until the end, behind ``tls`` if there is any; calls that hang then end."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -51,7 +51,7 @@ def hostile_server(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterato
             self.do_GET()
 
         def handle(self) -> None:
-            with suppress(OSError):  # whoever does not trust us, or has been told enough, hangs up
+            with suppress(OSError):  # a client that does not trust this server, or has read enough, hangs up
                 super().handle()
 
         def log_message(self, *_: object) -> None:
@@ -59,7 +59,7 @@ def hostile_server(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterato
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    if tls:  # whoever does not finish his handshake hangs a thread of his own
+    if tls:  # a client that does not finish its handshake hangs a thread of its own
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     found = HostileServer(server.server_address[1], answer, has_tls=tls is not None)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -74,7 +74,7 @@ def hostile_server(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterato
 
 
 def says(body: bytes, status: int = 200, **headers: str) -> Answer:
-    """An ordinary answer."""
+    """Return an ordinary answer."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         if request.headers.get("Transfer-Encoding") == "chunked":
@@ -91,7 +91,7 @@ def says(body: bytes, status: int = 200, **headers: str) -> Answer:
 
 
 def endless(chunk: bytes, over: threading.Event, pause: float = 0.0) -> Answer:
-    """A body without an end, a chunk every ``pause`` seconds."""
+    """Return a body without an end, a chunk every ``pause`` seconds."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
@@ -104,7 +104,7 @@ def endless(chunk: bytes, over: threading.Event, pause: float = 0.0) -> Answer:
 
 
 def silence(over: threading.Event) -> Answer:
-    """No answer at all."""
+    """Return no answer at all."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         over.wait()

@@ -79,7 +79,7 @@ class IriNode:
         self._since = 1000 * (
             time.time() - 60
         )  # as of a snapshot, and clocks are read a while before: older is refused
-        self._writer = Node(self.url)  # the coordinator's; asks nobody
+        self._writer = Node(self.url)  # the coordinator's; asks no other node
 
     @property
     def url(self) -> str:
@@ -138,7 +138,7 @@ class IriNode:
             threading.Thread(target=self._coordinate, args=(self._stopped,), daemon=True).start()
 
     def kill(self) -> None:
-        """Nobody listens any more."""
+        """Stop listening."""
         self._stopped.set()
         if self._server is not None:
             self._server.shutdown()
@@ -168,11 +168,11 @@ class IriNode:
             self._issue(_number_trytes(index).ljust(27, "9"), last, top, self.coordinator, True)
 
     def index(self) -> int:
-        """Of the newest milestone."""
+        """Return the index of the newest milestone."""
         return len(self._milestones)
 
     def names(self) -> list[str]:
-        """Of all transactions but the coordinator's, oldest first."""
+        """Return the names of all transactions but the coordinator's, oldest first."""
         ours = (self.coordinator, NULL)
         return [name for name, known in self._known.items() if known.transaction.address not in ours]
 
@@ -366,7 +366,7 @@ class IriNode:
 
 
 def _is_whole_bundle(transaction: Transaction) -> bool:
-    """Whether it is a bundle of one, and that bundle's hash is right."""
+    """Return True if it is a bundle of one, and that bundle's hash is right."""
     iota = load()
     parsed = iota.Transaction.from_tryte_string(transaction.trytes, iota.TransactionHash(transaction.name))
     return bool(iota.BundleValidator(iota.Bundle([parsed])).is_valid())

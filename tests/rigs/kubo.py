@@ -13,7 +13,7 @@ from daemon import HOST, Daemon, free_port
 from programs import wait_for
 
 PROGRAM = "ipfs"
-# every daemon of these tests, and nobody else's, is in this network
+# every daemon of these tests, and no other, is in this network
 _SWARM_KEY = "/key/swarm/psk/1.0.0/\n/base16/\n" + "1ea12ae0" * 8 + "\n"
 
 
@@ -44,22 +44,22 @@ class Kubo(Daemon):
 
     @property
     def api(self) -> str:
-        """The multiaddress of its RPC."""
+        """Return the multiaddress of its RPC."""
         return f"/ip4/{HOST}/tcp/{self.api_port}"
 
     @property
     def gateway(self) -> str:
-        """The address of its gateway."""
+        """Return the address of its gateway."""
         return f"http://{HOST}:{self.gateway_port}"
 
     @property
     def address(self) -> str:
-        """Where other daemons find it."""
+        """Return where other daemons find it."""
         identity = json.loads((self.directory / "config").read_text())["Identity"]["PeerID"]
         return f"/ip4/{HOST}/tcp/{self.swarm_port}/p2p/{identity}"
 
     def run(self, *arguments: str, input: bytes | None = None) -> bytes:
-        """What ``ipfs ARGUMENTS`` prints."""
+        """Return what ``ipfs ARGUMENTS`` prints."""
         command = [shutil.which(PROGRAM) or PROGRAM, *arguments]
         done = subprocess.run(command, env=self.environment, input=input, capture_output=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr.decode()

@@ -1,4 +1,4 @@
-"""What several tests do with a broker: sections of the configuration, connections, somebody who listens."""
+"""What several tests do with a broker: sections of the configuration, connections, a subscriber."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Gate:
         self.shut()
 
     def open(self) -> None:
-        """Let everybody through."""
+        """Let all connections through."""
         self._server = socket.create_server((HOST, self.port))
         threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
 
@@ -66,7 +66,7 @@ class Gate:
         self._server, self._pairs = None, []
 
     def section(self, **changes: Any) -> MqttSection:
-        """The broker as it is reached through here."""
+        """Return the section of the broker as it is reached through here."""
         return MqttSection(broker=f"mqtt://{HOST}:{self.port}", **changes)
 
     def _accept(self, server: socket.socket) -> None:
@@ -113,7 +113,7 @@ class Links:
             link.close()
 
     def open(self, section: MqttSection, wait: bool = True, **changes: Any) -> MqttConnection:
-        """A started connection, by default one that is connected already."""
+        """Start a connection, by default one that is connected already."""
         link = MqttConnection(section, **changes)
         self.opened.append(link)
         link.start()
@@ -146,7 +146,7 @@ class Inbox:
         return [(message.topic, message.payload) for message in self.received]
 
     def payloads(self, channel: str) -> list[bytes]:
-        """What came on topics that end with ``channel``."""
+        """Return what came on topics that end with ``channel``."""
         return [message.payload for message in self.received if message.topic.split("/")[-1] == channel]
 
     def wait_for(self, topic: str, payload: bytes, seconds: float = PATIENCE) -> None:

@@ -21,7 +21,7 @@ PATIENCE = 60.0  # seconds for what normally takes less than one: a machine may 
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> Any:
-    """The first true value of ``condition``; fails with ``what`` was waited for."""
+    """Return the first true value of ``condition``; fails with ``what`` was waited for."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
@@ -30,14 +30,14 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
 
 
 def clean_environment(**changes: str) -> dict[str, str]:
-    """This process' environment without Learnae's own variables and without a terminal's."""
+    """Return this process' environment without Learnae's own variables and without a terminal's."""
     dropped = ("LEARNAE_", "XDG_", "NOTIFY_SOCKET", "JOURNAL_STREAM", "COLUMNS", "FORCE_COLOR", "CLICOLOR")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TERM": "dumb", **changes}
 
 
 class Child(subprocess.Popen[str]):
-    """A process whose words go to files, so that it never waits for somebody to read them."""
+    """A process whose output goes to files, so that it never waits for a reader."""
 
     def __init__(self, command: Sequence[str], words: Path, environment: Mapping[str, str], cwd: Path) -> None:
         """``words`` is where its standard output and error go, with the suffixes .out and .err."""
@@ -51,11 +51,11 @@ class Child(subprocess.Popen[str]):
 
     @property
     def log(self) -> str:
-        """All that it has said on standard error so far."""
+        """Return all that it has written to standard error so far."""
         return self._err.read_text()
 
     def line(self, stream: str = "out") -> str:
-        """The next line that nobody has read, of ``out`` or ``err``; waits for it."""
+        """Return the next unread line of ``out`` or ``err``; waits for it."""
         found = ""
 
         def came() -> bool:
@@ -67,7 +67,7 @@ class Child(subprocess.Popen[str]):
         return found
 
     def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
-        """Wait for its end; what it has said and nobody has read."""
+        """Wait for its end; return its unread output."""
         assert input is None
         self.wait(timeout)
         return self._unread["out"].read(), self._unread["err"].read()
@@ -131,7 +131,7 @@ class Programs:
         )
 
     def answer(self, module: str, *arguments: object) -> Any:
-        """The JSON that a successful run prints."""
+        """Return the JSON that a successful run prints."""
         done = self.run(module, *arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -143,7 +143,7 @@ class Programs:
         environment: Mapping[str, str] | None = None,
         pause: float | None = 0.05,
     ) -> Child:
-        """Start ``python -m module``, which this object ends if nobody else does.
+        """Start ``python -m module``, which this object ends if nothing else does.
 
         ``pause`` seconds between two updates; None leaves that to the configuration.
         """
@@ -162,11 +162,11 @@ class Programs:
         self._detached.add(pid)
 
     def disown(self, pid: int) -> None:
-        """This process has ended; its number may be somebody else's now."""
+        """Note that this process has ended; its number may be another's now."""
         self._detached.discard(pid)
 
     def status(self, name: str) -> dict[str, Any]:
-        """What the peer last said of itself; nothing before it did."""
+        """Return the peer's last status; empty before the first."""
         try:
             said: dict[str, Any] = json.loads((self.home / "peers" / name / "status.json").read_text())
         except FileNotFoundError:
@@ -188,7 +188,7 @@ class Programs:
 
 
 def assert_refused(done: Finished, status: int, *words: object) -> None:
-    """It ended with ``status`` and one line on standard error, besides its log, that has ``words``; no traceback."""
+    """Assert that it ended with ``status`` and, besides its log, one line of error that has ``words``; no traceback."""
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == status, done.stderr
     said = [line for line in done.stderr.splitlines() if not re.match(r"\d\d:\d\d:\d\d INFO ", line)]

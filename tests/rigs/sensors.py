@@ -19,7 +19,7 @@ RATE = 50.0
 
 
 def board_manifest(name: str = "board", labelled: bool = False) -> Manifest:
-    """An autoencoder of windows of 0.2 s of six channels at 50 Hz, or a classifier of two classes."""
+    """Return an autoencoder of windows of 0.2 s of six channels at 50 Hz, or a classifier of two classes."""
     width = 5 * len(CHANNELS)
     features = WindowStatistics(CHANNELS, RATE, 10, 5, (0.0,) * width, (1.0,) * width)
     final = (2, "softmax") if labelled else (width, "linear")
@@ -35,7 +35,7 @@ def board_manifest(name: str = "board", labelled: bool = False) -> Manifest:
 
 
 def make_swarm(home: Path, labelled: bool = False) -> Path:
-    """The swarm's directory below ``home``."""
+    """Make a swarm; return its directory below ``home``."""
     manifest = board_manifest(labelled=labelled)
     return create_swarm(manifest, home / "swarms" / str(manifest.swarm))
 
@@ -68,23 +68,23 @@ class Sysfs:
             os.close(file)
 
     def step(self) -> None:
-        """The next value of every channel, written in place so that no reader sees half of it."""
+        """Write the next value of every channel in place so that no reader sees half of it."""
         for file in self._files:
             os.pwrite(file, self._values[self._position % len(self._values)].encode(), 0)
             self._position += 1
         self.turns += 1
 
     def unplug(self) -> None:
-        """The device is gone."""
+        """Unplug the device."""
         shutil.move(self._device, self.root / "unplugged")
 
     def plug(self, number: int) -> None:
-        """It is back under another number."""
+        """Plug it in again, under another number."""
         self._device = self.root / f"iio:device{number}"
         shutil.move(self.root / "unplugged", self._device)
 
     def section(self, name: str = "source") -> str:
-        """The configuration of an agent that reads it."""
+        """Return the configuration of an agent that reads it."""
         channels = ", ".join(f'{channel} = "in_{channel}"' for channel in CHANNELS)
         return f'[{name}]\nkind = "iio"\ndevice = "imu"\nroot = "{self.root}"\nchannels = {{ {channels} }}\n'
 

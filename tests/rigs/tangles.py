@@ -100,7 +100,7 @@ script = load_script()
 def gossip(
     url: str, swarm: Cid, identity: Identity | None = None, pace: Pace = FAST, node: Node | None = None, **options: Any
 ) -> IotaGossip:
-    """Of one peer, not started."""
+    """Make the gossip of one peer, not started."""
     channel = OpenChannel(swarm)
     return IotaGossip(
         node or Node(url, options.pop("mwm", 0), options.pop("pow_by", "local")),
@@ -114,7 +114,7 @@ def gossip(
 
 
 def turn_all(gossips: Sequence[IotaGossip]) -> None:
-    """All speak, then all hear."""
+    """Let all speak, then all hear."""
     for _ in range(2):
         for one in gossips:
             one.turn()

@@ -1,4 +1,4 @@
-"""Codecs: how a vector of float32 values becomes bytes. One file each, found by name here."""
+"""Codecs: a vector of float32 values as bytes. One file each, found by name here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Codec(Protocol):
     """A codec module. ``size`` is exact, so that a length is checked before anything is decoded."""
 
     def size(self, count: int) -> int:
-        """Bytes that ``count`` values take."""
+        """Return how many bytes ``count`` values take."""
 
     def encode(self, values: Vector) -> bytes:
-        """``values`` (n,) float32, finite -> bytes."""
+        """Encode ``values`` (n,) float32, finite."""
 
     def decode(self, data: bytes, count: int) -> Vector:
-        """``size(count)`` bytes -> (count,) float32, perhaps not finite."""
+        """Decode ``size(count)`` bytes into (count,) float32, perhaps not finite."""
 
 
 _CODECS: dict[str, Codec] = {"f32": f32, "f16": f16, "q8": q8}
@@ -31,7 +31,7 @@ NAMES = tuple(_CODECS)
 
 
 def codec_named(name: str) -> Codec:
-    """The codec of that name; raises FrameError."""
+    """Return the codec of that name; raises FrameError."""
     try:
         return _CODECS[name]
     except KeyError:

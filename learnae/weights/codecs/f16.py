@@ -9,15 +9,15 @@ _LARGEST = 65504.0  # beyond this float16 is infinite
 
 
 def size(count: int) -> int:
-    """2 bytes a value."""
+    """Return 2 bytes a value."""
     return 2 * count
 
 
 def encode(values: NDArray[np.float32]) -> bytes:
-    """(n,) float32 -> bytes; values beyond 65504 are clipped, the next delta carries the rest."""
+    """Encode (n,) float32; values beyond 65504 are clipped, the next delta carries the rest."""
     return np.clip(values, -_LARGEST, _LARGEST).astype("<f2").tobytes()
 
 
 def decode(data: bytes, count: int) -> NDArray[np.float32]:
-    """bytes -> (count,) float32."""
+    """Decode (count,) float32."""
     return np.frombuffer(data, "<f2", count).astype(np.float32)

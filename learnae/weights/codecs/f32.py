@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 
 def size(count: int) -> int:
-    """4 bytes a value."""
+    """Return 4 bytes a value."""
     return 4 * count
 
 
 def encode(values: NDArray[np.float32]) -> bytes:
-    """(n,) float32 -> bytes."""
+    """Encode (n,) float32."""
     return values.astype("<f4").tobytes()
 
 
 def decode(data: bytes, count: int) -> NDArray[np.float32]:
-    """bytes -> (count,) float32."""
+    """Decode (count,) float32."""
     return np.frombuffer(data, "<f4", count).astype(np.float32)

@@ -18,12 +18,12 @@ def _groups(count: int) -> int:
 
 
 def size(count: int) -> int:
-    """4 bytes a group and one a value."""
+    """Return 4 bytes a group and one a value."""
     return 4 * _groups(count) + count
 
 
 def encode(values: NDArray[np.float32]) -> bytes:
-    """(n,) float32 -> bytes."""
+    """Encode (n,) float32."""
     padded = np.zeros(_groups(len(values)) * _GROUP, np.float32)
     padded[: len(values)] = values
     grouped = padded.reshape(-1, _GROUP)
@@ -34,7 +34,7 @@ def encode(values: NDArray[np.float32]) -> bytes:
 
 
 def decode(data: bytes, count: int) -> NDArray[np.float32]:
-    """bytes -> (count,) float32."""
+    """Decode (count,) float32."""
     groups = _groups(count)
     scales = np.frombuffer(data, "<f4", groups).astype(np.float32)
     steps = np.frombuffer(data, np.int8, count, offset=4 * groups).astype(np.float32)

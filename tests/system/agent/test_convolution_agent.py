@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import Programs, wait_for
+from programs import PATIENCE, Programs, wait_for
 
 from demo.people import write_private_file
 
@@ -31,6 +31,6 @@ def test_an_agent_trains_the_convolutional_preset_with_tflite_and_gets_better(
         said = programs.status("agent")
         return said if said["accuracy"] > 5 * CHANCE and said["loss"] < first["loss"] / 2 else None
 
-    said = wait_for(better, "an accuracy of 71 % on held-out windows", seconds=90)
+    said = wait_for(better, "an accuracy of 71 % on held-out windows", 6 * PATIENCE)
     assert said["training_rows"] > 300
     assert said["skipped_rows"] == 0

@@ -1,4 +1,4 @@
-"""The helper that starts programs: what they say blocks nobody, and is there when somebody asks."""
+"""The helper that starts programs: their output blocks nothing, and is there to be read."""
 
 from __future__ import annotations
 

@@ -1,17 +1,15 @@
-"""What ends a program early ends it without a trace, and libraries do not talk in its log."""
+"""What ends a program early ends it without a trace."""
 
 from __future__ import annotations
 
 import io
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from learnae.errors import ConfigurationError, TransportError
-from learnae.system.logs import set_up_logging
 from learnae.system.service import run_program
 
 
@@ -103,26 +101,3 @@ def test_what_a_terminal_has_no_character_for_is_spelt(monkeypatch: pytest.Monke
 def test_a_module_of_our_own_that_is_missing_is_a_defect() -> None:
     with pytest.raises(ModuleNotFoundError):
         run_program("program", raising(ModuleNotFoundError(name="learnae.absent")))
-
-
-@pytest.fixture
-def restored() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in (None, "learnae", "agent", "trainer_node", "firmware_bridge")]
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
-    yield
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
-
-
-@pytest.mark.parametrize(("verbose", "heard"), [(False, ["ours", "warning"]), (True, ["details", "ours", "warning"])])
-def test_libraries_are_heard_from_warnings_on(
-    verbose: bool, heard: list[str], restored: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What they say to their developers would bury what is ours."""
-    set_up_logging(verbose)
-    logging.getLogger("agent.wiring").debug("details")
-    logging.getLogger("agent.wiring").info("ours")
-    logging.getLogger("jax").info("theirs")
-    logging.getLogger("jax").warning("warning")
-    assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == heard

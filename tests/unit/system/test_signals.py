@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from programs import clean_environment, wait_for
@@ -25,7 +26,8 @@ with abrupt():
         time.sleep(600)
 try:
     print("ready", flush=True)
-    time.sleep(600)
+    while True:
+        time.sleep(0.01)  # a signal that arrives just before a sleep does not end it
 except KeyboardInterrupt:
     print("interrupted")
 """
@@ -59,7 +61,8 @@ def test_who_handles_ctrl_c_already_goes_on_doing_so(handler: object, other: obj
     signal.signal(signal.SIGINT, other)
     with abrupt():
         assert signal.getsignal(signal.SIGINT) is other
-    with held_back() as heard, heard():
+    with held_back() as pause:
+        pause(0)
         assert signal.getsignal(signal.SIGINT) is other
 
 
@@ -80,17 +83,18 @@ HELD = """
 import sys, time
 from learnae.system.signals import held_back
 
-with held_back() as heard:
+with held_back() as pause:
     try:
         print("drawing", flush=True)
         sys.stdin.readline()
         print("whole", flush=True)
-        with heard():
-            print("pause", flush=True)
-            time.sleep(60)
+        pause(0)
+        print("pause", flush=True)
+        pause(600)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
-time.sleep(60)
+while True:
+    time.sleep(0.01)  # a signal that arrives just before a sleep does not end it
 """
 
 
@@ -124,7 +128,7 @@ def test_ctrl_c_waits_for_a_pause(held: subprocess.Popen[str]) -> None:
     end_drawing(held)
     assert [next_line(held), next_line(held)] == ["whole", "interrupted"]
     held.send_signal(signal.SIGINT)  # afterwards it is as it was
-    assert "KeyboardInterrupt" in held.communicate(timeout=30)[1]
+    assert "KeyboardInterrupt" in held.communicate(timeout=60)[1]
 
 
 def test_ctrl_c_ends_a_pause(held: subprocess.Popen[str]) -> None:
@@ -141,3 +145,72 @@ def test_a_second_ctrl_c_does_not_wait(held: subprocess.Popen[str]) -> None:
 
     wait_for(pressed_again, "it to be interrupted")
     assert next_line(held) == "interrupted"
+
+
+class Presses:
+    """Presses Ctrl-C before the bytecodes of these numbers, counted over all that ``draw_and_pause`` runs."""
+
+    def __init__(self, *steps: int) -> None:
+        self.steps = list(steps)
+        self.count = 0
+
+    def __enter__(self) -> Presses:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> object:
+        if frame.f_code.co_filename == __file__ and frame.f_code is not draw_and_pause.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            self.count += 1
+            if self.count in self.steps:
+                self.steps.remove(self.count)
+                signal.raise_signal(signal.SIGINT)
+        return self._trace
+
+
+def draw_and_pause() -> int:
+    """How often a drawing that pauses once was interrupted, also at its end."""
+    interrupted = 0
+    try:
+        with held_back() as pause:
+            try:
+                pause(0)
+            except KeyboardInterrupt:
+                interrupted += 1
+    except KeyboardInterrupt:
+        interrupted += 1
+    return interrupted
+
+
+def test_no_ctrl_c_is_lost_whenever_it_comes(handler: object) -> None:
+    with Presses() as presses:
+        assert draw_and_pause() == 0
+    for step in range(presses.count):
+        with Presses(step + 1) as presses:
+            try:
+                interrupted = draw_and_pause()
+            except KeyboardInterrupt:  # before it began, or after it ended
+                interrupted = 1
+        assert presses.steps == [], step
+        assert interrupted == 1, step
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, step
+
+
+def test_a_ctrl_c_that_another_thread_takes_ends_a_pause(handler: object) -> None:
+    """As one does that arrives in the instant before the pause begins to sleep."""
+    with held_back() as pause:
+        thread = threading.Thread(target=lambda: (wait_for_sleep(), signal.raise_signal(signal.SIGINT)))
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            pause(600)
+        thread.join()
+
+
+def wait_for_sleep() -> None:
+    wait_for(lambda: Path("/proc/self/wchan").read_text() != "0", "the main thread to sleep")

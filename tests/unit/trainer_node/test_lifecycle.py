@@ -37,6 +37,7 @@ Hold = Callable[[Path], "subprocess.Popen[bytes]"]
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEARNAE_HOME", str(tmp_path))
     monkeypatch.setenv("LEARNAE_TRAIN__ENGINE", "numpy")
+    monkeypatch.setattr(lifecycle, "_START_SECONDS", 600.0)  # however busy the machine is
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -189,10 +189,13 @@ def test_one_that_hangs_costs_its_timeout(server: HostileServer, kubo, monkeypat
     assert caught.type is TransportError
 
 
-def test_one_that_drips_costs_its_timeout(server: HostileServer, rpc) -> None:
-    server.answer = endless(b"x", server.over, pause=0.05)
-    with pytest.raises(TransportError, match="takes more than"):
-        rpc.call("block/get", seconds=0.3)
+def test_one_that_drips_costs_its_timeout(server: HostileServer, rpc, monkeypatch: pytest.MonkeyPatch) -> None:
+    from learnae.adapters.ipfs import rpc as kubo_rpc
+
+    monkeypatch.setattr(kubo_rpc, "time", SimpleNamespace(monotonic=count(0, 25).__next__))  # each byte takes as long
+    server.answer = endless(b"x", server.over, pause=0.01)
+    with pytest.raises(TransportError, match="takes more than 60 s"):
+        rpc.call("block/get", seconds=60)
 
 
 def test_closing_ends_calls_under_way(server: HostileServer) -> None:
