@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def client_context(ca_file: str, cert_file: str = "", key_file: str = "") -> ssl.SSLContext:
-    """Trusts what ``ca_file`` holds, or what the system trusts; shows ``cert_file``. Raises OSError or ValueError."""
+    """Make a context that trusts ``ca_file``, or what the system trusts, and shows ``cert_file``.
+
+    Raises OSError or ValueError.
+    """
     import ssl  # noqa: PLC0415 - only then
 
     authorities, certificate, key = (_path(name) for name in (ca_file, cert_file, key_file))
@@ -29,19 +32,19 @@ def client_context(ca_file: str, cert_file: str = "", key_file: str = "") -> ssl
 
 
 class RenewedContext:
-    """Stands for an SSLContext in paho: a new one for each connection, so that renewed files count at the next one."""
+    """Stands for an SSLContext in paho: makes a new one for each connection, so that renewed files count."""
 
     check_hostname = True  # by the context, and not once more by paho
 
     def __init__(self, ca_file: str, cert_file: str, key_file: str) -> None:
-        """Raises OSError or ValueError, as ``wrap_socket`` will if the files are bad by then."""
+        """Check the files; raises OSError or ValueError, as ``wrap_socket`` will if they are bad by then."""
         self._files = ca_file, cert_file, key_file
         client_context(*self._files)
 
     def wrap_socket(
         self, sock: object, *, server_hostname: str, do_handshake_on_connect: bool = False
     ) -> ssl.SSLSocket:
-        """See ssl.SSLContext."""
+        """Wrap as ssl.SSLContext does, with the files as they are now."""
         context = client_context(*self._files)
         return context.wrap_socket(
             sock,  # type: ignore[arg-type]
@@ -51,7 +54,7 @@ class RenewedContext:
 
 
 def trusted(ca_file: str) -> str | bool:
-    """For ``requests``: a file or directory of authorities; True for its own where the system has none.
+    """Return what ``requests`` shall trust: a file or directory of authorities; True for its own if there is none.
 
     Raises OSError or ValueError if ``ca_file`` holds none.
     """
@@ -66,7 +69,7 @@ def trusted(ca_file: str) -> str | bool:
 
 @contextmanager
 def authorities_of(setting: str) -> Iterator[None]:
-    """What of the certificates that ``setting`` names cannot be used within is a ConfigurationError."""
+    """Turn what is wrong with the certificates that ``setting`` names into a ConfigurationError."""
     try:
         yield
     except (OSError, ValueError) as error:

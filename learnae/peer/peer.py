@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import learnae
+from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, FrameError, NotWrittenError, StateError
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer.following import Following
@@ -89,6 +90,7 @@ class Peer:
         ports: Ports,
         options: Options,
         opener: Opener = open_message,
+        errors: ErrorLog | None = None,
     ) -> None:
         self.author = identity.author
         self.manifest = manifest
@@ -99,7 +101,9 @@ class Peer:
         self._ports = ports
         self._options = options
         rng = random.Random(options.seed)
-        self.replication = Replicator(self.swarm, manifest.limits, ports.store, ports.gossip, ports.clock, rng, opener)
+        self.replication = Replicator(
+            self.swarm, manifest.limits, ports.store, ports.gossip, ports.clock, rng, opener, errors
+        )
         self.tangle = self.replication.tangle
         self.problems = self.replication.problems
         self.following = Following(

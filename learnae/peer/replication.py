@@ -30,10 +30,11 @@ class Replicator:
         clock: Clock,
         rng: random.Random,
         opener: Opener = open_message,
+        errors: ErrorLog | None = None,
     ) -> None:
         self.swarm = swarm
         self.tangle = Tangle(limits, rng)
-        self.problems = ErrorLog()
+        self.problems = errors or ErrorLog()
         self.traffic = Traffic()
         self._limits = limits
         self._store = store

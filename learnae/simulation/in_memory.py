@@ -15,7 +15,7 @@ from typing import Any
 
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import CID_BYTES, Cid
-from learnae.ports import Inference, check_heads, name_block
+from learnae.ports import Gossip, Inference, check_heads, name_block
 from learnae.protocol.limits import HOUR
 
 _PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
@@ -281,7 +281,7 @@ class MemoryExchange:
             raise TransportError("the exchange is closed")
 
 
-class MemoryGossip:
+class MemoryGossip(Gossip):
     """ports.Gossip that tells ``fanout`` random hosts, as a gossip mesh does."""
 
     def __init__(self, host: Host, fanout: int) -> None:

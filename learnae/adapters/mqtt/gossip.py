@@ -16,19 +16,21 @@ from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
-from learnae.ports import check_heads
+from learnae.ports import Gossip, check_heads
 from learnae.protocol.limits import Limits
 
 _HEADS_BYTES = 8192  # more than Limits.heads links
 _PEERS = 1024  # whose newest announcement waits to be heard
 _NAME_CHARACTERS = 64
-_REFUSED = 256  # errors that wait to be counted
 
 
-class MqttGossip:
+class MqttGossip(Gossip):
     """Announces the newest heads at most once in ``interval`` seconds."""
 
-    def __init__(self, connection: MqttConnection, topics: Topics, interval: float) -> None:
+    def __init__(
+        self, connection: MqttConnection, topics: Topics, interval: float, errors: ErrorLog | None = None
+    ) -> None:
+        """Count refused announcements in ``errors``."""
         self._connection = connection
         self._topics = topics
         self._interval = interval
@@ -39,14 +41,9 @@ class MqttGossip:
         self._is_closed = False
         self._heard: dict[str, Sequence[Cid]] = {}
         self._messages: dict[Cid, None] = {}
-        self._problems = ErrorLog()
-        self._refused: list[LearnaeError] = []
+        self._errors = errors or ErrorLog()
         self._lock = threading.Lock()
         connection.subscribe(topics.all("heads"), self._on_heads)
-
-    def count_in(self, problems: ErrorLog) -> None:
-        """Count announcements that were refused in ``problems`` from now on."""
-        self._problems = problems
 
     def announce(self, heads: Sequence[Cid]) -> None:
         """See ports.Gossip; the newest are told when the interval is over."""
@@ -68,9 +65,6 @@ class MqttGossip:
         with self._lock:
             found, self._heard = list(self._heard.values()), {}
             pushed, self._messages = list(self._messages), {}
-            refused, self._refused = self._refused, []
-        for error in refused:
-            self._problems.count(error)
         most = Limits().heads
         return [*found, *(pushed[start : start + most] for start in range(0, len(pushed), most))]
 
@@ -105,8 +99,7 @@ class MqttGossip:
         try:
             heads = parse_heads(peer, received.payload)
         except LearnaeError as error:
-            with self._lock:
-                self._refused = [*self._refused[-_REFUSED:], error]
+            self._errors.count(error)
             return
         with self._lock:
             self._heard.pop(peer, None)

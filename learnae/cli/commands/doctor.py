@@ -20,7 +20,6 @@ from learnae.cli.swarm_choice import choose_swarm
 from learnae.config.loading import find_section
 from learnae.config.sections import IotaSection
 from learnae.errors import EquivocationError, LearnaeError, ManifestError, ModelError, StateError
-from learnae.swarm.directory import open_manifest
 from learnae.system.paths import home, last_status, peers_here, why_peer_unwritable
 
 _PACKAGES = (
@@ -100,7 +99,7 @@ def _places() -> Iterator[Finding]:
 
 
 def _swarm() -> Iterator[Finding]:
-    yield _looked("swarm", lambda: open_manifest(choose_swarm()).name)
+    yield _looked("swarm", lambda: choose_swarm().manifest.name)
 
 
 def _iota() -> Iterator[Finding]:

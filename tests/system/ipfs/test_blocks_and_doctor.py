@@ -32,7 +32,7 @@ class Home:
     def __init__(self, programs: Programs, **limits: int) -> None:
         self.programs = programs
         manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(**limits))
-        self.store = LocalBlockStore(create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm)))
+        self.store = LocalBlockStore(create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm)).directory)
         data = programs.root / "person.npz"
         write_private_file(1, data)
         trainer = programs.start("trainer_node", "start", "--data", data)

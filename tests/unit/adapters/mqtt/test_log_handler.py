@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import learnae
-from learnae.adapters import token_bucket as allowance
 from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
 
 INSIDE = str(Path(learnae.__file__).parent / "adapters" / "x.py")
@@ -47,8 +46,8 @@ def test_what_a_source_quotes_is_blanked_and_what_the_library_says_is_not(handle
 
 
 def test_a_flood_is_held_back_and_counted(handler, sent, monkeypatch):
-    now = [allowance.time.monotonic()]
-    monkeypatch.setattr(allowance.time, "monotonic", lambda: now[0])
+    now = [handler._allowance._filled]
+    monkeypatch.setattr(handler._allowance, "_monotonic", lambda: now[0])
     for number in range(100):
         handler.handle(record(f"flood {number}"))
     assert len(sent) == 20

@@ -129,10 +129,9 @@ def test_only_true_ancestors_are_taken_from_an_answer():
     assert list(reachable(messages[-1].cid, newest, rest[1:])) == []  # a gap hides what is behind it
 
 
-def test_an_allowance_is_used_up_and_comes_back(monkeypatch):
+def test_an_allowance_is_used_up_and_comes_back():
     now = [0.0]
-    monkeypatch.setattr("learnae.adapters.token_bucket.time.monotonic", lambda: now[0])
-    allowance = TokenBucket(10, 2)
+    allowance = TokenBucket(10, 2, lambda: now[0])
     assert allowance.take(10)
     assert not allowance.take()
     now[0] = 1.0
