@@ -26,7 +26,7 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.ports import check_named
 from learnae.protocol.limits import Limits
-from learnae.runtime.observer import _Untouched
+from learnae.runtime.observer import _ReadOnlyStore
 from learnae.system.atomic_files import TEMPORARY, why_unwritable
 
 PROCESSES = multiprocessing.get_context("fork")  # starts in a millisecond: 30 kills are soon done
@@ -254,7 +254,7 @@ def test_whoever_only_looks_at_a_directory_uses_no_block(tmp_path):
     store = LocalBlockStore(tmp_path)
     cid = store.put(RAW, b"weights")
     age(path_of(tmp_path, cid))
-    assert _Untouched(tmp_path).has(cid)
+    assert _ReadOnlyStore(tmp_path).has(cid)
     assert store.remove_unused(cid, since=time.time() - 3600) == len(b"weights")
 
 
