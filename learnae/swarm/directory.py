@@ -111,7 +111,7 @@ def find_swarm(text: str = "") -> Swarm:
     A manifest from another machine gets a directory in this one's home. Raises ManifestError if there is no
     such swarm, ConfigurationError if there is none here, or no single one.
     """
-    # not Path.exists and is_file: they raise for a name that is too long, and where one may not look
+    # not Path.exists and is_file: they raise for a name that is too long, and where this user may not look
     if _is_cid(text) or "/" in text or os.path.isfile(text) or (text and os.path.exists(Path(text, MANIFEST_FILE))):
         directory = home() / "swarms" / text if _is_cid(text) else Path(text)
         if os.path.isfile(directory):

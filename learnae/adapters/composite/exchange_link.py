@@ -116,7 +116,7 @@ class Link:
             self._exchange.keep(cid)
 
     def finish(self) -> None:
-        """Say what is still to be said if it can be said soon, and nothing more; does not wait."""
+        """Let the thread do the jobs that are left, for ``drain`` seconds at most; does not wait."""
         with self._wake:
             self._until = time.monotonic() + self._policy.drain
             self._wake.notify()
@@ -165,7 +165,7 @@ class Link:
             self._offer(cid) if offer else self._retract(cid)
         except TransportError:
             with self._wake:
-                self._jobs.setdefault(cid, offer)  # unless something newer has been said
+                self._jobs.setdefault(cid, offer)  # unless there is a newer job for it
             raise
         self._backoff.succeeded()
 

@@ -35,7 +35,7 @@ _MAX_AUTHORS = 4096  # remembered; more peers than one swarm should have
 class Channel(Protocol):
     """Says where a swarm's transactions are and how their bytes are dressed.
 
-    The one place that differs between swarms that anybody may find and read, and sealed ones, whose
+    The one place that differs between open swarms, which any peer may find and read, and sealed ones, whose
     channel derives tags, addresses and encryption from the swarm's key.
     """
 
@@ -53,7 +53,7 @@ class Channel(Protocol):
 
 
 class OpenChannel(Channel):
-    """Dresses for a swarm that anybody may find and read who knows its id."""
+    """Dresses for an open swarm: any peer that knows its id may find and read it."""
 
     def __init__(self, swarm: Cid) -> None:
         self._swarm = swarm.to_bytes()
@@ -145,7 +145,7 @@ class Newest:
     def note(self, new: Announcement, epoch: int, now: int, late: bool) -> None:
         """Take in what was found under the tag of ``epoch``.
 
-        Raises FutureError, or ReplayError for what was said before; ``late`` excuses that, as when an
+        Raises FutureError, or ReplayError for a repeated one; ``late`` excuses that, as when an
         old epoch is read after a newer one.
         """
         if new.epoch != epoch:

@@ -1,4 +1,4 @@
-"""The ZMQ stream of a node: says at once what polling would find a little later. Messages may get lost."""
+"""The ZMQ stream of a node: announces at once what polling would find a little later. Messages may get lost."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Gossip over the Tangle: heads in zero-value transactions of an IOTA node (legacy protocol).
 
 A thread of its own talks to the node, finds nonces and hashes, so that a tick never waits for it. The
-node's clock says which epoch it is: a board without a clock battery speaks where the others listen.
+node's clock says which epoch it is: a board without a clock battery announces where the others look.
 """
 
 from __future__ import annotations

@@ -106,23 +106,24 @@ class KuboGossip(Gossip):
     # -- speaking
 
     def _speak(self) -> None:
-        said: Sequence[Cid] | None = None
+        published: Sequence[Cid] | None = None
         backoff = Backoff(*_PAUSES)
-        while (heads := self._next(said)) is not None:
+        while (heads := self._next(published)) is not None:
             try:
                 self._publish(heads)
-                said = heads
+                published = heads
                 backoff.succeeded()
             except TransportError as error:
-                said = None
+                published = None
                 self._fail(error)
                 self._closing.wait(backoff.failed())
 
-    def _next(self, said: Sequence[Cid] | None) -> Sequence[Cid] | None:
+    def _next(self, published: Sequence[Cid] | None) -> Sequence[Cid] | None:
         """Wait for a change, or until it is time to repeat; return None at the end."""
         with self._wake:
             self._wake.wait_for(
-                lambda: self._closing.is_set() or self._own is not said, self._repeat if said is not None else None
+                lambda: self._closing.is_set() or self._own is not published,
+                self._repeat if published is not None else None,
             )
             return None if self._closing.is_set() else self._own
 

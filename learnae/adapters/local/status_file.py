@@ -27,14 +27,14 @@ class StatusFile(Monitor):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written = self._logged = float("-inf")
-        self._problems: Mapping[str, int] = {}
-        self._failing = False  # the last time; said once
+        self._counted: Mapping[str, int] = {}
+        self._failing = False  # the last time; logged once
         self._unwritable = False
         self._listening = False
 
     @override
     def report(self, status: Mapping[str, Any]) -> None:
-        self._log_new_problems(status)
+        self._log_new_errors(status)
         self._log_unwritable(status)
         self._log_listening(status)
         now = time.monotonic()
@@ -64,12 +64,12 @@ class StatusFile(Monitor):
         else:
             self._failing = False
 
-    def _log_new_problems(self, status: Mapping[str, Any]) -> None:
+    def _log_new_errors(self, status: Mapping[str, Any]) -> None:
         counts: Mapping[str, int] = status["problems"]
         for name in counts:
-            if name not in self._problems:
+            if name not in self._counted:
                 _log.warning("%s: %s (counted in status from now on)", name, status["last_problems"].get(name))
-        self._problems = counts
+        self._counted = counts
 
     def _log_unwritable(self, status: Mapping[str, Any]) -> None:
         """Log once at the beginning and once at the end."""
