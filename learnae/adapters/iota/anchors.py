@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES, Node, Transaction, kerl, load, trytes_of
+from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES, Node, Transaction
 from learnae.adapters.iota.proof_of_work import HASH_TRYTES, hash_of, weight
+from learnae.adapters.iota.pyota import kerl, load, trytes_of
 from learnae.errors import EncodingError, PeerError, SignatureError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES, trytes_of
+from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES
 from learnae.adapters.iota.proof_of_work import HASH_TRYTES
+from learnae.adapters.iota.pyota import trytes_of
 from learnae.bounded_dict import BoundedDict
 from learnae.errors import EncodingError, FutureError, ReplayError
 from learnae.ipld import dagcbor

@@ -1,34 +1,25 @@
-"""A node of the legacy IOTA protocol, through pyota: the one place that imports it.
+"""A node of the legacy IOTA protocol, through pyota.
 
-pyota 2.1.0 runs on today's Pythons with a stand-in for ``pkg_resources`` while it is imported. Every
-call ends within a time and reads a bounded answer; whatever a node does wrong is a TransportError that
+Every call ends within a time and reads a bounded answer; whatever a node does wrong is a TransportError that
 names it. Transactions are 2,673 trytes (iota.transaction.base gives the layout).
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
-import importlib.metadata
 import logging
 import re
-import sys
-import threading
 import time
-import types
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from learnae.adapters.iota.proof_of_work import ALPHABET, HASH_TRYTES, MAX_MWM, TRANSACTION_TRYTES, hash_of, search
+from learnae.adapters.iota.proof_of_work import HASH_TRYTES, MAX_MWM, TRANSACTION_TRYTES, hash_of, search
+from learnae.adapters.iota.pyota import decode, integer, kerl, load
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.fields import Fields
 
 _log = logging.getLogger(__name__)
 
-INSTALL = ("pip install 'learnae[iota]'", "pip install --no-deps pyota==2.1.0")
 NULL = "9" * HASH_TRYTES
 MESSAGE_BYTES = 1093  # two trytes a byte, in 2,187 trytes
 TAG_TRYTES = 27
@@ -46,7 +37,6 @@ _LAGGING = 2  # milestones that are still being made solid on a node that keeps 
 
 _TRIPS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)  # pyota's over wrong answers
 
-_import = threading.Lock()
 _Result = TypeVar("_Result")
 
 
@@ -113,38 +103,6 @@ class Transaction:
     def milestone(self) -> int:
         """Return its index, if it is part of a milestone: that is its tag."""
         return integer(self.tag)
-
-
-@functools.cache
-def load() -> Any:
-    """Import the module ``iota``; raises ConfigurationError if it is not installed."""
-    with _import, _stand_in(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # escapes in its docstrings, for Pythons that mind
-        try:
-            importlib.import_module("filters")  # asks for pkg_resources, too
-            return importlib.import_module("iota")
-        except (ImportError, importlib.metadata.PackageNotFoundError) as error:
-            raise ConfigurationError(f"pyota is not installed ({error})", " && ".join(INSTALL)) from error
-
-
-@contextmanager
-def _stand_in() -> Iterator[None]:
-    """Stand in for pkg_resources as far as pyota and its filters use it: it is gone, or refuses their requirements."""
-    module: Any = types.ModuleType("pkg_resources")
-    module.EntryPoint = importlib.metadata.EntryPoint
-    module.require = lambda *names: [importlib.metadata.distribution(name) for name in names]
-    module.iter_entry_points = lambda group, name=None: iter(
-        importlib.metadata.entry_points(group=group, **({"name": name} if name else {}))
-    )
-    before = sys.modules.get("pkg_resources")
-    sys.modules["pkg_resources"] = module
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.modules["pkg_resources"]
-        else:
-            sys.modules["pkg_resources"] = before
 
 
 class Node:
@@ -358,42 +316,6 @@ class Node:
             return Bounded(self.url)
         except ValueError as error:
             raise ConfigurationError(f"iota.node is {self.url!r}: {error}", "use http://HOST:14265") from error
-
-
-def decode(trytes: str) -> bytes:
-    """Decode bytes from pairs of trytes (pyota's codec); raises EncodingError."""
-    try:
-        data: bytes = load().TryteString(trytes).encode()
-    except ValueError as error:
-        raise EncodingError("a message that is no bytes") from error
-    return data
-
-
-def kerl(trytes: str) -> str:
-    """Return Kerl's hash (81 trytes) of trytes (81 n), through pyota."""
-    iota = load()
-    sponge, trits = iota.crypto.kerl.Kerl(), [0] * 243
-    sponge.absorb(iota.TryteString(trytes).as_trits())
-    sponge.squeeze(trits)
-    return str(iota.TryteString.from_trits(trits))
-
-
-def integer(trytes: str) -> int:
-    """Read a number in balanced ternary."""
-    value = 0
-    for tryte in reversed(trytes):
-        index = ALPHABET.index(tryte.encode())
-        value = 27 * value + (index if index <= 13 else index - 27)
-    return value
-
-
-def trytes_of(digest: bytes, length: int) -> str:
-    """Return the first ``length`` trytes of a digest read as a number to the base of 27."""
-    number, trytes = int.from_bytes(digest), bytearray()
-    for _ in range(length):
-        number, rest = divmod(number, 27)
-        trytes.append(ALPHABET[rest])
-    return trytes.decode()
 
 
 def _clock() -> int:

@@ -13,7 +13,8 @@ from dataclasses import asdict
 
 from rich.text import Text
 
-from learnae.adapters.iota.node import INSTALL, Node
+from learnae.adapters.iota.node import Node
+from learnae.adapters.iota.pyota import INSTALL
 from learnae.cli.commands.doctor_ipfs import ipfs_findings
 from learnae.cli.output import Finding, console, print_json, table
 from learnae.cli.swarm_choice import choose_swarm

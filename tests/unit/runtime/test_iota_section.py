@@ -13,8 +13,9 @@ from iri_node import IriNode
 
 from agent.config import AgentConfig
 from learnae.adapters.iota import node as iota_client
-from learnae.adapters.iota.node import INSTALL, POW
+from learnae.adapters.iota.node import POW
 from learnae.adapters.iota.proof_of_work import MAX_MWM
+from learnae.adapters.iota.pyota import INSTALL
 from learnae.cli.commands.doctor import doctor
 from learnae.config.loading import find_section, load_config
 from learnae.config.sections import IotaSection
