@@ -20,14 +20,14 @@ from agent.ingestion.reader import FAILING
 from agent.install import add_parser
 from agent.labels import write_label
 from agent.learning.calibration import calibration_rows
+from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
-from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, why_no_training, write_inference
+from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
 from learnae.cli.arguments import count
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
-from learnae.swarm.directory import find_swarm, open_manifest
-from learnae.swarm.manifest import Manifest
+from learnae.swarm.directory import Swarm, find_swarm
 from learnae.system.atomic_files import check_target, write_atomic
 from learnae.system.logs import set_up_logging
 from learnae.system.paths import STATE_FILE
@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
-    manifest = open_manifest(find_swarm(config.swarm.id))
+    manifest = find_swarm(config.swarm.id).manifest
     dataset = Dataset(manifest.model, manifest.objective)
     collector = build_intake(config, manifest, dataset).collector
     collector.collect()
@@ -126,7 +126,7 @@ def _check(options: argparse.Namespace) -> int:
 def _label(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     if options.label:
-        manifest = open_manifest(find_swarm(config.swarm.id))
+        manifest = find_swarm(config.swarm.id).manifest
         if not manifest.needs_labels:
             raise ConfigurationError(f"swarm {manifest.name!r} learns without labels", "there is nothing to label")
         label_names(manifest).check(options.label)
@@ -167,8 +167,8 @@ def _export(options: argparse.Namespace) -> int:
         raise ConfigurationError("--weights-only says how to write int8", "add --int8")
     config = load_config(AgentConfig, ROLE, options.config, {"swarm.id": options.swarm})
     swarm, directory = find_swarm(config.swarm.id), config.peer.directory(ROLE)
-    manifest = open_manifest(swarm)
-    estimate = _estimate(swarm, directory, manifest)
+    manifest = swarm.manifest
+    estimate = _estimate(swarm, directory)
     calibrated = options.int8 and not options.weights_only
     rows = calibration_rows(config, manifest, directory) if calibrated else None
     data = with_card(write_inference(manifest.definition, estimate, options.int8, rows), manifest)
@@ -187,11 +187,13 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _estimate(swarm: Path, directory: Path, manifest: Manifest) -> Vector:
+def _estimate(swarm: Swarm, directory: Path) -> Vector:
     """Return this agent's estimate; where none has run, that of the peers whose messages are here."""
     from learnae.runtime.observer import estimate_of, published_estimate  # noqa: PLC0415 - as above
 
-    return estimate_of(directory, manifest) if (directory / STATE_FILE).exists() else published_estimate(swarm)
+    if (directory / STATE_FILE).exists():
+        return estimate_of(directory, swarm.manifest)
+    return published_estimate(swarm.directory)
 
 
 def _quantisation(int8: bool, rows: NDArray[np.float32] | None) -> dict[str, Any]:

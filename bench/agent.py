@@ -112,7 +112,7 @@ def configure(root: Path, broker_url: str, pause: float) -> Path:
     features = WindowStatistics(CHANNELS, RATE, 100, 50, (5e4,) * width, (3e4,) * width)
     model = dense_config(width, (64, 64), width, "linear")
     manifest = Manifest("bench", model, "mean_squared_error", features=features)
-    swarm = create_swarm(manifest, root / "swarm")
+    swarm = create_swarm(manifest, root / "swarm").directory
     channels = ", ".join(f'{name} = "in_{name}"' for name in CHANNELS)
     config = root / "agent.toml"
     config.write_text(

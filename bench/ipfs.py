@@ -153,7 +153,7 @@ def receive(api: str, directory: Path, _: int, parent: Connection) -> None:
 def store_at(api: str, directory: Path) -> Iterator[BlockService]:
     """Open the store of one machine, connected."""
     swarm = create_swarm(preset("wrist", 1), directory)
-    store = BlockService(LocalBlockStore(swarm))
+    store = BlockService(LocalBlockStore(swarm.directory))
     links = store.join({"ipfs": open_exchange(IpfsSection(api=api), swarm)})
     wait_for(lambda: links["ipfs"].state == CONNECTED, "the link")
     try:

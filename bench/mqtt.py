@@ -81,7 +81,7 @@ class Member:
     def __init__(self, home: Path, person: int, manifest: Manifest, section: MqttSection) -> None:
         self._home = home
         home.mkdir()
-        self.directory = create_swarm(manifest, home / "swarm")
+        self.directory = create_swarm(manifest, home / "swarm").directory
         write_private_file(person, home / "person.npz")
         self._config = home / "agent.toml"
         self._config.write_text(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from agent.wiring import build_learner
+from agent.learning.engine_choice import build_learner
 from bench.harness import AT_LEAST, Check, Race, in_processes
 from bench.swarms import SECOND, Person, accuracies, load_people, split_over
 from learnae.models.dataset import Dataset

@@ -1,4 +1,4 @@
-"""What a peer needs from the world: at most six methods each, one technology per adapter.
+"""What a peer needs from the world: at most six methods a port, one technology an adapter.
 
 Every adapter of a port passes the same contract suite (tests/contract). Guards that do not depend
 on the technology (size, hash) are here, not in each adapter.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LimitError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.protocol.bodies import Metrics
@@ -30,16 +29,27 @@ class Traffic:
 
 
 class BlockStore(Protocol):
-    """Blocks by name. All methods return at once; what is far away is fetched in the background."""
+    """Blocks by name. All methods return at once; what is far away is fetched in the background.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from learnae.adapters.local.block_store import LocalBlockStore
+    >>> from learnae.ipld.cid import RAW
+    >>> with TemporaryDirectory() as directory:
+    ...     store = LocalBlockStore(Path(directory))
+    ...     cid = store.put(RAW, b"weights")
+    ...     store.get(cid)
+    b'weights'
+    """
 
     def put(self, codec: int, data: bytes) -> Cid:
-        """Keep a block of at most 1 MiB, durably; its name. Idempotent. Raises LimitError or NotWrittenError."""
+        """Keep a block of at most 1 MiB durably, and name it. Idempotent. Raises LimitError or NotWrittenError."""
 
     def get(self, cid: Cid) -> bytes:
-        """The block's bytes, checked against its name; raises BlockMissingError if it is not here now."""
+        """Return the block's bytes, checked against its name; raises BlockMissingError if it is not here now."""
 
     def has(self, cid: Cid) -> bool:
-        """Whether ``get`` would succeed now."""
+        """Return True if ``get`` would succeed now."""
 
     def want(self, cids: Sequence[Cid]) -> None:
         """Ask for blocks that are not here; they may appear later. Idempotent, cheap to repeat."""
@@ -47,53 +57,72 @@ class BlockStore(Protocol):
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         """Forget blocks; those that are not here are passed over.
 
-        Whoever shares the store may have put or looked for one of them in the last ``unused_for`` ms: that one stays.
+        A block stays that another process with the same store has put or looked for in the last ``unused_for`` ms.
         """
 
 
 class Exchange(Protocol):
     """Carries blocks between machines. Called from worker threads; every call ends within the adapter's timeout.
 
-    Whoever calls checks what comes (``check_named``): an exchange may lie.
+    The caller checks received bytes (``check_named``): an exchange may lie.
+
+    >>> from learnae.ipld.cid import RAW
+    >>> from learnae.simulation.in_memory import MemoryExchange
+    >>> shared, cid = {}, Cid.of(RAW, b"weights")
+    >>> MemoryExchange(shared).offer(cid, b"weights")
+    >>> MemoryExchange(shared).fetch(cid)
+    b'weights'
     """
 
     def offer(self, cid: Cid, data: bytes) -> None:
         """Let other machines have this block. Idempotent. Raises TransportError."""
 
     def fetch(self, cid: Cid) -> bytes:
-        """The block's bytes, unchecked. Raises BlockMissingError if nobody has it now, else TransportError."""
+        """Return the block's bytes, unchecked. Raises BlockMissingError if no machine has it, else TransportError."""
 
     def keep(self, cid: Cid) -> None:
-        """What ``fetch`` gave is held here now: an exchange that keeps blocks itself keeps it, as if it was offered.
+        """Note that this machine's store holds a fetched block: an exchange with a store of its own keeps it, too.
 
-        Only now: what it keeps and is not held here, another process may let go. Raises TransportError.
+        Not before: another process may let go of what the exchange keeps and this machine does not hold.
+        Raises TransportError.
         """
 
     def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
-        """Which of the blocks ``held`` here it must be offered; raises TransportError if it cannot be reached.
+        """Return those of the blocks ``held`` here that must be offered; raises TransportError if it is out of reach.
 
-        Asked at the start, and until it can be reached again whenever it could not. Nothing for an exchange
-        that keeps no blocks itself.
+        Called at the start, and after a failure until the exchange can be reached again. An exchange without a
+        store of its own lacks nothing.
         """
 
     def retract(self, cids: Iterable[Cid]) -> None:
-        """These blocks are not needed any more: unpin them. Idempotent. Raises TransportError."""
+        """Unpin blocks that are not needed any more. Idempotent. Raises TransportError."""
 
     def close(self) -> None:
         """Let go of connections; a call under way, and every later one, ends with TransportError. Idempotent."""
 
 
 class Gossip(Protocol):
-    """Heads are state, not events: the next announcement heals any that was lost."""
+    """Tells other peers the newest messages. Heads are state, not events: the next announcement heals a lost one.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from learnae.adapters.local.gossip import LocalGossip
+    >>> from learnae.ipld.cid import DAG_CBOR
+    >>> head = Cid.of(DAG_CBOR, b"message")
+    >>> with TemporaryDirectory() as directory:
+    ...     LocalGossip(Path(directory), "alice").announce([head])
+    ...     list(LocalGossip(Path(directory), "bob").heard()) == [[head]]
+    True
+    """
 
     def announce(self, heads: Sequence[Cid]) -> None:
-        """Let others hear that these are the newest messages known here. Never blocks for long.
+        """Announce the newest messages known here. Never blocks for long.
 
         Raises LimitError for more than Limits.heads.
         """
 
     def heard(self) -> Iterable[Sequence[Cid]]:
-        """The heads that others have announced since the last call, each announcement bounded."""
+        """Return the heads that others have announced since the last call, each announcement bounded."""
 
     @property
     def announcements(self) -> int | None:
@@ -103,7 +132,7 @@ class Gossip(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What one call of ``train`` did: optimiser steps, training rows at hand, mean loss."""
+    """Says what one call of ``train`` did: optimiser steps, training rows at hand, mean loss."""
 
     steps: int
     rows: int
@@ -111,10 +140,17 @@ class Trained:
 
 
 class Learner(Protocol):
-    """Trains one model on this machine's private rows. Weights are one float32 vector (count,)."""
+    """Trains one model on this machine's private rows. Weights are one float32 vector (count,).
+
+    >>> from learnae.models.passive_learner import PassiveLearner
+    >>> learner = PassiveLearner(count=2)
+    >>> learner.load(np.array([0.5, -1.0], np.float32))
+    >>> learner.train(steps=10), learner.weights().tolist()
+    (Trained(steps=0, rows=0, loss=0.0), [0.5, -1.0])
+    """
 
     def weights(self) -> Vector:
-        """A copy of the current weights."""
+        """Return a copy of the current weights."""
 
     def load(self, weights: Vector) -> None:
         """Go on from these weights, with the optimiser's state as it is."""
@@ -123,10 +159,10 @@ class Learner(Protocol):
         """Take up to ``steps`` optimiser steps; none without rows."""
 
     def evaluate(self, weights: Vector) -> Metrics | None:
-        """How good ``weights`` are on the held-out rows; None without any."""
+        """Measure ``weights`` on the held-out rows; None without any."""
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """The optimiser's arrays, to be saved."""
+        """Return the optimiser's arrays, to be saved."""
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from saved arrays; raises StateError if they do not fit."""
@@ -170,17 +206,32 @@ class Samples:
 
 
 class SampleSource(Protocol):
-    """Where an agent's readings come from."""
+    """Gives an agent's readings.
+
+    >>> class Constant(SampleSource):
+    ...     def read(self):
+    ...         return Samples(np.zeros(1), np.ones((1, 3), np.float32), np.array([-1]), np.array([False]))
+    >>> Constant().read().values.shape
+    (1, 3)
+    """
 
     def read(self) -> Samples | None:
-        """What has come since the last call, perhaps nothing; None when there will never be more."""
+        """Return the readings since the last call, perhaps none; None when there will never be more."""
 
 
 class StateStore(Protocol):
-    """A peer's own state: one value, replaced whole."""
+    """Keeps a peer's own state: one value, replaced whole.
+
+    >>> from learnae.simulation.in_memory import MemoryStateStore
+    >>> store = MemoryStateStore()
+    >>> store.load()
+    >>> store.save(b"state")
+    >>> store.load()
+    b'state'
+    """
 
     def load(self) -> bytes | None:
-        """The last saved state; None if there is none. Raises StateError."""
+        """Return the last saved state; None if there is none. Raises StateError."""
 
     def save(self, data: bytes) -> None:
         """Replace the state, durably and atomically."""
@@ -200,7 +251,14 @@ class Inference:
 
 
 class Monitor(Protocol):
-    """Where people watch. No method may raise or wait."""
+    """Shows a peer to people. No method may raise or wait.
+
+    >>> from learnae.simulation.in_memory import SilentMonitor
+    >>> monitor = SilentMonitor()
+    >>> monitor.report({"steps": 7})
+    >>> monitor.last
+    {'steps': 7}
+    """
 
     def report(self, status: Mapping[str, Any]) -> None:
         """Show the peer's state (Peer.status gives the fields)."""
@@ -213,21 +271,19 @@ class Monitor(Protocol):
 
 
 class Clock(Protocol):
-    """The time of day."""
+    """Tells the time of day, and a time that is never set.
+
+    >>> from learnae.adapters.local.clock import SystemClock
+    >>> clock = SystemClock()
+    >>> clock.now() > clock.uptime()
+    True
+    """
 
     def now(self) -> int:
-        """Unix milliseconds."""
+        """Return Unix milliseconds."""
 
     def uptime(self) -> int:
-        """Milliseconds since the machine started, asleep or not; setting the time of day does not change it."""
-
-
-@runtime_checkable
-class Counting(Protocol):
-    """An adapter that meets errors where nobody can catch them, such as in a thread of its own."""
-
-    def count_in(self, problems: ErrorLog) -> None:
-        """Count what fails in ``problems`` from now on."""
+        """Return milliseconds since the machine started, asleep or not, however the time of day is set."""
 
 
 def check_block(data: bytes) -> None:
@@ -237,7 +293,7 @@ def check_block(data: bytes) -> None:
 
 
 def name_block(codec: int, data: bytes) -> Cid:
-    """The name of a block that is to be stored; raises LimitError for one that no store takes."""
+    """Name a block that is to be stored; raises LimitError for one that no store takes."""
     check_block(data)
     return Cid.of(codec, data)
 

@@ -160,7 +160,7 @@ def _swarm(swarm: str | None, preset: str | None) -> str | None:
         return swarm
     if swarm is not None:
         raise ConfigurationError("--swarm and --preset both name a swarm", "give one of them")
-    return str(find_or_create(preset))
+    return str(find_or_create(preset).directory)
 
 
 def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], Found]) -> Found:

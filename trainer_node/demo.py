@@ -28,7 +28,7 @@ def demo_configs(config: TrainerConfig) -> Iterator[tuple[TrainerConfig, int]]:
     of these people is for that one alone: then it is an InUseError.
     """
     # no date: all demos on a machine are one swarm; a name of its own: it is not the one of --preset wrist
-    directory = create_swarm(replace(preset("wrist", created=0), name="wrist-demo"))
+    directory = create_swarm(replace(preset("wrist", created=0), name="wrist-demo")).directory
     people = [person for person in range(1, PEOPLE + 1) if _name(person) == config.peer.name] or range(1, PEOPLE + 1)
     for person in people:
         if holder(peer_directory(_name(person)) / LOCK_FILE) is None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.ingestion.buffer import SampleBuffer
+from agent.learning.summary_mode import SummaryMode
 from learnae.errors import ManifestError
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
@@ -22,7 +23,7 @@ from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
 from learnae.text import counted
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 _CHUNKS = 64  # of the buffer at once
 _SECONDS = 1.0  # for one call: what an earlier run has left in the buffer is taken in bit by bit
@@ -31,7 +32,7 @@ _NEWEST = 32  # windows that wait to be judged by the swarm's model
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A window that has just come: ``time`` of its last reading, and its ``row``, as the model sees it."""
+    """Holds a new window: ``time`` of its last reading, and its ``row``, as the model sees it."""
 
     time: float
     row: NDArray[np.float32]
@@ -41,8 +42,8 @@ class Collector:
     """Reads recordings and the buffer, cuts windows, computes features, fills the dataset as the swarm's task asks.
 
     Readings of live sources are always read back from the buffer, those of an earlier run first, so that
-    training goes on with old data after a restart. While ``statistics`` gives any, all windows go there and
-    none is kept. Raises ManifestError for a swarm without features.
+    training goes on with old data after a restart. While ``summary_mode`` has statistics, all windows go there
+    and none is kept. Raises ManifestError for a swarm without features.
     """
 
     def __init__(
@@ -51,14 +52,19 @@ class Collector:
         manifest: Manifest,
         dataset: Dataset,
         buffer: SampleBuffer | None = None,
-        statistics: Callable[[], Statistics | None] = lambda: None,
+        summary_mode: SummaryMode | None = None,
+        chunks: int = _CHUNKS,
+        seconds: float = _SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Read ``chunks`` of the buffer at once, for about ``seconds`` of ``monotonic`` in one call."""
         self._recordings = dict(recordings)
         self._manifest = manifest
         self._features = features_of(manifest)
         self._dataset = dataset
         self._buffer = buffer
-        self._statistics = statistics
+        self._summary_mode = summary_mode
+        self._chunks, self._seconds, self._monotonic = chunks, seconds, monotonic
         self._position = 0
         self._windowers: dict[str, Windower] = {}
         self._newest: deque[Judged] = deque(maxlen=_NEWEST)
@@ -67,11 +73,11 @@ class Collector:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will ever come again."""
+        """Return True if no reading will ever come again."""
         return not self._recordings and self._buffer is None
 
     def collect(self) -> None:
-        """Take in what is there now, for about a second at most."""
+        """Take in the readings that are there now, for about a second at most."""
         for name, source in list(self._recordings.items()):
             samples = source.read()
             if samples is None:
@@ -80,13 +86,13 @@ class Collector:
             else:
                 self._add(name, samples, fresh=True)
         if self._buffer is not None:
-            self._read_buffer(self._buffer, time.monotonic() + _SECONDS)
+            self._read_buffer(self._buffer, self._monotonic() + self._seconds)
 
     def _report_end(self, name: str) -> None:
         data, features = self._dataset, self._features
         if self._statistics() is not None:  # no rows are kept
             return
-        log.log(
+        _log.log(
             logging.INFO if len(data.train) and not data.skipped else logging.WARNING,
             "source %s has ended; so far %s to train on, %d held out; of %s of %s at %g Hz "
             "without a gap, %d without a label, %d skipped: %s",
@@ -95,21 +101,23 @@ class Collector:
             self.unlabelled, data.skipped, data.demand,
         )  # fmt: skip
         if data.only_class is not None:
-            log.warning("all rows are of class %g: accuracy here tells nothing until there are others", data.only_class)
+            _log.warning(
+                "all rows are of class %g: accuracy here tells nothing until there are others", data.only_class
+            )
 
     def newest(self) -> list[Judged]:
-        """The newest windows since the last call, oldest first, each once; none of an earlier run."""
+        """Return the newest windows since the last call, oldest first, each once; none of an earlier run."""
         newest = list(self._newest)
         self._newest.clear()
         return newest
 
     def _read_buffer(self, buffer: SampleBuffer, deadline: float) -> None:
-        while time.monotonic() < deadline:
-            chunks = buffer.after(self._position, _CHUNKS)
+        while self._monotonic() < deadline:
+            chunks = buffer.after(self._position, self._chunks)
             for chunk in chunks:
                 self._position = chunk.id
                 self._add(chunk.source, chunk.samples, fresh=chunk.id > buffer.newest)
-            if len(chunks) < _CHUNKS:
+            if len(chunks) < self._chunks:
                 return
 
     def _add(self, name: str, samples: Samples, fresh: bool) -> None:
@@ -122,6 +130,8 @@ class Collector:
         known = windows.label >= 0
         self.labelled += int(known.sum())
         self.unlabelled += int(len(known) - known.sum())
+        if self._summary_mode and self._manifest.needs_labels:
+            self._summary_mode.note_labels(self.labelled, self.unlabelled)
         rows = self._features.extract(windows.values)
         statistics = self._statistics()
         if statistics is None:
@@ -131,9 +141,12 @@ class Collector:
         if fresh:
             self._newest.extend(map(Judged, windows.time[-_NEWEST:].tolist(), rows[-_NEWEST:]))
 
+    def _statistics(self) -> Statistics | None:
+        return self._summary_mode.statistics() if self._summary_mode else None
+
 
 def features_of(manifest: Manifest) -> Features:
-    """The swarm's features; raises ManifestError for a swarm of trainers only."""
+    """Return the swarm's features; raises ManifestError for a swarm of trainers only."""
     if manifest.features is None:
         raise ManifestError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
     return manifest.features

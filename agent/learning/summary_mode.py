@@ -1,4 +1,4 @@
-"""The switch of an agent that cannot train, or shall not: from then on it sends summaries."""
+"""The switch of an agent that cannot train, or shall not: it then sends summaries."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import logging
 from learnae.samples.dp_statistics import Statistics
 from learnae.swarm.features import Features
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
-_ENOUGH = 200  # windows without a label and none with one: nobody labels here
+_ENOUGH = 200  # windows without a label and none with one: this agent has no labels
 NO_LABELS = "nobody labels what it measures"
 
 
 class SummaryMode:
-    """``reason`` says why this agent only looks on; empty while it trains.
+    """Says, in ``reason``, why this agent only sends summaries; empty while it trains.
 
-    ``statistics`` are of all windows since then, labelled or not; None while it trains. Fits
-    peer.Options.statistics and the Collector.
+    ``statistics`` are of all windows since then, labelled or not; None while it trains: as Options.statistics.
     """
 
     def __init__(self, features: Features, classes: int) -> None:
@@ -31,16 +30,16 @@ class SummaryMode:
         if not self.reason:
             self.reason = reason
             self._statistics = Statistics(self._columns, self._classes)
-            log.warning("this agent does not train, it sends summaries: %s", reason)
+            _log.warning("this agent does not train, it sends summaries: %s", reason)
 
     def note_labels(self, labelled: int, unlabelled: int) -> None:
-        """So many windows have come: without any label there is nothing to train on, until there is one."""
+        """Begin when enough windows have come without any label to train on; end with the first label."""
         if not labelled and unlabelled >= _ENOUGH:
             self.begin(NO_LABELS)
         elif labelled and self.reason == NO_LABELS:
-            log.info("there are labels: this agent trains")
+            _log.info("there are labels: this agent trains")
             self.reason, self._statistics = "", None
 
     def statistics(self) -> Statistics | None:
-        """What is to be summarised; None while the agent trains."""
+        """Return what is to be summarised; None while the agent trains."""
         return self._statistics

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from learnae.config.loading import find_section
 from learnae.config.sections import SwarmSection
-from learnae.swarm.directory import find_swarm, swarms_here
+from learnae.swarm.directory import Swarm, find_swarm, swarms_here
 
 
-def choose_swarm(text: str = "") -> Path:
-    """The directory of the swarm ``text``; without it, of the only one here, or else of the one that is configured.
+def choose_swarm(text: str = "") -> Swarm:
+    """Open the swarm ``text``; without it, the only one here, or else the one that is configured.
 
     Raises ManifestError if there is no such swarm, ConfigurationError if there is none, or no single one.
     """

@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from types import MappingProxyType
 
 from learnae.ports import Exchange, Gossip, Monitor
 
 
 @dataclass(frozen=True, slots=True)
 class LinkSet:
-    """What links a peer to other machines, by name, in the order in which it is tried.
+    """Links a peer to other machines, by name, in the order in which they are tried. Immutable: ``+`` joins two.
 
     ``states`` gives, for each link by its name, what the status says of it, such as ``connected``;
     ``closers`` are called once, in order, when the peer leaves.
+
+    >>> gateway = LinkSet(states={"gateway": lambda: "connected"}, closers=(lambda: print("closed"),))
+    >>> links = gateway + LinkSet(states={"mqtt": lambda: "away"})
+    >>> links.status()
+    {'gateway': 'connected', 'mqtt': 'away'}
+    >>> links.close()
+    closed
+    >>> links.close()
     """
 
-    exchanges: dict[str, Exchange] = field(default_factory=dict)
-    gossips: dict[str, Gossip] = field(default_factory=dict)
-    monitors: list[Monitor] = field(default_factory=list)
-    states: dict[str, Callable[[], str]] = field(default_factory=dict)
-    closers: list[Callable[[], None]] = field(default_factory=list)
+    exchanges: Mapping[str, Exchange] = field(default_factory=dict)
+    gossips: Mapping[str, Gossip] = field(default_factory=dict)
+    monitors: tuple[Monitor, ...] = ()
+    states: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    closers: tuple[Callable[[], None], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("exchanges", "gossips", "states"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        # what is cached is called once, however many sets it is in
+        object.__setattr__(self, "closers", tuple(map(cache, self.closers)))
+
+    def __add__(self, other: LinkSet) -> LinkSet:
+        return LinkSet(
+            {**self.exchanges, **other.exchanges},
+            {**self.gossips, **other.gossips},
+            self.monitors + other.monitors,
+            {**self.states, **other.states},
+            self.closers + other.closers,
+        )
+
+    def sorted_by(self, rank: Callable[[str], int]) -> LinkSet:
+        """Return the links with exchanges in the order of ``rank``; those of one rank stay as they are."""
+        return replace(self, exchanges={name: self.exchanges[name] for name in sorted(self.exchanges, key=rank)})
 
     def status(self) -> dict[str, str]:
-        """Name to state."""
+        """Return the state of each link by name."""
         return {name: state() for name, state in self.states.items()}
 
-    def sort_exchanges(self, rank: Callable[[str], int]) -> None:
-        """Put exchanges into the order of ``rank``; those of one rank stay as they are."""
-        for name in sorted(self.exchanges, key=rank):
-            self.exchanges[name] = self.exchanges.pop(name)
-
     def close(self) -> None:
-        """Let go of everything."""
-        while self.closers:
-            self.closers.pop(0)()
+        """Let go of everything. Idempotent."""
+        for closer in self.closers:
+            closer()

@@ -15,6 +15,7 @@ from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
 from learnae.ipld.cid import Cid
+from learnae.overriding import override
 from learnae.peer.following import Following
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
@@ -28,15 +29,15 @@ from learnae.system.paths import STATE_FILE
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import consensus
 
-_EVERYBODY = 1 << 20
+_ALL_PEERS = 1 << 20
 _PASSES = 1000  # of at most some thousand messages each
 
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """What a peer has said of itself; times in Unix milliseconds, accuracy and loss on its own rows.
+    """Shows what a peer has published of itself; times in Unix milliseconds, accuracy and loss on its own rows.
 
-    ``summary`` is True for one that sends summaries of its rows and no updates: ``samples`` is then noisy.
+    ``summary`` is True for a peer that sends summaries of its rows and no updates: ``samples`` is then noisy.
     """
 
     peer: str
@@ -55,21 +56,23 @@ class PeerView:
     banned: bool
 
 
-class _Untouched(LocalBlockStore):
-    """A directory that is only looked at."""
+class _ReadOnlyStore(LocalBlockStore):
+    """Reads a directory, and changes nothing in it."""
 
-    def _note_use(self, path: Path, stamp: object) -> bool:  # noqa: ARG002 - whoever only looks relies on nothing
+    @override
+    def _note_use(self, path: Path, stamp: object) -> bool:
         return True
 
+    @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        """Nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
+        """Do nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
 
 
 class _AllHeads(LocalGossip):
-    """Says all heads each time: a full waiting room has dropped those of the newest messages, and asks again."""
+    """Returns all heads each time: a full waiting room has dropped those of the newest messages, and asks again."""
 
+    @override
     def heard(self) -> Iterable[Sequence[Cid]]:
-        """See ports.Gossip."""
         self._seen.clear()
         return super().heard()
 
@@ -80,7 +83,7 @@ class Observer:
     def __init__(self, directory: Path) -> None:
         self.manifest = open_manifest(directory)
         self.swarm = self.manifest.swarm
-        self._store = _Untouched(directory)
+        self._store = _ReadOnlyStore(directory)
         self._clock = SystemClock()
         self._gossip = _AllHeads(directory, None)
         rng = random.Random()
@@ -93,14 +96,14 @@ class Observer:
             rng,
             me=b"",
             count=self.manifest.model.count,
-            most=_EVERYBODY,
+            most=_ALL_PEERS,
             half_life=self.manifest.merge.half_life,
         )
         self._joins: dict[bytes, Join] = {}
         self._summaries: dict[bytes, tuple[int, Summary]] = {}
 
     def refresh(self) -> int:
-        """Take in what is new; returns how many messages are known now."""
+        """Take in new messages; return how many are known now."""
         absent: set[Cid] | None = None
         for _ in range(_PASSES):
             outcome = self._replication.hear()
@@ -128,19 +131,19 @@ class Observer:
                     yield message
 
     def peers(self) -> list[PeerView]:
-        """Everybody who has spoken, by name."""
+        """Show all peers that have published, by name."""
         views = [self._view(author) for author in self.tangle.authors()]
         return sorted(views, key=lambda view: (view.name, view.peer))
 
     def messages(self, count: int) -> Iterator[Message]:
-        """The newest ``count`` messages, newest first."""
+        """Open the newest ``count`` messages, newest first."""
         nodes = sorted(self.tangle.cids(), key=self._time_of, reverse=True)
         for cid in nodes[:count]:
             with suppress(BlockMissingError, PeerError):  # a peer has deleted it since; damage is for --fsck to say
                 yield open_message(self._store.get(cid), self.swarm, self.manifest.limits)
 
     def estimate(self) -> Vector:
-        """The consensus estimate (count,) of all live peers; raises ConfigurationError before the first update."""
+        """Compute the consensus estimate (count,) of all live peers; raises ConfigurationError without any update."""
         self._following.advance(self._clock.now())
         votes = [replica.vote() for replica in self._following.replicas.values()]
         if not votes:
@@ -182,7 +185,7 @@ class Observer:
 
 
 def describe(message: Message) -> dict[str, Any]:
-    """A message as a plain map, for people and JSON."""
+    """Return a message as a plain map, for people and JSON."""
     body = message.body
     what: dict[str, Any] = {"kind": type(body).__name__.lower()}
     if isinstance(body, Update):
@@ -211,7 +214,7 @@ def describe(message: Message) -> dict[str, Any]:
 
 
 def estimate_of(directory: Path, manifest: Manifest) -> Vector:
-    """The consensus estimate (count,) that the peer of ``directory`` saved last."""
+    """Read the consensus estimate (count,) that the peer of ``directory`` saved last."""
     try:
         state = PeerState.read(directory / STATE_FILE)
     except OSError as error:
@@ -222,7 +225,7 @@ def estimate_of(directory: Path, manifest: Manifest) -> Vector:
 
 
 def published_estimate(swarm: Path) -> Vector:
-    """The consensus estimate (count,) of all live peers whose messages are in the directory ``swarm``."""
+    """Compute the consensus estimate (count,) of all live peers whose messages are in the directory ``swarm``."""
     observer = Observer(swarm)
     observer.refresh()
     return observer.estimate()

@@ -12,6 +12,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
@@ -25,9 +26,17 @@ _HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
 MANIFEST_FILE = "manifest.cbor"
 
 
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """A swarm on this machine: the directory that its peers here share, and the manifest in it."""
+
+    directory: Path
+    manifest: Manifest
+
+
 @contextmanager
 def alone() -> Iterator[None]:
-    """Only one process at a time makes swarms in this home; one that dies is out, too. Raises ConfigurationError."""
+    """Let only one process at a time make swarms in this home, until it dies. Raises ConfigurationError."""
     swarms = home() / "swarms"
     try:
         swarms.mkdir(parents=True, exist_ok=True)
@@ -41,8 +50,8 @@ def alone() -> Iterator[None]:
         os.close(directory)
 
 
-def create_named(manifest: Manifest) -> Path:
-    """As create_swarm, in this home; raises ConfigurationError if another swarm here has its name."""
+def create_named(manifest: Manifest) -> Swarm:
+    """Create a swarm in this home; raises ConfigurationError if another one here has its name."""
     with alone():
         for path in swarms_here():
             if _name_of(path) == manifest.name and path.name != str(manifest.swarm):
@@ -53,32 +62,38 @@ def create_named(manifest: Manifest) -> Path:
         return create_swarm(manifest)
 
 
-def create_swarm(manifest: Manifest, directory: Path | None = None) -> Path:
-    """Make the directory of a new swarm and return it; raises ConfigurationError if another is there."""
+def create_swarm(manifest: Manifest, directory: Path | None = None) -> Swarm:
+    """Make the directory of a new swarm; raises ConfigurationError if another is there."""
     data = manifest.to_bytes()
     if len(data) > MAX_BYTES:
         raise ManifestError(
             f"the swarm's definition has {len(data)} bytes, and {MAX_BYTES} are read", "use fewer layers, shorter names"
         )
-    Manifest.from_bytes(data)  # what nobody could open must not be written
+    Manifest.from_bytes(data)  # what cannot be opened again must not be written
     directory = directory or home() / "swarms" / str(manifest.swarm)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
     create_once(directory / MANIFEST_FILE, data)
-    if open_manifest(directory).swarm != manifest.swarm:
+    swarm = open_swarm(directory)
+    if swarm.manifest.swarm != manifest.swarm:
         raise ConfigurationError(f"{directory} belongs to another swarm", "choose another directory")
-    return directory
+    return swarm
+
+
+def open_swarm(directory: Path) -> Swarm:
+    """Open the swarm in ``directory``; raises ManifestError or ModelError."""
+    return Swarm(directory, open_manifest(directory))
 
 
 def open_manifest(directory: Path) -> Manifest:
-    """The manifest of the swarm in ``directory``; raises ManifestError or ModelError."""
+    """Read the manifest of the swarm in ``directory``; raises ManifestError or ModelError."""
     return read_manifest(directory / MANIFEST_FILE)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest in a file; raises ManifestError or ModelError."""
+    """Read the manifest in a file; raises ManifestError or ModelError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -90,19 +105,18 @@ def read_manifest(path: Path) -> Manifest:
         raise type(error)(f"{path}: {error.problem}", error.remedy) from error
 
 
-def find_swarm(text: str = "") -> Path:
-    """The directory of a swarm named by its id, directory, name or a file of its manifest; else the only one here.
+def find_swarm(text: str = "") -> Swarm:
+    """Open the swarm named by its id, directory, name or a file of its manifest; without any, the only one here.
 
     A manifest from another machine gets a directory in this one's home. Raises ManifestError if there is no
     such swarm, ConfigurationError if there is none here, or no single one.
     """
-    # not Path.exists and is_file: they raise for a name that is too long, and where one may not look
+    # not Path.exists and is_file: they raise for a name that is too long, and where this user may not look
     if _is_cid(text) or "/" in text or os.path.isfile(text) or (text and os.path.exists(Path(text, MANIFEST_FILE))):
         directory = home() / "swarms" / text if _is_cid(text) else Path(text)
         if os.path.isfile(directory):
             return create_swarm(read_manifest(directory))
-        open_manifest(directory)
-        return directory
+        return open_swarm(directory)
     swarms = [path for path in swarms_here() if text in ("", _name_of(path))]
     if not swarms and text:
         raise ManifestError(f"no swarm at {text}, and none of that name", _HOW_TO_NAME)
@@ -112,11 +126,11 @@ def find_swarm(text: str = "") -> Path:
         which = f"{len(swarms)} swarms {text!r}" if text else f"{len(swarms)} swarms"
         names = ", ".join(path.name if text else f"{_name_of(path)} ({path.name})" for path in swarms)
         raise ConfigurationError(f"there are {which} on this machine", f"name one: {names}")
-    return swarms[0]
+    return open_swarm(swarms[0])
 
 
 def swarms_here() -> list[Path]:
-    """The directories of all swarms in this home; raises StateError if one may not look."""
+    """Return the directories of all swarms in this home; raises StateError if it may not be read."""
     return [path for path in entries(home() / "swarms") if is_there(path / MANIFEST_FILE)]
 
 

@@ -61,7 +61,7 @@ def userland(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
     options = f"lowerdir={lower},upperdir={directory / 'upper'},workdir={directory / 'work'}"
     run(["mount", "-t", "overlay", "overlay", "-o", options, root])
     try:
-        swarm = create_swarm(preset("wrist", created=0), directory / "swarm")
+        swarm = create_swarm(preset("wrist", created=0), directory / "swarm").directory
         shutil.copytree(pack, root / "root/pack")
         shutil.copy(swarm / "manifest.cbor", root / "root/pack")
         arm64 = Userland(root)

@@ -21,7 +21,6 @@ from tangles import HornetTangle, LoopbackTangle, Tangle, gossip, turn_all
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
 from learnae.adapters.iota.gossip import Pace
-from learnae.adapters.ipfs import gateway as gateway_module
 from learnae.adapters.ipfs.gateway import GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from learnae.adapters.mqtt.connection import MqttConnection
 
 SWARM = Cid.of(DAG_CBOR, b"swarm")
+LATE_SECONDS = 60.0  # an engine that is late does not hang: the machine of a test may stand still for seconds
 
 
 def nothing_to_wait_for() -> None:
@@ -126,50 +126,42 @@ def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubo, Kubo
         yield one, other
 
 
-@pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A daemon that is late does not hang: the machine of a test may stand still for seconds."""
-    from learnae.adapters.ipfs import exchange as kubo
-    from learnae.adapters.ipfs import pubsub as kubo_pubsub
-
-    monkeypatch.setattr(kubo, "_GRACE", 60.0)
-    monkeypatch.setattr(gateway_module, "_PROBE_SECONDS", 60.0)
-    monkeypatch.setattr(kubo_pubsub, "_REPEAT_SECONDS", 30.0)
-    monkeypatch.setattr(kubo_pubsub, "_SILENCE_SECONDS", 90.0)
-
-
 def kubo_exchange(kubo: Kubo, directory: Path) -> KuboExchange:
-    from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, pin_name
+    from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, KuboWaits, pin_name
     from learnae.adapters.ipfs.rpc import KuboRpc
 
-    rpc = KuboRpc(kubo.api)
-    return KuboExchange(rpc, pin_name(SWARM, directory), 60, Acquaintances(rpc, [], 1))
+    rpc, waits = KuboRpc(kubo.api), KuboWaits(grace=LATE_SECONDS)
+    return KuboExchange(rpc, pin_name(SWARM, directory), 60, Acquaintances(rpc, [], 1), waits)
 
 
-def kubo_exchanges(directory: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Exchanges]:
+def gateway_exchange(kubo: Kubo) -> GatewayExchange:
+    return GatewayExchange(kubo.gateway, 60, probe_seconds=LATE_SECONDS)
+
+
+def kubo_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
     one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
     yield Exchanges(one, other, nothing_to_wait_for)
     one.close()
     other.close()
 
 
-def gateway_exchanges(directory: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Exchanges]:
+def gateway_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
     """What is offered to one daemon can be read at the other's gateway."""
-    one, other = kubo_exchange(kubos[0], directory), GatewayExchange(kubos[1].gateway, 60)
+    one, other = kubo_exchange(kubos[0], directory), gateway_exchange(kubos[1])
     yield Exchanges(one, other, nothing_to_wait_for)
     one.close()
     other.close()
 
 
-def kubo_stores(directory: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Stores]:
+def kubo_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
     """Two machines, each with a daemon."""
     one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
     yield from two_machines(directory, one, other)
 
 
-def gateway_stores(directory: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Stores]:
+def gateway_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
     """A machine without a daemon, and one with."""
-    yield from two_machines(directory, GatewayExchange(kubos[0].gateway, 60), kubo_exchange(kubos[1], directory))
+    yield from two_machines(directory, gateway_exchange(kubos[0]), kubo_exchange(kubos[1], directory))
 
 
 def two_machines(directory: Path, *exchanges: Exchange) -> Iterator[Stores]:
@@ -181,7 +173,7 @@ def two_machines(directory: Path, *exchanges: Exchange) -> Iterator[Stores]:
         store.close()
 
 
-def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator[Gossips]:
+def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
     """Three peers at two daemons, in a swarm of their own."""
     from learnae.adapters.ipfs.exchange import Acquaintances
     from learnae.adapters.ipfs.pubsub import KuboGossip
@@ -192,7 +184,7 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo], unhurried: None) -> Iterator
     for number in range(3):
         rpc = KuboRpc(kubos[number % 2].api)
         name = f"peer-{number}"
-        gossips[name] = KuboGossip(rpc, swarm, name, 60, Acquaintances(rpc, [], 1))
+        gossips[name] = KuboGossip(rpc, swarm, name, 60, Acquaintances(rpc, [], 1), repeat=30.0, silence=90.0)
     for kubo in kubos:
         wait_for(lambda kubo=kubo: kubo.run("pubsub", "peers", f"learnae/1/{swarm}/heads"), "the other's subscription")
     delivered: dict[str, Any] = {}

@@ -26,7 +26,7 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.ports import check_named
 from learnae.protocol.limits import Limits
-from learnae.runtime.observer import _Untouched
+from learnae.runtime.observer import _ReadOnlyStore
 from learnae.system.atomic_files import TEMPORARY, why_unwritable
 
 PROCESSES = multiprocessing.get_context("fork")  # starts in a millisecond: 30 kills are soon done
@@ -254,7 +254,7 @@ def test_whoever_only_looks_at_a_directory_uses_no_block(tmp_path):
     store = LocalBlockStore(tmp_path)
     cid = store.put(RAW, b"weights")
     age(path_of(tmp_path, cid))
-    assert _Untouched(tmp_path).has(cid)
+    assert _ReadOnlyStore(tmp_path).has(cid)
     assert store.remove_unused(cid, since=time.time() - 3600) == len(b"weights")
 
 
@@ -356,8 +356,7 @@ def announce_often(directory: Path, number: int) -> None:
 
 def test_heads_that_are_replaced_while_others_read_are_always_whole(tmp_path):
     problems = ErrorLog()
-    listener = LocalGossip(tmp_path, None)
-    listener.count_in(problems)
+    listener = LocalGossip(tmp_path, None, problems)
     writers = [PROCESSES.Process(target=announce_often, args=(tmp_path, number)) for number in range(3)]
     for writer in writers:
         writer.start()
@@ -415,8 +414,8 @@ def test_a_killed_writer_leaves_nothing_half_done_and_no_lock(tmp_path, batch):
 
 
 def check_heads_and_state(directory: Path) -> None:
-    listener, problems = LocalGossip(directory, None), ErrorLog()
-    listener.count_in(problems)
+    problems = ErrorLog()
+    listener = LocalGossip(directory, None, problems)
     assert all(len(heads) == Limits().heads for heads in listener.heard())
     assert not problems.counts
     state = LocalStateStore(directory / "state").load()
@@ -500,8 +499,8 @@ def test_a_peer_can_start_while_others_write(tmp_path):
 
 
 def test_leftovers_are_never_heard(tmp_path):
-    listener, problems = LocalGossip(tmp_path, None), ErrorLog()
-    listener.count_in(problems)
+    problems = ErrorLog()
+    listener = LocalGossip(tmp_path, None, problems)
     leave_temporary(tmp_path / "heads", age=0)
 
     assert list(listener.heard()) == []
@@ -531,8 +530,8 @@ GARBAGE = {
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
 def test_a_damaged_heads_file_is_counted_once_and_the_others_are_heard(tmp_path, garbage):
-    listener, problems = LocalGossip(tmp_path, None), ErrorLog()
-    listener.count_in(problems)
+    problems = ErrorLog()
+    listener = LocalGossip(tmp_path, None, problems)
     LocalGossip(tmp_path, "good").announce(HEADS)
     (tmp_path / "heads" / "bad").write_bytes(garbage)
 

@@ -40,11 +40,11 @@ require(*RUNTIMES)
 require("flatbuffers")
 
 from agent.cli import main  # noqa: E402
+from agent.learning.engine_choice import build_learner  # noqa: E402
 from agent.learning.tflite_learner import TfliteLearner  # noqa: E402
 from agent.tflite.inference.export import SIGNATURE, inference_program  # noqa: E402
 from agent.tflite.runtime import open_program  # noqa: E402
 from agent.tflite.training.program import compile_program  # noqa: E402
-from agent.wiring import build_learner  # noqa: E402
 from learnae.errors import ConfigurationError, ModelError  # noqa: E402
 from learnae.peer.state import PeerState  # noqa: E402
 from learnae.swarm.directory import create_swarm  # noqa: E402
@@ -130,7 +130,7 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
     config = tmp_path / "agent.toml"
     config.write_text(
         f"[peer]\nstate = {json.dumps(str(tmp_path / 'me'))}\n\n"
-        f"[swarm]\nid = {json.dumps(str(create_swarm(manifest, tmp_path / 'swarm')))}\n"
+        f"[swarm]\nid = {json.dumps(str(create_swarm(manifest, tmp_path / 'swarm').directory))}\n"
     )
     arguments = ["--config", str(config), "--json"]
 

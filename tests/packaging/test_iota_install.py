@@ -10,7 +10,7 @@ import pytest
 from iri_node import IriNode
 from programs import clean_environment
 
-from learnae.adapters.iota.node import INSTALL
+from learnae.adapters.iota.pyota import INSTALL
 
 ROOT = Path(__file__).parents[2]
 NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*")

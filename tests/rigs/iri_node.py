@@ -21,8 +21,9 @@ from typing import Any
 
 from daemon import HOST, free_port
 
-from learnae.adapters.iota.node import NULL, Node, Transaction, integer, load
+from learnae.adapters.iota.node import NULL, Node, Transaction
 from learnae.adapters.iota.proof_of_work import TRANSACTION_TRYTES, hash_of, search, weight
+from learnae.adapters.iota.pyota import integer, load
 
 COORDINATOR = "LEARNAE9TEST9COORDINATOR".ljust(81, "9")
 MAX_RESULTS = 1000

@@ -37,7 +37,7 @@ def board_manifest(name: str = "board", labelled: bool = False) -> Manifest:
 def make_swarm(home: Path, labelled: bool = False) -> Path:
     """Make a swarm; return its directory below ``home``."""
     manifest = board_manifest(labelled=labelled)
-    return create_swarm(manifest, home / "swarms" / str(manifest.swarm))
+    return create_swarm(manifest, home / "swarms" / str(manifest.swarm)).directory
 
 
 class Sysfs:

@@ -8,93 +8,109 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from learnae.adapters.composite.exchange_link import CONNECTED, Link
+from learnae.adapters.composite.exchange_link import CONNECTED, Link, LinkPolicy
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
-from learnae.errors import LearnaeError, PeerError, StateError, TransportError
+from learnae.errors import PeerError, StateError, TransportError
 from learnae.ipld.cid import Cid
-from learnae.ports import Exchange, check_named, name_block
+from learnae.overriding import override
+from learnae.ports import BlockStore, Exchange, check_named, name_block
+from learnae.system.backoff import Backoff
 
-_WORKERS = 8  # fetches at once: at most as many MiB in memory, and enough for one far away to cost the others nothing
-_QUEUE = 8192  # names; more than Limits.wanted and the blocks of the largest frame. What does not fit is asked again
-_REMEMBERED = 8192  # names that nobody had
-_FIRST_PAUSE, _LAST_PAUSE = 0.25, 30.0  # seconds until a block that nobody had is asked for again, doubled each time
-_DOUBLINGS = 7
-_ERRORS = 256  # that wait for the next tick to be counted
 _JOIN_SECONDS = 2.0  # a fetch ends when its exchange is closed
 
 
-class BlockService:
-    """ports.BlockStore over ``local`` and any number of exchanges. Safe to use from several threads."""
+@dataclass(frozen=True, slots=True)
+class FetchPolicy:
+    """Bounds the fetching of blocks. Pauses in seconds."""
 
-    def __init__(self, local: LocalBlockStore) -> None:
+    workers: int = 8  # fetches at once: as many MiB in memory, and enough for a slow one to cost the others nothing
+    queue: int = 8192  # names; more than Limits.wanted and the blocks of the largest frame. The rest is asked again
+    remembered: int = 8192  # names of blocks that no exchange had
+    first_pause: float = 0.25  # until a block that no exchange had is asked for again, doubled each time
+    last_pause: float = 30.0
+
+
+class BlockService(BlockStore):
+    """Serves blocks from ``local`` and any number of exchanges. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        local: LocalBlockStore,
+        errors: ErrorLog | None = None,
+        fetching: FetchPolicy | None = None,
+        linking: LinkPolicy | None = None,
+    ) -> None:
         self._local = local
+        self._errors = errors or ErrorLog()
+        self._fetching = fetching or FetchPolicy()
+        self._linking = linking or LinkPolicy()
         self._links: list[Link] = []
         self._queue: dict[Cid, None] = {}
         self._busy: dict[Cid, bool] = {}  # being fetched; False if it has been deleted since
-        self._later: dict[Cid, tuple[int, float]] = {}  # nobody had it: how often, and when it may be asked again
-        self._errors: deque[LearnaeError] = deque(maxlen=_ERRORS)
-        self._problems = ErrorLog()
+        self._later = BoundedDict[Cid, tuple[Backoff, float]](self._fetching.remembered)  # when they are asked again
         self._wake = threading.Condition()
         self._closing = False
         self._workers: list[threading.Thread] = []
 
     def join(self, exchanges: Mapping[str, Exchange]) -> dict[str, Link]:
-        """Use these from now on, first ones first; returns the links by name, whose ``state`` people may see."""
+        """Use these from now on, first ones first; returns the links by name."""
         links = {
-            name: Link(name, exchange, self._local, self._errors.append, self._forget_failures)
+            name: Link(name, exchange, self._local, self._errors, self._forget_failures, self._linking)
             for name, exchange in exchanges.items()
         }
         self._links = list(links.values())
-        for number in range(_WORKERS if links else 0):
+        for number in range(self._fetching.workers if links else 0):
             self._workers.append(threading.Thread(target=self._work, name=f"fetch {number}", daemon=True))
             self._workers[-1].start()
         return links
 
-    def count_in(self, problems: ErrorLog) -> None:
-        """Count what fails in ``problems`` from now on; only in ``want``, so by the caller's thread."""
-        self._problems = problems
+    def states(self) -> dict[str, str]:
+        """Return the state of each link by name, for people."""
+        return {link.name: link.describe() for link in self._links}
 
     # -- ports.BlockStore
 
+    @override
     def put(self, codec: int, data: bytes) -> Cid:
-        """See ports.BlockStore; exchanges are offered it in the background."""
+        """Keep the block here and offer it to the exchanges in the background."""
         cid = name_block(codec, data)
         with self._wake:
             if cid in self._busy:
-                self._busy[cid] = True  # whatever was deleted before
+                self._busy[cid] = True  # it may have been deleted before
         self._local.keep(cid, data)
         self._tell(cid, offer=True)
         return cid
 
+    @override
     def get(self, cid: Cid) -> bytes:
-        """See ports.BlockStore."""
         return self._local.get(cid)
 
+    @override
     def has(self, cid: Cid) -> bool:
-        """See ports.BlockStore."""
         return self._local.has(cid)
 
+    @override
     def want(self, cids: Sequence[Cid]) -> None:
-        """See ports.BlockStore."""
-        self._count_errors()
         if not any(link.state == CONNECTED for link in self._links):
             return
         now = time.monotonic()
         with self._wake:
             before = len(self._queue)
             for cid in cids:
-                if len(self._queue) >= _QUEUE:
+                if len(self._queue) >= self._fetching.queue:
                     break
-                if cid not in self._busy and self._later.get(cid, (0, now))[1] <= now:
+                if cid not in self._busy and (cid not in self._later or self._later[cid][1] <= now):
                     self._queue[cid] = None
             self._wake.notify(len(self._queue) - before)
 
+    @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        """See ports.BlockStore; exchanges let go of what has gone here, too."""
+        """Delete blocks here; exchanges let go of those that have gone, too."""
         names = list(cids)
         with self._wake:
             for cid in names:
@@ -104,13 +120,13 @@ class BlockService:
         # what is being fetched comes before this, or sees that it is not wanted
         self._local.delete(names, unused_for)
         for cid in names:
-            if self._local.stat(cid) == (0, 0.0):  # nobody uses it, or has put it again
+            if self._local.stat(cid) == (0, 0.0):  # no process uses it, or has put it again
                 self._tell(cid, offer=False)
 
     # -- for adapters
 
     def receive(self, cid: Cid, data: bytes, origin: str) -> None:
-        """Keep a block that the exchange ``origin`` was sent, asked for or not; the other exchanges are offered it.
+        """Keep a block that the exchange ``origin`` has received, asked for or not, and offer it to the others.
 
         Raises EncodingError or LimitError for wrong bytes, StateError if it cannot be kept.
         """
@@ -120,7 +136,7 @@ class BlockService:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way: all offers and wishes have been tried."""
+        """Return True if nothing is under way: all offers and wishes have been tried."""
         with self._wake:
             fetching = bool(self._queue or self._busy)
         return not fetching and all(link.is_idle for link in self._links)
@@ -137,7 +153,6 @@ class BlockService:
         for worker in self._workers:
             worker.join(_JOIN_SECONDS)
         self._links, self._workers = [], []
-        self._count_errors()
 
     # -- fetching
 
@@ -157,7 +172,7 @@ class BlockService:
         try:
             self._local.delete([cid])
         except StateError as error:
-            self._errors.append(error)
+            self._errors.count(error)
 
     def _next(self) -> Cid | None:
         with self._wake:
@@ -171,7 +186,7 @@ class BlockService:
             return cid
 
     def _fetch(self, cid: Cid) -> bool:
-        """Ask one exchange after the other; False if the block has not come."""
+        """Ask one exchange after the other; return False if none had the block."""
         asked = False
         for link in self._links:
             if link.state != CONNECTED:
@@ -181,10 +196,10 @@ class BlockService:
                 self._keep(cid, link.fetch(cid), link.name)
                 link.keep(cid)
                 return True
-            except (TransportError, PeerError):  # the link has reported what is worth it
+            except (TransportError, PeerError):  # the link has counted it
                 continue
             except StateError as error:
-                self._errors.append(error)
+                self._errors.count(error)
                 break
         if asked:
             self._postpone(cid)
@@ -196,14 +211,12 @@ class BlockService:
 
     def _postpone(self, cid: Cid) -> None:
         with self._wake:
-            failures, _ = self._later.pop(cid, (0, 0.0))
-            pause = min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, _DOUBLINGS))
-            self._later[cid] = (failures + 1, time.monotonic() + pause)
-            while len(self._later) > _REMEMBERED:
-                self._later.pop(next(iter(self._later)))
+            fetching = self._fetching
+            backoff, _ = self._later.pop(cid, (Backoff(fetching.first_pause, fetching.last_pause), 0.0))
+            self._later[cid] = backoff, time.monotonic() + backoff.failed()
 
     def _forget_failures(self) -> None:
-        """A link that has come back may have what nobody had."""
+        """Ask for all missing blocks again: a link that has come back may have them."""
         with self._wake:
             self._later.clear()
 
@@ -211,7 +224,3 @@ class BlockService:
         for link in self._links:
             if link.name != besides:
                 link.tell(cid, offer)
-
-    def _count_errors(self) -> None:
-        while self._errors:
-            self._problems.count(self._errors.popleft())

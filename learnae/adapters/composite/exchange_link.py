@@ -7,28 +7,37 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, EncodingError, LearnaeError, PeerError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.ports import Exchange, check_named
+from learnae.system.backoff import Backoff
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 CONNECTING, CONNECTED, AWAY = "connecting", "connected", "away"
-_JOBS = 16_384  # names; what does not fit is found by ``lacking`` when there is room again
-_FIRST_PROBE, _LAST_PROBE = 0.5, 60.0  # seconds until an exchange that failed is tried again, doubled each time
-_DOUBLINGS = 7
-_REVIEW_SECONDS = 600.0  # a daemon may lose everything and be back before anybody notices that it was away
-_DRAIN_SECONDS = 2.0  # a peer that leaves waits so long for what is still to be offered
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPolicy:
+    """Bounds how often an exchange is bothered, and how much waits for it. Times in seconds."""
+
+    first_probe: float = 0.5  # until an exchange that failed is tried again, doubled each time
+    last_probe: float = 60.0
+    review: float = 600.0  # a daemon may lose everything and be back before its absence is noticed
+    drain: float = 2.0  # a peer that leaves waits so long for what is still to be offered
+    jobs: int = 16_384  # names; what does not fit is found by ``lacking`` when there is room again
 
 
 class Link:
     """Uses ``exchange`` while it works, and leaves it alone while it does not.
 
-    A failure costs whoever met it one timeout; from then on the link is ``away`` for everybody, and only its own
-    thread tries again, ever more seldom. Waiting times start over when a block has really come or gone.
+    A failure costs the thread that met it one timeout; from then on the link is ``away`` for all, and only its own
+    thread tries again, after longer and longer waits. They start over when a block has really come or gone.
     """
 
     def __init__(
@@ -36,20 +45,22 @@ class Link:
         name: str,
         exchange: Exchange,
         store: LocalBlockStore,
-        report: Callable[[LearnaeError], None],
+        errors: ErrorLog,
         joined: Callable[[], None],
+        policy: LinkPolicy,
     ) -> None:
-        """``report`` hears of failures, ``joined`` of every time that the exchange can be used again."""
+        """Count failures in ``errors``; call ``joined`` every time that the exchange can be used again."""
         self.name = name
         self.state = CONNECTING
         self._exchange = exchange
         self._store = store
-        self._report = report
+        self._errors = errors
         self._joined = joined
+        self._policy = policy
         self._jobs: dict[Cid, bool] = {}  # True: offer, False: retract; the last word counts
         self._overflowed = False
         self._at_work = True  # it is not known yet what the exchange lacks
-        self._failures = 0
+        self._backoff = Backoff(policy.first_probe, policy.last_probe)
         self._reason = ""
         self._due = 0.0  # time.monotonic of the next probe, or the next review
         self._until: float | None = None  # closing: jobs are done until then
@@ -60,12 +71,12 @@ class Link:
     # -- from any thread
 
     def describe(self) -> str:
-        """The state, for people."""
+        """Return the state, for people."""
         return f"{AWAY}: {self._reason}" if self.state == AWAY else self.state
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything has been told."""
+        """Return True if everything has been told."""
         with self._wake:
             return not self._jobs and not self._at_work
 
@@ -73,14 +84,14 @@ class Link:
         """Offer the block soon, or retract it."""
         with self._wake:
             self._jobs.pop(cid, None)
-            if len(self._jobs) < _JOBS:
+            if len(self._jobs) < self._policy.jobs:
                 self._jobs[cid] = offer
             else:
                 self._overflowed = True
             self._wake.notify()
 
     def fetch(self, cid: Cid) -> bytes:
-        """The block, checked; raises BlockMissingError, or TransportError or EncodingError and is then away."""
+        """Fetch a block and check it; raises BlockMissingError, or TransportError or EncodingError and is then away."""
         if cid.names(b""):  # Bitswap takes an empty block for one that is not there
             return b""
         try:
@@ -95,18 +106,19 @@ class Link:
         except TransportError as error:
             self._fail(error)
             raise
-        self._failures = 0
+        self._backoff.succeeded()
+        _log.debug("%s: fetched block %s, %d bytes", self.name, cid, len(data))
         return data
 
     def keep(self, cid: Cid) -> None:
-        """What ``fetch`` gave is held here now."""
+        """Tell the exchange that a fetched block is held here now."""
         with suppress(TransportError):  # ``lacking`` makes up for it when the exchange can be used again
             self._exchange.keep(cid)
 
     def finish(self) -> None:
-        """Say what is still to be said if it can be said soon, and nothing more; does not wait."""
+        """Let the thread do the jobs that are left, for ``drain`` seconds at most; does not wait."""
         with self._wake:
-            self._until = time.monotonic() + _DRAIN_SECONDS
+            self._until = time.monotonic() + self._policy.drain
             self._wake.notify()
 
     def close(self) -> None:
@@ -115,7 +127,7 @@ class Link:
         if self.state == CONNECTED:
             self._thread.join(max(0.0, self._until - time.monotonic()))
         self._exchange.close()
-        self._thread.join(_DRAIN_SECONDS)
+        self._thread.join(self._policy.drain)
 
     # -- the thread
 
@@ -150,28 +162,33 @@ class Link:
 
     def _do(self, cid: Cid, offer: bool) -> None:
         try:
-            self._offer(cid) if offer else self._exchange.retract([cid])
+            self._offer(cid) if offer else self._retract(cid)
         except TransportError:
             with self._wake:
-                self._jobs.setdefault(cid, offer)  # unless something newer has been said
+                self._jobs.setdefault(cid, offer)  # unless there is a newer job for it
             raise
-        self._failures = 0
+        self._backoff.succeeded()
 
     def _offer(self, cid: Cid) -> None:
         try:
             data = self._store.get(cid)
-        except (BlockMissingError, PeerError):  # deleted since, or damaged: whoever reads it notices
+        except (BlockMissingError, PeerError):  # deleted since, or damaged: its reader notices
             return
         self._exchange.offer(cid, data)
+        _log.debug("%s: offered block %s, %d bytes", self.name, cid, len(data))
+
+    def _retract(self, cid: Cid) -> None:
+        self._exchange.retract([cid])
+        _log.debug("%s: retracted block %s", self.name, cid)
 
     def _join(self) -> None:
         """Find out whether the exchange can be used, and what it has to be told."""
         self._overflowed = False
         for cid in self._exchange.lacking(self._store.cids):
             self.tell(cid, offer=True)
-        self._due = time.monotonic() + _REVIEW_SECONDS
+        self._due = time.monotonic() + self._policy.review
         if self.state != CONNECTED:
-            log.info("%s: connected", self.name)
+            _log.info("%s: connected", self.name)
             self.state = CONNECTED
             self._joined()
 
@@ -181,9 +198,8 @@ class Link:
             if not first and threading.current_thread() is not self._thread:
                 return  # one of several calls that were under way
             self.state, self._reason = AWAY, error.problem
-            self._due = time.monotonic() + min(_LAST_PROBE, _FIRST_PROBE * 2 ** min(self._failures, _DOUBLINGS))
-            self._failures += 1
+            self._due = time.monotonic() + self._backoff.failed()
             self._wake.notify()
         if first and self._until is None:
-            log.warning("%s: %s; working without it, it is tried again", self.name, error)
-            self._report(error)
+            _log.warning("%s: %s; working without it, it is tried again", self.name, error)
+            self._errors.count(error)

@@ -1,4 +1,4 @@
-"""Anchors: a CID in a transaction that a milestone includes, so that nobody can say later that it was not there.
+"""Anchors: a CID in a transaction that a milestone includes, which proves later that it was there.
 
 The proof is checked here, link by link: hash and work of each transaction on the way from the anchor up to
 the first milestone that approves it, and that milestone's signature by the coordinator. The node is only
@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES, Node, Transaction, kerl, load, trytes_of
+from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES, Node, Transaction
 from learnae.adapters.iota.proof_of_work import HASH_TRYTES, hash_of, weight
+from learnae.adapters.iota.pyota import kerl, load, trytes_of
 from learnae.errors import EncodingError, PeerError, SignatureError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
@@ -28,8 +29,8 @@ _SIGNATURES = 3  # transactions that a milestone's signature can fill
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """``transaction`` holds ``cid``; ``milestone`` was the first to include it, at ``time`` (Unix seconds, as
-    the coordinator wrote). ``path`` names every transaction between, both ends included."""
+    """Shows that ``transaction`` holds ``cid``; ``milestone`` was the first to include it, at ``time`` (Unix seconds,
+    as the coordinator wrote). ``path`` names every transaction between, both ends included."""
 
     cid: Cid
     transaction: str
@@ -47,12 +48,12 @@ def write_anchor(node: Node, cid: Cid) -> str:
 
 
 def tag_of(cid: Cid) -> str:
-    """What the anchors of ``cid`` are found by."""
+    """Return what the anchors of ``cid`` are found by."""
     return trytes_of(hashlib.sha512(_CONTEXT + cid.to_bytes()).digest(), TAG_TRYTES)
 
 
 def prove(node: Node, cid: Cid, coordinator: str, need_signature: bool = True) -> Proof:
-    """The earliest proof that ``cid`` was on the Tangle of ``coordinator``.
+    """Find the earliest proof that ``cid`` was on the Tangle of ``coordinator``.
 
     Raises TransportError if there is none (yet), SignatureError if it is not signed by that coordinator.
     """
@@ -72,7 +73,7 @@ def prove(node: Node, cid: Cid, coordinator: str, need_signature: bool = True) -
 
 
 def anchors_of(node: Node, cid: Cid, mwm: int) -> Iterator[Transaction]:
-    """Transactions that do hold ``cid``."""
+    """Find the transactions that do hold ``cid``."""
     for transaction in _read(node, node.find_tag(tag_of(cid))[:_CANDIDATES], mwm):
         try:
             message = transaction.message
@@ -84,7 +85,7 @@ def anchors_of(node: Node, cid: Cid, mwm: int) -> Iterator[Transaction]:
 
 
 def _read(node: Node, names: list[str], mwm: int) -> list[Transaction]:
-    """Transactions that are what their names say, and are worth their work."""
+    """Read transactions; raise TransportError for one that is not what its name says, or lacks the work."""
     for transaction in (found := node.read(names)):
         if hash_of(transaction.trytes) != transaction.name or weight(transaction.name) < mwm:
             raise TransportError(f"{node.url} gives another transaction for {transaction.name}", "ask another node")
@@ -92,7 +93,7 @@ def _read(node: Node, names: list[str], mwm: int) -> list[Transaction]:
 
 
 def _climb(node: Node, anchor: Transaction, cid: Cid, coordinator: str, mwm: int) -> Iterator[Proof]:
-    """The way from the anchor through what approves it up to the first milestone."""
+    """Follow the way from the anchor through what approves it up to the first milestone."""
     came_from: dict[str, str] = {anchor.name: ""}
     level, milestones = [anchor], list[Transaction]()
     while level and len(came_from) < _CONE:
@@ -116,7 +117,7 @@ def _climb(node: Node, anchor: Transaction, cid: Cid, coordinator: str, mwm: int
 
 
 def _signed(node: Node, proof: Proof, coordinator: str, mwm: int) -> Proof:
-    """The proof, once its milestone's signature is verified; raises SignatureError."""
+    """Return the proof, once its milestone's signature is verified; raises SignatureError."""
     top = _read(node, [proof.path[-1]], mwm)[0]
     signatures, last = list[Transaction](), top
     for _ in range(_SIGNATURES):

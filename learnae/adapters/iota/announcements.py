@@ -1,23 +1,25 @@
 """Heads in zero-value transactions: where they are found, what they look like, which of them count.
 
 Time is cut into epochs, each with a tag of its own: nodes give at most about 1,000 transactions a tag,
-and whoever comes back later reads the epochs that it missed. docs/protocol.md has the bytes.
+and a peer that comes back later reads the epochs that it missed. docs/protocol.md has the bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES, trytes_of
+from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES
 from learnae.adapters.iota.proof_of_work import HASH_TRYTES
+from learnae.adapters.iota.pyota import trytes_of
+from learnae.bounded_dict import BoundedDict
 from learnae.errors import EncodingError, FutureError, ReplayError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
+from learnae.overriding import override
 from learnae.protocol.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from learnae.protocol.limits import MINUTE, Limits
 
@@ -32,45 +34,47 @@ _MAX_AUTHORS = 4096  # remembered; more peers than one swarm should have
 
 
 class Channel(Protocol):
-    """Where a swarm's transactions are and how their bytes are dressed.
+    """Says where a swarm's transactions are and how their bytes are dressed.
 
-    The one place that differs between swarms that anybody may find and read, and sealed ones, whose
+    The one place that differs between open swarms, which any peer may find and read, and sealed ones, whose
     channel derives tags, addresses and encryption from the swarm's key.
     """
 
     def tag(self, epoch: int) -> str:
-        """What the transactions of an epoch are found by: 27 trytes."""
+        """Return what the transactions of an epoch are found by: 27 trytes."""
 
     def address(self, epoch: int) -> str:
-        """Where they are sent to: 81 trytes."""
+        """Return where they are sent to: 81 trytes."""
 
     def dress(self, data: bytes) -> bytes:
-        """The bytes that go onto the Tangle, at most ``MESSAGE_BYTES``."""
+        """Return the bytes that go onto the Tangle, at most ``MESSAGE_BYTES``."""
 
     def undress(self, data: bytes) -> bytes:
-        """What was dressed; raises PeerError for what this swarm's members cannot have written."""
+        """Return what was dressed; raises PeerError for what this swarm's members cannot have written."""
 
 
-class OpenChannel:
-    """Channel of a swarm that anybody may find and read who knows its id."""
+class OpenChannel(Channel):
+    """Dresses for an open swarm: any peer that knows its id may find and read it."""
 
     def __init__(self, swarm: Cid) -> None:
         self._swarm = swarm.to_bytes()
 
+    @override
     def tag(self, epoch: int) -> str:
-        """See Channel."""
         return trytes_of(self._digest(b"tag", epoch), TAG_TRYTES)
 
+    @override
     def address(self, epoch: int) -> str:
-        """See Channel; the last tryte is 9, as in every address."""
+        """End with the tryte 9, as every address."""
         return trytes_of(self._digest(b"address", epoch), HASH_TRYTES - 1) + "9"
 
+    @override
     def dress(self, data: bytes) -> bytes:
-        """The data after its length: transactions are filled up with zeros."""
+        """Put the length before the data: transactions are filled up with zeros."""
         return len(data).to_bytes(_LENGTH_BYTES) + data
 
+    @override
     def undress(self, data: bytes) -> bytes:
-        """See Channel."""
         end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES])
         if end > len(data) or data[end:].strip(b"\x00"):
             raise EncodingError("a transaction under this swarm's tag that is no announcement")
@@ -82,7 +86,7 @@ class OpenChannel:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Some of the ``heads`` that ``author`` knew at ``time`` (Unix ms); ``part`` counts from 0."""
+    """Holds some of the ``heads`` that ``author`` knew at ``time`` (Unix ms); ``part`` counts from 0."""
 
     author: bytes
     time: int
@@ -91,11 +95,11 @@ class Announcement:
 
     @property
     def epoch(self) -> int:
-        """The epoch under whose tag it must be."""
+        """Return the epoch under whose tag it must be."""
         return self.time // EPOCH
 
     def to_bytes(self, swarm: Cid, identity: Identity) -> bytes:
-        """Signed, as dag-cbor."""
+        """Sign and encode it as dag-cbor."""
         fields = {
             "v": _VERSION,
             "author": self.author,
@@ -108,7 +112,7 @@ class Announcement:
 
     @classmethod
     def from_bytes(cls, data: bytes, swarm: Cid) -> Announcement:
-        """Checked and verified; raises EncodingError or SignatureError."""
+        """Decode, check and verify; raises EncodingError or SignatureError."""
         content = dagcbor.decode(data, MESSAGE_BYTES)
         fields = Fields(content, "announcement", EncodingError)
         fields.integer("v", _VERSION, _VERSION)
@@ -123,7 +127,7 @@ class Announcement:
 
 
 def announcements(author: bytes, time: int, heads: Sequence[Cid]) -> Iterator[Announcement]:
-    """As many as it takes to say these heads."""
+    """Yield as many announcements as it takes to name these heads."""
     for part, start in enumerate(range(0, len(heads), HEADS)):
         yield Announcement(author, time, part, tuple(heads[start : start + HEADS]))
 
@@ -133,20 +137,20 @@ def _signed_bytes(swarm: Cid, fields: dict[str, object]) -> bytes:
 
 
 class Newest:
-    """The newest announcement of each author: older ones do not count any more."""
+    """Keeps the newest announcement of each of the last ``authors``: older ones do not count any more."""
 
-    def __init__(self) -> None:
-        self._known: OrderedDict[bytes, tuple[int, dict[int, tuple[Cid, ...]]]] = OrderedDict()
-        self._unheard: OrderedDict[bytes, None] = OrderedDict()
+    def __init__(self, authors: int = _MAX_AUTHORS) -> None:
+        self._known = BoundedDict[bytes, tuple[int, dict[int, tuple[Cid, ...]]]](authors)
+        self._unheard = BoundedDict[bytes, None](authors)
 
     def note(self, new: Announcement, epoch: int, now: int, late: bool) -> None:
         """Take in what was found under the tag of ``epoch``.
 
-        Raises FutureError, or ReplayError for what was said before; ``late`` excuses that, as when an
+        Raises FutureError, or ReplayError for a repeated one; ``late`` excuses that, as when an
         old epoch is read after a newer one.
         """
         if new.epoch != epoch:
-            raise ReplayError("heads of another time under this swarm's tag", "somebody repeats old ones")
+            raise ReplayError("heads of another time under this swarm's tag", "another peer repeats old ones")
         if new.time > now + Limits().skew:
             raise FutureError(f"heads dated {(new.time - now) // 1000} s ahead", "set the clocks of peers and nodes")
         time, parts = self._known.get(new.author, (-1, {}))
@@ -155,18 +159,18 @@ class Newest:
         elif new.time < time:
             if late:
                 return
-            raise ReplayError("heads older than their author's newest", "somebody repeats them, or a node was late")
+            raise ReplayError("heads older than their author's newest", "another peer repeats them, or a node was late")
         elif new.part in parts:  # attached a second time
             return
         parts[new.part] = new.heads
-        self._known[new.author] = new.time, parts
-        self._known.move_to_end(new.author)
-        self._unheard[new.author] = None
-        while len(self._known) > _MAX_AUTHORS:
-            self._unheard.pop(self._known.popitem(last=False)[0], None)
+        for forgetful in (self._known, self._unheard):
+            forgetful.pop(new.author, None)  # it becomes the newest
+        self._known[new.author], self._unheard[new.author] = (new.time, parts), None
 
     def take(self) -> list[tuple[Cid, ...]]:
-        """The heads of authors with something new since the last call, oldest first."""
-        authors, self._unheard = self._unheard, OrderedDict()
-        news = sorted((self._known[author] for author in authors), key=lambda known: known[0])
+        """Return the heads of authors with something new since the last call, oldest first."""
+        news = sorted(
+            (self._known[author] for author in self._unheard if author in self._known), key=lambda known: known[0]
+        )
+        self._unheard.clear()
         return [sum((parts[part] for part in sorted(parts)), ()) for _, parts in news]

@@ -1,12 +1,15 @@
-"""The ZMQ stream of a node: says at once what polling would find a little later. Messages may get lost."""
+"""The ZMQ stream of a node: announces at once what polling would find a little later. Messages may get lost."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from learnae.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
 
 _TOPIC = "tx"  # every transaction that the node takes in; its tag is one of the words
 _POLL = 500  # ms: how soon a closed stream ends its thread
@@ -17,7 +20,7 @@ class Events:
     """Calls ``wake`` for every new transaction with the tag that ``tag`` gives now."""
 
     def __init__(self, url: str, tag: Callable[[], str], wake: Callable[[], None]) -> None:
-        """Raises ConfigurationError for a URL that is none, or without pyzmq."""
+        """Connect to ``url``; raises ConfigurationError if it is none, or without pyzmq."""
         try:
             import zmq  # noqa: PLC0415 - optional
         except ImportError as error:
@@ -44,4 +47,5 @@ class Events:
         with self._socket as socket:
             while not self._closing.is_set():
                 if socket.poll(_POLL) and self._tag().encode() in b" ".join(socket.recv_multipart()).split(b" "):
+                    _log.debug("a transaction with this swarm's tag")
                     self._wake()

@@ -1,7 +1,7 @@
 """Gossip over the Tangle: heads in zero-value transactions of an IOTA node (legacy protocol).
 
 A thread of its own talks to the node, finds nonces and hashes, so that a tick never waits for it. The
-node's clock says which epoch it is: a board without a clock battery speaks where the others listen.
+node's clock says which epoch it is: a board without a clock battery announces where the others look.
 """
 
 from __future__ import annotations
@@ -19,35 +19,38 @@ from learnae.adapters.iota.node import Node
 from learnae.error_log import ErrorLog
 from learnae.errors import ConfigurationError, LearnaeError, PeerError
 from learnae.ipld.cid import Cid
+from learnae.overriding import override
 from learnae.ports import Gossip, check_heads
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
+from learnae.system.backoff import Backoff
 
-log = logging.getLogger("learnae")
-
+_log = logging.getLogger(__name__)
 
 _BATCH = 256  # transactions read in one turn: spam under the tag costs this much and no more
 _CATCH_UP = 16  # old epochs read in one turn
 _UNCONFIRMED = 64  # own transactions watched until a milestone includes them
-_PATIENCE = 30.0  # seconds without a confirmation before something is done: three milestones
 _PROMOTIONS = 2  # before the transaction is attached anew
 _LONGEST_PAUSE = 60.0  # seconds, when a node does not answer
 _SHORTEST_PAUSE = 0.2  # seconds, however many events there are
-_MAX_PROBLEMS = 1000  # kept for the next tick
 _LEAVE_SECONDS = 2.0  # a call under way may take longer: the thread ends with the process
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between two looks at the Tangle (``poll``) and, at least, two own announcements (``every``)."""
+    """Seconds between two looks at the Tangle (``poll``) and, at least, two own announcements (``every``).
+
+    An own transaction is helped when no milestone has included it for ``confirmation`` seconds: three milestones.
+    """
 
     poll: float = 5.0
     every: float = 30.0
+    confirmation: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was found under the tag of ``epoch``; ``late`` if newer ones may have been read before."""
+    """Holds what was found under the tag of ``epoch``; ``late`` if newer ones may have been read before."""
 
     announcement: Announcement
     epoch: int
@@ -56,7 +59,7 @@ class _Found:
 
 @dataclass(slots=True)
 class _Sent:
-    """An own transaction that no milestone includes yet."""
+    """Holds an own transaction that no milestone includes yet."""
 
     moment: int
     trytes: str
@@ -67,7 +70,7 @@ class _Sent:
 
 @dataclass(slots=True)
 class Counts:
-    """What has been done since the start; ``latencies`` are seconds from attaching to a milestone."""
+    """Counts what has been done since the start; ``latencies`` are seconds from attaching to a milestone."""
 
     announced: int = 0
     confirmed: int = 0
@@ -78,7 +81,7 @@ class Counts:
 
 
 class IotaGossip(Gossip):
-    """ports.Gossip; ``coordinator``, if given, is the only one whose Tangle will do."""
+    """Gossips over the Tangle; ``coordinator``, if given, is the only one whose Tangle will do."""
 
     def __init__(
         self,
@@ -89,16 +92,21 @@ class IotaGossip(Gossip):
         horizon: int,
         pace: Pace,
         coordinator: str = "",
+        errors: ErrorLog | None = None,
+        batch: int = _BATCH,
     ) -> None:
-        """``horizon`` in ms: how far back the heads of peers that are away now are looked for."""
+        """Look for the heads of peers that are away now as far back as ``horizon``, in ms.
+
+        Errors of the node and of other peers are counted in ``errors``; ``batch`` transactions are read in one turn.
+        """
         self.counts = Counts()
         self._node, self._channel, self._identity, self._swarm = node, channel, identity, swarm
         self._horizon, self._pace, self._coordinator = horizon, pace, coordinator
-        self._problems = ErrorLog()
-        self._lock = threading.Lock()  # over what the thread and the tick share: the next three
+        self._errors = errors or ErrorLog()
+        self._batch = batch
+        self._lock = threading.Lock()  # over what the thread and the tick share: the next two
         self._wanted: tuple[Cid, ...] = ()
         self._newest = Newest()
-        self._met: deque[LearnaeError] = deque(maxlen=_MAX_PROBLEMS)
         self._state = "connecting"
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -113,38 +121,29 @@ class IotaGossip(Gossip):
 
     # -- what the tick sees
 
+    @override
     def announce(self, heads: Sequence[Cid]) -> None:
-        """See ports.Gossip."""
         check_heads(heads)
         with self._lock:
             changed, self._wanted = self._wanted != tuple(heads), tuple(heads)
         if changed and time.monotonic() >= self._next:
             self._wake.set()
 
+    @override
     def heard(self) -> Iterable[Sequence[Cid]]:
-        """See ports.Gossip; what was wrong since the last call is counted now."""
         with self._lock:
-            news = self._newest.take()
-            met = list(self._met)
-            self._met.clear()
-        for error in met:
-            self._problems.count(error)
-        return news
-
-    def count_in(self, problems: ErrorLog) -> None:
-        """Count what fails in ``problems`` from now on."""
-        self._problems = problems
+            return self._newest.take()
 
     def state(self) -> str:
-        """For the status: one line."""
+        """Return the state in one line, for the status."""
         return self._state
 
     def wake(self) -> None:
-        """Something may have happened on the Tangle: look soon."""
+        """Look soon: something may have happened on the Tangle."""
         self._wake.set()
 
     def tag(self) -> str:
-        """What transactions of this swarm have now."""
+        """Return the tag that transactions of this swarm have now."""
         return self._channel.tag(self._epoch)
 
     def start(self) -> None:
@@ -162,17 +161,18 @@ class IotaGossip(Gossip):
     # -- the thread
 
     def _run(self) -> None:
-        failures = 0
+        poll = self._pace.poll
+        backoff = Backoff(2 * poll, max(_LONGEST_PAUSE, poll))
         try:
             while not self._closing.is_set():
                 try:
                     self.turn()
-                    failures = 0
+                    pause = poll
+                    backoff.succeeded()
                 except LearnaeError as error:
-                    failures += 1
-                    self._note(error)
+                    pause = backoff.failed()
+                    self._errors.count(error)
                     self._say(f"away: {error.problem}")
-                pause = min(self._pace.poll * 2 ** min(failures, 10), max(_LONGEST_PAUSE, self._pace.poll))
                 self._closing.wait(_SHORTEST_PAUSE)
                 self._wake.wait(max(0.0, pause - _SHORTEST_PAUSE))
                 self._wake.clear()
@@ -197,12 +197,8 @@ class IotaGossip(Gossip):
 
     def _say(self, state: str, detail: str = "") -> None:
         if not self._state.startswith(state):
-            log.info("iota: %s%s", state, detail)
+            _log.info("iota: %s%s", state, detail)
         self._state = state + detail
-
-    def _note(self, error: LearnaeError) -> None:
-        with self._lock:
-            self._met.append(error)
 
     # -- hear
 
@@ -217,7 +213,7 @@ class IotaGossip(Gossip):
         missed = range(self._read_to, current - 1)
         found: list[_Found] = []
         try:
-            budget = self._read_epochs(range(current + 1, current - 2, -1), bool(missed), _BATCH, found)
+            budget = self._read_epochs(range(current + 1, current - 2, -1), bool(missed), self._batch, found)
             done = missed[:_CATCH_UP]
             budget = self._read_epochs(done, True, budget, found)
         finally:  # a node that fails in the middle has given what it has given
@@ -234,14 +230,14 @@ class IotaGossip(Gossip):
                 break
             seen = self._seen.setdefault(epoch, set())
             fresh = [name for name in self._node.find_tag(self._channel.tag(epoch)) if name not in seen]
-            chosen = random.sample(fresh, min(len(fresh), budget))  # whoever floods the tag hides nobody for long
+            chosen = random.sample(fresh, min(len(fresh), budget))  # a flood under the tag hides no peer for long
             for transaction in self._node.read(chosen):
                 seen.add(transaction.name)
                 try:
                     announcement = Announcement.from_bytes(self._channel.undress(transaction.message), self._swarm)
                     found.append(_Found(announcement, epoch, late or len(chosen) < len(fresh)))
                 except PeerError as error:
-                    self._note(error)
+                    self._errors.count(error)
             budget -= len(chosen)
         return budget
 
@@ -252,8 +248,9 @@ class IotaGossip(Gossip):
             with self._lock:
                 self._newest.note(found.announcement, found.epoch, now, found.late)
             self.counts.heard += 1
+            _log.debug("heard %d heads, epoch %d", len(found.announcement.heads), found.epoch)
         except PeerError as error:
-            self._note(error)
+            self._errors.count(error)
 
     # -- speak
 
@@ -269,6 +266,7 @@ class IotaGossip(Gossip):
             name = self._node.attach(trytes, stopped=self._closing.is_set)
             self._sent.append(_Sent(moment, trytes, [name], time.monotonic()))
             self.counts.announced += 1
+            _log.debug("announced %d heads, %d bytes", len(part.heads), len(data))
         self._said, self._said_time = said, moment
         self._next = time.monotonic() + self._pace.every
 
@@ -282,7 +280,7 @@ class IotaGossip(Gossip):
                 self.counts.confirmed += 1
                 self.counts.latencies.append(waited)
                 self._sent.remove(sent)
-            elif sent.moment == self._said_time and waited > _PATIENCE * (sent.helped + 1):
+            elif sent.moment == self._said_time and waited > self._pace.confirmation * (sent.helped + 1):
                 self._help(sent)
 
     def _help(self, sent: _Sent) -> None:

@@ -1,31 +1,25 @@
-"""A node of the legacy IOTA protocol, through pyota: the one place that imports it.
+"""A node of the legacy IOTA protocol, through pyota.
 
-pyota 2.1.0 runs on today's Pythons with a stand-in for ``pkg_resources`` while it is imported. Every
-call ends within a time and reads a bounded answer; whatever a node does wrong is a TransportError that
+Every call ends within a time and reads a bounded answer; whatever a node does wrong is a TransportError that
 names it. Transactions are 2,673 trytes (iota.transaction.base gives the layout).
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
-import importlib.metadata
+import logging
 import re
-import sys
-import threading
 import time
-import types
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from learnae.adapters.iota.proof_of_work import ALPHABET, HASH_TRYTES, MAX_MWM, TRANSACTION_TRYTES, hash_of, search
+from learnae.adapters.iota.proof_of_work import HASH_TRYTES, MAX_MWM, TRANSACTION_TRYTES, hash_of, search
+from learnae.adapters.iota.pyota import decode, integer, kerl, load
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.fields import Fields
 
-INSTALL = ("pip install 'learnae[iota]'", "pip install --no-deps pyota==2.1.0")
+_log = logging.getLogger(__name__)
+
 NULL = "9" * HASH_TRYTES
 MESSAGE_BYTES = 1093  # two trytes a byte, in 2,187 trytes
 TAG_TRYTES = 27
@@ -43,13 +37,12 @@ _LAGGING = 2  # milestones that are still being made solid on a node that keeps 
 
 _TRIPS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)  # pyota's over wrong answers
 
-_import = threading.Lock()
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """What a node says of itself: ``time`` is its clock in Unix ms, ``milestone`` the newest it has heard
+    """Holds what a node says of itself: ``time`` is its clock in Unix ms, ``milestone`` the newest it has heard
     of, ``solid`` the newest whose whole past it has."""
 
     software: str
@@ -61,7 +54,7 @@ class NodeInfo:
 
     @property
     def trouble(self) -> str:
-        """What keeps the node from taking new transactions; empty if nothing does."""
+        """Return what keeps the node from taking new transactions; empty if nothing does."""
         if self.milestone == 0:
             return "node has no milestone yet: is its coordinator running?"
         if not self.synced:
@@ -78,74 +71,42 @@ class Transaction:
 
     @property
     def message(self) -> bytes:
-        """The 1,093 bytes of its message, padded with zeros; raises EncodingError if they are no bytes."""
+        """Return the 1,093 bytes of its message, padded with zeros; raises EncodingError if they are no bytes."""
         return decode(self.trytes[: 2 * MESSAGE_BYTES])
 
     @property
     def address(self) -> str:
-        """Where it is sent to, 81 trytes."""
+        """Return where it is sent to, 81 trytes."""
         return self.trytes[2187:2268]
 
     @property
     def parents(self) -> tuple[str, str]:
-        """The names of the two transactions that it approves, trunk and branch."""
+        """Return the names of the two transactions that it approves, trunk and branch."""
         return self.trytes[2430:2511], self.trytes[2511:2592]
 
     @property
     def tag(self) -> str:
-        """What it is found by, 27 trytes."""
+        """Return what it is found by, 27 trytes."""
         return self.trytes[2592:2619]
 
     @property
     def timestamp(self) -> int:
-        """Seconds."""
+        """Return its time in Unix seconds, as its author says."""
         return integer(self.trytes[2322:2331])
 
     @property
     def bundle(self) -> str:
-        """The hash of the bundle that it is part of."""
+        """Return the hash of the bundle that it is part of."""
         return self.trytes[2349:2430]
 
     @property
     def milestone(self) -> int:
-        """Its index, if it is part of a milestone: that is its tag."""
+        """Return its index, if it is part of a milestone: that is its tag."""
         return integer(self.tag)
 
 
-@functools.cache
-def load() -> Any:
-    """The module ``iota``; raises ConfigurationError if it is not installed."""
-    with _import, _stand_in(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # escapes in its docstrings, for Pythons that mind
-        try:
-            importlib.import_module("filters")  # asks for pkg_resources, too
-            return importlib.import_module("iota")
-        except (ImportError, importlib.metadata.PackageNotFoundError) as error:
-            raise ConfigurationError(f"pyota is not installed ({error})", " && ".join(INSTALL)) from error
-
-
-@contextmanager
-def _stand_in() -> Iterator[None]:
-    """pkg_resources as far as pyota and its filters use it: it is gone, or refuses their requirements."""
-    module: Any = types.ModuleType("pkg_resources")
-    module.EntryPoint = importlib.metadata.EntryPoint
-    module.require = lambda *names: [importlib.metadata.distribution(name) for name in names]
-    module.iter_entry_points = lambda group, name=None: iter(
-        importlib.metadata.entry_points(group=group, **({"name": name} if name else {}))
-    )
-    before = sys.modules.get("pkg_resources")
-    sys.modules["pkg_resources"] = module
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.modules["pkg_resources"]
-        else:
-            sys.modules["pkg_resources"] = before
-
-
 class Node:
-    """One node at ``url``. ``mwm`` 0 asks it; ``pow`` says who works: this machine or the node.
+    """Talks to one node at ``url``. ``mwm`` 0 asks it; ``pow`` says who works: this machine or the node.
 
     Not for several threads at once.
     """
@@ -161,7 +122,7 @@ class Node:
         self._ahead = 0  # ms: the node's clock before ours
 
     def info(self) -> NodeInfo:
-        """See NodeInfo. Raises TransportError."""
+        """Ask the node about itself. Raises TransportError."""
         fields = self._fields(self._call("getNodeInfo", self._api.get_node_info))
         newest = fields.integer("latestMilestoneIndex")
         solid = fields.integer("latestSolidSubtangleMilestoneIndex")
@@ -178,16 +139,16 @@ class Node:
         )
 
     def mwm(self) -> int:
-        """The network's minimum weight magnitude: configured, or as the node says. Raises TransportError."""
+        """Return the network's minimum weight magnitude: configured, or as the node says. Raises TransportError."""
         if not self._mwm:
             self._mwm = self._ask_mwm()
         return self._mwm
 
     def propose(self, message: bytes, tag: str, address: str) -> str:
-        """A zero-value transaction that is not on the Tangle yet; ``message`` of at most 1,093 bytes.
+        """Compose a zero-value transaction that is not on the Tangle yet; ``message`` of at most 1,093 bytes.
 
         It is a bundle of its own, with the first hash that comes: pyota's ProposedBundle goes on to look for one
-        that is safe to sign, which takes twenty times as long, and nobody signs this one.
+        that is safe to sign, which takes twenty times as long, and this one is not signed.
         """
         if len(message) > MESSAGE_BYTES:
             raise EncodingError(f"a message of {len(message)} bytes", f"a transaction carries {MESSAGE_BYTES}")
@@ -215,22 +176,24 @@ class Node:
         transaction = self._iota.TransactionTrytes(worked)
         self._call("storeTransactions", lambda: self._api.store_transactions([transaction]))
         self._call("broadcastTransactions", lambda: self._api.broadcast_transactions([transaction]))
-        return hash_of(worked)
+        name = hash_of(worked)
+        _log.debug("%s: attached transaction %s", self.url, name)
+        return name
 
     def promote(self, name: str, stopped: Callable[[], bool] = lambda: False) -> str:
         """Approve a transaction that no milestone includes yet by an empty one; returns that one's name."""
         return self.attach(self.propose(b"", _PROMOTION_TAG, NULL), name, stopped)
 
     def find_tag(self, tag: str) -> list[str]:
-        """Names of transactions with this tag, in no order, at most about 1,000. Raises TransportError."""
+        """Name the transactions with this tag, in no order, at most about 1,000. Raises TransportError."""
         return self._find(tags=[self._iota.Tag(tag)])
 
     def find_approvers(self, names: Sequence[str]) -> list[str]:
-        """Names of transactions that directly approve one of these. Raises TransportError."""
+        """Name the transactions that directly approve one of these. Raises TransportError."""
         return self._find(approvees=[self._iota.TransactionHash(name) for name in names])
 
     def read(self, names: Sequence[str]) -> list[Transaction]:
-        """Those that the node has of the named transactions; what it says is not checked. Raises TransportError."""
+        """Read those of the named transactions that the node has, unchecked. Raises TransportError."""
         if not names:
             return []
         hashes = [self._iota.TransactionHash(name) for name in names]
@@ -238,11 +201,12 @@ class Node:
         found = [str(trytes) for trytes in self._list(answer, "trytes", len(names))]
         if any(len(trytes) != TRANSACTION_TRYTES for trytes in found):
             raise self._error("getTrytes", "transactions of another length")
+        _log.debug("%s: read %d transactions", self.url, len(found))
         nothing = "9" * TRANSACTION_TRYTES
         return [Transaction(name, trytes) for name, trytes in zip(names, found, strict=True) if trytes != nothing]
 
     def confirmed(self, names: Sequence[str]) -> list[bool]:
-        """Whether a milestone includes each of these. Raises TransportError."""
+        """Return, for each of these, True if a milestone includes it. Raises TransportError."""
         if not names:
             return []
         hashes = [self._iota.TransactionHash(name) for name in names]
@@ -281,11 +245,11 @@ class Node:
             self.work_seconds += time.thread_time() - begun
 
     def _now(self) -> int:
-        """By the node's clock, in ms: nodes refuse what is dated long ago, and a board may not know the time."""
+        """Return the time of the node's clock in ms: nodes refuse old dates, and a board may not know the time."""
         return _clock() + self._ahead
 
     def _ask_mwm(self) -> int:
-        """No answer of the API tells it, but a node that works for others says what it expects."""
+        """Provoke a refusal: no answer of the API tells it, but a node that works for others says what it expects."""
         iota = self._iota
         null = iota.TransactionHash(NULL)
         empty = iota.TransactionTrytes("9" * TRANSACTION_TRYTES)
@@ -329,7 +293,7 @@ class Node:
         return TransportError(f"IOTA node at {self.url}: {command}: {_short(reason)}", "check iota.node, and the node")
 
     def _adapter(self, seconds: float) -> Any:
-        """pyota's HTTP with a time limit and a size limit."""
+        """Make pyota's HTTP client with a time limit and a size limit."""
 
         request = self._iota.adapter.request  # of requests, as pyota uses it
 
@@ -354,48 +318,12 @@ class Node:
             raise ConfigurationError(f"iota.node is {self.url!r}: {error}", "use http://HOST:14265") from error
 
 
-def decode(trytes: str) -> bytes:
-    """Bytes from pairs of trytes (pyota's codec); raises EncodingError."""
-    try:
-        data: bytes = load().TryteString(trytes).encode()
-    except ValueError as error:
-        raise EncodingError("a message that is no bytes") from error
-    return data
-
-
-def kerl(trytes: str) -> str:
-    """Kerl's hash (81 trytes) of trytes (81 n), through pyota."""
-    iota = load()
-    sponge, trits = iota.crypto.kerl.Kerl(), [0] * 243
-    sponge.absorb(iota.TryteString(trytes).as_trits())
-    sponge.squeeze(trits)
-    return str(iota.TryteString.from_trits(trits))
-
-
-def integer(trytes: str) -> int:
-    """A number in balanced ternary."""
-    value = 0
-    for tryte in reversed(trytes):
-        index = ALPHABET.index(tryte.encode())
-        value = 27 * value + (index if index <= 13 else index - 27)
-    return value
-
-
-def trytes_of(digest: bytes, length: int) -> str:
-    """The first ``length`` trytes of a digest read as a number to the base of 27."""
-    number, trytes = int.from_bytes(digest), bytearray()
-    for _ in range(length):
-        number, rest = divmod(number, 27)
-        trytes.append(ALPHABET[rest])
-    return trytes.decode()
-
-
 def _clock() -> int:
     return time.time_ns() // 1_000_000
 
 
 def _reason(error: BaseException) -> str:
-    """What the system said, which requests wraps several times; else what ``error`` says."""
+    """Return what the system said, which requests wraps several times; else what ``error`` says."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

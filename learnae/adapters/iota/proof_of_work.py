@@ -71,12 +71,12 @@ def to_trytes(trits: Trits) -> str:
 
 
 def curl(trits: Trits) -> Trits:
-    """The Curl-P-81 hash (243) of trits (243 n)."""
+    """Return the Curl-P-81 hash (243) of trits (243 n)."""
     return _absorb(trits)[:_HASH]
 
 
 def hash_of(trytes: str) -> str:
-    """The name of a transaction (2,673 trytes): 81 trytes. Raises EncodingError."""
+    """Return the name of a transaction (2,673 trytes): 81 trytes. Raises EncodingError."""
     if len(trytes) != TRANSACTION_TRYTES:
         raise EncodingError(f"{len(trytes)} trytes are no transaction", f"one has {TRANSACTION_TRYTES}")
     return to_trytes(curl(to_trits(trytes)))
@@ -89,7 +89,7 @@ def weight(name: str) -> int:
 
 
 def search(trytes: str, mwm: int, stopped: Callable[[], bool] = lambda: False) -> str:
-    """The transaction with a nonce such that its hash weighs at least ``mwm``.
+    """Return the transaction with a nonce such that its hash weighs at least ``mwm``.
 
     Tries 3^mwm nonces on average. Raises TransportError when ``stopped`` says so, asked once a batch.
     """
@@ -142,7 +142,7 @@ class _Batch:
         self._buffers = [np.empty_like(self._low) for _ in range(6)]
 
     def find(self, counter: Trits, mwm: int) -> int | None:
-        """A lane whose hash weighs enough with this rest of the nonce; None if there is none."""
+        """Find a lane whose hash weighs enough with this rest of the nonce; None if there is none."""
         self._low[self._counted] = _bits(counter <= 0)
         self._high[self._counted] = _bits(counter >= 0)
         low, high = self._transform()

@@ -10,41 +10,52 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from learnae.adapters.backoff import Backoff
+from learnae.adapters.block_backoffs import BlockBackoffs
 from learnae.adapters.ipfs.rpc import KuboError, KuboRpc
 from learnae.errors import BlockMissingError, EncodingError, TransportError
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
+from learnae.overriding import override
+from learnae.ports import Exchange
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 _CODECS = {RAW: "raw", DAG_CBOR: "dag-cbor"}
 _DIRECT = {"recursive": "false", "offline": "true"}  # one block, which is here: no search in the network
-_FIRST_PATIENCE = 1.0  # seconds: connected daemons answer in milliseconds
-_GRACE = 2.0  # seconds that a daemon may be late after its own timeout; later than that it hangs
+_GRACE_SECONDS = 2.0  # that a daemon may be late after its own timeout; later than that it hangs
 _MEET_SECONDS = 5.0  # between two attempts to reach the named daemons
 _PINS_AT_ONCE = 64
-_PINS_SECONDS = 60.0  # listing a hundred thousand pins takes some
+
+
+@dataclass(frozen=True, slots=True)
+class KuboWaits:
+    """Bounds, in seconds, how long a daemon is waited for."""
+
+    first: float = 1.0  # for a block at first: connected daemons answer in milliseconds
+    grace: float = _GRACE_SECONDS
+    pins: float = 60.0  # between two lines: listing a hundred thousand pins takes some
 
 
 def pin_name(swarm: Cid, directory: Path) -> str:
-    """What pins are called, so that people see whose they are and one machine's are not taken for another's."""
+    """Name the pins of a swarm's directory: people see whose they are, and no machine takes another's for its own."""
     return f"learnae {swarm} {hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:8]}"
 
 
 class Acquaintances:
-    """The daemons that the configuration names by multiaddress: connected now and again, as links break."""
+    """Connects to the daemons that the configuration names by multiaddress, again and again, as links break."""
 
-    def __init__(self, rpc: KuboRpc, addresses: Sequence[str], seconds: float) -> None:
+    def __init__(self, rpc: KuboRpc, addresses: Sequence[str], seconds: float, interval: float = _MEET_SECONDS) -> None:
         self._rpc = rpc
         self._addresses = addresses
         self._seconds = seconds
+        self._interval = interval
         self._lock = threading.Lock()
         self._next = 0.0
 
     def meet(self) -> None:
-        """Connect in the background if it is time to: whoever is away is met later, and nobody waits for it."""
+        """Connect in the background if it is time to; a daemon that is away is met later."""
         with self._lock:
             if not self._addresses or time.monotonic() < self._next:
                 return
@@ -56,54 +67,66 @@ class Acquaintances:
         try:
             for address in self._addresses:
                 try:
-                    self._rpc.ask("swarm/connect", address, seconds=self._seconds + _GRACE, options=options)
+                    self._rpc.ask("swarm/connect", address, seconds=self._seconds + _GRACE_SECONDS, options=options)
                 except TransportError as error:
-                    log.debug("ipfs: %s", error)
+                    _log.debug("ipfs: %s", error)
         finally:
-            self._next = time.monotonic() + _MEET_SECONDS
+            self._next = time.monotonic() + self._interval
 
 
-class KuboExchange:
-    """ports.Exchange over the daemon behind ``rpc``. What it holds of ours is pinned directly, by ``label``."""
+class KuboExchange(Exchange):
+    """Exchanges blocks through the daemon behind ``rpc``. What it holds of ours is pinned directly, by ``label``."""
 
-    def __init__(self, rpc: KuboRpc, label: str, timeout: float, acquaintances: Acquaintances) -> None:
+    def __init__(
+        self,
+        rpc: KuboRpc,
+        label: str,
+        timeout: float,
+        acquaintances: Acquaintances,
+        waits: KuboWaits | None = None,
+    ) -> None:
         self._rpc = rpc
         self.label = label
         self._timeout = timeout
         self.acquaintances = acquaintances
-        self._patience = Backoff(min(_FIRST_PATIENCE, timeout), timeout)
+        self._waits = waits or KuboWaits()
+        self._backoffs = BlockBackoffs(self._waits.first, timeout)
         self._pinned: set[Cid] = set()
         self._to_pin: dict[Cid, None] = {}
         self._pinning = threading.Lock()
 
+    @override
     def offer(self, cid: Cid, data: bytes) -> None:
-        """See ports.Exchange."""
         if cid in self._pinned:
             return
         options = {"cid-codec": _CODECS[cid.codec], "mhtype": "sha2-256"}
         self._rpc.ask("block/put", seconds=self._timeout, options=options, data=data)
+        _log.debug("put block %s, %d bytes", cid, len(data))
         self._pin(cid)
 
+    @override
     def fetch(self, cid: Cid) -> bytes:
-        """See ports.Exchange; waits for the network, longer each time."""
-        patience = self._patience.of(cid)
+        """Let the daemon search the network for the block, longer each time."""
+        search = self._backoffs.seconds(cid)
         try:
-            options = {"timeout": f"{patience:g}s"}
-            seconds = patience + _GRACE
+            options = {"timeout": f"{search:g}s"}
+            seconds = search + self._waits.grace
             data = self._rpc.call("block/get", str(cid), seconds=seconds, options=options, most=MAX_BLOCK_BYTES)
         except KuboError as error:
-            self._patience.failed(cid)
+            self._backoffs.failed(cid)
             self.acquaintances.meet()
             raise BlockMissingError(f"block {cid} is not in IPFS now: {error.problem}") from error
-        self._patience.found(cid)
+        self._backoffs.succeeded(cid)
+        _log.debug("got block %s, %d bytes", cid, len(data))
         return data
 
+    @override
     def keep(self, cid: Cid) -> None:
-        """See ports.Exchange."""
         self._pin(cid)
 
+    @override
     def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
-        """See ports.Exchange; pins of ours that are not held any more are removed.
+        """Return blocks without a pin; remove pins of ours on blocks that are not held any more.
 
         Other processes have the same directory and the same pins. A block is held before it is pinned, so what was
         pinned and then is not held has been deleted; what has come back before its pin was removed is pinned again.
@@ -121,19 +144,20 @@ class KuboExchange:
             self._pinned.update(names.keys() & present - stale)
             return [cid for cid in present if cid not in self._pinned]
 
+    @override
     def retract(self, cids: Iterable[Cid]) -> None:
-        """See ports.Exchange; the daemon's garbage collection does the rest."""
+        """Unpin blocks; the daemon's garbage collection does the rest."""
         self._unpin(cids)
 
+    @override
     def close(self) -> None:
-        """See ports.Exchange."""
         self._rpc.close()
 
     def pins(self) -> dict[Cid, str]:
-        """All direct pins of the daemon and what they are called."""
+        """List all direct pins of the daemon with their names."""
         found: dict[Cid, str] = {}
         options = {"type": "direct", "names": "true", "stream": "true"}
-        for line in self._rpc.lines("pin/ls", silence=_PINS_SECONDS, options=options):
+        for line in self._rpc.lines("pin/ls", silence=self._waits.pins, options=options):
             pin = _parse_pin(line)
             if pin is not None:
                 found[pin[0]] = pin[1]
@@ -149,7 +173,7 @@ class KuboExchange:
 
     @contextmanager
     def _not_pinning(self) -> Iterator[None]:
-        """Nobody pins meanwhile; what should have been pinned is pinned afterwards."""
+        """Keep other threads from pinning meanwhile; what waits is pinned afterwards."""
         with self._pinning:
             yield
         self._pin_waiting()
@@ -159,7 +183,7 @@ class KuboExchange:
         self._pin_waiting()
 
     def _pin_waiting(self) -> None:
-        """Whoever comes while others are pinned leaves that to the one who does it: many pins cost one call."""
+        """Pin what waits, unless another thread does so already and takes it along: many pins cost one call."""
         while self._to_pin and self._pinning.acquire(blocking=False):
             try:
                 batch = list(self._to_pin)[:_PINS_AT_ONCE]
@@ -175,7 +199,7 @@ class KuboExchange:
                 self._pinning.release()
 
     def _pin_all(self, cids: Sequence[Cid]) -> None:
-        """Directly: recursively would mean the whole history, as a message links to its parents."""
+        """Pin directly: recursively would mean the whole history, as a message links to its parents."""
         options = {**_DIRECT, "name": self.label}
         try:
             self._rpc.ask("pin/add", *map(str, cids), seconds=self._timeout, options=options)
@@ -187,10 +211,11 @@ class KuboExchange:
                     self._pin_all([cid])
             return
         self._pinned.update(cids)
+        _log.debug("pinned %d blocks", len(cids))
 
 
 def _parse_pin(line: bytes) -> tuple[Cid, str] | None:
-    """Name of the block and of the pin; None for a block that is not of our kind."""
+    """Return the names of the block and of its pin; None for a block that is not of our kind."""
     try:
         pin = json.loads(line)
         fields = pin if isinstance(pin, dict) else {}

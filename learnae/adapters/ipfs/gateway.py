@@ -5,6 +5,7 @@ https://specs.ipfs.tech/http-gateways/trustless-gateway/
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -14,14 +15,18 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from ssl import SSLCertVerificationError
 from urllib.parse import urlsplit
 
-from learnae.adapters.backoff import Backoff
+from learnae.adapters.block_backoffs import BlockBackoffs
 from learnae.adapters.tls import authorities_of, client_context
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
+from learnae.overriding import override
+from learnae.ports import Exchange
+
+_log = logging.getLogger(__name__)
 
 _PROBE = "bafkqaaa"  # the empty block, which is in its own name: every gateway has it
-_FIRST_PATIENCE = 2.0  # seconds: a gateway first looks at its own blocks
-_PROBE_SECONDS = 3.0
+_FIRST_WAIT_SECONDS = 2.0  # for a block at first: a gateway begins with its own blocks
+_PROBE_SECONDS = 3.0  # for the probe, which needs no search
 _NOT_THERE = (404, 410, 412, 429, 500, 502, 504)  # not found, gone, not cached, too many, or its own search ended
 _HEADERS = {
     "Accept": "application/vnd.ipld.raw",
@@ -38,58 +43,71 @@ class _Answer:
 
 
 class _SilenceError(Exception):
-    """Nothing, or not everything, has come in time."""
+    """Says that nothing, or not everything, has come in time."""
 
 
-class GatewayExchange:
-    """ports.Exchange that only fetches, from the gateway at ``url``; nothing can be offered to it.
+class GatewayExchange(Exchange):
+    """Only fetches blocks, from the gateway at ``url``; nothing can be offered to it.
 
-    A gateway is a stranger: no redirect is followed, the body is capped, and no answer takes longer than allowed.
+    A gateway is not trusted: no redirect is followed, the body is capped, and no answer takes longer than allowed.
     """
 
-    def __init__(self, url: str, timeout: float, ca_file: str = "") -> None:
-        """``ca_file`` signed the certificate of a gateway at https. Raises ConfigurationError."""
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        ca_file: str = "",
+        first_wait: float = _FIRST_WAIT_SECONDS,
+        probe_seconds: float = _PROBE_SECONDS,
+    ) -> None:
+        """Trust what ``ca_file`` has signed, if ``url`` is at https. Raises ConfigurationError."""
         self._url = url
         self._parts = urlsplit(url)
         with authorities_of("ipfs.ca_file"):
             self._tls = client_context(ca_file) if self._parts.scheme == "https" else None
-        self._patience = Backoff(min(_FIRST_PATIENCE, timeout), timeout)
+        self._probe_seconds = probe_seconds
+        self._backoffs = BlockBackoffs(first_wait, timeout)
         self._lock = threading.Lock()
         self._idle: list[HTTPConnection] = []
         self._busy: set[HTTPConnection] = set()
         self._closed = False
 
+    @override
     def offer(self, cid: Cid, data: bytes) -> None:
-        """Nothing: a gateway is read only."""
+        """Do nothing: a gateway is read only."""
 
+    @override
     def fetch(self, cid: Cid) -> bytes:
-        """See ports.Exchange."""
         try:
-            answer = self._get(str(cid), self._patience.of(cid))
+            answer = self._get(str(cid), self._backoffs.seconds(cid))
         except _SilenceError as error:
-            self._patience.failed(cid)
+            self._backoffs.failed(cid)
             self._probe()  # is it still looking for the block, or is it hanging?
             raise BlockMissingError(f"gateway {self._url} has not found block {cid} yet") from error
         if answer.status in _NOT_THERE:
-            self._patience.failed(cid)
+            self._backoffs.failed(cid)
             raise BlockMissingError(f"gateway {self._url} has not got block {cid}")
         self._check(answer)
-        self._patience.found(cid)
+        self._backoffs.succeeded(cid)
+        _log.debug("%s: got block %s, %d bytes", self._url, cid, len(answer.body))
         return answer.body
 
+    @override
     def keep(self, cid: Cid) -> None:
-        """Nothing: a gateway is read only."""
+        """Do nothing: a gateway is read only."""
 
-    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:  # noqa: ARG002 - as the port says
-        """See ports.Exchange: nothing, if the gateway answers."""
+    @override
+    def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
+        """Return nothing, if the gateway answers."""
         self._probe()
         return ()
 
+    @override
     def retract(self, cids: Iterable[Cid]) -> None:
-        """Nothing: a gateway is read only."""
+        """Do nothing: a gateway is read only."""
 
+    @override
     def close(self) -> None:
-        """See ports.Exchange."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -100,7 +118,7 @@ class GatewayExchange:
 
     def _probe(self) -> None:
         try:
-            self._check(self._get(_PROBE, _PROBE_SECONDS))
+            self._check(self._get(_PROBE, self._probe_seconds))
         except _SilenceError as error:
             raise TransportError(f"gateway {self._url} does not answer", "see whether its daemon hangs") from error
 
@@ -113,7 +131,7 @@ class GatewayExchange:
             raise TransportError(f"gateway {self._url} answers with HTTP {answer.status}", "is it a trustless gateway?")
 
     def _get(self, name: str, seconds: float) -> _Answer:
-        """One request, on a kept connection if there is one that still works. Raises _SilenceError, TransportError."""
+        """Send one request, on a kept connection if one still works. Raises _SilenceError, TransportError."""
         path = f"{self._parts.path.rstrip('/')}/ipfs/{name}?format=raw"
         while True:
             connection, is_new = self._take(seconds)
@@ -127,7 +145,7 @@ class GatewayExchange:
                     raise TimeoutError
                 connection.request("GET", path, headers=_HEADERS)
                 answer, is_usable = _read(connection)
-                late.cancel()  # before anybody else may have the connection
+                late.cancel()  # before another thread may have the connection
                 if was_late.is_set():  # http.client takes an end for the end of the headers
                     raise TimeoutError
                 self._give_back(connection) if is_usable else self._drop(connection)
@@ -176,7 +194,7 @@ class GatewayExchange:
 
 
 def _read(connection: HTTPConnection) -> tuple[_Answer, bool]:
-    """The answer, and whether the connection may be used again: not if there is more, or if it says goodbye."""
+    """Read the answer, and whether the connection may be used again: not if more follows, or if it will close."""
     response: HTTPResponse = connection.getresponse()
     body = response.read(MAX_BLOCK_BYTES + 1)
     if response.length and len(body) <= MAX_BLOCK_BYTES:

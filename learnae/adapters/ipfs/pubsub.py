@@ -15,38 +15,53 @@ from collections.abc import Iterable, Sequence
 
 from learnae.adapters.ipfs.exchange import Acquaintances
 from learnae.adapters.ipfs.rpc import KuboRpc
+from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
+from learnae.overriding import override
 from learnae.ports import Gossip, check_heads
 from learnae.protocol.limits import Limits
+from learnae.system.backoff import Backoff
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 _DATA_BYTES = 8192  # more than Limits.heads links
 _PEERS = 1024  # whose newest announcement waits to be heard
 _NAME = 52  # characters of a peer's name
-_REPEAT_SECONDS = 10.0  # heads are said again even if nothing changed: whoever came late or lost them hears them then
+_REPEAT_SECONDS = 10.0  # heads are published again even if nothing changed: for peers that came late or lost them
 _SILENCE_SECONDS = 3 * _REPEAT_SECONDS  # the own announcements come back, so silence means that the stream is dead
-_FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0  # seconds until a daemon that failed is tried again, doubled each time
+_PAUSES = 0.5, 30.0  # seconds until a daemon that failed is tried again: the first and the longest
 _JOIN_SECONDS = 2.0
 
 
 class KuboGossip(Gossip):
-    """ports.Gossip for the peer ``name`` of ``swarm``: one thread speaks, one listens; both come back by themselves."""
+    """Gossips for the peer ``name`` of ``swarm``: one thread publishes, one listens; both recover by themselves."""
 
-    def __init__(self, rpc: KuboRpc, swarm: Cid, name: str, timeout: float, acquaintances: Acquaintances) -> None:
+    def __init__(
+        self,
+        rpc: KuboRpc,
+        swarm: Cid,
+        name: str,
+        timeout: float,
+        acquaintances: Acquaintances,
+        errors: ErrorLog | None = None,
+        repeat: float = _REPEAT_SECONDS,
+        silence: float = _SILENCE_SECONDS,
+    ) -> None:
+        """Count refused announcements in ``errors``."""
         self._rpc = rpc
         self._topic = _multibase(f"learnae/1/{swarm}/heads".encode())
         self._name = name
         self._timeout = timeout
         self._acquaintances = acquaintances
         self._own: Sequence[Cid] | None = None
-        self._heard: dict[str, Sequence[Cid]] = {}
+        self._repeat = repeat
+        self._silence = silence
+        self._heard = BoundedDict[str, Sequence[Cid]](_PEERS)
         self._reason: str | None = None  # why it does not work; empty while it does, None at first
-        self._problems = ErrorLog()
-        self._refused: list[LearnaeError] = []
+        self._errors = errors or ErrorLog()
         self._wake = threading.Condition()
         self._closing = threading.Event()
         self._threads = [
@@ -56,31 +71,27 @@ class KuboGossip(Gossip):
         for thread in self._threads:
             thread.start()
 
-    def count_in(self, problems: ErrorLog) -> None:
-        """Count announcements that were refused in ``problems`` from now on."""
-        self._problems = problems
-
     def state(self) -> str:
-        """For the status."""
+        """Return the state, for the status."""
         if self._reason is None:
             return "connecting"
         return f"away: {self._reason}" if self._reason else "connected"
 
+    @override
     def announce(self, heads: Sequence[Cid]) -> None:
-        """See ports.Gossip; said in the background, at once if it is news."""
+        """Publish in the background, at once if something changed."""
         check_heads(heads)
         with self._wake:
             if self._own is None or list(heads) != list(self._own):
                 self._own = tuple(heads)
                 self._wake.notify()
 
+    @override
     def heard(self) -> Iterable[Sequence[Cid]]:
-        """See ports.Gossip; the newest of each peer."""
+        """Return the newest announcement of each peer."""
         with self._wake:
-            found, self._heard = list(self._heard.values()), {}
-            refused, self._refused = self._refused, []
-        for error in refused:
-            self._problems.count(error)
+            found = list(self._heard.values())
+            self._heard.clear()
         return found
 
     def close(self) -> None:
@@ -95,23 +106,24 @@ class KuboGossip(Gossip):
     # -- speaking
 
     def _speak(self) -> None:
-        said: Sequence[Cid] | None = None
-        pause = _FIRST_PAUSE
-        while (heads := self._next(said)) is not None:
+        published: Sequence[Cid] | None = None
+        backoff = Backoff(*_PAUSES)
+        while (heads := self._next(published)) is not None:
             try:
                 self._publish(heads)
-                said, pause = heads, _FIRST_PAUSE
+                published = heads
+                backoff.succeeded()
             except TransportError as error:
-                said = None
+                published = None
                 self._fail(error)
-                self._closing.wait(pause)
-                pause = min(_LAST_PAUSE, 2 * pause)
+                self._closing.wait(backoff.failed())
 
-    def _next(self, said: Sequence[Cid] | None) -> Sequence[Cid] | None:
-        """Wait for news, or until it is time to repeat; None at the end."""
+    def _next(self, published: Sequence[Cid] | None) -> Sequence[Cid] | None:
+        """Wait for a change, or until it is time to repeat; return None at the end."""
         with self._wake:
             self._wake.wait_for(
-                lambda: self._closing.is_set() or self._own is not said, _REPEAT_SECONDS if said is not None else None
+                lambda: self._closing.is_set() or self._own is not published,
+                self._repeat if published is not None else None,
             )
             return None if self._closing.is_set() else self._own
 
@@ -119,56 +131,53 @@ class KuboGossip(Gossip):
         self._acquaintances.meet()
         data = dagcbor.encode({"peer": self._name, "heads": list(heads)})
         self._rpc.call("pubsub/pub", self._topic, seconds=self._timeout, data=data)
+        _log.debug("published %d heads, %d bytes", len(heads), len(data))
 
     # -- listening
 
     def _listen(self) -> None:
-        pause = _FIRST_PAUSE
+        backoff = Backoff(*_PAUSES)
         while not self._closing.is_set():
             try:
-                for line in self._rpc.lines("pubsub/sub", self._topic, silence=_SILENCE_SECONDS):
+                for line in self._rpc.lines("pubsub/sub", self._topic, silence=self._silence):
                     self._works()
-                    pause = _FIRST_PAUSE
+                    backoff.succeeded()
                     self._take(line)
                 self._fail(TransportError("Kubo has ended the subscription"))
             except TransportError as error:
                 self._fail(error)
-            self._closing.wait(pause)
-            pause = min(_LAST_PAUSE, 2 * pause)
+            self._closing.wait(backoff.failed())
 
     def _take(self, line: bytes) -> None:
         try:
             peer, heads = parse_announcement(line)
         except LearnaeError as error:
-            with self._wake:
-                del self._refused[_PEERS:]
-                self._refused.append(error)
+            self._errors.count(error)
             return
         if peer == self._name:
             return
+        _log.debug("heard %d heads of %s, %d bytes", len(heads), peer, len(line))
         with self._wake:
             self._heard.pop(peer, None)
             self._heard[peer] = heads
-            while len(self._heard) > _PEERS:
-                self._heard.pop(next(iter(self._heard)))
 
     # -- how it is
 
     def _works(self) -> None:
         if self._reason != "":
             self._reason = ""
-            log.info("ipfs pubsub: connected")
+            _log.info("ipfs pubsub: connected")
 
     def _fail(self, error: LearnaeError) -> None:
         if "pubsub feature not enabled" in str(error):
             error = TransportError("Kubo's pubsub is off", "ipfs config --json Pubsub.Enabled true, and restart it")
         if error.problem != self._reason and not self._closing.is_set():
             self._reason = error.problem
-            log.warning("ipfs pubsub: %s; working without it, it is tried again", error)
+            _log.warning("ipfs pubsub: %s; working without it, it is tried again", error)
 
 
 def parse_announcement(line: bytes) -> tuple[str, Sequence[Cid]]:
-    """Peer and heads of one line of a subscription; raises EncodingError."""
+    """Return peer and heads of one line of a subscription; raises EncodingError."""
     try:
         data = json.loads(line)["data"]
         if not isinstance(data, str) or data[:1] != "u":

@@ -39,18 +39,18 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of every connec
 
 
 class KuboError(TransportError):
-    """The daemon answers, but says no."""
+    """Says that the daemon answers, but refuses."""
 
 
 class KuboRpc:
-    """One daemon's RPC at a multiaddress: TCP, TLS or a Unix socket. Safe to use from several threads.
+    """Calls one daemon at a multiaddress: TCP, TLS or a Unix socket. Safe to use from several threads.
 
     Every call takes at most the seconds it is given, besides connecting. Raises KuboError if the daemon
     refuses, another TransportError if it cannot be reached, does not answer, or ``close`` was called.
     """
 
     def __init__(self, api: str, headers: dict[str, str] | None = None, ca_file: str = "") -> None:
-        """``ca_file`` signed the certificate of an api at https.
+        """Trust what ``ca_file`` has signed, if ``api`` is at https.
 
         Raises ConfigurationError for an address or a file that cannot be used; connects to nothing.
         """
@@ -73,7 +73,7 @@ class KuboRpc:
 
     @classmethod
     def from_section(cls, section: IpfsSection) -> KuboRpc:
-        """The daemon that ``[ipfs]`` names, with the credential from its file; raises ConfigurationError."""
+        """Make the RPC of the daemon that ``[ipfs]`` names, with its credential; raises ConfigurationError."""
         if not section.token_file:
             return cls(section.api, ca_file=section.ca_file)
         if not section.is_private:
@@ -91,7 +91,7 @@ class KuboRpc:
         data: bytes | None = None,
         most: int = _ANSWER_BYTES,
     ) -> bytes:
-        """The answer's first ``most`` + 1 bytes; ``data`` goes along as a file."""
+        """Return the answer's first ``most`` + 1 bytes; ``data`` is sent along as a file."""
         parts, size = list[bytes](), 0  # Kubo sends 4 KiB at a time
         with self._open(command, arguments, options, seconds, data) as chunks:
             deadline = time.monotonic() + seconds
@@ -112,7 +112,7 @@ class KuboRpc:
         options: Mapping[str, str] = NO_OPTIONS,
         data: bytes | None = None,
     ) -> Any:
-        """The answer, which is one JSON document; None for an empty one."""
+        """Return the answer, which is one JSON document; None for an empty one."""
         answer = self.call(command, *arguments, seconds=seconds, options=options, data=data)
         try:
             return json.loads(answer) if answer.strip() else None
@@ -122,7 +122,7 @@ class KuboRpc:
     def lines(
         self, command: str, *arguments: str, silence: float, options: Mapping[str, str] = NO_OPTIONS
     ) -> Iterator[bytes]:
-        """The answer's lines as they come, without those too long; ``silence`` seconds without any are an error."""
+        """Yield the answer's lines as they come, but those too long; ``silence`` seconds without any are an error."""
         with self._open(command, arguments, options, silence, None) as chunks:
             line, skipping = bytearray(), False
             for chunk in chunks:
@@ -143,7 +143,7 @@ class KuboRpc:
             self._closed.set()
             for each in self._sockets:
                 _cut(each)
-        self._session.close()  # not the client's close_session: it would open another one, which we do not know
+        self._session.close()  # not the client's close_session: it would open another one, unknown here
 
     def _note(self, made: socket.socket) -> None:
         with self._lock:
@@ -155,7 +155,7 @@ class KuboRpc:
     def _open(
         self, command: str, arguments: Sequence[str], options: Mapping[str, str], silence: float, data: bytes | None
     ) -> Iterator[Iterator[bytes]]:
-        """The answer in chunks of bounded size."""
+        """Send a command and give the answer in chunks of bounded size."""
         parameters = [*options.items(), *(("arg", argument) for argument in arguments)]
         body, headers = (None, None) if data is None else multipart.stream_bytes(data, chunk_size=1 << 20)
         closables: list[Any] = []
@@ -196,7 +196,7 @@ class KuboRpc:
 
 
 def _authorization(name: str) -> str:
-    """The header for a secret in the form of Kubo's API.Authorizations: ``bearer:TOKEN`` or ``basic:USER:PASSWORD``."""
+    """Make the header from a secret as in Kubo's API.Authorizations: ``bearer:TOKEN`` or ``basic:USER:PASSWORD``."""
     secret = read_credential(name, "ipfs.token_file")
     kind, colon, rest = secret.partition(":")
     if colon and kind == "basic":
@@ -209,13 +209,13 @@ def _authorization(name: str) -> str:
 
 
 def _cut(each: socket.socket) -> None:
-    """End what another thread waits for; of a TLS socket, only what is below TLS is touched from here."""
+    """End another thread's wait; of a TLS socket, only what is below TLS is touched from here."""
     with suppress(OSError):  # it is closed already
         socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 def _tell_sockets(session: Any, note: Callable[[socket.socket], None]) -> None:
-    """Let ``note`` hear of every socket that ``session`` opens, so that ``close`` reaches calls under way."""
+    """Call ``note`` with every socket that ``session`` opens, so that ``close`` reaches calls under way."""
     manager = session.get_adapter("http://").poolmanager
     manager.connection_pool_kw.pop("strict", None)  # urllib3 2 warns of it at every request
     pools = manager.pool_classes_by_scheme

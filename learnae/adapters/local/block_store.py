@@ -1,4 +1,4 @@
-"""ports.BlockStore on a directory shared by the peers of one machine. No daemon, no locks.
+"""Blocks in a directory shared by the peers of one machine. No daemon, no locks.
 
 ::
 
@@ -11,6 +11,7 @@ looked for, to some minutes.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
@@ -19,35 +20,38 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from learnae.bounded_dict import BoundedDict
 from learnae.errors import BlockMissingError, EncodingError, PeerError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
-from learnae.ports import check_named, name_block
+from learnae.overriding import override
+from learnae.ports import BlockStore, check_named, name_block
 from learnae.system.atomic_files import open_regular, tidy, write_atomic, writing
+
+_log = logging.getLogger(__name__)
 
 _FRESH_SECONDS = 600.0  # a use is noted so seldom: flash memory wears out
 _ASIDE = ".aside-"  # prefix of a block that is looked at once more before it is removed
-
-
 _DAMAGED = 8192  # names remembered; a forgotten one is found damaged again
 
 
-class LocalBlockStore:
-    """ports.BlockStore on a directory. Safe to use from several threads and processes.
+class LocalBlockStore(BlockStore):
+    """Keeps blocks in a directory. Safe to use from several threads and processes.
 
-    A damaged file stays where it is and counts as missing until a good copy replaces it, which may be another
-    process's: whoever removed it could remove that one.
+    A damaged file stays where it is and counts as missing until a good copy replaces it. It is not removed at once,
+    as that could remove the good copy that another process has just put.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._damaged: dict[Cid, _Stamp] = {}  # the files that were found damaged; another of the same name is another
+        self._damaged = BoundedDict[Cid, _Stamp](_DAMAGED)  # files found damaged; a newer one of that name is another
         self._directory = directory / "blocks"
         self._directory.mkdir(parents=True, exist_ok=True)
         for shelf in self._directory.iterdir():
             tidy(shelf)
             _put_back(shelf)
 
+    @override
     def put(self, codec: int, data: bytes) -> Cid:
-        """See ports.BlockStore; a block that is here already is not written again."""
+        """Write the block unless it is here already."""
         cid = name_block(codec, data)
         self.keep(cid, data)
         return cid
@@ -61,9 +65,11 @@ class LocalBlockStore:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
+        _log.debug("kept block %s, %d bytes", cid, len(data))
 
+    @override
     def get(self, cid: Cid) -> bytes:
-        """See ports.BlockStore; a file that is not what its name says is an error once, and missing from then on."""
+        """Read the block; a file that is not what its name says is an EncodingError once, and missing from then on."""
         path = self._path(cid)
         try:
             with open_regular(path) as file:
@@ -78,21 +84,23 @@ class LocalBlockStore:
         except PeerError as error:
             if self._damaged.get(cid) == stamp:
                 raise _missing(cid) from error
-            self._note_damage(cid, stamp)
+            self._damaged[cid] = stamp
             raise
         return data
 
+    @override
     def has(self, cid: Cid) -> bool:
-        """See ports.BlockStore; whoever asks may rely on it, so the block is in use."""
+        """Return True if the block is here, and note its use: the caller may rely on it."""
         path = self._path(cid)
         stamp = _stamp(path)
         return stamp is not None and self._damaged.get(cid) != stamp and self._note_use(path, stamp)
 
+    @override
     def want(self, cids: Sequence[Cid]) -> None:
-        """Nothing is far away: what is here can be read."""
+        """Do nothing: nothing is far away."""
 
+    @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        """See ports.BlockStore."""
         for cid in cids:
             if unused_for:
                 self.remove_unused(cid, since=time.time() - unused_for / 1000)
@@ -106,11 +114,11 @@ class LocalBlockStore:
         self._remove(cid, lambda stamp: stamp == damaged)
 
     def remove_unused(self, cid: Cid, since: float) -> int | None:
-        """Remove a block unless it was put or looked for ``since`` (Unix seconds); its bytes, None if it stays."""
+        """Remove a block unless it was put or looked for ``since`` (Unix seconds); its size, None if it stays."""
         return self._remove(cid, lambda stamp: stamp.time < since * 1e9)
 
     def _remove(self, cid: Cid, is_meant: Callable[[_Stamp], bool]) -> int | None:
-        """Take the file aside, where nobody replaces or uses it, and look again: what is not meant is put back."""
+        """Take the file aside, where no process replaces or uses it, and look again: another one is put back."""
         path = self._path(cid)
         aside = path.with_name(f"{_ASIDE}{secrets.token_hex(4)}-{cid}")
         stamp = _stamp(path)
@@ -129,15 +137,15 @@ class LocalBlockStore:
         return None
 
     def stat(self, cid: Cid) -> tuple[int, float]:
-        """Bytes and time of writing (Unix seconds) of a block that is here; 0 and 0 if it is not."""
+        """Return size and time of writing (Unix seconds) of a block that is here; 0 and 0 if it is not."""
         stamp = _stamp(self._path(cid))
         return (stamp.size, stamp.time / 1e9) if stamp else (0, 0.0)
 
     def cids(self) -> Iterator[Cid]:
-        """The names of all blocks that are here, in no order; bytes are not looked at."""
+        """List the names of all blocks that are here, in no order, without reading them."""
         for shelf in self._directory.iterdir():
             for name in os.listdir(shelf) if shelf.is_dir() else ():
-                with suppress(EncodingError):  # a temporary or a stranger's file
+                with suppress(EncodingError):  # a temporary file, or one of another program
                     yield Cid.parse(name)
 
     def _path(self, cid: Cid) -> Path:
@@ -145,26 +153,21 @@ class LocalBlockStore:
         return self._directory / name[-2:] / name
 
     def _note_use(self, path: Path, stamp: _Stamp) -> bool:
-        """False if the file, which was ``stamp``, has just been removed."""
+        """Mark the file, which was ``stamp``, as used now; return False if it has just been removed."""
         if abs(time.time() - stamp.time / 1e9) < _FRESH_SECONDS:
             return True
         try:
             os.utime(path)
-            path.stat()  # whoever has taken it aside since may not have seen the new time
+            path.stat()  # a process that has taken it aside since may not have seen the new time
         except FileNotFoundError:
             return False
         except OSError:  # another user's file, or a disk that takes nothing: it is here
             pass
         return True
 
-    def _note_damage(self, cid: Cid, stamp: _Stamp) -> None:
-        self._damaged[cid] = stamp
-        for forgotten in list(self._damaged)[:-_DAMAGED]:
-            self._damaged.pop(forgotten, None)
-
 
 class _Stamp(NamedTuple):
-    """What tells a file from another that takes its place: ``time`` of writing in Unix ns, inode, size in bytes."""
+    """Tells a file from another that takes its place: ``time`` of writing in Unix ns, inode, size in bytes."""
 
     time: int
     inode: int
@@ -176,7 +179,7 @@ class _Stamp(NamedTuple):
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """None where there is no file."""
+    """Return None where there is no file."""
     try:
         return _Stamp.of(path.stat())
     except OSError:
@@ -190,9 +193,9 @@ def _link_back(aside: Path, path: Path) -> None:
 
 
 def _put_back(shelf: Path) -> None:
-    """Blocks that somebody was about to look at once more when he was killed."""
+    """Restore blocks that a killed process had renamed aside."""
     for aside in shelf.glob(f"{_ASIDE}*"):
-        with suppress(OSError):  # he was not; or whoever may write here does it
+        with suppress(OSError):  # a living process is about to do it, or this user may not write here
             _link_back(aside, shelf / aside.name.rpartition("-")[2])
 
 

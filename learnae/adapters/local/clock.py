@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 
+from learnae.overriding import override
+from learnae.ports import Clock
 
-class SystemClock:
+
+class SystemClock(Clock):
     """ports.Clock of this machine."""
 
+    @override
     def now(self) -> int:
-        """Unix milliseconds."""
         return time.time_ns() // 1_000_000
 
+    @override
     def uptime(self) -> int:
-        """See ports.Clock."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

@@ -1,4 +1,4 @@
-"""ports.Gossip on a directory shared by the peers of one machine.
+"""Gossip in a directory shared by the peers of one machine.
 
 ::
 
@@ -9,6 +9,7 @@ Files appear by rename, so a reader sees a whole list or none.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,41 +18,43 @@ from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, PeerError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
+from learnae.overriding import override
 from learnae.ports import Gossip, check_heads
 from learnae.protocol.limits import Limits
 from learnae.system.atomic_files import read_regular, tidy, write_atomic
+
+_log = logging.getLogger(__name__)
 
 _HEADS_BYTES = 8192  # more than Limits.heads links
 
 
 class LocalGossip(Gossip):
-    """ports.Gossip on a directory: one file of heads a peer."""
+    """Keeps one file of heads a peer in a directory."""
 
-    def __init__(self, directory: Path, peer: str | None) -> None:
-        """``peer`` names the own file; None only listens."""
+    def __init__(self, directory: Path, peer: str | None, errors: ErrorLog | None = None) -> None:
+        """Announce in the file ``peer``, or only listen for None; damaged files are counted in ``errors``."""
         self._directory = directory / "heads"
         self._directory.mkdir(parents=True, exist_ok=True)
         tidy(self._directory)
         self._own = peer
         self._announced: tuple[Cid, ...] | None = None
         self._seen: dict[str, tuple[int, int]] = {}
-        self._problems = ErrorLog()
+        self._errors = errors or ErrorLog()
 
-    def count_in(self, problems: ErrorLog) -> None:
-        """Count damaged files in ``problems`` from now on."""
-        self._problems = problems
-
+    @override
     def announce(self, heads: Sequence[Cid]) -> None:
-        """See ports.Gossip; written only when something changed."""
+        """Write the own file if something changed."""
         if self._own is None:
             raise StateError("a listener has nothing to announce")
         check_heads(heads)
         if tuple(heads) != self._announced:
             write_atomic(self._directory / self._own, dagcbor.encode(list(heads)), durable=False)
             self._announced = tuple(heads)
+            _log.debug("announced %d heads", len(heads))
 
+    @override
     def heard(self) -> Iterable[Sequence[Cid]]:
-        """See ports.Gossip; a damaged file is counted and passed over.
+        """Read the files that changed; a damaged one is counted and passed over.
 
         Before this peer announces anything, it hears what its last run did, which may be all that it has left.
         """
@@ -78,9 +81,10 @@ class LocalGossip(Gossip):
         except FileNotFoundError:
             return None
         except (OSError, PeerError) as error:
-            self._problems.count(EncodingError(f"heads file {entry.name[:60]!r}: {error}", "it is ignored"))
+            self._errors.count(EncodingError(f"heads file {entry.name[:60]!r}: {error}", "it is ignored"))
             heads = ()
         self._seen[entry.name] = stamp
+        _log.debug("heard %d heads of %s", len(heads), entry.name)
         return heads
 
 

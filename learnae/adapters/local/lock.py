@@ -1,4 +1,4 @@
-"""One process a peer: a lock that the kernel releases when its holder dies."""
+"""One process a peer: a lock file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import TextIO
 from learnae.errors import InUseError, StateError
 
 _ATTEMPT_SECONDS = 0.01
-_ASKED_SECONDS = 10.0  # whoever asks for the holder shares the lock for an instant, if it is not stopped just then
-_SAID_SECONDS = 10.0  # a holder says who it is at once, if it is not stopped just then
+_ASKED_SECONDS = 10.0  # a process that asks for the holder shares the lock for an instant, if not stopped just then
+_SAID_SECONDS = 10.0  # a holder writes its number at once, if it is not stopped just then
 
 
 class Lock:
-    """One process a peer. The kernel releases the lock when its holder dies, however it dies.
+    """Allows one process a peer. The kernel releases the lock when its holder dies, however it dies.
 
-    Whoever has it has it exclusively; ``holder``, and whoever is about to take it, share it for an instant.
+    The holder's lock is exclusive; ``holder``, and a process that is about to take it, share it for an instant.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises StateError if another process has it."""
+        """Take the lock; raises StateError if another process has it."""
         self._file = path.open("a+")
         try:
             self._take(path, time.monotonic() + _ASKED_SECONDS)
@@ -36,7 +36,7 @@ class Lock:
         while True:
             if not _try(self._file, fcntl.LOCK_SH):
                 raise _in_use(path)
-            self._file.truncate(0)  # nobody has it: what is written there is the number of a dead process
+            self._file.truncate(0)  # no process has it: what is written there is the number of a dead one
             if _try(self._file, fcntl.LOCK_EX):
                 return
             fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -49,12 +49,12 @@ class Lock:
         self._file.close()
 
 
-def holder(path: Path) -> int | None:
-    """The process that holds the lock at ``path``; None if nobody does, 0 if it does not say who it is.
+def holder(path: Path, timeout: float = _SAID_SECONDS) -> int | None:
+    """Return the number of the process that holds the lock at ``path``; None without one, 0 if it writes none in time.
 
-    Raises StateError if one may not look.
+    Raises StateError if the file may not be read.
     """
-    deadline = time.monotonic() + _SAID_SECONDS
+    deadline = time.monotonic() + timeout
     try:
         with path.open() as file:
             while not _try(file, fcntl.LOCK_SH):

@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from learnae.errors import StateError
+from learnae.overriding import override
+from learnae.ports import StateStore
 from learnae.system.atomic_files import tidy, write_atomic
 
 
-class LocalStateStore:
-    """ports.StateStore in one file."""
+class LocalStateStore(StateStore):
+    """Keeps a peer's state in one file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         tidy(path.parent)
 
+    @override
     def load(self) -> bytes | None:
-        """See ports.StateStore."""
         try:
             return self._path.read_bytes()
         except FileNotFoundError:
@@ -24,6 +26,6 @@ class LocalStateStore:
         except OSError as error:
             raise StateError(f"cannot read {self._path}: {error}", "check its owner and permissions") from error
 
+    @override
     def save(self, data: bytes) -> None:
-        """See ports.StateStore."""
         write_atomic(self._path, data, mode=0o600)

@@ -79,7 +79,7 @@ def _named(what: str) -> Cid:
 
 def _heads(swarm: str) -> Cid:
     """A block with the links of the swarm's heads, kept with the swarm's blocks."""
-    directory = choose_swarm(swarm)
+    directory = choose_swarm(swarm).directory
     observer = Observer(directory)
     observer.refresh()
     heads = sorted(observer.tangle.heads())

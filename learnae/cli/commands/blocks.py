@@ -23,6 +23,7 @@ from learnae.peer.state import PeerState
 from learnae.ports import Exchange
 from learnae.protocol.identity import peer_name
 from learnae.runtime.observer import Observer
+from learnae.swarm.directory import open_swarm
 from learnae.system.paths import STATE_FILE, peers_here
 from learnae.text import counted
 
@@ -53,7 +54,7 @@ class Block:
 
 def blocks(options: argparse.Namespace) -> int:
     """List all blocks, or do what was asked for; exit status 1 if some are damaged."""
-    directory = choose_swarm(options.swarm)
+    directory = choose_swarm(options.swarm).directory
     if options.fsck:
         return _show(options, fsck(LocalBlockStore(directory)), "damaged")
     if options.pin:
@@ -177,7 +178,7 @@ def _exchange(directory: Path, needed: bool = True) -> KuboExchange | None:
         return None
     from learnae.runtime.links.kubo import open_exchange  # noqa: PLC0415 - an extra, and a heavy one
 
-    return open_exchange(section, directory)
+    return open_exchange(section, open_swarm(directory))
 
 
 def _show(options: argparse.Namespace, fields: dict[str, int | list[str]] | dict[str, int], bad: str = "") -> int:

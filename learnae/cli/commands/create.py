@@ -34,8 +34,8 @@ _MAX_FEATURES_BYTES = 1 << 16
 def create(options: argparse.Namespace) -> int:
     """Create a swarm from a preset or a Keras model, and say how to join it."""
     manifest, blocks, start = _manifest(options)
-    directory = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
-    store = LocalBlockStore(directory)
+    swarm = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
+    store = LocalBlockStore(swarm.directory)
     for block in blocks:
         store.put(RAW, block)
     fields = {
@@ -43,7 +43,7 @@ def create(options: argparse.Namespace) -> int:
         "name": manifest.name,
         "model": f"{manifest.model.count} parameters",
         "start": start,
-        "directory": str(directory),
+        "directory": str(swarm.directory),
     }
     if options.json:
         trained = manifest.features is not None and not manifest.only_keras
@@ -51,7 +51,9 @@ def create(options: argparse.Namespace) -> int:
         print_json({**fields, "columns": list(manifest.columns), **told})
     else:
         print_fields({**fields, **told_columns(manifest), "agents": _agents(manifest)})
-        print(f"\nnext: learnae join {directory if options.directory else manifest.swarm} --name NAME --data FILE")
+        print(
+            f"\nnext: learnae join {swarm.directory if options.directory else manifest.swarm} --name NAME --data FILE"
+        )
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
 

@@ -13,14 +13,14 @@ from dataclasses import asdict
 
 from rich.text import Text
 
-from learnae.adapters.iota.node import INSTALL, Node
+from learnae.adapters.iota.node import Node
+from learnae.adapters.iota.pyota import INSTALL
 from learnae.cli.commands.doctor_ipfs import ipfs_findings
 from learnae.cli.output import Finding, console, print_json, table
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.config.loading import find_section
 from learnae.config.sections import IotaSection
 from learnae.errors import EquivocationError, LearnaeError, ManifestError, ModelError, StateError
-from learnae.swarm.directory import open_manifest
 from learnae.system.paths import home, last_status, peers_here, why_peer_unwritable
 
 _PACKAGES = (
@@ -100,7 +100,7 @@ def _places() -> Iterator[Finding]:
 
 
 def _swarm() -> Iterator[Finding]:
-    yield _looked("swarm", lambda: open_manifest(choose_swarm()).name)
+    yield _looked("swarm", lambda: choose_swarm().manifest.name)
 
 
 def _iota() -> Iterator[Finding]:

@@ -55,7 +55,7 @@ def _daemon(section: IpfsSection) -> Iterator[Finding]:
     yield _tried("Kubo network", lambda: _network(rpc))
     if section.pubsub:
         yield _tried("Kubo pubsub", lambda: _pubsub(rpc))
-    yield _tried("Kubo pins", lambda: _pins(open_exchange(section, choose_swarm()), choose_swarm()))
+    yield _tried("Kubo pins", lambda: _pins(open_exchange(section, choose_swarm()), choose_swarm().directory))
 
 
 def _answer(rpc: KuboRpc, command: str, **options: str) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from learnae.errors import ConfigurationError
 from learnae.models.input_normalisation import as_used
 from learnae.models.keras_model import build_model, set_flat
 from learnae.runtime.observer import estimate_of, published_estimate
-from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import card, shown_by, with_card
 from learnae.system.atomic_files import check_target, write_atomic
@@ -29,14 +28,16 @@ from learnae.weights.codecs import Vector
 
 def export(options: argparse.Namespace) -> int:
     """Write the consensus estimate of the swarm, or of one peer, in the format of the file's name."""
-    directory = choose_swarm(options.swarm)
-    manifest = open_manifest(directory)
+    swarm = choose_swarm(options.swarm)
+    manifest = swarm.manifest
     writers: dict[str, Callable[[Manifest, Vector, Path], None]] = {
         ".safetensors": write_safetensors,
         ".keras": write_keras,
     }
     check_target(options.file, writers, "; .tflite is for learnae-agent export")
-    weights = estimate_of(peer_directory(options.peer), manifest) if options.peer else published_estimate(directory)
+    weights = (
+        estimate_of(peer_directory(options.peer), manifest) if options.peer else published_estimate(swarm.directory)
+    )
     writers[options.file.suffix](manifest, weights, options.file)
     facts = card(manifest)
     fields = {"file": str(options.file), "parameters": manifest.model.count}

@@ -13,7 +13,7 @@ from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
 from learnae.samples.recordings import check_readable
-from learnae.swarm.directory import find_swarm, open_manifest
+from learnae.swarm.directory import find_swarm
 from learnae.system.atomic_files import create_once
 from learnae.system.paths import KEY_FILE, STATE_FILE, peer_directory
 
@@ -25,8 +25,8 @@ _NO_DATA = {
 
 def join(options: argparse.Namespace) -> int:
     """Make a peer's key and configuration."""
-    directory = find_swarm(options.swarm).resolve()
-    manifest = open_manifest(directory)
+    swarm = find_swarm(options.swarm)
+    manifest = swarm.manifest
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
     name = options.name or options.role
@@ -37,7 +37,7 @@ def join(options: argparse.Namespace) -> int:
     if options.data:
         check_readable(options.data)
     _check_place(peer_directory(name), manifest.swarm)
-    text = _configuration(options, name, directory)
+    text = _configuration(options, name, swarm.directory.resolve())
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     if not create_once(config, text.encode()):
         raise taken

@@ -77,7 +77,7 @@ def watch(options: argparse.Namespace) -> int:
 
 
 def _observer(options: argparse.Namespace) -> Observer:
-    observer = Observer(choose_swarm(options.swarm))
+    observer = Observer(choose_swarm(options.swarm).directory)
     observer.refresh()
     return observer
 

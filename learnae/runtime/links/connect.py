@@ -11,49 +11,49 @@ from learnae.runtime.workspace import Workspace
 
 
 class Connections(Protocol):
-    """The sections of a role's configuration that name other machines."""
+    """Has the sections of a role's configuration that name other machines."""
 
     @property
     def mqtt(self) -> MqttSection:
-        """``[mqtt]``."""
+        """Return ``[mqtt]``."""
 
     @property
     def ipfs(self) -> GatewaySection:
-        """``[ipfs]``; with a daemon it is an IpfsSection."""
+        """Return ``[ipfs]``; with a daemon it is an IpfsSection."""
 
     @property
     def exchange(self) -> ExchangeSection:
-        """``[exchange]``."""
+        """Return ``[exchange]``."""
 
     @property
     def iota(self) -> IotaSection:
-        """``[iota]``."""
+        """Return ``[iota]``."""
 
 
-def connect(config: Connections, place: Workspace) -> LinkSet:
-    """Everything configured, not yet reachable perhaps; raises ConfigurationError.
+def connect(config: Connections, workspace: Workspace) -> LinkSet:
+    """Make all links that are configured, not yet reachable perhaps; raises ConfigurationError.
 
     Nothing here waits for a network: a peer works alone until the first link is there.
     """
-    outside = LinkSet()
+    links = LinkSet()
     if config.mqtt.broker:
         from learnae.runtime.links.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
 
         has_daemon = isinstance(config.ipfs, IpfsSection) and bool(config.ipfs.api)
-        connect_mqtt(config.mqtt, place, outside, holds=has_daemon)
+        links += connect_mqtt(config.mqtt, workspace, holds=has_daemon)
     if isinstance(config.ipfs, IpfsSection) and config.ipfs.api:
         try:
             from learnae.runtime.links.kubo import connect_ipfs  # noqa: PLC0415 - an extra, and a heavy one
         except ImportError as error:
             raise ConfigurationError(f"{error.name} is not installed", "pip install 'learnae[ipfs]'") from error
-        connect_ipfs(config.ipfs, place, outside)
+        links += connect_ipfs(config.ipfs, workspace)
     if config.ipfs.gateway_urls:
         from learnae.runtime.links.gateways import connect_gateways  # noqa: PLC0415 - brings TLS
 
-        connect_gateways(config.ipfs, outside)
-    outside.sort_exchanges(config.exchange.rank)
+        links += connect_gateways(config.ipfs)
+    links = links.sorted_by(config.exchange.rank)
     if config.iota.node:
         from learnae.runtime.links.iota import connect_iota  # noqa: PLC0415 - an extra
 
-        connect_iota(config.iota, place, outside)
-    return outside
+        links += connect_iota(config.iota, workspace)
+    return links

@@ -7,7 +7,8 @@ from learnae.config.sections import GatewaySection
 from learnae.runtime.link_set import LinkSet
 
 
-def connect_gateways(section: GatewaySection, outside: LinkSet) -> None:
-    """Add the gateways of ``[ipfs]`` to ``outside``; raises ConfigurationError."""
-    for url in section.gateway_urls:
-        outside.exchanges[f"gateway {url}"] = GatewayExchange(url, section.timeout, section.ca_file)
+def connect_gateways(section: GatewaySection) -> LinkSet:
+    """Link to the gateways of ``[ipfs]``; raises ConfigurationError."""
+    return LinkSet(
+        {f"gateway {url}": GatewayExchange(url, section.timeout, section.ca_file) for url in section.gateway_urls}
+    )

@@ -11,22 +11,21 @@ from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
 
 
-def connect_iota(section: IotaSection, place: Workspace, outside: LinkSet) -> IotaGossip:
-    """Add to ``outside`` what ``section`` asks for; raises ConfigurationError."""
-    manifest = place.manifest
+def connect_iota(section: IotaSection, workspace: Workspace) -> LinkSet:
+    """Link to the node of ``[iota]``; raises ConfigurationError."""
+    manifest = workspace.swarm.manifest
     gossip = IotaGossip(
         Node(section.node, section.mwm, section.pow),
         OpenChannel(manifest.swarm),
-        place.identity,
+        workspace.identity,
         manifest.swarm,
         manifest.limits.horizon,
         Pace(section.poll, section.every),
         section.coordinator,
+        workspace.errors,
     )
+    closers = [gossip.close]
     if section.events:
-        outside.closers.append(Events(section.events, gossip.tag, gossip.wake).close)
-    outside.gossips["iota"] = gossip
-    outside.states["iota"] = gossip.state
-    outside.closers.append(gossip.close)
+        closers.insert(0, Events(section.events, gossip.tag, gossip.wake).close)
     gossip.start()
-    return gossip
+    return LinkSet(gossips={"iota": gossip}, states={"iota": gossip.state}, closers=tuple(closers))

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, pin_name
 from learnae.adapters.ipfs.pubsub import KuboGossip
 from learnae.adapters.ipfs.rpc import KuboRpc
 from learnae.config.sections import IpfsSection
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
-from learnae.swarm.directory import open_manifest
+from learnae.swarm.directory import Swarm
 
 
-def connect_ipfs(section: IpfsSection, place: Workspace, outside: LinkSet) -> None:
-    """Add the daemon of ``[ipfs]`` to ``outside``; raises ConfigurationError."""
-    swarm, exchange = place.manifest.swarm, open_exchange(section, place.swarm)
-    outside.exchanges["ipfs"] = exchange
-    if section.pubsub:
-        rpc = KuboRpc.from_section(section)
-        gossip = KuboGossip(rpc, swarm, place.name, section.timeout, exchange.acquaintances)
-        outside.gossips["ipfs pubsub"] = gossip
-        outside.states["ipfs pubsub"] = gossip.state
-        outside.closers.append(gossip.close)
+def connect_ipfs(section: IpfsSection, workspace: Workspace) -> LinkSet:
+    """Link to the daemon of ``[ipfs]``; raises ConfigurationError."""
+    exchange = open_exchange(section, workspace.swarm)
+    links = LinkSet({"ipfs": exchange})
+    if not section.pubsub:
+        return links
+    gossip = KuboGossip(
+        KuboRpc.from_section(section),
+        workspace.swarm.manifest.swarm,
+        workspace.name,
+        section.timeout,
+        exchange.acquaintances,
+        workspace.errors,
+    )
+    name = "ipfs pubsub"
+    return links + LinkSet(gossips={name: gossip}, states={name: gossip.state}, closers=(gossip.close,))
 
 
-def open_exchange(section: IpfsSection, directory: Path) -> KuboExchange:
-    """The exchange for the blocks of the swarm in ``directory``; raises ConfigurationError."""
+def open_exchange(section: IpfsSection, swarm: Swarm) -> KuboExchange:
+    """Make the exchange for the blocks of ``swarm``; raises ConfigurationError."""
     rpc = KuboRpc.from_section(section)
     acquaintances = Acquaintances(rpc, section.addresses, section.timeout)
-    label = pin_name(open_manifest(directory).swarm, directory)
-    return KuboExchange(rpc, label, section.timeout, acquaintances)
+    return KuboExchange(rpc, pin_name(swarm.manifest.swarm, swarm.directory), section.timeout, acquaintances)

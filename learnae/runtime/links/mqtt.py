@@ -16,36 +16,32 @@ from learnae.runtime.workspace import Workspace
 
 QUEUE_FILE = "mqtt-queue.sqlite"
 
-
-_NEWS_SECONDS = 0.5  # between two announcements, where they are all that others hear of a message
+_NEWS_SECONDS = 0.5  # between two announcements, where they are all that tells others of a message
 _HEALING_SECONDS = 10.0  # where messages are pushed, and heads only heal what was lost
 
 
-def connect_mqtt(section: MqttSection, place: Workspace, outside: LinkSet, holds: bool = False) -> MqttConnection:
-    """Add to ``outside`` what ``section`` asks for; raises ConfigurationError or StateError.
+def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False) -> LinkSet:
+    """Link to the broker of ``[mqtt]``; raises ConfigurationError or StateError.
 
     ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow.
     """
-    topics = Topics(section.prefix, place.manifest.swarm, place.name)
+    manifest = workspace.swarm.manifest
+    topics = Topics(section.prefix, manifest.swarm, workspace.name)
     will = Will(topics.own("status"), OFFLINE)
-    connection = MqttConnection(section, f"learnae-{place.name}", will)
-    outside.states["mqtt"] = connection.state
+    connection = MqttConnection(section, f"learnae-{workspace.name}", will)
+    links = LinkSet(states={"mqtt": connection.state})
     if section.monitor:
-        queue = Outbox(place.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
-        monitor = MqttMonitor(connection, topics, queue, place.directory, section.home_assistant)
-        outside.monitors.append(monitor)
-        outside.states["mqtt monitor"] = monitor.state
+        queue = Outbox(workspace.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
+        monitor = MqttMonitor(connection, topics, queue, workspace.directory, section.home_assistant)
+        links += LinkSet(monitors=(monitor,), states={"mqtt monitor": monitor.state})
     gossip = None
     if section.gossip:
         interval = _HEALING_SECONDS if section.exchange else _NEWS_SECONDS
-        gossip = MqttGossip(connection, topics, interval, place.errors)
-        outside.gossips["mqtt"] = gossip
-        outside.closers.append(gossip.close)
+        gossip = MqttGossip(connection, topics, interval, workspace.errors)
+        links += LinkSet(gossips={"mqtt": gossip}, closers=(gossip.close,))
     if section.exchange:
         heard = gossip.note if gossip else lambda _: None
-        exchange = MqttExchange(connection, topics, place.store, place.manifest.limits, holds, place.opener, heard)
-        outside.exchanges[NAME] = exchange
-        outside.states["mqtt exchange"] = exchange.state
-    outside.closers.append(connection.close)
+        exchange = MqttExchange(connection, topics, workspace.store, manifest.limits, holds, workspace.opener, heard)
+        links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
     connection.start()
-    return connection
+    return links + LinkSet(closers=(connection.close,))

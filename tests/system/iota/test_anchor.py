@@ -154,7 +154,7 @@ def test_a_file_is_anchored_and_verified(tangle: Tangle, programs: Programs, tmp
 
 def test_the_swarms_heads_are_anchored_as_a_block(programs: Programs, tmp_path: Path) -> None:
     manifest = tiny_manifest()
-    directory = create_swarm(manifest, tmp_path / "swarm")
+    directory = create_swarm(manifest, tmp_path / "swarm").directory
     message = Author(1, manifest.swarm).say(time=time.time_ns() // 1_000_000)
     store = LocalBlockStore(directory)
     store.put(DAG_CBOR, message.data)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from builders import tiny_dataset, tiny_manifest
 from programs import Programs, wait_for
-from tangles import HornetTangle, LoopbackTangle, Tangle, gossip
+from tangles import FAST, HornetTangle, LoopbackTangle, Tangle, gossip
 
 from demo.people import write_private_file
 from learnae.adapters.composite.gossip import Gossips
@@ -60,7 +60,8 @@ class Member:
             manifest.training.batch,
             np.random.default_rng(number),
         )
-        all_of_them = Gossips(gossips)
+        errors = gossips["iota"]._errors  # one log for all
+        all_of_them = Gossips(gossips, errors)
         ports = Ports(
             LocalBlockStore(directory / "shared"),
             all_of_them,
@@ -69,8 +70,7 @@ class Member:
             SilentMonitor(),
             SystemClock(),
         )
-        self.peer = compose_peer(identity, manifest, ports, Options(f"peer-{number}", "agent", 8))
-        all_of_them.count_in(self.peer.errors)
+        self.peer = compose_peer(identity, manifest, ports, Options(f"peer-{number}", "agent", 8), errors=errors)
 
     @property
     def known(self) -> set[bytes]:
@@ -167,7 +167,7 @@ def test_heads_of_hours_ago_are_found_but_not_those_beyond_the_horizon(tangle: T
     listener = gossip(tangle.url, swarm)
     for _ in range(24 * HOUR // EPOCH // gossip_module._CATCH_UP + 2):
         listener.turn()
-    assert not listener._met
+    assert not listener._errors.counts
     assert sorted(listener.heard()) == sorted([tuple(HEADS[:1]), tuple(HEADS[1:2])])
 
 
@@ -202,7 +202,7 @@ def test_what_was_said_since_the_last_look_is_no_replay_in_whatever_order_it_is_
     order = names[::-1] if newest_first else names
     monkeypatch.setattr(gossip_module.random, "sample", lambda found, count: sorted(found, key=order.index)[:count])
     listener.turn()
-    assert not listener._met
+    assert not listener._errors.counts
     assert list(listener.heard()) == [tuple(HEADS[1:])]
 
 
@@ -235,9 +235,8 @@ def test_a_node_whose_clock_was_wrong_for_a_while_makes_nobody_mute(tangle: Tang
 
 
 def test_a_node_that_is_killed_and_comes_back(tangle: Tangle, swarm: Cid) -> None:
-    speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
     problems = ErrorLog()
-    listener.count_in(problems)
+    speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm, errors=problems)
     with started([speaker, listener]):
         speaker.announce(HEADS[:1])
         wait_for(lambda: list(listener.heard()) == [tuple(HEADS[:1])], "the first heads")
@@ -323,8 +322,8 @@ def check_without_milestones(tangle: Tangle, swarm: Cid) -> None:
 
 
 def test_a_node_of_another_network_is_refused(tangle: Tangle, swarm: Cid) -> None:
-    stranger, problems = gossip(tangle.url, swarm, coordinator="A" * 81), ErrorLog()
-    stranger.count_in(problems)
+    problems = ErrorLog()
+    stranger = gossip(tangle.url, swarm, coordinator="A" * 81, errors=problems)
     stranger.announce(HEADS)
     with started([stranger]):
         wait_for(lambda: "wrong network" in stranger.state(), "its refusal")
@@ -399,8 +398,8 @@ def test_garbage_under_the_tag_is_counted_and_hides_nothing(tangle: Tangle, swar
     no_bytes = Node(tangle.url).propose(b"", channel.tag(now // EPOCH), channel.address(now // EPOCH))
     Node(tangle.url).attach("Z" * 200 + no_bytes[200:])
     put(tangle, swarm, channel.dress(good), now // EPOCH)
-    listener, problems = gossip(tangle.url, swarm), ErrorLog()
-    listener.count_in(problems)
+    problems = ErrorLog()
+    listener = gossip(tangle.url, swarm, errors=problems)
     listener.turn()
     assert list(listener.heard()) == [tuple(HEADS)]
     assert problems.counts == {"EncodingError": len(garbage) + 1}
@@ -413,8 +412,8 @@ def test_forged_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
     elsewhere = Announcement(victim.author, now, 0, tuple(HEADS)).to_bytes(Cid.of(DAG_CBOR, b"another"), victim)
     for message in (forged, elsewhere):
         put(tangle, swarm, channel.dress(message), now // EPOCH)
-    listener, problems = gossip(tangle.url, swarm), ErrorLog()
-    listener.count_in(problems)
+    problems = ErrorLog()
+    listener = gossip(tangle.url, swarm, errors=problems)
     listener.turn()
     assert list(listener.heard()) == []
     assert problems.counts == {"SignatureError": 2}
@@ -427,8 +426,8 @@ def test_replayed_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
     author = Identity.generate()
     old = Announcement(author.author, now - 1000, 0, tuple(HEADS[:1])).to_bytes(swarm, author)
     new = Announcement(author.author, now, 0, tuple(HEADS[1:])).to_bytes(swarm, author)
-    listener, problems = gossip(tangle.url, swarm, node=node), ErrorLog()
-    listener.count_in(problems)
+    problems = ErrorLog()
+    listener = gossip(tangle.url, swarm, node=node, errors=problems)
     catch_up(listener)
     put(tangle, swarm, channel.dress(new), now // EPOCH)
     listener.turn()
@@ -455,17 +454,14 @@ def test_heads_from_the_future_are_refused(tangle: Tangle, swarm: Cid) -> None:
     author = Identity.generate()
     message = Announcement(author.author, soon, 0, tuple(HEADS)).to_bytes(swarm, author)
     put(tangle, swarm, OpenChannel(swarm).dress(message), soon // EPOCH)
-    listener, problems = gossip(tangle.url, swarm, node=node), ErrorLog()
-    listener.count_in(problems)
+    problems = ErrorLog()
+    listener = gossip(tangle.url, swarm, node=node, errors=problems)
     listener.turn()
     assert list(listener.heard()) == []
     assert problems.counts == {"FutureError": 1}
 
 
-def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(
-    tmp_path: Path, swarm: Cid, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gossip_module, "_BATCH", 4)
+def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(tmp_path: Path, swarm: Cid) -> None:
     tangle = LoopbackTangle(tmp_path)
     with tangle.node:
         now = time.time_ns() // 1_000_000
@@ -479,7 +475,7 @@ def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(
         read = []
         original = node.read
         node.read = lambda names: read.append(len(names)) or original(names)
-        listener = gossip(tangle.url, swarm, node=node)
+        listener = gossip(tangle.url, swarm, node=node, batch=4)
         heard = []
         for turn in range(4):
             read.clear()
@@ -492,14 +488,11 @@ def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(
 # -- until a milestone includes it
 
 
-def test_what_waits_too_long_is_promoted_then_attached_anew_until_confirmed(
-    tmp_path: Path, swarm: Cid, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gossip_module, "_PATIENCE", 0.0)
+def test_what_waits_too_long_is_promoted_then_attached_anew_until_confirmed(tmp_path: Path, swarm: Cid) -> None:
     tangle = LoopbackTangle(tmp_path, interval=0)
     with tangle.node as node:
         node.issue_milestone()
-        speaker = gossip(tangle.url, swarm)
+        speaker = gossip(tangle.url, swarm, pace=replace(FAST, confirmation=0.0))
         speaker.announce(HEADS)
         for _ in range(3):
             speaker.turn()
@@ -520,7 +513,7 @@ def test_what_waits_too_long_is_promoted_then_attached_anew_until_confirmed(
         listener = gossip(tangle.url, swarm)
         listener.turn()
         assert list(listener.heard()) == [tuple(HEADS)]
-        assert not listener._met
+        assert not listener._errors.counts
 
 
 @pytest.mark.parametrize("worker", ["local", "node"])

@@ -39,7 +39,7 @@ class Machine:
         self.directory = directory
         self.programs = Programs(directory)
         self.kubo = Kubo(directory / "kubo")
-        self.swarm = create_swarm(manifest, self.programs.home / "swarms" / str(manifest.swarm))
+        self.swarm = create_swarm(manifest, self.programs.home / "swarms" / str(manifest.swarm)).directory
         self.name = f"person-{person}"
         self.data = directory / "private.npz"
         write_private_file(person, self.data)

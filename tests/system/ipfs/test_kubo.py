@@ -12,9 +12,8 @@ import pytest
 from kubo import Kubo
 from programs import wait_for
 
-from learnae.adapters.composite import exchange_link as link_module
 from learnae.adapters.composite.block_service import BlockService
-from learnae.adapters.composite.exchange_link import AWAY, CONNECTED
+from learnae.adapters.composite.exchange_link import AWAY, CONNECTED, LinkPolicy
 from learnae.adapters.ipfs.gateway import GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.config.sections import IpfsSection
@@ -49,28 +48,32 @@ class Opened:
         self.directory = directory
         self._closers: list[Callable[[], None]] = []
 
-    def exchange(self, kubo: Kubo, connect: str = "", timeout: float = 60, label: str = "", **settings: str) -> Any:
-        from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, pin_name
+    def exchange(
+        self, kubo: Kubo, connect: str = "", timeout: float = 60, label: str = "", waits: Any = None, **settings: str
+    ) -> Any:
+        from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, KuboWaits, pin_name
         from learnae.adapters.ipfs.rpc import KuboRpc
 
         section = IpfsSection(**{"api": kubo.api, "connect": connect, "timeout": timeout, **settings})
         rpc = KuboRpc.from_section(section)
         self._closers.append(rpc.close)
-        acquaintances = Acquaintances(rpc, section.addresses, section.timeout)
-        return KuboExchange(rpc, label or pin_name(SWARM, self.directory), timeout, acquaintances)
+        acquaintances = Acquaintances(rpc, section.addresses, section.timeout, interval=0.1)
+        # what is there comes at once, however busy the machine is
+        waits = KuboWaits(**{"first": 5.0, **(waits or {})})
+        return KuboExchange(rpc, label or pin_name(SWARM, self.directory), timeout, acquaintances, waits)
 
-    def gossip(self, kubo: Kubo, name: str) -> Any:
+    def gossip(self, kubo: Kubo, name: str, **options: Any) -> Any:
         from learnae.adapters.ipfs.exchange import Acquaintances
         from learnae.adapters.ipfs.pubsub import KuboGossip
         from learnae.adapters.ipfs.rpc import KuboRpc
 
         rpc = KuboRpc(kubo.api)
-        gossip = KuboGossip(rpc, SWARM, name, 5, Acquaintances(rpc, [], 1))
+        gossip = KuboGossip(rpc, SWARM, name, 5, Acquaintances(rpc, [], 1), **options)
         self._closers.append(gossip.close)
         return gossip
 
-    def store(self, at: str = "store", **exchanges: Any) -> BlockService:
-        store = BlockService(LocalBlockStore(self.directory / at))
+    def store(self, at: str = "store", errors: ErrorLog | None = None, **exchanges: Any) -> BlockService:
+        store = BlockService(LocalBlockStore(self.directory / at), errors, linking=LinkPolicy(last_probe=0.5))
         store.join(exchanges)
         self._closers.append(store.close)
         return store
@@ -81,11 +84,7 @@ class Opened:
 
 
 @pytest.fixture
-def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
-    from learnae.adapters.ipfs import exchange as module
-
-    monkeypatch.setattr(link_module, "_LAST_PROBE", 0.5)
-    monkeypatch.setattr(module, "_FIRST_PATIENCE", 5.0)  # what is there comes at once, however busy the machine is
+def opened(tmp_path: Path) -> Iterator[Opened]:
     found = Opened(tmp_path)
     yield found
     found.close()
@@ -214,16 +213,16 @@ def test_what_is_fetched_survives_the_garbage_collection(daemon: Kubo, opened: O
 
 
 def test_missing_blocks_are_waited_for_longer_each_time(daemon: Kubo, opened: Opened) -> None:
-    exchange, cid = opened.exchange(daemon, timeout=60), Cid.of(RAW, b"nowhere")
-    exchange._patience._least = 0.05
+    exchange, cid = opened.exchange(daemon, timeout=60, waits={"first": 0.05}), Cid.of(RAW, b"nowhere")
     with pytest.raises(BlockMissingError, match="deadline"):
         exchange.fetch(cid)
-    assert exchange._patience.of(cid) == 0.1
-    exchange._patience._least = 10.0
-    assert exchange._patience.of(cid) == 20.0
+    assert exchange._backoffs.seconds(cid) == 0.1
+    for _ in range(8):
+        exchange._backoffs.failed(cid)
+    assert exchange._backoffs.seconds(cid) == pytest.approx(25.6)
     daemon.run("block", "put", "-", input=b"nowhere")
     assert exchange.fetch(cid) == b"nowhere"
-    assert exchange._patience.of(cid) == 10.0
+    assert exchange._backoffs.seconds(cid) == 0.05
 
 
 # -- ways to the daemon
@@ -252,12 +251,7 @@ def test_a_daemon_that_asks_who_is_there(opened: Opened, tmp_path: Path) -> None
         opened.exchange(kubo, token_file=str(tmp_path / "nothing"))
 
 
-def test_daemons_named_in_the_configuration_are_met_when_they_appear(
-    daemon: Kubo, kubo: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from learnae.adapters.ipfs import exchange as module
-
-    monkeypatch.setattr(module, "_MEET_SECONDS", 0.1)
+def test_daemons_named_in_the_configuration_are_met_when_they_appear(daemon: Kubo, kubo: Kubo, opened: Opened) -> None:
     cid = Cid.of(RAW, b"from a stranger")
     here = opened.exchange(daemon, connect=kubo.address, timeout=1)
     store = opened.store(ipfs=here)
@@ -289,10 +283,8 @@ def test_killed_in_the_middle_of_a_get_and_back_with_an_empty_repository(
     daemon: Kubo, kubo: Kubo, opened: Opened
 ) -> None:
     kubo.start()
-    exchange = opened.exchange(kubo, timeout=60)
-    exchange._patience._least = 60.0
-    store, problems = opened.store(ipfs=exchange), ErrorLog()
-    store.count_in(problems)
+    problems = ErrorLog()
+    store = opened.store(errors=problems, ipfs=opened.exchange(kubo, waits={"first": 60.0}))
     kept = [store.put(RAW, b"%d" % number * 1000) for number in range(5)]
     wait_for(lambda: store.is_idle, "the offers")
     late = Cid.of(RAW, b"late")
@@ -300,7 +292,7 @@ def test_killed_in_the_middle_of_a_get_and_back_with_an_empty_repository(
     wait_for(lambda: late in store._busy, "the get")
     kubo.kill()
     wait_for(lambda: state(store) == AWAY, "the failure to be noticed")
-    wait_for(lambda: store.want([]) or problems.counts == {"TransportError": 1}, "the failure to be counted")
+    wait_for(lambda: problems.counts == {"TransportError": 1}, "the failure to be counted")
     assert [store.get(cid) for cid in kept] == [b"%d" % number * 1000 for number in range(5)]
 
     kubo.forget()
@@ -311,16 +303,9 @@ def test_killed_in_the_middle_of_a_get_and_back_with_an_empty_repository(
     assert fetched(store, late) == b"late"
 
 
-def test_one_that_hangs_is_skipped_until_it_goes_on(
-    daemon: Kubo, kubo: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from learnae.adapters.ipfs import exchange as module
-
-    monkeypatch.setattr(module, "_GRACE", 0.2)
-    monkeypatch.setattr(module, "_PINS_SECONDS", 0.5)
+def test_one_that_hangs_is_skipped_until_it_goes_on(daemon: Kubo, kubo: Kubo, opened: Opened) -> None:
     kubo.start()
-    hanging = opened.exchange(kubo, timeout=1)
-    hanging._patience._least = 0.2
+    hanging = opened.exchange(kubo, timeout=1, waits={"first": 0.2, "grace": 0.2, "pins": 0.5})
     store = opened.store(ipfs=hanging, gateway=GatewayExchange(daemon.gateway, 60))
     wait_for(lambda: {state(store, 0), state(store, 1)} == {CONNECTED}, "both exchanges")
     kubo.hang()
@@ -336,8 +321,7 @@ def test_one_that_hangs_is_skipped_until_it_goes_on(
 
 def test_closing_does_not_wait_for_a_daemon_that_hangs(kubo: Kubo, opened: Opened) -> None:
     kubo.start()
-    exchange = opened.exchange(kubo, timeout=600)
-    exchange._patience._least = 600.0
+    exchange = opened.exchange(kubo, timeout=600, waits={"first": 600.0})
     store = opened.store(ipfs=exchange)
     wait_for(lambda: state(store) == CONNECTED, "the daemon")
     store.want([Cid.of(RAW, b"nowhere")])
@@ -352,16 +336,11 @@ def test_closing_does_not_wait_for_a_daemon_that_hangs(kubo: Kubo, opened: Opene
 # -- pubsub
 
 
-def test_pubsub_comes_back_with_its_daemon(
-    daemon: Kubo, kubo: Kubo, opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from learnae.adapters.ipfs import pubsub as module
-
-    monkeypatch.setattr(module, "_REPEAT_SECONDS", 0.2)
+def test_pubsub_comes_back_with_its_daemon(daemon: Kubo, kubo: Kubo, opened: Opened) -> None:
     heads = [Cid.of(DAG_CBOR, b"head")]
     kubo.start()
     kubo.join(daemon)
-    here, there = opened.gossip(kubo, "here"), opened.gossip(daemon, "there")
+    here, there = opened.gossip(kubo, "here", repeat=0.2), opened.gossip(daemon, "there", repeat=0.2)
     wait_for(lambda: kubo.run("pubsub", "peers", f"learnae/1/{SWARM}/heads"), "the other's subscription")
     there.announce(heads)
     here.announce([])
@@ -381,8 +360,8 @@ def test_pubsub_comes_back_with_its_daemon(
 
 
 def test_hostile_announcements_are_counted_and_good_ones_are_heard(daemon: Kubo, opened: Opened) -> None:
-    gossip, problems = opened.gossip(daemon, "listener"), ErrorLog()
-    gossip.count_in(problems)
+    problems = ErrorLog()
+    gossip = opened.gossip(daemon, "listener", errors=problems)
     topic, heads = f"learnae/1/{SWARM}/heads", [Cid.of(DAG_CBOR, b"good")]
     wait_for(lambda: topic in daemon.run("pubsub", "ls").decode(), "the subscription")
     for data in (b"", b"\xff" * 100, b"x" * 200_000, dagcbor.encode({"peer": "a", "heads": [1]}), dagcbor.encode([])):

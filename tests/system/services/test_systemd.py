@@ -56,7 +56,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def board(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     """Installed and configured, and booted with the agent enabled."""
     directory = tmp_path_factory.mktemp("board")
-    swarm = create_swarm(preset("wrist", created=0), directory / "swarm")
+    swarm = create_swarm(preset("wrist", created=0), directory / "swarm").directory
     with Container(directory) as container:
         shutil.copytree(pack, container.root / "pack")
         shutil.copy(swarm / "manifest.cbor", container.root / "pack")

@@ -153,7 +153,7 @@ def test_a_dry_run_writes_nothing(programs: Programs, tmp_path: Path) -> None:
 def test_the_swarm_is_where_the_examples_look_and_another_one_does_not_take_its_place(
     programs: Programs, tmp_path: Path
 ) -> None:
-    swarms = [create_swarm(preset("wrist", created=created), tmp_path / f"{created}") for created in (0, 1)]
+    swarms = [create_swarm(preset("wrist", created=created), tmp_path / f"{created}").directory for created in (0, 1)]
     install(programs, tmp_path / "root", "--swarm", swarms[0])
     copy = tmp_path / "root/etc/learnae/swarm.cbor"
     assert copy.read_bytes() == (swarms[0] / "manifest.cbor").read_bytes()

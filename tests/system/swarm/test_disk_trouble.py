@@ -66,7 +66,7 @@ def test_people_see_it_and_it_ends_by_itself(
     with small_disk(tmp_path / "disk", "8m") if trouble is full else read_write(tmp_path / "disk") as disk:
         programs.home = disk / "home"
         manifest = preset("wrist", 1)
-        swarm = create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm))
+        swarm = create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm)).directory
         data = tmp_path / "person.npz"
         write_private_file(1, data)
         url = f"mqtt://127.0.0.1:{broker.port}"

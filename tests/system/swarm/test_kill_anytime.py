@@ -20,9 +20,10 @@ from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity
+from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.observer import Observer
 from learnae.runtime.workspace import Workspace
-from learnae.swarm.directory import create_swarm
+from learnae.swarm.directory import create_swarm, open_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from learnae.system.paths import STATE_FILE
@@ -32,13 +33,13 @@ KILLS = 200
 
 def run_peer(swarm: Path, directory: Path) -> None:
     """What the child does until it is killed: boot, then publish as fast as it can."""
-    place = Workspace(swarm, directory)
-    manifest = place.manifest
+    workspace = Workspace(open_swarm(swarm), directory)
+    manifest = workspace.swarm.manifest
     data = Dataset(manifest.model, manifest.objective)
     rng = np.random.default_rng(0)
     data.add(rng.normal(size=(64, 4)), rng.integers(0, 2, 64))
     learner = NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, data, 8, rng)
-    peer = place.peer(learner, Options("victim", "agent", 8))
+    peer = build_peer(workspace, learner, Options("victim", "agent", 8)).peer
     while True:
         peer.tick()
         time.sleep(manifest.limits.interval / 1000)
@@ -67,7 +68,7 @@ def wait_for_messages(observer: Observer, count: int) -> None:
 def test_killed_200_times(tmp_path: Path) -> None:
     config = dense_config(4, (8,), 2, "softmax")
     manifest = Manifest("victim", config, "sparse_categorical_crossentropy")
-    swarm = create_swarm(manifest, tmp_path / "swarm")
+    swarm = create_swarm(manifest, tmp_path / "swarm").directory
     directory = tmp_path / "peer"
     observer, store = Observer(swarm), LocalBlockStore(swarm)
     published: dict[Cid, None] = {}

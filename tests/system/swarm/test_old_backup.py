@@ -31,7 +31,7 @@ class Machine:
     def __init__(self, root: Path, name: str, broker: Mosquitto | None = None) -> None:
         root.mkdir()
         self.programs, self.name = Programs(root), name
-        self.swarm = create_swarm(MANIFEST, self.programs.home / "swarms" / str(MANIFEST.swarm))
+        self.swarm = create_swarm(MANIFEST, self.programs.home / "swarms" / str(MANIFEST.swarm)).directory
         rng = np.random.default_rng(len(name))
         rows = rng.normal(size=(60, 2))
         np.savez(root / "data.npz", x=rows, y=(rows.sum(axis=1) > 0).astype(int))

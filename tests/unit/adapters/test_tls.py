@@ -14,23 +14,16 @@ from authority import Authority
 from hostile_http import HostileServer, hostile_server, says, silence
 from programs import PATIENCE, wait_for
 
-from learnae.adapters.ipfs import gateway as gateway_module
+from learnae.adapters.block_backoffs import BlockBackoffs
 from learnae.adapters.ipfs.gateway import GatewayExchange
 from learnae.adapters.tls import RenewedContext
 from learnae.config.sections import IpfsSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.ipld.cid import RAW, Cid
-from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.gateways import connect_gateways
 
 DATA = b"weights"
 CID = Cid.of(RAW, DATA)
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is to come does come, however busy the machine is."""
-    monkeypatch.setattr(gateway_module, "_FIRST_PATIENCE", PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +46,8 @@ Ask = Callable[[IpfsSection], bytes]
 
 
 def from_gateway(section: IpfsSection) -> bytes:
-    outside = LinkSet()
-    connect_gateways(section, outside)
-    (exchange,) = outside.exchanges.values()
+    (exchange,) = connect_gateways(section).exchanges.values()
+    exchange._backoffs = BlockBackoffs(PATIENCE, PATIENCE)  # what is to come does come, however busy the machine is
     try:
         return exchange.fetch(CID)
     finally:
@@ -147,7 +139,7 @@ def test_a_file_without_an_authority_is_refused(
 
 
 def gateway_at(server: HostileServer, ca_file: str) -> tuple[Callable[[], bytes], Callable[[], None]]:
-    exchange = GatewayExchange(server.url, 600, ca_file)
+    exchange = GatewayExchange(server.url, 600, ca_file, first_wait=600.0)
     return lambda: exchange.fetch(CID), exchange.close
 
 
@@ -160,9 +152,8 @@ def daemon_at(server: HostileServer, ca_file: str) -> tuple[Callable[[], bytes],
 
 @pytest.mark.parametrize("link", [gateway_at, pytest.param(daemon_at, marks=pytest.mark.modules("ipfshttpclient"))])
 def test_what_hangs_behind_tls_ends_with_its_link(
-    link: Callable[..., Any], server: HostileServer, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    link: Callable[..., Any], server: HostileServer, authority: Authority
 ) -> None:
-    monkeypatch.setattr(gateway_module, "_FIRST_PATIENCE", 600.0)
     server.answer = silence(server.over)
     ask, close = link(server, str(authority.ca_file))
     ended: list[TransportError] = []

@@ -60,7 +60,7 @@ def test_without_a_swarm_the_remedy_is_said(root: Path, capsys: pytest.CaptureFi
 def test_a_swarm_that_cannot_be_opened_is_broken_and_named(
     root: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
-    manifest = create_swarm(tiny_manifest()) / "manifest.cbor"
+    manifest = create_swarm(tiny_manifest()).directory / "manifest.cbor"
     manifest.write_bytes(content)
     status, found = examine(capsys)
     assert (status, found["swarm"]["state"]) == (1, "broken")

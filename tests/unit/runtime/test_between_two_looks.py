@@ -22,10 +22,11 @@ from learnae.ipld.cid import RAW, Cid
 from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer
 from learnae.runtime.link_set import LinkSet
+from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.observer import Observer
 from learnae.runtime.workspace import Workspace
 from learnae.simulation.in_memory import MemoryExchange, SilentMonitor
-from learnae.swarm.directory import create_swarm
+from learnae.swarm.directory import create_swarm, open_swarm
 from learnae.system.atomic_files import create_once
 from learnae.system.paths import LOCK_FILE, STATE_FILE
 
@@ -37,24 +38,24 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def directory() -> Path:
-    return create_swarm(tiny_manifest())
+    return create_swarm(tiny_manifest()).directory
 
 
-def three_ticks(place: Workspace) -> Peer:
+def three_ticks(workspace: Workspace) -> Peer:
     """A peer that has trained there, and left."""
     manifest = tiny_manifest()
     learner = NumpyLearner(
         manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
     )
-    peer = place.peer(learner, Options("pump", "trainer", 8, seed=1))
+    linked = build_peer(workspace, learner, Options("pump", "trainer", 8, seed=1))
     for _ in range(3):
-        peer.tick()
-    place.leave(peer)
-    return peer
+        linked.peer.tick()
+    linked.leave()
+    return linked.peer
 
 
 def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, directory: Path) -> None:
-    three_ticks(Workspace(directory, tmp_path / "pump"))
+    three_ticks(Workspace(open_swarm(directory), tmp_path / "pump"))
     observer = Observer(directory)
     observer.refresh()
     newest, *others = [message.cid for message in observer.messages(100)]
@@ -65,9 +66,9 @@ def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, dir
 
 def test_a_peer_that_has_lost_its_state_goes_on_from_what_it_said_itself(tmp_path: Path, directory: Path) -> None:
     for _ in range(2):
-        place = Workspace(directory, tmp_path / "pump")
-        peer = three_ticks(place)
-        (place.directory / STATE_FILE).unlink()
+        workspace = Workspace(open_swarm(directory), tmp_path / "pump")
+        peer = three_ticks(workspace)
+        (workspace.directory / STATE_FILE).unlink()
     observer = Observer(directory)
     observer.refresh()
     seqs = [message.seq for message in observer.messages(100)]
@@ -78,19 +79,19 @@ def test_a_peer_that_has_lost_its_state_goes_on_from_what_it_said_itself(tmp_pat
 
 def test_who_leaves_while_the_disk_takes_nothing_says_so_and_leaves(tmp_path: Path, directory: Path) -> None:
     manifest = tiny_manifest()
-    place = Workspace(directory, tmp_path / "pump")
+    workspace = Workspace(open_swarm(directory), tmp_path / "pump")
     learner = NumpyLearner(
         manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
     )
     closed: list[str] = []
-    outside = LinkSet(monitors=[monitor := SilentMonitor()], closers=[lambda: closed.append("closed")])
-    peer = place.peer(learner, Options("pump", "trainer", 8, seed=1), outside)
-    peer.tick()
-    with read_only(place.directory), pytest.raises(NotWrittenError, match="cannot write"):
-        place.leave(peer)
+    links = LinkSet(monitors=(monitor := SilentMonitor(),), closers=(lambda: closed.append("closed"),))
+    linked = build_peer(workspace, learner, Options("pump", "trainer", 8, seed=1), links)
+    linked.peer.tick()
+    with read_only(workspace.directory), pytest.raises(NotWrittenError, match="cannot write"):
+        linked.leave()
     assert "cannot write" in monitor.last["unwritable"]["error"]
     assert closed
-    assert holder(place.directory / LOCK_FILE) is None
+    assert holder(workspace.directory / LOCK_FILE) is None
 
 
 def test_blocks_that_are_deleted_while_they_are_pinned_are_passed_over(

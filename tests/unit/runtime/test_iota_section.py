@@ -13,8 +13,9 @@ from iri_node import IriNode
 
 from agent.config import AgentConfig
 from learnae.adapters.iota import node as iota_client
-from learnae.adapters.iota.node import INSTALL, POW
+from learnae.adapters.iota.node import POW
 from learnae.adapters.iota.proof_of_work import MAX_MWM
+from learnae.adapters.iota.pyota import INSTALL
 from learnae.cli.commands.doctor import doctor
 from learnae.config.loading import find_section, load_config
 from learnae.config.sections import IotaSection
@@ -93,22 +94,22 @@ def test_commands_find_it_in_any_roles_file(tmp_path, monkeypatch):
 # -- connect
 
 
-def place(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     return Workspace(create_swarm(tiny_manifest()), tmp_path / "peer")
 
 
 def test_nothing_is_loaded_or_linked_without_a_node(tmp_path, monkeypatch):
     monkeypatch.setattr(iota_client, "load", lambda: pytest.fail("pyota was loaded"))
-    outside = connect(AgentConfig(), place(tmp_path))
-    assert "iota" not in outside.gossips
+    links = connect(AgentConfig(), workspace(tmp_path))
+    assert "iota" not in links.gossips
 
 
 def test_a_node_that_is_away_makes_nobody_wait_and_is_a_line_in_the_status(tmp_path):
     section = IotaSection(node="http://127.0.0.1:1")
-    outside = connect(AgentConfig(iota=section), place(tmp_path))
-    assert outside.status()["iota"].startswith(("connecting", "away: IOTA node at http://127.0.0.1:1"))
-    outside.close()
-    assert outside.gossips["iota"].state() == "closed"
+    links = connect(AgentConfig(iota=section), workspace(tmp_path))
+    assert links.status()["iota"].startswith(("connecting", "away: IOTA node at http://127.0.0.1:1"))
+    links.close()
+    assert links.gossips["iota"].state() == "closed"
 
 
 def test_without_pyota_both_lines_are_said(tmp_path, monkeypatch):
@@ -117,7 +118,7 @@ def test_without_pyota_both_lines_are_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(iota_client, "load", missing)
     with pytest.raises(ConfigurationError, match="no-deps pyota"):
-        connect(AgentConfig(iota=IotaSection(node=URL)), place(tmp_path))
+        connect(AgentConfig(iota=IotaSection(node=URL)), workspace(tmp_path))
 
 
 def test_without_pyzmq_events_are_the_users_mistake(tmp_path, monkeypatch):
@@ -126,7 +127,7 @@ def test_without_pyzmq_events_are_the_users_mistake(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zmq", None)
     section = IotaSection(node="http://127.0.0.1:1", events="tcp://127.0.0.1:1")
     with pytest.raises(ConfigurationError, match="pip install pyzmq"):
-        connect(AgentConfig(iota=section), place(tmp_path))
+        connect(AgentConfig(iota=section), workspace(tmp_path))
 
 
 # -- doctor

@@ -66,11 +66,11 @@ def test_an_agent_has_no_daemon(tmp_path):
 def test_an_order_of_exchanges_names_known_ones_and_the_rest_comes_last():
     with pytest.raises(ConfigurationError, match=r"exchange.order holds 'kubo'; use ipfs, mqtt, gateway"):
         ExchangeSection("mqtt kubo")
-    outside = LinkSet(exchanges=dict.fromkeys(("gateway b", "mqtt", "gateway a", "ipfs"), MemoryExchange({})))
-    outside.sort_exchanges(ExchangeSection().rank)
-    assert list(outside.exchanges) == ["ipfs", "mqtt", "gateway b", "gateway a"]
-    outside.sort_exchanges(ExchangeSection("gateway").rank)
-    assert list(outside.exchanges) == ["gateway b", "gateway a", "ipfs", "mqtt"]
+    links = LinkSet(exchanges=dict.fromkeys(("gateway b", "mqtt", "gateway a", "ipfs"), MemoryExchange({})))
+    links = links.sorted_by(ExchangeSection().rank)
+    assert list(links.exchanges) == ["ipfs", "mqtt", "gateway b", "gateway a"]
+    links = links.sorted_by(ExchangeSection("gateway").rank)
+    assert list(links.exchanges) == ["gateway b", "gateway a", "ipfs", "mqtt"]
 
 
 def config_of(ipfs: GatewaySection) -> SimpleNamespace:
@@ -79,14 +79,14 @@ def config_of(ipfs: GatewaySection) -> SimpleNamespace:
 
 @pytest.mark.modules("ipfshttpclient")
 def test_what_is_configured_is_connected_and_nothing_waits_for_a_daemon(tmp_path):
-    place = Workspace(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
-    outside = connect(config_of(IpfsSection(api=API, gateways="http://127.0.0.1:9")), place)
-    assert list(outside.exchanges) == ["ipfs", "gateway http://127.0.0.1:9"]
-    assert list(outside.gossips) == ["ipfs pubsub"]
-    outside.close()
-    outside = connect(config_of(IpfsSection(api=API, pubsub=False)), place)
-    assert not outside.gossips
-    assert not connect(config_of(IpfsSection()), place).exchanges
+    workspace = Workspace(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
+    links = connect(config_of(IpfsSection(api=API, gateways="http://127.0.0.1:9")), workspace)
+    assert list(links.exchanges) == ["ipfs", "gateway http://127.0.0.1:9"]
+    assert list(links.gossips) == ["ipfs pubsub"]
+    links.close()
+    links = connect(config_of(IpfsSection(api=API, pubsub=False)), workspace)
+    assert not links.gossips
+    assert not connect(config_of(IpfsSection()), workspace).exchanges
 
 
 def test_without_the_library_the_remedy_is_said(tmp_path, monkeypatch):
@@ -94,9 +94,9 @@ def test_without_the_library_the_remedy_is_said(tmp_path, monkeypatch):
         if name.startswith(("ipfshttpclient", "learnae.adapters.ipfs", "learnae.runtime.links.kubo")):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ipfshttpclient", None)
-    place = Workspace(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
+    workspace = Workspace(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
     with pytest.raises(ConfigurationError, match=r"ipfshttpclient is not installed; pip install 'learnae\[ipfs\]'"):
-        connect(config_of(IpfsSection(api=API)), place)
+        connect(config_of(IpfsSection(api=API)), workspace)
 
 
 def test_a_gateway_costs_a_board_no_heavy_library():

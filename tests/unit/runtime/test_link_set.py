@@ -36,8 +36,7 @@ class Broken:
 
 def test_one_gossip_that_fails_stops_no_other_and_is_counted():
     recorder, problems = Recorder(), ErrorLog()
-    gossips = Gossips({"broken": Broken(), "works": recorder})
-    gossips.count_in(problems)
+    gossips = Gossips({"broken": Broken(), "works": recorder}, problems)
     gossips.announce(HEADS)
     assert recorder.announced == [HEADS]
     assert gossips.heard() == [HEADS]
@@ -61,8 +60,28 @@ def test_every_monitor_is_told():
 
 def test_what_is_outside_is_closed_once_and_says_how_it_is():
     closed = []
-    outside = LinkSet(states={"mqtt": lambda: "connected"}, closers=[lambda: closed.append("mqtt")])
-    assert outside.status() == {"mqtt": "connected"}
-    outside.close()
-    outside.close()
+    links = LinkSet(states={"mqtt": lambda: "connected"}, closers=(lambda: closed.append("mqtt"),))
+    assert links.status() == {"mqtt": "connected"}
+    more = LinkSet() + links
+    links.close()
+    more.close()
     assert closed == ["mqtt"]
+
+
+def test_a_set_of_links_cannot_be_changed():
+    gossips = {"mqtt": Recorder()}
+    links = LinkSet(gossips=gossips)
+    gossips["iota"] = Recorder()
+    assert list(links.gossips) == ["mqtt"]
+    with pytest.raises(TypeError):
+        links.gossips["iota"] = Recorder()
+
+
+def test_announcements_of_other_machines_are_counted_without_empty_ones():
+    assert Gossips({"local": Recorder()}).announcements is None
+    gossips = Gossips({"local": Recorder(), "radio": (radio := Recorder())})
+    assert gossips.announcements == 0
+    gossips.heard()
+    radio.heard = lambda: [(), HEADS, HEADS]
+    gossips.heard()
+    assert gossips.announcements == 3

@@ -21,7 +21,7 @@ from learnae.swarm.directory import create_swarm
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LEARNAE_HOME", str(tmp_path))
-    return create_swarm(tiny_manifest())
+    return create_swarm(tiny_manifest()).directory
 
 
 def history(directory: Path, count: int) -> list[Message]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +11,8 @@ from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.runtime import peer_service as member
 from learnae.runtime.peer_service import PeerService
+from learnae.runtime.schedule import Schedule
+from learnae.system.service import Work
 
 
 class Peer:
@@ -33,16 +35,47 @@ class Peer:
         return {}
 
 
+class Linked:
+    """A peer that writes down that it left."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+
+    def leave(self) -> None:
+        self.peer.done.append("leave")
+
+
+class Recording(Schedule):
+    """Writes down, too, and has another pause after it was reloaded."""
+
+    later = 0.0
+
+    def collect(self) -> None:
+        self.peer.done.append("collect")
+
+    def reload(self) -> None:
+        self.pause = self.later
+
+    def leave(self) -> None:
+        self.peer.done.append("keep")
+
+
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [100.0]
-    monkeypatch.setattr(member.time, "monotonic", lambda: now[0])
-    return now
+def clock() -> list[float]:
+    return [100.0]
 
 
-def test_a_member_listens_between_ticks_and_collects_before_each(clock: list[float]) -> None:
+@pytest.fixture
+def work(clock: list[float]) -> Callable[[Peer, Schedule], Work]:
+    return lambda peer, schedule: PeerService(Linked(peer), schedule, lambda: clock[0]).work()  # type: ignore[arg-type]
+
+
+Make = Callable[[Peer, Schedule], Work]
+
+
+def test_a_member_listens_between_ticks_and_collects_before_each(clock: list[float], work: Make) -> None:
     peer = Peer()
-    step = PeerService(None, peer, 1.0, lambda: 1.0, lambda: peer.done.append("collect")).work().step  # type: ignore[arg-type]
+    step = work(peer, Recording(peer, 1.0)).step
     pauses = []
     for _ in range(5):
         pauses.append(step())
@@ -51,23 +84,23 @@ def test_a_member_listens_between_ticks_and_collects_before_each(clock: list[flo
     assert pauses == pytest.approx([0.25] * 5)
 
 
-def test_ticks_close_to_each_other_leave_no_time_to_listen(clock: list[float]) -> None:
+def test_ticks_close_to_each_other_leave_no_time_to_listen(clock: list[float], work: Make) -> None:
     peer = Peer()
-    work = PeerService(None, peer, 0.1, lambda: 0.0, lambda: None).work()  # type: ignore[arg-type]
-    assert work.step() == pytest.approx(0.1)
+    running = work(peer, Recording(peer, 0.1))
+    assert running.step() == pytest.approx(0.1)
     clock[0] += 0.11
-    work.reload()
-    assert work.step() == 0.0
-    assert peer.done == ["tick", "tick"]
+    running.reload()
+    assert running.step() == 0.0
+    assert peer.done == ["collect", "tick", "collect", "tick"]
 
 
-def test_a_disk_that_takes_nothing_while_listening_stops_nobody(clock: list[float]) -> None:
+def test_a_disk_that_takes_nothing_while_listening_stops_nobody(clock: list[float], work: Make) -> None:
     class Full(Peer):
         def listen(self) -> None:
             raise NotWrittenError("no space")
 
     peer = Full()
-    step = PeerService(None, peer, 1.0, lambda: 1.0, lambda: None).work().step  # type: ignore[arg-type]
+    step = work(peer, Schedule(peer, 1.0)).step  # type: ignore[arg-type]
     step()
     clock[0] += 0.25
     assert step() == pytest.approx(0.25)
@@ -76,19 +109,18 @@ def test_a_disk_that_takes_nothing_while_listening_stops_nobody(clock: list[floa
 
 @pytest.mark.parametrize("moment", ["tick", "listen"])
 def test_a_peer_that_is_banned_leaves_before_the_program_ends(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch, moment: str
+    clock: list[float], work: Make, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     def banned() -> None:
         raise EquivocationError
 
     peer = Peer()
-    place = SimpleNamespace(leave=lambda left: peer.done.append(f"leave {left is peer}"))
     monkeypatch.setattr(member, "summary", lambda _: "banned")
     monkeypatch.setattr(peer, moment, banned)
-    work = PeerService(place, peer, 1.0, lambda: 1.0, lambda: None, leave=lambda: peer.done.append("keep")).work()  # type: ignore[arg-type]
+    running = work(peer, Recording(peer, 1.0))
     if moment == "listen":
-        work.step()
+        running.step()
         clock[0] += 0.25
     with pytest.raises(EquivocationError, match="joins with a new key"):
-        work.step()
-    assert peer.done[-2:] == ["keep", "leave True"]
+        running.step()
+    assert peer.done[-2:] == ["keep", "leave"]

@@ -25,8 +25,9 @@ from learnae.models.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer
 from learnae.peer.state import PeerState
 from learnae.runtime.link_set import LinkSet
+from learnae.runtime.linked_peer import LinkedPeer, build_peer
 from learnae.runtime.workspace import Workspace
-from learnae.swarm.directory import create_swarm
+from learnae.swarm.directory import Swarm, create_swarm, open_swarm
 
 HOLD = """
 import sys, time
@@ -86,12 +87,11 @@ def test_a_shorter_number_replaces_a_longer_one(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_holder_that_does_not_say_who_it_is_has_number_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "_SAID_SECONDS", 0.05)
+def test_a_holder_that_does_not_say_who_it_is_has_number_0(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = Lock(path)
     os.truncate(path, 0)
-    assert holder(path) == 0
+    assert holder(path, timeout=0.05) == 0
     lock.release()
 
 
@@ -152,7 +152,7 @@ def test_being_asked_for_disturbs_nobody_who_starts(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def swarm(tmp_path: Path) -> Path:
+def swarm(tmp_path: Path) -> Swarm:
     return create_swarm(tiny_manifest(), tmp_path / "swarm")
 
 
@@ -163,44 +163,44 @@ def learner() -> NumpyLearner:
     )
 
 
-def peer_at(place: Workspace, own: NumpyLearner | None = None) -> Peer:
-    return place.peer(own or learner(), Options("pump", "trainer", 8, seed=1))
+def peer_at(workspace: Workspace, own: NumpyLearner | None = None) -> LinkedPeer:
+    return build_peer(workspace, own or learner(), Options("pump", "trainer", 8, seed=1))
 
 
 def test_a_place_without_a_swarm_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no swarm at"):
-        Workspace(tmp_path / "nothing", tmp_path / "peer")
+        Workspace(open_swarm(tmp_path / "nothing"), tmp_path / "peer")
     assert not (tmp_path / "peer").exists()
 
 
-def test_only_the_owner_looks_into_a_peers_directory_and_key(tmp_path: Path, swarm: Path) -> None:
-    place = Workspace(swarm, tmp_path / "peers" / "pump")
-    place.leave(peer_at(place))
+def test_only_the_owner_looks_into_a_peers_directory_and_key(tmp_path: Path, swarm: Swarm) -> None:
+    peer_at(Workspace(swarm, tmp_path / "peers" / "pump")).leave()
     assert (tmp_path / "peers" / "pump").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "peers" / "pump" / "key.pem").stat().st_mode & 0o077 == 0
 
 
-def test_two_peers_cannot_be_in_one_place(tmp_path: Path, swarm: Path) -> None:
-    place = Workspace(swarm, tmp_path / "pump")
+def test_two_peers_cannot_be_in_one_place(tmp_path: Path, swarm: Swarm) -> None:
+    workspace = Workspace(swarm, tmp_path / "pump")
     with pytest.raises(StateError, match=f"in use by process {os.getpid()}"):
         Workspace(swarm, tmp_path / "pump")
-    Workspace(swarm, tmp_path / "fan").leave(peer_at(place))
+    Workspace(swarm, tmp_path / "fan").release()
+    workspace.release()
 
 
-def test_who_leaves_has_saved_said_so_and_made_room(tmp_path: Path, swarm: Path) -> None:
-    place = Workspace(swarm, tmp_path / "pump")
+def test_who_leaves_has_saved_said_so_and_made_room(tmp_path: Path, swarm: Swarm) -> None:
     own = learner()
-    peer = peer_at(place, own)
+    linked = peer_at(Workspace(swarm, tmp_path / "pump"), own)
+    peer = linked.peer
     for _ in range(3):
         peer.tick()
     own.load(np.array([1.0, 2.0, 3.0]))  # learnt since the last update
-    place.leave(peer)
+    linked.leave()
     said = json.loads((tmp_path / "pump" / "status.json").read_text())
     saved = PeerState.from_bytes((tmp_path / "pump" / "state").read_bytes())
     assert said["steps"] == saved.steps == peer.steps == 12
     assert saved.weights.tolist() == [1, 2, 3]
     again = Workspace(swarm, tmp_path / "pump")
-    assert peer_at(again).author == peer.author
+    assert peer_at(again).peer.author == peer.author
 
 
 class Radio:
@@ -218,24 +218,25 @@ class Radio:
 
 
 def test_who_is_back_without_a_state_hears_other_machines_before_it_speaks(
-    tmp_path: Path, swarm: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, swarm: Swarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 3_600_000
     monkeypatch.setattr(SystemClock, "uptime", lambda _: now)
 
-    def start() -> tuple[Workspace, Peer]:
-        place = Workspace(swarm, tmp_path / "pump")
-        return place, place.peer(learner(), Options("pump", "trainer", 8, seed=1), LinkSet(gossips={"radio": radio}))
+    def start() -> tuple[LinkedPeer, Peer]:
+        options, links = Options("pump", "trainer", 8, seed=1), LinkSet(gossips={"radio": radio})
+        linked = build_peer(Workspace(swarm, tmp_path / "pump"), learner(), options, links)
+        return linked, linked.peer
 
     radio = Radio()
     for _ in range(2):
-        place, peer = start()
+        linked, peer = start()
         peer.tick()
         assert peer.status()["listening"] is None, "it is new; it was away for a moment"
-        place.leave(peer)
+        linked.leave()
     (tmp_path / "pump" / "state").unlink()
 
-    place, peer = start()
+    linked, peer = start()
     for heads in ([], [()], [(Cid.of(DAG_CBOR, b"somebody's"),)]):  # nobody, one who has left, and somebody
         radio.heads = heads
         peer.tick()
@@ -243,10 +244,10 @@ def test_who_is_back_without_a_state_hears_other_machines_before_it_speaks(
         peer.tick()
         assert (peer.status()["listening"] is None) == (heads not in ([], [()]))
     assert peer.status()["seq"] == 3
-    place.leave(peer)
+    linked.leave()
     for name in ("state", "key.pem"):
         (tmp_path / "pump" / name).unlink()
 
-    place, peer = start()
+    linked, peer = start()
     assert peer.status()["listening"] is None, "a new key has said nothing yet"
-    place.leave(peer)
+    linked.leave()

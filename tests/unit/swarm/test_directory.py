@@ -10,7 +10,7 @@ from builders import linear_config, tiny_manifest
 from learnae.errors import ConfigurationError, ManifestError
 from learnae.ipld import dagcbor
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.swarm.directory import create_named, create_swarm, find_swarm, open_manifest, swarms_here
+from learnae.swarm.directory import Swarm, create_named, create_swarm, find_swarm, open_manifest, swarms_here
 from learnae.system.paths import home, peer_directory
 
 
@@ -44,17 +44,16 @@ def test_no_name_leads_out_of_the_home(root: Path, name: str) -> None:
 
 def test_a_created_swarm_is_found_by_id_by_directory_and_as_the_only_one(root: Path) -> None:
     manifest = tiny_manifest()
-    directory = create_swarm(manifest)
-    assert directory == root / "swarms" / str(manifest.swarm)
-    assert find_swarm() == find_swarm(str(manifest.swarm)) == find_swarm(str(directory)) == directory
-    assert open_manifest(directory) == manifest
+    swarm = create_swarm(manifest)
+    assert swarm == Swarm(root / "swarms" / str(manifest.swarm), manifest)
+    assert find_swarm() == find_swarm(str(manifest.swarm)) == find_swarm(str(swarm.directory)) == swarm
 
 
 def test_creating_the_same_swarm_again_changes_nothing(root: Path) -> None:
-    directory = create_swarm(tiny_manifest())
-    before = (directory / "manifest.cbor").stat()
-    assert create_swarm(tiny_manifest()) == directory
-    assert (directory / "manifest.cbor").stat().st_ino == before.st_ino
+    swarm = create_swarm(tiny_manifest())
+    before = (swarm.directory / "manifest.cbor").stat()
+    assert create_swarm(tiny_manifest()) == swarm
+    assert (swarm.directory / "manifest.cbor").stat().st_ino == before.st_ino
 
 
 def test_a_definition_that_nobody_would_read_is_not_written(root: Path) -> None:
@@ -83,7 +82,7 @@ def test_among_several_swarms_one_must_be_named(root: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         find_swarm()
     assert "2 swarms" in str(caught.value)
-    assert all(path.name in str(caught.value) for path in swarms)
+    assert all(swarm.directory.name in str(caught.value) for swarm in swarms)
 
 
 def test_a_swarm_is_found_by_its_name_if_no_other_has_it(root: Path) -> None:
@@ -105,18 +104,19 @@ def test_a_directory_that_is_no_swarm_hides_none_of_its_name(
     monkeypatch.chdir(tmp_path)
     Path("pump").mkdir()
     assert find_swarm("pump") == pump
-    assert find_swarm("fan").resolve() == fan
+    assert find_swarm("fan").directory.resolve() == fan.directory
 
 
 def test_a_new_swarm_has_a_name_of_its_own_here(root: Path, tmp_path: Path) -> None:
     pump = create_named(tiny_manifest(name="pump"))
     assert create_named(tiny_manifest(name="pump")) == pump  # it is this one
-    with pytest.raises(ConfigurationError, match=rf"{pump.name}; join it with: learnae join pump; .* another --name"):
+    remedy = rf"{pump.directory.name}; join it with: learnae join pump; .* another --name"
+    with pytest.raises(ConfigurationError, match=remedy):
         create_named(tiny_manifest(name="pump", seed=1))
-    assert swarms_here() == [pump]
+    assert swarms_here() == [pump.directory]
     create_named(tiny_manifest(name="fan", seed=1))
-    theirs = create_swarm(tiny_manifest(name="pump", seed=2), tmp_path / "theirs") / "manifest.cbor"
-    assert open_manifest(find_swarm(str(theirs))).seed == 2  # another's may be called as it likes
+    theirs = create_swarm(tiny_manifest(name="pump", seed=2), tmp_path / "theirs").directory / "manifest.cbor"
+    assert find_swarm(str(theirs)).manifest.seed == 2  # another's may be called as it likes
     assert len(swarms_here()) == 3
 
 
@@ -147,7 +147,7 @@ def test_a_named_swarm_that_is_not_here_is_refused(root: Path, text: str) -> Non
 
 
 def test_a_damaged_manifest_is_refused(root: Path) -> None:
-    directory = create_swarm(tiny_manifest())
+    directory = create_swarm(tiny_manifest()).directory
     (directory / "manifest.cbor").write_bytes(b"\xff")
     with pytest.raises(ManifestError, match="not a manifest"):
         find_swarm(str(directory))
@@ -171,9 +171,8 @@ def test_a_manifest_from_another_machine_names_its_swarm(root: Path, tmp_path: P
     manifest = tiny_manifest()
     file = tmp_path / "swarm.cbor"
     file.write_bytes(manifest.to_bytes())
-    directory = find_swarm(str(file))
-    assert directory == root / "swarms" / str(manifest.swarm) == find_swarm(str(file))
-    assert open_manifest(directory) == manifest
+    swarm = find_swarm(str(file))
+    assert swarm == Swarm(root / "swarms" / str(manifest.swarm), manifest) == find_swarm(str(file))
 
 
 def test_a_damaged_copy_of_a_manifest_makes_no_swarm(root: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from programs import wait_for
 from learnae.adapters.local.lock import Lock, holder
 from learnae.config.sections import PeerSection
 from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateError
-from learnae.swarm.directory import open_manifest
+from learnae.swarm.directory import Swarm, open_manifest
 from learnae.system.paths import LOCK_FILE, LOG_FILE, STATUS_FILE, peer_directory
 from trainer_node import cli, demo, lifecycle, preset_swarm
 from trainer_node.config import TrainerConfig, TrainerTrainSection
@@ -143,7 +143,7 @@ def test_a_person_of_the_demo_who_is_named_is_the_only_one_tried(hold: Hold) -> 
 def test_two_that_need_the_swarm_of_a_preset_at_once_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, create = threading.Barrier(2), preset_swarm.create_swarm
 
-    def slowly(manifest: object) -> Path:
+    def slowly(manifest: object) -> Swarm:
         with pytest.raises(threading.BrokenBarrierError):
             made.wait(0.5)  # the other one does not come as far as this
         return create(manifest)  # type: ignore[arg-type]
@@ -156,7 +156,7 @@ def test_two_that_need_the_swarm_of_a_preset_at_once_make_one(tmp_path: Path, mo
         thread.join()
     (swarm,) = (tmp_path / "swarms").iterdir()
     assert open_manifest(swarm).name
-    assert preset_swarm.find_or_create("wrist") == swarm
+    assert preset_swarm.find_or_create("wrist").directory == swarm
 
 
 def test_a_home_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 from programs import wait_for
 
-from learnae.adapters.composite import block_service as exchanged
-from learnae.adapters.composite import exchange_link as link
-from learnae.adapters.composite.block_service import BlockService
-from learnae.adapters.composite.exchange_link import AWAY, CONNECTED
+from learnae.adapters.composite.block_service import BlockService, FetchPolicy
+from learnae.adapters.composite.exchange_link import AWAY, CONNECTED, LinkPolicy
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, EncodingError, TransportError
@@ -65,18 +63,23 @@ class Daemon(MemoryExchange):
             raise TransportError("nobody is there")
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 0.02)
-    monkeypatch.setattr(exchanged, "_FIRST_PAUSE", 0.02)
+SOON = LinkPolicy(first_probe=0.02)
+NEVER = LinkPolicy(first_probe=600.0, last_probe=6000.0)
+AT_ONCE = FetchPolicy(first_pause=0.02)
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     made: list[BlockService] = []
 
-    def make_one(*exchanges: Exchange, at: str = "here", wait: bool = True) -> BlockService:
-        store = BlockService(LocalBlockStore(tmp_path / at))
+    def make_one(
+        *exchanges: Exchange,
+        wait: bool = True,
+        errors: ErrorLog | None = None,
+        fetching: FetchPolicy = AT_ONCE,
+        linking: LinkPolicy = SOON,
+    ) -> BlockService:
+        store = BlockService(LocalBlockStore(tmp_path / "here"), errors, fetching, linking)
         made.append(store)
         links = store.join({f"exchange {number}": each for number, each in enumerate(exchanges)})
         if wait:
@@ -175,18 +178,16 @@ def test_what_is_received_unasked_is_checked_kept_and_offered_to_the_others(make
 def test_wrong_bytes_are_refused_counted_and_another_exchange_heals(make: Make) -> None:
     cid, data = block(1)
     liar, honest, problems = Daemon({cid: b"poison"}), Daemon({cid: data}), ErrorLog()
-    store = make(liar, honest)
-    store.count_in(problems)
+    store = make(liar, honest, errors=problems)
     assert fetched(store, cid) == data
-    wait_for(lambda: store.want([]) or problems.counts == {"EncodingError": 1}, "the lie to be counted")
+    wait_for(lambda: problems.counts == {"EncodingError": 1}, "the lie to be counted")
     assert "exchange 0 sent wrong bytes" in problems.last["EncodingError"]
 
 
-def test_a_liar_is_left_alone_longer_and_longer(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 600.0)
+def test_a_liar_is_left_alone_longer_and_longer(make: Make) -> None:
     cids = [block(number)[0] for number in range(20)]
     liar = Daemon(dict.fromkeys(cids, b"poison"))
-    store = make(liar)
+    store = make(liar, linking=NEVER)
     store.want(cids[:1])
     wait_for(lambda: store.is_idle, "the store")
     store.want(cids[1:])
@@ -195,38 +196,34 @@ def test_a_liar_is_left_alone_longer_and_longer(make: Make, monkeypatch: pytest.
     assert not any(store.has(cid) for cid in cids)
 
 
-def test_a_dead_exchange_costs_one_timeout_and_is_then_skipped(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 600.0)
-    monkeypatch.setattr(exchanged, "_WORKERS", 1)
+def test_a_dead_exchange_costs_one_timeout_and_is_then_skipped(make: Make) -> None:
     blocks = dict(block(number) for number in range(20))
     dead, alive = Daemon(), Daemon(blocks)
-    store = make(dead, alive)
+    store = make(dead, alive, fetching=FetchPolicy(workers=1, first_pause=0.02), linking=NEVER)
     dead.answers.clear()
     for cid, data in blocks.items():
         assert fetched(store, cid) == data
     assert dead.asked.count("fetch") == 1
 
 
-def test_calls_that_fail_together_are_one_failure(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_FIRST_PROBE", 600.0)
+def test_calls_that_fail_together_are_one_failure(make: Make) -> None:
     daemon = Daemon()
     daemon.timeout = 60
-    store = make(daemon)
+    store = make(daemon, linking=NEVER)
     daemon.answers.clear()
     store.want([block(number)[0] for number in range(6)])
     wait_for(lambda: daemon.asked.count("fetch") == 6, "all fetches")
     daemon.reachable = False
     daemon.answers.set()
     wait_for(lambda: store.is_idle, "the store")
-    assert store._links[0]._failures == 1
+    assert store._links[0]._backoff.seconds == 2 * NEVER.first_probe
 
 
 def test_the_way_down_and_the_way_up_are_said_once(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "learnae")
     daemon, problems = Daemon(), ErrorLog()
     daemon.reachable = False
-    store = make(daemon, wait=False)
-    store.count_in(problems)
+    store = make(daemon, wait=False, errors=problems)
     cid = store.put(RAW, b"works alone")
     assert store.get(cid) == b"works alone"
     wait_for(lambda: len(daemon.asked) > 4, "probes")
@@ -253,12 +250,9 @@ def test_a_daemon_that_has_lost_everything_is_given_it_again(make: Make) -> None
     wait_for(lambda: len(daemon.warehouse) == 4, "all blocks")
 
 
-def test_a_daemon_that_loses_everything_unnoticed_is_given_it_at_the_next_review(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link, "_REVIEW_SECONDS", 0.05)
+def test_a_daemon_that_loses_everything_unnoticed_is_given_it_at_the_next_review(make: Make) -> None:
     daemon = Daemon()
-    store = make(daemon)
+    store = make(daemon, linking=LinkPolicy(review=0.05))
     cid = store.put(RAW, b"one")
     wait_for(lambda: daemon.warehouse == {cid: b"one"}, "the offer")
     daemon.warehouse.clear()
@@ -277,11 +271,10 @@ def test_a_store_is_not_idle_before_it_knows_what_an_exchange_lacks(make: Make) 
     wait_for(lambda: store.is_idle, "the store")
 
 
-def test_more_than_a_link_remembers_is_offered_all_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_JOBS", 5)
+def test_more_than_a_link_remembers_is_offered_all_the_same(make: Make) -> None:
     daemon = Daemon()
     daemon.reachable = False
-    store = make(daemon, wait=False)
+    store = make(daemon, wait=False, linking=LinkPolicy(first_probe=0.02, jobs=5))
     for number in range(40):
         store.put(RAW, block(number)[1])
     assert len(store._links[0]._jobs) <= 5
@@ -289,12 +282,9 @@ def test_more_than_a_link_remembers_is_offered_all_the_same(make: Make, monkeypa
     wait_for(lambda: len(daemon.warehouse) == 40, "all blocks")
 
 
-def test_wishes_are_bounded_and_not_repeated(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchanged, "_QUEUE", 10)
-    monkeypatch.setattr(exchanged, "_REMEMBERED", 10)
-    monkeypatch.setattr(exchanged, "_WORKERS", 1)
+def test_wishes_are_bounded_and_not_repeated(make: Make) -> None:
     daemon = Daemon()
-    store = make(daemon)
+    store = make(daemon, fetching=FetchPolicy(workers=1, queue=10, remembered=10, first_pause=0.02))
     daemon.answers.clear()
     for _ in range(5):
         store.want([block(number)[0] for number in range(100)])
@@ -307,10 +297,9 @@ def test_wishes_are_bounded_and_not_repeated(make: Make, monkeypatch: pytest.Mon
     assert len(store._later) <= 10
 
 
-def test_what_nobody_has_is_asked_for_ever_more_seldom(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchanged, "_FIRST_PAUSE", 600.0)
+def test_what_nobody_has_is_asked_for_ever_more_seldom(make: Make) -> None:
     daemon = Daemon()
-    store = make(daemon)
+    store = make(daemon, fetching=FetchPolicy(first_pause=600.0, last_pause=600.0))
     for _ in range(20):
         store.want([block(1)[0]])
         wait_for(lambda: store.is_idle, "the store")
@@ -379,10 +368,9 @@ def test_no_call_waits_for_a_hanging_exchange_and_closing_ends_all_threads(make:
     wait_for(lambda: not any(thread.is_alive() for thread in threads), "their end")
 
 
-def test_who_leaves_says_the_last_things(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_DRAIN_SECONDS", 60.0)
+def test_who_leaves_says_the_last_things(make: Make) -> None:
     daemon = Daemon()
-    store = make(daemon)
+    store = make(daemon, linking=LinkPolicy(drain=60.0))
     names = [store.put(RAW, block(number)[1]) for number in range(100)]
     store.close()
     assert set(daemon.warehouse) == set(names)

@@ -168,11 +168,8 @@ def test_heads_of_a_clock_that_is_far_ahead_are_refused():
         note(newest, said(NOW + skew + 1))
 
 
-def test_the_number_of_authors_is_bounded(monkeypatch):
-    from learnae.adapters.iota import announcements as iota_heads
-
-    monkeypatch.setattr(iota_heads, "_MAX_AUTHORS", 3)
-    newest = Newest()
+def test_the_number_of_authors_is_bounded():
+    newest = Newest(authors=3)
     for number in range(6):
         note(newest, said(NOW, by=number, cids=heads(1, number)))
     assert sorted(newest.take()) == sorted(heads(1, number) for number in range(3, 6))

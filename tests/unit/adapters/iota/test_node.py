@@ -17,7 +17,9 @@ from types import SimpleNamespace
 import pytest
 
 from learnae.adapters.iota import node as iota_client
-from learnae.adapters.iota.node import INSTALL, MESSAGE_BYTES, NULL, Node, decode, integer, trytes_of
+from learnae.adapters.iota import pyota
+from learnae.adapters.iota.node import MESSAGE_BYTES, NULL, Node
+from learnae.adapters.iota.pyota import INSTALL, decode, integer, trytes_of
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 
 ROOT = Path(__file__).parents[4]
@@ -36,7 +38,7 @@ def test_pyota_is_imported_and_pkg_resources_is_as_it_was(before):
         "import sys, warnings; warnings.simplefilter('error')\n"
         "try:\n    " + (before or "pass") + "\nexcept (ImportError, UserWarning, DeprecationWarning):\n    pass\n"
         "was = sys.modules.get('pkg_resources')\n"
-        "from learnae.adapters.iota.node import load\n"
+        "from learnae.adapters.iota.pyota import load\n"
         "assert load().Iota and load().__version__ == '2.1.0'\n"
         "assert sys.modules.get('pkg_resources') is was\n"
     )
@@ -46,7 +48,7 @@ def test_pyota_is_imported_and_pkg_resources_is_as_it_was(before):
 def test_without_pyota_both_lines_of_the_remedy_are_said():
     done = python(
         "import sys; sys.modules['filters'] = None\n"
-        "from learnae.adapters.iota.node import load\n"
+        "from learnae.adapters.iota.pyota import load\n"
         "from learnae.errors import ConfigurationError\n"
         "try:\n    load()\n"
         "except ConfigurationError as error:\n    print(error)\n"
@@ -69,13 +71,13 @@ def test_the_library_needs_no_pyota_until_a_node_is_configured():
 
 @pytest.mark.parametrize("number", [0, 1, 13, 14, -1, 27, 1_795_569_000, 3**26])
 def test_numbers_are_as_pyota_writes_them(number):
-    iota = iota_client.load()
+    iota = pyota.load()
     assert integer(str(iota.TryteString.from_trits(iota.trits.trits_from_int(number, pad=81)))) == number
 
 
 def test_bytes_survive_and_what_are_none_is_refused():
     data = bytes(range(256)) * 4
-    assert decode(str(iota_client.load().TryteString.from_bytes(data))) == data
+    assert decode(str(pyota.load().TryteString.from_bytes(data))) == data
     with pytest.raises(EncodingError):
         decode("ZZ")
 
@@ -94,7 +96,7 @@ def test_a_transaction_is_as_large_as_it_may_be():
 
 @pytest.mark.parametrize("tag", ["9" * 27, "A" + "9" * 26, trytes_of(b"\x07" * 64, 27)])
 def test_a_proposal_is_a_bundle_that_pyota_takes_for_valid(tag):
-    iota = iota_client.load()
+    iota = pyota.load()
     trytes = Node("http://127.0.0.1:1").propose(b"message", tag, NULL)
     parsed = iota.Transaction.from_tryte_string(trytes)
     assert iota.BundleValidator(iota.Bundle([parsed])).is_valid()

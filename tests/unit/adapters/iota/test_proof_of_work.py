@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from learnae.adapters.iota import node as iota_client
+from learnae.adapters.iota import pyota
 from learnae.adapters.iota.proof_of_work import (
     ALPHABET,
     TRANSACTION_TRYTES,
@@ -27,7 +27,7 @@ def random_trytes(seed: int, length: int = TRANSACTION_TRYTES) -> str:
 
 def pyotas_hash(trits: np.ndarray) -> np.ndarray:
     """Curl in plain Python, whatever faster one is installed."""
-    iota_client.load()
+    pyota.load()
     from iota.crypto.pycurl import Curl
 
     sponge, found = Curl(), [0] * 243
@@ -39,7 +39,7 @@ def pyotas_hash(trits: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("trytes", [ALPHABET.decode(), "9", "MMMNNN", random_trytes(1)])
 def test_trytes_and_trits_are_the_same_as_pyotas(trytes):
     trits = to_trits(trytes)
-    assert trits.tolist() == iota_client.load().TryteString(trytes).as_trits()
+    assert trits.tolist() == pyota.load().TryteString(trytes).as_trits()
     assert to_trytes(trits) == trytes
 
 

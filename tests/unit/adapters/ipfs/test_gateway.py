@@ -21,7 +21,6 @@ from learnae.config.sections import GatewaySection
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
-from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.gateways import connect_gateways
 
 DATA = b"weights"
@@ -34,25 +33,20 @@ def server() -> Iterator[HostileServer]:
         yield found
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is to come does come, however busy the machine is."""
-    monkeypatch.setattr(gateway_module, "_PROBE_SECONDS", 60.0)
-    monkeypatch.setattr(gateway_module, "_FIRST_PATIENCE", 60.0)
-
-
 @pytest.fixture
 def gateway(server: HostileServer) -> Iterator[GatewayExchange]:
-    exchange = GatewayExchange(server.url, 60)
+    """What is to come does come, however busy the machine is."""
+    exchange = GatewayExchange(server.url, 60, first_wait=60.0, probe_seconds=60.0)
     yield exchange
     exchange.close()
 
 
 @pytest.fixture
-def hasty(gateway: GatewayExchange) -> GatewayExchange:
+def hasty(server: HostileServer) -> Iterator[GatewayExchange]:
     """One that soon gives up a block, for what never comes."""
-    gateway._patience._least = 0.3
-    return gateway
+    exchange = GatewayExchange(server.url, 60, first_wait=0.3, probe_seconds=60.0)
+    yield exchange
+    exchange.close()
 
 
 def probes_well(answer: Answer) -> Answer:
@@ -151,13 +145,13 @@ def test_a_body_that_is_cut_short_is_a_broken_link_and_no_lie(server: HostileSer
 
 
 def test_one_that_still_looks_for_the_block_is_told_from_one_that_hangs(
-    server: HostileServer, hasty: GatewayExchange, monkeypatch: pytest.MonkeyPatch
+    server: HostileServer, hasty: GatewayExchange
 ) -> None:
     server.answer = probes_well(silence(server.over))
     with pytest.raises(BlockMissingError):
         hasty.fetch(CID)
     server.answer = silence(server.over)
-    monkeypatch.setattr(gateway_module, "_PROBE_SECONDS", 0.3)
+    hasty._probe_seconds = 0.3
     with pytest.raises(TransportError, match="does not answer") as caught:
         hasty.fetch(CID)
     assert caught.type is TransportError
@@ -185,7 +179,7 @@ def test_nobody_there(server: HostileServer) -> None:
 
 def test_closing_ends_a_call_under_way(server: HostileServer) -> None:
     server.answer = silence(server.over)
-    exchange = GatewayExchange(server.url, 600)
+    exchange = GatewayExchange(server.url, 600, first_wait=600)
     ended = []
 
     def fetch() -> None:
@@ -194,7 +188,6 @@ def test_closing_ends_a_call_under_way(server: HostileServer) -> None:
         except TransportError as error:
             ended.append(str(error))
 
-    exchange._patience._least = 600
     thread = threading.Thread(target=fetch)
     thread.start()
     wait_for(lambda: server.asked, "the request")
@@ -269,18 +262,17 @@ def test_nobody_else_is_given_a_connection_that_is_being_cut(
 
 def test_a_lying_gateway_is_refused_and_counted_and_the_next_one_heals(server: HostileServer, tmp_path: Path) -> None:
     server.answer = probes_well(says(b"poison"))
-    problems, outside = ErrorLog(), LinkSet()
+    problems = ErrorLog()
     with hostile_server(says(DATA)) as honest:
-        connect_gateways(GatewaySection(gateways=f"{server.url} {honest.url}/", timeout=60), outside)
-        store = BlockService(LocalBlockStore(tmp_path))
-        store.count_in(problems)
-        links = store.join(outside.exchanges)
+        exchanges = connect_gateways(GatewaySection(gateways=f"{server.url} {honest.url}/", timeout=60)).exchanges
+        store = BlockService(LocalBlockStore(tmp_path), problems)
+        links = store.join(exchanges)
         wait_for(lambda: all(link.state == CONNECTED for link in links.values()), "both gateways")
         store.want([CID])
         wait_for(lambda: store.has(CID), "the block")
         assert store.get(CID) == DATA
         store.want([])
         store.close()
-    assert list(outside.exchanges) == [f"gateway {server.url}", f"gateway {honest.url}"]
+    assert list(exchanges) == [f"gateway {server.url}", f"gateway {honest.url}"]
     assert problems.counts["EncodingError"] == 1
     assert f"gateway {server.url} sent wrong bytes" in problems.last["EncodingError"]

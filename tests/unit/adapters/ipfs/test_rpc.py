@@ -178,11 +178,10 @@ def test_an_endless_line_is_passed_over(server: HostileServer, rpc) -> None:
     assert list(islice(rpc.lines("pubsub/sub", silence=20), 3)) == [b"one", b"two", b"three"]
 
 
-def test_one_that_hangs_costs_its_timeout(server: HostileServer, kubo, monkeypatch: pytest.MonkeyPatch) -> None:
-    from learnae.adapters.ipfs import exchange as module
+def test_one_that_hangs_costs_its_timeout(server: HostileServer, rpc) -> None:
+    from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, KuboWaits
 
-    monkeypatch.setattr(module, "_GRACE", 0.1)
-    kubo._patience._least = 0.1
+    kubo = KuboExchange(rpc, "learnae test", 60, Acquaintances(rpc, [], 1), KuboWaits(first=0.1, grace=0.1))
     server.answer = silence(server.over)
     with pytest.raises(TransportError, match="does not answer") as caught:
         kubo.fetch(CID)

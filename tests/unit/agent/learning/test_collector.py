@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from agent.ingestion.buffer import SampleBuffer
-from agent.learning import collector as module
 from agent.learning.collector import Collector
 from agent.learning.summary_mode import NO_LABELS, SummaryMode
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
-from learnae.samples.dp_statistics import Statistics
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
@@ -113,46 +112,42 @@ def test_labels_that_the_model_does_not_know_are_skipped_by_the_dataset() -> Non
 
 
 def test_while_there_are_statistics_all_windows_go_there_and_none_is_kept() -> None:
-    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode(FEATURES, MANIFEST.class_count)
+    dataset, summary_mode = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode(FEATURES, MANIFEST.class_count)
     source = Parts(samples(0, 1), samples(4, 2), samples(8, -1), samples(12, 0, holdout=True))
-    collector = Collector({"file": source}, MANIFEST, dataset, statistics=onlooking.statistics)
+    collector = Collector({"file": source}, MANIFEST, dataset, summary_mode=summary_mode)
     collector.collect()
-    assert onlooking.statistics() is None
-    onlooking.begin("no room")
+    assert summary_mode.statistics() is None
+    summary_mode.begin("no room")
     for _ in range(3):
         collector.collect()
-    statistics = onlooking.statistics()
+    statistics = summary_mode.statistics()
     assert statistics is not None
     assert (statistics.columns, statistics.classes, statistics.rows) == (5, 3, 3)
     assert (len(dataset.train), len(dataset.holdout), collector.samples, collector.unlabelled) == (1, 0, 16, 1)
 
 
 def test_why_an_agent_looks_on_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    onlooking = SummaryMode(FEATURES, 3)
-    onlooking.begin("no room")
-    first = onlooking.statistics()
-    onlooking.begin("no labels")
-    assert (onlooking.reason, onlooking.statistics()) == ("no room", first)
+    summary_mode = SummaryMode(FEATURES, 3)
+    summary_mode.begin("no room")
+    first = summary_mode.statistics()
+    summary_mode.begin("no labels")
+    assert (summary_mode.reason, summary_mode.statistics()) == ("no room", first)
     assert [record.message for record in caplog.records] == ["this agent does not train, it sends summaries: no room"]
 
 
 def test_an_agent_without_labels_looks_on_until_there_are_some() -> None:
-    dataset, onlooking = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode(FEATURES, MANIFEST.class_count)
-
-    def statistics() -> Statistics | None:
-        onlooking.note_labels(collector.labelled, collector.unlabelled)
-        return onlooking.statistics()
+    dataset, summary_mode = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode(FEATURES, MANIFEST.class_count)
 
     source = Parts(samples(0, -1, count=4 * 199), samples(796, -1, count=8), samples(804, 1), samples(808, 2))
-    collector = Collector({"file": source}, MANIFEST, dataset, statistics=statistics)
+    collector = Collector({"file": source}, MANIFEST, dataset, summary_mode=summary_mode)
     collector.collect()
-    assert onlooking.reason == ""
+    assert summary_mode.reason == ""
     collector.collect()
-    assert onlooking.reason == NO_LABELS
-    assert onlooking.statistics().rows == 2
+    assert summary_mode.reason == NO_LABELS
+    assert summary_mode.statistics().rows == 2
     for _ in range(2):
         collector.collect()
-    assert (onlooking.reason, onlooking.statistics()) == ("", None)
+    assert (summary_mode.reason, summary_mode.statistics()) == ("", None)
     assert dataset.train.targets.tolist() == [1, 2], "not one labelled window is lost"
 
 
@@ -170,10 +165,10 @@ def test_a_source_that_is_over_is_not_asked_again() -> None:
 # -- the buffer
 
 
-def with_buffer(tmp_path: Path) -> tuple[Collector, Dataset, SampleBuffer]:
+def with_buffer(tmp_path: Path, **options: Any) -> tuple[Collector, Dataset, SampleBuffer]:
     dataset = Dataset(MANIFEST.model, MANIFEST.objective)
     buffer = SampleBuffer(tmp_path / "samples.db", 1, 10**6, 10**8)
-    return Collector({}, MANIFEST, dataset, buffer=buffer), dataset, buffer
+    return Collector({}, MANIFEST, dataset, buffer=buffer, **options), dataset, buffer
 
 
 def test_readings_of_several_sources_make_windows_of_their_own(tmp_path: Path) -> None:
@@ -188,15 +183,14 @@ def test_readings_of_several_sources_make_windows_of_their_own(tmp_path: Path) -
     assert not collector.is_over
 
 
-def test_after_a_restart_the_rows_are_those_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNKS", 3)
-    collector, before, buffer = with_buffer(tmp_path)
+def test_after_a_restart_the_rows_are_those_from_before(tmp_path: Path) -> None:
+    collector, before, buffer = with_buffer(tmp_path, chunks=3)
     for start in range(0, 100, 3):
         buffer.append("a", samples(start, start // 30 % 2, holdout=start >= 60, count=3))
         buffer.commit()
         collector.collect()
     assert len(collector.newest()) == len(before.train) + len(before.holdout) > 20
-    again, after, _ = with_buffer(tmp_path)
+    again, after, _ = with_buffer(tmp_path, chunks=3)
     again.collect()
     for one, other in ((before.train, after.train), (before.holdout, after.holdout)):
         assert len(one) > 5
@@ -230,16 +224,13 @@ def test_new_windows_are_handed_out_once_the_newest_of_many(tmp_path: Path) -> N
     assert collector.newest() == []
 
 
-def test_old_readings_are_taken_in_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNKS", 1)
-    monkeypatch.setattr(module, "_SECONDS", 0.0)
+def test_old_readings_are_taken_in_bit_by_bit(tmp_path: Path) -> None:
     _, _, buffer = with_buffer(tmp_path)
     for start in range(0, 40, 4):
         buffer.append("a", samples(start, 1))
     buffer.close()
-    monkeypatch.setattr(module.time, "monotonic", iter(range(1000)).__next__)
-    monkeypatch.setattr(module, "_SECONDS", 2.5)
-    collector, dataset, _ = with_buffer(tmp_path)
+    seconds = iter(range(1000)).__next__
+    collector, dataset, _ = with_buffer(tmp_path, chunks=1, seconds=2.5, monotonic=seconds)
     collector.collect()
     assert 1 <= len(dataset.train) <= 3
     for _ in range(10):

@@ -10,9 +10,9 @@ import pytest
 from builders import tiny_dataset, tiny_manifest
 
 from agent.config import ResourcesSection
+from agent.learning.engine_choice import too_small
 from agent.learning.governor import DAY_SECONDS, Governor, Usage
 from agent.learning.resources import Board, GovernedLearner, governed
-from agent.wiring import too_small
 from learnae.errors import ConfigurationError
 from learnae.models.numpy_learner import NumpyLearner
 

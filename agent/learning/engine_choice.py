@@ -1,0 +1,84 @@
+"""What trains on this board, and whether anything does."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.config import AUTO, NONE, NUMPY, TFLITE, ResourcesSection
+from agent.learning.inference import Predict
+from agent.learning.resources import Board
+from agent.learning.summary_mode import SummaryMode
+from learnae.errors import ConfigurationError
+from learnae.models.dataset import Dataset
+from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.numpy_model import predict
+from learnae.models.passive_learner import PassiveLearner
+from learnae.ports import Learner
+from learnae.swarm.manifest import Manifest
+
+if TYPE_CHECKING:
+    from agent.learning.tflite_learner import TfliteLearner
+
+_log = logging.getLogger(__name__)
+
+
+def why_no_training(manifest: Manifest, engine: str) -> str:
+    """Return why this agent sends summaries and does not train; empty if nothing keeps it from training."""
+    if engine == NONE:
+        return 'train.engine is "none"'
+    return manifest.only_keras
+
+
+def too_small(resources: ResourcesSection, board: Board) -> str:
+    """Return why this board has no room for training; empty if it has."""
+    memory = board.memory()
+    if memory is None or memory >= resources.memory:
+        return ""
+    return f"{memory:.0f} MiB of memory are available, and resources.memory is {resources.memory}"
+
+
+def build_learner(
+    manifest: Manifest, dataset: Dataset, rng: np.random.Generator, engine: str = AUTO
+) -> NumpyLearner | TfliteLearner:
+    """Make a TFLite learner where a runtime is installed that can train the swarm's model, else a NumPy one.
+
+    Raises ConfigurationError if the configured ``engine`` cannot.
+    """
+    arguments = (manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
+    if engine == NUMPY:
+        return NumpyLearner(*arguments)
+    try:
+        from agent.learning.tflite_learner import TfliteLearner  # noqa: PLC0415 - an extra, and a heavy one
+
+        return TfliteLearner(*arguments)
+    except ImportError as error:
+        reason = f"{error.name or error} is not installed; pip install 'learnae[agent]'"
+    except ConfigurationError as error:
+        reason = str(error)
+    if engine == TFLITE:
+        raise ConfigurationError(f"cannot train with TFLite: {reason}", "set train.engine to numpy or auto")
+    _log.info("training with NumPy: %s", reason)
+    return NumpyLearner(*arguments)
+
+
+def engine_of(learner: Learner) -> str:
+    """Name what trains here, as in the configuration."""
+    if isinstance(learner, PassiveLearner):
+        return NONE
+    return NUMPY if isinstance(learner, NumpyLearner) else TFLITE
+
+
+def choose_learner(
+    summary_mode: SummaryMode, manifest: Manifest, dataset: Dataset, engine: str
+) -> tuple[Learner, Predict | None]:
+    """Return the learner, and what computes the model: without training, too, unless only Keras can."""
+    if summary_mode.reason:
+        passive = PassiveLearner(manifest.model.count)
+        if manifest.only_keras:
+            return passive, None
+        return passive, lambda weights, rows: predict(manifest.definition, weights, rows)
+    learner = build_learner(manifest, dataset, np.random.default_rng(), engine)
+    return learner, learner.predict

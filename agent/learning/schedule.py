@@ -1,0 +1,109 @@
+"""When an agent does what: it collects once a second, and ticks and listens as its governor allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.config import AgentConfig
+from agent.ingestion.recorder import Recorder
+from agent.learning.collector import Collector, Judged
+from agent.learning.governor import Governor, Usage
+from agent.learning.inference import Inferrer, ResultFile
+from agent.learning.resources import Board, governed
+from learnae.overriding import override
+from learnae.peer.peer import Peer
+from learnae.ports import Monitor
+from learnae.runtime.schedule import Schedule
+
+_LONGEST_WAIT = 1.0  # seconds between two calls of the collector, however long the peer pauses
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Turns readings into rows: the collector reads recordings, the recorder live sources, if there are any."""
+
+    collector: Collector
+    recorder: Recorder | None
+
+    def begin(self) -> None:
+        """Read live sources from now on."""
+        if self.recorder:
+            self.recorder.start()
+
+    def end(self) -> None:
+        """Put on the disk what has been read."""
+        if self.recorder:
+            self.recorder.stop()
+
+    def status(self) -> dict[str, Any]:
+        """Return what the status shows."""
+        recorded = self.recorder.status() if self.recorder else {}
+        return {"samples": self.collector.samples, "unlabelled": self.collector.unlabelled, **recorded}
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """Judges the newest windows with the swarm's model, and shows the results."""
+
+    inferrer: Inferrer
+    results: ResultFile
+    monitor: Monitor
+
+    def judge(self, peer: Peer, windows: Sequence[Judged]) -> None:
+        """Judge ``windows``, once the estimate is more than the random weights that every peer begins with."""
+        if windows and (peer.steps > 0 or peer.following.replicas):
+            found = self.inferrer.infer(peer.estimate(), windows)
+            self.results.append(found)
+            self.monitor.infer(found)
+
+
+class AgentSchedule(Schedule):
+    """Collects at least once a second, and lets the peer tick when the governor says that it is time."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        pause: float,
+        intake: Intake,
+        oracle: Oracle,
+        governor: Governor,
+        board: Board,
+        reread: Callable[[], AgentConfig],
+    ) -> None:
+        super().__init__(peer, min(pause, _LONGEST_WAIT))
+        self._intake = intake
+        self._oracle = oracle
+        self._governor = governor
+        self._board = board
+        self._reread = reread
+        self._tick_when_due = governed(peer.tick, governor, self._usage, lambda: oracle.monitor.report(peer.status()))
+
+    def _usage(self) -> Usage:
+        traffic = self.peer.traffic
+        return self._board.usage(traffic.bytes_out + traffic.bytes_in)
+
+    @override
+    def collect(self) -> None:
+        self._intake.collector.collect()
+        self._oracle.judge(self.peer, self._intake.collector.newest())
+
+    @override
+    def tick(self) -> None:
+        self._tick_when_due()
+
+    @override
+    def listen(self) -> None:
+        if self._governor.may_listen:
+            super().listen()
+
+    @override
+    def reload(self) -> None:
+        pause = self._reread().train.pause
+        self._governor.change_pause(pause)
+        self.pause = min(pause, _LONGEST_WAIT)
+
+    @override
+    def leave(self) -> None:
+        self._intake.end()

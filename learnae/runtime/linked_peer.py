@@ -1,0 +1,78 @@
+"""A peer with all that it holds open: composed here, and left here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from learnae.adapters.composite.gossip import LOCAL, Gossips
+from learnae.adapters.composite.metered import MeteredStore
+from learnae.adapters.composite.monitor import Monitors
+from learnae.adapters.local.clock import SystemClock
+from learnae.adapters.local.gossip import LocalGossip
+from learnae.adapters.local.state_store import LocalStateStore
+from learnae.adapters.local.status_file import StatusFile
+from learnae.errors import NotWrittenError, StateError
+from learnae.ipld.cid import DAG_CBOR
+from learnae.peer.composition import compose_peer
+from learnae.peer.peer import Options, Peer, Ports
+from learnae.ports import Learner, Monitor, Traffic
+from learnae.runtime.link_set import LinkSet
+from learnae.runtime.workspace import Workspace
+from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedPeer:
+    """Holds a peer, its workspace, its links to other machines, and the monitor of all places that show it."""
+
+    peer: Peer
+    workspace: Workspace
+    links: LinkSet
+    monitor: Monitor
+
+    def leave(self) -> None:
+        """Save the peer, show its last status, and release the workspace, even if the disk takes nothing."""
+        try:
+            self.peer.save()
+        except NotWrittenError as error:
+            self.peer.endure(error)
+            raise
+        finally:
+            self.monitor.close(self.peer.status())
+            self.workspace.store.close()
+            self.links.close()
+            self.workspace.release()
+
+
+def build_peer(workspace: Workspace, learner: Learner, options: Options, links: LinkSet | None = None) -> LinkedPeer:
+    """Compose the peer of ``workspace``; raises StateError if its saved state does not fit."""
+    links = links or LinkSet()
+    local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors)
+    gossip = Gossips({LOCAL: local, **links.gossips}, workspace.errors)
+    monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *links.monitors])
+    traffic = Traffic()
+    ports = Ports(
+        store=MeteredStore(workspace.store, traffic, workspace.swarm.manifest.start),
+        gossip=gossip,
+        learner=learner,
+        state=LocalStateStore(workspace.directory / STATE_FILE),
+        monitor=monitor,
+        clock=SystemClock(),
+    )
+    try:
+        peer = compose_peer(
+            workspace.identity,
+            workspace.swarm.manifest,
+            ports,
+            options,
+            errors=workspace.errors,
+            traffic=traffic,
+            opener=workspace.opener,
+            is_back=last_status(workspace.directory).get("peer") == workspace.name,  # with this key
+        )
+    except StateError as error:
+        raise type(error)(f"{workspace.directory}: {error.problem}", error.remedy) from error
+    workspace.store.join(links.exchanges)
+    if links.exchanges:  # a peer that knows the swarm's id can get its definition, too
+        workspace.store.put(DAG_CBOR, workspace.swarm.manifest.to_bytes())
+    return LinkedPeer(peer, workspace, links, monitor)
