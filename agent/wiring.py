@@ -30,9 +30,9 @@ from agent.sources.section import LIVE, POLLED, REPLAY
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
-from learnae.models.numpy_learner import NumpyLearner
-from learnae.models.numpy_model import predict
 from learnae.models.passive_learner import PassiveLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_model import predict
 from learnae.peer.peer import Options, Peer
 from learnae.ports import Learner, Monitor, SampleSource
 from learnae.runtime.links.connect import connect

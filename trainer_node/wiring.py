@@ -10,7 +10,7 @@ import numpy as np
 
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options
 from learnae.ports import Learner
 from learnae.runtime.links.connect import connect

@@ -9,9 +9,10 @@ from typing import NoReturn
 
 import learnae
 from learnae.cli.arguments import count, seconds
-from learnae.cli.commands import anchor, blocks, doctor, export, watch
-from learnae.cli.commands.create import create
-from learnae.cli.commands.join import join
+from learnae.cli.commands.keep import anchor, blocks, export
+from learnae.cli.commands.look import doctor, watch
+from learnae.cli.commands.swarm.create import create
+from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import MqttSection
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES

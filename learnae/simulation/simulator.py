@@ -10,7 +10,7 @@ import numpy as np
 
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer, Ports
 from learnae.ports import Learner
 from learnae.protocol.identity import Identity

@@ -31,8 +31,8 @@ from learner_models import (
 
 from learnae.models.dataset import Dataset
 from learnae.models.definition import Layer, ModelDefinition
-from learnae.models.numpy_learner import NumpyLearner
-from learnae.models.numpy_model import predict
+from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_model import predict
 from learnae.swarm.model_card import CARD_FILE, card
 from learnae.swarm.presets import preset
 

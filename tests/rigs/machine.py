@@ -10,8 +10,8 @@ from builders import NOW, Author, identity, tiny_dataset, tiny_manifest, update_
 from learnae.errors import NotWrittenError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.passive_learner import PassiveLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer, Ports
 from learnae.ports import Trained
 from learnae.protocol.bodies import KEY

@@ -17,12 +17,12 @@ from learnae.samples.windows import Windower
 from learnae.swarm.manifest import FORECAST, REGRESSION, Manifest
 from learnae.text import counted
 from trainer_node.config import DataSection
-from trainer_node.datasets.arrays import ArraySource, read_headers
 from trainer_node.datasets.cache import fill
-from trainer_node.datasets.series import holds_recording, open_table, pieces, recording_of
+from trainer_node.datasets.formats.arrays import ArraySource, read_headers
+from trainer_node.datasets.formats.series import holds_recording, open_table, pieces, recording_of
+from trainer_node.datasets.formats.tables import Table, TableSource
 from trainer_node.datasets.source import Source
 from trainer_node.datasets.split import MAX_HOLDOUT, Split
-from trainer_node.datasets.tables import Table, TableSource
 
 log = logging.getLogger("learnae")
 

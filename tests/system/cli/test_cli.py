@@ -22,7 +22,7 @@ from programs import Programs, assert_refused, wait_for
 
 import learnae
 from learnae.config.loading import load_config
-from learnae.models.numpy_model import predict
+from learnae.models.reference.numpy_model import predict
 from learnae.peer.state import PeerState
 from learnae.runtime.observer import Observer
 from learnae.swarm.directory import create_swarm, open_manifest

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from builders import tiny_manifest
 
-from learnae.cli.commands import doctor as module
-from learnae.cli.commands.doctor import doctor
+from learnae.cli.commands.look import doctor as module
+from learnae.cli.commands.look.doctor import doctor
 from learnae.cli.output import console
 from learnae.swarm.directory import create_swarm
 

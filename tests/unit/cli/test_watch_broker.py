@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from learnae.cli.commands import watch_broker as remote
+from learnae.cli.commands.look import watch_broker as remote
 
 
 class Broker:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from learnae.cli.commands.model_file import read_model
+from learnae.cli.commands.swarm.model_file import read_model
 from learnae.errors import ManifestError, ModelError
 from learnae.models.dataset import Dataset
 from learnae.models.keras_model import build_model, flat, import_keras, outline_of, set_flat

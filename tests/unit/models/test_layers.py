@@ -12,8 +12,8 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.evaluation import reconstruction_error
 from learnae.models.layers import BatchNormalization, Conv1D, LayerNormalization, MaxPooling1D, Reshape, Sliding
 from learnae.models.losses import Loss
-from learnae.models.numpy_model import differentiate, predict, train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.models.reference.numpy_model import differentiate, predict, train_step
 
 
 def layer(kind: str, **config: Any) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import MAX_LAYERS, MAX_PARAMETERS, Activation, Dense, Dropout, Flatten, ModelDefinition
 from learnae.models.layers import activate
 from learnae.models.losses import LOSSES, Loss
-from learnae.models.numpy_learner import NumpyLearner, evaluate
-from learnae.models.numpy_model import differentiate, predict
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
+from learnae.models.reference.numpy_model import differentiate, predict
 from learnae.swarm.presets import dense_config
 
 FINAL = {

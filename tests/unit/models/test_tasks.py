@@ -13,9 +13,9 @@ import pytest
 from learnae.errors import DataError, ManifestError
 from learnae.models.dataset import Dataset
 from learnae.models.evaluation import reconstruction_error
-from learnae.models.numpy_learner import NumpyLearner
-from learnae.models.numpy_model import predict
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_model import predict
 from learnae.ports import Samples
 from learnae.samples.examples import add_windows
 from learnae.samples.windows import Windower
@@ -100,7 +100,7 @@ def write_recording(path: Path, **columns: np.ndarray) -> Path:
 def test_any_numbers_are_learnt_from_a_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str, piece: int
 ) -> None:
-    monkeypatch.setattr("trainer_node.datasets.series.CHUNK_BYTES", piece)
+    monkeypatch.setattr("trainer_node.datasets.formats.series.CHUNK_BYTES", piece)
     signal = np.arange(48.0).reshape(24, 2) / 50
     time = np.where(np.arange(24) < 12, 0.0, 5.0) + np.arange(24) / 10  # a pause after twelve
     label = (np.arange(24) - 12) / 8  # another at each sample, below 0, -1 and 0 too
@@ -325,7 +325,7 @@ def test_the_task_follows_from_the_definition() -> None:
 def test_a_long_recording_keeps_its_newest_windows_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("trainer_node.datasets.series.CHUNK_BYTES", 4096)
+    monkeypatch.setattr("trainer_node.datasets.formats.series.CHUNK_BYTES", 4096)
     path = tmp_path / "tides.npz"
     np.savez(path, signal=series())
     manifest = swarm(forecast_config(WINDOWED), WINDOWED)

@@ -15,7 +15,7 @@ from agent.config import AgentConfig
 from learnae.adapters.iota import node as iota_client
 from learnae.adapters.iota.node import INSTALL, POW
 from learnae.adapters.iota.proof_of_work import MAX_MWM
-from learnae.cli.commands.doctor import doctor
+from learnae.cli.commands.look.doctor import doctor
 from learnae.config.loading import find_section, load_config
 from learnae.config.sections import IotaSection
 from learnae.errors import ConfigurationError

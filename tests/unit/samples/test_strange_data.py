@@ -21,7 +21,7 @@ from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
 from trainer_node.config import DataSection
-from trainer_node.datasets import arrays
+from trainer_node.datasets.formats import arrays
 from trainer_node.datasets.loading import load_dataset
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")

@@ -12,7 +12,7 @@ import pytest
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.swarm.presets import preset
 from trainer_node import engines
 from trainer_node.config import TrainerConfig, TrainerTrainSection

@@ -14,7 +14,7 @@ from agent.learning.governor import DAY, Governor, Usage
 from agent.learning.resources import Board, GovernedLearner, governed
 from agent.wiring import too_small
 from learnae.errors import ConfigurationError
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 
 
 @dataclass

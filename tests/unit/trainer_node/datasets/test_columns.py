@@ -18,7 +18,8 @@ from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import convolution_config, dense_config
 from learnae.system.paths import home
 from trainer_node.config import DataSection
-from trainer_node.datasets import cache, csv_table
+from trainer_node.datasets import cache
+from trainer_node.datasets.formats import csv_table
 from trainer_node.datasets.loading import load_dataset
 
 COLUMNS = ("flow", "heat", "load")

@@ -26,9 +26,10 @@ from learnae.swarm.presets import dense_config, preset
 from learnae.system.atomic_files import TEMPORARY
 from learnae.system.paths import home
 from trainer_node.config import DataSection
-from trainer_node.datasets import arrays, cache, split
+from trainer_node.datasets import cache, split
+from trainer_node.datasets.formats import arrays
+from trainer_node.datasets.formats.tables import TableSource
 from trainer_node.datasets.loading import load_dataset
-from trainer_node.datasets.tables import TableSource
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 HEPMASS = preset("hepmass", 0)
@@ -186,7 +187,7 @@ def test_a_column_of_text_is_named(tmp_path: Path) -> None:
 def test_the_line_of_a_row_with_too_few_fields_is_named_in_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", 64)
+    monkeypatch.setattr("trainer_node.datasets.formats.csv_table.TEXT_BYTES", 64)
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n" + "1,2,0\n" * 1000 + "1,2\n" + "1,2,0\n" * 1000)
 
@@ -270,7 +271,7 @@ def test_without_pyarrow_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_arrays_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any, order: Any) -> None:
-    monkeypatch.setattr("trainer_node.datasets.arrays.CHUNK_BYTES", 100)
+    monkeypatch.setattr("trainer_node.datasets.formats.arrays.CHUNK_BYTES", 100)
     x = np.random.default_rng(1).standard_normal((50, 2))
     save(tmp_path / "data.npz", x=np.asarray(x, order=order), y=np.zeros(50, np.uint8))
 
@@ -552,7 +553,7 @@ def test_numbers_that_float32_rounds_are_said(tmp_path: Path, caplog: pytest.Log
 
 def test_a_line_without_end_is_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("learnae.samples.table_headers.LONGEST_LINE", 100)
-    monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", 16)
+    monkeypatch.setattr("trainer_node.datasets.formats.csv_table.TEXT_BYTES", 16)
     path = tmp_path / "data.csv.gz"
     path.write_bytes(gzip.compress(b"u,v,label\n1,2,0\n" + b"1" * 1000))
 
@@ -564,7 +565,7 @@ def test_lines_are_whole_wherever_the_text_is_cut(tmp_path: Path, monkeypatch: p
     path = tmp_path / "data.csv"
     path.write_bytes(b"u,v,label\r\n1,2,0\r\n \r\n3,4,1\r5,6,2\n7,8,0")
     for size in range(1, 40):
-        monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", size)
+        monkeypatch.setattr("trainer_node.datasets.formats.csv_table.TEXT_BYTES", size)
         assert load(path, holdout=0.0).train.rows.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
 
 

@@ -17,10 +17,10 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.keras_model import build_model, import_keras
 from learnae.models.losses import Loss
-from learnae.models.numpy_learner import NumpyLearner
-from learnae.models.numpy_learner import evaluate as evaluate_in_numpy
-from learnae.models.numpy_model import differentiate
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import evaluate as evaluate_in_numpy
+from learnae.models.reference.numpy_model import differentiate
 from learnae.swarm.presets import dense_config
 from trainer_node.learning import jax_learner
 from trainer_node.learning.device_rows import DeviceRows

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from rich.text import Text
 
 from learnae.adapters.iota.node import INSTALL, Node
-from learnae.cli.commands.doctor_ipfs import ipfs_findings
+from learnae.cli.commands.look.doctor_ipfs import ipfs_findings
 from learnae.cli.output import Finding, console, print_json, table
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.config.loading import find_section

@@ -11,7 +11,7 @@ from typing import Any
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
-from learnae.cli.commands.model_file import SEEDED, read_model
+from learnae.cli.commands.swarm.model_file import SEEDED, read_model
 from learnae.cli.output import print_fields, print_json, told_columns
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW

@@ -12,8 +12,8 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.evaluation import measure
 from learnae.models.losses import Loss
-from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.models.reference.numpy_model import predict, train_step
 from learnae.ports import Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector

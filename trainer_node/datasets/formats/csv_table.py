@@ -13,8 +13,8 @@ from learnae.errors import DataError
 from learnae.samples import table_headers as headers
 from learnae.samples.recordings import class_number, number, numbers_of
 from learnae.samples.table_headers import column_names, csv_errors, csv_text, first_line, too_long
+from trainer_node.datasets.formats.tables import Piece
 from trainer_node.datasets.source import Array
-from trainer_node.datasets.tables import Piece
 
 TEXT_BYTES = 1 << 18  # of text: its numbers take four times that, and what the C library keeps grows with them
 _Converters = dict[int | str, Callable[[str], float]]  # as NumPy's parser takes them, by column

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from learnae.adapters.local.clock import SystemClock
-from learnae.cli.commands import watch_broker as remote
+from learnae.cli.commands.look import watch_broker as remote
 from learnae.cli.output import console, fitting, human_time, peer_table, print_json, shedding, short_cid, table
 from learnae.cli.refresh import look
 from learnae.cli.swarm_choice import choose_swarm

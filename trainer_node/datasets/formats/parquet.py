@@ -11,8 +11,8 @@ import numpy as np
 from learnae.errors import DataError
 from learnae.samples.recordings import class_number, numbers_of
 from learnae.samples.table_headers import parquet_names, pyarrow
+from trainer_node.datasets.formats.tables import Piece
 from trainer_node.datasets.source import Array
-from trainer_node.datasets.tables import Piece
 
 _BATCH_BYTES = 1 << 20  # a batch is there several times: as pages, as Arrow's columns, as ours
 

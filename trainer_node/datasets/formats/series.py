@@ -11,10 +11,10 @@ from learnae.ports import Samples
 from learnae.samples.recordings import Recording, check_recording
 from learnae.samples.table_headers import CSV, PARQUET
 from learnae.swarm.features import Features
-from trainer_node.datasets.csv_table import CsvTable
-from trainer_node.datasets.parquet import ParquetTable
+from trainer_node.datasets.formats.csv_table import CsvTable
+from trainer_node.datasets.formats.parquet import ParquetTable
+from trainer_node.datasets.formats.tables import Table
 from trainer_node.datasets.source import CHUNK_BYTES
-from trainer_node.datasets.tables import Table
 
 
 def open_table(path: Path, label: str = "", classes: Sequence[str] = ()) -> Table | None:
