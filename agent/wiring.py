@@ -43,6 +43,7 @@ from learnae.swarm.directory import find_swarm, open_manifest
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
 from learnae.system.credentials import read_secret
+from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def build_learner(
 
         return TfliteLearner(*arguments)
     except ImportError as error:
-        reason = f"{error.name or error} is not installed; pip install 'learnae[agent]'"
+        reason = f"{error.name or error} is not installed; {how_to_install('agent')}"
     except ConfigurationError as error:
         reason = str(error)
     if engine == TFLITE:
@@ -221,7 +222,7 @@ def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: V
 
         return inference_program(model, weights, int8, rows)
     except ImportError as error:
-        raise ConfigurationError(f"{error.name or error} is not installed", "pip install 'learnae[agent]'") from error
+        raise ConfigurationError(f"{error.name or error} is not installed", how_to_install("agent")) from error
 
 
 def _learner(

@@ -6,14 +6,22 @@ from pathlib import Path
 
 from learnae.config.loading import find_section
 from learnae.config.sections import SwarmSection
+from learnae.runtime.observer import Observer
 from learnae.swarm.directory import find_swarm, swarms_here
 
 
 def choose_swarm(text: str = "") -> Path:
-    """The directory of the swarm ``text``; without it, of the only one here, or else of the one that is configured.
+    """Return the directory of the swarm ``text``; without it, of the only one here, or else of the configured one.
 
     Raises ManifestError if there is no such swarm, ConfigurationError if there is none, or no single one.
     """
     if not text and len(swarms_here()) != 1:
         text = find_section(SwarmSection, "swarm").id
     return find_swarm(text)
+
+
+def observe(directory: Path) -> Observer:
+    """Return what an observer of the swarm in ``directory`` has read by now; raises as Observer does."""
+    observer = Observer(directory)
+    observer.refresh()
+    return observer

@@ -22,10 +22,10 @@ import numpy as np
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.input_normalisation import as_used
 from learnae.models.outline import Outline, check_count
+from learnae.system.installation import how_to_install
 from learnae.system.signals import abrupt
 from learnae.weights.codecs import Vector
 
-INSTALL = "pip install 'learnae[trainer]'"
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 _MODULES = ("keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints")
@@ -66,7 +66,7 @@ def import_keras() -> Any:
             keras: Any = importlib.import_module("keras")
             importlib.import_module("jax")
     except ImportError as error:
-        raise ConfigurationError(f"Keras and JAX cannot be imported: {error}", INSTALL) from error
+        raise ConfigurationError(f"Keras and JAX cannot be imported: {error}", how_to_install("trainer")) from error
     if keras.backend.backend() != "jax":
         raise ConfigurationError(f"Keras runs on {keras.backend.backend()} here", "set KERAS_BACKEND=jax")
     return keras

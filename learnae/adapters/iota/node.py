@@ -24,8 +24,9 @@ from typing import Any, TypeVar
 from learnae.adapters.iota.proof_of_work import ALPHABET, HASH_TRYTES, MAX_MWM, TRANSACTION_TRYTES, hash_of, search
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.fields import Fields
+from learnae.system.installation import how_to_install
 
-INSTALL = ("pip install 'learnae[iota]'", "pip install --no-deps pyota==2.1.0")
+INSTALL_PYOTA = "pip install --no-deps pyota==2.1.0"  # beside the extra: it asks for a package that does not build
 NULL = "9" * HASH_TRYTES
 MESSAGE_BYTES = 1093  # two trytes a byte, in 2,187 trytes
 TAG_TRYTES = 27
@@ -121,7 +122,9 @@ def load() -> Any:
             importlib.import_module("filters")  # asks for pkg_resources, too
             return importlib.import_module("iota")
         except (ImportError, importlib.metadata.PackageNotFoundError) as error:
-            raise ConfigurationError(f"pyota is not installed ({error})", " && ".join(INSTALL)) from error
+            raise ConfigurationError(
+                f"pyota is not installed ({error})", f"{how_to_install('iota')} && {INSTALL_PYOTA}"
+            ) from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from learnae.models.dataset import Dataset
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
 from learnae.system.atomic_files import TEMPORARY
+from learnae.system.installation import how_to_install
 from learnae.system.paths import home
 from trainer_node.config import DataSection
 from trainer_node.datasets import cache, split
@@ -261,7 +263,7 @@ def test_without_pyarrow_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "data.parquet").write_bytes(b"")
 
-    with pytest.raises(DataError, match=r"pip install 'learnae\[parquet\]'"):
+    with pytest.raises(DataError, match=re.escape(how_to_install("parquet"))):
         load(tmp_path / "data.parquet")
 
 
