@@ -1,4 +1,4 @@
-"""From one layer's Keras configuration to layers of ours; what is not known is refused by name."""
+"""One layer's Keras configuration as layers of models.layers; what is not known is refused by name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MAX_RANK = 4
 _MAX_VALUES = 1 << 24  # of one example inside a layer: 64 MiB of float32; few parameters can ask for far more
 _MAX_STRIDE = 2  # of a convolution: what every learner here implements and tests
 
-# options that must be absent, or as Keras sets them when nobody does
+# options that must be absent, or as Keras sets them by default
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "trainable": (True,),
     "kernel_regularizer": (None,),
@@ -71,7 +71,7 @@ Read = tuple[list[Layer], Shape]
 
 
 def read_layer(kind: str, config: Fields, shape: Shape) -> Read:
-    """The layers that Keras' layer ``kind`` becomes, and the shape that leaves them; raises ModelError."""
+    """Return the layers that Keras' layer ``kind`` becomes, and the shape of their output; raises ModelError."""
     if kind not in _READERS:
         raise ModelError(f"layer {kind!r} is not supported", f"use {', '.join(_READERS)}")
     _check_plain(config)
@@ -94,7 +94,7 @@ def _check_plain(config: Fields) -> None:
 
 
 def _as_integers(values: tuple[Any, ...]) -> tuple[int, ...]:
-    """0 stands for 0.0 in JSON that other programs write."""
+    """Return the floats as integers: JSON that other programs write has 0 for 0.0."""
     return tuple(int(value) for value in values if isinstance(value, float))
 
 
@@ -103,7 +103,7 @@ def _is_policy(dtype: object) -> bool:
 
 
 def _class_name(value: object) -> object:
-    """Keras writes an object as its name or as a map with ``class_name``."""
+    """Return the name of an object, which Keras writes as that or as a map with ``class_name``."""
     return value.get("class_name") if isinstance(value, Mapping) else value
 
 
@@ -230,14 +230,14 @@ def _dropout(config: Fields, shape: Shape) -> Read:
 
 
 def _sequence(config: Fields, kind: str, shape: Shape) -> tuple[int, int]:
-    """(length, channels) of the input."""
+    """Return (length, channels) of the input."""
     if len(shape) != 2:
         raise ModelError(f"{config.thing}: {kind} on a shape of {shape}", "it needs (length, channels)")
     return shape[0], shape[1]
 
 
 def _single(config: Fields, name: str, default: int | None = None) -> int:
-    """A whole number, which Keras writes alone or as a list of one; null stands for the default."""
+    """Return a whole number, which Keras writes alone or as a list of one; null stands for the default."""
     value = config.value(name, default) if default is not None else config.value(name)
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]

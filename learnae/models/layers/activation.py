@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learnae.models.layers.base import Array, Layer
+from learnae.overriding import override
 
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax")
 
@@ -18,17 +19,17 @@ class Activation(Layer):
 
     function: str
 
+    @override
     def forward(
         self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
     ) -> tuple[Array, Array]:
-        """See Layer."""
         result = activate(self.function, value)
         return result, result
 
+    @override
     def backward(
         self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
     ) -> Array:
-        """See Layer."""
         if self.function == "relu":
             return flow * (memory > 0)
         if self.function == "tanh":

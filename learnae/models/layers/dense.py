@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learnae.models.layers.base import Array, Layer, Shape
+from learnae.overriding import override
 
 # fan-dependent uniform initialisers of Keras: (numerator, uses fan_out)
 INITIALISERS = {"GlorotUniform": (6.0, True), "HeUniform": (6.0, False), "LecunUniform": (3.0, False)}
@@ -24,33 +25,33 @@ class Dense(Layer):
     initialiser: str
 
     @property
+    @override
     def names(self) -> tuple[str, ...]:
-        """See Layer."""
         return ("kernel", "bias") if self.bias else ("kernel",)
 
     @property
+    @override
     def shapes(self) -> tuple[Shape, ...]:
-        """See Layer."""
         kernel = (self.inputs, self.units)
         return (kernel, (self.units,)) if self.bias else (kernel,)
 
+    @override
     def initialise(self, arrays: Sequence[Array], rng: np.random.Generator) -> None:
-        """See Layer."""
         fill_uniform(arrays[0], self.initialiser, self.inputs, self.units, rng)
 
+    @override
     def forward(
         self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
     ) -> tuple[Array, Array]:
-        """See Layer."""
         result = value @ arrays[0]
         if self.bias:
             result += arrays[1]
         return result, value
 
+    @override
     def backward(
         self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
     ) -> Array:
-        """See Layer."""
         np.matmul(memory.T, flow, out=slots[0])
         if self.bias:
             flow.sum(axis=0, out=slots[1])

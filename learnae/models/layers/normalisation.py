@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learnae.models.layers.base import Array, Layer, Shape
+from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +22,21 @@ class _Affine(Layer):
 
     @property
     def trained_names(self) -> tuple[str, ...]:
-        """Names of the arrays that a gradient trains: the layer's first ones."""
+        """Name the arrays that a gradient trains: the layer's first ones."""
         return ("gamma",) * self.scale + ("beta",) * self.centre
 
     @property
+    @override
     def names(self) -> tuple[str, ...]:
-        """See Layer."""
         return self.trained_names
 
     @property
+    @override
     def shapes(self) -> tuple[Shape, ...]:
-        """See Layer."""
         return ((self.size,),) * len(self.names)
 
+    @override
     def initialise(self, arrays: Sequence[Array], rng: np.random.Generator) -> None:
-        """See Layer."""
         for name, array in zip(self.names, arrays, strict=True):
             array[:] = 1 if name in {"gamma", "moving_variance"} else 0
 
@@ -46,7 +47,7 @@ class _Affine(Layer):
     def _affine_gradient(
         self, arrays: Sequence[Array], slots: Sequence[Array], normalised: Array, flow: Array
     ) -> Array:
-        """Gradients of gamma and beta; returns that of ``normalised``."""
+        """Write the gradients of gamma and beta; return that of ``normalised``."""
         axes = tuple(range(flow.ndim - 1))
         if self.centre:
             slots[self.scale][:] = flow.sum(axis=axes)
@@ -55,7 +56,7 @@ class _Affine(Layer):
         return flow * arrays[0] if self.scale else flow
 
     def _normalise(self, value: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array, Array]:
-        """Normalised values, the inverse deviation, mean and variance over ``axes``."""
+        """Return normalised values, and the inverse deviation, mean and variance over ``axes``."""
         mean = value.mean(axis=axes, keepdims=True)
         variance = value.var(axis=axes, keepdims=True)
         inverse = 1 / np.sqrt(variance + value.dtype.type(self.epsilon))
@@ -71,13 +72,14 @@ class _Affine(Layer):
 class LayerNormalization(_Affine):
     """Each example's last axis gets mean 0 and deviation 1; then gamma and beta (size,)."""
 
+    @override
     def forward(
         self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
     ) -> tuple[Array, tuple[Array, Array]]:
-        """See Layer."""
         normalised, inverse, _, _ = self._normalise(value, (-1,))
         return self._affine(arrays, normalised), (normalised, inverse)
 
+    @override
     def backward(
         self,
         arrays: Sequence[Array],
@@ -86,7 +88,6 @@ class LayerNormalization(_Affine):
         flow: Array,
         further: bool,
     ) -> Array:
-        """See Layer."""
         normalised, inverse = memory
         flow = self._affine_gradient(arrays, slots, normalised, flow)
         return self._normalise_gradient(normalised, inverse, flow, (-1,))
@@ -104,14 +105,14 @@ class BatchNormalization(_Affine):
     momentum: float
 
     @property
+    @override
     def names(self) -> tuple[str, ...]:
-        """See Layer."""
         return (*self.trained_names, "moving_mean", "moving_variance")
 
+    @override
     def forward(
         self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        """See Layer."""
         if training:
             memory = self._normalise(value, tuple(range(value.ndim - 1)))
         else:
@@ -120,6 +121,7 @@ class BatchNormalization(_Affine):
             memory = (value - mean) * inverse, inverse, mean, variance
         return self._affine(arrays, memory[0]), memory
 
+    @override
     def backward(
         self,
         arrays: Sequence[Array],
@@ -128,13 +130,12 @@ class BatchNormalization(_Affine):
         flow: Array,
         further: bool,
     ) -> Array:
-        """See Layer."""
         normalised, inverse, _, _ = memory
         flow = self._affine_gradient(arrays, slots, normalised, flow)
         return self._normalise_gradient(normalised, inverse, flow, tuple(range(flow.ndim - 1)))
 
+    @override
     def moved(self, arrays: Sequence[Array], slots: Sequence[Array], memory: tuple[Array, ...]) -> bool:
-        """See Layer."""
         for index, statistic in ((-2, memory[2]), (-1, memory[3])):
             slots[index][:] = (statistic.reshape(-1) - arrays[index]) * statistic.dtype.type(1 - self.momentum)
         return True

@@ -9,6 +9,7 @@ import numpy as np
 
 from learnae.models.layers.base import Array, Layer, Shape
 from learnae.models.layers.sliding import Sliding
+from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +18,18 @@ class MaxPooling1D(Layer):
 
     sliding: Sliding
 
+    @override
     def forward(
         self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
     ) -> tuple[Array, Array]:
-        """See Layer."""
         windows = self.sliding.cut(value, -np.inf)
         greatest = windows.argmax(axis=2)[:, :, None]
         return np.take_along_axis(windows, greatest, axis=2)[:, :, 0], greatest
 
+    @override
     def backward(
         self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
     ) -> Array:
-        """See Layer."""
         windows = np.zeros((*flow.shape[:2], self.sliding.size, flow.shape[2]), flow.dtype)
         np.put_along_axis(windows, memory, flow[:, :, None], axis=2)
         return self.sliding.join(windows)
@@ -38,15 +39,15 @@ class MaxPooling1D(Layer):
 class GlobalAveragePooling1D(Layer):
     """(length, channels) -> (channels,): the mean over time."""
 
+    @override
     def forward(
         self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
     ) -> tuple[Array, Shape]:
-        """See Layer."""
         return value.mean(axis=1), value.shape
 
+    @override
     def backward(
         self, arrays: Sequence[Array], slots: Sequence[Array], memory: Shape, flow: Array, further: bool
     ) -> Array:
-        """See Layer."""
         share = flow / flow.dtype.type(memory[1])
         return np.broadcast_to(share[:, None], memory)

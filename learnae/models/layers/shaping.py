@@ -8,22 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from learnae.models.layers.base import Array, Layer, Shape
+from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)
 class Flatten(Layer):
     """All axes but the batch become one."""
 
+    @override
     def forward(
         self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
     ) -> tuple[Array, Shape]:
-        """See Layer."""
         return value.reshape(len(value), -1), value.shape
 
+    @override
     def backward(
         self, arrays: Sequence[Array], slots: Sequence[Array], memory: Shape, flow: Array, further: bool
     ) -> Array:
-        """See Layer."""
         return flow.reshape(memory)
 
 
@@ -33,14 +34,14 @@ class Reshape(Layer):
 
     target: Shape
 
+    @override
     def forward(
         self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
     ) -> tuple[Array, Shape]:
-        """See Layer."""
         return value.reshape(len(value), *self.target), value.shape
 
+    @override
     def backward(
         self, arrays: Sequence[Array], slots: Sequence[Array], memory: Shape, flow: Array, further: bool
     ) -> Array:
-        """See Layer."""
         return flow.reshape(memory)

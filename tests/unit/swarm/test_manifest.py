@@ -1,3 +1,4 @@
+import doctest
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from learnae.errors import ConfigurationError, ManifestError, ModelError
 from learnae.ipld import dagcbor
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.protocol.limits import Limits
+from learnae.swarm import manifest as manifest_module
 from learnae.swarm.manifest import MAX_BYTES, MAX_COLUMNS, Manifest, TrainingPolicy
 from learnae.swarm.presets import PRESETS, convolution_config, demo_data, dense_config, preset
 from learnae.weights.frames import FramePolicy
@@ -24,6 +26,10 @@ def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
     fields = dagcbor.decode(DATA)
     change(fields)
     return dagcbor.encode(fields)
+
+
+def test_the_example_in_the_docstring_is_true() -> None:
+    assert doctest.testmod(manifest_module) == (0, 5)
 
 
 def test_a_manifest_reads_back_whole() -> None:
