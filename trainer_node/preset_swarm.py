@@ -11,7 +11,7 @@ from learnae.swarm.presets import preset
 
 
 def find_or_create(name: str) -> Path:
-    """The directory of the only swarm of this preset here; a new one if there is none.
+    """Return the directory of the only swarm of this preset here; of a new one if there is none.
 
     Raises ManifestError for an unknown preset, ConfigurationError if there are several swarms of it.
     """

@@ -193,7 +193,7 @@ def test_raw_recordings_that_cannot_be_used_are_named(archive: Path, arrays: dic
 def test_windows_that_are_left_out_are_counted_and_said(archive: Path, caplog: pytest.LogCaptureFixture) -> None:
     signal, label = np.arange(24.0)[:, None], np.repeat([0, -1, 2], 8)
     signal[0] = np.nan
-    with caplog.at_level(logging.WARNING, "learnae"):
+    with caplog.at_level(logging.WARNING, "trainer_node"):
         assert load(npz(archive, signal=signal, label=label), MOTION, holdout=0.0).skipped == 1
     assert "9 windows of 4 samples at 10 Hz without a gap, 3 of them without a label, 1 skipped" in caplog.text
 

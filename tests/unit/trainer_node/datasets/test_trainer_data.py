@@ -28,10 +28,11 @@ from learnae.system.atomic_files import TEMPORARY
 from learnae.system.installation import how_to_install
 from learnae.system.paths import home
 from trainer_node.config import DataSection
-from trainer_node.datasets import cache, split
-from trainer_node.datasets.formats import arrays
+from trainer_node.datasets import cache
+from trainer_node.datasets.formats.arrays import ArraySource, read_headers
 from trainer_node.datasets.formats.tables import TableSource
 from trainer_node.datasets.loading import load_dataset
+from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 HEPMASS = preset("hepmass", 0)
@@ -43,14 +44,15 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
 
 
-@pytest.fixture
-def cached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small files go through the cache too."""
-    monkeypatch.setattr(cache, "_SMALL_BYTES", 0)
+CACHED = ReadingLimits(file_bytes=0)  # small files go through the cache, too
 
 
-def load(path: Path, manifest: Manifest = CLASSES, **section: Any) -> Dataset:
-    return load_dataset(DataSection(str(path), **section), manifest)
+def load(path: Path, manifest: Manifest = CLASSES, limits: ReadingLimits = USUAL_LIMITS, **section: Any) -> Dataset:
+    return load_dataset(DataSection(str(path), **section), manifest, limits)
+
+
+def load_cached(path: Path, manifest: Manifest = CLASSES, **section: Any) -> Dataset:
+    return load(path, manifest, CACHED, **section)
 
 
 def hepmass_rows(rows: int, mass: bool = True) -> np.ndarray[Any, Any]:
@@ -115,6 +117,7 @@ from pathlib import Path
 from learnae.swarm.presets import preset
 from trainer_node.config import DataSection
 from trainer_node.datasets.loading import load_dataset
+from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 if {kind == "parquet"}:
     importlib.import_module("pyarrow.parquet")
 def peak():
@@ -169,7 +172,7 @@ def test_a_field_that_is_no_number_costs_only_its_row_and_is_reported(
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n1,2,0\n3,x,1\n\n5,6,1\n7,nan,0\n1e39,2,0\n9,8,5\n")
 
-    with caplog.at_level(logging.WARNING, "learnae"):
+    with caplog.at_level(logging.WARNING, "trainer_node"):
         data = load(path, holdout=0.0)
 
     assert data.train.rows.tolist() == [[1, 2], [5, 6]]
@@ -186,15 +189,12 @@ def test_a_column_of_text_is_named(tmp_path: Path) -> None:
         load(path)
 
 
-def test_the_line_of_a_row_with_too_few_fields_is_named_in_a_large_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trainer_node.datasets.formats.csv_table.TEXT_BYTES", 64)
+def test_the_line_of_a_row_with_too_few_fields_is_named_in_a_large_file(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n" + "1,2,0\n" * 1000 + "1,2\n" + "1,2,0\n" * 1000)
 
     with pytest.raises(DataError, match="line 1002: 2 fields; the header has 3"):
-        load(path)
+        load(path, limits=ReadingLimits(text_bytes=64))
 
 
 @pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"u,v,label\n1,2,0\n" * 9)[:-9]])
@@ -217,7 +217,7 @@ def test_one_class_only_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n" + "1,2,2\n" * 10)
 
-    with caplog.at_level(logging.WARNING, "learnae"):
+    with caplog.at_level(logging.WARNING, "trainer_node"):
         assert len(load(path).train) == 7
 
     assert "only class 2 in 7 rows" in caplog.text
@@ -272,12 +272,11 @@ def test_without_pyarrow_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any, order: Any) -> None:
-    monkeypatch.setattr("trainer_node.datasets.formats.arrays.CHUNK_BYTES", 100)
+def test_arrays_are_read_in_pieces(tmp_path: Path, save: Any, order: Any) -> None:
     x = np.random.default_rng(1).standard_normal((50, 2))
     save(tmp_path / "data.npz", x=np.asarray(x, order=order), y=np.zeros(50, np.uint8))
 
-    data = load(tmp_path / "data.npz", holdout=0.2)
+    data = load(tmp_path / "data.npz", limits=ReadingLimits(chunk_bytes=100), holdout=0.2)
 
     assert data.train.rows.tolist() == x[:40].astype(np.float32).tolist()
     assert data.holdout.rows.tolist() == x[40:].astype(np.float32).tolist()
@@ -308,11 +307,10 @@ def test_classes_are_split_alike_however_the_file_is_sorted(tmp_path: Path) -> N
     assert np.bincount(data.holdout.targets).tolist() == [30, 3, 12]
 
 
-def test_no_more_is_held_out_than_an_evaluation_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "MAX_HOLDOUT", 20)
+def test_no_more_is_held_out_than_an_evaluation_needs(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=np.zeros((1000, 2)), y=np.arange(1000) % 2)
 
-    data = load(tmp_path / "data.npz", holdout=0.3)
+    data = load(tmp_path / "data.npz", limits=ReadingLimits(holdout_rows=20), holdout=0.3)
 
     assert (len(data.train), np.bincount(data.holdout.targets).tolist()) == (980, [10, 10])
 
@@ -320,39 +318,36 @@ def test_no_more_is_held_out_than_an_evaluation_needs(tmp_path: Path, monkeypatc
 # -- the cache
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n" + "1,2,0\n3,4,1\n5,nan,1\n" * 4)
-    first = load(path)
+    first = load_cached(path)
     monkeypatch.delattr(TableSource, "chunks")
 
-    again = load(path)
+    again = load_cached(path)
 
     assert again.train.rows.tolist() == first.train.rows.tolist()
     assert again.holdout.targets.tolist() == first.holdout.targets.tolist()
     assert again.skipped == first.skipped == 4
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_file_that_has_changed_is_parsed_again_and_the_old_rows_go(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    load(path)
+    load_cached(path)
     path.write_text("u,v,label\n7,8,0\n3,4,1\n")
     os.utime(path, (1, 1))
 
-    assert load(path, holdout=0.0).train.rows[0].tolist() == [7, 8]
+    assert load_cached(path, holdout=0.0).train.rows[0].tolist() == [7, 8]
     assert len(list((home() / "cache").iterdir())) == 1
 
 
-@pytest.mark.usefixtures("cached")
 def test_what_another_process_finishes_or_removes_meanwhile_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, root, remove = tmp_path / "data.csv", home() / "cache", shutil.rmtree
     path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    load(path)
+    load_cached(path)
     (old,) = root.iterdir()
     path.write_text("u,v,label\n7,8,0\n3,4,1\n5,6,1\n")
     (root / f"{TEMPORARY}1-1").symlink_to(tmp_path / "gone")  # stat fails as for a directory that was just renamed
@@ -363,32 +358,29 @@ def test_what_another_process_finishes_or_removes_meanwhile_is_passed_over(
         remove(entry, **options)
 
     monkeypatch.setattr(cache.shutil, "rmtree", slowly)
-    load(path)
+    load_cached(path)
     assert there
     assert not any(there)
 
 
-@pytest.mark.usefixtures("cached")
 def test_other_options_have_rows_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n" + "1,0,0\n" * 10 + "2,1,1\n" * 10)
 
-    assert len(load(path, holdout=0.5).holdout) == 10
-    assert len(load(path, holdout=0.1).holdout) == 2
-    assert load(path, label="v").train.rows[0].tolist() == [1, 0]
+    assert len(load_cached(path, holdout=0.5).holdout) == 10
+    assert len(load_cached(path, holdout=0.1).holdout) == 2
+    assert load_cached(path, label="v").train.rows[0].tolist() == [1, 0]
 
 
-@pytest.mark.usefixtures("cached")
 def test_an_autoencoder_that_leaves_out_another_column_has_rows_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,w\n1,2,3\n4,5,6\n")
     manifest = Manifest("same", dense_config(2, (), 2, "linear"), "mean_squared_error")
 
-    assert load(path, manifest, label="w", holdout=0.0).train.rows.tolist() == [[1, 2], [4, 5]]
-    assert load(path, manifest, label="u", holdout=0.0).train.rows.tolist() == [[2, 3], [5, 6]]
+    assert load_cached(path, manifest, label="w", holdout=0.0).train.rows.tolist() == [[1, 2], [4, 5]]
+    assert load_cached(path, manifest, label="u", holdout=0.0).train.rows.tolist() == [[2, 3], [5, 6]]
 
 
-@pytest.mark.usefixtures("cached")
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -403,31 +395,29 @@ def test_a_damaged_cache_is_said_and_written_anew(
 ) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    load(path)
+    load_cached(path)
     damage(next((home() / "cache").glob(f"*/{name}")))
 
-    assert load(path).train.rows.tolist() == [[1, 2], [3, 4]]
+    assert load_cached(path).train.rows.tolist() == [[1, 2], [3, 4]]
     assert "are damaged" in caplog.text
     assert len(list((home() / "cache").iterdir())) == 1
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_file_put_in_place_of_another_of_the_same_size_and_time_is_read(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n1,2,0\n3,4,1\n")
     before = path.stat()
-    load(path)
+    load_cached(path)
     path.write_text("u,v,label\n7,2,0\n3,4,1\n")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    assert load(path).train.rows.tolist() == [[7, 2], [3, 4]]
+    assert load_cached(path).train.rows.tolist() == [[7, 2], [3, 4]]
 
 
 @pytest.mark.parametrize("size", [0, 1 << 24])
 def test_a_file_that_grows_while_it_is_read_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(cache, "_SMALL_BYTES", size)
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n1,2,0\n3,4,1\n")
     read = TableSource.chunks
@@ -439,7 +429,7 @@ def test_a_file_that_grows_while_it_is_read_leaves_nothing(
     monkeypatch.setattr(TableSource, "chunks", chunks_of_a_growing_file)
 
     with pytest.raises(DataError, match="has changed while it was read"):
-        load(path)
+        load(path, limits=ReadingLimits(file_bytes=size))
     assert not list((home() / "cache").glob("*"))
 
 
@@ -555,20 +545,23 @@ def test_numbers_that_float32_rounds_are_said(tmp_path: Path, caplog: pytest.Log
 
 def test_a_line_without_end_is_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("learnae.samples.table_headers.LONGEST_LINE", 100)
-    monkeypatch.setattr("trainer_node.datasets.formats.csv_table.TEXT_BYTES", 16)
     path = tmp_path / "data.csv.gz"
     path.write_bytes(gzip.compress(b"u,v,label\n1,2,0\n" + b"1" * 1000))
 
     with pytest.raises(DataError, match="line 3 has more than 100 characters"):
-        load(path)
+        load(path, limits=ReadingLimits(text_bytes=16))
 
 
-def test_lines_are_whole_wherever_the_text_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_whole_wherever_the_text_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(b"u,v,label\r\n1,2,0\r\n \r\n3,4,1\r5,6,2\n7,8,0")
     for size in range(1, 40):
-        monkeypatch.setattr("trainer_node.datasets.formats.csv_table.TEXT_BYTES", size)
-        assert load(path, holdout=0.0).train.rows.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+        assert load(path, limits=ReadingLimits(text_bytes=size), holdout=0.0).train.rows.tolist() == [
+            [1, 2],
+            [3, 4],
+            [5, 6],
+            [7, 8],
+        ]
 
 
 @pytest.mark.parametrize("name", ["data.csv", "data.csv.gz"])
@@ -581,15 +574,12 @@ def test_gzip_is_known_by_its_bytes(tmp_path: Path, name: str, packed: bool) -> 
 
 
 @pytest.mark.parametrize("shape", [(900, 2), (900, 2, 3), (700, 300)])
-def test_a_large_array_in_fortrans_order_goes_through_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
-) -> None:
-    monkeypatch.setattr(arrays, "_SMALL_BYTES", 10)
-    monkeypatch.setattr(arrays, "CHUNK_BYTES", 1000)
+def test_a_large_array_in_fortrans_order_goes_through_a_file(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path, limits = tmp_path / "data.npz", ReadingLimits(chunk_bytes=1000, array_bytes=10)
     x, y = np.asfortranarray(np.random.default_rng(1).random(shape)), np.arange(shape[0])
-    np.savez(tmp_path / "data.npz", x=x, y=y)
+    np.savez(path, x=x, y=y)
 
-    chunks = list(arrays.ArraySource(tmp_path / "data.npz", arrays.read_headers(tmp_path / "data.npz")).chunks())
+    chunks = list(ArraySource(path, read_headers(path), limits=limits).chunks())
 
     assert len(chunks) > 1
     assert np.concatenate([chunk.rows for chunk in chunks]).tolist() == x.tolist()

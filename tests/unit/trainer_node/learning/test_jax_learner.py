@@ -123,13 +123,12 @@ def test_fifty_steps_end_where_numpy_in_float64_ends(name: str, policy: Optimise
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_an_evaluation_says_what_numpy_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jax_learner, "_EVALUATION_BATCH", 100)  # 213 rows: the last batch is not full
+def test_an_evaluation_says_what_numpy_says(name: str) -> None:
     config, loss, data = data_of(name)
     model = ModelDefinition.from_config(config)
     weights = model.initial(3)
 
-    found = learner_of(OPTIMISERS[0], name).evaluate(weights)
+    found = learner_of(OPTIMISERS[0], name, evaluation_batch=100).evaluate(weights)  # 213 rows: the last is not full
     wanted = evaluate_in_numpy(model, loss, weights, data.holdout.rows, data.holdout.targets)
 
     assert found is not None
@@ -271,11 +270,10 @@ def test_rows_that_come_later_are_trained_on() -> None:
     assert learner.train(2).rows == ROWS + 10
 
 
-def test_chunks_of_steps_are_one_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, chunked = learner_of(OPTIMISERS[1]), learner_of(OPTIMISERS[1])
+def test_chunks_of_steps_are_one_training() -> None:
+    whole, chunked = learner_of(OPTIMISERS[1]), learner_of(OPTIMISERS[1], chunk_steps=7)
     chunked.load(whole.weights())
     trained = whole.train(23)
-    monkeypatch.setattr(jax_learner, "_CHUNK_STEPS", 7)
 
     again = chunked.train(23)
 
