@@ -158,34 +158,27 @@ def _global_average_pooling1d(config: Fields, shape: Shape) -> Read:
 
 
 def _batch_normalization(config: Fields, shape: Shape) -> Read:
-    _check_last_axis(config, shape)
-    layer = BatchNormalization(
-        size=shape[-1],
-        epsilon=config.number("epsilon", 1e-12, 1, 1e-3),
-        scale=config.boolean("scale", True),
-        centre=config.boolean("center", True),
-        momentum=config.number("momentum", 0, 1, 0.99),
-    )
+    layer = BatchNormalization(**_normalisation(config, shape), momentum=config.number("momentum", 0, 1, 0.99))
     return [layer], shape
 
 
 def _layer_normalization(config: Fields, shape: Shape) -> Read:
-    _check_last_axis(config, shape)
-    layer = LayerNormalization(
-        size=shape[-1],
-        epsilon=config.number("epsilon", 1e-12, 1, 1e-3),
-        scale=config.boolean("scale", True),
-        centre=config.boolean("center", True),
-    )
-    return [layer], shape
+    return [LayerNormalization(**_normalisation(config, shape))], shape
 
 
-def _check_last_axis(config: Fields, shape: Shape) -> None:
+def _normalisation(config: Fields, shape: Shape) -> dict[str, Any]:
+    """Return the options of both; raises ModelError unless they normalise the last axis."""
     axis = config.value("axis", -1)
     if isinstance(axis, (list, tuple)) and len(axis) == 1:
         axis = axis[0]
     if isinstance(axis, bool) or not isinstance(axis, int) or axis not in (-1, len(shape)):
         raise ModelError(f"{config.thing}.axis {str(axis)[:60]} is not supported", "normalise the last axis, -1")
+    return {
+        "size": shape[-1],
+        "epsilon": config.number("epsilon", 1e-12, 1, 1e-3),
+        "scale": config.boolean("scale", True),
+        "centre": config.boolean("center", True),
+    }
 
 
 def _activation(config: Fields, shape: Shape) -> Read:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer
+from learnae.models.layers.base import Array, Arrays, Layer
 from learnae.overriding import override
 
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax")
@@ -20,16 +20,12 @@ class Activation(Layer):
     function: str
 
     @override
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Array]:
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:
         result = activate(self.function, value)
         return result, result
 
     @override
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
-    ) -> Array:
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
         if self.function == "relu":
             return flow * (memory > 0)
         if self.function == "tanh":

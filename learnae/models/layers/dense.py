@@ -1,28 +1,32 @@
-"""The fully connected layer."""
+"""The fully connected layer, and what it shares with other layers that have a kernel."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer, Shape
+from learnae.models.layers.base import Array, Arrays, Layer, Shape
 from learnae.overriding import override
 
 # fan-dependent uniform initialisers of Keras: (numerator, uses fan_out)
 INITIALISERS = {"GlorotUniform": (6.0, True), "HeUniform": (6.0, False), "LecunUniform": (3.0, False)}
 
 
-@dataclass(frozen=True, slots=True)
-class Dense(Layer):
-    """``x @ kernel + bias``; kernel (inputs, units), bias (units,)."""
+class KernelLayer(Layer):
+    """A layer of a kernel (..., inputs, outputs) and, with ``bias``, a bias (outputs,)."""
 
-    inputs: int
-    units: int
+    __slots__ = ()
+
     bias: bool
     initialiser: str
+
+    @property
+    def kernel(self) -> Shape:
+        """Return the kernel's shape."""
+        raise NotImplementedError
 
     @property
     @override
@@ -32,34 +36,40 @@ class Dense(Layer):
     @property
     @override
     def shapes(self) -> tuple[Shape, ...]:
-        kernel = (self.inputs, self.units)
-        return (kernel, (self.units,)) if self.bias else (kernel,)
+        return (self.kernel, self.kernel[-1:]) if self.bias else (self.kernel,)
 
     @override
-    def initialise(self, arrays: Sequence[Array], rng: np.random.Generator) -> None:
-        fill_uniform(arrays[0], self.initialiser, self.inputs, self.units, rng)
+    def initialise(self, arrays: Arrays, rng: Generator) -> None:
+        *field, inputs, outputs = self.kernel  # fans count the whole receptive field, as in Keras
+        numerator, both = INITIALISERS[self.initialiser]
+        bound = math.sqrt(numerator / (math.prod(field) * (inputs + (outputs if both else 0))))
+        arrays[0][:] = rng.uniform(-bound, bound, self.kernel).astype(arrays[0].dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Dense(KernelLayer):
+    """``x @ kernel + bias``; kernel (inputs, units), bias (units,)."""
+
+    inputs: int
+    units: int
+    bias: bool
+    initialiser: str
+
+    @property
+    @override
+    def kernel(self) -> Shape:
+        return self.inputs, self.units
 
     @override
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Array]:
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:
         result = value @ arrays[0]
         if self.bias:
             result += arrays[1]
         return result, value
 
     @override
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
-    ) -> Array:
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
         np.matmul(memory.T, flow, out=slots[0])
         if self.bias:
             flow.sum(axis=0, out=slots[1])
         return flow @ arrays[0].T if further else flow
-
-
-def fill_uniform(kernel: Array, initialiser: str, fan_in: int, fan_out: int, rng: np.random.Generator) -> None:
-    """Draw ``kernel`` from one of INITIALISERS."""
-    numerator, both = INITIALISERS[initialiser]
-    bound = math.sqrt(numerator / (fan_in + (fan_out if both else 0)))
-    kernel[:] = rng.uniform(-bound, bound, kernel.shape).astype(kernel.dtype)

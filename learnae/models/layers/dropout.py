@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer
+from learnae.models.layers.base import Array, Arrays, Layer
 from learnae.overriding import override
 
 
@@ -23,7 +22,7 @@ class Dropout(Layer):
 
     @override
     def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+        self, arrays: Arrays, value: Array, training: bool, rng: Generator | None
     ) -> tuple[Array, Array | None]:
         if not training or rng is None or self.rate == 0:
             return value, None
@@ -32,7 +31,5 @@ class Dropout(Layer):
         return value * mask, mask
 
     @override
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array | None, flow: Array, further: bool
-    ) -> Array:
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Array | None, flow: Array, further: bool) -> Array:
         return flow if memory is None else flow * memory

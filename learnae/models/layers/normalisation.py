@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer, Shape
+from learnae.models.layers.base import Array, Arrays, Layer, Shape
 from learnae.overriding import override
 
 
@@ -36,17 +36,15 @@ class _Affine(Layer):
         return ((self.size,),) * len(self.names)
 
     @override
-    def initialise(self, arrays: Sequence[Array], rng: np.random.Generator) -> None:
+    def initialise(self, arrays: Arrays, rng: Generator) -> None:
         for name, array in zip(self.names, arrays, strict=True):
             array[:] = 1 if name in {"gamma", "moving_variance"} else 0
 
-    def _affine(self, arrays: Sequence[Array], normalised: Array) -> Array:
+    def _affine(self, arrays: Arrays, normalised: Array) -> Array:
         result = normalised * arrays[0] if self.scale else normalised
         return result + arrays[self.scale] if self.centre else result
 
-    def _affine_gradient(
-        self, arrays: Sequence[Array], slots: Sequence[Array], normalised: Array, flow: Array
-    ) -> Array:
+    def _affine_gradient(self, arrays: Arrays, slots: Arrays, normalised: Array, flow: Array) -> Array:
         """Write the gradients of gamma and beta; return that of ``normalised``."""
         axes = tuple(range(flow.ndim - 1))
         if self.centre:
@@ -74,20 +72,13 @@ class LayerNormalization(_Affine):
 
     @override
     def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+        self, arrays: Arrays, value: Array, training: bool, rng: Generator | None
     ) -> tuple[Array, tuple[Array, Array]]:
         normalised, inverse, _, _ = self._normalise(value, (-1,))
         return self._affine(arrays, normalised), (normalised, inverse)
 
     @override
-    def backward(
-        self,
-        arrays: Sequence[Array],
-        slots: Sequence[Array],
-        memory: tuple[Array, Array],
-        flow: Array,
-        further: bool,
-    ) -> Array:
+    def backward(self, arrays: Arrays, slots: Arrays, memory: tuple[Array, Array], flow: Array, further: bool) -> Array:
         normalised, inverse = memory
         flow = self._affine_gradient(arrays, slots, normalised, flow)
         return self._normalise_gradient(normalised, inverse, flow, (-1,))
@@ -111,7 +102,7 @@ class BatchNormalization(_Affine):
 
     @override
     def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+        self, arrays: Arrays, value: Array, training: bool, rng: Generator | None
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         if training:
             memory = self._normalise(value, tuple(range(value.ndim - 1)))
@@ -123,19 +114,14 @@ class BatchNormalization(_Affine):
 
     @override
     def backward(
-        self,
-        arrays: Sequence[Array],
-        slots: Sequence[Array],
-        memory: tuple[Array, Array, Array, Array],
-        flow: Array,
-        further: bool,
+        self, arrays: Arrays, slots: Arrays, memory: tuple[Array, Array, Array, Array], flow: Array, further: bool
     ) -> Array:
         normalised, inverse, _, _ = memory
         flow = self._affine_gradient(arrays, slots, normalised, flow)
         return self._normalise_gradient(normalised, inverse, flow, tuple(range(flow.ndim - 1)))
 
     @override
-    def moved(self, arrays: Sequence[Array], slots: Sequence[Array], memory: tuple[Array, ...]) -> bool:
+    def moved(self, arrays: Arrays, slots: Arrays, memory: tuple[Array, ...]) -> bool:
         for index, statistic in ((-2, memory[2]), (-1, memory[3])):
             slots[index][:] = (statistic.reshape(-1) - arrays[index]) * statistic.dtype.type(1 - self.momentum)
         return True
