@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from bench.learners.smooth import smooth_batch
-from learnae.errors import ConfigurationError, ModelError, StateError
+from learnae.errors import ConfigurationError, ModelError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
-from learnae.models.keras_model import build_model, import_keras
+from learnae.models.keras_model import build_model, flat, import_keras, set_flat
 from learnae.models.losses import Loss
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
@@ -170,24 +170,16 @@ def an_epoch(config: Any, policy: OptimiserPolicy) -> tuple[Any, Any, Any]:
     _, _, data = data_of()
     model = build_model(config)
     model.compile(optimizer=keras_optimiser(keras, policy), loss=BINARY)
-    set_vector(model, start)
+    set_flat(model, start)
     learner.run(order.reshape(-1, BATCH))
     model.fit(data.train.rows[order], data.train.targets[order], batch_size=BATCH, shuffle=False, verbose=0)
-    return start, learner.weights(), np.concatenate([array.ravel() for array in model.get_weights()])
+    return start, learner.weights(), flat(model.get_weights())
 
 
 def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
     if policy.name == "adam":
         return keras.optimizers.Adam(policy.learning_rate)
     return keras.optimizers.SGD(policy.learning_rate, policy.momentum if policy.name == "momentum" else 0.0)
-
-
-def set_vector(model: Any, vector: Any) -> None:
-    arrays, position = [], 0
-    for array in model.get_weights():
-        arrays.append(vector[position : position + array.size].reshape(array.shape))
-        position += array.size
-    model.set_weights(arrays)
 
 
 def test_a_variance_that_merging_made_negative_counts_as_0() -> None:
@@ -237,27 +229,7 @@ def test_numpy_goes_on_from_a_state_of_jax_and_back(policy: OptimiserPolicy) -> 
     }
 
 
-def test_the_state_of_another_optimiser_is_refused() -> None:
-    momentum, adam = learner_of(OPTIMISERS[1]), learner_of(OPTIMISERS[2])
-
-    with pytest.raises(StateError):
-        adam.restore(momentum.state())
-    with pytest.raises(StateError):
-        momentum.restore({name: array[:-1] for name, array in momentum.state().items()})
-
-
 # -- rows
-
-
-def test_without_rows_nothing_is_trained() -> None:
-    config, loss, _ = data_of()
-    empty = Dataset(ModelDefinition.from_config(config), loss)
-    learner = JaxLearner(config, loss, OPTIMISERS[0], empty, BATCH, np.random.default_rng(1))
-    before = learner.weights()
-
-    assert learner.train(5).steps == 0
-    assert learner.evaluate(before) is None
-    assert np.array_equal(learner.weights(), before)
 
 
 def test_rows_that_come_later_are_trained_on() -> None:
@@ -356,10 +328,6 @@ FULL = [
 ]
 
 
-def full(text: str = FULL[0]) -> Exception:
-    return device_error(text)
-
-
 def test_what_does_not_fit_on_the_device_is_trained_in_parts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -367,7 +335,7 @@ def test_what_does_not_fit_on_the_device_is_trained_in_parts(
 
     def small(resident: DeviceRows, array: Any) -> Any:
         if array.nbytes > 100 * 6 * 4:
-            raise full()
+            raise device_error(FULL[0])
         if array.ndim == 2 and array.shape[1] == 6:
             seen.add(array[0].tobytes())
         return put(resident, array)
@@ -405,7 +373,7 @@ def test_steps_that_run_out_of_memory_are_taken_again_from_where_they_began(
     def failing(carry: Any, rows: Any, targets: Any, indices: Any) -> Any:
         if not again:
             again.append(real(carry, rows, targets, indices))  # takes the carry's arrays
-            raise full()
+            raise device_error(FULL[0])
         again.append((learner._functions.vector(carry), learner._functions.state(carry)))
         return real(carry, rows, targets, indices)
 
@@ -419,31 +387,24 @@ def test_steps_that_run_out_of_memory_are_taken_again_from_where_they_began(
     assert learner.weights().tobytes() != weights.tobytes()
 
 
-@pytest.mark.parametrize("text", FULL)
+@pytest.mark.parametrize(
+    ("text", "kind", "said", "most"),
+    [(text, ConfigurationError, "not enough memory", 1 + np.log2(ROWS / BATCH)) for text in FULL]
+    + [("INTERNAL: something else", RuntimeError, "something else", 1)],
+)
 def test_a_batch_that_never_fits_is_an_error_and_tried_a_bounded_number_of_times(
-    monkeypatch: pytest.MonkeyPatch, text: str
+    monkeypatch: pytest.MonkeyPatch, text: str, kind: type[Exception], said: str, most: float
 ) -> None:
     learner, tries = learner_of(OPTIMISERS[1]), []
 
     def failing(*_: Any) -> Any:
         tries.append(1)
-        raise full(text)
+        raise device_error(text)
 
     monkeypatch.setattr(learner._functions, "train", failing)
-    with pytest.raises(ConfigurationError, match="not enough memory"):
+    with pytest.raises(kind, match=said):
         learner.train(3)
-    assert len(tries) <= 1 + np.log2(ROWS / BATCH)
-
-
-def test_other_errors_of_the_device_are_not_taken_for_a_full_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    learner = learner_of(OPTIMISERS[1])
-
-    def failing(*_: Any) -> Any:
-        raise device_error("INTERNAL: something else")
-
-    monkeypatch.setattr(learner._functions, "train", failing)
-    with pytest.raises(RuntimeError, match="something else"):
-        learner.train(3)
+    assert len(tries) <= most
 
 
 # -- configurations from strangers
