@@ -8,23 +8,8 @@ from typing import Any
 
 from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
-from learnae.models.layers import (
-    ACTIVATIONS,
-    MAX_UNITS,
-    Activation,
-    BatchNormalization,
-    Conv1D,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePooling1D,
-    Layer,
-    LayerNormalization,
-    MaxPooling1D,
-    Reshape,
-    Shape,
-    Sliding,
-)
+from learnae.models import layers
+from learnae.models.layers import MAX_UNITS, Shape
 from learnae.models.layers.dense import INITIALISERS
 from learnae.models.layers.sliding import PADDINGS
 
@@ -67,7 +52,7 @@ _CONSTANTS = {
 }
 _DTYPES = ("float32",)
 
-Read = tuple[list[Layer], Shape]
+Read = tuple[list[layers.Layer], Shape]
 
 
 def read_layer(kind: str, config: Fields, shape: Shape) -> Read:
@@ -110,7 +95,7 @@ def _class_name(value: object) -> object:
 def _dense(config: Fields, shape: Shape) -> Read:
     if len(shape) != 1:
         raise ModelError(f"{config.thing}: Dense on a shape of {shape}", "put Flatten before it")
-    layer = Dense(
+    layer = layers.Dense(
         inputs=shape[0],
         units=config.integer("units", 1, MAX_UNITS),
         bias=config.boolean("use_bias", True),
@@ -124,7 +109,7 @@ def _conv1d(config: Fields, shape: Shape) -> Read:
     stride = _single(config, "strides", 1)
     if stride > _MAX_STRIDE:
         raise ModelError(f"{config.thing}.strides {stride} is not supported", "use 1 or 2")
-    layer = Conv1D(
+    layer = layers.Conv1D(
         sliding=_sliding(config, length, _single(config, "kernel_size"), stride),
         channels=channels,
         filters=config.integer("filters", 1, MAX_UNITS),
@@ -143,27 +128,27 @@ def _max_pooling1d(config: Fields, shape: Shape) -> Read:
     sliding = _sliding(config, length, size, _single(config, "strides", size))
     if sliding.count * size * channels > _MAX_VALUES:
         raise ModelError(f"{config.thing}: pooling over more than {_MAX_VALUES} values", "make its windows shorter")
-    return [MaxPooling1D(sliding)], (sliding.count, channels)
+    return [layers.MaxPooling1D(sliding)], (sliding.count, channels)
 
 
-def _sliding(config: Fields, length: int, size: int, stride: int) -> Sliding:
+def _sliding(config: Fields, length: int, size: int, stride: int) -> layers.Sliding:
     padding = config.choice("padding", PADDINGS, "valid")
     if size > length:
         raise ModelError(f"{config.thing}: a window of {size} over {length} positions", "make it shorter")
-    return Sliding(length, size, stride, padding)
+    return layers.Sliding(length, size, stride, padding)
 
 
 def _global_average_pooling1d(config: Fields, shape: Shape) -> Read:
-    return [GlobalAveragePooling1D()], (_sequence(config, "GlobalAveragePooling1D", shape)[1],)
+    return [layers.GlobalAveragePooling1D()], (_sequence(config, "GlobalAveragePooling1D", shape)[1],)
 
 
 def _batch_normalization(config: Fields, shape: Shape) -> Read:
-    layer = BatchNormalization(**_normalisation(config, shape), momentum=config.number("momentum", 0, 1, 0.99))
+    layer = layers.BatchNormalization(**_normalisation(config, shape), momentum=config.number("momentum", 0, 1, 0.99))
     return [layer], shape
 
 
 def _layer_normalization(config: Fields, shape: Shape) -> Read:
-    return [LayerNormalization(**_normalisation(config, shape))], shape
+    return [layers.LayerNormalization(**_normalisation(config, shape))], shape
 
 
 def _normalisation(config: Fields, shape: Shape) -> dict[str, Any]:
@@ -182,23 +167,23 @@ def _normalisation(config: Fields, shape: Shape) -> dict[str, Any]:
 
 
 def _activation(config: Fields, shape: Shape) -> Read:
-    return _activations(config.choice("activation", ACTIVATIONS)), shape
+    return _activations(config.choice("activation", layers.ACTIVATIONS)), shape
 
 
-def _activation_of(config: Fields) -> list[Layer]:
-    return _activations(config.choice("activation", ACTIVATIONS, "linear"))
+def _activation_of(config: Fields) -> list[layers.Layer]:
+    return _activations(config.choice("activation", layers.ACTIVATIONS, "linear"))
 
 
-def _activations(function: str) -> list[Layer]:
-    return [] if function == "linear" else [Activation(function)]
+def _activations(function: str) -> list[layers.Layer]:
+    return [] if function == "linear" else [layers.Activation(function)]
 
 
 def _relu(_: Fields, shape: Shape) -> Read:
-    return [Activation("relu")], shape
+    return [layers.Activation("relu")], shape
 
 
 def _flatten(_: Fields, shape: Shape) -> Read:
-    return [Flatten()], (math.prod(shape),)
+    return [layers.Flatten()], (math.prod(shape),)
 
 
 def _reshape(config: Fields, shape: Shape) -> Read:
@@ -212,14 +197,14 @@ def _reshape(config: Fields, shape: Shape) -> Read:
     if free > 1 or math.prod(shape) % known or (not free and known != math.prod(shape)):
         raise config.error("target_shape", target, f"a shape of {math.prod(shape)} values, at most one size -1")
     sizes = tuple(math.prod(shape) // known if size == -1 else size for size in target)
-    return [Reshape(sizes)], sizes
+    return [layers.Reshape(sizes)], sizes
 
 
 def _dropout(config: Fields, shape: Shape) -> Read:
     rate = config.number("rate", 0, 1)
     if rate >= 1:
         raise config.error("rate", rate, "below 1")
-    return [Dropout(rate)], shape
+    return [layers.Dropout(rate)], shape
 
 
 def _sequence(config: Fields, kind: str, shape: Shape) -> tuple[int, int]:

@@ -11,7 +11,6 @@ import io
 import logging
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,13 +23,9 @@ from learnae.errors import DataError
 from learnae.models.dataset import Dataset
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
-from learnae.system.atomic_files import TEMPORARY
 from learnae.system.installation import how_to_install
-from learnae.system.paths import home
 from trainer_node.config import DataSection
-from trainer_node.datasets import cache
 from trainer_node.datasets.formats.arrays import ArraySource, read_headers
-from trainer_node.datasets.formats.tables import TableSource
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 
@@ -44,15 +39,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
 
 
-CACHED = ReadingLimits(file_bytes=0)  # small files go through the cache, too
-
-
 def load(path: Path, manifest: Manifest = CLASSES, limits: ReadingLimits = USUAL_LIMITS, **section: Any) -> Dataset:
     return load_dataset(DataSection(str(path), **section), manifest, limits)
-
-
-def load_cached(path: Path, manifest: Manifest = CLASSES, **section: Any) -> Dataset:
-    return load(path, manifest, CACHED, **section)
 
 
 def hepmass_rows(rows: int, mass: bool = True) -> np.ndarray[Any, Any]:
@@ -308,163 +296,6 @@ def test_no_more_is_held_out_than_an_evaluation_needs(tmp_path: Path) -> None:
     data = load(tmp_path / "data.npz", limits=ReadingLimits(holdout_rows=20), holdout=0.3)
 
     assert (len(data.train), np.bincount(data.holdout.targets).tolist()) == (980, [10, 10])
-
-
-# -- the cache
-
-
-def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n" + "1,2,0\n3,4,1\n5,nan,1\n" * 4)
-    first = load_cached(path)
-    monkeypatch.delattr(TableSource, "chunks")
-
-    again = load_cached(path)
-
-    assert again.train.rows.tolist() == first.train.rows.tolist()
-    assert again.holdout.targets.tolist() == first.holdout.targets.tolist()
-    assert again.skipped == first.skipped == 4
-
-
-@pytest.mark.parametrize("keeps_time", [True, False])
-def test_a_file_that_has_changed_is_parsed_again_and_the_old_rows_go(tmp_path: Path, keeps_time: bool) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    time = path.stat().st_mtime_ns if keeps_time else 1
-    load_cached(path, holdout=0.0)
-    path.write_text("u,v,label\n7,8,0\n3,4,1\n")
-    os.utime(path, ns=(time, time))
-
-    assert load_cached(path, holdout=0.0).train.rows[0].tolist() == [7, 8]
-    assert len(list((home() / "cache").iterdir())) == 1
-
-
-def test_what_another_process_finishes_or_removes_meanwhile_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, root, remove = tmp_path / "data.csv", home() / "cache", shutil.rmtree
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    load_cached(path)
-    (old,) = root.iterdir()
-    path.write_text("u,v,label\n7,8,0\n3,4,1\n5,6,1\n")
-    (root / f"{TEMPORARY}1-1").symlink_to(tmp_path / "gone")  # stat fails as for a directory that was just renamed
-    there = []
-
-    def slowly(entry: Path, **options: Any) -> None:
-        there.append(old.exists())  # half of it would be taken for all of it
-        remove(entry, **options)
-
-    monkeypatch.setattr(cache.shutil, "rmtree", slowly)
-    load_cached(path)
-    assert there
-    assert not any(there)
-
-
-def test_other_options_have_rows_of_their_own(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n" + "1,0,0\n" * 10 + "2,1,1\n" * 10)
-
-    assert len(load_cached(path, holdout=0.5).holdout) == 10
-    assert len(load_cached(path, holdout=0.1).holdout) == 2
-    assert load_cached(path, label="v").train.rows[0].tolist() == [1, 0]
-
-
-def test_an_autoencoder_that_leaves_out_another_column_has_rows_of_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,w\n1,2,3\n4,5,6\n")
-    manifest = Manifest("same", dense_config(2, (), 2, "linear"), "mean_squared_error")
-
-    assert load_cached(path, manifest, label="w", holdout=0.0).train.rows.tolist() == [[1, 2], [4, 5]]
-    assert load_cached(path, manifest, label="u", holdout=0.0).train.rows.tolist() == [[2, 3], [5, 6]]
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("train.rows", lambda file: file.write_bytes(file.read_bytes()[:-1])),
-        ("holdout.targets", lambda file: file.unlink()),
-        ("counts.json", lambda file: file.write_text("{}")),
-        ("counts.json", lambda file: file.write_bytes(b"")),
-    ],
-)
-def test_a_damaged_cache_is_said_and_written_anew(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: Any
-) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    load_cached(path)
-    damage(next((home() / "cache").glob(f"*/{name}")))
-
-    assert load_cached(path).train.rows.tolist() == [[1, 2], [3, 4]]
-    assert "are damaged" in caplog.text
-    assert len(list((home() / "cache").iterdir())) == 1
-
-
-@pytest.mark.parametrize("size", [0, 1 << 24])
-def test_a_file_that_grows_while_it_is_read_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    read = TableSource.chunks
-
-    def chunks_of_a_growing_file(source: TableSource) -> Any:
-        yield from read(source)
-        path.write_text("u,v,label\n1,2,0\n3,4,1\n5,6,1\n")
-
-    monkeypatch.setattr(TableSource, "chunks", chunks_of_a_growing_file)
-
-    with pytest.raises(DataError, match="has changed while it was read"):
-        load(path, limits=ReadingLimits(file_bytes=size))
-    assert not list((home() / "cache").glob("*"))
-
-
-def test_small_files_leave_nothing_behind(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-
-    assert len(load(path).train) == 2
-    assert not home().exists()
-
-
-# -- adopted rows
-
-
-def test_adopted_rows_are_not_copied_and_not_added_to() -> None:
-    data = Dataset(CLASSES.model, CLASSES.objective, capacity=3)
-    rows, targets = np.ones((5, 2), np.float32), np.zeros(5, np.int64)
-
-    data.adopt(rows, targets)
-
-    assert np.shares_memory(data.train.rows, rows)
-    assert len(data.train) == 5
-    with pytest.raises(DataError):
-        data.add(rows, targets)
-
-
-def test_other_rows_are_known_by_their_count() -> None:
-    data = Dataset(CLASSES.model, CLASSES.objective)
-    rows, targets = np.ones((5, 2), np.float32), np.zeros(5, np.int64)
-    data.adopt(rows, targets)
-    before = data.train.written
-
-    data.adopt(rows * 2, targets)
-
-    assert data.train.written != before
-
-
-@pytest.mark.parametrize(
-    ("rows", "targets"),
-    [
-        (np.ones((5, 3), np.float32), np.zeros(5, np.int64)),
-        (np.ones((5, 2)), np.zeros(5, np.int64)),
-        (np.ones((5, 2), np.float32), np.zeros(5, np.float32)),
-        (np.ones((5, 2), np.float32), np.zeros(4, np.int64)),
-    ],
-)
-def test_rows_of_another_shape_or_type_are_not_adopted(rows: Any, targets: Any) -> None:
-    with pytest.raises(DataError):
-        Dataset(CLASSES.model, CLASSES.objective).adopt(rows, targets)
 
 
 # -- what nobody notices
