@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from learnae.cli.toml_text import Value, toml_text
@@ -16,6 +16,7 @@ TEXTS = st.text(st.characters(codec="utf-8"))
 VALUES = TEXTS | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 
 
+@example("data", {"file": '\x7f\x00\t\n"\\'}, "")
 @given(NAMES, st.dictionaries(NAMES, VALUES), TEXTS.filter(str.isprintable))
 def test_what_is_written_is_read_back(section: str, values: dict[str, Value], hint: str) -> None:
     assert tomllib.loads(toml_text(section, values, f"# {hint}")) == {section: values}
