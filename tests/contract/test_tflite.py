@@ -213,7 +213,7 @@ def test_agents_train_with_tflite_and_without_it_say_why_not(
     assert isinstance(build_learner(manifest, data, np.random.default_rng(0)), NumpyLearner)
     (record,) = caplog.records
     assert "flatbuffers is not installed" in record.getMessage()
-    assert "learnae[agent]" in record.getMessage()
+    assert "[agent]" in record.getMessage()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")

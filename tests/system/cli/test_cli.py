@@ -671,7 +671,7 @@ def test_an_export_to_keras_without_a_backend_is_refused(rested: Programs, tmp_p
         text=True,
         check=False,
     )
-    assert_refused(done, CONFIGURATION, "learnae[trainer]")
+    assert_refused(done, CONFIGURATION, "[trainer]")
 
 
 # -- trainer-node
