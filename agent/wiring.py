@@ -38,6 +38,7 @@ from learnae.swarm.directory import find_swarm
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
 from learnae.system.credentials import read_secret
+from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
 
 ROLE = "agent"
@@ -91,7 +92,7 @@ def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: V
 
         return inference_program(model, weights, int8, rows)
     except ImportError as error:
-        raise ConfigurationError(f"{error.name or error} is not installed", "pip install 'learnae[agent]'") from error
+        raise ConfigurationError(f"{error.name or error} is not installed", how_to_install("agent")) from error
 
 
 def build_intake(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from learnae.ipld.cid import RAW
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import evaluate
+from learnae.models.reference.numpy_learner import evaluate
 from learnae.overriding import override
 from learnae.peer import following
 from learnae.ports import Learner, Trained

@@ -6,7 +6,7 @@ import numpy as np
 
 from demo.people import Exam
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner, evaluate
+from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 

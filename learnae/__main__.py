@@ -1,4 +1,4 @@
-"""``learnae``, or ``python -m learnae``, begins here."""
+"""Entry point of ``learnae`` and ``python -m learnae``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from learnae.system.signals import abrupt
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program and exit."""
     run_program("learnae", _begin)
 
 

@@ -88,8 +88,8 @@ def start(
         return load_config(TrainerConfig, ROLE, config, flags)
 
     with abrupt():
-        member = _demo_member(read) if demo else build(_configured(config, read()), read, load_configured)
-    raise typer.Exit(Service(member.work()).run())
+        service = _demo_service(read) if demo else build(_configured(config, read()), read, load_configured)
+    raise typer.Exit(Service(service.work()).run())
 
 
 @app.command()
@@ -110,7 +110,7 @@ def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False
 
 @app.command()
 def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
-    """How the trainer is; exit status 0 running, 3 stopped, 4 unknown."""
+    """Show how the trainer is; exit status 0 running, 3 stopped, 4 unknown."""
     code, said = lifecycle.status(_directory(config, name))
     if code != lifecycle.RUNNING and _is_unit(config, name):
         code, said = lifecycle.unit_status()
@@ -132,7 +132,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
 ) -> None:
-    """What the trainer in the background has logged."""
+    """Print what the trainer in the background has logged."""
     if _is_unit(config, name):
         raise typer.Exit(lifecycle.journal(lines, follow))
     if follow:
@@ -147,7 +147,7 @@ def main() -> NoReturn:
 
 
 def _shown(key: str, value: object) -> object:
-    """A value of the status for people."""
+    """Return a value of the status for people."""
     if key in ("time", "since") and isinstance(value, int):
         return human_time(value)
     if isinstance(value, float):
@@ -164,25 +164,25 @@ def _swarm(swarm: str | None, preset: str | None) -> str | None:
 
 
 def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], Found]) -> Found:
-    """Start the first person of the demo who is free, also if others start at the same moment."""
+    """Start the first person of the demo who is free, also if other processes start at the same moment."""
     for own, person in demo_configs(settings):
         with suppress(InUseError):
             return start(own, person)
     raise AssertionError  # demo_configs ends with an error of its own
 
 
-def _demo_member(read: Callable[[], TrainerConfig]) -> PeerService:
+def _demo_service(read: Callable[[], TrainerConfig]) -> PeerService:
     def start(own: TrainerConfig, person: int) -> tuple[PeerService, int]:
         return build(own, read, partial(demo_dataset, person)), person
 
-    member, person = _first_free(read(), start)
+    service, person = _first_free(read(), start)
     look = "learnae watch --swarm wrist-demo"  # also where there are other swarms
     print(f"demo: you are person {person} of 8; start more in other terminals, and see: {look}", file=sys.stderr)
-    return member
+    return service
 
 
 def _configured(config: Path | None, settings: TrainerConfig) -> TrainerConfig:
-    """``settings``, unless there are none yet: then say what to do first."""
+    """Return ``settings``; where there are none yet, print the first steps and exit."""
     if config or settings.swarm.id or swarms_here() or any(map(is_there, config_files(ROLE))):
         return settings
     print(_HINT, file=sys.stderr)

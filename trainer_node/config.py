@@ -17,6 +17,7 @@ from learnae.config.sections import (
 )
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import PRECISIONS
+from learnae.overriding import override
 from trainer_node.engines import ENGINES
 
 _MAX_STEPS = 1_000_000
@@ -49,6 +50,7 @@ class TrainerTrainSection(TrainSection):
     epochs: float = 0.0
     steps: int = 0
 
+    @override
     def __post_init__(self) -> None:
         TrainSection.__post_init__(self)
         check_choice("train.engine", self.engine, ENGINES)

@@ -22,10 +22,10 @@ PEOPLE = 8
 
 
 def demo_configs(config: TrainerConfig) -> Iterator[tuple[TrainerConfig, int]]:
-    """The configurations of the free people, in order, and who each is; raises ConfigurationError after the last.
+    """Yield the configurations of the people who are free, in order, with their numbers; then raise ConfigurationError.
 
-    Somebody else may be faster: whoever finds that one taken goes on to the next. A configuration that names one
-    of these people is for that one alone: then it is an InUseError.
+    Another process may take a person first: try the next one then. A configuration that names one of these people
+    is for that one alone: then it is an InUseError.
     """
     # no date: all demos on a machine are one swarm; a name of its own: it is not the one of --preset wrist
     directory = create_swarm(replace(preset("wrist", created=0), name="wrist-demo")).directory
@@ -49,7 +49,7 @@ def check_demo(name: str | None, others: Mapping[str, object]) -> None:
 
 
 def demo_dataset(person: int, config: TrainerConfig, manifest: Manifest) -> Dataset:
-    """The rows of one person of the shipped recordings."""
+    """Return the rows of one person of the shipped recordings."""
     dataset = Dataset(manifest.model, manifest.objective)
     with resources.as_file(demo_data()) as path:
         add_recording(dataset, manifest, shipped_recording(path, person), config.data.holdout)

@@ -1,4 +1,4 @@
-"""Starting, finding and stopping a trainer in the background: our own process, or systemd's unit."""
+"""Start, find and stop a trainer in the background: a process of this program, or systemd's unit."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ UNIT = "trainer-node.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 RUNNING, STOPPED, UNKNOWN = 0, 3, 4  # LSB: exit statuses of `status`
 _START_SECONDS = 60.0  # a large dataset is read before the first tick
-_STOP_SECONDS = 60.0
+_STOP_SECONDS = 60.0  # the steps at hand end, and the state is saved
 _POLL_SECONDS = 0.05
 
 
 def has_unit() -> bool:
-    """Whether systemd runs here and knows our unit."""
+    """Return True if systemd runs here and knows the trainer's unit."""
     if not _BOOTED.is_dir() or shutil.which("systemctl") is None:
         return False
     return subprocess.run(["systemctl", "cat", UNIT], capture_output=True, check=False).returncode == 0
 
 
 def systemctl(verb: str) -> int:
-    """Let systemd do it; returns its exit status."""
+    """Run ``systemctl verb`` on the unit; return its exit status."""
     return subprocess.run(["systemctl", verb, UNIT], check=False).returncode
 
 
 def unit_status() -> tuple[int, dict[str, Any]]:
-    """RUNNING, STOPPED or UNKNOWN, and what systemd knows of the unit."""
+    """Return RUNNING, STOPPED or UNKNOWN, and what systemd knows of the unit."""
     properties = {"ActiveState": "unit", "Result": "result", "NRestarts": "restarts", "StatusText": "status"}
     command = ["systemctl", "show", UNIT, "--property", ",".join(["MainPID", *properties])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -55,17 +55,17 @@ def unit_status() -> tuple[int, dict[str, Any]]:
 
 
 def journal(lines: int, follow: bool) -> int:
-    """Print the unit's log; returns journalctl's exit status."""
+    """Print the unit's log; return journalctl's exit status."""
     command = ["journalctl", "--unit", UNIT, "--lines", str(lines), *(["--follow"] if follow else [])]
     return subprocess.run(command, check=False).returncode
 
 
-def detach(arguments: Sequence[str], directory: Path) -> int:
-    """Start ``trainer-node`` with ``arguments`` in the background; returns its process id.
+def detach(arguments: Sequence[str], directory: Path, seconds: float = _START_SECONDS) -> int:
+    """Start ``trainer-node`` with ``arguments`` in the background; return its process id once it works.
 
-    Comes back once the trainer works. Raises InUseError if another has the place, also if it was only a little
-    faster; with the trainer's last words ConfigurationError if it ended because of its configuration, and StateError if
-    it ended otherwise or is not at work yet.
+    Raises InUseError if another process holds the lock, also if it was only a little faster. With the last line of the
+    trainer's log, raises ConfigurationError if it ended because of its configuration, and StateError if it ended
+    otherwise or does not work after ``seconds``.
     """
     lock = directory / LOCK_FILE
     if (running := holder(lock)) is not None:
@@ -92,19 +92,19 @@ def detach(arguments: Sequence[str], directory: Path) -> int:
             return True
         return holder(lock) == process.pid and status.exists() and status.stat().st_mtime >= begun
 
-    in_time = _wait(works, _START_SECONDS)
+    in_time = _wait(works, seconds)
     if (ended := process.poll()) is not None:
         raise _why_ended(ended, directory, said, holder(lock) is not None)
     if not in_time:
         raise StateError(
-            f"process {process.pid} is not at work after {_START_SECONDS:.0f} s, and goes on starting",
+            f"process {process.pid} is not at work after {seconds:.0f} s, and goes on starting",
             f"see trainer-node status --name {directory.name}, and {directory / LOG_FILE}",
         )
     return process.pid
 
 
 def _why_ended(status: int, directory: Path, since: int, is_taken: bool) -> LearnaeError:
-    """The error that a trainer in the background ended with, as its log tells it from byte ``since`` on."""
+    """Return the error that a trainer in the background ended with: the last line of its log from byte ``since`` on."""
     with (directory / LOG_FILE).open("rb") as log:
         log.seek(since)
         last = b"".join(deque(log, 1)).decode(errors="replace").rstrip().removeprefix("trainer-node: ")
@@ -113,20 +113,20 @@ def _why_ended(status: int, directory: Path, since: int, is_taken: bool) -> Lear
     return (InUseError if is_taken else wrong)(f"the trainer did not start: {why}", f"see {directory / LOG_FILE}")
 
 
-def stop(directory: Path) -> bool:
-    """Let the trainer save and end; False if none runs. Raises StateError if it does not end."""
+def stop(directory: Path, seconds: float = _STOP_SECONDS) -> bool:
+    """Let the trainer save and end; False if none runs. Raises StateError if it runs on after ``seconds``."""
     process = holder(directory / LOCK_FILE)
     if not process:
         return False
     with suppress(ProcessLookupError):  # it has just ended by itself
         os.kill(process, signal.SIGTERM)
-    if not _wait(lambda: holder(directory / LOCK_FILE) != process, _STOP_SECONDS):  # another may have started since
-        raise StateError(f"process {process} has not ended after {_STOP_SECONDS:.0f} s", f"kill -9 {process}")
+    if not _wait(lambda: holder(directory / LOCK_FILE) != process, seconds):  # another may have started since
+        raise StateError(f"process {process} has not ended after {seconds:.0f} s", f"kill -9 {process}")
     return True
 
 
 def status(directory: Path) -> tuple[int, dict[str, Any]]:
-    """RUNNING, STOPPED or UNKNOWN, and what the trainer last said of itself."""
+    """Return RUNNING, STOPPED or UNKNOWN, and the status that the trainer last wrote."""
     try:
         said = json.loads((directory / STATUS_FILE).read_text())
     except FileNotFoundError:
@@ -144,7 +144,7 @@ def status(directory: Path) -> tuple[int, dict[str, Any]]:
 
 
 def last_lines(directory: Path, count: int) -> str:
-    """The end of the log file."""
+    """Return the last ``count`` lines of the log file; raises StateError without one."""
     try:
         with (directory / LOG_FILE).open(errors="replace") as file:
             return "".join(deque(file, count)).rstrip()
@@ -153,8 +153,8 @@ def last_lines(directory: Path, count: int) -> str:
 
 
 def follow(directory: Path, count: int) -> NoReturn:
-    """Become ``tail``, which prints the end of the log file and what comes."""
-    last_lines(directory, 0)  # whether there is one
+    """Become ``tail``, which prints the end of the log file and each new line."""
+    last_lines(directory, 0)  # raises without a log
     os.execvp("tail", ["tail", f"--lines={count}", "--follow=name", str(directory / LOG_FILE)])  # noqa: S606 - no shell is wanted
 
 

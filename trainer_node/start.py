@@ -1,4 +1,4 @@
-"""``trainer-node`` begins here: what it is made of is an extra, and without that it says so in one line."""
+"""Entry point of ``trainer-node``: where its extra is not installed, it says so in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from learnae.system.signals import abrupt
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program and exit."""
     run_program("trainer-node", _begin)
 
 

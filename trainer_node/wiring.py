@@ -10,7 +10,7 @@ import numpy as np
 
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.overriding import override
 from learnae.peer.peer import Options, Peer
 from learnae.ports import Learner

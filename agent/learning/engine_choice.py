@@ -13,11 +13,12 @@ from agent.learning.resources import Board
 from agent.learning.summary_mode import SummaryMode
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
-from learnae.models.numpy_model import predict
 from learnae.models.passive_learner import PassiveLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_model import predict
 from learnae.ports import Learner
 from learnae.swarm.manifest import Manifest
+from learnae.system.installation import how_to_install
 
 if TYPE_CHECKING:
     from agent.learning.tflite_learner import TfliteLearner
@@ -55,7 +56,7 @@ def build_learner(
 
         return TfliteLearner(*arguments)
     except ImportError as error:
-        reason = f"{error.name or error} is not installed; pip install 'learnae[agent]'"
+        reason = f"{error.name or error} is not installed; {how_to_install('agent')}"
     except ConfigurationError as error:
         reason = str(error)
     if engine == TFLITE:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.tflite.runtime import REMEDY, open_program
+from agent.tflite.runtime import open_program
 from agent.tflite.training.optimisers import VARIABLES, rate_of
 from agent.tflite.training.program import (
     INFER,
@@ -29,6 +29,7 @@ from learnae.models.optimisers import OptimiserPolicy
 from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
+from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
 
 _EVALUATION_BATCH = 128  # rows: bounds the memory of an evaluation; the last batch is filled up
@@ -153,7 +154,9 @@ class _Program:
                     self._interpreter.resize_tensor_input(details["index"], [batch, *signature[1:]])
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ConfigurationError(f"the TFLite runtime cannot run the model: {error}", REMEDY) from error
+            raise ConfigurationError(
+                f"the TFLite runtime cannot run the model: {error}", how_to_install("agent")
+            ) from error
         inputs = {details["name"]: details for details in self._interpreter.get_input_details()}
         self._rows, self._targets, self._rate = (inputs[name]["index"] for name in ("rows", "targets", "rate"))
         self._target_type = inputs["targets"]["dtype"]

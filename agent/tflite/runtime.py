@@ -6,9 +6,9 @@ import importlib
 from typing import Any
 
 from learnae.errors import ConfigurationError
+from learnae.system.installation import how_to_install
 
 _RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter")
-REMEDY = "pip install 'learnae[agent]'"
 
 
 def open_program(data: bytes) -> Any:
@@ -28,7 +28,7 @@ def open_program(data: bytes) -> Any:
             continue
         _remember_signatures(interpreter)
         return interpreter
-    raise ConfigurationError("; ".join(errors) or "no TFLite runtime is installed", REMEDY)
+    raise ConfigurationError("; ".join(errors) or "no TFLite runtime is installed", how_to_install("agent"))
 
 
 def _remember_signatures(interpreter: Any) -> None:

@@ -46,7 +46,7 @@ def _exists(module: str) -> bool:
 
 def numpy_learner(swarm: Manifest, data: Dataset, batch: int) -> Contestant:
     """Build the reference learner."""
-    module: Any = importlib.import_module("learnae.models.numpy_learner")
+    module: Any = importlib.import_module("learnae.models.reference.numpy_learner")
     return _learner(module.NumpyLearner, swarm, data, batch)
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from bench.learners.contestants import FIT, FUSED, NUMPY, TFLITE
 from bench.learners.smooth import smooth_batch
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_model import train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.models.reference.numpy_model import train_step
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import preset
 
@@ -75,7 +75,7 @@ def _difference(training: Training, train: Trainer, seed: int, smooth: bool) -> 
 
 def _numpy(training: Training) -> Trainer:
     """Return the reference itself, in float32."""
-    return _drawing("learnae.models.numpy_learner", "NumpyLearner", training)
+    return _drawing("learnae.models.reference.numpy_learner", "NumpyLearner", training)
 
 
 def _tflite(training: Training) -> Trainer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from firmware_bridge.errors import LinkError, PortBusyError, PortMissingError, PortPermissionError
 from learnae.errors import ConfigurationError
+from learnae.system.installation import how_to_install
 
 if TYPE_CHECKING:
     import serial
@@ -89,7 +90,7 @@ def _open(device: str, baud: int) -> serial.Serial:
     try:
         import serial  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise ConfigurationError("pyserial is not installed", "pip install 'learnae[serial]'") from error
+        raise ConfigurationError("pyserial is not installed", how_to_install("serial")) from error
     try:
         return serial.Serial(device, baud, timeout=0, exclusive=True)
     except OSError as error:

@@ -1,23 +1,23 @@
-"""What the programs' arguments may be; argparse says the rest."""
+"""Types of the programs' arguments; argparse reports what they refuse."""
 
 from __future__ import annotations
 
 import argparse
 
-_DAY = 86_400
+_DAY_SECONDS = 86_400
 
 
 def count(text: str) -> int:
-    """A number of things."""
+    """Read a number of things."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
     return int(text)
 
 
 def seconds(text: str) -> float:
-    """A time to wait."""
+    """Read a time to wait."""
     try:
-        if 0 <= (value := float(text)) <= _DAY:
+        if 0 <= (value := float(text)) <= _DAY_SECONDS:
             return value
     except ValueError:
         pass

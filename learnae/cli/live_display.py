@@ -12,20 +12,20 @@ from rich.live_render import LiveRender
 
 @contextmanager
 def live_view(console: Console) -> Iterator[Callable[[RenderableType], None]]:
-    """Yields what draws; the terminal's second screen shows it, and the last drawing stays on the first one, whole.
+    """Yield a function that draws on the terminal's second screen; the last drawing stays on the first one, whole.
 
-    Elsewhere than on a terminal only the last drawing is seen.
+    Where there is no terminal, only the last drawing is seen.
 
     On the second screen a drawing begins at its upper left corner. On the first one it would begin as many lines above
     the cursor as the last one had, and the cursor is not where that one ended: a terminal writes ^C there, and
-    throws away what it has not shown yet. Interrupt it between two drawings only: see ``interrupts.held_back``.
+    throws away what it has not shown yet. Interrupt it between two drawings only: see ``signals.held_back``.
     """
     last: RenderableType | None = None
 
     def draw(view: RenderableType) -> None:
         nonlocal last
         last = view
-        live.update(LiveRender(view), refresh=True)  # which says so where there is more than fits
+        live.update(LiveRender(view), refresh=True)  # it marks where there is more than fits
 
     try:
         with Live(console=console, screen=True, transient=True, auto_refresh=False) as live:

@@ -9,9 +9,15 @@ from typing import NoReturn
 
 import learnae
 from learnae.cli.arguments import count, seconds
-from learnae.cli.commands import anchor, blocks, doctor, export, watch
-from learnae.cli.commands.create import create
-from learnae.cli.commands.join import join
+from learnae.cli.commands.keep.anchor import DEFAULT_NODE, anchor
+from learnae.cli.commands.keep.blocks import blocks
+from learnae.cli.commands.keep.export import export
+from learnae.cli.commands.look.doctor import doctor
+from learnae.cli.commands.look.log import log
+from learnae.cli.commands.look.peers import peers
+from learnae.cli.commands.look.watch import watch
+from learnae.cli.commands.swarm.create import create
+from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import MqttSection
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
@@ -38,7 +44,7 @@ presets:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Entry point; the only place that exits."""
+    """Run the command and exit: the only place that does."""
     options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     run_program("learnae", lambda: options.command(options))
 
@@ -59,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_blocks(verbs)
     _add_anchor(verbs)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
-    _finish(command, doctor.doctor)
+    _finish(command, doctor)
     return parser
 
 
@@ -108,15 +114,15 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("peers", help="who is in the swarm")
-    _finish(_with_swarm(command), watch.peers)
+    _finish(_with_swarm(command), peers)
     command = verbs.add_parser("log", help="the tangle, newest message first")
     command.add_argument("-n", "--count", type=count, default=20, help="how many messages")
-    _finish(_with_swarm(command), watch.log)
+    _finish(_with_swarm(command), log)
     command = verbs.add_parser("watch", help="a live table of the swarm")
     command.add_argument("--every", type=seconds, default=1.0, metavar="S", help="seconds between two looks")
     command.add_argument("--rounds", type=count, default=0, metavar="N", help="stop after so many looks")
     _add_broker(command)
-    _finish(_with_swarm(command), watch.watch)
+    _finish(_with_swarm(command), watch)
 
 
 def _add_broker(command: argparse.ArgumentParser) -> None:
@@ -132,7 +138,7 @@ def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
     command.add_argument("file", type=Path, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
-    _finish(_with_swarm(command), export.export)
+    _finish(_with_swarm(command), export)
 
 
 def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -141,8 +147,8 @@ def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("--verify", action="store_true", help="prove that it is anchored, and since which milestone")
     command.add_argument("--wait", type=seconds, default=0.0, metavar="S", help="for the milestone, at most")
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
-    command.add_argument("--node", metavar="URL", help=f"default: as configured, or {anchor.DEFAULT_NODE}")
-    _finish(_with_swarm(command), anchor.anchor)
+    command.add_argument("--node", metavar="URL", help=f"default: as configured, or {DEFAULT_NODE}")
+    _finish(_with_swarm(command), anchor)
 
 
 def _add_blocks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -151,7 +157,7 @@ def _add_blocks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     what.add_argument("--fsck", action="store_true", help="compare all blocks with their names; remove damaged ones")
     what.add_argument("--pin", action="store_true", help="let the daemon have all blocks, now")
     what.add_argument("--gc", action="store_true", help="delete and unpin what is not needed any more")
-    _finish(_with_swarm(command), blocks.blocks)
+    _finish(_with_swarm(command), blocks)
 
 
 def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""How commands speak: data on standard output, as a table for people or as JSON for machines."""
+"""Data on standard output: tables for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from learnae.runtime.observer import PeerView
 from learnae.swarm.manifest import Manifest
 from learnae.text import shown
 
-_WIDE = 240  # where no terminal sets a width, nothing is cut
+_WIDE = 240  # columns where no terminal sets a width: nothing is cut
 console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 
 def print_json(value: object) -> None:
-    """One JSON document."""
+    """Print one JSON document."""
     print(json.dumps(value, indent=1))
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:
-    """A few named values."""
+    """Print named values, one a line, aligned."""
     width = max(map(len, fields))
     for name, value in fields.items():
         print(f"{name:<{width}}  {value}")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], wrap: bool = False) -> Table:
-    """A table; columns whose names begin with > are aligned to the right; long cells are cut, or ``wrap``.
+    """Return a table; columns whose names begin with > are aligned to the right; long cells are cut, or ``wrap``.
 
-    Cells are shown as they are: names come from strangers and are no markup.
+    Cells are shown as they are: names come from other peers and are no markup.
     """
     result = Table(title=Text(title, "italic"), title_justify="left", header_style="bold")
     for column in columns:
@@ -50,7 +50,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text
 
 
 def fitting(tables: Iterable[Table]) -> Table:
-    """The first of ``tables`` that the terminal has room for, or the last."""
+    """Return the first of ``tables`` that the terminal has room for, or the last."""
     unbounded = console.options.update(max_width=_WIDE)
     for result in tables:
         if console.measure(result, options=unbounded).maximum <= console.width:
@@ -61,14 +61,14 @@ def fitting(tables: Iterable[Table]) -> Table:
 def shedding(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], less: Sequence[str]
 ) -> Iterator[Table]:
-    """The table of all columns, and then with ever fewer: without the first of ``less``, the first two, …"""
+    """Yield the table of all columns, then with ever fewer: without the first of ``less``, the first two, …"""
     for count in range(len(less) + 1):
         kept = [index for index, column in enumerate(columns) if column.lstrip(">") not in less[:count]]
         yield table(title, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
 
 
 def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
-    """The live table of a swarm."""
+    """Return the table of a swarm's peers at ``now`` (Unix milliseconds)."""
     columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", ">accuracy", ">heard", ">out", ">in"]
     rows = [
         [
@@ -93,12 +93,12 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
 
 
 def short_cid(cid: str) -> str:
-    """The end of a CID, for people: all of a kind begin with the same characters."""
+    """Return the end of a CID, for people: all of a kind begin with the same characters."""
     return cid[-8:]
 
 
 def human_bytes(count: float) -> str:
-    """A size with a binary unit."""
+    """Return a size in bytes with a binary unit."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -107,7 +107,7 @@ def human_bytes(count: float) -> str:
 
 
 def human_time(milliseconds: int) -> str:
-    """A local date and time."""
+    """Return the local date and time of Unix milliseconds."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(milliseconds / 1000))
 
 
@@ -116,7 +116,7 @@ OK, MISSING, BROKEN = "ok", "missing", "broken"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: ``state`` is ok, missing or broken."""
+    """One thing that was checked: ``state`` is OK, MISSING or BROKEN."""
 
     thing: str
     state: str
@@ -124,8 +124,8 @@ class Finding:
     remedy: str
 
 
-def told_columns(manifest: Manifest) -> dict[str, str]:
-    """What people must know of their tables' columns."""
+def columns_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that tells people which columns their tables must have; none where features are defined."""
     if manifest.features:
         return {}
     return {"columns": shown(manifest.columns) or "not named: all tables must have the same, in the same order"}

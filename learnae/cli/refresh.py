@@ -1,4 +1,4 @@
-"""Looking again and again: a live table on a terminal, one table a look elsewhere, one line a look with --json."""
+"""Output that refreshes: a live table on a terminal, one table a round elsewhere, one line a round with --json."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def look(
     options: argparse.Namespace, peers: Callable[[], Sequence[DataclassInstance]], draw: Callable[[], Table]
 ) -> int:
-    """Show ``peers`` every ``options.every`` seconds, ``options.rounds`` times (0: until Ctrl-C); returns 0."""
+    """Show ``peers`` every ``options.every`` seconds, ``options.rounds`` times (0: until Ctrl-C); return 0."""
     with suppress(KeyboardInterrupt), held_back() as pause, _view(options) as show:
         for rounds in count(1):
             if options.json:

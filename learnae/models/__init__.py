@@ -1,1 +1,1 @@
-"""What a swarm trains: the model's definition, and the NumPy reference learner."""
+"""What a swarm trains: the model's definition, losses, optimisers, rows, and the NumPy reference learner."""

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 class Rows:
-    """Rows and their targets, at most ``capacity``: beyond that the oldest go.
+    """Rows and their targets, at most ``capacity``: beyond that the oldest are overwritten.
 
     Without a ``target_shape`` the rows are their own targets, and kept once.
     """
@@ -37,22 +37,22 @@ class Rows:
 
     @property
     def written(self) -> int:
-        """How many rows have ever come: who keeps a copy elsewhere sees by it that there are others now."""
+        """Count the rows ever written: a copy elsewhere is out of date once this number has changed."""
         return self._written
 
     @property
     def rows(self) -> Array:
-        """(n, *input_shape) float32."""
+        """Return the rows (n, *input_shape), float32."""
         return self._rows[: len(self)]
 
     @property
     def targets(self) -> Array:
-        """(n,) classes or (n, outputs) values; ``rows`` where they are their own targets."""
+        """Return (n,) classes or (n, outputs) values; ``rows`` where they are their own targets."""
         return self._targets[: len(self)]
 
     @property
     def are_targets(self) -> bool:
-        """Whether the rows are their own targets."""
+        """Return True if the rows are their own targets."""
         return self._targets is self._rows
 
     def append(self, rows: Array, targets: Array) -> None:
@@ -83,9 +83,9 @@ def _longer(array: Array, room: int) -> Array:
 
 
 class Dataset:
-    """``train`` and ``holdout`` rows that fit ``model`` and ``loss``; what does not fit is counted.
+    """``train`` and ``holdout`` rows that fit ``model`` and ``loss``; ``skipped`` counts those that do not.
 
-    Those of an ``autoencoder`` are their own targets.
+    The rows of an ``autoencoder`` are their own targets.
     """
 
     def __init__(self, model: Model, loss: Loss, capacity: int = 1 << 20, autoencoder: bool = False) -> None:
@@ -109,7 +109,7 @@ class Dataset:
         (self.holdout if holdout else self.train).append(rows, targets)
 
     def usable(self, rows: Array, targets: Array) -> tuple[Array, Array]:
-        """Those of (n, *input_shape) rows that can be trained on: rows float32, targets as the loss needs them.
+        """Return those of (n, *input_shape) rows that can be trained on: rows float32, targets as the loss needs them.
 
         The others are skipped and counted. Raises DataError if the shapes do not fit the model.
         """
@@ -127,7 +127,7 @@ class Dataset:
 
     @property
     def demand(self) -> str:
-        """What a row must be, lest it is skipped, in words."""
+        """Describe the rows that are not skipped."""
         target = {
             "sparse_categorical_crossentropy": f", and the class one of 0 to {self._model.output_shape[-1] - 1}",
             "binary_crossentropy": ", and the target 0 or 1",
@@ -136,7 +136,7 @@ class Dataset:
 
     @property
     def only_class(self) -> float | None:
-        """The class of all training rows; None if there are several, or these are no classes."""
+        """Return the class of all training rows; None if there are several, or targets are no classes."""
         targets = self.train.targets
         if not self._loss.is_classification or not len(targets) or one_line_each(targets).shape[1] > 1:
             return None
@@ -165,7 +165,7 @@ class Dataset:
         return rows, targets
 
     def _possible(self, targets: Array) -> Array:
-        """For each target, whether it can be one."""
+        """Return a mask (n,) of the targets that the loss can learn."""
         flat = one_line_each(targets)
         possible = np.isfinite(flat)
         if self._loss.name == "sparse_categorical_crossentropy":
@@ -176,5 +176,5 @@ class Dataset:
 
 
 def one_line_each(array: Array) -> Array:
-    """(n, ...) as (n, values), also for n = 0, of which NumPy cannot infer the rest."""
+    """Reshape (n, ...) to (n, values), also for n = 0, of which NumPy cannot infer the rest."""
     return array.reshape(len(array), math.prod(array.shape[1:]))

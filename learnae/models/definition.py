@@ -59,12 +59,12 @@ class ModelDefinition:
 
     @property
     def final_activation(self) -> str:
-        """The activation that the model ends with."""
+        """Name the activation that the model ends with."""
         last = self.layers[-1] if self.layers else None
         return last.function if isinstance(last, Activation) else "linear"
 
     def split(self, vector: NDArray[Any]) -> list[list[NDArray[Any]]]:
-        """Views into ``vector`` (count,): for each layer, its arrays."""
+        """Return views into ``vector`` (count,): for each layer, its arrays."""
         position, result = 0, []
         for layer in self.layers:
             arrays = []
@@ -76,7 +76,7 @@ class ModelDefinition:
         return result
 
     def initial(self, seed: int) -> Vector:
-        """The weights (count,) that all peers of a swarm start from."""
+        """Draw the weights (count,) that all peers of a swarm start from."""
         rng = np.random.Generator(np.random.PCG64(seed))
         vector = np.zeros(self.count, np.float32)
         for layer, arrays in zip(self.layers, self.split(vector), strict=True):

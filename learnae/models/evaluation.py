@@ -1,4 +1,4 @@
-"""How good a model is on rows whose targets are known, and how far a row is from what it has learnt."""
+"""Metrics of a model on rows with known targets, and an autoencoder's anomaly score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Array = NDArray[Any]
 
 
 def measure(loss: Loss, predict: Callable[[Array], Array], rows: Array, targets: Array, batch: int) -> Metrics | None:
-    """Mean loss and accuracy of ``predict`` over ``rows`` (n, *input_shape), ``batch`` at a time; None without rows."""
+    """Return mean loss and accuracy of ``predict`` over ``rows`` (n, *input_shape), ``batch`` at a time.
+
+    None without rows.
+    """
     if not len(rows):
         return None
     total, right = 0.0, 0.0
@@ -29,6 +32,6 @@ def measure(loss: Loss, predict: Callable[[Array], Array], rows: Array, targets:
 
 
 def reconstruction_error(output: Array, rows: Array) -> Array:
-    """(n,) mean squared difference of an autoencoder's ``output`` from its ``rows``: the anomaly score."""
+    """Return the anomaly scores (n,): the mean squared difference of an autoencoder's ``output`` from its ``rows``."""
     difference = (output - rows).reshape(len(rows), -1)
     return np.asarray(np.mean(difference * difference, axis=1))

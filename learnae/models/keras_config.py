@@ -1,4 +1,4 @@
-"""From one layer's Keras configuration to layers of ours; what is not known is refused by name."""
+"""One layer's Keras configuration as layers of models.layers; what is not known is refused by name."""
 
 from __future__ import annotations
 
@@ -8,23 +8,8 @@ from typing import Any
 
 from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
-from learnae.models.layers import (
-    ACTIVATIONS,
-    MAX_UNITS,
-    Activation,
-    BatchNormalization,
-    Conv1D,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePooling1D,
-    Layer,
-    LayerNormalization,
-    MaxPooling1D,
-    Reshape,
-    Shape,
-    Sliding,
-)
+from learnae.models import layers
+from learnae.models.layers import MAX_UNITS, Shape
 from learnae.models.layers.dense import INITIALISERS
 from learnae.models.layers.sliding import PADDINGS
 
@@ -32,7 +17,7 @@ _MAX_RANK = 4
 _MAX_VALUES = 1 << 24  # of one example inside a layer: 64 MiB of float32; few parameters can ask for far more
 _MAX_STRIDE = 2  # of a convolution: what every learner here implements and tests
 
-# options that must be absent, or as Keras sets them when nobody does
+# options that must be absent, or as Keras sets them by default
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "trainable": (True,),
     "kernel_regularizer": (None,),
@@ -67,11 +52,11 @@ _CONSTANTS = {
 }
 _DTYPES = ("float32",)
 
-Read = tuple[list[Layer], Shape]
+Read = tuple[list[layers.Layer], Shape]
 
 
 def read_layer(kind: str, config: Fields, shape: Shape) -> Read:
-    """The layers that Keras' layer ``kind`` becomes, and the shape that leaves them; raises ModelError."""
+    """Return the layers that Keras' layer ``kind`` becomes, and the shape of their output; raises ModelError."""
     if kind not in _READERS:
         raise ModelError(f"layer {kind!r} is not supported", f"use {', '.join(_READERS)}")
     _check_plain(config)
@@ -94,7 +79,7 @@ def _check_plain(config: Fields) -> None:
 
 
 def _as_integers(values: tuple[Any, ...]) -> tuple[int, ...]:
-    """0 stands for 0.0 in JSON that other programs write."""
+    """Return the floats as integers: JSON that other programs write has 0 for 0.0."""
     return tuple(int(value) for value in values if isinstance(value, float))
 
 
@@ -103,14 +88,14 @@ def _is_policy(dtype: object) -> bool:
 
 
 def _class_name(value: object) -> object:
-    """Keras writes an object as its name or as a map with ``class_name``."""
+    """Return the name of an object, which Keras writes as that or as a map with ``class_name``."""
     return value.get("class_name") if isinstance(value, Mapping) else value
 
 
 def _dense(config: Fields, shape: Shape) -> Read:
     if len(shape) != 1:
         raise ModelError(f"{config.thing}: Dense on a shape of {shape}", "put Flatten before it")
-    layer = Dense(
+    layer = layers.Dense(
         inputs=shape[0],
         units=config.integer("units", 1, MAX_UNITS),
         bias=config.boolean("use_bias", True),
@@ -124,7 +109,7 @@ def _conv1d(config: Fields, shape: Shape) -> Read:
     stride = _single(config, "strides", 1)
     if stride > _MAX_STRIDE:
         raise ModelError(f"{config.thing}.strides {stride} is not supported", "use 1 or 2")
-    layer = Conv1D(
+    layer = layers.Conv1D(
         sliding=_sliding(config, length, _single(config, "kernel_size"), stride),
         channels=channels,
         filters=config.integer("filters", 1, MAX_UNITS),
@@ -143,69 +128,62 @@ def _max_pooling1d(config: Fields, shape: Shape) -> Read:
     sliding = _sliding(config, length, size, _single(config, "strides", size))
     if sliding.count * size * channels > _MAX_VALUES:
         raise ModelError(f"{config.thing}: pooling over more than {_MAX_VALUES} values", "make its windows shorter")
-    return [MaxPooling1D(sliding)], (sliding.count, channels)
+    return [layers.MaxPooling1D(sliding)], (sliding.count, channels)
 
 
-def _sliding(config: Fields, length: int, size: int, stride: int) -> Sliding:
+def _sliding(config: Fields, length: int, size: int, stride: int) -> layers.Sliding:
     padding = config.choice("padding", PADDINGS, "valid")
     if size > length:
         raise ModelError(f"{config.thing}: a window of {size} over {length} positions", "make it shorter")
-    return Sliding(length, size, stride, padding)
+    return layers.Sliding(length, size, stride, padding)
 
 
 def _global_average_pooling1d(config: Fields, shape: Shape) -> Read:
-    return [GlobalAveragePooling1D()], (_sequence(config, "GlobalAveragePooling1D", shape)[1],)
+    return [layers.GlobalAveragePooling1D()], (_sequence(config, "GlobalAveragePooling1D", shape)[1],)
 
 
 def _batch_normalization(config: Fields, shape: Shape) -> Read:
-    _check_last_axis(config, shape)
-    layer = BatchNormalization(
-        size=shape[-1],
-        epsilon=config.number("epsilon", 1e-12, 1, 1e-3),
-        scale=config.boolean("scale", True),
-        centre=config.boolean("center", True),
-        momentum=config.number("momentum", 0, 1, 0.99),
-    )
+    layer = layers.BatchNormalization(**_normalisation(config, shape), momentum=config.number("momentum", 0, 1, 0.99))
     return [layer], shape
 
 
 def _layer_normalization(config: Fields, shape: Shape) -> Read:
-    _check_last_axis(config, shape)
-    layer = LayerNormalization(
-        size=shape[-1],
-        epsilon=config.number("epsilon", 1e-12, 1, 1e-3),
-        scale=config.boolean("scale", True),
-        centre=config.boolean("center", True),
-    )
-    return [layer], shape
+    return [layers.LayerNormalization(**_normalisation(config, shape))], shape
 
 
-def _check_last_axis(config: Fields, shape: Shape) -> None:
+def _normalisation(config: Fields, shape: Shape) -> dict[str, Any]:
+    """Return the options of both; raises ModelError unless they normalise the last axis."""
     axis = config.value("axis", -1)
     if isinstance(axis, (list, tuple)) and len(axis) == 1:
         axis = axis[0]
     if isinstance(axis, bool) or not isinstance(axis, int) or axis not in (-1, len(shape)):
         raise ModelError(f"{config.thing}.axis {str(axis)[:60]} is not supported", "normalise the last axis, -1")
+    return {
+        "size": shape[-1],
+        "epsilon": config.number("epsilon", 1e-12, 1, 1e-3),
+        "scale": config.boolean("scale", True),
+        "centre": config.boolean("center", True),
+    }
 
 
 def _activation(config: Fields, shape: Shape) -> Read:
-    return _activations(config.choice("activation", ACTIVATIONS)), shape
+    return _activations(config.choice("activation", layers.ACTIVATIONS)), shape
 
 
-def _activation_of(config: Fields) -> list[Layer]:
-    return _activations(config.choice("activation", ACTIVATIONS, "linear"))
+def _activation_of(config: Fields) -> list[layers.Layer]:
+    return _activations(config.choice("activation", layers.ACTIVATIONS, "linear"))
 
 
-def _activations(function: str) -> list[Layer]:
-    return [] if function == "linear" else [Activation(function)]
+def _activations(function: str) -> list[layers.Layer]:
+    return [] if function == "linear" else [layers.Activation(function)]
 
 
 def _relu(_: Fields, shape: Shape) -> Read:
-    return [Activation("relu")], shape
+    return [layers.Activation("relu")], shape
 
 
 def _flatten(_: Fields, shape: Shape) -> Read:
-    return [Flatten()], (math.prod(shape),)
+    return [layers.Flatten()], (math.prod(shape),)
 
 
 def _reshape(config: Fields, shape: Shape) -> Read:
@@ -219,25 +197,25 @@ def _reshape(config: Fields, shape: Shape) -> Read:
     if free > 1 or math.prod(shape) % known or (not free and known != math.prod(shape)):
         raise config.error("target_shape", target, f"a shape of {math.prod(shape)} values, at most one size -1")
     sizes = tuple(math.prod(shape) // known if size == -1 else size for size in target)
-    return [Reshape(sizes)], sizes
+    return [layers.Reshape(sizes)], sizes
 
 
 def _dropout(config: Fields, shape: Shape) -> Read:
     rate = config.number("rate", 0, 1)
     if rate >= 1:
         raise config.error("rate", rate, "below 1")
-    return [Dropout(rate)], shape
+    return [layers.Dropout(rate)], shape
 
 
 def _sequence(config: Fields, kind: str, shape: Shape) -> tuple[int, int]:
-    """(length, channels) of the input."""
+    """Return (length, channels) of the input."""
     if len(shape) != 2:
         raise ModelError(f"{config.thing}: {kind} on a shape of {shape}", "it needs (length, channels)")
     return shape[0], shape[1]
 
 
 def _single(config: Fields, name: str, default: int | None = None) -> int:
-    """A whole number, which Keras writes alone or as a list of one; null stands for the default."""
+    """Return a whole number, which Keras writes alone or as a list of one; null stands for the default."""
     value = config.value(name, default) if default is not None else config.value(name)
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]

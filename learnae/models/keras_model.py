@@ -1,4 +1,4 @@
-"""From a Keras configuration to a Keras model on JAX. The configuration is a stranger's: it is checked first.
+"""A Keras configuration as a Keras model on JAX. It comes from another peer: it is checked first.
 
 Keras' own deserialisation imports whatever module a configuration names, ``Lambda`` runs code that
 it carries, and some layers read files. So only classes that ``keras.layers`` and its companions
@@ -22,10 +22,10 @@ import numpy as np
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.input_normalisation import as_used
 from learnae.models.outline import Outline, check_count
+from learnae.system.installation import how_to_install
 from learnae.system.signals import abrupt
 from learnae.weights.codecs import Vector
 
-INSTALL = "pip install 'learnae[trainer]'"
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 _MODULES = ("keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints")
@@ -47,15 +47,15 @@ _MAX_LAYERS = 1024
 
 
 def has_keras() -> bool:
-    """Whether Keras and JAX are installed; nothing is imported."""
+    """Return True if Keras and JAX are installed; import nothing."""
     try:
         return all(importlib.util.find_spec(name) is not None for name in ("keras", "jax"))
-    except ValueError:  # somebody has blocked it
+    except ValueError:  # their import has been blocked
         return False
 
 
 def import_keras() -> Any:
-    """Keras on JAX; raises ConfigurationError if that cannot be had in this process."""
+    """Return Keras on JAX; raises ConfigurationError if it cannot be imported in this process."""
     loaded = sys.modules.get("keras")
     if loaded is None:
         os.environ["KERAS_BACKEND"] = "jax"
@@ -66,14 +66,14 @@ def import_keras() -> Any:
             keras: Any = importlib.import_module("keras")
             importlib.import_module("jax")
     except ImportError as error:
-        raise ConfigurationError(f"Keras and JAX cannot be imported: {error}", INSTALL) from error
+        raise ConfigurationError(f"Keras and JAX cannot be imported: {error}", how_to_install("trainer")) from error
     if keras.backend.backend() != "jax":
         raise ConfigurationError(f"Keras runs on {keras.backend.backend()} here", "set KERAS_BACKEND=jax")
     return keras
 
 
 def build_model(config: Mapping[str, Any], precision: str = "float32") -> Any:
-    """A built Keras model of ``config`` (``json.loads(model.to_json())``); raises ModelError.
+    """Build the Keras model of ``config`` (``json.loads(model.to_json())``); raises ModelError.
 
     ``precision`` is one of PRECISIONS: mixed_bfloat16 computes in bfloat16 and keeps weights, the
     last layer and its output in float32.
@@ -89,7 +89,7 @@ def build_model(config: Mapping[str, Any], precision: str = "float32") -> Any:
 
 
 def outline_of(model: Any) -> Outline:
-    """What peers without Keras must know of a Keras model; raises ModelError for one that no dataset fits."""
+    """Return what peers without Keras must know of a Keras model; raises ModelError for one that no dataset fits."""
     shapes = []
     for name, tensors in (("input", model.inputs), ("output", model.outputs)):
         if len(tensors) != 1:
@@ -102,7 +102,7 @@ def outline_of(model: Any) -> Outline:
 
 
 def weights_in(path: Path) -> Vector:
-    """The weights (count,) in a .keras file whose configuration has been checked; raises ModelError."""
+    """Read the weights (count,) in a .keras file whose configuration has been checked; raises ModelError."""
     keras = import_keras()
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -112,7 +112,7 @@ def weights_in(path: Path) -> Vector:
 
 
 def flat(arrays: list[Any]) -> Vector:
-    """Keras' list of weights as one float32 vector (count,)."""
+    """Join Keras' list of weights to one float32 vector (count,)."""
     return np.concatenate([np.zeros(0, np.float32), *(np.asarray(array, np.float32).ravel() for array in arrays)])
 
 
@@ -127,9 +127,9 @@ def set_flat(model: Any, vector: Vector) -> None:
 
 
 def _checked(keras: Any, config: Mapping[str, Any], precision: str) -> dict[str, Any]:
-    """The configuration to build from: nothing but Keras' own layers, in the types that are wanted.
+    """Return the configuration to build from: only Keras' own layers, in the types of ``precision``.
 
-    What a saved file says beside, such as how it was compiled, is not used.
+    What else a saved file has, such as how the model was compiled, is not used.
     """
     if not isinstance(config, Mapping):
         raise ModelError(f"the model is {config!r:.60}", "it must be a map with class_name and config")
@@ -163,7 +163,7 @@ def _deserialised(keras: Any, config: dict[str, Any]) -> Any:
 
 
 def _final_activation(model: Any) -> str:
-    """The name of what is computed last; linear where that is no activation."""
+    """Name the activation that is computed last; linear where that is none."""
     last = model.layers[-1] if type(model).__name__ == "Sequential" else model.outputs[0]._keras_history.operation
     activation = getattr(last, "activation", None)
     if activation is not None:
@@ -172,7 +172,7 @@ def _final_activation(model: Any) -> str:
 
 
 def _with_dtype(layer: Any, dtype: str) -> dict[str, Any]:
-    """All peers exchange float32, whatever type the author's model had."""
+    """Set the layer's type: all peers exchange float32, whatever type the author's model had."""
     if not isinstance(layer, Mapping) or not isinstance(layer.get("config"), Mapping):
         raise ModelError(f"a layer is {layer!r:.60}", "it must be a map with class_name and config")
     name = "float32" if layer.get("class_name") == "InputLayer" else dtype

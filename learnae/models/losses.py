@@ -39,7 +39,7 @@ class Loss:
 
     @classmethod
     def for_model(cls, name: str, model: Model) -> Loss:
-        """The loss, if ``model`` ends with the activation that it needs; raises ModelError."""
+        """Return the loss if ``model`` ends with the activation that it needs; raises ModelError."""
         if name not in FINAL_ACTIVATIONS:
             raise ModelError(f"loss {name!r} is not supported", f"use {', '.join(LOSSES)}")
         if model.final_activation != FINAL_ACTIVATIONS[name]:
@@ -56,11 +56,11 @@ class Loss:
 
     @property
     def is_classification(self) -> bool:
-        """Whether accuracy means something."""
+        """Return True if targets are classes: accuracy is defined."""
         return self.name not in REGRESSIONS
 
     def value(self, prediction: Array, target: Array) -> float:
-        """The mean loss of ``prediction`` (n, *outputs)."""
+        """Return the mean loss of ``prediction`` (n, *outputs)."""
         if self.name == "mean_squared_error":
             return float(np.mean((prediction - target) ** 2))
         if self.name == "huber":
@@ -73,7 +73,7 @@ class Loss:
         return float(-np.mean(np.log(clipped[np.arange(len(target)), target])))
 
     def gradient(self, prediction: Array, target: Array) -> Array:
-        """Of the mean loss, with respect to what enters the final activation; (n, *outputs)."""
+        """Return the gradient (n, *outputs) of the mean loss with respect to the final activation's input."""
         if self.name == "mean_squared_error":
             return (prediction - target) * prediction.dtype.type(2 / prediction.size)
         if self.name == "huber":
@@ -87,7 +87,7 @@ class Loss:
         return gradient
 
     def accuracy(self, prediction: Array, target: Array) -> float:
-        """The share of rows (or outputs) classified rightly."""
+        """Return the share of rows (or outputs) classified rightly."""
         if self.name == "binary_crossentropy":
             return float(np.mean((prediction > 0.5) == (target > 0.5)))
         return float(np.mean(prediction.argmax(axis=1) == target))

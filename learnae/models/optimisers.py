@@ -28,8 +28,8 @@ class OptimiserPolicy:
     epsilon: float = 1e-7
 
 
-USUAL = "momentum"  # of a swarm whose maker names none
-RATES = {"sgd": 0.03, "momentum": 0.03, "adam": 0.001}  # of learning, where its maker names none
+USUAL = "momentum"  # for a swarm whose options name none
+RATES = {"sgd": 0.03, "momentum": 0.03, "adam": 0.001}  # learning rates, where options name none
 
 
 class Optimiser:
@@ -50,7 +50,7 @@ class Optimiser:
         self.state = {name: np.array(array) for name, array in state.items()}
 
     def apply(self, weights: Array, gradient: Array) -> None:
-        """One step on ``weights`` (n,) along ``gradient`` (n,), in place."""
+        """Take one step on ``weights`` (n,) along ``gradient`` (n,), in place."""
         self.state["steps"] += 1
         if self.policy.name == "sgd":
             weights -= weights.dtype.type(self.policy.learning_rate) * gradient

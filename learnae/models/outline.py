@@ -1,4 +1,4 @@
-"""What must be known of a model to exchange its weights, by peers that cannot build it themselves."""
+"""The facts of a model that peers need to exchange its weights where they cannot build it themselves."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ class Model(Protocol):
 
     @property
     def input_shape(self) -> Shape:
-        """Of one row."""
+        """Return the shape of one row."""
 
     @property
     def output_shape(self) -> Shape:
-        """Of one prediction."""
+        """Return the shape of one prediction."""
 
     @property
     def count(self) -> int:
-        """The length of the weights."""
+        """Return the length of the weights."""
 
     @property
     def final_activation(self) -> str:
-        """What the model ends with, by its Keras name."""
+        """Return the Keras name of the activation that the model ends with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A model that only Keras can build, as the manifest tells of it: see Model. Trainers check it against Keras."""
+    """A model that only Keras can build, as the manifest describes it: see Model. Trainers check it against Keras."""
 
     input_shape: Shape
     output_shape: Shape
@@ -43,7 +43,7 @@ class Outline:
     final_activation: str
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the manifest."""
+        """Return the map that goes into the manifest."""
         return {
             "input": list(self.input_shape),
             "output": list(self.output_shape),
@@ -53,7 +53,7 @@ class Outline:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Outline:
-        """Read and bound what somebody wrote."""
+        """Read the map of another peer's manifest, every size bounded; raises the error of ``fields``."""
         return cls(
             _shape(fields, "input"), _shape(fields, "output"), fields.integer("count", 1, MAX_PARAMETERS),
             fields.text("final"),

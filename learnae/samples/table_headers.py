@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from learnae.errors import DataError
+from learnae.system.installation import how_to_install
 
 CSV, PARQUET = (".csv", ".csv.gz"), (".parquet", ".pq")
 LONGEST_LINE = 1 << 22  # characters: room for 100,000 columns
@@ -89,7 +90,7 @@ def pyarrow(path: Path) -> tuple[Any, Any]:
     try:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        raise DataError(f"{path}: reading Parquet needs pyarrow", "pip install 'learnae[parquet]'") from error
+        raise DataError(f"{path}: reading Parquet needs pyarrow", how_to_install("parquet")) from error
 
 
 def parquet_names(path: Path, names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.composition import compose_peer
 from learnae.peer.peer import Options, Peer, Ports
 from learnae.ports import Learner, Traffic

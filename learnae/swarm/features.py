@@ -21,9 +21,9 @@ _MAX_WINDOW = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class _Windowed:
-    """What features of any kind know of their windows: ``rate`` in Hz, ``window`` and ``hop`` in samples.
+    """The windows of features of any kind: ``rate`` in Hz, ``window`` and ``hop`` in samples.
 
-    With ``ahead`` > 0 the swarm forecasts: the target of a window are the so many samples that follow it.
+    With ``ahead`` > 0 the swarm forecasts: the target of a window is that many samples after it.
     """
 
     kind: ClassVar[str]
@@ -39,17 +39,17 @@ class _Windowed:
 
     @property
     def span(self) -> int:
-        """How many samples an example is made of."""
+        """Count the samples that an example is made of."""
         return self.window + self.ahead
 
     def targets(self, windows: NDArray[Any]) -> NDArray[np.float32]:
-        """(n, span, channels) -> (n, ahead, channels): what follows each window, scaled like a channel's mean."""
+        """Return what follows each window (n, span, channels): (n, ahead, channels), scaled like a channel's mean."""
         channels = len(self.channels)
         following = windows[:, self.window : self.span] - np.array(self.shift[:channels], np.float32)
         return (following / np.array(self.scale[:channels], np.float32)).astype(np.float32, copy=False)
 
     def to_fields(self) -> dict[str, Any]:
-        """The map that goes into the manifest."""
+        """Return the map that goes into the manifest."""
         return {
             "kind": self.kind,
             "channels": list(self.channels),
@@ -63,12 +63,12 @@ class _Windowed:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Self:
-        """Read and bound what somebody wrote; raises ManifestError."""
+        """Read the map of a manifest, every size bounded; raises ManifestError."""
         fields.choice("kind", (cls.kind,))
         return cls(**_read(fields, cls.constants))
 
     def _scaled(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        with np.errstate(over="ignore"):  # whoever takes rows skips and counts what is not finite
+        with np.errstate(over="ignore"):  # a Dataset skips and counts what is not finite
             return ((values - np.array(self.shift)) / np.array(self.scale)).astype(np.float32)
 
 
@@ -86,16 +86,16 @@ class WindowStatistics(_Windowed):
 
     @property
     def count(self) -> int:
-        """How many features a window has."""
+        """Count the features of a window."""
         return len(STATISTICS) * len(self.channels)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
+        """Return the shape of one row."""
         return (self.count,)
 
     def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
-        """(n, at least window, channels) -> (n, count) float32, of the first ``window`` samples."""
+        """Return (n, count) float32 of the first ``window`` samples of (n, at least window, channels)."""
         values = windows[:, : self.window].astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # see _scaled
             statistics = (
@@ -121,11 +121,11 @@ class RawWindow(_Windowed):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
+        """Return the shape of one row."""
         return (self.window, len(self.channels))
 
     def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
-        """(n, at least window, channels) -> (n, window, channels) float32, ``(value - shift) / scale``."""
+        """Return (n, window, channels) float32 of (n, at least window, channels): ``(value - shift) / scale``."""
         return self._scaled(windows[:, : self.window])
 
 
@@ -134,12 +134,12 @@ _KINDS: dict[str, type[WindowStatistics] | type[RawWindow]] = {KIND: WindowStati
 
 
 def read_features(fields: Fields) -> Features:
-    """Features of any kind; raises ManifestError."""
+    """Read features of any kind; raises ManifestError."""
     return _KINDS[fields.choice("kind", tuple(_KINDS))].from_fields(fields)
 
 
 def _read(fields: Fields, each: int) -> dict[str, Any]:
-    """The fields of any kind, with ``each`` constants of both sorts for one channel."""
+    """Read the fields of any kind, with ``each`` constants of both sorts for one channel."""
     channels = fields.texts("channels", MAX_CHANNELS)
     expected = each * len(channels)
     shift, scale = fields.numbers("shift", expected), fields.numbers("scale", expected)

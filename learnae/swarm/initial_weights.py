@@ -14,7 +14,7 @@ _EXACT = FramePolicy(keyframe="f32")
 
 
 def start_blocks(weights: Vector) -> list[bytes]:
-    """``weights`` (count,) as the blocks of a keyframe; raises ModelError if they are no weights."""
+    """Encode ``weights`` (count,) as the blocks of a keyframe; raises ModelError if they are no weights."""
     try:
         return encode_frame(weights, None, None, _EXACT).blocks
     except FrameError as error:
@@ -22,12 +22,12 @@ def start_blocks(weights: Vector) -> list[bytes]:
 
 
 def start_links(blocks: list[bytes]) -> tuple[Cid, ...]:
-    """What a manifest calls these blocks."""
+    """Return the links to these blocks that a manifest has."""
     return tuple(Cid.of(RAW, block) for block in blocks)
 
 
 def starting_weights(manifest: Manifest, store: BlockStore) -> Vector | None:
-    """The weights (count,) that all peers start from; None while their blocks are asked for and not all here.
+    """Return the weights (count,) that all peers start from; None while not all of their blocks are here.
 
     Raises ManifestError if the blocks are no weights of this model.
     """
@@ -43,7 +43,7 @@ def starting_weights(manifest: Manifest, store: BlockStore) -> Vector | None:
     except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
         return None
     for block in blocks:
-        store.put(RAW, block)  # so that others can have them from here
+        store.put(RAW, block)  # so that other peers can fetch them from here
     try:
         return decode_frame(header, blocks, None, manifest.model.count)
     except FrameError as error:

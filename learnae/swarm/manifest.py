@@ -29,9 +29,9 @@ MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
 MAX_CLASSES = 1024
 MAX_COLUMNS = 1 << 14  # names of usual length fill a manifest
 CLASSIFICATION, REGRESSION, FORECAST, AUTOENCODER = "classification", "regression", "forecast", "autoencoder"
-_MOST_BLOCKS = 1024  # of the largest model's weights
+_MAX_BLOCKS = 1024  # of the largest model's weights
 _YEAR = 366 * 24 * HOUR
-_MOST_DECAY = 0.999999  # at 1, Adam divides by zero
+_MAX_DECAY = 0.999999  # at 1, Adam divides by zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,18 @@ class TrainingPolicy:
 class Manifest:
     """A swarm's definition, checked. ``config`` is the model's Keras configuration as it was given.
 
-    A model beyond the whitelist of ``models.definition`` is trained by Keras alone: ``outline`` says what
-    the others must know of it. ``start`` names the blocks of the weights that all start from; without
+    A model beyond the whitelist of ``models.definition`` is trained by Keras alone: ``outline`` describes
+    it to the other peers. ``start`` names the blocks of the weights that all start from; without
     any, they are drawn from the ``seed``. ``columns`` are the names of a table's features, where the swarm
     defines no ``features``: the flat row of the model, in its order. Without any, they are as they stand in a file.
+
+    >>> from learnae.swarm.presets import dense_config
+    >>> config = dense_config(inputs=3, hidden=(8,), outputs=2, final="softmax")
+    >>> pump = Manifest("pump", config, "sparse_categorical_crossentropy", columns=("flow", "heat", "load"))
+    >>> pump.task, pump.class_count, pump.model.count
+    ('classification', 2, 50)
+    >>> Manifest.from_bytes(pump.to_bytes()).swarm == pump.swarm
+    True
     """
 
     name: str
@@ -135,19 +143,19 @@ class Manifest:
 
     @property
     def definition(self) -> ModelDefinition:
-        """The model as every learner can train it; raises ModelError for one that only Keras can."""
+        """Return the model as every learner can train it; raises ModelError for one that only Keras can."""
         if not isinstance(self.model, ModelDefinition):
             raise ModelError(f"only Keras can train this swarm's model: {self.only_keras}", "use a trainer with Keras")
         return self.model
 
     @property
     def objective(self) -> Loss:
-        """The loss as functions."""
+        """Return the loss as functions."""
         return Loss.for_model(self.loss, self.model)
 
     @property
     def task(self) -> str:
-        """What is learnt: labels, values, what follows a window, or rows themselves (their errors show anomalies)."""
+        """Name what is learnt: labels, values, what follows a window, or the rows (their errors show anomalies)."""
         if self.loss not in REGRESSIONS:
             return CLASSIFICATION
         if self.features and self.features.ahead:
@@ -156,28 +164,28 @@ class Manifest:
 
     @property
     def is_autoencoder(self) -> bool:
-        """Whether the target of a row is the row itself."""
+        """Return True if the target of a row is the row itself."""
         return self.task == AUTOENCODER
 
     @property
     def needs_labels(self) -> bool:
-        """Whether rows without a label cannot be learnt from."""
+        """Return True if rows without a label cannot be learnt from."""
         return self.task in (CLASSIFICATION, REGRESSION)
 
     @property
     def class_count(self) -> int:
-        """How many classes rows are told apart by; 0 where targets are no classes."""
+        """Count the classes that rows are told apart by; 0 where targets are no classes."""
         if self.loss == "sparse_categorical_crossentropy":
             return self.model.output_shape[-1]
         return 2 if self.loss == "binary_crossentropy" and self.model.output_shape == (1,) else 0
 
     @property
     def swarm(self) -> Cid:
-        """The swarm's id."""
+        """Return the swarm's id."""
         return Cid.of(DAG_CBOR, self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes of the manifest's block."""
+        """Return the canonical bytes of the manifest's block."""
         foreign = {"outline": self.outline.to_fields()} if self.outline else {}
         start = {"start": list(self.start)} if self.start else {}
         columns = {"columns": list(self.columns)} if self.columns else {}
@@ -242,7 +250,7 @@ class Manifest:
             codec=_codec(fields.fields("codec")),
             limits=_limits(fields.fields("limits")),
             outline=Outline.from_fields(fields.fields("outline")) if "outline" in fields else None,
-            start=fields.links("start", _MOST_BLOCKS, ()),
+            start=fields.links("start", _MAX_BLOCKS, ()),
         )
         if manifest.to_bytes() != data:
             raise ManifestError("the manifest has fields that this version does not know", "upgrade learnae")
@@ -250,7 +258,7 @@ class Manifest:
 
 
 def _check_understood(fields: Fields) -> None:
-    """A swarm whose rules this version does not keep must not be joined at all."""
+    """Raise ManifestError for a swarm whose rules this version does not keep: it must not be joined at all."""
     if fields.integer("v") != VERSION:
         raise ManifestError(f"manifest version {fields.integer('v')}", f"this peer reads {VERSION}: upgrade it")
     fields.choice("membership", ("open",))
@@ -270,8 +278,8 @@ def _optimiser(fields: Fields) -> OptimiserPolicy:
         name=fields.choice("name", optimisers.NAMES),
         learning_rate=fields.number("learning_rate", 0, 1e3),
         momentum=fields.number("momentum", 0, 1),
-        beta_1=fields.number("beta_1", 0, _MOST_DECAY),
-        beta_2=fields.number("beta_2", 0, _MOST_DECAY),
+        beta_1=fields.number("beta_1", 0, _MAX_DECAY),
+        beta_2=fields.number("beta_2", 0, _MAX_DECAY),
         epsilon=fields.number("epsilon", 0, 1),
     )
 

@@ -1,4 +1,4 @@
-"""The card of an exported model: what somebody who has only the file must know to use it."""
+"""The card of an exported model: what must be known to use it without the swarm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CARD_FILE = "learnae.json"  # in the archive that a .keras file is, and that a .
 
 
 def card(manifest: Manifest) -> dict[str, Any]:
-    """``input`` and ``output`` are sentences: how a row is made of raw data, and what the model says of it."""
+    """Return the card; ``input`` and ``output`` tell how a row is made of raw data, and what the model says of it."""
     return {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
@@ -33,10 +33,10 @@ def card(manifest: Manifest) -> dict[str, Any]:
 
 
 def with_card(data: bytes, manifest: Manifest) -> bytes:
-    """``data`` with the card as CARD_FILE.
+    """Return ``data`` with the card as CARD_FILE.
 
-    Of a .keras file it is one more member. A .tflite file gets an archive at its end, as TFLite's files with
-    metadata have it (https://ai.google.dev/edge/litert/models/metadata): who runs the model reads past neither.
+    In a .keras file it is one more member. A .tflite file gets an archive at its end, as TFLite's files with
+    metadata have it (https://ai.google.dev/edge/litert/models/metadata): a runtime ignores both.
     """
     file = io.BytesIO(data)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -46,7 +46,7 @@ def with_card(data: bytes, manifest: Manifest) -> bytes:
 
 
 def shown_by(path: Path) -> str:
-    """The command that shows the card in ``path``."""
+    """Return the command that shows the card in ``path``."""
     return f"unzip -p {shlex.quote(str(path))} {CARD_FILE}"
 
 

@@ -20,12 +20,12 @@ EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 
 
 def demo_data() -> Traversable:
-    """The shipped recordings of eight people (see the notice beside them)."""
+    """Return the shipped recordings of eight people (see the notice beside them)."""
     return resources.files("learnae") / "data" / "shoulder-imu.npz"
 
 
 def dense_config(inputs: int, hidden: Sequence[int], outputs: int, final: str) -> dict[str, Any]:
-    """The Keras configuration of a plain multi-layer perceptron with ReLU."""
+    """Return the Keras configuration of a plain multi-layer perceptron with ReLU."""
     layers = [_layer("InputLayer", {"batch_shape": [None, inputs]})]
     for units, activation in [*((units, "relu") for units in hidden), (outputs, final)]:
         layers.append(_layer("Dense", {"units": units, "activation": activation, "use_bias": True}))
@@ -37,7 +37,7 @@ def _layer(kind: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wrist(created: int) -> Manifest:
-    """Which of seven shoulder exercises: 50 Hz motion of a wrist, windows of 2 s, half overlapping.
+    """Tell seven shoulder exercises apart: 50 Hz motion of a wrist, windows of 2 s, half overlapping.
 
     The constants are round figures for arm motion: accelerations in g move around +-0.5, turn
     rates in rad/s around +-1, and most change between two samples is far smaller than both.
@@ -73,7 +73,7 @@ def _wrist(created: int) -> Manifest:
 def convolution_config(
     shape: Sequence[int], blocks: Sequence[tuple[int, int, int]], outputs: int, final: str
 ) -> dict[str, Any]:
-    """The Keras configuration of a small network over time.
+    """Return the Keras configuration of a small network over time.
 
     ``shape`` (length, channels); each block is (filters, size, stride) of a convolution with ReLU; the mean
     over time goes to the outputs.
@@ -88,7 +88,7 @@ def convolution_config(
 
 
 def _wrist_cnn(created: int) -> Manifest:
-    """The exercises of ``wrist`` from raw windows: the network finds its own features.
+    """Tell the exercises of ``wrist`` apart from raw windows: the network finds its own features.
 
     The constants are round figures for arm motion: accelerations in g and turn rates in rad/s. A filter sees
     0.18 s and then 0.5 s: shorter ones were 1 point worse, a third layer was no better (adr 15).
@@ -107,7 +107,7 @@ def _wrist_cnn(created: int) -> Manifest:
 
 
 def _hepmass(created: int) -> Manifest:
-    """Signal or background in particle collisions: 27 features (Baldi et al. 2016, UCI HEPMASS)."""
+    """Tell signal from background in particle collisions: 27 features (Baldi et al. 2016, UCI HEPMASS)."""
     return Manifest(
         name="hepmass",
         config=dense_config(27, (64, 64), 1, "sigmoid"),
@@ -120,9 +120,10 @@ def _hepmass(created: int) -> Manifest:
 
 
 def _thermal(created: int) -> Manifest:
-    """How warm a board is, without labels: a minute unlike any before stands out. 1 Hz, windows of 60 s every 10 s.
+    """Learn how warm a board is, without labels: a minute unlike any before stands out.
 
-    Every Raspberry Pi has the sensor. Boards are at 50 °C, more or less, and change slowly.
+    1 Hz, windows of 60 s every 10 s. Every Raspberry Pi has the sensor. Boards are at 50 °C, more or less,
+    and change slowly.
     """
     # shift and scale of mean, deviation, minimum, maximum, change
     constants = ((50.0, 15.0), (1.0, 1.0), (49.0, 15.0), (52.0, 15.0), (0.3, 0.3))
@@ -146,7 +147,7 @@ PRESETS: dict[str, Callable[[int], Manifest]] = {
 
 
 def preset(name: str, created: int) -> Manifest:
-    """The manifest of that name, for a swarm created now (Unix milliseconds); raises ManifestError."""
+    """Return the manifest ``name`` for a swarm created at that time (Unix milliseconds); raises ManifestError."""
     if name not in PRESETS:
         raise ManifestError(f"no preset {name!r}", f"there are {', '.join(PRESETS)}")
     return PRESETS[name](created)

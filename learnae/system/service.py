@@ -19,6 +19,7 @@ from types import FrameType
 from typing import NoReturn
 
 from learnae.errors import ConfigurationError, LearnaeError, NotWrittenError, StateError
+from learnae.system.installation import how_to_install
 from learnae.system.sd_notify import Notifier
 from learnae.system.signals import Pause, woken_by_signals
 
@@ -49,7 +50,7 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
             raise
-        remedy = f"pip install 'learnae[{_EXTRAS[error.name]}]'"
+        remedy = how_to_install(_EXTRAS[error.name])
         status = _refuse(program, ConfigurationError(f"{error.name} is not installed", remedy))
     except LearnaeError as error:
         status = _refuse(program, error)

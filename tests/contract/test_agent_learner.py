@@ -14,8 +14,8 @@ from learner_models import OPTIMISERS, OUTPUTS, RUNTIMES, Task, autoencoder, tas
 from learnae.errors import StateError
 from learnae.models.dataset import Dataset
 from learnae.models.losses import LOSSES
-from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.ports import Learner
 
 Make = Callable[..., Learner]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
-from learnae.models.numpy_model import predict
+from learnae.models.reference.numpy_model import predict
 from learnae.samples.recordings import shipped_recording
 from learnae.samples.windows import Windower
 from learnae.swarm.manifest import Manifest

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from learnae.models.dataset import Dataset
 from learnae.models.losses import LOSSES, REGRESSIONS
-from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser
+from learnae.models.reference.numpy_model import predict, train_step
 from trainer_node.learning.jax_learner import JaxLearner
 
 require("jax")

@@ -12,8 +12,8 @@ from learnae.errors import StateError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
-from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.ports import Learner
 from learnae.swarm.presets import dense_config
 from trainer_node.learning.jax_learner import JaxLearner

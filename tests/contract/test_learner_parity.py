@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from learnae.models.keras_config import _READERS
 from learnae.models.layers import ACTIVATIONS
 from learnae.models.losses import LOSSES, REGRESSIONS
-from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser
+from learnae.models.reference.numpy_model import predict, train_step
 
 require(*RUNTIMES)
 require("flatbuffers")

@@ -31,8 +31,8 @@ from learner_models import (
 
 from learnae.models.dataset import Dataset
 from learnae.models.definition import Layer, ModelDefinition
-from learnae.models.numpy_learner import NumpyLearner
-from learnae.models.numpy_model import predict
+from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_model import predict
 from learnae.swarm.model_card import CARD_FILE, card
 from learnae.swarm.presets import preset
 
@@ -213,7 +213,7 @@ def test_agents_train_with_tflite_and_without_it_say_why_not(
     assert isinstance(build_learner(manifest, data, np.random.default_rng(0)), NumpyLearner)
     (record,) = caplog.records
     assert "flatbuffers is not installed" in record.getMessage()
-    assert "learnae[agent]" in record.getMessage()
+    assert "[agent]" in record.getMessage()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")

@@ -10,7 +10,7 @@ import pytest
 from iri_node import IriNode
 from programs import clean_environment
 
-from learnae.adapters.iota.pyota import INSTALL
+from learnae.adapters.iota.pyota import INSTALL_PYOTA
 
 ROOT = Path(__file__).parents[2]
 NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*")
@@ -56,8 +56,7 @@ def test_the_two_lines(version: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT, source, ignore=NOT_SOURCE)  # so that building leaves nothing in the tree
     run(found.stdout.strip(), "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    for line in INSTALL:
-        words = line.replace("'learnae[iota]'", f"{source}[iota]").split()
+    for words in (["pip", "install", f"{source}[iota]"], INSTALL_PYOTA.split()):
         run(python, "-m", *words, "--quiet", "--disable-pip-version-check")
     with IriNode(tmp_path / "node") as node:
         said = run(python, "-c", ATTACH_AND_READ_BACK, node.url, cwd=tmp_path)

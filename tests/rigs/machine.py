@@ -11,8 +11,8 @@ from learnae.adapters.composite.metered import MeteredStore
 from learnae.errors import NotWrittenError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
 from learnae.models.passive_learner import PassiveLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.composition import compose_peer
 from learnae.peer.peer import Options, Peer, Ports
 from learnae.ports import Traffic, Trained

@@ -1,1 +1,1 @@
-"""Data files of any size into memory-mapped rows; ``loading.load_dataset`` is the door."""
+"""Data files of any size as memory-mapped rows; ``loading.load_dataset`` is the entry point."""

@@ -6,8 +6,8 @@
         train.rows  train.targets  holdout.rows  holdout.targets     little-endian, row after row
         counts.json
 
-A directory appears whole or not at all: it is written under another name and renamed. One that is found
-damaged is written anew. Files that are parsed in a moment leave nothing behind: their rows are mapped
+A directory appears whole or not at all: it is written under another name and renamed. A damaged one is
+written anew. Files that are parsed in a moment leave nothing behind: their rows are mapped
 from files already deleted. The change time (ctime) belongs to a version, beside size and modification time: a copy
 that keeps times cannot bring it along. So ``chmod`` costs one more reading.
 """
@@ -38,12 +38,11 @@ from trainer_node.datasets.quality import DataQuality
 from trainer_node.datasets.source import Source
 from trainer_node.datasets.split import Split
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 _FORMAT = 2
 _COUNTS = "counts.json"
-_SMALL_BYTES = 1 << 24  # parsed in seconds
-_LEFTOVER_SECONDS = 86_400.0  # what a killed process has begun, and nobody goes on with
+_LEFTOVER_SECONDS = 86_400.0  # after which a directory that is not finished belongs to a killed process
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,12 @@ class Counts:
     train: int
     holdout: int
     skipped: int
-    worst: str  # see Faults
+    worst: str  # see DataQuality
     rounded: str
 
     @classmethod
     def from_json(cls, text: str) -> Counts:
-        """Raises ValueError for what this version has not written."""
+        """Read counts; raises ValueError for what this version has not written."""
         read = json.loads(text)
         if not isinstance(read, dict) or {name: type(value) for name, value in read.items()} != _TYPES:
             raise ValueError("no counts")
@@ -68,29 +67,29 @@ class Counts:
 _TYPES = {"train": int, "holdout": int, "skipped": int, "worst": str, "rounded": str}
 
 
-def fill(dataset: Dataset, source: Source, options: dict[str, Any], split: Split) -> Counts:
+def fill(dataset: Dataset, source: Source, options: dict[str, Any], split: Split, small_bytes: int) -> Counts:
     """Let ``dataset`` adopt the rows of ``source``, through the cache; ``options`` is all that decides what is kept.
 
-    Raises DataError.
+    A file of fewer than ``small_bytes`` is parsed each time. Raises DataError.
     """
-    root, place = home() / "cache", gettempdir()
+    root, where = home() / "cache", gettempdir()
     try:
-        if source.path.stat().st_size < _SMALL_BYTES:
+        if source.path.stat().st_size < small_bytes:
             with TemporaryDirectory(prefix="learnae-") as temporary:
                 _write(Path(temporary), dataset, source, split)
                 return _adopt(dataset, Path(temporary))
-        place = str(root)
+        where = str(root)
         directory = root / _name(source.path, options)
         if (directory / _COUNTS).exists():
             try:
                 return _adopt(dataset, directory)
             except (ValueError, FileNotFoundError) as error:
-                log.warning("the rows kept of %s are damaged (%s): it is read again", source.path, error)
+                _log.warning("the rows kept of %s are damaged (%s): it is read again", source.path, error)
                 _remove(directory)
         _build(directory, dataset, source, split)
         return _adopt(dataset, directory)
     except OSError as error:
-        raise DataError(f"cannot keep the rows of {source.path}: {error}", f"make room, or see to {place}") from error
+        raise DataError(f"cannot keep the rows of {source.path}: {error}", f"make room, or see to {where}") from error
 
 
 def _build(directory: Path, dataset: Dataset, source: Source, split: Split) -> None:
@@ -107,7 +106,7 @@ def _build(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
 
 
 def _version(path: Path) -> tuple[int, int, int]:
-    """What tells a file from what was there before, also where a copy brings size and mtime with it: the ctime."""
+    """Return what tells a file from an earlier one: the ctime differs also where a copy keeps size and mtime."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
@@ -120,7 +119,7 @@ def _name(path: Path, options: dict[str, Any]) -> str:
 
 
 def _remove_stale(directory: Path) -> None:
-    """Earlier versions of the same file go, and what killed processes have left."""
+    """Remove the rows of earlier versions of the same file, and what killed processes have left."""
     file, version, _ = directory.name.split("-")
     for entry in directory.parent.iterdir():
         parts = entry.name.split("-")
@@ -132,7 +131,7 @@ def _remove_stale(directory: Path) -> None:
 
 def _remove(directory: Path) -> None:
     with suppress(OSError):  # another process is faster, or still has it open
-        directory = directory.rename(_temporary(directory.parent))  # so that nobody finds half of it
+        directory = directory.rename(_temporary(directory.parent))  # so that no process finds half of it
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -141,7 +140,7 @@ def _temporary(root: Path) -> Path:
 
 
 def _age(path: Path) -> float:
-    """Seconds since it was changed; 0 for what has just been renamed or removed by its owner."""
+    """Return the seconds since ``path`` was changed; 0 if its owner has just renamed or removed it."""
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:
@@ -157,16 +156,16 @@ def _publish(temporary: Path, directory: Path) -> None:
 
 
 def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> None:
-    """First everything usable into one part, as only then classes are counted; then apart.
+    """Write everything usable into one part, as only then classes are counted; then split it.
 
-    Raises DataError for a file that somebody writes meanwhile.
+    Raises DataError for a file that changes meanwhile.
     """
-    skipped, faults, version = dataset.skipped, DataQuality(source.names), _version(source.path)
+    skipped, quality, version = dataset.skipped, DataQuality(source.names), _version(source.path)
     like = dataset.train
     with Part(directory, "raw", like) as raw, Part(directory, "train", like) as train, \
             Part(directory, "holdout", like) as holdout:  # fmt: skip
         for chunk in with_progress(source.path, source.chunks()):
-            faults.add(chunk)
+            quality.add(chunk)
             rows, targets = dataset.usable(chunk.rows, chunk.targets)
             if chunk.held_out is None:
                 split.count(targets)
@@ -180,7 +179,7 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
         raw.delete()
         train.sync()
         holdout.sync()
-        counts = Counts(len(train), len(holdout), dataset.skipped - skipped, faults.worst, faults.rounded)
+        counts = Counts(len(train), len(holdout), dataset.skipped - skipped, quality.worst, quality.rounded)
     if _version(source.path) != version:
         raise DataError(f"{source.path} has changed while it was read", "start again once it is complete")
     dataset.skipped = skipped

@@ -17,22 +17,20 @@ from learnae.samples.windows import Windower
 from learnae.swarm.manifest import FORECAST, REGRESSION, Manifest
 from learnae.text import counted
 from trainer_node.config import DataSection
-from trainer_node.datasets.arrays import ArraySource, read_headers
 from trainer_node.datasets.cache import fill
-from trainer_node.datasets.series import holds_recording, open_table, pieces, recording_of
-from trainer_node.datasets.source import Source
-from trainer_node.datasets.split import MAX_HOLDOUT, Split
-from trainer_node.datasets.tables import Table, TableSource
+from trainer_node.datasets.formats.arrays import ArraySource, read_headers
+from trainer_node.datasets.formats.series import holds_recording, open_table, pieces, recording_of
+from trainer_node.datasets.formats.tables import Table, TableSource
+from trainer_node.datasets.source import CHUNK_BYTES, USUAL_LIMITS, ReadingLimits, Source
+from trainer_node.datasets.split import Split
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
-_FAR = 10.0  # a row's values at which training with usual learning rates begins to diverge
-_LOOKED_AT = 1000  # rows
-
-CAPACITY = 1 << 20  # windows of a recording: those are in memory
+_LARGE = 10.0  # a row's values at which training with usual learning rates begins to diverge
+_SCALE_ROWS = 1000  # that their scale is estimated from
 
 
-def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
+def load_dataset(data: DataSection, manifest: Manifest, limits: ReadingLimits = USUAL_LIMITS) -> Dataset:
     """Read ``data.file`` into rows that fit the swarm's model.
 
     .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, the features are those
@@ -44,20 +42,12 @@ def load_dataset(data: DataSection, manifest: Manifest) -> Dataset:
 
     Rows with NaN or impossible targets are skipped, counted and logged. Raises DataError.
     """
-    path = Path(data.file)
-    check_readable(path)
-    dataset = Dataset(manifest.model, manifest.objective, CAPACITY, manifest.is_autoencoder)
-    if path.suffix == ".npz":
-        _load_archive(dataset, path, data, manifest)
-    else:
-        _load_table(dataset, path, data, manifest)
-    _warn_of_one_class(dataset, path)
-    if not normalises_rows(manifest.config):
-        _warn_of_scale(dataset, path)
-    return dataset
+    return _Loader(data, manifest, limits).load()
 
 
-def add_recording(dataset: Dataset, manifest: Manifest, recording: Recording, holdout: float) -> tuple[int, int]:
+def add_recording(
+    dataset: Dataset, manifest: Manifest, recording: Recording, holdout: float, chunk_bytes: int = CHUNK_BYTES
+) -> tuple[int, int]:
     """Window a raw recording and add its features; where labels are needed, windows without are left out.
 
     A regression's windows go on over changes of what they learn: its value at the last sample that the model sees.
@@ -68,7 +58,7 @@ def add_recording(dataset: Dataset, manifest: Manifest, recording: Recording, ho
     is_regression = manifest.task == REGRESSION
     windower, found, left_out = Windower(features), 0, 0
     series = replace(recording, label=np.zeros_like(recording.label)) if is_regression else recording
-    for samples in pieces(series.split_by_time(holdout), features):
+    for samples in pieces(series.split_by_time(holdout), features, chunk_bytes):
         windows = windower.push(samples)
         quantity = recording.quantity_at(windows.time) if is_regression else None
         left_out += add_windows(dataset, manifest, features.extract(windows.values), windows, quantity)
@@ -76,111 +66,123 @@ def add_recording(dataset: Dataset, manifest: Manifest, recording: Recording, ho
     return found, left_out
 
 
-def _load_archive(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:
-    headers, features = read_headers(path), manifest.features
-    if "signal" not in headers:
-        source = ArraySource(path, headers, manifest.is_autoencoder)
-        shape, wanted = headers["x"].shape[1:], manifest.model.input_shape
-        if shape != wanted:
-            other = "; or give a recording: signal, label, time" if features else ""
-            raise DataError(f"{path}: a row of x has shape {shape}", f"the swarm's model takes {wanted}{other}")
-        _fill(dataset, source, data, manifest)
-    elif features is None:
-        raise DataError(f"{path} is a raw recording", f"swarm {manifest.name!r} defines no features: give x, y")
-    else:
-        recording = check_recording(read_arrays(path), len(features.channels), features.rate, str(path))
-        _add_whole(dataset, path, manifest, recording, data.holdout)
+class _Loader:
+    """Loads one file into one dataset."""
 
+    def __init__(self, data: DataSection, manifest: Manifest, limits: ReadingLimits) -> None:
+        self._path = Path(data.file)
+        self._data = data
+        self._manifest = manifest
+        self._limits = limits
+        self._dataset = Dataset(manifest.model, manifest.objective, limits.windows, manifest.is_autoencoder)
 
-def _load_table(dataset: Dataset, path: Path, data: DataSection, manifest: Manifest) -> None:
-    table, features = open_table(path, data.label, manifest.classes), manifest.features
-    if table is None:
-        raise DataError(f"cannot read {path}", "give a .npz or .csv file, .csv.gz or .parquet")
-    if features is not None and holds_recording(table, features):
-        _add_whole(dataset, path, manifest, recording_of(table, features, data.label), data.holdout)
-    elif features is not None and _is_meant_as_recording(table, manifest):
-        absent = [name for name in features.channels if name not in table.names]
-        raise DataError(
-            f"{path} has no column {', '.join(absent)}", f"the swarm's channels are {', '.join(features.channels)}"
+    def load(self) -> Dataset:
+        check_readable(self._path)
+        self._load_archive() if self._path.suffix == ".npz" else self._load_table()
+        self._warn_of_one_class()
+        if not normalises_rows(self._manifest.config):
+            self._warn_of_scale()
+        return self._dataset
+
+    def _load_archive(self) -> None:
+        path, manifest, features = self._path, self._manifest, self._manifest.features
+        headers = read_headers(path)
+        if "signal" not in headers:
+            source = ArraySource(path, headers, manifest.is_autoencoder, self._limits)
+            shape, wanted = headers["x"].shape[1:], manifest.model.input_shape
+            if shape != wanted:
+                other = "; or give a recording: signal, label, time" if features else ""
+                raise DataError(f"{path}: a row of x has shape {shape}", f"the swarm's model takes {wanted}{other}")
+            self._fill(source)
+        elif features is None:
+            raise DataError(f"{path} is a raw recording", f"swarm {manifest.name!r} defines no features: give x, y")
+        else:
+            self._add(check_recording(read_arrays(path), len(features.channels), features.rate, str(path)))
+
+    def _load_table(self) -> None:
+        path, manifest, features = self._path, self._manifest, self._manifest.features
+        table = open_table(path, self._data.label, manifest.classes, self._limits.text_bytes)
+        if table is None:
+            raise DataError(f"cannot read {path}", "give a .npz or .csv file, .csv.gz or .parquet")
+        if features is not None and holds_recording(table, features):
+            self._add(recording_of(table, features, self._data.label))
+        elif features is not None and _is_meant_as_recording(table, manifest):
+            absent = [name for name in features.channels if name not in table.names]
+            raise DataError(
+                f"{path} has no column {', '.join(absent)}", f"the swarm's channels are {', '.join(features.channels)}"
+            )
+        else:
+            self._fill(TableSource(table, self._data.label, manifest))
+
+    def _add(self, recording: Recording) -> None:
+        dataset, features, name = self._dataset, self._manifest.features, self._path.name
+        assert features is not None
+        holdout, chunk_bytes = self._data.holdout, self._limits.chunk_bytes
+        found, unlabelled = add_recording(dataset, self._manifest, recording, holdout, chunk_bytes)
+        cut = (
+            f"{counted(found, 'window')} of {counted(features.span, 'sample')} at {features.rate:g} Hz without a gap, "
+            f"{unlabelled} of them without a label, {dataset.skipped} skipped"
         )
-    else:
-        _fill(dataset, TableSource(table, data.label, manifest), data, manifest)
+        kept = len(dataset.train)
+        if not kept:
+            raise DataError(f"{self._path} has no row to train on: {cut}", dataset.demand)
+        _log.info("%s: %s to train on, %d held out", name, counted(kept, "row"), len(dataset.holdout))
+        if unlabelled or dataset.skipped:
+            _log.warning("%s: %s: %s", name, cut, dataset.demand)
+        if lost := dataset.train.written - kept:
+            _log.warning("%s: %s left out, the oldest; %d kept", name, counted(lost, "window"), kept)
+
+    def _fill(self, source: Source) -> None:
+        data, manifest, limits, name = self._data, self._manifest, self._limits, self._path.name
+        options = {
+            "columns": source.names,
+            "holdout": data.holdout,
+            "largest": limits.holdout_rows,
+            "inputs": manifest.model.input_shape,
+            "outputs": manifest.model.output_shape,
+            "loss": manifest.loss,
+            "classes": list(manifest.classes),
+        }
+        split = Split(data.holdout, manifest.objective.is_classification, limits.holdout_rows)
+        counts = fill(self._dataset, source, options, split, limits.file_bytes)
+        rows = counts.train + counts.holdout
+        why = self._dataset.demand + (f" ({', '.join(manifest.classes)})" if manifest.classes else "")
+        why += f"; most often {counts.worst} is not" if counts.worst else ""
+        if not counts.train:
+            raise DataError(f"{self._path} has no row to train on, {counts.skipped} were skipped", why)
+        _log.info("%s: %s to train on, %d held out", name, counted(counts.train, "row"), counts.holdout)
+        if data.holdout and not counts.holdout:
+            _log.warning("%s: no row is held out: how good the model is will not be known here", name)
+        if counts.rounded:
+            _log.warning(
+                "%s: %s has numbers beyond 2^24, which float32 rounds, such as seconds since 1970: subtract an offset",
+                name, counts.rounded,
+            )  # fmt: skip
+        if counts.skipped:
+            _log.warning("%s: %d of %s skipped: %s", name, counts.skipped, counted(rows + counts.skipped, "row"), why)
+
+    def _warn_of_one_class(self) -> None:
+        """Warn of rows of one class: a wrong label, or all that this peer has seen, and others teach it the rest."""
+        if self._dataset.only_class is not None:
+            _log.warning(
+                "%s: only class %g in %s; if others should be there, check the label: accuracy here tells nothing",
+                self._path.name, self._dataset.only_class, counted(len(self._dataset.train), "row"),
+            )  # fmt: skip
+
+    def _warn_of_scale(self) -> None:
+        """Warn of values far from one, such as pressures in pascal: a network diverges on them without any error."""
+        rows = one_line_each(self._dataset.train.rows[:_SCALE_ROWS])
+        size = np.sqrt(np.mean(np.square(rows, dtype=np.float64), axis=0))
+        if size.max() > _LARGE:
+            _log.warning(
+                "%s: values of about %.3g: training may diverge; scale them in the same way at every peer, or begin "
+                "the model with BatchNormalization: docs/tasks.md",
+                self._path.name, size.max(),
+            )  # fmt: skip
 
 
 def _is_meant_as_recording(table: Table, manifest: Manifest) -> bool:
-    """Whether nothing but a recording would do, or a part of the channels is there."""
+    """Return True if the swarm takes nothing but recordings, or if the table has a part of the channels."""
     assert manifest.features is not None
     only = manifest.task == FORECAST or len(manifest.model.input_shape) > 1
     return only or not set(manifest.features.channels).isdisjoint(table.names)
-
-
-def _add_whole(dataset: Dataset, path: Path, manifest: Manifest, recording: Recording, holdout: float) -> None:
-    features = manifest.features
-    assert features is not None
-    found, unlabelled = add_recording(dataset, manifest, recording, holdout)
-    cut = (
-        f"{counted(found, 'window')} of {counted(features.span, 'sample')} at {features.rate:g} Hz without a gap, "
-        f"{unlabelled} of them without a label, {dataset.skipped} skipped"
-    )
-    if not len(dataset.train):
-        raise DataError(f"{path} has no row to train on: {cut}", dataset.demand)
-    rows, held_out = counted(len(dataset.train), "row"), len(dataset.holdout)
-    log.info("%s: %s to train on, %d held out", path.name, rows, held_out)
-    if unlabelled or dataset.skipped:
-        log.warning("%s: %s: %s", path.name, cut, dataset.demand)
-    lost = dataset.train.written - len(dataset.train)
-    if lost:
-        kept = len(dataset.train)
-        log.warning("%s: %s left out, the oldest; %d kept", path.name, counted(lost, "window"), kept)
-
-
-def _fill(dataset: Dataset, source: Source, data: DataSection, manifest: Manifest) -> None:
-    options = {
-        "columns": source.names,
-        "holdout": data.holdout,
-        "largest": MAX_HOLDOUT,
-        "inputs": manifest.model.input_shape,
-        "outputs": manifest.model.output_shape,
-        "loss": manifest.loss,
-        "classes": list(manifest.classes),
-    }
-    counts = fill(dataset, source, options, Split(data.holdout, manifest.objective.is_classification))
-    rows = counts.train + counts.holdout
-    why = dataset.demand + (f" ({', '.join(manifest.classes)})" if manifest.classes else "")
-    why += f"; most often {counts.worst} is not" if counts.worst else ""
-    if not counts.train:
-        raise DataError(f"{source.path} has no row to train on, {counts.skipped} were skipped", why)
-    log.info("%s: %s to train on, %d held out", source.path.name, counted(counts.train, "row"), counts.holdout)
-    if data.holdout and not counts.holdout:
-        log.warning("%s: no row is held out: how good the model is will not be known here", source.path.name)
-    if counts.rounded:
-        log.warning(
-            "%s: %s has numbers beyond 2^24, which float32 rounds, such as seconds since 1970: subtract an offset",
-            source.path.name, counts.rounded,
-        )  # fmt: skip
-    if counts.skipped:
-        log.warning(
-            "%s: %d of %s skipped: %s",
-            source.path.name, counts.skipped, counted(rows + counts.skipped, "row"), why,
-        )  # fmt: skip
-
-
-def _warn_of_one_class(dataset: Dataset, path: Path) -> None:
-    """A peer may well have seen one class only, and the others teach it the rest; or the label is wrong."""
-    if dataset.only_class is not None:
-        log.warning(
-            "%s: only class %g in %s; if others should be there, check the label: accuracy here tells nothing",
-            path.name, dataset.only_class, counted(len(dataset.train), "row"),
-        )  # fmt: skip
-
-
-def _warn_of_scale(dataset: Dataset, path: Path) -> None:
-    """A network learns from values of about one; from pressures in pascal it diverges, and nobody sees why."""
-    rows = one_line_each(dataset.train.rows[:_LOOKED_AT])
-    size = np.sqrt(np.mean(np.square(rows, dtype=np.float64), axis=0))
-    if size.max() > _FAR:
-        log.warning(
-            "%s: values of about %.3g: training may diverge; scale them in the same way at every peer, or begin the "
-            "model with BatchNormalization: docs/tasks.md",
-            path.name, size.max(),
-        )  # fmt: skip

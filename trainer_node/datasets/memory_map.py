@@ -1,4 +1,4 @@
-"""A part of the rows on disk: two files of plain numbers, written piece by piece, then mapped."""
+"""A part of the rows on disk: two files of plain numbers, written piece by piece, then memory-mapped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Part:
         self._paths = [directory / f"{name}{ending}" for ending in (_ROWS, _TARGETS)[: len(self._like)]]
         self._files = [path.open("w+b") for path in self._paths]
 
-    def __enter__(self) -> Part:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
@@ -38,12 +39,12 @@ class Part:
         return self._files[0].seek(0, os.SEEK_END) // _row_bytes(self._like[0])
 
     def append(self, rows: Array, targets: Array) -> None:
-        """Write rows that are of the right types and shapes."""
+        """Write rows, which must have the types and shapes of ``like``."""
         for file, array in zip(self._files, (rows, targets), strict=False):
             file.write(np.ascontiguousarray(array).data)
 
     def pieces(self) -> Iterator[tuple[Array, Array]]:
-        """What has been written: through read(), as mapped pages would count as memory in use."""
+        """Yield what has been written: through read(), as mapped pages would count as memory in use."""
         for file in self._files:
             file.seek(0)
         count = max(CHUNK_BYTES // _row_bytes(self._like[0]), 1)
@@ -57,7 +58,7 @@ class Part:
             yield arrays[0], arrays[-1]
 
     def sync(self) -> None:
-        """Wait until the disk has it."""
+        """Wait until the disk has what was written."""
         for file in self._files:
             file.flush()
             os.fsync(file.fileno())
@@ -69,7 +70,7 @@ class Part:
 
 
 def map_part(directory: Path, name: str, count: int, like: Rows) -> tuple[Array, Array]:
-    """Rows and targets of a part with ``count`` rows, read-only, in memory only as far as they are used.
+    """Map the rows and targets of a part with ``count`` rows, read-only: in memory only as far as they are used.
 
     Raises ValueError or FileNotFoundError for files that are not as they were written.
     """

@@ -1,4 +1,4 @@
-"""A progress bar for reading large files, only where somebody looks: on a terminal."""
+"""A progress bar for reading large files, on a terminal only."""
 
 from __future__ import annotations
 

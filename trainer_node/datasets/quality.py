@@ -1,4 +1,4 @@
-"""What is wrong with the numbers of a file, and where, so that it can be said."""
+"""Numbers of a file that are missing, or that float32 rounds, and where they are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DataQuality:
         self._rounded: Array = np.zeros_like(self._missing)
 
     def add(self, chunk: Chunk) -> None:
-        """Take note of all that the file has, before any of it is left out."""
+        """Count the faults of a chunk as the file has it, before any row is left out."""
         self._count(chunk.rows, 0)
         if chunk.targets is not chunk.rows:
             self._count(chunk.targets, len(self._places) - 1)
@@ -43,12 +43,12 @@ class DataQuality:
 
     @property
     def worst(self) -> str:
-        """Where most fields are no numbers; empty if there are none."""
+        """Name the column with the most fields that are no numbers; empty if there are none."""
         return self._where(self._missing)
 
     @property
     def rounded(self) -> str:
-        """Where most numbers are rounded; empty if none is."""
+        """Name the column with the most numbers that are rounded; empty if there are none."""
         return self._where(self._rounded)
 
     def _where(self, counts: Array) -> str:

@@ -1,8 +1,9 @@
-"""How every reader hands over a file: piece by piece, so that memory does not grow with the file."""
+"""Files as streams of rows: piece by piece, so that memory does not grow with the file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -10,6 +11,22 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20  # of rows: large enough for NumPy to be fast, nothing beside the data
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingLimits:
+    """How much is read at a time, and kept."""
+
+    chunk_bytes: int = CHUNK_BYTES
+    text_bytes: int = 1 << 18  # of a CSV file: its numbers take four times that, and what the C library keeps grows
+    file_bytes: int = 1 << 24  # below, a file is parsed in seconds, and no rows of it are kept on disk
+    array_bytes: int = 1 << 24  # in Fortran's order, read whole: nothing beside the interpreter
+    array_rows: int = 512  # at least, of a larger one at once: wide ones would be read number by number
+    windows: int = 1 << 20  # of a recording: those are in memory
+    holdout_rows: int = 1 << 18  # tell accuracies a tenth of a point apart, and are evaluated after each update
+
+
+USUAL_LIMITS = ReadingLimits()
 
 
 class Chunk(NamedTuple):
@@ -31,4 +48,4 @@ class Source(Protocol):
     names: list[str]  # of the features, perhaps of the target, for what is reported; empty where they have none
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows in the file's order. Raises DataError."""
+        """Yield all rows in the file's order. Raises DataError."""

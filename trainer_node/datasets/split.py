@@ -10,28 +10,27 @@ from numpy.typing import NDArray
 from learnae.models.dataset import one_line_each
 from trainer_node.datasets.source import Array
 
-MAX_HOLDOUT = 1 << 18  # rows: they tell accuracies a tenth of a point apart, and are looked at after each update
-
 
 class Split:
-    """Two passes in the same order: ``count`` every target, then ask ``held_out``."""
+    """Holds out the share ``holdout``, at most ``max_rows``, in two equal passes: ``count``, then ``held_out``."""
 
-    def __init__(self, holdout: float, by_class: bool) -> None:
+    def __init__(self, holdout: float, by_class: bool, max_rows: int) -> None:
         self._holdout = holdout
         self._by_class = by_class
+        self._max_rows = max_rows
         self._counts: Counter[float] = Counter()
         self._passed: Counter[float] = Counter()
 
     def count(self, targets: Array) -> None:
-        """Take note of ``targets`` (n, ...)."""
+        """Count ``targets`` (n, ...) by class."""
         for group, number in zip(*np.unique(self._groups(targets), return_counts=True), strict=True):
             self._counts[float(group)] += int(number)
 
     def held_out(self, targets: Array) -> NDArray[np.bool_]:
-        """For the next ``targets``, which rows are held out (n,)."""
+        """Return the mask (n,) of the next ``targets`` that are held out."""
         groups = self._groups(targets)
         result = np.zeros(len(groups), np.bool_)
-        share = min(self._holdout, MAX_HOLDOUT / max(self._counts.total(), 1))
+        share = min(self._holdout, self._max_rows / max(self._counts.total(), 1))
         for value in np.unique(groups):
             group = float(value)
             members = np.flatnonzero(groups == value)

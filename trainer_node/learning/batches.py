@@ -1,4 +1,4 @@
-"""In which order rows are trained on: every row once before any comes again (random reshuffling)."""
+"""The order in which rows are trained on: every row once before any is repeated (random reshuffling)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Batches:
         self._position = 0
 
     def take(self, steps: int, rows: int) -> Indices:
-        """The next (steps, batch) numbers below ``rows``; another number of rows begins a new pass."""
+        """Return the next (steps, batch) numbers below ``rows``; another number of rows begins a new pass."""
         if rows != len(self._order):
             self._shuffle(rows)
         chosen = np.empty(steps * self._batch, np.int32)

@@ -2,7 +2,8 @@
 
 XLA's fast routine for CPUs wants (batch, space, channels). It rearranges every other convolution, such as a
 kernel's gradient, in a program's main computation, but none in the body of a loop: those are summed one product at a
-time, several times slower and in another order (openxla/xla, ``conv_canonicalization.cc``). So it is done here.
+time, several times slower and in another order (openxla/xla, ``conv_canonicalization.cc``). So
+they are rearranged here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _CONVOLUTION = "conv_general_dilated"  # as JAX names the operation
 
 
 def arranged(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` of arrays, with its own convolutions in the order that is fast; what it returns is the same.
+    """Return ``function`` of arrays with its own convolutions in the order that is fast; its results are the same.
 
     Convolutions inside of loops or branches of ``function`` stay as they are.
     """
@@ -33,7 +34,7 @@ def arranged(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _arrange(step: Any) -> Any:
-    """A step of a program that gives what the convolution ``step`` gives."""
+    """Return a step of a program with the result of the convolution ``step``."""
     jax: Any = importlib.import_module("jax")
 
     def convolve(rows: Any, kernel: Any) -> Any:

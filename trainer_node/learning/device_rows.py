@@ -19,7 +19,7 @@ class Part(NamedTuple):
 
 
 class DeviceRows:
-    """Copies rows to the device once, and again only if others have come or another part is wanted."""
+    """Copies rows to the device once, and again only if rows were added or another part is wanted."""
 
     def __init__(self, jax: Any, source: Rows) -> None:
         self._jax = jax
@@ -33,23 +33,23 @@ class DeviceRows:
 
     @property
     def targets(self) -> NDArray[Any]:
-        """On the host."""
+        """Return the targets on the host."""
         return self._source.targets
 
     @property
     def size(self) -> int:
-        """How many rows are on the device at a time."""
+        """Count the rows that are on the device at a time."""
         if self._most is None or self._most >= len(self):
             return len(self)
         return -(-len(self) // -(-len(self) // self._most))  # parts of one size: hardly a row is in two of them
 
     @property
     def parts(self) -> int:
-        """How many parts cover all rows."""
+        """Count the parts that cover all rows."""
         return -(-len(self) // self.size) if len(self) else 0
 
     def part(self, number: int) -> Part:
-        """Part ``number``, counted round; the last one reaches back, so that all have one shape."""
+        """Return part ``number`` modulo their count; the last one reaches back, so that all have one shape."""
         size = self.size
         start = min(number % self.parts * size, len(self) - size)
         wanted = (self._source.written, start, size)
@@ -69,7 +69,7 @@ class DeviceRows:
         return True
 
     def drop(self) -> None:
-        """Give the device's memory back."""
+        """Free the device's memory."""
         self._part, self._held = Part(0, None, None), None
 
     def _targets(self, start: int, size: int) -> NDArray[Any]:
@@ -77,5 +77,5 @@ class DeviceRows:
         return part.astype(np.int32) if part.dtype.kind == "i" else part  # JAX's integer
 
     def _put(self, array: NDArray[Any]) -> Any:
-        # a CPU device may read the host's memory in place: only where nobody writes to it any more
+        # a CPU device may read the host's memory in place: only where it is not written any more
         return self._jax.numpy.array(array) if array.flags.writeable else self._jax.device_put(array, may_alias=True)

@@ -57,7 +57,7 @@ class Functions:
         self.predict = self._jax.jit(self._predict, static_argnums=4)
 
     def initial(self) -> Carry:
-        """Keras' own initial weights and a fresh optimiser."""
+        """Return Keras' own initial weights and a fresh optimiser."""
         model = self._model
         lists = (model.trainable_variables, model.non_trainable_variables, self._optimiser.variables)
         # copies, as a carry's arrays are given up to the next step's
@@ -66,8 +66,7 @@ class Functions:
     # -- compiled
 
     def _scan(self, carry: Carry, rows: Any, targets: Any, indices: Any) -> tuple[Carry, Any]:
-        """Steps on ``indices`` (steps, batch) of the rows; returns the carry and the losses (steps,)."""
-
+        """Take steps on ``indices`` (steps, batch) of the rows; return the carry and the losses (steps,)."""
         one = arranged(self._step) if self.device.platform == "cpu" else self._step
 
         def step(carry: Carry, chosen: Any) -> tuple[Carry, Any]:
@@ -92,7 +91,7 @@ class Functions:
         return Carry(trainable, other, optimiser), loss
 
     def _predict(self, trainable: Arrays, other: Arrays, rows: Any, start: Any, size: int) -> Any:
-        """Outputs (size, outputs) for the rows from ``start`` on."""
+        """Return the outputs (size, outputs) for the rows from ``start`` on."""
         part = self._jax.lax.dynamic_slice_in_dim(rows, start, size)
         other = [self._as_used(item.name, array) for item, array in zip(self._moving, other, strict=True)]
         with self._jax.default_matmul_precision("highest"):
@@ -100,13 +99,13 @@ class Functions:
         return output
 
     def _as_used(self, name: str, array: Any) -> Any:
-        """Merging and rounding can make a variance negative, and Keras NaN of it: see models.input_normalisation."""
+        """Return a variance that merging made negative as 0: Keras makes NaN of it (see input_normalisation)."""
         return self._jax.numpy.maximum(array, 0) if name == MOVING_VARIANCE else array
 
     # -- one flat vector, in the order of get_weights()
 
     def _find_places(self) -> list[tuple[bool, int]]:
-        """For each weight, whether it is trainable and where it is in its list."""
+        """Return for each weight whether it is trainable, and its index in that list."""
         model = self._model
         trainable = {id(item): index for index, item in enumerate(model.trainable_variables)}
         other = {id(item): index for index, item in enumerate(model.non_trainable_variables)}
@@ -115,12 +114,12 @@ class Functions:
         ]
 
     def vector(self, carry: Carry) -> Vector:
-        """The weights (count,) float32, on the host."""
+        """Return the weights (count,) float32, on the host."""
         arrays = [(carry.trainable if own else carry.other)[index] for own, index in self._places]
         return np.concatenate([np.asarray(array, np.float32).ravel() for array in arrays])
 
     def with_vector(self, carry: Carry, vector: Vector) -> Carry:
-        """The carry with the weights of ``vector`` (count,), the rest as it is."""
+        """Return the carry with the weights of ``vector`` (count,), the rest as it is."""
         trainable, other = list(carry.trainable), list(carry.other)
         position = 0
         for (own, index), weight in zip(self._places, self._model.weights, strict=True):
@@ -133,13 +132,13 @@ class Functions:
     # -- the optimiser's state, as learnae.models.optimisers has it
 
     def _slots(self, name: str) -> dict[int, int]:
-        """Place in the trainable list -> place in the optimiser's variables."""
+        """Map the index in the trainable list to the index in the optimiser's variables."""
         numbers = {id(item): index for index, item in enumerate(self._optimiser.variables)}
         kept = getattr(self._optimiser, _SLOTS[self._policy.name][name])
         return {index: numbers[id(item)] for index, item in enumerate(kept)}
 
     def state(self, carry: Carry) -> dict[str, NDArray[Any]]:
-        """The optimiser's arrays (count,) by name, zeros where a weight is not trained, and ``steps`` (1,)."""
+        """Return the optimiser's arrays (count,) by name, zeros where a weight is not trained, and ``steps`` (1,)."""
         result: dict[str, NDArray[Any]] = {}
         for name in _SLOTS[self._policy.name]:
             slots = self._slots(name)
@@ -154,7 +153,7 @@ class Functions:
         return result
 
     def with_state(self, carry: Carry, state: Mapping[str, NDArray[Any]]) -> Carry:
-        """The carry with a saved optimiser state; raises StateError if it belongs to another optimiser."""
+        """Return the carry with a saved optimiser state; raises StateError if it belongs to another optimiser."""
         shapes = dict.fromkeys(_SLOTS[self._policy.name], (self.count,)) | {"steps": (1,)}
         if {name: array.shape for name, array in state.items()} != shapes:
             raise StateError("the saved optimiser state does not fit the swarm's optimiser")
@@ -178,7 +177,7 @@ class Functions:
 
 
 def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
-    """Keras' optimiser of the same name and constants."""
+    """Return Keras' optimiser of the same name and constants."""
     if policy.name == "adam":
         return keras.optimizers.Adam(policy.learning_rate, policy.beta_1, policy.beta_2, policy.epsilon)
     momentum = policy.momentum if policy.name == "momentum" else 0.0

@@ -16,7 +16,8 @@ from learnae.models.dataset import Dataset
 from learnae.models.losses import Loss
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.outline import Outline
-from learnae.ports import Trained
+from learnae.overriding import override
+from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
@@ -24,22 +25,22 @@ from trainer_node.learning.batches import Batches, Indices
 from trainer_node.learning.device_rows import DeviceRows, Part
 from trainer_node.learning.jax_functions import Functions
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
-_CHUNK_STEPS = 4096  # steps in one compiled call: the next chunk's row numbers are drawn while this one runs
-_EVALUATION_BATCH = 8192  # rows: bounds the memory of an evaluation
-_FULL = ("RESOURCE_EXHAUSTED", "Out of memory")  # what JAX says then; before 0.9 a CPU's errors have only the second
+_FULL = ("RESOURCE_EXHAUSTED", "Out of memory")  # in JAX's errors of a full memory; before 0.9 a CPU's: the second
 
 
 class DeviceMemoryError(ConfigurationError):
     """The device's memory is full."""
 
 
-class JaxLearner:
-    """Implements ports.Learner. Rows are copied to the device once, and again only if others have come.
+class JaxLearner(Learner):
+    """Trains with Keras on JAX. Rows are copied to the device once, and again only if rows were added.
 
     ``config`` may be any model that keras_model lets through. The order in which rows
     are drawn is no part of the state: a restored learner begins a new pass.
+    ``evaluation_batch`` rows bound the memory of an evaluation; ``chunk_steps`` run in one compiled
+    call, during which the row numbers of the next one are drawn.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class JaxLearner:
         batch: int,
         rng: np.random.Generator,
         precision: str = "float32",
+        evaluation_batch: int = 8192,
+        chunk_steps: int = 4096,
     ) -> None:
         self._functions = Functions(config, loss.name, optimiser, precision)
         self._jax: Any = importlib.import_module("jax")
@@ -59,6 +62,7 @@ class JaxLearner:
         self._carry = self._functions.initial()
         self._train, self._holdout = DeviceRows(self._jax, data.train), DeviceRows(self._jax, data.holdout)
         self._batch = batch
+        self._evaluation_batch, self._chunk_steps = evaluation_batch, chunk_steps
         self._turn = 0  # which part of the training rows is next
         self._weights: Vector | None = None  # what the carry holds, if it is known on the host
         self._state: dict[str, NDArray[Any]] | None = None
@@ -67,7 +71,7 @@ class JaxLearner:
     def for_manifest(
         cls, manifest: Manifest, data: Dataset, rng: np.random.Generator, precision: str = "float32"
     ) -> JaxLearner:
-        """The learner of a swarm; raises ModelError if Keras sees another model than the swarm."""
+        """Return the learner of a swarm; raises ModelError if Keras sees another model than the swarm."""
         learner = cls(
             manifest.config, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, precision
         )
@@ -84,39 +88,40 @@ class JaxLearner:
 
     @property
     def count(self) -> int:
-        """The length of the weights."""
+        """Return the length of the weights."""
         return self._functions.count
 
     @property
     def outline(self) -> Outline:
-        """The model as the manifest would have it."""
+        """Return the model's facts as a manifest has them."""
         return self._functions.outline
 
     @property
     def device(self) -> str:
-        """The device's name, such as ``NVIDIA H100 80GB HBM3 (gpu)``."""
+        """Return the device's name, such as ``NVIDIA H100 80GB HBM3 (gpu)``."""
         device = self._functions.device
         return device.platform if device.device_kind == device.platform else f"{device.device_kind} ({device.platform})"
 
     @property
     def resident(self) -> int:
-        """How many training rows are on the device at a time."""
+        """Count the training rows that are on the device at a time."""
         return self._train.size
 
+    @override
     def weights(self) -> Vector:
-        """A copy of the current weights (count,)."""
         if self._weights is None:
             self._weights = self._functions.vector(self._carry)
         return self._weights.copy()
 
+    @override
     def load(self, weights: Vector) -> None:
-        """Go on from these weights (count,)."""
-        with self._room():
+        with self._full_memory_errors():
             self._carry = self._functions.with_vector(self._carry, weights)
             self._weights = np.array(weights, np.float32)
 
+    @override
     def train(self, steps: int) -> Trained:
-        """``steps`` optimiser steps; none without rows.
+        """Take ``steps`` optimiser steps; none without rows.
 
         If the device's memory is full, half as many rows are kept on it from then on, one part after
         another, and the steps are taken again from where they began. Raises ConfigurationError if a
@@ -127,7 +132,7 @@ class JaxLearner:
         before = self.weights(), self.state()
         while True:
             try:
-                with self._room():
+                with self._full_memory_errors():
                     loss = self._take(steps)
                 break
             except DeviceMemoryError as error:
@@ -140,25 +145,27 @@ class JaxLearner:
     def _take(self, steps: int) -> float:
         part = self._train.part(self._turn)
         losses = []
-        for begun in range(0, steps, _CHUNK_STEPS):
-            indices = self._batches.take(min(_CHUNK_STEPS, steps - begun), self._train.size)
+        for begun in range(0, steps, self._chunk_steps):
+            indices = self._batches.take(min(self._chunk_steps, steps - begun), self._train.size)
             losses.append(self._run(part, indices))
         return sum(float(chunk.sum(dtype=np.float64)) for chunk in map(np.asarray, losses)) / steps
 
     def _halve(self, rows: DeviceRows, least: int, error: DeviceMemoryError) -> None:
         if not rows.halve(least):
             raise error
-        log.warning("%s: the memory is full; %d of %d rows are kept there at a time", self.device, rows.size, len(rows))
+        _log.warning(
+            "%s: the memory is full; %d of %d rows are kept there at a time", self.device, rows.size, len(rows)
+        )
 
     def _go_back(self, weights: Vector, state: Mapping[str, NDArray[Any]]) -> None:
-        """A step that failed has given its arrays up: begin anew with what is known."""
+        """Restore what is known on the host: a step that failed has given up its arrays."""
         self._carry = self._functions.initial()
         self.load(weights)
         self.restore(state)
 
     def run(self, indices: Indices) -> NDArray[np.float32]:
-        """Steps on the training rows ``indices`` (steps, batch), in this order; returns their losses (steps,)."""
-        with self._room():
+        """Take steps on the training rows ``indices`` (steps, batch), in this order; return their losses (steps,)."""
+        with self._full_memory_errors():
             return np.asarray(self._run(self._train.part(0), indices))
 
     def _run(self, part: Part, indices: Indices) -> Any:
@@ -167,13 +174,13 @@ class JaxLearner:
         self._carry, losses = self._functions.train(self._carry, part.rows, part.targets, indices_there)
         return losses
 
+    @override
     def evaluate(self, weights: Vector) -> Metrics | None:
-        """Loss and accuracy of ``weights`` on the held-out rows, in parts where memory is short; None without any."""
         if not len(self._holdout):
             return None
         while True:
             try:
-                with self._room():
+                with self._full_memory_errors():
                     output = self._predict(weights)
                 break
             except DeviceMemoryError as error:
@@ -189,7 +196,7 @@ class JaxLearner:
         done = 0
         for number in range(self._holdout.parts):
             part = self._holdout.part(number)
-            size = min(_EVALUATION_BATCH, self._holdout.size)
+            size = min(self._evaluation_batch, self._holdout.size)
             for start in range(0, self._holdout.size, size):
                 first = min(start, self._holdout.size - size)  # the last batch reaches back: all have one shape
                 output = self._functions.predict(carry.trainable, carry.other, part.rows, first, size)
@@ -198,20 +205,22 @@ class JaxLearner:
                 done += len(fresh)
         return np.concatenate(outputs)
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
-        """The optimiser's arrays, with the names and shapes of learnae.models.optimisers."""
+        """Return the optimiser's arrays, with the names and shapes of learnae.models.optimisers."""
         if self._state is None:
             self._state = self._functions.state(self._carry)
         return dict(self._state)
 
+    @override
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a saved state, also the NumPy learner's; raises StateError if it does not fit."""
+        """Continue from a saved state, also the NumPy learner's; raises StateError if it does not fit."""
         self._carry = self._functions.with_state(self._carry, state)
         self._state = None
 
     @contextmanager
-    def _room(self) -> Iterator[None]:
-        """Say what to do when the device's memory is full; nothing of such a step is used."""
+    def _full_memory_errors(self) -> Iterator[None]:
+        """Raise DeviceMemoryError where the device's memory is full; nothing of such a step is used."""
         try:
             yield
         except (RuntimeError, MemoryError) as error:

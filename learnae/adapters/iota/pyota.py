@@ -18,8 +18,9 @@ from typing import Any
 
 from learnae.adapters.iota.proof_of_work import ALPHABET
 from learnae.errors import ConfigurationError, EncodingError
+from learnae.system.installation import how_to_install
 
-INSTALL = ("pip install 'learnae[iota]'", "pip install --no-deps pyota==2.1.0")
+INSTALL_PYOTA = "pip install --no-deps pyota==2.1.0"
 
 _import = threading.Lock()
 
@@ -33,7 +34,9 @@ def load() -> Any:
             importlib.import_module("filters")  # asks for pkg_resources, too
             return importlib.import_module("iota")
         except (ImportError, importlib.metadata.PackageNotFoundError) as error:
-            raise ConfigurationError(f"pyota is not installed ({error})", " && ".join(INSTALL)) from error
+            raise ConfigurationError(
+                f"pyota is not installed ({error})", f"{how_to_install('iota')} && {INSTALL_PYOTA}"
+            ) from error
 
 
 @contextmanager

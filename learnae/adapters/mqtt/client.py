@@ -10,6 +10,7 @@ from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
 from learnae.system.credentials import read_credential
+from learnae.system.installation import how_to_install
 from learnae.system.lazy_imports import waits, without
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def make_client(section: MqttSection, client_id: str, will: Will | None) -> tupl
         paho = _paho(section.address().tls)
         from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise ConfigurationError("paho-mqtt is not installed", "pip install 'learnae[agent]'") from error
+        raise ConfigurationError("paho-mqtt is not installed", how_to_install("agent")) from error
     client: Client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
     errors = LastError()
     client.enable_logger(errors.logger)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer
+from learnae.models.layers.base import Array, Arrays, Layer
+from learnae.overriding import override
 
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax")
 
@@ -18,17 +19,13 @@ class Activation(Layer):
 
     function: str
 
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Array]:
-        """See Layer."""
+    @override
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:
         result = activate(self.function, value)
         return result, result
 
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
-    ) -> Array:
-        """See Layer."""
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
         if self.function == "relu":
             return flow * (memory > 0)
         if self.function == "tanh":

@@ -1,52 +1,49 @@
-"""What a layer is."""
+"""The base class of layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Arrays = Sequence[Array]
 Shape = tuple[int, ...]
 MAX_UNITS = 1 << 20  # of one axis
 
 
 class Layer:
-    """A layer without arrays of its own; those that have some override more."""
+    """A layer without arrays of its own; a layer that has some overrides more."""
 
     __slots__ = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the layer's arrays, in the order of Keras' ``get_weights()``."""
+        """Name the layer's arrays, in the order of Keras' ``get_weights()``."""
         return ()
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """Shapes of the layer's arrays, in the same order."""
+        """Return the shapes of the layer's arrays, in the same order."""
         return ()
 
-    def initialise(self, arrays: Sequence[Array], rng: np.random.Generator) -> None:
-        """Fill ``arrays``, which are zero, with what training starts from."""
+    def initialise(self, arrays: Arrays, rng: Generator) -> None:
+        """Fill ``arrays``, which are zero, with their initial values."""
 
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Any]:
-        """The output for ``value`` (n, *shape), and what ``backward`` needs to remember."""
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Any]:
+        """Return the output for ``value`` (n, *shape), and what ``backward`` needs as ``memory``."""
         raise NotImplementedError
 
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Any, flow: Array, further: bool
-    ) -> Array:
-        """Write the gradients of ``arrays`` to ``slots``, which are zero; return that of ``value``.
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Any, flow: Array, further: bool) -> Array:
+        """Write the gradients of ``arrays`` to ``slots``, which are zero; return the gradient of ``value``.
 
         ``flow`` is the gradient of the output. The result does not matter unless ``further``.
         """
         raise NotImplementedError
 
-    def moved(self, arrays: Sequence[Array], slots: Sequence[Array], memory: Any) -> bool:
+    def moved(self, arrays: Arrays, slots: Arrays, memory: Any) -> bool:
         """Write to ``slots`` by how much a training step moves arrays that no gradient trains.
 
         Returns False, and writes nothing, for layers that have none.

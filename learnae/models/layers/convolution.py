@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer, Shape
-from learnae.models.layers.dense import fill_uniform
+from learnae.models.layers.base import Array, Arrays, Shape
+from learnae.models.layers.dense import KernelLayer
 from learnae.models.layers.sliding import Sliding
+from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)
-class Conv1D(Layer):
+class Conv1D(KernelLayer):
     """(length, channels) -> (windows, filters); kernel (size, channels, filters), bias (filters,)."""
 
     sliding: Sliding
@@ -23,36 +23,21 @@ class Conv1D(Layer):
     initialiser: str
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """See Layer."""
-        return ("kernel", "bias") if self.bias else ("kernel",)
+    @override
+    def kernel(self) -> Shape:
+        return self.sliding.size, self.channels, self.filters
 
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """See Layer."""
-        kernel = (self.sliding.size, self.channels, self.filters)
-        return (kernel, (self.filters,)) if self.bias else (kernel,)
-
-    def initialise(self, arrays: Sequence[Array], rng: np.random.Generator) -> None:
-        """See Layer; a kernel's fans count its whole receptive field, as in Keras."""
-        size = self.sliding.size
-        fill_uniform(arrays[0], self.initialiser, size * self.channels, size * self.filters, rng)
-
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Array]:
-        """See Layer. Windows become rows, so that the convolution is one product of matrices."""
-        width = self.sliding.size * self.channels
+    @override
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:
+        width = self.sliding.size * self.channels  # windows become rows: the convolution is one product of matrices
         rows = self.sliding.cut(value, 0.0).reshape(-1, width)
         result = rows @ arrays[0].reshape(width, self.filters)
         if self.bias:
             result += arrays[1]
         return result.reshape(len(value), self.sliding.count, self.filters), rows
 
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
-    ) -> Array:
-        """See Layer."""
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
         rows = flow.reshape(-1, self.filters)
         slots[0][:] = (memory.T @ rows).reshape(slots[0].shape)
         if self.bias:

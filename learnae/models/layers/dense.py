@@ -1,21 +1,53 @@
-"""The fully connected layer."""
+"""The fully connected layer, and what it shares with other layers that have a kernel."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer, Shape
+from learnae.models.layers.base import Array, Arrays, Layer, Shape
+from learnae.overriding import override
 
 # fan-dependent uniform initialisers of Keras: (numerator, uses fan_out)
 INITIALISERS = {"GlorotUniform": (6.0, True), "HeUniform": (6.0, False), "LecunUniform": (3.0, False)}
 
 
+class KernelLayer(Layer):
+    """A layer of a kernel (..., inputs, outputs) and, with ``bias``, a bias (outputs,)."""
+
+    __slots__ = ()
+
+    bias: bool
+    initialiser: str
+
+    @property
+    def kernel(self) -> Shape:
+        """Return the kernel's shape."""
+        raise NotImplementedError
+
+    @property
+    @override
+    def names(self) -> tuple[str, ...]:
+        return ("kernel", "bias") if self.bias else ("kernel",)
+
+    @property
+    @override
+    def shapes(self) -> tuple[Shape, ...]:
+        return (self.kernel, self.kernel[-1:]) if self.bias else (self.kernel,)
+
+    @override
+    def initialise(self, arrays: Arrays, rng: Generator) -> None:
+        *field, inputs, outputs = self.kernel  # fans count the whole receptive field, as in Keras
+        numerator, both = INITIALISERS[self.initialiser]
+        bound = math.sqrt(numerator / (math.prod(field) * (inputs + (outputs if both else 0))))
+        arrays[0][:] = rng.uniform(-bound, bound, self.kernel).astype(arrays[0].dtype)
+
+
 @dataclass(frozen=True, slots=True)
-class Dense(Layer):
+class Dense(KernelLayer):
     """``x @ kernel + bias``; kernel (inputs, units), bias (units,)."""
 
     inputs: int
@@ -24,41 +56,20 @@ class Dense(Layer):
     initialiser: str
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """See Layer."""
-        return ("kernel", "bias") if self.bias else ("kernel",)
+    @override
+    def kernel(self) -> Shape:
+        return self.inputs, self.units
 
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """See Layer."""
-        kernel = (self.inputs, self.units)
-        return (kernel, (self.units,)) if self.bias else (kernel,)
-
-    def initialise(self, arrays: Sequence[Array], rng: np.random.Generator) -> None:
-        """See Layer."""
-        fill_uniform(arrays[0], self.initialiser, self.inputs, self.units, rng)
-
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Array]:
-        """See Layer."""
+    @override
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:
         result = value @ arrays[0]
         if self.bias:
             result += arrays[1]
         return result, value
 
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
-    ) -> Array:
-        """See Layer."""
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
         np.matmul(memory.T, flow, out=slots[0])
         if self.bias:
             flow.sum(axis=0, out=slots[1])
         return flow @ arrays[0].T if further else flow
-
-
-def fill_uniform(kernel: Array, initialiser: str, fan_in: int, fan_out: int, rng: np.random.Generator) -> None:
-    """Draw ``kernel`` from one of INITIALISERS."""
-    numerator, both = INITIALISERS[initialiser]
-    bound = math.sqrt(numerator / (fan_in + (fan_out if both else 0)))
-    kernel[:] = rng.uniform(-bound, bound, kernel.shape).astype(kernel.dtype)

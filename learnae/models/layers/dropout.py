@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer
+from learnae.models.layers.base import Array, Arrays, Layer
+from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +20,16 @@ class Dropout(Layer):
 
     rate: float
 
+    @override
     def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+        self, arrays: Arrays, value: Array, training: bool, rng: Generator | None
     ) -> tuple[Array, Array | None]:
-        """See Layer; without ``rng`` nothing is dropped."""
         if not training or rng is None or self.rate == 0:
             return value, None
         kept = rng.random(value.shape) >= self.rate
         mask = kept.astype(value.dtype) / value.dtype.type(1 - self.rate)
         return value * mask, mask
 
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array | None, flow: Array, further: bool
-    ) -> Array:
-        """See Layer."""
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Array | None, flow: Array, further: bool) -> Array:
         return flow if memory is None else flow * memory

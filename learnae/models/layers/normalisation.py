@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer, Shape
+from learnae.models.layers.base import Array, Arrays, Layer, Shape
+from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +22,30 @@ class _Affine(Layer):
 
     @property
     def trained_names(self) -> tuple[str, ...]:
-        """Names of the arrays that a gradient trains: the layer's first ones."""
+        """Name the arrays that a gradient trains: the layer's first ones."""
         return ("gamma",) * self.scale + ("beta",) * self.centre
 
     @property
+    @override
     def names(self) -> tuple[str, ...]:
-        """See Layer."""
         return self.trained_names
 
     @property
+    @override
     def shapes(self) -> tuple[Shape, ...]:
-        """See Layer."""
         return ((self.size,),) * len(self.names)
 
-    def initialise(self, arrays: Sequence[Array], rng: np.random.Generator) -> None:
-        """See Layer."""
+    @override
+    def initialise(self, arrays: Arrays, rng: Generator) -> None:
         for name, array in zip(self.names, arrays, strict=True):
             array[:] = 1 if name in {"gamma", "moving_variance"} else 0
 
-    def _affine(self, arrays: Sequence[Array], normalised: Array) -> Array:
+    def _affine(self, arrays: Arrays, normalised: Array) -> Array:
         result = normalised * arrays[0] if self.scale else normalised
         return result + arrays[self.scale] if self.centre else result
 
-    def _affine_gradient(
-        self, arrays: Sequence[Array], slots: Sequence[Array], normalised: Array, flow: Array
-    ) -> Array:
-        """Gradients of gamma and beta; returns that of ``normalised``."""
+    def _affine_gradient(self, arrays: Arrays, slots: Arrays, normalised: Array, flow: Array) -> Array:
+        """Write the gradients of gamma and beta; return that of ``normalised``."""
         axes = tuple(range(flow.ndim - 1))
         if self.centre:
             slots[self.scale][:] = flow.sum(axis=axes)
@@ -55,7 +54,7 @@ class _Affine(Layer):
         return flow * arrays[0] if self.scale else flow
 
     def _normalise(self, value: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array, Array]:
-        """Normalised values, the inverse deviation, mean and variance over ``axes``."""
+        """Return normalised values, and the inverse deviation, mean and variance over ``axes``."""
         mean = value.mean(axis=axes, keepdims=True)
         variance = value.var(axis=axes, keepdims=True)
         inverse = 1 / np.sqrt(variance + value.dtype.type(self.epsilon))
@@ -71,22 +70,15 @@ class _Affine(Layer):
 class LayerNormalization(_Affine):
     """Each example's last axis gets mean 0 and deviation 1; then gamma and beta (size,)."""
 
+    @override
     def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+        self, arrays: Arrays, value: Array, training: bool, rng: Generator | None
     ) -> tuple[Array, tuple[Array, Array]]:
-        """See Layer."""
         normalised, inverse, _, _ = self._normalise(value, (-1,))
         return self._affine(arrays, normalised), (normalised, inverse)
 
-    def backward(
-        self,
-        arrays: Sequence[Array],
-        slots: Sequence[Array],
-        memory: tuple[Array, Array],
-        flow: Array,
-        further: bool,
-    ) -> Array:
-        """See Layer."""
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: tuple[Array, Array], flow: Array, further: bool) -> Array:
         normalised, inverse = memory
         flow = self._affine_gradient(arrays, slots, normalised, flow)
         return self._normalise_gradient(normalised, inverse, flow, (-1,))
@@ -104,14 +96,14 @@ class BatchNormalization(_Affine):
     momentum: float
 
     @property
+    @override
     def names(self) -> tuple[str, ...]:
-        """See Layer."""
         return (*self.trained_names, "moving_mean", "moving_variance")
 
+    @override
     def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
+        self, arrays: Arrays, value: Array, training: bool, rng: Generator | None
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        """See Layer."""
         if training:
             memory = self._normalise(value, tuple(range(value.ndim - 1)))
         else:
@@ -120,21 +112,16 @@ class BatchNormalization(_Affine):
             memory = (value - mean) * inverse, inverse, mean, variance
         return self._affine(arrays, memory[0]), memory
 
+    @override
     def backward(
-        self,
-        arrays: Sequence[Array],
-        slots: Sequence[Array],
-        memory: tuple[Array, Array, Array, Array],
-        flow: Array,
-        further: bool,
+        self, arrays: Arrays, slots: Arrays, memory: tuple[Array, Array, Array, Array], flow: Array, further: bool
     ) -> Array:
-        """See Layer."""
         normalised, inverse, _, _ = memory
         flow = self._affine_gradient(arrays, slots, normalised, flow)
         return self._normalise_gradient(normalised, inverse, flow, tuple(range(flow.ndim - 1)))
 
-    def moved(self, arrays: Sequence[Array], slots: Sequence[Array], memory: tuple[Array, ...]) -> bool:
-        """See Layer."""
+    @override
+    def moved(self, arrays: Arrays, slots: Arrays, memory: tuple[Array, ...]) -> bool:
         for index, statistic in ((-2, memory[2]), (-1, memory[3])):
             slots[index][:] = (statistic.reshape(-1) - arrays[index]) * statistic.dtype.type(1 - self.momentum)
         return True

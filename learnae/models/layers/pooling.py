@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer, Shape
+from learnae.models.layers.base import Array, Arrays, Layer, Shape
 from learnae.models.layers.sliding import Sliding
+from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +18,14 @@ class MaxPooling1D(Layer):
 
     sliding: Sliding
 
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Array]:
-        """See Layer."""
+    @override
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:
         windows = self.sliding.cut(value, -np.inf)
         greatest = windows.argmax(axis=2)[:, :, None]
         return np.take_along_axis(windows, greatest, axis=2)[:, :, 0], greatest
 
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Array, flow: Array, further: bool
-    ) -> Array:
-        """See Layer."""
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
         windows = np.zeros((*flow.shape[:2], self.sliding.size, flow.shape[2]), flow.dtype)
         np.put_along_axis(windows, memory, flow[:, :, None], axis=2)
         return self.sliding.join(windows)
@@ -38,15 +35,11 @@ class MaxPooling1D(Layer):
 class GlobalAveragePooling1D(Layer):
     """(length, channels) -> (channels,): the mean over time."""
 
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Shape]:
-        """See Layer."""
+    @override
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Shape]:
         return value.mean(axis=1), value.shape
 
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Shape, flow: Array, further: bool
-    ) -> Array:
-        """See Layer."""
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Shape, flow: Array, further: bool) -> Array:
         share = flow / flow.dtype.type(memory[1])
         return np.broadcast_to(share[:, None], memory)

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Layer, Shape
+from learnae.models.layers.base import Array, Arrays, Layer, Shape
+from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)
 class Flatten(Layer):
     """All axes but the batch become one."""
 
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Shape]:
-        """See Layer."""
+    @override
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Shape]:
         return value.reshape(len(value), -1), value.shape
 
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Shape, flow: Array, further: bool
-    ) -> Array:
-        """See Layer."""
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Shape, flow: Array, further: bool) -> Array:
         return flow.reshape(memory)
 
 
@@ -33,14 +29,10 @@ class Reshape(Layer):
 
     target: Shape
 
-    def forward(
-        self, arrays: Sequence[Array], value: Array, training: bool, rng: np.random.Generator | None
-    ) -> tuple[Array, Shape]:
-        """See Layer."""
+    @override
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Shape]:
         return value.reshape(len(value), *self.target), value.shape
 
-    def backward(
-        self, arrays: Sequence[Array], slots: Sequence[Array], memory: Shape, flow: Array, further: bool
-    ) -> Array:
-        """See Layer."""
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Shape, flow: Array, further: bool) -> Array:
         return flow.reshape(memory)

@@ -1,4 +1,4 @@
-"""Where a window that slides over a sequence stands: the geometry that convolution and pooling share."""
+"""The positions of a window that slides over a sequence: the geometry of convolution and pooling."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Sliding:
 
     @property
     def count(self) -> int:
-        """How many windows there are; 0 or less if the window is too long."""
+        """Count the windows; 0 or less if one is too long."""
         if self.padding == "same":
             return -(-self.length // self.stride)
         return (self.length - self.size) // self.stride + 1
 
     @property
     def left(self) -> int:
-        """Positions before the first."""
+        """Count the padded positions before the first."""
         return self._missing // 2
 
     @property
     def right(self) -> int:
-        """Positions after the last."""
+        """Count the padded positions after the last."""
         return self._missing - self._missing // 2
 
     @property
@@ -48,19 +48,19 @@ class Sliding:
 
     @property
     def positions(self) -> NDArray[np.int64]:
-        """(count, size): which position each place of each window sees; outside 0..length-1 is padding."""
+        """Return (count, size): the position of each tap of each window; outside 0..length-1 is padding."""
         return np.arange(self.count)[:, None] * self.stride + np.arange(self.size)[None, :] - self.left
 
     def cut(self, value: Array, padding: float) -> Array:
-        """(n, length, channels) -> (n, count, size, channels)."""
+        """Cut (n, length, channels) into (n, count, size, channels)."""
         if self._missing:
             value = np.pad(value, ((0, 0), (self.left, self.right), (0, 0)), constant_values=padding)
         return value[:, self.positions + self.left]
 
     def join(self, windows: Array) -> Array:
-        """The adjoint of ``cut``: sums (n, count, size, channels) where windows overlap."""
+        """Sum (n, count, size, channels) where windows overlap: the adjoint of ``cut``."""
         length = self.length + self._missing
         result = np.zeros((len(windows), length, windows.shape[-1]), windows.dtype)
-        for place in range(self.size):
-            result[:, place : place + (self.count - 1) * self.stride + 1 : self.stride] += windows[:, :, place]
+        for tap in range(self.size):
+            result[:, tap : tap + (self.count - 1) * self.stride + 1 : self.stride] += windows[:, :, tap]
         return result[:, self.left : self.left + self.length]

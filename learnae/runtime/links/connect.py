@@ -8,6 +8,7 @@ from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection
 from learnae.errors import ConfigurationError
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
+from learnae.system.installation import how_to_install
 
 
 class Connections(Protocol):
@@ -45,7 +46,7 @@ def connect(config: Connections, workspace: Workspace) -> LinkSet:
         try:
             from learnae.runtime.links.kubo import connect_ipfs  # noqa: PLC0415 - an extra, and a heavy one
         except ImportError as error:
-            raise ConfigurationError(f"{error.name} is not installed", "pip install 'learnae[ipfs]'") from error
+            raise ConfigurationError(f"{error.name} is not installed", how_to_install("ipfs")) from error
         links += connect_ipfs(config.ipfs, workspace)
     if config.ipfs.gateway_urls:
         from learnae.runtime.links.gateways import connect_gateways  # noqa: PLC0415 - brings TLS

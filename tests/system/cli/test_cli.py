@@ -22,7 +22,7 @@ from programs import Programs, assert_refused, wait_for
 
 import learnae
 from learnae.config.loading import load_config
-from learnae.models.numpy_model import predict
+from learnae.models.reference.numpy_model import predict
 from learnae.peer.state import PeerState
 from learnae.runtime.observer import Observer
 from learnae.swarm.directory import create_swarm, open_manifest
@@ -671,7 +671,7 @@ def test_an_export_to_keras_without_a_backend_is_refused(rested: Programs, tmp_p
         text=True,
         check=False,
     )
-    assert_refused(done, CONFIGURATION, "learnae[trainer]")
+    assert_refused(done, CONFIGURATION, "[trainer]")
 
 
 # -- trainer-node

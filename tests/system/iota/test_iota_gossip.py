@@ -30,7 +30,7 @@ from learnae.adapters.local.state_store import LocalStateStore
 from learnae.error_log import ErrorLog
 from learnae.errors import TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.composition import compose_peer
 from learnae.peer.peer import Options, Ports
 from learnae.ports import Gossip

@@ -16,7 +16,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity

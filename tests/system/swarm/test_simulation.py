@@ -24,8 +24,8 @@ import pytest
 
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import evaluate
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.reference.numpy_learner import evaluate
 from learnae.protocol.bodies import Evidence
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import pytest
 from builders import tiny_manifest
 
-from learnae.cli.commands import doctor as module
-from learnae.cli.commands.doctor import doctor
+from learnae.cli.commands.look import doctor as module
+from learnae.cli.commands.look.doctor import doctor
 from learnae.cli.output import console
 from learnae.swarm.directory import create_swarm
+from learnae.system.installation import how_to_install
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_missing_package_is_no_failure_but_has_a_remedy(
     status, found = examine(capsys)
     assert status == 0
     assert found["safetensors"]["state"] == "missing"
-    assert found["safetensors"]["remedy"] == "pip install 'learnae[trainer]'"
+    assert found["safetensors"]["remedy"] == how_to_install("trainer")
 
 
 def test_people_see_the_whole_remedy(
@@ -83,7 +84,7 @@ def test_people_see_the_whole_remedy(
     take_away(monkeypatch, "safetensors")
     monkeypatch.setattr(console, "width", 200)
     doctor(argparse.Namespace(json=False))
-    assert "pip install 'learnae[trainer]'" in capsys.readouterr().out
+    assert how_to_install("trainer") in capsys.readouterr().out
 
 
 def test_an_old_python_is_broken(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-
-from learnae.cli.commands import watch_broker as remote
+from learnae.cli.commands.look.watch_broker import wait_for_retained
 
 
 class Broker:
-    """A connection and its audience at once: slow to confirm, then quick to tell. Only sleeping moves its clock."""
+    """A connection and its subscriber at once: slow to confirm, then quick to tell. Only sleeping moves its clock."""
 
     is_connected = True
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, confirms_at: float) -> None:
+    def __init__(self, confirms_at: float) -> None:
         self.now, self.confirms_at = 0.0, confirms_at
-        monkeypatch.setattr(remote, "time", self)
-
-    def monotonic(self) -> float:
-        return self.now
+        wait_for_retained(self, self, lambda: self.now, self.sleep)  # type: ignore[arg-type]
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -30,13 +25,9 @@ class Broker:
         return [] if self.is_subscribing else ["alice"]
 
 
-def test_a_first_look_waits_for_a_broker_that_confirms_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    broker = Broker(monkeypatch, confirms_at=4.0)
-    remote._wait_for_retained(broker, broker)
-    assert broker.peers() == ["alice"]
+def test_a_first_look_waits_for_a_broker_that_confirms_late() -> None:
+    assert Broker(confirms_at=4.0).peers() == ["alice"]
 
 
-def test_a_broker_that_never_confirms_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    broker = Broker(monkeypatch, confirms_at=1e9)
-    remote._wait_for_retained(broker, broker)
-    assert broker.now < 60
+def test_a_broker_that_never_confirms_is_not_waited_for_for_ever() -> None:
+    assert Broker(confirms_at=1e9).now < 60

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from learnae.cli.commands.model_file import read_model
+from learnae.cli.commands.swarm.model_file import read_model
 from learnae.errors import ManifestError, ModelError
 from learnae.models.dataset import Dataset
 from learnae.models.keras_model import build_model, flat, import_keras, outline_of, set_flat
@@ -137,7 +137,20 @@ def test_the_loss_must_fit_what_the_model_ends_with() -> None:
         swarm_of(residual("linear"))
 
 
-# -- what a stranger may not name
+# -- what another peer's configuration may name
+
+
+def test_what_keras_writes_is_built() -> None:
+    keras = import_keras()
+    model = keras.Sequential([
+        keras.Input((20, 3)),
+        keras.layers.Conv1D(4, 3, activation="relu", kernel_regularizer=keras.regularizers.L2(0.01)),
+        keras.layers.Bidirectional(keras.layers.GRU(5)),
+        keras.layers.Dropout(0.2),
+        keras.layers.Dense(2, activation="softmax"),
+    ])  # fmt: skip
+    built = build_model({"class_name": "Sequential", "config": keras.saving.serialize_keras_object(model)["config"]})
+    assert [array.shape for array in built.get_weights()] == [array.shape for array in model.get_weights()]
 
 
 def layer_of(config: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -145,16 +158,25 @@ def layer_of(config: dict[str, Any], kind: str) -> dict[str, Any]:
     return found
 
 
-def refused_layer(kind: str, **settings: Any) -> dict[str, Any]:
+def with_layer(layer: Any) -> dict[str, Any]:
     begin = {"class_name": "InputLayer", "config": {"batch_shape": [None, 6]}}
-    layer = {"module": "keras.layers", "class_name": kind, "config": settings}
     return {"class_name": "Sequential", "config": {"layers": [begin, layer]}}
+
+
+def refused_layer(kind: str, **settings: Any) -> dict[str, Any]:
+    return with_layer({"module": "keras.layers", "class_name": kind, "config": settings})
 
 
 def deep(config: dict[str, Any], *path: Any) -> Any:
     for key in path:
         config = config[key]
     return config
+
+
+EVIL = {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"}
+NESTED: dict[str, Any] = {}
+for _ in range(100):
+    NESTED = {"config": NESTED}
 
 
 @pytest.mark.parametrize(
@@ -165,6 +187,19 @@ def deep(config: dict[str, Any], *path: Any) -> Any:
         (refused_layer("Lambda", function="code"), "Lambda is not allowed"),
         (refused_layer("Dense", units=1 << 40), "parameters"),
         (refused_layer("Dense", units=-1), "Keras cannot build"),
+        (refused_layer("Dense", units="many"), "Keras cannot build"),
+        (refused_layer("Dense", units=1, activation=EVIL), "builtins.function is not allowed"),
+        (refused_layer("Dense", units=1, activation={**EVIL, "module": "keras.utils"}), "keras.utils.function is not"),
+        (refused_layer("TFSMLayer", filepath="/tmp"), "TFSMLayer is not allowed"),
+        (refused_layer("NoSuchLayer"), "Keras has no layer"),
+        (with_layer({"module": "os", "class_name": "system", "config": {}}), "os.system is not allowed"),
+        (with_layer({"module": "keras.utils", "class_name": "get_file", "config": {}}), "get_file is not allowed"),
+        (with_layer(EVIL), "builtins.function is not allowed"),
+        (with_layer({"module": "keras", "class_name": "Model", "config": {}}), "keras.Model is not allowed"),
+        (with_layer({"class_name": "Dense", "registered_name": "p>Dense", "config": {}}), "Dense is not allowed"),
+        (with_layer({"class_name": "Dense"}), "it must be a map"),
+        (with_layer("Dense"), "it must be a map"),
+        (with_layer(NESTED), "nests too deep"),
         (refused_layer("LSTM", units=2, stateful=True), "stateful"),
         (refused_layer("TimeDistributed", layer={"class_name": "Lambda", "config": {}}), "Lambda"),
         ({"module": "keras.src.models.functional", "class_name": "Sequential", "config": {"layers": []}}, "allowed"),
@@ -173,7 +208,7 @@ def deep(config: dict[str, Any], *path: Any) -> Any:
         ({"class_name": "Functional", "config": {}}, "with layers"),
         ({"class_name": "Model", "config": {"layers": [1]}}, "Keras has no"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:100],
 )  # fmt: skip
 def test_what_is_not_keras_own_or_too_large_is_refused(config: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelError, match=words):
@@ -181,10 +216,9 @@ def test_what_is_not_keras_own_or_too_large_is_refused(config: dict[str, Any], w
 
 
 def test_code_deep_inside_a_functional_model_is_refused() -> None:
-    evil = {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"}
     for kind, inner in (("Dense", ("config",)), ("Bidirectional", ("config", "layer", "config"))):
         config = config_of(residual())
-        deep(layer_of(config, kind), *inner).update(activation=evil)
+        deep(layer_of(config, kind), *inner).update(activation=EVIL)
         with pytest.raises(ModelError, match="is not allowed"):
             build_model(config)
     config = config_of(residual())

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import keras_configs
 import numpy as np
 import pytest
+from keras_configs import layer
 
 from learnae.errors import ModelError
-from learnae.models.definition import ModelDefinition
 from learnae.models.evaluation import reconstruction_error
 from learnae.models.layers import BatchNormalization, Conv1D, LayerNormalization, MaxPooling1D, Reshape, Sliding
 from learnae.models.losses import Loss
-from learnae.models.numpy_model import differentiate, predict, train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.models.reference.numpy_model import differentiate, predict, train_step
 
-
-def layer(kind: str, **config: Any) -> dict[str, Any]:
-    return {"class_name": kind, "config": config}
-
-
-def define(*layers: dict[str, Any], shape: tuple[int, ...] = (11, 3)) -> ModelDefinition:
-    first = layer("InputLayer", batch_shape=[None, *shape])
-    return ModelDefinition.from_config({"class_name": "Sequential", "config": {"layers": [first, *layers]}})
+define = partial(keras_configs.define, shape=(11, 3))
 
 
 def conv(filters: int = 4, size: Any = 3, **config: Any) -> dict[str, Any]:

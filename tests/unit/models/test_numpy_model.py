@@ -1,22 +1,22 @@
-import contextlib
+"""Losses, gradients, optimisers and the learner of the NumPy reference."""
+
+from __future__ import annotations
+
 import itertools
-import json
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from trees import TREES
+from keras_configs import define, dense, layer
 
-from learnae.errors import DataError, ModelError, StateError
+from learnae.errors import ModelError
 from learnae.models.dataset import Dataset
-from learnae.models.definition import MAX_LAYERS, MAX_PARAMETERS, Activation, Dense, Dropout, Flatten, ModelDefinition
+from learnae.models.definition import ModelDefinition
 from learnae.models.layers import activate
 from learnae.models.losses import LOSSES, Loss
-from learnae.models.numpy_learner import NumpyLearner, evaluate
-from learnae.models.numpy_model import differentiate, predict
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
+from learnae.models.reference.numpy_model import differentiate, predict
 from learnae.swarm.presets import dense_config
 
 FINAL = {
@@ -25,205 +25,6 @@ FINAL = {
     "mean_squared_error": "linear",
     "huber": "linear",
 }
-
-
-def sequential(*layers: dict[str, Any], shape: tuple[int, ...] = (4,)) -> dict[str, Any]:
-    first = {"class_name": "InputLayer", "config": {"batch_shape": [None, *shape]}}
-    return {"class_name": "Sequential", "config": {"layers": [first, *layers]}}
-
-
-def layer(name: str, **config: Any) -> dict[str, Any]:
-    return {"class_name": name, "config": config}
-
-
-def dense(units: int, activation: str = "linear", **config: Any) -> dict[str, Any]:
-    return layer("Dense", units=units, activation=activation, **config)
-
-
-def define(*layers: dict[str, Any], shape: tuple[int, ...] = (4,)) -> ModelDefinition:
-    return ModelDefinition.from_config(sequential(*layers, shape=shape))
-
-
-# -- definition
-
-# what keras 3 writes: json.loads(model.to_json()), shortened only in its names
-KERAS_JSON = """{"module": "keras", "class_name": "Sequential", "config": {"name": "sequential", "trainable": true,
-"dtype": {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": null},
-"layers": [
-{"module": "keras.layers", "class_name": "InputLayer", "config": {"batch_shape": [null, 4, 3], "dtype": "float32",
-"sparse": false, "ragged": false, "name": "input_layer"}, "registered_name": null},
-{"module": "keras.layers", "class_name": "Flatten", "config": {"name": "flatten", "trainable": true,
-"dtype": {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": null},
-"data_format": "channels_last"}, "registered_name": null, "build_config": {"input_shape": [null, 4, 3]}},
-{"module": "keras.layers", "class_name": "Dense", "config": {"name": "dense", "trainable": true, "dtype": {"module":
-"keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": null, "shared_object_id": 2},
-"units": 8, "activation": "relu", "use_bias": true, "kernel_initializer": {"module": "keras.initializers",
-"class_name": "HeUniform", "config": {"seed": null}, "registered_name": null}, "bias_initializer": {"module":
-"keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": null}, "kernel_regularizer": null,
-"bias_regularizer": null, "kernel_constraint": null, "bias_constraint": null, "quantization_config": null},
-"registered_name": null, "build_config": {"input_shape": [null, 12]}},
-{"module": "keras.layers", "class_name": "ReLU", "config": {"name": "re_lu", "max_value": null,
-"negative_slope": 0.0, "threshold": 0.0}, "registered_name": null},
-{"module": "keras.layers", "class_name": "Dropout", "config": {"name": "dropout", "rate": 0.25, "seed": null,
-"noise_shape": null}, "registered_name": null},
-{"module": "keras.layers", "class_name": "Dense", "config": {"name": "dense_1", "units": 5, "use_bias": false,
-"activation": "linear"}, "registered_name": null},
-{"module": "keras.layers", "class_name": "Activation", "config": {"activation": "softmax"}, "registered_name": null}],
-"build_input_shape": [null, 4, 3]}, "registered_name": null, "build_config": {"input_shape": [null, 4, 3]},
-"compile_config": {"optimizer": "sgd"}}"""
-
-
-def test_what_keras_writes_is_read() -> None:
-    model = ModelDefinition.from_config(json.loads(KERAS_JSON))
-    assert (model.input_shape, model.output_shape, model.count) == ((4, 3), (5,), 12 * 8 + 8 + 8 * 5)
-    assert model.layers == (
-        Flatten(),
-        Dense(12, 8, True, "HeUniform"),
-        Activation("relu"),
-        Activation("relu"),
-        Dropout(0.25),
-        Dense(8, 5, False, "GlorotUniform"),
-        Activation("softmax"),
-    )
-    assert model.final_activation == "softmax"
-
-
-@pytest.mark.parametrize("where", ["batch_input_shape", "build_input_shape"])
-def test_the_input_shape_is_found_where_older_versions_put_it(where: str) -> None:
-    config = {"class_name": "Sequential", "config": {"layers": [dense(2)]}}
-    place = config["config"] if where == "build_input_shape" else config["config"]["layers"][0]["config"]  # type: ignore[index]
-    place[where] = [None, 7]  # type: ignore[index]
-    assert ModelDefinition.from_config(config).input_shape == (7,)
-
-
-@pytest.mark.parametrize(
-    ("layers", "named"),
-    [
-        ([layer("Conv2D", filters=3)], "Conv2D"),
-        ([layer("Lambda", function="os.system")], "Lambda"),
-        ([layer("Sequential", layers=[])], "Sequential"),
-        ([dense(2, "swish")], "swish"),
-        ([layer("Activation", activation="gelu")], "gelu"),
-        ([layer("Activation")], "activation"),
-        ([dense(2, kernel_regularizer={"class_name": "L2"})], "kernel_regularizer"),
-        ([dense(2, bias_regularizer={})], "bias_regularizer"),
-        ([dense(2, activity_regularizer={})], "activity_regularizer"),
-        ([dense(2, kernel_constraint={})], "kernel_constraint"),
-        ([dense(2, bias_constraint={})], "bias_constraint"),
-        ([dense(2, lora_rank=4)], "lora_rank"),
-        ([dense(2, kernel_initializer="Orthogonal")], "Orthogonal"),
-        ([dense(2, kernel_initializer={"class_name": "RandomNormal"})], "RandomNormal"),
-        ([dense(0)], "units"),
-        ([dense(2.0)], "units"),  # type: ignore[arg-type]
-        ([dense(1 << 21)], "units"),
-        ([dense(2, use_bias=1)], "use_bias"),
-        ([layer("ReLU", max_value=6.0), dense(2)], "max_value"),
-        ([layer("ReLU", negative_slope=0.1), dense(2)], "negative_slope"),
-        ([layer("ReLU", threshold=1.0), dense(2)], "threshold"),
-        ([layer("Dropout", rate=1.0), dense(2)], "rate"),
-        ([layer("Dropout", rate=-0.1), dense(2)], "rate"),
-        ([layer("Dropout"), dense(2)], "rate"),
-        ([layer("Flatten")], "0 parameters"),
-        ([dense(2)] * MAX_LAYERS, "list of 1 to"),
-        ([{"class_name": "Dense"}], "layer 1"),
-        ([3], "layer 1"),
-    ],
-)
-def test_what_cannot_be_trained_is_refused_by_name_with_a_remedy(layers: list[Any], named: str) -> None:
-    with pytest.raises(ModelError) as caught:
-        define(*layers)
-    assert named in str(caught.value)
-    assert caught.value.remedy or "no field" in caught.value.problem
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        None,
-        [],
-        {},
-        {"class_name": "Functional", "config": {"layers": [dense(2, batch_input_shape=[None, 4])]}},
-        {"class_name": "Sequential"},
-        {"class_name": "Sequential", "config": {"layers": []}},
-        {"class_name": "Sequential", "config": {"layers": {}}},
-        {"class_name": "Sequential", "config": {"layers": [dense(2)]}},
-        {"class_name": "Sequential", "config": {"layers": [layer("InputLayer", batch_shape=[None, 4])]}},
-        sequential(dense(2), shape=()),
-        sequential(dense(2), shape=(0,)),
-        sequential(dense(2), shape=(1 << 21,)),
-        sequential(dense(2), shape=(True,)),
-        sequential(dense(2), shape=(None,)),  # type: ignore[arg-type]
-        sequential(dense(2), shape=(2, 2)),
-        sequential(layer("Flatten"), dense(2), shape=(1, 1, 1, 1, 1)),
-    ],
-    ids=str,
-)
-def test_other_models_are_refused(config: object) -> None:
-    with pytest.raises(ModelError):
-        ModelDefinition.from_config(config)
-
-
-def test_the_number_of_parameters_is_bounded() -> None:
-    assert define(dense(1 << 8, use_bias=False), shape=(1 << 20,)).count == MAX_PARAMETERS
-    with pytest.raises(ModelError, match=f"{MAX_PARAMETERS + 256} parameters"):
-        define(dense(1 << 8), shape=(1 << 20,))
-    with pytest.raises(ModelError, match="parameters"):
-        define(layer("Flatten"), dense(1), shape=(1 << 20,) * 4)
-
-
-@settings(max_examples=150)
-@given(st.sampled_from(["class_name", "units", "activation", "use_bias", "rate", "batch_shape", "max_value"]), TREES)
-def test_any_configuration_is_a_model_or_a_model_error(name: str, value: Any) -> None:
-    for index in range(4):
-        config = sequential(layer("ReLU"), layer("Dropout", rate=0.5), dense(2))
-        target = config["config"]["layers"][index]
-        (target if name == "class_name" else target["config"])[name] = value
-        with contextlib.suppress(ModelError):
-            ModelDefinition.from_config(config)
-
-
-def test_all_peers_start_from_the_same_weights() -> None:
-    model = define(dense(3, kernel_initializer="HeUniform"), dense(2, kernel_initializer="LecunUniform"))
-    first = model.initial(7)
-    assert first.tobytes() == model.initial(7).tobytes()
-    assert first.tobytes() != model.initial(8).tobytes()
-    (kernel, bias), (other, _) = model.split(first)
-    assert (kernel.shape, bias.tolist(), first.dtype) == ((4, 3), [0, 0, 0], np.float32)
-    assert 0 < np.abs(kernel).max() <= (6 / 4) ** 0.5
-    assert 0 < np.abs(other).max() <= (3 / 3) ** 0.5
-    # a figure to notice if a library's stream of random numbers ever changes: swarms would not fit any more
-    assert define(dense(1)).initial(0).tolist() == pytest.approx(expected_first_weights())
-
-
-def expected_first_weights() -> list[float]:
-    """GlorotUniform of a (4, 1) kernel, from PCG64's own raw stream."""
-    raw = np.random.PCG64(0).random_raw(4)
-    bound = (6 / 5) ** 0.5
-    return [float((2 * (int(number) >> 11) / 2**53 - 1) * bound) for number in raw] + [0.0]
-
-
-@pytest.mark.parametrize(
-    ("initialiser", "bound"),
-    [("GlorotUniform", (6 / 300) ** 0.5), ("HeUniform", (6 / 200) ** 0.5), ("LecunUniform", (3 / 200) ** 0.5)],
-)
-def test_uniform_kernels_fill_their_range(initialiser: str, bound: float) -> None:
-    model = define(dense(100, kernel_initializer=initialiser), shape=(200,))
-    kernel = model.split(model.initial(1))[0][0]
-    assert np.abs(kernel).max() == pytest.approx(bound, rel=0.01)
-    assert abs(float(kernel.mean())) < bound / 50
-
-
-def test_split_gives_views_in_the_order_of_keras() -> None:
-    model = define(dense(2), layer("Flatten"), dense(1, use_bias=False))
-    vector = np.arange(model.count, dtype=np.float32)
-    arrays = model.split(vector)
-    assert [[array.tolist() for array in each] for each in arrays] == [
-        [[[0, 1], [2, 3], [4, 5], [6, 7]], [8, 9]],
-        [],
-        [[[10], [11]]],
-    ]
-    arrays[0][1][0] = 50
-    assert vector[8] == 50
 
 
 # -- losses
@@ -406,82 +207,11 @@ def test_optimisers_follow_the_formulas_of_keras(name: str) -> None:
     assert single.dtype == np.float32
 
 
-def test_a_state_of_another_optimiser_is_refused() -> None:
-    momentum = Optimiser(OptimiserPolicy("momentum"), 3)
-    for other in (Optimiser(OptimiserPolicy("momentum"), 4), Optimiser(OptimiserPolicy("adam"), 3)):
-        with pytest.raises(StateError):
-            momentum.restore(other.state)
-    with pytest.raises(StateError):
-        momentum.restore({})
-
-
 def test_a_restored_state_is_a_copy() -> None:
     first, second = (Optimiser(OptimiserPolicy("momentum"), 1) for _ in range(2))
     second.restore(first.state)
     second.apply(np.zeros(1, np.float32), np.ones(1, np.float32))
     assert first.state["velocity"].tolist() == [0.0]
-
-
-# -- dataset
-
-
-def dataset(loss: str, capacity: int = 1000, outputs: int = 3) -> Dataset:
-    model = define(dense(outputs, FINAL[loss]), shape=(2,))
-    return Dataset(model, Loss.for_model(loss, model), capacity)
-
-
-def test_rows_that_cannot_be_used_are_skipped_and_counted() -> None:
-    data = dataset("sparse_categorical_crossentropy")
-    rows = np.zeros((9, 2))
-    rows[1, 1], rows[2, 0] = np.nan, np.inf
-    data.add(rows, np.array([0, 1, 2, 3, -1, 0.5, np.nan, 2, 1]))
-    assert (data.train.targets.tolist(), data.skipped) == ([0, 2, 1], 6)
-    data.add(rows, np.zeros(9), holdout=True)
-    assert (len(data.train), len(data.holdout), data.skipped) == (3, 7, 8)
-
-
-def test_impossible_targets_of_other_losses_are_skipped() -> None:
-    binary = dataset("binary_crossentropy", outputs=1)
-    binary.add(np.zeros((5, 2)), np.array([0, 1, 2, -1, 0.5]))
-    assert (binary.train.targets.tolist(), binary.skipped) == ([[0], [1]], 3)
-    squared = dataset("mean_squared_error", outputs=2)
-    squared.add(np.zeros((3, 2)), np.array([[1, 2], [np.nan, 1], [np.inf, 1]]))
-    assert (squared.train.targets.tolist(), squared.skipped) == ([[1, 2]], 2)
-
-
-def test_rows_and_targets_of_another_shape_are_refused() -> None:
-    data = dataset("sparse_categorical_crossentropy")
-    for rows, targets in (((4, 3), (4,)), ((4, 2), (3,)), ((4, 2), (4, 3)), ((4, 2, 1), (4,)), ((2,), (2,))):
-        with pytest.raises(DataError, match="swarm's model"):
-            data.add(np.zeros(rows), np.zeros(targets))
-    with pytest.raises(DataError):
-        dataset("mean_squared_error", outputs=2).add(np.zeros((4, 2)), np.zeros(4))
-
-
-@pytest.mark.parametrize("capacity", [1, 3, 256, 300, 513])
-def test_beyond_the_capacity_the_oldest_rows_go(capacity: int) -> None:
-    data = dataset("mean_squared_error", capacity, outputs=1)
-    for start in range(0, 1000, 7):
-        values = np.arange(start, start + 7)
-        data.add(np.stack([values, -values], axis=1), values)
-        seen = start + 7
-        kept = sorted(data.train.targets[:, 0].tolist())
-        assert kept == list(range(max(0, seen - capacity), seen))
-        assert (data.train.rows[:, 0] == data.train.targets[:, 0]).all()
-        assert (data.train.rows[:, 1] == -data.train.targets[:, 0]).all()
-
-
-def test_no_rows_can_be_added() -> None:
-    data = dataset("mean_squared_error", outputs=1)
-    data.add(np.zeros((0, 2)), np.zeros(0))
-    assert (len(data.train), data.skipped) == (0, 0)
-
-
-@pytest.mark.filterwarnings("ignore:overflow")
-def test_values_beyond_float32_are_skipped() -> None:
-    data = dataset("mean_squared_error", outputs=1)
-    data.add(np.array([[1e300, 0], [0, 0]]), np.array([0, 1e300]))
-    assert (len(data.train), data.skipped) == (0, 2)
 
 
 # -- learner
@@ -527,25 +257,6 @@ def test_training_can_be_repeated_and_continued() -> None:
     parts.restore(state)
     parts.train(3)
     assert parts.weights().tobytes() == whole.weights().tobytes()
-
-
-def test_weights_are_copies() -> None:
-    me = learner()
-    weights = me.weights()
-    before = weights.copy()
-    me.load(weights)
-    weights += 1
-    assert me.weights().tobytes() == before.tobytes()
-    me.weights()[:] = 0
-    assert me.weights().tobytes() == before.tobytes()
-
-
-def test_without_rows_there_is_nothing_to_do() -> None:
-    model = define(dense(1))
-    loss = Loss("mean_squared_error")
-    empty = NumpyLearner(model, loss, OptimiserPolicy(), Dataset(model, loss), 4, np.random.default_rng(0))
-    assert (empty.train(5).steps, empty.train(5).rows) == (0, 0)
-    assert empty.evaluate(empty.weights()) is None
 
 
 def test_an_evaluation_in_parts_is_that_of_the_whole() -> None:

@@ -13,9 +13,9 @@ import pytest
 from learnae.errors import DataError, ManifestError
 from learnae.models.dataset import Dataset
 from learnae.models.evaluation import reconstruction_error
-from learnae.models.numpy_learner import NumpyLearner
-from learnae.models.numpy_model import predict
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_model import predict
 from learnae.ports import Samples
 from learnae.samples.examples import add_windows
 from learnae.samples.windows import Windower
@@ -24,6 +24,7 @@ from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, FORECAST, REGRES
 from learnae.swarm.presets import dense_config, preset
 from trainer_node.config import DataSection
 from trainer_node.datasets.loading import load_dataset
+from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 from trainer_node.learning.jax_learner import JaxLearner
 
 ADAM = OptimiserPolicy("adam", 0.01)
@@ -33,8 +34,8 @@ def swarm(config: Any, features: Features | None = None, loss: str = "mean_squar
     return Manifest("task", config, loss, features=features, training=TrainingPolicy(50, 32), optimiser=ADAM)
 
 
-def load(path: Path, manifest: Manifest, **section: Any) -> Dataset:
-    return load_dataset(DataSection(str(path), **section), manifest)
+def load(path: Path, manifest: Manifest, limits: ReadingLimits = USUAL_LIMITS, **section: Any) -> Dataset:
+    return load_dataset(DataSection(str(path), **section), manifest, limits)
 
 
 def write_csv(path: Path, names: str, table: np.ndarray) -> Path:
@@ -98,15 +99,14 @@ def write_recording(path: Path, **columns: np.ndarray) -> Path:
 @pytest.mark.parametrize("piece", [1, 1 << 20])
 @pytest.mark.parametrize("kind", ["npz", "csv", pytest.param("parquet", marks=pytest.mark.modules("pyarrow"))])
 def test_any_numbers_are_learnt_from_a_recording(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str, piece: int
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, piece: int
 ) -> None:
-    monkeypatch.setattr("trainer_node.datasets.series.CHUNK_BYTES", piece)
     signal = np.arange(48.0).reshape(24, 2) / 50
     time = np.where(np.arange(24) < 12, 0.0, 5.0) + np.arange(24) / 10  # a pause after twelve
     label = (np.arange(24) - 12) / 8  # another at each sample, below 0, -1 and 0 too
     label[9] = np.nan
     path = write_recording(tmp_path / f"pump.{kind}", time=time, signal=signal, label=label)
-    data = load(path, swarm(flat_config(), PUMP), holdout=0.25)
+    data = load(path, swarm(flat_config(), PUMP), ReadingLimits(chunk_bytes=piece), holdout=0.25)
 
     ends = [3, 6, 15]  # of windows of four that begin at each third; that of 9 is unknown
     assert data.train.targets[:, 0].tolist() == label[ends].tolist()
@@ -323,15 +323,12 @@ def test_the_task_follows_from_the_definition() -> None:
 
 
 def test_a_long_recording_keeps_its_newest_windows_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("trainer_node.datasets.series.CHUNK_BYTES", 4096)
     path = tmp_path / "tides.npz"
     np.savez(path, signal=series())
     manifest = swarm(forecast_config(WINDOWED), WINDOWED)
-    whole = load(path, manifest)
-    monkeypatch.setattr("trainer_node.datasets.loading.CAPACITY", 300)
-    newest = load(path, manifest)
+    whole, newest = (load(path, manifest, ReadingLimits(4096, windows=windows)) for windows in (1 << 20, 300))
     assert len(newest.train) == 300
     assert set(map(bytes, newest.train.targets)) == set(map(bytes, whole.train.targets[-300:]))
     assert f"{len(whole.train) - 300} windows left out, the oldest; 300 kept" in caplog.text

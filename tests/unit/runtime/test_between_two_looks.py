@@ -15,11 +15,11 @@ from disks import read_only
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.lock import holder
-from learnae.cli.commands import blocks
-from learnae.cli.commands import join as join_module
+from learnae.cli.commands.keep import blocks
+from learnae.cli.commands.swarm import join as join_module
 from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.ipld.cid import RAW, Cid
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.linked_peer import build_peer

@@ -15,14 +15,15 @@ from agent.config import AgentConfig
 from learnae.adapters.iota import node as iota_client
 from learnae.adapters.iota.node import POW
 from learnae.adapters.iota.proof_of_work import MAX_MWM
-from learnae.adapters.iota.pyota import INSTALL
-from learnae.cli.commands.doctor import doctor
+from learnae.adapters.iota.pyota import INSTALL_PYOTA
+from learnae.cli.commands.look.doctor import doctor
 from learnae.config.loading import find_section, load_config
 from learnae.config.sections import IotaSection
 from learnae.errors import ConfigurationError
 from learnae.runtime.links.connect import connect
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import create_swarm
+from learnae.system.installation import how_to_install
 from trainer_node.config import TrainerConfig
 
 URL = "http://127.0.0.1:14265"
@@ -114,7 +115,7 @@ def test_a_node_that_is_away_makes_nobody_wait_and_is_a_line_in_the_status(tmp_p
 
 def test_without_pyota_both_lines_are_said(tmp_path, monkeypatch):
     def missing(*_):
-        raise ConfigurationError("pyota is not installed", " && ".join(INSTALL))
+        raise ConfigurationError("pyota is not installed", INSTALL_PYOTA)
 
     monkeypatch.setattr(iota_client, "load", missing)
     with pytest.raises(ConfigurationError, match="no-deps pyota"):
@@ -151,7 +152,7 @@ def test_doctor_says_both_lines_where_pyota_is_missing(capsys, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", version)
     status, found = examine(capsys)
     assert (status, found["pyota"]["state"]) == (0, "missing")
-    assert all(line in found["pyota"]["remedy"] for line in INSTALL)
+    assert found["pyota"]["remedy"] == f"{how_to_install('iota')} && {INSTALL_PYOTA}"
     assert "IOTA node" not in found, "none is configured"
 
 

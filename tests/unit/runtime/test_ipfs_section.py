@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from learnae.runtime.links.connect import connect
 from learnae.runtime.workspace import Workspace
 from learnae.simulation.in_memory import MemoryExchange
 from learnae.swarm.directory import create_swarm
+from learnae.system.installation import how_to_install
 
 API = "/ip4/127.0.0.1/tcp/5001"
 PEER = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW"
@@ -95,7 +97,8 @@ def test_without_the_library_the_remedy_is_said(tmp_path, monkeypatch):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ipfshttpclient", None)
     workspace = Workspace(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
-    with pytest.raises(ConfigurationError, match=r"ipfshttpclient is not installed; pip install 'learnae\[ipfs\]'"):
+    said = re.escape(f"ipfshttpclient is not installed; {how_to_install('ipfs')}")
+    with pytest.raises(ConfigurationError, match=said):
         connect(config_of(IpfsSection(api=API)), workspace)
 
 

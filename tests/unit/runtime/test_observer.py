@@ -10,7 +10,7 @@ from builders import Author, tiny_manifest
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
-from learnae.cli.commands.blocks import collect_garbage
+from learnae.cli.commands.keep.blocks import collect_garbage
 from learnae.errors import StateError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.protocol.messages import Message

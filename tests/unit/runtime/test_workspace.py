@@ -21,7 +21,7 @@ from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.lock import Lock, holder
 from learnae.errors import ManifestError, StateError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer
 from learnae.peer.state import PeerState
 from learnae.runtime.link_set import LinkSet

@@ -21,8 +21,9 @@ from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
 from trainer_node.config import DataSection
-from trainer_node.datasets import arrays
+from trainer_node.datasets.formats.arrays import ArraySource, read_headers
 from trainer_node.datasets.loading import load_dataset
+from trainer_node.datasets.source import ReadingLimits
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)
@@ -146,7 +147,7 @@ def test_columns_that_are_numbered_go_by_their_numbers(tmp_path: Path, caplog: p
     names = sorted(f"f{number}" for number in range(11))
     text = f"{','.join(names)},label\n{','.join(name[1:] for name in names)},0\n"
     eleven = Manifest("eleven", dense_config(11, (), 3, "softmax"), "sparse_categorical_crossentropy")
-    with caplog.at_level(logging.INFO, "learnae"):
+    with caplog.at_level(logging.INFO, "trainer_node"):
         assert load(written(tmp_path / "data.csv", text), eleven).train.rows.tolist() == [list(range(11))]
     assert "in the order of their numbers: f0, f1, f2" in caplog.text
 
@@ -222,16 +223,12 @@ def parquet(directory: Path, names: list[str], columns: list[list[Any]]) -> Path
 @pytest.mark.parametrize("kind", [">f8", ">i4", "<f2", "u1", "g"])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("small", [0, 1 << 24])
-def test_arrays_of_any_kind_and_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, order: Any, small: int
-) -> None:
-    monkeypatch.setattr(arrays, "_SMALL_BYTES", small)  # 0: through a file
-    monkeypatch.setattr(arrays, "CHUNK_BYTES", 64)
-    monkeypatch.setattr(arrays, "_LEAST_ROWS", 3)
+def test_arrays_of_any_kind_and_order(tmp_path: Path, kind: str, order: Any, small: int) -> None:
+    limits = ReadingLimits(chunk_bytes=64, array_bytes=small, array_rows=3)  # 0 bytes: through a file
     x = np.arange(20 * 2 * 3).reshape(20, 2, 3).astype(kind)
     y = x[:, 0].astype(float)
     np.savez(tmp_path / "data.npz", x=np.asarray(x, order=order), y=np.asarray(y, order=order))
-    source = arrays.ArraySource(tmp_path / "data.npz", arrays.read_headers(tmp_path / "data.npz"))
+    source = ArraySource(tmp_path / "data.npz", read_headers(tmp_path / "data.npz"), limits=limits)
     chunks = list(source.chunks())
     assert len(chunks) > 1
     assert np.concatenate([chunk.rows for chunk in chunks]).tolist() == x.tolist()

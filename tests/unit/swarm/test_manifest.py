@@ -1,3 +1,4 @@
+import doctest
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,9 @@ from learnae.errors import ConfigurationError, ManifestError, ModelError
 from learnae.ipld import dagcbor
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.protocol.limits import Limits
+from learnae.swarm import manifest as manifest_module
 from learnae.swarm.manifest import MAX_BYTES, MAX_COLUMNS, Manifest, TrainingPolicy
-from learnae.swarm.presets import PRESETS, convolution_config, demo_data, dense_config, preset
+from learnae.swarm.presets import convolution_config, dense_config, preset
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import MergePolicy
 
@@ -24,6 +26,10 @@ def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
     fields = dagcbor.decode(DATA)
     change(fields)
     return dagcbor.encode(fields)
+
+
+def test_the_example_in_the_docstring_is_true() -> None:
+    assert doctest.testmod(manifest_module) == (0, 5)
 
 
 def test_a_manifest_reads_back_whole() -> None:
@@ -108,24 +114,6 @@ def test_a_row_of_several_dimensions_has_a_column_for_each_value() -> None:
 def test_a_swarm_with_features_has_channels_and_no_columns() -> None:
     with pytest.raises(ManifestError, match="its channels are the columns"):
         replace(preset("wrist", 0), columns=tuple(f"c{index}" for index in range(30)))
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_read_back(name: str) -> None:
-    manifest = preset(name, created=1234)
-    again = Manifest.from_bytes(manifest.to_bytes())
-    assert (again, again.created) == (manifest, 1234)
-    assert manifest.is_autoencoder or len(manifest.classes) in (
-        manifest.model.output_shape[0],
-        manifest.model.output_shape[0] + 1,
-    )
-    assert preset(name, created=1235).swarm != manifest.swarm
-
-
-def test_an_unknown_preset_names_those_that_exist() -> None:
-    with pytest.raises(ManifestError, match="wrist, hepmass"):
-        preset("toaster", 0)
-    assert demo_data().name == "shoulder-imu.npz"
 
 
 def test_two_definitions_are_two_swarms() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from learnae.errors import ConfigurationError, TransportError
+from learnae.system.installation import how_to_install
 from learnae.system.service import run_program
 
 
@@ -35,7 +36,7 @@ def test_the_status_of_a_command_is_the_programs() -> None:
     [
         (ConfigurationError("no data", "give some"), 78, "program: no data; give some\n"),
         (TransportError("nobody is there"), 75, "program: nobody is there\n"),
-        (ModuleNotFoundError(name="cobs"), 78, "program: cobs is not installed; pip install 'learnae[serial]'\n"),
+        (ModuleNotFoundError(name="cobs"), 78, f"program: cobs is not installed; {how_to_install('serial')}\n"),
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )

@@ -12,11 +12,11 @@ import pytest
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.swarm.presets import preset
-from trainer_node import engines
+from learnae.system.installation import how_to_install
 from trainer_node.config import TrainerConfig, TrainerTrainSection
-from trainer_node.engines import choose_engine
+from trainer_node.engines import choose_engine, warn_of_an_unseen_gpu
 from trainer_node.learning.batches import Batches
 from trainer_node.learning.jax_learner import JaxLearner
 from trainer_node.wiring import build_learner, local_steps
@@ -46,14 +46,13 @@ def test_jax_is_taken_where_it_is_and_names_its_device(engine: str) -> None:
 
 @pytest.mark.parametrize(("device", "warned"), [("cpu", True), ("NVIDIA H100 80GB HBM3 (gpu)", False)])
 def test_a_gpu_that_jax_does_not_see_is_said_with_the_remedy(
-    device: str, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    device: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     driver = tmp_path / "version"
-    monkeypatch.setattr(engines, "_DRIVER", driver)
-    engines.warn_of_an_unseen_gpu("cpu")
+    warn_of_an_unseen_gpu("cpu", driver)
     assert not caplog.records, "there is none"
     driver.touch()
-    engines.warn_of_an_unseen_gpu(device)
+    warn_of_an_unseen_gpu(device, driver)
     assert ("jax[cuda12]" in caplog.text) == warned
 
 
@@ -66,12 +65,11 @@ def test_numpy_is_taken_where_it_is_asked_for() -> None:
 
 @pytest.mark.usefixtures("no_jax")
 def test_without_jax_one_line_says_how_to_get_it(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "learnae"):
+    with caplog.at_level(logging.INFO, "trainer_node"):
         assert choose_engine("auto", "float32") == "numpy"
 
-    assert [record.getMessage() for record in caplog.records] == [
-        "training with NumPy; for a GPU and for faster epochs: pip install 'learnae[trainer]'"
-    ]
+    (record,) = caplog.records
+    assert record.getMessage() == f"training with NumPy; for a GPU and for faster epochs: {how_to_install('trainer')}"
 
 
 @pytest.mark.usefixtures("no_jax")

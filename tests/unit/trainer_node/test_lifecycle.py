@@ -76,7 +76,6 @@ def test_one_that_is_started_again_at_once_was_stopped(
     tmp_path: Path, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process, kill = hold(tmp_path / "pump"), os.kill
-    monkeypatch.setattr(lifecycle, "_STOP_SECONDS", 1.0)
 
     def and_another(pid: int, number: int) -> None:
         kill(pid, number)
@@ -85,7 +84,7 @@ def test_one_that_is_started_again_at_once_was_stopped(
 
     with monkeypatch.context() as patched:
         patched.setattr(lifecycle.os, "kill", and_another)
-        assert lifecycle.stop(tmp_path / "pump")
+        assert lifecycle.stop(tmp_path / "pump", seconds=1.0)
 
 
 def test_who_starts_in_the_background_is_not_taken_for_another_who_was_faster(
@@ -106,9 +105,9 @@ def test_demos_that_start_together_are_different_people(hold: Hold, monkeypatch:
     for number in (1, 2):
         hold(peer_directory(f"demo-{number}"))
     monkeypatch.setattr(demo, "holder", lambda _: None)  # all seem to be free
-    member = cli._demo_member(lambda: replace(TrainerConfig(), train=TrainerTrainSection(engine="numpy")))
+    service = cli._demo_service(lambda: replace(TrainerConfig(), train=TrainerTrainSection(engine="numpy")))
     assert holder(peer_directory("demo-3") / LOCK_FILE) == os.getpid()
-    member.work().drain()
+    service.work().drain()
 
 
 def test_a_demo_in_the_background_goes_on_to_the_next_person(
@@ -195,9 +194,8 @@ def test_why_a_trainer_in_the_background_ended_is_its_own_last_word(
 
 def test_one_that_takes_long_is_not_said_to_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     instead("open('pid', 'w').write(f'{os.getpid()}.'); time.sleep(600)", tmp_path, monkeypatch)
-    monkeypatch.setattr(lifecycle, "_START_SECONDS", 0.1)
     with pytest.raises(StateError, match=r"process \d+ is not at work after 0 s, and goes on starting"):
-        lifecycle.detach(["start"], tmp_path)
+        lifecycle.detach(["start"], tmp_path, seconds=0.1)
     pid = tmp_path / "pid"
     wait_for(lambda: pid.exists() and pid.read_text().endswith("."), "it to begin")
     os.kill(int(pid.read_text()[:-1]), signal.SIGKILL)

@@ -14,7 +14,7 @@ from agent.learning.engine_choice import too_small
 from agent.learning.governor import DAY_SECONDS, Governor, Usage
 from agent.learning.resources import Board, GovernedLearner, governed
 from learnae.errors import ConfigurationError
-from learnae.models.numpy_learner import NumpyLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 
 
 @dataclass

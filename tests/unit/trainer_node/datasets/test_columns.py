@@ -18,8 +18,9 @@ from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import convolution_config, dense_config
 from learnae.system.paths import home
 from trainer_node.config import DataSection
-from trainer_node.datasets import cache, csv_table
+from trainer_node.datasets.formats import csv_table
 from trainer_node.datasets.loading import load_dataset
+from trainer_node.datasets.source import ReadingLimits
 
 COLUMNS = ("flow", "heat", "load")
 NAMED = Manifest("pump", dense_config(3, (), 2, "softmax"), "sparse_categorical_crossentropy", columns=COLUMNS)
@@ -82,7 +83,7 @@ def test_numbered_columns_go_by_the_swarm_too(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "learnae"):
+    with caplog.at_level(logging.INFO, "trainer_node"):
         load(table(tmp_path / "data.csv", ORDERS[2]))
         load(table(tmp_path / "whole.csv", ORDERS[0]))
     said = [record.message for record in caplog.records if "left out" in record.message]
@@ -153,11 +154,11 @@ def test_arrays_have_no_names_and_are_taken_as_they_are(tmp_path: Path) -> None:
     assert load(tmp_path / "data.npz").train.rows.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_rows_kept_in_another_order_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_SMALL_BYTES", 0)
+def test_rows_kept_in_another_order_are_not_used(tmp_path: Path) -> None:
     path = table(tmp_path / "data.csv", ORDERS[0])
     unnamed = replace(NAMED, columns=())
     for manifest in (unnamed, replace(NAMED, columns=COLUMNS[::-1]), NAMED, SAME):
-        rows = load(path, manifest).train.rows.tolist()
+        section = DataSection(str(path), holdout=0.0)
+        rows = load_dataset(section, manifest, ReadingLimits(file_bytes=0)).train.rows.tolist()
         assert rows == ([[3, 2, 1.5], [6, 5, 4]] if manifest.columns == COLUMNS[::-1] else [[1.5, 2, 3], [4, 5, 6]])
     assert len(list((home() / "cache").iterdir())) == 3  # one serves both who have the same rows

@@ -10,7 +10,7 @@ import importlib
 import io
 import logging
 import os
-import shutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,12 +23,11 @@ from learnae.errors import DataError
 from learnae.models.dataset import Dataset
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
-from learnae.system.atomic_files import TEMPORARY
-from learnae.system.paths import home
+from learnae.system.installation import how_to_install
 from trainer_node.config import DataSection
-from trainer_node.datasets import arrays, cache, split
+from trainer_node.datasets.formats.arrays import ArraySource, read_headers
 from trainer_node.datasets.loading import load_dataset
-from trainer_node.datasets.tables import TableSource
+from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 HEPMASS = preset("hepmass", 0)
@@ -40,14 +39,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
 
 
-@pytest.fixture
-def cached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small files go through the cache too."""
-    monkeypatch.setattr(cache, "_SMALL_BYTES", 0)
-
-
-def load(path: Path, manifest: Manifest = CLASSES, **section: Any) -> Dataset:
-    return load_dataset(DataSection(str(path), **section), manifest)
+def load(path: Path, manifest: Manifest = CLASSES, limits: ReadingLimits = USUAL_LIMITS, **section: Any) -> Dataset:
+    return load_dataset(DataSection(str(path), **section), manifest, limits)
 
 
 def hepmass_rows(rows: int, mass: bool = True) -> np.ndarray[Any, Any]:
@@ -112,6 +105,7 @@ from pathlib import Path
 from learnae.swarm.presets import preset
 from trainer_node.config import DataSection
 from trainer_node.datasets.loading import load_dataset
+from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 if {kind == "parquet"}:
     importlib.import_module("pyarrow.parquet")
 def peak():
@@ -164,14 +158,14 @@ def test_a_field_that_is_no_number_costs_only_its_row_and_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,x,1\n\n5,6,1\n7,nan,0\n1e39,2,0\n9,8,5\n")
+    path.write_text("u,v,label\n1,2,0\n3,x,1\n\n5,6,1\n7,nan,0\n1e39,2,0\n9,8,5\n1,,0\n3,4,?\n")
 
-    with caplog.at_level(logging.WARNING, "learnae"):
+    with caplog.at_level(logging.WARNING, "trainer_node"):
         data = load(path, holdout=0.0)
 
     assert data.train.rows.tolist() == [[1, 2], [5, 6]]
-    assert data.skipped == 4
-    assert "4 of 6 rows skipped" in caplog.text
+    assert data.skipped == 6
+    assert "6 of 8 rows skipped" in caplog.text
     assert "column 'v'" in caplog.text
 
 
@@ -183,15 +177,12 @@ def test_a_column_of_text_is_named(tmp_path: Path) -> None:
         load(path)
 
 
-def test_the_line_of_a_row_with_too_few_fields_is_named_in_a_large_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", 64)
+def test_the_line_of_a_row_with_too_few_fields_is_named_in_a_large_file(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("u,v,label\n" + "1,2,0\n" * 1000 + "1,2\n" + "1,2,0\n" * 1000)
 
     with pytest.raises(DataError, match="line 1002: 2 fields; the header has 3"):
-        load(path)
+        load(path, limits=ReadingLimits(text_bytes=64))
 
 
 @pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"u,v,label\n1,2,0\n" * 9)[:-9]])
@@ -208,16 +199,6 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     path.write_bytes("\ufefflabel,u,v\r\n0,1,2\r\n1,3,4\r\n".encode())
 
     assert load(path, holdout=0.0).train.rows.tolist() == [[1, 2], [3, 4]]
-
-
-def test_one_class_only_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n" + "1,2,2\n" * 10)
-
-    with caplog.at_level(logging.WARNING, "learnae"):
-        assert len(load(path).train) == 7
-
-    assert "only class 2 in 7 rows" in caplog.text
 
 
 # -- Parquet
@@ -241,11 +222,16 @@ def test_parquet_columns_of_any_number_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.modules("pyarrow")
-def test_a_parquet_column_of_text_is_named(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "data.parquet", u=[1.0], place=["north"], label=[0])
-
-    with pytest.raises(DataError, match="column 'place' is of type string"):
-        load(path)
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"u": [1.0], "place": ["north"], "label": [0]}, "column 'place' is of type string"),
+        ({"u": [1], "label": [0], "__index_level_0__": [0]}, r"has 1 feature columns \(u\)"),  # pandas' row numbers
+    ],
+)
+def test_parquet_columns_that_cannot_be_used_are_named(tmp_path: Path, columns: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        load(write_parquet(tmp_path / "data.parquet", **columns))
 
 
 @pytest.mark.modules("pyarrow")
@@ -260,7 +246,7 @@ def test_without_pyarrow_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "data.parquet").write_bytes(b"")
 
-    with pytest.raises(DataError, match=r"pip install 'learnae\[parquet\]'"):
+    with pytest.raises(DataError, match=re.escape(how_to_install("parquet"))):
         load(tmp_path / "data.parquet")
 
 
@@ -269,12 +255,11 @@ def test_without_pyarrow_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any, order: Any) -> None:
-    monkeypatch.setattr("trainer_node.datasets.arrays.CHUNK_BYTES", 100)
+def test_arrays_are_read_in_pieces(tmp_path: Path, save: Any, order: Any) -> None:
     x = np.random.default_rng(1).standard_normal((50, 2))
     save(tmp_path / "data.npz", x=np.asarray(x, order=order), y=np.zeros(50, np.uint8))
 
-    data = load(tmp_path / "data.npz", holdout=0.2)
+    data = load(tmp_path / "data.npz", limits=ReadingLimits(chunk_bytes=100), holdout=0.2)
 
     assert data.train.rows.tolist() == x[:40].astype(np.float32).tolist()
     assert data.holdout.rows.tolist() == x[40:].astype(np.float32).tolist()
@@ -305,217 +290,15 @@ def test_classes_are_split_alike_however_the_file_is_sorted(tmp_path: Path) -> N
     assert np.bincount(data.holdout.targets).tolist() == [30, 3, 12]
 
 
-def test_no_more_is_held_out_than_an_evaluation_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "MAX_HOLDOUT", 20)
+def test_no_more_is_held_out_than_an_evaluation_needs(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=np.zeros((1000, 2)), y=np.arange(1000) % 2)
 
-    data = load(tmp_path / "data.npz", holdout=0.3)
+    data = load(tmp_path / "data.npz", limits=ReadingLimits(holdout_rows=20), holdout=0.3)
 
     assert (len(data.train), np.bincount(data.holdout.targets).tolist()) == (980, [10, 10])
 
 
-# -- the cache
-
-
-@pytest.mark.usefixtures("cached")
-def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n" + "1,2,0\n3,4,1\n5,nan,1\n" * 4)
-    first = load(path)
-    monkeypatch.delattr(TableSource, "chunks")
-
-    again = load(path)
-
-    assert again.train.rows.tolist() == first.train.rows.tolist()
-    assert again.holdout.targets.tolist() == first.holdout.targets.tolist()
-    assert again.skipped == first.skipped == 4
-
-
-@pytest.mark.usefixtures("cached")
-def test_a_file_that_has_changed_is_parsed_again_and_the_old_rows_go(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    load(path)
-    path.write_text("u,v,label\n7,8,0\n3,4,1\n")
-    os.utime(path, (1, 1))
-
-    assert load(path, holdout=0.0).train.rows[0].tolist() == [7, 8]
-    assert len(list((home() / "cache").iterdir())) == 1
-
-
-@pytest.mark.usefixtures("cached")
-def test_what_another_process_finishes_or_removes_meanwhile_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, root, remove = tmp_path / "data.csv", home() / "cache", shutil.rmtree
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    load(path)
-    (old,) = root.iterdir()
-    path.write_text("u,v,label\n7,8,0\n3,4,1\n5,6,1\n")
-    (root / f"{TEMPORARY}1-1").symlink_to(tmp_path / "gone")  # stat fails as for a directory that was just renamed
-    there = []
-
-    def slowly(entry: Path, **options: Any) -> None:
-        there.append(old.exists())  # half of it would be taken for all of it
-        remove(entry, **options)
-
-    monkeypatch.setattr(cache.shutil, "rmtree", slowly)
-    load(path)
-    assert there
-    assert not any(there)
-
-
-@pytest.mark.usefixtures("cached")
-def test_other_options_have_rows_of_their_own(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n" + "1,0,0\n" * 10 + "2,1,1\n" * 10)
-
-    assert len(load(path, holdout=0.5).holdout) == 10
-    assert len(load(path, holdout=0.1).holdout) == 2
-    assert load(path, label="v").train.rows[0].tolist() == [1, 0]
-
-
-@pytest.mark.usefixtures("cached")
-def test_an_autoencoder_that_leaves_out_another_column_has_rows_of_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,w\n1,2,3\n4,5,6\n")
-    manifest = Manifest("same", dense_config(2, (), 2, "linear"), "mean_squared_error")
-
-    assert load(path, manifest, label="w", holdout=0.0).train.rows.tolist() == [[1, 2], [4, 5]]
-    assert load(path, manifest, label="u", holdout=0.0).train.rows.tolist() == [[2, 3], [5, 6]]
-
-
-@pytest.mark.usefixtures("cached")
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("train.rows", lambda file: file.write_bytes(file.read_bytes()[:-1])),
-        ("holdout.targets", lambda file: file.unlink()),
-        ("counts.json", lambda file: file.write_text("{}")),
-        ("counts.json", lambda file: file.write_bytes(b"")),
-    ],
-)
-def test_a_damaged_cache_is_said_and_written_anew(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: Any
-) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    load(path)
-    damage(next((home() / "cache").glob(f"*/{name}")))
-
-    assert load(path).train.rows.tolist() == [[1, 2], [3, 4]]
-    assert "are damaged" in caplog.text
-    assert len(list((home() / "cache").iterdir())) == 1
-
-
-@pytest.mark.usefixtures("cached")
-def test_a_file_put_in_place_of_another_of_the_same_size_and_time_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    before = path.stat()
-    load(path)
-    path.write_text("u,v,label\n7,2,0\n3,4,1\n")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-    assert load(path).train.rows.tolist() == [[7, 2], [3, 4]]
-
-
-@pytest.mark.parametrize("size", [0, 1 << 24])
-def test_a_file_that_grows_while_it_is_read_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    monkeypatch.setattr(cache, "_SMALL_BYTES", size)
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-    read = TableSource.chunks
-
-    def chunks_of_a_growing_file(source: TableSource) -> Any:
-        yield from read(source)
-        path.write_text("u,v,label\n1,2,0\n3,4,1\n5,6,1\n")
-
-    monkeypatch.setattr(TableSource, "chunks", chunks_of_a_growing_file)
-
-    with pytest.raises(DataError, match="has changed while it was read"):
-        load(path)
-    assert not list((home() / "cache").glob("*"))
-
-
-def test_small_files_leave_nothing_behind(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n1,2,0\n3,4,1\n")
-
-    assert len(load(path).train) == 2
-    assert not home().exists()
-
-
-# -- adopted rows
-
-
-def test_adopted_rows_are_not_copied_and_not_added_to() -> None:
-    data = Dataset(CLASSES.model, CLASSES.objective, capacity=3)
-    rows, targets = np.ones((5, 2), np.float32), np.zeros(5, np.int64)
-
-    data.adopt(rows, targets)
-
-    assert np.shares_memory(data.train.rows, rows)
-    assert len(data.train) == 5
-    with pytest.raises(DataError):
-        data.add(rows, targets)
-
-
-def test_values_that_float32_cannot_hold_are_skipped() -> None:
-    manifest = Manifest("values", dense_config(2, (), 1, "linear"), "mean_squared_error")
-    data = Dataset(manifest.model, manifest.objective)
-
-    data.add(np.array([[1, 2], [1e39, 2], [1, 2]]), np.array([1.0, 1.0, 1e39]))
-
-    assert (len(data.train), data.skipped) == (1, 2)
-
-
-def test_other_rows_are_known_by_their_count() -> None:
-    data = Dataset(CLASSES.model, CLASSES.objective)
-    rows, targets = np.ones((5, 2), np.float32), np.zeros(5, np.int64)
-    data.adopt(rows, targets)
-    before = data.train.written
-
-    data.adopt(rows * 2, targets)
-
-    assert data.train.written != before
-
-
-@pytest.mark.parametrize(
-    ("rows", "targets"),
-    [
-        (np.ones((5, 3), np.float32), np.zeros(5, np.int64)),
-        (np.ones((5, 2)), np.zeros(5, np.int64)),
-        (np.ones((5, 2), np.float32), np.zeros(5, np.float32)),
-        (np.ones((5, 2), np.float32), np.zeros(4, np.int64)),
-    ],
-)
-def test_rows_of_another_shape_or_type_are_not_adopted(rows: Any, targets: Any) -> None:
-    with pytest.raises(DataError):
-        Dataset(CLASSES.model, CLASSES.objective).adopt(rows, targets)
-
-
 # -- what nobody notices
-
-
-@pytest.mark.parametrize("first", ["f1,f10,f2,label", "f10,f1,f2,label"])
-def test_numbered_columns_go_by_their_numbers(tmp_path: Path, first: str) -> None:
-    manifest = Manifest("three", dense_config(3, (), 3, "softmax"), "sparse_categorical_crossentropy")
-    path = tmp_path / "data.csv"
-    names = first.split(",")
-    path.write_text(first + "\n" + ",".join(name[1:] if name != "label" else "0" for name in names) + "\n")
-
-    assert load(path, manifest, holdout=0.0).train.rows.tolist() == [[1, 2, 10]]
-
-
-def test_the_mass_does_not_replace_a_missing_feature(tmp_path: Path) -> None:
-    path = tmp_path / "all.csv"
-    path.write_text("label," + ",".join(f"f{number}" for number in range(26)) + ",mass\n" + "1," * 27 + "1\n")
-
-    with pytest.raises(DataError, match="has no column f26; mass"):
-        load(path, HEPMASS)
 
 
 @pytest.mark.parametrize(
@@ -552,20 +335,23 @@ def test_numbers_that_float32_rounds_are_said(tmp_path: Path, caplog: pytest.Log
 
 def test_a_line_without_end_is_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("learnae.samples.table_headers.LONGEST_LINE", 100)
-    monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", 16)
     path = tmp_path / "data.csv.gz"
     path.write_bytes(gzip.compress(b"u,v,label\n1,2,0\n" + b"1" * 1000))
 
     with pytest.raises(DataError, match="line 3 has more than 100 characters"):
-        load(path)
+        load(path, limits=ReadingLimits(text_bytes=16))
 
 
-def test_lines_are_whole_wherever_the_text_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_whole_wherever_the_text_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(b"u,v,label\r\n1,2,0\r\n \r\n3,4,1\r5,6,2\n7,8,0")
     for size in range(1, 40):
-        monkeypatch.setattr("trainer_node.datasets.csv_table.TEXT_BYTES", size)
-        assert load(path, holdout=0.0).train.rows.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+        assert load(path, limits=ReadingLimits(text_bytes=size), holdout=0.0).train.rows.tolist() == [
+            [1, 2],
+            [3, 4],
+            [5, 6],
+            [7, 8],
+        ]
 
 
 @pytest.mark.parametrize("name", ["data.csv", "data.csv.gz"])
@@ -578,27 +364,16 @@ def test_gzip_is_known_by_its_bytes(tmp_path: Path, name: str, packed: bool) -> 
 
 
 @pytest.mark.parametrize("shape", [(900, 2), (900, 2, 3), (700, 300)])
-def test_a_large_array_in_fortrans_order_goes_through_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
-) -> None:
-    monkeypatch.setattr(arrays, "_SMALL_BYTES", 10)
-    monkeypatch.setattr(arrays, "CHUNK_BYTES", 1000)
+def test_a_large_array_in_fortrans_order_goes_through_a_file(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path, limits = tmp_path / "data.npz", ReadingLimits(chunk_bytes=1000, array_bytes=10)
     x, y = np.asfortranarray(np.random.default_rng(1).random(shape)), np.arange(shape[0])
-    np.savez(tmp_path / "data.npz", x=x, y=y)
+    np.savez(path, x=x, y=y)
 
-    chunks = list(arrays.ArraySource(tmp_path / "data.npz", arrays.read_headers(tmp_path / "data.npz")).chunks())
+    chunks = list(ArraySource(path, read_headers(path), limits=limits).chunks())
 
     assert len(chunks) > 1
     assert np.concatenate([chunk.rows for chunk in chunks]).tolist() == x.tolist()
     assert np.concatenate([chunk.targets for chunk in chunks]).tolist() == y.tolist()
-
-
-@pytest.mark.modules("pyarrow")
-def test_row_numbers_of_pandas_are_no_feature(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "data.parquet", u=[1, 2], label=[0, 1], __index_level_0__=[0, 1])
-
-    with pytest.raises(DataError, match=r"has 1 feature columns \(u\)"):
-        load(path)
 
 
 @pytest.mark.modules("pyarrow")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
-from learnae.cli.commands.model_file import SEEDED, read_model
-from learnae.cli.output import print_fields, print_json, told_columns
+from learnae.cli.commands.swarm.model_file import SEEDED, read_model
+from learnae.cli.output import columns_note, print_fields, print_json
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
@@ -26,19 +26,45 @@ from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import PRESETS, preset
 from learnae.weights.frames import FramePolicy
 
-_FOR_MODELS = ("loss", "optimiser", "learning_rate", "classes", "columns", "features")
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
 
 
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What is said of a ``--model``, each by its flag; None where the flag is not given."""
+
+    loss: str | None = None
+    optimiser: str | None = None
+    learning_rate: float | None = None
+    classes: str | None = None
+    columns: str | None = None
+    features: str | None = None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> ModelOptions:
+        """Take them from the command's arguments."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+    @property
+    def flags(self) -> list[str]:
+        """Name the flags that are given."""
+        names = [field.name for field in fields(self) if getattr(self, field.name) is not None]
+        return [f"--{name.replace('_', '-')}" for name in names]
+
+
 def create(options: argparse.Namespace) -> int:
     """Create a swarm from a preset or a Keras model, and say how to join it."""
-    manifest, blocks, start = _manifest(options)
+    wanted = ModelOptions.of(options)
+    if options.preset:
+        manifest, blocks, start = _of_preset(options.preset, options.name, wanted), list[bytes](), SEEDED
+    else:
+        manifest, blocks, start = _of_model(options.model, options.name, wanted)
     swarm = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
     store = LocalBlockStore(swarm.directory)
     for block in blocks:
         store.put(RAW, block)
-    fields = {
+    facts = {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
         "model": f"{manifest.model.count} parameters",
@@ -48,62 +74,54 @@ def create(options: argparse.Namespace) -> int:
     if options.json:
         trained = manifest.features is not None and not manifest.only_keras
         told = {"agents_train": trained, "only_keras": manifest.only_keras}
-        print_json({**fields, "columns": list(manifest.columns), **told})
+        print_json({**facts, "columns": list(manifest.columns), **told})
     else:
-        print_fields({**fields, **told_columns(manifest), "agents": _agents(manifest)})
-        print(
-            f"\nnext: learnae join {swarm.directory if options.directory else manifest.swarm} --name NAME --data FILE"
-        )
+        print_fields({**facts, **columns_note(manifest), "agents": _agents(manifest)})
+        joined = swarm.directory if options.directory else manifest.swarm
+        print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
 
 
 def _agents(manifest: Manifest) -> str:
-    """What agents can do in the swarm."""
+    """Describe what agents can do in the swarm."""
     if manifest.features is None:
         return "none: the swarm has no --features of samples"
     return f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
 
 
-def _manifest(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
-    """The swarm's definition, the blocks of its starting weights if there are any, and what to say of these."""
-    now = SystemClock().now()
-    if options.preset:
-        _check_unchanged(options)
-        manifest = preset(options.preset, now)
-        return replace(manifest, name=options.name or manifest.name), [], SEEDED
-    if not options.loss:
+def _of_preset(kind: str, name: str | None, wanted: ModelOptions) -> Manifest:
+    """Return the preset's manifest, perhaps renamed. Raises ConfigurationError for flags that would change it."""
+    if wanted.flags:
+        raise ConfigurationError(f"a preset takes no {', '.join(wanted.flags)}", "leave that out, or give --model")
+    manifest = preset(kind, SystemClock().now())
+    return replace(manifest, name=name or manifest.name)
+
+
+def _of_model(path: Path, name: str | None, wanted: ModelOptions) -> tuple[Manifest, list[bytes], str]:
+    """Return the manifest of the model in ``path``, the blocks of its starting weights, and what to say of these."""
+    if not wanted.loss:
         raise ConfigurationError("a model needs a loss", "give --loss, such as sparse_categorical_crossentropy")
-    model = read_model(options.model)
+    model = read_model(path)
     blocks = [] if model.weights is None else start_blocks(model.weights)
+    optimiser = wanted.optimiser or USUAL
     manifest = Manifest(
-        name=options.name or options.model.stem,
+        name=name or path.stem,
         config=model.config,
-        loss=options.loss,
-        created=now,
-        classes=_names(options.classes) if options.classes else (),
-        columns=() if options.columns is None else _columns(options.columns),
-        features=_features(options.features) if options.features else None,
-        optimiser=_optimiser(options),
+        loss=wanted.loss,
+        created=SystemClock().now(),
+        classes=_names(wanted.classes) if wanted.classes else (),
+        columns=() if wanted.columns is None else _columns(wanted.columns),
+        features=_features(wanted.features) if wanted.features else None,
+        optimiser=OptimiserPolicy(
+            optimiser, RATES[optimiser] if wanted.learning_rate is None else wanted.learning_rate
+        ),
         codec=_codec(model.config),
         outline=model.outline,
         start=start_links(blocks),
     )
     _check_classes(manifest)
     return manifest, blocks, model.start
-
-
-def _optimiser(options: argparse.Namespace) -> OptimiserPolicy:
-    name = options.optimiser or USUAL
-    return OptimiserPolicy(name, RATES[name] if options.learning_rate is None else options.learning_rate)
-
-
-def _check_unchanged(options: argparse.Namespace) -> None:
-    """A preset is as it is: what would change it is for a model."""
-    given = [name for name in _FOR_MODELS if getattr(options, name) is not None]
-    if given:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ConfigurationError(f"a preset takes no {flags}", "leave that out, or give --model")
 
 
 def _check_classes(manifest: Manifest) -> None:
@@ -117,7 +135,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _columns(text: str) -> tuple[str, ...]:
-    """The names of features: as they are given, or all in a table's header but the target's. Raises DataError."""
+    """Return the names of features: as they are given, or all in a table's header but the target's.
+
+    Raises DataError.
+    """
     if not text.endswith((*CSV, *PARQUET)):
         return _names(text)
     names = tuple(name for name in column_names(Path(text)) if name != _TARGET)
@@ -131,13 +152,15 @@ def _columns(text: str) -> tuple[str, ...]:
 
 
 def _codec(config: Mapping[str, Any]) -> FramePolicy:
-    """Exact where the first layer normalises: its statistics are as large as the features, and q8 rounds 256
-    neighbours to 1/127 of the largest of them (adr 59)."""
+    """Return exact codecs where the first layer normalises: its statistics are as large as the features.
+
+    q8 would round 256 neighbours to 1/127 of the largest of them (adr 59).
+    """
     return FramePolicy("f32", "f32") if normalises_rows(config) else FramePolicy()
 
 
 def _features(text: str) -> Features | None:
-    """Those of a preset, or of a JSON file in the manifest's form; raises ManifestError.
+    """Return the features of a preset, or of a JSON file in the manifest's form; raises ManifestError.
 
     A raw window in a file needs no constants: its samples are then taken as they are.
     """
@@ -150,8 +173,8 @@ def _features(text: str) -> Features | None:
         raise ManifestError(
             f"cannot read features from {text}: {error}", "give a preset's name or a JSON file"
         ) from error
-    fields = Fields(found, "features", ManifestError)
-    if fields.value("kind") == RAW_KIND:
-        channels = len(fields.texts("channels", MAX_CHANNELS))
-        fields = Fields({"shift": [0.0] * channels, "scale": [1.0] * channels, **found}, "features", ManifestError)
-    return read_features(fields)
+    features = Fields(found, "features", ManifestError)
+    if features.value("kind") == RAW_KIND:
+        channels = len(features.texts("channels", MAX_CHANNELS))
+        features = Fields({"shift": [0.0] * channels, "scale": [1.0] * channels, **found}, "features", ManifestError)
+    return read_features(features)

@@ -10,27 +10,30 @@ from pathlib import Path
 import numpy as np
 
 from learnae.errors import DataError
+from learnae.overriding import override
 from learnae.samples import table_headers as headers
 from learnae.samples.recordings import class_number, number, numbers_of
 from learnae.samples.table_headers import column_names, csv_errors, csv_text, first_line, too_long
-from trainer_node.datasets.source import Array
-from trainer_node.datasets.tables import Piece
+from trainer_node.datasets.formats.tables import Piece, Table
+from trainer_node.datasets.source import USUAL_LIMITS, Array
 
-TEXT_BYTES = 1 << 18  # of text: its numbers take four times that, and what the C library keeps grows with them
 _Converters = dict[int | str, Callable[[str], float]]  # as NumPy's parser takes them, by column
 
 
-class CsvTable:
-    """tables.Table with a header line. Fields that are no numbers become NaN."""
+class CsvTable(Table):
+    """A table with a header line. Fields that are no numbers become NaN."""
 
-    def __init__(self, path: Path, label: str = "", classes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, label: str = "", classes: Sequence[str] = (), text_bytes: int = USUAL_LIMITS.text_bytes
+    ) -> None:
         self.path = path
         self._label = label
+        self._text_bytes = text_bytes
         self._classes = numbers_of(classes)
         self.names = column_names(path)
 
+    @override
     def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
-        """See tables.Table; raises DataError for a line with too many or too few fields, or without an end."""
         places, converters = [self.names.index(name) for name in wanted], self._converters(wanted)
         size = max(self.path.stat().st_size, 1)
         with csv_errors(self.path), self.path.open("rb") as raw, csv_text(raw) as file:
@@ -41,9 +44,9 @@ class CsvTable:
                 first += len(lines)
 
     def _blocks(self, file: io.TextIOWrapper) -> Iterator[list[str]]:
-        """Whole lines, some at a time. What has no end of line is not collected until memory is full."""
+        """Yield whole lines, some at a time; raises DataError for a line that would fill the memory."""
         rest, first = "", 2
-        while block := file.read(TEXT_BYTES):
+        while block := file.read(self._text_bytes):
             lines = io.StringIO(rest + block, newline="").readlines()
             # half a line, or one whose second character of CR LF is still to come
             rest = "" if lines[-1].endswith("\n") else lines.pop()
@@ -93,7 +96,7 @@ class CsvTable:
         return named
 
     def _converters(self, wanted: Sequence[str]) -> _Converters | None:
-        """For NumPy's parser: names of classes where there can be any, and any text in columns that are left out."""
+        """Return NumPy's converters: class names in the label's column, any text in columns that are left out."""
         there = set(wanted)
         found: _Converters = {place: _anything for place, name in enumerate(self.names) if name not in there}
         if self._classes and self._label in there:

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from learnae.errors import DataError
+from learnae.overriding import override
 from learnae.samples.recordings import class_number, numbers_of
 from learnae.samples.table_headers import parquet_names, pyarrow
+from trainer_node.datasets.formats.tables import Piece, Table
 from trainer_node.datasets.source import Array
-from trainer_node.datasets.tables import Piece
 
-_BATCH_BYTES = 1 << 20  # a batch is there several times: as pages, as Arrow's columns, as ours
+_BATCH_BYTES = 1 << 20  # memory holds a batch several times: as pages, as Arrow's columns, as NumPy's
 
 
-class ParquetTable:
-    """tables.Table whose nulls become NaN. Raises DataError."""
+class ParquetTable(Table):
+    """A table of numbers, perhaps with a label in words; nulls become NaN. Raises DataError."""
 
     def __init__(self, path: Path, label: str = "", classes: Sequence[str] = ()) -> None:
         self.path = path
@@ -29,8 +30,8 @@ class ParquetTable:
             self._schema = file.schema_arrow
         self.names = parquet_names(path, self._schema.names)
 
+    @override
     def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
-        """See tables.Table; columns must be numbers."""
         for name in wanted:
             self._check_type(name, self._schema.field(name).type)
         size = max(_BATCH_BYTES // (8 * len(wanted)), 1)
@@ -56,14 +57,14 @@ class ParquetTable:
             raise DataError(f"{self.path}: column {name!r}: {error}", "leave it out, or write it as float") from error
 
     def _holds_names(self, name: str, kind: Any) -> bool:
-        """Whether the column is the label, and text: as it is, or as pandas writes categories."""
+        """Return True if the column is the label, and text: plain, or as pandas writes categories."""
         types = self._arrow.types
         text = kind.value_type if types.is_dictionary(kind) else kind
         return bool(self._classes and name == self._label and (types.is_string(text) or types.is_large_string(text)))
 
     def _open(self) -> Any:
         try:
-            # a buffer of its own for each column, instead of a whole row group at once
+            # a buffer for each column, instead of a whole row group at once
             return self._parquet.ParquetFile(
                 self.path, buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
             )

@@ -12,17 +12,18 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.evaluation import measure
 from learnae.models.losses import Loss
-from learnae.models.numpy_model import predict, train_step
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.ports import Trained
+from learnae.models.reference.numpy_model import predict, train_step
+from learnae.overriding import override
+from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
 _EVALUATION_BATCH = 1024  # rows: bounds the memory of an evaluation
 
 
-class NumpyLearner:
-    """Implements ports.Learner on a Dataset that may grow between calls."""
+class NumpyLearner(Learner):
+    """Trains on a Dataset that may grow between calls, on random batches of its training rows."""
 
     def __init__(
         self,
@@ -41,16 +42,16 @@ class NumpyLearner:
         self._rng = rng
         self._weights: Vector = np.zeros(model.count, np.float32)
 
+    @override
     def weights(self) -> Vector:
-        """A copy of the current weights (count,)."""
         return self._weights.copy()
 
+    @override
     def load(self, weights: Vector) -> None:
-        """Go on from these weights (count,)."""
         self._weights = np.array(weights, np.float32)
 
+    @override
     def train(self, steps: int) -> Trained:
-        """Up to ``steps`` optimiser steps on random batches of the training rows."""
         rows, targets = self._data.train.rows, self._data.train.targets
         if not len(rows) or steps < 1:
             return Trained(0, 0, 0.0)
@@ -62,26 +63,26 @@ class NumpyLearner:
             )
         return Trained(steps, len(rows), total / steps)
 
+    @override
     def evaluate(self, weights: Vector) -> Metrics | None:
-        """Loss and accuracy of ``weights`` on the held-out rows; None without any."""
         rows, targets = self._data.holdout.rows, self._data.holdout.targets
         return evaluate(self._model, self._loss, weights, rows, targets)
 
     def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
-        """What the model of these weights says of ``rows`` (n, *input_shape): (n, *outputs)."""
+        """Return the model's output (n, *outputs) with these weights for ``rows`` (n, *input_shape)."""
         return predict(self._model, weights, rows)
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
-        """The optimiser's arrays."""
         return self._optimiser.state
 
+    @override
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a saved state; raises StateError if it does not fit."""
         self._optimiser.restore(state)
 
 
 def evaluate(
     model: ModelDefinition, loss: Loss, weights: Vector, rows: NDArray[Any], targets: NDArray[Any]
 ) -> Metrics | None:
-    """Mean loss and accuracy over ``rows`` (n, *input_shape); None without rows."""
+    """Return mean loss and accuracy over ``rows`` (n, *input_shape); None without rows."""
     return measure(loss, lambda part: predict(model, weights, part), rows, targets, _EVALUATION_BATCH)

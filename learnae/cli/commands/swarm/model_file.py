@@ -10,9 +10,10 @@ from typing import Any
 
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.definition import ModelDefinition
-from learnae.models.keras_model import INSTALL, build_model, flat, has_keras, outline_of, weights_in
+from learnae.models.keras_model import build_model, flat, has_keras, outline_of, weights_in
 from learnae.models.outline import Outline
 from learnae.samples.recordings import check_readable
+from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
 
 SEEDED = "drawn from the seed"
@@ -21,10 +22,10 @@ _MAX_CONFIG_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """What a swarm takes from a file. ``outline`` is there for a model that only Keras can train.
+    """What a swarm takes from a file. ``outline`` is set for a model that only Keras can train.
 
-    ``weights`` (count,) are what all peers start from; None if they draw them, all the same.
-    ``start`` says to people which of that it is.
+    ``weights`` (count,) are what all peers start from; None if they draw them from the seed.
+    ``start`` tells people which of the two it is.
     """
 
     config: Any
@@ -34,7 +35,7 @@ class ModelFile:
 
 
 def read_model(path: Path) -> ModelFile:
-    """Read a Keras JSON or .keras file; raises ModelError, or ConfigurationError where Keras is needed and not here."""
+    """Read a Keras JSON or .keras file; raises ModelError, or ConfigurationError where Keras is needed and absent."""
     config, has_weights = _read(path)
     outline = None
     try:
@@ -48,7 +49,7 @@ def read_model(path: Path) -> ModelFile:
     elif outline:
         weights, start = flat(build_model(config).get_weights()), "weights as Keras draws them"
     elif has_weights:
-        return ModelFile(config, None, None, f"{SEEDED}; to read the weights in the file: {INSTALL}")
+        return ModelFile(config, None, None, f"{SEEDED}; to read the weights in the file: {how_to_install('trainer')}")
     else:
         return ModelFile(config, None, None, SEEDED)
     if len(weights) != count:
@@ -57,16 +58,18 @@ def read_model(path: Path) -> ModelFile:
 
 
 def _outline(config: Any, error: ModelError) -> Outline:
-    """Of a model beyond the whitelist, which ``error`` says why."""
+    """Return the outline of a model beyond the whitelist; ``error`` says why it is."""
     if not isinstance(config, dict):
         raise error
     if not has_keras():
-        raise ConfigurationError(f"only Keras can train this model: {error.problem}", INSTALL) from error
+        raise ConfigurationError(
+            f"only Keras can train this model: {error.problem}", how_to_install("trainer")
+        ) from error
     return outline_of(build_model(config))
 
 
 def _read(path: Path) -> tuple[Any, bool]:
-    """The configuration in a Keras JSON or .keras file, and whether there are weights beside it."""
+    """Return the configuration in a Keras JSON or .keras file, and whether it has weights beside it."""
     check_readable(path)
     try:
         if has_weights := zipfile.is_zipfile(path):

@@ -8,24 +8,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from learnae.adapters.iota.anchors import prove, write_anchor
+from learnae.adapters.iota.anchors import Proof, prove, write_anchor
 from learnae.adapters.iota.node import Node
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.output import human_time, print_fields, print_json
-from learnae.cli.swarm_choice import choose_swarm
+from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.loading import find_section
 from learnae.config.sections import IotaSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
-from learnae.runtime.observer import Observer
 
 DEFAULT_NODE = "http://127.0.0.1:14265"  # as nodes are shipped
 _RETRY_SECONDS = 1.0
 
 
 def anchor(options: argparse.Namespace) -> int:
-    """Anchor a file, a CID or the swarm's heads, or verify that it was done."""
+    """Anchor a file, a CID or the swarm's heads; with --verify, prove that it is anchored."""
     section = find_section(IotaSection, "iota")
     node = Node(options.node or section.node or DEFAULT_NODE, section.mwm, section.pow)
     fields = _verify(options, section, node) if options.verify else _write(options, node)
@@ -43,15 +42,7 @@ def _verify(options: argparse.Namespace, section: IotaSection, node: Node) -> di
         raise ConfigurationError("nothing to verify", "name the file or the CID that was anchored")
     cid = _named(options.what)
     coordinator = section.coordinator or node.info().coordinator
-    deadline = time.monotonic() + options.wait
-    while True:
-        try:
-            proof = prove(node, cid, coordinator, need_signature=not options.trust_node)
-            break
-        except TransportError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(_RETRY_SECONDS)
+    proof = _wait_for_proof(node, cid, coordinator, need_signature=not options.trust_node, seconds=options.wait)
     signature = "verified" if proof.signed else "not verified: the node is trusted"
     fields = {**asdict(proof), "cid": str(cid), "path": list(proof.path), "node": node.url, "coordinator": coordinator}
     if options.json:
@@ -66,8 +57,20 @@ def _verify(options: argparse.Namespace, section: IotaSection, node: Node) -> di
     }
 
 
+def _wait_for_proof(node: Node, cid: Cid, coordinator: str, need_signature: bool, seconds: float) -> Proof:
+    """Return the proof once a milestone has confirmed it; raise TransportError if none has after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return prove(node, cid, coordinator, need_signature)
+        except TransportError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+
+
 def _named(what: str) -> Cid:
-    """The CID that ``what`` is, or the one of the file that it names."""
+    """Return the CID that ``what`` is, or that of the file that it names."""
     path = Path(what)
     try:
         return Cid.of(RAW, path.read_bytes()) if path.is_file() else Cid.parse(what)
@@ -78,11 +81,9 @@ def _named(what: str) -> Cid:
 
 
 def _heads(swarm: str) -> Cid:
-    """A block with the links of the swarm's heads, kept with the swarm's blocks."""
+    """Store a block of links to the swarm's heads beside the swarm's blocks; return its CID."""
     directory = choose_swarm(swarm).directory
-    observer = Observer(directory)
-    observer.refresh()
-    heads = sorted(observer.tangle.heads())
+    heads = sorted(observe(directory).tangle.heads())
     if not heads:
         raise ConfigurationError("the swarm has no messages yet", "start a peer first")
     return LocalBlockStore(directory).put(DAG_CBOR, dagcbor.encode(heads))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from learnae.cli.output import print_fields, print_json, told_columns
+from learnae.cli.output import columns_note, print_fields, print_json
+from learnae.cli.toml_text import toml_text
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
@@ -37,7 +37,7 @@ def join(options: argparse.Namespace) -> int:
     if options.data:
         check_readable(options.data)
     _check_place(peer_directory(name), manifest.swarm)
-    text = _configuration(options, name, swarm.directory.resolve())
+    text = _configuration(options.role, options.data, name, swarm.directory.resolve())
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     if not create_once(config, text.encode()):
         raise taken
@@ -53,7 +53,7 @@ def join(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**fields, "columns": list(manifest.columns)})
     else:
-        print_fields({**fields, **told_columns(manifest)})
+        print_fields({**fields, **columns_note(manifest)})
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
@@ -70,17 +70,11 @@ def _check_place(directory: Path, swarm: Cid) -> None:
         raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
 
 
-def _configuration(options: argparse.Namespace, name: str, directory: Path) -> str:
-    section = "data" if options.role == "trainer" else "source"
-    file = str(options.data.resolve()) if options.data else ""
-    data = f"file = {_toml(file)}" if file else _NO_DATA[options.role]
-    return f"[peer]\nname = {_toml(name)}\n\n[swarm]\nid = {_toml(str(directory))}\n\n[{section}]\n{data}\n"
-
-
-def _toml(text: str) -> str:
-    """A TOML string: as in JSON, but for what JSON writes as surrogate pairs."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigurationError(f"{text!r} is not UTF-8, as a configuration is", "rename it") from error
-    return json.dumps(text, ensure_ascii=False)
+def _configuration(role: str, data: Path | None, name: str, swarm: Path) -> str:
+    file = {"file": str(data.resolve())} if data else {}
+    sections = (
+        toml_text("peer", {"name": name}),
+        toml_text("swarm", {"id": str(swarm)}),
+        toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
+    )
+    return "\n".join(sections)

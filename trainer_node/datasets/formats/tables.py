@@ -1,4 +1,4 @@
-"""Tables of any kind: the columns that a swarm's model takes from them."""
+"""Tables of any format: the columns that a swarm's model takes from them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from learnae.errors import DataError
+from learnae.overriding import override
 from learnae.swarm.manifest import Manifest
 from learnae.text import shown
-from trainer_node.datasets.source import Array, Chunk
+from trainer_node.datasets.source import Array, Chunk, Source
 
-log = logging.getLogger("learnae")
+_log = logging.getLogger(__name__)
 
 _HEPMASS = [f"f{number}" for number in range(27)]
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})", re.ASCII)
@@ -33,11 +34,14 @@ class Table(Protocol):
     names: list[str]
 
     def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
-        """The columns ``wanted``, in this order; float32 would make a class of 0.99999999. Raises DataError."""
+        """Yield the columns ``wanted``, in this order; float32 would make a class of 0.99999999.
+
+        Raises DataError, also for lines with too many or too few fields, and columns of the wrong type.
+        """
 
 
-class TableSource:
-    """chunks.Source over a table: one row an example; ``label`` is the column of the target. Raises DataError.
+class TableSource(Source):
+    """A table's rows: one an example; ``label`` is the column of the target. Raises DataError.
 
     An autoencoder needs no such column: its rows are the targets.
     """
@@ -55,15 +59,15 @@ class TableSource:
         self._targets = [] if manifest.is_autoencoder else [label]
         self.names = [*self._features, *self._targets]
 
+    @override
     def chunks(self) -> Iterator[Chunk]:
-        """All rows."""
         for values, done in self._table.pieces(self.names):
             rows = values[:, : len(self._features)].reshape(len(values), *self._inputs)
             yield Chunk(rows, values[:, -1] if self._targets else rows, None, done)
 
 
 def _named(table: Table, label: str, manifest: Manifest) -> list[str]:
-    """The swarm's columns, wherever they are in the table; what else is there is left out."""
+    """Return the swarm's columns, wherever they are in the table; other columns are left out."""
     columns, path = manifest.columns, table.path
     if label in columns and not manifest.is_autoencoder:
         raise DataError(f"{path}: the target {label!r} is one of the swarm's columns", "set data.label to another one")
@@ -76,12 +80,12 @@ def _named(table: Table, label: str, manifest: Manifest) -> list[str]:
             f"name the columns as the swarm does: {shown(columns)}",
         )
     if others:
-        log.info("%s: columns that the swarm does not name are left out: %s", path.name, shown(others))
+        _log.info("%s: columns that the swarm does not name are left out: %s", path.name, shown(others))
     return list(columns)
 
 
 def _as_they_stand(table: Table, label: str, manifest: Manifest) -> list[str]:
-    """All columns but the target's, in their order, for a swarm that names none.
+    """Return all columns but the target's, in their order, for a swarm that names none.
 
     Columns whose names differ in their numbers alone go by these, as sorted by name f10 comes before f2. A table
     with exactly one more, whose last is called ``mass``, is a HEPMASS file (Baldi et al. 2016, UCI): the columns are
@@ -103,7 +107,7 @@ def _as_they_stand(table: Table, label: str, manifest: Manifest) -> list[str]:
         raise DataError(f"{path} has no column {absent[0]}", "mass is no measurement, and does not replace it")
     in_order = _by_number(names)
     if in_order != names:
-        log.info("%s: features are taken in the order of their numbers: %s", path.name, shown(in_order))
+        _log.info("%s: features are taken in the order of their numbers: %s", path.name, shown(in_order))
     return in_order
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.output import console, fitting, human_bytes, print_fields, print_json, shedding, short_cid, table
-from learnae.cli.swarm_choice import choose_swarm
+from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.loading import find_section
 from learnae.config.sections import IpfsSection
 from learnae.errors import BlockMissingError, ConfigurationError, LearnaeError, PeerError, StateError
@@ -30,7 +30,7 @@ from learnae.text import counted
 if TYPE_CHECKING:
     from learnae.adapters.ipfs.exchange import KuboExchange
 
-_SETTLED_SECONDS = 3600.0  # a block put or looked for since then may belong to a message that is still on its way
+_SETTLED_SECONDS = 3600.0  # a younger block, or one asked for since, may belong to a message on its way
 UNUSED = "not needed"
 _KINDS = {  # by the first word of what a block is: one of them, and many
     "message": ("message", "messages"),
@@ -53,7 +53,7 @@ class Block:
 
 
 def blocks(options: argparse.Namespace) -> int:
-    """List all blocks, or do what was asked for; exit status 1 if some are damaged."""
+    """List all blocks, check, pin or delete them; exit status 1 if some are damaged."""
     directory = choose_swarm(options.swarm).directory
     if options.fsck:
         return _show(options, fsck(LocalBlockStore(directory)), "damaged")
@@ -70,8 +70,8 @@ def blocks(options: argparse.Namespace) -> int:
 
 
 def list_blocks(directory: Path) -> Iterator[Block]:
-    """All that is here, messages first, newest last."""
-    store, known = LocalBlockStore(directory), describe_blocks(_observe(directory))
+    """Yield each block of this machine, those not needed first, then the others, oldest first."""
+    store, known = LocalBlockStore(directory), describe_blocks(observe(directory))
     exchange = _exchange(directory, needed=False)
     pins = exchange.pins() if exchange else None
     order = {cid: number for number, cid in enumerate(known)}
@@ -81,7 +81,7 @@ def list_blocks(directory: Path) -> Iterator[Block]:
 
 
 def fsck(store: LocalBlockStore) -> dict[str, int | list[str]]:
-    """Compare all bytes with their names; what is damaged is removed, so that peers fetch it again."""
+    """Compare all blocks with their names; remove damaged ones, so that peers fetch them again."""
     checked, damaged = 0, list[str]()
     for cid in store.cids():
         checked += 1
@@ -96,28 +96,28 @@ def fsck(store: LocalBlockStore) -> dict[str, int | list[str]]:
 
 
 def pin(directory: Path) -> dict[str, int]:
-    """Let the daemon have everything that is here; what it had pinned for this machine and is gone, is unpinned."""
+    """Pin every block of this machine at the daemon; unpin those that are deleted here."""
     store, exchange = LocalBlockStore(directory), _exchange(directory)
     assert exchange is not None
     return {"pinned now": _pin_all(store, exchange), "pinned in all": sum(1 for _ in store.cids())}
 
 
 def _pin_all(store: LocalBlockStore, exchange: Exchange) -> int:
-    """Returns how many were not pinned before."""
+    """Pin what is not pinned yet; return how many that were."""
     pinned = 0
     for cid in exchange.lacking(store.cids):
-        with suppress(BlockMissingError, PeerError):  # a peer has deleted it meanwhile; or --fsck will say it
+        with suppress(BlockMissingError, PeerError):  # a peer has deleted it meanwhile, or --fsck will report it
             exchange.offer(cid, store.get(cid))
             pinned += 1
     return pinned
 
 
 def collect_garbage(directory: Path) -> dict[str, int]:
-    """Delete what no message that is younger than the horizon needs; the daemon then has pinned what is left.
+    """Delete blocks that no message younger than the horizon needs, and pin the others at the daemon.
 
     Raises StateError, with nothing deleted, while messages here cannot be read in full: what they need is unknown.
     """
-    observer = _observe(directory)
+    observer = observe(directory)
     if unseen := observer.unseen():
         raise StateError(
             f"{counted(unseen, 'message')} here wait for older ones: what they need is not known, nothing was deleted",
@@ -133,18 +133,12 @@ def collect_garbage(directory: Path) -> dict[str, int]:
     return {"deleted": len(freed), "bytes freed": sum(freed)}
 
 
-def _observe(directory: Path) -> Observer:
-    observer = Observer(directory)
-    observer.refresh()
-    return observer
-
-
 def describe_blocks(observer: Observer) -> dict[Cid, str]:
-    """What each block that is needed is, oldest first."""
+    """Return what each needed block is, oldest first."""
     tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
-    last_words = dict.fromkeys(_last_words(observer.swarm), "last message of a peer of this machine")
-    tangle.prune(SystemClock().now(), last_words)
-    known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights"), **last_words}
+    last = dict.fromkeys(_last_messages(observer.swarm), "last message of a peer of this machine")
+    tangle.prune(SystemClock().now(), last)
+    known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights"), **last}
     for cid in tangle.cids():
         node = tangle.node(cid)
         if node is not None:
@@ -154,12 +148,12 @@ def describe_blocks(observer: Observer) -> dict[Cid, str]:
     return known
 
 
-def _last_words(swarm: Cid) -> Iterator[Cid]:
-    """The last message and update of every peer of this machine: it goes on from them, however old they are."""
+def _last_messages(swarm: Cid) -> Iterator[Cid]:
+    """Yield the last message and update of every peer of this machine: it continues from them, however old they are."""
     for directory in peers_here():
         try:
             state = PeerState.read(directory / STATE_FILE)
-        except PermissionError as error:  # it may run, as somebody else
+        except PermissionError as error:  # the peer may be running, as another user
             remedy = "run it as the user it belongs to"
             raise StateError(f"cannot read {directory}: {error.strerror}", remedy) from error
         except (OSError, LearnaeError):  # a peer that cannot start has no future to keep anything for

@@ -1,4 +1,4 @@
-"""What ``learnae doctor`` says of IPFS: the configured daemon and gateways, and the remedy for what is wrong there."""
+"""``learnae doctor`` on IPFS: the configured daemon and gateways, and the remedy for what is wrong there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from learnae.cli.swarm_choice import choose_swarm
 from learnae.config.loading import find_section
 from learnae.config.sections import IpfsSection
 from learnae.errors import LearnaeError, TransportError
+from learnae.system.installation import how_to_install
 from learnae.text import counted
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from learnae.adapters.ipfs.rpc import KuboRpc
 
 Found = tuple[str, str, str]  # state, detail, remedy
-_SECONDS = 5.0  # a person waits for each answer
+_TIMEOUT_SECONDS = 5.0  # a person waits for each answer
 
 
 def ipfs_findings() -> Iterator[Finding]:
-    """Nothing if IPFS is not configured."""
+    """Check the configured daemon and gateways; yield nothing where none is configured."""
     try:
         section = find_section(IpfsSection, "ipfs")
     except LearnaeError as error:
@@ -42,7 +43,7 @@ def _daemon(section: IpfsSection) -> Iterator[Finding]:
         from learnae.adapters.ipfs.rpc import KuboRpc  # noqa: PLC0415
         from learnae.runtime.links.kubo import open_exchange  # noqa: PLC0415 - an extra, and a heavy one
     except ImportError as error:
-        yield Finding("Kubo", BROKEN, f"{error.name} is not installed", "pip install 'learnae[ipfs]'")
+        yield Finding("Kubo", BROKEN, f"{error.name} is not installed", how_to_install("ipfs"))
         return
     try:
         rpc = KuboRpc.from_section(section)
@@ -59,7 +60,7 @@ def _daemon(section: IpfsSection) -> Iterator[Finding]:
 
 
 def _answer(rpc: KuboRpc, command: str, **options: str) -> dict[str, Any]:
-    answer = rpc.ask(command, seconds=_SECONDS, options=options)
+    answer = rpc.ask(command, seconds=_TIMEOUT_SECONDS, options=options)
     if not isinstance(answer, dict):
         raise TransportError(f"what answers at {rpc.api} is no Kubo", "check ipfs.api")
     return answer
@@ -76,12 +77,12 @@ def _peers(rpc: KuboRpc, section: IpfsSection) -> Found:
 
 
 def _network(rpc: KuboRpc) -> Found:
-    """Kubo does not say it; but it says where its repository is, which on this machine can be looked at."""
+    """Look for a private network's key in the daemon's repository: Kubo names that directory, and not the network."""
     repository = Path(str(_answer(rpc, "repo/stat").get("RepoPath")))
     try:
         private = (repository / "swarm.key").exists()
         known = (repository / "config").exists()
-    except OSError:  # somebody else's
+    except OSError:  # the repository of another user
         private = known = False
     if private:
         return OK, "private: swarm.key is in its repository", ""
@@ -105,7 +106,7 @@ def _pins(exchange: KuboExchange, directory: Path) -> Found:
 
 
 def _gateway(url: str, section: IpfsSection) -> Found:
-    gateway = GatewayExchange(url, _SECONDS, section.ca_file)
+    gateway = GatewayExchange(url, _TIMEOUT_SECONDS, section.ca_file)
     try:
         gateway.lacking(list)
     finally:

@@ -14,23 +14,21 @@ import numpy as np
 from numpy.lib import format as npy
 
 from learnae.errors import DataError
+from learnae.overriding import override
 from learnae.system.npz import DAMAGE
 from learnae.system.paths import home
-from trainer_node.datasets.source import CHUNK_BYTES, Array, Chunk
-
-_SMALL_BYTES = 1 << 24  # read whole: nothing beside the interpreter
-_LEAST_ROWS = 512  # of a large array in Fortran's order at once, or wide ones would be read number by number
+from trainer_node.datasets.source import USUAL_LIMITS, Array, Chunk, ReadingLimits, Source
 
 
 class Header(NamedTuple):
-    """What an array of the archive is."""
+    """Shape, order and type of an array in the archive."""
 
     shape: tuple[int, ...]
     fortran: bool
     dtype: np.dtype[np.generic]
 
 
-class ArraySource:
+class ArraySource(Source):
     """``x`` (n, *input) and ``y`` (n,) or (n, outputs), perhaps ``x_holdout`` and ``y_holdout``.
 
     An ``autoencoder`` needs no ``y``: its rows are the targets.
@@ -38,10 +36,13 @@ class ArraySource:
     one goes through a file without a name, not through memory. Raises DataError.
     """
 
-    def __init__(self, path: Path, headers: dict[str, Header], autoencoder: bool = False) -> None:
+    def __init__(
+        self, path: Path, headers: dict[str, Header], autoencoder: bool = False, limits: ReadingLimits = USUAL_LIMITS
+    ) -> None:
         self.path = path
         self.names: list[str] = []
         self._headers = headers
+        self._limits = limits
         self._autoencoder = autoencoder
         needed = ("x",) if autoencoder else ("x", "y")
         held_out = [f"{name}_holdout" for name in needed]
@@ -64,15 +65,15 @@ class ArraySource:
             if len(x) < 2 or not y or x[0] != y[0]:
                 raise DataError(f"{path}: x is {x} and y is {y}", "both need one entry a row")
 
+    @override
     def chunks(self) -> Iterator[Chunk]:
-        """All rows of all pairs."""
         total = max(sum(self._headers[name].shape[0] for name, _, _ in self._pairs), 1)
         done = 0
         for rows, targets, held_out in self._pairs:
             header = self._headers[rows]
-            count = max(CHUNK_BYTES // max(math.prod(header.shape[1:]) * header.dtype.itemsize, 1), 1)
+            count = max(self._limits.chunk_bytes // max(math.prod(header.shape[1:]) * header.dtype.itemsize, 1), 1)
             if header.fortran:
-                count = max(count, _LEAST_ROWS)
+                count = max(count, self._limits.array_rows)
             for part, target in self._paired(rows, targets, count):
                 done += len(part)
                 yield Chunk(part, target, held_out, done / total)
@@ -83,12 +84,12 @@ class ArraySource:
         return zip(self._pieces(rows, count), self._pieces(targets, count), strict=True)
 
     def _pieces(self, name: str, count: int) -> Iterator[Array]:
-        """The array ``name``, ``count`` rows at a time."""
+        """Yield the array ``name``, ``count`` rows at a time."""
         with archive_errors(self.path), zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as file:
             header = _read_header(file)
             length, rest = header.shape[0], header.shape[1:]
             if header.fortran and rest:
-                yield from _transposed(file, header, count)
+                yield from _transposed(file, header, count, self._limits)
                 return
             for start in range(0, length, count):
                 rows = min(count, length - start)
@@ -96,15 +97,15 @@ class ArraySource:
                 yield np.frombuffer(file.read(size), header.dtype).reshape((rows, *rest))
 
 
-def _transposed(file: IO[bytes], header: Header, count: int) -> Iterator[Array]:
-    """The rows of an array in Fortran's order, ``count`` at a time."""
+def _transposed(file: IO[bytes], header: Header, count: int, limits: ReadingLimits) -> Iterator[Array]:
+    """Yield the rows of an array in Fortran's order, ``count`` at a time."""
     length, rest = header.shape[0], header.shape[1:]
     columns, item = math.prod(rest), header.dtype.itemsize
     size = length * columns * item
-    if size > _SMALL_BYTES:
+    if size > limits.array_bytes:
         home().mkdir(parents=True, exist_ok=True)
-    with tempfile.SpooledTemporaryFile(_SMALL_BYTES, dir=str(home())) as copy:
-        while piece := file.read(min(CHUNK_BYTES, size - copy.tell())):
+    with tempfile.SpooledTemporaryFile(limits.array_bytes, dir=str(home())) as copy:
+        while piece := file.read(min(limits.chunk_bytes, size - copy.tell())):
             copy.write(piece)
         if copy.tell() != size:
             raise ValueError(f"an array has {copy.tell()} bytes of {size}")
@@ -117,7 +118,7 @@ def _transposed(file: IO[bytes], header: Header, count: int) -> Iterator[Array]:
 
 
 def read_headers(path: Path) -> dict[str, Header]:
-    """What arrays an .npz file has, by name; raises DataError."""
+    """Read the headers of an .npz file's arrays, by name; raises DataError."""
     with archive_errors(path), zipfile.ZipFile(path) as archive:
         result = {}
         for name in archive.namelist():
@@ -129,7 +130,7 @@ def read_headers(path: Path) -> dict[str, Header]:
 
 @contextmanager
 def archive_errors(path: Path) -> Iterator[None]:
-    """What can be wrong with an archive, as a DataError."""
+    """Raise what can be wrong with an archive as a DataError."""
     try:
         yield
     except DAMAGE as error:
@@ -137,7 +138,7 @@ def archive_errors(path: Path) -> Iterator[None]:
 
 
 def _read_header(file: IO[bytes]) -> Header:
-    """Read to where the data begins; ValueError for what is no array of plain numbers."""
+    """Read to where the data begins; raises ValueError for what is no array of plain numbers."""
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read(file)

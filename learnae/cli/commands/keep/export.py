@@ -22,6 +22,7 @@ from learnae.runtime.observer import estimate_of, published_estimate
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import card, shown_by, with_card
 from learnae.system.atomic_files import check_target, write_atomic
+from learnae.system.installation import how_to_install
 from learnae.system.paths import peer_directory
 from learnae.weights.codecs import Vector
 
@@ -50,7 +51,7 @@ def export(options: argparse.Namespace) -> int:
 
 
 def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
-    """Arrays by layer and Keras' name, such as ``layer.0.kernel``; the card in the metadata."""
+    """Write arrays named by layer and Keras' name, such as ``layer.0.kernel``, with the card as metadata."""
     if not _is_installed("safetensors"):
         raise ConfigurationError("safetensors is not installed", "pip install safetensors")
     from safetensors.numpy import save  # noqa: PLC0415 - only needed here
@@ -62,7 +63,7 @@ def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
 
 
 def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
-    """A .keras file, through Keras itself, and the card in it."""
+    """Write a .keras file with the card in it, through Keras itself."""
     _need_keras()
     model = build_model(manifest.config)
     set_flat(model, weights)
@@ -73,7 +74,7 @@ def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
 
 
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
-    """The arrays by layer; of a model that only Keras can train, by Keras' paths."""
+    """Return the arrays by layer; of a model that only Keras can train, by Keras' paths."""
     if manifest.only_keras:
         _need_keras()
         model = build_model(manifest.config)
@@ -90,12 +91,12 @@ def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
 def _need_keras() -> None:
     for name in ("keras", "jax"):
         if not _is_installed(name):
-            remedy = "pip install 'learnae[trainer]', or export as .safetensors"
+            remedy = f"{how_to_install('trainer')}, or export as .safetensors"
             raise ConfigurationError(f"{name} is not installed", remedy)
 
 
 def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ValueError:  # somebody has blocked it
+    except ValueError:  # its import has been blocked
         return False

@@ -29,7 +29,7 @@ class Differential:
 
 
 def predict(model: ModelDefinition, weights: Array, rows: Array) -> Array:
-    """The model's output (n, *output_shape) for ``rows`` (n, *input_shape); dropout is inactive."""
+    """Return the model's output (n, *output_shape) for ``rows`` (n, *input_shape); dropout is inactive."""
     value = rows
     for layer, arrays in zip(model.layers, model.split(weights), strict=True):
         value, _ = layer.forward(arrays, value, False, None)
@@ -44,7 +44,7 @@ def differentiate(
     targets: Array,
     rng: np.random.Generator | None = None,
 ) -> Differential:
-    """Loss and gradient of a batch, as in training; dropout draws from ``rng``, and is inactive without."""
+    """Return loss and gradient of a batch, as in training; dropout draws from ``rng``, and is inactive without."""
     arrays = model.split(weights)
     memories = []
     value = rows
@@ -72,7 +72,7 @@ def train_step(
     targets: Array,
     rng: np.random.Generator | None = None,
 ) -> float:
-    """One optimiser step on ``weights`` (count,), in place; returns the batch's loss before it."""
+    """Take one optimiser step on ``weights`` (count,), in place; return the batch's loss before it."""
     result = differentiate(model, loss, weights, rows, targets, rng)
     optimiser.apply(weights, result.gradient)
     if result.moves is not None:

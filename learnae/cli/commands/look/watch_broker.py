@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 
 from rich.table import Table
 from rich.text import Text
@@ -18,14 +19,15 @@ from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.text import counted
 
-_CONNECT_SECONDS, _CONNECT_LOOK = 10.0, 0.02  # so long, and so often, is looked for a broker that has not answered
-_QUIET_SECONDS, _FIRST_LOOK_SECONDS = 0.5, 3.0  # retained values come at once: all are here when nothing more comes
+_CONNECT_SECONDS = 10.0  # a broker that has not answered by then is not there
+_CONNECT_POLL_SECONDS = 0.02
+_QUIET_SECONDS, _RETAINED_SECONDS = 0.5, 3.0  # retained values come at once: after a pause all are here
 _UNWRITABLE = "cannot save"  # online, and publishing nothing: its disk is full or read-only
 _COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red"}
 
 
-def watch(options: argparse.Namespace) -> int:
-    """A live table until interrupted; one JSON line an interval with --json."""
+def watch_broker(options: argparse.Namespace) -> int:
+    """Show a live table until interrupted; with --json, one line an interval."""
     section = MqttSection(
         broker=options.broker,
         user=options.user,
@@ -36,11 +38,11 @@ def watch(options: argparse.Namespace) -> int:
         prefix=options.prefix,
     )
     connection = MqttConnection(section)
-    audience = Subscriber(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
+    subscriber = Subscriber(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
     connection.start()
     try:
-        _wait_for_retained(connection, audience)
-        look(options, audience.peers, lambda: _table(connection, audience))
+        wait_for_retained(connection, subscriber)
+        look(options, subscriber.peers, lambda: _table(connection, subscriber))
         if options.rounds and not connection.is_connected:  # what was shown is nothing, or old
             raise TransportError(
                 f"MQTT broker {connection.name} is {connection.state()}", "check --broker, and the broker"
@@ -59,23 +61,29 @@ def _swarm(text: str) -> str:
         ) from error
 
 
-def _wait_for_retained(connection: MqttConnection, audience: Subscriber) -> None:
-    deadline = time.monotonic() + _CONNECT_SECONDS
-    while _is_expected(connection) and time.monotonic() < deadline:
-        time.sleep(_CONNECT_LOOK)
-    deadline, before = time.monotonic() + _FIRST_LOOK_SECONDS, None
-    while connection.is_connected and before != (now := audience.peers()) and time.monotonic() < deadline:
-        before = now
-        time.sleep(_QUIET_SECONDS)
+def wait_for_retained(
+    connection: MqttConnection,
+    subscriber: Subscriber,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until the broker has confirmed the subscription and sent what it retains, a bounded time."""
+    deadline = now() + _CONNECT_SECONDS
+    while _is_expected(connection) and now() < deadline:
+        sleep(_CONNECT_POLL_SECONDS)
+    deadline, before = now() + _RETAINED_SECONDS, None
+    while connection.is_connected and before != (peers := subscriber.peers()) and now() < deadline:
+        before = peers
+        sleep(_QUIET_SECONDS)
 
 
 def _is_expected(connection: MqttConnection) -> bool:
-    """Whether the broker may still answer, or confirm what we want to hear: what is retained comes with that."""
+    """Return True while the broker may still answer, or confirm the subscription: retained values follow that."""
     return connection.is_subscribing if connection.is_connected else connection.state().endswith(": connecting")
 
 
-def _table(connection: MqttConnection, audience: Subscriber) -> Table:
-    seen, bad = audience.peers(), sum(audience.bad.values())
+def _table(connection: MqttConnection, subscriber: Subscriber) -> Table:
+    seen, bad = subscriber.peers(), sum(subscriber.bad.values())
     title = f"{connection.name} {connection.state()}  {counted(len(seen), 'peer')}"
     title += f"  {counted(bad, 'bad payload')}" if bad else ""
     columns = ["peer", "swarm", "key", "status", "role", "version"]

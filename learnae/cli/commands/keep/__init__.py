@@ -1,0 +1,1 @@
+"""Write down what a swarm has: models, blocks, anchors."""

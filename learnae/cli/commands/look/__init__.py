@@ -1,0 +1,1 @@
+"""Show a swarm, and what this machine has for it."""

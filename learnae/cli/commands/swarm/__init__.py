@@ -1,0 +1,1 @@
+"""Make a swarm, and a peer of one."""

@@ -1,0 +1,62 @@
+"""Remedies name the command that works for this installation."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from learnae.system.installation import how_to_install
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The metadata of the one distribution that Python finds."""
+    metadata = tmp_path / "learnae-0.1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Name: learnae\nVersion: 0.1.0\n")
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    assert importlib.metadata.version("learnae") == "0.1.0"
+    return metadata
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        ({"url": "file:///src/learnae", "dir_info": {"editable": True}}, "pip install -e '/src/learnae[serial]'"),
+        ({"url": "file:///my%20src/l", "dir_info": {}}, "pip install '/my src/l[serial]'"),
+        ({"url": "file:///p/l-1-py3.whl", "archive_info": {}}, "pip install 'learnae[serial] @ file:///p/l-1-py3.whl'"),
+        (
+            {"url": "https://example.org/l.git", "vcs_info": {"vcs": "git", "commit_id": "ab12"}},
+            "pip install 'learnae[serial] @ git+https://example.org/l.git@ab12'",
+        ),
+    ],
+)
+def test_the_command_installs_from_where_learnae_came(installed: Path, origin: dict[str, Any], command: str) -> None:
+    (installed / "direct_url.json").write_text(json.dumps(origin))
+    assert how_to_install("serial") == command
+    plain = shlex.split(command.replace("[serial]", ""))
+    assert shlex.split(how_to_install()) == plain
+
+
+@pytest.mark.usefixtures("installed")
+def test_no_name_is_given_to_an_index() -> None:
+    origin = "pip install the checkout or wheel that learnae was installed from"
+    assert how_to_install("serial") == f"{origin}, with [serial]"
+    assert how_to_install() == origin
+
+
+def test_metadata_of_a_checkout_does_not_hide_where_it_was_installed_from(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (installed / "direct_url.json").write_text('{"url": "file:///src", "dir_info": {}}')
+    checkout = tmp_path / "checkout" / "learnae.egg-info"
+    checkout.mkdir(parents=True)
+    (checkout / "PKG-INFO").write_text("Name: learnae\nVersion: 0.1.0\n")
+    monkeypatch.setattr("sys.path", [str(checkout.parent), *sys.path])
+    assert how_to_install("serial") == "pip install '/src[serial]'"
