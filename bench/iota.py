@@ -30,7 +30,7 @@ from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR
 
 MWM = 9  # of a private Tangle
-_TESTS = Path(__file__).parents[1] / "tests"
+_TESTS = Path(__file__).parents[1] / "tests" / "rigs"
 _AN_HOUR = 3600.0
 
 
