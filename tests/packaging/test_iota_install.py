@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from programs import clean_environment
 from learnae.adapters.iota.node import INSTALL
 
 ROOT = Path(__file__).parents[2]
-NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*")
 ATTACH_AND_READ_BACK = """
 import importlib.util, sys, time
 assert importlib.util.find_spec("sha3") and sys.argv[1]
@@ -48,16 +46,14 @@ def run(*command: object, **options: object) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_the_two_lines(version: str, tmp_path: Path) -> None:
+def test_the_two_lines(version: str, tmp_path: Path, wheel: Path) -> None:
     found = subprocess.run([ROOT / "scripts" / "find-python", version], capture_output=True, text=True, check=False)
     if found.returncode:
         pytest.skip(f"Python {version} is not here")
-    source = tmp_path / "learnae"
-    shutil.copytree(ROOT, source, ignore=NOT_SOURCE)  # so that building leaves nothing in the tree
     run(found.stdout.strip(), "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     for line in INSTALL:
-        words = line.replace("'learnae[iota]'", f"{source}[iota]").split()
+        words = line.replace("'learnae[iota]'", f"{wheel}[iota]").split()
         run(python, "-m", *words, "--quiet", "--disable-pip-version-check")
     with IriNode(tmp_path / "node") as node:
         said = run(python, "-c", ATTACH_AND_READ_BACK, node.url, cwd=tmp_path)
