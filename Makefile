@@ -33,9 +33,10 @@ lint: $(STAMP)
 tests: $(STAMP)
 	$(BIN)/python -m pytest $(TESTS)
 
-nightly: $(STAMP)  ## what takes too long for every change: a million frames, hostile inputs by the million, all of Keras
+nightly: $(STAMP)  ## what takes too long for every change: a million frames, all combinations of layers, hundreds of kills
 	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/firmware_bridge/serial_link/test_serial_frames.py tests/unit/firmware_bridge/serial_link/test_link.py tests/system/bridge/test_firmware.py \
-		tests/contract/test_keras_parity.py
+		tests/contract/test_keras_parity.py tests/contract/test_learner_parity.py tests/system/swarm/test_kill_anytime.py \
+		tests/system/agent/test_agent_kill.py
 
 lowest:  ## the lowest versions that setup.cfg allows: unit and contract tests
 	$(PYTHON) -m venv --clear $(LOWEST)
