@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from programs import succeed
 
 ROOT = Path(__file__).parents[2]
 NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*", "node_modules")
@@ -29,13 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, directory / "source", ignore=NOT_SOURCE)
     isolation = ["--no-build-isolation"] if can_build_here() else []
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--disable-pip-version-check", *isolation,
-         "--wheel-dir", str(directory), str(directory / "source")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    options = ("--no-deps", "--quiet", "--disable-pip-version-check", *isolation, "--wheel-dir", directory)
+    succeed(sys.executable, "-m", "pip", "wheel", *options, directory / "source")
     (built,) = directory.glob("learnae-*.whl")
     return built

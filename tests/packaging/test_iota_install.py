@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from iri_node import IriNode
-from programs import clean_environment
+from programs import clean_environment, succeed
 
 from learnae.adapters.iota.node import INSTALL
 
@@ -31,17 +31,7 @@ print("pyota", sys.modules["iota"].__version__, "on", sys.version.split()[0])
 
 
 def run(*command: object, **options: object) -> str:
-    done = subprocess.run(
-        [str(word) for word in command],
-        env=clean_environment(PYTHONPATH=""),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        **options,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+    return succeed(*command, env=clean_environment(PYTHONPATH=""), **options).stdout
 
 
 @pytest.mark.slow

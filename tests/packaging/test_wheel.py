@@ -5,13 +5,12 @@ from __future__ import annotations
 import configparser
 import json
 import os
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from programs import clean_environment
+from programs import clean_environment, succeed
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"learnae", "agent", "trainer_node", "firmware_bridge"}
@@ -78,16 +77,8 @@ def test_the_shipped_recordings_are_found_in_an_installed_package(unpacked: Path
 
 def run(unpacked: Path, program: str) -> str:
     """What ``program`` prints in a fresh interpreter that imports from the unpacked wheel."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=unpacked,
-        env={**clean_environment(), "PYTHONPATH": os.pathsep.join([str(unpacked), *inherited()])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    environment = {**clean_environment(), "PYTHONPATH": os.pathsep.join([str(unpacked), *inherited()])}
+    return succeed(sys.executable, "-c", program, cwd=unpacked, env=environment).stdout
 
 
 def inherited() -> list[str]:

@@ -48,6 +48,14 @@ def end_logging() -> None:
         root.removeHandler(handler)
 
 
+def succeed(*command: object, **options: Any) -> Finished:
+    """Run a command that has to succeed; what it does otherwise is shown."""
+    usual = {"capture_output": True, "text": True, "timeout": 600}
+    done: Finished = subprocess.run(list(map(str, command)), check=False, **(usual | options))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
 class Child(subprocess.Popen[str]):
     """A process whose words go to files, so that it never waits for somebody to read them."""
 

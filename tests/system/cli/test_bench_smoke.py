@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import succeed
 
 ROOT = Path(__file__).parents[3]
 CHECKED = ("verify and attach", "merging", "frame bytes", "replica memory", "all bytes", "all memory", "accuracy lost")
@@ -19,10 +19,8 @@ Report = dict[str, Any]
 
 def run(race: str, out: Path) -> tuple[str, Report]:
     """A quick run's output and report."""
-    command = [sys.executable, "-m", "bench", race, "--quick", "--out", str(out)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert process.returncode == 0, process.stderr
-    return process.stdout, json.loads((out / f"{race}.json").read_text())
+    command = (sys.executable, "-m", "bench", race, "--quick", "--out", out)
+    return succeed(*command, cwd=ROOT).stdout, json.loads((out / f"{race}.json").read_text())
 
 
 @pytest.fixture
