@@ -149,17 +149,6 @@ def test_the_sanitizers_would_see_a_byte_too_far(tmp_path):
 @pytest.mark.engine("avr-g++")
 def test_the_sketch_compiles_as_arduino_does_it(tmp_path):
     sketch = LIBRARY.parent / "examples" / "Potentiometer" / "Potentiometer.ino"
-    flags = [
-        "-x",
-        "c++",
-        "-std=gnu++11",
-        "-mmcu=atmega328p",
-        "-Os",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-include",
-        "Arduino.h",
-    ]
-    includes = [f"-I{NATIVE / 'arduino'}", f"-I{LIBRARY}"]
+    flags = ["-x", "c++", "-std=gnu++11", "-mmcu=atmega328p", "-Os", "-Wall", "-Wextra", "-Werror"]
+    includes = ["-include", "Arduino.h", f"-I{NATIVE / 'arduino'}", f"-I{LIBRARY}"]
     succeed("avr-g++", *flags, *includes, "-c", sketch, "-o", tmp_path / "sketch.o")
