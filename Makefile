@@ -36,7 +36,7 @@ tests: $(STAMP)
 nightly: $(STAMP)  ## what takes too long for every change: a million frames, all combinations of layers, hundreds of kills
 	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest tests/unit/firmware_bridge/serial_link/test_serial_frames.py tests/unit/firmware_bridge/serial_link/test_link.py tests/system/bridge/test_firmware.py \
 		tests/contract/test_keras_parity.py tests/contract/test_learner_parity.py tests/system/swarm/test_kill_anytime.py \
-		tests/system/agent/test_agent_kill.py
+		tests/system/agent/test_agent_kill.py tests/packaging/test_iota_install.py
 
 lowest:  ## the lowest versions that setup.cfg allows: unit and contract tests
 	$(PYTHON) -m venv --clear $(LOWEST)
