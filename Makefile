@@ -16,7 +16,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-in
 # what `make nightly` runs with LEARNAE_NIGHTLY=1, which lets tests/rigs/nightly.py take full numbers and products
 NIGHTLY ?= tests/unit/firmware_bridge/serial_link/test_serial_frames.py \
 	tests/unit/firmware_bridge/serial_link/test_link.py tests/system/bridge/test_firmware.py \
-	tests/contract/test_keras_parity.py
+	tests/contract/test_keras_parity.py tests/contract/test_learner_parity.py \
+	tests/system/swarm/test_kill_anytime.py tests/system/agent/test_agent_kill.py tests/packaging/test_iota_install.py
 
 # also where an earlier try ended half-way, as on a Debian without python3-venv
 MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
@@ -51,7 +52,7 @@ test-one: $(STAMP)  ## make test-one T=tests/unit/protocol/test_tangle.py, or T=
 	$(if $(T),,$(error T is empty: make test-one T=tests/unit/protocol/test_tangle.py))
 	$(BIN)/python -m pytest $(T)
 
-nightly: $(STAMP)  ## what takes too long for every change: a million frames, hostile inputs by the million, all of Keras
+nightly: $(STAMP)  ## what takes too long for every change: a million frames, all combinations of layers, hundreds of kills
 	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest $(NIGHTLY)
 
 lowest: RESOLUTION = lowest-direct  ## the lowest versions that setup.cfg allows: unit and contract tests

@@ -8,7 +8,6 @@ for the engines that no registry has (``IN_NO_REGISTRY``): they are skipped also
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from programs import Programs
+from programs import Programs, end_logging
 
 if TYPE_CHECKING:
     from tangles import HornetTangle, Tangle
@@ -69,9 +68,7 @@ def _is_here(name: str) -> bool:
 def _no_log_outlives_its_test() -> Iterator[None]:
     """Remove the handler of a program's ``main`` that ran here: its standard error is closed after the test."""
     yield
-    root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if type(handler) is logging.StreamHandler]:
-        root.removeHandler(handler)
+    end_logging()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

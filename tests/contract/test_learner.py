@@ -1,4 +1,4 @@
-"""What every ports.Learner promises."""
+"""What every ports.Learner promises: one suite over NumPy and, where they are installed, Keras on JAX and TFLite."""
 
 from __future__ import annotations
 
@@ -7,148 +7,241 @@ from typing import Any
 
 import numpy as np
 import pytest
+from learner_models import OPTIMISERS, OUTPUTS, RUNTIMES, Task, autoencoder, require, task
 
 from learnae.errors import StateError
 from learnae.models.dataset import Dataset
-from learnae.models.definition import ModelDefinition
-from learnae.models.losses import Loss
+from learnae.models.losses import LOSSES, REGRESSIONS
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.ports import Learner
-from learnae.swarm.presets import dense_config
-from trainer_node.learning.jax_learner import JaxLearner
+from learnae.protocol.bodies import Metrics
 
-CONFIG = dense_config(5, (8,), 3, "softmax")
-MODEL = ModelDefinition.from_config(CONFIG)
-LOSS = Loss.for_model("sparse_categorical_crossentropy", MODEL)
+Make = Callable[..., Learner]
+State = dict[str, tuple[Any, ...]]
 
-Make = Callable[[OptimiserPolicy, Dataset], Learner]
-
-
-def numpy_learner(policy: OptimiserPolicy, data: Dataset) -> Learner:
-    return NumpyLearner(MODEL, LOSS, policy, data, 16, np.random.default_rng(1))
+CLASSES = "sparse_categorical_crossentropy"
+RATES = {"sgd": 0.2, "momentum": 0.1, "adam": 0.02}
 
 
-def jax_learner(policy: OptimiserPolicy, data: Dataset) -> Learner:
-    return JaxLearner(CONFIG, LOSS, policy, data, 16, np.random.default_rng(1))
+def numpy(job: Task, *rest: Any) -> Learner:
+    return NumpyLearner(job.model, job.loss, *rest)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(numpy_learner, id="numpy"),
-        pytest.param(jax_learner, id="jax", marks=pytest.mark.modules("keras", "jax")),
-    ]
-)
-def make(request: pytest.FixtureRequest) -> Make:
-    return request.param
+def tflite(job: Task, *rest: Any) -> Learner:
+    require(*RUNTIMES)
+    require("flatbuffers")
+    from agent.learning.tflite_learner import TfliteLearner
+
+    return TfliteLearner(job.model, job.loss, *rest)
 
 
-@pytest.fixture(params=["sgd", "momentum", "adam"])
-def policy(request: pytest.FixtureRequest) -> OptimiserPolicy:
-    return OptimiserPolicy(request.param, 0.01)
+def jax(job: Task, *rest: Any) -> Learner:
+    require("jax")
+    require("keras")
+    from trainer_node.learning.jax_learner import JaxLearner
+
+    return JaxLearner(job.config, job.loss, *rest)
 
 
-def some_data(rows: int = 200) -> Dataset:
-    data = Dataset(MODEL, LOSS)
-    x = np.random.default_rng(2).standard_normal((rows, 5))
-    y = np.digitize(x[:, 0], [-0.5, 0.5])
-    data.add(x, y)
-    data.add(x, y, holdout=True)
+def dataset(job: Task, rows: int = 60, holdout: int = 300) -> Dataset:
+    data, rng = Dataset(job.model, job.loss), np.random.default_rng(5)
+    for count, held_out in ((rows, False), (holdout, True)):
+        if count:
+            values, targets = job.batch(rng, count)
+            if job.loss.name == CLASSES:
+                targets = values.reshape(count, -1)[:, :OUTPUTS].argmax(axis=1)  # something to learn
+            data.add(values, targets, held_out)
     return data
 
 
-def test_weights_come_back_as_they_were_loaded(make: Make, policy: OptimiserPolicy) -> None:
-    learner, weights = make(policy, some_data()), MODEL.initial(4)
+@pytest.fixture(params=[numpy, tflite, jax], ids=["numpy", "tflite", "jax"])
+def make(request: pytest.FixtureRequest) -> Make:
+    def build(job: Task, optimiser: str = "momentum", data: Dataset | None = None, seed: int = 0) -> Learner:
+        policy = OptimiserPolicy(optimiser, RATES[optimiser])
+        data = dataset(job) if data is None else data
+        learner: Learner = request.param(job, policy, data, 16, np.random.default_rng(seed))
+        learner.load(job.model.initial(0))
+        return learner
 
-    learner.load(weights)
-
-    assert learner.weights().dtype == np.float32
-    assert learner.weights().tobytes() == weights.tobytes()
-
-
-def test_weights_are_a_copy(make: Make, policy: OptimiserPolicy) -> None:
-    learner, weights = make(policy, some_data()), MODEL.initial(4)
-    learner.load(weights)
-
-    learner.weights()[:] = 0
-    weights[:] = 0
-    before = learner.weights()
-    learner.train(3)
-
-    assert before.tobytes() == MODEL.initial(4).tobytes()
-    assert learner.weights().tobytes() != before.tobytes()
+    return build
 
 
-def test_training_says_what_it_did_and_lowers_the_loss(make: Make) -> None:
-    learner = make(OptimiserPolicy("momentum", 0.1), some_data())
-    learner.load(MODEL.initial(4))
-
-    first = learner.train(20)
-    last = learner.train(20)
-
-    assert (first.steps, first.rows) == (20, 200)
-    assert last.loss < first.loss
-
-
-def test_without_rows_nothing_happens(make: Make, policy: OptimiserPolicy) -> None:
-    learner = make(policy, some_data(0))
-    learner.load(MODEL.initial(4))
-
-    trained = learner.train(20)
-
-    assert (trained.steps, trained.rows) == (0, 0)
-    assert learner.evaluate(learner.weights()) is None
-    assert learner.weights().tobytes() == MODEL.initial(4).tobytes()
-    assert int(learner.state()["steps"][0]) == 0
-
-
-def test_an_evaluation_changes_nothing(make: Make, policy: OptimiserPolicy) -> None:
-    learner = make(policy, some_data())
-    learner.load(MODEL.initial(4))
-
-    metrics = learner.evaluate(MODEL.initial(5))
-
+def measured(learner: Learner, weights: Any = None) -> Metrics:
+    metrics = learner.evaluate(learner.weights() if weights is None else weights)
     assert metrics is not None
-    assert metrics.rows == 200
-    assert metrics.accuracy is not None
-    assert 0 <= metrics.accuracy <= 1
-    assert learner.weights().tobytes() == MODEL.initial(4).tobytes()
+    return metrics
 
 
-def test_the_state_is_taken_up_by_another_learner(make: Make, policy: OptimiserPolicy) -> None:
-    first, second = make(policy, some_data()), make(policy, some_data())
-    first.load(MODEL.initial(4))
-    first.train(10)
+def contents(learner: Learner) -> State:
+    return {name: (array.shape, array.dtype, array.tobytes()) for name, array in learner.state().items()}
 
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_training_makes_the_model_better(make: Make, optimiser: str) -> None:
+    me = make(task("dense-relu", CLASSES), optimiser)
+    before = measured(me)
+    trained = me.train(150)
+    after = measured(me)
+    assert (trained.steps, trained.rows, after.rows) == (150, 60, 300)
+    assert after.loss < before.loss / 2
+    assert after.accuracy is not None
+    assert 0.85 <= after.accuracy <= 1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_is_reported_and_falls(make: Make, loss: str) -> None:
+    me = make(task("dense-tanh", loss))
+    first, last = me.train(5), me.train(400)
+    assert 0 < me.train(20).loss < first.loss
+    assert last.steps == 400
+    assert (measured(me).accuracy is None) == (loss in REGRESSIONS)
+
+
+def test_an_autoencoder_learns_from_rows_alone(make: Make) -> None:
+    job = autoencoder("mean_squared_error")
+    data, rows = Dataset(job.model, job.loss), np.zeros((200, 13, 3), np.float32)
+    rows[:] = np.sin(np.arange(13)[:, None] + np.random.default_rng(0).uniform(0, 6, (200, 1, 1)))
+    data.add(rows, rows)
+    data.add(rows[:50], rows[:50], holdout=True)
+    me = make(job, "adam", data)
+    before = measured(me)
+    me.train(300)
+    assert measured(me).loss < before.loss / 10
+
+
+@pytest.mark.parametrize("make", [numpy, tflite], indirect=True)  # the order of Keras' batches is no part of its state
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("body", ["dense-relu", "batch-norm-conv"])
+def test_training_can_be_continued_elsewhere(make: Make, optimiser: str, body: str) -> None:
+    job = task(body, CLASSES)
+    data = dataset(job)
+    whole, first, second = (make(job, optimiser, data, seed) for seed in (1, 1, 2))
+    whole.train(6)
+    first.train(3)
+    second.train(5)
+    second.load(first.weights())
     second.restore({name: array.copy() for name, array in first.state().items()})
-
-    assert int(second.state()["steps"][0]) == 10
-    assert {name: array.tobytes() for name, array in second.state().items()} == {
-        name: array.tobytes() for name, array in first.state().items()
-    }
-
-
-def test_loading_weights_leaves_the_optimiser_as_it_is(make: Make, policy: OptimiserPolicy) -> None:
-    learner = make(policy, some_data())
-    learner.load(MODEL.initial(4))
-    learner.train(5)
-    before = {name: array.tobytes() for name, array in learner.state().items()}
-
-    learner.load(MODEL.initial(5))
-
-    assert {name: array.tobytes() for name, array in learner.state().items()} == before
+    second._rng = first._rng  # type: ignore[attr-defined]
+    second.train(3)
+    assert second.weights().tobytes() == whole.weights().tobytes()
+    assert contents(second) == contents(whole)
 
 
-@pytest.mark.parametrize("spoil", ["missing", "other", "shape"])
-def test_a_state_that_does_not_fit_is_refused(make: Make, spoil: str) -> None:
-    learner = make(OptimiserPolicy("momentum", 0.01), some_data())
-    state: dict[str, Any] = dict(learner.state())
-    if spoil == "missing":
-        del state["velocity"]
-    elif spoil == "other":
-        state["square"] = state.pop("velocity")
-    else:
-        state["velocity"] = state["velocity"][1:]
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_the_state_fits_another_learner_and_back(make: Make, optimiser: str) -> None:
+    job = task("dense-relu", CLASSES)
+    data = dataset(job)
+    policy = OptimiserPolicy(optimiser, 0.02)
+    reference = NumpyLearner(job.model, job.loss, policy, data, 16, np.random.default_rng(0))
+    me, other = make(job, optimiser, data), make(job, optimiser, data)
+    me.train(3)
+    reference.restore(me.state())
+    other.restore(reference.state())
+    assert int(me.state()["steps"][0]) == 3
+    assert contents(me) == contents(reference) == contents(other)
+    reference.load(me.weights())
+    reference.train(2)
+    me.restore(reference.state())
+    assert contents(me) == contents(reference)
 
+
+def test_a_state_that_does_not_fit_is_refused(make: Make) -> None:
+    job = task("dense-relu", CLASSES)
+    momentum, adam = make(job, "momentum"), make(job, "adam")
+    state = dict(momentum.state())
+    for wrong in (
+        adam.state(),
+        {},
+        {"steps": state["steps"]},
+        {"steps": state["steps"], "square": state["velocity"]},
+        {**state, "velocity": state["velocity"][1:]},
+    ):
+        with pytest.raises(StateError):
+            momentum.restore(wrong)
     with pytest.raises(StateError):
-        learner.restore(state)
+        adam.restore(state)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_loading_gives_the_same_back_and_leaves_the_optimiser_as_it_is(make: Make, optimiser: str) -> None:
+    job = task("dense-relu", CLASSES)
+    me = make(job, optimiser)
+    me.train(5)
+    before = contents(me)
+    me.load(job.model.initial(5))
+    assert me.weights().dtype == np.float32
+    assert me.weights().tobytes() == job.model.initial(5).tobytes()
+    assert contents(me) == before
+
+
+def test_what_was_saved_or_given_is_not_shared(make: Make) -> None:
+    me = make(task("dense-relu", CLASSES))
+    given = me.weights()
+    before = given.copy()
+    me.load(given)
+    given += 1
+    assert me.weights().tobytes() == before.tobytes()
+    me.weights()[:] = 0
+    kept = me.weights()
+    assert kept.tobytes() == before.tobytes()
+    saved = {name: array.copy() for name, array in me.state().items()}
+    me.restore(saved)
+    me.train(1)
+    assert kept.tobytes() == before.tobytes() != me.weights().tobytes()
+    assert saved["velocity"].max() == 0
+    assert np.abs(me.state()["velocity"]).max() > 0
+
+
+def test_an_evaluation_changes_nothing(make: Make) -> None:
+    job = task("batch-norm", CLASSES)
+    me, other = make(job), make(job)
+    for learner in (me, other):
+        learner.train(2)
+        if learner is me:
+            before = me.weights()
+            measured(me, job.model.initial(9))
+            assert me.weights().tobytes() == before.tobytes()
+        learner.train(2)
+    assert me.weights().tobytes() == other.weights().tobytes()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_evaluation_is_of_the_weights_given(make: Make, loss: str) -> None:
+    job = task("conv-deep", loss)
+    data = dataset(job)
+    me, reference = make(job, data=data), numpy(job, OptimiserPolicy(), data, 16, np.random.default_rng(0))
+    for seed in (3, 4):
+        mine, wanted = (measured(learner, job.model.initial(seed)) for learner in (me, reference))
+        assert mine.loss == pytest.approx(wanted.loss, rel=1e-5)
+        assert (mine.accuracy, mine.rows) == (pytest.approx(wanted.accuracy), 300)
+
+
+def test_evaluations_count_every_row_once(make: Make) -> None:
+    job = task("dense-relu", "mean_squared_error")
+    for rows in (1, 127, 128, 129):
+        data = dataset(job, 0, rows)
+        reference = numpy(job, OptimiserPolicy(), data, 16, np.random.default_rng(0))
+        found, wanted = (measured(learner, job.model.initial(2)) for learner in (make(job, data=data), reference))
+        assert (found.rows, found.loss) == (rows, pytest.approx(wanted.loss, rel=1e-5))
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_without_rows_or_steps_there_is_nothing_to_do(make: Make, optimiser: str) -> None:
+    job = task("dense-relu", CLASSES)
+    for me, steps in ((make(job, optimiser, Dataset(job.model, job.loss)), 5), (make(job, optimiser), 0)):
+        trained = me.train(steps)
+        assert (trained.steps, trained.rows, trained.loss) == (0, 0, 0.0)
+        assert (me.evaluate(me.weights()) is None) == (steps > 0)
+        assert me.weights().tobytes() == job.model.initial(0).tobytes()
+        assert int(me.state()["steps"][0]) == 0
+
+
+def test_rows_that_come_later_are_learnt(make: Make) -> None:
+    job = task("dense-relu", CLASSES)
+    data = dataset(job, 16)
+    me = make(job, data=data)
+    assert me.train(1).rows == 16
+    values, _ = job.batch(np.random.default_rng(0), 500)
+    data.add(values, np.zeros(500))
+    assert me.train(1).rows == 516

@@ -21,6 +21,7 @@ from learner_models import (
     require,
     task,
 )
+from nightly import combinations
 from numpy.typing import NDArray
 
 from learnae.models.keras_config import _READERS
@@ -69,10 +70,8 @@ def test_every_layer_and_activation_of_the_whitelist_is_in_a_model() -> None:
     assert functions == set(ACTIVATIONS)
 
 
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("body", BODIES)
-def test_every_combination_trains_as_the_reference_in_float64(body: str, loss: str, optimiser: str) -> None:
+@pytest.mark.parametrize(("body", "loss", "optimiser"), combinations(BODIES, LOSSES, OPTIMISERS))
+def test_combinations_train_as_the_reference_in_float64(body: str, loss: str, optimiser: str) -> None:
     assert difference_after_training(task(body, loss), optimiser) <= TOLERANCE[optimiser]
 
 

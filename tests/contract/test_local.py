@@ -59,13 +59,11 @@ def run_all(target: Callable[..., None], directory: Path, count: int) -> list[in
 # -- damaged blocks
 
 
-def test_a_flipped_byte_is_an_error_once_and_a_put_heals(tmp_path):
+@pytest.mark.parametrize("damaged", [bytes(500) + b"\x01" + bytes(499), bytes(999)], ids=["flipped", "cut short"])
+def test_a_damaged_block_is_an_error_once_and_a_put_heals(tmp_path, damaged):
     store = LocalBlockStore(tmp_path)
     cid = store.put(RAW, bytes(1000))
-    path = path_of(tmp_path, cid)
-    damaged = bytearray(path.read_bytes())
-    damaged[500] ^= 1
-    path.write_bytes(damaged)
+    path_of(tmp_path, cid).write_bytes(damaged)
 
     with pytest.raises(EncodingError):
         store.get(cid)
@@ -135,16 +133,6 @@ def test_what_is_removed_as_damaged_is_never_the_good_copy_that_has_replaced_it(
     store.remove_damaged(cid)
     assert not path_of(tmp_path, cid).exists()
     assert not leftovers(tmp_path)
-
-
-def test_a_put_heals_a_block_that_was_cut_short(tmp_path):
-    store = LocalBlockStore(tmp_path)
-    cid = store.put(RAW, bytes(1000))
-    os.truncate(path_of(tmp_path, cid), 999)
-
-    store.put(RAW, bytes(1000))
-
-    assert store.get(cid) == bytes(1000)
 
 
 def test_a_block_that_is_here_is_not_written_again(tmp_path):
@@ -278,15 +266,6 @@ def test_files_that_are_no_blocks_do_no_harm(tmp_path):
     store = LocalBlockStore(tmp_path)
 
     assert store.get(store.put(RAW, b"works")) == b"works"
-
-
-def test_a_directory_in_the_place_of_a_block_is_a_missing_block(tmp_path):
-    store = LocalBlockStore(tmp_path)
-    cid = Cid.of(RAW, b"data")
-    path_of(tmp_path, cid).mkdir(parents=True)
-
-    with pytest.raises(BlockMissingError):
-        store.get(cid)
 
 
 # -- many processes at once
@@ -432,45 +411,27 @@ def leave_temporary(directory: Path, age: float) -> Path:
     return path
 
 
-def test_old_leftovers_beside_blocks_are_removed(tmp_path):
-    cid = LocalBlockStore(tmp_path).put(RAW, b"kept")
-    old = leave_temporary(path_of(tmp_path, cid).parent, age=7200)
+@pytest.mark.parametrize(
+    ("beside", "open_again"),
+    [
+        ("blocks/aa", LocalBlockStore),
+        ("heads", lambda directory: LocalGossip(directory, "two")),
+        (".", lambda directory: LocalStateStore(directory / "state")),
+    ],
+    ids=["blocks", "heads", "state"],
+)
+def test_old_leftovers_are_removed_and_what_another_process_is_writing_now_stays(tmp_path, beside, open_again):
+    (tmp_path / beside).mkdir(parents=True, exist_ok=True)
+    old = leave_temporary(tmp_path / beside, age=7200)
+    young = old.with_name(f"{TEMPORARY}9-9")
+    young.write_bytes(b"half a bl")
+    (tmp_path / "state").write_bytes(b"weights")
 
-    store = LocalBlockStore(tmp_path)
-
-    assert not old.exists()
-    assert store.get(cid) == b"kept"
-
-
-def test_what_another_process_is_writing_now_stays(tmp_path):
-    cid = LocalBlockStore(tmp_path).put(RAW, b"kept")
-    young = leave_temporary(path_of(tmp_path, cid).parent, age=1)
-
-    LocalBlockStore(tmp_path)
-
-    assert young.exists()
-
-
-def test_old_leftovers_beside_heads_are_removed(tmp_path):
-    LocalGossip(tmp_path, "one")
-    old = leave_temporary(tmp_path / "heads", age=7200)
-    young = tmp_path / "heads" / f"{TEMPORARY}9-9"
-    young.write_bytes(b"")
-
-    LocalGossip(tmp_path, "two")
+    open_again(tmp_path)
 
     assert not old.exists()
     assert young.exists()
-
-
-def test_old_leftovers_beside_the_state_are_removed(tmp_path):
-    LocalStateStore(tmp_path / "state").save(b"weights")
-    old = leave_temporary(tmp_path, age=7200)
-
-    store = LocalStateStore(tmp_path / "state")
-
-    assert not old.exists()
-    assert store.load() == b"weights"
+    assert (tmp_path / "state").read_bytes() == b"weights"
 
 
 def write_and_forget(directory: Path, number: int) -> None:
@@ -593,7 +554,7 @@ def test_an_entry_that_is_no_file_is_passed_over(tmp_path, make):
     LocalGossip(tmp_path, "good").announce(HEADS)
     make(tmp_path / "heads" / "odd")
 
-    with at_most(5):  # a pipe without a writer must not stop the peer
+    with at_most(60):  # a pipe without a writer must not stop the peer
         assert [list(heads) for heads in listener.heard() if heads] == [HEADS]
         assert list(listener.heard()) == []
 
@@ -605,7 +566,7 @@ def test_a_pipe_or_directory_in_the_place_of_a_block_is_a_missing_block(tmp_path
     path_of(tmp_path, cid).parent.mkdir()
     make(path_of(tmp_path, cid))
 
-    with at_most(5), pytest.raises(BlockMissingError):
+    with at_most(60), pytest.raises(BlockMissingError):
         store.get(cid)
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import configparser
 import json
 import os
-import shutil
-import subprocess
 import sys
 import zipfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
-from programs import clean_environment
+from programs import clean_environment, succeed
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"learnae", "agent", "trainer_node", "firmware_bridge"}
@@ -23,34 +20,6 @@ PROGRAMS = {
     "trainer-node": "trainer_node.start",
     "firmware-bridge": "firmware_bridge.cli",
 }
-NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "venv*", "node_modules")
-
-
-def can_build_here() -> bool:
-    """Whether this environment's own setuptools builds wheels: then nothing needs to be downloaded."""
-    try:
-        major = int(version("setuptools").split(".")[0])
-        return major >= 71 or (major >= 68 and bool(version("wheel")))  # 71 brings bdist_wheel along
-    except PackageNotFoundError:
-        return False
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of the tree, so that nothing is left in the tree and nothing stale gets in."""
-    directory = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT, directory / "source", ignore=NOT_SOURCE)
-    isolation = ["--no-build-isolation"] if can_build_here() else []
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--disable-pip-version-check", *isolation,
-         "--wheel-dir", str(directory), str(directory / "source")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    (built,) = directory.glob("learnae-*.whl")
-    return built
 
 
 @pytest.fixture(scope="module")
@@ -108,16 +77,8 @@ def test_the_shipped_recordings_are_found_in_an_installed_package(unpacked: Path
 
 def run(unpacked: Path, program: str) -> str:
     """What ``program`` prints in a fresh interpreter that imports from the unpacked wheel."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=unpacked,
-        env={**clean_environment(), "PYTHONPATH": os.pathsep.join([str(unpacked), *inherited()])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    environment = {**clean_environment(), "PYTHONPATH": os.pathsep.join([str(unpacked), *inherited()])}
+    return succeed(sys.executable, "-c", program, cwd=unpacked, env=environment).stdout
 
 
 def inherited() -> list[str]:

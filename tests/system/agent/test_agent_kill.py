@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nightly import how_many
 from programs import PATIENCE
 from sensors import Sysfs, board_manifest, make_swarm
 
@@ -29,7 +30,7 @@ from learnae.protocol.identity import Identity
 from learnae.runtime.observer import Observer
 from learnae.system.paths import STATE_FILE
 
-KILLS = 100
+KILLS = how_many(30, 100)
 LONGEST = 60  # things that the sensor does while an agent lives, about a second: it starts, samples, trains, publishes
 ASKED, GIVEN, RECORDING, RECORDED = "asked", "given", "recording", "recorded"
 
@@ -106,7 +107,7 @@ def recorded(state: Path) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_killed_100_times_while_sampling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_again_and_again_while_sampling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LEARNAE_TRAIN__ENGINE", "numpy")
     swarm, state, witness = make_swarm(tmp_path / "home"), tmp_path / "state", tmp_path / "witness"

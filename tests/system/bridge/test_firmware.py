@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from boards import AVR_FLAGS, EXAMPLE, NATIVE, WARNINGS, build_example
 from nightly import how_many
+from programs import succeed
 
 from bench.host_board import LIBRARY, build
 
@@ -22,9 +23,8 @@ FLASH, RAM = 2048, 200  # bytes that the sender may take of an ATmega328P's 32,7
 
 def sizes(elf) -> dict[str, int]:
     """Bytes of every symbol, by name without what the compiler adds to clones."""
-    done = subprocess.run(["avr-nm", "-S", str(elf)], capture_output=True, text=True, check=True)
     found: dict[str, int] = {}
-    for line in done.stdout.splitlines():
+    for line in succeed("avr-nm", "-S", elf).stdout.splitlines():
         parts = line.split()
         if len(parts) == 4:
             name = parts[3].split(".")[0]
@@ -34,14 +34,7 @@ def sizes(elf) -> dict[str, int]:
 
 def compiled(tmp_path, compiler: list[str], wide: bool = False, standard: str = "c99") -> str:
     flags = [f"-std={standard}", "-Os", *WARNINGS, *(["-DLEARNAE_WIDE"] if wide else [])]
-    done = subprocess.run(
-        [*compiler, *flags, "-c", str(SOURCE), "-o", str(tmp_path / "learnae.o")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+    return succeed(*compiler, *flags, "-c", SOURCE, "-o", tmp_path / "learnae.o").stderr
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -76,9 +69,8 @@ def test_it_compiles_without_a_warning(tmp_path, compiler, wide):
 @pytest.mark.parametrize("mcu", ["atmega328p", "atmega2560"])
 def test_the_sender_fits_in_two_kilobytes_of_flash(tmp_path, mcu, flags):
     target = tmp_path / "learnae.o"
-    subprocess.run(["avr-gcc", *flags, f"-mmcu={mcu}", "-c", SOURCE, "-o", target], check=True)
-    done = subprocess.run(["avr-size", target], capture_output=True, text=True, check=True)
-    text, data, bss = map(int, done.stdout.splitlines()[1].split()[:3])
+    succeed("avr-gcc", *flags, f"-mmcu={mcu}", "-c", SOURCE, "-o", target)
+    text, data, bss = map(int, succeed("avr-size", target).stdout.splitlines()[1].split()[:3])
 
     assert text <= FLASH
     assert (data, bss) == (0, 0)  # its state is the caller's
@@ -113,11 +105,8 @@ def test_the_library_needs_nothing():
 def test_the_example_builds_as_its_makefile_says(tmp_path):
     tree = tmp_path / "firmware"
     shutil.copytree(EXAMPLE.parents[1], tree)
-    done = subprocess.run(
-        ["make", "-C", tree / "examples" / "avr", "MCU=atmega2560"], capture_output=True, text=True, check=False
-    )
+    done = succeed("make", "-C", tree / "examples" / "avr", "MCU=atmega2560")
 
-    assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert (tree / "examples" / "avr" / "node-atmega2560.hex").stat().st_size > 5000
 
@@ -129,25 +118,17 @@ def fuzzer(*flags: str):
 
 @pytest.mark.engine("clang")
 def test_hostile_inputs_under_sanitizers():
-    program = fuzzer("-DSEEDED", "-fsanitize=address,undefined")
-    done = subprocess.run([program, str(INPUTS), "1"], capture_output=True, text=True, check=False, timeout=600)
+    done = succeed(fuzzer("-DSEEDED", "-fsanitize=address,undefined"), INPUTS, "1")
 
-    assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.startswith(f"{INPUTS} inputs")
 
 
 @pytest.mark.engine("clang")
 def test_hostile_inputs_that_look_for_new_paths(tmp_path):
     program = fuzzer("-fsanitize=fuzzer,address,undefined")
-    done = subprocess.run(
-        [program, f"-runs={INPUTS}", "-seed=1", "-max_len=256", f"-artifact_prefix={tmp_path}/"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1800,
-    )
+    options = (f"-runs={INPUTS}", "-seed=1", "-max_len=256", f"-artifact_prefix={tmp_path}/")
+    done = succeed(program, *options, timeout=1800)
 
-    assert done.returncode == 0, done.stderr[-4000:]
     assert f"Done {INPUTS} runs" in done.stderr
 
 
@@ -159,7 +140,7 @@ def test_the_sanitizers_would_see_a_byte_too_far(tmp_path):
     (tmp_path / "learnae.c").write_text(broken)
     flags = [*SANITIZED, "-DSEEDED", "-fsanitize=address,undefined"]
     program = tmp_path / "fuzz"
-    subprocess.run(["clang", *flags, NATIVE / "fuzz_board.c", tmp_path / "learnae.c", "-o", program], check=True)
+    succeed("clang", *flags, NATIVE / "fuzz_board.c", tmp_path / "learnae.c", "-o", program)
     done = subprocess.run([program, "10000", "1"], capture_output=True, text=True, check=False, timeout=600)
 
     assert done.returncode != 0
@@ -168,24 +149,6 @@ def test_the_sanitizers_would_see_a_byte_too_far(tmp_path):
 @pytest.mark.engine("avr-g++")
 def test_the_sketch_compiles_as_arduino_does_it(tmp_path):
     sketch = LIBRARY.parent / "examples" / "Potentiometer" / "Potentiometer.ino"
-    flags = [
-        "-x",
-        "c++",
-        "-std=gnu++11",
-        "-mmcu=atmega328p",
-        "-Os",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-include",
-        "Arduino.h",
-    ]
-    includes = [f"-I{NATIVE / 'arduino'}", f"-I{LIBRARY}"]
-    done = subprocess.run(
-        ["avr-g++", *flags, *includes, "-c", sketch, "-o", tmp_path / "sketch.o"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
+    flags = ["-x", "c++", "-std=gnu++11", "-mmcu=atmega328p", "-Os", "-Wall", "-Wextra", "-Werror"]
+    includes = ["-include", "Arduino.h", f"-I{NATIVE / 'arduino'}", f"-I{LIBRARY}"]
+    succeed("avr-g++", *flags, *includes, "-c", sketch, "-o", tmp_path / "sketch.o")

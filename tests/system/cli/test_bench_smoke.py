@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from programs import succeed
 
 ROOT = Path(__file__).parents[3]
 CHECKED = ("verify and attach", "merging", "frame bytes", "replica memory", "all bytes", "all memory", "accuracy lost")
 
+Report = dict[str, Any]
+
+
+def run(race: str, out: Path) -> tuple[str, Report]:
+    """A quick run's output and report."""
+    command = (sys.executable, "-m", "bench", race, "--quick", "--out", out)
+    return succeed(*command, cwd=ROOT).stdout, json.loads((out / f"{race}.json").read_text())
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Callable[[str], Report]:
+    return lambda race: run(race, tmp_path)[1]
+
+
+def assert_checks_between(report: Report, *bounds: tuple[str, float, float]) -> None:
+    checks = {check["name"]: check["value"] for check in report["checks"]}
+    assert len(checks) >= len(bounds)
+    for name, low, high in bounds:
+        assert any(name in full and low < value < high for full, value in checks.items()), checks
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A quick run's output and report."""
-    out = tmp_path_factory.mktemp("bench")
-    command = [sys.executable, "-m", "bench", "core", "--quick", "--out", str(out)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert process.returncode == 0, process.stderr
-    return process.stdout, json.loads((out / "core.json").read_text())
+    return run("core", tmp_path_factory.mktemp("bench"))
 
 
 def test_every_check_is_there_with_value_bound_and_verdict(finished):
-    _, report = finished
+    output, report = finished
 
     for start in CHECKED:
         assert any(start in check["name"] for check in report["checks"]), f"no check of {start}"
@@ -35,6 +52,8 @@ def test_every_check_is_there_with_value_bound_and_verdict(finished):
         above = check["value"] > check["bound"]
         expected = not above if check["comparison"] == "at most" else above or check["value"] == check["bound"]
         assert check["holds"] is expected
+    failed = [check["name"] for check in report["checks"] if not check["holds"]]
+    assert f"{len(failed)} of {len(report['checks'])} do not hold" in output if failed else "hold" in output
 
 
 def test_the_report_says_where_it_was_measured(finished):
@@ -49,112 +68,76 @@ def test_the_report_says_where_it_was_measured(finished):
     assert all(figure["value"] > 0 for figure in report["figures"])
 
 
-def test_the_table_says_clearly_what_does_not_hold(finished):
-    output, report = finished
-    failed = [check["name"] for check in report["checks"] if not check["holds"]]
-
-    assert f"{len(failed)} of {len(report['checks'])} do not hold" in output if failed else "hold" in output
-
-
 @pytest.mark.engine("mosquitto")
-def test_the_race_over_a_broker_measures_its_traffic(tmp_path):
-    command = [sys.executable, "-m", "bench", "mqtt", "--quick", "--out", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert process.returncode == 0, process.stderr
-    (check,) = json.loads((tmp_path / "mqtt.json").read_text())["checks"]
+def test_the_race_over_a_broker_measures_its_traffic(report):
+    (check,) = report("mqtt")["checks"]
     assert check["bound"] == 1.3
     assert check["value"] > 0.5
 
 
 @pytest.mark.slow
 @pytest.mark.modules("ai_edge_litert")
-def test_an_agent_is_measured_with_all_that_it_has(tmp_path):
-    command = [sys.executable, "-m", "bench", "agent", "--quick", "--out", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-
-    assert process.returncode == 0, process.stderr
-    checks = {check["name"]: check["value"] for check in json.loads((tmp_path / "agent.json").read_text())["checks"]}
-    assert len(checks) == 3
-    for name, low, high in (("memory", 20, 500), ("CPU", 0, 100), ("start", 0, 600)):
-        assert any(name in full and low < value < high for full, value in checks.items()), checks
+def test_an_agent_is_measured_with_all_that_it_has(report):
+    found = report("agent")
+    assert len(found["checks"]) == 3
+    assert_checks_between(found, ("memory", 20, 500), ("CPU", 0, 100), ("start", 0, 600))
 
 
 @pytest.mark.slow
 @pytest.mark.modules("ai_edge_litert", "keras", "jax")
-def test_learners_are_compared_and_train_alike(tmp_path):
-    command = [sys.executable, "-m", "bench", "learners", "--quick", "--out", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert process.returncode == 0, process.stderr
-    report = json.loads((tmp_path / "learners.json").read_text())
-    parity = [check for check in report["checks"] if "against float64" in check["name"]]
+def test_learners_are_compared_and_train_alike(report):
+    found = report("learners")
+    parity = [check for check in found["checks"] if "against float64" in check["name"]]
     assert len(parity) == 4 * 3  # learners, optimisers
     assert all(check["holds"] for check in parity)
-    assert any("above the bare imports" in check["name"] for check in report["checks"])
-    against_torch = any("PyTorch" in check["name"] for check in report["checks"])
-    assert against_torch or any("PyTorch" in note for note in report["notes"])
+    assert any("above the bare imports" in check["name"] for check in found["checks"])
+    against_torch = any("PyTorch" in check["name"] for check in found["checks"])
+    assert against_torch or any("PyTorch" in note for note in found["notes"])
 
 
 @pytest.mark.modules("ai_edge_litert")
-def test_the_presets_are_compared_pooled_and_in_swarms(tmp_path):
-    command = [sys.executable, "-m", "bench", "presets", "--quick", "--out", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert process.returncode == 0, process.stderr
-    report = json.loads((tmp_path / "presets.json").read_text())
-    assert all("TfliteLearner" in check["note"] for check in report["checks"])
-    accuracies = [figure["value"] for figure in report["figures"] if "accuracy" in figure["name"]]
+def test_the_presets_are_compared_pooled_and_in_swarms(report):
+    found = report("presets")
+    assert all("TfliteLearner" in check["note"] for check in found["checks"])
+    accuracies = [figure["value"] for figure in found["figures"] if "accuracy" in figure["name"]]
     assert len(accuracies) == 8
     assert all(1 / 7 < value < 1 for value in accuracies)
 
 
 @pytest.mark.slow
-def test_a_newcomer_is_timed(tmp_path):
-    command = [sys.executable, "-m", "bench", "join", "--quick", "--out", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert process.returncode == 0, process.stderr
-    report = json.loads((tmp_path / "join.json").read_text())
-    figures = {figure["name"]: figure["value"] for figure in report["figures"]}
-    (check,) = report["checks"]
+def test_a_newcomer_is_timed(report):
+    found = report("join")
+    figures = {figure["name"]: figure["value"] for figure in found["figures"]}
+    (check,) = found["checks"]
     assert 0 < check["value"] < 600
     assert figures["accuracy of the newcomer"] >= figures["accuracy of the worst of the others when it came"] - 0.01
 
 
 @pytest.mark.slow
-def test_heads_over_iota_are_measured(tmp_path):
-    command = [sys.executable, "-m", "bench", "iota", "--quick", "--out", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert process.returncode == 0, process.stderr
-    report = json.loads((tmp_path / "iota.json").read_text())
+def test_heads_over_iota_are_measured(report):
+    names = [figure["name"] for figure in report("iota")["figures"]]
     for start in (
         "announcements, as fast",
         "heads at the default pace",
         "proof of work at magnitude",
         "confirmed, median",
     ):
-        assert any(start in figure["name"] for figure in report["figures"]), f"no figure of {start}"
+        assert any(start in name for name in names), f"no figure of {start}"
 
 
 @pytest.mark.engine("ipfs")
 @pytest.mark.modules("ipfshttpclient")
-def test_the_race_over_ipfs_measures_both_ways(tmp_path):
-    command = [sys.executable, "-m", "bench", "ipfs", "--quick", "--out", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert process.returncode == 0, process.stderr
-    report = json.loads((tmp_path / "ipfs.json").read_text())
-    names = [check["name"] for check in report["checks"]]
+def test_the_race_over_ipfs_measures_both_ways(report):
+    found = report("ipfs")
+    names = [check["name"] for check in found["checks"]]
     assert [any(start in name for name in names) for start in ("throughput", "sender", "receiver")] == [True] * 3
-    assert all(figure["value"] > 0 for figure in report["figures"])
+    assert all(figure["value"] > 0 for figure in found["figures"])
 
 
 @pytest.mark.slow
 @pytest.mark.engine("gcc")
 @pytest.mark.modules("serial", "cobs")
-def test_the_bridge_is_measured(tmp_path):
-    command = [sys.executable, "-m", "bench", "bridge", "--quick", "--out", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-
-    assert process.returncode == 0, process.stderr
-    report = json.loads((tmp_path / "bridge.json").read_text())
-    checks = {check["name"]: check["value"] for check in report["checks"]}
-    for name, low, high in (("decoding", 0, 1000), ("115200 baud", 0, 100), ("neither right nor told", -1, 1)):
-        assert any(name in full and low < value < high for full, value in checks.items()), checks
-    assert any("first reading" in figure["name"] and figure["value"] > 0 for figure in report["figures"])
+def test_the_bridge_is_measured(report):
+    found = report("bridge")
+    assert_checks_between(found, ("decoding", 0, 1000), ("115200 baud", 0, 100), ("neither right nor told", -1, 1))
+    assert any("first reading" in figure["name"] and figure["value"] > 0 for figure in found["figures"])

@@ -1,4 +1,4 @@
-"""The programs as their users meet them: real processes, exit statuses, what is on which stream."""
+"""The programs as their users meet them: exit statuses, what is on which stream, what is left on the disk."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from programs import Programs, assert_refused, wait_for
 
 import learnae
 from learnae.config.loading import load_config
+from learnae.models.keras_model import import_keras
 from learnae.models.reference.numpy_model import predict
 from learnae.peer.state import PeerState
 from learnae.runtime.observer import Observer
@@ -138,47 +139,66 @@ def forecast_config() -> dict[str, object]:
     return {"class_name": "Sequential", "config": {"layers": layers}}
 
 
-MAKE_KERAS = """
-import sys, keras
-model = keras.Sequential([
-    keras.Input((4,)), keras.layers.Dense(6, activation="relu"), keras.layers.Dropout(0.2),
-    keras.layers.Dense(3), keras.layers.Activation("softmax"),
-])
-model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
-model.save(sys.argv[1])
-"""
-
-
 @needs_keras
 def test_a_swarm_is_created_from_a_keras_file(programs: Programs, tmp_path: Path) -> None:
-    file = tmp_path / "pumps.keras"
-    environment = programs.environment(KERAS_BACKEND="jax")
-    subprocess.run([sys.executable, "-c", MAKE_KERAS, str(file)], env=environment, check=True)
-    manifest = open_manifest(Path(create(programs, "--model", file, *LOSS)["directory"]))
+    layers = import_keras().layers
+    made = [layers.Dense(6, activation="relu"), layers.Dropout(0.2), layers.Dense(3), layers.Activation("softmax")]
+    model = import_keras().Sequential([layers.Input((4,)), *made])
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    model.save(tmp_path / "pumps.keras")
+    manifest = open_manifest(Path(create(programs, "--model", tmp_path / "pumps.keras", *LOSS)["directory"]))
     assert manifest.model.count == 4 * 6 + 6 + 6 * 3 + 3
     assert manifest.model.output_shape == (3,)
 
 
 LAMBDA = dense_config(2, (), 2, "softmax")
 LAMBDA["config"]["layers"].insert(1, {"class_name": "Lambda", "config": {"function": "code"}})
+FILES = {
+    "m.json": json.dumps(dense_config(2, (), 2, "softmax")),
+    "lambda.json": json.dumps(LAMBDA),
+    "functional.json": json.dumps({"class_name": "Functional", "config": {}}),
+    "half.json": "{",
+    "list.json": "[]",
+    "wide.csv": "flow,heat,power\n",
+    "rows.csv": "walking,2.5\n",
+    "long.csv": f"flow,{'x' * 65}\n",
+}
+WRONG_MODELS = {
+    "lambda.json": ["keras.Lambda is not allowed", "use Keras' own layers"],
+    "functional.json": ["'Functional'", "models with layers"],
+    "half.json": ["cannot read", "half.json"],
+    "list.json": ["model"],
+}
+WRONG_COLUMNS = {
+    "": ["1 column named ()"],
+    "flow": ["1 column named (flow)", "the model takes 2"],
+    "flow,heat,": ["3 columns named"],
+    "flow,flow": ["'flow'", "a name of its own"],
+    "flow,": ["''", "a name of its own"],
+    "absent.csv": ["cannot read absent.csv"],
+    "wide.csv": ["3 columns named (flow, heat, power)", "name each of these"],
+    "rows.csv": ["rows.csv is called 2.5", "its first line may be data"],
+    "long.csv": ["printable text of at most 64"],
+}
+OF_MODEL = ("--model", "m.json", *LOSS)
 
 
-@needs_keras
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("arguments", "words"),
     [
-        (json.dumps(LAMBDA), ["keras.Lambda is not allowed", "use Keras' own layers"]),
-        (json.dumps({"class_name": "Functional", "config": {}}), ["'Functional'", "models with layers"]),
-        ("{", ["cannot read", "model.json"]),
-        ("[]", ["model"]),
+        *[pytest.param(("--model", file, *LOSS), words, marks=needs_keras) for file, words in WRONG_MODELS.items()],
+        *[((*OF_MODEL, "--classes", n), [n, "2 classes"]) for n in ("good", "good,bad,ugly", "good,good", "good,")],
+        *[((*OF_MODEL, "--columns", columns), words) for columns, words in WRONG_COLUMNS.items()],
+        (("--model", "m.json"), ["give --loss"]),
+        (("--preset", "wrist", "--columns", "a", "--loss", "huber"), ["takes no --loss, --columns", "--model"]),
     ],
 )
-def test_a_model_that_cannot_be_trained_is_refused(
-    programs: Programs, tmp_path: Path, text: str, words: list[str]
+def test_a_swarm_that_cannot_be_is_refused_and_leaves_nothing(
+    programs: Programs, arguments: tuple[str, ...], words: list[str]
 ) -> None:
-    (tmp_path / "model.json").write_text(text)
-    done = programs.run("learnae", "swarm", "create", "--model", tmp_path / "model.json", *LOSS)
-    assert_refused(done, CONFIGURATION, "learnae: ", *words)
+    for name, text in FILES.items():
+        (programs.root / name).write_text(text)
+    assert_refused(programs.run("learnae", "swarm", "create", *arguments), CONFIGURATION, "learnae: ", *words)
     assert not list(programs.home.glob("swarms/*"))
 
 
@@ -187,14 +207,6 @@ def test_every_preset_is_explained(programs: Programs) -> None:
     explained = re.findall(r"^  (\S+) {2,}\S.*$", said[said.index("presets:") :], re.MULTILINE)
     assert sorted(explained) == sorted(PRESETS)
     assert max(map(len, said.splitlines())) <= 80
-
-
-@pytest.mark.parametrize("names", ["good", "good,bad,ugly", "good,good", "good,"])
-def test_classes_are_named_each_and_once(programs: Programs, tmp_path: Path, names: str) -> None:
-    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
-    done = programs.run("learnae", "swarm", "create", "--model", file, *LOSS, "--classes", names)
-    assert_refused(done, CONFIGURATION, names, "2 classes")
-    assert not list(programs.home.glob("swarms/*"))
 
 
 @pytest.mark.parametrize("given", ["flow, heat", "pump.csv", "pump.csv.gz"])
@@ -225,31 +237,6 @@ def test_columns_are_read_from_parquet(programs: Programs, tmp_path: Path) -> No
     ]
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ("", ["1 column named ()"]),
-        ("flow", ["1 column named (flow)", "the model takes 2"]),
-        ("flow,heat,", ["3 columns named"]),
-        ("flow,flow", ["'flow'", "a name of its own"]),
-        ("flow,", ["''", "a name of its own"]),
-        ("absent.csv", ["cannot read absent.csv"]),
-        ("wide.csv", ["3 columns named (flow, heat, power)", "name each of these"]),
-        ("rows.csv", ["rows.csv is called 2.5", "its first line may be data"]),
-        ("long.csv", ["printable text of at most 64"]),
-    ],
-)
-def test_columns_that_the_model_cannot_have_are_refused(
-    programs: Programs, tmp_path: Path, given: str, words: list[str]
-) -> None:
-    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
-    for name, header in (("wide", "flow,heat,power"), ("rows", "walking,2.5"), ("long", f"flow,{'x' * 65}")):
-        (tmp_path / f"{name}.csv").write_text(f"{header}\n")
-    done = programs.run("learnae", "swarm", "create", "--model", file, *LOSS, "--columns", given)
-    assert_refused(done, CONFIGURATION, *words)
-    assert not list(programs.home.glob("swarms/*"))
-
-
 def test_it_is_said_that_tables_without_named_columns_must_be_alike(programs: Programs) -> None:
     said = said_to_people(programs, "swarm", "create", "--preset", "hepmass")
     assert "not named: all tables must have the same, in the same order" in said
@@ -273,17 +260,6 @@ def test_a_second_swarm_of_a_name_is_refused(programs: Programs) -> None:
     other = create(programs, "--preset", "wrist", "--name", "wrist-2")
     assert (other["name"], other["model"]) == ("wrist-2", first["model"])
     assert programs.answer("learnae", "peers", "--swarm", "wrist") == []
-
-
-def test_a_preset_is_not_changed_in_silence(programs: Programs) -> None:
-    done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--columns", "a", "--loss", "huber")
-    assert_refused(done, CONFIGURATION, "takes no --loss, --columns", "--model")
-    assert not list(programs.home.glob("swarms/*"))
-
-
-def test_a_model_needs_a_loss(programs: Programs, tmp_path: Path) -> None:
-    file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
-    assert_refused(programs.run("learnae", "swarm", "create", "--model", file), CONFIGURATION, "give --loss")
 
 
 @pytest.mark.parametrize(
@@ -539,25 +515,20 @@ def test_negative_numbers_are_wrong_usage(programs: Programs, arguments: list[st
     assert done.returncode == USAGE
 
 
-def test_an_export_to_nowhere_is_refused(demo: Programs, tmp_path: Path) -> None:
-    file = tmp_path / "absent" / "model.safetensors"
-    assert_refused(demo.run("learnae", "export", file), CONFIGURATION, file)
-
-
-@needs_keras
-def test_an_export_onto_a_directory_is_refused(demo: Programs, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "more", "status", "words"),
+    [
+        ("absent/model.safetensors", (), CONFIGURATION, ["absent/model.safetensors"]),
+        pytest.param("model.keras", (), TRY_AGAIN, ["cannot write", "model.keras"], marks=needs_keras),
+        ("model.onnx", (), CONFIGURATION, ["model.onnx", ".safetensors or .keras"]),
+        ("model.safetensors", ("--peer", "nobody"), CONFIGURATION, ["no saved peer", "nobody"]),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused(
+    demo: Programs, tmp_path: Path, file: str, more: tuple[str, ...], status: int, words: list[str]
+) -> None:
     (tmp_path / "model.keras").mkdir()
-    assert_refused(demo.run("learnae", "export", tmp_path / "model.keras"), TRY_AGAIN, "cannot write", "model.keras")
-
-
-def test_an_export_of_an_unknown_kind_is_refused(demo: Programs, tmp_path: Path) -> None:
-    done = demo.run("learnae", "export", tmp_path / "model.onnx")
-    assert_refused(done, CONFIGURATION, "model.onnx", ".safetensors or .keras")
-
-
-def test_an_export_of_a_peer_that_never_ran_is_refused(demo: Programs, tmp_path: Path) -> None:
-    done = demo.run("learnae", "export", tmp_path / "model.safetensors", "--peer", "nobody")
-    assert_refused(done, CONFIGURATION, "no saved peer", "nobody")
+    assert_refused(demo.run("learnae", "export", tmp_path / file, *more), status, *words)
 
 
 # -- exporting what a peer has learnt
@@ -630,26 +601,13 @@ def test_a_workstation_without_an_agent_writes_a_tflite_file(rested: Programs, t
     assert_refused(done, CONFIGURATION, "nonesuch")
 
 
-LOAD_KERAS = """
-import sys, keras, numpy
-model = keras.models.load_model(sys.argv[1], compile=False)
-numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
-"""
-
-
 @needs_keras
 def test_an_exported_keras_file_predicts_the_same(rested: Programs, tmp_path: Path) -> None:
     file, rows = tmp_path / "model.keras", np.random.default_rng(0).normal(size=(50, 30)).astype(np.float32)
     rested.answer("learnae", "export", file, "--peer", "demo-1")
-    np.save(tmp_path / "rows.npy", rows)
-    subprocess.run(
-        [sys.executable, "-c", LOAD_KERAS, str(file), str(tmp_path / "rows.npy"), str(tmp_path / "out.npy")],
-        env=rested.environment(KERAS_BACKEND="numpy"),
-        check=True,
-    )
     manifest = open_manifest(swarm_of(rested))
-    expected = predict(manifest.model, saved(rested).estimate, rows)
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=0, atol=1e-5)
+    found = import_keras().models.load_model(file, compile=False).predict(rows, verbose=0)
+    assert found == pytest.approx(predict(manifest.model, saved(rested).estimate, rows), abs=1e-5)
     with zipfile.ZipFile(file) as archive:
         assert json.loads(archive.read(CARD_FILE)) == card(manifest)
 
@@ -970,11 +928,8 @@ def test_under_journald_lines_carry_their_priority(programs: Programs, recording
 
 
 def test_boards_are_listed(programs: Programs) -> None:
-    program = "import sys; from firmware_bridge.cli import main; main(sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "list", "--json"], env=programs.environment(), capture_output=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+    done = programs.run("firmware_bridge", "list", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
     for name, device in json.loads(done.stdout).items():
         assert (Path("/dev/serial/by-id") / name).resolve() == Path(device)
 
@@ -993,7 +948,7 @@ def test_every_program_tells_its_version_and_what_it_is_for(programs: Programs, 
     done = programs.run(module)
     assert first in done.stdout
     assert (done.returncode, done.stderr) == (0, "")
-    narrow = programs.run(module, "--help", environment={"COLUMNS": "60", "PYTHONIOENCODING": "ascii"})
+    narrow = programs.run_process(module, "--help", environment={"COLUMNS": "60", "PYTHONIOENCODING": "ascii"})
     assert (narrow.returncode, narrow.stderr) == (0, "")
     assert max(map(len, narrow.stdout.partition("first steps")[0].splitlines())) <= 60
 
@@ -1079,7 +1034,6 @@ def test_a_name_that_is_no_text_is_written_as_it_can_be(programs: Programs, smal
     done = programs.run("learnae", "join", "--data", data)
     assert_refused(done, CONFIGURATION, "is not UTF-8", "rename it")
     assert not (programs.home / "peers").exists()
-    done = programs.run(
-        "trainer_node", "start", "--data", f"{data}.txt", environment={"PYTHONIOENCODING": "utf-8:strict"}
-    )
+    environment = {"PYTHONIOENCODING": "utf-8:strict"}
+    done = programs.run_process("trainer_node", "start", "--data", f"{data}.txt", environment=environment)
     assert_refused(done, CONFIGURATION, r"\udcff.npz.txt")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from container import ROOT, Container
 from hanging import HANG
-from programs import wait_for
+from programs import succeed, wait_for
 
 from demo.people import write_private_file
 from learnae.swarm.directory import create_swarm
@@ -41,14 +40,8 @@ STRICT = "[Service]\nWatchdogSec=4\n"  # only where it is to bite: a busy machin
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a board gets, for this machine, and what a trainer needs on top."""
     directory = tmp_path_factory.mktemp("pack")
-    done = subprocess.run(
-        [ROOT / "scripts" / "pack-board", directory, os.uname().machine, "typer"],
-        env={**os.environ, "PYTHON": sys.executable},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "PYTHON": sys.executable}
+    succeed(ROOT / "scripts" / "pack-board", directory, os.uname().machine, "typer", env=environment)
     return directory
 
 

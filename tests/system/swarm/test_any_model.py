@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from programs import Programs, assert_refused, wait_for
 
+from learnae.models.keras_model import import_keras
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.presets import preset
 
 pytestmark = [pytest.mark.modules("keras", "jax"), pytest.mark.slow]
 
-MAKE = """
-import sys, keras
-begin = keras.Input((30,))
-hidden = keras.layers.Dense(16, activation="gelu")(begin)
-end = keras.layers.Dense(7, activation="softmax")(keras.layers.Concatenate()([begin, hidden]))
-keras.Model(begin, end).save(sys.argv[1])
-"""
-PREDICT = """
-import sys, keras, numpy
-model = keras.models.load_model(sys.argv[1], compile=False)
-numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
-"""
 KERAS = {"KERAS_BACKEND": "jax", "LEARNAE_TRAIN__ENGINE": "auto"}
 
 
-def python(programs: Programs, code: str, *arguments: object) -> None:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    subprocess.run(command, env=programs.environment(**KERAS), check=True, timeout=120)
+def save_functional(file: Path) -> None:
+    keras = import_keras()
+    begin = keras.Input((30,))
+    hidden = keras.layers.Dense(16, activation="gelu")(begin)
+    end = keras.layers.Dense(7, activation="softmax")(keras.layers.Concatenate()([begin, hidden]))
+    keras.Model(begin, end).save(file)
 
 
 def test_trainers_train_what_agents_cannot(programs: Programs, tmp_path: Path) -> None:
     file, recording, out = tmp_path / "free.keras", tmp_path / "private.npz", tmp_path / "out.keras"
-    python(programs, MAKE, file)
+    save_functional(file)
     options = ("--loss", "sparse_categorical_crossentropy", "--features", "wrist")
     made = programs.answer("learnae", "swarm", "create", "--model", file, *options)
     assert made["agents_train"] is False
@@ -78,10 +68,8 @@ def test_trainers_train_what_agents_cannot(programs: Programs, tmp_path: Path) -
         assert process.returncode == 0
 
     rows = rng.normal(size=(50, 30)).astype(np.float32)
-    np.save(tmp_path / "rows.npy", rows)
     programs.answer("learnae", "export", out)
-    python(programs, PREDICT, out, tmp_path / "rows.npy", tmp_path / "said.npy")
-    said = np.load(tmp_path / "said.npy")
+    said = import_keras().models.load_model(out, compile=False).predict(rows, verbose=0)
     assert said.shape == (50, 7)
     np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
     tensors = programs.answer("learnae", "export", tmp_path / "out.safetensors")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,40 +23,51 @@ from learnae.protocol.bodies import Summary, Update
 from learnae.runtime.observer import Observer
 
 
+class Canary:
+    """A peer with readings that can be found again wherever they get to; a context manager in which it runs."""
+
+    def __init__(self, home: Path, role: str, more: str, every: int = 250) -> None:
+        home.mkdir()
+        self.role, self.home, self.swarm = role, home, Swarm.create(home)
+        readings = private_readings(11, 5000)
+        self.planted, self.private, self.config = (
+            patterns(readings[::every]),
+            home / "private.npz",
+            home / "canary.toml",
+        )
+        np.savez(self.private, signal=readings, label=np.repeat(np.arange(5), 1000))
+        self.config.write_text(
+            f'[peer]\nname = "canary"\n[swarm]\nid = "{self.swarm.directory}"\n'
+            f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\n{more}'
+        )
+
+    def __enter__(self) -> Canary:
+        self.swarm.start("canary", self.role, self.config)
+        return self
+
+    def drain(self) -> None:
+        self.swarm.processes["canary"].send_signal(signal.SIGTERM)
+        assert self.swarm.processes["canary"].wait(2 * PATIENCE) == 0
+
+    def __exit__(self, *_: object) -> None:
+        self.swarm.stop()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "engine", "messages"), [("agent", "auto", 40), ("trainer", "auto", 40), ("agent", "none", 2)]
 )
 def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, messages: int) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    swarm = Swarm.create(home)
-    readings = private_readings(11, 5000)
-    private = home / "private.npz"
-    np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
-    section = "source" if role == "agent" else "data"
-    config = home / "canary.toml"
-    config.write_text(
-        f'[peer]\nname = "canary"\n[swarm]\nid = "{swarm.directory}"\n'
-        f'[{section}]\nfile = "{private}"\n[train]\nengine = "{engine}"\n'
-    )
-    planted = patterns(readings[::250])
-    observer = Observer(swarm.directory)
-    try:
-        swarm.start("canary", role, config)
-        deadline = time.monotonic() + 4 * PATIENCE
-        while observer.refresh() < messages and time.monotonic() < deadline:
-            time.sleep(0.2)
-        swarm.processes["canary"].send_signal(signal.SIGTERM)
-        assert swarm.processes["canary"].wait(2 * PATIENCE) == 0
-    finally:
-        swarm.stop()
-    assert observer.refresh() >= messages
+    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n') as canary:
+        observer = Observer(canary.swarm.directory)
+        wait_for(lambda: observer.refresh() >= messages, "messages", 4 * PATIENCE)
+        canary.drain()
+    observer.refresh()
     (view,) = observer.peers()
     assert view.summary == (engine == "none")
     assert (view.steps > 0) == (engine != "none")
-    assert list(leaks(swarm.directory, planted)) == []
-    assert "private.npz" in dict(leaks(home, planted)), "the search itself must be able to find them"
+    assert list(leaks(canary.swarm.directory, canary.planted)) == []
+    assert "private.npz" in dict(leaks(canary.home, canary.planted)), "the search itself must be able to find them"
 
 
 @pytest.mark.slow
@@ -65,32 +75,16 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, mess
 @pytest.mark.parametrize("role", ["agent", "trainer"])
 def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path, role: str) -> None:
     """Monitor, heads, pushed blocks, Home Assistant: the whole TCP stream, whatever it means."""
-    home = tmp_path / "home"
-    home.mkdir()
-    swarm = Swarm.create(home)
-    readings = private_readings(12, 5000)
-    private = home / "private.npz"
-    np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
-    section = "source" if role == "agent" else "data"
-    planted = patterns(readings[::50])
+    words = [b"/state", b"/metrics", b"/heads", b"/message", b"/frame", b"homeassistant/device"]
     with Mosquitto(tmp_path / "broker") as broker, Gate(broker) as gate:
-        config = home / "canary.toml"
-        config.write_text(
-            f'[peer]\nname = "canary"\n[swarm]\nid = "{swarm.directory}"\n[{section}]\nfile = "{private}"\n'
-            f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
-        )
-        try:
-            swarm.start("canary", role, config)
-            words = [b"/state", b"/metrics", b"/heads", b"/message", b"/frame", b"homeassistant/device"]
+        more = f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
+        with Canary(tmp_path / "home", role, more, every=50) as canary:
             wait_for(
                 lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 10, "all of it"
             )
-            swarm.processes["canary"].send_signal(signal.SIGTERM)
-            assert swarm.processes["canary"].wait(2 * PATIENCE) == 0
-        finally:
-            swarm.stop()
-        assert list(leaks_in(bytes(gate.sent), planted)) == []
-        assert list(leaks_in(private.read_bytes(), planted)), "the search must be able to find them"
+            canary.drain()
+        assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
+        assert list(leaks_in(canary.private.read_bytes(), canary.planted)), "the search must be able to find them"
 
 
 @pytest.mark.slow
@@ -153,29 +147,13 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
 
 @pytest.mark.slow
 def test_planted_readings_do_not_get_onto_a_tangle(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    swarm = Swarm.create(home)
-    readings = private_readings(12, 5000)
-    private = home / "private.npz"
-    np.savez(private, signal=readings, label=np.repeat(np.arange(5), 1000))
-    planted = patterns(readings[::250])
     with IriNode(tmp_path / "tangle") as node:
-        config = home / "canary.toml"
-        config.write_text(
-            f'[peer]\nname = "canary"\n[swarm]\nid = "{swarm.directory}"\n[source]\nfile = "{private}"\n'
-            f'[iota]\nnode = "{node.url}"\npoll = 0.2\nevery = 0.1\n'
-        )
-        try:
-            swarm.start("canary", "agent", config)
-            deadline = time.monotonic() + 4 * PATIENCE
-            while len(node.names()) < 5 and time.monotonic() < deadline:
-                time.sleep(0.2)
-        finally:
-            swarm.stop()
+        with Canary(tmp_path / "home", "agent", f'[iota]\nnode = "{node.url}"\npoll = 0.2\nevery = 0.1\n') as canary:
+            wait_for(lambda: len(node.names()) >= 5, "announcements", 4 * PATIENCE)
         client = Node(node.url)
         sent = [transaction.message for transaction in client.read(node.names())]
-        able = Transaction("", client.propose(planted[0], "LEARNAE9TEST9OF9CANARIES9AA", "A" * 80 + "9")).message
+        tag = "LEARNAE9TEST9OF9CANARIES9AA"
+        able = Transaction("", client.propose(canary.planted[0], tag, "A" * 80 + "9")).message
     assert len(sent) >= 5
-    assert list(leaks_in(b"".join(sent), planted)) == []
-    assert planted[0] in able, "the search itself must be able to find them"
+    assert list(leaks_in(b"".join(sent), canary.planted)) == []
+    assert canary.planted[0] in able, "the search itself must be able to find them"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nightly import how_many
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.state_store import LocalStateStore
@@ -28,7 +29,7 @@ from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from learnae.system.paths import STATE_FILE
 
-KILLS = 200
+KILLS = how_many(40, 200)
 
 
 def run_peer(swarm: Path, directory: Path) -> None:
@@ -65,7 +66,7 @@ def wait_for_messages(observer: Observer, count: int) -> None:
 
 
 @pytest.mark.slow
-def test_killed_200_times(tmp_path: Path) -> None:
+def test_killed_again_and_again(tmp_path: Path) -> None:
     config = dense_config(4, (8,), 2, "softmax")
     manifest = Manifest("victim", config, "sparse_categorical_crossentropy")
     swarm = create_swarm(manifest, tmp_path / "swarm").directory
