@@ -56,7 +56,7 @@ nightly: $(STAMP)  ## what takes too long for every change: a million frames, al
 	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest $(NIGHTLY)
 
 mutants: $(STAMP)  ## how many of 400 seeded faults in protocol/, weights/ and ipld/ the tests find: half an hour
-	$(BIN)/$(PIP) cosmic-ray==8.4.6 coverage
+	$(BIN)/$(PIP) cosmic-ray==8.7.0 coverage==7.17.5
 	$(BIN)/python scripts/mutation-test $(MUTANTS)
 
 lowest: RESOLUTION = lowest-direct  ## the lowest versions that setup.cfg allows: unit and contract tests
