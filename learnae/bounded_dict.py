@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from learnae.overriding import override
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -25,6 +27,7 @@ class BoundedDict(dict[K, V]):
         super().__init__()
         self.limit = limit
 
+    @override
     def __setitem__(self, key: K, value: V) -> None:
         super().__setitem__(key, value)
         while len(self) > self.limit:
@@ -35,12 +38,14 @@ class BoundedDict(dict[K, V]):
         self.pop(key, None)
         self[key] = value
 
+    @override
     def setdefault(self, key: K, default: V) -> V:
         """Return the value of ``key``, set to ``default`` if it has none."""
         if key not in self:
             self[key] = default
         return self.get(key, default)  # a limit of 0 has dropped it
 
+    @override
     def update(self, other: dict[K, V]) -> None:  # type: ignore[override]
         """Set every item of ``other``."""
         for key, value in other.items():

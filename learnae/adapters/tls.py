@@ -39,14 +39,14 @@ class RenewedContext:
     check_hostname = True  # by the context, and not once more by paho
 
     def __init__(self, ca_file: str, cert_file: str, key_file: str) -> None:
-        """Raises OSError or ValueError, as ``wrap_socket`` will if the files are bad by then."""
+        """Check the files; raises OSError or ValueError, as ``wrap_socket`` will if they are bad by then."""
         self._files = ca_file, cert_file, key_file
         client_context(*self._files)
 
     def wrap_socket(
         self, sock: object, *, server_hostname: str, do_handshake_on_connect: bool = False
     ) -> ssl.SSLSocket:
-        """See ssl.SSLContext."""
+        """Wrap as ssl.SSLContext does, with the files as they are now."""
         context = client_context(*self._files)
         return context.wrap_socket(
             sock,  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ class RenewedContext:
 
 
 def trusted(ca_file: str) -> str | bool:
-    """For ``requests``: a file or directory of authorities; True for its own where the system has none.
+    """Return a file or directory of authorities for ``requests``; True for its own where the system has none.
 
     Raises OSError or ValueError if ``ca_file`` holds none.
     """
@@ -71,7 +71,7 @@ def trusted(ca_file: str) -> str | bool:
 
 @contextmanager
 def authorities_of(setting: str) -> Iterator[None]:
-    """What of the certificates that ``setting`` names cannot be used within is a ConfigurationError."""
+    """Turn an error about the certificates that ``setting`` names into a ConfigurationError."""
     try:
         yield
     except (OSError, ValueError) as error:

@@ -88,7 +88,7 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
     ]
     result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "heard"]))
     if not peers:
-        result.caption = Text("nobody has spoken yet: start a peer", "italic")
+        result.caption = Text("no peer has spoken yet: start one", "italic")
     return result
 
 

@@ -452,7 +452,7 @@ def test_ctrl_c_leaves_one_table_on_a_terminal_that_is_slow(programs: Programs, 
     assert live.count(b"\x1b[?1049h") == 1
     assert live.count(b"small") > 1
     assert stays.count(b"small") == 1
-    assert b"nobody has spoken yet" in stays
+    assert b"no peer has spoken yet" in stays
     assert b"\x1b[1A" not in stays  # no line above is written over
 
 
@@ -469,7 +469,7 @@ def test_a_terminal_that_cannot_move_its_cursor_shows_one_table_a_look(programs:
     said = os.read(ours, 65536)
     for end in (ours, theirs):
         os.close(end)
-    assert said.count(b"nobody has spoken yet") == 2
+    assert said.count(b"no peer has spoken yet") == 2
     assert b"\x1b" not in said
 
 

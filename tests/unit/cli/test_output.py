@@ -69,7 +69,7 @@ def test_a_narrow_terminal_shows_fewer_columns_whole(width: Callable[[int], None
 
 
 def test_nobody_is_an_answer() -> None:
-    assert "nobody has spoken yet: start a peer" in drawn(peer_table("title", [], 0))
+    assert "no peer has spoken yet: start one" in drawn(peer_table("title", [], 0))
 
 
 def test_what_fits_nowhere_is_shown_at_its_smallest(width: Callable[[int], None]) -> None:
