@@ -136,9 +136,8 @@ class _Program:
     Steps use set_tensor and invoke, which cost less than a signature runner. A runner must not outlive
     its call: the interpreter refuses to invoke while one holds on to it.
 
-    One interpreter either trains or infers: XNNPACK's workspace is shared by the subgraphs of an
-    interpreter, and in tflite-runtime 2.14 one that makes it grow leaves the others with pointers into
-    freed memory.
+    One interpreter either trains or infers: XNNPACK's workspace is shared by the subgraphs of an interpreter, and in
+    tflite-runtime 2.14 one that makes it grow leaves the others with pointers into freed memory.
     """
 
     def __init__(self, data: bytes, batch: int = 0) -> None:

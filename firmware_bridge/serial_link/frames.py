@@ -1,9 +1,8 @@
 """Frames of the serial line: bytes in, frozen dataclasses out, and back. docs/bridge.md has every byte.
 
-On the line a frame is COBS (Cheshire & Baker 1999) followed by a zero; inside, its first byte is version · 16 +
-type, its second a sequence number or token, its last two a CRC-16/IBM-3740, big-endian. Other numbers are
-little-endian.
-A frame has at most 252 bytes, so that no longer check is ever needed.
+On the line a frame is COBS (Cheshire & Baker 1999) followed by a zero; inside, its first byte is version · 16 + type,
+its second a sequence number or token, its last two a CRC-16/IBM-3740, big-endian. Other numbers are little-endian. A
+frame has at most 252 bytes, so that no longer check is ever needed.
 """
 
 from __future__ import annotations

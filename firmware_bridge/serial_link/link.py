@@ -1,9 +1,8 @@
 """The reliable link to one board, without I/O: bytes in, frames out, each once and in order; bytes to send back.
 
-The board keeps every frame until it is confirmed and sends it again when asked (nak) or when nothing
-is heard; here, frames that arrive early wait in a window (selective repeat, as in X.25 and MIN 2.0). A run of
-the board is a *session*: the board starts without one, the bridge names it, and only then samples flow; so
-nothing of two runs can be mixed up.
+The board keeps every frame until it is confirmed and sends it again when asked (nak) or when nothing is heard; here,
+frames that arrive early wait in a window (selective repeat, as in X.25 and MIN 2.0). A run of the board is a *session*:
+the board starts without one, the bridge names it, and only then samples flow; so nothing of two runs can be mixed up.
 """
 
 from __future__ import annotations

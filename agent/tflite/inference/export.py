@@ -1,10 +1,9 @@
 """A trained model as a .tflite file for inference, in float32 or int8.
 
-The weights are constants, so that runtimes can prepare them; BatchNormalization becomes part of the
-layer before it, or one scale and one shift. int8 is post-training quantisation
-(https://ai.google.dev/edge/litert/models/post_training_quantization): full-integer where rows show
-the activations' ranges, else dynamic-range, where activations are quantised while it runs.
-Input and output are float32 always.
+The weights are constants, so that runtimes can prepare them; BatchNormalization becomes part of the layer before it, or
+one scale and one shift. int8 is post-training quantisation
+(https://ai.google.dev/edge/litert/models/post_training_quantization): full-integer where rows show the activations'
+ranges, else dynamic-range, where activations are quantised while it runs. Input and output are float32 always.
 """
 
 from __future__ import annotations

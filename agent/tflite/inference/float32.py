@@ -13,8 +13,8 @@ from agent.tflite import schema
 from agent.tflite.graph import ANY, Scale, Shape, Tensor
 from agent.tflite.inference.fused_layers import Stage, scale_and_shift
 from agent.tflite.operations import Operations
+from agent.tflite.training.gradients import Tape
 from agent.tflite.training.layers import Pass, apply
-from agent.tflite.training.tape import Tape
 from learnae.models.layers import Array, BatchNormalization, Conv1D, Dense, Layer, MaxPooling1D, Sliding
 
 MAX_INT8 = 127  # of symmetric int8
