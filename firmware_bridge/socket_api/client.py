@@ -11,19 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from firmware_bridge import records
 from firmware_bridge.errors import BridgeMissingError, RecordError
-from firmware_bridge.records import (
-    DOWN,
-    MAX_TEXT,
-    MISSED,
-    LinkState,
-    Listen,
-    Readings,
-    Record,
-    Schema,
-    Splitter,
-    to_bytes,
-)
+from firmware_bridge.records import LinkState, Listen, Readings, Record, Schema, Splitter
 from learnae.errors import LearnaeError
 from learnae.system.backoff import Backoff
 
@@ -74,17 +64,18 @@ class Client:
 
     def read(self) -> list[Record]:
         """Return the records since the last call, at most about 256 KiB; a ``LinkState`` says when the bridge goes."""
-        records: list[Record] = []
+        heard: list[Record] = []
         try:
-            if self._socket is None and not self._connect():
-                return records
-            self._receive(records)
+            if self._socket is not None or self._connect():
+                self._receive(heard)
         except (OSError, RecordError) as error:
             problem = self._explain(error)
             if self.problem is None:
-                records.append(LinkState(time.time(), DOWN, str(problem)[:MAX_TEXT]))
-            self._disconnect(problem)
-        return records
+                heard.append(LinkState(time.time(), records.DOWN, str(problem)[: records.MAX_TEXT]))
+            self.close()
+            self.problem = problem
+            self._retry = self._clock() + self._backoff.failed() * self._rng.uniform(*_JITTER)
+        return heard
 
     def fileno(self) -> int:
         """Return the file descriptor, for select(2); -1 while there is no bridge."""
@@ -103,12 +94,12 @@ class Client:
         self._socket.setblocking(False)
         self._splitter, self._schema = Splitter(), None
         self._socket.connect(os.fspath(self._path))
-        self._socket.send(to_bytes(self._position))
+        self._socket.send(records.to_bytes(self._position))
         self.problem = None
         _log.debug("connected to %s, after sample %d of %r", self._path, self._position.sequence, self._position.stream)
         return True
 
-    def _receive(self, records: list[Record]) -> None:
+    def _receive(self, heard: list[Record]) -> None:
         assert self._socket is not None
         taken = 0
         while taken < _READ_BYTES:
@@ -121,7 +112,7 @@ class Client:
             taken += len(data)
             self._backoff.succeeded()
             for record in self._splitter.feed(data):
-                records.extend(self._accept(record))
+                heard.extend(self._accept(record))
 
     def _accept(self, record: Record | Listen) -> Iterator[Record]:
         if isinstance(record, Listen):
@@ -144,7 +135,7 @@ class Client:
         if ahead + readings.rows <= 0:
             return  # all of it is known
         if ahead > self._reported:
-            yield LinkState(readings.time, MISSED, "lost while no bridge was there", ahead - self._reported)
+            yield LinkState(readings.time, records.MISSED, "lost while no bridge was there", ahead - self._reported)
         self._reported = 0
         self._position = Listen(stream, readings.sequence + readings.rows)
         yield readings.after(-ahead) if ahead < 0 else readings
@@ -158,8 +149,3 @@ class Client:
             remedy = "start it (firmware-bridge run), or set the socket's path"
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         return BridgeMissingError(f"no bridge at {self._path}: {reason}", remedy)
-
-    def _disconnect(self, problem: LearnaeError) -> None:
-        self.close()
-        self.problem = problem
-        self._retry = self._clock() + self._backoff.failed() * self._rng.uniform(*_JITTER)

@@ -76,7 +76,7 @@ def test_listeners_have_samples_before_the_board_hears_that_they_arrived(place):
     bridge, wire, _ = place
     bridge.step()
     os.write(wire.theirs, hello())
-    wait_for(lambda: bridge.step() or bridge.dialect.link.is_up, "the hello")
+    wait_for(lambda: bridge.step() or bridge.dialect.is_up, "the hello")
     os.write(wire.theirs, samples(0, 0))
     wait_for(lambda: bridge.step() or wire.at_ack, "the confirmation")
 
@@ -101,7 +101,7 @@ def test_what_comes_while_the_port_is_being_read_is_not_dated_before_it(place, m
     monkeypatch.setattr(wire, "read", slowly)
     monkeypatch.setattr(bridge.dialect, "hear", heard)
     os.write(wire.theirs, hello())
-    wait_for(lambda: bridge.step() or bridge.dialect.link.is_up, "the hello")
+    wait_for(lambda: bridge.step() or bridge.dialect.is_up, "the hello")
     was_read, was_heard = dated[:2]
     assert was_heard >= was_read
 
@@ -131,7 +131,7 @@ def test_up_and_down_are_said_once_and_the_port_is_opened_again(place, caplog):
     ports.append(wire)
 
     def plugged() -> bool:
-        os.write(wire.theirs, hello(session=bridge.dialect.link.session))
+        os.write(wire.theirs, hello(session=bridge.dialect.session))
         bridge.step()
         return bridge.problem is None
 
