@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent.ingestion.chunks import MAX_READINGS, Seal, pack, unpack
 from agent.ingestion.database import Row, open_database, used_bytes, write_chunks
-from agent.samples import nothing
+from agent.sources.resampling import nothing
 from learnae.errors import StateError
 from learnae.ports import Samples
 
@@ -48,13 +48,7 @@ class SampleBuffer:
     """
 
     def __init__(
-        self,
-        path: Path,
-        channels: int,
-        readings: int,
-        size: int,
-        seal: Seal | None = None,
-        pending: int = _MAX_PENDING,
+        self, path: Path, channels: int, readings: int, size: int, seal: Seal | None = None, pending: int = _MAX_PENDING
     ) -> None:
         self.path = path
         self._channels = channels

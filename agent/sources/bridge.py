@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.samples import UNKNOWN, nothing
+from agent.labels import UNKNOWN
 from agent.sources.live import LiveSource
-from agent.sources.resampling import Resampler
+from agent.sources.resampling import Resampler, nothing
 from firmware_bridge.records import Label, LinkState, Listen, Readings, Record, Schema
 from firmware_bridge.socket_api.client import Client
 from learnae.errors import DataError

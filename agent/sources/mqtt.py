@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent.samples import UNKNOWN
+from agent.labels import UNKNOWN
 from agent.sources.live import LiveSource
 from agent.sources.payloads import FORMATS, as_text
 from agent.sources.resampling import Resampler

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent import labels
-from agent.ingestion.holdout import Holdout
+from agent.ingestion.recorder import Holdout
 from agent.labels import FILE, GivenLabel, LabelNames, write_label
 from learnae.errors import ConfigurationError
 from learnae.ports import Samples
