@@ -38,33 +38,29 @@ class Judged:
     row: NDArray[np.float32]
 
 
+@dataclass(eq=False)
 class Collector:
     """Reads recordings and the buffer, cuts windows, computes features, fills the dataset as the swarm's task asks.
 
     Readings of live sources are always read back from the buffer, those of an earlier run first, so that
     training goes on with old data after a restart. While ``summary_mode`` has statistics, all windows go there
     and none is kept. Raises ManifestError for a swarm without features.
+
+    It reads ``chunks`` of the buffer at once, for about ``seconds`` of ``monotonic`` in one call.
     """
 
-    def __init__(
-        self,
-        recordings: Mapping[str, SampleSource],
-        manifest: Manifest,
-        dataset: Dataset,
-        buffer: SampleBuffer | None = None,
-        summary_mode: SummaryMode | None = None,
-        chunks: int = _CHUNKS,
-        seconds: float = _SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Read ``chunks`` of the buffer at once, for about ``seconds`` of ``monotonic`` in one call."""
-        self._recordings = dict(recordings)
-        self._manifest = manifest
-        self._features = features_of(manifest)
-        self._dataset = dataset
-        self._buffer = buffer
-        self._summary_mode = summary_mode
-        self._chunks, self._seconds, self._monotonic = chunks, seconds, monotonic
+    recordings: Mapping[str, SampleSource]
+    manifest: Manifest
+    dataset: Dataset
+    buffer: SampleBuffer | None = None
+    summary_mode: SummaryMode | None = None
+    chunks: int = _CHUNKS
+    seconds: float = _SECONDS
+    monotonic: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._recordings = dict(self.recordings)  # those that have not ended
+        self._features = features_of(self.manifest)
         self._position = 0
         self._windowers: dict[str, Windower] = {}
         self._newest: deque[Judged] = deque(maxlen=_NEWEST)
@@ -74,7 +70,7 @@ class Collector:
     @property
     def is_over(self) -> bool:
         """Return True if no reading will ever come again."""
-        return not self._recordings and self._buffer is None
+        return not self._recordings and self.buffer is None
 
     def collect(self) -> None:
         """Take in the readings that are there now, for about a second at most."""
@@ -85,11 +81,11 @@ class Collector:
                 self._report_end(name)
             else:
                 self._add(name, samples, fresh=True)
-        if self._buffer is not None:
-            self._read_buffer(self._buffer, self._monotonic() + self._seconds)
+        if self.buffer is not None:
+            self._read_buffer(self.buffer, self.monotonic() + self.seconds)
 
     def _report_end(self, name: str) -> None:
-        data, features = self._dataset, self._features
+        data, features = self.dataset, self._features
         if self._statistics() is not None:  # no rows are kept
             return
         _log.log(
@@ -112,12 +108,12 @@ class Collector:
         return newest
 
     def _read_buffer(self, buffer: SampleBuffer, deadline: float) -> None:
-        while self._monotonic() < deadline:
-            chunks = buffer.after(self._position, self._chunks)
+        while self.monotonic() < deadline:
+            chunks = buffer.after(self._position, self.chunks)
             for chunk in chunks:
                 self._position = chunk.id
                 self._add(chunk.source, chunk.samples, fresh=chunk.id > buffer.newest)
-            if len(chunks) < self._chunks:
+            if len(chunks) < self.chunks:
                 return
 
     def _add(self, name: str, samples: Samples, fresh: bool) -> None:
@@ -130,19 +126,19 @@ class Collector:
         known = windows.label >= 0
         self.labelled += int(known.sum())
         self.unlabelled += int(len(known) - known.sum())
-        if self._summary_mode and self._manifest.needs_labels:
-            self._summary_mode.note_labels(self.labelled, self.unlabelled)
+        if self.summary_mode and self.manifest.needs_labels:
+            self.summary_mode.note_labels(self.labelled, self.unlabelled)
         rows = self._features.extract(windows.values)
         statistics = self._statistics()
         if statistics is None:
-            add_windows(self._dataset, self._manifest, rows, windows)
+            add_windows(self.dataset, self.manifest, rows, windows)
         else:
             statistics.add(rows, windows.label)
         if fresh:
             self._newest.extend(map(Judged, windows.time[-_NEWEST:].tolist(), rows[-_NEWEST:]))
 
     def _statistics(self) -> Statistics | None:
-        return self._summary_mode.statistics() if self._summary_mode else None
+        return self.summary_mode.statistics() if self.summary_mode else None
 
 
 def features_of(manifest: Manifest) -> Features:
