@@ -14,13 +14,12 @@ from agent.ingestion.chunks import Seal
 from agent.ingestion.reader import SourceReader
 from agent.ingestion.recorder import Holdout, Recorder
 from agent.labels import GivenLabel, LabelNames
-from agent.learning.collector import Collector, features_of
+from agent.learning.collector import Collector, SummaryMode, features_of
 from agent.learning.engine_choice import choose_learner, engine_of, too_small, why_no_training
 from agent.learning.governor import Governor
 from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule, Intake, Oracle
-from agent.learning.summary_mode import SummaryMode
 from agent.sources.factory import opener
 from agent.sources.replay import ReplaySource
 from agent.sources.section import LIVE, POLLED, REPLAY

@@ -6,11 +6,11 @@ import logging
 import select
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from firmware_bridge.dialects import Dialect
 from firmware_bridge.errors import SilentBoardError
 from firmware_bridge.records import DOWN, MAX_TEXT, UP, LinkState
+from firmware_bridge.serial_link.port import SerialPort
 from firmware_bridge.socket_api.server import Server
 from learnae.errors import LearnaeError, TransportError
 from learnae.system.backoff import Backoff
@@ -39,38 +39,16 @@ def clocks(
     return after, best[1]
 
 
-class Port(Protocol):
-    """An open port, such as serial_link.port.SerialPort."""
-
-    device: str
-
-    def fileno(self) -> int:
-        """Return the file descriptor, for select(2)."""
-
-    @property
-    def has_waiting(self) -> bool:
-        """Return True if bytes wait to be written."""
-
-    def read(self) -> bytes:
-        """Return the bytes that have arrived; raises LinkError."""
-
-    def write(self, data: bytes) -> None:
-        """Send ``data``, now or later; raises LinkError."""
-
-    def close(self) -> None:
-        """Let go."""
-
-
 class Bridge:
     """One board and its listeners. ``open_port`` raises LearnaeError as long as there is none."""
 
-    def __init__(self, open_port: Callable[[], Port], baud: int, dialect: Dialect, server: Server) -> None:
+    def __init__(self, open_port: Callable[[], SerialPort], baud: int, dialect: Dialect, server: Server) -> None:
         self.dialect = dialect
         self.problem: LearnaeError | None = None  # why there are no readings
         self._open_port = open_port
         self._baud = baud
         self._server = server
-        self._port: Port | None = None
+        self._port: SerialPort | None = None
         self._opened = 0.0
         self._next_attempt = 0.0
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
@@ -139,7 +117,7 @@ class Bridge:
         self.dialect.reconnect()
         _log.info("%s is open at %d baud", self._port.device, self._baud)
 
-    def _judge(self, port: Port, now: float) -> None:
+    def _judge(self, port: SerialPort, now: float) -> None:
         """Publish when the board begins or ceases to answer."""
         if self.dialect.is_alive(now):
             self.problem = None

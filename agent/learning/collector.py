@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.ingestion.buffer import SampleBuffer
-from agent.learning.summary_mode import SummaryMode
 from learnae.errors import ManifestError
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
 from learnae.samples.dp_statistics import Statistics
-from learnae.samples.examples import add_windows
-from learnae.samples.windows import Windower
+from learnae.samples.windows import Windower, add_windows
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
 from learnae.text import counted
@@ -27,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _CHUNKS = 64  # of the buffer at once
 _SECONDS = 1.0  # for one call: what an earlier run has left in the buffer is taken in bit by bit
+_ENOUGH = 200  # windows without a label and none with one: this agent has no labels
+NO_LABELS = "nobody labels what it measures"
 _NEWEST = 32  # windows that wait to be judged by the swarm's model
 
 
@@ -36,6 +36,38 @@ class Judged:
 
     time: float
     row: NDArray[np.float32]
+
+
+class SummaryMode:
+    """Says, in ``reason``, why this agent only sends summaries; empty while it trains.
+
+    ``statistics`` are of all windows since then, labelled or not; None while it trains: as Options.statistics.
+    """
+
+    def __init__(self, features: Features, classes: int) -> None:
+        self.reason = ""
+        self._columns = features.shape[-1]
+        self._classes = classes
+        self._statistics: Statistics | None = None
+
+    def begin(self, reason: str) -> None:
+        """Send summaries from now on, because of ``reason``, which is logged once."""
+        if not self.reason:
+            self.reason = reason
+            self._statistics = Statistics(self._columns, self._classes)
+            _log.warning("this agent does not train, it sends summaries: %s", reason)
+
+    def note_labels(self, labelled: int, unlabelled: int) -> None:
+        """Begin when enough windows have come without any label to train on; end with the first label."""
+        if not labelled and unlabelled >= _ENOUGH:
+            self.begin(NO_LABELS)
+        elif labelled and self.reason == NO_LABELS:
+            _log.info("there are labels: this agent trains")
+            self.reason, self._statistics = "", None
+
+    def statistics(self) -> Statistics | None:
+        """Return what is to be summarised; None while the agent trains."""
+        return self._statistics
 
 
 @dataclass(eq=False)

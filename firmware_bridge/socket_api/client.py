@@ -9,6 +9,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from firmware_bridge import records
@@ -26,6 +27,7 @@ _READ_BYTES = 1 << 18  # taken in by one read(): what is left waits in the kerne
 _CHUNK_BYTES = 1 << 16
 
 
+@dataclass(eq=False)
 class Client:
     """Hears one bridge. Reconnects by itself, with back-off, and goes on where it was.
 
@@ -33,17 +35,13 @@ class Client:
     then is read first. Samples that arrive twice (a bridge was restarted) are returned once.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        after: Listen | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        rng: random.Random | None = None,
-    ) -> None:
-        self._path = path
-        self._position = after or Listen()
-        self._clock = clock
-        self._rng = rng or random.Random()
+    path: Path
+    after: Listen = Listen()
+    clock: Callable[[], float] = time.monotonic
+    rng: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        self._position = self.after
         self._socket: socket.socket | None = None
         self._splitter = Splitter()
         self._schema: Schema | None = None
@@ -74,7 +72,7 @@ class Client:
                 heard.append(LinkState(time.time(), records.DOWN, str(problem)[: records.MAX_TEXT]))
             self.close()
             self.problem = problem
-            self._retry = self._clock() + self._backoff.failed() * self._rng.uniform(*_JITTER)
+            self._retry = self.clock() + self._backoff.failed() * self.rng.uniform(*_JITTER)
         return heard
 
     def fileno(self) -> int:
@@ -88,15 +86,15 @@ class Client:
             self._socket = None
 
     def _connect(self) -> bool:
-        if self._clock() < self._retry:
+        if self.clock() < self._retry:
             return False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.setblocking(False)
         self._splitter, self._schema = Splitter(), None
-        self._socket.connect(os.fspath(self._path))
+        self._socket.connect(os.fspath(self.path))
         self._socket.send(records.to_bytes(self._position))
         self.problem = None
-        _log.debug("connected to %s, after sample %d of %r", self._path, self._position.sequence, self._position.stream)
+        _log.debug("connected to %s, after sample %d of %r", self.path, self._position.sequence, self._position.stream)
         return True
 
     def _receive(self, heard: list[Record]) -> None:
@@ -148,4 +146,4 @@ class Client:
         else:
             remedy = "start it (firmware-bridge run), or set the socket's path"
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        return BridgeMissingError(f"no bridge at {self._path}: {reason}", remedy)
+        return BridgeMissingError(f"no bridge at {self.path}: {reason}", remedy)

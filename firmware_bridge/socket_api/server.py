@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from firmware_bridge.errors import RecordError
@@ -29,27 +30,23 @@ _MAX_PATH_BYTES = 107  # sockaddr_un.sun_path without its final zero
 _BURST = 64  # records handed to the kernel for one listener before the next one's turn
 
 
+@dataclass(eq=False)
 class Server:
     """Listens at ``path``; ``publish`` remembers a record, ``step`` moves bytes and never waits.
 
     Raises StateError if another bridge listens there, ConfigurationError if none can.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        mode: int = 0o660,
-        group: str = "",
-        backlog: Backlog | None = None,
-        now: Callable[[], float] = time.time,
-        limit: int = _MAX_LISTENERS,
-    ) -> None:
-        self.path = path
-        self._backlog = backlog or Backlog()
-        self._now = now
-        self._limit = limit
+    path: Path
+    mode: int = 0o660
+    group: str = ""
+    backlog: Backlog = field(default_factory=Backlog)
+    now: Callable[[], float] = time.time
+    limit: int = _MAX_LISTENERS
+
+    def __post_init__(self) -> None:
         self._listeners: list[_Listener] = []
-        self._socket = _listen(path, mode, group)
+        self._socket = _listen(self.path, self.mode, self.group)
 
     @property
     def listeners(self) -> int:
@@ -58,7 +55,7 @@ class Server:
 
     def publish(self, record: Record) -> None:
         """Let every listener get this record."""
-        self._backlog.add(record)
+        self.backlog.add(record)
 
     def readers(self) -> list[socket.socket]:
         """Return what to wait for until something can be read."""
@@ -73,7 +70,7 @@ class Server:
         self._accept()
         for listener in list(self._listeners):
             try:
-                listener.step(self._now())
+                listener.step(self.now())
             except (OSError, RecordError) as error:
                 if not isinstance(error, ConnectionError):
                     _log.warning("a listener at %s is let go: %s", self.path, error)
@@ -101,12 +98,12 @@ class Server:
             except OSError as error:  # the newcomer is gone again, or there are no file descriptors left
                 _log.warning("a newcomer at %s could not be taken in: %s", self.path, error)
                 return
-            if len(self._listeners) >= self._limit:
-                _log.warning("a newcomer at %s is turned away: there are %d listeners", self.path, self._limit)
+            if len(self._listeners) >= self.limit:
+                _log.warning("a newcomer at %s is turned away: there are %d listeners", self.path, self.limit)
                 connection.close()
                 continue
             connection.setblocking(False)
-            self._listeners.append(_Listener(connection, self._backlog, self._now()))
+            self._listeners.append(_Listener(connection, self.backlog, self.now()))
 
 
 class _Listener:

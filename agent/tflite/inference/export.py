@@ -9,8 +9,7 @@ ranges, else dynamic-range, where activations are quantised while it runs. Input
 from __future__ import annotations
 
 from agent.tflite.graph import ANY, Graph
-from agent.tflite.inference.float32 import Floats
-from agent.tflite.inference.fused_layers import stages
+from agent.tflite.inference.float32 import Floats, stages
 from agent.tflite.inference.int8 import add_stages
 from agent.tflite.operations import Operations
 from agent.tflite.writer import write

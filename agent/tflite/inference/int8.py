@@ -14,8 +14,7 @@ import numpy as np
 
 from agent.tflite import schema
 from agent.tflite.graph import ANY, Scale, Shape, Tensor
-from agent.tflite.inference.float32 import MAX_INT8, Floats, bias_of, greatest, matrix
-from agent.tflite.inference.fused_layers import Stage
+from agent.tflite.inference.float32 import MAX_INT8, Floats, Stage, bias_of, greatest, matrix
 from agent.tflite.operations import Operations
 from agent.tflite.schema import NO_OPTIONS, Options
 from learnae.errors import ModelError

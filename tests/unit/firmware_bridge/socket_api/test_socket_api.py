@@ -30,7 +30,7 @@ class Bench:
         self.server = Server(path, **options)
 
     def client(self, after=None) -> Client:
-        client = Client(self.path, after, rng=random.Random(1))
+        client = Client(self.path, after or Listen(), rng=random.Random(1))
         assert client.read() == []
         self.server.step()
         return client
