@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import Watch
 
 from agent import labels
 from agent.ingestion.recorder import Holdout
@@ -17,14 +18,6 @@ from learnae.swarm.features import WindowStatistics
 
 NAMES = LabelNames(("idle", "busy"), 2)
 NOBODY = -1
-
-
-class Watch:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_label_holds_until_another_or_none_is_given(tmp_path: Path) -> None:

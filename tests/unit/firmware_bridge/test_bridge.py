@@ -79,7 +79,6 @@ def test_listeners_have_samples_before_the_board_hears_that_they_arrived(place):
     wait_for(lambda: bridge.step() or bridge.dialect.is_up, "the hello")
     os.write(wire.theirs, samples(0, 0))
     wait_for(lambda: bridge.step() or wire.at_ack, "the confirmation")
-
     assert wire.at_ack == [2]
 
 
@@ -137,7 +136,6 @@ def test_up_and_down_are_said_once_and_the_port_is_opened_again(place, caplog):
 
     wait_for(plugged, "the board again")
     bridge.step()
-
     states = [record.state for record in wire.heard + wire.listener.read() if isinstance(record, LinkState)]
     assert states == ["up", "down", "up"]
     assert caplog.text.count("is not there") == 1
