@@ -5,16 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agent.sources.section import SourceSection
-from learnae.config.sections import (
-    ExchangeSection,
-    GatewaySection,
-    IotaSection,
-    MqttSection,
-    PeerSection,
-    SwarmSection,
-    TrainSection,
-    check_choice,
-)
+from learnae.config import sections
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
 
@@ -68,7 +59,7 @@ class BufferSection:
 
 
 @dataclass(frozen=True, slots=True)
-class AgentTrainSection(TrainSection):
+class AgentTrainSection(sections.TrainSection):
     """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy.
 
     With none the agent does not train: it sends summaries of its rows.
@@ -78,25 +69,25 @@ class AgentTrainSection(TrainSection):
 
     @override
     def __post_init__(self) -> None:
-        TrainSection.__post_init__(self)
-        check_choice("train.engine", self.engine, ENGINES)
+        sections.TrainSection.__post_init__(self)
+        sections.check_choice("train.engine", self.engine, ENGINES)
 
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
     """All sections; ``source`` is for one source, ``sources`` for any number, each with a name."""
 
-    peer: PeerSection = field(default_factory=PeerSection)
-    swarm: SwarmSection = field(default_factory=SwarmSection)
+    peer: sections.PeerSection = field(default_factory=sections.PeerSection)
+    swarm: sections.SwarmSection = field(default_factory=sections.SwarmSection)
     source: SourceSection = field(default_factory=SourceSection)
     sources: dict[str, SourceSection] = field(default_factory=dict)
     buffer: BufferSection = field(default_factory=BufferSection)
     resources: ResourcesSection = field(default_factory=ResourcesSection)
     train: AgentTrainSection = field(default_factory=AgentTrainSection)
-    mqtt: MqttSection = field(default_factory=MqttSection)
-    ipfs: GatewaySection = field(default_factory=GatewaySection)
-    exchange: ExchangeSection = field(default_factory=ExchangeSection)
-    iota: IotaSection = field(default_factory=IotaSection)
+    mqtt: sections.MqttSection = field(default_factory=sections.MqttSection)
+    ipfs: sections.GatewaySection = field(default_factory=sections.GatewaySection)
+    exchange: sections.ExchangeSection = field(default_factory=sections.ExchangeSection)
+    iota: sections.IotaSection = field(default_factory=sections.IotaSection)
 
     def all_sources(self) -> dict[str, SourceSection]:
         """Return every source by its name; raises ConfigurationError if there is none, or too many."""

@@ -116,7 +116,8 @@ def wanted(request: Request, root: Path, programs: Path) -> Iterator[Wanted]:
         yield Wanted(root / UNIT_DIRECTORY / unit, text.encode(), ours=True)
     configuration = root / CONFIGURATION
     if request.swarm:
-        yield Wanted(configuration / SWARM_FILE, _manifest(request.swarm))
+        manifest = open_manifest(request.swarm) if request.swarm.is_dir() else read_manifest(request.swarm)
+        yield Wanted(configuration / SWARM_FILE, manifest.to_bytes())
     for example, name, service in _services(request):
         text = (shipped / "examples" / f"{example}.toml").read_text().replace(_EXAMPLE, name)
         yield Wanted(configuration / f"{service}.toml", text.encode())
@@ -141,11 +142,6 @@ def _services(request: Request) -> Iterator[tuple[str, str, str]]:
             yield example, name, f"{example}-{name}"
     if request.trainer:
         yield "trainer", "trainer", "trainer"
-
-
-def _manifest(swarm: Path) -> bytes:
-    """Return the checked manifest of a swarm, given by its directory or its manifest."""
-    return (open_manifest(swarm) if swarm.is_dir() else read_manifest(swarm)).to_bytes()
 
 
 def _next(request: Request) -> str:

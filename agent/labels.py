@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.samples import UNKNOWN
 from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.system.atomic_files import create_once, read_regular, write_atomic
 
 _log = logging.getLogger(__name__)
 
+UNKNOWN = -1  # of readings whose class is not known
 FILE = "label"
 _TAKEN_SUFFIX = ".taken"  # of the file while it is read
 _MAX_BYTES = 4096  # of the file

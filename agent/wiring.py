@@ -7,21 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.config import AgentConfig, BufferSection
+from agent.config import AgentConfig
 from agent.ingestion.buffer import FILE as BUFFER_FILE
 from agent.ingestion.buffer import SampleBuffer
 from agent.ingestion.chunks import Seal
-from agent.ingestion.holdout import Holdout
 from agent.ingestion.reader import SourceReader
-from agent.ingestion.recorder import Recorder
+from agent.ingestion.recorder import Holdout, Recorder
 from agent.labels import GivenLabel, LabelNames
-from agent.learning.collector import Collector, features_of
+from agent.learning.collector import Collector, SummaryMode, features_of
 from agent.learning.engine_choice import choose_learner, engine_of, too_small, why_no_training
 from agent.learning.governor import Governor
 from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule, Intake, Oracle
-from agent.learning.summary_mode import SummaryMode
 from agent.sources.factory import opener
 from agent.sources.replay import ReplaySource
 from agent.sources.section import LIVE, POLLED, REPLAY
@@ -35,7 +33,6 @@ from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
-from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
 from learnae.system.credentials import read_secret
 from learnae.system.installation import how_to_install
@@ -118,23 +115,18 @@ def build_intake(
         assert section.kind in LIVE
         live[name] = opener(section, features, names, config.mqtt), section.kind in POLLED  # also checks the section
         holdouts[name] = Holdout(section.holdout, features)
-    buffer = build_buffer(config.buffer, features, directory) if directory and live else None
-
-    collector = Collector(recordings, manifest, dataset, buffer, summary_mode)
-    if directory is None or buffer is None:
-        return Intake(collector, None)
+    if directory is None or not live:
+        return Intake(Collector(recordings, manifest, dataset, None, summary_mode), None)
+    stored = config.buffer
+    seal = Seal(read_secret(stored.key, "buffer.key")) if stored.key else None
+    size = int(stored.megabytes * 1_000_000)
+    buffer = SampleBuffer(directory / BUFFER_FILE, len(features.channels), stored.readings, size, seal)
     readers = [
         SourceReader(name, open_source, features.rate, polled, buffer.position(name))
         for name, (open_source, polled) in live.items()
     ]
+    collector = Collector(recordings, manifest, dataset, buffer, summary_mode)
     return Intake(collector, Recorder(readers, buffer, holdouts, GivenLabel(directory, names)))
-
-
-def build_buffer(section: BufferSection, features: Features, directory: Path) -> SampleBuffer:
-    """Make the buffer of the agent whose directory this is; raises ConfigurationError if its key does not fit."""
-    seal = Seal(read_secret(section.key, "buffer.key")) if section.key else None
-    size = int(section.megabytes * 1_000_000)
-    return SampleBuffer(directory / BUFFER_FILE, len(features.channels), section.readings, size, seal)
 
 
 def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> dict[str, dict[str, Any]]:
@@ -142,9 +134,8 @@ def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> di
     features, found = features_of(manifest), {}
     for name, section in config.all_sources().items():
         if section.kind in LIVE:
-            reader = SourceReader(
-                name, opener(section, features, label_names(manifest), config.mqtt), features.rate, True
-            )
+            open_source = opener(section, features, label_names(manifest), config.mqtt)
+            reader = SourceReader(name, open_source, features.rate, True)
             reader.start()
             for _ in range(round(seconds / _PROBE_LOOK)):  # counted: a board that stands still meanwhile costs one
                 if reader.samples or reader.failures:

@@ -6,11 +6,11 @@ import logging
 import select
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from firmware_bridge.dialects import Dialect
 from firmware_bridge.errors import SilentBoardError
-from firmware_bridge.records import DOWN, MAX_TEXT, UP, LinkState, Record
+from firmware_bridge.records import DOWN, MAX_TEXT, UP, LinkState
+from firmware_bridge.serial_link.port import SerialPort
 from firmware_bridge.socket_api.server import Server
 from learnae.errors import LearnaeError, TransportError
 from learnae.system.backoff import Backoff
@@ -22,10 +22,8 @@ _GATHER_SECONDS = 0.03  # that bytes are left to gather: waking for each costs m
 _POLL_SECONDS = 0.1  # between two looks at the link's timers
 _HELLO_SECONDS = 5.0  # from opening the port until a board should have said hello: it may start (Arduino: 2 s)
 _CLOCK_GAP_SECONDS, _CLOCK_ATTEMPTS = 1e-4, 10  # between two clocks read one after the other; else again
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = (
-    0.2,
-    2.0,
-)  # between attempts to open the port: a replugged board is back at once
+# between attempts to open the port: a replugged board is back at once
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 2.0
 
 
 def clocks(
@@ -41,38 +39,16 @@ def clocks(
     return after, best[1]
 
 
-class Port(Protocol):
-    """An open port, such as serial_link.port.SerialPort."""
-
-    device: str
-
-    def fileno(self) -> int:
-        """Return the file descriptor, for select(2)."""
-
-    @property
-    def has_waiting(self) -> bool:
-        """Return True if bytes wait to be written."""
-
-    def read(self) -> bytes:
-        """Return the bytes that have arrived; raises LinkError."""
-
-    def write(self, data: bytes) -> None:
-        """Send ``data``, now or later; raises LinkError."""
-
-    def close(self) -> None:
-        """Let go."""
-
-
 class Bridge:
     """One board and its listeners. ``open_port`` raises LearnaeError as long as there is none."""
 
-    def __init__(self, open_port: Callable[[], Port], baud: int, dialect: Dialect, server: Server) -> None:
+    def __init__(self, open_port: Callable[[], SerialPort], baud: int, dialect: Dialect, server: Server) -> None:
         self.dialect = dialect
         self.problem: LearnaeError | None = None  # why there are no readings
         self._open_port = open_port
         self._baud = baud
         self._server = server
-        self._port: Port | None = None
+        self._port: SerialPort | None = None
         self._opened = 0.0
         self._next_attempt = 0.0
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
@@ -90,7 +66,7 @@ class Bridge:
 
     def drain(self) -> None:
         """Tell listeners that the bridge ends, and let go of port and socket."""
-        self._publish(LinkState(time.time(), DOWN, "the bridge was stopped"))
+        self._server.publish(LinkState(time.time(), DOWN, "the bridge was stopped"))
         self._server.close()
         if self._port is not None:
             self._port.close()
@@ -125,7 +101,7 @@ class Bridge:
         data = self._port.read()
         now, offset = clocks()  # after it was read: an answer cannot have come later than this
         for record in self.dialect.hear(data, now, offset) if data else ():
-            self._publish(record)
+            self._server.publish(record)
         self._judge(self._port, now)
 
     def _answer(self, now: float) -> None:
@@ -141,13 +117,13 @@ class Bridge:
         self.dialect.reconnect()
         _log.info("%s is open at %d baud", self._port.device, self._baud)
 
-    def _judge(self, port: Port, now: float) -> None:
+    def _judge(self, port: SerialPort, now: float) -> None:
         """Publish when the board begins or ceases to answer."""
         if self.dialect.is_alive(now):
             self.problem = None
             if not self._is_up:
                 self._is_up = True
-                self._publish(LinkState(time.time(), UP))
+                self._server.publish(LinkState(time.time(), UP))
                 _log.info("the board at %s answers", port.device)
         elif now - self._opened > _HELLO_SECONDS:
             error = self.dialect.diagnose(port.device, self._baud) or SilentBoardError(
@@ -169,7 +145,4 @@ class Bridge:
         if is_news:
             _log.log(logging.WARNING if isinstance(error, TransportError) else logging.ERROR, "%s", error)
             reason = "".join(char if char.isprintable() else " " for char in str(error)[:MAX_TEXT])
-            self._publish(LinkState(time.time(), DOWN, reason))
-
-    def _publish(self, record: Record) -> None:
-        self._server.publish(record)
+            self._server.publish(LinkState(time.time(), DOWN, reason))

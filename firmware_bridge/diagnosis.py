@@ -6,17 +6,17 @@ import select
 import time
 from typing import Any
 
-from firmware_bridge.bridge import Port, clocks
+from firmware_bridge.bridge import clocks
 from firmware_bridge.dialects import Dialect
 from firmware_bridge.errors import NoHelloError
 from firmware_bridge.records import Schema
-from firmware_bridge.serial_link.port import list_ports
+from firmware_bridge.serial_link.port import SerialPort, list_ports
 from learnae.errors import ConfigurationError
 
 _TIMEOUT_SECONDS = 5.0  # an Arduino that was reset by the opened port says hello after two
 
 
-def describe_board(port: Port, baud: int, dialect: Dialect, timeout: float = _TIMEOUT_SECONDS) -> Schema:
+def describe_board(port: SerialPort, baud: int, dialect: Dialect, timeout: float = _TIMEOUT_SECONDS) -> Schema:
     """Wait until the board says what it measures; raises LinkError or ProtocolVersionError.
 
     Confirms nothing, so that no sample is lost to the bridge that comes afterwards.
@@ -36,7 +36,7 @@ def describe_board(port: Port, baud: int, dialect: Dialect, timeout: float = _TI
     )
 
 
-def report(port: Port, baud: int, schema: Schema) -> dict[str, Any]:
+def report(port: SerialPort, baud: int, schema: Schema) -> dict[str, Any]:
     """Return what ``firmware-bridge check`` prints."""
     names = {device: name for name, device in list_ports().items()}
     return {

@@ -43,48 +43,32 @@ class Dialect(Protocol):
         """Return one line for people."""
 
 
-class Native(Dialect):
-    """Learnae's protocol: a Link that delivers, an Assembler that makes records of it."""
+class Native(Link, Dialect):
+    """Learnae's protocol: a Link that delivers, and an Assembler that makes records of it."""
 
     def __init__(self, rate: float = 0.0) -> None:
-        self.link = Link(rate)
+        super().__init__(rate)
         self.assembler = Assembler()
 
     @override
     def hear(self, data: bytes, now: float, offset: float) -> Iterator[Record]:
-        for delivery in self.link.receive(data, now):
+        for delivery in self.receive(data, now):
             yield from self.assembler.take(delivery, now + offset, offset)
 
     @override
     def answer(self, now: float) -> bytes:
-        self.link.poll(now)
-        return self.link.take_output()
-
-    @override
-    def reconnect(self) -> None:
-        self.link.reconnect()
+        self.poll(now)
+        return self.take_output()
 
     @override
     def is_alive(self, now: float) -> bool:
-        return self.link.is_up and now - self.link.heard < _SILENCE_SECONDS
-
-    @override
-    def is_waiting(self) -> bool:
-        return self.link.awaits_ticks
-
-    @override
-    def wish_for(self, rate: float) -> None:
-        self.link.wish_for(rate)
-
-    @override
-    def diagnose(self, name: str, baud: int) -> LinkError | ProtocolVersionError | None:
-        return self.link.diagnose(name, baud)
+        return self.is_up and now - self.heard < _SILENCE_SECONDS
 
     @override
     def summary(self) -> str:
-        description, assembler = self.link.description, self.assembler
+        description, assembler = self.description, self.assembler
         drift = assembler.clock.drift * 1e6 if assembler.clock else 0
         return (
             f"{description.board if description else 'board'}: {counted(assembler.samples, 'sample')}, "
-            f"{assembler.missed} missed, {counted(self.link.counts.damaged, 'damaged frame')}, {drift:+.0f} ppm"
+            f"{assembler.missed} missed, {counted(self.counts.damaged, 'damaged frame')}, {drift:+.0f} ppm"
         )

@@ -1,23 +1,4 @@
-"""What can go wrong between a board and an agent, one branch per blame.
-
-::
-
-    LearnaeError
-    ├── PeerError
-    │   ├── RecordError             what came over the bridge's socket is no record
-    │   ├── SenmlError              a SenML pack that breaks RFC 8428
-    │   └── SerialFrameError        bytes of the serial line that are no frame: count, drop, go on
-    ├── TransportError
-    │   └── LinkError               the board does not answer now: the bridge goes on trying
-    │       ├── PortMissingError        no such port: unplugged
-    │       ├── PortBusyError           another program holds the port
-    │       ├── SilentBoardError        not one byte comes
-    │       ├── BaudRateError           bytes come, and none of them are frames
-    │       ├── NoHelloError            frames come, and the board does not say what it measures
-    │       └── BridgeMissingError      (agent's side) no bridge listens at the socket
-    └── ConfigurationError
-        ├── PortPermissionError     this user may not open the port
-        └── ProtocolVersionError    the board speaks another version of the protocol
+"""What can go wrong between a board and an agent, one branch per blame: see learnae.errors.
 
 Every message names the port or board, and the remedy.
 """
@@ -36,15 +17,15 @@ class SenmlError(PeerError):
 
 
 class SerialFrameError(PeerError):
-    """Bytes of the serial line that are no frame."""
+    """Bytes of the serial line are no frame: count, drop, go on."""
 
 
 class LinkError(TransportError):
-    """The board or the bridge does not answer now."""
+    """The board, or the bridge, does not answer now: go on trying."""
 
 
 class PortMissingError(LinkError):
-    """There is no such serial port now."""
+    """There is no such serial port now: the board is unplugged."""
 
 
 class PortBusyError(LinkError):
@@ -64,7 +45,7 @@ class NoHelloError(LinkError):
 
 
 class BridgeMissingError(LinkError):
-    """No bridge listens at the socket."""
+    """No bridge listens at the agent's socket."""
 
 
 class PortPermissionError(ConfigurationError):

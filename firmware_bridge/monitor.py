@@ -132,7 +132,9 @@ class Board:
         """Draw every channel with its value now and in the last seconds, on a screen of ``width`` columns."""
         schema = self.schema
         title = "no board yet" if schema is None else f"{schema.board} {schema.firmware}, {schema.rate:g} Hz"
-        result = Table(title=Text(title, "bold"), title_justify="left", caption=Text(self._caption()))
+        label = f", label {self.label!r}" if self.label else ""
+        caption = f"{self.state}; {counted(self.samples, 'sample')}, {self.missed} missed{label}"
+        result = Table(title=Text(title, "bold"), title_justify="left", caption=Text(caption))
         result.caption_justify = "left"
         for column in ("channel", "now", "unit", "mean", "min", "max"):
             result.add_column(column, justify="left" if column in ("channel", "unit") else "right", no_wrap=True)
@@ -145,10 +147,6 @@ class Board:
                 row = [channel.name, numbers[0], channel.unit, *numbers[1:], shown]
                 result.add_row(*map(Text, row))  # names come from outside and are no markup
         return result
-
-    def _caption(self) -> str:
-        label = f", label {self.label!r}" if self.label else ""
-        return f"{self.state}; {counted(self.samples, 'sample')}, {self.missed} missed{label}"
 
 
 def bars(values: NDArray[np.float64], limit: int) -> str:

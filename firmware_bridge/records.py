@@ -71,10 +71,11 @@ class Schema:
         names, units = fields.texts("names", MAX_CHANNELS), fields.texts("units", MAX_CHANNELS)
         if not names or len(units) != len(names) or len(set(names)) != len(names):
             raise fields.error("names", names, "one for each unit, at least one, none twice")
-        channels = tuple(Channel(name, unit) for name, unit in zip(names, units, strict=True))
-        return cls(
-            fields.text("stream"), fields.text("board"), fields.text("firmware"), channels, read_rate(fields, "rate")
-        )
+        stream, board, firmware = map(fields.text, ("stream", "board", "firmware"))
+        rate = fields.number("rate", 0, MAX_RATE)
+        if rate == 0:
+            raise fields.error("rate", rate, "more than 0 Hz")
+        return cls(stream, board, firmware, tuple(map(Channel, names, units)), rate)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +132,6 @@ class Readings:
 @dataclass(frozen=True, slots=True)
 class _Plain:
     def to_fields(self) -> dict[str, Any]:
-        """Return the map that goes into the record."""
         return asdict(self)
 
 
@@ -142,7 +142,6 @@ class _Named(_Plain):
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Self:
-        """Read and bound a received map."""
         return cls(read_time(fields), fields.text("name", MAX_NAME))
 
 
@@ -254,11 +253,3 @@ class Splitter:
 def read_time(fields: Fields) -> float:
     """Read a time in Unix seconds."""
     return fields.number("time", 0, MAX_TIME)
-
-
-def read_rate(fields: Fields, name: str) -> float:
-    """Read a rate in Hz, more than 0."""
-    rate = fields.number(name, 0, MAX_RATE)
-    if rate == 0:
-        raise fields.error(name, rate, "more than 0 Hz")
-    return rate

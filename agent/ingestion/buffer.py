@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent.ingestion.chunks import MAX_READINGS, Seal, pack, unpack
 from agent.ingestion.database import Row, open_database, used_bytes, write_chunks
-from agent.samples import nothing
+from agent.sources.resampling import nothing
 from learnae.errors import StateError
 from learnae.ports import Samples
 
@@ -48,13 +48,7 @@ class SampleBuffer:
     """
 
     def __init__(
-        self,
-        path: Path,
-        channels: int,
-        readings: int,
-        size: int,
-        seal: Seal | None = None,
-        pending: int = _MAX_PENDING,
+        self, path: Path, channels: int, readings: int, size: int, seal: Seal | None = None, pending: int = _MAX_PENDING
     ) -> None:
         self.path = path
         self._channels = channels
@@ -104,14 +98,11 @@ class SampleBuffer:
                 if self.trouble:
                     _log.info("%s takes samples again", self.path)
                 self.trouble = ""
-            self._bound_memory()
-
-    def _bound_memory(self) -> None:
-        waiting = self._waiting
-        while waiting > self._max_pending:
-            _, _, count, _ = self._pending.popleft()
-            waiting -= count
-            self.lost += count
+            waiting = self._waiting
+            while waiting > self._max_pending:
+                _, _, count, _ = self._pending.popleft()
+                waiting -= count
+                self.lost += count
 
     # -- out
 
@@ -176,18 +167,16 @@ class SampleBuffer:
             stored = dict(database.execute("SELECT source, value FROM position").fetchall())
             self._positions = stored | self._positions
             self._used = used_bytes(database)
-            self._renumber(database.execute("SELECT coalesce(max(id), 0) FROM chunk").fetchone()[0])
+            newest = database.execute("SELECT coalesce(max(id), 0) FROM chunk").fetchone()[0]
         except BaseException:
             database.close()
             raise
         self._database = database
-        return database
-
-    def _renumber(self, newest: int) -> None:
-        """Go on after the chunk ``newest``, also with what had to wait before the database could be opened."""
+        # go on after the newest chunk, also with what had to wait before the database could be opened
         ahead = max(0, newest + 1 - (self._pending[0][0] if self._pending else self._next))
-        self._pending = deque((number + ahead, *rest) for number, *rest in self._pending)  # type: ignore[misc]
+        self._pending = deque((number + ahead, *rest) for number, *rest in self._pending)
         self._next += ahead
+        return database
 
     @contextmanager
     def _surviving(self) -> Iterator[None]:

@@ -35,6 +35,7 @@ class ReaderLimits:
     enough: int = 15_000  # a source that can resume is not read while more wait: a read gives 41,000 at most
 
 
+@dataclass(eq=False)
 class SourceReader:
     """Opens the source ``name``, reads it again and again, and opens it again after an error.
 
@@ -43,24 +44,18 @@ class SourceReader:
     others have measured. A source is opened at the ``position`` up to which its readings are kept.
     """
 
-    def __init__(
-        self,
-        name: str,
-        open_source: Open,
-        rate: float,
-        polled: bool,
-        position: str = "",
-        limits: ReaderLimits | None = None,
-    ) -> None:
-        self.name = name
-        self.limits = limits or ReaderLimits()
-        self._open = open_source
-        self._rate = rate
+    name: str
+    open_source: Open
+    rate: float
+    polled: bool
+    position: str = ""
+    limits: ReaderLimits = ReaderLimits()
+
+    def __post_init__(self) -> None:
         longest = self.limits.period
-        self.period = min(longest, max(_MIN_PERIOD_SECONDS, 1 / rate)) if polled else longest
+        self.period = min(longest, max(_MIN_PERIOD_SECONDS, 1 / self.rate)) if self.polled else longest
         self._lock = threading.Lock()
         self._waiting: list[tuple[Samples, str]] = []
-        self._position = position
         self._count = 0
         self._source: LiveSource | None = None
         self._last_bin = -1.0
@@ -68,7 +63,7 @@ class SourceReader:
         self.samples = self.dropped = self.failures = 0
         self._backoff = Backoff(self.limits.first_pause, self.limits.longest_pause)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"source {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"source {self.name}", daemon=True)
 
     def start(self) -> None:
         """Begin to read."""
@@ -101,7 +96,7 @@ class SourceReader:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._source = self._open(self._position)
+                self._source = self.open_source(self.position)
                 try:
                     self._read(self._source)
                 finally:
@@ -137,13 +132,13 @@ class SourceReader:
                 self.dropped += count
                 return
             self._waiting.append((samples, position))
-            self._position = position
+            self.position = position
             self._count += count
         self.samples += count
 
     def _thin(self, samples: Samples) -> Samples:
         """Return at most one reading in half a period, and none without a time."""
-        bins = np.floor(samples.time * (2 * self._rate))
+        bins = np.floor(samples.time * (2 * self.rate))
         keep = np.isfinite(bins) & (np.diff(bins, prepend=self._last_bin) != 0)
         self.dropped += int(len(keep) - keep.sum())
         if keep.any():

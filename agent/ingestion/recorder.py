@@ -5,82 +5,97 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agent.ingestion.buffer import SampleBuffer
-from agent.ingestion.holdout import Holdout
 from agent.ingestion.reader import SourceReader
 from agent.labels import GivenLabel
-from learnae.ports import Samples
+from learnae.swarm.features import Features
 
 _log = logging.getLogger(__name__)
 
 # between two commits: with the readers' quarter and a slow card's sync, less than a second is at risk
 _PERIOD_SECONDS = 0.5
+_WINDOWS_PER_SLICE = 10  # so that few are lost at a slice's edges
+_MIN_SLICE_SECONDS = 30.0
 
 
+class Holdout:
+    """Every slice of time belongs as a whole to training or is held out, ``share`` of them, evenly spread.
+
+    Live data has no end of which the last share could be held out, and a random share of windows would leak: windows
+    overlap, and neighbours are alike. So the reading's time decides, without any state, and the mark is stored with the
+    reading: a clock that jumps changes which slices come next, never what was decided. The first slice may be held out:
+    training then begins up to half a minute later. No window spans two slices of different kind (Windower), so that no
+    held-out window shares a reading with one that is trained on, but readings on both sides of an edge are neighbours.
+    """
+
+    def __init__(self, share: float, features: Features) -> None:
+        self._share = share
+        self.seconds = max(_MIN_SLICE_SECONDS, _WINDOWS_PER_SLICE * features.window / features.rate)
+
+    def marks(self, time: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return (n,) whether the reading at each ``time`` (n,), in seconds, is held out."""
+        slices = np.floor(time / self.seconds)
+        return np.asarray(np.floor((slices + 1) * self._share) > np.floor(slices * self._share))
+
+
+@dataclass(eq=False)
 class Recorder:
     """A thread of its own, as training and the network may keep the work loop longer than a reading may wait."""
 
-    def __init__(
-        self,
-        readers: Sequence[SourceReader],
-        buffer: SampleBuffer,
-        holdout: dict[str, Holdout],
-        label: GivenLabel,
-        period: float = _PERIOD_SECONDS,
-    ) -> None:
-        self._readers = readers
-        self._buffer = buffer
-        self._holdout = holdout
-        self._label = label
-        self._period = period
+    readers: Sequence[SourceReader]
+    buffer: SampleBuffer
+    holdout: dict[str, Holdout]
+    label: GivenLabel
+    period: float = _PERIOD_SECONDS
+
+    def __post_init__(self) -> None:
         self.failures = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
         """Begin to read all sources."""
-        for reader in self._readers:
+        for reader in self.readers:
             reader.start()
         self._thread.start()
 
     def stop(self) -> None:
         """Stop reading, and put on the disk what has arrived."""
-        for reader in self._readers:
+        for reader in self.readers:
             reader.stop()
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()  # a disk that hangs would hold up the next line, too; two at once would mix the order
         self.record()
-        self._buffer.close()
+        self.buffer.close()
 
     @property
     def samples(self) -> int:
         """Return how many readings were taken in since the start."""
-        return sum(reader.samples for reader in self._readers)
+        return sum(reader.samples for reader in self.readers)
 
     def status(self) -> dict[str, Any]:
         """Return the state of all sources and of the buffer, for people."""
-        return {
-            "sources": {reader.name: reader.status() for reader in self._readers},
-            "buffer": self._buffer.status(),
-        }
+        return {"sources": {reader.name: reader.status() for reader in self.readers}, "buffer": self.buffer.status()}
 
     def record(self) -> None:
         """Move what the readers hold into the buffer."""
-        label = self._label.now()
-        for reader in self._readers:
+        label = self.label.now()
+        for reader in self.readers:
             for samples, position in reader.take():
-                self._buffer.append(reader.name, self._marked(reader.name, samples, label), position)
-        self._buffer.commit()
-
-    def _marked(self, name: str, samples: Samples, label: int) -> Samples:
-        """Mark what is held out, and give the ``label`` that a person has set to samples whose source knows none."""
-        return samples.marked(label, self._holdout[name].marks(samples.time))
+                held_out = self.holdout[reader.name].marks(samples.time)
+                # the label that a person has set is for samples whose source knows none
+                self.buffer.append(reader.name, samples.marked(label, held_out), position)
+        self.buffer.commit()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._period):
+        while not self._stopping.wait(self.period):
             try:
                 self.record()
             except Exception:  # noqa: BLE001 - a recorder that has ended would lose everything from then on

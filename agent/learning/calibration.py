@@ -14,7 +14,7 @@ from agent.ingestion.buffer import FILE
 from agent.ingestion.chunks import Seal
 from agent.ingestion.database import read_spread
 from agent.sources.replay import ReplaySource
-from agent.sources.section import LIVE, REPLAY, SourceSection
+from agent.sources.section import LIVE, REPLAY
 from learnae.errors import ConfigurationError, DataError
 from learnae.models.dataset import one_line_each
 from learnae.ports import Samples
@@ -58,19 +58,15 @@ def _samples(config: AgentConfig, features: Features, directory: Path, limit: in
         return
     for name, section in sections.items():
         if section.kind == REPLAY:
-            yield from _recording(name, section, features)
+            try:
+                samples = ReplaySource(Path(section.file), features, 0.0, section.holdout).read()
+            except DataError as error:
+                _log.warning("not calibrated with source %s: %s", name, error)
+                continue
+            if samples is not None:
+                yield name, samples
     live = sum(section.kind in LIVE for section in sections.values())
     if live and (directory / FILE).exists():
         seal = Seal(read_secret(config.buffer.key, "buffer.key")) if config.buffer.key else None
         readings = live * (features.span + features.hop * limit // _PLACES)
         yield from read_spread(directory / FILE, len(features.channels), seal, _PLACES, readings)
-
-
-def _recording(name: str, section: SourceSection, features: Features) -> Iterator[tuple[str, Samples]]:
-    try:
-        samples = ReplaySource(Path(section.file), features, 0.0, section.holdout).read()
-    except DataError as error:
-        _log.warning("not calibrated with source %s: %s", name, error)
-        return
-    if samples is not None:
-        yield name, samples

@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.ingestion.buffer import SampleBuffer
-from agent.learning.summary_mode import SummaryMode
 from learnae.errors import ManifestError
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
 from learnae.samples.dp_statistics import Statistics
-from learnae.samples.examples import add_windows
-from learnae.samples.windows import Windower
+from learnae.samples.windows import Windower, add_windows
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
 from learnae.text import counted
@@ -27,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _CHUNKS = 64  # of the buffer at once
 _SECONDS = 1.0  # for one call: what an earlier run has left in the buffer is taken in bit by bit
+_ENOUGH = 200  # windows without a label and none with one: this agent has no labels
+NO_LABELS = "nobody labels what it measures"
 _NEWEST = 32  # windows that wait to be judged by the swarm's model
 
 
@@ -38,33 +38,61 @@ class Judged:
     row: NDArray[np.float32]
 
 
+class SummaryMode:
+    """Says, in ``reason``, why this agent only sends summaries; empty while it trains.
+
+    ``statistics`` are of all windows since then, labelled or not; None while it trains: as Options.statistics.
+    """
+
+    def __init__(self, features: Features, classes: int) -> None:
+        self.reason = ""
+        self._columns = features.shape[-1]
+        self._classes = classes
+        self._statistics: Statistics | None = None
+
+    def begin(self, reason: str) -> None:
+        """Send summaries from now on, because of ``reason``, which is logged once."""
+        if not self.reason:
+            self.reason = reason
+            self._statistics = Statistics(self._columns, self._classes)
+            _log.warning("this agent does not train, it sends summaries: %s", reason)
+
+    def note_labels(self, labelled: int, unlabelled: int) -> None:
+        """Begin when enough windows have come without any label to train on; end with the first label."""
+        if not labelled and unlabelled >= _ENOUGH:
+            self.begin(NO_LABELS)
+        elif labelled and self.reason == NO_LABELS:
+            _log.info("there are labels: this agent trains")
+            self.reason, self._statistics = "", None
+
+    def statistics(self) -> Statistics | None:
+        """Return what is to be summarised; None while the agent trains."""
+        return self._statistics
+
+
+@dataclass(eq=False)
 class Collector:
     """Reads recordings and the buffer, cuts windows, computes features, fills the dataset as the swarm's task asks.
 
     Readings of live sources are always read back from the buffer, those of an earlier run first, so that
     training goes on with old data after a restart. While ``summary_mode`` has statistics, all windows go there
     and none is kept. Raises ManifestError for a swarm without features.
+
+    It reads ``chunks`` of the buffer at once, for about ``seconds`` of ``monotonic`` in one call.
     """
 
-    def __init__(
-        self,
-        recordings: Mapping[str, SampleSource],
-        manifest: Manifest,
-        dataset: Dataset,
-        buffer: SampleBuffer | None = None,
-        summary_mode: SummaryMode | None = None,
-        chunks: int = _CHUNKS,
-        seconds: float = _SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Read ``chunks`` of the buffer at once, for about ``seconds`` of ``monotonic`` in one call."""
-        self._recordings = dict(recordings)
-        self._manifest = manifest
-        self._features = features_of(manifest)
-        self._dataset = dataset
-        self._buffer = buffer
-        self._summary_mode = summary_mode
-        self._chunks, self._seconds, self._monotonic = chunks, seconds, monotonic
+    recordings: Mapping[str, SampleSource]
+    manifest: Manifest
+    dataset: Dataset
+    buffer: SampleBuffer | None = None
+    summary_mode: SummaryMode | None = None
+    chunks: int = _CHUNKS
+    seconds: float = _SECONDS
+    monotonic: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._recordings = dict(self.recordings)  # those that have not ended
+        self._features = features_of(self.manifest)
         self._position = 0
         self._windowers: dict[str, Windower] = {}
         self._newest: deque[Judged] = deque(maxlen=_NEWEST)
@@ -74,7 +102,7 @@ class Collector:
     @property
     def is_over(self) -> bool:
         """Return True if no reading will ever come again."""
-        return not self._recordings and self._buffer is None
+        return not self._recordings and self.buffer is None
 
     def collect(self) -> None:
         """Take in the readings that are there now, for about a second at most."""
@@ -85,11 +113,11 @@ class Collector:
                 self._report_end(name)
             else:
                 self._add(name, samples, fresh=True)
-        if self._buffer is not None:
-            self._read_buffer(self._buffer, self._monotonic() + self._seconds)
+        if self.buffer is not None:
+            self._read_buffer(self.buffer, self.monotonic() + self.seconds)
 
     def _report_end(self, name: str) -> None:
-        data, features = self._dataset, self._features
+        data, features = self.dataset, self._features
         if self._statistics() is not None:  # no rows are kept
             return
         _log.log(
@@ -112,12 +140,12 @@ class Collector:
         return newest
 
     def _read_buffer(self, buffer: SampleBuffer, deadline: float) -> None:
-        while self._monotonic() < deadline:
-            chunks = buffer.after(self._position, self._chunks)
+        while self.monotonic() < deadline:
+            chunks = buffer.after(self._position, self.chunks)
             for chunk in chunks:
                 self._position = chunk.id
                 self._add(chunk.source, chunk.samples, fresh=chunk.id > buffer.newest)
-            if len(chunks) < self._chunks:
+            if len(chunks) < self.chunks:
                 return
 
     def _add(self, name: str, samples: Samples, fresh: bool) -> None:
@@ -130,19 +158,19 @@ class Collector:
         known = windows.label >= 0
         self.labelled += int(known.sum())
         self.unlabelled += int(len(known) - known.sum())
-        if self._summary_mode and self._manifest.needs_labels:
-            self._summary_mode.note_labels(self.labelled, self.unlabelled)
+        if self.summary_mode and self.manifest.needs_labels:
+            self.summary_mode.note_labels(self.labelled, self.unlabelled)
         rows = self._features.extract(windows.values)
         statistics = self._statistics()
         if statistics is None:
-            add_windows(self._dataset, self._manifest, rows, windows)
+            add_windows(self.dataset, self.manifest, rows, windows)
         else:
             statistics.add(rows, windows.label)
         if fresh:
             self._newest.extend(map(Judged, windows.time[-_NEWEST:].tolist(), rows[-_NEWEST:]))
 
     def _statistics(self) -> Statistics | None:
-        return self._summary_mode.statistics() if self._summary_mode else None
+        return self.summary_mode.statistics() if self.summary_mode else None
 
 
 def features_of(manifest: Manifest) -> Features:

@@ -1,10 +1,10 @@
-"""The board's resources as measured, and a learner and a tick that keep to the governor's limits."""
+"""The board's resources as measured, and a learner that keeps to the governor's limits."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,20 +86,3 @@ class GovernedLearner(Learner):
     @override
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         self._learner.restore(state)
-
-
-def governed(
-    tick: Callable[[], object], governor: Governor, usage: Callable[[], Usage], idle: Callable[[], None]
-) -> Callable[[], None]:
-    """Return a function that calls ``tick`` when the governor says that it is time, else ``idle``."""
-
-    def tick_when_due() -> None:
-        if not governor.may_tick(usage()):
-            idle()
-            return
-        try:
-            tick()
-        finally:
-            governor.end(usage())
-
-    return tick_when_due

@@ -11,7 +11,7 @@ from agent.ingestion.recorder import Recorder
 from agent.learning.collector import Collector, Judged
 from agent.learning.governor import Governor, Usage
 from agent.learning.inference import Inferrer, ResultFile
-from agent.learning.resources import Board, governed
+from agent.learning.resources import Board
 from learnae.overriding import override
 from learnae.peer.peer import Peer
 from learnae.ports import Monitor
@@ -78,7 +78,6 @@ class AgentSchedule(Schedule):
         self._governor = governor
         self._board = board
         self._reread = reread
-        self._tick_when_due = governed(peer.tick, governor, self._usage, lambda: oracle.monitor.report(peer.status()))
 
     def _usage(self) -> Usage:
         traffic = self.peer.traffic
@@ -91,7 +90,13 @@ class AgentSchedule(Schedule):
 
     @override
     def tick(self) -> None:
-        self._tick_when_due()
+        if not self._governor.may_tick(self._usage()):
+            self._oracle.monitor.report(self.peer.status())
+            return
+        try:
+            self.peer.tick()
+        finally:
+            self._governor.end(self._usage())
 
     @override
     def listen(self) -> None:

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.tflite.runtime import open_program
+from agent.tflite.training import program
 from agent.tflite.training.optimisers import VARIABLES, rate_of
-from agent.tflite.training.program import (
-    INFER,
-    LOAD,
-    RESTORE,
-    STATE,
-    TRAIN,
-    WEIGHTS,
-    compile_evaluation,
-    compile_program,
-)
 from learnae.errors import ConfigurationError, StateError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
@@ -35,6 +27,7 @@ from learnae.weights.codecs import Vector
 _EVALUATION_BATCH = 128  # rows: bounds the memory of an evaluation; the last batch is filled up
 
 
+@dataclass(eq=False)
 class TfliteLearner(Learner):
     """Trains on a Dataset that may grow between calls.
 
@@ -43,54 +36,48 @@ class TfliteLearner(Learner):
     or this machine's runtime cannot do it.
     """
 
-    def __init__(
-        self,
-        model: ModelDefinition,
-        loss: Loss,
-        optimiser: OptimiserPolicy,
-        data: Dataset,
-        batch: int,
-        rng: np.random.Generator,
-    ) -> None:
-        self._model = model
-        self._loss = loss
-        self._policy = optimiser
-        self._data = data
-        self._batch = batch
-        self._rng = rng
+    model: ModelDefinition
+    loss: Loss
+    optimiser: OptimiserPolicy
+    data: Dataset
+    batch: int
+    rng: np.random.Generator
+
+    def __post_init__(self) -> None:
         self._steps = 0
-        self._program = _Program(compile_program(model, loss, optimiser), batch)
+        self._program = _Program(program.compile_program(self.model, self.loss, self.optimiser), self.batch)
         self._evaluator: _Program | None = None
-        self.load(np.zeros(model.count, np.float32))
-        self._restore({name: np.zeros(model.count, np.float32) for name in VARIABLES[optimiser.name]})
+        zeros = np.zeros(self.model.count, np.float32)
+        self.load(zeros)
+        self._restore(dict.fromkeys(VARIABLES[self.optimiser.name], zeros))
 
     @override
     def weights(self) -> Vector:
-        return np.asarray(self._program.call(WEIGHTS)["weights"])
+        return np.asarray(self._program.call(program.WEIGHTS)["weights"])
 
     @override
     def load(self, weights: Vector) -> None:
-        self._program.call(LOAD, weights=np.ascontiguousarray(weights, np.float32))
+        self._program.call(program.LOAD, weights=np.ascontiguousarray(weights, np.float32))
 
     @override
     def train(self, steps: int) -> Trained:
         """Take up to ``steps`` optimiser steps on random batches of the training rows."""
-        rows, targets = self._data.train.rows, self._data.train.targets
+        rows, targets = self.data.train.rows, self.data.train.targets
         if not len(rows) or steps < 1:
             return Trained(0, 0, 0.0)
         total = 0.0
         for _ in range(steps):
-            chosen = self._rng.integers(0, len(rows), self._batch)
+            chosen = self.rng.integers(0, len(rows), self.batch)
             self._steps += 1
-            total += self._program.step(rows[chosen], targets[chosen], rate_of(self._policy, self._steps))
+            total += self._program.step(rows[chosen], targets[chosen], rate_of(self.optimiser, self._steps))
         return Trained(steps, len(rows), total / steps)
 
     @override
     def evaluate(self, weights: Vector) -> Metrics | None:
-        rows, targets = self._data.holdout.rows, self._data.holdout.targets
+        rows, targets = self.data.holdout.rows, self.data.holdout.targets
         if not len(rows):
             return None
-        return measure(self._loss, self._predictor(weights), rows, targets, _EVALUATION_BATCH)
+        return measure(self.loss, self._predictor(weights), rows, targets, _EVALUATION_BATCH)
 
     def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the output (n, *outputs) of the model of these weights for ``rows`` (n, *input_shape)."""
@@ -100,26 +87,26 @@ class TfliteLearner(Learner):
 
     def _predictor(self, weights: Vector) -> Callable[[NDArray[Any]], NDArray[Any]]:
         """Return the model as a function of at most _EVALUATION_BATCH rows."""
-        evaluator = self._evaluator or _Program(compile_evaluation(self._model))
+        evaluator = self._evaluator or _Program(program.compile_evaluation(self.model))
         self._evaluator = evaluator
-        evaluator.call(LOAD, weights=np.ascontiguousarray(weights, np.float32))
+        evaluator.call(program.LOAD, weights=np.ascontiguousarray(weights, np.float32))
 
         def predict(part: NDArray[Any]) -> NDArray[Any]:
             filled = np.zeros((_EVALUATION_BATCH, *part.shape[1:]), np.float32)
             filled[: len(part)] = part
-            return np.asarray(evaluator.call(INFER, rows=filled)["output"][: len(part)])
+            return np.asarray(evaluator.call(program.INFER, rows=filled)["output"][: len(part)])
 
         return predict
 
     @override
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the optimiser's arrays, as NumpyLearner names them."""
-        arrays = self._program.call(STATE) if VARIABLES[self._policy.name] else {}
+        arrays = self._program.call(program.STATE) if VARIABLES[self.optimiser.name] else {}
         return {**arrays, "steps": np.array([self._steps], np.int64)}
 
     @override
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        shapes = dict.fromkeys(VARIABLES[self._policy.name], (self._model.count,))
+        shapes = dict.fromkeys(VARIABLES[self.optimiser.name], (self.model.count,))
         if {name: array.shape for name, array in state.items()} != {**shapes, "steps": (1,)}:
             raise StateError("the saved optimiser state does not fit the swarm's optimiser")
         self._steps = int(state["steps"][0])
@@ -127,7 +114,7 @@ class TfliteLearner(Learner):
 
     def _restore(self, variables: Mapping[str, NDArray[Any]]) -> None:
         if variables:
-            self._program.call(RESTORE, **variables)
+            self._program.call(program.RESTORE, **variables)
 
 
 class _Program:
@@ -136,9 +123,8 @@ class _Program:
     Steps use set_tensor and invoke, which cost less than a signature runner. A runner must not outlive
     its call: the interpreter refuses to invoke while one holds on to it.
 
-    One interpreter either trains or infers: XNNPACK's workspace is shared by the subgraphs of an
-    interpreter, and in tflite-runtime 2.14 one that makes it grow leaves the others with pointers into
-    freed memory.
+    One interpreter either trains or infers: XNNPACK's workspace is shared by the subgraphs of an interpreter, and in
+    tflite-runtime 2.14 one that makes it grow leaves the others with pointers into freed memory.
     """
 
     def __init__(self, data: bytes, batch: int = 0) -> None:
@@ -177,5 +163,5 @@ class _Program:
 
     def call(self, signature: str, **inputs: NDArray[Any]) -> dict[str, Any]:
         """Run another signature than ``train``."""
-        assert signature != TRAIN
+        assert signature != program.TRAIN
         return dict(self._interpreter.get_signature_runner(signature)(**inputs))

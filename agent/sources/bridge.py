@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from agent.samples import UNKNOWN, nothing
+from agent.labels import UNKNOWN
 from agent.sources.live import LiveSource
-from agent.sources.resampling import Resampler
+from agent.sources.resampling import Resampler, nothing
 from firmware_bridge.records import Label, LinkState, Listen, Readings, Record, Schema
 from firmware_bridge.socket_api.client import Client
 from learnae.errors import DataError
@@ -20,30 +21,26 @@ from learnae.text import counted
 _RATE_TOLERANCE = 0.1  # a board's rate may differ by this share from the swarm's and is taken as it is
 
 
+@dataclass(eq=False)
 class BridgeSource(LiveSource):
     """Readings of the bridge's client, which reconnects by itself and asks for what was missed.
 
     ``names`` are the board's columns, one for each channel of the swarm. A board that samples at about
     ``rate`` Hz is taken as it is, any other is resampled. Its labels hold until the next, also after a
-    restart at an earlier ``position``, as long as nothing was missed meanwhile.
+    restart at an earlier position ``after``, as long as nothing was missed meanwhile.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        names: Sequence[str],
-        rate: float,
-        hold: float,
-        label_of: Callable[[str], int],
-        position: str = "",
-    ) -> None:
-        after, self._label = _parse(position)
+    path: Path
+    names: Sequence[str]
+    rate: float
+    hold: float
+    label_of: Callable[[str], int]
+    after: str = ""
+
+    def __post_init__(self) -> None:
+        after, self._label = _parse(self.after)
         self._resumed = after.stream  # the run that the label is of, until the first readings or label
-        self._client = Client(path, after)
-        self._names = list(names)
-        self._rate = rate
-        self._hold = hold
-        self._label_of = label_of
+        self._client = Client(self.path, after)
         self._schema: Schema | None = None
         self._columns: list[int] = []
         self._resampler: Resampler | None = None
@@ -55,7 +52,7 @@ class BridgeSource(LiveSource):
     def read(self) -> Samples:
         """Return what has arrived; raises DataError for a board that does not measure the swarm's channels."""
         parts = [part for record in self._client.read() if (part := self._take(record)) is not None]
-        return Samples.joined(parts) if parts else nothing(len(self._names))
+        return Samples.joined(parts) if parts else nothing(len(self.names))
 
     @property
     @override
@@ -78,7 +75,7 @@ class BridgeSource(LiveSource):
         if isinstance(record, Schema):
             self._begin(record)
         elif isinstance(record, Label):
-            self._label = self._label_of(record.name) if record.name else UNKNOWN
+            self._label = self.label_of(record.name) if record.name else UNKNOWN
             self._resumed = ""
         elif isinstance(record, LinkState):
             self._doubt(record.missed > 0)
@@ -91,13 +88,13 @@ class BridgeSource(LiveSource):
     def _begin(self, schema: Schema) -> None:
         self._doubt(schema.stream != self._resumed)
         names = [channel.name for channel in schema.channels]
-        absent = [name for name in self._names if name not in names]
+        absent = [name for name in self.names if name not in names]
         if absent:
             raise DataError(f"board {schema.board} has no channel {', '.join(absent)}", f"it has {', '.join(names)}")
         if schema != self._schema:  # else it is repeated after an interruption
-            self._columns = [names.index(name) for name in self._names]
-            fits = abs(schema.rate / self._rate - 1) <= _RATE_TOLERANCE
-            self._resampler = None if fits else Resampler(len(self._names), self._rate, self._hold)
+            self._columns = [names.index(name) for name in self.names]
+            fits = abs(schema.rate / self.rate - 1) <= _RATE_TOLERANCE
+            self._resampler = None if fits else Resampler(len(self.names), self.rate, self.hold)
         self._schema = schema
         self._link = f"{schema.board} at {schema.rate:g} Hz"
 

@@ -40,19 +40,13 @@ def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: 
 
 
 def _mqtt_opener(section: SourceSection, features: Features, names: LabelNames, broker: MqttSection) -> Open:
-    from agent.sources.mqtt import MqttSource, Subscription  # noqa: PLC0415
+    from agent.sources.mqtt import MqttSource  # noqa: PLC0415
     from learnae.adapters.mqtt.connection import MqttConnection  # noqa: PLC0415 - an extra
 
-    subscriptions = [Subscription(*section.topic_of(channel)) for channel in features.channels]
+    paths = [section.topic_of(channel) for channel in features.channels]
 
     def open_mqtt(_: str) -> LiveSource:
-        return MqttSource(
-            MqttConnection(broker),
-            subscriptions,
-            section.payload,
-            section.label_topic,
-            names.number,
-            Resampler(len(features.channels), features.rate, section.hold),
-        )
+        resampler = Resampler(len(paths), features.rate, section.hold)
+        return MqttSource(MqttConnection(broker), paths, section.payload, section.label_topic, names.number, resampler)
 
     return open_mqtt

@@ -16,7 +16,6 @@ from learnae.errors import TransportError
 ROOT = Path("/sys/class")
 _MAX_LISTED = 50  # sensors in an error text
 _SCALES = {"temp": 1e-3, "in": 1e-3, "curr": 1e-3, "power": 1e-6, "humidity": 1e-3, "fan": 1.0}
-_DEGREES_PER_MILLIDEGREE = 1e-3
 
 
 def open_hwmon(root: Path, names: Sequence[str], rate: float, hold: float) -> PolledSource:
@@ -46,7 +45,7 @@ def known_sensors(root: Path) -> list[str]:
 def _thermal(root: Path, name: str) -> Probe | None:
     for zone in sorted((root / "thermal").glob("thermal_zone*")):
         if name in ("", zone.name, first_line(zone / "type")):
-            return Probe(zone / "temp", _DEGREES_PER_MILLIDEGREE)
+            return Probe(zone / "temp", _SCALES["temp"])
     return None
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent.samples import UNKNOWN
+from agent.labels import UNKNOWN
 from agent.sources.live import LiveSource
 from agent.sources.payloads import FORMATS, as_text
 from agent.sources.resampling import Resampler
@@ -24,79 +24,63 @@ _log = logging.getLogger(__name__)
 _MAX_WAITING = 1024  # messages between two reads; a source that floods loses the oldest of them
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """Where a channel's readings come from."""
-
-    topic: str
-    path: str
-
-
+@dataclass(eq=False)
 class MqttSource(LiveSource):
-    """Readings over a connection of its own, dated when they arrive.
+    """Readings over a ``connection`` of its own, dated when they arrive; ``paths``: topic and path of each channel.
 
     A retained message says what was, not what is: it is passed over, except as a label.
     """
 
     position = ""  # a broker keeps nothing for readings that are dated when they arrive
 
-    def __init__(
-        self,
-        connection: MqttConnection,
-        subscriptions: Sequence[Subscription],
-        payload: str,
-        label_topic: str,
-        label_of: Callable[[str], int],
-        resampler: Resampler,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._connection = connection
-        self._subscriptions = subscriptions
-        self._extract = FORMATS[payload]
-        self._label_topic = label_topic
-        self._label_of = label_of
-        self._resampler = resampler
-        self._clock = clock
+    connection: MqttConnection
+    paths: Sequence[tuple[str, str]]
+    payload: str
+    label_topic: str
+    label_of: Callable[[str], int]
+    resampler: Resampler
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
         self._label = UNKNOWN
         self._waiting: deque[tuple[float, Received]] = deque(maxlen=_MAX_WAITING)
-        self.dropped = 0
-        self.bad = 0
-        for topic in {subscription.topic for subscription in subscriptions} | ({label_topic} - {""}):
-            connection.subscribe(topic, self._hear)
-        connection.start()
+        self.dropped = self.bad = 0
+        for topic in {topic for topic, _ in self.paths} | ({self.label_topic} - {""}):
+            self.connection.subscribe(topic, self._hear)
+        self.connection.start()
 
     @override
     def read(self) -> Samples:
         for _ in range(len(self._waiting)):
             self._understand(*self._waiting.popleft())
-        return self._resampler.take(self._clock(), self._label)
+        return self.resampler.take(self.clock(), self._label)
 
     @override
     def state(self) -> str:
-        dropped = self.dropped + self._resampler.dropped
+        dropped = self.dropped + self.resampler.dropped
         extra = [f"{counted(dropped, 'message')} dropped"] if dropped else []
         extra += [f"{self.bad} not understood"] if self.bad else []
-        return "; ".join([self._connection.state(), *extra])
+        return "; ".join([self.connection.state(), *extra])
 
     @override
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
 
     def _hear(self, received: Received) -> None:
-        if received.retained and received.topic != self._label_topic:
+        if received.retained and received.topic != self.label_topic:
             return
         _log.debug("heard %d bytes on %s", len(received.payload), received.topic)
         self.dropped += len(self._waiting) == self._waiting.maxlen
-        self._waiting.append((self._clock(), received))
+        self._waiting.append((self.clock(), received))
 
     def _understand(self, arrived: float, received: Received) -> None:
         try:
-            if received.topic == self._label_topic:
-                self._label = self._label_of(as_text(received.payload))
-            for channel, subscription in enumerate(self._subscriptions):
-                if subscription.topic == received.topic:
-                    value = self._extract(received.payload, subscription.path)
+            if received.topic == self.label_topic:
+                self._label = self.label_of(as_text(received.payload))
+            for channel, (topic, path) in enumerate(self.paths):
+                if topic == received.topic:
+                    value = FORMATS[self.payload](received.payload, path)
                     if value is not None:
-                        self._resampler.put(channel, arrived, value)
+                        self.resampler.put(channel, arrived, value)
         except EncodingError:
             self.bad += 1

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.samples import nothing
 from agent.sources.live import LiveSource
-from agent.sources.resampling import Resampler
+from agent.sources.resampling import Resampler, nothing
 from learnae.errors import TransportError
 from learnae.overriding import override
 from learnae.ports import Samples

@@ -9,12 +9,17 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.samples import UNKNOWN
+from agent.labels import UNKNOWN
 from learnae.ports import Samples
 
 HOLD_PERIODS = 10.0  # a reading stands for the value until it is this old, unless the configuration says otherwise
 _MAX_POINTS = 4096  # of the grid in one call; a caller that comes later than that gets a gap
 _MAX_READINGS = 4096  # of one channel that wait: a source that floods loses the oldest of them
+
+
+def nothing(channels: int) -> Samples:
+    """Return no readings, of so many ``channels``."""
+    return Samples.unmarked(np.zeros(0), np.zeros((0, channels), np.float32), UNKNOWN)
 
 
 class Resampler:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 
 from agent.sources.payloads import FORMATS, TOPICS
 from learnae.config.sections import MqttSection, check_choice, check_holdout
@@ -78,11 +78,11 @@ class SourceSection:
         self._check_keys()
 
     def _check_keys(self) -> None:
-        for key, kinds in _KEYS.items():
-            if self.kind not in kinds and getattr(self, key) != _default(key):
-                raise ConfigurationError(
-                    f"source.{key} means nothing for a source of kind {self.kind!r}", f"it is for {', '.join(kinds)}"
-                )
+        for key in fields(self):
+            kinds, default = _KEYS.get(key.name, KINDS), {} if key.default is MISSING else key.default
+            if self.kind not in kinds and getattr(self, key.name) != default:
+                problem = f"source.{key.name} means nothing for a source of kind {self.kind!r}"
+                raise ConfigurationError(problem, f"it is for {', '.join(kinds)}")
         if self.kind == MQTT and not (self.topic or self.device or self.channels):
             raise ConfigurationError(
                 "an mqtt source has no topic", "set source.topic, source.device or source.channels"
@@ -134,8 +134,3 @@ class SourceSection:
                 raise ConfigurationError(
                     f"source.channels does not say which sensor {', '.join(absent)} is", "name one for each channel"
                 )
-
-
-def _default(key: str) -> object:
-    fields = SourceSection.__dataclass_fields__[key]
-    return {} if key == "channels" else fields.default

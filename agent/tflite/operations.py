@@ -52,8 +52,7 @@ class Operations:
 
         One multiplication that saturates: comparing and casting are not vectorised in the runtimes.
         """
-        options = schema.fused(21, schema.FUSED_BETWEEN_MINUS_1_AND_1)
-        return self._binary(schema.MUL, a, _SATURATING, options)
+        return self._binary(schema.MUL, a, _SATURATING, schema.fused(21, schema.FUSED_BETWEEN_MINUS_1_AND_1))
 
     def softmax(self, a: Tensor) -> Tensor:
         """Normalise exponentials over the last axis."""
@@ -88,7 +87,7 @@ class Operations:
 
     def product_over_rows(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute ``x.T @ y``: x (rows, a), y (rows, b) -> (a, b)."""
-        return self.graph.run(schema.BATCH_MATMUL, (x, y), (x.shape[1], y.shape[1]), schema.batch_matmul(True, False))
+        return self.graph.run(schema.BATCH_MATMUL, (x, y), (x.shape[1], y.shape[1]), schema.BATCH_MATMUL_OPTIONS)
 
     def pad(self, a: Tensor, left: int, right: int) -> Tensor:
         """Add zeros before and after along axis 1 of a tensor of three axes."""
@@ -98,7 +97,7 @@ class Operations:
     def take(self, a: Tensor, positions: Sequence[int]) -> Tensor:
         """Take ``positions`` along axis 1 of a tensor of three axes."""
         shape = (a.shape[0], len(positions), a.shape[2])
-        return self.graph.run(schema.GATHER, (a, self._integers(positions)), shape, schema.gather(1))
+        return self.graph.run(schema.GATHER, (a, self._integers(positions)), shape, schema.GATHER_OPTIONS)
 
     def first_greatest(self, a: Tensor, axis: int) -> Tensor:
         """Give 1.0 at the first of the greatest values along ``axis``, else 0.0."""
@@ -109,7 +108,7 @@ class Operations:
 
     def one_hot(self, a: Tensor, depth: int, axis: int) -> Tensor:
         """Add a new axis of ``depth``: 1.0 where the integer in ``a`` says, else 0.0."""
-        constants = (self.graph.constant(depth, np.int32), self._number(1.0), self._number(0.0))
+        constants = (self.graph.constant(depth, np.int32), self.graph.constant(1.0), self.graph.constant(0.0))
         shape = (*a.shape[:axis], depth, *a.shape[axis:])
         return self.graph.run(schema.ONE_HOT, (a, *constants), shape, schema.one_hot(axis))
 
@@ -125,7 +124,7 @@ class Operations:
         if len(parts) == 1:
             return parts[0]
         shape = (sum(part.shape[0] for part in parts),)
-        return self.graph.run(schema.CONCATENATION, parts, shape, schema.concatenation(0))
+        return self.graph.run(schema.CONCATENATION, parts, shape, schema.CONCATENATION_OPTIONS)
 
     def read(self, name: str, count: int) -> Tensor:
         """Read the variable of that name, (count,)."""
@@ -148,10 +147,7 @@ class Operations:
         return self.graph.run(code, (a, self._integers(axes)), tuple(shape), schema.reducer(keep))
 
     def _tensor(self, value: Number) -> Tensor:
-        return value if isinstance(value, Tensor) else self._number(value)
-
-    def _number(self, value: float) -> Tensor:
-        return self.graph.constant(value)
+        return value if isinstance(value, Tensor) else self.graph.constant(value)
 
     def _integers(self, values: Sequence[int]) -> Tensor:
         return self.graph.constant(tuple(values), np.int32)

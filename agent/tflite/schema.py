@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +13,7 @@ LAST_CODE_OF_THE_OLD_FIELD = 127  # greater operator codes only have the newer f
 
 # TensorType
 FLOAT32, INT32, INT8, RESOURCE = 0, 2, 9, 13
-DTYPES: Mapping[int, type] = {FLOAT32: np.float32, INT32: np.int32, INT8: np.int8}
-TYPES = {np.dtype(dtype): number for number, dtype in DTYPES.items()}
+TYPES = {np.dtype(np.float32): FLOAT32, np.dtype(np.int32): INT32, np.dtype(np.int8): INT8}
 
 # BuiltinOperator
 ADD, CONCATENATION, CONV_2D, DEQUANTIZE, FULLY_CONNECTED, LOGISTIC, MAX_POOL_2D, MUL = 0, 2, 3, 6, 9, 14, 17, 18
@@ -53,29 +51,14 @@ def fully_connected(activation: int) -> Options:
     return Options(8, ((0, "int8", activation), (3, "bool", True)))
 
 
-def concatenation(axis: int) -> Options:
-    """Return the options of CONCATENATION."""
-    return Options(10, ((0, "int32", axis),))
-
-
 def reducer(keep: bool) -> Options:
     """Return the options of SUM, MEAN and REDUCE_MAX: whether reduced axes stay, with size 1."""
     return Options(27, ((0, "bool", keep),))
 
 
-def gather(axis: int) -> Options:
-    """Return the options of GATHER."""
-    return Options(23, ((0, "int32", axis),))
-
-
 def one_hot(axis: int) -> Options:
     """Return the options of ONE_HOT."""
     return Options(61, ((0, "int32", axis),))
-
-
-def batch_matmul(adjoint_x: bool, adjoint_y: bool) -> Options:
-    """Return the options of BATCH_MATMUL."""
-    return Options(101, ((0, "bool", adjoint_x), (1, "bool", adjoint_y)))
 
 
 def split(parts: int) -> Options:
@@ -90,15 +73,8 @@ def variable(name: str) -> Options:
 
 def convolution(padding: int, stride: int, activation: int) -> Options:
     """Return the options of CONV_2D, one row high."""
-    fields: Fields = (
-        (0, "int8", padding),
-        (1, "int32", stride),
-        (2, "int32", 1),
-        (3, "int8", activation),
-        (4, "int32", 1),
-        (5, "int32", 1),
-    )
-    return Options(1, fields)
+    strides: Fields = ((0, "int8", padding), (1, "int32", stride), (2, "int32", 1))
+    return Options(1, (*strides, (3, "int8", activation), (4, "int32", 1), (5, "int32", 1)))
 
 
 def pooling(padding: int, stride: int, size: int) -> Options:
@@ -110,4 +86,7 @@ def pooling(padding: int, stride: int, size: int) -> Options:
 ARG_MAX_OPTIONS = Options(40, ((0, "int8", INT32),))
 ADD_OPTIONS, MUL_OPTIONS = fused(11, NO_ACTIVATION), fused(21, NO_ACTIVATION)
 SUB_OPTIONS, DIV_OPTIONS = Options(28), Options(29)
+CONCATENATION_OPTIONS = Options(10, ((0, "int32", 0),))  # along axis 0
+GATHER_OPTIONS = Options(23, ((0, "int32", 1),))  # along axis 1
+BATCH_MATMUL_OPTIONS = Options(101, ((0, "bool", True), (1, "bool", False)))  # the first is transposed
 SOFTMAX_OPTIONS = Options(9, ((0, "float32", 1.0),))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flatbuffers
 
@@ -27,10 +28,10 @@ class _Writer:
 
     def model(self, graphs: Sequence[Graph]) -> bytes:
         builder = self._builder
-        subgraphs = self._vector([self._subgraph(graph) for graph in graphs])
-        signatures = self._vector([self._signature(graph, index) for index, graph in enumerate(graphs)])
-        codes = self._vector([self._code(code) for code in self._codes])
-        buffers = self._vector([self._buffer(data) for data in self._buffers])
+        subgraphs = self._offsets([self._subgraph(graph) for graph in graphs])
+        signatures = self._offsets([self._signature(graph, index) for index, graph in enumerate(graphs)])
+        codes = self._offsets([self._code(code) for code in self._codes])
+        buffers = self._offsets([self._buffer(data) for data in self._buffers])
         builder.StartObject(8)
         builder.PrependUint32Slot(0, VERSION, 0)
         self._slots({1: codes, 2: subgraphs, 4: buffers, 7: signatures})
@@ -38,10 +39,10 @@ class _Writer:
         return bytes(builder.Output())
 
     def _subgraph(self, graph: Graph) -> int:
-        tensors = self._vector([self._tensor(tensor) for tensor in graph.tensors])
+        tensors = self._offsets([self._tensor(tensor) for tensor in graph.tensors])
         inputs = self._integers([tensor.index for tensor in graph.inputs.values()])
         outputs = self._integers([tensor.index for tensor in graph.outputs.values()])
-        operators = self._vector([self._operator(operator) for operator in graph.operators])
+        operators = self._offsets([self._operator(operator) for operator in graph.operators])
         name = self._builder.CreateString(graph.name)
         self._builder.StartObject(5)
         self._slots({0: tensors, 1: inputs, 2: outputs, 3: operators, 4: name})
@@ -62,14 +63,8 @@ class _Writer:
 
     def _quantization(self, scale: Scale) -> int:
         builder = self._builder
-        builder.StartVector(4, len(scale.scales), 4)
-        for value in reversed(scale.scales):
-            builder.PrependFloat32(value)
-        scales = builder.EndVector()
-        builder.StartVector(8, len(scale.zeros), 8)
-        for zero in reversed(scale.zeros):
-            builder.PrependInt64(zero)
-        zeros = builder.EndVector()
+        scales = self._vector(scale.scales, builder.PrependFloat32)
+        zeros = self._vector(scale.zeros, builder.PrependInt64, 8)
         builder.StartObject(7)
         self._slots({2: scales, 3: zeros})
         builder.PrependInt32Slot(6, scale.axis, 0)
@@ -122,8 +117,8 @@ class _Writer:
         return builder.EndObject()
 
     def _signature(self, graph: Graph, index: int) -> int:
-        inputs = self._vector([self._entry(name, tensor) for name, tensor in graph.inputs.items()])
-        outputs = self._vector([self._entry(name, tensor) for name, tensor in graph.outputs.items()])
+        inputs = self._offsets([self._entry(name, tensor) for name, tensor in graph.inputs.items()])
+        outputs = self._offsets([self._entry(name, tensor) for name, tensor in graph.outputs.items()])
         key = self._builder.CreateString(graph.name)
         self._builder.StartObject(5)
         self._slots({0: inputs, 1: outputs, 2: key})
@@ -142,14 +137,14 @@ class _Writer:
         for slot, offset in offsets.items():
             self._builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
 
-    def _vector(self, offsets: Sequence[int]) -> int:
-        self._builder.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            self._builder.PrependUOffsetTRelative(offset)
-        return self._builder.EndVector()
+    def _offsets(self, offsets: Sequence[int]) -> int:
+        return self._vector(offsets, self._builder.PrependUOffsetTRelative)
 
     def _integers(self, values: Sequence[int]) -> int:
-        self._builder.StartVector(4, len(values), 4)
+        return self._vector(values, self._builder.PrependInt32)
+
+    def _vector(self, values: Sequence[float], prepend: Callable[[Any], None], size: int = 4) -> int:
+        self._builder.StartVector(size, len(values), size)
         for value in reversed(values):
-            self._builder.PrependInt32(value)
+            prepend(value)
         return self._builder.EndVector()

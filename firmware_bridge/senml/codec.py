@@ -32,6 +32,7 @@ _FIELDS = ("n", "u", "v", "vs", "vb", "s", "t", "ut", "vd")
 _LABELS = {name: -1 - i for i, name in enumerate(_BASES)} | {name: i for i, name in enumerate(_FIELDS)}
 _NAMES = {label: name for name, label in _LABELS.items()}
 _VALUES = ("v", "vs", "vb", "vd")
+_FIELD_OF = {str: "vs", bool: "vb", bytes: "vd"}  # of a value; "v" of any number
 
 Value = float | str | bool | bytes | None
 
@@ -200,18 +201,10 @@ def _record(each: Measurement) -> dict[str, Any]:
     if each.unit:
         record["u"] = each.unit
     if each.value is not None:
-        record[_field_of(each.value)] = each.value
+        record[_FIELD_OF.get(type(each.value), "v")] = each.value
     if each.sum is not None:
         record["s"] = each.sum
     return record
-
-
-def _field_of(value: Value) -> str:
-    if isinstance(value, bool):
-        return "vb"
-    if isinstance(value, str):
-        return "vs"
-    return "vd" if isinstance(value, bytes) else "v"
 
 
 def _common_prefix(names: list[str]) -> str:

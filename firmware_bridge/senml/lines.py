@@ -11,19 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from firmware_bridge import records
 from firmware_bridge.errors import BaudRateError, LinkError, NoHelloError, SenmlError, SilentBoardError
-from firmware_bridge.records import (
-    MAX_CHANNELS,
-    MAX_NAME,
-    MAX_RATE,
-    MAX_STEP,
-    Channel,
-    Event,
-    Label,
-    Readings,
-    Record,
-    Schema,
-)
+from firmware_bridge.records import Channel, Event, Label, Readings, Record, Schema
 from firmware_bridge.senml.codec import Measurement, from_json
 from learnae.text import counted
 
@@ -56,12 +46,12 @@ class SenmlLines:
         self._bytes += len(data)
         for line in self._lines(data):
             try:
-                records = list(self._take(from_json(line, now + offset)))
+                found = list(self._take(from_json(line, now + offset)))
             except SenmlError:
                 self.refused += 1
                 continue
             self._heard = now
-            yield from records
+            yield from found
 
     def answer(self, now: float) -> bytes:  # noqa: ARG002 - the dialect's
         """Return nothing: such a board does not listen."""
@@ -120,7 +110,7 @@ class SenmlLines:
                 rows.setdefault(each.time, []).append(each)
             elif isinstance(each.value, str):
                 kind = Label if each.name.rpartition(":")[2] == _LABEL else Event
-                yield kind(each.time, each.value[:MAX_NAME])
+                yield kind(each.time, each.value[: records.MAX_NAME])
         ordered = [rows[moment] for moment in sorted(rows)]
         if any(_table(row) != _table(ordered[0]) for row in ordered):
             raise SenmlError("a line whose times have different names", "print whole samples")
@@ -154,7 +144,7 @@ class SenmlLines:
         if len(self._waiting) < _MIN_TIMES:
             return 0.0
         first, second = self._waiting[0][0].time, self._waiting[1][0].time
-        return min(max(1 / (second - first), 1 / MAX_STEP), MAX_RATE)
+        return min(max(1 / (second - first), 1 / records.MAX_STEP), records.MAX_RATE)
 
 
 def _table(row: Row) -> tuple[str, tuple[Channel, ...]]:
@@ -163,6 +153,7 @@ def _table(row: Row) -> tuple[str, tuple[Channel, ...]]:
     prefixes = {name.rpartition(":")[0] for name in names}
     board = prefixes.pop() if len(prefixes) == 1 else ""
     short = [name.removeprefix(f"{board}:") if board else name for name in names]
-    if len(set(names)) != len(names) or len(names) > MAX_CHANNELS or max(map(len, [board, *short])) > MAX_NAME:
-        raise SenmlError(f"a sample of {len(names)} values", f"at most {MAX_CHANNELS}, each name once and short")
+    longest, most = max(map(len, [board, *short])), records.MAX_CHANNELS
+    if len(set(names)) != len(names) or len(names) > most or longest > records.MAX_NAME:
+        raise SenmlError(f"a sample of {len(names)} values", f"at most {most}, each name once and short")
     return board or _DEFAULT_BOARD, tuple(Channel(name, each.unit) for name, each in zip(short, row, strict=True))

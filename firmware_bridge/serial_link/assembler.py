@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _WRAP = 1 << 32
 _ARRIVAL_SECONDS = 0.05  # how old samples are when they arrive, as long as no answer says it better
 _MAX_AHEAD_SECONDS = 10.0  # nothing is measured in the future, and clocks are known better than that
-_LEVELS = dict(zip(frames.LEVELS, (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR), strict=True))
+_LEVELS = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR  # as frames.LEVELS names them
 
 
 class Assembler:
@@ -44,8 +44,7 @@ class Assembler:
         elif isinstance(delivery, Measured):
             yield from self._take_samples(delivery, now)
         elif isinstance(delivery, frames.Log):
-            level = frames.LEVELS[delivery.level]
-            _log.log(_LEVELS[level], "the board says: %s", delivery.text)
+            _log.log(_LEVELS[delivery.level], "the board says: %s", delivery.text)
         elif delivery.kind == frames.LABEL:
             yield Label(self._time(delivery.ticks, now), delivery.text[:MAX_NAME])
         else:

@@ -1,9 +1,8 @@
 """Frames of the serial line: bytes in, frozen dataclasses out, and back. docs/bridge.md has every byte.
 
-On the line a frame is COBS (Cheshire & Baker 1999) followed by a zero; inside, its first byte is version · 16 +
-type, its second a sequence number or token, its last two a CRC-16/IBM-3740, big-endian. Other numbers are
-little-endian.
-A frame has at most 252 bytes, so that no longer check is ever needed.
+On the line a frame is COBS (Cheshire & Baker 1999) followed by a zero; inside, its first byte is version · 16 + type,
+its second a sequence number or token, its last two a CRC-16/IBM-3740, big-endian. Other numbers are little-endian. A
+frame has at most 252 bytes, so that no longer check is ever needed.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from __future__ import annotations
 import binascii
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import astuple, dataclass
+from typing import Any, ClassVar, Self
 
 from cobs import cobs
 
@@ -23,7 +22,7 @@ VERSION = 1
 MAX_BYTES = 252  # with header and CRC: COBS then never needs a second code byte
 MAX_ENCODED = MAX_BYTES + 1
 LAST_PART = 0x80  # in the part number of a description's last hello
-HAPPENED, LABEL = 0, 1
+HAPPENED, LABEL = _KINDS = (0, 1)
 LEVELS = ("debug", "info", "warning", "error")
 _HEADER, _CRC = 2, 2
 _CRC_START = 0xFFFF  # from 0, two frames whose zero between them was lost would pass as one
@@ -132,111 +131,97 @@ class Samples(Frame):
 
 
 @dataclass(frozen=True, slots=True)
-class Event(Frame):
+class _Text(Frame):
+    thing: ClassVar[str]
+    kinds: ClassVar[int]  # how many there are
+
+    @override
+    def payload(self) -> bytes:
+        _, ticks, kind, text = astuple(self)
+        return _TEXT_HEAD.pack(ticks, kind) + bytes(text, "utf-8")
+
+    @classmethod
+    def from_payload(cls, sequence: int, payload: bytes) -> Self:
+        _check(len(payload) >= _TEXT_HEAD.size, cls.thing, payload)
+        ticks, kind = _TEXT_HEAD.unpack_from(payload)
+        _check(kind < cls.kinds, cls.thing, payload)
+        text = payload[_TEXT_HEAD.size :].decode("utf-8", "replace")
+        fields: list[Any] = [ticks, kind, "".join(char if char.isprintable() else "�" for char in text)]
+        return cls(sequence, *fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Event(_Text):
     """Something happened at ``ticks``; of kind ``LABEL`` it begins a class of samples, "" ends it."""
 
-    type: ClassVar[int] = _EVENT
+    type, thing, kinds = _EVENT, "an event", len(_KINDS)
     ticks: int
     kind: int
     text: str
 
-    @override
-    def payload(self) -> bytes:
-        return _TEXT_HEAD.pack(self.ticks, self.kind) + self.text.encode()
-
-    @classmethod
-    def from_payload(cls, sequence: int, payload: bytes) -> Event:
-        """Read; raises SerialFrameError."""
-        ticks, kind, text = _read_text("an event", payload)
-        _check(kind in (HAPPENED, LABEL), "an event", payload)
-        return cls(sequence, ticks, kind, text)
-
 
 @dataclass(frozen=True, slots=True)
-class Log(Frame):
+class Log(_Text):
     """A line of the board's log; ``level`` counts ``LEVELS``."""
 
-    type: ClassVar[int] = _LOG
+    type, thing, kinds = _LOG, "a log line", len(LEVELS)
     ticks: int
     level: int
     text: str
 
-    @override
-    def payload(self) -> bytes:
-        return _TEXT_HEAD.pack(self.ticks, self.level) + self.text.encode()
-
-    @classmethod
-    def from_payload(cls, sequence: int, payload: bytes) -> Log:
-        """Read; raises SerialFrameError."""
-        ticks, level, text = _read_text("a log line", payload)
-        _check(level < len(LEVELS), "a log line", payload)
-        return cls(sequence, ticks, level, text)
-
 
 @dataclass(frozen=True, slots=True)
-class _Bare(Frame):
+class _Numbers(Frame):
+    """Nothing but what ``layout`` says."""
+
     thing: ClassVar[str]
+    layout: ClassVar[struct.Struct] = struct.Struct("")
+
+    @override
+    def payload(self) -> bytes:
+        return self.layout.pack(*astuple(self)[1:])
 
     @classmethod
     def from_payload(cls, sequence: int, payload: bytes) -> Self:
-        """Read; raises SerialFrameError."""
-        _check(not payload, cls.thing, payload)
-        return cls(sequence)
+        _check(len(payload) == cls.layout.size, cls.thing, payload)
+        return cls(sequence, *cls.layout.unpack(payload))
 
 
 @dataclass(frozen=True, slots=True)
-class Ack(_Bare):
+class Ack(_Numbers):
     """All before ``sequence`` has arrived."""
 
     type, thing = _ACK, "an ack"
 
 
 @dataclass(frozen=True, slots=True)
-class Nak(_Bare):
+class Nak(_Numbers):
     """The frame ``sequence`` is missing, later ones have arrived."""
 
     type, thing = _NAK, "a nak"
 
 
 @dataclass(frozen=True, slots=True)
-class Ping(_Bare):
+class Ping(_Numbers):
     """The bridge asks for the board's ticks; ``sequence`` returns with them."""
 
     type, thing = _PING, "a ping"
 
 
 @dataclass(frozen=True, slots=True)
-class Time(Frame):
+class Time(_Numbers):
     """From the board: its ticks when it answered the ping ``sequence``. From the bridge: Unix seconds."""
 
-    type: ClassVar[int] = _TIME
+    type, thing, layout = _TIME, "a time", _NUMBER
     value: int
-
-    @override
-    def payload(self) -> bytes:
-        return _NUMBER.pack(self.value)
-
-    @classmethod
-    def from_payload(cls, sequence: int, payload: bytes) -> Time:
-        """Read; raises SerialFrameError."""
-        return cls(sequence, _read_number("a time", payload))
 
 
 @dataclass(frozen=True, slots=True)
-class SetRate(Frame):
+class SetRate(_Numbers):
     """The bridge asks for this ``rate``, in mHz; a board that can follows, and says hello again."""
 
-    type: ClassVar[int] = _SET_RATE
+    type, thing, layout = _SET_RATE, "a rate", _NUMBER
     rate: int
-
-    @override
-    def payload(self) -> bytes:
-        return _NUMBER.pack(self.rate)
-
-    @classmethod
-    def from_payload(cls, sequence: int, payload: bytes) -> SetRate:
-        """Read; raises SerialFrameError."""
-        return cls(sequence, _read_number("a rate", payload))
 
 
 _TYPES: dict[int, Callable[[int, bytes], Frame]] = {
@@ -299,15 +284,3 @@ class FrameSplitter:
 def _check(holds: bool, thing: str, payload: bytes) -> None:
     if not holds:
         raise SerialFrameError(f"{thing} with a payload of {len(payload)} bytes: {payload[:16].hex()}")
-
-
-def _read_number(thing: str, payload: bytes) -> int:
-    _check(len(payload) == _NUMBER.size, thing, payload)
-    return int.from_bytes(payload, "little")
-
-
-def _read_text(thing: str, payload: bytes) -> tuple[int, int, str]:
-    _check(len(payload) >= _TEXT_HEAD.size, thing, payload)
-    ticks, kind = _TEXT_HEAD.unpack_from(payload)
-    text = payload[_TEXT_HEAD.size :].decode("utf-8", "replace")
-    return ticks, kind, "".join(char if char.isprintable() else "�" for char in text)

@@ -1,9 +1,8 @@
 """The reliable link to one board, without I/O: bytes in, frames out, each once and in order; bytes to send back.
 
-The board keeps every frame until it is confirmed and sends it again when asked (nak) or when nothing
-is heard; here, frames that arrive early wait in a window (selective repeat, as in X.25 and MIN 2.0). A run of
-the board is a *session*: the board starts without one, the bridge names it, and only then samples flow; so
-nothing of two runs can be mixed up.
+The board keeps every frame until it is confirmed and sends it again when asked (nak) or when nothing is heard; here,
+frames that arrive early wait in a window (selective repeat, as in X.25 and MIN 2.0). A run of the board is a *session*:
+the board starts without one, the bridge names it, and only then samples flow; so nothing of two runs can be mixed up.
 """
 
 from __future__ import annotations
@@ -13,33 +12,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from firmware_bridge.errors import (
-    BaudRateError,
-    LinkError,
-    NoHelloError,
-    ProtocolVersionError,
-    SerialFrameError,
-    SilentBoardError,
-)
+from firmware_bridge import errors
+from firmware_bridge.errors import ProtocolVersionError, SerialFrameError
+from firmware_bridge.serial_link import frames
 from firmware_bridge.serial_link.description import MAX_PARTS, Description
-from firmware_bridge.serial_link.frames import (
-    Ack,
-    Ask,
-    Event,
-    Frame,
-    FrameSplitter,
-    Hello,
-    Log,
-    Nak,
-    Ping,
-    Samples,
-    SetRate,
-    Time,
-    Welcome,
-    decode,
-    encode,
-)
+from firmware_bridge.serial_link.frames import Event, Frame, FrameSplitter, Hello, Log, Samples
 from learnae.bounded_dict import BoundedDict
 from learnae.text import counted
 
@@ -157,8 +136,7 @@ class Link:
         """Return True if the board at the port has said what it measures and has a session."""
         return self._is_confirmed
 
-    @property
-    def awaits_ticks(self) -> bool:
+    def is_waiting(self) -> bool:
         """Return True while a ping is under way, so that what arrives should be read at once."""
         return bool(self._pings)
 
@@ -179,7 +157,7 @@ class Link:
         deliveries: list[Delivery] = []
         for piece in self._splitter.feed(data):
             try:
-                frame = decode(piece)
+                frame = frames.decode(piece)
             except SerialFrameError:
                 self.counts.damaged += 1
                 continue
@@ -196,7 +174,7 @@ class Link:
             self._ask_for_missing()
         if self._ack_due:
             self._ack_due = False
-            self._send(Ack(self._expected))
+            self._send(frames.Ack(self._expected))
         return deliveries
 
     def poll(self, now: float) -> None:
@@ -207,12 +185,12 @@ class Link:
             self._request_rate()
         if self.is_up and now - self._told_time >= _TIME_SECONDS:
             self._told_time = now
-            self._send(Time(0, int(self._unix_time()) & 0xFFFFFFFF))
+            self._send(frames.Time(0, int(self._unix_time()) & 0xFFFFFFFF))
         is_stuck = bool(self._early) and now - self._stuck_since >= _STUCK_SECONDS
         if not self.is_up or is_stuck:
             self._ask()
 
-    def diagnose(self, name: str, baud: int) -> LinkError | ProtocolVersionError | None:
+    def diagnose(self, name: str, baud: int) -> errors.LinkError | ProtocolVersionError | None:
         """Return why ``name`` is not up, as far as can be told from what arrived; None if it is."""
         if self.is_up:
             return None
@@ -220,16 +198,16 @@ class Link:
             return self.problem
         if self.counts.frames:
             reason = f": {self.problem.problem}" if self.problem else ""
-            return NoHelloError(
+            return errors.NoHelloError(
                 f"the board at {name} does not say what it measures{reason}",
                 "call learnae_describe in its firmware, and connect its receiving pin, too",
             )
         if self.counts.bytes:
-            return BaudRateError(
+            return errors.BaudRateError(
                 f"{counted(self.counts.bytes, 'byte')} from {name} at {baud} baud, and no frame among them",
                 "set port.baud to the firmware's, and use a firmware that speaks Learnae's protocol",
             )
-        return SilentBoardError(
+        return errors.SilentBoardError(
             f"nothing comes from {name}",
             "check power and cable, and that its firmware runs; it says hello every second",
         )
@@ -244,7 +222,7 @@ class Link:
         if isinstance(frame, (Samples, Event, Log)):
             if self.is_up:
                 yield from self._on_sequenced(frame)
-        elif isinstance(frame, Time) and frame.sequence in self._pings:
+        elif isinstance(frame, frames.Time) and frame.sequence in self._pings:
             sent = self._pings.pop(frame.sequence)
             pause = min(max(2 * (self._now - sent), _MIN_NAK_SECONDS), _MAX_NAK_SECONDS)
             self._nak_pause += 0.25 * (pause - self._nak_pause)  # smoothed as in RFC 6298
@@ -274,7 +252,7 @@ class Link:
         if hello.session == 0:
             if not self._is_pristine:
                 yield self._start(self._new_session(), 0, description, is_fresh=True)
-            self._send(Welcome(self._expected, self.session))
+            self._send(frames.Welcome(self._expected, self.session))
         elif hello.session != self.session:
             yield self._start(hello.session, hello.sequence, description, is_fresh=False)
         else:
@@ -299,9 +277,7 @@ class Link:
     def _skip_to(self, oldest: int) -> None:
         """Go on at ``oldest`` if the board has nothing before it any more: a bridge has confirmed what is gone."""
         if (self._expected - oldest) & 0xFF > WINDOW:
-            self._early = {
-                sequence: frame for sequence, frame in self._early.items() if (sequence - oldest) & 0xFF < WINDOW
-            }
+            self._early = {each: frame for each, frame in self._early.items() if (each - oldest) & 0xFF < WINDOW}
             self._expected, self._stuck_since = oldest, self._now
 
     def _on_sequenced(self, frame: Samples | Event | Log) -> Iterator[Delivery]:
@@ -341,22 +317,18 @@ class Link:
 
     def _ask_for_missing(self) -> None:
         furthest = max((sequence - self._expected) & 0xFF for sequence in self._early)
-        missing = [(self._expected + ahead) & 0xFF for ahead in range(furthest)]
-        asked = 0
-        for sequence in missing:
-            if sequence not in self._early and self._is_overdue(sequence):
-                self._naks[sequence] = self._now
-                self._send(Nak(sequence))
-                asked += 1
-                if asked == _MAX_NAKS:
-                    return
+        missing = ((self._expected + ahead) & 0xFF for ahead in range(furthest))
+        overdue = (each for each in missing if each not in self._early and self._is_overdue(each))
+        for sequence in islice(overdue, _MAX_NAKS):
+            self._naks[sequence] = self._now
+            self._send(frames.Nak(sequence))
 
     def _request_rate(self) -> None:
         if self._rate and self.description and self._rate_attempts < _RATE_ATTEMPTS:
             if abs(self.description.rate - self._rate) <= 0.01 * self._rate:
                 return
             self._rate_attempts += 1
-            self._send(SetRate(0, round(self._rate * 1000)))
+            self._send(frames.SetRate(0, round(self._rate * 1000)))
 
     def _is_overdue(self, sequence: int) -> bool:
         return self._now - self._naks.get(sequence, float("-inf")) >= self._nak_pause
@@ -365,17 +337,17 @@ class Link:
         is_coming = bool(self._parts) and self._now - self._part_arrived < _PART_TIMEOUT_SECONDS
         if self._now - self._asked >= pause and not is_coming:
             self._asked = self._now
-            self._send(Ask())
+            self._send(frames.Ask())
 
     def _ping(self) -> None:
         self._token = (self._token + 1) & 0xFF
         self._pinged = self._now
         self._pings = {self._token: self._now}  # an answer to an earlier one is too late to be of use
-        self._send(Ping(self._token))
+        self._send(frames.Ping(self._token))
 
     def _send(self, frame: Frame) -> None:
         if len(self._output) < _MAX_OUTPUT:
-            self._output += encode(frame)
+            self._output += frames.encode(frame)
 
 
 def _same_head(one: Hello, other: Hello) -> bool:

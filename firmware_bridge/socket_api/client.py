@@ -9,21 +9,12 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from firmware_bridge import records
 from firmware_bridge.errors import BridgeMissingError, RecordError
-from firmware_bridge.records import (
-    DOWN,
-    MAX_TEXT,
-    MISSED,
-    LinkState,
-    Listen,
-    Readings,
-    Record,
-    Schema,
-    Splitter,
-    to_bytes,
-)
+from firmware_bridge.records import LinkState, Listen, Readings, Record, Schema, Splitter
 from learnae.errors import LearnaeError
 from learnae.system.backoff import Backoff
 
@@ -36,6 +27,7 @@ _READ_BYTES = 1 << 18  # taken in by one read(): what is left waits in the kerne
 _CHUNK_BYTES = 1 << 16
 
 
+@dataclass(eq=False)
 class Client:
     """Hears one bridge. Reconnects by itself, with back-off, and goes on where it was.
 
@@ -43,17 +35,13 @@ class Client:
     then is read first. Samples that arrive twice (a bridge was restarted) are returned once.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        after: Listen | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        rng: random.Random | None = None,
-    ) -> None:
-        self._path = path
-        self._position = after or Listen()
-        self._clock = clock
-        self._rng = rng or random.Random()
+    path: Path
+    after: Listen = Listen()
+    clock: Callable[[], float] = time.monotonic
+    rng: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        self._position = self.after
         self._socket: socket.socket | None = None
         self._splitter = Splitter()
         self._schema: Schema | None = None
@@ -74,17 +62,18 @@ class Client:
 
     def read(self) -> list[Record]:
         """Return the records since the last call, at most about 256 KiB; a ``LinkState`` says when the bridge goes."""
-        records: list[Record] = []
+        heard: list[Record] = []
         try:
-            if self._socket is None and not self._connect():
-                return records
-            self._receive(records)
+            if self._socket is not None or self._connect():
+                self._receive(heard)
         except (OSError, RecordError) as error:
             problem = self._explain(error)
             if self.problem is None:
-                records.append(LinkState(time.time(), DOWN, str(problem)[:MAX_TEXT]))
-            self._disconnect(problem)
-        return records
+                heard.append(LinkState(time.time(), records.DOWN, str(problem)[: records.MAX_TEXT]))
+            self.close()
+            self.problem = problem
+            self._retry = self.clock() + self._backoff.failed() * self.rng.uniform(*_JITTER)
+        return heard
 
     def fileno(self) -> int:
         """Return the file descriptor, for select(2); -1 while there is no bridge."""
@@ -97,18 +86,18 @@ class Client:
             self._socket = None
 
     def _connect(self) -> bool:
-        if self._clock() < self._retry:
+        if self.clock() < self._retry:
             return False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.setblocking(False)
         self._splitter, self._schema = Splitter(), None
-        self._socket.connect(os.fspath(self._path))
-        self._socket.send(to_bytes(self._position))
+        self._socket.connect(os.fspath(self.path))
+        self._socket.send(records.to_bytes(self._position))
         self.problem = None
-        _log.debug("connected to %s, after sample %d of %r", self._path, self._position.sequence, self._position.stream)
+        _log.debug("connected to %s, after sample %d of %r", self.path, self._position.sequence, self._position.stream)
         return True
 
-    def _receive(self, records: list[Record]) -> None:
+    def _receive(self, heard: list[Record]) -> None:
         assert self._socket is not None
         taken = 0
         while taken < _READ_BYTES:
@@ -121,7 +110,7 @@ class Client:
             taken += len(data)
             self._backoff.succeeded()
             for record in self._splitter.feed(data):
-                records.extend(self._accept(record))
+                heard.extend(self._accept(record))
 
     def _accept(self, record: Record | Listen) -> Iterator[Record]:
         if isinstance(record, Listen):
@@ -144,7 +133,7 @@ class Client:
         if ahead + readings.rows <= 0:
             return  # all of it is known
         if ahead > self._reported:
-            yield LinkState(readings.time, MISSED, "lost while no bridge was there", ahead - self._reported)
+            yield LinkState(readings.time, records.MISSED, "lost while no bridge was there", ahead - self._reported)
         self._reported = 0
         self._position = Listen(stream, readings.sequence + readings.rows)
         yield readings.after(-ahead) if ahead < 0 else readings
@@ -157,9 +146,4 @@ class Client:
         else:
             remedy = "start it (firmware-bridge run), or set the socket's path"
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        return BridgeMissingError(f"no bridge at {self._path}: {reason}", remedy)
-
-    def _disconnect(self, problem: LearnaeError) -> None:
-        self.close()
-        self.problem = problem
-        self._retry = self._clock() + self._backoff.failed() * self._rng.uniform(*_JITTER)
+        return BridgeMissingError(f"no bridge at {self.path}: {reason}", remedy)

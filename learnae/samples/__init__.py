@@ -1,1 +1,1 @@
-"""From samples and tables to rows: windows, recordings, headers, examples, statistics with noise."""
+"""From samples and tables to rows: windows and examples, recordings, headers, statistics with noise."""

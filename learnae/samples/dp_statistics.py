@@ -38,9 +38,8 @@ Array = NDArray[np.float64]
 class Statistics:
     """Counts, moments and histograms of rows with ``columns`` values in their last axis, for ``classes`` classes.
 
-    A row of several positions, such as a raw window, counts as one: it adds the mean over its
-    positions. Rows of unknown class are a group of their own. Where all that would not fit into a
-    message, there is one group.
+    A row of several positions, such as a raw window, counts as one: it adds the mean over its positions. Rows of
+    unknown class are a group of their own. Where all that would not fit into a message, there is one group.
     """
 
     def __init__(self, columns: int, classes: int = 0) -> None:

@@ -155,22 +155,16 @@ def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: fl
     seconds = time.astype(np.float64)
     if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
         raise DataError(f"{origin}: times do not ascend", "sort the samples and remove repeated ones")
-    _check_rate(seconds, rate, origin)
+    steps = np.diff(seconds)
+    steps = steps[steps * rate <= GAP_PERIODS]
+    step = float(np.median(steps)) if len(steps) else 1 / rate
+    if abs(step * rate - 1) > _RATE_TOLERANCE:  # a window would be of another length, no feature would mean the same
+        remedy = f"the swarm's are {1 / rate:g} s apart: resample them"
+        raise DataError(f"{origin}: samples are {step:g} s apart", remedy)
     is_class = np.isfinite(label) & (label == np.floor(label)) & (label >= 0) & (label < _MAX_CLASSES)
     whole = np.where(is_class, label, -1).astype(np.int64)
     with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
         return Recording(seconds, signal.astype(np.float32), whole, label.astype(np.float64, copy=False))
-
-
-def _check_rate(seconds: NDArray[np.float64], rate: float, origin: str) -> None:
-    """Raise DataError for another rate: a window would be of another length, and no feature would mean the same."""
-    steps = np.diff(seconds)
-    steps = steps[steps * rate <= GAP_PERIODS]
-    step = float(np.median(steps)) if len(steps) else 1 / rate
-    if abs(step * rate - 1) > _RATE_TOLERANCE:
-        raise DataError(
-            f"{origin}: samples are {step:g} s apart", f"the swarm's are {1 / rate:g} s apart: resample them"
-        )
 
 
 def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:

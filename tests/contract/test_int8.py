@@ -27,7 +27,7 @@ from agent.learning.tflite_learner import TfliteLearner  # noqa: E402
 from agent.tflite.inference.export import SIGNATURE, inference_program  # noqa: E402
 from agent.tflite.runtime import open_program  # noqa: E402
 from learnae.errors import ModelError  # noqa: E402
-from learnae.samples.examples import add_windows  # noqa: E402
+from learnae.samples.windows import add_windows  # noqa: E402
 
 Array = NDArray[Any]
 

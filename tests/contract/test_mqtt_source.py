@@ -56,7 +56,7 @@ class Source:
         assert isinstance(opened, MqttSource)
         self.source = opened
         self.parts: list[Samples] = []
-        wait_for_subscriptions(self.source._connection)
+        wait_for_subscriptions(self.source.connection)
 
     def rows(self) -> np.ndarray:
         self.parts.append(self.source.read())

@@ -78,6 +78,16 @@ def update_body(kind: str = "key", base: Cid | None = None, count: int = COUNT, 
     return {**body, **changes}
 
 
+class Watch:
+    """A clock that is moved by hand."""
+
+    def __init__(self, now: float = 1.7e9) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def new_tangle(**limits: int) -> Tangle:
     """Return an empty tangle with a seeded choice of tips."""
     return Tangle(Limits(**limits), random.Random(0))

@@ -1,17 +1,15 @@
 """A trained model as a .tflite file for inference, in float32 or int8.
 
-The weights are constants, so that runtimes can prepare them; BatchNormalization becomes part of the
-layer before it, or one scale and one shift. int8 is post-training quantisation
-(https://ai.google.dev/edge/litert/models/post_training_quantization): full-integer where rows show
-the activations' ranges, else dynamic-range, where activations are quantised while it runs.
-Input and output are float32 always.
+The weights are constants, so that runtimes can prepare them; BatchNormalization becomes part of the layer before it, or
+one scale and one shift. int8 is post-training quantisation
+(https://ai.google.dev/edge/litert/models/post_training_quantization): full-integer where rows show the activations'
+ranges, else dynamic-range, where activations are quantised while it runs. Input and output are float32 always.
 """
 
 from __future__ import annotations
 
 from agent.tflite.graph import ANY, Graph
-from agent.tflite.inference.float32 import Floats
-from agent.tflite.inference.fused_layers import stages
+from agent.tflite.inference.float32 import Floats, stages
 from agent.tflite.inference.int8 import add_stages
 from agent.tflite.operations import Operations
 from agent.tflite.writer import write

@@ -1,23 +1,71 @@
-"""Stages as operators on float32, with kernels in float32 or int8."""
+"""A model's layers as stages, some part of the one before, and these as operators on float32."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.tflite import schema
 from agent.tflite.graph import ANY, Scale, Shape, Tensor
-from agent.tflite.inference.fused_layers import Stage, scale_and_shift
 from agent.tflite.operations import Operations
+from agent.tflite.training.gradients import Tape
 from agent.tflite.training.layers import Pass, apply
-from agent.tflite.training.tape import Tape
+from learnae.models import layers as kinds
+from learnae.models.definition import ModelDefinition
 from learnae.models.layers import Array, BatchNormalization, Conv1D, Dense, Layer, MaxPooling1D, Sliding
+from learnae.weights.codecs import Vector
 
 MAX_INT8 = 127  # of symmetric int8
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A layer with its arrays in Keras' layout, and whether its operator takes the maximum with 0 at the end."""
+
+    layer: Layer
+    arrays: list[Array]
+    relu: bool = False
+
+    def forward(self, rows: Array) -> Array:
+        """Compute (n, *shape) -> (n, *shape of the output), in NumPy."""
+        value, _ = self.layer.forward(self.arrays, rows, False, None)
+        return np.maximum(value, 0) if self.relu else value
+
+
+def stages(model: ModelDefinition, weights: Vector) -> list[Stage]:
+    """Return the model's stages: without Dropout; ReLU and BatchNormalization join a Dense or Conv1D before them."""
+    result: list[Stage] = []
+    for layer, arrays in zip(model.layers, model.split(weights), strict=True):
+        last = result[-1] if result else None
+        if isinstance(layer, kinds.Dropout):
+            continue
+        if last is None or not isinstance(last.layer, (Dense, Conv1D)) or last.relu:
+            result.append(Stage(layer, arrays))
+        elif layer == kinds.Activation("relu"):
+            result[-1] = replace(last, relu=True)
+        elif isinstance(layer, BatchNormalization):
+            result[-1] = _folded(last.layer, last.arrays, layer, arrays)
+        else:
+            result.append(Stage(layer, arrays))
+    return result
+
+
+def scale_and_shift(layer: BatchNormalization, arrays: list[Array]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what BatchNormalization multiplies with and adds, each (size,): its moving statistics stand still."""
+    scale = 1 / np.sqrt(np.maximum(arrays[-1].astype(np.float64), 0) + layer.epsilon)
+    scale = scale * arrays[0] if layer.scale else scale
+    return scale, (arrays[layer.scale] if layer.centre else 0) - arrays[-2] * scale
+
+
+def _folded(layer: Dense | Conv1D, arrays: list[Array], normalisation: BatchNormalization, own: list[Array]) -> Stage:
+    scale, shift = scale_and_shift(normalisation, own)
+    bias = shift + (arrays[1] * scale if layer.bias else 0)
+    return Stage(replace(layer, bias=True), [(arrays[0] * scale).astype(np.float32), bias.astype(np.float32)])
 
 
 @dataclass(frozen=True, slots=True)

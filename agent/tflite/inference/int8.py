@@ -13,21 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.tflite import schema
-from agent.tflite.graph import ANY, Scale, Tensor
-from agent.tflite.inference.float32 import MAX_INT8, Floats, bias_of, greatest, matrix
-from agent.tflite.inference.fused_layers import Stage
+from agent.tflite.graph import ANY, Scale, Shape, Tensor
+from agent.tflite.inference.float32 import MAX_INT8, Floats, Stage, bias_of, greatest, matrix
 from agent.tflite.operations import Operations
+from agent.tflite.schema import NO_OPTIONS, Options
 from learnae.errors import ModelError
-from learnae.models.layers import (
-    Activation,
-    Array,
-    Conv1D,
-    Dense,
-    Flatten,
-    GlobalAveragePooling1D,
-    MaxPooling1D,
-    Reshape,
-)
+from learnae.models import layers as kinds
+from learnae.models.layers import Activation, Array, Conv1D, Dense
 
 _MIN_INT8, _STEPS = -128, 255
 _MIN_STEP = 1e-9  # of activations: far below what any sensor tells apart, far above float32's denormal numbers
@@ -38,7 +30,7 @@ _MAX_VALUES = 8192  # values of each stage and batch: 1 MB a stage for 500 rows
 _QUANTILE, _CHANNEL_QUANTILE = 0.999, 0.99
 _UNIT = Scale((1 / 256,), (-128,))  # what LOGISTIC's int8 kernels give, by the specification
 _TWO_UNITS = Scale((1 / 128,), (0,))  # and TANH's
-_SAME_SCALE = (MaxPooling1D, Flatten, Reshape)  # their outputs are some of their inputs
+_SAME_SCALE = (kinds.MaxPooling1D, kinds.Flatten, kinds.Reshape)  # their outputs are some of their inputs
 # A kernel's step times the input's is at least this share of the output's: runtimes refuse less than 2^-32.
 _MIN_FACTOR = 2.0**-24
 _MAX_FACTOR = 128.0  # and XNNPACK refuses 256
@@ -95,7 +87,7 @@ class _Integers(Floats):
         if value.type == schema.INT8:
             if isinstance(stage.layer, _SAME_SCALE):
                 return self.add(stage, value)
-            if isinstance(stage.layer, GlobalAveragePooling1D):
+            if isinstance(stage.layer, kinds.GlobalAveragePooling1D):
                 inputs, shape = (value, self.ops.graph.constant([1], np.int32)), (ANY, value.shape[2])
                 return self._run(schema.MEAN, inputs, shape, scale_of(after), schema.reducer(False))
             kernel = _activation(stage.layer, after) if isinstance(stage.layer, Activation) else None
@@ -118,9 +110,8 @@ class _Integers(Floats):
         if isinstance(stage.layer, Conv1D):
             return self.convolve(stage, value, (weights, offset), schema.INT8, output)
         options = schema.fully_connected(schema.FUSED_RELU if stage.relu else schema.NO_ACTIVATION)
-        return self._run(
-            schema.FULLY_CONNECTED, (value, weights, offset), (value.shape[0], kernel.shape[0]), output, options
-        )
+        inputs, shape = (value, weights, offset), (value.shape[0], kernel.shape[0])
+        return self._run(schema.FULLY_CONNECTED, inputs, shape, output, options)
 
     def _integers(self, value: Tensor, span: Range) -> Tensor:
         if value.type == schema.INT8:
@@ -134,12 +125,7 @@ class _Integers(Floats):
         return self.ops.graph.run(schema.DEQUANTIZE, (value,), value.shape)
 
     def _run(
-        self,
-        code: int,
-        inputs: Sequence[Tensor],
-        shape: tuple[int, ...],
-        scale: Scale,
-        options: schema.Options = schema.NO_OPTIONS,
+        self, code: int, inputs: Sequence[Tensor], shape: Shape, scale: Scale, options: Options = NO_OPTIONS
     ) -> Tensor:
         return self.ops.graph.run(code, inputs, shape, options, schema.INT8, scale)
 

@@ -1,9 +1,8 @@
-"""Operations with their gradients: what layers are made of."""
+"""Reverse-mode differentiation: a tape, and the operations with gradients that layers are made of."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -12,8 +11,44 @@ from numpy.typing import NDArray
 from agent.tflite import schema
 from agent.tflite.graph import ANY, Shape, Tensor
 from agent.tflite.operations import Operations
-from agent.tflite.training.tape import Tape
 from learnae.models.layers import Sliding
+
+Rule = Callable[[Tensor], Tensor]  # the gradient of an output -> that of an input
+
+
+class Tape:
+    """Records rules in the order of the forward pass."""
+
+    def __init__(self, operations: Operations) -> None:
+        self.operations = operations
+        self._watched: set[int] = set()
+        self._records: list[tuple[Tensor, list[tuple[Tensor, Rule]]]] = []
+
+    def watch(self, tensor: Tensor) -> Tensor:
+        """Ask for gradients with respect to ``tensor``."""
+        self._watched.add(tensor.index)
+        return tensor
+
+    def record(self, output: Tensor, *rules: tuple[Tensor, Rule]) -> Tensor:
+        """Note that ``output`` depends on each input by its rule."""
+        kept = [(tensor, rule) for tensor, rule in rules if tensor.index in self._watched]
+        if kept:
+            self._watched.add(output.index)
+            self._records.append((output, kept))
+        return output
+
+    def gradients(self, output: Tensor, flow: Tensor, wanted: Sequence[Tensor]) -> list[Tensor]:
+        """Write the backward pass from the gradient ``flow`` of ``output``, and return those of ``wanted``."""
+        flows = {output.index: flow}
+        for made, rules in reversed(self._records):
+            arriving = flows.pop(made.index, None)
+            if arriving is None:
+                continue
+            for tensor, rule in rules:
+                part = rule(arriving)
+                before = flows.get(tensor.index)
+                flows[tensor.index] = part if before is None else self.operations.add(before, part)
+        return [flows[tensor.index] for tensor in wanted]
 
 
 def linear(tape: Tape, x: Tensor, kernel: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
@@ -42,24 +77,17 @@ def reshape(tape: Tape, x: Tensor, shape: Shape) -> Tensor:
     return tape.record(ops.reshape(x, shape), (x, lambda flow: ops.reshape(flow, x.shape)))
 
 
-def relu(tape: Tape, x: Tensor) -> Tensor:
-    """Cut at 0."""
-    return _activation(tape, schema.RELU, x, Operations.positive)
+# an operator, and its derivative, which follows from its result
+_ACTIVATIONS: dict[str, tuple[int, Callable[[Operations, Tensor], Tensor]]] = {
+    "relu": (schema.RELU, Operations.positive),
+    "tanh": (schema.TANH, lambda ops, y: ops.subtract(1.0, ops.unary(schema.SQUARE, y))),
+    "sigmoid": (schema.LOGISTIC, lambda ops, y: ops.multiply(y, ops.subtract(1.0, y))),
+}
 
 
-def tanh(tape: Tape, x: Tensor) -> Tensor:
-    """Compute the hyperbolic tangent."""
-    return _activation(tape, schema.TANH, x, lambda ops, y: ops.subtract(1.0, ops.unary(schema.SQUARE, y)))
-
-
-def sigmoid(tape: Tape, x: Tensor) -> Tensor:
-    """Compute the logistic function."""
-    return _activation(tape, schema.LOGISTIC, x, lambda ops, y: ops.multiply(y, ops.subtract(1.0, y)))
-
-
-def _activation(tape: Tape, code: int, x: Tensor, slope: Callable[[Operations, Tensor], Tensor]) -> Tensor:
-    """Apply the operator ``code``, whose derivative follows from its result by ``slope``."""
-    ops = tape.operations
+def activation(tape: Tape, function: str, x: Tensor) -> Tensor:
+    """Apply "relu", "tanh" or "sigmoid"."""
+    ops, (code, slope) = tape.operations, _ACTIVATIONS[function]
     result = ops.unary(code, x)
     return tape.record(result, (x, lambda flow: ops.multiply(flow, slope(ops, result))))
 
@@ -104,10 +132,8 @@ def _gather_back(tape: Tape, flow: Tensor, positions: NDArray[np.int64], length:
     """
     ops = tape.operations
     places = [np.flatnonzero(positions == position).tolist() for position in range(length)]
-    most = max(map(len, places))
-    spare = len(positions)
-    table = [place + [spare] * (most - len(place)) for place in places]
-    flat = [index for row in table for index in row]
+    most, spare = max(map(len, places)), len(positions)
+    flat = [index for place in places for index in place + [spare] * (most - len(place))]
     if spare in flat:
         flow = ops.pad(flow, 0, 1)
     taken = ops.take(flow, flat)
@@ -170,13 +196,3 @@ def normalise(
         return ops.multiply(ops.subtract(flow, common), inverse)
 
     return tape.record(result, (x, rule)), mean, variance
-
-
-def rows_of(shape: Shape) -> Shape:
-    """Return the shape as a matrix: all axes but the last are rows."""
-    return (ANY, shape[-1])
-
-
-def per_example(shape: Shape) -> int:
-    """Return how many vectors along the last axis one example has."""
-    return math.prod(shape[1:-1])

@@ -10,21 +10,10 @@ from typing import Any
 from agent.tflite import schema
 from agent.tflite.graph import ANY, Tensor
 from agent.tflite.training import gradients as differentiable
-from agent.tflite.training.tape import Tape
+from agent.tflite.training.gradients import Tape
 from learnae.errors import ModelError
-from learnae.models.layers import (
-    Activation,
-    BatchNormalization,
-    Conv1D,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePooling1D,
-    Layer,
-    LayerNormalization,
-    MaxPooling1D,
-    Reshape,
-)
+from learnae.models import layers as kinds
+from learnae.models.layers import BatchNormalization, Conv1D, Dense, Layer, LayerNormalization
 
 Arrays = Sequence[Tensor]  # a layer's weights: matrices for kernels, vectors otherwise
 
@@ -48,7 +37,7 @@ def apply(layers: Sequence[Layer], arrays: Sequence[Arrays], value: Tensor, run:
     while index < len(layers):
         layer, following = layers[index], layers[index + 1 : index + 2]
         if isinstance(layer, (Dense, Conv1D)):
-            relu = following == (Activation("relu"),)  # one operator does both
+            relu = following == (kinds.Activation("relu"),)  # one operator does both
             value = _linear(layer, arrays[index], value, run.tape, relu)
             index += relu
         else:
@@ -75,41 +64,23 @@ def _linear(layer: Dense | Conv1D, arrays: Arrays, value: Tensor, tape: Tape, re
     return differentiable.reshape(tape, result, (ANY, sliding.count, layer.filters))
 
 
-def _activation(layer: Activation, _: Arrays, value: Tensor, run: Pass) -> Tensor:
+def _activation(layer: kinds.Activation, _: Arrays, value: Tensor, run: Pass) -> Tensor:
     if layer.function == "softmax":
-        rows = differentiable.reshape(run.tape, value, differentiable.rows_of(value.shape))
+        rows = differentiable.reshape(run.tape, value, (ANY, value.shape[-1]))
         return differentiable.reshape(run.tape, differentiable.softmax(run.tape, rows), value.shape)
-    functions = {"relu": differentiable.relu, "tanh": differentiable.tanh, "sigmoid": differentiable.sigmoid}
-    return functions[layer.function](run.tape, value)
+    return differentiable.activation(run.tape, layer.function, value)
 
 
-def _flatten(_: Flatten, __: Arrays, value: Tensor, run: Pass) -> Tensor:
-    return differentiable.reshape(run.tape, value, (ANY, math.prod(value.shape[1:])))
-
-
-def _reshape(layer: Reshape, _: Arrays, value: Tensor, run: Pass) -> Tensor:
-    return differentiable.reshape(run.tape, value, (ANY, *layer.target))
-
-
-def _dropout(_: Dropout, __: Arrays, value: Tensor, ___: Pass) -> Tensor:
-    """Pass ``value`` on: inactive, see learnae.models.layers.Dropout."""
-    return value
-
-
-def _max_pooling(layer: MaxPooling1D, _: Arrays, value: Tensor, run: Pass) -> Tensor:
+def _max_pooling(layer: kinds.MaxPooling1D, _: Arrays, value: Tensor, run: Pass) -> Tensor:
     sliding = layer.sliding
     windows = differentiable.windows(run.tape, value, sliding, zeros=False)
     shaped = differentiable.reshape(run.tape, windows, (ANY, sliding.count, sliding.size, value.shape[2]))
     return differentiable.greatest(run.tape, shaped)
 
 
-def _mean_over_time(_: GlobalAveragePooling1D, __: Arrays, value: Tensor, run: Pass) -> Tensor:
-    return differentiable.mean_over_time(run.tape, value)
-
-
 def _layer_normalization(layer: LayerNormalization, arrays: Arrays, value: Tensor, run: Pass) -> Tensor:
     tape = run.tape
-    rows = differentiable.reshape(tape, value, differentiable.rows_of(value.shape))
+    rows = differentiable.reshape(tape, value, (ANY, value.shape[-1]))
     result, _, _ = differentiable.normalise(tape, rows, (1,), 1 / layer.size, layer.epsilon)
     return differentiable.reshape(tape, _affine(layer, arrays, result, tape), value.shape)
 
@@ -121,7 +92,7 @@ def _batch_normalization(layer: BatchNormalization, arrays: Arrays, value: Tenso
         steady = ops.add(ops.maximum(moving_variance, 0.0), layer.epsilon)
         result = ops.multiply(ops.subtract(value, moving_mean), ops.unary(schema.RSQRT, steady))
         return _affine(layer, arrays, result, tape)
-    vectors = differentiable.per_example(value.shape)
+    vectors = math.prod(value.shape[1:-1])
     weights = ops.reshape(ops.multiply(run.row_weights, 1 / vectors), (ANY, 1, 1))
     shaped = differentiable.reshape(tape, value, (ANY, vectors, layer.size))
     result, mean, variance = differentiable.normalise(tape, shaped, (0, 1), weights, layer.epsilon)
@@ -138,12 +109,12 @@ def _affine(layer: BatchNormalization | LayerNormalization, arrays: Arrays, valu
 
 
 _APPLY: dict[type[Layer], Callable[[Any, Arrays, Tensor, Pass], Tensor]] = {
-    Activation: _activation,
-    Flatten: _flatten,
-    Reshape: _reshape,
-    Dropout: _dropout,
-    MaxPooling1D: _max_pooling,
-    GlobalAveragePooling1D: _mean_over_time,
+    kinds.Activation: _activation,
+    kinds.Flatten: lambda _, __, value, run: differentiable.reshape(run.tape, value, (ANY, math.prod(value.shape[1:]))),
+    kinds.Reshape: lambda layer, _, value, run: differentiable.reshape(run.tape, value, (ANY, *layer.target)),
+    kinds.Dropout: lambda _, __, value, ___: value,  # inactive, see learnae.models.layers.Dropout
+    kinds.MaxPooling1D: _max_pooling,
+    kinds.GlobalAveragePooling1D: lambda _, __, value, run: differentiable.mean_over_time(run.tape, value),
     LayerNormalization: _layer_normalization,
     BatchNormalization: _batch_normalization,
 }

@@ -15,10 +15,10 @@ import numpy as np
 
 from agent.tflite.graph import ANY, Graph, Tensor
 from agent.tflite.operations import Operations
+from agent.tflite.training.gradients import Tape
 from agent.tflite.training.layers import Pass, apply, matrix_shape
 from agent.tflite.training.losses import loss_and_flow, target_input
 from agent.tflite.training.optimisers import VARIABLES, updated
-from agent.tflite.training.tape import Tape
 from agent.tflite.writer import write
 from learnae.models.definition import ModelDefinition
 from learnae.models.layers import Activation

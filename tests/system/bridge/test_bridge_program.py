@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -165,7 +167,6 @@ def test_every_sample_of_real_firmware_arrives_also_after_a_hang(bridges, mcu):
     wait_for(lambda: recording.record() >= listener.samples(), "the buffer to have it, too")
     values, labels = recording.stored()
     recording.close()
-
     schemas = [record for record in listener.records if isinstance(record, Schema)]
     assert {(each.board, each.firmware, each.channels, each.rate) for each in schemas} == {
         ("avr-node", "1.0", CHANNELS, 50.0)
@@ -198,13 +199,11 @@ def test_an_unplugged_board_comes_back_and_a_restarted_bridge_loses_nothing(brid
         board.plug()
         listener.until(lambda it: len(it.streams()) == 2 and it.samples() > 40, "samples again")
         second.until(lambda it: it.samples() >= 10, "a second listener")
-
         first.send_signal(signal.SIGTERM)
         assert first.wait(PATIENCE) == 0
         bridges.start(board.device, "--verbose")
         have = listener.samples()
         listener.until(lambda it: it.samples() > have + 50, "samples from the new bridge")
-
     for stream in listener.streams():
         numbers = [number for each in stream for number in range(each.sequence, each.sequence + each.rows)]
         assert len(set(numbers)) == len(numbers)
@@ -227,7 +226,6 @@ def test_a_killed_bridge_loses_nothing_that_it_has_confirmed(bridges):
             bridges.start(board.device)
             have = listener.samples()
             listener.until(lambda it, have=have, number=number: it.samples() > have + 5 + 3 * number, "more samples")
-
     (stream,) = listener.streams()
     numbers = [number for each in stream for number in range(each.sequence, each.sequence + each.rows)]
     missed = [record.missed for record in listener.records if isinstance(record, LinkState) and record.missed]
@@ -244,7 +242,6 @@ def test_a_wished_rate_is_a_new_schema(bridges):
         listener.until(lambda it: [r.rate for r in it.records if isinstance(r, Schema)][-1:] == [100.0], "the rate")
         have = listener.samples()
         listener.until(lambda it: it.samples() > have + 50, "samples at it")
-
     steps = [record.step for record in listener.records if isinstance(record, Readings)]
     assert steps[-1] == pytest.approx(0.01, rel=0.01)
 
@@ -255,7 +252,6 @@ def test_check_and_monitor_say_what_the_board_measures(bridges):
         assert found.returncode == 0, found.stderr
         assert json.loads(found.stdout)["channels"] == {"count": "count", "voltage": "V"}
         assert "avr-node" in bridges.run("check", "--port", board.device).stdout
-
         bridges.start(board.device)
         wait_for(bridges.socket.exists, "the bridge")
         busy = bridges.run("check", "--port", board.device)
@@ -269,7 +265,6 @@ def test_check_and_monitor_say_what_the_board_measures(bridges):
         assert watcher.stdout.readline()
         watcher.send_signal(signal.SIGINT)
         out, err = watcher.communicate(timeout=60)
-
     assert (watcher.returncode, err) == (0, "")  # the way to end it; what has been begun is whole
     assert all(json.loads(line) for line in out.splitlines())
     assert busy.returncode == 75
@@ -283,6 +278,28 @@ def test_check_and_monitor_say_what_the_board_measures(bridges):
     assert "voltage" in table
 
 
+@contextmanager
+def speaking(words: Iterator[bytes]) -> Iterator[str]:
+    """A port where one of ``words`` comes after another, twenty a second."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    over = threading.Event()
+
+    def speak() -> None:
+        while not over.wait(0.05):
+            os.write(ours, next(words))
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    try:
+        yield os.ttyname(theirs)
+    finally:
+        over.set()
+        speaker.join()
+        os.close(theirs)
+        os.close(ours)
+
+
 @pytest.mark.parametrize(
     ("said", "status", "words"),
     [
@@ -292,53 +309,21 @@ def test_check_and_monitor_say_what_the_board_measures(bridges):
     ],
 )
 def test_a_board_that_cannot_be_used_is_named_with_the_remedy(bridges, said, status, words):
-    ours, theirs = os.openpty()
-    tty.setraw(theirs)
-    over = threading.Event()
-
-    def speak() -> None:
-        while not over.wait(0.1):
-            os.write(ours, said)
-
-    speaker = threading.Thread(target=speak)
-    speaker.start()
-    done = bridges.run("check", "--port", os.ttyname(theirs))
-    over.set()
-    speaker.join()
-    os.close(theirs)
-    os.close(ours)
-
+    with speaking(itertools.repeat(said)) as device:
+        done = bridges.run("check", "--port", device)
     assert done.returncode == status, done.stderr
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_board_that_prints_senml_is_heard(bridges):
-    ours, theirs = os.openpty()
-    tty.setraw(theirs)
     (bridges.root / "bridge.toml").write_text('[port]\nprotocol = "senml"\n')
-    over = threading.Event()
-
-    def speak() -> None:
-        number = 0
-        while not over.wait(0.05):
-            pack = [{"bn": "lamp:", "bt": 1.7e9 + number * 0.05, "n": "light", "u": "lx", "v": number}]
-            os.write(ours, json.dumps(pack).encode() + b"\n")
-            number += 1
-
-    speaker = threading.Thread(target=speak)
-    speaker.start()
-    try:
-        found = bridges.run("check", "--config", bridges.root / "bridge.toml", "--port", os.ttyname(theirs), "--json")
-        bridges.start(os.ttyname(theirs), "--config", bridges.root / "bridge.toml")
+    packs = ([{"bn": "lamp:", "bt": 1.7e9 + n * 0.05, "n": "light", "u": "lx", "v": n}] for n in itertools.count())
+    with speaking(json.dumps(pack).encode() + b"\n" for pack in packs) as device:
+        found = bridges.run("check", "--config", bridges.root / "bridge.toml", "--port", device, "--json")
+        bridges.start(device, "--config", bridges.root / "bridge.toml")
         listener = Listener(bridges)
         listener.until(lambda it: it.samples() >= 10, "samples")
-    finally:
-        over.set()
-        speaker.join()
-        os.close(theirs)
-        os.close(ours)
-
     assert json.loads(found.stdout)["channels"] == {"light": "lx"}
     (stream,) = listener.streams()
     values = [each.values[0, 0] for each in stream]
@@ -348,7 +333,6 @@ def test_a_board_that_prints_senml_is_heard(bridges):
 def test_a_missing_port_and_a_missing_bridge_are_named(bridges):
     port = bridges.run("check", "--port", bridges.root / "ttyACM9")
     monitor = bridges.run("monitor", "--socket", bridges.socket)
-
     assert (port.returncode, monitor.returncode) == (75, 75)
     assert "is not there" in port.stderr
     assert "firmware-bridge run" in monitor.stderr
@@ -356,9 +340,7 @@ def test_a_missing_port_and_a_missing_bridge_are_named(bridges):
 
 def test_a_wrong_configuration_ends_with_78(bridges):
     (bridges.root / "bridge.toml").write_text("[port]\nbuad = 9600\n")
-
     done = bridges.run("run", "--config", bridges.root / "bridge.toml")
-
     assert done.returncode == 78
     assert "did you mean 'baud'" in done.stderr
 
@@ -369,7 +351,6 @@ def test_run_says_why_there_are_no_readings_and_goes_on(bridges):
     listener.until(
         lambda it: any("ttyACM9 is not there" in r.reason for r in it.records if isinstance(r, LinkState)), "why"
     )
-
     assert process.poll() is None
     assert bridges.log.count("ttyACM9 is not there") == 1
     process.send_signal(signal.SIGTERM)

@@ -83,7 +83,6 @@ def test_an_agent_that_is_killed_again_and_again_records_every_sample_once(progr
     config = programs.root / "agent.toml"
     config.write_text(f'[peer]\nstate = "{state}"\n[source]\nkind = "bridge"\nholdout = 0.0\n')
     where = {SOCKET_VARIABLE: str(board.server.path)}
-
     for number in range(KILLS):
         agent, kept = programs.start("agent", "run", "--config", config, environment=where), len(recorded(state)[0])
         if number % 2 == 0:  # the others may not even get as far as that
@@ -94,7 +93,6 @@ def test_an_agent_that_is_killed_again_and_again_records_every_sample_once(progr
     programs.start("agent", "run", "--config", config, environment=where)
     board.silence()
     wait_for(lambda: recorded(state)[1][-1, 0] == board.said - 1, "the last sample")
-
     times, values = recorded(state)
     first = int(values[0, 0])
     expected = np.arange(first, board.said)

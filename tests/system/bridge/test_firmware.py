@@ -71,7 +71,6 @@ def test_the_sender_fits_in_two_kilobytes_of_flash(tmp_path, mcu, flags):
     target = tmp_path / "learnae.o"
     succeed("avr-gcc", *flags, f"-mmcu={mcu}", "-c", SOURCE, "-o", target)
     text, data, bss = map(int, succeed("avr-size", target).stdout.splitlines()[1].split()[:3])
-
     assert text <= FLASH
     assert (data, bss) == (0, 0)  # its state is the caller's
 
@@ -81,7 +80,6 @@ def test_linked_with_what_it_calls_it_still_fits():
     symbols = sizes(build_example("atmega328p"))
     mine = set(re.findall(r"^(?:static [\w* ]+?|void|bool) \*?(\w+)\(", SOURCE.read_text(), re.MULTILINE))
     called = {"memcpy", "memmove", "memset", "__prologue_saves__", "__epilogue_restores__"}
-
     assert {"learnae_receive", "learnae_sample", "send_hello"} <= mine & set(symbols)
     assert sum(symbols.get(name, 0) for name in mine | called) <= FLASH
 
@@ -89,14 +87,12 @@ def test_linked_with_what_it_calls_it_still_fits():
 @pytest.mark.engine("avr-gcc")
 def test_the_sender_fits_in_two_hundred_bytes_of_memory():
     symbols = sizes(build_example("atmega328p"))
-
     assert symbols["memory"] >= 128  # two frames of six channels
     assert symbols["node"] + symbols["memory"] <= RAM
 
 
 def test_the_library_needs_nothing():
     includes = set(re.findall(r"#include [<\"]([\w./]+)", SOURCE.read_text() + (LIBRARY / "learnae.h").read_text()))
-
     assert includes == {"learnae.h", "string.h", "stdbool.h", "stdint.h", "avr/pgmspace.h"}
     assert not re.search(r"\b(malloc|calloc|realloc|free)\(", SOURCE.read_text())
 
@@ -106,7 +102,6 @@ def test_the_example_builds_as_its_makefile_says(tmp_path):
     tree = tmp_path / "firmware"
     shutil.copytree(EXAMPLE.parents[1], tree)
     done = succeed("make", "-C", tree / "examples" / "avr", "MCU=atmega2560")
-
     assert done.stderr == ""
     assert (tree / "examples" / "avr" / "node-atmega2560.hex").stat().st_size > 5000
 
@@ -119,7 +114,6 @@ def fuzzer(*flags: str):
 @pytest.mark.engine("clang")
 def test_hostile_inputs_under_sanitizers():
     done = succeed(fuzzer("-DSEEDED", "-fsanitize=address,undefined"), INPUTS, "1")
-
     assert done.stdout.startswith(f"{INPUTS} inputs")
 
 
@@ -128,7 +122,6 @@ def test_hostile_inputs_that_look_for_new_paths(tmp_path):
     program = fuzzer("-fsanitize=fuzzer,address,undefined")
     options = (f"-runs={INPUTS}", "-seed=1", "-max_len=256", f"-artifact_prefix={tmp_path}/")
     done = succeed(program, *options, timeout=1800)
-
     assert f"Done {INPUTS} runs" in done.stderr
 
 
@@ -142,7 +135,6 @@ def test_the_sanitizers_would_see_a_byte_too_far(tmp_path):
     program = tmp_path / "fuzz"
     succeed("clang", *flags, NATIVE / "fuzz_board.c", tmp_path / "learnae.c", "-o", program)
     done = subprocess.run([program, "10000", "1"], capture_output=True, text=True, check=False, timeout=600)
-
     assert done.returncode != 0
 
 

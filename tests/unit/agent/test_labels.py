@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import Watch
 
 from agent import labels
-from agent.ingestion.holdout import Holdout
+from agent.ingestion.recorder import Holdout
 from agent.labels import FILE, GivenLabel, LabelNames, write_label
 from learnae.errors import ConfigurationError
 from learnae.ports import Samples
@@ -17,14 +18,6 @@ from learnae.swarm.features import WindowStatistics
 
 NAMES = LabelNames(("idle", "busy"), 2)
 NOBODY = -1
-
-
-class Watch:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_label_holds_until_another_or_none_is_given(tmp_path: Path) -> None:

@@ -76,10 +76,9 @@ def test_listeners_have_samples_before_the_board_hears_that_they_arrived(place):
     bridge, wire, _ = place
     bridge.step()
     os.write(wire.theirs, hello())
-    wait_for(lambda: bridge.step() or bridge.dialect.link.is_up, "the hello")
+    wait_for(lambda: bridge.step() or bridge.dialect.is_up, "the hello")
     os.write(wire.theirs, samples(0, 0))
     wait_for(lambda: bridge.step() or wire.at_ack, "the confirmation")
-
     assert wire.at_ack == [2]
 
 
@@ -101,7 +100,7 @@ def test_what_comes_while_the_port_is_being_read_is_not_dated_before_it(place, m
     monkeypatch.setattr(wire, "read", slowly)
     monkeypatch.setattr(bridge.dialect, "hear", heard)
     os.write(wire.theirs, hello())
-    wait_for(lambda: bridge.step() or bridge.dialect.link.is_up, "the hello")
+    wait_for(lambda: bridge.step() or bridge.dialect.is_up, "the hello")
     was_read, was_heard = dated[:2]
     assert was_heard >= was_read
 
@@ -131,13 +130,12 @@ def test_up_and_down_are_said_once_and_the_port_is_opened_again(place, caplog):
     ports.append(wire)
 
     def plugged() -> bool:
-        os.write(wire.theirs, hello(session=bridge.dialect.link.session))
+        os.write(wire.theirs, hello(session=bridge.dialect.session))
         bridge.step()
         return bridge.problem is None
 
     wait_for(plugged, "the board again")
     bridge.step()
-
     states = [record.state for record in wire.heard + wire.listener.read() if isinstance(record, LinkState)]
     assert states == ["up", "down", "up"]
     assert caplog.text.count("is not there") == 1

@@ -28,16 +28,13 @@ from learnae.ipld import dagcbor
 )
 def test_a_record_reads_back_as_it_was(record):
     data = to_bytes(record)
-
     assert struct.unpack(">I", data[:4])[0] == len(data) - 4
     assert from_bytes(data[4:]) == record
 
 
 def test_readings_read_back_as_they_were_column_by_column():
     sent = readings(100, 3)
-
     got = from_bytes(to_bytes(sent)[4:])
-
     np.testing.assert_array_equal(got.values, sent.values)
     assert (got.sequence, got.time, got.step, got.rows) == (100, sent.time, sent.step, 3)
     np.testing.assert_allclose(got.times, sent.time + np.arange(3) / 50)
@@ -47,7 +44,6 @@ def test_readings_read_back_as_they_were_column_by_column():
 
 def test_readings_can_be_cut_at_the_front():
     cut = readings(10, 5).after(2)
-
     assert (cut.sequence, cut.rows) == (12, 3)
     np.testing.assert_allclose(cut.times, readings(10, 5).times[2:])
     np.testing.assert_array_equal(cut.values, readings(10, 5).values[2:])
@@ -72,7 +68,6 @@ def test_readings_can_be_cut_at_the_front():
 )
 def test_wrong_readings_are_refused_by_name(changes, names):
     fields = {"kind": "readings", **readings(0).to_fields(), **changes}
-
     with pytest.raises(RecordError, match=names):
         from_bytes(dagcbor.encode(fields))
 
@@ -118,7 +113,5 @@ def test_any_bytes_are_records_or_a_named_error(data):
 def test_a_stream_is_cut_wherever_it_is_read():
     data = to_bytes(SCHEMA) + to_bytes(Label(1.0, "a"))
     splitter = Splitter()
-
     found = [record for byte in data for record in splitter.feed(bytes([byte]))]
-
     assert found == [SCHEMA, Label(1.0, "a")]

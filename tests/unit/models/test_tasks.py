@@ -17,8 +17,7 @@ from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
 from learnae.ports import Samples
-from learnae.samples.examples import add_windows
-from learnae.samples.windows import Windower
+from learnae.samples.windows import Windower, add_windows
 from learnae.swarm.features import Features, RawWindow, WindowStatistics
 from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, FORECAST, REGRESSION, Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config, preset

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from programs import PATIENCE, wait_for
 
 from agent.ingestion.buffer import SampleBuffer
-from agent.ingestion.holdout import Holdout
 from agent.ingestion.reader import ReaderLimits, SourceReader
-from agent.ingestion.recorder import Recorder
+from agent.ingestion.recorder import Holdout, Recorder
 from agent.labels import GivenLabel, LabelNames, write_label
 from agent.sources.live import Open
 from agent.sources.polled import BATCH_SECONDS
@@ -278,17 +278,17 @@ def test_a_recorder_that_meets_a_defect_goes_on(tmp_path: Path, monkeypatch: pyt
 
 def test_the_end_waits_for_what_is_being_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = reader_of("a", Scripted(one_each).open, RATE, polled=True)
-    recorder, _ = recorder_of(tmp_path, reader, period=0.01)
-    mark, holding = recorder._marked, threading.Event()
+    recorder, buffer = recorder_of(tmp_path, reader, period=0.01)
+    append, holding = buffer.append, threading.Event()
 
-    def slowly(name: str, samples: Samples, given: int) -> Samples:
+    def slowly(*given: Any) -> None:
         if not holding.is_set():
             holding.set()
             # the recorder's thread is held up with the first readings in its hands until it shall end
             wait_for(lambda: reader.status()["state"] == "stopped", "the end to begin")
-        return mark(name, samples, given)
+        append(*given)
 
-    monkeypatch.setattr(recorder, "_marked", slowly)
+    monkeypatch.setattr(buffer, "append", slowly)
     recorder.start()
     wait_for(holding.is_set, "the first readings")
     wait_for(lambda: reader.samples > 5, "more of them")

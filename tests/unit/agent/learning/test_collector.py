@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from agent.ingestion.buffer import SampleBuffer
-from agent.learning.collector import Collector
-from agent.learning.summary_mode import NO_LABELS, SummaryMode
+from agent.learning.collector import NO_LABELS, Collector, SummaryMode
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
 from learnae.swarm.features import WindowStatistics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from builders import tiny_dataset, tiny_manifest
 from agent.config import ResourcesSection
 from agent.learning.engine_choice import too_small
 from agent.learning.governor import DAY_SECONDS, Governor, Usage
-from agent.learning.resources import Board, GovernedLearner, governed
+from agent.learning.resources import Board, GovernedLearner
+from agent.learning.schedule import AgentSchedule
 from learnae.errors import ConfigurationError
 from learnae.models.reference.numpy_learner import NumpyLearner
 
@@ -196,10 +198,12 @@ def test_a_tick_that_fails_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> Non
         raise ZeroDivisionError
 
     idle: list[int] = []
-    run = governed(tick, governor, lambda: Board().usage(0), lambda: idle.append(1))
+    peer = SimpleNamespace(tick=tick, traffic=SimpleNamespace(bytes_out=0, bytes_in=0), status=dict)
+    oracle = SimpleNamespace(monitor=SimpleNamespace(report=lambda _: idle.append(1)))
+    schedule = AgentSchedule(peer, 1000.0, None, oracle, governor, Board(), None)
     with pytest.raises(ZeroDivisionError):
-        run()
-    run()
+        schedule.tick()
+    schedule.tick()
     assert (ticks, idle) == ([1], [1])
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import Watch
 
 from agent.sources.replay import ReplaySource
 from learnae.errors import DataError
@@ -13,16 +14,6 @@ from learnae.ports import Samples
 from learnae.swarm.features import WindowStatistics
 
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)
-
-
-class Watch:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 500.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import Watch
 
 from agent.sources.hwmon import find_probe, open_hwmon
 from agent.sources.iio import open_iio
@@ -99,14 +100,6 @@ def test_iio_channels_are_read_in_their_units(
 def test_an_iio_device_that_is_not_there_is_named(devices: Path, device: str, names: list[str]) -> None:
     with pytest.raises(TransportError, match=r"iio:device0 \(adc\), iio:device1 \(imu\)"):
         open_iio(devices, device, names, 50.0, 0.0)
-
-
-class Watch:
-    def __init__(self) -> None:
-        self.now = 1.7e9
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def polled(files: list[Path], watch: Callable[[], float]) -> PolledSource:

@@ -47,7 +47,6 @@ def test_multiple_measurements_of_section_5_1_3():
         {"n": "current", "t": -5, "v": 1.2},
         {"n": "current", "t": -4, "v": 1.3},
     )
-
     assert found == [
         Measurement("urn:dev:ow:10e2073a0108006:voltage", "V", 1276020076.001, 120.1),
         Measurement("urn:dev:ow:10e2073a0108006:current", "A", 1276020071.001, 1.2),
@@ -63,7 +62,6 @@ def test_all_kinds_of_values_of_section_5_1_5():
     found = read(
         {"bn": "d:", "n": "label", "vs": "Machine Room"}, {"n": "open", "vb": False}, {"n": "nfc", "vd": "aGkgCg"}
     )
-
     assert [each.value for each in found] == ["Machine Room", False, b"hi \n"]
 
 
@@ -76,22 +74,18 @@ def test_the_cbor_example_of_section_6():
         hexadecimal + "a3006763757272656e74062402fb3ff3333333333333" + "a3006763757272656e74062302fb3ff4cccccccccccd"
     )
     whole = "83" + whole[2:]
-
     found = from_cbor(bytes.fromhex(whole), NOW)
-
     assert found[0] == Measurement("urn:dev:ow:10e2073a0108006:voltage", "V", 1276020076.001, 120.1)
     assert found[2] == Measurement("urn:dev:ow:10e2073a0108006:current", "A", 1276020072.001, 1.3)
 
 
 def test_base_values_and_sums_are_added():
     found = read({"bn": "m", "bv": 20, "bs": 100, "v": 1.5, "s": 1}, {"v": 2.5}, {"s": 7})
-
     assert [(each.value, each.sum) for each in found] == [(21.5, 101), (22.5, 100), (None, 107)]
 
 
 def test_base_fields_may_come_alone_and_change():
     found = read({"bn": "a"}, {"v": 1}, {"bn": "b"}, {"v": 2})
-
     assert [each.name for each in found] == ["a", "b"]
 
 
@@ -186,9 +180,7 @@ def test_what_is_written_reads_back_as_it_was(measurements):
 def test_readings_become_a_small_pack():
     schema = Schema("s", "pump", "1", (Channel("ax", "m/s2"), Channel("temp", "Cel")), 50.0)
     readings = Readings(0, 1.7e9, 0.02, np.array([[0.5, 21.25], [0.75, 21.5]]))
-
     pack = json.loads(to_json(measurements_of(schema, readings)))
-
     assert pack == [
         {"bn": "pump:", "bt": 1.7e9, "n": "ax", "u": "m/s2", "v": 0.5},
         {"n": "temp", "u": "Cel", "v": 21.25},

@@ -34,7 +34,6 @@ def follow(board: Board, seconds: int, noise: float = 0.0, seed: int = 1) -> Boa
 def test_offset_and_drift_are_found_through_noise(fast):
     board = Board(fast)
     clock = follow(board, 120, noise=0.02)
-
     assert clock.is_set
     assert clock.drift == pytest.approx(1 / (1 + fast) - 1, abs=100e-6)
     for ahead in (-10, 0, 5):
@@ -46,7 +45,6 @@ def test_offset_and_drift_are_found_through_noise(fast):
 def test_one_answer_is_enough_for_an_offset():
     board = Board(ticks=12345)
     clock = follow(board, 1)
-
     assert clock.drift == 0
     assert clock.time(board.ticks(START + 2)) == pytest.approx(START + 2, abs=0.003)
     assert clock.doubt < 0.01
@@ -55,7 +53,6 @@ def test_one_answer_is_enough_for_an_offset():
 def test_ticks_that_wrap_do_not_turn_time_back():
     board = Board(ticks=2**32 - 30_000)
     clock = follow(board, 60)
-
     assert clock.time(board.ticks(START + 29.5)) == pytest.approx(START + 29.5, abs=0.01)
     assert clock.time(board.ticks(START + 62)) == pytest.approx(START + 62, abs=0.01)
 
@@ -65,7 +62,6 @@ def test_microseconds_wrap_often_and_a_long_silence_is_bridged():
     clock = follow(board, 10)
     later = START + 3 * 4294.967296 + 100  # three wraps without a word
     clock.observe(board.ticks(later), later - 0.001, later + 0.001)
-
     assert clock.time(board.ticks(later + 1)) == pytest.approx(later + 1, abs=0.01)
     assert clock.steps == 0
 
@@ -76,7 +72,6 @@ def test_a_system_clock_that_is_set_is_followed_at_once(jump):
     clock = follow(board, 60)
     sent = START + 60
     clock.observe(board.ticks(sent), sent + jump, sent + jump + 0.002)
-
     assert clock.steps == 1
     assert clock.time(board.ticks(START + 61)) == pytest.approx(START + 61 + jump, abs=0.01)
 
@@ -84,7 +79,6 @@ def test_a_system_clock_that_is_set_is_followed_at_once(jump):
 def test_what_is_kept_is_bounded_and_reaches_far_back():
     board = Board(1e-4)
     clock = follow(board, 3000, noise=0.01)
-
     assert len(clock._answers) <= 64
     assert clock._answers[-1].host - clock._answers[0].host > 300
     assert clock.drift == pytest.approx(-1e-4, abs=5e-6)
@@ -95,5 +89,4 @@ def test_a_slow_answer_counts_little():
     clock = follow(board, 30)
     sent = START + 30
     clock.observe(board.ticks(sent), sent, sent + 0.9)  # the answer was held up
-
     assert clock.time(board.ticks(START + 31)) == pytest.approx(START + 31, abs=0.005)

@@ -45,7 +45,6 @@ def test_every_sample_arrives_once_in_order_with_its_value_and_time(piecemeal):
     talk = Conversation(1, Faults(piecemeal=piecemeal))
     talk.run(20)
     talk.settle()
-
     assert everything_arrived(talk)
     assert talk.inspector.samples > 7990
     assert talk.inspector.worst_time < 0.012
@@ -57,7 +56,6 @@ def test_a_hostile_line_loses_nothing_as_long_as_the_board_has_room(seed):
     talk = Conversation(seed, HOSTILE, rate=100, memory=4096)
     talk.run(60)
     talk.settle(20)
-
     assert talk.up.faulty > 50
     assert talk.link.counts.damaged > 20
     assert everything_arrived(talk)
@@ -68,7 +66,6 @@ def test_no_wrong_reading_is_accepted_and_all_that_is_lost_is_told():
     while talk.link.counts.frames < how_many(15_000, 1_000_000):
         talk.run(10)
     talk.settle()
-
     assert talk.link.counts.damaged > 1000
     assert talk.inspector.accounted == talk.board.index
     assert talk.inspector.samples > 0.8 * talk.board.index
@@ -86,7 +83,6 @@ def test_after_five_seconds_unplugged_all_goes_on_and_the_loss_is_counted(faults
         talk.run(1)
     after = talk.inspector.samples
     talk.settle(20)
-
     assert after > before > 0
     assert talk.inspector.missed > 1000
     assert talk.inspector.accounted == talk.board.index
@@ -103,7 +99,6 @@ def test_a_board_that_starts_anew_is_a_new_stream_from_its_first_sample():
     talk.inspector.worst_time = 0.0  # frames of the old run came until then
     talk.run(10)
     talk.settle(20)
-
     assert talk.inspector.schema.stream != first.stream
     assert talk.inspector.next == talk.board.index
     assert talk.inspector.missed == 0
@@ -121,7 +116,6 @@ def test_a_bridge_that_starts_anew_goes_on_where_the_last_one_was():
     talk.inspector.take = lambda records, *_: heard.extend(records)
     talk.run(10)
     talk.settle(20)
-
     schema, *rest = [record for record in heard if isinstance(record, (Schema, Readings))]
     assert schema.stream == stream
     numbers = [number for record in rest for number in range(record.sequence, record.sequence + record.rows)]
@@ -144,7 +138,6 @@ def test_a_board_changes_what_it_measures_in_flight_and_nothing_is_mixed():
         assert talk.board.describe(texts[number % 2], 3, 2 + number % 3, 100.0)
         talk.run(0.7)
     talk.settle(20)
-
     schemas = [index for index, record in enumerate(heard) if isinstance(record, Schema)]
     assert len(schemas) == 21
     next_sample = 0
@@ -174,7 +167,6 @@ def test_labels_events_and_log_lines_come_in_their_place(caplog):
         talk.run(0.1)
     talk.board.tell(4, 2, "a \x07 strange line")
     talk.settle(20)
-
     words = [record for record in heard if not isinstance(record, (Schema, Readings, LinkState))]
     assert [record.name for record in words] == [f"word {number}" for number in range(20)]
     assert [isinstance(record, Label) for record in words] == [bool(number % 2) for number in range(20)]
@@ -188,7 +180,6 @@ def test_a_wished_rate_reaches_the_board():
     talk = Conversation(9, HOSTILE, rate=100)
     talk.link.wish_for(25.5)
     talk.run(5)
-
     assert talk.board.commanded(rate=True) == 25_500
 
 
@@ -196,7 +187,6 @@ def test_a_board_is_told_the_time():
     talk = Conversation(9, Faults(), rate=100)
     talk.link._unix_time = lambda: 1_700_000_123.9
     talk.run(2)
-
     assert talk.board.commanded(rate=False) == 1_700_000_123
 
 
@@ -207,7 +197,6 @@ def test_a_description_of_many_parts_gets_through_a_hostile_line():
     assert talk.board.describe(text, 20, 1, 20.0)
     talk.inspector.take = lambda records, *_: list(records)
     talk.run(20)
-
     assert len(talk.link.description.channels) == 20
 
 
@@ -218,7 +207,6 @@ def test_a_clock_that_drifts_is_followed():
     talk.board.poll = lambda ticks: poll(round(ticks * 1.002))
     talk.board.sample = lambda ticks: sample(round(ticks * 1.002))
     talk.run(120)
-
     assert talk.assembler.clock.drift * 1e6 == pytest.approx(-1996, abs=100)
     assert talk.inspector.worst_time < 0.05
     assert everything_arrived(talk) or talk.board.index - talk.inspector.samples < 20
@@ -229,11 +217,9 @@ def test_a_clock_that_drifts_is_followed():
 
 def test_samples_flow_only_after_hello_and_welcome():
     link = Link(new_session=lambda: 7)
-
     assert link.receive(samples(0, 0), 0.0) == []
     (first,) = link.receive(hello(), 0.0)
     (measured,) = link.receive(samples(0, 0), 0.1)
-
     assert isinstance(first, Started)
     assert first.is_fresh
     assert isinstance(measured, Measured)
@@ -242,7 +228,6 @@ def test_samples_flow_only_after_hello_and_welcome():
 
 def test_a_repeated_hello_without_samples_is_the_same_session():
     link = started()
-
     assert link.receive(hello(), 1.0) == []
     assert link.take_output() == encode(Welcome(0, 7))
     assert link.counts.sessions == 1
@@ -251,22 +236,18 @@ def test_a_repeated_hello_without_samples_is_the_same_session():
 def test_a_hello_after_samples_is_a_new_run_and_forgets_what_waited():
     link = started()
     link.receive(samples(0, 0) + samples(2, 4), 0.1)  # 1 is missing
-
     (again,) = link.receive(hello(), 0.2)
     delivered = link.receive(samples(0, 0) + samples(1, 2), 0.3)
-
     assert again.is_fresh
     assert [each.samples.index for each in delivered] == [0, 2]
 
 
 def test_frames_that_come_early_wait_and_twice_count_once():
     link = started()
-
     assert texts(link.receive(event(0, "a"), 0.0)) == ["a"]
     assert texts(link.receive(event(2, "c") + event(3, "d") + event(2, "c"), 0.0)) == []
     output = link.take_output()
     assert texts(link.receive(event(1, "b") + event(0, "a"), 0.0)) == ["b", "c", "d"]
-
     assert encode(Ack(1)) in output
     assert link.take_output() == encode(Ack(4))
     assert (link.counts.gaps, link.counts.repeated) == (1, 2)
@@ -276,7 +257,6 @@ def test_what_waits_is_bounded_by_the_window():
     link = started()
     for sequence in range(1, 256):
         link.receive(event(sequence, "x"), 0.0)
-
     assert len(link._early) == WINDOW - 1
     assert len(link.take_output()) < 8192
 
@@ -288,7 +268,6 @@ def test_a_missing_frame_is_asked_for_again_but_not_all_the_time():
     link.receive(event(2, "c"), 10.04)
     second = link.take_output()
     link.receive(event(3, "d"), 10.2)
-
     assert first.count(b"\x16") == 1  # a nak's first byte
     assert second.count(b"\x16") == 0
     assert link.take_output().count(b"\x16") == 1
@@ -300,9 +279,7 @@ def test_a_board_that_believes_to_be_confirmed_does_not_block_the_link():
     for tenth in range(30):
         link.poll(tenth / 10)
     assert encode(Ask()) in link.take_output()
-
     delivered = link.receive(hello(session=7, sequence=3), 3.0)
-
     assert texts(delivered) == ["d"]
 
 
@@ -310,11 +287,9 @@ def test_another_board_at_the_same_port_is_another_session():
     link = started()
     link.receive(samples(0, 0), 0.1)
     link.reconnect()
-
     assert link.receive(samples(1, 2), 5.0) == []  # whoever this is
     (new,) = link.receive(hello(session=99, sequence=40), 5.1)
     (measured,) = link.receive(samples(40, 1000), 5.2)
-
     assert (new.session, new.is_fresh) == (99, False)
     assert measured.samples.index == 1000
 
@@ -323,18 +298,14 @@ def test_samples_of_a_description_to_come_wait_for_it():
     link = started()
     changed = TEXT.replace(b"Cel", b"K")
     assert link.receive(samples(0, 0, generation=2), 1.0) == []
-
     (measured,) = link.receive(hello(changed, 7, generation=2), 1.1)
-
     assert measured.description.channels[1].unit == "K"
 
 
 def test_samples_of_a_description_that_is_gone_are_refused_and_block_nothing():
     link = Link()
     link.receive(hello(session=5, generation=9), 0.0)
-
     (measured,) = link.receive(samples(0, 0, generation=8) + samples(1, 2, generation=9), 0.1)
-
     assert measured.samples.index == 2
     assert link.counts.refused == 1
 
@@ -342,7 +313,6 @@ def test_samples_of_a_description_that_is_gone_are_refused_and_block_nothing():
 @pytest.mark.parametrize("wrong", [{"size": 6}, {"size": 10}, {"rows": 0}, {"rows": 3}])
 def test_samples_that_do_not_fit_the_description_are_refused(wrong):
     link = started()
-
     assert link.receive(samples(0, 0, **wrong), 0.1) == []
     assert link.counts.refused == 1
 
@@ -356,10 +326,8 @@ def test_parts_of_two_hellos_are_never_put_together(changes, later, between):
     one, other = (hello(long, **each).split(b"\0") for each in ({}, changes))
     assert len(one) == len(other) == 3
     link = Link()
-
     link.receive(one[0] + b"\0" + between, 0.0)
     link.receive(other[1] + b"\0", later)
-
     assert not link.is_up
     link.receive(b"\0".join(one), later)
     assert link.is_up
@@ -373,7 +341,6 @@ def assembled(*frames: bytes) -> tuple[Assembler, list[Record]]:
 
 def test_an_index_that_goes_back_is_refused():
     assembler, records = assembled(hello(), samples(0, 0), samples(1, 10), samples(2, 4), samples(3, 12))
-
     assert [record.sequence for record in records if isinstance(record, Readings)] == [0, 10, 12]
     assert [record.missed for record in records if isinstance(record, LinkState)] == [8]
     assert assembler.refused == 1
@@ -388,7 +355,6 @@ def test_times_ascend_unless_the_system_clock_is_set_far_back(back):
     take = talk.assembler.take
     talk.assembler.take = lambda delivery, now, offset: take(delivery, now - back, offset - back)
     talk.run(20)
-
     times = [record.time for record in heard if isinstance(record, Readings)]
     falls = sum(after <= before for before, after in itertools.pairwise(times))
     assert falls == (1 if back > 10 else 0)
@@ -403,7 +369,6 @@ def test_samples_of_the_future_are_refused_and_labels_of_long_ago_are_of_now():
     label = encode(Event(2, 2**31 + 5, 1, "walking"))  # 68 years before the first sample
     late = encode(Samples(3, 1, 2, 4, 1, bytes(8)))
     assembler, records = assembled(slow, first, future, label, late)
-
     assert [record.sequence for record in records if isinstance(record, Readings)] == [0, 4]
     assert [record.missed for record in records if isinstance(record, LinkState)] == [2]
     assert [record for record in records if isinstance(record, Label)] == [Label(START, "walking")]
@@ -415,7 +380,6 @@ def test_garbage_is_counted_and_remembered_no_longer_than_a_frame():
     rng = random.Random(2)
     for _ in range(200):
         link.receive(bytes(rng.randrange(1, 256) for _ in range(5000)), 1.0)
-
     assert len(link._splitter._rest) <= 253
     assert link.receive(b"\0" + event(0, "after"), 2.0)
 
@@ -424,7 +388,6 @@ def test_output_is_bounded_if_the_port_takes_nothing():
     link = started()
     for number in range(10_000):
         link.receive(event(1 + number % 60, "x"), float(number))
-
     assert len(link.take_output()) < 5000
 
 
@@ -433,7 +396,6 @@ def test_output_is_bounded_if_the_port_takes_nothing():
 
 def test_a_silent_line_is_named():
     error = Link().diagnose("/dev/ttyACM0", 115200)
-
     assert isinstance(error, SilentBoardError)
     assert "power and cable" in str(error)
 
@@ -443,9 +405,7 @@ def test_a_wrong_baud_rate_is_named(ratio):
     link = Link()
     for _ in range(20):
         link.receive(sampled(hello() + b"\0" + hello(), ratio), 1.0)
-
     error = link.diagnose("/dev/ttyACM0", 9600)
-
     assert isinstance(error, BaudRateError)
     assert "port.baud" in str(error)
     assert "9600" in str(error)
@@ -478,9 +438,7 @@ def test_another_version_is_named():
     data = bytes([(VERSION + 1) << 4 | 1, 0]) + b"anything"
     link = Link()
     link.receive(cobs.encode(data + binascii.crc_hqx(data, 0xFFFF).to_bytes(2, "big")) + b"\0", 1.0)
-
     error = link.diagnose("/dev/ttyACM0", 115200)
-
     assert isinstance(error, ProtocolVersionError)
     assert f"version {VERSION + 1}" in str(error)
     assert "firmware" in error.remedy
@@ -505,9 +463,7 @@ def test_another_version_is_named():
 def test_a_board_without_a_usable_hello_is_named(text, words):
     link = Link()
     link.receive(hello(text) if text else event(0, "x"), 1.0)
-
     error = link.diagnose("/dev/ttyACM0", 115200)
-
     assert isinstance(error, NoHelloError)
     assert words in str(error) or "does not say what it measures" in str(error)
     assert "learnae_describe" in error.remedy

@@ -51,7 +51,6 @@ def test_what_is_no_port_is_not_said_to_be_unplugged(tmp_path):
 def test_bytes_go_both_ways_without_waiting(line):
     ours, name = line
     port = SerialPort(name, 115200)
-
     assert port.read() == b""
     os.write(ours, b"\0abc")
     assert port.read() == b"\0abc"
@@ -66,7 +65,6 @@ def test_what_the_port_does_not_take_waits_bounded(line):
     port = SerialPort(name, 115200)
     for _ in range(100):
         port.write(b"x" * 1000)
-
     assert port.has_waiting
     assert len(port._waiting) <= 4096
     port.close()
@@ -79,7 +77,6 @@ def test_an_unplugged_board_is_named():
     port = SerialPort(os.ttyname(theirs), 115200)
     os.close(theirs)
     os.close(ours)
-
     with pytest.raises(PortMissingError, match="is not there"):
         port.read()
     with pytest.raises(PortMissingError, match="is not there"):
@@ -96,7 +93,6 @@ def test_a_port_that_is_not_there_is_named(tmp_path):
 def test_a_busy_port_is_named_with_how_to_find_its_user(line):
     _, name = line
     first = SerialPort(name, 115200)
-
     with pytest.raises(PortBusyError, match=r"another program holds .* fuser"):
         SerialPort(name, 115200)
     first.close()
@@ -121,14 +117,12 @@ def test_a_port_without_permission_is_named_with_the_group(line):
 @needs_terminals
 def test_a_baud_rate_that_the_port_cannot_do_is_named(line):
     _, name = line
-
     with pytest.raises(LearnaeError, match=r"baud|not there"):
         SerialPort(name, 2**40)
 
 
 def test_boards_are_found_by_the_names_that_stay_with_them(by_id):
     directory = by_id("usb-Arduino-1")
-
     assert list_ports(directory) == {"usb-Arduino-1": str(directory / "tty-usb-Arduino-1")} | {
         name: path for name, path in list_ports(directory).items() if name.startswith("tty")
     }
@@ -138,7 +132,6 @@ def test_boards_are_found_by_the_names_that_stay_with_them(by_id):
 
 def test_the_only_board_needs_no_name(tmp_path):
     (tmp_path / "usb-one").symlink_to("/dev/null")
-
     assert find_port("auto", tmp_path) == "/dev/null"
 
 
@@ -153,6 +146,5 @@ def test_no_board_and_a_wrong_name_are_named(tmp_path):
 def test_several_boards_need_a_name(tmp_path):
     for name in ("usb-one", "usb-two"):
         (tmp_path / name).symlink_to("/dev/null")
-
     with pytest.raises(ConfigurationError, match="usb-one, usb-two"):
         find_port("auto", tmp_path)

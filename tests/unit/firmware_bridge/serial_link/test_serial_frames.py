@@ -17,23 +17,9 @@ from nightly import how_many
 
 from bench.host_board import HostBoard
 from firmware_bridge.errors import ProtocolVersionError, SerialFrameError
+from firmware_bridge.serial_link import frames
 from firmware_bridge.serial_link.description import Description, Scale
-from firmware_bridge.serial_link.frames import (
-    MAX_BYTES,
-    Ask,
-    Event,
-    FrameSplitter,
-    Hello,
-    Log,
-    Nak,
-    Ping,
-    Samples,
-    SetRate,
-    Time,
-    Welcome,
-    decode,
-    encode,
-)
+from firmware_bridge.serial_link.frames import MAX_BYTES, FrameSplitter, Hello, Samples, decode, encode
 from firmware_bridge.serial_link.link import Link
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "serial-1.json").read_text())
@@ -49,7 +35,6 @@ def test_what_is_written_today_is_what_was_written_then():
 @pytest.mark.parametrize("number", range(len(GOLDEN)))
 def test_what_was_written_then_is_read_today(number):
     data = bytes.fromhex(GOLDEN[number]["bytes"])
-
     assert data[-1] == 0
     assert 0 not in data[:-1]
     assert decode(data[:-1]) == CONVERSATION[number][1]
@@ -92,56 +77,42 @@ def test_the_firmware_library_says_and_understands_the_same_bytes():
 
 byte, word = st.integers(0, 255), st.integers(0, 2**32 - 1)
 text = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Zs")), max_size=40)
-frames = st.one_of(
-    st.builds(Ask, byte),
-    st.builds(Welcome, byte, word),
-    st.builds(
-        Hello,
-        byte,
-        word,
-        byte,
-        st.integers(0, 127),
-        st.booleans(),
-        byte,
-        byte,
-        word,
-        word,
-        st.binary(min_size=1, max_size=40),
-    ),
+some_bytes = st.binary(min_size=1, max_size=40)
+any_frame = st.one_of(
+    st.builds(frames.Ask, byte),
+    st.builds(frames.Welcome, byte, word),
+    st.builds(Hello, byte, word, byte, st.integers(0, 127), st.booleans(), byte, byte, word, word, some_bytes),
     st.builds(Samples, byte, byte, byte, word, word, st.binary(min_size=1, max_size=238)),
-    st.builds(Event, byte, word, st.integers(0, 1), text),
-    st.builds(Log, byte, word, st.integers(0, 3), text),
-    st.builds(Nak, byte),
-    st.builds(Time, byte, word),
-    st.builds(SetRate, byte, word),
-    st.builds(Ping, byte),
+    st.builds(frames.Event, byte, word, st.integers(0, 1), text),
+    st.builds(frames.Log, byte, word, st.integers(0, 3), text),
+    st.builds(frames.Nak, byte),
+    st.builds(frames.Time, byte, word),
+    st.builds(frames.SetRate, byte, word),
+    st.builds(frames.Ping, byte),
 )
 
 
-@given(frames)
+@given(any_frame)
 def test_every_frame_reads_back_as_it_was(frame):
     data = encode(frame)
-
     assert data.count(0) == 1
     assert len(data) <= MAX_BYTES + 2
     assert decode(data[:-1]) == frame
 
 
-@given(frames, st.data())
+@given(any_frame, st.data())
 def test_up_to_three_flipped_bits_are_always_seen(frame, draw):
     """CRC-16 with this polynomial has Hamming distance 4 up to 32,751 bits (Koopman & Chakravarty 2004)."""
     body = bytearray(cobs.decode(encode(frame)[:-1]))
     for bit in draw.draw(st.sets(st.integers(0, 8 * len(body) - 1), min_size=1, max_size=3)):
         body[bit // 8] ^= 1 << bit % 8
-
     with pytest.raises(SerialFrameError):
         decode(cobs.encode(bytes(body)))
 
 
-@given(frames, frames)
+@given(any_frame, any_frame)
 def test_two_frames_whose_zero_was_lost_are_no_frame(one, other):
     merged = encode(one)[:-1] + encode(other)[:-1]
-
     with pytest.raises(SerialFrameError):
         decode(merged)
 
@@ -155,7 +126,7 @@ def test_any_bytes_are_a_frame_or_a_named_error(data):
             continue
 
 
-@given(st.lists(st.one_of(st.binary(max_size=60), frames.map(encode)), max_size=30))
+@given(st.lists(st.one_of(st.binary(max_size=60), any_frame.map(encode)), max_size=30))
 def test_whatever_comes_the_link_lives_and_stays_small(pieces):
     link = Link(new_session=lambda: 7)
     for now, piece in enumerate(pieces):
@@ -187,14 +158,12 @@ def test_a_frame_too_long_is_not_sent():
 def test_a_frame_too_long_is_not_read():
     data = bytes([0x12]) + bytes(260)
     whole = data + binascii.crc_hqx(data, 0xFFFF).to_bytes(2, "big")
-
     with pytest.raises(SerialFrameError, match="263 bytes"):
         decode(cobs.encode(whole))
 
 
 def test_an_unknown_type_is_passed_over():
     data = bytes([0x1F, 0, 1, 2, 3])
-
     assert decode(cobs.encode(data + binascii.crc_hqx(data, 0xFFFF).to_bytes(2, "big"))) is None
 
 
@@ -204,14 +173,12 @@ def test_an_unknown_type_is_passed_over():
 def test_frames_are_cut_wherever_they_are_read():
     data = b"\0".join([b"abc", b"", b"de", b"f", b""])
     splitter = FrameSplitter()
-
     assert [piece for value in data for piece in splitter.feed(bytes([value]))] == [b"abc", b"de", b"f"]
     assert FrameSplitter().feed(data) == [b"abc", b"de", b"f"]
 
 
 def test_what_is_too_long_is_skipped_to_the_next_zero():
     splitter = FrameSplitter()
-
     assert splitter.feed(b"x" * 1000) == []
     assert splitter.feed(b"y" * 1000) == []
     assert splitter.feed(b"z\0good\0") == [b"good"]
@@ -241,7 +208,6 @@ def describe(words: bytes, **changes) -> Description:
 def test_integers_become_the_decimal_numbers_that_people_write(scale, integer, value):
     description = describe(f"b/1 a:V:{scale}".encode(), rows=1)
     frame = Samples(0, 1, 1, 0, 0, integer.to_bytes(2, "little", signed=True))
-
     assert description.converter()(frame).tolist() == [[value]]
 
 
@@ -250,7 +216,6 @@ def test_columns_become_rows_and_unfilled_cells_are_left_out(width):
     description = describe(b"b/1 a:V:1 b:A:1", width=width, rows=3)
     whole = np.array([[1, 2, 99], [-1, -2, 99]], f"<i{width}")
     frame = Samples(0, 1, 2, 0, 0, whole.tobytes())
-
     assert description.fits(frame)
     assert description.converter()(frame).tolist() == [[1, -1], [2, -2]]
 

@@ -30,7 +30,7 @@ class Bench:
         self.server = Server(path, **options)
 
     def client(self, after=None) -> Client:
-        client = Client(self.path, after, rng=random.Random(1))
+        client = Client(self.path, after or Listen(), rng=random.Random(1))
         assert client.read() == []
         self.server.step()
         return client
@@ -75,7 +75,6 @@ def test_every_listener_hears_everything_schema_first(bench):
     first, second = bench.client(), bench.client()
     bench.server.publish(readings(0))
     bench.server.publish(Label(2.0, "walking"))
-
     for heard in bench.hear(first, second):
         assert kinds(heard) == ["schema", "readings", "label"]
         assert heard[0] == SCHEMA
@@ -87,9 +86,7 @@ def test_a_newcomer_hears_the_schema_and_nothing_old(bench):
     bench.server.publish(readings(0))
     newcomer = bench.client()
     bench.server.publish(readings(5))
-
     (heard,) = bench.hear(newcomer)
-
     assert kinds(heard) == ["schema", "readings"]
     assert sequences(heard) == [5, 6, 7, 8, 9]
 
@@ -99,9 +96,7 @@ def test_a_newcomer_hears_how_the_link_is(bench):
     bench.server.publish(LinkState(1.0, "up"))
     bench.server.publish(LinkState(2.0, "missed", "", 3))
     bench.server.publish(LinkState(3.0, "down", "unplugged"))
-
     (heard,) = bench.hear(bench.client())
-
     assert heard == [SCHEMA, LinkState(3.0, "down", "unplugged")]
 
 
@@ -114,11 +109,9 @@ def test_a_listener_that_was_away_goes_on_where_it_was(bench):
     client.close()
     bench.server.publish(readings(5))
     bench.server.publish(Label(1.0, "a"))
-
     again = bench.client(position)
     bench.server.publish(readings(10))
     (after,) = bench.hear(again)
-
     assert position == Listen("pump-1", 5)
     assert kinds(after) == ["schema", "readings", "label", "readings"]
     assert sequences(before) + sequences(after) == list(range(15))
@@ -131,11 +124,9 @@ def test_a_new_schema_that_nothing_followed_yet_loses_no_position(bench):
     other = Schema("pump-2", "pump", "1.1", SCHEMA.channels, 50.0)
     bench.server.publish(other)
     bench.hear(client)
-
     again = bench.client(client.position)
     bench.server.publish(readings(0))
     (heard,) = bench.hear(again)
-
     assert [record for record in heard if isinstance(record, Schema)][-1] == other
     assert sequences(heard) == [0, 1, 2, 3, 4]
     assert again.position == Listen("pump-2", 5)
@@ -146,7 +137,6 @@ def test_what_a_restarted_bridge_says_again_is_heard_once(bench):
     client = bench.client()
     bench.server.publish(readings(0))
     (before,) = bench.hear(client)
-
     bench.restart()
     bench.server.publish(SCHEMA)
     bench.server.publish(readings(3))  # two of them are known
@@ -154,7 +144,6 @@ def test_what_a_restarted_bridge_says_again_is_heard_once(bench):
     bench.server.publish(readings(8))
     after = []
     wait_for(lambda: after.extend(bench.hear(client)[0]) or sequences(after)[-1:] == [12], "the client to be back")
-
     assert sequences(before) + sequences(after) == list(range(13))
     assert "link" in kinds(after)  # it said that the bridge was gone
 
@@ -167,7 +156,6 @@ def test_what_no_bridge_could_tell_the_client_tells(bench):
     bench.server.publish(readings(7))
     bench.server.publish(readings(20))
     (heard,) = bench.hear(client)
-
     assert [record.missed for record in heard if isinstance(record, LinkState)] == [2, 8]
     assert kinds(heard)[-2:] == ["link", "readings"]
 
@@ -183,7 +171,6 @@ def test_a_slow_listener_is_told_what_it_missed_and_slows_nobody(tmp_path):
         bench.server.step()
         received += quick.read()
     (late, rest) = bench.hear(slow, quick)
-
     assert sequences(received + rest) == list(range(total * 5))
     missed = [record for record in late if isinstance(record, LinkState)]
     assert len(missed) == 1
@@ -201,7 +188,6 @@ def test_the_backlog_is_bounded():
     backlog.add(SCHEMA)
     for number in range(1000):
         backlog.add(readings(number * 5))
-
     assert sum(len(backlog.data(number)) for number in range(backlog.first, backlog.next)) <= 5000
     assert backlog.samples_before(backlog.next) == 5000
     assert backlog.schema_before(backlog.first) == to_bytes(SCHEMA)
@@ -213,7 +199,6 @@ def test_the_backlog_of_a_stream_begins_after_the_one_before():
     backlog = Backlog()
     for record in (SCHEMA, readings(0), replace(SCHEMA, stream="pump-2"), readings(0), readings(5)):
         backlog.add(record)
-
     assert backlog.find(Listen("pump-2", 0)) == backlog.find(Listen("pump-2", 3)) == 2
     assert backlog.find(Listen("pump-2", 5)) == 4
     assert backlog.find(Listen("pump-1", 5)) == 2
@@ -246,7 +231,6 @@ def test_listeners_are_bounded(tmp_path):
     bench = Bench(tmp_path / "s", limit=2)
     clients = [bench.client() for _ in range(3)]
     bench.hear(*clients)
-
     assert bench.server.listeners == 2
     bench.server.close()
 
@@ -264,9 +248,7 @@ def path_of_killed(path) -> None:
 def test_the_socket_of_a_killed_bridge_is_replaced(tmp_path):
     path = tmp_path / "bridge.sock"
     path_of_killed(path)
-
     server = Server(path)
-
     server.close()
     assert not path.exists()
 
@@ -297,7 +279,6 @@ def test_of_two_bridges_that_begin_at_once_one_listens_and_the_other_says_so(tmp
     monkeypatch.setattr(socket.socket, "listen", meanwhile)
     server = Server(path)
     others[0].join(60)
-
     assert len(refused) == 1
     client = Client(path)
     client.read()
@@ -388,7 +369,6 @@ def test_a_client_refuses_what_is_no_bridge(tmp_path):
         client = Client(path)
         (state,) = wait_for(client.read, "the client to refuse")
         speaker.join(60)
-
     assert "no bridge" in state.reason
     assert isinstance(client.problem, RecordError)
 
@@ -396,15 +376,12 @@ def test_a_client_refuses_what_is_no_bridge(tmp_path):
 def test_readings_without_their_schema_are_refused(bench):
     client = bench.client()
     bench.server.publish(readings(0))
-
     (heard,) = bench.hear(client)
-
     assert "schema" in heard[0].reason
 
 
 def test_a_client_may_be_waited_for(bench):
     client = bench.client()
-
     assert client.is_connected
     assert os.fstat(client.fileno())
     client.close()
@@ -413,5 +390,4 @@ def test_a_client_may_be_waited_for(bench):
 
 def test_the_backlog_keeps_a_minute_of_a_fast_board():
     size = len(to_bytes(Readings(10**6, 1.7e9, 1e-3, np.zeros((10, 6)))))
-
     assert MAX_BYTES / size > 60 * 100
