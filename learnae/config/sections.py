@@ -64,11 +64,10 @@ class MqttAddress:
 class MqttSection:
     """``[mqtt]``: the ``broker`` as ``mqtt://HOST[:PORT]`` or ``mqtts://HOST[:PORT]``; empty for none.
 
-    Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first. ``prefix``
-    begins every topic. After one and a half times ``keep_alive`` seconds of silence the broker declares a peer
-    offline. ``monitor``, ``gossip`` and ``exchange`` say what the broker is used for; ``home_assistant`` also
-    announces the peer there. While the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what
-    the monitor says wait on disk.
+    Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first. ``prefix`` begins every
+    topic. After one and a half times ``keep_alive`` seconds of silence the broker declares a peer offline. ``monitor``,
+    ``gossip`` and ``exchange`` say what the broker is used for; ``home_assistant`` also announces the peer there. While
+    the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what the monitor says wait on disk.
     """
 
     broker: str = ""
@@ -216,10 +215,9 @@ def _check_gateway(url: str) -> None:
 class IotaSection:
     """``[iota]``: heads over a ``node`` of the legacy protocol, such as http://127.0.0.1:14265; empty for none.
 
-    ``pow`` is done here (local) or by the node; ``mwm`` 0 asks the node for the minimum weight magnitude.
-    ``poll`` seconds lie between two looks, ``every`` at least between two own announcements. ``coordinator``
-    is the address of the only coordinator whose Tangle will do. ``events`` is the node's ZMQ stream, such as
-    tcp://127.0.0.1:5556.
+    ``pow`` is done here (local) or by the node; ``mwm`` 0 asks the node for the minimum weight magnitude. ``poll``
+    seconds lie between two looks, ``every`` at least between two own announcements. ``coordinator`` is the address of
+    the only coordinator whose Tangle will do. ``events`` is the node's ZMQ stream, such as tcp://127.0.0.1:5556.
     """
 
     node: str = ""

@@ -1,9 +1,8 @@
 """Following: whose frames a peer fetches, and the replicas that it keeps of them.
 
-A peer follows a bounded number of others, redrawn among the live ones (epidemic learning,
-De Vos et al. 2023), so that memory and traffic do not grow with the swarm. A redraw is free where
-a keyframe is fetched in place of a delta: an author with news hands its place to one that has just
-published a keyframe. It keeps the place until that frame is here.
+A peer follows a bounded number of others, redrawn among the live ones (epidemic learning, De Vos et al. 2023), so that
+memory and traffic do not grow with the swarm. A redraw is free where a keyframe is fetched in place of a delta: an
+author with news hands its place to one that has just published a keyframe. It keeps the place until that frame is here.
 """
 
 from __future__ import annotations

@@ -181,10 +181,9 @@ class Tangle:
     def attach(self, message: Message, now: int, rooted: bool = False) -> Outcome:
         """Add a verified message, and all that waited for it; ``now`` in Unix milliseconds.
 
-        A message whose parents are not all here waits, unless it is ``rooted``: this peer's own last one,
-        which holds even if its past is lost everywhere or the clock was set back. Raises ReplayError, FutureError,
-        StaleError, BannedError, SequenceError or LimitError; errors of messages that waited are in
-        the outcome.
+        A message whose parents are not all here waits, unless it is ``rooted``: this peer's own last one, which holds
+        even if its past is lost everywhere or the clock was set back. Raises ReplayError, FutureError, StaleError,
+        BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
         """
         cid, asked_for = message.cid, message.cid in self._wanted or self._pending.waits_for(message.cid)
         if rooted:

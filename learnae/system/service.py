@@ -1,8 +1,7 @@
 """Run the work loop of every role, and handle its signals.
 
-SIGTERM or SIGINT drains: the work at hand ends, state is saved, exit status 0. A second one cuts:
-exit at once with status 130; nothing is lost, as files are only ever replaced whole. SIGHUP
-reloads.
+SIGTERM or SIGINT drains: the work at hand ends, state is saved, exit status 0. A second one cuts: exit at once with
+status 130; nothing is lost, as files are only ever replaced whole. SIGHUP reloads.
 """
 
 from __future__ import annotations
