@@ -13,8 +13,7 @@ from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.local.status_file import StatusFile
 from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
-from learnae.peer.composition import compose_peer
-from learnae.peer.peer import Options, Peer, Ports
+from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Learner, Monitor, Traffic
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace

@@ -10,6 +10,7 @@ import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from learnae.ipld.cid import CID_BYTES, Cid
 from learnae.overriding import override
@@ -138,21 +139,14 @@ class Host:
         for index, wanted in by_holder.items():
             holder = self.network.hosts[index]
             size = PACKET_BYTES + CID_BYTES * len(wanted)
-            self.network.send(self, holder, size, "want", lambda h=holder, w=wanted: h.answer(self, w))  # type: ignore[misc]
+            self.network.send(self, holder, size, "want", partial(holder.answer, self, wanted))
 
     def answer(self, asker: Host, wanted: Sequence[Cid]) -> None:
         """Send the blocks that are here, with the past of messages that the asker lacks."""
         for cid in wanted:
-            found = [cid for cid in self._cone(asker, cid) if cid in self.blocks]
-            for each in found:
+            for each in filter(self.blocks.__contains__, self._cone(asker, cid)):
                 data = self.blocks[each]
-                self.network.send(
-                    self,
-                    asker,
-                    len(data),
-                    each.digest.hex(),
-                    lambda c=each, d=data: asker.receive(c, d),  # type: ignore[misc]
-                )
+                self.network.send(self, asker, len(data), each.digest.hex(), partial(asker.receive, each, data))
 
     def receive(self, cid: Cid, data: bytes) -> None:
         """Keep a block that was asked for."""

@@ -13,8 +13,7 @@ from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.peer.composition import compose_peer
-from learnae.peer.peer import Options, Peer, Ports
+from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Traffic, Trained
 from learnae.protocol.bodies import KEY
 from learnae.protocol.limits import HOUR, Limits

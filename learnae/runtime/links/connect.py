@@ -49,9 +49,10 @@ def connect(config: Connections, workspace: Workspace) -> LinkSet:
             raise ConfigurationError(f"{error.name} is not installed", how_to_install("ipfs")) from error
         links += connect_ipfs(config.ipfs, workspace)
     if config.ipfs.gateway_urls:
-        from learnae.runtime.links.gateways import connect_gateways  # noqa: PLC0415 - brings TLS
+        from learnae.adapters.ipfs.gateway import GatewayExchange  # noqa: PLC0415 - brings TLS
 
-        links += connect_gateways(config.ipfs)
+        timeout, ca_file = config.ipfs.timeout, config.ipfs.ca_file
+        links += LinkSet({f"gateway {url}": GatewayExchange(url, timeout, ca_file) for url in config.ipfs.gateway_urls})
     links = links.sorted_by(config.exchange.rank)
     if config.iota.node:
         from learnae.runtime.links.iota import connect_iota  # noqa: PLC0415 - an extra

@@ -1,4 +1,3 @@
-import doctest
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,6 @@ from machine import DAY, Board, Crash, Machine, frame_of, kinds, seqs, update_of
 from learnae.errors import EquivocationError, NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.dataset import Dataset
-from learnae.peer import composition
 from learnae.ports import Trained
 from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Update
 from learnae.protocol.limits import HOUR, Limits
@@ -23,11 +21,6 @@ from learnae.weights.frames import FramePolicy, decode_frame
 from learnae.weights.merge import consensus
 
 # -- alone
-
-
-def test_the_example_of_a_peer_runs() -> None:
-    result = doctest.testmod(composition)
-    assert result.attempted > 0 == result.failed
 
 
 def test_one_peer_alone_joins_learns_and_publishes() -> None:
@@ -242,7 +235,7 @@ def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pyt
     def full(*_: object, **__: object) -> Cid:
         raise NotWrittenError("no space left")
 
-    machine.peer.merging._unsaid = [b"12345678"]
+    machine.peer.merging.unsaid = (b"12345678",)
     found = Equivocation(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
     monkeypatch.setattr(machine.peer.publisher, "_commit", full)
     with pytest.raises(NotWrittenError):
@@ -523,9 +516,7 @@ def test_the_estimate_of_a_few_votes_is_averaged_over_time(monkeypatch: pytest.M
     machine.tick()
 
     def current() -> Vector:
-        replicas = machine.peer.following.replicas.values()
-        own = machine.peer.merging._votes({})
-        return consensus([*own, *(replica.vote() for replica in replicas)], machine.manifest.merge.half_life)
+        return consensus(machine.peer.merging._votes(), machine.manifest.merge.half_life)
 
     first = machine.peer.estimate()
     assert first == pytest.approx(current(), abs=1e-3)  # nothing to average yet
