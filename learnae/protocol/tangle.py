@@ -141,11 +141,6 @@ class Tangle:
         """Return all messages whose past is not here yet."""
         return self._pending.messages()
 
-    def update_of(self, author: bytes) -> Cid | None:
-        """Return the author's newest update."""
-        chain = self._chains.get(author)
-        return chain.update if chain else None
-
     def authors(self) -> Iterable[bytes]:
         """Return the authors of all attached messages."""
         return self._chains.keys()
@@ -196,9 +191,9 @@ class Tangle:
         if not asked_for:
             self._check_unsolicited(message, now)
         outcome = Outcome()
-        waits = message.time >= self._cut(now) and not rooted
-        if waits and any(parent not in self._nodes for parent in message.parents):
-            self._wait(message)
+        absent = [parent for parent in message.parents if parent not in self._nodes]
+        if absent and message.time >= now - self.limits.horizon and not rooted:
+            self._wait(message, absent)
             return outcome
         self._link(message, outcome)
         self._release(message.cid, outcome)
@@ -210,7 +205,7 @@ class Tangle:
         Else a parent that all peers have pruned would block the messages on it for ever.
         """
         outcome = Outcome()
-        for message in self._pending.older_than(self._cut(now)):
+        for message in self._pending.older_than(now - self.limits.horizon):
             if message.cid not in self._pending:  # released by one that was older still
                 continue
             self._pending.take(message.cid)
@@ -223,15 +218,14 @@ class Tangle:
 
     def _check_unsolicited(self, message: Message, now: int) -> None:
         """Raise StaleError or BannedError; not for what was asked for, or honest peers would never converge."""
-        if message.time < self._cut(now):
+        if message.time < now - self.limits.horizon:
             raise StaleError(f"message {message.cid.short} is older than the horizon")
         if self.is_banned(message.author):
             raise BannedError(f"{peer_name(message.author)[:8]} has signed two messages with one seq")
 
-    def _wait(self, message: Message) -> None:
+    def _wait(self, message: Message, absent: list[Cid]) -> None:
         self._wanted.pop(message.cid, None)
-        absent = [parent for parent in message.parents if parent not in self._nodes]
-        if any(parent in self._refused for parent in absent):
+        if not self._refused.keys().isdisjoint(absent):
             self.refuse(message.cid)
             raise SequenceError(f"message {message.cid.short} stands on a refused message")
         self._pending.add(message, absent)
@@ -285,10 +279,8 @@ class Tangle:
         parents = [self._nodes.get(parent) for parent in message.parents]
         if any(parent is not None and parent.time >= message.time for parent in parents):
             raise SequenceError(f"message {message.cid.short} is not younger than its parents")
-        if message.seq == 0:
-            return
-        previous = parents[0]
-        if previous is None:  # beyond the cut
+        previous = parents[0] if message.seq else None
+        if previous is None:  # the first message, or one whose parent is beyond the cut
             return
         if previous.author != message.author or previous.seq != message.seq - 1:
             raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
@@ -348,7 +340,7 @@ class Tangle:
         Direct parents of what stays also stay, so that a newcomer's walk ends at messages that
         some peer still holds. Returns the names of all blocks that may go: messages and frames.
         """
-        cut = self._cut(now)
+        cut = now - self.limits.horizon
         if all(node.time >= cut for node in self._nodes.values()):
             return []
         kept = self._needed(cut).union(keep)
@@ -383,6 +375,3 @@ class Tangle:
             chain.newest = chain.by_seq[max(chain.by_seq)]
         elif not chain.banned:
             del self._chains[node.author]
-
-    def _cut(self, now: int) -> int:
-        return now - self.limits.horizon

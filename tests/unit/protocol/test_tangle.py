@@ -68,11 +68,11 @@ def test_what_is_remembered_of_a_message() -> None:
     first_node = tangle.node(first.cid)
     assert first_node is not None
     assert (first_node.blocks, first_node.frame) == ((some_cid(1),), None)
-    assert (tangle.update_of(author.author), tangle.newest_of(author.author)) == (second.cid, second.cid)
+    assert (tangle._chains[author.author].update, tangle.newest_of(author.author)) == (second.cid, second.cid)
     third = author.say()
     offer(tangle, third)
-    assert (tangle.update_of(author.author), tangle.newest_of(author.author)) == (second.cid, third.cid)
-    assert tangle.node(some_cid(9)) is tangle.newest_of(b"nobody") is tangle.update_of(b"nobody") is None
+    assert (tangle._chains[author.author].update, tangle.newest_of(author.author)) == (second.cid, third.cid)
+    assert tangle.node(some_cid(9)) is tangle.newest_of(b"nobody") is None
 
 
 def test_a_replay_is_refused_whether_attached_or_waiting() -> None:
@@ -525,7 +525,7 @@ def test_an_update_that_is_gone_is_nobodys_newest_update() -> None:
     offer(tangle, update, author.say(time=NOW - DAY - 1000), now=NOW - DAY)
     offer(tangle, author.say(time=NOW), now=NOW)
     assert tangle.prune(NOW) == [update.cid]
-    assert tangle.update_of(author.author) is None
+    assert tangle._chains[author.author].update is None
     assert len(tangle.prune(NOW + 2 * DAY)) == 2
 
 
