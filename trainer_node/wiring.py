@@ -52,7 +52,7 @@ def build(
     workspace = Workspace(swarm, config.peer.directory(ROLE))
     dataset = load(config, swarm.manifest)
     learner, facts = build_learner(config.train, swarm.manifest, dataset)
-    links = connect(config, workspace)
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     options = Options(
         config.peer.name or ROLE,

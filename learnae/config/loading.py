@@ -12,6 +12,7 @@ import dataclasses
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -54,12 +55,8 @@ def load_config(
     ``flags`` maps ``section.key`` to a value; None means not given. Raises ConfigurationError.
     """
     values: Values = {}
-    if file is not None:
-        _merge(values, _read(file), kind, str(file))
-    else:
-        for path in config_files(role):
-            if is_there(path):
-                _merge(values, _read(path), kind, str(path))
+    for path in [file] if file is not None else filter(is_there, config_files(role)):
+        _merge(values, _read(path), kind, str(path))
     for section, key, text in _from_environment(os.environ if environment is None else environment):
         if section in SECTIONS and section not in get_type_hints(kind):
             continue
@@ -165,10 +162,8 @@ def _convert(value: object, wanted: Any, where: str) -> object:
     if (wanted is float and isinstance(value, int) and not isinstance(value, bool)) or (
         wanted in (int, float) and isinstance(value, str)  # from the environment
     ):
-        try:
+        with suppress(ValueError, OverflowError):
             return wanted(value)
-        except (ValueError, OverflowError):
-            pass
     if wanted is bool and value in _BOOLEANS:  # from the environment
         return _BOOLEANS[str(value)]
     raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")

@@ -87,7 +87,10 @@ class Following:
             if replica is None:
                 continue
             if successor:
-                self._hand_over(author, successor)
+                del self._followed[author], self.replicas[author], self._successors[author]
+                self._followed[successor] = None
+                self.redraws += 1
+                self._next_redraw = None  # one that costs a whole chain can wait
             self.replicas[successor or author] = replica
             changed.append(replica)
         return changed
@@ -136,12 +139,6 @@ class Following:
         taken = {*self._followed, *(news.author for news in self._successors.values())}
         news = [self.news[author] for author in self.others(now) if author not in taken]
         return [each for each in news if each.update.frame.kind == KEY and each.time > since]
-
-    def _hand_over(self, author: bytes, successor: bytes) -> None:
-        del self._followed[author], self.replicas[author], self._successors[author]
-        self._followed[successor] = None
-        self.redraws += 1
-        self._next_redraw = None  # one that costs a whole chain can wait
 
     def _redraw_is_due(self, now: int) -> bool:
         if self._next_redraw is not None and now < self._next_redraw:

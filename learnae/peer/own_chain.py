@@ -36,15 +36,8 @@ class OwnChain:
         """Sign the next message. It must be saved before it is shown."""
         now = self._clock.now()
         parents = self._tangle.parents_for(self.author, now)
-        return compose(
-            self._identity,
-            self._replication.swarm,
-            seq=self.last.seq + 1 if self.last else 0,
-            parents=parents,
-            time=self._tangle.time_for(self.author, parents, now),
-            body=body,
-            blocks=blocks,
-        )
+        seq, time = self.last.seq + 1 if self.last else 0, self._tangle.time_for(self.author, parents, now)
+        return compose(self._identity, self._replication.swarm, seq, parents, time, body, blocks)
 
     def show(self, message: Message) -> Outcome:
         """Store and attach a saved message: from now on others may see it. Raises NotWrittenError."""

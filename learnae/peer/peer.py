@@ -21,7 +21,7 @@ from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.peer.training import Training
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
-from learnae.protocol.bodies import Evidence, Join
+from learnae.protocol.bodies import Join
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
@@ -225,9 +225,8 @@ class Peer:
     def _accuse(self) -> None:
         """Publish evidence against each equivocating author, once."""
         for author in [author for author in self.view.to_accuse if self.own.may_speak()]:
-            found = self.view.to_accuse[author]
             if author not in self.view.accused:
-                self.publisher.publish(Evidence(author, found.first, found.second).to_fields())
+                self.publisher.publish(self.view.to_accuse[author].to_fields())
             del self.view.to_accuse[author]  # not before: the disk may have taken nothing
 
     def _go_without_training(self, merged: int) -> Cid | None:
@@ -291,10 +290,10 @@ def compose_peer(
     manifest: Manifest,
     ports: Ports,
     options: Options,
-    *,
     errors: ErrorLog | None = None,
     traffic: Traffic | None = None,
     opener: Opener = open_message,
+    *,
     is_back: bool = False,
 ) -> Peer:
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from learnae.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
 from learnae.ipld.cid import CID_BYTES, Cid
-from learnae.protocol.bodies import FrameHeader, Update
+from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
@@ -62,15 +62,6 @@ class Chain:
     banned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Equivocation:
-    """Proof that ``author`` signed two different messages with one seq."""
-
-    author: bytes
-    first: Cid
-    second: Cid
-
-
 @dataclass(slots=True)
 class Outcome:
     """What one ``attach`` changed: several messages may have waited for the one that came.
@@ -79,7 +70,7 @@ class Outcome:
     """
 
     attached: list[Message] = field(default_factory=list)
-    equivocations: list[Equivocation] = field(default_factory=list)
+    equivocations: list[Evidence] = field(default_factory=list)
     refused: list[MessageError] = field(default_factory=list)
     oldest: int | None = None
 
@@ -268,7 +259,7 @@ class Tangle:
         first = chain.by_seq.setdefault(message.seq, message.cid)
         if first != message.cid:
             chain.banned = True
-            outcome.equivocations.append(Equivocation(message.author, first, message.cid))
+            outcome.equivocations.append(Evidence(message.author, first, message.cid))
         newest = self._nodes.get(chain.newest)
         if newest is None or message.seq >= newest.seq:
             chain.newest = message.cid

@@ -81,11 +81,7 @@ class Network:
 
     def reaches(self, source: int, target: int) -> bool:
         """Return True if packets can pass now."""
-        return (
-            source not in self.down
-            and target not in self.down
-            and self.groups.get(source, 0) == self.groups.get(target, 0)
-        )
+        return self.down.isdisjoint((source, target)) and self.groups.get(source, 0) == self.groups.get(target, 0)
 
     def send(self, source: Host, target: Host, size: int, note: str, deliver: Callable[[], None]) -> None:
         """Send one packet; it may be lost, and it is late. ``note`` goes into the trace."""

@@ -63,15 +63,9 @@ class Member:
         simulation, manifest = self._simulation, self._simulation.manifest
         seed = simulation.setting.seed * 1_000_003 + self._index
         learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
-        traffic = Traffic()
-        ports = Ports(
-            MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start),
-            MemoryGossip(self.host, simulation.setting.fanout),
-            learner,
-            self._state,
-            SilentMonitor(),
-            simulation.clock,
-        )
+        traffic, gossip = Traffic(), MemoryGossip(self.host, simulation.setting.fanout)
+        store = MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start)
+        ports = Ports(store, gossip, learner, self._state, SilentMonitor(), simulation.clock)
         options = Options(f"peer-{self._index}", "agent", simulation.setting.follow, seed)
         peer = compose_peer(self._identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
         self.host.parents_of = lambda cid: node.parents if (node := peer.tangle.node(cid)) else ()

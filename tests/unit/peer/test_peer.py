@@ -11,7 +11,6 @@ from learnae.models.dataset import Dataset
 from learnae.ports import Trained
 from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Update
 from learnae.protocol.limits import HOUR, Limits
-from learnae.protocol.tangle import Equivocation
 from learnae.samples.dp_statistics import Statistics
 from learnae.simulation.in_memory import MemoryStateStore
 from learnae.simulation.network import Weather
@@ -236,7 +235,7 @@ def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pyt
         raise NotWrittenError("no space left")
 
     machine.peer.merging.unsaid = (b"12345678",)
-    found = Equivocation(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
+    found = Evidence(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
     monkeypatch.setattr(machine.peer.publisher, "_commit", full)
     with pytest.raises(NotWrittenError):
         machine.tick()
