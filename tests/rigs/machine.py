@@ -95,14 +95,8 @@ class Machine:
 
     def boot(self) -> Peer:
         manifest = self.manifest
-        self.learner = Learner(
-            manifest.model,
-            manifest.objective,
-            manifest.optimiser,
-            self.data,
-            manifest.training.batch,
-            np.random.default_rng(1),
-        )
+        batch, rng = manifest.training.batch, np.random.default_rng(1)
+        self.learner = Learner(manifest.model, manifest.objective, manifest.optimiser, self.data, batch, rng)
         return self.compose(Options("me", "agent", self.follow, seed=1))
 
     def compose(self, options: Options) -> Peer:
@@ -144,6 +138,14 @@ class Machine:
 
     def other(self, number: int = 1) -> Author:
         return Author(number, self.manifest.swarm)
+
+
+def ticked(times: int = 1, listens: bool = False, **options: Any) -> Machine:
+    """Make a machine that has ticked already."""
+    machine = Machine(**options)
+    machine.listens = listens
+    machine.tick(times)
+    return machine
 
 
 def seqs(messages: Sequence[Message]) -> list[int]:

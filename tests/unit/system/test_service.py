@@ -82,7 +82,6 @@ class Daemon:
 
     def line(self) -> str:
         """What it says next; nothing if it has been silent for too long, and is ended."""
-        assert self.process.stdout is not None
         impatience = threading.Timer(PATIENCE, self.process.kill)
         impatience.start()
         try:
@@ -96,7 +95,6 @@ class Daemon:
 
     def step(self) -> None:
         """End a slow step, after the signals that have been sent."""
-        assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
