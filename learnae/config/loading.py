@@ -76,10 +76,9 @@ def find_section(kind: type[Section], name: str) -> Section:
     """
     whole = dataclasses.make_dataclass("Whole", [(name, kind)])
     values: Values = {}
-    for place in (0, 1):
-        for path in [config_files(role)[place] for role in reversed(ROLES)]:
-            if is_there(path):
-                _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
+    places = [config_files(role)[place] for place in (0, 1) for role in reversed(ROLES)]
+    for path in filter(is_there, places):
+        _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
     for section, key, text in _from_environment(os.environ):
         if section == name:
             _merge(values, {name: {key: text}}, whole, f"{ENVIRONMENT_PREFIX}{name}__{key}".upper())
@@ -91,9 +90,8 @@ def _read(path: Path) -> Values:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
-        ) from error
+        remedy = "check the path and its permissions"
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}", remedy) from error
     if len(data) > _MAX_BYTES:
         raise ConfigurationError(f"{path} has {len(data)} bytes", "this is no configuration file")
     try:

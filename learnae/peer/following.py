@@ -128,17 +128,14 @@ class Following:
         replica = self.replicas.get(author)
         if replica is None or replica.cid == self.news[author].cid or len(self._followed) < self.most:
             return None
-        candidates = self._fresh_keyframes((replica.time + self.news[author].time) // 2, now)
+        since = (replica.time + self.news[author].time) // 2
+        taken = {*self._followed, *(news.author for news in self._successors.values())}
+        free = [self.news[other] for other in self.others(now) if other not in taken]
+        candidates = [news for news in free if news.update.frame.kind == KEY and news.time > since]
         if not candidates:
             return None
         self._successors[author] = self.rng.choice(candidates)
         return self._successors[author].author
-
-    def _fresh_keyframes(self, since: int, now: int) -> list[News]:
-        """Return news of others, not followed, that stand alone and are dated after ``since``."""
-        taken = {*self._followed, *(news.author for news in self._successors.values())}
-        news = [self.news[author] for author in self.others(now) if author not in taken]
-        return [each for each in news if each.update.frame.kind == KEY and each.time > since]
 
     def _redraw_is_due(self, now: int) -> bool:
         if self._next_redraw is not None and now < self._next_redraw:

@@ -312,14 +312,10 @@ def compose_peer(
     >>> data.add(np.ones((8, 1)), np.ones((8, 1)))
     >>> clock = network.VirtualClock(simulator.START)
     >>> host = network.Network(clock, random.Random(1), network.Weather()).host()
-    >>> ports = Ports(
-    ...     store=in_memory.MemoryBlockStore(host),
-    ...     gossip=in_memory.MemoryGossip(host, fanout=4),
-    ...     learner=simulator.numpy_learner(manifest, data, np.random.default_rng(1)),
-    ...     state=in_memory.MemoryStateStore(),
-    ...     monitor=in_memory.SilentMonitor(),
-    ...     clock=clock,
-    ... )
+    >>> store, gossip = in_memory.MemoryBlockStore(host), in_memory.MemoryGossip(host, fanout=4)
+    >>> learner = simulator.numpy_learner(manifest, data, np.random.default_rng(1))
+    >>> state, monitor = in_memory.MemoryStateStore(), in_memory.SilentMonitor()
+    >>> ports = Ports(store, gossip, learner, state, monitor, clock)
     >>> peer = compose_peer(Identity.from_seed(bytes(32)), manifest, ports, Options("alice", "agent", follow=8))
     >>> peer.tick().published == peer.tangle.heads()[0]
     True

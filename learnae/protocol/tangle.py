@@ -276,10 +276,8 @@ class Tangle:
         if previous.author != message.author or previous.seq != message.seq - 1:
             raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
         if message.time - previous.time < self.limits.interval:
-            raise LimitError(
-                f"{peer_name(message.author)[:8]} speaks every {message.time - previous.time} ms",
-                f"the swarm allows one message in {self.limits.interval} ms",
-            )
+            problem = f"{peer_name(message.author)[:8]} speaks every {message.time - previous.time} ms"
+            raise LimitError(problem, f"the swarm allows one message in {self.limits.interval} ms")
 
     def _release(self, cid: Cid, outcome: Outcome) -> None:
         solid = [cid]
