@@ -30,13 +30,18 @@ def connect(
             raise ConfigurationError(f"{error.name} is not installed", how_to_install("ipfs")) from error
         links += connect_ipfs(ipfs, workspace)
     if ipfs.gateway_urls:
-        from learnae.adapters.ipfs.gateway import GatewayExchange  # noqa: PLC0415 - brings TLS
-
-        timeout, ca_file = ipfs.timeout, ipfs.ca_file
-        links += LinkSet({f"gateway {url}": GatewayExchange(url, timeout, ca_file) for url in ipfs.gateway_urls})
+        links += connect_gateways(ipfs)
     links = links.sorted_by(exchange.rank)
     if iota.node:
         from learnae.runtime.links.iota import connect_iota  # noqa: PLC0415 - an extra
 
         links += connect_iota(iota, workspace)
     return links
+
+
+def connect_gateways(ipfs: GatewaySection) -> LinkSet:
+    """Link to the gateways, which are read only; raises ConfigurationError."""
+    from learnae.adapters.ipfs.gateway import GatewayExchange  # noqa: PLC0415 - brings TLS
+
+    urls, timeout, ca_file = ipfs.gateway_urls, ipfs.timeout, ipfs.ca_file
+    return LinkSet({f"gateway {url}": GatewayExchange(url, timeout, ca_file) for url in urls})
