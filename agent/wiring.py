@@ -59,7 +59,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
     inferrer = Inferrer(manifest, predictor)
-    links = connect(config, workspace)
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
 
     def facts() -> dict[str, Any]:
         return {

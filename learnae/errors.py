@@ -1,31 +1,6 @@
 """Every error that Learnae raises on purpose, one branch per blame.
 
-::
-
-    LearnaeError
-    ├── PeerError               what another peer sent is wrong: count it, drop it, go on
-    │   ├── EncodingError           bytes that are not the canonical form they claim
-    │   ├── MessageError            a message that breaks the protocol
-    │   │   ├── SignatureError
-    │   │   ├── WrongSwarmError
-    │   │   ├── FutureError             dated further ahead than clocks may differ
-    │   │   ├── StaleError              older than the horizon and not asked for
-    │   │   ├── ReplayError             a message that this peer has seen already
-    │   │   ├── SequenceError           does not continue its author's chain
-    │   │   ├── BannedError             its author has equivocated
-    │   │   └── LimitError              larger, deeper or more frequent than allowed
-    │   └── FrameError              weights that cannot be decoded or must not be used
-    ├── TransportError          a block, daemon or broker is not there now: try again
-    │   └── BlockMissingError
-    ├── ConfigurationError      the user can mend it: exit status 78
-    │   ├── ManifestError
-    │   ├── ModelError              a model or layer that cannot be trained here
-    │   ├── DataError               a data file that cannot be used
-    │   └── EquivocationError       this peer's own key has signed two messages with one seq
-    └── StateError              our own files are damaged or in use
-        ├── InUseError              another process has them
-        └── NotWrittenError         the disk takes nothing now: try again
-
+Four branches: PeerError, TransportError, ConfigurationError and StateError; docs/errors.md explains each class.
 Every message names the thing and, where there is one, the remedy.
 """
 
@@ -42,7 +17,7 @@ class LearnaeError(Exception):
 
 
 class PeerError(LearnaeError):
-    """What another peer sent is wrong."""
+    """What another peer sent is wrong: count it, drop it, go on."""
 
 
 class EncodingError(PeerError):
@@ -90,7 +65,7 @@ class FrameError(PeerError):
 
 
 class TransportError(LearnaeError):
-    """A block, a daemon or a broker is not there now."""
+    """A block, a daemon or a broker is not there now: try again."""
 
 
 class BlockMissingError(TransportError):
@@ -98,7 +73,7 @@ class BlockMissingError(TransportError):
 
 
 class ConfigurationError(LearnaeError):
-    """The user's configuration is wrong (exit status 78)."""
+    """The user can mend it, mostly in the configuration (exit status 78)."""
 
 
 class ManifestError(ConfigurationError):

@@ -20,12 +20,12 @@ from learnae.protocol.limits import Limits
 from learnae.weights.codecs import Vector
 
 
+@dataclass(eq=False, slots=True)
 class Traffic:
     """Bytes that this peer has put out for others and taken in from them, in blocks and messages."""
 
-    def __init__(self, bytes_out: int = 0, bytes_in: int = 0) -> None:
-        self.bytes_out = bytes_out
-        self.bytes_in = bytes_in
+    bytes_out: int = 0
+    bytes_in: int = 0
 
 
 class BlockStore(Protocol):
@@ -116,10 +116,7 @@ class Gossip(Protocol):
     """
 
     def announce(self, heads: Sequence[Cid]) -> None:
-        """Announce the newest messages known here. Never blocks for long.
-
-        Raises LimitError for more than Limits.heads.
-        """
+        """Announce the newest messages known here; never blocks for long. Raises LimitError beyond Limits.heads."""
 
     def heard(self) -> Iterable[Sequence[Cid]]:
         """Return the heads that others have announced since the last call, each announcement bounded."""

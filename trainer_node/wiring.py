@@ -16,8 +16,7 @@ from learnae.peer.peer import Options, Peer
 from learnae.ports import Learner
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
-from learnae.runtime.peer_service import PeerService
-from learnae.runtime.schedule import Schedule
+from learnae.runtime.peer_service import PeerService, Schedule
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
@@ -53,7 +52,7 @@ def build(
     workspace = Workspace(swarm, config.peer.directory(ROLE))
     dataset = load(config, swarm.manifest)
     learner, facts = build_learner(config.train, swarm.manifest, dataset)
-    links = connect(config, workspace)
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     options = Options(
         config.peer.name or ROLE,

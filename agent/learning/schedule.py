@@ -15,7 +15,7 @@ from agent.learning.resources import Board
 from learnae.overriding import override
 from learnae.peer.peer import Peer
 from learnae.ports import Monitor
-from learnae.runtime.schedule import Schedule
+from learnae.runtime.peer_service import Schedule
 
 _LONGEST_WAIT = 1.0  # seconds between two calls of the collector, however long the peer pauses
 

@@ -12,6 +12,7 @@ import dataclasses
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -54,12 +55,8 @@ def load_config(
     ``flags`` maps ``section.key`` to a value; None means not given. Raises ConfigurationError.
     """
     values: Values = {}
-    if file is not None:
-        _merge(values, _read(file), kind, str(file))
-    else:
-        for path in config_files(role):
-            if is_there(path):
-                _merge(values, _read(path), kind, str(path))
+    for path in [file] if file is not None else filter(is_there, config_files(role)):
+        _merge(values, _read(path), kind, str(path))
     for section, key, text in _from_environment(os.environ if environment is None else environment):
         if section in SECTIONS and section not in get_type_hints(kind):
             continue
@@ -79,10 +76,9 @@ def find_section(kind: type[Section], name: str) -> Section:
     """
     whole = dataclasses.make_dataclass("Whole", [(name, kind)])
     values: Values = {}
-    for place in (0, 1):
-        for path in [config_files(role)[place] for role in reversed(ROLES)]:
-            if is_there(path):
-                _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
+    places = [config_files(role)[place] for place in (0, 1) for role in reversed(ROLES)]
+    for path in filter(is_there, places):
+        _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
     for section, key, text in _from_environment(os.environ):
         if section == name:
             _merge(values, {name: {key: text}}, whole, f"{ENVIRONMENT_PREFIX}{name}__{key}".upper())
@@ -94,9 +90,8 @@ def _read(path: Path) -> Values:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
-        ) from error
+        remedy = "check the path and its permissions"
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}", remedy) from error
     if len(data) > _MAX_BYTES:
         raise ConfigurationError(f"{path} has {len(data)} bytes", "this is no configuration file")
     try:
@@ -165,10 +160,8 @@ def _convert(value: object, wanted: Any, where: str) -> object:
     if (wanted is float and isinstance(value, int) and not isinstance(value, bool)) or (
         wanted in (int, float) and isinstance(value, str)  # from the environment
     ):
-        try:
+        with suppress(ValueError, OverflowError):
             return wanted(value)
-        except (ValueError, OverflowError):
-            pass
     if wanted is bool and value in _BOOLEANS:  # from the environment
         return _BOOLEANS[str(value)]
     raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")

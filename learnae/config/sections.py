@@ -64,11 +64,10 @@ class MqttAddress:
 class MqttSection:
     """``[mqtt]``: the ``broker`` as ``mqtt://HOST[:PORT]`` or ``mqtts://HOST[:PORT]``; empty for none.
 
-    Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first. ``prefix``
-    begins every topic. After one and a half times ``keep_alive`` seconds of silence the broker declares a peer
-    offline. ``monitor``, ``gossip`` and ``exchange`` say what the broker is used for; ``home_assistant`` also
-    announces the peer there. While the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what
-    the monitor says wait on disk.
+    Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first. ``prefix`` begins every
+    topic. After one and a half times ``keep_alive`` seconds of silence the broker declares a peer offline. ``monitor``,
+    ``gossip`` and ``exchange`` say what the broker is used for; ``home_assistant`` also announces the peer there. While
+    the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what the monitor says wait on disk.
     """
 
     broker: str = ""
@@ -104,18 +103,14 @@ class MqttSection:
     def address(self) -> MqttAddress:
         """Return the broker's address; raises ConfigurationError."""
         remedy = "use mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; names and passwords go into files"
-        try:
-            parts = urlsplit(self.broker)
-            port = parts.port
-        except ValueError as error:
-            raise ConfigurationError(f"mqtt.broker is {self.broker!r}", remedy) from error
-        plain = not (parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"))
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not plain or port == 0:
-            raise ConfigurationError(f"mqtt.broker is {self.broker!r}", remedy)
-        tls = parts.scheme == "mqtts"
+        wrong = ConfigurationError(f"mqtt.broker is {self.broker!r}", remedy)
+        scheme, host, port, path = _parse_url(self.broker, ("mqtt", "mqtts"), wrong)
+        if path.strip("/"):
+            raise wrong
+        tls = scheme == "mqtts"
         if not tls and (self.ca_file or self.cert_file):
             raise ConfigurationError("mqtt.broker is not encrypted, but certificates are set", "use mqtts://")
-        return MqttAddress(parts.hostname, port or (8883 if tls else 1883), tls)
+        return MqttAddress(host, port or (8883 if tls else 1883), tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +128,9 @@ class GatewaySection:
     def __post_init__(self) -> None:
         if not 0.5 <= self.timeout <= 600:
             raise ConfigurationError(f"ipfs.timeout is {self.timeout}", "use seconds, from 0.5 to 600")
-        for gateway in self.gateway_urls:
-            _check_gateway(gateway)
+        for url in self.gateway_urls:
+            remedy = "use the address of a trustless gateway, such as http://trainer.local:8080"
+            _parse_url(url, ("http", "https"), ConfigurationError(f"ipfs.gateways holds {url!r}", remedy))
 
     @property
     def gateway_urls(self) -> list[str]:
@@ -201,25 +197,26 @@ class ExchangeSection:
         return order.index(kind) if kind in order else len(order)
 
 
-def _check_gateway(url: str) -> None:
-    remedy = "use the address of a trustless gateway, such as http://trainer.local:8080"
+def _parse_url(url: str, schemes: Sequence[str], wrong: ConfigurationError) -> tuple[str, str, int | None, str]:
+    """Return scheme, host, port and path; raises ``wrong`` for another scheme, names, passwords, query or fragment."""
     try:
         parts = urlsplit(url)
-        plain = not (parts.query or parts.fragment or parts.username or parts.password) and parts.port != 0
+        port = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"ipfs.gateways holds {url!r}", remedy) from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        raise ConfigurationError(f"ipfs.gateways holds {url!r}", remedy)
+        raise wrong from error
+    is_plain = not (parts.query or parts.fragment or parts.username or parts.password) and port != 0
+    if parts.scheme not in schemes or not parts.hostname or not is_plain:
+        raise wrong
+    return parts.scheme, parts.hostname, port, parts.path
 
 
 @dataclass(frozen=True, slots=True)
 class IotaSection:
     """``[iota]``: heads over a ``node`` of the legacy protocol, such as http://127.0.0.1:14265; empty for none.
 
-    ``pow`` is done here (local) or by the node; ``mwm`` 0 asks the node for the minimum weight magnitude.
-    ``poll`` seconds lie between two looks, ``every`` at least between two own announcements. ``coordinator``
-    is the address of the only coordinator whose Tangle will do. ``events`` is the node's ZMQ stream, such as
-    tcp://127.0.0.1:5556.
+    ``pow`` is done here (local) or by the node; ``mwm`` 0 asks the node for the minimum weight magnitude. ``poll``
+    seconds lie between two looks, ``every`` at least between two own announcements. ``coordinator`` is the address of
+    the only coordinator whose Tangle will do. ``events`` is the node's ZMQ stream, such as tcp://127.0.0.1:5556.
     """
 
     node: str = ""

@@ -49,10 +49,8 @@ class Cid:
     def from_bytes(cls, data: bytes) -> Cid:
         """Read the 36-byte binary form; raises EncodingError."""
         if len(data) != CID_BYTES or data[0] != 1 or data[1] not in _CODECS or data[2:4] != _SHA2_256:
-            raise EncodingError(
-                f"not a CID of this protocol: {data[:8].hex()}… ({len(data)} bytes)",
-                "use CIDv1, sha2-256, raw or dag-cbor",
-            )
+            problem = f"not a CID of this protocol: {data[:8].hex()}… ({len(data)} bytes)"
+            raise EncodingError(problem, "use CIDv1, sha2-256, raw or dag-cbor")
         return cls(data[1], data[4:])
 
     @classmethod

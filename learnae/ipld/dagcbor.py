@@ -92,20 +92,15 @@ def _utf8(text: str) -> bytes:
 
 
 def _check_scalar(value: object) -> object:
-    if value is None or isinstance(value, (bool, bytes)):
-        return value
+    if value is not None and not isinstance(value, (str, bytes, int, float)):
+        raise EncodingError(f"a value of type {type(value).__name__} has no dag-cbor form")
     if isinstance(value, str):
         _utf8(value)
-        return value
-    if isinstance(value, int):
-        if value not in _INTEGERS:
-            raise EncodingError("an integer beyond 64 bits")
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise EncodingError(f"a number is {value}", "only finite numbers are encoded")
-        return value
-    raise EncodingError(f"a value of type {type(value).__name__} has no dag-cbor form")
+    if isinstance(value, int) and value not in _INTEGERS:
+        raise EncodingError("an integer beyond 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise EncodingError(f"a number is {value}", "only finite numbers are encoded")
+    return value
 
 
 def _from_cbor(value: object, depth: int) -> object:

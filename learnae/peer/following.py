@@ -1,9 +1,8 @@
 """Following: whose frames a peer fetches, and the replicas that it keeps of them.
 
-A peer follows a bounded number of others, redrawn among the live ones (epidemic learning,
-De Vos et al. 2023), so that memory and traffic do not grow with the swarm. A redraw is free where
-a keyframe is fetched in place of a delta: an author with news hands its place to one that has just
-published a keyframe. It keeps the place until that frame is here.
+A peer follows a bounded number of others, redrawn among the live ones (epidemic learning, De Vos et al. 2023), so that
+memory and traffic do not grow with the swarm. A redraw is free where a keyframe is fetched in place of a delta: an
+author with news hands its place to one that has just published a keyframe. It keeps the place until that frame is here.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from learnae.ports import BlockStore
 from learnae.protocol.bodies import KEY, Update
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Node, Tangle
-from learnae.weights.codecs import Vector
 from learnae.weights.frames import block_count, decode_frame
 from learnae.weights.merge import Vote
 
@@ -39,19 +37,13 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
-class Replica:
-    """What an author's weights are believed to be, at its update ``cid``."""
+class Replica(Vote):
+    """What an author's weights are believed to be, at its update ``cid``; a vote in the merge."""
 
     cid: Cid
-    vector: Vector
-    samples: int
-    time: int
-
-    def vote(self) -> Vote:
-        """Return the replica as the merge sees it."""
-        return Vote(self.vector, self.samples, self.time)
 
 
+@dataclass(eq=False)
 class Following:
     """Chooses authors to follow and decodes their frames into ``replicas``, by author.
 
@@ -59,33 +51,24 @@ class Following:
     At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's.
     """
 
-    def __init__(
-        self,
-        tangle: Tangle,
-        store: BlockStore,
-        errors: ErrorLog,
-        rng: random.Random,
-        me: bytes,
-        count: int,
-        most: int,
-        half_life: int,
-        max_broken: int = _MAX_BROKEN,
-    ) -> None:
+    tangle: Tangle
+    store: BlockStore
+    errors: ErrorLog
+    rng: random.Random
+    me: bytes
+    count: int
+    most: int
+    half_life: int
+    max_broken: int = _MAX_BROKEN
+
+    def __post_init__(self) -> None:
         self.replicas: dict[bytes, Replica] = {}
         self.news: dict[bytes, News] = {}
         self.redraws = 0
         self._followed: dict[bytes, None] = {}
-        self._tangle = tangle
-        self._store = store
-        self._errors = errors
-        self._rng = rng
-        self._me = me
-        self._count = count
-        self._most = most
-        self._half_life = half_life
         self._next_redraw: int | None = None
         self._successors: dict[bytes, News] = {}  # by followed author: the keyframe that takes its place
-        self._broken = BoundedDict[Cid, None](max_broken)
+        self._broken = BoundedDict[Cid, None](self.max_broken)
 
     def note(self, message: Message) -> None:
         """Remember an attached update as its author's newest."""
@@ -95,7 +78,7 @@ class Following:
 
     def advance(self, now: int) -> list[Replica]:
         """Follow live authors, and decode the frames that are here; return changed replicas."""
-        self.news = {author: news for author, news in self.news.items() if self._tangle.newest_of(author)}
+        self.news = {author: news for author, news in self.news.items() if self.tangle.newest_of(author)}
         self._choose(now)
         changed = []
         for author in list(self._followed):
@@ -104,7 +87,10 @@ class Following:
             if replica is None:
                 continue
             if successor:
-                self._hand_over(author, successor)
+                del self._followed[author], self.replicas[author], self._successors[author]
+                self._followed[successor] = None
+                self.redraws += 1
+                self._next_redraw = None  # one that costs a whole chain can wait
             self.replicas[successor or author] = replica
             changed.append(replica)
         return changed
@@ -112,23 +98,23 @@ class Following:
     def live(self, now: int) -> list[bytes]:
         """Return the authors, not banned, that have published lately."""
         oldest = min(now, max((news.time for news in self.news.values()), default=now))
-        oldest -= _LIVE_HALF_LIVES * self._half_life
-        return [a for a, news in self.news.items() if news.time >= oldest and not self._tangle.is_banned(a)]
+        oldest -= _LIVE_HALF_LIVES * self.half_life
+        return [a for a, news in self.news.items() if news.time >= oldest and not self.tangle.is_banned(a)]
 
     def others(self, now: int) -> list[bytes]:
         """Return the live authors without the peer itself."""
-        return [author for author in self.live(now) if author != self._me]
+        return [author for author in self.live(now) if author != self.me]
 
     def _choose(self, now: int) -> None:
         live = self.others(now)
         alive = set(live)
         keep = [author for author in self._followed if author in alive]
         others = [author for author in live if author not in self._followed]
-        if len(keep) == self._most and others and self._redraw_is_due(now):
-            keep.remove(self._rng.choice(keep))
+        if len(keep) == self.most and others and self._redraw_is_due(now):
+            keep.remove(self.rng.choice(keep))
             self.redraws += 1
-        room = self._most - len(keep)
-        keep += others if len(others) <= room else self._rng.sample(others, room)
+        room = self.most - len(keep)
+        keep += others if len(others) <= room else self.rng.sample(others, room)
         self._followed = dict.fromkeys(keep)
         self._successors = {a: news for a, news in self._successors.items() if a in self._followed}
         self.replicas = {author: self.replicas[author] for author in keep if author in self.replicas}
@@ -136,35 +122,26 @@ class Following:
     def _successor_of(self, author: bytes, now: int) -> bytes | None:
         """Return the author whose keyframe is to be fetched in place of this one's next delta, if any."""
         chosen = self._successors.get(author)
-        if chosen is not None and self.news.get(chosen.author) is chosen and not self._tangle.is_banned(chosen.author):
+        if chosen is not None and self.news.get(chosen.author) is chosen and not self.tangle.is_banned(chosen.author):
             return chosen.author
         self._successors.pop(author, None)
         replica = self.replicas.get(author)
-        if replica is None or replica.cid == self.news[author].cid or len(self._followed) < self._most:
+        if replica is None or replica.cid == self.news[author].cid or len(self._followed) < self.most:
             return None
-        candidates = self._fresh_keyframes((replica.time + self.news[author].time) // 2, now)
+        since = (replica.time + self.news[author].time) // 2
+        taken = {*self._followed, *(news.author for news in self._successors.values())}
+        free = [self.news[other] for other in self.others(now) if other not in taken]
+        candidates = [news for news in free if news.update.frame.kind == KEY and news.time > since]
         if not candidates:
             return None
-        self._successors[author] = self._rng.choice(candidates)
+        self._successors[author] = self.rng.choice(candidates)
         return self._successors[author].author
-
-    def _fresh_keyframes(self, since: int, now: int) -> list[News]:
-        """Return news of others, not followed, that stand alone and are dated after ``since``."""
-        taken = {*self._followed, *(news.author for news in self._successors.values())}
-        news = [self.news[author] for author in self.others(now) if author not in taken]
-        return [each for each in news if each.update.frame.kind == KEY and each.time > since]
-
-    def _hand_over(self, author: bytes, successor: bytes) -> None:
-        del self._followed[author], self.replicas[author], self._successors[author]
-        self._followed[successor] = None
-        self.redraws += 1
-        self._next_redraw = None  # one that costs a whole chain can wait
 
     def _redraw_is_due(self, now: int) -> bool:
         if self._next_redraw is not None and now < self._next_redraw:
             return False
         first = self._next_redraw is None
-        self._next_redraw = now + self._half_life // self._most  # all of them within one half-life
+        self._next_redraw = now + self.half_life // self.most  # all of them within one half-life
         return not first
 
     def _advance_one(self, author: bytes) -> Replica | None:
@@ -177,8 +154,8 @@ class Following:
         except FrameError as error:
             self._fail(news.cid, error)
             return None
-        absent = [cid for _, node in chain for cid in node.blocks if not self._store.has(cid)]
-        self._store.want(absent)
+        absent = [cid for _, node in chain for cid in node.blocks if not self.store.has(cid)]
+        self.store.want(absent)
         before, lacking = replica, set(absent)
         for cid, node in chain:
             if not lacking.isdisjoint(node.blocks):
@@ -191,7 +168,7 @@ class Following:
                 self._fail(cid, error)
                 break
             except PeerError as error:  # damaged on the own disk: a good copy may come
-                self._errors.count(error)
+                self.errors.count(error)
                 break
         return replica if replica is not before else None
 
@@ -204,14 +181,14 @@ class Following:
         chain: list[tuple[Cid, Node]] = []
         step: Cid | None = newest
         while step is not None and not (replica is not None and step == replica.cid):
-            node = self._tangle.node(step)
+            node = self.tangle.node(step)
             if node is None or step in self._broken:
-                self._tangle.want(step)
+                self.tangle.want(step)
                 return []
             if node.frame is None or len(chain) >= _MAX_CHAIN:
                 raise FrameError(f"update {step.short} stands on something that is no frame chain")
-            if node.frame.count != self._count or len(node.blocks) != block_count(self._count):
-                raise FrameError(f"a frame of {node.frame.count} values", f"this swarm's model has {self._count}")
+            if node.frame.count != self.count or len(node.blocks) != block_count(self.count):
+                raise FrameError(f"a frame of {node.frame.count} values", f"this swarm's model has {self.count}")
             chain.append((step, node))
             step = node.frame.base
         return chain[::-1]
@@ -219,10 +196,10 @@ class Following:
     def _decode(self, cid: Cid, node: Node, replica: Replica | None, samples: int) -> Replica:
         """Return the replica after the update ``cid``; raises BlockMissingError, EncodingError or FrameError."""
         assert node.frame is not None
-        blocks = [self._store.get(block) for block in node.blocks]
+        blocks = [self.store.get(block) for block in node.blocks]
         vector = None if replica is None or node.frame.kind == KEY else replica.vector
-        return Replica(cid, decode_frame(node.frame, blocks, vector, self._count), samples, node.time)
+        return Replica(decode_frame(node.frame, blocks, vector, self.count), samples, node.time, cid)
 
     def _fail(self, cid: Cid, error: PeerError) -> None:
-        self._errors.count(error)
+        self.errors.count(error)
         self._broken[cid] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from learnae.ipld.cid import Cid
@@ -14,6 +14,7 @@ from learnae.weights.frames import Frame, FramePolicy, encode_frame
 from learnae.weights.merge import Vote
 
 
+@dataclass(eq=False)
 class FrameEncoder:
     """Encodes a stream of keyframes and deltas.
 
@@ -22,14 +23,16 @@ class FrameEncoder:
     sending keyframes together.
     """
 
-    def __init__(self, policy: FramePolicy, horizon: int, phase: int = 0) -> None:
-        self.own_vote: Vote | None = None
-        self._update: Cid | None = None
-        self._since_keyframe = 0
-        self._keyframe_time = 0
-        self._policy = policy
-        self._phase = phase % policy.every
-        self._horizon = horizon
+    policy: FramePolicy
+    horizon: int
+    phase: int = 0
+    own_vote: Vote | None = None
+    _update: Cid | None = None
+    _since_keyframe: int = 0
+    _keyframe_time: int = 0
+
+    def __post_init__(self) -> None:
+        self.phase %= self.policy.every
 
     def encode(self, weights: Vector, samples: int, now: int) -> Frame:
         """Return the next frame of ``weights`` (n,), trained on ``samples``: a keyframe if one is due at ``now`` ms.
@@ -37,9 +40,9 @@ class FrameEncoder:
         Raises FrameError, with nothing changed, if the weights are no weights.
         """
         replica = self.own_vote.vector if self.own_vote else None
-        frame = encode_frame(weights, replica, self._update if self._may_send_delta(now) else None, self._policy)
+        frame = encode_frame(weights, replica, self._update if self._may_send_delta(now) else None, self.policy)
         if frame.header.kind == KEY:
-            self._since_keyframe, self._keyframe_time = (self._phase if replica is None else 0), now
+            self._since_keyframe, self._keyframe_time = (self.phase if replica is None else 0), now
         self._since_keyframe += 1
         self.own_vote = Vote(frame.replica, samples, now)
         return frame
@@ -56,7 +59,7 @@ class FrameEncoder:
 
     def give_up(self) -> None:
         """Let the next frame be a keyframe: the one that ``encode`` gave last was not published."""
-        self._since_keyframe = self._policy.every
+        self._since_keyframe = self.policy.every
 
     def to_state(self) -> dict[str, Any]:
         """Return this part's fields of PeerState."""
@@ -78,5 +81,5 @@ class FrameEncoder:
 
     def _may_send_delta(self, now: int) -> bool:
         """Return False where a keyframe is due: often enough that a newcomer finds one within the horizon."""
-        old = now - self._keyframe_time > self._horizon // 2
-        return self._since_keyframe < self._policy.every and not old
+        old = now - self._keyframe_time > self.horizon // 2
+        return self._since_keyframe < self.policy.every and not old

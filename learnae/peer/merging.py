@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from learnae.ipld.cid import Cid
-from learnae.peer.following import Following, Replica
+from learnae.peer.following import Following
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.state import PeerState
 from learnae.ports import Learner
 from learnae.protocol.bodies import NAME_BYTES
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
-from learnae.weights.consensus import ConsensusEstimate
-from learnae.weights.merge import Vote, consensus, merge
+from learnae.weights.merge import ConsensusEstimate, Vote, consensus, merge
 
 
 class Merging:
-    """Merges the replicas that a peer follows, and its own, into the learner's weights and into ``estimate``."""
+    """Merges the replicas that a peer follows, and its own, into the learner's weights and into ``estimate``.
+
+    ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one.
+    """
 
     def __init__(self, manifest: Manifest, learner: Learner, following: Following, frames: FrameEncoder) -> None:
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
         self._estimate = ConsensusEstimate(self._start, manifest.merge.half_life)
-        self._unsaid: list[bytes] = []
+        self.unsaid: tuple[bytes, ...] = ()
         self._manifest = manifest
         self._learner = learner
         self._following = following
@@ -38,11 +39,6 @@ class Merging:
     def estimate(self) -> Vector:
         """Return the consensus estimate (count,)."""
         return self._estimate.vector
-
-    @property
-    def unsaid(self) -> tuple[bytes, ...]:
-        """Return the names (NAME_BYTES each) of updates that were merged since the own last one."""
-        return tuple(self._unsaid)
 
     def begin(self, start: Vector) -> None:
         """Note the weights (count,) that the swarm starts from, and take them unless a saved state has others."""
@@ -65,20 +61,19 @@ class Merging:
         new = [author for author, replica in replicas.items() if self._merged.get(author) != replica.cid]
         if not new:
             return 0
-        votes = self._votes(replicas)
-        self._learner.load(merge(self._learner.weights(), votes, self._manifest.merge))
+        self._learner.load(merge(self._learner.weights(), self._votes(), self._manifest.merge))
         self._merged = {author: replica.cid for author, replica in replicas.items()}
-        self._unsaid += [self._merged[author].digest[:NAME_BYTES] for author in new]
-        del self._unsaid[: -self._manifest.limits.merged]
+        names = [self._merged[author].digest[:NAME_BYTES] for author in new]
+        self.unsaid = (*self.unsaid, *names)[-self._manifest.limits.merged :]
         return len(new)
 
     def said(self, count: int) -> None:
         """Forget the first ``count`` of ``unsaid``: an update that names them is published."""
-        del self._unsaid[:count]
+        self.unsaid = self.unsaid[count:]
 
     def believe(self, own: Vote | None, now: int) -> None:
         """Renew the consensus estimate; ``own`` is None where nothing of the own weights is published now."""
-        votes = [replica.vote() for replica in self._following.replicas.values()]
+        votes: list[Vote] = list(self._following.replicas.values())
         live = len(self._following.others(now))
         if own is not None:
             votes.append(own)
@@ -88,9 +83,9 @@ class Merging:
     def start_over(self) -> None:
         """Go on from what the swarm believes: own training has diverged."""
         self._learner.restore(self._fresh_learner)
-        votes = self._votes(self._following.replicas)
+        votes = self._votes()
         self._learner.load(consensus(votes, self._manifest.merge.half_life) if votes else self._start)
 
-    def _votes(self, replicas: Mapping[bytes, Replica]) -> list[Vote]:
+    def _votes(self) -> list[Vote]:
         own = self._frames.own_vote
-        return [replica.vote() for replica in replicas.values()] + ([own] if own else [])
+        return [*self._following.replicas.values(), *([own] if own else [])]

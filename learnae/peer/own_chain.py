@@ -26,7 +26,6 @@ class OwnChain:
         self._identity = identity
         self._replication = replication
         self._tangle = replication.tangle
-        self._limits = replication.tangle.limits
         self._clock = clock
         self._errors = errors
         self._ticks_left = _ROOT_TIMEOUT_TICKS
@@ -36,15 +35,8 @@ class OwnChain:
         """Sign the next message. It must be saved before it is shown."""
         now = self._clock.now()
         parents = self._tangle.parents_for(self.author, now)
-        return compose(
-            self._identity,
-            self._replication.swarm,
-            seq=self.last.seq + 1 if self.last else 0,
-            parents=parents,
-            time=self._tangle.time_for(self.author, parents, now),
-            body=body,
-            blocks=blocks,
-        )
+        seq, time = self.last.seq + 1 if self.last else 0, self._tangle.time_for(self.author, parents, now)
+        return compose(self._identity, self._replication.swarm, seq, parents, time, body, blocks)
 
     def show(self, message: Message) -> Outcome:
         """Store and attach a saved message: from now on others may see it. Raises NotWrittenError."""
@@ -59,11 +51,11 @@ class OwnChain:
         """Return True if the next message would be dated near enough to this machine's clock."""
         now = self._clock.now()
         parents = self._tangle.parents_for(self.author, now)
-        return self._tangle.time_for(self.author, parents, now) <= now + self._limits.skew // 2
+        return self._tangle.time_for(self.author, parents, now) <= now + self._tangle.limits.skew // 2
 
     def resume(self, data: bytes) -> Outcome:
         """Go on after the saved message ``data``; shows it again, as the crash may have come first."""
-        self.last = open_message(data, self._replication.swarm, self._limits)
+        self.last = open_message(data, self._replication.swarm, self._tangle.limits)
         if self.last.author != self.author:
             raise StateError("the saved state belongs to another key", "move it away, or bring its key back")
         try:
@@ -87,7 +79,7 @@ class OwnChain:
             self.last = waiting  # its past is lost, or what else it stands on
         elif newest is not None and attached > said:
             try:
-                self.last = open_message(store.get(newest), self._replication.swarm, self._limits)
+                self.last = open_message(store.get(newest), self._replication.swarm, self._tangle.limits)
             except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
                 store.want([newest])
                 return False

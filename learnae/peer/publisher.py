@@ -60,7 +60,7 @@ class Publisher:
             return None
         now = self.clock.now()
         try:
-            frame = self.frames.encode(self.training.weights(), samples, now)
+            frame = self.frames.encode(self.training.learner.weights(), samples, now)
         except FrameError as error:
             self.errors.count(error)
             self.merging.start_over()

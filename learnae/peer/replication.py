@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
-from learnae.errors import BlockMissingError, LearnaeError, PeerError, StaleError
+from learnae.errors import BlockMissingError, PeerError, StaleError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.bodies import Evidence
@@ -21,89 +22,76 @@ _MESSAGES_PER_CALL = 2048  # keeps one tick short however long the history is
 _log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Replicator:
     """Keeps a tangle equal to what the swarm knows. Makes no messages itself."""
 
-    def __init__(
-        self,
-        swarm: Cid,
-        tangle: Tangle,
-        store: BlockStore,
-        gossip: Gossip,
-        clock: Clock,
-        errors: ErrorLog,
-        opener: Opener = open_message,
-        messages_per_call: int = _MESSAGES_PER_CALL,
-    ) -> None:
-        self.swarm = swarm
-        self.tangle = tangle
-        self._limits = tangle.limits
-        self._store = store
-        self._gossip = gossip
-        self._clock = clock
-        self._errors = errors
-        self._open = opener
-        self._messages_per_call = messages_per_call
+    swarm: Cid
+    tangle: Tangle
+    store: BlockStore
+    gossip: Gossip
+    clock: Clock
+    errors: ErrorLog
+    opener: Opener = open_message
+    messages_per_call: int = _MESSAGES_PER_CALL
+
+    def __post_init__(self) -> None:
         # announced, and not here yet; what is true and was dropped will be announced again
-        self._heads = BoundedDict[Cid, None](tangle.limits.wanted)
+        self._heads = BoundedDict[Cid, None](self.tangle.limits.wanted)
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch their history, as far as it is here now."""
-        self._note_heads()
+        announced = (cid for heads in self.gossip.heard() for cid in heads[: self.tangle.limits.heads])
+        self._heads.update(dict.fromkeys(filter(self.tangle.is_new, announced)))
         total, opened = Outcome(), set[Cid]()
-        self._add(self.tangle.give_up_waiting(self._clock.now()), total)
+        self._add(self.tangle.give_up_waiting(self.clock.now()), total)
         candidates = [*self.tangle.missing(), *self._heads]
         while candidates:
             before = len(opened)
             for cid in candidates:
                 if not self.tangle.is_new(cid):
                     self._heads.pop(cid, None)
-                elif cid not in opened and len(opened) < self._messages_per_call and self._fetch(cid, total):
+                elif cid not in opened and len(opened) < self.messages_per_call and self._fetch(cid, total):
                     opened.add(cid)
-            candidates = self.tangle.missing() if before < len(opened) < self._messages_per_call else []
-        self._store.want([cid for cid in [*self.tangle.missing(), *self._heads] if self.tangle.is_new(cid)])
+            candidates = self.tangle.missing() if before < len(opened) < self.messages_per_call else []
+        self.store.want([cid for cid in [*self.tangle.missing(), *self._heads] if self.tangle.is_new(cid)])
         return total
 
     def announce(self) -> None:
         """Announce the newest messages here; also if nothing changed, as an announcement may be lost."""
-        self._gossip.announce(self.tangle.heads())
+        self.gossip.announce(self.tangle.heads())
 
     def keep(self, message: Message) -> None:
         """Store an own message that others may ask for, unless it is here. Raises NotWrittenError."""
-        if not self._store.has(message.cid):
-            self._store.put(DAG_CBOR, message.data)
+        if not self.store.has(message.cid):
+            self.store.put(DAG_CBOR, message.data)
 
     def add_own(self, message: Message, rooted: bool = False) -> Outcome:
         """Store and attach a message that this peer has signed."""
-        self._store.put(DAG_CBOR, message.data)
+        self.store.put(DAG_CBOR, message.data)
         self.tangle.want(message.cid)  # it holds however old it is
-        outcome = self.tangle.attach(message, self._clock.now(), rooted)
+        outcome = self.tangle.attach(message, self.clock.now(), rooted)
         self._ask_for_evidence(outcome)
         return outcome
 
-    def _note_heads(self) -> None:
-        for heads in self._gossip.heard():
-            for cid in heads[: self._limits.heads]:
-                if self.tangle.is_new(cid):
-                    self._heads[cid] = None
-
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Attach the message if its block is here; return False if it is not."""
-        if not self._store.has(cid):
+        if not self.store.has(cid):
             return False
         try:
-            data = self._store.get(cid)
+            data = self.store.get(cid)
         except BlockMissingError:
             return False
         except PeerError as error:  # not what its name says: a good copy may come
-            self._errors.count(error)
+            self.errors.count(error)
             return False
         _log.debug("heard %s: %d bytes", cid.short, len(data))
         self._heads.pop(cid, None)
         try:
-            message = self._open(data, self.swarm, self._limits)
+            message = self.opener(data, self.swarm, self.tangle.limits)
         except PeerError as error:
-            self._drop(cid, error)
+            self.errors.count(error)
+            self.tangle.refuse(cid)
             return True
         total.oldest = message.time if total.oldest is None else min(total.oldest, message.time)
         self._attach(message, total)
@@ -111,16 +99,16 @@ class Replicator:
 
     def _attach(self, message: Message, total: Outcome) -> None:
         try:
-            self._add(self.tangle.attach(message, self._clock.now()), total)
+            self._add(self.tangle.attach(message, self.clock.now()), total)
         except StaleError as error:
-            self._errors.count(error)
-            self._store.delete([message.cid])  # the peer that kept it forgets it, too
+            self.errors.count(error)
+            self.store.delete([message.cid])  # the peer that kept it forgets it, too
         except PeerError as error:
-            self._errors.count(error)
+            self.errors.count(error)
 
     def _add(self, outcome: Outcome, total: Outcome) -> None:
         for refused in outcome.refused:
-            self._errors.count(refused)
+            self.errors.count(refused)
         self._ask_for_evidence(outcome)
         total.attached += outcome.attached
         total.equivocations += outcome.equivocations
@@ -130,8 +118,3 @@ class Replicator:
             if isinstance(message.body, Evidence):
                 self.tangle.want(message.body.first)
                 self.tangle.want(message.body.second)
-
-    def _drop(self, cid: Cid, error: LearnaeError) -> None:
-        self._errors.count(error)
-        self._heads.pop(cid, None)
-        self.tangle.refuse(cid)

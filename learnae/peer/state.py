@@ -81,10 +81,8 @@ class PeerState:
                 raise DamagedArchiveError("it is not what was written")
             return cls._from_arrays(read_archive(archive))
         except (DamagedArchiveError, ValueError, KeyError, LearnaeError) as error:
-            raise StateError(
-                f"the saved state is damaged: {error}",
-                "move the state file away: the peer then continues its chain from what others hold of it",
-            ) from error
+            remedy = "move the state file away: the peer then continues its chain from what others hold of it"
+            raise StateError(f"the saved state is damaged: {error}", remedy) from error
 
     @classmethod
     def read(cls, path: Path) -> PeerState:

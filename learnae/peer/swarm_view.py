@@ -7,7 +7,7 @@ from learnae.peer.training import Training
 from learnae.ports import Traffic
 from learnae.protocol.bodies import Evidence, Join, Summary, Update
 from learnae.protocol.messages import Message
-from learnae.protocol.tangle import Equivocation, Outcome, Tangle
+from learnae.protocol.tangle import Outcome, Tangle
 
 
 class SwarmView:
@@ -20,7 +20,7 @@ class SwarmView:
 
     def __init__(self, me: bytes, following: Following, training: Training, traffic: Traffic) -> None:
         self.names: dict[bytes, Join] = {}
-        self.to_accuse: dict[bytes, Equivocation] = {}
+        self.to_accuse: dict[bytes, Evidence] = {}
         self.accused: set[bytes] = set()
         self.introduced = 0
         self.summary: Summary | None = None

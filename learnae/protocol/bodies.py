@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from learnae.errors import MessageError
@@ -169,13 +169,7 @@ class SummaryGroup:
 
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
-        return {
-            "label": self.label,
-            "count": self.count,
-            "mean": self.mean,
-            "variance": self.variance,
-            "histogram": self.histogram,
-        }
+        return asdict(self)
 
     @classmethod
     def from_fields(cls, fields: Fields, columns: int) -> SummaryGroup:
@@ -248,12 +242,9 @@ class Unknown:
 
 
 Body = Join | Update | Summary | Evidence | Unknown
-_KINDS: dict[str, type[Join] | type[Update] | type[Summary] | type[Evidence]] = {
-    "join": Join,
-    "update": Update,
-    "summary": Summary,
-    "evidence": Evidence,
-}
+_KINDS: dict[str, type[Join | Update | Summary | Evidence]] = {
+    "join": Join, "update": Update, "summary": Summary, "evidence": Evidence
+}  # fmt: skip
 
 
 def parse_body(value: object, limits: Limits) -> Body:

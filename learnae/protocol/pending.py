@@ -12,9 +12,8 @@ from learnae.protocol.messages import Message
 class Pending:
     """Waiting messages, by name, by author, and by the parents that they wait for.
 
-    When it is full, the newest message of the author with most bytes makes room: the walk
-    towards the past goes on, no author displaces the others, and what was dropped is fetched again
-    once its past is here.
+    When it is full, the newest message of the author with most bytes makes room: the walk towards the past goes on, no
+    author displaces the others, and what was dropped is fetched again once its past is here.
     """
 
     def __init__(self, limits: Limits) -> None:

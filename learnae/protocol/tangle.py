@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from learnae.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
 from learnae.ipld.cid import CID_BYTES, Cid
-from learnae.protocol.bodies import FrameHeader, Update
+from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
@@ -62,15 +62,6 @@ class Chain:
     banned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Equivocation:
-    """Proof that ``author`` signed two different messages with one seq."""
-
-    author: bytes
-    first: Cid
-    second: Cid
-
-
 @dataclass(slots=True)
 class Outcome:
     """What one ``attach`` changed: several messages may have waited for the one that came.
@@ -79,7 +70,7 @@ class Outcome:
     """
 
     attached: list[Message] = field(default_factory=list)
-    equivocations: list[Equivocation] = field(default_factory=list)
+    equivocations: list[Evidence] = field(default_factory=list)
     refused: list[MessageError] = field(default_factory=list)
     oldest: int | None = None
 
@@ -141,11 +132,6 @@ class Tangle:
         """Return all messages whose past is not here yet."""
         return self._pending.messages()
 
-    def update_of(self, author: bytes) -> Cid | None:
-        """Return the author's newest update."""
-        chain = self._chains.get(author)
-        return chain.update if chain else None
-
     def authors(self) -> Iterable[bytes]:
         """Return the authors of all attached messages."""
         return self._chains.keys()
@@ -181,10 +167,9 @@ class Tangle:
     def attach(self, message: Message, now: int, rooted: bool = False) -> Outcome:
         """Add a verified message, and all that waited for it; ``now`` in Unix milliseconds.
 
-        A message whose parents are not all here waits, unless it is ``rooted``: this peer's own last one,
-        which holds even if its past is lost everywhere or the clock was set back. Raises ReplayError, FutureError,
-        StaleError, BannedError, SequenceError or LimitError; errors of messages that waited are in
-        the outcome.
+        A message whose parents are not all here waits, unless it is ``rooted``: this peer's own last one, which holds
+        even if its past is lost everywhere or the clock was set back. Raises ReplayError, FutureError, StaleError,
+        BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
         """
         cid, asked_for = message.cid, message.cid in self._wanted or self._pending.waits_for(message.cid)
         if rooted:
@@ -197,9 +182,9 @@ class Tangle:
         if not asked_for:
             self._check_unsolicited(message, now)
         outcome = Outcome()
-        waits = message.time >= self._cut(now) and not rooted
-        if waits and any(parent not in self._nodes for parent in message.parents):
-            self._wait(message)
+        absent = [parent for parent in message.parents if parent not in self._nodes]
+        if absent and message.time >= now - self.limits.horizon and not rooted:
+            self._wait(message, absent)
             return outcome
         self._link(message, outcome)
         self._release(message.cid, outcome)
@@ -211,7 +196,7 @@ class Tangle:
         Else a parent that all peers have pruned would block the messages on it for ever.
         """
         outcome = Outcome()
-        for message in self._pending.older_than(self._cut(now)):
+        for message in self._pending.older_than(now - self.limits.horizon):
             if message.cid not in self._pending:  # released by one that was older still
                 continue
             self._pending.take(message.cid)
@@ -224,15 +209,14 @@ class Tangle:
 
     def _check_unsolicited(self, message: Message, now: int) -> None:
         """Raise StaleError or BannedError; not for what was asked for, or honest peers would never converge."""
-        if message.time < self._cut(now):
+        if message.time < now - self.limits.horizon:
             raise StaleError(f"message {message.cid.short} is older than the horizon")
         if self.is_banned(message.author):
             raise BannedError(f"{peer_name(message.author)[:8]} has signed two messages with one seq")
 
-    def _wait(self, message: Message) -> None:
+    def _wait(self, message: Message, absent: list[Cid]) -> None:
         self._wanted.pop(message.cid, None)
-        absent = [parent for parent in message.parents if parent not in self._nodes]
-        if any(parent in self._refused for parent in absent):
+        if not self._refused.keys().isdisjoint(absent):
             self.refuse(message.cid)
             raise SequenceError(f"message {message.cid.short} stands on a refused message")
         self._pending.add(message, absent)
@@ -275,7 +259,7 @@ class Tangle:
         first = chain.by_seq.setdefault(message.seq, message.cid)
         if first != message.cid:
             chain.banned = True
-            outcome.equivocations.append(Equivocation(message.author, first, message.cid))
+            outcome.equivocations.append(Evidence(message.author, first, message.cid))
         newest = self._nodes.get(chain.newest)
         if newest is None or message.seq >= newest.seq:
             chain.newest = message.cid
@@ -286,18 +270,14 @@ class Tangle:
         parents = [self._nodes.get(parent) for parent in message.parents]
         if any(parent is not None and parent.time >= message.time for parent in parents):
             raise SequenceError(f"message {message.cid.short} is not younger than its parents")
-        if message.seq == 0:
-            return
-        previous = parents[0]
-        if previous is None:  # beyond the cut
+        previous = parents[0] if message.seq else None
+        if previous is None:  # the first message, or one whose parent is beyond the cut
             return
         if previous.author != message.author or previous.seq != message.seq - 1:
             raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
         if message.time - previous.time < self.limits.interval:
-            raise LimitError(
-                f"{peer_name(message.author)[:8]} speaks every {message.time - previous.time} ms",
-                f"the swarm allows one message in {self.limits.interval} ms",
-            )
+            problem = f"{peer_name(message.author)[:8]} speaks every {message.time - previous.time} ms"
+            raise LimitError(problem, f"the swarm allows one message in {self.limits.interval} ms")
 
     def _release(self, cid: Cid, outcome: Outcome) -> None:
         solid = [cid]
@@ -349,7 +329,7 @@ class Tangle:
         Direct parents of what stays also stay, so that a newcomer's walk ends at messages that
         some peer still holds. Returns the names of all blocks that may go: messages and frames.
         """
-        cut = self._cut(now)
+        cut = now - self.limits.horizon
         if all(node.time >= cut for node in self._nodes.values()):
             return []
         kept = self._needed(cut).union(keep)
@@ -384,6 +364,3 @@ class Tangle:
             chain.newest = chain.by_seq[max(chain.by_seq)]
         elif not chain.banned:
             del self._chains[node.author]
-
-    def _cut(self, now: int) -> int:
-        return now - self.limits.horizon

@@ -13,8 +13,7 @@ from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.local.status_file import StatusFile
 from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
-from learnae.peer.composition import compose_peer
-from learnae.peer.peer import Options, Peer, Ports
+from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Learner, Monitor, Traffic
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
@@ -46,33 +45,21 @@ class LinkedPeer:
 
 def build_peer(workspace: Workspace, learner: Learner, options: Options, links: LinkSet | None = None) -> LinkedPeer:
     """Compose the peer of ``workspace``; raises StateError if its saved state does not fit."""
-    links = links or LinkSet()
+    links, manifest, traffic = links or LinkSet(), workspace.swarm.manifest, Traffic()
     local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors)
     gossip = Gossips({LOCAL: local, **links.gossips}, workspace.errors)
     monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *links.monitors])
-    traffic = Traffic()
-    ports = Ports(
-        store=MeteredStore(workspace.store, traffic, workspace.swarm.manifest.start),
-        gossip=gossip,
-        learner=learner,
-        state=LocalStateStore(workspace.directory / STATE_FILE),
-        monitor=monitor,
-        clock=SystemClock(),
-    )
+    store = MeteredStore(workspace.store, traffic, manifest.start)
+    state = LocalStateStore(workspace.directory / STATE_FILE)
+    ports = Ports(store, gossip, learner, state, monitor, SystemClock())
+    is_back = last_status(workspace.directory).get("peer") == workspace.name  # with this key
     try:
         peer = compose_peer(
-            workspace.identity,
-            workspace.swarm.manifest,
-            ports,
-            options,
-            errors=workspace.errors,
-            traffic=traffic,
-            opener=workspace.opener,
-            is_back=last_status(workspace.directory).get("peer") == workspace.name,  # with this key
+            workspace.identity, manifest, ports, options, workspace.errors, traffic, workspace.opener, is_back=is_back
         )
     except StateError as error:
         raise type(error)(f"{workspace.directory}: {error.problem}", error.remedy) from error
     workspace.store.join(links.exchanges)
     if links.exchanges:  # a peer that knows the swarm's id can get its definition, too
-        workspace.store.put(DAG_CBOR, workspace.swarm.manifest.to_bytes())
+        workspace.store.put(DAG_CBOR, manifest.to_bytes())
     return LinkedPeer(peer, workspace, links, monitor)

@@ -89,16 +89,8 @@ class Observer:
         rng = random.Random()
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
         self._replication = Replicator(self.swarm, self.tangle, self._store, self._gossip, self._clock, errors)
-        self._following = Following(
-            self.tangle,
-            self._store,
-            errors,
-            rng,
-            me=b"",
-            count=self.manifest.model.count,
-            most=_ALL_PEERS,
-            half_life=self.manifest.merge.half_life,
-        )
+        count, half_life = self.manifest.model.count, self.manifest.merge.half_life
+        self._following = Following(self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life)
         self._joins: dict[bytes, Join] = {}
         self._summaries: dict[bytes, tuple[int, Summary]] = {}
 
@@ -111,7 +103,8 @@ class Observer:
                 self._following.note(message)
                 if isinstance(message.body, Join):
                     self._joins[message.author] = message.body
-                if isinstance(message.body, Summary) and message.time > self._summary_of(message.author)[0]:
+                summarised, _ = self._summaries.get(message.author, (0, None))
+                if isinstance(message.body, Summary) and message.time > summarised:
                     self._summaries[message.author] = message.time, message.body
             before, absent = absent, set(self.tangle.missing())
             if not outcome.attached and absent == before:  # else it walks on towards older ones
@@ -137,32 +130,25 @@ class Observer:
 
     def messages(self, count: int) -> Iterator[Message]:
         """Open the newest ``count`` messages, newest first."""
-        nodes = sorted(self.tangle.cids(), key=self._time_of, reverse=True)
-        for cid in nodes[:count]:
+        nodes = filter(None, map(self.tangle.node, self.tangle.cids()))
+        for node in sorted(nodes, key=lambda node: node.time, reverse=True)[:count]:
             with suppress(BlockMissingError, PeerError):  # a peer has deleted it since; damage is for --fsck to say
-                yield open_message(self._store.get(cid), self.swarm, self.manifest.limits)
+                yield open_message(self._store.get(node.cid), self.swarm, self.manifest.limits)
 
     def estimate(self) -> Vector:
         """Compute the consensus estimate (count,) of all live peers; raises ConfigurationError without any update."""
         self._following.advance(self._clock.now())
-        votes = [replica.vote() for replica in self._following.replicas.values()]
+        votes = list(self._following.replicas.values())
         if not votes:
             raise ConfigurationError("no peer has published weights lately", "start a peer first")
         return consensus(votes, self.manifest.merge.half_life)
-
-    def _summary_of(self, author: bytes) -> tuple[int, Summary | None]:
-        return self._summaries.get(author, (0, None))
-
-    def _time_of(self, cid: Cid) -> int:
-        node = self.tangle.node(cid)
-        return node.time if node else 0
 
     def _view(self, author: bytes) -> PeerView:
         join, news = self._joins.get(author), self._following.news.get(author)
         newest = self.tangle.newest_of(author)
         node = self.tangle.node(newest) if newest else None
         update = news.update if news else None
-        summary_time, summary = self._summary_of(author)
+        summary_time, summary = self._summaries.get(author, (0, None))
         if summary and news and news.time > summary_time:
             summary = None  # it trains by now
         metrics = update.metrics if update else None

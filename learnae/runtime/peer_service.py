@@ -8,13 +8,38 @@ from collections.abc import Callable
 
 from learnae.adapters.local.status_file import summary
 from learnae.errors import EquivocationError, NotWrittenError
+from learnae.peer.peer import Peer
 from learnae.runtime.linked_peer import LinkedPeer
-from learnae.runtime.schedule import Schedule
 from learnae.system.service import Work
 
 _log = logging.getLogger(__name__)
 
 _LISTEN_SECONDS = 0.25  # what others announce gets so much older at every hop, and listening costs little
+
+
+class Schedule:
+    """Lets ``peer`` tick with ``pause`` seconds between, in which it listens. Each role overrides what it decides."""
+
+    def __init__(self, peer: Peer, pause: float) -> None:
+        self.peer = peer
+        self.pause = pause
+
+    def collect(self) -> None:
+        """Take in new data, before each tick."""
+
+    def tick(self) -> None:
+        """Let the peer tick, if it is time."""
+        self.peer.tick()
+
+    def listen(self) -> None:
+        """Let the peer listen between two ticks, if it may."""
+        self.peer.listen()
+
+    def reload(self) -> None:
+        """Read the configuration again: only ``pause`` changes while the peer runs. Raises ConfigurationError."""
+
+    def leave(self) -> None:
+        """Keep what has been collected, before the peer is saved."""
 
 
 class PeerService:

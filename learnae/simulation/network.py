@@ -10,6 +10,7 @@ import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from learnae.ipld.cid import CID_BYTES, Cid
 from learnae.overriding import override
@@ -80,11 +81,7 @@ class Network:
 
     def reaches(self, source: int, target: int) -> bool:
         """Return True if packets can pass now."""
-        return (
-            source not in self.down
-            and target not in self.down
-            and self.groups.get(source, 0) == self.groups.get(target, 0)
-        )
+        return self.down.isdisjoint((source, target)) and self.groups.get(source, 0) == self.groups.get(target, 0)
 
     def send(self, source: Host, target: Host, size: int, note: str, deliver: Callable[[], None]) -> None:
         """Send one packet; it may be lost, and it is late. ``note`` goes into the trace."""
@@ -138,21 +135,14 @@ class Host:
         for index, wanted in by_holder.items():
             holder = self.network.hosts[index]
             size = PACKET_BYTES + CID_BYTES * len(wanted)
-            self.network.send(self, holder, size, "want", lambda h=holder, w=wanted: h.answer(self, w))  # type: ignore[misc]
+            self.network.send(self, holder, size, "want", partial(holder.answer, self, wanted))
 
     def answer(self, asker: Host, wanted: Sequence[Cid]) -> None:
         """Send the blocks that are here, with the past of messages that the asker lacks."""
         for cid in wanted:
-            found = [cid for cid in self._cone(asker, cid) if cid in self.blocks]
-            for each in found:
+            for each in filter(self.blocks.__contains__, self._cone(asker, cid)):
                 data = self.blocks[each]
-                self.network.send(
-                    self,
-                    asker,
-                    len(data),
-                    each.digest.hex(),
-                    lambda c=each, d=data: asker.receive(c, d),  # type: ignore[misc]
-                )
+                self.network.send(self, asker, len(data), each.digest.hex(), partial(asker.receive, each, data))
 
     def receive(self, cid: Cid, data: bytes) -> None:
         """Keep a block that was asked for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,8 +13,7 @@ from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.peer.composition import compose_peer
-from learnae.peer.peer import Options, Peer, Ports
+from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Learner, Traffic
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
@@ -56,25 +56,16 @@ class Member:
         self._identity = Identity.from_seed(random.Random(f"{simulation.setting.seed}/{index}").randbytes(32))
         self._state = MemoryStateStore()
         self.host = simulation.network.host()
-        self.peer = self._boot()
+        self.peer = self.boot()
 
-    def restart(self) -> None:
-        """Come back with what is on the disk, after a crash."""
-        self.peer = self._boot()
-
-    def _boot(self) -> Peer:
+    def boot(self) -> Peer:
+        """Make the peer from what is on the disk, at first or after a crash."""
         simulation, manifest = self._simulation, self._simulation.manifest
         seed = simulation.setting.seed * 1_000_003 + self._index
         learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
-        traffic = Traffic()
-        ports = Ports(
-            MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start),
-            MemoryGossip(self.host, simulation.setting.fanout),
-            learner,
-            self._state,
-            SilentMonitor(),
-            simulation.clock,
-        )
+        traffic, gossip = Traffic(), MemoryGossip(self.host, simulation.setting.fanout)
+        store = MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start)
+        ports = Ports(store, gossip, learner, self._state, SilentMonitor(), simulation.clock)
         options = Options(f"peer-{self._index}", "agent", simulation.setting.follow, seed)
         peer = compose_peer(self._identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
         self.host.parents_of = lambda cid: node.parents if (node := peer.tangle.node(cid)) else ()
@@ -85,11 +76,7 @@ class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``."""
 
     def __init__(
-        self,
-        manifest: Manifest,
-        datasets: Sequence[Dataset],
-        setting: Setting,
-        learner: LearnerFactory = numpy_learner,
+        self, manifest: Manifest, datasets: Sequence[Dataset], setting: Setting, learner: LearnerFactory = numpy_learner
     ) -> None:
         self.manifest = manifest
         self.learner = learner
@@ -129,9 +116,10 @@ class Simulation:
     def restart(self, index: int) -> None:
         """Start a stopped machine again, from its disk."""
         self.network.down.discard(index)
-        self.members[index].host.inbox.clear()
-        self.members[index].host.asked.clear()
-        self.members[index].restart()
+        member = self.members[index]
+        member.host.inbox.clear()
+        member.host.asked.clear()
+        member.peer = member.boot()
 
     def message_sets(self) -> list[frozenset[Cid]]:
         """Return the messages that each member has attached."""
@@ -140,19 +128,16 @@ class Simulation:
     def _schedule(self, member: Member) -> None:
         period, jitter = self.setting.period, self.setting.period // 4
         due = self.clock.time + period + self.network.rng.randint(-jitter, jitter)
-        self.network.at(due, self._turn(member))
+        self.network.at(due, partial(self._turn, member))
 
-    def _turn(self, member: Member) -> Callable[[], None]:
-        def turn() -> None:
-            if member.host.index not in self.network.down:
-                if self._training:
-                    member.peer.tick()
-                else:
-                    member.peer.hear()
-                    member.peer.replication.announce()
-            self._schedule(member)
-
-        return turn
+    def _turn(self, member: Member) -> None:
+        if member.host.index not in self.network.down:
+            if self._training:
+                member.peer.tick()
+            else:
+                member.peer.hear()
+                member.peer.replication.announce()
+        self._schedule(member)
 
     def _listen(self, member: Member) -> None:
         def turn() -> None:

@@ -59,9 +59,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise NotWrittenError(
-            f"cannot write {path}: {error.strerror or error}", "free some space, or check owner and permissions"
-        ) from error
+        remedy = "free some space, or check owner and permissions"
+        raise NotWrittenError(f"cannot write {path}: {error.strerror or error}", remedy) from error
 
 
 def why_unwritable(directory: Path, size: int = 0) -> str:

@@ -6,6 +6,8 @@ from __future__ import annotations
 class Backoff:
     """Waits ``least`` seconds after the first failure, doubled after each further one, never more than ``most``.
 
+    ``seconds`` is how long the next wait is.
+
     >>> backoff = Backoff(least=1.0, most=3.0)
     >>> [backoff.failed() for _ in range(3)]
     [1.0, 2.0, 3.0]
@@ -17,19 +19,14 @@ class Backoff:
     def __init__(self, least: float, most: float) -> None:
         self._least = least
         self._most = most
-        self._seconds = min(least, most)
-
-    @property
-    def seconds(self) -> float:
-        """Return how long the next wait is."""
-        return self._seconds
+        self.seconds = min(least, most)
 
     def failed(self) -> float:
         """Return how many seconds to wait now; the next wait is twice as long."""
-        wait = self._seconds
-        self._seconds = min(self._most, 2 * wait)
+        wait = self.seconds
+        self.seconds = min(self._most, 2 * wait)
         return wait
 
     def succeeded(self) -> None:
         """Begin with the shortest wait again."""
-        self._seconds = min(self._least, self._most)
+        self.seconds = min(self._least, self._most)

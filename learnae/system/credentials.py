@@ -28,9 +28,8 @@ def read_secret(name: str, key: str) -> bytes:
     try:
         return read_regular(path, _MOST_BYTES)
     except OSError as error:
-        raise ConfigurationError(
-            f"{key}: cannot read {path}: {error.strerror}", "check path and permissions"
-        ) from error
+        problem = f"{key}: cannot read {path}: {error.strerror}"
+        raise ConfigurationError(problem, "check path and permissions") from error
 
 
 def read_credential(name: str, key: str) -> str:

@@ -1,8 +1,7 @@
 """Run the work loop of every role, and handle its signals.
 
-SIGTERM or SIGINT drains: the work at hand ends, state is saved, exit status 0. A second one cuts:
-exit at once with status 130; nothing is lost, as files are only ever replaced whole. SIGHUP
-reloads.
+SIGTERM or SIGINT drains: the work at hand ends, state is saved, exit status 0. A second one cuts: exit at once with
+status 130; nothing is lost, as files are only ever replaced whole. SIGHUP reloads.
 """
 
 from __future__ import annotations
@@ -12,20 +11,21 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
 from learnae.errors import ConfigurationError, LearnaeError, NotWrittenError, StateError
 from learnae.system.installation import how_to_install
-from learnae.system.sd_notify import Notifier
-from learnae.system.signals import Pause, woken_by_signals
+from learnae.system.signals import Pause, handled_by, woken_by_signals
 
 _log = logging.getLogger(__name__)
 
-EXIT_USAGE = 2
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
 EXIT_CONFIGURATION = 78  # EX_CONFIG: systemd does not restart the service
 EXIT_CUT = 130
@@ -114,6 +114,21 @@ class Work:
     summary: Callable[[], str]
 
 
+class Notifier:
+    """Sends states (sd_notify(3)) to ``NOTIFY_SOCKET``; does nothing where systemd did not start this process."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        address = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
+
+    def send(self, state: str) -> None:
+        """Tell systemd ``state``, such as ``READY=1``."""
+        if self._socket is not None:
+            with suppress(OSError):  # systemd is away, perhaps for a moment: the next state may arrive
+                self._socket.sendto(state.encode(), self._address)
+
+
 class Service:
     """Runs ``work`` until it is told to stop."""
 
@@ -128,40 +143,38 @@ class Service:
 
     def run(self) -> int:
         """Run until a signal ends it, put the signal handlers back, and return the exit status."""
-        signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        with woken_by_signals() as wait:
-            previous = {number: signal.signal(number, self._on_signal) for number in signals}
-            try:
-                self._loop(wait)
-            finally:
-                for number, handler in previous.items():
-                    signal.signal(number, handler)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        with woken_by_signals() as wait, handled_by(self._on_signal, *numbers):
+            self._loop(wait)
         return 0
 
     def _loop(self, wait: Pause) -> None:
-        self._notifier.ready()
+        self._notifier.send("READY=1")
         while not self._stopping:
             if self._reloading:
                 self._reload()
             pause = self._work.step()
-            self._notifier.alive(self._work.summary())
+            self._feed_watchdog()
             while pause > 0 and not self._stopping and not self._reloading:
                 wait(min(pause, self._longest_sleep))
                 pause -= self._longest_sleep
-                self._notifier.alive(self._work.summary())
+                self._feed_watchdog()
         _log.info("stopping: saving state")
-        self._notifier.stopping()
+        self._notifier.send("STOPPING=1")
         self._work.drain()
+
+    def _feed_watchdog(self) -> None:  # from this loop only, so that a hung one is noticed
+        self._notifier.send(f"WATCHDOG=1\nSTATUS={self._work.summary()}")
 
     def _reload(self) -> None:
         self._reloading = False
-        self._notifier.reloading()
+        self._notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             self._work.reload()
             _log.info("configuration read again")
         except LearnaeError as error:  # what runs goes on as it was
             _log.error("configuration not read again: %s", error)
-        self._notifier.ready()
+        self._notifier.send("READY=1")
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:

@@ -54,7 +54,7 @@ def abrupt() -> Iterator[None]:
     rest within this (``learnae.__main__``, ``agent.start``, ``trainer_node.start``). Nothing is lost: nothing has been
     trained yet, and files are only ever replaced whole. A process that ignores SIGINT goes on doing so.
     """
-    with _handled_by(signal.SIG_DFL) if _raises() else nullcontext():
+    with handled_by(signal.SIG_DFL, signal.SIGINT) if _raises() else nullcontext():
         yield
 
 
@@ -84,7 +84,7 @@ def held_back() -> Iterator[Pause]:
             came = False
             raise KeyboardInterrupt
 
-    with woken_by_signals() as wait, _handled_by(on_signal):
+    with woken_by_signals() as wait, handled_by(on_signal, signal.SIGINT):
 
         def pause(seconds: float, *readable: FileDescriptorLike) -> None:
             wait(seconds, *readable)
@@ -105,9 +105,13 @@ def _raises() -> bool:
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, handler)
+def handled_by(
+    handler: Callable[[int, FrameType | None], object] | signal.Handlers, *numbers: signal.Signals
+) -> Iterator[None]:
+    """Let ``handler`` handle these signals, and put the handlers of before back."""
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, previous in before.items():
+            signal.signal(number, previous)

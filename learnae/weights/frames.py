@@ -1,9 +1,8 @@
 """Frames: one peer's weights as blocks, like video: a keyframe, then deltas. Pure.
 
-A delta is the compressed difference between the author's weights and its *replica*: what
-every follower already believes them to be. Author and followers apply the same decoded delta to the
-same replica, so the compression error comes back in the next delta: error feedback (CHOCO-SGD,
-Koloskova et al. 2019, algorithm 2).
+A delta is the compressed difference between the author's weights and its *replica*: what every follower already
+believes them to be. Author and followers apply the same decoded delta to the same replica, so the compression error
+comes back in the next delta: error feedback (CHOCO-SGD, Koloskova et al. 2019, algorithm 2).
 
 >>> from learnae.ipld.cid import DAG_CBOR
 >>> policy, weights = FramePolicy(keyframe="f32"), np.array([0.5, 1.0], np.float32)

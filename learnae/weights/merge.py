@@ -1,4 +1,4 @@
-"""The merge: moving one's own weights towards the replicas of others. Pure."""
+"""The merge: moving one's own weights towards the replicas of others; and what all agree on. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from learnae.weights.codecs import Vector
 
 _TILE = 1 << 15  # values: 128 KiB, so that sum and product stay in the second-level cache
+_LEAST_PACE = 0.3  # of the average over time: half of it is from the last two updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +78,26 @@ def weighted_sum(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
             np.multiply(vector[start : start + _TILE], factor, out=part)
             np.add(total, part, out=total)
     return result
+
+
+@dataclass(eq=False)
+class ConsensusEstimate:
+    """The weighted mean of the live replicas, averaged over time by a peer that follows only some of them.
+
+    The votes differ from one merge to the next, as the peers followed are redrawn: their average over time is
+    near the mean of all. (Polyak and Juditsky 1992.) A peer that follows all needs no average.
+    An estimate older than ``half_life`` (ms), as in MergePolicy, is replaced.
+    """
+
+    vector: Vector
+    half_life: int
+    _time: int | None = None  # not made yet by this process
+
+    def renew(self, votes: Sequence[Vote], live: int, now: int) -> None:
+        """Take in ``votes``, at least one, from ``live`` peers; ``now`` in ms."""
+        current = consensus(votes, self.half_life)
+        is_fresh = self._time is not None and now - self._time <= self.half_life
+        if is_fresh and len(votes) < live:
+            pace = np.float32(max(len(votes) / live, _LEAST_PACE))
+            current = self.vector + pace * (current - self.vector)
+        self.vector, self._time = current, now

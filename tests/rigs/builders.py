@@ -13,6 +13,7 @@ from learnae.errors import PeerError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.protocol.bodies import FrameHeader, Update
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
@@ -147,6 +148,12 @@ def tiny_dataset(manifest: Manifest, seed: int = 0, rows: int = 32, scale: float
     data.add(inputs[:cut], targets[:cut])
     data.add(inputs[cut:], targets[cut:], holdout=True)
     return data
+
+
+def tiny_learner() -> NumpyLearner:
+    """Make the reference learner of both."""
+    manifest, rng = tiny_manifest(), np.random.default_rng(0)
+    return NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, rng)
 
 
 def damaged(data: bytes) -> Iterator[bytes]:

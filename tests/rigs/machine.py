@@ -13,8 +13,7 @@ from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.peer.composition import compose_peer
-from learnae.peer.peer import Options, Peer, Ports
+from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Traffic, Trained
 from learnae.protocol.bodies import KEY
 from learnae.protocol.limits import HOUR, Limits
@@ -96,14 +95,8 @@ class Machine:
 
     def boot(self) -> Peer:
         manifest = self.manifest
-        self.learner = Learner(
-            manifest.model,
-            manifest.objective,
-            manifest.optimiser,
-            self.data,
-            manifest.training.batch,
-            np.random.default_rng(1),
-        )
+        batch, rng = manifest.training.batch, np.random.default_rng(1)
+        self.learner = Learner(manifest.model, manifest.objective, manifest.optimiser, self.data, batch, rng)
         return self.compose(Options("me", "agent", self.follow, seed=1))
 
     def compose(self, options: Options) -> Peer:
@@ -145,6 +138,14 @@ class Machine:
 
     def other(self, number: int = 1) -> Author:
         return Author(number, self.manifest.swarm)
+
+
+def ticked(times: int = 1, listens: bool = False, **options: Any) -> Machine:
+    """Make a machine that has ticked already."""
+    machine = Machine(**options)
+    machine.listens = listens
+    machine.tick(times)
+    return machine
 
 
 def seqs(messages: Sequence[Message]) -> list[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.runtime.link_set import LinkSet
@@ -11,50 +9,39 @@ from learnae.runtime.workspace import Workspace
 from learnae.system.installation import how_to_install
 
 
-class Connections(Protocol):
-    """Has the sections of a role's configuration that name other machines."""
-
-    @property
-    def mqtt(self) -> MqttSection:
-        """Return ``[mqtt]``."""
-
-    @property
-    def ipfs(self) -> GatewaySection:
-        """Return ``[ipfs]``; with a daemon it is an IpfsSection."""
-
-    @property
-    def exchange(self) -> ExchangeSection:
-        """Return ``[exchange]``."""
-
-    @property
-    def iota(self) -> IotaSection:
-        """Return ``[iota]``."""
-
-
-def connect(config: Connections, workspace: Workspace) -> LinkSet:
+def connect(
+    workspace: Workspace, mqtt: MqttSection, ipfs: GatewaySection, exchange: ExchangeSection, iota: IotaSection
+) -> LinkSet:
     """Make all links that are configured, not yet reachable perhaps; raises ConfigurationError.
 
-    Nothing here waits for a network: a peer works alone until the first link is there.
+    ``ipfs`` with a daemon is an IpfsSection. Nothing here waits for a network: a peer works alone until the first link
+    is there.
     """
     links = LinkSet()
-    if config.mqtt.broker:
+    if mqtt.broker:
         from learnae.runtime.links.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
 
-        has_daemon = isinstance(config.ipfs, IpfsSection) and bool(config.ipfs.api)
-        links += connect_mqtt(config.mqtt, workspace, holds=has_daemon)
-    if isinstance(config.ipfs, IpfsSection) and config.ipfs.api:
+        has_daemon = isinstance(ipfs, IpfsSection) and bool(ipfs.api)
+        links += connect_mqtt(mqtt, workspace, holds=has_daemon)
+    if isinstance(ipfs, IpfsSection) and ipfs.api:
         try:
             from learnae.runtime.links.kubo import connect_ipfs  # noqa: PLC0415 - an extra, and a heavy one
         except ImportError as error:
             raise ConfigurationError(f"{error.name} is not installed", how_to_install("ipfs")) from error
-        links += connect_ipfs(config.ipfs, workspace)
-    if config.ipfs.gateway_urls:
-        from learnae.runtime.links.gateways import connect_gateways  # noqa: PLC0415 - brings TLS
-
-        links += connect_gateways(config.ipfs)
-    links = links.sorted_by(config.exchange.rank)
-    if config.iota.node:
+        links += connect_ipfs(ipfs, workspace)
+    if ipfs.gateway_urls:
+        links += connect_gateways(ipfs)
+    links = links.sorted_by(exchange.rank)
+    if iota.node:
         from learnae.runtime.links.iota import connect_iota  # noqa: PLC0415 - an extra
 
-        links += connect_iota(config.iota, workspace)
+        links += connect_iota(iota, workspace)
     return links
+
+
+def connect_gateways(ipfs: GatewaySection) -> LinkSet:
+    """Link to the gateways, which are read only; raises ConfigurationError."""
+    from learnae.adapters.ipfs.gateway import GatewayExchange  # noqa: PLC0415 - brings TLS
+
+    urls, timeout, ca_file = ipfs.gateway_urls, ipfs.timeout, ipfs.ca_file
+    return LinkSet({f"gateway {url}": GatewayExchange(url, timeout, ca_file) for url in urls})

@@ -13,17 +13,10 @@ from learnae.runtime.workspace import Workspace
 
 def connect_iota(section: IotaSection, workspace: Workspace) -> LinkSet:
     """Link to the node of ``[iota]``; raises ConfigurationError."""
-    manifest = workspace.swarm.manifest
-    gossip = IotaGossip(
-        Node(section.node, section.mwm, section.pow),
-        OpenChannel(manifest.swarm),
-        workspace.identity,
-        manifest.swarm,
-        manifest.limits.horizon,
-        Pace(section.poll, section.every),
-        section.coordinator,
-        workspace.errors,
-    )
+    swarm, horizon = workspace.swarm.manifest.swarm, workspace.swarm.manifest.limits.horizon
+    node, pace = Node(section.node, section.mwm, section.pow), Pace(section.poll, section.every)
+    channel, errors = OpenChannel(swarm), workspace.errors
+    gossip = IotaGossip(node, channel, workspace.identity, swarm, horizon, pace, section.coordinator, errors)
     closers = [gossip.close]
     if section.events:
         closers.insert(0, Events(section.events, gossip.tag, gossip.wake).close)

@@ -17,14 +17,8 @@ def connect_ipfs(section: IpfsSection, workspace: Workspace) -> LinkSet:
     links = LinkSet({"ipfs": exchange})
     if not section.pubsub:
         return links
-    gossip = KuboGossip(
-        KuboRpc.from_section(section),
-        workspace.swarm.manifest.swarm,
-        workspace.name,
-        section.timeout,
-        exchange.acquaintances,
-        workspace.errors,
-    )
+    rpc, swarm = KuboRpc.from_section(section), workspace.swarm.manifest.swarm
+    gossip = KuboGossip(rpc, swarm, workspace.name, section.timeout, exchange.acquaintances, workspace.errors)
     name = "ipfs pubsub"
     return links + LinkSet(gossips={name: gossip}, states={name: gossip.state}, closers=(gossip.close,))
 

@@ -31,8 +31,7 @@ from learnae.error_log import ErrorLog
 from learnae.errors import TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.peer.composition import compose_peer
-from learnae.peer.peer import Options, Ports
+from learnae.peer.peer import Options, Ports, compose_peer
 from learnae.ports import Gossip
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR

@@ -468,7 +468,7 @@ def test_a_peer_whose_state_is_lost_continues_its_chain_where_blocks_are_shared(
     simulation.network.hosts[5].inbox = [simulation.members[0].peer.tangle.heads()]
     for data in list(simulation.network.hosts[0].blocks.values()):  # as in a directory of one machine
         MemoryBlockStore(simulation.network.hosts[5]).put(DAG_CBOR, data)
-    simulation.members[5].restart()
+    simulation.members[5].peer = simulation.members[5].boot()
     simulation.run(10 * SECOND)
 
     settle(simulation)

@@ -20,7 +20,7 @@ from learnae.adapters.tls import RenewedContext
 from learnae.config.sections import IpfsSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.ipld.cid import RAW, Cid
-from learnae.runtime.links.gateways import connect_gateways
+from learnae.runtime.links.connect import connect_gateways
 
 DATA = b"weights"
 CID = Cid.of(RAW, DATA)

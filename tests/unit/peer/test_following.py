@@ -62,6 +62,14 @@ class Publisher(Author):
         return message, frame.blocks
 
 
+def one_followed(*others: int, most: int = 1) -> list[Any]:
+    """A side that follows author 1, that author, and ``others`` by number."""
+    side, followed = Side(most), Publisher(1)
+    published(side, followed, 1.0)
+    side.advance()
+    return [side, followed, *map(Publisher, others)]
+
+
 def keep(side: Side, blocks: list[bytes]) -> None:
     for block in blocks:
         side.store.put(RAW, block)
@@ -107,9 +115,7 @@ def test_own_updates_are_not_followed() -> None:
 
 
 def test_absent_blocks_are_waited_for() -> None:
-    side, author = Side(), Publisher(1)
-    published(side, author, 1.0)
-    side.advance()
+    side, author = one_followed(most=8)
     message, blocks = author.publish(5.0)
     side.note(message)
     assert side.advance() == []
@@ -198,9 +204,7 @@ def bad_update(side: Side, author: Publisher, case: dict[str, Any]) -> Message:
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_frame_is_counted_once_and_healed_by_a_keyframe(name: str) -> None:
-    side, author, other = Side(), Publisher(1), Publisher(2)
-    published(side, author, 1.0)
-    side.advance()
+    side, author, other = one_followed(2, most=8)
     bad = bad_update(side, author, BAD[name])
     side.note(bad)
     published(side, other, 7.0)
@@ -249,9 +253,7 @@ def test_a_clock_ahead_does_not_make_the_others_dead() -> None:
 
 
 def test_a_banned_author_is_not_followed_any_more() -> None:
-    side, author = Side(), Publisher(1)
-    published(side, author, 1.0)
-    side.advance()
+    side, author = one_followed(most=8)
     assert author.author in side.following.replicas
     published(side, Publisher(1), 2.0, time=NOW + 1)
     assert side.tangle.is_banned(author.author)
@@ -303,9 +305,7 @@ def test_who_is_long_gone_is_forgotten() -> None:
 
 
 def test_who_has_news_hands_its_place_to_a_fresh_keyframe_once_that_is_here() -> None:
-    side, leaving, coming = Side(most=1), Publisher(1), Publisher(2)
-    published(side, leaving, 1.0)
-    side.advance()
+    side, leaving, coming = one_followed(2)
     message, blocks = coming.publish(7.0, time=NOW + 900)
     side.note(message)
     side.advance()
@@ -333,9 +333,7 @@ def test_no_place_is_handed_over_for_a_delta_or_for_older_news() -> None:
 
 
 def test_a_successor_whose_frame_does_not_come_is_given_up() -> None:
-    side, followed, lost = Side(most=1), Publisher(1), Publisher(2)
-    published(side, followed, 1.0)
-    side.advance()
+    side, followed, lost = one_followed(2)
     message, _ = lost.publish(7.0, time=NOW + 900)
     side.note(message)
     published(side, followed, 2.0)
@@ -347,9 +345,7 @@ def test_a_successor_whose_frame_does_not_come_is_given_up() -> None:
 
 
 def test_a_banned_successor_is_given_up() -> None:
-    side, followed, banned = Side(most=1), Publisher(1), Publisher(2)
-    published(side, followed, 1.0)
-    side.advance()
+    side, followed, banned = one_followed(2)
     message, blocks = banned.publish(7.0, time=NOW + 900)
     side.note(message)
     published(side, followed, 2.0)

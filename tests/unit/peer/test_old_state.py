@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import NOW, tiny_manifest
-from machine import Board, Machine, frame_of, kinds, seqs, update_of
+from machine import Board, Machine, frame_of, kinds, seqs, ticked, update_of
 
 from learnae.errors import EquivocationError
-from learnae.protocol.bodies import DELTA, KEY, Update
+from learnae.protocol.bodies import DELTA, KEY
 from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
 from learnae.weights.frames import FramePolicy
@@ -17,7 +17,6 @@ from learnae.weights.frames import FramePolicy
 def restored(machine: Machine, more: int = 5) -> list[Message]:
     """Say ``more``, and go back to the disk of before; returns all that was said."""
     backup, blocks = machine.state.load(), dict(machine.host.blocks)
-    assert backup is not None
     machine.tick(more)
     said = machine.said()
     machine.host.blocks = blocks
@@ -30,8 +29,7 @@ def restored(machine: Machine, more: int = 5) -> list[Message]:
 
 
 def test_an_old_state_is_moved_forward_to_what_the_directory_holds() -> None:
-    machine = Machine(manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=30)))
-    machine.tick(3)
+    machine = ticked(3, manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=30)))
     said = restored(machine)
     machine.receive(*said)
     before = machine.peer.steps
@@ -41,11 +39,8 @@ def test_an_old_state_is_moved_forward_to_what_the_directory_holds() -> None:
     assert not machine.peer.tangle.is_banned(machine.peer.author)
     assert machine.problems() == {}
     first, second, _ = now[-3:]
-    assert isinstance(first.body, Update)
-    assert isinstance(second.body, Update)
     assert (first.body.frame.kind, second.body.frame.kind) == (KEY, DELTA), "the old replica is nobody's any more"
     last = said[-1].body
-    assert isinstance(last, Update)
     assert first.body.steps == last.steps + 4 > before + 4, "what was trained and lost was trained all the same"
     assert first.body.bytes_out > last.bytes_out
     machine.boot()
@@ -55,9 +50,7 @@ def test_an_old_state_is_moved_forward_to_what_the_directory_holds() -> None:
 
 
 def test_what_comes_late_moves_it_forward_if_it_has_not_spoken_yet() -> None:
-    machine = Machine()
-    machine.listens = True
-    machine.tick(3)
+    machine = ticked(3, listens=True)
     said = restored(machine)
     machine.tick(60)
     assert machine.said() == said[:4]
@@ -75,9 +68,7 @@ def test_what_comes_late_moves_it_forward_if_it_has_not_spoken_yet() -> None:
 
 
 def test_who_listens_knows_better_by_and_by() -> None:
-    machine = Machine()
-    machine.listens = True
-    machine.tick(3)
+    machine = ticked(3, listens=True)
     restored(machine)
     other, frame = machine.other(), frame_of(1, 2, 3)
     machine.receive(other.say(time=machine.clock.time), update_of(other, frame), blocks=[frame])
@@ -87,9 +78,7 @@ def test_who_listens_knows_better_by_and_by() -> None:
 
 
 def test_what_nobody_has_heard_is_said_anew() -> None:
-    machine = Machine()
-    machine.listens = True
-    machine.tick(3)
+    machine = ticked(3, listens=True)
     said = restored(machine)
     machine.tick(299)
     assert machine.said() == said[:4]
@@ -99,8 +88,7 @@ def test_what_nobody_has_heard_is_said_anew() -> None:
 
 
 def test_a_newer_message_of_ones_own_whose_past_is_missing_is_waited_for() -> None:
-    machine = Machine()
-    machine.tick(3)
+    machine = ticked(3)
     said = restored(machine)
     machine.receive(said[-1])
     machine.tick(10)
@@ -111,8 +99,7 @@ def test_a_newer_message_of_ones_own_whose_past_is_missing_is_waited_for() -> No
 
 
 def test_a_newer_message_of_ones_own_whose_past_is_lost_everywhere_is_gone_on_from() -> None:
-    machine = Machine()
-    machine.tick(3)
+    machine = ticked(3)
     said = restored(machine)
     machine.receive(said[-1])
     machine.tick(52)
@@ -120,8 +107,7 @@ def test_a_newer_message_of_ones_own_whose_past_is_lost_everywhere_is_gone_on_fr
 
 
 def test_who_has_spoken_before_it_heard_itself_is_told_so_at_once() -> None:
-    machine = Machine()
-    machine.tick(3)
+    machine = ticked(3)
     said = restored(machine)
     machine.tick()
     machine.receive(*said)
@@ -131,9 +117,7 @@ def test_who_has_spoken_before_it_heard_itself_is_told_so_at_once() -> None:
 
 
 def test_a_restart_after_seconds_does_not_listen() -> None:
-    machine = Machine()
-    machine.listens = True
-    machine.tick(3)
+    machine = ticked(3, listens=True)
     machine.clock.time += 5000
     machine.boot()
     machine.tick()
@@ -157,7 +141,6 @@ def test_an_old_state_costs_no_new_release_of_a_summary() -> None:
     board = Board()
     board.tick()
     backup = board.state.load()
-    assert backup is not None
     board.collect(1000)
     board.tick(2)
     board.state.save(backup)

@@ -13,7 +13,7 @@ from learnae.ports import BlockStore, Traffic
 from learnae.protocol.bodies import Evidence
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
-from learnae.protocol.tangle import Tangle
+from learnae.protocol.tangle import Outcome, Tangle
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip
 from learnae.simulation.network import Network, VirtualClock, Weather
 
@@ -40,6 +40,11 @@ class Side:
     def announce(self, *cids: Cid) -> None:
         self.host.inbox.append(cids)
 
+    def hear(self, *cids: Cid) -> Outcome:
+        """Hear, and first that others have these heads."""
+        self.announce(*cids)
+        return self.replicator.hear()
+
     def problems(self) -> dict[str, int]:
         return dict(self.errors.counts)
 
@@ -47,8 +52,7 @@ class Side:
 def test_history_is_fetched_back_from_a_head() -> None:
     side, said = Side(), Author(1).chain(10)
     side.hold(*said)
-    side.announce(said[-1].cid)
-    outcome = side.replicator.hear()
+    outcome = side.hear(said[-1].cid)
     assert outcome.attached == said
     assert side.tangle.heads() == (said[-1].cid,)
     assert side.traffic.bytes_in == sum(len(message.data) for message in said)
@@ -94,8 +98,7 @@ def test_a_bad_block_is_counted_once_and_not_fetched_again() -> None:
     child = Author(2).say(foreign)
     side.hold(foreign, child)
     for _ in range(3):
-        side.announce(bad, child.cid)
-        side.replicator.hear()
+        side.hear(bad, child.cid)
     assert side.problems() == {"EncodingError": 1, "WrongSwarmError": 1}
     assert len(side.tangle) == 0
     assert side.tangle.missing() == []
@@ -107,8 +110,7 @@ def test_a_problem_of_one_message_does_not_stop_the_others() -> None:
     fast = author.say(time=first.time + 1)
     good = Author(2).say()
     side.hold(first, fast, good)
-    side.announce(fast.cid, good.cid)
-    assert set(side.replicator.hear().attached) == {first, good}
+    assert set(side.hear(fast.cid, good.cid).attached) == {first, good}
     assert side.problems() == {"LimitError": 1}
     assert "allows one message" in side.errors.last["LimitError"]
 
@@ -117,12 +119,10 @@ def test_a_message_of_tomorrow_is_taken_tomorrow() -> None:
     side, day = Side(), 24 * 3600_000
     message = Author(1).say(time=NOW + day)
     side.hold(message)
-    side.announce(message.cid)
-    assert side.replicator.hear().attached == []
+    assert side.hear(message.cid).attached == []
     assert side.problems() == {"FutureError": 1}
     side.network.clock.time += day
-    side.announce(message.cid)
-    assert side.replicator.hear().attached == [message]
+    assert side.hear(message.cid).attached == [message]
 
 
 def test_a_future_parent_is_opened_once_a_call() -> None:
@@ -130,8 +130,7 @@ def test_a_future_parent_is_opened_once_a_call() -> None:
     future = Author(1).say(time=NOW + 24 * 3600_000)
     child = Author(2).say(future, time=NOW)
     side.hold(future, child)
-    side.announce(child.cid)
-    side.replicator.hear()
+    side.hear(child.cid)
     assert side.problems() == {"FutureError": 1}
 
 
@@ -139,10 +138,8 @@ def test_invented_heads_do_not_make_a_peer_deaf() -> None:
     side, message = Side(wanted=128), Author(1).say()
     side.hold(message)
     for start in range(0, 256, 64):
-        side.announce(*(some_cid(number) for number in range(start, start + 64)))
-        side.replicator.hear()
-    side.announce(message.cid)
-    assert side.replicator.hear().attached == [message]
+        side.hear(*(some_cid(number) for number in range(start, start + 64)))
+    assert side.hear(message.cid).attached == [message]
 
 
 def test_what_is_asked_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +155,7 @@ def test_a_message_older_than_the_horizon_does_not_stay_on_the_disk() -> None:
     side = Side()
     old = Author(1).say(time=NOW - 25 * 3600_000)
     side.hold(old)
-    side.announce(old.cid)
-    assert side.replicator.hear().attached == []
+    assert side.hear(old.cid).attached == []
     assert side.problems() == {"StaleError": 1}
     assert not side.store.has(old.cid)
 
@@ -167,10 +163,8 @@ def test_a_message_older_than_the_horizon_does_not_stay_on_the_disk() -> None:
 def test_an_announcement_is_read_up_to_the_limit() -> None:
     side, message = Side(heads=2), Author(1).say()
     side.hold(message)
-    side.announce(some_cid(1), some_cid(2), message.cid)
-    assert side.replicator.hear().attached == []
-    side.announce(some_cid(1), message.cid)
-    assert side.replicator.hear().attached == [message]
+    assert side.hear(some_cid(1), some_cid(2), message.cid).attached == []
+    assert side.hear(some_cid(1), message.cid).attached == [message]
 
 
 def test_evidence_makes_a_peer_ask_for_both_halves() -> None:
@@ -178,8 +172,7 @@ def test_evidence_makes_a_peer_ask_for_both_halves() -> None:
     one, two = Author(1).say(time=NOW), Author(1).say(time=NOW + 1)
     witness = Author(2).say(body=Evidence(one.author, one.cid, two.cid).to_fields())
     side.hold(one, witness)
-    side.announce(witness.cid)
-    side.replicator.hear()
+    side.hear(witness.cid)
     assert side.tangle.missing() == [two.cid]
     side.hold(two)
     assert [found.author for found in side.replicator.hear().equivocations] == [one.author]
@@ -191,13 +184,11 @@ def test_invented_evidence_leaves_room_for_true_evidence() -> None:
     for number in range(0, 6, 2):
         lie = liar.say(body=Evidence(witness.author, some_cid(number), some_cid(number + 1)).to_fields())
         side.hold(lie)
-        side.announce(lie.cid)
-        side.replicator.hear()
+        side.hear(lie.cid)
     one, two = Author(2).say(time=NOW), Author(2).say(time=NOW + 1)
     truth = witness.say(body=Evidence(one.author, one.cid, two.cid).to_fields())
     side.hold(one, two, truth)
-    side.announce(truth.cid)
-    side.replicator.hear()
+    side.hear(truth.cid)
     side.replicator.hear()
     assert side.tangle.is_banned(one.author)
 
@@ -217,8 +208,6 @@ def test_a_message_damaged_on_the_own_disk_is_taken_when_a_good_copy_comes(tmp_p
     side.hold(message)
     path = next(path for path in tmp_path.rglob("*") if path.is_file())
     path.write_bytes(b"damaged")
-    side.announce(message.cid)
-    side.replicator.hear()
+    side.hear(message.cid)
     side.hold(message)
-    side.announce(message.cid)
-    assert side.replicator.hear().attached == [message]
+    assert side.hear(message.cid).attached == [message]

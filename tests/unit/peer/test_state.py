@@ -127,16 +127,12 @@ def test_damage_is_never_read_as_another_state() -> None:
             assert plain(PeerState.from_bytes(case)) == plain(STATE)
 
 
-def test_an_empty_file_is_a_state_error() -> None:
-    with pytest.raises(StateError):
-        PeerState.from_bytes(b"")
-
-
-def test_a_bare_array_is_a_state_error() -> None:
+def test_an_empty_file_and_a_bare_array_are_state_errors() -> None:
     buffer = io.BytesIO()
     np.save(buffer, WEIGHTS)
-    with pytest.raises(StateError):
-        PeerState.from_bytes(buffer.getvalue())
+    for data in (b"", buffer.getvalue()):
+        with pytest.raises(StateError):
+            PeerState.from_bytes(data)
 
 
 def test_arrays_of_another_kind_are_a_state_error() -> None:

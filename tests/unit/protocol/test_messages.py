@@ -223,12 +223,10 @@ def test_bodies_read_back(kind: str) -> None:
 def test_metrics_may_be_absent() -> None:
     plain = {**FULL["update"], "metrics": None}
     body = parse_body(plain, LIMITS)
-    assert isinstance(body, Update)
     assert body.metrics is None
     assert body.to_fields() == plain
     without = {**FULL["update"], "metrics": {"loss": 1.0, "accuracy": None, "rows": 3}}
     body = parse_body(without, LIMITS)
-    assert isinstance(body, Update)
     assert body.metrics == Metrics(1.0, None, 3)
 
 
@@ -264,35 +262,15 @@ def test_known_kinds_with_wrong_fields_are_refused(kind: str, changes: dict[str,
         parse_body({**FULL[kind], **changes}, LIMITS)
 
 
-_NAMES = (
-    "release",
-    "noise",
-    "columns",
-    "groups",
-    "name",
-    "role",
-    "software",
-    "frame",
-    "steps",
-    "samples",
-    "metrics",
-    "merged",
-    "traffic",
-    "author",
-    "first",
-)
-_INNER = st.dictionaries(
-    st.sampled_from(
-        ("type", "codec", "count", "base", "loss", "accuracy", "rows", "in", "label", "mean", "histogram", "epsilon")
-    ),
-    _VALUES,
-)
+_NAMES = "release noise columns groups name role software frame steps samples metrics merged traffic author first"
+_INNER_NAMES = "type codec count base loss accuracy rows in label mean histogram epsilon"
+_INNER = st.dictionaries(st.sampled_from(_INNER_NAMES.split()), _VALUES)
 
 
 @settings(max_examples=300)
 @given(
     st.sampled_from(("join", "update", "summary", "evidence", "poem")),
-    st.dictionaries(st.sampled_from(_NAMES), _VALUES | _INNER, max_size=3),
+    st.dictionaries(st.sampled_from(_NAMES.split()), _VALUES | _INNER, max_size=3),
 )
 def test_any_map_is_a_body_or_a_message_error(kind: str, changes: dict[str, Any]) -> None:
     with contextlib.suppress(MessageError):

@@ -8,9 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from builders import tiny_dataset, tiny_manifest
+from builders import tiny_learner, tiny_manifest
 from disks import read_only
 
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -19,7 +18,6 @@ from learnae.cli.commands.keep import blocks
 from learnae.cli.commands.swarm import join as join_module
 from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.ipld.cid import RAW, Cid
-from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.linked_peer import build_peer
@@ -43,11 +41,7 @@ def directory() -> Path:
 
 def three_ticks(workspace: Workspace) -> Peer:
     """A peer that has trained there, and left."""
-    manifest = tiny_manifest()
-    learner = NumpyLearner(
-        manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
-    )
-    linked = build_peer(workspace, learner, Options("pump", "trainer", 8, seed=1))
+    linked = build_peer(workspace, tiny_learner(), Options("pump", "trainer", 8, seed=1))
     for _ in range(3):
         linked.peer.tick()
     linked.leave()
@@ -78,14 +72,10 @@ def test_a_peer_that_has_lost_its_state_goes_on_from_what_it_said_itself(tmp_pat
 
 
 def test_who_leaves_while_the_disk_takes_nothing_says_so_and_leaves(tmp_path: Path, directory: Path) -> None:
-    manifest = tiny_manifest()
     workspace = Workspace(open_swarm(directory), tmp_path / "pump")
-    learner = NumpyLearner(
-        manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
-    )
     closed: list[str] = []
     links = LinkSet(monitors=(monitor := SilentMonitor(),), closers=(lambda: closed.append("closed"),))
-    linked = build_peer(workspace, learner, Options("pump", "trainer", 8, seed=1), links)
+    linked = build_peer(workspace, tiny_learner(), Options("pump", "trainer", 8, seed=1), links)
     linked.peer.tick()
     with read_only(workspace.directory), pytest.raises(NotWrittenError, match="cannot write"):
         linked.leave()

@@ -18,8 +18,9 @@ from learnae.adapters.iota.proof_of_work import MAX_MWM
 from learnae.adapters.iota.pyota import INSTALL_PYOTA
 from learnae.cli.commands.look.doctor import doctor
 from learnae.config.loading import find_section, load_config
-from learnae.config.sections import IotaSection
+from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, MqttSection
 from learnae.errors import ConfigurationError
+from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.connect import connect
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import create_swarm
@@ -95,19 +96,20 @@ def test_commands_find_it_in_any_roles_file(tmp_path, monkeypatch):
 # -- connect
 
 
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(create_swarm(tiny_manifest()), tmp_path / "peer")
+def connected(tmp_path: Path, iota: IotaSection) -> LinkSet:
+    workspace = Workspace(create_swarm(tiny_manifest()), tmp_path / "peer")
+    return connect(workspace, MqttSection(), GatewaySection(), ExchangeSection(), iota)
 
 
 def test_nothing_is_loaded_or_linked_without_a_node(tmp_path, monkeypatch):
     monkeypatch.setattr(iota_client, "load", lambda: pytest.fail("pyota was loaded"))
-    links = connect(AgentConfig(), workspace(tmp_path))
+    links = connected(tmp_path, IotaSection())
     assert "iota" not in links.gossips
 
 
 def test_a_node_that_is_away_makes_nobody_wait_and_is_a_line_in_the_status(tmp_path):
     section = IotaSection(node="http://127.0.0.1:1")
-    links = connect(AgentConfig(iota=section), workspace(tmp_path))
+    links = connected(tmp_path, section)
     assert links.status()["iota"].startswith(("connecting", "away: IOTA node at http://127.0.0.1:1"))
     links.close()
     assert links.gossips["iota"].state() == "closed"
@@ -119,7 +121,7 @@ def test_without_pyota_both_lines_are_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(iota_client, "load", missing)
     with pytest.raises(ConfigurationError, match="no-deps pyota"):
-        connect(AgentConfig(iota=IotaSection(node=URL)), workspace(tmp_path))
+        connected(tmp_path, IotaSection(node=URL))
 
 
 def test_without_pyzmq_events_are_the_users_mistake(tmp_path, monkeypatch):
@@ -128,7 +130,7 @@ def test_without_pyzmq_events_are_the_users_mistake(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zmq", None)
     section = IotaSection(node="http://127.0.0.1:1", events="tcp://127.0.0.1:1")
     with pytest.raises(ConfigurationError, match="pip install pyzmq"):
-        connect(AgentConfig(iota=section), workspace(tmp_path))
+        connected(tmp_path, section)
 
 
 # -- doctor

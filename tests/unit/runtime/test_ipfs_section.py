@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from builders import tiny_manifest
@@ -75,20 +74,20 @@ def test_an_order_of_exchanges_names_known_ones_and_the_rest_comes_last():
     assert list(links.exchanges) == ["gateway b", "gateway a", "ipfs", "mqtt"]
 
 
-def config_of(ipfs: GatewaySection) -> SimpleNamespace:
-    return SimpleNamespace(mqtt=MqttSection(), iota=IotaSection(), ipfs=ipfs, exchange=ExchangeSection())
+def connected(ipfs: GatewaySection, workspace: Workspace) -> LinkSet:
+    return connect(workspace, MqttSection(), ipfs, ExchangeSection(), IotaSection())
 
 
 @pytest.mark.modules("ipfshttpclient")
 def test_what_is_configured_is_connected_and_nothing_waits_for_a_daemon(tmp_path):
     workspace = Workspace(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
-    links = connect(config_of(IpfsSection(api=API, gateways="http://127.0.0.1:9")), workspace)
+    links = connected(IpfsSection(api=API, gateways="http://127.0.0.1:9"), workspace)
     assert list(links.exchanges) == ["ipfs", "gateway http://127.0.0.1:9"]
     assert list(links.gossips) == ["ipfs pubsub"]
     links.close()
-    links = connect(config_of(IpfsSection(api=API, pubsub=False)), workspace)
+    links = connected(IpfsSection(api=API, pubsub=False), workspace)
     assert not links.gossips
-    assert not connect(config_of(IpfsSection()), workspace).exchanges
+    assert not connected(IpfsSection(), workspace).exchanges
 
 
 def test_without_the_library_the_remedy_is_said(tmp_path, monkeypatch):
@@ -99,7 +98,7 @@ def test_without_the_library_the_remedy_is_said(tmp_path, monkeypatch):
     workspace = Workspace(create_swarm(tiny_manifest(), tmp_path / "swarm"), tmp_path / "peer")
     said = re.escape(f"ipfshttpclient is not installed; {how_to_install('ipfs')}")
     with pytest.raises(ConfigurationError, match=said):
-        connect(config_of(IpfsSection(api=API)), workspace)
+        connected(IpfsSection(api=API), workspace)
 
 
 def test_a_gateway_costs_a_board_no_heavy_library():

@@ -10,8 +10,7 @@ import pytest
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.runtime import peer_service as member
-from learnae.runtime.peer_service import PeerService
-from learnae.runtime.schedule import Schedule
+from learnae.runtime.peer_service import PeerService, Schedule
 from learnae.system.service import Work
 
 

@@ -14,7 +14,7 @@ from typing import TextIO
 
 import numpy as np
 import pytest
-from builders import tiny_dataset, tiny_manifest
+from builders import tiny_learner, tiny_manifest
 
 from learnae.adapters.local import lock as lock_module
 from learnae.adapters.local.clock import SystemClock
@@ -32,7 +32,6 @@ from learnae.swarm.directory import Swarm, create_swarm, open_swarm
 HOLD = """
 import sys, time
 from pathlib import Path
-from learnae.adapters.local import clock as machine
 from learnae.adapters.local.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 print("locked", flush=True)
@@ -45,7 +44,6 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of ``tmp_path``."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
     try:
-        assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
         yield process
     finally:
@@ -156,15 +154,8 @@ def swarm(tmp_path: Path) -> Swarm:
     return create_swarm(tiny_manifest(), tmp_path / "swarm")
 
 
-def learner() -> NumpyLearner:
-    manifest = tiny_manifest()
-    return NumpyLearner(
-        manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, np.random.default_rng(0)
-    )
-
-
 def peer_at(workspace: Workspace, own: NumpyLearner | None = None) -> LinkedPeer:
-    return build_peer(workspace, own or learner(), Options("pump", "trainer", 8, seed=1))
+    return build_peer(workspace, own or tiny_learner(), Options("pump", "trainer", 8, seed=1))
 
 
 def test_a_place_without_a_swarm_makes_nothing(tmp_path: Path) -> None:
@@ -188,7 +179,7 @@ def test_two_peers_cannot_be_in_one_place(tmp_path: Path, swarm: Swarm) -> None:
 
 
 def test_who_leaves_has_saved_said_so_and_made_room(tmp_path: Path, swarm: Swarm) -> None:
-    own = learner()
+    own = tiny_learner()
     linked = peer_at(Workspace(swarm, tmp_path / "pump"), own)
     peer = linked.peer
     for _ in range(3):
@@ -225,7 +216,7 @@ def test_who_is_back_without_a_state_hears_other_machines_before_it_speaks(
 
     def start() -> tuple[LinkedPeer, Peer]:
         options, links = Options("pump", "trainer", 8, seed=1), LinkSet(gossips={"radio": radio})
-        linked = build_peer(Workspace(swarm, tmp_path / "pump"), learner(), options, links)
+        linked = build_peer(Workspace(swarm, tmp_path / "pump"), tiny_learner(), options, links)
         return linked, linked.peer
 
     radio = Radio()

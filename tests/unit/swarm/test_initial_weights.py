@@ -16,8 +16,7 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import RAW, Cid
 from learnae.models.outline import MAX_PARAMETERS, Outline
 from learnae.models.passive_learner import PassiveLearner
-from learnae.peer.composition import compose_peer
-from learnae.peer.peer import Options, Ports
+from learnae.peer.peer import Options, Ports, compose_peer
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
 from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.initial_weights import start_blocks, start_links, starting_weights

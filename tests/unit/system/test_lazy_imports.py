@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from programs import clean_environment
+from programs import clean_environment, succeed
 
 from learnae.system.lazy_imports import without
 
@@ -74,14 +73,7 @@ assert paho.mqtt.client.ssl is ssl
 
 
 def run(program: str, directory: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(directory)],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    succeed(sys.executable, "-c", program, directory, env=clean_environment())
 
 
 @pytest.mark.modules("paho", "flatbuffers")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from programs import PATIENCE, clean_environment
 
-from learnae.system.sd_notify import Notifier
+from learnae.system.service import Notifier
 
 PROGRAM = """
 import signal, sys, threading, time
@@ -82,7 +82,6 @@ class Daemon:
 
     def line(self) -> str:
         """What it says next; nothing if it has been silent for too long, and is ended."""
-        assert self.process.stdout is not None
         impatience = threading.Timer(PATIENCE, self.process.kill)
         impatience.start()
         try:
@@ -96,7 +95,6 @@ class Daemon:
 
     def step(self) -> None:
         """End a slow step, after the signals that have been sent."""
-        assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
@@ -271,17 +269,14 @@ def test_a_hung_step_does_not_feed_the_watchdog(start: Start, manager: Manager) 
 
 
 def test_without_systemd_nothing_is_sent() -> None:
-    notifier = Notifier({})
-    for tell in (notifier.ready, notifier.reloading, notifier.stopping):
-        tell()
-    notifier.alive("well")
+    Notifier({}).send("READY=1")
 
 
 def test_a_systemd_that_was_away_for_a_moment_is_told_again(tmp_path: Path) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-    notifier.alive("nobody hears this")
+    notifier.send("READY=1")  # not heard by any process
     manager = Manager(str(tmp_path / "notify"))
-    notifier.alive("well")
+    notifier.send("WATCHDOG=1\nSTATUS=well")
     assert manager.next() == "WATCHDOG=1\nSTATUS=well"
     manager.close()
-    notifier.stopping()  # it went away: nothing happens
+    notifier.send("STOPPING=1")  # it went away: nothing happens

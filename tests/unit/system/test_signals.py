@@ -33,16 +33,14 @@ except KeyboardInterrupt:
 """
 
 
+def started(program: str, *arguments: str) -> subprocess.Popen[str]:
+    command, pipe = [sys.executable, "-c", program, *arguments], subprocess.PIPE
+    return subprocess.Popen(command, env=clean_environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
 @pytest.mark.parametrize(("where", "status", "said"), [("within", -signal.SIGINT, ""), ("after", 0, "interrupted\n")])
 def test_ctrl_c_ends_what_begins_and_interrupts_what_runs(where: str, status: int, said: str) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, where],
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
+    process = started(PROGRAM, where)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == (said, "")
@@ -100,11 +98,7 @@ while True:
 
 @pytest.fixture
 def held() -> Iterator[subprocess.Popen[str]]:
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [sys.executable, "-c", HELD], env=clean_environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True
-    )
-    assert process.stdout is not None
+    process = started(HELD)
     assert process.stdout.readline() == "drawing\n"
     yield process
     process.kill()
@@ -112,13 +106,11 @@ def held() -> Iterator[subprocess.Popen[str]]:
 
 
 def end_drawing(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
 
 
 def next_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
     return process.stdout.readline().strip()
 
 

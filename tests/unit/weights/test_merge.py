@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnae.weights.codecs import Vector
-from learnae.weights.merge import MergePolicy, Vote, consensus, merge, vote_weights, weighted_sum
+from learnae.weights.merge import ConsensusEstimate, MergePolicy, Vote, consensus, merge, vote_weights, weighted_sum
 
 NOTHING = np.zeros(1, np.float32)
 
@@ -71,3 +71,36 @@ def test_the_tiled_sum_is_the_plain_sum(count: int, peers: int) -> None:
     result = weighted_sum(vectors, weights)
     assert result.dtype == np.float32
     assert np.abs(result - plain).max() < 2e-6
+
+
+# -- the consensus estimate over time
+
+
+def renewed(*, live: int, heard: int, times: int = 1, age: int = 1000) -> float:
+    """An estimate of 4 that then hears votes for 0."""
+    estimate = ConsensusEstimate(vector(9), 1000)
+    estimate.renew([vote(1, 0, vector(4))] * heard, live, 0)
+    assert estimate.vector.tolist() == [4]  # what was there before this process began is not averaged
+    for number in range(times):
+        estimate.renew([vote(1, 0, vector(0))] * heard, live, age + number)
+    return float(estimate.vector[0])
+
+
+def test_who_hears_all_votes_needs_no_average() -> None:
+    assert renewed(live=2, heard=2) == 0
+
+
+def test_who_hears_half_moves_half_way() -> None:
+    assert renewed(live=4, heard=2) == 2
+
+
+def test_few_votes_are_averaged_over_some_updates_and_not_for_ever() -> None:
+    assert renewed(live=100, heard=1, times=2) == pytest.approx(4 * 0.7**2)
+
+
+def test_an_estimate_older_than_the_half_life_is_replaced() -> None:
+    assert renewed(live=4, heard=2, age=1000 + 1) == 0
+
+
+def test_nobody_else_alive_is_no_division_by_zero() -> None:
+    assert renewed(live=0, heard=1) == 0

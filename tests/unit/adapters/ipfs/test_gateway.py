@@ -21,7 +21,7 @@ from learnae.config.sections import GatewaySection
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
-from learnae.runtime.links.gateways import connect_gateways
+from learnae.runtime.links.connect import connect_gateways
 
 DATA = b"weights"
 CID = Cid.of(RAW, DATA)
