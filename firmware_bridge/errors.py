@@ -1,4 +1,23 @@
-"""What can go wrong between a board and an agent, one branch per blame: see learnae.errors.
+"""What can go wrong between a board and an agent, one branch per blame.
+
+::
+
+    LearnaeError
+    ├── PeerError
+    │   ├── RecordError             what came over the bridge's socket is no record
+    │   ├── SenmlError              a SenML pack that breaks RFC 8428
+    │   └── SerialFrameError        bytes of the serial line that are no frame: count, drop, go on
+    ├── TransportError
+    │   └── LinkError               the board does not answer now: the bridge goes on trying
+    │       ├── PortMissingError        no such port: unplugged
+    │       ├── PortBusyError           another program holds the port
+    │       ├── SilentBoardError        not one byte comes
+    │       ├── BaudRateError           bytes come, and none of them are frames
+    │       ├── NoHelloError            frames come, and the board does not say what it measures
+    │       └── BridgeMissingError      (agent's side) no bridge listens at the socket
+    └── ConfigurationError
+        ├── PortPermissionError     this user may not open the port
+        └── ProtocolVersionError    the board speaks another version of the protocol
 
 Every message names the port or board, and the remedy.
 """

@@ -1,6 +1,31 @@
 """Every error that Learnae raises on purpose, one branch per blame.
 
-Four branches: PeerError, TransportError, ConfigurationError and StateError; docs/errors.md explains each class.
+::
+
+    LearnaeError
+    ├── PeerError               what another peer sent is wrong: count it, drop it, go on
+    │   ├── EncodingError           bytes that are not the canonical form they claim
+    │   ├── MessageError            a message that breaks the protocol
+    │   │   ├── SignatureError
+    │   │   ├── WrongSwarmError
+    │   │   ├── FutureError             dated further ahead than clocks may differ
+    │   │   ├── StaleError              older than the horizon and not asked for
+    │   │   ├── ReplayError             a message that this peer has seen already
+    │   │   ├── SequenceError           does not continue its author's chain
+    │   │   ├── BannedError             its author has equivocated
+    │   │   └── LimitError              larger, deeper or more frequent than allowed
+    │   └── FrameError              weights that cannot be decoded or must not be used
+    ├── TransportError          a block, daemon or broker is not there now: try again
+    │   └── BlockMissingError
+    ├── ConfigurationError      the user can mend it: exit status 78
+    │   ├── ManifestError
+    │   ├── ModelError              a model or layer that cannot be trained here
+    │   ├── DataError               a data file that cannot be used
+    │   └── EquivocationError       this peer's own key has signed two messages with one seq
+    └── StateError              our own files are damaged or in use
+        ├── InUseError              another process has them
+        └── NotWrittenError         the disk takes nothing now: try again
+
 Every message names the thing and, where there is one, the remedy.
 """
 
