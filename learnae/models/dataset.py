@@ -72,14 +72,9 @@ class Rows:
         self._written, self._adopted = self._written + len(rows), True
 
     def _grow(self) -> None:
-        room = min(self._capacity, 2 * len(self._rows)) - len(self._rows)
-        shared = self.are_targets
-        self._rows = _longer(self._rows, room)
-        self._targets = self._rows if shared else _longer(self._targets, room)
-
-
-def _longer(array: Array, room: int) -> Array:
-    return np.concatenate([array, np.zeros((room, *array.shape[1:]), array.dtype)])
+        room, shared = min(self._capacity - len(self._rows), len(self._rows)), self.are_targets
+        self._rows = np.concatenate([self._rows, np.zeros_like(self._rows[:room])])
+        self._targets = self._rows if shared else np.concatenate([self._targets, np.zeros_like(self._targets[:room])])
 
 
 class Dataset:
@@ -92,9 +87,7 @@ class Dataset:
         self._model = model
         self._loss = loss
         classes = loss.name == "sparse_categorical_crossentropy"
-        shape: tuple[int, ...] | None = () if classes else model.output_shape
-        if autoencoder:
-            shape = None
+        shape = None if autoencoder else () if classes else model.output_shape
         kind: type = np.int64 if classes else np.float32
         self.train = Rows(model.input_shape, shape, kind, capacity)
         self.holdout = Rows(model.input_shape, shape, kind, capacity)

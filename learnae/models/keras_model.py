@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from learnae.errors import ConfigurationError, ModelError
-from learnae.models.input_normalisation import as_used
+from learnae.models.layers.normalisation import as_used
 from learnae.models.outline import Outline, check_count
 from learnae.system.installation import how_to_install
 from learnae.system.signals import abrupt

@@ -122,7 +122,7 @@ def test_training_can_be_continued_elsewhere(make: Make, optimiser: str, body: s
     second.train(5)
     second.load(first.weights())
     second.restore({name: array.copy() for name, array in first.state().items()})
-    second._rng = first._rng  # type: ignore[attr-defined]
+    second.rng = first.rng  # type: ignore[attr-defined]
     second.train(3)
     assert second.weights().tobytes() == whole.weights().tobytes()
     assert contents(second) == contents(whole)

@@ -10,7 +10,7 @@ import numpy as np
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset, one_line_each
-from learnae.models.input_normalisation import normalises_rows
+from learnae.models.layers.normalisation import normalises_rows
 from learnae.samples.examples import add_windows
 from learnae.samples.recordings import Recording, check_readable, check_recording, read_arrays
 from learnae.samples.windows import Windower

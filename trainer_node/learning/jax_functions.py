@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import StateError
-from learnae.models.input_normalisation import MOVING_VARIANCE
 from learnae.models.keras_model import build_model, import_keras, outline_of
+from learnae.models.layers.normalisation import MOVING_VARIANCE
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.weights.codecs import Vector
 from trainer_node.learning.convolutions import arranged
@@ -99,7 +99,7 @@ class Functions:
         return output
 
     def _as_used(self, name: str, array: Any) -> Any:
-        """Return a variance that merging made negative as 0: Keras makes NaN of it (see input_normalisation)."""
+        """Return a variance that merging made negative as 0: Keras makes NaN of it (see layers.normalisation)."""
         return self._jax.numpy.maximum(array, 0) if name == MOVING_VARIANCE else array
 
     # -- one flat vector, in the order of get_weights()

@@ -11,9 +11,8 @@ import pytest
 from keras_configs import layer
 
 from learnae.errors import ModelError
-from learnae.models.evaluation import reconstruction_error
 from learnae.models.layers import BatchNormalization, Conv1D, LayerNormalization, MaxPooling1D, Reshape, Sliding
-from learnae.models.losses import Loss
+from learnae.models.losses import Loss, reconstruction_error
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.models.reference.numpy_model import differentiate, predict, train_step
 

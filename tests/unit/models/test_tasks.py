@@ -12,7 +12,7 @@ import pytest
 
 from learnae.errors import DataError, ManifestError
 from learnae.models.dataset import Dataset
-from learnae.models.evaluation import reconstruction_error
+from learnae.models.losses import reconstruction_error
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from learnae.cli.output import print_fields, print_json
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
-from learnae.models.input_normalisation import as_used
 from learnae.models.keras_model import build_model, set_flat
+from learnae.models.layers.normalisation import as_used
 from learnae.runtime.observer import estimate_of, published_estimate
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import card, shown_by, with_card
