@@ -46,18 +46,17 @@ _MAX_DEPTH = 32  # a configuration from Keras nests to about ten
 _MAX_LAYERS = 1024
 
 
-def has_keras() -> bool:
-    """Return True if Keras and JAX are installed; import nothing."""
+def absent_of_keras() -> list[str]:
+    """Name what is not installed of Keras and JAX; import nothing."""
     try:
-        return all(importlib.util.find_spec(name) is not None for name in ("keras", "jax"))
+        return [name for name in ("keras", "jax") if importlib.util.find_spec(name) is None]
     except ValueError:  # their import has been blocked
-        return False
+        return ["keras"]
 
 
 def import_keras() -> Any:
     """Return Keras on JAX; raises ConfigurationError if it cannot be imported in this process."""
-    loaded = sys.modules.get("keras")
-    if loaded is None:
+    if sys.modules.get("keras") is None:
         os.environ["KERAS_BACKEND"] = "jax"
         # JAX would take three quarters of a GPU's memory at once, on a machine that people work on
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -7,7 +7,7 @@ That is what ``keras.fit`` computes, bit for bit, without its cost for each step
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,12 +106,17 @@ class Functions:
 
     def _find_places(self) -> list[tuple[bool, int]]:
         """Return for each weight whether it is trainable, and its index in that list."""
-        model = self._model
-        trainable = {id(item): index for index, item in enumerate(model.trainable_variables)}
-        other = {id(item): index for index, item in enumerate(model.non_trainable_variables)}
-        return [
-            (True, trainable[id(item)]) if id(item) in trainable else (False, other[id(item)]) for item in model.weights
-        ]
+        lists = ((True, self._model.trainable_variables), (False, self._model.non_trainable_variables))
+        places = {id(item): (own, index) for own, items in lists for index, item in enumerate(items)}
+        return [places[id(item)] for item in self._model.weights]
+
+    def _parts(self, vector: NDArray[Any]) -> Iterator[tuple[bool, int, Any, NDArray[Any]]]:
+        """Yield each weight's place, the weight, and its part of ``vector`` (count,) in its shape."""
+        position = 0
+        for (own, index), weight in zip(self._places, self._model.weights, strict=True):
+            size = int(np.prod(weight.shape))
+            yield own, index, weight, vector[position : position + size].reshape(weight.shape)
+            position += size
 
     def vector(self, carry: Carry) -> Vector:
         """Return the weights (count,) float32, on the host."""
@@ -121,12 +126,8 @@ class Functions:
     def with_vector(self, carry: Carry, vector: Vector) -> Carry:
         """Return the carry with the weights of ``vector`` (count,), the rest as it is."""
         trainable, other = list(carry.trainable), list(carry.other)
-        position = 0
-        for (own, index), weight in zip(self._places, self._model.weights, strict=True):
-            size = int(np.prod(weight.shape))
-            part = vector[position : position + size].reshape(weight.shape)
+        for own, index, weight, part in self._parts(vector):
             (trainable if own else other)[index] = self._jax.numpy.array(part, weight.dtype)
-            position += size
         return Carry(trainable, other, carry.optimiser)
 
     # -- the optimiser's state, as learnae.models.optimisers has it
@@ -141,14 +142,10 @@ class Functions:
         """Return the optimiser's arrays (count,) by name, zeros where a weight is not trained, and ``steps`` (1,)."""
         result: dict[str, NDArray[Any]] = {}
         for name in _SLOTS[self._policy.name]:
-            slots = self._slots(name)
-            parts = [
-                np.asarray(carry.optimiser[slots[index]], np.float32).ravel()
-                if own and index in slots
-                else np.zeros(int(np.prod(weight.shape)), np.float32)
-                for (own, index), weight in zip(self._places, self._model.weights, strict=True)
-            ]
-            result[name] = np.concatenate(parts)
+            slots, result[name] = self._slots(name), np.zeros(self.count, np.float32)
+            for own, index, _, part in self._parts(result[name]):
+                if own and index in slots:
+                    part[...] = carry.optimiser[slots[index]]
         result["steps"] = np.array([int(carry.optimiser[self._iterations])], np.int64)
         return result
 
@@ -159,21 +156,17 @@ class Functions:
             raise StateError("the saved optimiser state does not fit the swarm's optimiser")
         optimiser = list(carry.optimiser)
         for name in _SLOTS[self._policy.name]:
-            slots, position = self._slots(name), 0
-            for (own, index), weight in zip(self._places, self._model.weights, strict=True):
-                size = int(np.prod(weight.shape))
+            slots = self._slots(name)
+            for own, index, _, part in self._parts(state[name]):
                 if own and index in slots:
-                    part = state[name][position : position + size].reshape(weight.shape)
                     optimiser[slots[index]] = self._jax.numpy.array(part, np.float32)
-                position += size
         steps = optimiser[self._iterations]
         optimiser[self._iterations] = self._jax.numpy.array(int(state["steps"][0]), steps.dtype)
         return Carry(carry.trainable, carry.other, optimiser)
 
     @property
     def _iterations(self) -> int:
-        variables = self._optimiser.variables
-        return next(index for index, item in enumerate(variables) if item is self._optimiser.iterations)
+        return next(i for i, item in enumerate(self._optimiser.variables) if item is self._optimiser.iterations)
 
 
 def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
