@@ -29,16 +29,11 @@ class Rows:
         self._targets: Array = self._rows
         if target_shape is not None:
             self._targets = np.zeros((len(self._rows), *target_shape), target_type)
-        self._written = 0
+        self.written = 0  # rows ever: a copy elsewhere is out of date once this number has changed
         self._adopted = False
 
     def __len__(self) -> int:
-        return min(self._written, len(self._rows))
-
-    @property
-    def written(self) -> int:
-        """Count the rows ever written: a copy elsewhere is out of date once this number has changed."""
-        return self._written
+        return min(self.written, len(self._rows))
 
     @property
     def rows(self) -> Array:
@@ -60,16 +55,16 @@ class Rows:
         if self._adopted:
             raise DataError("rows cannot be added to adopted ones", "add them all, or adopt them all")
         for row, target in zip(rows, targets, strict=True):
-            if self._written == len(self._rows) < self._capacity:
+            if self.written == len(self._rows) < self._capacity:
                 self._grow()
-            slot = self._written % len(self._rows)
+            slot = self.written % len(self._rows)
             self._rows[slot], self._targets[slot] = row, target
-            self._written += 1
+            self.written += 1
 
     def adopt(self, rows: Array, targets: Array) -> None:
         """Use these arrays in place of all rows so far, whatever their number, without copying them."""
         self._rows, self._targets = rows, rows if self.are_targets else targets
-        self._written, self._adopted = self._written + len(rows), True
+        self.written, self._adopted = self.written + len(rows), True
 
     def _grow(self) -> None:
         room, shared = min(self._capacity - len(self._rows), len(self._rows)), self.are_targets

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
 from learnae.models.keras_config import read_layer
-from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape
+from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape, parts_of
 from learnae.models.outline import check_count
 from learnae.weights.codecs import Vector
 
@@ -76,15 +76,8 @@ class ModelDefinition:
 
     def split(self, vector: NDArray[Any]) -> list[list[NDArray[Any]]]:
         """Return views into ``vector`` (count,): for each layer, its arrays."""
-        position, result = 0, []
-        for layer in self.layers:
-            arrays = []
-            for shape in layer.shapes:
-                size = math.prod(shape)
-                arrays.append(vector[position : position + size].reshape(shape))
-                position += size
-            result.append(arrays)
-        return result
+        parts = parts_of(vector, (shape for layer in self.layers for shape in layer.shapes))
+        return [[next(parts) for _ in layer.shapes] for layer in self.layers]
 
     def initial(self, seed: int) -> Vector:
         """Draw the weights (count,) that all peers of a swarm start from."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from learnae.errors import ConfigurationError, ModelError
+from learnae.models.layers import parts_of
 from learnae.models.layers.normalisation import as_used
 from learnae.models.outline import Outline, check_count
 from learnae.system.installation import how_to_install
@@ -117,12 +118,8 @@ def flat(arrays: list[Any]) -> Vector:
 
 def set_flat(model: Any, vector: Vector) -> None:
     """Give ``model`` the weights of ``vector`` (count,), as learners use them."""
-    arrays, position = [], 0
-    for weight in model.weights:
-        size = int(np.prod(weight.shape))
-        arrays.append(as_used(weight.name, vector[position : position + size]).reshape(weight.shape))
-        position += size
-    model.set_weights(arrays)
+    parts = parts_of(vector, (weight.shape for weight in model.weights))
+    model.set_weights([as_used(weight.name, part) for weight, part in zip(model.weights, parts, strict=True)])
 
 
 def _checked(keras: Any, config: Mapping[str, Any], precision: str) -> dict[str, Any]:

@@ -220,6 +220,8 @@ class Manifest:
             raise ManifestError(f"manifest version {fields.integer('v')}", f"this peer reads {VERSION}: upgrade it")
         fields.choice("membership", ("open",))
         fields.choice("privacy", ("none",))
+        names = ("training", "optimiser", "merge", "codec", "limits")
+        training, optimiser, merge, codec, limits = map(fields.fields, names)
         manifest = cls(
             name=fields.text("name"),
             config=fields.value("model"),
@@ -229,49 +231,29 @@ class Manifest:
             classes=fields.texts("classes", MAX_CLASSES),
             columns=fields.texts("columns", MAX_COLUMNS) if "columns" in fields else (),
             features=None if fields.value("features") is None else read_features(fields.fields("features")),
-            training=_training(fields.fields("training")),
-            optimiser=_optimiser(fields.fields("optimiser")),
-            merge=_merge(fields.fields("merge")),
-            codec=_codec(fields.fields("codec")),
-            limits=_limits(fields.fields("limits")),
+            training=TrainingPolicy(training.integer("steps", 1, 10**6), training.integer("batch", 1, 10**6)),
+            optimiser=OptimiserPolicy(
+                name=optimiser.choice("name", optimisers.NAMES),
+                learning_rate=optimiser.number("learning_rate", 0, 1e3),
+                momentum=optimiser.number("momentum", 0, 1),
+                beta_1=optimiser.number("beta_1", 0, _MAX_DECAY),
+                beta_2=optimiser.number("beta_2", 0, _MAX_DECAY),
+                epsilon=optimiser.number("epsilon", 0, 1),
+            ),
+            merge=MergePolicy(merge.number("step", 0, 1), merge.integer("half_life", 1, _YEAR)),
+            codec=FramePolicy(
+                keyframe=codec.choice("keyframe", codecs.NAMES),
+                delta=codec.choice("delta", codecs.NAMES),
+                every=codec.integer("every", 1, 1024),
+            ),
+            limits=Limits(
+                horizon=limits.integer("horizon", 1000, _YEAR),
+                skew=limits.integer("skew", 0, _YEAR),
+                interval=limits.integer("interval", 1, HOUR),
+            ),
             outline=Outline.from_fields(fields.fields("outline")) if "outline" in fields else None,
             start=fields.links("start", _MAX_BLOCKS, ()),
         )
         if manifest.to_bytes() != data:
             raise ManifestError("the manifest has fields that this version does not know", "upgrade learnae")
         return manifest
-
-
-def _training(fields: Fields) -> TrainingPolicy:
-    return TrainingPolicy(fields.integer("steps", 1, 10**6), fields.integer("batch", 1, 10**6))
-
-
-def _optimiser(fields: Fields) -> OptimiserPolicy:
-    return OptimiserPolicy(
-        name=fields.choice("name", optimisers.NAMES),
-        learning_rate=fields.number("learning_rate", 0, 1e3),
-        momentum=fields.number("momentum", 0, 1),
-        beta_1=fields.number("beta_1", 0, _MAX_DECAY),
-        beta_2=fields.number("beta_2", 0, _MAX_DECAY),
-        epsilon=fields.number("epsilon", 0, 1),
-    )
-
-
-def _merge(fields: Fields) -> MergePolicy:
-    return MergePolicy(fields.number("step", 0, 1), fields.integer("half_life", 1, _YEAR))
-
-
-def _codec(fields: Fields) -> FramePolicy:
-    return FramePolicy(
-        keyframe=fields.choice("keyframe", codecs.NAMES),
-        delta=fields.choice("delta", codecs.NAMES),
-        every=fields.integer("every", 1, 1024),
-    )
-
-
-def _limits(fields: Fields) -> Limits:
-    return Limits(
-        horizon=fields.integer("horizon", 1000, _YEAR),
-        skew=fields.integer("skew", 0, _YEAR),
-        interval=fields.integer("interval", 1, HOUR),
-    )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from learnae.errors import StateError
 from learnae.models.keras_model import build_model, import_keras, outline_of
+from learnae.models.layers import parts_of
 from learnae.models.layers.normalisation import MOVING_VARIANCE
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.weights.codecs import Vector
@@ -110,13 +111,10 @@ class Functions:
         places = {id(item): (own, index) for own, items in lists for index, item in enumerate(items)}
         return [places[id(item)] for item in self._model.weights]
 
-    def _parts(self, vector: NDArray[Any]) -> Iterator[tuple[bool, int, Any, NDArray[Any]]]:
-        """Yield each weight's place, the weight, and its part of ``vector`` (count,) in its shape."""
-        position = 0
-        for (own, index), weight in zip(self._places, self._model.weights, strict=True):
-            size = int(np.prod(weight.shape))
-            yield own, index, weight, vector[position : position + size].reshape(weight.shape)
-            position += size
+    def _parts(self, vector: NDArray[Any]) -> Iterator[tuple[bool, int, Any]]:
+        """Yield each weight's place, and its part of ``vector`` (count,) in its shape."""
+        parts = parts_of(vector, (weight.shape for weight in self._model.weights))
+        return ((own, index, part) for (own, index), part in zip(self._places, parts, strict=True))
 
     def vector(self, carry: Carry) -> Vector:
         """Return the weights (count,) float32, on the host."""
@@ -126,8 +124,9 @@ class Functions:
     def with_vector(self, carry: Carry, vector: Vector) -> Carry:
         """Return the carry with the weights of ``vector`` (count,), the rest as it is."""
         trainable, other = list(carry.trainable), list(carry.other)
-        for own, index, weight, part in self._parts(vector):
-            (trainable if own else other)[index] = self._jax.numpy.array(part, weight.dtype)
+        for own, index, part in self._parts(vector):
+            arrays = trainable if own else other
+            arrays[index] = self._jax.numpy.array(part, arrays[index].dtype)
         return Carry(trainable, other, carry.optimiser)
 
     # -- the optimiser's state, as learnae.models.optimisers has it
@@ -143,7 +142,7 @@ class Functions:
         result: dict[str, NDArray[Any]] = {}
         for name in _SLOTS[self._policy.name]:
             slots, result[name] = self._slots(name), np.zeros(self.count, np.float32)
-            for own, index, _, part in self._parts(result[name]):
+            for own, index, part in self._parts(result[name]):
                 if own and index in slots:
                     part[...] = carry.optimiser[slots[index]]
         result["steps"] = np.array([int(carry.optimiser[self._iterations])], np.int64)
@@ -157,7 +156,7 @@ class Functions:
         optimiser = list(carry.optimiser)
         for name in _SLOTS[self._policy.name]:
             slots = self._slots(name)
-            for own, index, _, part in self._parts(state[name]):
+            for own, index, part in self._parts(state[name]):
                 if own and index in slots:
                     optimiser[slots[index]] = self._jax.numpy.array(part, np.float32)
         steps = optimiser[self._iterations]

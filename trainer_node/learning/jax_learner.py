@@ -15,7 +15,6 @@ from learnae.errors import ConfigurationError, ModelError
 from learnae.models.dataset import Dataset
 from learnae.models.losses import Loss
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.models.outline import Outline
 from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
@@ -77,26 +76,13 @@ class JaxLearner(Learner):
         learner = cls(
             manifest.config, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, precision
         )
-        if learner.count != manifest.model.count:
-            raise ModelError(
-                f"Keras counts {learner.count} parameters, the swarm {manifest.model.count}",
-                "train with the NumPy engine",
-            )
-        if manifest.outline not in (None, learner.outline):
-            raise ModelError(
-                f"Keras sees {learner.outline}, the manifest says {manifest.outline}", "do not trust this swarm"
-            )
+        count, outline = learner._functions.count, learner._functions.outline
+        if count != manifest.model.count:
+            said = f"Keras counts {count} parameters, the swarm {manifest.model.count}"
+            raise ModelError(said, "train with the NumPy engine")
+        if manifest.outline not in (None, outline):
+            raise ModelError(f"Keras sees {outline}, the manifest says {manifest.outline}", "do not trust this swarm")
         return learner
-
-    @property
-    def count(self) -> int:
-        """Return the length of the weights."""
-        return self._functions.count
-
-    @property
-    def outline(self) -> Outline:
-        """Return the model's facts as a manifest has them."""
-        return self._functions.outline
 
     @property
     def device(self) -> str:

@@ -2,7 +2,7 @@
 ``forward`` and ``backward`` are functions of explicit arrays in any float type.
 """
 
-from learnae.models.layers.base import MAX_UNITS, Array, Layer, Shape
+from learnae.models.layers.base import MAX_UNITS, Array, Layer, Shape, parts_of
 from learnae.models.layers.dense import Dense
 from learnae.models.layers.normalisation import BatchNormalization, LayerNormalization
 from learnae.models.layers.over_time import Conv1D, GlobalAveragePooling1D, MaxPooling1D, Sliding
@@ -26,4 +26,5 @@ __all__ = [
     "Shape",
     "Sliding",
     "activate",
+    "parts_of",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from learnae.cli.commands.swarm.model_file import read_model
-from learnae.errors import ManifestError, ModelError
+from learnae.errors import ModelError
 from learnae.models.dataset import Dataset
 from learnae.models.keras_model import build_model, flat, import_keras, outline_of, set_flat
 from learnae.models.optimisers import OptimiserPolicy
@@ -281,11 +281,6 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(ModelError, match=r"cannot read .*model\.keras"):
         read_model(path)
-
-
-def test_a_start_is_needed_where_nobody_else_can_draw_it() -> None:
-    with pytest.raises(ManifestError, match="no starting weights"):
-        swarm_of(residual(), start=())
 
 
 def test_a_variance_below_zero_is_written_as_zero() -> None:

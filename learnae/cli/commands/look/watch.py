@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from itertools import count
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -13,14 +18,18 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
 from learnae.adapters.mqtt.topics import ONLINE
 from learnae.cli.commands.look.peers import swarm_table
-from learnae.cli.output import fitting, human_bytes, shedding, short_cid
-from learnae.cli.refresh import look
+from learnae.cli.live_display import live_view
+from learnae.cli.output import console, fitting, human_bytes, shedding, short_cid
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.runtime.observer import PeerView
+from learnae.system.signals import held_back
 from learnae.text import counted
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _CONNECT_SECONDS = 10.0  # a broker that has not answered by then is not there
 _CONNECT_POLL_SECONDS = 0.02
@@ -39,26 +48,36 @@ def watch(options: argparse.Namespace) -> int:
         observer.refresh()
         return observer.peers()
 
-    return look(options, peers, lambda: swarm_table(observer, peers()))
+    _look(options, peers, lambda: swarm_table(observer, peers()))
+    return 0
+
+
+def _look(
+    options: argparse.Namespace, peers: Callable[[], Sequence[DataclassInstance]], draw: Callable[[], Table]
+) -> None:
+    """Show ``peers`` every ``options.every`` seconds, ``options.rounds`` times (0: until Ctrl-C)."""
+    view = live_view(console) if console.is_interactive and not options.json else nullcontext(console.print)
+    with suppress(KeyboardInterrupt), held_back() as pause, view as show:
+        for rounds in count(1):
+            if options.json:
+                print(json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
+            else:
+                show(draw())
+            if rounds == options.rounds:
+                break
+            pause(options.every)
 
 
 def _watch_broker(options: argparse.Namespace) -> int:
     """Show a swarm as its topics show it, on any machine that reaches the broker."""
-    section = MqttSection(
-        broker=options.broker,
-        user=options.user,
-        password_file=options.password_file,
-        ca_file=options.ca_file,
-        cert_file=options.cert_file,
-        key_file=options.key_file,
-        prefix=options.prefix,
-    )
+    names = ("broker", "user", "password_file", "ca_file", "cert_file", "key_file", "prefix")
+    section = MqttSection(**{name: getattr(options, name) for name in names})
     connection = MqttConnection(section)
     subscriber = Subscriber(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
     connection.start()
     try:
         wait_for_retained(connection, subscriber)
-        look(options, subscriber.peers, lambda: _table(connection, subscriber))
+        _look(options, subscriber.peers, lambda: _table(connection, subscriber))
         if options.rounds and not connection.is_connected:  # what was shown is nothing, or old
             raise TransportError(
                 f"MQTT broker {connection.name} is {connection.state()}", "check --broker, and the broker"
