@@ -138,14 +138,11 @@ def _checked(keras: Any, config: Mapping[str, Any], precision: str) -> dict[str,
     ends = str(inner.get("output_layers", "")) if kind == "Functional" else ""
     typed = []
     for layer in layers:
-        is_end = layer is layers[-1] if kind == "Sequential" else repr(_name_of(layer)) in ends
+        name = layer.get("name") if isinstance(layer, Mapping) else None
+        is_end = layer is layers[-1] if kind == "Sequential" else repr(name) in ends
         typed.append(_with_dtype(layer, "float32" if is_end else precision))
     whole = {"name": "model", **inner, "layers": typed}
     return {"module": _OTHERS[str(kind)][0], "class_name": kind, "config": whole, "registered_name": kind}
-
-
-def _name_of(layer: Any) -> object:
-    return layer.get("name") if isinstance(layer, Mapping) else None
 
 
 def _deserialised(keras: Any, config: dict[str, Any]) -> Any:

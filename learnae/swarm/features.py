@@ -101,14 +101,9 @@ class WindowStatistics(_Windowed):
     constants = len(STATISTICS)
 
     @property
-    def count(self) -> int:
-        """Count the features of a window."""
-        return len(STATISTICS) * len(self.channels)
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one row."""
-        return (self.count,)
+        return (len(STATISTICS) * len(self.channels),)
 
     def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
         """Return (n, count) float32 of the first ``window`` samples of (n, at least window, channels)."""

@@ -23,7 +23,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -160,9 +160,8 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
     Raises DataError for a file that changes meanwhile.
     """
     skipped, quality, version = dataset.skipped, DataQuality(source.names), _version(source.path)
-    like = dataset.train
-    with Part(directory, "raw", like) as raw, Part(directory, "train", like) as train, \
-            Part(directory, "holdout", like) as holdout:  # fmt: skip
+    raw, train, holdout = (Part(directory, name, dataset.train) for name in ("raw", "train", "holdout"))
+    with closing(raw), closing(train), closing(holdout):
         for chunk in _with_progress(source.path, source.chunks()):
             quality.add(chunk)
             rows, targets = dataset.usable(chunk.rows, chunk.targets)

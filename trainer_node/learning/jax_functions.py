@@ -51,7 +51,6 @@ class Functions:
         self._optimiser.build(self._model.trainable_variables)
         self._places = self._find_places()
         self.count = sum(int(np.prod(weight.shape)) for weight in self._model.weights)
-        self._moving = self._model.non_trainable_variables
         self.outline = outline_of(self._model)
         self.device = self._jax.devices()[0]
         self.train = self._jax.jit(self._scan, donate_argnums=0)
@@ -93,15 +92,12 @@ class Functions:
 
     def _predict(self, trainable: Arrays, other: Arrays, rows: Any, start: Any, size: int) -> Any:
         """Return the outputs (size, outputs) for the rows from ``start`` on."""
-        part = self._jax.lax.dynamic_slice_in_dim(rows, start, size)
-        other = [self._as_used(item.name, array) for item, array in zip(self._moving, other, strict=True)]
+        part, jnp = self._jax.lax.dynamic_slice_in_dim(rows, start, size), self._jax.numpy
+        moving = zip(self._model.non_trainable_variables, other, strict=True)  # Keras makes NaN of a variance below 0
+        other = [jnp.maximum(array, 0) if item.name == MOVING_VARIANCE else array for item, array in moving]
         with self._jax.default_matmul_precision("highest"):
             output, _ = self._model.stateless_call(trainable, other, part, training=False)
         return output
-
-    def _as_used(self, name: str, array: Any) -> Any:
-        """Return a variance that merging made negative as 0: Keras makes NaN of it (see layers.normalisation)."""
-        return self._jax.numpy.maximum(array, 0) if name == MOVING_VARIANCE else array
 
     # -- one flat vector, in the order of get_weights()
 

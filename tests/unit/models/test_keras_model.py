@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from keras_configs import layer, sequential
 
 from learnae.cli.commands.swarm.model_file import read_model
 from learnae.errors import ModelError
@@ -158,13 +160,11 @@ def layer_of(config: dict[str, Any], kind: str) -> dict[str, Any]:
     return found
 
 
-def with_layer(layer: Any) -> dict[str, Any]:
-    begin = {"class_name": "InputLayer", "config": {"batch_shape": [None, 6]}}
-    return {"class_name": "Sequential", "config": {"layers": [begin, layer]}}
+with_layer = partial(sequential, shape=(6,))
 
 
 def refused_layer(kind: str, **settings: Any) -> dict[str, Any]:
-    return with_layer({"module": "keras.layers", "class_name": kind, "config": settings})
+    return with_layer({"module": "keras.layers", **layer(kind, **settings)})
 
 
 def deep(config: dict[str, Any], *path: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,7 @@ def export(options: argparse.Namespace) -> int:
     """Write the consensus estimate of the swarm, or of one peer, in the format of the file's name."""
     swarm = choose_swarm(options.swarm)
     manifest = swarm.manifest
-    writers: dict[str, Callable[[Manifest, Vector, Path], None]] = {
-        ".safetensors": write_safetensors,
-        ".keras": write_keras,
-    }
+    writers = {".safetensors": write_safetensors, ".keras": write_keras}
     check_target(options.file, writers, "; .tflite is for learnae-agent export")
     weights = (
         estimate_of(peer_directory(options.peer), manifest) if options.peer else published_estimate(swarm.directory)

@@ -19,7 +19,7 @@ from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
 from learnae.adapters.mqtt.topics import ONLINE
 from learnae.cli.commands.look.peers import swarm_table
 from learnae.cli.live_display import live_view
-from learnae.cli.output import console, fitting, human_bytes, shedding, short_cid
+from learnae.cli.output import console, decimal, fitting, human_bytes, shedding, short_cid
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
@@ -138,15 +138,11 @@ def _row(seen: Seen) -> list[str | Text]:
         seen.role,
         seen.version,
         f"{seen.steps:,}",
-        _number(seen.loss),
-        _number(seen.accuracy),
+        decimal(seen.loss),
+        decimal(seen.accuracy),
         str(seen.peers),
-        _number(seen.score),
+        decimal(seen.score),
         f"{age:.0f} s ago" if seen.heard else "-",
         human_bytes(seen.bytes_out),
         human_bytes(seen.bytes_in),
     ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

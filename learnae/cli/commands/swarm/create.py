@@ -53,18 +53,14 @@ def create(options: argparse.Namespace) -> int:
         told = {"agents_train": trained, "only_keras": manifest.only_keras}
         print_json({**facts, "columns": list(manifest.columns), **told})
     else:
-        print_fields({**facts, **columns_note(manifest), "agents": _agents(manifest)})
+        agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
+        if manifest.features is None:
+            agents = "none: the swarm has no --features of samples"
+        print_fields({**facts, **columns_note(manifest), "agents": agents})
         joined = swarm.directory if options.directory else manifest.swarm
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
-
-
-def _agents(manifest: Manifest) -> str:
-    """Describe what agents can do in the swarm."""
-    if manifest.features is None:
-        return "none: the swarm has no --features of samples"
-    return f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
 
 
 def _of_preset(options: argparse.Namespace) -> Manifest:
