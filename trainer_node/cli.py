@@ -78,7 +78,11 @@ def start(
     """Train until stopped; in the foreground unless told otherwise."""
     if demo:
         check_demo(name, {"--data": data, "--swarm": swarm, "--preset": preset})
-    flags = {"data.file": str(data) if data else None, "swarm.id": _swarm(swarm, preset), "peer.name": name}
+    if preset is not None:
+        if swarm is not None:
+            raise ConfigurationError("--swarm and --preset both name a swarm", "give one of them")
+        swarm = str(find_or_create(preset).directory)
+    flags = {"data.file": str(data) if data else None, "swarm.id": swarm, "peer.name": name}
     if detach:
         _detach(config, flags, demo, as_json)
         return
@@ -153,14 +157,6 @@ def _shown(key: str, value: object) -> object:
     if isinstance(value, float):
         return f"{value:.4g}"
     return "; ".join(f"{name}: {_shown(name, of)}" for name, of in value.items()) if isinstance(value, dict) else value
-
-
-def _swarm(swarm: str | None, preset: str | None) -> str | None:
-    if preset is None:
-        return swarm
-    if swarm is not None:
-        raise ConfigurationError("--swarm and --preset both name a swarm", "give one of them")
-    return str(find_or_create(preset).directory)
 
 
 def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], Found]) -> Found:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from pathlib import Path
 
 from learnae.errors import ConfigurationError
+from learnae.models.keras_model import absent_of_keras
 from learnae.system.installation import how_to_install
 
 _log = logging.getLogger(__name__)
@@ -23,8 +23,7 @@ def choose_engine(wanted: str, precision: str) -> str:
     """
     if wanted == NUMPY:
         return NUMPY
-    absent = [name for name in ("keras", "jax") if importlib.util.find_spec(name) is None]
-    if not absent:
+    if not (absent := absent_of_keras()):
         return JAX
     remedy = how_to_install("trainer")
     if wanted == JAX or precision != "float32":

@@ -17,15 +17,11 @@ def find_or_create(name: str) -> Swarm:
     """
     preset(name, 0)
     with alone():  # or two that start together make two swarms
-        return _find_or_create(name)
-
-
-def _find_or_create(name: str) -> Swarm:
-    found = [path for path in swarms_here() if _is_of(path, name)]
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise ConfigurationError(f"there are {len(found)} swarms of preset {name!r} here", f"give --swarm: {names}")
-    return open_swarm(found[0]) if found else create_swarm(preset(name, time.time_ns() // 1_000_000))
+        found = [path for path in swarms_here() if _is_of(path, name)]
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise ConfigurationError(f"there are {len(found)} swarms of preset {name!r} here", f"give --swarm: {names}")
+        return open_swarm(found[0]) if found else create_swarm(preset(name, time.time_ns() // 1_000_000))
 
 
 def _is_of(directory: Path, name: str) -> bool:

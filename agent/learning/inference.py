@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agent.labels import LabelNames
 from agent.learning.collector import Judged
 from learnae.errors import StateError
-from learnae.models.evaluation import reconstruction_error
+from learnae.models.losses import reconstruction_error
 from learnae.ports import Inference
 from learnae.swarm.manifest import FORECAST, Manifest
 from learnae.weights.codecs import Vector

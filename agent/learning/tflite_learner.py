@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,43 +12,29 @@ from agent.tflite.runtime import open_program
 from agent.tflite.training import program
 from agent.tflite.training.optimisers import VARIABLES, rate_of
 from learnae.errors import ConfigurationError, StateError
-from learnae.models.dataset import Dataset
-from learnae.models.definition import ModelDefinition
-from learnae.models.evaluation import measure
-from learnae.models.losses import Loss
-from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.batch_learner import BatchLearner, Predictor
 from learnae.overriding import override
-from learnae.ports import Learner, Trained
-from learnae.protocol.bodies import Metrics
 from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
 
-_EVALUATION_BATCH = 128  # rows: bounds the memory of an evaluation; the last batch is filled up
 
-
-@dataclass(eq=False)
-class TfliteLearner(Learner):
-    """Trains on a Dataset that may grow between calls.
+class TfliteLearner(BatchLearner):
+    """Trains in a TFLite runtime.
 
     Computes what NumpyLearner computes, and its optimiser state fits that one's, but dropout is
     inactive (learnae.models.layers.Dropout). Raises ModelError or ConfigurationError where the model
     or this machine's runtime cannot do it.
     """
 
-    model: ModelDefinition
-    loss: Loss
-    optimiser: OptimiserPolicy
-    data: Dataset
-    batch: int
-    rng: np.random.Generator
+    evaluation_batch = 128  # the last one is filled up
 
+    @override
     def __post_init__(self) -> None:
         self._steps = 0
         self._program = _Program(program.compile_program(self.model, self.loss, self.optimiser), self.batch)
         self._evaluator: _Program | None = None
-        zeros = np.zeros(self.model.count, np.float32)
-        self.load(zeros)
-        self._restore(dict.fromkeys(VARIABLES[self.optimiser.name], zeros))
+        self.load(np.zeros(self.model.count, np.float32))
+        self._restore({name: np.zeros(self.model.count, np.float32) for name in VARIABLES[self.optimiser.name]})
 
     @override
     def weights(self) -> Vector:
@@ -60,39 +45,23 @@ class TfliteLearner(Learner):
         self._program.call(program.LOAD, weights=np.ascontiguousarray(weights, np.float32))
 
     @override
-    def train(self, steps: int) -> Trained:
-        """Take up to ``steps`` optimiser steps on random batches of the training rows."""
-        rows, targets = self.data.train.rows, self.data.train.targets
-        if not len(rows) or steps < 1:
-            return Trained(0, 0, 0.0)
-        total = 0.0
-        for _ in range(steps):
-            chosen = self.rng.integers(0, len(rows), self.batch)
-            self._steps += 1
-            total += self._program.step(rows[chosen], targets[chosen], rate_of(self.optimiser, self._steps))
-        return Trained(steps, len(rows), total / steps)
-
-    @override
-    def evaluate(self, weights: Vector) -> Metrics | None:
-        rows, targets = self.data.holdout.rows, self.data.holdout.targets
-        if not len(rows):
-            return None
-        return measure(self.loss, self._predictor(weights), rows, targets, _EVALUATION_BATCH)
+    def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
+        self._steps += 1
+        return self._program.step(rows, targets, rate_of(self.optimiser, self._steps))
 
     def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the output (n, *outputs) of the model of these weights for ``rows`` (n, *input_shape)."""
-        predictor = self._predictor(weights)
-        starts = range(0, len(rows), _EVALUATION_BATCH)
-        return np.concatenate([predictor(rows[start : start + _EVALUATION_BATCH]) for start in starts])
+        predictor, size = self.predictor(weights), self.evaluation_batch
+        return np.concatenate([predictor(rows[start : start + size]) for start in range(0, len(rows), size)])
 
-    def _predictor(self, weights: Vector) -> Callable[[NDArray[Any]], NDArray[Any]]:
-        """Return the model as a function of at most _EVALUATION_BATCH rows."""
+    @override
+    def predictor(self, weights: Vector) -> Predictor:
         evaluator = self._evaluator or _Program(program.compile_evaluation(self.model))
         self._evaluator = evaluator
         evaluator.call(program.LOAD, weights=np.ascontiguousarray(weights, np.float32))
 
         def predict(part: NDArray[Any]) -> NDArray[Any]:
-            filled = np.zeros((_EVALUATION_BATCH, *part.shape[1:]), np.float32)
+            filled = np.zeros((self.evaluation_batch, *part.shape[1:]), np.float32)
             filled[: len(part)] = part
             return np.asarray(evaluator.call(program.INFER, rows=filled)["output"][: len(part)])
 

@@ -61,9 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_swarm(verbs)
     _add_join(verbs)
     _add_looking(verbs)
-    _add_export(verbs)
-    _add_blocks(verbs)
-    _add_anchor(verbs)
+    _add_keeping(verbs)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor)
     return parser
@@ -134,14 +132,17 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
 
 
-def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
     command.add_argument("file", type=Path, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
     _finish(_with_swarm(command), export)
-
-
-def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("blocks", help="what is stored here, and at the Kubo daemon; check, pin, clean up")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--fsck", action="store_true", help="compare all blocks with their names; remove damaged ones")
+    what.add_argument("--pin", action="store_true", help="let the daemon have all blocks, now")
+    what.add_argument("--gc", action="store_true", help="delete and unpin what is not needed any more")
+    _finish(_with_swarm(command), blocks)
     command = verbs.add_parser("anchor", help="write on an IOTA Tangle that something exists; prove since when")
     command.add_argument("what", nargs="?", help="a file or a CID; without it, the swarm's heads")
     command.add_argument("--verify", action="store_true", help="prove that it is anchored, and since which milestone")
@@ -149,15 +150,6 @@ def _add_anchor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
     command.add_argument("--node", metavar="URL", help=f"default: as configured, or {DEFAULT_NODE}")
     _finish(_with_swarm(command), anchor)
-
-
-def _add_blocks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = verbs.add_parser("blocks", help="what is stored here, and at the Kubo daemon; check, pin, clean up")
-    what = command.add_mutually_exclusive_group()
-    what.add_argument("--fsck", action="store_true", help="compare all blocks with their names; remove damaged ones")
-    what.add_argument("--pin", action="store_true", help="let the daemon have all blocks, now")
-    what.add_argument("--gc", action="store_true", help="delete and unpin what is not needed any more")
-    _finish(_with_swarm(command), blocks)
 
 
 def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:

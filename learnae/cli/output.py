@@ -78,8 +78,8 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
             view.version,
             "summary" if view.summary else f"{view.steps:,}",
             f"{'~' if view.summary else ''}{view.samples:,}",
-            "-" if view.loss is None else f"{view.loss:.3f}",
-            "-" if view.accuracy is None else f"{view.accuracy:.3f}",
+            decimal(view.loss),
+            decimal(view.accuracy),
             f"{max(0, now - view.heard) / 1000:.0f} s ago",
             human_bytes(view.bytes_out),
             human_bytes(view.bytes_in),
@@ -90,6 +90,11 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
     if not peers:
         result.caption = Text("no peer has spoken yet: start one", "italic")
     return result
+
+
+def decimal(value: float | None) -> str:
+    """Return a number with three decimals, a dash for none."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def short_cid(cid: str) -> str:

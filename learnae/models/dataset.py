@@ -29,16 +29,11 @@ class Rows:
         self._targets: Array = self._rows
         if target_shape is not None:
             self._targets = np.zeros((len(self._rows), *target_shape), target_type)
-        self._written = 0
+        self.written = 0  # rows ever: a copy elsewhere is out of date once this number has changed
         self._adopted = False
 
     def __len__(self) -> int:
-        return min(self._written, len(self._rows))
-
-    @property
-    def written(self) -> int:
-        """Count the rows ever written: a copy elsewhere is out of date once this number has changed."""
-        return self._written
+        return min(self.written, len(self._rows))
 
     @property
     def rows(self) -> Array:
@@ -60,26 +55,21 @@ class Rows:
         if self._adopted:
             raise DataError("rows cannot be added to adopted ones", "add them all, or adopt them all")
         for row, target in zip(rows, targets, strict=True):
-            if self._written == len(self._rows) < self._capacity:
+            if self.written == len(self._rows) < self._capacity:
                 self._grow()
-            slot = self._written % len(self._rows)
+            slot = self.written % len(self._rows)
             self._rows[slot], self._targets[slot] = row, target
-            self._written += 1
+            self.written += 1
 
     def adopt(self, rows: Array, targets: Array) -> None:
         """Use these arrays in place of all rows so far, whatever their number, without copying them."""
         self._rows, self._targets = rows, rows if self.are_targets else targets
-        self._written, self._adopted = self._written + len(rows), True
+        self.written, self._adopted = self.written + len(rows), True
 
     def _grow(self) -> None:
-        room = min(self._capacity, 2 * len(self._rows)) - len(self._rows)
-        shared = self.are_targets
-        self._rows = _longer(self._rows, room)
-        self._targets = self._rows if shared else _longer(self._targets, room)
-
-
-def _longer(array: Array, room: int) -> Array:
-    return np.concatenate([array, np.zeros((room, *array.shape[1:]), array.dtype)])
+        room, shared = min(self._capacity - len(self._rows), len(self._rows)), self.are_targets
+        self._rows = np.concatenate([self._rows, np.zeros_like(self._rows[:room])])
+        self._targets = self._rows if shared else np.concatenate([self._targets, np.zeros_like(self._targets[:room])])
 
 
 class Dataset:
@@ -92,9 +82,7 @@ class Dataset:
         self._model = model
         self._loss = loss
         classes = loss.name == "sparse_categorical_crossentropy"
-        shape: tuple[int, ...] | None = () if classes else model.output_shape
-        if autoencoder:
-            shape = None
+        shape = None if autoencoder else () if classes else model.output_shape
         kind: type = np.int64 if classes else np.float32
         self.train = Rows(model.input_shape, shape, kind, capacity)
         self.holdout = Rows(model.input_shape, shape, kind, capacity)

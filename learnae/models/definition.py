@@ -8,6 +8,7 @@ Keras' ``get_weights()``, in its order and layout, one after another.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,22 +18,9 @@ from numpy.typing import NDArray
 from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
 from learnae.models.keras_config import read_layer
-from learnae.models.layers import ACTIVATIONS, MAX_UNITS, Activation, Dense, Dropout, Flatten, Layer, Shape
-from learnae.models.outline import MAX_PARAMETERS, check_count
+from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape, parts_of
+from learnae.models.outline import check_count
 from learnae.weights.codecs import Vector
-
-__all__ = [
-    "ACTIVATIONS",
-    "MAX_LAYERS",
-    "MAX_PARAMETERS",
-    "Activation",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "Layer",
-    "ModelDefinition",
-    "Shape",
-]
 
 MAX_LAYERS = 256
 
@@ -55,7 +43,30 @@ class ModelDefinition:
         layers = fields.fields("config").value("layers")
         if not isinstance(layers, (list, tuple)) or not 1 <= len(layers) <= MAX_LAYERS:
             raise ModelError("model.config.layers", f"it must be a list of 1 to {MAX_LAYERS} layers")
-        return _Builder(fields.fields("config")).build(layers)
+        return cls._of_layers(fields.fields("config"), layers)
+
+    @classmethod
+    def _of_layers(cls, sequential: Fields, configs: Sequence[object]) -> ModelDefinition:
+        """Follow the shape of one example through the layers."""
+        shape: Shape | None = None
+        given: Shape | None = None
+        layers: list[Layer] = []
+        for index, item in enumerate(configs):
+            layer = Fields(item, f"layer {index}", ModelError)
+            kind, config = layer.text("class_name"), layer.fields("config")
+            if shape is None:
+                shape = given = _input_shape(config, sequential)
+            if kind == "InputLayer":
+                continue
+            if shape is None:
+                raise ModelError("the model's input shape is unknown", "begin with keras.Input(shape=...)")
+            read, shape = read_layer(kind, config, shape)
+            layers.extend(read)
+        if shape is None or given is None:
+            raise ModelError("the model has no layer that computes", "add a Dense layer")
+        count = sum(math.prod(shape) for layer in layers for shape in layer.shapes)
+        check_count(count)
+        return cls(given, shape, tuple(layers), count)
 
     @property
     def final_activation(self) -> str:
@@ -65,15 +76,8 @@ class ModelDefinition:
 
     def split(self, vector: NDArray[Any]) -> list[list[NDArray[Any]]]:
         """Return views into ``vector`` (count,): for each layer, its arrays."""
-        position, result = 0, []
-        for layer in self.layers:
-            arrays = []
-            for shape in layer.shapes:
-                size = math.prod(shape)
-                arrays.append(vector[position : position + size].reshape(shape))
-                position += size
-            result.append(arrays)
-        return result
+        parts = parts_of(vector, (shape for layer in self.layers for shape in layer.shapes))
+        return [[next(parts) for _ in layer.shapes] for layer in self.layers]
 
     def initial(self, seed: int) -> Vector:
         """Draw the weights (count,) that all peers of a swarm start from."""
@@ -84,43 +88,11 @@ class ModelDefinition:
         return vector
 
 
-class _Builder:
-    """Walks the layers' configurations and follows the shape of one example through them."""
-
-    def __init__(self, sequential: Fields) -> None:
-        self._sequential = sequential
-        self._shape: Shape | None = None
-        self._input: Shape | None = None
-        self._layers: list[Layer] = []
-
-    def build(self, layers: list[object] | tuple[object, ...]) -> ModelDefinition:
-        for index, item in enumerate(layers):
-            layer = Fields(item, f"layer {index}", ModelError)
-            self._add(layer.text("class_name"), layer.fields("config"))
-        if self._shape is None or self._input is None:
-            raise ModelError("the model has no layer that computes", "add a Dense layer")
-        count = sum(math.prod(shape) for layer in self._layers for shape in layer.shapes)
-        check_count(count)
-        return ModelDefinition(self._input, self._shape, tuple(self._layers), count)
-
-    def _add(self, kind: str, config: Fields) -> None:
-        self._find_input_shape(config)
-        if kind == "InputLayer":
-            return
-        if self._shape is None:
-            raise ModelError("the model's input shape is unknown", "begin with keras.Input(shape=...)")
-        layers, self._shape = read_layer(kind, config, self._shape)
-        self._layers.extend(layers)
-
-    def _find_input_shape(self, config: Fields) -> None:
-        if self._shape is not None:
-            return
-        for source, name in ((config, "batch_shape"), (config, "batch_input_shape"),
-                             (self._sequential, "build_input_shape")):  # fmt: skip
-            shape = source.value(name, None)
-            if shape is not None:
-                self._shape = self._input = _example_shape(source, name, shape)
-                return
+def _input_shape(config: Fields, sequential: Fields) -> Shape | None:
+    """Return the shape of one example, where the first layer or the model says it."""
+    places = ((config, "batch_shape"), (config, "batch_input_shape"), (sequential, "build_input_shape"))
+    given = ((fields, name, fields.value(name, None)) for fields, name in places)
+    return next((_example_shape(fields, name, shape) for fields, name, shape in given if shape is not None), None)
 
 
 def _example_shape(fields: Fields, name: str, shape: object) -> Shape:

@@ -11,7 +11,7 @@ from learnae.ipld.fields import Fields
 from learnae.models import layers
 from learnae.models.layers import MAX_UNITS, Shape
 from learnae.models.layers.dense import INITIALISERS
-from learnae.models.layers.sliding import PADDINGS
+from learnae.models.layers.over_time import PADDINGS
 
 _MAX_RANK = 4
 _MAX_VALUES = 1 << 24  # of one example inside a layer: 64 MiB of float32; few parameters can ask for far more
@@ -20,28 +20,15 @@ _MAX_STRIDE = 2  # of a convolution: what every learner here implements and test
 # options that must be absent, or as Keras sets them by default
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "trainable": (True,),
-    "kernel_regularizer": (None,),
-    "bias_regularizer": (None,),
-    "activity_regularizer": (None,),
-    "beta_regularizer": (None,),
-    "gamma_regularizer": (None,),
-    "kernel_constraint": (None,),
-    "bias_constraint": (None,),
-    "beta_constraint": (None,),
-    "gamma_constraint": (None,),
-    "lora_rank": (None,),
-    "noise_shape": (None,),
+    **dict.fromkeys([f"{part}_regularizer" for part in ("kernel", "bias", "activity", "beta", "gamma")], (None,)),
+    **dict.fromkeys([f"{part}_constraint" for part in ("kernel", "bias", "beta", "gamma")], (None,)),
+    **dict.fromkeys(["lora_rank", "noise_shape"], (None,)),
     "data_format": (None, "channels_last"),
     "dilation_rate": (None, 1, [1], (1,)),
     "groups": (None, 1),
-    "keepdims": (None, False),
-    "synchronized": (None, False),
-    "rms_scaling": (None, False),
-    "renorm": (None, False),
-    "virtual_batch_size": (None,),
-    "max_value": (None,),
-    "negative_slope": (None, 0.0),
-    "threshold": (None, 0.0),
+    **dict.fromkeys(["keepdims", "synchronized", "rms_scaling", "renorm"], (None, False)),
+    **dict.fromkeys(["virtual_batch_size", "max_value"], (None,)),
+    **dict.fromkeys(["negative_slope", "threshold"], (None, 0.0, 0)),  # other programs write 0 for 0.0
 }
 _CONSTANTS = {
     "bias_initializer": "Zeros",
@@ -50,7 +37,7 @@ _CONSTANTS = {
     "moving_mean_initializer": "Zeros",
     "moving_variance_initializer": "Ones",
 }
-_DTYPES = ("float32",)
+_DTYPE = "float32"
 
 Read = tuple[list[layers.Layer], Shape]
 
@@ -66,25 +53,17 @@ def read_layer(kind: str, config: Fields, shape: Shape) -> Read:
 def _check_plain(config: Fields) -> None:
     for name, plain in _PLAIN.items():
         value = config.value(name, plain[0])
-        if not any(type(value) is type(each) and value == each for each in (*plain, *_as_integers(plain))):
+        if not any(type(value) is type(each) and value == each for each in plain):
             raise ModelError(f"{config.thing}.{name} {str(value)[:60]} is not supported", "remove it from the model")
     for name, wanted in _CONSTANTS.items():
         value = _class_name(config.value(name, None))
         if value is not None and str(value).lower() != wanted.lower():
             raise ModelError(f"{config.thing}.{name} {str(value)[:60]!r} is not supported", f"use {wanted}")
     dtype = config.value("dtype", None)
-    name = dtype["config"].get("name") if _is_policy(dtype) else dtype
-    if name is not None and name not in _DTYPES:
-        raise ModelError(f"{config.thing}.dtype {str(name)[:60]!r} is not supported", f"use {_DTYPES[0]}")
-
-
-def _as_integers(values: tuple[Any, ...]) -> tuple[int, ...]:
-    """Return the floats as integers: JSON that other programs write has 0 for 0.0."""
-    return tuple(int(value) for value in values if isinstance(value, float))
-
-
-def _is_policy(dtype: object) -> bool:
-    return isinstance(dtype, Mapping) and isinstance(dtype.get("config"), Mapping)
+    is_policy = isinstance(dtype, Mapping) and isinstance(dtype.get("config"), Mapping)
+    name = dtype["config"].get("name") if is_policy else dtype
+    if name not in (None, _DTYPE):
+        raise ModelError(f"{config.thing}.dtype {str(name)[:60]!r} is not supported", f"use {_DTYPE}")
 
 
 def _class_name(value: object) -> object:
@@ -101,7 +80,7 @@ def _dense(config: Fields, shape: Shape) -> Read:
         bias=config.boolean("use_bias", True),
         initialiser=_initialiser(config),
     )
-    return [layer, *_activation_of(config)], (layer.units,)
+    return [layer, *_activation_of(config, "linear")], (layer.units,)
 
 
 def _conv1d(config: Fields, shape: Shape) -> Read:
@@ -119,7 +98,7 @@ def _conv1d(config: Fields, shape: Shape) -> Read:
     sliding = layer.sliding
     if sliding.count * max(layer.filters, sliding.size * channels) > _MAX_VALUES:
         raise ModelError(f"{config.thing}: a convolution of more than {_MAX_VALUES} values", "make it smaller")
-    return [layer, *_activation_of(config)], (sliding.count, layer.filters)
+    return [layer, *_activation_of(config, "linear")], (sliding.count, layer.filters)
 
 
 def _max_pooling1d(config: Fields, shape: Shape) -> Read:
@@ -138,17 +117,9 @@ def _sliding(config: Fields, length: int, size: int, stride: int) -> layers.Slid
     return layers.Sliding(length, size, stride, padding)
 
 
-def _global_average_pooling1d(config: Fields, shape: Shape) -> Read:
-    return [layers.GlobalAveragePooling1D()], (_sequence(config, "GlobalAveragePooling1D", shape)[1],)
-
-
 def _batch_normalization(config: Fields, shape: Shape) -> Read:
     layer = layers.BatchNormalization(**_normalisation(config, shape), momentum=config.number("momentum", 0, 1, 0.99))
     return [layer], shape
-
-
-def _layer_normalization(config: Fields, shape: Shape) -> Read:
-    return [layers.LayerNormalization(**_normalisation(config, shape))], shape
 
 
 def _normalisation(config: Fields, shape: Shape) -> dict[str, Any]:
@@ -166,24 +137,9 @@ def _normalisation(config: Fields, shape: Shape) -> dict[str, Any]:
     }
 
 
-def _activation(config: Fields, shape: Shape) -> Read:
-    return _activations(config.choice("activation", layers.ACTIVATIONS)), shape
-
-
-def _activation_of(config: Fields) -> list[layers.Layer]:
-    return _activations(config.choice("activation", layers.ACTIVATIONS, "linear"))
-
-
-def _activations(function: str) -> list[layers.Layer]:
+def _activation_of(config: Fields, *otherwise: str) -> list[layers.Layer]:
+    function = config.choice("activation", layers.ACTIVATIONS, *otherwise)
     return [] if function == "linear" else [layers.Activation(function)]
-
-
-def _relu(_: Fields, shape: Shape) -> Read:
-    return [layers.Activation("relu")], shape
-
-
-def _flatten(_: Fields, shape: Shape) -> Read:
-    return [layers.Flatten()], (math.prod(shape),)
 
 
 def _reshape(config: Fields, shape: Shape) -> Read:
@@ -235,14 +191,17 @@ def _initialiser(config: Fields) -> str:
 
 _READERS: dict[str, Callable[[Fields, Shape], Read]] = {
     "Dense": _dense,
-    "Activation": _activation,
-    "ReLU": _relu,
+    "Activation": lambda config, shape: (_activation_of(config), shape),
+    "ReLU": lambda _, shape: ([layers.Activation("relu")], shape),
     "Conv1D": _conv1d,
     "MaxPooling1D": _max_pooling1d,
-    "GlobalAveragePooling1D": _global_average_pooling1d,
-    "Flatten": _flatten,
+    "GlobalAveragePooling1D": lambda config, shape: (
+        [layers.GlobalAveragePooling1D()],
+        (_sequence(config, "GlobalAveragePooling1D", shape)[1],),
+    ),
+    "Flatten": lambda _, shape: ([layers.Flatten()], (math.prod(shape),)),
     "Reshape": _reshape,
     "Dropout": _dropout,
     "BatchNormalization": _batch_normalization,
-    "LayerNormalization": _layer_normalization,
+    "LayerNormalization": lambda config, shape: ([layers.LayerNormalization(**_normalisation(config, shape))], shape),
 }

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from learnae.errors import ConfigurationError, ModelError
-from learnae.models.input_normalisation import as_used
+from learnae.models.layers import parts_of
+from learnae.models.layers.normalisation import as_used
 from learnae.models.outline import Outline, check_count
 from learnae.system.installation import how_to_install
 from learnae.system.signals import abrupt
@@ -46,18 +47,17 @@ _MAX_DEPTH = 32  # a configuration from Keras nests to about ten
 _MAX_LAYERS = 1024
 
 
-def has_keras() -> bool:
-    """Return True if Keras and JAX are installed; import nothing."""
+def absent_of_keras() -> list[str]:
+    """Name what is not installed of Keras and JAX; import nothing."""
     try:
-        return all(importlib.util.find_spec(name) is not None for name in ("keras", "jax"))
+        return [name for name in ("keras", "jax") if importlib.util.find_spec(name) is None]
     except ValueError:  # their import has been blocked
-        return False
+        return ["keras"]
 
 
 def import_keras() -> Any:
     """Return Keras on JAX; raises ConfigurationError if it cannot be imported in this process."""
-    loaded = sys.modules.get("keras")
-    if loaded is None:
+    if sys.modules.get("keras") is None:
         os.environ["KERAS_BACKEND"] = "jax"
         # JAX would take three quarters of a GPU's memory at once, on a machine that people work on
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -118,12 +118,8 @@ def flat(arrays: list[Any]) -> Vector:
 
 def set_flat(model: Any, vector: Vector) -> None:
     """Give ``model`` the weights of ``vector`` (count,), as learners use them."""
-    arrays, position = [], 0
-    for weight in model.weights:
-        size = int(np.prod(weight.shape))
-        arrays.append(as_used(weight.name, vector[position : position + size]).reshape(weight.shape))
-        position += size
-    model.set_weights(arrays)
+    parts = parts_of(vector, (weight.shape for weight in model.weights))
+    model.set_weights([as_used(weight.name, part) for weight, part in zip(model.weights, parts, strict=True)])
 
 
 def _checked(keras: Any, config: Mapping[str, Any], precision: str) -> dict[str, Any]:
@@ -142,14 +138,11 @@ def _checked(keras: Any, config: Mapping[str, Any], precision: str) -> dict[str,
     ends = str(inner.get("output_layers", "")) if kind == "Functional" else ""
     typed = []
     for layer in layers:
-        is_end = layer is layers[-1] if kind == "Sequential" else repr(_name_of(layer)) in ends
+        name = layer.get("name") if isinstance(layer, Mapping) else None
+        is_end = layer is layers[-1] if kind == "Sequential" else repr(name) in ends
         typed.append(_with_dtype(layer, "float32" if is_end else precision))
     whole = {"name": "model", **inner, "layers": typed}
     return {"module": _OTHERS[str(kind)][0], "class_name": kind, "config": whole, "registered_name": kind}
-
-
-def _name_of(layer: Any) -> object:
-    return layer.get("name") if isinstance(layer, Mapping) else None
 
 
 def _deserialised(keras: Any, config: dict[str, Any]) -> Any:

@@ -91,3 +91,9 @@ class Loss:
         if self.name == "binary_crossentropy":
             return float(np.mean((prediction > 0.5) == (target > 0.5)))
         return float(np.mean(prediction.argmax(axis=1) == target))
+
+
+def reconstruction_error(output: Array, rows: Array) -> Array:
+    """Return the anomaly scores (n,): the mean squared difference of an autoencoder's ``output`` from its ``rows``."""
+    difference = (output - rows).reshape(len(rows), -1)
+    return np.asarray(np.mean(difference * difference, axis=1))

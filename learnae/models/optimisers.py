@@ -43,9 +43,8 @@ class Optimiser:
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Go on from a saved state; raises StateError if it belongs to another optimiser."""
-        if {name: array.shape for name, array in state.items()} != {
-            name: array.shape for name, array in self.state.items()
-        }:
+        given, own = ({name: array.shape for name, array in each.items()} for each in (state, self.state))
+        if given != own:
             raise StateError("the saved optimiser state does not fit the swarm's optimiser")
         self.state = {name: np.array(array) for name, array in state.items()}
 

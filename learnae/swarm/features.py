@@ -65,7 +65,23 @@ class _Windowed:
     def from_fields(cls, fields: Fields) -> Self:
         """Read the map of a manifest, every size bounded; raises ManifestError."""
         fields.choice("kind", (cls.kind,))
-        return cls(**_read(fields, cls.constants))
+        channels = fields.texts("channels", MAX_CHANNELS)
+        expected = cls.constants * len(channels)
+        shift, scale = fields.numbers("shift", expected), fields.numbers("scale", expected)
+        if not channels or len(shift) != expected or len(scale) != expected or 0.0 in scale:
+            raise ManifestError(
+                f"{fields.thing}: {len(channels)} channels, {len(shift)} shifts, {len(scale)} scales",
+                f"there are {cls.constants} of both for each channel, and no scale is 0",
+            )
+        return cls(
+            channels=channels,
+            rate=fields.number("rate", 1e-6, 1e6),
+            window=fields.integer("window", 2, _MAX_WINDOW),
+            hop=fields.integer("hop", 1, _MAX_WINDOW),
+            shift=shift,
+            scale=scale,
+            ahead=fields.integer("ahead", 0, _MAX_WINDOW, 0),
+        )
 
     def _scaled(self, values: NDArray[Any]) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # a Dataset skips and counts what is not finite
@@ -85,14 +101,9 @@ class WindowStatistics(_Windowed):
     constants = len(STATISTICS)
 
     @property
-    def count(self) -> int:
-        """Count the features of a window."""
-        return len(STATISTICS) * len(self.channels)
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one row."""
-        return (self.count,)
+        return (len(STATISTICS) * len(self.channels),)
 
     def extract(self, windows: NDArray[Any]) -> NDArray[np.float32]:
         """Return (n, count) float32 of the first ``window`` samples of (n, at least window, channels)."""
@@ -136,24 +147,3 @@ _KINDS: dict[str, type[WindowStatistics] | type[RawWindow]] = {KIND: WindowStati
 def read_features(fields: Fields) -> Features:
     """Read features of any kind; raises ManifestError."""
     return _KINDS[fields.choice("kind", tuple(_KINDS))].from_fields(fields)
-
-
-def _read(fields: Fields, each: int) -> dict[str, Any]:
-    """Read the fields of any kind, with ``each`` constants of both sorts for one channel."""
-    channels = fields.texts("channels", MAX_CHANNELS)
-    expected = each * len(channels)
-    shift, scale = fields.numbers("shift", expected), fields.numbers("scale", expected)
-    if not channels or len(shift) != expected or len(scale) != expected or 0.0 in scale:
-        raise ManifestError(
-            f"{fields.thing}: {len(channels)} channels, {len(shift)} shifts, {len(scale)} scales",
-            f"there are {each} of both for each channel, and no scale is 0",
-        )
-    return {
-        "channels": channels,
-        "rate": fields.number("rate", 1e-6, 1e6),
-        "window": fields.integer("window", 2, _MAX_WINDOW),
-        "hop": fields.integer("hop", 1, _MAX_WINDOW),
-        "shift": shift,
-        "scale": scale,
-        "ahead": fields.integer("ahead", 0, _MAX_WINDOW, 0),
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from learnae.errors import EncodingError, ManifestError, ModelError
@@ -109,9 +109,8 @@ class Manifest:
                 f"{counted(len(self.columns), 'column')} named ({shown(self.columns)})",
                 f"the model takes {count}: name each of these in their order, and no other",
             )
-        unusable = [
-            name for name, times in Counter(self.columns).items() if times > 1 or not name or name != name.strip()
-        ]
+        times = Counter(self.columns)
+        unusable = [name for name in times if times[name] > 1 or not name or name != name.strip()]
         if unusable:
             raise ManifestError(
                 f"columns cannot be told apart by the name {unusable[0]!r}",
@@ -186,14 +185,12 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes of the manifest's block."""
-        foreign = {"outline": self.outline.to_fields()} if self.outline else {}
-        start = {"start": list(self.start)} if self.start else {}
-        columns = {"columns": list(self.columns)} if self.columns else {}
+        optimiser = {name: value if name == "name" else float(value) for name, value in asdict(self.optimiser).items()}
         return dagcbor.encode(
             {
-                **foreign,
-                **start,
-                **columns,
+                **({"outline": self.outline.to_fields()} if self.outline else {}),
+                **({"start": list(self.start)} if self.start else {}),
+                **({"columns": list(self.columns)} if self.columns else {}),
                 "v": VERSION,
                 "name": self.name,
                 "seed": self.seed,
@@ -202,26 +199,11 @@ class Manifest:
                 "loss": self.loss,
                 "classes": list(self.classes),
                 "features": self.features.to_fields() if self.features else None,
-                "training": {"steps": self.training.steps, "batch": self.training.batch},
-                "optimiser": {
-                    "name": self.optimiser.name,
-                    "learning_rate": float(self.optimiser.learning_rate),
-                    "momentum": float(self.optimiser.momentum),
-                    "beta_1": float(self.optimiser.beta_1),
-                    "beta_2": float(self.optimiser.beta_2),
-                    "epsilon": float(self.optimiser.epsilon),
-                },
+                "training": asdict(self.training),
+                "optimiser": optimiser,
                 "merge": {"step": float(self.merge.step), "half_life": self.merge.half_life},
-                "codec": {
-                    "keyframe": self.codec.keyframe,
-                    "delta": self.codec.delta,
-                    "every": self.codec.every,
-                },
-                "limits": {
-                    "horizon": self.limits.horizon,
-                    "skew": self.limits.skew,
-                    "interval": self.limits.interval,
-                },
+                "codec": asdict(self.codec),
+                "limits": {name: getattr(self.limits, name) for name in ("horizon", "skew", "interval")},
                 "membership": "open",
                 "privacy": "none",
             }
@@ -234,7 +216,12 @@ class Manifest:
             fields = Fields(dagcbor.decode(data, MAX_BYTES), "manifest", ManifestError)
         except EncodingError as error:
             raise ManifestError(f"not a manifest: {error}", "give the swarm's manifest.cbor, as it was made") from error
-        _check_understood(fields)
+        if fields.integer("v") != VERSION:  # rules that are not known cannot be kept: such a swarm must not be joined
+            raise ManifestError(f"manifest version {fields.integer('v')}", f"this peer reads {VERSION}: upgrade it")
+        fields.choice("membership", ("open",))
+        fields.choice("privacy", ("none",))
+        names = ("training", "optimiser", "merge", "codec", "limits")
+        training, optimiser, merge, codec, limits = map(fields.fields, names)
         manifest = cls(
             name=fields.text("name"),
             config=fields.value("model"),
@@ -243,62 +230,30 @@ class Manifest:
             created=fields.integer("created"),
             classes=fields.texts("classes", MAX_CLASSES),
             columns=fields.texts("columns", MAX_COLUMNS) if "columns" in fields else (),
-            features=_optional_features(fields),
-            training=_training(fields.fields("training")),
-            optimiser=_optimiser(fields.fields("optimiser")),
-            merge=_merge(fields.fields("merge")),
-            codec=_codec(fields.fields("codec")),
-            limits=_limits(fields.fields("limits")),
+            features=None if fields.value("features") is None else read_features(fields.fields("features")),
+            training=TrainingPolicy(training.integer("steps", 1, 10**6), training.integer("batch", 1, 10**6)),
+            optimiser=OptimiserPolicy(
+                name=optimiser.choice("name", optimisers.NAMES),
+                learning_rate=optimiser.number("learning_rate", 0, 1e3),
+                momentum=optimiser.number("momentum", 0, 1),
+                beta_1=optimiser.number("beta_1", 0, _MAX_DECAY),
+                beta_2=optimiser.number("beta_2", 0, _MAX_DECAY),
+                epsilon=optimiser.number("epsilon", 0, 1),
+            ),
+            merge=MergePolicy(merge.number("step", 0, 1), merge.integer("half_life", 1, _YEAR)),
+            codec=FramePolicy(
+                keyframe=codec.choice("keyframe", codecs.NAMES),
+                delta=codec.choice("delta", codecs.NAMES),
+                every=codec.integer("every", 1, 1024),
+            ),
+            limits=Limits(
+                horizon=limits.integer("horizon", 1000, _YEAR),
+                skew=limits.integer("skew", 0, _YEAR),
+                interval=limits.integer("interval", 1, HOUR),
+            ),
             outline=Outline.from_fields(fields.fields("outline")) if "outline" in fields else None,
             start=fields.links("start", _MAX_BLOCKS, ()),
         )
         if manifest.to_bytes() != data:
             raise ManifestError("the manifest has fields that this version does not know", "upgrade learnae")
         return manifest
-
-
-def _check_understood(fields: Fields) -> None:
-    """Raise ManifestError for a swarm whose rules this version does not keep: it must not be joined at all."""
-    if fields.integer("v") != VERSION:
-        raise ManifestError(f"manifest version {fields.integer('v')}", f"this peer reads {VERSION}: upgrade it")
-    fields.choice("membership", ("open",))
-    fields.choice("privacy", ("none",))
-
-
-def _optional_features(fields: Fields) -> Features | None:
-    return None if fields.value("features") is None else read_features(fields.fields("features"))
-
-
-def _training(fields: Fields) -> TrainingPolicy:
-    return TrainingPolicy(fields.integer("steps", 1, 10**6), fields.integer("batch", 1, 10**6))
-
-
-def _optimiser(fields: Fields) -> OptimiserPolicy:
-    return OptimiserPolicy(
-        name=fields.choice("name", optimisers.NAMES),
-        learning_rate=fields.number("learning_rate", 0, 1e3),
-        momentum=fields.number("momentum", 0, 1),
-        beta_1=fields.number("beta_1", 0, _MAX_DECAY),
-        beta_2=fields.number("beta_2", 0, _MAX_DECAY),
-        epsilon=fields.number("epsilon", 0, 1),
-    )
-
-
-def _merge(fields: Fields) -> MergePolicy:
-    return MergePolicy(fields.number("step", 0, 1), fields.integer("half_life", 1, _YEAR))
-
-
-def _codec(fields: Fields) -> FramePolicy:
-    return FramePolicy(
-        keyframe=fields.choice("keyframe", codecs.NAMES),
-        delta=fields.choice("delta", codecs.NAMES),
-        every=fields.integer("every", 1, 1024),
-    )
-
-
-def _limits(fields: Fields) -> Limits:
-    return Limits(
-        horizon=fields.integer("horizon", 1000, _YEAR),
-        skew=fields.integer("skew", 0, _YEAR),
-        interval=fields.integer("interval", 1, HOUR),
-    )

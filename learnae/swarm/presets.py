@@ -26,14 +26,11 @@ def demo_data() -> Traversable:
 
 def dense_config(inputs: int, hidden: Sequence[int], outputs: int, final: str) -> dict[str, Any]:
     """Return the Keras configuration of a plain multi-layer perceptron with ReLU."""
-    layers = [_layer("InputLayer", {"batch_shape": [None, inputs]})]
-    for units, activation in [*((units, "relu") for units in hidden), (outputs, final)]:
-        layers.append(_layer("Dense", {"units": units, "activation": activation, "use_bias": True}))
+    widths = [*((units, "relu") for units in hidden), (outputs, final)]
+    dense = [("Dense", {"units": units, "activation": name, "use_bias": True}) for units, name in widths]
+    kinds = [("InputLayer", {"batch_shape": [None, inputs]}), *dense]
+    layers = [{"module": "keras.layers", "class_name": kind, "config": config} for kind, config in kinds]
     return {"module": "keras", "class_name": "Sequential", "config": {"name": "model", "layers": layers}}
-
-
-def _layer(kind: str, config: dict[str, Any]) -> dict[str, Any]:
-    return {"module": "keras.layers", "class_name": kind, "config": config}
 
 
 def _wrist(created: int) -> Manifest:

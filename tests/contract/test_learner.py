@@ -122,8 +122,7 @@ def test_training_can_be_continued_elsewhere(make: Make, optimiser: str, body: s
     second.train(5)
     second.load(first.weights())
     second.restore({name: array.copy() for name, array in first.state().items()})
-    name = "rng" if hasattr(first, "rng") else "_rng"
-    setattr(second, name, getattr(first, name))
+    second.rng = first.rng  # type: ignore[attr-defined]
     second.train(3)
     assert second.weights().tobytes() == whole.weights().tobytes()
     assert contents(second) == contents(whole)

@@ -30,7 +30,8 @@ from learner_models import (
 )
 
 from learnae.models.dataset import Dataset
-from learnae.models.definition import Layer, ModelDefinition
+from learnae.models.definition import ModelDefinition
+from learnae.models.layers import Layer
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
 from learnae.swarm.model_card import CARD_FILE, card

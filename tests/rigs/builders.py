@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from learnae.errors import PeerError
 from learnae.ipld.cid import DAG_CBOR, Cid
@@ -177,3 +179,9 @@ def escaped(read: Callable[[bytes], object], cases: Sequence[bytes], allowed: ty
         except Exception as error:  # noqa: BLE001 - that is the question
             names.add(type(error).__name__)
     return names
+
+
+def write_parquet(path: Path, columns: Mapping[str, Any], **options: Any) -> Path:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table(dict(columns)), path, **options)
+    return path

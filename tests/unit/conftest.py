@@ -1,5 +1,8 @@
-"""Hypothesis runs the same examples every time, few enough that the whole suite stays short."""
+"""Hypothesis runs the same few examples every time; and a home for each test that wants one."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -11,3 +14,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("unit")
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let LEARNAE_HOME be a place of the test's own, which is not there yet."""
+    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))

@@ -22,20 +22,23 @@ import secrets
 import shutil
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
 from learnae.system.atomic_files import TEMPORARY, write_atomic
 from learnae.system.paths import home
 from trainer_node.datasets.memory_map import Part, map_part
-from trainer_node.datasets.progress import with_progress
 from trainer_node.datasets.quality import DataQuality
-from trainer_node.datasets.source import Source
+from trainer_node.datasets.source import Chunk, Source
 from trainer_node.datasets.split import Split
 
 _log = logging.getLogger(__name__)
@@ -100,7 +103,11 @@ def _build(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
     temporary.mkdir(mode=0o700)
     try:
         _write(temporary, dataset, source, split)
-        _publish(temporary, directory)
+        try:
+            temporary.rename(directory)
+        except OSError:
+            if not (directory / _COUNTS).exists():  # another process was faster: its rows are the same
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -147,24 +154,15 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _publish(temporary: Path, directory: Path) -> None:
-    try:
-        temporary.rename(directory)
-    except OSError:
-        if not (directory / _COUNTS).exists():  # another process was faster: its rows are the same
-            raise
-
-
 def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> None:
     """Write everything usable into one part, as only then classes are counted; then split it.
 
     Raises DataError for a file that changes meanwhile.
     """
     skipped, quality, version = dataset.skipped, DataQuality(source.names), _version(source.path)
-    like = dataset.train
-    with Part(directory, "raw", like) as raw, Part(directory, "train", like) as train, \
-            Part(directory, "holdout", like) as holdout:  # fmt: skip
-        for chunk in with_progress(source.path, source.chunks()):
+    raw, train, holdout = (Part(directory, name, dataset.train) for name in ("raw", "train", "holdout"))
+    with closing(raw), closing(train), closing(holdout):
+        for chunk in _with_progress(source.path, source.chunks()):
             quality.add(chunk)
             rows, targets = dataset.usable(chunk.rows, chunk.targets)
             if chunk.held_out is None:
@@ -184,6 +182,20 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
         raise DataError(f"{source.path} has changed while it was read", "start again once it is complete")
     dataset.skipped = skipped
     write_atomic(directory / _COUNTS, json.dumps(asdict(counts)).encode())
+
+
+def _with_progress(path: Path, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Pass on ``chunks``, and show on a terminal how much of ``path`` has been read."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from chunks
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(f"reading {path.name}", total=1.0)
+        for chunk in chunks:
+            yield chunk
+            progress.update(task, completed=chunk.done)
 
 
 def _adopt(dataset: Dataset, directory: Path) -> Counts:

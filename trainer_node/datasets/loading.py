@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +11,19 @@ import numpy as np
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset, one_line_each
-from learnae.models.input_normalisation import normalises_rows
+from learnae.models.layers.normalisation import normalises_rows
+from learnae.ports import Samples
 from learnae.samples.recordings import Recording, check_readable, check_recording, read_arrays
+from learnae.samples.table_headers import CSV, PARQUET
 from learnae.samples.windows import Windower, add_windows
+from learnae.swarm.features import Features
 from learnae.swarm.manifest import FORECAST, REGRESSION, Manifest
 from learnae.text import counted
 from trainer_node.config import DataSection
 from trainer_node.datasets.cache import fill
 from trainer_node.datasets.formats.arrays import ArraySource, read_headers
-from trainer_node.datasets.formats.series import holds_recording, open_table, pieces, recording_of
+from trainer_node.datasets.formats.csv_table import CsvTable
+from trainer_node.datasets.formats.parquet import ParquetTable
 from trainer_node.datasets.formats.tables import Table, TableSource
 from trainer_node.datasets.source import CHUNK_BYTES, USUAL_LIMITS, ReadingLimits, Source
 from trainer_node.datasets.split import Split
@@ -57,7 +62,7 @@ def add_recording(
     is_regression = manifest.task == REGRESSION
     windower, found, left_out = Windower(features), 0, 0
     series = replace(recording, label=np.zeros_like(recording.label)) if is_regression else recording
-    for samples in pieces(series.split_by_time(holdout), features, chunk_bytes):
+    for samples in _pieces(series.split_by_time(holdout), features, chunk_bytes):
         windows = windower.push(samples)
         quantity = recording.quantity_at(windows.time) if is_regression else None
         left_out += add_windows(dataset, manifest, features.extract(windows.values), windows, quantity)
@@ -100,11 +105,11 @@ class _Loader:
 
     def _load_table(self) -> None:
         path, manifest, features = self._path, self._manifest, self._manifest.features
-        table = open_table(path, self._data.label, manifest.classes, self._limits.text_bytes)
+        table = _open_table(path, self._data.label, manifest.classes, self._limits.text_bytes)
         if table is None:
             raise DataError(f"cannot read {path}", "give a .npz or .csv file, .csv.gz or .parquet")
-        if features is not None and holds_recording(table, features):
-            self._add(recording_of(table, features, self._data.label))
+        if features is not None and set(features.channels) <= set(table.names):
+            self._add(_recording_of(table, features, self._data.label))
         elif features is not None and _is_meant_as_recording(table, manifest):
             absent = [name for name in features.channels if name not in table.names]
             raise DataError(
@@ -185,3 +190,30 @@ def _is_meant_as_recording(table: Table, manifest: Manifest) -> bool:
     assert manifest.features is not None
     only = manifest.task == FORECAST or len(manifest.model.input_shape) > 1
     return only or not set(manifest.features.channels).isdisjoint(table.names)
+
+
+def _open_table(path: Path, label: str, classes: Sequence[str], text_bytes: int) -> Table | None:
+    """Open the table in a file, whose ``label`` may name ``classes``; None for an unknown format; raises DataError."""
+    if path.name.endswith(CSV):
+        return CsvTable(path, label, classes, text_bytes)
+    return ParquetTable(path, label, classes) if path.suffix in PARQUET else None
+
+
+def _recording_of(table: Table, features: Features, label: str) -> Recording:
+    """Read the recording in a table that has the channels as columns; raises DataError."""
+    others = [name for name in ("time", label) if name in table.names]
+    wanted = [*features.channels, *others]
+    parts = [values for values, _ in table.pieces(wanted)]
+    whole = np.concatenate([np.empty((0, len(wanted))), *parts])
+    channels = len(features.channels)
+    columns = {"label" if name == label else name: whole[:, channels + i] for i, name in enumerate(others)}
+    return check_recording({**columns, "signal": whole[:, :channels]}, channels, features.rate, str(table.path))
+
+
+def _pieces(samples: Samples, features: Features, chunk_bytes: int) -> Iterator[Samples]:
+    """Yield the samples in parts whose windows, which overlap, take about ``chunk_bytes``."""
+    window_bytes = features.span * len(features.channels) * np.dtype(np.float32).itemsize
+    size = max(chunk_bytes // window_bytes, 1) * features.hop
+    for start in range(0, len(samples.time), size):
+        part = slice(start, start + size)
+        yield Samples(samples.time[part], samples.values[part], samples.label[part], samples.holdout[part])

@@ -6,8 +6,6 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -27,13 +25,6 @@ class Part:
         self._like = [like.rows] if like.are_targets else [like.rows, like.targets]
         self._paths = [directory / f"{name}{ending}" for ending in (_ROWS, _TARGETS)[: len(self._like)]]
         self._files = [path.open("w+b") for path in self._paths]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        for file in self._files:
-            file.close()
 
     def __len__(self) -> int:
         return self._files[0].seek(0, os.SEEK_END) // _row_bytes(self._like[0])
@@ -62,6 +53,11 @@ class Part:
         for file in self._files:
             file.flush()
             os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.close()
 
     def delete(self) -> None:
         """Remove the files."""

@@ -55,8 +55,10 @@ class DeviceRows:
         wanted = (self._source.written, start, size)
         if self._held != wanted:
             self.drop()
-            rows = self._put(self._source.rows[start : start + size])
-            targets = rows if self._source.are_targets else self._put(self._targets(start, size))
+            rows, on_host = self._put(self._source.rows[start : start + size]), self.targets[start : start + size]
+            if on_host.dtype.kind == "i":
+                on_host = on_host.astype(np.int32)  # JAX's integer
+            targets = rows if self._source.are_targets else self._put(on_host)
             self._part, self._held = Part(start, rows, targets), wanted
         return self._part
 
@@ -71,10 +73,6 @@ class DeviceRows:
     def drop(self) -> None:
         """Free the device's memory."""
         self._part, self._held = Part(0, None, None), None
-
-    def _targets(self, start: int, size: int) -> NDArray[Any]:
-        part = self._source.targets[start : start + size]
-        return part.astype(np.int32) if part.dtype.kind == "i" else part  # JAX's integer
 
     def _put(self, array: NDArray[Any]) -> Any:
         # a CPU device may read the host's memory in place: only where it is not written any more

@@ -7,15 +7,16 @@ That is what ``keras.fit`` computes, bit for bit, without its cost for each step
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import StateError
-from learnae.models.input_normalisation import MOVING_VARIANCE
 from learnae.models.keras_model import build_model, import_keras, outline_of
+from learnae.models.layers import parts_of
+from learnae.models.layers.normalisation import MOVING_VARIANCE
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.weights.codecs import Vector
 from trainer_node.learning.convolutions import arranged
@@ -50,7 +51,6 @@ class Functions:
         self._optimiser.build(self._model.trainable_variables)
         self._places = self._find_places()
         self.count = sum(int(np.prod(weight.shape)) for weight in self._model.weights)
-        self._moving = self._model.non_trainable_variables
         self.outline = outline_of(self._model)
         self.device = self._jax.devices()[0]
         self.train = self._jax.jit(self._scan, donate_argnums=0)
@@ -92,26 +92,25 @@ class Functions:
 
     def _predict(self, trainable: Arrays, other: Arrays, rows: Any, start: Any, size: int) -> Any:
         """Return the outputs (size, outputs) for the rows from ``start`` on."""
-        part = self._jax.lax.dynamic_slice_in_dim(rows, start, size)
-        other = [self._as_used(item.name, array) for item, array in zip(self._moving, other, strict=True)]
+        part, jnp = self._jax.lax.dynamic_slice_in_dim(rows, start, size), self._jax.numpy
+        moving = zip(self._model.non_trainable_variables, other, strict=True)  # Keras makes NaN of a variance below 0
+        other = [jnp.maximum(array, 0) if item.name == MOVING_VARIANCE else array for item, array in moving]
         with self._jax.default_matmul_precision("highest"):
             output, _ = self._model.stateless_call(trainable, other, part, training=False)
         return output
-
-    def _as_used(self, name: str, array: Any) -> Any:
-        """Return a variance that merging made negative as 0: Keras makes NaN of it (see input_normalisation)."""
-        return self._jax.numpy.maximum(array, 0) if name == MOVING_VARIANCE else array
 
     # -- one flat vector, in the order of get_weights()
 
     def _find_places(self) -> list[tuple[bool, int]]:
         """Return for each weight whether it is trainable, and its index in that list."""
-        model = self._model
-        trainable = {id(item): index for index, item in enumerate(model.trainable_variables)}
-        other = {id(item): index for index, item in enumerate(model.non_trainable_variables)}
-        return [
-            (True, trainable[id(item)]) if id(item) in trainable else (False, other[id(item)]) for item in model.weights
-        ]
+        lists = ((True, self._model.trainable_variables), (False, self._model.non_trainable_variables))
+        places = {id(item): (own, index) for own, items in lists for index, item in enumerate(items)}
+        return [places[id(item)] for item in self._model.weights]
+
+    def _parts(self, vector: NDArray[Any]) -> Iterator[tuple[bool, int, Any]]:
+        """Yield each weight's place, and its part of ``vector`` (count,) in its shape."""
+        parts = parts_of(vector, (weight.shape for weight in self._model.weights))
+        return ((own, index, part) for (own, index), part in zip(self._places, parts, strict=True))
 
     def vector(self, carry: Carry) -> Vector:
         """Return the weights (count,) float32, on the host."""
@@ -121,12 +120,9 @@ class Functions:
     def with_vector(self, carry: Carry, vector: Vector) -> Carry:
         """Return the carry with the weights of ``vector`` (count,), the rest as it is."""
         trainable, other = list(carry.trainable), list(carry.other)
-        position = 0
-        for (own, index), weight in zip(self._places, self._model.weights, strict=True):
-            size = int(np.prod(weight.shape))
-            part = vector[position : position + size].reshape(weight.shape)
-            (trainable if own else other)[index] = self._jax.numpy.array(part, weight.dtype)
-            position += size
+        for own, index, part in self._parts(vector):
+            arrays = trainable if own else other
+            arrays[index] = self._jax.numpy.array(part, arrays[index].dtype)
         return Carry(trainable, other, carry.optimiser)
 
     # -- the optimiser's state, as learnae.models.optimisers has it
@@ -141,14 +137,10 @@ class Functions:
         """Return the optimiser's arrays (count,) by name, zeros where a weight is not trained, and ``steps`` (1,)."""
         result: dict[str, NDArray[Any]] = {}
         for name in _SLOTS[self._policy.name]:
-            slots = self._slots(name)
-            parts = [
-                np.asarray(carry.optimiser[slots[index]], np.float32).ravel()
-                if own and index in slots
-                else np.zeros(int(np.prod(weight.shape)), np.float32)
-                for (own, index), weight in zip(self._places, self._model.weights, strict=True)
-            ]
-            result[name] = np.concatenate(parts)
+            slots, result[name] = self._slots(name), np.zeros(self.count, np.float32)
+            for own, index, part in self._parts(result[name]):
+                if own and index in slots:
+                    part[...] = carry.optimiser[slots[index]]
         result["steps"] = np.array([int(carry.optimiser[self._iterations])], np.int64)
         return result
 
@@ -159,21 +151,17 @@ class Functions:
             raise StateError("the saved optimiser state does not fit the swarm's optimiser")
         optimiser = list(carry.optimiser)
         for name in _SLOTS[self._policy.name]:
-            slots, position = self._slots(name), 0
-            for (own, index), weight in zip(self._places, self._model.weights, strict=True):
-                size = int(np.prod(weight.shape))
+            slots = self._slots(name)
+            for own, index, part in self._parts(state[name]):
                 if own and index in slots:
-                    part = state[name][position : position + size].reshape(weight.shape)
                     optimiser[slots[index]] = self._jax.numpy.array(part, np.float32)
-                position += size
         steps = optimiser[self._iterations]
         optimiser[self._iterations] = self._jax.numpy.array(int(state["steps"][0]), steps.dtype)
         return Carry(carry.trainable, carry.other, optimiser)
 
     @property
     def _iterations(self) -> int:
-        variables = self._optimiser.variables
-        return next(index for index, item in enumerate(variables) if item is self._optimiser.iterations)
+        return next(i for i, item in enumerate(self._optimiser.variables) if item is self._optimiser.iterations)
 
 
 def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from learnae.errors import ConfigurationError, ModelError
 from learnae.models.dataset import Dataset
 from learnae.models.losses import Loss
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.models.outline import Outline
 from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
@@ -24,6 +23,8 @@ from learnae.weights.codecs import Vector
 from trainer_node.learning.batches import Batches, Indices
 from trainer_node.learning.device_rows import DeviceRows, Part
 from trainer_node.learning.jax_functions import Functions
+
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
@@ -75,26 +76,13 @@ class JaxLearner(Learner):
         learner = cls(
             manifest.config, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, precision
         )
-        if learner.count != manifest.model.count:
-            raise ModelError(
-                f"Keras counts {learner.count} parameters, the swarm {manifest.model.count}",
-                "train with the NumPy engine",
-            )
-        if manifest.outline not in (None, learner.outline):
-            raise ModelError(
-                f"Keras sees {learner.outline}, the manifest says {manifest.outline}", "do not trust this swarm"
-            )
+        count, outline = learner._functions.count, learner._functions.outline
+        if count != manifest.model.count:
+            said = f"Keras counts {count} parameters, the swarm {manifest.model.count}"
+            raise ModelError(said, "train with the NumPy engine")
+        if manifest.outline not in (None, outline):
+            raise ModelError(f"Keras sees {outline}, the manifest says {manifest.outline}", "do not trust this swarm")
         return learner
-
-    @property
-    def count(self) -> int:
-        """Return the length of the weights."""
-        return self._functions.count
-
-    @property
-    def outline(self) -> Outline:
-        """Return the model's facts as a manifest has them."""
-        return self._functions.outline
 
     @property
     def device(self) -> str:
@@ -130,15 +118,7 @@ class JaxLearner(Learner):
         if not len(self._train) or steps < 1:
             return Trained(0, 0, 0.0)
         before = self.weights(), self.state()
-        while True:
-            try:
-                with self._full_memory_errors():
-                    loss = self._take(steps)
-                break
-            except DeviceMemoryError as error:
-                self._holdout.drop()
-                self._halve(self._train, self._batch, error)
-                self._go_back(*before)
+        loss = self._fitting(lambda: self._take(steps), self._train, self._batch, lambda: self._go_back(*before))
         self._turn += 1
         return Trained(steps, len(self._train), loss)
 
@@ -149,6 +129,19 @@ class JaxLearner(Learner):
             indices = self._batches.take(min(self._chunk_steps, steps - begun), self._train.size)
             losses.append(self._run(part, indices))
         return sum(float(chunk.sum(dtype=np.float64)) for chunk in map(np.asarray, losses)) / steps
+
+    def _fitting(
+        self, compute: Callable[[], Result], rows: DeviceRows, least: int, go_back: Callable[[], None] = lambda: None
+    ) -> Result:
+        """Return what ``compute`` does, with ever fewer ``rows`` on the device while its memory is full."""
+        while True:
+            try:
+                with self._full_memory_errors():
+                    return compute()
+            except DeviceMemoryError as error:
+                (self._holdout if rows is self._train else self._train).drop()
+                self._halve(rows, least, error)
+                go_back()
 
     def _halve(self, rows: DeviceRows, least: int, error: DeviceMemoryError) -> None:
         if not rows.halve(least):
@@ -178,14 +171,7 @@ class JaxLearner(Learner):
     def evaluate(self, weights: Vector) -> Metrics | None:
         if not len(self._holdout):
             return None
-        while True:
-            try:
-                with self._full_memory_errors():
-                    output = self._predict(weights)
-                break
-            except DeviceMemoryError as error:
-                self._train.drop()
-                self._halve(self._holdout, 1, error)
+        output = self._fitting(lambda: self._predict(weights), self._holdout, 1)
         targets, objective = self._holdout.targets, self._objective
         accuracy = objective.accuracy(output, targets) if objective.is_classification else None
         return Metrics(objective.value(output, targets), accuracy, len(output))

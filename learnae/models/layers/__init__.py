@@ -2,15 +2,11 @@
 ``forward`` and ``backward`` are functions of explicit arrays in any float type.
 """
 
-from learnae.models.layers.activation import ACTIVATIONS, Activation, activate
-from learnae.models.layers.base import MAX_UNITS, Array, Layer, Shape
-from learnae.models.layers.convolution import Conv1D
+from learnae.models.layers.base import MAX_UNITS, Array, Layer, Shape, parts_of
 from learnae.models.layers.dense import Dense
-from learnae.models.layers.dropout import Dropout
 from learnae.models.layers.normalisation import BatchNormalization, LayerNormalization
-from learnae.models.layers.pooling import GlobalAveragePooling1D, MaxPooling1D
-from learnae.models.layers.shaping import Flatten, Reshape
-from learnae.models.layers.sliding import Sliding
+from learnae.models.layers.over_time import Conv1D, GlobalAveragePooling1D, MaxPooling1D, Sliding
+from learnae.models.layers.plain import ACTIVATIONS, Activation, Dropout, Flatten, Reshape, activate
 
 __all__ = [
     "ACTIVATIONS",
@@ -30,4 +26,5 @@ __all__ = [
     "Shape",
     "Sliding",
     "activate",
+    "parts_of",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from numpy.random import Generator
@@ -49,3 +50,11 @@ class Layer:
         Returns False, and writes nothing, for layers that have none.
         """
         return False
+
+
+def parts_of(vector: Array, shapes: Iterable[Shape]) -> Iterator[Array]:
+    """Yield views into ``vector`` (count,), one of each shape, one after another."""
+    position = 0
+    for shape in shapes:
+        begun, position = position, position + math.prod(shape)
+        yield vector[begun:position].reshape(shape)

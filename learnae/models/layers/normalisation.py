@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -10,10 +12,27 @@ from numpy.random import Generator
 from learnae.models.layers.base import Array, Arrays, Layer, Shape
 from learnae.overriding import override
 
+Memory = tuple[Array, Array, Array, Array]  # normalised values, inverse deviation, mean, variance
+MOVING_VARIANCE = "moving_variance"  # as in Keras
+_NORMALISING = ("BatchNormalization", "Normalization")
+
+
+def normalises_rows(config: Mapping[str, Any]) -> bool:
+    """Return True if the first layer of a checked model (Keras' configuration) normalises."""
+    kinds = [layer["class_name"] for layer in config["config"]["layers"]]
+    return next((kind for kind in kinds if kind != "InputLayer"), None) in _NORMALISING
+
+
+def as_used(name: str, array: Array) -> Array:
+    """Return the weights ``name`` as every learner uses them: a variance below 0, which merging can give, is 0."""
+    return np.maximum(array, 0) if name == MOVING_VARIANCE else array
+
 
 @dataclass(frozen=True, slots=True)
 class _Affine(Layer):
     """``normalised * gamma + beta``, with the layers' common options."""
+
+    moving: ClassVar[tuple[str, ...]] = ()  # arrays that no gradient trains, the last ones
 
     size: int
     epsilon: float
@@ -21,14 +40,9 @@ class _Affine(Layer):
     centre: bool
 
     @property
-    def trained_names(self) -> tuple[str, ...]:
-        """Name the arrays that a gradient trains: the layer's first ones."""
-        return ("gamma",) * self.scale + ("beta",) * self.centre
-
-    @property
     @override
     def names(self) -> tuple[str, ...]:
-        return self.trained_names
+        return ("gamma",) * self.scale + ("beta",) * self.centre + self.moving
 
     @property
     @override
@@ -38,50 +52,43 @@ class _Affine(Layer):
     @override
     def initialise(self, arrays: Arrays, rng: Generator) -> None:
         for name, array in zip(self.names, arrays, strict=True):
-            array[:] = 1 if name in {"gamma", "moving_variance"} else 0
+            array[:] = 1 if name in {"gamma", MOVING_VARIANCE} else 0
+
+    def _axes(self, value: Array) -> tuple[int, ...]:
+        """Name the axes of ``value`` that statistics are taken over."""
+        return (-1,)
+
+    @override
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Memory]:
+        axes = self._axes(value)
+        memory = self._normalised(value, value.mean(axis=axes, keepdims=True), value.var(axis=axes, keepdims=True))
+        return self._affine(arrays, memory[0]), memory
+
+    @override
+    def backward(self, arrays: Arrays, slots: Arrays, memory: Memory, flow: Array, further: bool) -> Array:
+        normalised, inverse, _, _ = memory
+        before = tuple(range(flow.ndim - 1))
+        if self.centre:
+            slots[self.scale][:] = flow.sum(axis=before)
+        if self.scale:
+            slots[0][:] = (flow * normalised).sum(axis=before)
+            flow = flow * arrays[0]
+        axes = self._axes(flow)
+        along = normalised * (flow * normalised).mean(axis=axes, keepdims=True)
+        return inverse * (flow - flow.mean(axis=axes, keepdims=True) - along)
+
+    def _normalised(self, value: Array, mean: Array, variance: Array) -> Memory:
+        inverse = 1 / np.sqrt(variance + value.dtype.type(self.epsilon))
+        return (value - mean) * inverse, inverse, mean, variance
 
     def _affine(self, arrays: Arrays, normalised: Array) -> Array:
         result = normalised * arrays[0] if self.scale else normalised
         return result + arrays[self.scale] if self.centre else result
 
-    def _affine_gradient(self, arrays: Arrays, slots: Arrays, normalised: Array, flow: Array) -> Array:
-        """Write the gradients of gamma and beta; return that of ``normalised``."""
-        axes = tuple(range(flow.ndim - 1))
-        if self.centre:
-            slots[self.scale][:] = flow.sum(axis=axes)
-        if self.scale:
-            slots[0][:] = (flow * normalised).sum(axis=axes)
-        return flow * arrays[0] if self.scale else flow
-
-    def _normalise(self, value: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array, Array]:
-        """Return normalised values, and the inverse deviation, mean and variance over ``axes``."""
-        mean = value.mean(axis=axes, keepdims=True)
-        variance = value.var(axis=axes, keepdims=True)
-        inverse = 1 / np.sqrt(variance + value.dtype.type(self.epsilon))
-        return (value - mean) * inverse, inverse, mean, variance
-
-    @staticmethod
-    def _normalise_gradient(normalised: Array, inverse: Array, flow: Array, axes: tuple[int, ...]) -> Array:
-        along = normalised * (flow * normalised).mean(axis=axes, keepdims=True)
-        return inverse * (flow - flow.mean(axis=axes, keepdims=True) - along)
-
 
 @dataclass(frozen=True, slots=True)
 class LayerNormalization(_Affine):
     """Each example's last axis gets mean 0 and deviation 1; then gamma and beta (size,)."""
-
-    @override
-    def forward(
-        self, arrays: Arrays, value: Array, training: bool, rng: Generator | None
-    ) -> tuple[Array, tuple[Array, Array]]:
-        normalised, inverse, _, _ = self._normalise(value, (-1,))
-        return self._affine(arrays, normalised), (normalised, inverse)
-
-    @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: tuple[Array, Array], flow: Array, further: bool) -> Array:
-        normalised, inverse = memory
-        flow = self._affine_gradient(arrays, slots, normalised, flow)
-        return self._normalise_gradient(normalised, inverse, flow, (-1,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,35 +100,23 @@ class BatchNormalization(_Affine):
     only averaging and compression of weights can make, counts as 0.
     """
 
+    moving = ("moving_mean", MOVING_VARIANCE)
+
     momentum: float
 
-    @property
     @override
-    def names(self) -> tuple[str, ...]:
-        return (*self.trained_names, "moving_mean", "moving_variance")
+    def _axes(self, value: Array) -> tuple[int, ...]:
+        return tuple(range(value.ndim - 1))
 
     @override
-    def forward(
-        self, arrays: Arrays, value: Array, training: bool, rng: Generator | None
-    ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
+    def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Memory]:
         if training:
-            memory = self._normalise(value, tuple(range(value.ndim - 1)))
-        else:
-            mean, variance = arrays[-2], np.maximum(arrays[-1], 0)
-            inverse = 1 / np.sqrt(variance + value.dtype.type(self.epsilon))
-            memory = (value - mean) * inverse, inverse, mean, variance
+            return _Affine.forward(self, arrays, value, training, rng)
+        memory = self._normalised(value, arrays[-2], as_used(MOVING_VARIANCE, arrays[-1]))
         return self._affine(arrays, memory[0]), memory
 
     @override
-    def backward(
-        self, arrays: Arrays, slots: Arrays, memory: tuple[Array, Array, Array, Array], flow: Array, further: bool
-    ) -> Array:
-        normalised, inverse, _, _ = memory
-        flow = self._affine_gradient(arrays, slots, normalised, flow)
-        return self._normalise_gradient(normalised, inverse, flow, tuple(range(flow.ndim - 1)))
-
-    @override
-    def moved(self, arrays: Arrays, slots: Arrays, memory: tuple[Array, ...]) -> bool:
+    def moved(self, arrays: Arrays, slots: Arrays, memory: Memory) -> bool:
         for index, statistic in ((-2, memory[2]), (-1, memory[3])):
             slots[index][:] = (statistic.reshape(-1) - arrays[index]) * statistic.dtype.type(1 - self.momentum)
         return True

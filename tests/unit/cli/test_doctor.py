@@ -78,15 +78,6 @@ def test_a_missing_package_is_no_failure_but_has_a_remedy(
     assert found["safetensors"]["remedy"] == how_to_install("trainer")
 
 
-def test_people_see_the_whole_remedy(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    take_away(monkeypatch, "safetensors")
-    monkeypatch.setattr(console, "width", 200)
-    doctor(argparse.Namespace(json=False))
-    assert how_to_install("trainer") in capsys.readouterr().out
-
-
 def test_an_old_python_is_broken(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,35 +92,31 @@ def test_a_home_that_cannot_be_written_is_broken(
 ) -> None:
     monkeypatch.setattr(module.os, "access", lambda path, mode: path != root)
     status, found = examine(capsys)
-    assert status == 1
-    assert found["home"]["state"] == "broken"
+    assert (status, found["home"]["state"]) == (1, "broken")
     assert "LEARNAE_HOME" in found["home"]["remedy"]
 
 
+@pytest.mark.parametrize(("place", "judged"), [("not/yet", (0, "ok")), ("file", (1, "broken"))])
 def test_a_home_that_does_not_exist_yet_is_judged_by_where_it_would_be(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str, judged: tuple[int, str]
 ) -> None:
-    monkeypatch.setenv("LEARNAE_HOME", str(root / "not" / "yet"))
+    (root / "file").touch()
+    monkeypatch.setenv("LEARNAE_HOME", str(root / place))
     status, found = examine(capsys)
-    assert (status, found["home"]["state"]) == (0, "ok")
+    assert (status, found["home"]["state"]) == judged
     assert not (root / "not").exists()
 
 
-def test_a_home_that_is_a_file_is_broken(
+def test_people_get_a_table_with_the_whole_remedies(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (root / "file").touch()
-    monkeypatch.setenv("LEARNAE_HOME", str(root / "file"))
-    status, found = examine(capsys)
-    assert (status, found["home"]["state"]) == (1, "broken")
-
-
-def test_people_get_a_table(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    take_away(monkeypatch, "safetensors")
     monkeypatch.setattr(console, "width", 200)
     assert doctor(argparse.Namespace(json=False)) == 0
     said = capsys.readouterr().out
     assert "there is no swarm on this machine" in said
     assert "create one with: learnae swarm create" in said
+    assert how_to_install("trainer") in said
 
 
 def test_a_banned_peer_is_broken_and_a_status_that_says_nothing_is_passed_over(

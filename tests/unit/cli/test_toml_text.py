@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from learnae.cli.toml_text import Value, toml_text
+from learnae.cli.commands.swarm.join import Value, toml_text
 from learnae.errors import ConfigurationError
 
 NAMES = st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True)

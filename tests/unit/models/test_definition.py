@@ -14,7 +14,9 @@ from keras_configs import define, dense, layer, sequential
 from trees import TREES
 
 from learnae.errors import ModelError
-from learnae.models.definition import MAX_LAYERS, MAX_PARAMETERS, Activation, Dense, Dropout, Flatten, ModelDefinition
+from learnae.models.definition import MAX_LAYERS, ModelDefinition
+from learnae.models.layers import Activation, Dense, Dropout, Flatten
+from learnae.models.outline import MAX_PARAMETERS
 
 # what keras 3 writes: json.loads(model.to_json()), shortened only in its names
 KERAS_JSON = """{"module": "keras", "class_name": "Sequential", "config": {"name": "sequential", "trainable": true,

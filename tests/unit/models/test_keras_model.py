@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from keras_configs import layer, sequential
 
 from learnae.cli.commands.swarm.model_file import read_model
-from learnae.errors import ManifestError, ModelError
+from learnae.errors import ModelError
 from learnae.models.dataset import Dataset
 from learnae.models.keras_model import build_model, flat, import_keras, outline_of, set_flat
 from learnae.models.optimisers import OptimiserPolicy
@@ -158,13 +160,11 @@ def layer_of(config: dict[str, Any], kind: str) -> dict[str, Any]:
     return found
 
 
-def with_layer(layer: Any) -> dict[str, Any]:
-    begin = {"class_name": "InputLayer", "config": {"batch_shape": [None, 6]}}
-    return {"class_name": "Sequential", "config": {"layers": [begin, layer]}}
+with_layer = partial(sequential, shape=(6,))
 
 
 def refused_layer(kind: str, **settings: Any) -> dict[str, Any]:
-    return with_layer({"module": "keras.layers", "class_name": kind, "config": settings})
+    return with_layer({"module": "keras.layers", **layer(kind, **settings)})
 
 
 def deep(config: dict[str, Any], *path: Any) -> Any:
@@ -281,11 +281,6 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(ModelError, match=r"cannot read .*model\.keras"):
         read_model(path)
-
-
-def test_a_start_is_needed_where_nobody_else_can_draw_it() -> None:
-    with pytest.raises(ManifestError, match="no starting weights"):
-        swarm_of(residual(), start=())
 
 
 def test_a_variance_below_zero_is_written_as_zero() -> None:

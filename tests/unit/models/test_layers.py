@@ -8,14 +8,13 @@ from typing import Any
 import keras_configs
 import numpy as np
 import pytest
-from keras_configs import layer
+from keras_configs import check_gradient, layer
 
 from learnae.errors import ModelError
-from learnae.models.evaluation import reconstruction_error
 from learnae.models.layers import BatchNormalization, Conv1D, LayerNormalization, MaxPooling1D, Reshape, Sliding
-from learnae.models.losses import Loss
+from learnae.models.losses import Loss, reconstruction_error
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.models.reference.numpy_model import differentiate, predict, train_step
+from learnae.models.reference.numpy_model import predict, train_step
 
 define = partial(keras_configs.define, shape=(11, 3))
 
@@ -47,22 +46,7 @@ MODELS = {
 @pytest.mark.parametrize("loss", ["mean_squared_error", "huber"])
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_are_those_of_numerical_differentiation(name: str, loss: str) -> None:
-    model, rng = define(*MODELS[name]), np.random.default_rng(1)
-    rows = rng.normal(size=(4, 11, 3))
-    targets = 2 * rng.normal(size=(4, *model.output_shape))
-    weights = rng.normal(size=model.count) * 0.7
-
-    def value(vector: Any) -> float:
-        return differentiate(model, Loss(loss), vector, rows, targets).loss
-
-    gradient = differentiate(model, Loss(loss), weights, rows, targets).gradient
-    numerical = np.empty_like(weights)
-    for index in range(model.count):
-        step = np.zeros_like(weights)
-        step[index] = 1e-6
-        numerical[index] = (value(weights + step) - value(weights - step)) / 2e-6
-    assert gradient == pytest.approx(numerical, abs=1e-7, rel=1e-5)
-    assert np.abs(gradient).max() > 1e-3
+    check_gradient(define(*MODELS[name]), loss)
 
 
 def test_a_convolution_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""Losses, gradients, optimisers and the learner of the NumPy reference."""
+"""Losses, gradients, optimisers and evaluations of the NumPy reference."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_configs import define, dense, layer
+from keras_configs import batch, check_gradient, define, dense, layer
 
 from learnae.errors import ModelError
-from learnae.models.dataset import Dataset
-from learnae.models.definition import ModelDefinition
 from learnae.models.layers import activate
 from learnae.models.losses import LOSSES, Loss
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
+from learnae.models.reference.numpy_learner import evaluate
 from learnae.models.reference.numpy_model import differentiate, predict
-from learnae.swarm.presets import dense_config
 
 FINAL = {
     "sparse_categorical_crossentropy": "softmax",
@@ -64,37 +61,6 @@ def test_a_wrong_certainty_costs_much_but_not_infinitely() -> None:
 
 
 # -- gradients
-
-
-def batch(model: ModelDefinition, loss: str, rows: int = 5) -> tuple[Any, Any]:
-    rng = np.random.default_rng(1)
-    inputs = rng.normal(size=(rows, *model.input_shape))
-    outputs = model.output_shape[0]
-    if loss == "sparse_categorical_crossentropy":
-        return inputs, rng.integers(0, outputs, rows)
-    targets = rng.normal(size=(rows, outputs))
-    return inputs, (targets > 0).astype(float) if loss == "binary_crossentropy" else targets
-
-
-def check_gradient(model: ModelDefinition, loss: str, dropout_seed: int | None = None) -> None:
-    inputs, targets = batch(model, loss)
-    weights = np.random.default_rng(2).normal(size=model.count) * 0.7
-
-    def at(vector: Any) -> tuple[float, Any]:
-        rng = None if dropout_seed is None else np.random.default_rng(dropout_seed)
-        found = differentiate(model, Loss(loss), vector, inputs, targets, rng)
-        return found.loss, found.gradient
-
-    value, gradient = at(weights)
-    numerical = np.empty_like(weights)
-    for index in range(model.count):
-        step = np.zeros_like(weights)
-        step[index] = 1e-6
-        numerical[index] = (at(weights + step)[0] - at(weights - step)[0]) / 2e-6
-    assert gradient == pytest.approx(numerical, abs=1e-7, rel=1e-5)
-    assert np.abs(gradient).max() > 1e-3
-    if dropout_seed is None:
-        assert value == pytest.approx(Loss(loss).value(predict(model, weights, inputs), targets))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -214,49 +180,7 @@ def test_a_restored_state_is_a_copy() -> None:
     assert first.state["velocity"].tolist() == [0.0]
 
 
-# -- learner
-
-
-def learner(optimiser: str = "momentum", rows: int = 60, seed: int = 0) -> NumpyLearner:
-    model = ModelDefinition.from_config(dense_config(2, (8,), 2, "softmax"))
-    loss = Loss("sparse_categorical_crossentropy")
-    data = Dataset(model, loss)
-    rng = np.random.default_rng(5)
-    inputs = rng.normal(size=(rows, 2))
-    labels = (inputs[:, 0] > inputs[:, 1]).astype(int)
-    data.add(inputs, labels)
-    data.add(inputs[:20], labels[:20], holdout=True)
-    result = NumpyLearner(model, loss, OptimiserPolicy(optimiser, 0.1), data, 16, np.random.default_rng(seed))
-    result.load(model.initial(0))
-    return result
-
-
-@pytest.mark.parametrize("optimiser", ["sgd", "momentum", "adam"])
-def test_training_makes_the_model_better(optimiser: str) -> None:
-    me = learner(optimiser)
-    before = me.evaluate(me.weights())
-    trained = me.train(150)
-    after = me.evaluate(me.weights())
-    assert before is not None
-    assert after is not None
-    assert (trained.steps, trained.rows, after.rows) == (150, 60, 20)
-    assert after.loss < before.loss / 2
-    assert after.accuracy is not None
-    assert after.accuracy >= 0.9
-
-
-def test_training_can_be_repeated_and_continued() -> None:
-    whole, parts = learner(), learner()
-    whole.train(6)
-    parts.train(3)
-    weights, state = parts.weights(), {name: array.copy() for name, array in parts.state().items()}
-    parts.load(np.zeros_like(weights))
-    parts.restore(learner().state())
-    assert not parts.state()["velocity"].any()
-    parts.load(weights)
-    parts.restore(state)
-    parts.train(3)
-    assert parts.weights().tobytes() == whole.weights().tobytes()
+# -- evaluation
 
 
 def test_an_evaluation_in_parts_is_that_of_the_whole() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from builders import write_parquet
+from keras_configs import dense, layer, sequential
 
 from learnae.errors import DataError, ManifestError
 from learnae.models.dataset import Dataset
-from learnae.models.evaluation import reconstruction_error
+from learnae.models.losses import reconstruction_error
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
@@ -72,13 +73,7 @@ PUMP = RawWindow(("a", "b"), 10.0, 4, 3, (0.0, 0.0), (1.0, 1.0))
 
 
 def flat_config(hidden: tuple[int, ...] = ()) -> dict[str, Any]:
-    layers: list[dict[str, Any]] = [
-        {"class_name": "InputLayer", "config": {"batch_shape": [None, *PUMP.shape]}},
-        {"class_name": "Flatten", "config": {}},
-        *({"class_name": "Dense", "config": {"units": units, "activation": "relu"}} for units in hidden),
-        {"class_name": "Dense", "config": {"units": 1, "activation": "linear"}},
-    ]
-    return {"class_name": "Sequential", "config": {"layers": layers}}
+    return sequential(layer("Flatten"), *(dense(units, "relu") for units in hidden), dense(1), shape=PUMP.shape)
 
 
 def write_recording(path: Path, **columns: np.ndarray) -> Path:
@@ -89,9 +84,7 @@ def write_recording(path: Path, **columns: np.ndarray) -> Path:
     signal = columns.pop("signal")
     whole = {**columns, "b": signal[:, 1], "a": signal[:, 0]}
     if path.suffix == ".parquet":
-        arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
-        parquet.write_table(arrow.table(whole), path)
-        return path
+        return write_parquet(path, whole)
     return write_csv(path, ",".join(whole), np.column_stack(list(whole.values())))
 
 
@@ -166,10 +159,7 @@ def test_an_autoencoder_needs_no_labels_and_tells_what_is_not_normal(tmp_path: P
     elif kind == "csv with a label":
         path = write_csv(tmp_path / "pump.csv", ",".join(["label", *names]), np.column_stack([np.ones(1500), rows]))
     elif kind == "parquet":
-        arrow = pytest.importorskip("pyarrow")
-        parquet = importlib.import_module("pyarrow.parquet")
-        path = tmp_path / "pump.parquet"
-        parquet.write_table(arrow.table(dict(zip(names, rows.T, strict=True))), path)
+        path = write_parquet(tmp_path / "pump.parquet", dict(zip(names, rows.T, strict=True)))
     else:
         path = tmp_path / "pump.npz"
         np.savez(path, x=rows)
@@ -234,13 +224,7 @@ def series(count: int = 3000) -> np.ndarray:
 
 def forecast_config(features: Features) -> dict[str, Any]:
     outputs = features.ahead * len(features.channels)
-    layers = [
-        {"class_name": "InputLayer", "config": {"batch_shape": [None, *features.shape]}},
-        {"class_name": "Flatten", "config": {}},
-        {"class_name": "Dense", "config": {"units": 48, "activation": "relu"}},
-        {"class_name": "Dense", "config": {"units": outputs, "activation": "linear"}},
-    ]
-    return {"class_name": "Sequential", "config": {"layers": layers}}
+    return sequential(layer("Flatten"), dense(48, "relu"), dense(outputs), shape=features.shape)
 
 
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet", "npz"])
@@ -250,9 +234,7 @@ def test_a_forecast_of_a_series_is_better_than_its_last_value(tmp_path: Path, ki
     if kind == "npz":
         np.savez(path, signal=values, time=time)
     elif kind == "parquet":
-        arrow = pytest.importorskip("pyarrow")
-        columns = {"time": time, "x": values[:, 0], "y": values[:, 1], "other": time}
-        importlib.import_module("pyarrow.parquet").write_table(arrow.table(columns), path)
+        write_parquet(path, {"time": time, "x": values[:, 0], "y": values[:, 1], "other": time})
     else:
         with gzip.open(path, "wt") if kind == "csv.gz" else path.open("w") as file:
             file.write("time,y,other,x\n")
@@ -291,9 +273,7 @@ def test_windows_of_statistics_can_forecast_too() -> None:
 
 def test_a_forecast_of_as_many_values_as_it_sees_is_no_autoencoder() -> None:
     features = RawWindow(CHANNELS, 10.0, 4, 1, (0.0, 0.0), (1.0, 1.0), ahead=4)
-    layers = forecast_config(features)["config"]["layers"] + [
-        {"class_name": "Reshape", "config": {"target_shape": [4, 2]}}
-    ]
+    layers = [*forecast_config(features)["config"]["layers"], layer("Reshape", target_shape=[4, 2])]
     manifest = swarm({"class_name": "Sequential", "config": {"layers": layers}}, features)
     assert manifest.model.output_shape == manifest.model.input_shape
     assert (manifest.task, manifest.is_autoencoder, manifest.needs_labels) == (FORECAST, False, False)

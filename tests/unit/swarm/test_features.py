@@ -47,7 +47,7 @@ def test_features_are_shifted_and_scaled_one_by_one() -> None:
 def test_the_definition_reads_back() -> None:
     features = read()
     assert features.to_fields() == definition()
-    assert features.count == 10
+    assert features.shape == (10,)
 
 
 @pytest.mark.parametrize(

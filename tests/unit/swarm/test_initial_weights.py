@@ -142,7 +142,7 @@ def test_starting_weights_that_are_damaged_or_deleted_meanwhile_are_waited_for(t
     assert starting_weights(foreign(), Pruned(tmp_path)) is None
 
 
-def test_a_peer_with_a_past_does_not_go_back_to_the_start() -> None:
+def test_a_peer_with_a_past_does_not_go_back_to_the_start_also_if_that_comes_late() -> None:
     machine = Machine()
     machine.host.blocks.update(zip(start_links(BLOCKS), BLOCKS, strict=True))
     machine.tick()
@@ -150,14 +150,6 @@ def test_a_peer_with_a_past_does_not_go_back_to_the_start() -> None:
     machine.peer.save()
     machine.boot()
     np.testing.assert_array_equal(machine.learner.weights(), START + 1)
-
-
-def test_a_peer_with_a_past_whose_start_comes_late_does_not_go_back_either() -> None:
-    machine = Machine()
-    machine.host.blocks.update(zip(start_links(BLOCKS), BLOCKS, strict=True))
-    machine.tick()
-    machine.learner.load(START + 1)
-    machine.peer.save()
     for cid in start_links(BLOCKS):
         del machine.host.blocks[cid]
     machine.boot()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras_configs import dense, layer, sequential
 
 from learnae.swarm.features import RawWindow
 from learnae.swarm.manifest import Manifest
@@ -70,12 +71,7 @@ def test_without_names_the_order_of_the_columns_is_all_there_is_to_say() -> None
 
 def test_a_forecast_says_what_follows() -> None:
     features = RawWindow(("level", "wind"), 0.1, 8, 1, (0.0, 1.0), (1.0, 2.0), 6)
-    layers = [
-        {"class_name": "InputLayer", "config": {"batch_shape": [None, 8, 2]}},
-        {"class_name": "Flatten", "config": {}},
-        {"class_name": "Dense", "config": {"units": 12, "activation": "linear"}},
-    ]
-    made = Manifest("tides", {"class_name": "Sequential", "config": {"layers": layers}}, "huber", 0, features=features)
+    made = Manifest("tides", sequential(layer("Flatten"), dense(12), shape=(8, 2)), "huber", 0, features=features)
     assert card(made)["output"] == "12: the next 6 samples, each of level, wind; value * scale + shift, see features"
 
 

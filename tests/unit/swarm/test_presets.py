@@ -9,7 +9,7 @@ import pytest
 
 from learnae.errors import ManifestError
 from learnae.models.dataset import Dataset
-from learnae.models.evaluation import reconstruction_error
+from learnae.models.losses import reconstruction_error
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.samples.recordings import read_arrays, shipped_recording
 from learnae.samples.windows import Windower

@@ -98,11 +98,7 @@ class CsvTable(Table):
     def _converters(self, wanted: Sequence[str]) -> _Converters | None:
         """Return NumPy's converters: class names in the label's column, any text in columns that are left out."""
         there = set(wanted)
-        found: _Converters = {place: _anything for place, name in enumerate(self.names) if name not in there}
+        found: _Converters = {place: lambda _: np.nan for place, name in enumerate(self.names) if name not in there}
         if self._classes and self._label in there:
             found[self.names.index(self._label)] = self._plainly_named
         return found or None
-
-
-def _anything(_: str) -> float:
-    return float("nan")

@@ -32,8 +32,11 @@ class ParquetTable(Table):
 
     @override
     def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
-        for name in wanted:
-            self._check_type(name, self._schema.field(name).type)
+        types = self._arrow.types
+        for name, kind in ((name, self._schema.field(name).type) for name in wanted):
+            is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+            if not is_number and not self._holds_names(name, kind):
+                raise DataError(f"{self.path}: column {name!r} is of type {kind}", "give numbers, or leave it out")
         size = max(_BATCH_BYTES // (8 * len(wanted)), 1)
         read = 0
         with self._open() as file:
@@ -73,10 +76,3 @@ class ParquetTable(Table):
 
     def _unreadable(self, error: Exception) -> DataError:
         return DataError(f"cannot read {self.path}: {error}", "give a Parquet file")
-
-    def _check_type(self, name: str, kind: Any) -> None:
-        types = self._arrow.types
-        if self._holds_names(name, kind):
-            return
-        if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-            raise DataError(f"{self.path}: column {name!r} is of type {kind}", "give numbers, or leave it out")

@@ -27,14 +27,13 @@ def anchor(options: argparse.Namespace) -> int:
     """Anchor a file, a CID or the swarm's heads; with --verify, prove that it is anchored."""
     section = find_section(IotaSection, "iota")
     node = Node(options.node or section.node or DEFAULT_NODE, section.mwm, section.pow)
-    fields = _verify(options, section, node) if options.verify else _write(options, node)
+    if options.verify:
+        fields = _verify(options, section, node)
+    else:
+        cid = _named(options.what) if options.what else _heads(options.swarm)
+        fields = {"cid": str(cid), "transaction": write_anchor(node, cid), "node": node.url}
     print_json(fields) if options.json else print_fields(fields)
     return 0
-
-
-def _write(options: argparse.Namespace, node: Node) -> dict[str, Any]:
-    cid = _named(options.what) if options.what else _heads(options.swarm)
-    return {"cid": str(cid), "transaction": write_anchor(node, cid), "node": node.url}
 
 
 def _verify(options: argparse.Namespace, section: IotaSection, node: Node) -> dict[str, Any]:
@@ -43,7 +42,6 @@ def _verify(options: argparse.Namespace, section: IotaSection, node: Node) -> di
     cid = _named(options.what)
     coordinator = section.coordinator or node.info().coordinator
     proof = _wait_for_proof(node, cid, coordinator, need_signature=not options.trust_node, seconds=options.wait)
-    signature = "verified" if proof.signed else "not verified: the node is trusted"
     fields = {**asdict(proof), "cid": str(cid), "path": list(proof.path), "node": node.url, "coordinator": coordinator}
     if options.json:
         return fields
@@ -52,7 +50,7 @@ def _verify(options: argparse.Namespace, section: IotaSection, node: Node) -> di
         "transaction": proof.transaction,
         "since": f"milestone {proof.milestone}, {human_time(proof.time * 1000)}",
         "path": f"{len(proof.path)} transactions, each checked",
-        "signature": signature,
+        "signature": "verified" if proof.signed else "not verified: the node is trusted",
         "coordinator": coordinator,
     }
 

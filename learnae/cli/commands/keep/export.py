@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,8 @@ from numpy.typing import NDArray
 from learnae.cli.output import print_fields, print_json
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
-from learnae.models.input_normalisation import as_used
-from learnae.models.keras_model import build_model, set_flat
+from learnae.models.keras_model import absent_of_keras, build_model, set_flat
+from learnae.models.layers.normalisation import as_used
 from learnae.runtime.observer import estimate_of, published_estimate
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import card, shown_by, with_card
@@ -31,10 +29,7 @@ def export(options: argparse.Namespace) -> int:
     """Write the consensus estimate of the swarm, or of one peer, in the format of the file's name."""
     swarm = choose_swarm(options.swarm)
     manifest = swarm.manifest
-    writers: dict[str, Callable[[Manifest, Vector, Path], None]] = {
-        ".safetensors": write_safetensors,
-        ".keras": write_keras,
-    }
+    writers = {".safetensors": write_safetensors, ".keras": write_keras}
     check_target(options.file, writers, "; .tflite is for learnae-agent export")
     weights = (
         estimate_of(peer_directory(options.peer), manifest) if options.peer else published_estimate(swarm.directory)
@@ -52,10 +47,10 @@ def export(options: argparse.Namespace) -> int:
 
 def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
     """Write arrays named by layer and Keras' name, such as ``layer.0.kernel``, with the card as metadata."""
-    if not _is_installed("safetensors"):
-        raise ConfigurationError("safetensors is not installed", "pip install safetensors")
-    from safetensors.numpy import save  # noqa: PLC0415 - only needed here
-
+    try:
+        from safetensors.numpy import save  # noqa: PLC0415 - only needed here
+    except ImportError as error:
+        raise ConfigurationError("safetensors is not installed", "pip install safetensors") from error
     arrays = _named(manifest, weights)
     facts = {**card(manifest), "model": manifest.config}
     metadata = {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
@@ -64,9 +59,7 @@ def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
 
 def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
     """Write a .keras file with the card in it, through Keras itself."""
-    _need_keras()
-    model = build_model(manifest.config)
-    set_flat(model, weights)
+    model = _keras_model(manifest, weights)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "model.keras"  # Keras writes to a path only, and not at once
         model.save(file)
@@ -76,10 +69,8 @@ def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
     """Return the arrays by layer; of a model that only Keras can train, by Keras' paths."""
     if manifest.only_keras:
-        _need_keras()
-        model = build_model(manifest.config)
-        set_flat(model, weights)
-        return {weight.path: np.asarray(weight.value, np.float32) for weight in model.weights}
+        all_weights = _keras_model(manifest, weights).weights
+        return {weight.path: np.asarray(weight.value, np.float32) for weight in all_weights}
     definition = manifest.definition
     return {
         f"layer.{index}.{name}": np.ascontiguousarray(as_used(name, array))
@@ -88,15 +79,10 @@ def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
     }
 
 
-def _need_keras() -> None:
-    for name in ("keras", "jax"):
-        if not _is_installed(name):
-            remedy = f"{how_to_install('trainer')}, or export as .safetensors"
-            raise ConfigurationError(f"{name} is not installed", remedy)
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ValueError:  # its import has been blocked
-        return False
+def _keras_model(manifest: Manifest, weights: Vector) -> Any:
+    if absent := absent_of_keras():
+        remedy = f"{how_to_install('trainer')}, or export as .safetensors"
+        raise ConfigurationError(f"{absent[0]} is not installed", remedy)
+    model = build_model(manifest.config)
+    set_flat(model, weights)
+    return model

@@ -31,18 +31,16 @@ def log(options: argparse.Namespace) -> int:
 
 
 def _row(item: Mapping[str, Any], author: str) -> list[str]:
+    body = item["body"]
+    content = str(body.get("frame", ""))
+    if body["kind"] == "summary":
+        content = f"~{body['rows']:,} rows, {counted(body['columns'], 'column')}"
     return [
         human_time(item["time"]),
         author,
         str(item["seq"]),
-        item["body"]["kind"],
-        _content(item["body"]),
+        body["kind"],
+        content,
         " ".join(map(short_cid, item["parents"])),
         item["cid"],
     ]
-
-
-def _content(body: Mapping[str, Any]) -> str:
-    if body["kind"] == "summary":
-        return f"~{body['rows']:,} rows, {counted(body['columns'], 'column')}"
-    return str(body.get("frame", ""))

@@ -3,22 +3,146 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from itertools import count
+from typing import TYPE_CHECKING
 
+from rich.table import Table
+from rich.text import Text
+
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
+from learnae.adapters.mqtt.topics import ONLINE
 from learnae.cli.commands.look.peers import swarm_table
-from learnae.cli.commands.look.watch_broker import watch_broker
-from learnae.cli.refresh import look
+from learnae.cli.live_display import live_view
+from learnae.cli.output import console, decimal, fitting, human_bytes, shedding, short_cid
 from learnae.cli.swarm_choice import choose_swarm, observe
+from learnae.config.sections import MqttSection
+from learnae.errors import ConfigurationError, EncodingError, TransportError
+from learnae.ipld.cid import Cid
 from learnae.runtime.observer import PeerView
+from learnae.system.signals import held_back
+from learnae.text import counted
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_CONNECT_SECONDS = 10.0  # a broker that has not answered by then is not there
+_CONNECT_POLL_SECONDS = 0.02
+_QUIET_SECONDS, _RETAINED_SECONDS = 0.5, 3.0  # retained values come at once: after a pause all are here
+_UNWRITABLE = "cannot save"  # online, and publishing nothing: its disk is full or read-only
+_COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red"}
 
 
 def watch(options: argparse.Namespace) -> int:
     """Show a live table until interrupted; with --json, one line an interval."""
     if options.broker:
-        return watch_broker(options)
+        return _watch_broker(options)
     observer = observe(choose_swarm(options.swarm).directory)
 
     def peers() -> list[PeerView]:
         observer.refresh()
         return observer.peers()
 
-    return look(options, peers, lambda: swarm_table(observer, peers()))
+    _look(options, peers, lambda: swarm_table(observer, peers()))
+    return 0
+
+
+def _look(
+    options: argparse.Namespace, peers: Callable[[], Sequence[DataclassInstance]], draw: Callable[[], Table]
+) -> None:
+    """Show ``peers`` every ``options.every`` seconds, ``options.rounds`` times (0: until Ctrl-C)."""
+    view = live_view(console) if console.is_interactive and not options.json else nullcontext(console.print)
+    with suppress(KeyboardInterrupt), held_back() as pause, view as show:
+        for rounds in count(1):
+            if options.json:
+                print(json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
+            else:
+                show(draw())
+            if rounds == options.rounds:
+                break
+            pause(options.every)
+
+
+def _watch_broker(options: argparse.Namespace) -> int:
+    """Show a swarm as its topics show it, on any machine that reaches the broker."""
+    names = ("broker", "user", "password_file", "ca_file", "cert_file", "key_file", "prefix")
+    section = MqttSection(**{name: getattr(options, name) for name in names})
+    connection = MqttConnection(section)
+    subscriber = Subscriber(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
+    connection.start()
+    try:
+        wait_for_retained(connection, subscriber)
+        _look(options, subscriber.peers, lambda: _table(connection, subscriber))
+        if options.rounds and not connection.is_connected:  # what was shown is nothing, or old
+            raise TransportError(
+                f"MQTT broker {connection.name} is {connection.state()}", "check --broker, and the broker"
+            )
+        return 0
+    finally:
+        connection.close()
+
+
+def _swarm(text: str) -> str:
+    try:
+        return str(Cid.parse(text))
+    except EncodingError as error:
+        raise ConfigurationError(
+            f"--swarm: {error.problem}", "topics hold the swarm's id, as `swarm create` prints it"
+        ) from error
+
+
+def wait_for_retained(
+    connection: MqttConnection,
+    subscriber: Subscriber,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until the broker has confirmed the subscription and sent what it retains, a bounded time."""
+    deadline = now() + _CONNECT_SECONDS
+    while _is_expected(connection) and now() < deadline:
+        sleep(_CONNECT_POLL_SECONDS)
+    deadline, before = now() + _RETAINED_SECONDS, None
+    while connection.is_connected and before != (peers := subscriber.peers()) and now() < deadline:
+        before = peers
+        sleep(_QUIET_SECONDS)
+
+
+def _is_expected(connection: MqttConnection) -> bool:
+    """Return True while the broker may still answer, or confirm the subscription: retained values follow that."""
+    return connection.is_subscribing if connection.is_connected else connection.state().endswith(": connecting")
+
+
+def _table(connection: MqttConnection, subscriber: Subscriber) -> Table:
+    seen, bad = subscriber.peers(), sum(subscriber.bad.values())
+    title = f"{connection.name} {connection.state()}  {counted(len(seen), 'peer')}"
+    title += f"  {counted(bad, 'bad payload')}" if bad else ""
+    columns = ["peer", "swarm", "key", "status", "role", "version"]
+    columns += [">steps", ">loss", ">accuracy", ">peers", ">score", ">heard", ">out", ">in"]
+    rows = [_row(each) for each in seen]
+    return fitting(shedding(title, columns, rows, ["version", "key", "swarm", "role", "in", "out", "peers", "score"]))
+
+
+def _row(seen: Seen) -> list[str | Text]:
+    status = _UNWRITABLE if seen.unwritable and seen.status == ONLINE.decode() else seen.status
+    age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
+    return [
+        seen.name,
+        short_cid(seen.swarm),
+        seen.peer[:8],
+        Text(status, _COLORS.get(status, "")),
+        seen.role,
+        seen.version,
+        f"{seen.steps:,}",
+        decimal(seen.loss),
+        decimal(seen.accuracy),
+        str(seen.peers),
+        decimal(seen.score),
+        f"{age:.0f} s ago" if seen.heard else "-",
+        human_bytes(seen.bytes_out),
+        human_bytes(seen.bytes_in),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from learnae.cli.output import columns_note, print_fields, print_json
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
-from learnae.models.input_normalisation import normalises_rows
+from learnae.models.layers.normalisation import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.samples.table_headers import CSV, PARQUET, column_names, is_number
 from learnae.swarm.directory import MANIFEST_FILE, create_named, create_swarm
@@ -28,38 +28,15 @@ from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
-    """What is said of a ``--model``, each by its flag; None where the flag is not given."""
-
-    loss: str | None = None
-    optimiser: str | None = None
-    learning_rate: float | None = None
-    classes: str | None = None
-    columns: str | None = None
-    features: str | None = None
-
-    @classmethod
-    def of(cls, options: argparse.Namespace) -> ModelOptions:
-        """Take them from the command's arguments."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
-
-    @property
-    def flags(self) -> list[str]:
-        """Name the flags that are given."""
-        names = [field.name for field in fields(self) if getattr(self, field.name) is not None]
-        return [f"--{name.replace('_', '-')}" for name in names]
+_OF_A_MODEL = ("loss", "optimiser", "learning_rate", "classes", "columns", "features")  # options
 
 
 def create(options: argparse.Namespace) -> int:
     """Create a swarm from a preset or a Keras model, and say how to join it."""
-    wanted = ModelOptions.of(options)
     if options.preset:
-        manifest, blocks, start = _of_preset(options.preset, options.name, wanted), list[bytes](), SEEDED
+        manifest, blocks, start = _of_preset(options), list[bytes](), SEEDED
     else:
-        manifest, blocks, start = _of_model(options.model, options.name, wanted)
+        manifest, blocks, start = _of_model(options)
     swarm = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
     store = LocalBlockStore(swarm.directory)
     for block in blocks:
@@ -76,58 +53,48 @@ def create(options: argparse.Namespace) -> int:
         told = {"agents_train": trained, "only_keras": manifest.only_keras}
         print_json({**facts, "columns": list(manifest.columns), **told})
     else:
-        print_fields({**facts, **columns_note(manifest), "agents": _agents(manifest)})
+        agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
+        if manifest.features is None:
+            agents = "none: the swarm has no --features of samples"
+        print_fields({**facts, **columns_note(manifest), "agents": agents})
         joined = swarm.directory if options.directory else manifest.swarm
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
 
 
-def _agents(manifest: Manifest) -> str:
-    """Describe what agents can do in the swarm."""
-    if manifest.features is None:
-        return "none: the swarm has no --features of samples"
-    return f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
-
-
-def _of_preset(kind: str, name: str | None, wanted: ModelOptions) -> Manifest:
+def _of_preset(options: argparse.Namespace) -> Manifest:
     """Return the preset's manifest, perhaps renamed. Raises ConfigurationError for flags that would change it."""
-    if wanted.flags:
-        raise ConfigurationError(f"a preset takes no {', '.join(wanted.flags)}", "leave that out, or give --model")
-    manifest = preset(kind, SystemClock().now())
-    return replace(manifest, name=name or manifest.name)
+    if given := [f"--{name.replace('_', '-')}" for name in _OF_A_MODEL if getattr(options, name) is not None]:
+        raise ConfigurationError(f"a preset takes no {', '.join(given)}", "leave that out, or give --model")
+    manifest = preset(options.preset, SystemClock().now())
+    return replace(manifest, name=options.name or manifest.name)
 
 
-def _of_model(path: Path, name: str | None, wanted: ModelOptions) -> tuple[Manifest, list[bytes], str]:
-    """Return the manifest of the model in ``path``, the blocks of its starting weights, and what to say of these."""
-    if not wanted.loss:
+def _of_model(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
+    """Return the manifest of the model in a file, the blocks of its starting weights, and what to say of these."""
+    if not options.loss:
         raise ConfigurationError("a model needs a loss", "give --loss, such as sparse_categorical_crossentropy")
-    model = read_model(path)
+    model = read_model(options.model)
     blocks = [] if model.weights is None else start_blocks(model.weights)
-    optimiser = wanted.optimiser or USUAL
+    optimiser, rate = options.optimiser or USUAL, options.learning_rate
     manifest = Manifest(
-        name=name or path.stem,
+        name=options.name or options.model.stem,
         config=model.config,
-        loss=wanted.loss,
+        loss=options.loss,
         created=SystemClock().now(),
-        classes=_names(wanted.classes) if wanted.classes else (),
-        columns=() if wanted.columns is None else _columns(wanted.columns),
-        features=_features(wanted.features) if wanted.features else None,
-        optimiser=OptimiserPolicy(
-            optimiser, RATES[optimiser] if wanted.learning_rate is None else wanted.learning_rate
-        ),
+        classes=_names(options.classes) if options.classes else (),
+        columns=() if options.columns is None else _columns(options.columns),
+        features=_features(options.features) if options.features else None,
+        optimiser=OptimiserPolicy(optimiser, RATES[optimiser] if rate is None else rate),
         codec=_codec(model.config),
         outline=model.outline,
         start=start_links(blocks),
     )
-    _check_classes(manifest)
-    return manifest, blocks, model.start
-
-
-def _check_classes(manifest: Manifest) -> None:
     names, count = manifest.classes, manifest.class_count
     if names and (len(names) != count or len(set(names)) != count or "" in names):
         raise ConfigurationError(f"--classes {','.join(names)}", f"the model tells {count} classes apart: name each")
+    return manifest, blocks, model.start
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from learnae.cli.output import columns_note, print_fields, print_json
-from learnae.cli.toml_text import toml_text
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
@@ -16,6 +17,8 @@ from learnae.samples.recordings import check_readable
 from learnae.swarm.directory import find_swarm
 from learnae.system.atomic_files import create_once
 from learnae.system.paths import KEY_FILE, STATE_FILE, peer_directory
+
+Value = str | bool | int | float
 
 _NO_DATA = {
     "trainer": '# file = "data.npz"    # or .csv, .csv.gz, .parquet: docs/tasks.md',
@@ -78,3 +81,21 @@ def _configuration(role: str, data: Path | None, name: str, swarm: Path) -> str:
         toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
     )
     return "\n".join(sections)
+
+
+def toml_text(section: str, values: Mapping[str, Value], hint: str = "") -> str:
+    """Return ``[section]`` as TOML, ``values`` one a line, and below them ``hint``: comments for who edits the file.
+
+    Names are bare keys: letters, digits, - and _. Raises ConfigurationError for text that is not UTF-8.
+    """
+    lines = [f"[{section}]", *(f"{name} = {_literal(value)}" for name, value in values.items())]
+    return "".join(f"{line}\n" for line in (*lines, *hint.splitlines()))
+
+
+def _literal(value: Value) -> str:
+    """Return ``value`` as JSON writes it, which TOML reads alike, but for surrogate pairs and DEL."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{value!r} is not UTF-8, as a configuration is", "rename it") from error
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")

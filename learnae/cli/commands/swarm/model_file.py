@@ -10,7 +10,7 @@ from typing import Any
 
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.definition import ModelDefinition
-from learnae.models.keras_model import build_model, flat, has_keras, outline_of, weights_in
+from learnae.models.keras_model import absent_of_keras, build_model, flat, outline_of, weights_in
 from learnae.models.outline import Outline
 from learnae.samples.recordings import check_readable
 from learnae.system.installation import how_to_install
@@ -43,7 +43,7 @@ def read_model(path: Path) -> ModelFile:
     except ModelError as error:
         outline = _outline(config, error)
         count = outline.count
-    if has_weights and has_keras():
+    if has_weights and not absent_of_keras():
         build_model(config)  # Keras reads the file's own configuration: nothing unchecked gets there
         weights, start = weights_in(path), "the weights in the file"
     elif outline:
@@ -61,7 +61,7 @@ def _outline(config: Any, error: ModelError) -> Outline:
     """Return the outline of a model beyond the whitelist; ``error`` says why it is."""
     if not isinstance(config, dict):
         raise error
-    if not has_keras():
+    if absent_of_keras():
         raise ConfigurationError(
             f"only Keras can train this model: {error.problem}", how_to_install("trainer")
         ) from error

@@ -21,12 +21,8 @@ from trainer_node.datasets.formats.tables import TableSource
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 
+pytestmark = pytest.mark.usefixtures("own_home")
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
 
 
 def load(path: Path, manifest: Manifest = CLASSES, file_bytes: int = 0, **section: Any) -> Dataset:

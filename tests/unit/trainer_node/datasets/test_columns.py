@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders import write_parquet
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
@@ -22,6 +22,7 @@ from trainer_node.datasets.formats import csv_table
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.datasets.source import ReadingLimits
 
+pytestmark = pytest.mark.usefixtures("own_home")
 COLUMNS = ("flow", "heat", "load")
 NAMED = Manifest("pump", dense_config(3, (), 2, "softmax"), "sparse_categorical_crossentropy", columns=COLUMNS)
 SAME = Manifest("same", dense_config(3, (), 3, "linear"), "mean_squared_error", columns=COLUMNS)
@@ -35,17 +36,10 @@ ORDERS = [
 KINDS = ["csv", "csv.gz", pytest.param("parquet", marks=pytest.mark.modules("pyarrow"))]
 
 
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
-
-
 def table(path: Path, order: str) -> Path:
     names = [name.removeprefix("# ") for name in order.split(",")]
     if path.suffix == ".parquet":
-        pyarrow, files = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
-        files.write_table(pyarrow.table({name: pyarrow.array(ROWS[name]) for name in names}), path)
-        return path
+        return write_parquet(path, {name: ROWS[name] for name in names})
     lines = [order, *(",".join(str(ROWS[name][row]) for name in names) for row in range(2))]
     text = "".join(f"{line}\n" for line in lines).encode()
     path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders import write_parquet
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
@@ -29,14 +30,10 @@ from trainer_node.datasets.formats.arrays import ArraySource, read_headers
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 
+pytestmark = pytest.mark.usefixtures("own_home")
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 HEPMASS = preset("hepmass", 0)
 HEADER = "# label," + ",".join(f"f{index}" for index in range(27))
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
 
 
 def load(path: Path, manifest: Manifest = CLASSES, limits: ReadingLimits = USUAL_LIMITS, **section: Any) -> Dataset:
@@ -83,14 +80,6 @@ def test_a_model_of_28_inputs_gets_the_mass(tmp_path: Path) -> None:
     manifest = Manifest("mass", dense_config(28, (), 1, "sigmoid"), "binary_crossentropy")
 
     assert load(tmp_path / "all.csv", manifest).train.rows[0, 27] == 1000
-
-
-def test_a_hepmass_file_without_a_feature_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "cut.csv"
-    path.write_text("# label,f0,f1,mass\n0,1,2,3\n1,2,3,4\n")
-
-    with pytest.raises(DataError, match=r"3 feature columns \(f0, f1, mass\).*takes \(27,\)"):
-        load(path, HEPMASS)
 
 
 @pytest.mark.slow
@@ -143,11 +132,10 @@ def write_large_npz(path: Path) -> int:
 
 
 def write_large_parquet(path: Path) -> int:
-    arrow = importlib.import_module("pyarrow")
     rows = 3_000_000
     columns = {"label": np.arange(rows, dtype=np.int8) % 2}
     columns |= {f"f{index}": np.random.default_rng(index).random(rows, np.float32) for index in range(27)}
-    importlib.import_module("pyarrow.parquet").write_table(arrow.table(columns), path, use_dictionary=False)
+    write_parquet(path, columns, use_dictionary=False)
     return rows * 27 * 4
 
 
@@ -169,22 +157,6 @@ def test_a_field_that_is_no_number_costs_only_its_row_and_is_reported(
     assert "column 'v'" in caplog.text
 
 
-def test_a_column_of_text_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,place,label\n" + "1,north,0\n" * 5)
-
-    with pytest.raises(DataError, match=r"no row to train on, 5 were skipped.*'place'"):
-        load(path)
-
-
-def test_the_line_of_a_row_with_too_few_fields_is_named_in_a_large_file(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("u,v,label\n" + "1,2,0\n" * 1000 + "1,2\n" + "1,2,0\n" * 1000)
-
-    with pytest.raises(DataError, match="line 1002: 2 fields; the header has 3"):
-        load(path, limits=ReadingLimits(text_bytes=64))
-
-
 @pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"u,v,label\n1,2,0\n" * 9)[:-9]])
 def test_a_damaged_gzip_file_is_said(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "data.csv.gz"
@@ -204,15 +176,10 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
 # -- Parquet
 
 
-def write_parquet(path: Path, **columns: Any) -> Path:
-    arrow = importlib.import_module("pyarrow")
-    importlib.import_module("pyarrow.parquet").write_table(arrow.table(columns), path, row_group_size=3)
-    return path
-
-
 @pytest.mark.modules("pyarrow")
 def test_parquet_columns_of_any_number_are_read(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "data.parquet", u=[1, 2, None, 4], label=[0, 1, 0, 2], v=[True, False, True, True])
+    columns = {"u": [1, 2, None, 4], "label": [0, 1, 0, 2], "v": [True, False, True, True]}
+    path = write_parquet(tmp_path / "data.parquet", columns, row_group_size=3)
 
     data = load(path, holdout=0.0)
 
@@ -231,7 +198,7 @@ def test_parquet_columns_of_any_number_are_read(tmp_path: Path) -> None:
 )
 def test_parquet_columns_that_cannot_be_used_are_named(tmp_path: Path, columns: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
-        load(write_parquet(tmp_path / "data.parquet", **columns))
+        load(write_parquet(tmp_path / "data.parquet", columns))
 
 
 @pytest.mark.modules("pyarrow")
@@ -311,6 +278,9 @@ def test_no_more_is_held_out_than_an_evaluation_needs(tmp_path: Path) -> None:
         ("1,2,nan\n1,2,0\n", "no usable header"),
         ("u,v,label\n1,2,0.99999999\n", "no row to train on, 1 were skipped"),
         ("u,v,label\n1_000,2,0\n", "no row to train on, 1 were skipped"),
+        ("u,place,label\n" + "1,north,0\n" * 5, "no row to train on, 5 were skipped.*'place'"),
+        ("u,v,label\n" + "1,2,0\n" * 1000 + "1,2\n" + "1,2,0\n" * 1000, "line 1002: 2 fields; the header has 3"),
+        ("# label,f0,f1,mass\n0,1,2,3\n1,2,3,4\n", r"3 feature columns \(f0, f1, mass\).*takes \(27,\)"),
     ],
 )
 def test_columns_and_fields_that_only_look_right_are_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -318,7 +288,7 @@ def test_columns_and_fields_that_only_look_right_are_refused(tmp_path: Path, tex
     path.write_text(text)
 
     with pytest.raises(DataError, match=words):
-        load(path)
+        load(path, HEPMASS if "mass" in text else CLASSES, ReadingLimits(text_bytes=64))
 
 
 def test_numbers_that_float32_rounds_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras_configs import dense, layer, sequential
 
 from bench.learners.smooth import smooth_batch
 from learnae.errors import ConfigurationError
@@ -37,41 +38,21 @@ TASKS = {
     "mean_squared_error": (dense_config(6, (16,), 3, "linear"), lambda x: x[:, :3] * 2 + 1),
 }
 OPTIMISERS = [OptimiserPolicy("sgd", 0.05), OptimiserPolicy("momentum", 0.02), OptimiserPolicy("adam", 0.001)]
-NORMALISED = {
-    "class_name": "Sequential",
-    "config": {
-        "name": "normalised",
-        "layers": [
-            {"class_name": "InputLayer", "config": {"batch_shape": [None, 6]}},
-            {"class_name": "Dense", "config": {"units": 8, "activation": "relu"}},
-            {"class_name": "BatchNormalization", "config": {}},
-            {"class_name": "Dense", "config": {"units": 1, "activation": "sigmoid"}},
-        ],
-    },
-}
+NORMALISED = sequential(dense(8, "relu"), layer("BatchNormalization"), dense(1, "sigmoid"), shape=(6,))
 
 
 def over_time(*layers: dict[str, Any]) -> dict[str, Any]:
     """Six values as a sequence, then these layers, then one output."""
-    first = {"class_name": "InputLayer", "config": {"batch_shape": [None, 6]}}
-    sequence = {"class_name": "Reshape", "config": {"target_shape": [6, 1]}}
-    last = {"class_name": "Dense", "config": {"units": 1, "activation": "sigmoid"}}
-    return {"class_name": "Sequential", "config": {"name": "m", "layers": [first, sequence, *layers, last]}}
+    return sequential(layer("Reshape", target_shape=[6, 1]), *layers, dense(1, "sigmoid"), shape=(6,))
 
 
-FLAT = {"class_name": "GlobalAveragePooling1D", "config": {}}
-EACH = {"class_name": "LayerNormalization", "config": {}}
-POOLED = over_time({"class_name": "MaxPooling1D", "config": {}}, FLAT)
+FLAT, EACH = layer("GlobalAveragePooling1D"), layer("LayerNormalization")
+POOLED = over_time(layer("MaxPooling1D"), FLAT)
 CONVOLUTION = {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu"}
-CONVOLVED = over_time(
-    {"class_name": "Conv1D", "config": CONVOLUTION},
-    {"class_name": "BatchNormalization", "config": {}},
-    {"class_name": "Conv1D", "config": CONVOLUTION | {"strides": 2}},
-    EACH,
-    FLAT,
-)
+STRIDING = layer("Conv1D", **CONVOLUTION, strides=2)
+CONVOLVED = over_time(layer("Conv1D", **CONVOLUTION), layer("BatchNormalization"), STRIDING, EACH, FLAT)
 # pairs of the model's own input, normalised each by itself
-PAIRS_NORMALISED = over_time({"class_name": "Reshape", "config": {"target_shape": [3, 2]}}, EACH, FLAT)
+PAIRS_NORMALISED = over_time(layer("Reshape", target_shape=[3, 2]), EACH, FLAT)
 BINARY = "binary_crossentropy"
 
 

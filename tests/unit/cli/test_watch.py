@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from learnae.cli.commands.look.watch_broker import wait_for_retained
+from learnae.cli.commands.look.watch import wait_for_retained
 
 
 class Broker:
