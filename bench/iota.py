@@ -108,7 +108,7 @@ def report(race: Race, name: str, interval: int, speaker: IotaGossip, spoken: li
     race.figure(f"{name}: heads at the default pace", _AN_HOUR / pace.every * HEADS, "an hour and peer")
     race.figure(f"{name}: one announcement", median(spoken), "s")
     race.figure(f"{name}: reading what is new", median(heard) if heard else float("nan"), "s")
-    work = speaker._node.work_seconds / speaker.counts.announced
+    work = speaker.node.work_seconds / speaker.counts.announced
     race.figure(f"{name}: proof of work at magnitude {MWM}", work, "CPU s a message")
     latencies = sorted(speaker.counts.latencies) or [float("nan")]
     race.figure(f"{name}: confirmed, median", median(latencies), "s")

@@ -80,30 +80,26 @@ class Counts:
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
 
 
+@dataclass(eq=False)
 class IotaGossip(Gossip):
-    """Gossips over the Tangle; ``coordinator``, if given, is the only one whose Tangle will do."""
+    """Gossips over the Tangle; ``coordinator``, if given, is the only one whose Tangle will do.
 
-    def __init__(
-        self,
-        node: Node,
-        channel: Channel,
-        identity: Identity,
-        swarm: Cid,
-        horizon: int,
-        pace: Pace,
-        coordinator: str = "",
-        errors: ErrorLog | None = None,
-        batch: int = _BATCH,
-    ) -> None:
-        """Look for the heads of peers that are away now as far back as ``horizon``, in ms.
+    Looks for the heads of peers that are away now as far back as ``horizon``, in ms. Errors of the node and of other
+    peers are counted in ``errors``; ``batch`` transactions are read in one turn.
+    """
 
-        Errors of the node and of other peers are counted in ``errors``; ``batch`` transactions are read in one turn.
-        """
+    node: Node
+    channel: Channel
+    identity: Identity
+    swarm: Cid
+    horizon: int
+    pace: Pace
+    coordinator: str = ""
+    errors: ErrorLog = field(default_factory=ErrorLog)
+    batch: int = _BATCH
+
+    def __post_init__(self) -> None:
         self.counts = Counts()
-        self._node, self._channel, self._identity, self._swarm = node, channel, identity, swarm
-        self._horizon, self._pace, self._coordinator = horizon, pace, coordinator
-        self._errors = errors or ErrorLog()
-        self._batch = batch
         self._lock = threading.Lock()  # over what the thread and the tick share: the next two
         self._wanted: tuple[Cid, ...] = ()
         self._newest = Newest()
@@ -144,7 +140,7 @@ class IotaGossip(Gossip):
 
     def tag(self) -> str:
         """Return the tag that transactions of this swarm have now."""
-        return self._channel.tag(self._epoch)
+        return self.channel.tag(self._epoch)
 
     def start(self) -> None:
         """Let the thread begin."""
@@ -161,7 +157,7 @@ class IotaGossip(Gossip):
     # -- the thread
 
     def _run(self) -> None:
-        poll = self._pace.poll
+        poll = self.pace.poll
         backoff = Backoff(2 * poll, max(_LONGEST_PAUSE, poll))
         try:
             while not self._closing.is_set():
@@ -171,7 +167,7 @@ class IotaGossip(Gossip):
                     backoff.succeeded()
                 except LearnaeError as error:
                     pause = backoff.failed()
-                    self._errors.count(error)
+                    self.errors.count(error)
                     self._say(f"away: {error.problem}")
                 self._closing.wait(_SHORTEST_PAUSE)
                 self._wake.wait(max(0.0, pause - _SHORTEST_PAUSE))
@@ -181,11 +177,11 @@ class IotaGossip(Gossip):
 
     def turn(self) -> None:
         """Look once: hear others, see to own transactions, announce. Raises what keeps it from that."""
-        info = self._node.info()
-        if self._coordinator and info.coordinator != self._coordinator:
+        info = self.node.info()
+        if self.coordinator and info.coordinator != self.coordinator:
             raise ConfigurationError(
-                f"wrong network: the node at {self._node.url} follows coordinator {info.coordinator[:9] or '?'}…",
-                f"iota.coordinator is {self._coordinator[:9]}…: name a node of that Tangle",
+                f"wrong network: the node at {self.node.url} follows coordinator {info.coordinator[:9] or '?'}…",
+                f"iota.coordinator is {self.coordinator[:9]}…: name a node of that Tangle",
             )
         self._listen(info.time, complete=not info.trouble)
         if not info.trouble:
@@ -209,11 +205,11 @@ class IotaGossip(Gossip):
         """
         self._epoch = current = now // EPOCH
         if self._read_to is None:
-            self._read_to = current - self._horizon // EPOCH
+            self._read_to = current - self.horizon // EPOCH
         missed = range(self._read_to, current - 1)
         found: list[_Found] = []
         try:
-            budget = self._read_epochs(range(current + 1, current - 2, -1), bool(missed), self._batch, found)
+            budget = self._read_epochs(range(current + 1, current - 2, -1), bool(missed), self.batch, found)
             done = missed[:_CATCH_UP]
             budget = self._read_epochs(done, True, budget, found)
         finally:  # a node that fails in the middle has given what it has given
@@ -229,20 +225,20 @@ class IotaGossip(Gossip):
             if budget <= 0:
                 break
             seen = self._seen.setdefault(epoch, set())
-            fresh = [name for name in self._node.find_tag(self._channel.tag(epoch)) if name not in seen]
+            fresh = [name for name in self.node.find_tag(self.channel.tag(epoch)) if name not in seen]
             chosen = random.sample(fresh, min(len(fresh), budget))  # a flood under the tag hides no peer for long
-            for transaction in self._node.read(chosen):
+            for transaction in self.node.read(chosen):
                 seen.add(transaction.name)
                 try:
-                    announcement = Announcement.from_bytes(self._channel.undress(transaction.message), self._swarm)
+                    announcement = Announcement.from_bytes(self.channel.undress(transaction.message), self.swarm)
                     found.append(_Found(announcement, epoch, late or len(chosen) < len(fresh)))
                 except PeerError as error:
-                    self._errors.count(error)
+                    self.errors.count(error)
             budget -= len(chosen)
         return budget
 
     def _take_in(self, found: _Found, now: int) -> None:
-        if found.announcement.author == self._identity.author:
+        if found.announcement.author == self.identity.author:
             return
         try:
             with self._lock:
@@ -250,7 +246,7 @@ class IotaGossip(Gossip):
             self.counts.heard += 1
             _log.debug("heard %d heads, epoch %d", len(found.announcement.heads), found.epoch)
         except PeerError as error:
-            self._errors.count(error)
+            self.errors.count(error)
 
     # -- speak
 
@@ -260,36 +256,36 @@ class IotaGossip(Gossip):
         said = (heads, moment // EPOCH)
         if not heads or said == self._said or time.monotonic() < self._next:
             return
-        for part in announcements(self._identity.author, moment, heads):
-            data = self._channel.dress(part.to_bytes(self._swarm, self._identity))
-            trytes = self._node.propose(data, self._channel.tag(part.epoch), self._channel.address(part.epoch))
-            name = self._node.attach(trytes, stopped=self._closing.is_set)
+        for part in announcements(self.identity.author, moment, heads):
+            data = self.channel.dress(part.to_bytes(self.swarm, self.identity))
+            trytes = self.node.propose(data, self.channel.tag(part.epoch), self.channel.address(part.epoch))
+            name = self.node.attach(trytes, stopped=self._closing.is_set)
             self._sent.append(_Sent(moment, trytes, [name], time.monotonic()))
             self.counts.announced += 1
             _log.debug("announced %d heads, %d bytes", len(part.heads), len(data))
         self._said, self._said_time = said, moment
-        self._next = time.monotonic() + self._pace.every
+        self._next = time.monotonic() + self.pace.every
 
     def _confirm(self) -> None:
         """See which own transactions a milestone includes; help the newest ones if they wait too long."""
         names = [name for sent in self._sent for name in sent.names]
-        included = {name for name, is_in in zip(names, self._node.confirmed(names), strict=True) if is_in}
+        included = {name for name, is_in in zip(names, self.node.confirmed(names), strict=True) if is_in}
         for sent in list(self._sent):
             waited = time.monotonic() - sent.since
             if included.intersection(sent.names):
                 self.counts.confirmed += 1
                 self.counts.latencies.append(waited)
                 self._sent.remove(sent)
-            elif sent.moment == self._said_time and waited > self._pace.confirmation * (sent.helped + 1):
+            elif sent.moment == self._said_time and waited > self.pace.confirmation * (sent.helped + 1):
                 self._help(sent)
 
     def _help(self, sent: _Sent) -> None:
         """Promote it, or now and then attach it anew: where it is now may be too deep for tips to approve."""
         sent.helped += 1
         if sent.helped % (_PROMOTIONS + 1):
-            self._node.promote(sent.names[-1], self._closing.is_set)
+            self.node.promote(sent.names[-1], self._closing.is_set)
             self.counts.promoted += 1
         else:
-            name = self._node.attach(sent.trytes, stopped=self._closing.is_set)
+            name = self.node.attach(sent.trytes, stopped=self._closing.is_set)
             sent.names = [*sent.names[-_PROMOTIONS:], name]
             self.counts.reattached += 1

@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,28 +43,24 @@ _PRIVATE = {"last_problems", "error"}  # their text may quote what a source has 
 _ZONES = Path("/sys/class/thermal")
 
 
+@dataclass(eq=False)
 class MqttMonitor(Monitor):
-    """Shows one peer on the broker of ``connection``; ``directory`` is the peer's own."""
+    """Shows one peer on the broker of ``connection``; ``directory`` is the peer's own.
 
-    def __init__(
-        self,
-        connection: MqttConnection,
-        topics: Topics,
-        queue: Outbox,
-        directory: Path,
-        announces: bool = False,
-        state_seconds: float = _STATE_SECONDS,
-        metrics_seconds: float = _METRICS_SECONDS,
-    ) -> None:
-        """``announces`` makes the peer a device of Home Assistant; without it, an earlier announcement goes."""
-        self._connection = connection
-        self._topics = topics
-        self._queue = queue
-        self._marker = directory / "home-assistant"  # exists while there may be an announcement to remove
-        self._announces = announces
+    ``announces`` makes the peer a device of Home Assistant; without it, an earlier announcement goes.
+    """
+
+    connection: MqttConnection
+    topics: Topics
+    queue: Outbox
+    directory: Path
+    announces: bool = False
+    state_seconds: float = _STATE_SECONDS
+    metrics_seconds: float = _METRICS_SECONDS
+
+    def __post_init__(self) -> None:
+        self._marker = self.directory / "home-assistant"  # exists while there may be an announcement to remove
         self._announcement = b""
-        self._state_seconds = state_seconds
-        self._metrics_seconds = metrics_seconds
         self._reported = self._measured = self._warned = float("-inf")
         self._newest: Inference | None = None
         self._lost = 0
@@ -72,12 +69,12 @@ class MqttMonitor(Monitor):
         self._closing = threading.Event()
         self._log = RemoteLog(lambda fields: self._put("log", _json(fields)))
         logging.getLogger().addHandler(self._log)
-        connection.keep(topics.own("status"), ONLINE)
-        connection.greet(self._wake.set)
-        if announces:
-            connection.subscribe(home_assistant.BIRTH_TOPIC, self._on_birth)
+        self.connection.keep(self.topics.own("status"), ONLINE)
+        self.connection.greet(self._wake.set)
+        if self.announces:
+            self.connection.subscribe(home_assistant.BIRTH_TOPIC, self._on_birth)
         elif self._marker.exists():
-            connection.keep(home_assistant.config_topic(topics.peer), b"")
+            self.connection.keep(home_assistant.config_topic(self.topics.peer), b"")
             self._marker.unlink()
         self._thread = threading.Thread(target=self._run, name="mqtt monitor", daemon=True)
         self._thread.start()
@@ -88,10 +85,10 @@ class MqttMonitor(Monitor):
     def report(self, status: Mapping[str, Any]) -> None:
         """Publish ``state`` at most every two seconds, ``metrics`` every ten."""
         now = time.monotonic()
-        if now - self._reported >= self._state_seconds:
+        if now - self._reported >= self.state_seconds:
             self._reported = now
             self._show(status)
-        if now - self._measured >= self._metrics_seconds:
+        if now - self._measured >= self.metrics_seconds:
             self._measured = now
             self._put("metrics", cbor2.dumps(_numbers({**status, "cpu_temperature": cpu_temperature()})))
 
@@ -110,34 +107,34 @@ class MqttMonitor(Monitor):
             return
         logging.getLogger().removeHandler(self._log)
         self._show(status)
-        self._connection.keep(self._topics.own("status"), OFFLINE)
+        self.connection.keep(self.topics.own("status"), OFFLINE)
         deadline = time.monotonic() + _FAREWELL_SECONDS
-        while self._connection.is_connected and self._queue.rows and time.monotonic() < deadline:
+        while self.connection.is_connected and self.queue.rows and time.monotonic() < deadline:
             time.sleep(0.01)
         self._closing.set()
         self._wake.set()
         self._thread.join(_FAREWELL_SECONDS)
-        self._queue.close()
+        self.queue.close()
 
     def state(self) -> str:
         """Return what the status says of the queue."""
-        dropped = f", {self._queue.dropped} dropped: the queue is full" if self._queue.dropped else ""
+        dropped = f", {self.queue.dropped} dropped: the queue is full" if self.queue.dropped else ""
         lost = f", {self._lost} lost: they could not be written" if self._lost else ""
-        return f"{self._queue.rows} waiting{dropped}{lost}"
+        return f"{self.queue.rows} waiting{dropped}{lost}"
 
     # -- newest values
 
     def _show(self, status: Mapping[str, Any]) -> None:
-        if self._announces and not self._announcement:
+        if self.announces and not self._announcement:
             self._announce(status)
         newest = self._newest
         fields = {**_public(status), "cpu_temperature": cpu_temperature()}
         if newest is not None:
             fields["inference"] = {"time": newest.time, "label": newest.label, "score": newest.score}
-        self._connection.keep(self._topics.own("state"), _json(fields), JSON)
+        self.connection.keep(self.topics.own("state"), _json(fields), JSON)
 
     def _announce(self, status: Mapping[str, Any]) -> None:
-        own = self._topics.own
+        own = self.topics.own
         try:
             with writing(self._marker):
                 self._marker.touch()
@@ -145,18 +142,18 @@ class MqttMonitor(Monitor):
             self._warn(error)
             return
         self._announcement = home_assistant.announcement(status, own("state"), own("status"))
-        self._connection.keep(home_assistant.config_topic(self._topics.peer), self._announcement, JSON)
+        self.connection.keep(home_assistant.config_topic(self.topics.peer), self._announcement, JSON)
 
     def _on_birth(self, received: Received) -> None:
         if received.payload == ONLINE and self._announcement:
-            topic = home_assistant.config_topic(self._topics.peer)
-            self._connection.publish(topic, self._announcement, retain=True, content_type=JSON)
+            topic = home_assistant.config_topic(self.topics.peer)
+            self.connection.publish(topic, self._announcement, retain=True, content_type=JSON)
 
     # -- events
 
     def _put(self, channel: str, payload: bytes) -> None:
         try:
-            self._queue.put(channel, payload)
+            self.queue.put(channel, payload)
         except StateError as error:  # training goes on
             self._lost += 1
             self._warn(error)
@@ -181,8 +178,8 @@ class MqttMonitor(Monitor):
                 self._closing.wait(_RETRY_SECONDS)
 
     def _drain(self) -> None:
-        while self._connection.is_connected and not self._closing.is_set():
-            batch = self._queue.oldest(_BATCH)
+        while self.connection.is_connected and not self._closing.is_set():
+            batch = self.queue.oldest(_BATCH)
             if not batch:
                 return
             settled = threading.Semaphore(0)
@@ -192,12 +189,12 @@ class MqttMonitor(Monitor):
                 while not settled.acquire(timeout=_RETRY_SECONDS):
                     if self._closing.is_set():  # they stay on disk, and are sent again at the next start
                         return
-            self._queue.remove(batch)
+            self.queue.remove(batch)
 
     def _send(self, queued: Queued, settled: threading.Semaphore) -> None:
-        topic = self._topics.own(queued.channel)
+        topic = self.topics.own(queued.channel)
         kind = _CONTENT_TYPES.get(queued.channel, "")
-        while not self._connection.publish(topic, queued.payload, content_type=kind, done=lambda _: settled.release()):
+        while not self.connection.publish(topic, queued.payload, content_type=kind, done=lambda _: settled.release()):
             if self._closing.wait(_RETRY_SECONDS):
                 return
 
