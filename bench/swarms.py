@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -18,10 +17,11 @@ from numpy.typing import NDArray
 
 from learnae.ipld.cid import RAW
 from learnae.models.dataset import Dataset
+from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import evaluate
 from learnae.overriding import override
 from learnae.peer import following
-from learnae.ports import Learner, Trained
+from learnae.ports import Trained
 from learnae.protocol.bodies import FrameHeader
 from learnae.samples.recordings import shipped_recording
 from learnae.samples.windows import Windower
@@ -80,7 +80,6 @@ class SwarmCost:
     accuracy: float
     course: tuple[float, ...]
     worst: float
-    seconds: float
 
     @property
     def total_bytes(self) -> float:
@@ -139,38 +138,18 @@ class SharedDecoder:
         return self._decoded[key][1]
 
 
-class Wanderer(Learner):
+class Wanderer(PassiveLearner):
     """Takes steps at random instead of learning: what a large model costs without training it."""
 
     def __init__(self, manifest: Manifest, data: Dataset, rng: np.random.Generator) -> None:
-        self._weights: Vector = np.zeros(manifest.model.count, np.float32)
+        super().__init__(manifest.model.count)
         self._rows = len(data.train.rows)
         self._rng = rng
-
-    @override
-    def weights(self) -> Vector:
-        return self._weights.copy()
-
-    @override
-    def load(self, weights: Vector) -> None:
-        self._weights = np.array(weights, np.float32)
 
     @override
     def train(self, steps: int) -> Trained:
         self._weights += np.float32(0.01) * self._rng.standard_normal(len(self._weights), np.float32)
         return Trained(steps, self._rows, 0.0)
-
-    @override
-    def evaluate(self, weights: Vector) -> None:
-        """Return None: nothing is learnt."""
-
-    @override
-    def state(self) -> dict[str, Array]:
-        return {}
-
-    @override
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Do nothing: there is no state."""
 
 
 @dataclass(slots=True)
@@ -220,7 +199,6 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
 
     A ``large`` one has a model of some 100,000 parameters, and only does as if it trained.
     """
-    start = time.monotonic()
     manifest = preset("wrist", 1)
     if large:
         manifest = replace(manifest, config=dense_config(30, (300, 300), 7, "softmax"))
@@ -253,7 +231,6 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
         accuracy=course[-1],
         course=tuple(course),
         worst=float(np.min(accuracies(simulation, people))),
-        seconds=time.monotonic() - start,
     )
 
 

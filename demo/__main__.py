@@ -120,12 +120,7 @@ def _judge(swarm: Swarm, observer: Observer, exam: Exam, seconds: float) -> Resu
 
 def _write(output: Path, curves: Curves, result: Result) -> None:
     names = [peer_of(person) for person in PEOPLE]
-    summary = {
-        "alone": result.alone,
-        "together": result.together,
-        "pooled": result.pooled,
-        "seconds": result.seconds,
-    }
+    summary = {"alone": result.alone, "together": result.together, "pooled": result.pooled, "seconds": result.seconds}
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     draw(curves, result, output / "curves.png")
     write_page(result, names, output / "curves.png", output / "report.html")

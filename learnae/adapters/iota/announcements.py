@@ -100,13 +100,7 @@ class Announcement:
 
     def to_bytes(self, swarm: Cid, identity: Identity) -> bytes:
         """Sign and encode it as dag-cbor."""
-        fields = {
-            "v": _VERSION,
-            "author": self.author,
-            "time": self.time,
-            "part": self.part,
-            "heads": list(self.heads),
-        }
+        fields = {"v": _VERSION, "author": self.author, "time": self.time, "part": self.part, "heads": list(self.heads)}
         signature = identity.sign(_signed_bytes(swarm, fields))
         return dagcbor.encode({**fields, "sig": signature})
 
