@@ -9,8 +9,7 @@ from pathlib import Path
 
 from bench.harness import AT_MOST, Race
 from bench.processes import wait_until
-from demo.baselines import accuracy
-from demo.people import PEOPLE, make_exam, write_private_file
+from demo.people import PEOPLE, accuracy, make_exam, write_private_file
 from demo.swarm import Swarm, peer_of
 from learnae.errors import LearnaeError
 from learnae.runtime.observer import Observer, estimate_of

@@ -156,7 +156,11 @@ class Link:
 
     def _do(self, cid: Cid, offer: bool) -> None:
         try:
-            self._offer(cid) if offer else self._retract(cid)
+            if offer:
+                self._offer(cid)
+            else:
+                self.exchange.retract([cid])
+                _log.debug("%s: retracted block %s", self.name, cid)
         except TransportError:
             with self._wake:
                 self._jobs.setdefault(cid, offer)  # unless there is a newer job for it
@@ -170,10 +174,6 @@ class Link:
             return
         self.exchange.offer(cid, data)
         _log.debug("%s: offered block %s, %d bytes", self.name, cid, len(data))
-
-    def _retract(self, cid: Cid) -> None:
-        self.exchange.retract([cid])
-        _log.debug("%s: retracted block %s", self.name, cid)
 
     def _join(self) -> None:
         """Find out whether the exchange can be used, and what it has to be told."""

@@ -101,8 +101,7 @@ class Announcement:
     def to_bytes(self, swarm: Cid, identity: Identity) -> bytes:
         """Sign and encode it as dag-cbor."""
         fields = {"v": _VERSION, "author": self.author, "time": self.time, "part": self.part, "heads": list(self.heads)}
-        signature = identity.sign(_signed_bytes(swarm, fields))
-        return dagcbor.encode({**fields, "sig": signature})
+        return dagcbor.encode({**fields, "sig": identity.sign(_signed_bytes(swarm, fields))})
 
     @classmethod
     def from_bytes(cls, data: bytes, swarm: Cid) -> Announcement:
@@ -157,9 +156,8 @@ class Newest:
         elif new.part in parts:  # attached a second time
             return
         parts[new.part] = new.heads
-        for forgetful in (self._known, self._unheard):
-            forgetful.pop(new.author, None)  # it becomes the newest
-        self._known[new.author], self._unheard[new.author] = (new.time, parts), None
+        self._known.renew(new.author, (new.time, parts))
+        self._unheard.renew(new.author, None)
 
     def take(self) -> list[tuple[Cid, ...]]:
         """Return the heads of authors with something new since the last call, oldest first."""

@@ -11,8 +11,9 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from learnae.adapters.iota.announcements import EPOCH, Announcement, Channel, Newest, announcements
 from learnae.adapters.iota.node import Node
@@ -34,6 +35,9 @@ _PROMOTIONS = 2  # before the transaction is attached anew
 _LONGEST_PAUSE = 60.0  # seconds, when a node does not answer
 _SHORTEST_PAUSE = 0.2  # seconds, however many events there are
 _LEAVE_SECONDS = 2.0  # a call under way may take longer: the thread ends with the process
+_EVENT = "tx"  # every transaction that the node takes in; its tag is one of the words
+_POLL = 500  # ms: how soon a closed stream ends its thread
+_EVENT_BYTES = 4096  # a message of this topic has below 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,7 @@ class Pace:
     confirmation: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Holds what was found under the tag of ``epoch``; ``late`` if newer ones may have been read before."""
-
-    announcement: Announcement
-    epoch: int
-    late: bool
+_Found = tuple[Announcement, int, bool]  # epoch of its tag, and whether newer ones may have been read before
 
 
 @dataclass(slots=True)
@@ -210,11 +208,10 @@ class IotaGossip(Gossip):
         found: list[_Found] = []
         try:
             budget = self._read_epochs(range(current + 1, current - 2, -1), bool(missed), self.batch, found)
-            done = missed[:_CATCH_UP]
-            budget = self._read_epochs(done, True, budget, found)
+            budget = self._read_epochs(done := missed[:_CATCH_UP], True, budget, found)
         finally:  # a node that fails in the middle has given what it has given
-            for each in sorted(found, key=lambda each: each.announcement.time):  # it gives them in no order
-                self._take_in(each, now)
+            for announcement, epoch, late in sorted(found, key=lambda each: each[0].time):  # it gives them in no order
+                self._take_in(announcement, epoch, now, late)
         if complete and budget > 0:
             self._read_to += len(done)
         for epoch in [epoch for epoch in self._seen if epoch < self._read_to]:
@@ -231,20 +228,20 @@ class IotaGossip(Gossip):
                 seen.add(transaction.name)
                 try:
                     announcement = Announcement.from_bytes(self.channel.undress(transaction.message), self.swarm)
-                    found.append(_Found(announcement, epoch, late or len(chosen) < len(fresh)))
+                    found.append((announcement, epoch, late or len(chosen) < len(fresh)))
                 except PeerError as error:
                     self.errors.count(error)
             budget -= len(chosen)
         return budget
 
-    def _take_in(self, found: _Found, now: int) -> None:
-        if found.announcement.author == self.identity.author:
+    def _take_in(self, announcement: Announcement, epoch: int, now: int, late: bool) -> None:
+        if announcement.author == self.identity.author:
             return
         try:
             with self._lock:
-                self._newest.note(found.announcement, found.epoch, now, found.late)
+                self._newest.note(announcement, epoch, now, late)
             self.counts.heard += 1
-            _log.debug("heard %d heads, epoch %d", len(found.announcement.heads), found.epoch)
+            _log.debug("heard %d heads, epoch %d", len(announcement.heads), epoch)
         except PeerError as error:
             self.errors.count(error)
 
@@ -289,3 +286,41 @@ class IotaGossip(Gossip):
             name = self.node.attach(sent.trytes, stopped=self._closing.is_set)
             sent.names = [*sent.names[-_PROMOTIONS:], name]
             self.counts.reattached += 1
+
+
+class Events:
+    """Calls ``wake`` for every new transaction with the tag that ``tag`` gives now, as a node's ZMQ stream tells it.
+
+    That is sooner than polling finds it; messages may get lost.
+    """
+
+    def __init__(self, url: str, tag: Callable[[], str], wake: Callable[[], None]) -> None:
+        """Connect to ``url``; raises ConfigurationError if it is none, or without pyzmq."""
+        try:
+            import zmq  # noqa: PLC0415 - optional
+        except ImportError as error:
+            raise ConfigurationError("pyzmq is not installed", "pip install pyzmq, or leave iota.events out") from error
+        self._socket: Any = zmq.Context.instance().socket(zmq.SUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _EVENT_BYTES)
+        self._socket.setsockopt_string(zmq.SUBSCRIBE, _EVENT + " ")
+        try:
+            self._socket.connect(url)
+        except zmq.ZMQError as error:
+            raise ConfigurationError(f"iota.events is {url!r}: {error}", "use tcp://HOST:5556") from error
+        self._tag, self._wake = tag, wake
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="iota-events", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._thread.join(2 * _POLL / 1000)
+
+    def _run(self) -> None:
+        with self._socket as socket:
+            while not self._closing.is_set():
+                if socket.poll(_POLL) and self._tag().encode() in b" ".join(socket.recv_multipart()).split(b" "):
+                    _log.debug("a transaction with this swarm's tag")
+                    self._wake()

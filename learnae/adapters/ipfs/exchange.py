@@ -97,7 +97,7 @@ class KuboExchange(Exchange):
         options = {"cid-codec": _CODECS[cid.codec], "mhtype": "sha2-256"}
         self.rpc.ask("block/put", seconds=self.timeout, options=options, data=data)
         _log.debug("put block %s, %d bytes", cid, len(data))
-        self._pin(cid)
+        self.keep(cid)
 
     @override
     def fetch(self, cid: Cid) -> bytes:
@@ -117,7 +117,8 @@ class KuboExchange(Exchange):
 
     @override
     def keep(self, cid: Cid) -> None:
-        self._pin(cid)
+        self._to_pin[cid] = None
+        self._pin_waiting()
 
     @override
     def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
@@ -133,7 +134,7 @@ class KuboExchange(Exchange):
         present = set(held())
         stale = {cid for cid, name in names.items() if name == self.label and cid not in present}
         if stale:
-            self._unpin(stale)
+            self.retract(stale)
             present = set(held())
         with self._not_pinning():
             self._pinned.update(names.keys() & present - stale)
@@ -142,7 +143,12 @@ class KuboExchange(Exchange):
     @override
     def retract(self, cids: Iterable[Cid]) -> None:
         """Unpin blocks; the daemon's garbage collection does the rest."""
-        self._unpin(cids)
+        for cid in cids:
+            with self._not_pinning():
+                self._to_pin.pop(cid, None)
+                self._pinned.discard(cid)
+                with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
+                    self.rpc.ask("pin/rm", str(cid), seconds=self.timeout, options=_DIRECT)
 
     @override
     def close(self) -> None:
@@ -158,23 +164,11 @@ class KuboExchange(Exchange):
                 found[pin[0]] = pin[1]
         return found
 
-    def _unpin(self, cids: Iterable[Cid]) -> None:
-        for cid in cids:
-            with self._not_pinning():
-                self._to_pin.pop(cid, None)
-                self._pinned.discard(cid)
-                with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
-                    self.rpc.ask("pin/rm", str(cid), seconds=self.timeout, options=_DIRECT)
-
     @contextmanager
     def _not_pinning(self) -> Iterator[None]:
         """Keep other threads from pinning meanwhile; what waits is pinned afterwards."""
         with self._pinning:
             yield
-        self._pin_waiting()
-
-    def _pin(self, cid: Cid) -> None:
-        self._to_pin[cid] = None
         self._pin_waiting()
 
     def _pin_waiting(self) -> None:

@@ -39,10 +39,7 @@ _JOIN_SECONDS = 2.0
 
 @dataclass(eq=False)
 class KuboGossip(Gossip):
-    """Gossips for the peer ``name`` of ``swarm``: one thread publishes, one listens; both recover by themselves.
-
-    Refused announcements are counted in ``errors``.
-    """
+    """Gossips for the peer ``name`` of ``swarm``: one thread publishes, one listens; both recover by themselves."""
 
     rpc: KuboRpc
     swarm: Cid
@@ -54,7 +51,7 @@ class KuboGossip(Gossip):
     silence: float = _SILENCE_SECONDS
 
     def __post_init__(self) -> None:
-        self._topic = _multibase(f"learnae/1/{self.swarm}/heads".encode())
+        self._topic = "u" + base64.urlsafe_b64encode(f"learnae/1/{self.swarm}/heads".encode()).decode().rstrip("=")
         self._own: Sequence[Cid] | None = None
         self._heard = BoundedDict[str, Sequence[Cid]](_PEERS)
         self._reason: str | None = None  # why it does not work; empty while it does, None at first
@@ -154,8 +151,7 @@ class KuboGossip(Gossip):
             return
         _log.debug("heard %d heads of %s, %d bytes", len(heads), peer, len(line))
         with self._wake:
-            self._heard.pop(peer, None)
-            self._heard[peer] = heads
+            self._heard.renew(peer, heads)
 
     # -- how it is
 
@@ -190,7 +186,3 @@ def parse_announcement(line: bytes) -> tuple[str, Sequence[Cid]]:
     if not isinstance(heads, list) or not all(isinstance(cid, Cid) for cid in heads):
         raise EncodingError("the heads of an announcement on pubsub are no list of links", "it is ignored")
     return peer, heads[: Limits().heads]
-
-
-def _multibase(data: bytes) -> str:
-    return "u" + base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -21,8 +21,7 @@ from learnae.adapters.composite.gossip import Gossips
 from learnae.adapters.iota import gossip as gossip_module
 from learnae.adapters.iota import node as iota_client
 from learnae.adapters.iota.announcements import EPOCH, Announcement, OpenChannel
-from learnae.adapters.iota.events import Events
-from learnae.adapters.iota.gossip import IotaGossip, Pace
+from learnae.adapters.iota.gossip import Events, IotaGossip, Pace
 from learnae.adapters.iota.node import Node, NodeInfo
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock

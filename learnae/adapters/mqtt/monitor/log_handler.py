@@ -52,10 +52,6 @@ class RemoteLog(logging.Handler):
         text = record.getMessage()
         if not Path(record.pathname).is_relative_to(_LIBRARY):
             text = _VALUES.sub("…", text)
-        fields = {
-            "time": int(record.created * 1000),
-            "level": record.levelname.lower(),
-            "text": text[:_TEXT_CHARACTERS],
-        }
         held_back, self._held_back = self._held_back, 0
-        return {**fields, "held_back": held_back} if held_back else fields
+        said = {"time": int(record.created * 1000), "level": record.levelname.lower(), "text": text[:_TEXT_CHARACTERS]}
+        return {**said, "held_back": held_back} if held_back else said
