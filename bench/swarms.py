@@ -152,15 +152,6 @@ class Wanderer(PassiveLearner):
         return Trained(steps, self._rows, 0.0)
 
 
-@dataclass(slots=True)
-class Received:
-    """Bytes that all hosts have received so far."""
-
-    frames: int
-    gossip: int
-    everything: int
-
-
 class Meter:
     """Tells frames, messages and gossip apart on a simulated network."""
 
@@ -176,14 +167,11 @@ class Meter:
 
         network.send = counted  # type: ignore[method-assign]
 
-    def read(self) -> Received:
-        """Return what has been received until now; nothing may have been pruned yet."""
+    def read(self) -> tuple[int, int, int]:
+        """Return bytes of frames, of gossip and of all that hosts have received; nothing may have been pruned yet."""
         members = self._simulation.members
-        return Received(
-            frames=sum(map(received_frame_bytes, members)),
-            gossip=self._gossip,
-            everything=sum(member.host.bytes_in for member in members),
-        )
+        everything = sum(member.host.bytes_in for member in members)
+        return sum(map(received_frame_bytes, members)), self._gossip, everything
 
 
 def received_frame_bytes(member: Member) -> int:
@@ -195,10 +183,7 @@ def received_frame_bytes(member: Member) -> int:
 
 
 def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> SwarmCost:
-    """Let a swarm on the shipped recordings train for ``ticks`` of one second.
-
-    A ``large`` one has a model of some 100,000 parameters, and only does as if it trained.
-    """
+    """Let a swarm train for ``ticks`` of 1 s; a ``large`` one, of some 100,000 parameters, does as if it trained."""
     manifest = preset("wrist", 1)
     if large:
         manifest = replace(manifest, config=dense_config(30, (300, 300), 7, "softmax"))
@@ -213,9 +198,8 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
             course.append(float(np.mean(accuracies(simulation, people))))
             if quarter == 1:
                 half = meter.read()
-    end = meter.read()
+    frame_bytes, gossip, everything = (later - earlier for later, earlier in zip(meter.read(), half, strict=True))
     per = peers * (ticks - ticks // 2)
-    frame_bytes, gossip = end.frames - half.frames, end.gossip - half.gossip
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]
     return SwarmCost(
         peers=peers,
@@ -223,7 +207,7 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
         ticks=ticks,
         parameters=manifest.model.count,
         frame_bytes=frame_bytes / per,
-        message_bytes=(end.everything - half.everything - frame_bytes - gossip) / per,
+        message_bytes=(everything - frame_bytes - gossip) / per,
         gossip_bytes=gossip / per,
         replica_memory=float(np.mean([replica_memory(member) for member in simulation.members])),
         tangle_memory=float(np.mean([deep_size(member.peer.tangle) for member in weighed])),

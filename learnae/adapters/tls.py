@@ -51,10 +51,7 @@ class RenewedContext:
 
 
 def trusted(ca_file: str) -> str | bool:
-    """For ``requests``: a file or directory of authorities; True for its own where the system has none.
-
-    Raises OSError or ValueError if ``ca_file`` holds none.
-    """
+    """Return authorities for ``requests``, True for its own; raises OSError or ValueError if ``ca_file`` has none."""
     import ssl  # noqa: PLC0415 - only then
 
     if ca_file:

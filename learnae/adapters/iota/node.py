@@ -158,10 +158,7 @@ class Node:
         return str(transaction.as_tryte_string())
 
     def attach(self, trytes: str, reference: str | None = None, stopped: Callable[[], bool] = lambda: False) -> str:
-        """Put a transaction onto the Tangle, above two tips or one and ``reference``; returns its name.
-
-        The same transaction can be attached again. Raises TransportError.
-        """
+        """Attach a transaction, again if need be, to two tips or one and ``reference``; raises TransportError."""
         mwm = self.mwm()
         extra = {"reference": self._iota.TransactionHash(reference)} if reference else {}
         tips = self._call("getTransactionsToApprove", partial(self._api.get_transactions_to_approve, _DEPTH, **extra))

@@ -9,21 +9,23 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cbor2
 
+import learnae
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor import home_assistant
-from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
 from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, JSON, OFFLINE, ONLINE, Topics
+from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import StateError
 from learnae.overriding import override
 from learnae.ports import Inference, Monitor
@@ -41,6 +43,48 @@ _FAREWELL_SECONDS = 2.0  # for what waits when the peer leaves; the rest stays o
 _CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
 _PRIVATE = {"last_problems", "error"}  # their text may quote what a source has read
 _ZONES = Path("/sys/class/thermal")
+_LIBRARY = Path(learnae.__file__).parent
+_BURST, _SECONDS_EACH = 20.0, 5.0  # so many records at once, then one in so many seconds
+_TEXT_CHARACTERS = 500
+_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
+
+
+class RemoteLog(logging.Handler):
+    """Hands ``{time, level, text}`` to ``send``; records that come faster are counted, and the next says how many.
+
+    It handles every logger's records. Modules outside the package ``learnae`` handle raw readings, and may quote one in
+    a warning: quoted texts and numbers in their records are blanked. The file of the call decides, not the logger's
+    name. ``monotonic`` tells seconds.
+    """
+
+    def __init__(self, send: Callable[[dict[str, Any]], None], monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(logging.WARNING)
+        self._send = send
+        self._bucket = TokenBucket(_BURST, 1 / _SECONDS_EACH, monotonic)
+        self._held_back = 0
+        self._is_busy = False
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record, unless sending one has caused it."""
+        if self._is_busy:
+            return
+        if not self._bucket.take():
+            self._held_back += 1
+            return
+        self._is_busy = True
+        try:
+            self._send(self._fields(record))
+        finally:
+            self._is_busy = False
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        text = record.getMessage()
+        if not Path(record.pathname).is_relative_to(_LIBRARY):
+            text = _VALUES.sub("…", text)
+        held_back, self._held_back = self._held_back, 0
+        said = {"time": int(record.created * 1000), "level": record.levelname.lower(), "text": text[:_TEXT_CHARACTERS]}
+        return {**said, "held_back": held_back} if held_back else said
 
 
 @dataclass(eq=False)
