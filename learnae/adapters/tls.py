@@ -39,7 +39,7 @@ class RenewedContext:
     check_hostname = True  # by the context, and not once more by paho
 
     def __init__(self, ca_file: str, cert_file: str, key_file: str) -> None:
-        """Raises OSError or ValueError, as ``wrap_socket`` will if the files are bad by then."""
+        """Raise OSError or ValueError, as ``wrap_socket`` will if the files are bad by then."""
         self._files = ca_file, cert_file, key_file
         client_context(*self._files)
 
@@ -63,7 +63,7 @@ def trusted(ca_file: str) -> str | bool:
 
 @contextmanager
 def authorities_of(setting: str) -> Iterator[None]:
-    """What of the certificates that ``setting`` names cannot be used within is a ConfigurationError."""
+    """Make a ConfigurationError of what within cannot be used of the certificates that ``setting`` names."""
     try:
         yield
     except (OSError, ValueError) as error:

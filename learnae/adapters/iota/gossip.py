@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from learnae.adapters.iota.announcements import EPOCH, Announcement, Channel, Newest, announcements
+from learnae.adapters.iota.announcements import EPOCH, Announcement, Newest, OpenChannel, announcements
 from learnae.adapters.iota.node import Node
 from learnae.error_log import ErrorLog
 from learnae.errors import ConfigurationError, LearnaeError, PeerError
@@ -87,7 +87,7 @@ class IotaGossip(Gossip):
     """
 
     node: Node
-    channel: Channel
+    channel: OpenChannel
     identity: Identity
     swarm: Cid
     horizon: int

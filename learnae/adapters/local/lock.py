@@ -50,7 +50,7 @@ class Lock:
 
 
 def holder(path: Path, timeout: float = _SAID_SECONDS) -> int | None:
-    """Return the process that holds the lock, None without, 0 if it says none in time; raises StateError if unreadable."""
+    """Return the number of the lock's holder, None without, 0 if it is not said in time; raises StateError."""
     deadline = time.monotonic() + timeout
     try:
         with path.open() as file:
