@@ -11,7 +11,6 @@ and other processes may share: "private" is what this process alone has, "anonym
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -26,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.ingestion.buffer import FILE, SampleBuffer
-from bench.harness import AT_MOST, Check, Race
-from bench.processes import broker, cpu_seconds, memory_bytes, mosquitto, wait_until
+from bench.harness import AT_MOST, Race
+from bench.processes import broker, cpu_seconds, memory_bytes, read_status, rig, wait_until
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest
@@ -61,9 +60,9 @@ def run(race: Race) -> None:
 def report(race: Race, runtime: str, memory: float, found: dict[str, float]) -> None:
     """Report the checks and figures of one runtime."""
     note = f"{len(CHANNELS)} channels at {RATE:g} Hz, SQLite, " + ("MQTT" if found["mqtt"] else "no Mosquitto here")
-    race.check(Check(f"{runtime}: memory (RSS) after training", found["rss"], memory, AT_MOST, "MB", note))
-    race.check(Check(f"{runtime}: CPU between two updates", found["cpu"], 5.0, AT_MOST, "% of one core", note))
-    race.check(Check(f"{runtime}: start to first reading", found["first"], 2.0, AT_MOST, "s", note))
+    race.check(f"{runtime}: memory (RSS) after training", found["rss"], memory, AT_MOST, "MB", note)
+    race.check(f"{runtime}: CPU between two updates", found["cpu"], 5.0, AT_MOST, "% of one core", note)
+    race.check(f"{runtime}: start to first reading", found["first"], 2.0, AT_MOST, "s", note)
     for name in ("peak", *_KINDS):
         race.figure(f"{runtime}: {name} memory", found[name], "MB")
     race.figure(f"{runtime}: windows judged", found["judged"])
@@ -74,7 +73,8 @@ def measure(python: str, quick: bool) -> dict[str, float]:
     """Run one agent; memory in MB, CPU in percent of one core, seconds to the first reading."""
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = stack.enter_context(broker(program, root)) if (program := mosquitto()) else ""
+        is_here = Path(rig("mosquitto").program()).exists()
+        url = f"mqtt://127.0.0.1:{stack.enter_context(broker(root / 'broker')).port}" if is_here else ""
         stack.enter_context(sensor(root / "sys"))
         config, state = configure(root, url, pause=0.2), root / "state"
         begun = time.time()
@@ -93,14 +93,7 @@ def measure(python: str, quick: bool) -> dict[str, float]:
         first = float(buffer.after(0, 1)[0].samples.time[0]) - begun
         disk = int(buffer.status()["bytes"]) / int(buffer.status()["readings"])
         buffer.close()
-    return {
-        **memory,
-        "cpu": cpu,
-        "first": first,
-        "judged": count,
-        "disk": disk,
-        "mqtt": float(bool(url)),
-    }
+    return {**memory, "cpu": cpu, "first": first, "judged": count, "disk": disk, "mqtt": float(bool(url))}
 
 
 # -- the agent
@@ -152,11 +145,7 @@ def wait_for(agent: subprocess.Popen[bytes], condition: Callable[[], object], wh
 
 def status(state: Path) -> dict[str, Any]:
     """Return the agent's newest status."""
-    try:
-        said: dict[str, Any] = json.loads((state / STATUS_FILE).read_text())
-    except FileNotFoundError:
-        return {}
-    return said
+    return read_status(state / STATUS_FILE)
 
 
 def judged(state: Path) -> int:

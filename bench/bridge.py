@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import median
 
 from cobs import cobs
 
-from bench.harness import AT_LEAST, AT_MOST, Check, Race, median
+from bench.harness import AT_LEAST, AT_MOST, Race
 from bench.host_board import HostBoard
 from bench.hostile_line import START, Conversation, Faults
 from bench.processes import cpu_seconds
@@ -52,7 +53,7 @@ def check_decoding(race: Race, rows: int) -> None:
         rates = [len(stream) / 1e6 / core_seconds(stream) for _ in range(repeats)]
     note = f"median of {repeats}; {len(stream) / frames:.0f} bytes a frame, to numbered and timed float64 readings"
     race.figure(f"frames of {rows} samples of 3 channels", median(rates) * 1e6 / (len(stream) / frames), "frames/s")
-    race.check(Check(f"decoding, {rows} samples a frame", median(rates), 1.0, AT_LEAST, "MB/s", note))
+    race.check(f"decoding, {rows} samples a frame", median(rates), 1.0, AT_LEAST, "MB/s", note)
 
 
 def recorded(length: int, rows: int) -> bytes:
@@ -102,7 +103,7 @@ def check_cost(race: Race) -> None:
     race.figure("bytes carried", carried, "B/s")
     race.figure("samples of three channels", samples, "/s")
     note = f"user and system time of firmware-bridge run, {carried / (BAUD / 10):.0%} of what 115200 baud can carry"
-    race.check(Check("115200 baud, share of a core", 100 * cost, 3.0, AT_MOST, "%", note))
+    race.check("115200 baud, share of a core", 100 * cost, 3.0, AT_MOST, "%", note)
 
 
 def busy_port(directory: Path, seconds: float, least: float) -> tuple[float, float, float]:
@@ -192,7 +193,7 @@ def check_hostile(race: Race) -> None:
     race.figure("hostile line: of these, more than three bits wrong", doubtful.chances)
     race.figure("hostile line: wrong frames to expect in 10^6", doubtful.chances / frames * 1e6 / 65536)
     unknown = talk.board.index - seen.accounted
-    race.check(Check("hostile line: samples neither right nor told missing", unknown, 0, AT_MOST))
+    race.check("hostile line: samples neither right nor told missing", unknown, 0, AT_MOST)
     times = [recovery_seconds(seed) for seed in range(3 if race.quick else 20)]
     race.figure("after 5 s unplugged: first reading, median", 1000 * median(times), "ms")
     race.figure("after 5 s unplugged: first reading, worst", 1000 * max(times), "ms")

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 
-from bench.harness import AT_LEAST, AT_MOST, Check, Race, in_processes, interleaved, median, seconds_of
+from bench.harness import AT_LEAST, AT_MOST, Race, in_processes, interleaved, seconds_of
 from bench.swarms import SwarmCost, run_swarm
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.protocol.bodies import DELTA, NAME_BYTES, FrameHeader, Metrics, Update
@@ -52,16 +53,8 @@ def check_attach(race: Race) -> None:
     at_few, at_many = median(few) / batch, median(many) / batch
     race.figure(f"verify and attach at {short:,} messages", at_few * 1e6, "µs a message")
     race.figure(f"verify and attach at {long:,} messages", at_many * 1e6, "µs a message")
-    race.check(
-        Check(
-            f"verify and attach: {long:,} messages to {short:,}",
-            at_many / at_few,
-            1.5,
-            AT_MOST,
-            "times",
-            f"median of {repeats} batches of {batch}, in turn",
-        )
-    )
+    note = f"median of {repeats} batches of {batch}, in turn"
+    race.check(f"verify and attach: {long:,} messages to {short:,}", at_many / at_few, 1.5, AT_MOST, "times", note)
 
 
 def make_history(count: int) -> list[Message]:
@@ -142,7 +135,7 @@ def check_merge(race: Race) -> None:
     race.figure("merging", volume / min(merging), "GB/s read")
     race.figure("copying", volume / min(copying), "GB/s read")
     note = f"best of {repeats}, in turn; {count} replicas of {size:,} float32"
-    race.check(Check("merging, as a share of copying", min(copying) / min(merging), 0.40, AT_LEAST, "", note))
+    race.check("merging, as a share of copying", min(copying) / min(merging), 0.40, AT_LEAST, "", note)
 
 
 # -- the swarm's size
@@ -194,9 +187,9 @@ def compare_sizes(race: Race, small: SwarmCost, large: SwarmCost) -> None:
     """Compare the largest swarm to the smallest; totals of this small model grow, as messages reach all peers."""
     sizes = f"{large.peers} peers to {small.peers}"
     bounded = f"each follows {small.follow}"
-    race.check(Check(f"frame bytes: {sizes}", large.frame_bytes / small.frame_bytes, 1.2, AT_MOST, "times", bounded))
+    race.check(f"frame bytes: {sizes}", large.frame_bytes / small.frame_bytes, 1.2, AT_MOST, "times", bounded)
     memory = large.replica_memory / small.replica_memory
-    race.check(Check(f"replica memory: {sizes}", memory, 1.2, AT_MOST, "times", bounded))
+    race.check(f"replica memory: {sizes}", memory, 1.2, AT_MOST, "times", bounded)
     model = f"{small.parameters:,} parameters"
     race.figure(f"received in all, {model}: {sizes}", large.total_bytes / small.total_bytes, "times")
     race.figure(f"memory in all, {model}: {sizes}", large.total_memory / small.total_memory, "times")
@@ -208,9 +201,9 @@ def compare_totals(race: Race, small: SwarmCost, large: SwarmCost) -> None:
     known = f"{large.messages:,.0f} messages known"  # memory grows with them
     note = f"{small.parameters:,} parameters, {small.ticks} ticks, {known}, each follows {small.follow}"
     total = large.total_bytes / small.total_bytes
-    race.check(Check(f"all bytes: {sizes}", total, 1.2, AT_MOST, "times", note))
+    race.check(f"all bytes: {sizes}", total, 1.2, AT_MOST, "times", note)
     total = large.total_memory / small.total_memory
-    race.check(Check(f"all memory: {sizes}", total, 1.2, AT_MOST, "times", note))
+    race.check(f"all memory: {sizes}", total, 1.2, AT_MOST, "times", note)
 
 
 def compare_following(race: Race, few: SwarmCost, every: SwarmCost) -> None:
@@ -222,13 +215,6 @@ def compare_following(race: Race, few: SwarmCost, every: SwarmCost) -> None:
     race.figure(f"{few.peers} peers that follow {few.follow}: worst peer's accuracy", few.worst)
     race.figure(f"{few.peers} peers that follow all: worst peer's accuracy", every.worst)
     race.figure(f"{few.peers} peers that follow all: frames", every.frame_bytes, "B a peer and tick")
-    race.check(
-        Check(
-            f"{few.peers} peers: accuracy lost by following {few.follow} and not all",
-            every.accuracy - few.accuracy,
-            0.01,
-            AT_MOST,
-            "",
-            f"mean over the peers' consensus estimates after {few.ticks} ticks, everybody's held-out windows",
-        )
-    )
+    name = f"{few.peers} peers: accuracy lost by following {few.follow} and not all"
+    note = f"mean over the peers' consensus estimates after {few.ticks} ticks, everybody's held-out windows"
+    race.check(name, every.accuracy - few.accuracy, 0.01, AT_MOST, "", note)

@@ -6,12 +6,11 @@ import json
 import multiprocessing
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,18 +42,6 @@ class Check:
         """Return True if the value is on the right side of the bound; NaN never is."""
         return self.value <= self.bound if self.comparison == AT_MOST else self.value >= self.bound
 
-    def to_fields(self) -> dict[str, Any]:
-        """Return the map that goes into the file."""
-        return {
-            "name": self.name,
-            "value": self.value,
-            "bound": self.bound,
-            "holds": self.holds,
-            "comparison": self.comparison,
-            "unit": self.unit,
-            "note": self.note,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -64,25 +51,23 @@ class Figure:
     value: float
     unit: str = ""
 
-    def to_fields(self) -> dict[str, Any]:
-        """Return the map that goes into the file."""
-        return {"name": self.name, "value": self.value, "unit": self.unit}
 
-
+@dataclass(eq=False)
 class Race:
     """Collects what one run measures. ``quick`` asks for a small version that only shows that it runs.
 
     ``rows`` asks a race over rows for another number of them; 0 for its own.
     """
 
-    def __init__(self, name: str, quick: bool, console: Console | None = None, rows: int = 0) -> None:
-        self.name = name
-        self.quick = quick
-        self.rows = rows
+    name: str
+    quick: bool
+    rows: int = 0
+
+    def __post_init__(self) -> None:
         self.checks: list[Check] = []
         self.figures: list[Figure] = []
         self.notes: list[str] = []
-        self._console = console or wide_console()
+        self._console = wide_console()
         self._started = time.monotonic()
 
     @contextmanager
@@ -93,9 +78,9 @@ class Race:
             yield lambda progress: status.update(f"{description} … {progress}")
         self._console.print(f"[dim]{time.monotonic() - start:6.1f} s[/dim]  {description}")
 
-    def check(self, check: Check) -> None:
-        """Add a check."""
-        self.checks.append(check)
+    def check(self, name: str, value: float, bound: float, comparison: str, unit: str = "", note: str = "") -> None:
+        """Hold ``value`` against ``bound``, AT_MOST or AT_LEAST."""
+        self.checks.append(Check(name, value, bound, comparison, unit, note))
 
     def figure(self, name: str, value: float, unit: str = "") -> None:
         """Add a figure."""
@@ -119,8 +104,8 @@ class Race:
         return {
             "race": self.name,
             "quick": self.quick,
-            "checks": [check.to_fields() for check in self.checks],
-            "figures": [figure.to_fields() for figure in self.figures],
+            "checks": [{**asdict(check), "holds": check.holds} for check in self.checks],
+            "figures": list(map(asdict, self.figures)),
             "notes": self.notes,
             "seconds": round(time.monotonic() - self._started, 1),
             **describe_machine(),
@@ -202,17 +187,9 @@ def interleaved(repeats: int, *actions: Callable[[], float]) -> list[list[float]
 def in_processes(race: Race, what: str, function: Callable[..., Found], tasks: Sequence[Task]) -> dict[Task, Found]:
     """Call ``function`` with each of ``tasks``, its arguments: two at once, each in a process of its own."""
     found = {}
-    with (
-        race.step(f"{len(tasks)} {what}") as say,
-        ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool,
-    ):
+    with race.step(f"{len(tasks)} {what}") as say, ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         futures = {pool.submit(function, *task): task for task in tasks}
         for future in as_completed(futures):
             found[futures[future]] = future.result()
             say(f"{len(found)} of {len(tasks)} done")
     return found
-
-
-def median(values: Sequence[float]) -> float:
-    """Return the middle value."""
-    return statistics.median(values)

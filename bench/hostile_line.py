@@ -21,14 +21,11 @@ _STEP = 0.005  # seconds of virtual time between two looks at everything
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Per byte: the chance that it is lost, has a bit flipped, is followed by a strange one; and at most ``delay`` s.
-
-    ``piecemeal`` hands bytes over one at a time.
-    """
+    """Chances a byte; at most ``delay`` s; ``piecemeal`` hands bytes over one at a time."""
 
     loss: float = 0.0
-    flip: float = 0.0
-    insertion: float = 0.0
+    flip: float = 0.0  # of one bit
+    insertion: float = 0.0  # of a strange one behind it
     delay: float = 0.0
     piecemeal: bool = False
 

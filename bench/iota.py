@@ -5,11 +5,9 @@ Over the loopback node of the tests always, and over Hornet where it is on PATH 
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import shutil
-import sys
 import tempfile
 import time
 from argparse import Namespace
@@ -17,9 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import median
 
-from bench.harness import AT_LEAST, AT_MOST, Check, Race, median, seconds_of
+from bench.harness import AT_LEAST, AT_MOST, Race, seconds_of
+from bench.processes import rig
 from learnae.adapters.iota.announcements import EPOCH, HEADS, OpenChannel
 from learnae.adapters.iota.gossip import IotaGossip, Pace
 from learnae.adapters.iota.node import Node
@@ -30,7 +29,6 @@ from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR
 
 MWM = 9  # of a private Tangle
-_RIGS = Path(__file__).parents[1] / "tests" / "rigs"
 _AN_HOUR = 3600.0
 
 
@@ -49,16 +47,14 @@ def run(race: Race) -> None:
 @contextmanager
 def loopback(directory: Path, interval: int) -> Iterator[str]:
     """Run the node that tests use."""
-    sys.path.insert(0, str(_RIGS))
-    node: Any = importlib.import_module("iri_node").IriNode(directory / "loopback", MWM, interval)
-    with node:
+    with rig("iri_node").IriNode(directory / "loopback", MWM, interval) as node:
         yield node.url
 
 
 @contextmanager
 def hornet(directory: Path, interval: int) -> Iterator[str]:
     """Run Hornet with a coordinator of its own, through scripts/private-tangle."""
-    tangles: Any = importlib.import_module("tangles")
+    tangles = rig("tangles")
     tangle = Namespace(directory=directory / "hornet", json=True, node=None)
     made = Namespace(**vars(tangle), nodes=1, port=tangles.free_ports(10), interval=interval, depth=10, mwm=MWM)
     with redirect_stdout(io.StringIO()):  # its output is for people
@@ -108,24 +104,16 @@ def report(race: Race, name: str, interval: int, speaker: IotaGossip, spoken: li
     race.figure(f"{name}: heads at the default pace", _AN_HOUR / pace.every * HEADS, "an hour and peer")
     race.figure(f"{name}: one announcement", median(spoken), "s")
     race.figure(f"{name}: reading what is new", median(heard) if heard else float("nan"), "s")
-    work = speaker._node.work_seconds / speaker.counts.announced
+    work = speaker.node.work_seconds / speaker.counts.announced
     race.figure(f"{name}: proof of work at magnitude {MWM}", work, "CPU s a message")
     latencies = sorted(speaker.counts.latencies) or [float("nan")]
     race.figure(f"{name}: confirmed, median", median(latencies), "s")
     race.figure(f"{name}: confirmed, slowest", latencies[-1], "s")
-    race.check(
-        Check(
-            f"{name}: announcements an hour and peer",
-            an_hour,
-            _AN_HOUR / pace.every,
-            AT_LEAST,
-            "",
-            "the default pace must leave a peer time for other things",
-        )
-    )
-    race.check(Check(f"{name}: proof of work", work, 2.0, AT_MOST, "CPU s a message", f"magnitude {MWM}"))
+    note = "the default pace must leave a peer time for other things"
+    race.check(f"{name}: announcements an hour and peer", an_hour, _AN_HOUR / pace.every, AT_LEAST, "", note)
+    race.check(f"{name}: proof of work", work, 2.0, AT_MOST, "CPU s a message", f"magnitude {MWM}")
     note = f"milestones every {interval} s, {speaker.counts.confirmed} of {len(spoken)} confirmed"
-    race.check(Check(f"{name}: confirmed, median", median(latencies), 2.5 * interval, AT_MOST, "s", note))
+    race.check(f"{name}: confirmed, median", median(latencies), 2.5 * interval, AT_MOST, "s", note)
 
 
 def measure_tick(race: Race, name: str, url: str) -> None:
@@ -140,7 +128,7 @@ def measure_tick(race: Race, name: str, url: str) -> None:
             time.sleep(0.02)
         gossip.close()
     note = "announce and heard are all that a tick does with it"
-    race.check(Check(f"{name}: longest call of a tick", longest, 0.1, AT_MOST, "s", note))
+    race.check(f"{name}: longest call of a tick", longest, 0.1, AT_MOST, "s", note)
 
 
 def measure_work(race: Race) -> None:

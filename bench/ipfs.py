@@ -6,22 +6,20 @@ Two real Kubo daemons on loopback, in a private swarm; sender and receiver are p
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import os
 import secrets
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from bench.harness import AT_LEAST, AT_MOST, Check, Race, median, seconds_of
-from bench.processes import HOST, free_port, memory_bytes, wait_until
+from bench.harness import AT_LEAST, AT_MOST, Race, seconds_of
+from bench.processes import memory_bytes, rig, wait_until
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -57,8 +55,9 @@ def run(race: Race) -> None:
     plain: list[float] = []
     with tempfile.TemporaryDirectory() as name, race.step(f"{megabytes} MB from A to B, {repeats} times") as progress:
         directory = Path(name)
-        with daemon(directory / "a") as a, daemon(directory / "b") as b:
-            b.command("swarm", "connect", a.address)
+        kubo = rig("kubo").Kubo
+        with kubo(directory / "a", pubsub=False) as a, kubo(directory / "b", pubsub=False) as b:
+            b.join(a)
             for number in range(repeats):
                 progress(f"exchange, {number + 1}")
                 crossings.append(cross(a, b, directory / str(number), count))
@@ -76,18 +75,18 @@ def judge(race: Race, crossings: list[Crossing], plain: list[float]) -> None:
     race.figure("A's daemon to B's store", ours, "MB/s")
     race.figure("ipfs get", theirs, "MB/s")
     note = f"{size:.0f} MB in blocks of 1 MiB, median of {len(crossings)}, in turn"
-    race.check(Check("throughput, as a share of ipfs get", ours / theirs, _SHARE, AT_LEAST, "", note))
+    race.check("throughput, as a share of ipfs get", ours / theirs, _SHARE, AT_LEAST, "", note)
     for side, memory in (
         ("sender", max(crossing.sender_memory for crossing in crossings)),
         ("receiver", max(crossing.receiver_memory for crossing in crossings)),
     ):
-        race.check(Check(f"peak extra memory of the {side}", memory, _MEMORY, AT_MOST, "MB", "the worst run"))
+        race.check(f"peak extra memory of the {side}", memory, _MEMORY, AT_MOST, "MB", "the worst run")
 
 
 # -- the exchange
 
 
-def cross(a: Daemon, b: Daemon, directory: Path, count: int) -> Crossing:
+def cross(a: Any, b: Any, directory: Path, count: int) -> Crossing:
     """Put ``count`` fresh blocks at A and want them at B."""
     spawn = multiprocessing.get_context("spawn")
     sides = []
@@ -178,58 +177,14 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 # -- ipfs get
 
 
-def ipfs_get_seconds(a: Daemon, b: Daemon, directory: Path, size: int) -> float:
+def ipfs_get_seconds(a: Any, b: Any, directory: Path, size: int) -> float:
     """Add a fresh file at A; return how long ``ipfs get`` of it takes at B."""
     directory.mkdir(exist_ok=True)
     source, target = directory / "source", directory / "target"
     source.write_bytes(secrets.token_bytes(size))
-    root = a.command("add", "-Q", "--cid-version=1", f"--chunker=size-{MAX_BLOCK_BYTES}", "--pin=false", str(source))
-    seconds = seconds_of(lambda: b.command("get", "-o", str(target), root))
+    root = a.run("add", "-Q", "--cid-version=1", f"--chunker=size-{MAX_BLOCK_BYTES}", "--pin=false", str(source))
+    seconds = seconds_of(lambda: b.run("get", "-o", str(target), root.decode().strip()))
     if target.stat().st_size != size:
         raise AssertionError("ipfs get has not got everything")
     shutil.rmtree(directory)
     return seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Daemon:
-    """A running Kubo: its repository and the addresses of its RPC and its swarm."""
-
-    repository: Path
-    api: str
-    address: str
-
-    def command(self, *arguments: str) -> str:
-        """Return what ``ipfs ARGUMENTS`` prints."""
-        return ipfs(self.repository, *arguments)
-
-
-@contextmanager
-def daemon(repository: Path) -> Iterator[Daemon]:
-    """Run a Kubo on loopback, in the private swarm of this race."""
-    ipfs(repository, "init", "--profile=test", "--empty-repo")
-    (repository / "swarm.key").write_text("/key/swarm/psk/1.0.0/\n/base16/\n" + "be9c4e3a" * 8 + "\n")
-    port = free_port()
-    ipfs(repository, "config", "--json", "Addresses.Swarm", f'["/ip4/{HOST}/tcp/{port}"]')
-    ipfs(repository, "config", "Routing.Type", "none")
-    identity = json.loads((repository / "config").read_text())["Identity"]["PeerID"]
-    with ExitStack() as stack:
-        log = stack.enter_context((repository / "log").open("wb"))
-        process = subprocess.Popen(["ipfs", "daemon"], env=environment(repository), stdout=log, stderr=log)
-        stack.callback(process.wait)
-        stack.callback(process.kill)
-        wait_for(lambda: b"Daemon is ready" in (repository / "log").read_bytes(), "the daemon")
-        api = (repository / "api").read_text().strip()
-        yield Daemon(repository, api, f"/ip4/{HOST}/tcp/{port}/p2p/{identity}")
-
-
-def ipfs(repository: Path, *arguments: str) -> str:
-    """Run ``ipfs``; return its output."""
-    repository.mkdir(exist_ok=True)
-    done = subprocess.run(["ipfs", *arguments], env=environment(repository), capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def environment(repository: Path) -> dict[str, str]:
-    """Return the environment of the program ``ipfs``."""
-    return {**os.environ, "IPFS_PATH": str(repository), "LIBP2P_FORCE_PNET": "1", "IPFS_TELEMETRY": "off"}

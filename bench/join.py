@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.harness import AT_MOST, Check, Race
+from bench.harness import AT_MOST, Race
 from bench.processes import wait_until
-from demo.baselines import accuracy
-from demo.people import PEOPLE, make_exam, write_private_file
+from demo.people import PEOPLE, accuracy, make_exam, write_private_file
 from demo.swarm import Swarm, peer_of
 from learnae.errors import LearnaeError
 from learnae.runtime.observer import Observer, estimate_of
@@ -50,7 +49,7 @@ def _measure(race: Race, swarm: Swarm, people: Sequence[int], learnt: float) -> 
     race.figure("accuracy of the newcomer", reached(_LATE))
     race.figure("accuracy of the worst of the others when it came", goal + _AS_GOOD)
     note = f"from the start of its process to within {100 * _AS_GOOD:.0f} point of the worst of {len(names)}"
-    race.check(Check("a newcomer is as good as the others", seconds, 20.0, AT_MOST, "s", note))
+    race.check("a newcomer is as good as the others", seconds, 20.0, AT_MOST, "s", note)
     swarm.check()
 
 

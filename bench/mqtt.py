@@ -6,7 +6,6 @@ its own count; the blocks are those in the agents' stores afterwards.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -17,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.harness import AT_MOST, Check, Race
-from bench.processes import broker, mosquitto, wait_until
+from bench.harness import AT_MOST, Race
+from bench.processes import broker, read_status, wait_until
 from demo.people import write_private_file
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection
@@ -34,8 +33,8 @@ _WARM_UP = 60.0  # seconds until all agents have joined, at the latest
 def run(race: Race) -> None:
     """Measure one swarm: 8 agents, or 3 that hardly begin."""
     agents, seconds = (3, 3.0) if race.quick else (8, 60.0)
-    with tempfile.TemporaryDirectory() as name, broker(mosquitto() or "mosquitto", Path(name)) as url:
-        section = MqttSection(broker=url)
+    with tempfile.TemporaryDirectory() as name, broker(Path(name) / "broker") as mosquitto:
+        section = MqttSection(broker=f"mqtt://127.0.0.1:{mosquitto.port}")
         manifest = preset("wrist", time.time_ns() // 1_000_000)
         with race.step(f"{agents} agents exchange blocks for {seconds:.0f} s") as progress:
             members = [Member(Path(name) / str(index), index + 1, manifest, section) for index in range(agents)]
@@ -47,11 +46,11 @@ def run(race: Race) -> None:
             progress("stopping")
             for member in members:
                 member.stop()
-            crossed = meter.read()
-        judge(race, members, crossed)
+            received, sent = meter.read()
+        judge(race, members, received, sent)
 
 
-def judge(race: Race, members: list[Member], crossed: Crossed) -> None:
+def judge(race: Race, members: list[Member], received: int, sent: int) -> None:
     """Compare the bytes that crossed the broker to those that had to."""
     blocks: dict[str, int] = {}
     for member in members:
@@ -64,15 +63,15 @@ def judge(race: Race, members: list[Member], crossed: Crossed) -> None:
     race.figure("share of all blocks that the poorest reader has", min(held))
     for what in ("pushed", "wanted", "answered"):
         race.figure(f"blocks {what}", sum(member.count(what) for member in members))
-    race.figure("received by the broker", crossed.received / _MEGABYTE, "MB")
-    race.figure("sent by the broker", crossed.sent / _MEGABYTE, "MB")
+    race.figure("received by the broker", received / _MEGABYTE, "MB")
+    race.figure("sent by the broker", sent / _MEGABYTE, "MB")
     race.figure("new block bytes x readers", due / _MEGABYTE, "MB")
-    both = (crossed.sent + crossed.received) / due
+    both = (sent + received) / due
     race.figure("received and sent, to new block bytes x readers", both, f"{(readers + 1) / readers:.3f} at best")
     note = (
         f"{len(members)} agents, one swarm; all that the broker sends counts: heads, wants, claims, topics, MQTT itself"
     )
-    race.check(Check("through the broker, to new block bytes x readers", crossed.sent / due, _BOUND, AT_MOST, "", note))
+    race.check("through the broker, to new block bytes x readers", sent / due, _BOUND, AT_MOST, "", note)
 
 
 class Member:
@@ -118,21 +117,10 @@ class Member:
         return int(self._status().get("peers", 0))
 
     def _status(self) -> dict[str, Any]:
-        try:
-            said: dict[str, Any] = json.loads((self._home / "peer" / "status.json").read_text())
-        except FileNotFoundError:
-            return {}
-        return said
+        return read_status(self._home / "peer" / "status.json")
 
 
 # -- the broker
-
-
-class Crossed:
-    """Bytes that a broker has received and sent."""
-
-    def __init__(self) -> None:
-        self.received = self.sent = 0
 
 
 class Meter:
@@ -144,11 +132,9 @@ class Meter:
         self._connection.subscribe("$SYS/broker/bytes/+", lambda r: self._values.update({r.topic: int(r.payload)}))
         self._connection.start()
 
-    def read(self) -> Crossed:
-        """Return the bytes, after everything has been counted."""
+    def read(self) -> tuple[int, int]:
+        """Return the bytes that the broker has received and sent, after everything has been counted."""
         time.sleep(2.5)
-        crossed = Crossed()
-        crossed.received = self._values["$SYS/broker/bytes/received"]
-        crossed.sent = self._values["$SYS/broker/bytes/sent"]
+        received, sent = (self._values[f"$SYS/broker/bytes/{what}"] for what in ("received", "sent"))
         self._connection.close()
-        return crossed
+        return received, sent

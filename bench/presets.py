@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from agent.learning.engine_choice import build_learner
-from bench.harness import AT_LEAST, Check, Race, in_processes
+from bench.harness import AT_LEAST, Race, in_processes
 from bench.swarms import SECOND, Person, accuracies, load_people, split_over
 from learnae.models.dataset import Dataset
 from learnae.simulation.simulator import Setting, Simulation
@@ -41,7 +41,7 @@ def run(race: Race) -> None:
     for way, how in ((POOLED, "steps"), (SWARM, f"steps of each of 8 peers, {updates} updates")):
         gain = 100 * (means[RAW, way] - means[FEATURES, way])
         note = f"{steps[way]:,} {how}; mean of {len(seeds)} seeds, trained by {_learner()}"
-        race.check(Check(f"raw windows better than features, {way}", gain, 0.0, AT_LEAST, "points", note))
+        race.check(f"raw windows better than features, {way}", gain, 0.0, AT_LEAST, "points", note)
 
 
 def _learner() -> str:

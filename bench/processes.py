@@ -1,24 +1,18 @@
-"""What several races need of other processes: ports, patience, processor time, memory, a broker."""
+"""What several races need of other processes: patience, processor time, memory, a peer's status, real engines."""
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import re
-import shutil
-import socket
-import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    """Return a port of loopback that no process listens on just now."""
-    with socket.create_server((HOST, 0)) as found:
-        return int(found.getsockname()[1])
+_RIGS = Path(__file__).parents[1] / "tests" / "rigs"
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str, look: float = 0.05) -> None:
@@ -42,21 +36,22 @@ def memory_bytes(file: str, name: str, pid: int | str = "self") -> float:
     return int(found[1]) * 1024 if found else float("nan")
 
 
-def mosquitto() -> str | None:
-    """Return where Mosquitto is, None if it is not installed."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-
-
-@contextmanager
-def broker(program: str, directory: Path) -> Iterator[str]:
-    """Run a Mosquitto on loopback that publishes its counters every second; give its URL."""
-    port, config = free_port(), directory / "mosquitto.conf"
-    user = "user root\n" if os.geteuid() == 0 else ""
-    config.write_text(f"{user}listener {port} {HOST}\nallow_anonymous true\nsys_interval 1\nlog_type error\n")
-    with (directory / "broker.log").open("wb") as log:
-        process = subprocess.Popen([program, "-c", str(config)], stdin=subprocess.DEVNULL, stderr=log)
+def read_status(path: Path) -> dict[str, Any]:
+    """Return a peer's newest status; empty before it has written any."""
     try:
-        yield f"mqtt://{HOST}:{port}"
-    finally:
-        process.terminate()
-        process.wait(60)
+        said: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return said
+
+
+def broker(directory: Path) -> Any:
+    """Return a Mosquitto on loopback, a context manager, that publishes its counters every second."""
+    return rig("mosquitto").Mosquitto(directory, extra="sys_interval 1")
+
+
+def rig(name: str) -> Any:
+    """Import what tests, too, run real engines with."""
+    if str(_RIGS) not in sys.path:
+        sys.path.insert(0, str(_RIGS))
+    return importlib.import_module(name)

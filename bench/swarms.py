@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -18,10 +17,11 @@ from numpy.typing import NDArray
 
 from learnae.ipld.cid import RAW
 from learnae.models.dataset import Dataset
+from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import evaluate
 from learnae.overriding import override
 from learnae.peer import following
-from learnae.ports import Learner, Trained
+from learnae.ports import Trained
 from learnae.protocol.bodies import FrameHeader
 from learnae.samples.recordings import shipped_recording
 from learnae.samples.windows import Windower
@@ -80,7 +80,6 @@ class SwarmCost:
     accuracy: float
     course: tuple[float, ...]
     worst: float
-    seconds: float
 
     @property
     def total_bytes(self) -> float:
@@ -139,47 +138,18 @@ class SharedDecoder:
         return self._decoded[key][1]
 
 
-class Wanderer(Learner):
+class Wanderer(PassiveLearner):
     """Takes steps at random instead of learning: what a large model costs without training it."""
 
     def __init__(self, manifest: Manifest, data: Dataset, rng: np.random.Generator) -> None:
-        self._weights: Vector = np.zeros(manifest.model.count, np.float32)
+        super().__init__(manifest.model.count)
         self._rows = len(data.train.rows)
         self._rng = rng
-
-    @override
-    def weights(self) -> Vector:
-        return self._weights.copy()
-
-    @override
-    def load(self, weights: Vector) -> None:
-        self._weights = np.array(weights, np.float32)
 
     @override
     def train(self, steps: int) -> Trained:
         self._weights += np.float32(0.01) * self._rng.standard_normal(len(self._weights), np.float32)
         return Trained(steps, self._rows, 0.0)
-
-    @override
-    def evaluate(self, weights: Vector) -> None:
-        """Return None: nothing is learnt."""
-
-    @override
-    def state(self) -> dict[str, Array]:
-        return {}
-
-    @override
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Do nothing: there is no state."""
-
-
-@dataclass(slots=True)
-class Received:
-    """Bytes that all hosts have received so far."""
-
-    frames: int
-    gossip: int
-    everything: int
 
 
 class Meter:
@@ -197,14 +167,11 @@ class Meter:
 
         network.send = counted  # type: ignore[method-assign]
 
-    def read(self) -> Received:
-        """Return what has been received until now; nothing may have been pruned yet."""
+    def read(self) -> tuple[int, int, int]:
+        """Return bytes of frames, of gossip and of all that hosts have received; nothing may have been pruned yet."""
         members = self._simulation.members
-        return Received(
-            frames=sum(map(received_frame_bytes, members)),
-            gossip=self._gossip,
-            everything=sum(member.host.bytes_in for member in members),
-        )
+        everything = sum(member.host.bytes_in for member in members)
+        return sum(map(received_frame_bytes, members)), self._gossip, everything
 
 
 def received_frame_bytes(member: Member) -> int:
@@ -216,11 +183,7 @@ def received_frame_bytes(member: Member) -> int:
 
 
 def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> SwarmCost:
-    """Let a swarm on the shipped recordings train for ``ticks`` of one second.
-
-    A ``large`` one has a model of some 100,000 parameters, and only does as if it trained.
-    """
-    start = time.monotonic()
+    """Let a swarm train for ``ticks`` of 1 s; a ``large`` one, of some 100,000 parameters, does as if it trained."""
     manifest = preset("wrist", 1)
     if large:
         manifest = replace(manifest, config=dense_config(30, (300, 300), 7, "softmax"))
@@ -235,9 +198,8 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
             course.append(float(np.mean(accuracies(simulation, people))))
             if quarter == 1:
                 half = meter.read()
-    end = meter.read()
+    frame_bytes, gossip, everything = (later - earlier for later, earlier in zip(meter.read(), half, strict=True))
     per = peers * (ticks - ticks // 2)
-    frame_bytes, gossip = end.frames - half.frames, end.gossip - half.gossip
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]
     return SwarmCost(
         peers=peers,
@@ -245,7 +207,7 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
         ticks=ticks,
         parameters=manifest.model.count,
         frame_bytes=frame_bytes / per,
-        message_bytes=(end.everything - half.everything - frame_bytes - gossip) / per,
+        message_bytes=(everything - frame_bytes - gossip) / per,
         gossip_bytes=gossip / per,
         replica_memory=float(np.mean([replica_memory(member) for member in simulation.members])),
         tangle_memory=float(np.mean([deep_size(member.peer.tangle) for member in weighed])),
@@ -253,7 +215,6 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
         accuracy=course[-1],
         course=tuple(course),
         worst=float(np.min(accuracies(simulation, people))),
-        seconds=time.monotonic() - start,
     )
 
 

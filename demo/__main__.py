@@ -8,14 +8,12 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from demo.baselines import accuracy, train_alone, train_pooled
-from demo.people import PEOPLE, Exam, make_exam
+from demo.people import PEOPLE, Exam, accuracy, make_exam, train_alone, train_pooled
 from demo.report import Curves, Result, draw, write_page
 from demo.swarm import Swarm, peer_of
 from learnae.cli.live_display import live_view
@@ -36,19 +34,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=170.0, help="of training together, at most")
     parser.add_argument("--output", type=Path, default=Path("build/demo"), metavar="D")
     options = parser.parse_args()
-    run_program("demo", lambda: run(options.output, Until(options.updates, options.seconds)))
+    run_program("demo", lambda: run(options.output, options.updates, options.seconds))
 
 
-@dataclass(frozen=True, slots=True)
-class Until:
-    """When training ends: every peer has published so many updates, or so many seconds are over."""
-
-    updates: int
-    seconds: float
-
-
-def run(output: Path, until: Until) -> int:
-    """Train, judge, and write ``summary.json``, ``curves.png`` and ``report.html`` to ``output``."""
+def run(output: Path, updates: int, seconds: float) -> int:
+    """Train until all have so many updates, judge, write summary.json, curves.png and report.html to ``output``."""
     shutil.rmtree(output, ignore_errors=True)
     home = (output / "home").resolve()
     home.mkdir(parents=True)
@@ -60,7 +50,7 @@ def run(output: Path, until: Until) -> int:
     try:
         for person in PEOPLE:
             swarm.add(person)
-        curves = _watch(swarm, observer, exam, until)
+        curves = _watch(swarm, observer, exam, updates, seconds)
     finally:
         swarm.stop()
     spent = time.monotonic() - begun
@@ -68,18 +58,18 @@ def run(output: Path, until: Until) -> int:
     return 0
 
 
-def _watch(swarm: Swarm, observer: Observer, exam: Exam, until: Until) -> Curves:
+def _watch(swarm: Swarm, observer: Observer, exam: Exam, updates: int, seconds: float) -> Curves:
     curves, begun, fewest = Curves(), time.monotonic(), 0
     view = live_view(console) if console.is_interactive else nullcontext()
     with held_back() as pause, view as show:
-        while (elapsed := time.monotonic() - begun) < until.seconds and fewest < until.updates:
+        while (elapsed := time.monotonic() - begun) < seconds and fewest < updates:
             swarm.check()
             curves.messages.append(observer.refresh())
             curves.seconds.append(elapsed)
             curves.together.append(_reached(observer, exam))
             peers = observer.peers()
             fewest = min(view.seq for view in peers) if len(peers) == len(PEOPLE) else 0
-            _show(show, curves, peers, f"{fewest} of {until.updates} updates")
+            _show(show, curves, peers, f"{fewest} of {updates} updates")
             pause(_LOOK_SECONDS)
     return curves
 
@@ -120,12 +110,7 @@ def _judge(swarm: Swarm, observer: Observer, exam: Exam, seconds: float) -> Resu
 
 def _write(output: Path, curves: Curves, result: Result) -> None:
     names = [peer_of(person) for person in PEOPLE]
-    summary = {
-        "alone": result.alone,
-        "together": result.together,
-        "pooled": result.pooled,
-        "seconds": result.seconds,
-    }
+    summary = {"alone": result.alone, "together": result.together, "pooled": result.pooled, "seconds": result.seconds}
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     draw(curves, result, output / "curves.png")
     write_page(result, names, output / "curves.png", output / "report.html")

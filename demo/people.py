@@ -1,4 +1,4 @@
-"""The shipped recordings as one private file a person, and as windows for the final exam."""
+"""The shipped recordings: a private file for each person, the final exam, what all reach without the swarm."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from learnae.models.dataset import Dataset
+from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
 from learnae.samples.recordings import shipped_recording
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data
+from learnae.weights.codecs import Vector
 from trainer_node.datasets.loading import add_recording
 
 PEOPLE = range(1, 9)
 HOLDOUT = 0.3  # the last share of each exercise, in time
+ALONE_STEPS = 6_000  # accuracy no longer moves well before
+POOLED_STEPS = 20_000
+_SEED = 7
 
 
 def write_private_file(person: int, path: Path) -> None:
@@ -45,3 +50,30 @@ def _dataset(manifest: Manifest, people: list[int]) -> Dataset:
         for person in people:
             add_recording(dataset, manifest, shipped_recording(source, person), HOLDOUT)
     return dataset
+
+
+def accuracy(manifest: Manifest, weights: Vector, exam: Exam) -> float:
+    """Return the accuracy of ``weights`` on all held-out windows."""
+    holdout = exam.everybody.holdout
+    metrics = evaluate(manifest.definition, manifest.objective, weights, holdout.rows, holdout.targets)
+    assert metrics is not None
+    assert metrics.accuracy is not None
+    return metrics.accuracy
+
+
+def train_alone(manifest: Manifest, exam: Exam) -> list[float]:
+    """Train on each person's windows alone; return the accuracies on those of all people."""
+    return [accuracy(manifest, _train(manifest, data, ALONE_STEPS), exam) for data in exam.people]
+
+
+def train_pooled(manifest: Manifest, exam: Exam) -> float:
+    """Train on all windows in one place: what the swarm must come near without moving them."""
+    return accuracy(manifest, _train(manifest, exam.everybody, POOLED_STEPS), exam)
+
+
+def _train(manifest: Manifest, data: Dataset, steps: int) -> Vector:
+    batch, rng = manifest.training.batch, np.random.default_rng(_SEED)
+    learner = NumpyLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng)
+    learner.load(manifest.definition.initial(manifest.seed))
+    learner.train(steps)
+    return learner.weights()

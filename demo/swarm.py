@@ -93,13 +93,8 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _learnae(home: Path, *arguments: str) -> dict[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "learnae", *arguments],
-        env=_environment(home),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "learnae", *arguments]
+    done = subprocess.run(command, env=_environment(home), capture_output=True, text=True, check=False)
     if done.returncode:
         raise StateError(f"learnae {arguments[0]}: {done.stderr.strip()}")
     result: dict[str, str] = json.loads(done.stdout)

@@ -11,15 +11,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from bench.harness import AT_LEAST, AT_MOST, Check, Race, median, readable
+from bench.harness import AT_LEAST, AT_MOST, Race, readable, wide_console
 from bench.learners.contestants import CONTESTANTS, FIT, FUSED, NUMPY, TFLITE, TORCH, is_installed, needs
-from bench.learners.parity import BOUNDS, STEPS
-from bench.learners.smooth import MARGIN
+from bench.learners.parity import BOUNDS, MARGIN, STEPS
 from bench.learners.worker import ROWS as AGENT_ROWS
 
 _SECONDS = 600.0  # for one process, on a slow machine
@@ -91,7 +90,7 @@ def _report_steps(race: Race, results: dict[str, Measured]) -> None:
             race.figure(f"{name}: step, wrist-cnn, batch 32", one["convolutions"], "µs")
         race.figure(f"{name}: peak RSS with 10,000 rows", one["rss"], "MB")
         race.figure(f"{name}: import and build", one["import"], "s")
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
+    wide_console().print(table)
 
 
 def _check_steps(race: Race, results: dict[str, Measured]) -> None:
@@ -106,7 +105,7 @@ def _check_steps(race: Race, results: dict[str, Measured]) -> None:
         else:
             times = results[slow][key] / results[fast][key]
             note = f"on {results[fast]['device']}, best of 3 in a process"
-            race.check(Check(name, times, bound, AT_LEAST, "times", note))
+            race.check(name, times, bound, AT_LEAST, "times", note)
 
 
 def _check_memory(race: Race, names: list[str]) -> None:
@@ -114,7 +113,7 @@ def _check_memory(race: Race, names: list[str]) -> None:
         with race.step("memory of an agent's training"):
             one = _measure(TFLITE, "memory", AGENT_ROWS)
         name = f"memory above the bare imports, TFLite, {AGENT_ROWS:,} rows"
-        race.check(Check(name, one["above"], 10.0, AT_MOST, "MB", f"peak, one process, {one['device']}"))
+        race.check(name, one["above"], 10.0, AT_MOST, "MB", f"peak, one process, {one['device']}")
 
 
 def _check_parity(race: Race, name: str) -> None:
@@ -125,7 +124,7 @@ def _check_parity(race: Race, name: str) -> None:
     for optimiser, found in differences.items():
         what, smooth, any_ = f"{title} against float64, {STEPS} steps, {optimiser}", found["smooth"], found["any"]
         note = f"largest of a weight in {len(smooth)} runs, no row within {MARGIN} of an edge"
-        race.check(Check(what, max(smooth), BOUNDS[optimiser], AT_MOST, "", note))
+        race.check(what, max(smooth), BOUNDS[optimiser], AT_MOST, "", note)
         race.figure(f"{what}: any batches, largest", max(any_))
         race.figure(f"{what}: any batches, usual", median(any_))
         beyond = sum(difference > BOUNDS[optimiser] for difference in any_)
@@ -147,4 +146,4 @@ def _race_epochs(race: Race, device: str, names: list[str]) -> None:
             if device == "cpu":
                 race.figure(what, times, "times")
             else:
-                race.check(Check(what, times, 10.0, AT_LEAST, "times", device))
+                race.check(what, times, 10.0, AT_LEAST, "times", device)

@@ -1,4 +1,9 @@
-"""How far apart learners are after the same steps: the largest difference of a weight from NumPy's in float64."""
+"""How far apart learners are after the same steps: the largest difference of a weight from NumPy's in float64.
+
+The gradient of a ReLU jumps at 0, and that of a maximum where two are equal. A row so near to such an edge that
+rounding decides on which side it is trains another function in every float32 implementation, Keras' own
+included: how far apart those end says nothing of their arithmetic (adr 46). No row of a smooth batch is there.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.learners.contestants import FIT, FUSED, NUMPY, TFLITE
-from bench.learners.smooth import smooth_batch
 from learnae.models.dataset import Dataset
+from learnae.models.definition import ModelDefinition
+from learnae.models.layers import Activation, MaxPooling1D
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.models.reference.numpy_model import train_step
 from learnae.swarm.manifest import Manifest
@@ -21,6 +27,8 @@ from learnae.swarm.presets import preset
 STEPS, BATCH, ROWS = 50, 32, 2000
 BOUNDS = {"sgd": 1e-6, "momentum": 1e-6, "adam": 1e-4}
 RUNS = 6
+MARGIN = 1e-5  # 50 steps in float32 move what enters a ReLU by some 1e-6
+_REDRAWS = 100
 _RATES = {"sgd": 0.05, "momentum": 0.02, "adam": 0.001}
 _NETS = ("hepmass", "wrist", "wrist-cnn")
 
@@ -71,6 +79,39 @@ def _difference(training: Training, train: Trainer, seed: int, smooth: bool) -> 
         wide = rows[batch].astype(np.float64)
         train_step(model, training.manifest.objective, optimiser, exact, wide, targets[batch])
     return float(np.abs(train(training.start, batches) - exact).max())
+
+
+def smooth_batch(
+    model: ModelDefinition, weights: Array, rows: Array, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw numbers (count,) of ``rows`` (n, *input_shape) that are no edge's neighbours with these ``weights``."""
+    chosen = rng.integers(0, len(rows), count)
+    for _ in range(_REDRAWS):
+        near = distances(model, weights, rows[chosen].astype(weights.dtype)) < MARGIN
+        if not near.any():
+            return chosen
+        chosen[near] = rng.integers(0, len(rows), np.count_nonzero(near))
+    raise RuntimeError(f"no {count} of {len(rows)} rows are at least {MARGIN} away from every edge")
+
+
+def distances(model: ModelDefinition, weights: Array, rows: Array) -> Array:
+    """Return (n,) how near each of ``rows`` comes to an edge in a training step; infinite in a model without any."""
+    nearest = np.full(len(rows), np.inf)
+    value = rows
+    for layer, arrays in zip(model.layers, model.split(weights), strict=True):
+        if layer == Activation("relu"):
+            nearest = np.minimum(nearest, _least(np.abs(value)))
+        elif isinstance(layer, MaxPooling1D) and layer.sliding.size > 1:
+            greatest = np.sort(layer.sliding.cut(value, -np.inf), axis=2)[:, :, -2:]
+            gap = greatest[:, :, 1] - greatest[:, :, 0]
+            # exactly equal are the zeros behind a ReLU, which stay equal and train nothing
+            nearest = np.minimum(nearest, _least(np.where(gap > 0, gap, np.inf)))
+        value, _ = layer.forward(arrays, value, True, None)
+    return nearest
+
+
+def _least(values: Array) -> Array:
+    return values.reshape(len(values), -1).min(axis=1)
 
 
 def _numpy(training: Training) -> Trainer:
@@ -139,9 +180,4 @@ class _Given:
         return next(self._batches)
 
 
-_TRAINERS: dict[str, Callable[[Training], Trainer]] = {
-    NUMPY: _numpy,
-    TFLITE: _tflite,
-    FUSED: _jax_fused,
-    FIT: _keras,
-}
+_TRAINERS: dict[str, Callable[[Training], Trainer]] = {NUMPY: _numpy, TFLITE: _tflite, FUSED: _jax_fused, FIT: _keras}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from learnae.errors import ConfigurationError
 from learnae.system.credentials import credential_path
@@ -43,23 +43,15 @@ class RenewedContext:
         self._files = ca_file, cert_file, key_file
         client_context(*self._files)
 
-    def wrap_socket(
-        self, sock: object, *, server_hostname: str, do_handshake_on_connect: bool = False
-    ) -> ssl.SSLSocket:
+    def wrap_socket(self, sock: Any, *, server_hostname: str, do_handshake_on_connect: bool = False) -> ssl.SSLSocket:
         """Wrap as ssl.SSLContext does, with the files as they are now."""
         context = client_context(*self._files)
-        return context.wrap_socket(
-            sock,  # type: ignore[arg-type]
-            server_hostname=server_hostname,
-            do_handshake_on_connect=do_handshake_on_connect,
-        )
+        options: Any = {"server_hostname": server_hostname, "do_handshake_on_connect": do_handshake_on_connect}
+        return context.wrap_socket(sock, **options)
 
 
 def trusted(ca_file: str) -> str | bool:
-    """Return a file or directory of authorities for ``requests``; True for its own where the system has none.
-
-    Raises OSError or ValueError if ``ca_file`` holds none.
-    """
+    """Return authorities for ``requests``, True for its own; raises OSError or ValueError if ``ca_file`` has none."""
     import ssl  # noqa: PLC0415 - only then
 
     if ca_file:

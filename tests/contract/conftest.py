@@ -265,8 +265,7 @@ class Shelf:
 
 
 def mqtt_exchange(link: MqttConnection, swarm: Cid, name: str, store: BlockService) -> MqttExchange:
-    from learnae.adapters.mqtt.blocks.exchange import MqttExchange
-    from learnae.adapters.mqtt.blocks.tuning import Tuning
+    from learnae.adapters.mqtt.blocks.exchange import MqttExchange, Tuning
 
     hurried = Tuning(grace=(0.0, 0.05), ask=0.4)  # nobody pushes in these tests, and the broker is near
     return MqttExchange(link, Topics("t", swarm, name), store, Limits(), tuning=hurried)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.learners.smooth import smooth_batch
+from bench.learners.parity import smooth_batch
 from learnae.models.definition import ModelDefinition
 from learnae.models.layers import BatchNormalization, Conv1D, Dense
 from learnae.models.losses import FINAL_ACTIVATIONS, Loss

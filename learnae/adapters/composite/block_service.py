@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from learnae.adapters.composite.exchange_link import CONNECTED, Link, LinkPolicy
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -35,24 +35,20 @@ class FetchPolicy:
     last_pause: float = 30.0
 
 
+@dataclass(eq=False)
 class BlockService(BlockStore):
     """Serves blocks from ``local`` and any number of exchanges. Safe to use from several threads."""
 
-    def __init__(
-        self,
-        local: LocalBlockStore,
-        errors: ErrorLog | None = None,
-        fetching: FetchPolicy | None = None,
-        linking: LinkPolicy | None = None,
-    ) -> None:
-        self._local = local
-        self._errors = errors or ErrorLog()
-        self._fetching = fetching or FetchPolicy()
-        self._linking = linking or LinkPolicy()
+    local: LocalBlockStore
+    errors: ErrorLog = field(default_factory=ErrorLog)
+    fetching: FetchPolicy = FetchPolicy()
+    linking: LinkPolicy = LinkPolicy()
+
+    def __post_init__(self) -> None:
         self._links: list[Link] = []
         self._queue: dict[Cid, None] = {}
         self._busy: dict[Cid, bool] = {}  # being fetched; False if it has been deleted since
-        self._later = BoundedDict[Cid, tuple[Backoff, float]](self._fetching.remembered)  # when they are asked again
+        self._later = BoundedDict[Cid, tuple[Backoff, float]](self.fetching.remembered)  # when they are asked again
         self._wake = threading.Condition()
         self._closing = False
         self._workers: list[threading.Thread] = []
@@ -60,11 +56,11 @@ class BlockService(BlockStore):
     def join(self, exchanges: Mapping[str, Exchange]) -> dict[str, Link]:
         """Use these from now on, first ones first; returns the links by name."""
         links = {
-            name: Link(name, exchange, self._local, self._errors, self._forget_failures, self._linking)
+            name: Link(name, exchange, self.local, self.errors, self._forget_failures, self.linking)
             for name, exchange in exchanges.items()
         }
         self._links = list(links.values())
-        for number in range(self._fetching.workers if links else 0):
+        for number in range(self.fetching.workers if links else 0):
             self._workers.append(threading.Thread(target=self._work, name=f"fetch {number}", daemon=True))
             self._workers[-1].start()
         return links
@@ -82,17 +78,17 @@ class BlockService(BlockStore):
         with self._wake:
             if cid in self._busy:
                 self._busy[cid] = True  # it may have been deleted before
-        self._local.keep(cid, data)
+        self.local.keep(cid, data)
         self._tell(cid, offer=True)
         return cid
 
     @override
     def get(self, cid: Cid) -> bytes:
-        return self._local.get(cid)
+        return self.local.get(cid)
 
     @override
     def has(self, cid: Cid) -> bool:
-        return self._local.has(cid)
+        return self.local.has(cid)
 
     @override
     def want(self, cids: Sequence[Cid]) -> None:
@@ -102,7 +98,7 @@ class BlockService(BlockStore):
         with self._wake:
             before = len(self._queue)
             for cid in cids:
-                if len(self._queue) >= self._fetching.queue:
+                if len(self._queue) >= self.fetching.queue:
                     break
                 if cid not in self._busy and (cid not in self._later or self._later[cid][1] <= now):
                     self._queue[cid] = None
@@ -118,9 +114,9 @@ class BlockService(BlockStore):
                 if cid in self._busy:
                     self._busy[cid] = False
         # what is being fetched comes before this, or sees that it is not wanted
-        self._local.delete(names, unused_for)
+        self.local.delete(names, unused_for)
         for cid in names:
-            if self._local.stat(cid) == (0, 0.0):  # no process uses it, or has put it again
+            if self.local.stat(cid) == (0, 0.0):  # no process uses it, or has put it again
                 self._tell(cid, offer=False)
 
     # -- for adapters
@@ -131,7 +127,7 @@ class BlockService(BlockStore):
         Raises EncodingError or LimitError for wrong bytes, StateError if it cannot be kept.
         """
         check_named(cid, data)
-        if not self._local.has(cid):
+        if not self.local.has(cid):
             self._keep(cid, data, origin)
 
     @property
@@ -158,7 +154,7 @@ class BlockService(BlockStore):
 
     def _work(self) -> None:
         while (cid := self._next()) is not None:
-            found = self._local.has(cid) or self._fetch(cid)
+            found = self.local.has(cid) or self._fetch(cid)
             with self._wake:
                 wanted = self._busy.pop(cid)
                 if found:
@@ -170,9 +166,9 @@ class BlockService(BlockStore):
 
     def _delete(self, cid: Cid) -> None:
         try:
-            self._local.delete([cid])
+            self.local.delete([cid])
         except StateError as error:
-            self._errors.count(error)
+            self.errors.count(error)
 
     def _next(self) -> Cid | None:
         with self._wake:
@@ -199,19 +195,19 @@ class BlockService(BlockStore):
             except (TransportError, PeerError):  # the link has counted it
                 continue
             except StateError as error:
-                self._errors.count(error)
+                self.errors.count(error)
                 break
         if asked:
             self._postpone(cid)
         return False
 
     def _keep(self, cid: Cid, data: bytes, origin: str) -> None:
-        self._local.keep(cid, data)
+        self.local.keep(cid, data)
         self._tell(cid, offer=True, besides=origin)
 
     def _postpone(self, cid: Cid) -> None:
         with self._wake:
-            fetching = self._fetching
+            fetching = self.fetching
             backoff, _ = self._later.pop(cid, (Backoff(fetching.first_pause, fetching.last_pause), 0.0))
             self._later[cid] = backoff, time.monotonic() + backoff.failed()
 

@@ -33,39 +33,33 @@ class LinkPolicy:
     jobs: int = 16_384  # names; what does not fit is found by ``lacking`` when there is room again
 
 
+@dataclass(eq=False)
 class Link:
     """Uses ``exchange`` while it works, and leaves it alone while it does not.
 
     A failure costs the thread that met it one timeout; from then on the link is ``away`` for all, and only its own
     thread tries again, after longer and longer waits. They start over when a block has really come or gone.
+    ``errors`` counts failures; ``joined`` is called every time that the exchange can be used again.
     """
 
-    def __init__(
-        self,
-        name: str,
-        exchange: Exchange,
-        store: LocalBlockStore,
-        errors: ErrorLog,
-        joined: Callable[[], None],
-        policy: LinkPolicy,
-    ) -> None:
-        """Count failures in ``errors``; call ``joined`` every time that the exchange can be used again."""
-        self.name = name
+    name: str
+    exchange: Exchange
+    store: LocalBlockStore
+    errors: ErrorLog
+    joined: Callable[[], None]
+    policy: LinkPolicy
+
+    def __post_init__(self) -> None:
         self.state = CONNECTING
-        self._exchange = exchange
-        self._store = store
-        self._errors = errors
-        self._joined = joined
-        self._policy = policy
         self._jobs: dict[Cid, bool] = {}  # True: offer, False: retract; the last word counts
         self._overflowed = False
         self._at_work = True  # it is not known yet what the exchange lacks
-        self._backoff = Backoff(policy.first_probe, policy.last_probe)
+        self._backoff = Backoff(self.policy.first_probe, self.policy.last_probe)
         self._reason = ""
         self._due = 0.0  # time.monotonic of the next probe, or the next review
         self._until: float | None = None  # closing: jobs are done until then
         self._wake = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=f"link {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"link {self.name}", daemon=True)
         self._thread.start()
 
     # -- from any thread
@@ -84,7 +78,7 @@ class Link:
         """Offer the block soon, or retract it."""
         with self._wake:
             self._jobs.pop(cid, None)
-            if len(self._jobs) < self._policy.jobs:
+            if len(self._jobs) < self.policy.jobs:
                 self._jobs[cid] = offer
             else:
                 self._overflowed = True
@@ -95,7 +89,7 @@ class Link:
         if cid.names(b""):  # Bitswap takes an empty block for one that is not there
             return b""
         try:
-            data = self._exchange.fetch(cid)
+            data = self.exchange.fetch(cid)
             check_named(cid, data)
         except BlockMissingError:
             raise
@@ -113,12 +107,12 @@ class Link:
     def keep(self, cid: Cid) -> None:
         """Tell the exchange that a fetched block is held here now."""
         with suppress(TransportError):  # ``lacking`` makes up for it when the exchange can be used again
-            self._exchange.keep(cid)
+            self.exchange.keep(cid)
 
     def finish(self) -> None:
         """Let the thread do the jobs that are left, for ``drain`` seconds at most; does not wait."""
         with self._wake:
-            self._until = time.monotonic() + self._policy.drain
+            self._until = time.monotonic() + self.policy.drain
             self._wake.notify()
 
     def close(self) -> None:
@@ -126,8 +120,8 @@ class Link:
         assert self._until is not None, "finish comes first"
         if self.state == CONNECTED:
             self._thread.join(max(0.0, self._until - time.monotonic()))
-        self._exchange.close()
-        self._thread.join(self._policy.drain)
+        self.exchange.close()
+        self._thread.join(self.policy.drain)
 
     # -- the thread
 
@@ -162,7 +156,11 @@ class Link:
 
     def _do(self, cid: Cid, offer: bool) -> None:
         try:
-            self._offer(cid) if offer else self._retract(cid)
+            if offer:
+                self._offer(cid)
+            else:
+                self.exchange.retract([cid])
+                _log.debug("%s: retracted block %s", self.name, cid)
         except TransportError:
             with self._wake:
                 self._jobs.setdefault(cid, offer)  # unless there is a newer job for it
@@ -171,26 +169,22 @@ class Link:
 
     def _offer(self, cid: Cid) -> None:
         try:
-            data = self._store.get(cid)
+            data = self.store.get(cid)
         except (BlockMissingError, PeerError):  # deleted since, or damaged: its reader notices
             return
-        self._exchange.offer(cid, data)
+        self.exchange.offer(cid, data)
         _log.debug("%s: offered block %s, %d bytes", self.name, cid, len(data))
-
-    def _retract(self, cid: Cid) -> None:
-        self._exchange.retract([cid])
-        _log.debug("%s: retracted block %s", self.name, cid)
 
     def _join(self) -> None:
         """Find out whether the exchange can be used, and what it has to be told."""
         self._overflowed = False
-        for cid in self._exchange.lacking(self._store.cids):
+        for cid in self.exchange.lacking(self.store.cids):
             self.tell(cid, offer=True)
-        self._due = time.monotonic() + self._policy.review
+        self._due = time.monotonic() + self.policy.review
         if self.state != CONNECTED:
             _log.info("%s: connected", self.name)
             self.state = CONNECTED
-            self._joined()
+            self.joined()
 
     def _fail(self, error: LearnaeError) -> None:
         with self._wake:
@@ -202,4 +196,4 @@ class Link:
             self._wake.notify()
         if first and self._until is None:
             _log.warning("%s: %s; working without it, it is tried again", self.name, error)
-            self._errors.count(error)
+            self.errors.count(error)

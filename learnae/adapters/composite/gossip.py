@@ -14,10 +14,7 @@ LOCAL = "local"  # the gossip between the peers of one machine
 
 
 class Gossips(Gossip):
-    """Announces in several gossips, by name, and hears all; all but ``LOCAL`` link to other machines.
-
-    Errors are counted and passed over.
-    """
+    """Announces in several gossips, by name, and hears all; all but ``LOCAL`` link to other machines; counts errors."""
 
     def __init__(self, gossips: Mapping[str, Gossip], errors: ErrorLog | None = None) -> None:
         self._gossips = gossips

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES
 from learnae.adapters.iota.proof_of_work import HASH_TRYTES
@@ -19,7 +18,6 @@ from learnae.errors import EncodingError, FutureError, ReplayError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
-from learnae.overriding import override
 from learnae.protocol.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from learnae.protocol.limits import MINUTE, Limits
 
@@ -33,48 +31,29 @@ _VERSION = 1
 _MAX_AUTHORS = 4096  # remembered; more peers than one swarm should have
 
 
-class Channel(Protocol):
-    """Says where a swarm's transactions are and how their bytes are dressed.
+class OpenChannel:
+    """Says where an open swarm's transactions are, and dresses their bytes: any peer that knows its id finds them.
 
-    The one place that differs between open swarms, which any peer may find and read, and sealed ones, whose
-    channel derives tags, addresses and encryption from the swarm's key.
+    This is the one place that differs from sealed swarms, whose tags, addresses and encryption come of their key.
     """
-
-    def tag(self, epoch: int) -> str:
-        """Return what the transactions of an epoch are found by: 27 trytes."""
-
-    def address(self, epoch: int) -> str:
-        """Return where they are sent to: 81 trytes."""
-
-    def dress(self, data: bytes) -> bytes:
-        """Return the bytes that go onto the Tangle, at most ``MESSAGE_BYTES``."""
-
-    def undress(self, data: bytes) -> bytes:
-        """Return what was dressed; raises PeerError for what this swarm's members cannot have written."""
-
-
-class OpenChannel(Channel):
-    """Dresses for an open swarm: any peer that knows its id may find and read it."""
 
     def __init__(self, swarm: Cid) -> None:
         self._swarm = swarm.to_bytes()
 
-    @override
     def tag(self, epoch: int) -> str:
+        """Return what the transactions of an epoch are found by: 27 trytes."""
         return trytes_of(self._digest(b"tag", epoch), TAG_TRYTES)
 
-    @override
     def address(self, epoch: int) -> str:
-        """End with the tryte 9, as every address."""
+        """Return where they are sent to: 81 trytes, the last one 9, as of every address."""
         return trytes_of(self._digest(b"address", epoch), HASH_TRYTES - 1) + "9"
 
-    @override
     def dress(self, data: bytes) -> bytes:
-        """Put the length before the data: transactions are filled up with zeros."""
+        """Put the length before the data, at most ``MESSAGE_BYTES``: transactions are filled up with zeros."""
         return len(data).to_bytes(_LENGTH_BYTES) + data
 
-    @override
     def undress(self, data: bytes) -> bytes:
+        """Return what was dressed; raises EncodingError for what this swarm's members cannot have written."""
         end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES])
         if end > len(data) or data[end:].strip(b"\x00"):
             raise EncodingError("a transaction under this swarm's tag that is no announcement")
@@ -100,15 +79,8 @@ class Announcement:
 
     def to_bytes(self, swarm: Cid, identity: Identity) -> bytes:
         """Sign and encode it as dag-cbor."""
-        fields = {
-            "v": _VERSION,
-            "author": self.author,
-            "time": self.time,
-            "part": self.part,
-            "heads": list(self.heads),
-        }
-        signature = identity.sign(_signed_bytes(swarm, fields))
-        return dagcbor.encode({**fields, "sig": signature})
+        fields = {"v": _VERSION, "author": self.author, "time": self.time, "part": self.part, "heads": list(self.heads)}
+        return dagcbor.encode({**fields, "sig": identity.sign(_signed_bytes(swarm, fields))})
 
     @classmethod
     def from_bytes(cls, data: bytes, swarm: Cid) -> Announcement:
@@ -163,9 +135,8 @@ class Newest:
         elif new.part in parts:  # attached a second time
             return
         parts[new.part] = new.heads
-        for forgetful in (self._known, self._unheard):
-            forgetful.pop(new.author, None)  # it becomes the newest
-        self._known[new.author], self._unheard[new.author] = (new.time, parts), None
+        self._known.renew(new.author, (new.time, parts))
+        self._unheard.renew(new.author, None)
 
     def take(self) -> list[tuple[Cid, ...]]:
         """Return the heads of authors with something new since the last call, oldest first."""

@@ -11,10 +11,11 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from learnae.adapters.iota.announcements import EPOCH, Announcement, Channel, Newest, announcements
+from learnae.adapters.iota.announcements import EPOCH, Announcement, Newest, OpenChannel, announcements
 from learnae.adapters.iota.node import Node
 from learnae.error_log import ErrorLog
 from learnae.errors import ConfigurationError, LearnaeError, PeerError
@@ -34,6 +35,9 @@ _PROMOTIONS = 2  # before the transaction is attached anew
 _LONGEST_PAUSE = 60.0  # seconds, when a node does not answer
 _SHORTEST_PAUSE = 0.2  # seconds, however many events there are
 _LEAVE_SECONDS = 2.0  # a call under way may take longer: the thread ends with the process
+_EVENT = "tx"  # every transaction that the node takes in; its tag is one of the words
+_POLL = 500  # ms: how soon a closed stream ends its thread
+_EVENT_BYTES = 4096  # a message of this topic has below 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,7 @@ class Pace:
     confirmation: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Holds what was found under the tag of ``epoch``; ``late`` if newer ones may have been read before."""
-
-    announcement: Announcement
-    epoch: int
-    late: bool
+_Found = tuple[Announcement, int, bool]  # epoch of its tag, and whether newer ones may have been read before
 
 
 @dataclass(slots=True)
@@ -80,30 +78,26 @@ class Counts:
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
 
 
+@dataclass(eq=False)
 class IotaGossip(Gossip):
-    """Gossips over the Tangle; ``coordinator``, if given, is the only one whose Tangle will do."""
+    """Gossips over the Tangle; ``coordinator``, if given, is the only one whose Tangle will do.
 
-    def __init__(
-        self,
-        node: Node,
-        channel: Channel,
-        identity: Identity,
-        swarm: Cid,
-        horizon: int,
-        pace: Pace,
-        coordinator: str = "",
-        errors: ErrorLog | None = None,
-        batch: int = _BATCH,
-    ) -> None:
-        """Look for the heads of peers that are away now as far back as ``horizon``, in ms.
+    Looks for the heads of peers that are away now as far back as ``horizon``, in ms. Errors of the node and of other
+    peers are counted in ``errors``; ``batch`` transactions are read in one turn.
+    """
 
-        Errors of the node and of other peers are counted in ``errors``; ``batch`` transactions are read in one turn.
-        """
+    node: Node
+    channel: OpenChannel
+    identity: Identity
+    swarm: Cid
+    horizon: int
+    pace: Pace
+    coordinator: str = ""
+    errors: ErrorLog = field(default_factory=ErrorLog)
+    batch: int = _BATCH
+
+    def __post_init__(self) -> None:
         self.counts = Counts()
-        self._node, self._channel, self._identity, self._swarm = node, channel, identity, swarm
-        self._horizon, self._pace, self._coordinator = horizon, pace, coordinator
-        self._errors = errors or ErrorLog()
-        self._batch = batch
         self._lock = threading.Lock()  # over what the thread and the tick share: the next two
         self._wanted: tuple[Cid, ...] = ()
         self._newest = Newest()
@@ -144,7 +138,7 @@ class IotaGossip(Gossip):
 
     def tag(self) -> str:
         """Return the tag that transactions of this swarm have now."""
-        return self._channel.tag(self._epoch)
+        return self.channel.tag(self._epoch)
 
     def start(self) -> None:
         """Let the thread begin."""
@@ -161,7 +155,7 @@ class IotaGossip(Gossip):
     # -- the thread
 
     def _run(self) -> None:
-        poll = self._pace.poll
+        poll = self.pace.poll
         backoff = Backoff(2 * poll, max(_LONGEST_PAUSE, poll))
         try:
             while not self._closing.is_set():
@@ -171,7 +165,7 @@ class IotaGossip(Gossip):
                     backoff.succeeded()
                 except LearnaeError as error:
                     pause = backoff.failed()
-                    self._errors.count(error)
+                    self.errors.count(error)
                     self._say(f"away: {error.problem}")
                 self._closing.wait(_SHORTEST_PAUSE)
                 self._wake.wait(max(0.0, pause - _SHORTEST_PAUSE))
@@ -181,11 +175,11 @@ class IotaGossip(Gossip):
 
     def turn(self) -> None:
         """Look once: hear others, see to own transactions, announce. Raises what keeps it from that."""
-        info = self._node.info()
-        if self._coordinator and info.coordinator != self._coordinator:
+        info = self.node.info()
+        if self.coordinator and info.coordinator != self.coordinator:
             raise ConfigurationError(
-                f"wrong network: the node at {self._node.url} follows coordinator {info.coordinator[:9] or '?'}…",
-                f"iota.coordinator is {self._coordinator[:9]}…: name a node of that Tangle",
+                f"wrong network: the node at {self.node.url} follows coordinator {info.coordinator[:9] or '?'}…",
+                f"iota.coordinator is {self.coordinator[:9]}…: name a node of that Tangle",
             )
         self._listen(info.time, complete=not info.trouble)
         if not info.trouble:
@@ -209,16 +203,15 @@ class IotaGossip(Gossip):
         """
         self._epoch = current = now // EPOCH
         if self._read_to is None:
-            self._read_to = current - self._horizon // EPOCH
+            self._read_to = current - self.horizon // EPOCH
         missed = range(self._read_to, current - 1)
         found: list[_Found] = []
         try:
-            budget = self._read_epochs(range(current + 1, current - 2, -1), bool(missed), self._batch, found)
-            done = missed[:_CATCH_UP]
-            budget = self._read_epochs(done, True, budget, found)
+            budget = self._read_epochs(range(current + 1, current - 2, -1), bool(missed), self.batch, found)
+            budget = self._read_epochs(done := missed[:_CATCH_UP], True, budget, found)
         finally:  # a node that fails in the middle has given what it has given
-            for each in sorted(found, key=lambda each: each.announcement.time):  # it gives them in no order
-                self._take_in(each, now)
+            for announcement, epoch, late in sorted(found, key=lambda each: each[0].time):  # it gives them in no order
+                self._take_in(announcement, epoch, now, late)
         if complete and budget > 0:
             self._read_to += len(done)
         for epoch in [epoch for epoch in self._seen if epoch < self._read_to]:
@@ -229,28 +222,28 @@ class IotaGossip(Gossip):
             if budget <= 0:
                 break
             seen = self._seen.setdefault(epoch, set())
-            fresh = [name for name in self._node.find_tag(self._channel.tag(epoch)) if name not in seen]
+            fresh = [name for name in self.node.find_tag(self.channel.tag(epoch)) if name not in seen]
             chosen = random.sample(fresh, min(len(fresh), budget))  # a flood under the tag hides no peer for long
-            for transaction in self._node.read(chosen):
+            for transaction in self.node.read(chosen):
                 seen.add(transaction.name)
                 try:
-                    announcement = Announcement.from_bytes(self._channel.undress(transaction.message), self._swarm)
-                    found.append(_Found(announcement, epoch, late or len(chosen) < len(fresh)))
+                    announcement = Announcement.from_bytes(self.channel.undress(transaction.message), self.swarm)
+                    found.append((announcement, epoch, late or len(chosen) < len(fresh)))
                 except PeerError as error:
-                    self._errors.count(error)
+                    self.errors.count(error)
             budget -= len(chosen)
         return budget
 
-    def _take_in(self, found: _Found, now: int) -> None:
-        if found.announcement.author == self._identity.author:
+    def _take_in(self, announcement: Announcement, epoch: int, now: int, late: bool) -> None:
+        if announcement.author == self.identity.author:
             return
         try:
             with self._lock:
-                self._newest.note(found.announcement, found.epoch, now, found.late)
+                self._newest.note(announcement, epoch, now, late)
             self.counts.heard += 1
-            _log.debug("heard %d heads, epoch %d", len(found.announcement.heads), found.epoch)
+            _log.debug("heard %d heads, epoch %d", len(announcement.heads), epoch)
         except PeerError as error:
-            self._errors.count(error)
+            self.errors.count(error)
 
     # -- speak
 
@@ -260,36 +253,74 @@ class IotaGossip(Gossip):
         said = (heads, moment // EPOCH)
         if not heads or said == self._said or time.monotonic() < self._next:
             return
-        for part in announcements(self._identity.author, moment, heads):
-            data = self._channel.dress(part.to_bytes(self._swarm, self._identity))
-            trytes = self._node.propose(data, self._channel.tag(part.epoch), self._channel.address(part.epoch))
-            name = self._node.attach(trytes, stopped=self._closing.is_set)
+        for part in announcements(self.identity.author, moment, heads):
+            data = self.channel.dress(part.to_bytes(self.swarm, self.identity))
+            trytes = self.node.propose(data, self.channel.tag(part.epoch), self.channel.address(part.epoch))
+            name = self.node.attach(trytes, stopped=self._closing.is_set)
             self._sent.append(_Sent(moment, trytes, [name], time.monotonic()))
             self.counts.announced += 1
             _log.debug("announced %d heads, %d bytes", len(part.heads), len(data))
         self._said, self._said_time = said, moment
-        self._next = time.monotonic() + self._pace.every
+        self._next = time.monotonic() + self.pace.every
 
     def _confirm(self) -> None:
         """See which own transactions a milestone includes; help the newest ones if they wait too long."""
         names = [name for sent in self._sent for name in sent.names]
-        included = {name for name, is_in in zip(names, self._node.confirmed(names), strict=True) if is_in}
+        included = {name for name, is_in in zip(names, self.node.confirmed(names), strict=True) if is_in}
         for sent in list(self._sent):
             waited = time.monotonic() - sent.since
             if included.intersection(sent.names):
                 self.counts.confirmed += 1
                 self.counts.latencies.append(waited)
                 self._sent.remove(sent)
-            elif sent.moment == self._said_time and waited > self._pace.confirmation * (sent.helped + 1):
+            elif sent.moment == self._said_time and waited > self.pace.confirmation * (sent.helped + 1):
                 self._help(sent)
 
     def _help(self, sent: _Sent) -> None:
         """Promote it, or now and then attach it anew: where it is now may be too deep for tips to approve."""
         sent.helped += 1
         if sent.helped % (_PROMOTIONS + 1):
-            self._node.promote(sent.names[-1], self._closing.is_set)
+            self.node.promote(sent.names[-1], self._closing.is_set)
             self.counts.promoted += 1
         else:
-            name = self._node.attach(sent.trytes, stopped=self._closing.is_set)
+            name = self.node.attach(sent.trytes, stopped=self._closing.is_set)
             sent.names = [*sent.names[-_PROMOTIONS:], name]
             self.counts.reattached += 1
+
+
+class Events:
+    """Calls ``wake`` for every new transaction with the tag that ``tag`` gives now, as a node's ZMQ stream tells it.
+
+    That is sooner than polling finds it; messages may get lost.
+    """
+
+    def __init__(self, url: str, tag: Callable[[], str], wake: Callable[[], None]) -> None:
+        """Connect to ``url``; raises ConfigurationError if it is none, or without pyzmq."""
+        try:
+            import zmq  # noqa: PLC0415 - optional
+        except ImportError as error:
+            raise ConfigurationError("pyzmq is not installed", "pip install pyzmq, or leave iota.events out") from error
+        self._socket: Any = zmq.Context.instance().socket(zmq.SUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _EVENT_BYTES)
+        self._socket.setsockopt_string(zmq.SUBSCRIBE, _EVENT + " ")
+        try:
+            self._socket.connect(url)
+        except zmq.ZMQError as error:
+            raise ConfigurationError(f"iota.events is {url!r}: {error}", "use tcp://HOST:5556") from error
+        self._tag, self._wake = tag, wake
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="iota-events", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._thread.join(2 * _POLL / 1000)
+
+    def _run(self) -> None:
+        with self._socket as socket:
+            while not self._closing.is_set():
+                if socket.poll(_POLL) and self._tag().encode() in b" ".join(socket.recv_multipart()).split(b" "):
+                    _log.debug("a transaction with this swarm's tag")
+                    self._wake()

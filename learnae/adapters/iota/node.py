@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from learnae.adapters.iota.proof_of_work import HASH_TRYTES, MAX_MWM, TRANSACTION_TRYTES, hash_of, search
@@ -106,10 +107,7 @@ class Transaction:
 
 
 class Node:
-    """Talks to one node at ``url``. ``mwm`` 0 asks it; ``pow`` says who works: this machine or the node.
-
-    Not for several threads at once.
-    """
+    """Talks to one node at ``url``, in one thread. ``mwm`` 0 asks it; ``pow_by`` says who works, this machine or it."""
 
     def __init__(self, url: str, mwm: int = 0, pow_by: str = LOCAL) -> None:
         self.url = url
@@ -123,7 +121,8 @@ class Node:
 
     def info(self) -> NodeInfo:
         """Ask the node about itself. Raises TransportError."""
-        fields = self._fields(self._call("getNodeInfo", self._api.get_node_info))
+        answer = self._call("getNodeInfo", self._api.get_node_info)
+        fields = Fields(answer, f"answer of the IOTA node at {self.url}:", TransportError)
         newest = fields.integer("latestMilestoneIndex")
         solid = fields.integer("latestSolidSubtangleMilestoneIndex")
         lags = newest - solid > _LAGGING
@@ -140,8 +139,7 @@ class Node:
 
     def mwm(self) -> int:
         """Return the network's minimum weight magnitude: configured, or as the node says. Raises TransportError."""
-        if not self._mwm:
-            self._mwm = self._ask_mwm()
+        self._mwm = self._mwm or self._ask_mwm()
         return self._mwm
 
     def propose(self, message: bytes, tag: str, address: str) -> str:
@@ -160,15 +158,10 @@ class Node:
         return str(transaction.as_tryte_string())
 
     def attach(self, trytes: str, reference: str | None = None, stopped: Callable[[], bool] = lambda: False) -> str:
-        """Put a transaction onto the Tangle, above two tips or one and ``reference``; returns its name.
-
-        The same transaction can be attached again. Raises TransportError.
-        """
+        """Attach a transaction, again if need be, to two tips or one and ``reference``; raises TransportError."""
         mwm = self.mwm()
         extra = {"reference": self._iota.TransactionHash(reference)} if reference else {}
-        tips = self._call(
-            "getTransactionsToApprove", lambda: self._api.get_transactions_to_approve(depth=_DEPTH, **extra)
-        )
+        tips = self._call("getTransactionsToApprove", partial(self._api.get_transactions_to_approve, _DEPTH, **extra))
         trunk, branch = str(tips.get("trunkTransaction")), str(tips.get("branchTransaction"))
         if not re.fullmatch(f"[9A-Z]{{{2 * HASH_TRYTES}}}", trunk + branch):
             raise self._error("getTransactionsToApprove", "no two tips")
@@ -221,15 +214,8 @@ class Node:
     def _work(self, trytes: str, trunk: str, branch: str, mwm: int, stopped: Callable[[], bool]) -> str:
         iota = self._iota
         if self._pow == REMOTE:
-            done = self._call(
-                "attachToTangle",
-                lambda: self._worker.attach_to_tangle(
-                    trunk_transaction=iota.TransactionHash(trunk),
-                    branch_transaction=iota.TransactionHash(branch),
-                    trytes=[iota.TransactionTrytes(trytes)],
-                    min_weight_magnitude=mwm,
-                ),
-            )
+            tips, sent = map(iota.TransactionHash, (trunk, branch)), [iota.TransactionTrytes(trytes)]
+            done = self._call("attachToTangle", partial(self._worker.attach_to_tangle, *tips, sent, mwm))
             worked = str(self._list(done, "trytes", 1)[0])
             if worked[:2430] != trytes[:2430]:
                 raise self._error("attachToTangle", "another transaction than was sent")
@@ -251,16 +237,11 @@ class Node:
     def _ask_mwm(self) -> int:
         """Provoke a refusal: no answer of the API tells it, but a node that works for others says what it expects."""
         iota = self._iota
-        null = iota.TransactionHash(NULL)
-        empty = iota.TransactionTrytes("9" * TRANSACTION_TRYTES)
+        null, empty = iota.TransactionHash(NULL), iota.TransactionTrytes("9" * TRANSACTION_TRYTES)
+        ask = partial(self._api.attach_to_tangle, null, null, [empty], 1)
         said, remedy = "it did not object to 1", "set iota.mwm, such as 9 on a private Tangle"
         try:
-            self._call(
-                "attachToTangle",
-                lambda: self._api.attach_to_tangle(
-                    trunk_transaction=null, branch_transaction=null, trytes=[empty], min_weight_magnitude=1
-                ),
-            )
+            self._call("attachToTangle", ask)
         except TransportError as error:
             said, remedy = error.problem, f"{error.remedy}, or {remedy}"
             match = re.search(r"expected: (\d{1,2})\b", said)
@@ -280,9 +261,6 @@ class Node:
             raise self._error(name, "no such list in its answer")
         return found
 
-    def _fields(self, answer: object) -> Fields:
-        return Fields(answer, f"answer of the IOTA node at {self.url}:", TransportError)
-
     def _call(self, command: str, send: Callable[[], _Result]) -> _Result:
         try:
             return send()
@@ -290,7 +268,8 @@ class Node:
             raise self._error(command, _reason(error)) from error
 
     def _error(self, command: str, reason: str) -> TransportError:
-        return TransportError(f"IOTA node at {self.url}: {command}: {_short(reason)}", "check iota.node, and the node")
+        said = " ".join(reason.split())[:300]
+        return TransportError(f"IOTA node at {self.url}: {command}: {said}", "check iota.node, and the node")
 
     def _adapter(self, seconds: float) -> Any:
         """Make pyota's HTTP client with a time limit and a size limit."""
@@ -330,7 +309,3 @@ def _reason(error: BaseException) -> str:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:300]

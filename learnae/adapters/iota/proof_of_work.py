@@ -125,10 +125,7 @@ def _count_up(counter: Trits) -> None:
 
 
 class _Batch:
-    """The last block's state in bit slices: 64 lanes a word, each lane with a nonce of its own.
-
-    A trit is two bits: -1 is low, 1 is high, 0 is both.
-    """
+    """The last block's state: 64 lanes a word, a nonce each; a trit is two bits: -1 is low, 1 is high, 0 is both."""
 
     def __init__(self, state: Trits) -> None:
         numbers = np.arange(64 * _WORDS)

@@ -1,7 +1,4 @@
-"""pyota: the one place that imports it, and its codecs.
-
-pyota 2.1.0 runs on today's Pythons with a stand-in for ``pkg_resources`` while it is imported.
-"""
+"""pyota 2.1.0 and its codecs: imported here alone, with a stand-in for ``pkg_resources``, which is gone."""
 
 from __future__ import annotations
 

@@ -74,23 +74,18 @@ class Acquaintances:
             self._next = time.monotonic() + self._interval
 
 
+@dataclass(eq=False)
 class KuboExchange(Exchange):
     """Exchanges blocks through the daemon behind ``rpc``. What it holds of ours is pinned directly, by ``label``."""
 
-    def __init__(
-        self,
-        rpc: KuboRpc,
-        label: str,
-        timeout: float,
-        acquaintances: Acquaintances,
-        waits: KuboWaits | None = None,
-    ) -> None:
-        self._rpc = rpc
-        self.label = label
-        self._timeout = timeout
-        self.acquaintances = acquaintances
-        self._waits = waits or KuboWaits()
-        self._backoffs = BlockBackoffs(self._waits.first, timeout)
+    rpc: KuboRpc
+    label: str
+    timeout: float
+    acquaintances: Acquaintances
+    waits: KuboWaits = KuboWaits()
+
+    def __post_init__(self) -> None:
+        self._backoffs = BlockBackoffs(self.waits.first, self.timeout)
         self._pinned: set[Cid] = set()
         self._to_pin: dict[Cid, None] = {}
         self._pinning = threading.Lock()
@@ -100,9 +95,9 @@ class KuboExchange(Exchange):
         if cid in self._pinned:
             return
         options = {"cid-codec": _CODECS[cid.codec], "mhtype": "sha2-256"}
-        self._rpc.ask("block/put", seconds=self._timeout, options=options, data=data)
+        self.rpc.ask("block/put", seconds=self.timeout, options=options, data=data)
         _log.debug("put block %s, %d bytes", cid, len(data))
-        self._pin(cid)
+        self.keep(cid)
 
     @override
     def fetch(self, cid: Cid) -> bytes:
@@ -110,8 +105,8 @@ class KuboExchange(Exchange):
         search = self._backoffs.seconds(cid)
         try:
             options = {"timeout": f"{search:g}s"}
-            seconds = search + self._waits.grace
-            data = self._rpc.call("block/get", str(cid), seconds=seconds, options=options, most=MAX_BLOCK_BYTES)
+            seconds = search + self.waits.grace
+            data = self.rpc.call("block/get", str(cid), seconds=seconds, options=options, most=MAX_BLOCK_BYTES)
         except KuboError as error:
             self._backoffs.failed(cid)
             self.acquaintances.meet()
@@ -122,7 +117,8 @@ class KuboExchange(Exchange):
 
     @override
     def keep(self, cid: Cid) -> None:
-        self._pin(cid)
+        self._to_pin[cid] = None
+        self._pin_waiting()
 
     @override
     def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
@@ -138,7 +134,7 @@ class KuboExchange(Exchange):
         present = set(held())
         stale = {cid for cid, name in names.items() if name == self.label and cid not in present}
         if stale:
-            self._unpin(stale)
+            self.retract(stale)
             present = set(held())
         with self._not_pinning():
             self._pinned.update(names.keys() & present - stale)
@@ -147,39 +143,32 @@ class KuboExchange(Exchange):
     @override
     def retract(self, cids: Iterable[Cid]) -> None:
         """Unpin blocks; the daemon's garbage collection does the rest."""
-        self._unpin(cids)
-
-    @override
-    def close(self) -> None:
-        self._rpc.close()
-
-    def pins(self) -> dict[Cid, str]:
-        """List all direct pins of the daemon with their names."""
-        found: dict[Cid, str] = {}
-        options = {"type": "direct", "names": "true", "stream": "true"}
-        for line in self._rpc.lines("pin/ls", silence=self._waits.pins, options=options):
-            pin = _parse_pin(line)
-            if pin is not None:
-                found[pin[0]] = pin[1]
-        return found
-
-    def _unpin(self, cids: Iterable[Cid]) -> None:
         for cid in cids:
             with self._not_pinning():
                 self._to_pin.pop(cid, None)
                 self._pinned.discard(cid)
                 with suppress(KuboError):  # not pinned, or pinned by its owner for another reason
-                    self._rpc.ask("pin/rm", str(cid), seconds=self._timeout, options=_DIRECT)
+                    self.rpc.ask("pin/rm", str(cid), seconds=self.timeout, options=_DIRECT)
+
+    @override
+    def close(self) -> None:
+        self.rpc.close()
+
+    def pins(self) -> dict[Cid, str]:
+        """List all direct pins of the daemon with their names."""
+        found: dict[Cid, str] = {}
+        options = {"type": "direct", "names": "true", "stream": "true"}
+        for line in self.rpc.lines("pin/ls", silence=self.waits.pins, options=options):
+            pin = _parse_pin(line)
+            if pin is not None:
+                found[pin[0]] = pin[1]
+        return found
 
     @contextmanager
     def _not_pinning(self) -> Iterator[None]:
         """Keep other threads from pinning meanwhile; what waits is pinned afterwards."""
         with self._pinning:
             yield
-        self._pin_waiting()
-
-    def _pin(self, cid: Cid) -> None:
-        self._to_pin[cid] = None
         self._pin_waiting()
 
     def _pin_waiting(self) -> None:
@@ -202,7 +191,7 @@ class KuboExchange(Exchange):
         """Pin directly: recursively would mean the whole history, as a message links to its parents."""
         options = {**_DIRECT, "name": self.label}
         try:
-            self._rpc.ask("pin/add", *map(str, cids), seconds=self._timeout, options=options)
+            self.rpc.ask("pin/add", *map(str, cids), seconds=self.timeout, options=options)
         except KuboError:
             if len(cids) == 1:
                 raise

@@ -1,4 +1,4 @@
-"""Read-only exchange over any trustless IPFS gateway, such as a trainer's Kubo: the standard library is enough.
+"""Read-only exchange over any trustless IPFS gateway, such as a trainer's Kubo, with the standard library.
 
 https://specs.ipfs.tech/http-gateways/trustless-gateway/
 """
@@ -148,10 +148,10 @@ class GatewayExchange(Exchange):
                 late.cancel()  # before another thread may have the connection
                 if was_late.is_set():  # http.client takes an end for the end of the headers
                     raise TimeoutError
-                self._give_back(connection) if is_usable else self._drop(connection)
+                self._give_back(connection, is_usable)
                 return answer
             except (OSError, HTTPException, ValueError) as error:
-                self._drop(connection)
+                self._give_back(connection, is_usable=False)
                 if self._closed:
                     raise TransportError(f"the link to gateway {self._url} is closed") from error
                 if was_late.is_set() or isinstance(error, TimeoutError):
@@ -179,17 +179,12 @@ class GatewayExchange(Exchange):
         host, port = self._parts.hostname or "", self._parts.port
         return HTTPSConnection(host, port, context=self._tls) if self._tls else HTTPConnection(host, port)
 
-    def _give_back(self, connection: HTTPConnection) -> None:
+    def _give_back(self, connection: HTTPConnection, is_usable: bool) -> None:
         with self._lock:
             self._busy.discard(connection)
-            if not self._closed:
+            if is_usable and not self._closed:
                 self._idle.append(connection)
                 return
-        connection.close()
-
-    def _drop(self, connection: HTTPConnection) -> None:
-        with self._lock:
-            self._busy.discard(connection)
         connection.close()
 
 

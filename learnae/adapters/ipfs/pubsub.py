@@ -12,6 +12,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from learnae.adapters.ipfs.exchange import Acquaintances
 from learnae.adapters.ipfs.rpc import KuboRpc
@@ -36,32 +37,24 @@ _PAUSES = 0.5, 30.0  # seconds until a daemon that failed is tried again: the fi
 _JOIN_SECONDS = 2.0
 
 
+@dataclass(eq=False)
 class KuboGossip(Gossip):
     """Gossips for the peer ``name`` of ``swarm``: one thread publishes, one listens; both recover by themselves."""
 
-    def __init__(
-        self,
-        rpc: KuboRpc,
-        swarm: Cid,
-        name: str,
-        timeout: float,
-        acquaintances: Acquaintances,
-        errors: ErrorLog | None = None,
-        repeat: float = _REPEAT_SECONDS,
-        silence: float = _SILENCE_SECONDS,
-    ) -> None:
-        """Count refused announcements in ``errors``."""
-        self._rpc = rpc
-        self._topic = _multibase(f"learnae/1/{swarm}/heads".encode())
-        self._name = name
-        self._timeout = timeout
-        self._acquaintances = acquaintances
+    rpc: KuboRpc
+    swarm: Cid
+    name: str
+    timeout: float
+    acquaintances: Acquaintances
+    errors: ErrorLog = field(default_factory=ErrorLog)
+    repeat: float = _REPEAT_SECONDS
+    silence: float = _SILENCE_SECONDS
+
+    def __post_init__(self) -> None:
+        self._topic = "u" + base64.urlsafe_b64encode(f"learnae/1/{self.swarm}/heads".encode()).decode().rstrip("=")
         self._own: Sequence[Cid] | None = None
-        self._repeat = repeat
-        self._silence = silence
         self._heard = BoundedDict[str, Sequence[Cid]](_PEERS)
         self._reason: str | None = None  # why it does not work; empty while it does, None at first
-        self._errors = errors or ErrorLog()
         self._wake = threading.Condition()
         self._closing = threading.Event()
         self._threads = [
@@ -99,7 +92,7 @@ class KuboGossip(Gossip):
         self._closing.set()
         with self._wake:
             self._wake.notify_all()
-        self._rpc.close()
+        self.rpc.close()
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
 
@@ -123,14 +116,14 @@ class KuboGossip(Gossip):
         with self._wake:
             self._wake.wait_for(
                 lambda: self._closing.is_set() or self._own is not published,
-                self._repeat if published is not None else None,
+                self.repeat if published is not None else None,
             )
             return None if self._closing.is_set() else self._own
 
     def _publish(self, heads: Sequence[Cid]) -> None:
-        self._acquaintances.meet()
-        data = dagcbor.encode({"peer": self._name, "heads": list(heads)})
-        self._rpc.call("pubsub/pub", self._topic, seconds=self._timeout, data=data)
+        self.acquaintances.meet()
+        data = dagcbor.encode({"peer": self.name, "heads": list(heads)})
+        self.rpc.call("pubsub/pub", self._topic, seconds=self.timeout, data=data)
         _log.debug("published %d heads, %d bytes", len(heads), len(data))
 
     # -- listening
@@ -139,7 +132,7 @@ class KuboGossip(Gossip):
         backoff = Backoff(*_PAUSES)
         while not self._closing.is_set():
             try:
-                for line in self._rpc.lines("pubsub/sub", self._topic, silence=self._silence):
+                for line in self.rpc.lines("pubsub/sub", self._topic, silence=self.silence):
                     self._works()
                     backoff.succeeded()
                     self._take(line)
@@ -152,14 +145,13 @@ class KuboGossip(Gossip):
         try:
             peer, heads = parse_announcement(line)
         except LearnaeError as error:
-            self._errors.count(error)
+            self.errors.count(error)
             return
-        if peer == self._name:
+        if peer == self.name:
             return
         _log.debug("heard %d heads of %s, %d bytes", len(heads), peer, len(line))
         with self._wake:
-            self._heard.pop(peer, None)
-            self._heard[peer] = heads
+            self._heard.renew(peer, heads)
 
     # -- how it is
 
@@ -194,7 +186,3 @@ def parse_announcement(line: bytes) -> tuple[str, Sequence[Cid]]:
     if not isinstance(heads, list) or not all(isinstance(cid, Cid) for cid in heads):
         raise EncodingError("the heads of an announcement on pubsub are no list of links", "it is ignored")
     return peer, heads[: Limits().heads]
-
-
-def _multibase(data: bytes) -> str:
-    return "u" + base64.urlsafe_b64encode(data).decode().rstrip("=")

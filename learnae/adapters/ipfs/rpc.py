@@ -50,10 +50,7 @@ class KuboRpc:
     """
 
     def __init__(self, api: str, headers: dict[str, str] | None = None, ca_file: str = "") -> None:
-        """Trust what ``ca_file`` has signed, if ``api`` is at https.
-
-        Raises ConfigurationError for an address or a file that cannot be used; connects to nothing.
-        """
+        """Trust what ``ca_file`` has signed; connect to nothing. Raises ConfigurationError for what cannot be used."""
         self.api = api
         try:
             client = Client(api, headers={"Accept-Encoding": "identity", **(headers or {})}, session=True)

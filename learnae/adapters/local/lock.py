@@ -50,10 +50,7 @@ class Lock:
 
 
 def holder(path: Path, timeout: float = _SAID_SECONDS) -> int | None:
-    """Return the number of the process that holds the lock at ``path``; None without one, 0 if it writes none in time.
-
-    Raises StateError if the file may not be read.
-    """
+    """Return the number of the lock's holder, None without, 0 if it is not said in time; raises StateError."""
     deadline = time.monotonic() + timeout
     try:
         with path.open() as file:

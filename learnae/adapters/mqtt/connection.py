@@ -19,7 +19,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from learnae.adapters.mqtt.client import Will, make_client
-from learnae.adapters.mqtt.outage import Outage
 from learnae.adapters.mqtt.send_queue import QUEUE_MESSAGES, Done, Message, SendQueue
 from learnae.adapters.mqtt.subscriptions import Handler, Subscriptions
 from learnae.config.sections import MqttSection
@@ -37,6 +36,50 @@ _CONNECT_SECONDS = 10.0  # a broker that accepts and then says nothing is hangin
 _FIRST_DELAY, _MOST_DELAY = 0.5, 10.0  # seconds between attempts, before jitter
 _LOOP_SECONDS = 1.0
 _FAREWELL_SECONDS = 2.0  # for what is on its way when the process ends
+
+
+class Outage:
+    """The time without the broker ``name``: when it began, and why the last attempt failed. Safe in several threads."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._since = time.time()
+        self._cause = ""  # of this attempt's failure
+        self._reason = ""  # of the last one's
+        self._logged = ""
+
+    def describe(self) -> str:
+        """Return what the status says."""
+        with self._lock:
+            since = time.strftime("%H:%M:%S", time.localtime(self._since))
+            return f"away since {since}: {self._reason or 'connecting'}"
+
+    def try_again(self) -> None:
+        """Begin another attempt."""
+        with self._lock:
+            self._cause = ""
+
+    def blame(self, cause: str) -> None:
+        """Note why this attempt fails; the first cause counts."""
+        with self._lock:
+            self._cause = self._cause or cause
+
+    def go_on(self, reason: str, was_connected: bool, is_wanted: bool) -> None:
+        """End an attempt, for ``reason`` if there is no cause; log it if it is new, unless the end ``is_wanted``."""
+        with self._lock:
+            if was_connected or not self._logged:
+                self._since = time.time()
+            self._reason = self._cause or reason
+            is_new, self._logged = self._logged != self._reason and not is_wanted, self._reason
+        if is_new:
+            _log.warning("MQTT broker %s is away: %s; trying again", self._name, self._reason)
+
+    def end(self) -> None:
+        """Note that the broker has answered."""
+        with self._lock:
+            self._logged = self._reason = ""
+        _log.info("MQTT broker %s: connected", self._name)
 
 
 class MqttConnection:

@@ -112,10 +112,7 @@ class MqttGossip(Gossip):
 
 
 def parse_heads(peer: str, payload: bytes) -> Sequence[Cid]:
-    """Return the heads that ``peer`` announces, bounded; none in an empty payload.
-
-    Raises EncodingError or LimitError.
-    """
+    """Return the heads that ``peer`` announces, none in an empty payload; raises EncodingError or LimitError."""
     if len(peer) > _NAME_CHARACTERS:
         raise LimitError(f"a peer's name of {len(peer)} characters on MQTT", "its heads are ignored")
     if not payload:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from learnae.adapters.iota.announcements import OpenChannel
-from learnae.adapters.iota.events import Events
-from learnae.adapters.iota.gossip import IotaGossip, Pace
+from learnae.adapters.iota.gossip import Events, IotaGossip, Pace
 from learnae.adapters.iota.node import Node
 from learnae.config.sections import IotaSection
 from learnae.runtime.link_set import LinkSet

@@ -21,8 +21,7 @@ from learnae.adapters.composite.gossip import Gossips
 from learnae.adapters.iota import gossip as gossip_module
 from learnae.adapters.iota import node as iota_client
 from learnae.adapters.iota.announcements import EPOCH, Announcement, OpenChannel
-from learnae.adapters.iota.events import Events
-from learnae.adapters.iota.gossip import IotaGossip, Pace
+from learnae.adapters.iota.gossip import Events, IotaGossip, Pace
 from learnae.adapters.iota.node import Node, NodeInfo
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
@@ -59,7 +58,7 @@ class Member:
             manifest.training.batch,
             np.random.default_rng(number),
         )
-        errors = gossips["iota"]._errors  # one log for all
+        errors = gossips["iota"].errors  # one log for all
         all_of_them = Gossips(gossips, errors)
         ports = Ports(
             LocalBlockStore(directory / "shared"),
@@ -166,7 +165,7 @@ def test_heads_of_hours_ago_are_found_but_not_those_beyond_the_horizon(tangle: T
     listener = gossip(tangle.url, swarm)
     for _ in range(24 * HOUR // EPOCH // gossip_module._CATCH_UP + 2):
         listener.turn()
-    assert not listener._errors.counts
+    assert not listener.errors.counts
     assert sorted(listener.heard()) == sorted([tuple(HEADS[:1]), tuple(HEADS[1:2])])
 
 
@@ -201,7 +200,7 @@ def test_what_was_said_since_the_last_look_is_no_replay_in_whatever_order_it_is_
     order = names[::-1] if newest_first else names
     monkeypatch.setattr(gossip_module.random, "sample", lambda found, count: sorted(found, key=order.index)[:count])
     listener.turn()
-    assert not listener._errors.counts
+    assert not listener.errors.counts
     assert list(listener.heard()) == [tuple(HEADS[1:])]
 
 
@@ -512,7 +511,7 @@ def test_what_waits_too_long_is_promoted_then_attached_anew_until_confirmed(tmp_
         listener = gossip(tangle.url, swarm)
         listener.turn()
         assert list(listener.heard()) == [tuple(HEADS)]
-        assert not listener._errors.counts
+        assert not listener.errors.counts
 
 
 @pytest.mark.parametrize("worker", ["local", "node"])
@@ -525,7 +524,7 @@ def test_heads_are_confirmed_whoever_works(tangle: Tangle, swarm: Cid, worker: s
         return speaker.counts.confirmed == 1
 
     wait_for(confirmed, "a milestone")
-    assert (speaker._node.work_seconds > 0) == (worker == "local")
+    assert (speaker.node.work_seconds > 0) == (worker == "local")
     assert "1 announced, 1 confirmed" in speaker.state()
 
 

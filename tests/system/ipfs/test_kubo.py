@@ -73,7 +73,9 @@ class Opened:
         return gossip
 
     def store(self, at: str = "store", errors: ErrorLog | None = None, **exchanges: Any) -> BlockService:
-        store = BlockService(LocalBlockStore(self.directory / at), errors, linking=LinkPolicy(last_probe=0.5))
+        store = BlockService(
+            LocalBlockStore(self.directory / at), errors or ErrorLog(), linking=LinkPolicy(last_probe=0.5)
+        )
         store.join(exchanges)
         self._closers.append(store.close)
         return store
@@ -166,7 +168,7 @@ def test_what_is_fetched_is_pinned_once_it_is_here_so_that_nobody_takes_the_pin_
     cleaner = opened.exchange(daemon)  # of another process, such as ``learnae blocks --gc``
     store = opened.store(ipfs=opened.exchange(daemon))
     wait_for(lambda: state(store) == CONNECTED, "the link")
-    local, keep = store._local, store._local.keep
+    local, keep = store.local, store.local.keep
 
     def kept(cid: Cid, data: bytes) -> None:
         assert set(cleaner.lacking(local.cids)) == set()
@@ -184,15 +186,15 @@ def test_what_one_call_could_not_pin_for_others_the_next_one_pins(daemon: Kubo, 
     cids = [Cid.of(RAW, data) for data in blocks]
     for data in blocks[:2]:
         daemon.run("block", "put", "-", input=data)
-    ask = exchange._rpc.ask
+    ask = exchange.rpc.ask
 
     def refused(command: str, *arguments: str, **options: Any) -> Any:
         if command == "pin/add":
-            exchange._rpc.ask = ask
+            exchange.rpc.ask = ask
             raise TransportError("the connection is lost")
         return ask(command, *arguments, **options)
 
-    exchange._rpc.ask = refused
+    exchange.rpc.ask = refused
     exchange._to_pin[cids[1]] = None  # its thread has left it to the one that pins
     with pytest.raises(TransportError):
         exchange.keep(cids[0])

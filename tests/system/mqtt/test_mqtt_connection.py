@@ -86,7 +86,7 @@ def test_a_retained_value_is_heard_once_by_whoever_subscribes_as_the_connection_
     speaker.keep("state/one", b"1")
     wait_for(lambda: not speaker._queue.is_on_its_way, "the broker to have it")
     caplog.set_level(logging.INFO, "learnae")
-    logger = logging.getLogger("learnae.adapters.mqtt.outage")
+    logger = logging.getLogger("learnae.adapters.mqtt.connection")
     logger.addFilter(slowly)  # the network thread is held up as it says "connected"
     try:
         link, heard = opened(plain(broker)), []

@@ -17,8 +17,7 @@ from programs import wait_for
 
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.adapters.mqtt.blocks.exchange import MqttExchange
-from learnae.adapters.mqtt.blocks.tuning import Tuning
+from learnae.adapters.mqtt.blocks.exchange import MqttExchange, Tuning
 from learnae.adapters.mqtt.blocks.wire_format import pack
 from learnae.adapters.mqtt.topics import Topics
 from learnae.errors import BlockMissingError, TransportError

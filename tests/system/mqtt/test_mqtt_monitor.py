@@ -133,7 +133,7 @@ def test_nothing_is_lost_in_an_outage_that_the_bound_allows(broker, links, show,
             number += 1
             monitor.infer(numbered(number))
             time.sleep(0.01)
-        wait_for(lambda: "refused" in monitor._connection.state(), "another attempt")
+        wait_for(lambda: "refused" in monitor.connection.state(), "another attempt")
         assert monitor.state().endswith(" waiting")
         broker.start()
         wait_for(lambda: inbox.link.is_connected, "the watcher to be back")
@@ -242,7 +242,7 @@ def test_warnings_are_read_far_away(broker, links, show):
 
 def test_a_full_disk_is_said_once_and_stops_nobody(broker, show, caplog, tmp_path):
     monitor = show(plain(broker))
-    monitor._queue._database.execute("PRAGMA max_page_count = 1")
+    monitor.queue._database.execute("PRAGMA max_page_count = 1")
     with caplog.at_level(logging.WARNING, "learnae"):
         for number in range(300):
             monitor.infer(numbered(*range(number, number + 20)))

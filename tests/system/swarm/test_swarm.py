@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.baselines import accuracy
-from demo.people import PEOPLE, Exam, make_exam, write_private_file
+from demo.people import PEOPLE, Exam, accuracy, make_exam, write_private_file
 from demo.swarm import Swarm, peer_of
 from learnae.errors import LearnaeError
 from learnae.protocol.identity import Identity

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.learners.smooth import MARGIN, distances, smooth_batch
+from bench.learners.parity import MARGIN, distances, smooth_batch
 from learnae.models.definition import ModelDefinition
 from learnae.swarm.presets import dense_config
 

@@ -12,13 +12,12 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from learnae.adapters.mqtt.blocks.counts import Counts
-from learnae.adapters.mqtt.blocks.inbox import MqttInbox
+from learnae.adapters.mqtt.blocks.inbox import Counts, MqttInbox
 from learnae.adapters.mqtt.blocks.intake import Intake, Keeper
 from learnae.adapters.mqtt.blocks.leases import Leases
 from learnae.adapters.mqtt.blocks.responder import MqttResponder
-from learnae.adapters.mqtt.blocks.tuning import DEFAULTS, Tuning
 from learnae.adapters.mqtt.blocks.wire_format import Want
 from learnae.adapters.mqtt.blocks.wish_table import Wish, WishTable
 from learnae.adapters.mqtt.connection import MqttConnection
@@ -38,6 +37,26 @@ _JOIN_SECONDS = 10.0  # a link that waits for the broker is there at once when i
 _LOOK_SECONDS = 0.05  # between two looks at whether it has come
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Times and bounds of the exchange: seconds, bytes. Peers with different values understand each other."""
+
+    grace: tuple[float, float] = (0.5, 1.0)  # in which a push may arrive before a block is asked for, drawn at random
+    ask: float = 1.0  # until a block is asked for again
+    asks: int = 3
+    slow: float = 10.0  # for an answer that a holder has claimed: a large block on a slow line
+    offer: float = 10.0  # until the broker must have acknowledged a push
+    push_bytes: int = 4 << 20  # a larger frame is only sent to peers that ask
+    lease: float = 600.0  # after which frames of an author are no longer heard unless one is wanted again
+    authors: int = 64  # with a lease at one time: as many as a trainer follows
+    unasked_bytes: int = 64 << 20  # that pushes of strangers may put on the disk at once …
+    unasked_rate: float = 128 << 10  # … and a second
+    claim: float = 1.0  # for which holders leave an answer to the one that claimed it
+    inbox_messages: int = 256  # that wait; a flood beyond that is dropped, and asked for again if it was worth it
+    inbox_bytes: int = 8 << 20
+
+
+@dataclass(eq=False)
 class MqttExchange(Exchange):
     """Exchanges the blocks of ``store`` with the peers on the broker.
 
@@ -45,47 +64,41 @@ class MqttExchange(Exchange):
     ways. ``heard`` is told of every pushed message. ``opener`` decodes and verifies messages.
     """
 
-    def __init__(
-        self,
-        connection: MqttConnection,
-        topics: Topics,
-        store: Keeper,
-        limits: Limits,
-        holds: bool = False,
-        opener: Callable[[bytes, Cid, Limits], Message] = open_message,
-        heard: Callable[[Cid], None] = lambda _: None,
-        tuning: Tuning = DEFAULTS,
-    ) -> None:
-        self._connection = connection
-        self._topics = topics
-        self._store = store
-        self._limits = limits
-        self._holds = holds
-        self._opener = opener
-        self._tuning = tuning
+    connection: MqttConnection
+    topics: Topics
+    store: Keeper
+    limits: Limits
+    holds: bool = False
+    opener: Callable[[bytes, Cid, Limits], Message] = open_message
+    heard: Callable[[Cid], None] = lambda _: None
+    tuning: Tuning = Tuning()
+
+    def __post_init__(self) -> None:
         self.counts = Counts()
-        self._inbox = MqttInbox(self.counts, tuning.inbox_messages, tuning.inbox_bytes)
-        self._answers = MqttResponder(connection, topics, store, self._inbox, self.counts, tuning.claim)
-        self._wishes = WishTable(connection, topics)
-        self._leases = Leases(connection, topics, tuning.lease, tuning.authors)
+        self._inbox = MqttInbox(self.counts, self.tuning.inbox_messages, self.tuning.inbox_bytes)
+        self._answers = MqttResponder(
+            self.connection, self.topics, self.store, self._inbox, self.counts, self.tuning.claim
+        )
+        self._wishes = WishTable(self.connection, self.topics)
+        self._leases = Leases(self.connection, self.topics, self.tuning.lease, self.tuning.authors)
         intake = Intake(
-            topics,
-            store,
+            self.topics,
+            self.store,
             self._wishes,
             self._leases,
             self.counts,
-            TokenBucket(tuning.unasked_bytes, tuning.unasked_rate),
+            TokenBucket(self.tuning.unasked_bytes, self.tuning.unasked_rate),
             self._open,
             self._answers.distrust,
-            heard,
+            self.heard,
         )
         handler = self._inbox.handler
         self._on_block, self._on_frame = handler(intake.on_block), handler(intake.on_frame)
-        connection.subscribe(topics.all("want"), handler(self._answers.on_want))
-        connection.subscribe(topics.all("have"), handler(self._answers.on_have))
-        connection.subscribe(topics.all("message"), handler(intake.on_message))
-        if holds:
-            connection.subscribe(topics.all("frame"), self._on_frame)
+        self.connection.subscribe(self.topics.all("want"), handler(self._answers.on_want))
+        self.connection.subscribe(self.topics.all("have"), handler(self._answers.on_have))
+        self.connection.subscribe(self.topics.all("message"), handler(intake.on_message))
+        if self.holds:
+            self.connection.subscribe(self.topics.all("frame"), self._on_frame)
 
     def state(self) -> str:
         """Return what the status says of the exchange: how many blocks it has carried."""
@@ -103,7 +116,7 @@ class MqttExchange(Exchange):
             message = self._open(data)
         except LearnaeError:  # no message, so no peer waits for it
             return
-        if peer_name(message.author) == self._topics.peer:
+        if peer_name(message.author) == self.topics.peer:
             self._check_connected()
             self._push(message)
 
@@ -112,10 +125,10 @@ class MqttExchange(Exchange):
         self._check_connected()
         wish = self._wishes.enter(cid, self._on_block)
         try:
-            if not self._holds:
+            if not self.holds:
                 self._leases.begin(cid, self._on_frame)
-            if self._store.has(cid):  # it was pushed just before this thread began to wait
-                return self._store.get(cid)
+            if self.store.has(cid):  # it was pushed just before this thread began to wait
+                return self.store.get(cid)
             return self._wait(cid, wish)
         finally:
             self._wishes.leave(cid, wish)
@@ -128,7 +141,7 @@ class MqttExchange(Exchange):
     def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
         """Return nothing, once the broker is there."""
         deadline = time.monotonic() + _JOIN_SECONDS
-        while not self._connection.is_connected and time.monotonic() < deadline:
+        while not self.connection.is_connected and time.monotonic() < deadline:
             if self._wishes.closed.wait(_LOOK_SECONDS):
                 break
         self._check_connected()
@@ -148,22 +161,22 @@ class MqttExchange(Exchange):
 
     def _push(self, message: Message) -> None:
         """Push a message, then its frame: the message tells the others that the blocks are worth keeping."""
-        frame = [self._store.get(cid) for cid in message.blocks if self._store.has(cid)]
+        frame = [self.store.get(cid) for cid in message.blocks if self.store.has(cid)]
         pushed = [("message", message.data)]
-        if sum(map(len, frame)) <= self._tuning.push_bytes:
+        if sum(map(len, frame)) <= self.tuning.push_bytes:
             pushed += [("frame", block) for block in frame]
         *others, (channel, last) = pushed
         for each, data in others:
-            if not self._connection.publish(self._topics.own(each), data):  # no room: wait for some
-                self._connection.deliver(self._topics.own(each), data, self._tuning.offer)
-        self._connection.deliver(self._topics.own(channel), last, self._tuning.offer)  # acknowledged after the others
+            if not self.connection.publish(self.topics.own(each), data):  # no room: wait for some
+                self.connection.deliver(self.topics.own(each), data, self.tuning.offer)
+        self.connection.deliver(self.topics.own(channel), last, self.tuning.offer)  # acknowledged after the others
         self.counts.add("pushed", len(pushed))
         _log.debug("pushed message %s: %d blocks, %d bytes", message.cid, len(pushed), sum(len(d) for _, d in pushed))
 
     # -- asking
 
     def _wait(self, cid: Cid, wish: Wish) -> bytes:
-        tuning = self._tuning
+        tuning = self.tuning
         grace = 0.0 if wish.cone > 1 else random.uniform(*tuning.grace)  # the past is never pushed
         arrived = wish.arrived.wait(grace)
         for _ in range(tuning.asks):
@@ -180,17 +193,17 @@ class MqttExchange(Exchange):
 
     def _ask(self, cid: Cid, wish: Wish) -> None:
         """Ask for a block, unless it is coming or another peer has asked for it just now."""
-        if wish.arriving.is_set() or time.monotonic() - self._answers.asked(cid) < self._tuning.ask / 2:
+        if wish.arriving.is_set() or time.monotonic() - self._answers.asked(cid) < self.tuning.ask / 2:
             return
         want = Want((cid,), wish.cone).to_bytes()
-        if self._connection.publish(self._topics.own("want"), want, qos=0, content_type=CBOR):
+        if self.connection.publish(self.topics.own("want"), want, qos=0, content_type=CBOR):
             self.counts.add("wanted")
             _log.debug("asked for block %s and up to %d ancestors", cid, wish.cone - 1)
 
     def _open(self, data: bytes) -> Message:
-        return self._opener(data, self._topics.swarm, self._limits)
+        return self.opener(data, self.topics.swarm, self.limits)
 
     def _check_connected(self) -> None:
         self._wishes.check_open()
-        if not self._connection.is_connected:
-            raise TransportError(f"MQTT broker {self._connection.name} is {self._connection.state()}")
+        if not self.connection.is_connected:
+            raise TransportError(f"MQTT broker {self.connection.name} is {self.connection.state()}")

@@ -7,11 +7,11 @@ import logging
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from learnae.adapters.mqtt.blocks.counts import Counts
 from learnae.adapters.mqtt.subscriptions import Handler, Received
 from learnae.errors import LearnaeError
 
@@ -19,6 +19,29 @@ _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2  # at most until ``close`` is noticed
 _FAREWELL_SECONDS = 2.0  # for the action that is being done as the end comes
+
+
+class Counts:
+    """Counts events by name. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers: Counter[str] = Counter()
+
+    def add(self, name: str, number: int = 1) -> int:
+        """Count ``number`` more events; return how many there were in all."""
+        with self._lock:
+            self._numbers[name] += number
+            return self._numbers[name]
+
+    def __getitem__(self, name: str) -> int:
+        with self._lock:
+            return self._numbers[name]
+
+    def describe(self) -> str:
+        """Return all counts as the status shows them."""
+        with self._lock:
+            return ", ".join(f"{number} {name}" for name, number in sorted(self._numbers.items())) or "nothing yet"
 
 
 class MqttInbox:

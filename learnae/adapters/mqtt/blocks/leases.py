@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Handler
@@ -15,6 +16,7 @@ from learnae.ipld.cid import Cid
 _REMEMBERED = 8192  # names of blocks
 
 
+@dataclass(eq=False)
 class Leases:
     """Subscribes to the frames of at most ``most`` authors for ``seconds`` each. Safe to use from several threads.
 
@@ -22,19 +24,13 @@ class Leases:
     frame, or when another one begins. ``clock`` tells seconds.
     """
 
-    def __init__(
-        self,
-        connection: MqttConnection,
-        topics: Topics,
-        seconds: float,
-        most: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._connection = connection
-        self._topics = topics
-        self._seconds = seconds
-        self._most = most
-        self._clock = clock
+    connection: MqttConnection
+    topics: Topics
+    seconds: float
+    most: int
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._authors = BoundedDict[Cid, str](_REMEMBERED)  # of blocks of frames
         self._ends: dict[str, float] = {}
@@ -59,21 +55,21 @@ class Leases:
         """Let ``handler`` have the frames of the author that has named block ``cid``: the next will be wanted, too."""
         with self._lock:
             author = self._authors.get(cid, "")
-            if author in {"", self._topics.peer}:
+            if author in {"", self.topics.peer}:
                 return
-            now = self._clock()
+            now = self.clock()
             for silent in [peer for peer, end in self._ends.items() if end < now and peer != author]:
                 self._end(silent)
-            if author not in self._ends and len(self._ends) < self._most:
-                self._ends[author] = now + self._seconds
-                self._connection.subscribe(self._topics.of(author, "frame"), handler)
+            if author not in self._ends and len(self._ends) < self.most:
+                self._ends[author] = now + self.seconds
+                self.connection.subscribe(self.topics.of(author, "frame"), handler)
 
     def expire(self, author: str) -> None:
         """End the lease of ``author`` if its time is over."""
         with self._lock:
-            if self._ends.get(author, float("inf")) < self._clock():
+            if self._ends.get(author, float("inf")) < self.clock():
                 self._end(author)
 
     def _end(self, author: str) -> None:
         del self._ends[author]
-        self._connection.unsubscribe(self._topics.of(author, "frame"))
+        self.connection.unsubscribe(self.topics.of(author, "frame"))

@@ -10,10 +10,10 @@ import logging
 import random
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 
-from learnae.adapters.mqtt.blocks.counts import Counts
-from learnae.adapters.mqtt.blocks.inbox import MqttInbox
+from learnae.adapters.mqtt.blocks.inbox import Counts, MqttInbox
 from learnae.adapters.mqtt.blocks.wire_format import Readable, Want, cone_of, pack, parse_links
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Received
@@ -35,27 +35,21 @@ _REMEMBERED = 8192  # names of blocks
 _LONG_AGO = float("-inf")
 
 
+@dataclass(eq=False)
 class MqttResponder:
     """Answers wants from ``store``; ``on_want`` and ``on_have`` are called by the thread of ``inbox``.
 
     For ``claim_seconds`` an answer is left to the peer that claimed it. Safe to use from several threads.
     """
 
-    def __init__(
-        self,
-        connection: MqttConnection,
-        topics: Topics,
-        store: Readable,
-        inbox: MqttInbox,
-        counts: Counts,
-        claim_seconds: float,
-    ) -> None:
-        self._connection = connection
-        self._topics = topics
-        self._store = store
-        self._inbox = inbox
-        self._counts = counts
-        self._claim_seconds = claim_seconds
+    connection: MqttConnection
+    topics: Topics
+    store: Readable
+    inbox: MqttInbox
+    counts: Counts
+    claim_seconds: float
+
+    def __post_init__(self) -> None:
         self._lock = threading.RLock()
         self._cones: dict[Cid, int] = {}  # answers under way, and how much past goes with them
         self._asked = BoundedDict[Cid, float](_REMEMBERED)
@@ -76,19 +70,19 @@ class MqttResponder:
 
     def on_want(self, received: Received) -> None:
         """Prepare an answer to another peer that asks."""
-        peer = self._topics.peer_of(received.topic)
-        if peer == self._topics.peer:
+        peer = self.topics.peer_of(received.topic)
+        if peer == self.topics.peer:
             return
         want = Want.from_bytes(received.payload)
         for cid in want.cids:
             self._note_asker(cid, peer)
             if self._plan(cid, want.cone):
-                self._inbox.later(random.uniform(*_CLAIM), partial(self._claim, cid))
+                self.inbox.later(random.uniform(*_CLAIM), partial(self._claim, cid))
 
     def on_have(self, received: Received) -> None:
         """Leave answers to another peer that claims them."""
-        peer = self._topics.peer_of(received.topic)
-        if peer == self._topics.peer:
+        peer = self.topics.peer_of(received.topic)
+        if peer == self.topics.peer:
             return
         for cid in parse_links(received.payload):
             with self._lock:
@@ -116,7 +110,7 @@ class MqttResponder:
         with self._lock:
             if cid in self._cones:
                 self._cones[cid] = max(cone, self._cones[cid])
-            elif self._store.has(cid) and len(self._cones) < _UNDER_WAY:
+            elif self.store.has(cid) and len(self._cones) < _UNDER_WAY:
                 self._cones[cid] = cone
                 return True
             return False
@@ -125,28 +119,28 @@ class MqttResponder:
         """Return the first of the peers that claim the answer now; empty if there is none."""
         with self._lock:
             claimed, peer = self._claims.get(cid, (_LONG_AGO, ""))
-        return peer if time.monotonic() - claimed < self._claim_seconds else ""
+        return peer if time.monotonic() - claimed < self.claim_seconds else ""
 
     def _claim(self, cid: Cid) -> None:
         if self._claimant(cid):
             with self._lock:
                 del self._cones[cid]
             return
-        self._connection.publish(self._topics.own("have"), dagcbor.encode([cid]), qos=0, content_type=CBOR)
-        self._inbox.later(_SEND_SECONDS, partial(self._send, cid))
+        self.connection.publish(self.topics.own("have"), dagcbor.encode([cid]), qos=0, content_type=CBOR)
+        self.inbox.later(_SEND_SECONDS, partial(self._send, cid))
 
     def _send(self, cid: Cid) -> None:
         with self._lock:
             cone = self._cones.pop(cid)
         rival = self._claimant(cid)
-        if rival and rival < self._topics.peer:
+        if rival and rival < self.topics.peer:
             return
         try:
-            payload = pack(cone_of(cid, self._store, cone))
+            payload = pack(cone_of(cid, self.store, cone))
         except LearnaeError:  # deleted since
             return
         if not self._unasked.take(len(payload)):
-            self._counts.add("not answered: too much")
-        elif self._connection.publish(self._topics.own(f"block/{cid}"), payload):
-            self._counts.add("answered")
+            self.counts.add("not answered: too much")
+        elif self.connection.publish(self.topics.own(f"block/{cid}"), payload):
+            self.counts.add("answered")
             _log.debug("answered with block %s: %d bytes", cid, len(payload))

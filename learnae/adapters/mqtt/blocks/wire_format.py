@@ -93,10 +93,7 @@ def parse_links(data: bytes) -> Sequence[Cid]:
 
 
 def cone_of(cid: Cid, store: Readable, most: int, most_bytes: int = _CONE_BYTES) -> list[bytes]:
-    """Return the block and, of a message, up to ``most`` - 1 ancestors that are here, nearest first, bounded in bytes.
-
-    Raises BlockMissingError.
-    """
+    """Return a block and up to ``most`` - 1 ancestors that are here, nearest first; raises BlockMissingError."""
     blocks = [store.get(cid)]
     seen, level, size = {cid}, [blocks[0]], len(blocks[0])
     while cid.codec == DAG_CBOR and level:

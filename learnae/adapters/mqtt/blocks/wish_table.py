@@ -50,10 +50,7 @@ class WishTable:
             raise TransportError("the exchange over MQTT is closed")
 
     def enter(self, cid: Cid, handler: Handler) -> Wish:
-        """Begin to wait for a block, whose answers ``handler`` gets; call ``leave`` in the end.
-
-        Raises TransportError after ``close``.
-        """
+        """Wait until ``leave`` for a block whose answers ``handler`` gets; raises TransportError after ``close``."""
         with self._lock:
             self.check_open()  # close wakes only the threads that wait by then
             wish = self._wishes.setdefault(cid, Wish(self._cones.get(cid, 1)))

@@ -52,15 +52,9 @@ def config_topic(peer: str) -> str:
 
 def announcement(status: Mapping[str, Any], state_topic: str, status_topic: str) -> bytes:
     """Return the device of a peer whose ``state`` and ``status`` are published on these topics."""
-    device = _device(status["peer"])
+    device, name, role = _device(status["peer"]), status["name"], status["role"]
     fields = {
-        "dev": {
-            "ids": [device],
-            "name": f"Learnae {status['name']}",
-            "mf": "Learnae",
-            "mdl": status["role"],
-            "sw": status["software"],
-        },
+        "dev": {"ids": [device], "name": f"Learnae {name}", "mf": "Learnae", "mdl": role, "sw": status["software"]},
         "o": {"name": "learnae", "sw": learnae.__version__},
         "cmps": {sensor.key: _component(device, sensor) for sensor in _SENSORS},
         "state_topic": state_topic,

@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cbor2
 
+import learnae
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor import home_assistant
-from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
 from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, JSON, OFFLINE, ONLINE, Topics
+from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import StateError
 from learnae.overriding import override
 from learnae.ports import Inference, Monitor
@@ -40,30 +43,68 @@ _FAREWELL_SECONDS = 2.0  # for what waits when the peer leaves; the rest stays o
 _CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
 _PRIVATE = {"last_problems", "error"}  # their text may quote what a source has read
 _ZONES = Path("/sys/class/thermal")
+_LIBRARY = Path(learnae.__file__).parent
+_BURST, _SECONDS_EACH = 20.0, 5.0  # so many records at once, then one in so many seconds
+_TEXT_CHARACTERS = 500
+_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
 
 
+class RemoteLog(logging.Handler):
+    """Hands ``{time, level, text}`` to ``send``; records that come faster are counted, and the next says how many.
+
+    It handles every logger's records. Modules outside the package ``learnae`` handle raw readings, and may quote one in
+    a warning: quoted texts and numbers in their records are blanked. The file of the call decides, not the logger's
+    name. ``monotonic`` tells seconds.
+    """
+
+    def __init__(self, send: Callable[[dict[str, Any]], None], monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(logging.WARNING)
+        self._send = send
+        self._bucket = TokenBucket(_BURST, 1 / _SECONDS_EACH, monotonic)
+        self._held_back = 0
+        self._is_busy = False
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record, unless sending one has caused it."""
+        if self._is_busy:
+            return
+        if not self._bucket.take():
+            self._held_back += 1
+            return
+        self._is_busy = True
+        try:
+            self._send(self._fields(record))
+        finally:
+            self._is_busy = False
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        text = record.getMessage()
+        if not Path(record.pathname).is_relative_to(_LIBRARY):
+            text = _VALUES.sub("…", text)
+        held_back, self._held_back = self._held_back, 0
+        said = {"time": int(record.created * 1000), "level": record.levelname.lower(), "text": text[:_TEXT_CHARACTERS]}
+        return {**said, "held_back": held_back} if held_back else said
+
+
+@dataclass(eq=False)
 class MqttMonitor(Monitor):
-    """Shows one peer on the broker of ``connection``; ``directory`` is the peer's own."""
+    """Shows one peer on the broker of ``connection``; ``directory`` is the peer's own.
 
-    def __init__(
-        self,
-        connection: MqttConnection,
-        topics: Topics,
-        queue: Outbox,
-        directory: Path,
-        announces: bool = False,
-        state_seconds: float = _STATE_SECONDS,
-        metrics_seconds: float = _METRICS_SECONDS,
-    ) -> None:
-        """``announces`` makes the peer a device of Home Assistant; without it, an earlier announcement goes."""
-        self._connection = connection
-        self._topics = topics
-        self._queue = queue
-        self._marker = directory / "home-assistant"  # exists while there may be an announcement to remove
-        self._announces = announces
+    ``announces`` makes the peer a device of Home Assistant; without it, an earlier announcement goes.
+    """
+
+    connection: MqttConnection
+    topics: Topics
+    queue: Outbox
+    directory: Path
+    announces: bool = False
+    state_seconds: float = _STATE_SECONDS
+    metrics_seconds: float = _METRICS_SECONDS
+
+    def __post_init__(self) -> None:
+        self._marker = self.directory / "home-assistant"  # exists while there may be an announcement to remove
         self._announcement = b""
-        self._state_seconds = state_seconds
-        self._metrics_seconds = metrics_seconds
         self._reported = self._measured = self._warned = float("-inf")
         self._newest: Inference | None = None
         self._lost = 0
@@ -72,12 +113,12 @@ class MqttMonitor(Monitor):
         self._closing = threading.Event()
         self._log = RemoteLog(lambda fields: self._put("log", _json(fields)))
         logging.getLogger().addHandler(self._log)
-        connection.keep(topics.own("status"), ONLINE)
-        connection.greet(self._wake.set)
-        if announces:
-            connection.subscribe(home_assistant.BIRTH_TOPIC, self._on_birth)
+        self.connection.keep(self.topics.own("status"), ONLINE)
+        self.connection.greet(self._wake.set)
+        if self.announces:
+            self.connection.subscribe(home_assistant.BIRTH_TOPIC, self._on_birth)
         elif self._marker.exists():
-            connection.keep(home_assistant.config_topic(topics.peer), b"")
+            self.connection.keep(home_assistant.config_topic(self.topics.peer), b"")
             self._marker.unlink()
         self._thread = threading.Thread(target=self._run, name="mqtt monitor", daemon=True)
         self._thread.start()
@@ -88,10 +129,10 @@ class MqttMonitor(Monitor):
     def report(self, status: Mapping[str, Any]) -> None:
         """Publish ``state`` at most every two seconds, ``metrics`` every ten."""
         now = time.monotonic()
-        if now - self._reported >= self._state_seconds:
+        if now - self._reported >= self.state_seconds:
             self._reported = now
             self._show(status)
-        if now - self._measured >= self._metrics_seconds:
+        if now - self._measured >= self.metrics_seconds:
             self._measured = now
             self._put("metrics", cbor2.dumps(_numbers({**status, "cpu_temperature": cpu_temperature()})))
 
@@ -110,34 +151,34 @@ class MqttMonitor(Monitor):
             return
         logging.getLogger().removeHandler(self._log)
         self._show(status)
-        self._connection.keep(self._topics.own("status"), OFFLINE)
+        self.connection.keep(self.topics.own("status"), OFFLINE)
         deadline = time.monotonic() + _FAREWELL_SECONDS
-        while self._connection.is_connected and self._queue.rows and time.monotonic() < deadline:
+        while self.connection.is_connected and self.queue.rows and time.monotonic() < deadline:
             time.sleep(0.01)
         self._closing.set()
         self._wake.set()
         self._thread.join(_FAREWELL_SECONDS)
-        self._queue.close()
+        self.queue.close()
 
     def state(self) -> str:
         """Return what the status says of the queue."""
-        dropped = f", {self._queue.dropped} dropped: the queue is full" if self._queue.dropped else ""
+        dropped = f", {self.queue.dropped} dropped: the queue is full" if self.queue.dropped else ""
         lost = f", {self._lost} lost: they could not be written" if self._lost else ""
-        return f"{self._queue.rows} waiting{dropped}{lost}"
+        return f"{self.queue.rows} waiting{dropped}{lost}"
 
     # -- newest values
 
     def _show(self, status: Mapping[str, Any]) -> None:
-        if self._announces and not self._announcement:
+        if self.announces and not self._announcement:
             self._announce(status)
         newest = self._newest
         fields = {**_public(status), "cpu_temperature": cpu_temperature()}
         if newest is not None:
             fields["inference"] = {"time": newest.time, "label": newest.label, "score": newest.score}
-        self._connection.keep(self._topics.own("state"), _json(fields), JSON)
+        self.connection.keep(self.topics.own("state"), _json(fields), JSON)
 
     def _announce(self, status: Mapping[str, Any]) -> None:
-        own = self._topics.own
+        own = self.topics.own
         try:
             with writing(self._marker):
                 self._marker.touch()
@@ -145,18 +186,18 @@ class MqttMonitor(Monitor):
             self._warn(error)
             return
         self._announcement = home_assistant.announcement(status, own("state"), own("status"))
-        self._connection.keep(home_assistant.config_topic(self._topics.peer), self._announcement, JSON)
+        self.connection.keep(home_assistant.config_topic(self.topics.peer), self._announcement, JSON)
 
     def _on_birth(self, received: Received) -> None:
         if received.payload == ONLINE and self._announcement:
-            topic = home_assistant.config_topic(self._topics.peer)
-            self._connection.publish(topic, self._announcement, retain=True, content_type=JSON)
+            topic = home_assistant.config_topic(self.topics.peer)
+            self.connection.publish(topic, self._announcement, retain=True, content_type=JSON)
 
     # -- events
 
     def _put(self, channel: str, payload: bytes) -> None:
         try:
-            self._queue.put(channel, payload)
+            self.queue.put(channel, payload)
         except StateError as error:  # training goes on
             self._lost += 1
             self._warn(error)
@@ -181,8 +222,8 @@ class MqttMonitor(Monitor):
                 self._closing.wait(_RETRY_SECONDS)
 
     def _drain(self) -> None:
-        while self._connection.is_connected and not self._closing.is_set():
-            batch = self._queue.oldest(_BATCH)
+        while self.connection.is_connected and not self._closing.is_set():
+            batch = self.queue.oldest(_BATCH)
             if not batch:
                 return
             settled = threading.Semaphore(0)
@@ -192,12 +233,12 @@ class MqttMonitor(Monitor):
                 while not settled.acquire(timeout=_RETRY_SECONDS):
                     if self._closing.is_set():  # they stay on disk, and are sent again at the next start
                         return
-            self._queue.remove(batch)
+            self.queue.remove(batch)
 
     def _send(self, queued: Queued, settled: threading.Semaphore) -> None:
-        topic = self._topics.own(queued.channel)
+        topic = self.topics.own(queued.channel)
         kind = _CONTENT_TYPES.get(queued.channel, "")
-        while not self._connection.publish(topic, queued.payload, content_type=kind, done=lambda _: settled.release()):
+        while not self.connection.publish(topic, queued.payload, content_type=kind, done=lambda _: settled.release()):
             if self._closing.wait(_RETRY_SECONDS):
                 return
 

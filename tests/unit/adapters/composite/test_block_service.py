@@ -79,7 +79,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         fetching: FetchPolicy = AT_ONCE,
         linking: LinkPolicy = SOON,
     ) -> BlockService:
-        store = BlockService(LocalBlockStore(tmp_path / "here"), errors, fetching, linking)
+        store = BlockService(LocalBlockStore(tmp_path / "here"), errors or ErrorLog(), fetching, linking)
         made.append(store)
         links = store.join({f"exchange {number}": each for number, each in enumerate(exchanges)})
         if wait:
@@ -139,7 +139,7 @@ def test_what_another_peer_of_this_machine_uses_is_not_retracted(make: Make) -> 
     store = make(daemon)
     used, unused = store.put(RAW, b"used"), store.put(RAW, b"unused")
     wait_for(lambda: len(daemon.warehouse) == 2, "the offers")
-    (path,) = store._local._directory.glob(f"*/{unused}")
+    (path,) = store.local._directory.glob(f"*/{unused}")
     os.utime(path, (0, 0))
     store.delete([used, unused], unused_for=3_600_000)
     wait_for(lambda: store.is_idle, "the store")

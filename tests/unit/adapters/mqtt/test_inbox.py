@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 from programs import wait_for
 
-from learnae.adapters.mqtt.blocks.counts import Counts
-from learnae.adapters.mqtt.blocks.inbox import MqttInbox
+from learnae.adapters.mqtt.blocks.inbox import Counts, MqttInbox
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.errors import EncodingError
 

@@ -13,8 +13,8 @@ from programs import wait_for
 
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.adapters.mqtt.blocks.counts import Counts
 from learnae.adapters.mqtt.blocks.exchange import MqttExchange
+from learnae.adapters.mqtt.blocks.inbox import Counts
 from learnae.adapters.mqtt.blocks.intake import Intake
 from learnae.adapters.mqtt.blocks.leases import Leases
 from learnae.adapters.mqtt.blocks.wire_format import pack

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import learnae
-from learnae.adapters.mqtt.monitor.log_handler import RemoteLog
+from learnae.adapters.mqtt.monitor.publisher import RemoteLog
 
 INSIDE = str(Path(learnae.__file__).parent / "adapters" / "x.py")
 OUTSIDE = str(Path(learnae.__file__).parents[1] / "agent" / "x.py")

@@ -7,7 +7,7 @@ from builders import SWARM
 from desk import Desk, guard
 
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.adapters.mqtt.blocks.counts import Counts
+from learnae.adapters.mqtt.blocks.inbox import Counts
 from learnae.adapters.mqtt.blocks.responder import MqttResponder
 from learnae.adapters.mqtt.blocks.wire_format import Want
 from learnae.adapters.mqtt.subscriptions import Received

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras_configs import dense, layer, sequential
 
-from bench.learners.smooth import smooth_batch
+from bench.learners.parity import smooth_batch
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
