@@ -13,6 +13,7 @@ from learnae.errors import PeerError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.protocol.bodies import FrameHeader, Update
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
@@ -137,6 +138,12 @@ def tiny_dataset(manifest: Manifest, seed: int = 0, rows: int = 32, scale: float
     data.add(inputs[:cut], targets[:cut])
     data.add(inputs[cut:], targets[cut:], holdout=True)
     return data
+
+
+def tiny_learner(manifest: Manifest, data: Dataset, seed: int, kind: type[NumpyLearner] = NumpyLearner) -> NumpyLearner:
+    """Return what trains as the manifest says."""
+    rng = np.random.default_rng(seed)
+    return kind(manifest.model, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng)
 
 
 def damaged(data: bytes) -> Iterator[bytes]:
