@@ -332,14 +332,21 @@ def test_no_place_is_handed_over_for_a_delta_or_for_older_news() -> None:
     assert side.vector_of(followed) == [2.0] * COUNT
 
 
-def test_a_successor_whose_frame_does_not_come_is_given_up() -> None:
-    side, followed, lost = Side(most=1), Publisher(1), Publisher(2)
+def with_a_successor(followed: Publisher, coming: Publisher) -> tuple[Side, list[bytes]]:
+    """The only place is handed over when the blocks that are returned, too, are here."""
+    side = Side(most=1)
     published(side, followed, 1.0)
     side.advance()
-    message, _ = lost.publish(7.0, time=NOW + 900)
+    message, blocks = coming.publish(7.0, time=NOW + 900)
     side.note(message)
     published(side, followed, 2.0)
     assert side.advance() == []
+    return side, blocks
+
+
+def test_a_successor_whose_frame_does_not_come_is_given_up() -> None:
+    followed, lost = Publisher(1), Publisher(2)
+    side, _ = with_a_successor(followed, lost)
     message, _ = lost.publish(8.0)
     side.note(message)
     assert len(side.advance()) == 1
@@ -347,13 +354,8 @@ def test_a_successor_whose_frame_does_not_come_is_given_up() -> None:
 
 
 def test_a_banned_successor_is_given_up() -> None:
-    side, followed, banned = Side(most=1), Publisher(1), Publisher(2)
-    published(side, followed, 1.0)
-    side.advance()
-    message, blocks = banned.publish(7.0, time=NOW + 900)
-    side.note(message)
-    published(side, followed, 2.0)
-    assert side.advance() == []
+    followed, banned = Publisher(1), Publisher(2)
+    side, blocks = with_a_successor(followed, banned)
     side.note(Publisher(2).say(time=NOW + 901))
     assert side.tangle.is_banned(banned.author)
     keep(side, blocks)
