@@ -20,7 +20,7 @@ import pytest
 from programs import Programs, end_logging
 
 if TYPE_CHECKING:
-    from tangles import HornetTangle, Tangle
+    from tangles import HornetTangle, LoopbackTangle, Tangle
 
 # a user's PATH need not have where Debian puts daemons
 _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
@@ -97,22 +97,22 @@ def hornets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HornetTangle]:
     """Start a private Tangle of two Hornet nodes; a test that kills one starts it again."""
     from tangles import HornetTangle
 
-    found = HornetTangle(tmp_path_factory.mktemp("hornets") / "tangle")
-    try:
+    with HornetTangle(tmp_path_factory.mktemp("hornets") / "tangle") as found:
         found.start_all()
         yield found
-    finally:
-        found.stop_all()
 
 
-@pytest.fixture(params=["loopback", pytest.param("hornet", marks=pytest.mark.engine("hornet"))])
-def tangle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tangle]:
-    """Start a Tangle: the loopback node always, Hornet where it is here."""
+@pytest.fixture
+def loopback(tmp_path: Path) -> Iterator[LoopbackTangle]:
+    """Start a loopback node."""
     from tangles import LoopbackTangle
 
-    if request.param == "hornet":
-        yield request.getfixturevalue("hornets")
-        return
     found = LoopbackTangle(tmp_path / "tangle")
     with found.node:
         yield found
+
+
+@pytest.fixture(params=["loopback", pytest.param("hornets", id="hornet", marks=pytest.mark.engine("hornet"))])
+def tangle(request: pytest.FixtureRequest) -> Tangle:
+    """Start a Tangle: the loopback node always, Hornet where it is here."""
+    return request.getfixturevalue(request.param)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from container import mount_overlay
 from userland import FOREIGN, ROOT, Userland, run
 
 from demo.people import write_private_file
@@ -55,11 +56,7 @@ def userland(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
     """Installed by scripts/install-board from what was packed, with a swarm to join."""
     directory = tmp_path_factory.mktemp("arm64")
     lower = run([*FOREIGN, ROOT / "scripts" / "debian-root", "arm64"], 1800).strip()
-    for name in ("upper", "work", "root"):
-        (directory / name).mkdir()
-    root = directory / "root"
-    options = f"lowerdir={lower},upperdir={directory / 'upper'},workdir={directory / 'work'}"
-    run(["mount", "-t", "overlay", "overlay", "-o", options, root])
+    root = mount_overlay(directory, lower)
     try:
         swarm = create_swarm(preset("wrist", created=0), directory / "swarm").directory
         shutil.copytree(pack, root / "root/pack")

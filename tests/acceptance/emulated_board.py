@@ -7,11 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-import paho.mqtt.client as paho
 import pytest
 from emulator import GATEWAY, Board, prepare
 from hanging import HANG
 from mosquitto import Mosquitto
+from mqtt_rig import Inbox, Links, plain
 from programs import wait_for
 from userland import Userland
 
@@ -22,33 +22,6 @@ PATIENCE = 240.0  # seconds; a board under emulation on a busy machine
 QUICK = "[Service]\nWatchdogSec=15\nTimeoutAbortSec=2\nRestartSec=1\n"
 
 
-class Watcher:
-    """Hears all that the board publishes, on this machine: the newest of each channel, and every status."""
-
-    def __init__(self, port: int) -> None:
-        self.newest: dict[str, bytes] = {}
-        self.statuses: list[str] = []
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, "watcher", protocol=paho.MQTTv5)
-        self._client.on_connect = lambda client, *_: client.subscribe("learnae/1/#", 1)
-        self._client.on_message = self._on_message
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-
-    def close(self) -> None:
-        self._client.loop_stop()
-        self._client.disconnect()
-
-    def steps(self) -> int:
-        """As the board has published them."""
-        return int(json.loads(self.newest.get("state", b"{}")).get("steps", 0))
-
-    def _on_message(self, client: paho.Client, _: object, message: paho.MQTTMessage) -> None:
-        channel = message.topic.rpartition("/")[2]
-        self.newest[channel] = message.payload
-        if channel == "status":
-            self.statuses.append(message.payload.decode())
-
-
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as running:
@@ -56,10 +29,15 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 
 @pytest.fixture(scope="module")
-def watcher(broker: Mosquitto) -> Iterator[Watcher]:
-    watching = Watcher(broker.port)
-    yield watching
-    watching.close()
+def watcher(broker: Mosquitto) -> Iterator[Inbox]:
+    """All that the board publishes, as this machine hears it."""
+    with Links() as links:
+        yield Inbox(links.open(plain(broker)), "learnae/1/#")
+
+
+def published_steps(watcher: Inbox) -> int:
+    said = watcher.payloads("state")
+    return int(json.loads(said[-1]).get("steps", 0)) if said else 0
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +59,10 @@ def board(userland: Userland, broker: Mosquitto, tmp_path_factory: pytest.TempPa
 
 def show(board: Board, name: str) -> str:
     return board.output(f"systemctl show {AGENT} --property {name} --value")
+
+
+def journal(board: Board) -> str:
+    return board.output(f"journalctl --unit {AGENT} --no-pager")
 
 
 def status(board: Board) -> dict[str, Any]:
@@ -112,21 +94,19 @@ def test_it_trains(board: Board) -> None:
     print(f"{said['steps']} steps, accuracy {said['accuracy']}, {megabytes:.0f} MB, {board.output('uname -mr')}")
     assert "steps" in show(board, "StatusText")
     assert board.output("uname -m") == "aarch64"
-    assert "training with NumPy" not in board.output(f"journalctl --unit {AGENT} --no-pager")  # but with TFLite
+    assert "training with NumPy" not in journal(board)  # but with TFLite
 
 
-def test_it_publishes_to_this_machines_broker(board: Board, watcher: Watcher) -> None:
+def test_it_publishes_to_this_machines_broker(board: Board, watcher: Inbox) -> None:
     steps = trained(board)["steps"]
-    wait_for(lambda: watcher.steps() > steps, "a state with later steps", PATIENCE)
-    assert watcher.statuses[-1] == "online"
+    wait_for(lambda: published_steps(watcher) > steps, "a state with later steps", PATIENCE)
+    assert watcher.payloads("status")[-1] == b"online"
 
 
 def test_memory_max_kills_it_and_it_comes_back_with_its_state(board: Board) -> None:
     before, process = trained(board), show(board, "MainPID")
     board.output(f"systemctl set-property --runtime {AGENT} MemoryMax=12M")
-    wait_for(
-        lambda: "oom-kill" in board.output(f"journalctl --unit {AGENT} --no-pager"), "the kernel to kill", PATIENCE
-    )
+    wait_for(lambda: "oom-kill" in journal(board), "the kernel to kill", PATIENCE)
     board.output(f"systemctl set-property --runtime {AGENT} MemoryMax=256M")
     restarted(board, process)
     assert trained(board, before["steps"])["peer"] == before["peer"]
@@ -135,20 +115,21 @@ def test_memory_max_kills_it_and_it_comes_back_with_its_state(board: Board) -> N
 def test_the_watchdog_kills_a_hung_work_loop_and_it_comes_back_with_its_state(board: Board) -> None:
     before, process = trained(board), show(board, "MainPID")
     board.output(f"python3 /usr/local/lib/hang.py {process}")
-    assert "Watchdog timeout" in board.output(f"journalctl --unit {AGENT} --no-pager")
+    assert "Watchdog timeout" in journal(board)
     restarted(board, process)
     assert trained(board, before["steps"])["peer"] == before["peer"]
 
 
 @pytest.mark.parametrize("time", ["first", "second"])
-def test_power_cut(board: Board, watcher: Watcher, time: str) -> None:
+def test_power_cut(board: Board, watcher: Inbox, time: str) -> None:
     before = trained(board)
     before = trained(board, before["steps"])
     board.cut()
-    wait_for(lambda: watcher.statuses[-1] == "offline", "the last will", PATIENCE)
+    wait_for(lambda: watcher.payloads("status")[-1] == b"offline", "the last will", PATIENCE)
     seconds = board.start()
     after = trained(board, before["steps"])
     print(f"{time} cut: a shell after {seconds:.0f} s; {before['steps']} steps before, {after['steps']} now")
     assert after["peer"] == before["peer"]
     assert after["problems"] == {}
-    wait_for(lambda: watcher.statuses[-1] == "online" and watcher.steps() > before["steps"], "its state", PATIENCE)
+    wait_for(lambda: watcher.payloads("status")[-1] == b"online", "its return", PATIENCE)
+    wait_for(lambda: published_steps(watcher) > before["steps"], "its state", PATIENCE)

@@ -206,11 +206,6 @@ class Board:
         init.write_text(_INIT.format(modules=" ".join(Path(name).name for name in _MODULES)))
         init.chmod(0o755)
         names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
-        archive = subprocess.run(
-            ["cpio", "--quiet", "--create", "--format=newc"],
-            cwd=tree,
-            input=names.encode(),
-            capture_output=True,
-            check=True,
-        )
-        return gzip.compress(archive.stdout, 1)
+        command = ["cpio", "--quiet", "--create", "--format=newc"]
+        archive = subprocess.run(command, cwd=tree, input=names.encode(), capture_output=True, check=True).stdout
+        return gzip.compress(archive, 1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from programs import succeed
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = [sys.executable, str(Path(__file__).parent / "foreign.py")]
@@ -13,16 +14,7 @@ FOREIGN = [sys.executable, str(Path(__file__).parent / "foreign.py")]
 
 def run(command: list[object], seconds: float = 600, **environment: str) -> str:
     """What ``command`` prints; it must succeed."""
-    done = subprocess.run(
-        list(map(str, command)),
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout
+    return succeed(*command, env={**os.environ, **environment}, timeout=seconds).stdout
 
 
 class Userland:

@@ -7,6 +7,7 @@ import inspect
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,11 +59,10 @@ class Stores:
 
 @dataclass(frozen=True)
 class Exchanges:
-    """What ``one`` offers, ``other`` fetches; ``settle`` lets what was offered or retracted get known."""
+    """What ``one`` offers, ``other`` fetches."""
 
     one: Exchange
     other: Exchange
-    settle: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,6 @@ class Gossips:
 
     all: Sequence[Gossip]
     deliver: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class States:
-    """``reopen`` gives the same state to a new process."""
-
-    reopen: Callable[[], StateStore]
 
 
 def local_stores(directory: Path) -> Stores:
@@ -98,7 +91,7 @@ def memory_stores(_: Path) -> Stores:
 def exchanged_stores(directory: Path) -> Iterator[Stores]:
     """Two machines whose stores meet in one exchange."""
     warehouse: dict[Cid, bytes] = {}
-    for stores in two_machines(directory, MemoryExchange(warehouse), MemoryExchange(warehouse)):
+    for stores in two_machines(directory, lambda _: MemoryExchange(warehouse), lambda _: MemoryExchange(warehouse)):
 
         def spoil(cid: Cid, data: bytes, disk: Callable[[Cid, bytes], None] = stores.spoil) -> None:
             """A bad disk here, and a bad sender there."""
@@ -108,13 +101,9 @@ def exchanged_stores(directory: Path) -> Iterator[Stores]:
         yield dataclasses.replace(stores, spoil=spoil)
 
 
-def settle(*stores: BlockService) -> None:
-    wait_for(lambda: all(store.is_idle for store in stores), "the stores to be idle")
-
-
 def memory_exchanges(_: Path) -> Iterator[Exchanges]:
     warehouse: dict[Cid, bytes] = {}
-    yield Exchanges(MemoryExchange(warehouse), MemoryExchange(warehouse), nothing_to_wait_for)
+    yield Exchanges(MemoryExchange(warehouse), MemoryExchange(warehouse))
 
 
 @pytest.fixture(scope="session")
@@ -139,36 +128,37 @@ def gateway_exchange(kubo: Kubo) -> GatewayExchange:
 
 
 def kubo_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
-    one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
-    yield Exchanges(one, other, nothing_to_wait_for)
-    one.close()
-    other.close()
+    yield from closed_later(*(kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos))
 
 
 def gateway_exchanges(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Exchanges]:
     """What is offered to one daemon can be read at the other's gateway."""
-    one, other = kubo_exchange(kubos[0], directory), gateway_exchange(kubos[1])
-    yield Exchanges(one, other, nothing_to_wait_for)
-    one.close()
-    other.close()
+    yield from closed_later(kubo_exchange(kubos[0], directory), gateway_exchange(kubos[1]))
+
+
+def closed_later(one: Exchange, other: Exchange) -> Iterator[Exchanges]:
+    with closing(one), closing(other):
+        yield Exchanges(one, other)
 
 
 def kubo_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
     """Two machines, each with a daemon."""
     one, other = (kubo_exchange(kubo, directory / kubo.directory.name) for kubo in kubos)
-    yield from two_machines(directory, one, other)
+    yield from two_machines(directory, lambda _: one, lambda _: other)
 
 
 def gateway_stores(directory: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Stores]:
     """A machine without a daemon, and one with."""
-    yield from two_machines(directory, gateway_exchange(kubos[0]), kubo_exchange(kubos[1], directory))
+    one, other = gateway_exchange(kubos[0]), kubo_exchange(kubos[1], directory)
+    yield from two_machines(directory, lambda _: one, lambda _: other)
 
 
-def two_machines(directory: Path, *exchanges: Exchange) -> Iterator[Stores]:
+def two_machines(directory: Path, *open_exchanges: Callable[[BlockService], Exchange]) -> Iterator[Stores]:
     stores = [BlockService(LocalBlockStore(directory / str(number))) for number in range(2)]
-    links = [link for store, own in zip(stores, exchanges, strict=True) for link in store.join({"x": own}).values()]
-    wait_for(lambda: all(link.state == CONNECTED for link in links), "both exchanges")
-    yield Stores(*stores, lambda: settle(*stores), local_stores(directory / "0").spoil)
+    joined = [store.join({"x": opened(store)}) for store, opened in zip(stores, open_exchanges, strict=True)]
+    wait_for(lambda: all(links["x"].state == CONNECTED for links in joined), "both exchanges")
+    idle = lambda: all(store.is_idle for store in stores)  # noqa: E731
+    yield Stores(*stores, lambda: wait_for(idle, "the stores to be idle"), local_stores(directory / "0").spoil)
     for store in stores:
         store.close()
 
@@ -276,31 +266,22 @@ def mqtt_exchanges(directory: Path, links: Callable[[], MqttConnection]) -> Iter
     for name in ("one", "other"):
         store = LocalBlockStore(directory / name)
         shelves.append(Shelf(mqtt_exchange(links(), swarm, name, BlockService(store)), store))
-    yield Exchanges(*shelves, nothing_to_wait_for)
-    for shelf in shelves:
-        shelf.close()
+    yield from closed_later(*shelves)
 
 
 def mqtt_stores(directory: Path, links: Callable[[], MqttConnection]) -> Iterator[Stores]:
     swarm = Cid.of(RAW, os.urandom(8))
-    stores = [BlockService(LocalBlockStore(directory / str(number))) for number in range(2)]
-    for name, store in zip("ab", stores, strict=True):
-        joined = store.join({"mqtt": mqtt_exchange(links(), swarm, name, store)})
-        wait_for(lambda joined=joined: joined["mqtt"].state == CONNECTED, "the exchange")
-    yield Stores(*stores, lambda: settle(*stores), local_stores(directory / "0").spoil)
-    for store in stores:
-        store.close()
+    one, other = (lambda store, name=name: mqtt_exchange(links(), swarm, name, store) for name in "ab")
+    yield from two_machines(directory, one, other)
 
 
 def local_gossips(directory: Path) -> Gossips:
     return Gossips([LocalGossip(directory, f"peer-{index}") for index in range(3)], nothing_to_wait_for)
 
 
-def iota_gossips(directory: Path) -> Iterator[Gossips]:
+def iota_gossips(_: Path, loopback: LoopbackTangle) -> Gossips:
     """Three peers at one loopback node."""
-    tangle = LoopbackTangle(directory)
-    with tangle.node:
-        yield gossips_over(tangle)
+    return gossips_over(loopback)
 
 
 def hornet_gossips(_: Path, hornets: HornetTangle) -> Gossips:
@@ -320,13 +301,13 @@ def memory_gossips(_: Path) -> Gossips:
     return Gossips([MemoryGossip(network.host(), fanout=4) for _ in range(3)], lambda: pass_time(network))
 
 
-def local_state(directory: Path) -> States:
-    return States(lambda: LocalStateStore(directory / "state"))
+def local_state(directory: Path) -> Callable[[], StateStore]:
+    return lambda: LocalStateStore(directory / "state")
 
 
-def memory_state(_: Path) -> States:
+def memory_state(_: Path) -> Callable[[], StateStore]:
     store = MemoryStateStore()
-    return States(lambda: store)
+    return lambda: store
 
 
 def calm_network() -> Network:
@@ -371,10 +352,7 @@ def made(request: pytest.FixtureRequest, directory: Path) -> Iterator[Any]:
     """What an adapter's function gives, or yields and ends afterwards; other fixtures that it names are given to it."""
     _, *fixtures = inspect.signature(request.param).parameters
     found = request.param(directory, *map(request.getfixturevalue, fixtures))
-    if isinstance(found, Iterator):
-        yield from found
-    else:
-        yield found
+    yield from found if isinstance(found, Iterator) else [found]
 
 
 @pytest.fixture(
@@ -392,5 +370,6 @@ def gossips(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gossips]
 
 
 @pytest.fixture(params=[local_state, memory_state], ids=["local", "memory"])
-def states(request: pytest.FixtureRequest, tmp_path: Path) -> States:
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], StateStore]:
+    """Gives the same state to a new process."""
     return request.param(tmp_path)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from keras_configs import dense, layer, sequential
 from numpy.typing import NDArray
 
 from bench.learners.parity import smooth_batch
 from learnae.models.definition import ModelDefinition
 from learnae.models.layers import BatchNormalization, Conv1D, Dense
 from learnae.models.losses import FINAL_ACTIVATIONS, Loss
-from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.models.reference.numpy_model import train_step
 
 RUNTIMES = ("tflite_runtime", "ai_edge_litert")
 BATCH = 16
@@ -38,14 +41,6 @@ def require(*modules: str) -> None:
     if os.environ.get("LEARNAE_REQUIRE_ENGINES") == "1":
         pytest.fail(f"{reason}, but LEARNAE_REQUIRE_ENGINES=1", pytrace=False)
     pytest.skip(reason, allow_module_level=True)
-
-
-def layer(kind: str, **config: Any) -> dict[str, Any]:
-    return {"class_name": kind, "config": config}
-
-
-def dense(units: int, activation: str = "linear", **config: Any) -> dict[str, Any]:
-    return layer("Dense", units=units, activation=activation, **config)
 
 
 def conv(filters: int, size: int, **config: Any) -> dict[str, Any]:
@@ -151,22 +146,34 @@ class Batches:
         return self._rows[chosen], self._targets[chosen]
 
 
-def sequential(layers: list[dict[str, Any]], shape: tuple[int, ...]) -> dict[str, Any]:
-    first = {"class_name": "InputLayer", "config": {"batch_shape": [None, *shape]}}
-    return {"class_name": "Sequential", "config": {"name": "model", "layers": [first, *layers]}}
+def task_of(loss: str, *layers: dict[str, Any], shape: tuple[int, ...]) -> Task:
+    config = sequential(*layers, shape=shape)
+    model = ModelDefinition.from_config(config)
+    return Task(config, model, Loss.for_model(loss, model))
 
 
 def task(body: str, loss: str, outputs: int = OUTPUTS) -> Task:
     layers, shape = BODIES[body]
-    config = sequential([*layers, dense(outputs, FINAL_ACTIVATIONS[loss])], shape)
-    model = ModelDefinition.from_config(config)
-    return Task(config, model, Loss.for_model(loss, model))
+    return task_of(loss, *layers, dense(outputs, FINAL_ACTIVATIONS[loss]), shape=shape)
 
 
 def autoencoder(loss: str) -> Task:
     """A sequence to itself."""
-    layers = [conv(4, 3, strides=2, padding="same", activation="relu"), FLATTEN, dense(39),
-              layer("Reshape", target_shape=[13, 3])]  # fmt: skip
-    config = sequential(layers, SEQUENCE)
-    model = ModelDefinition.from_config(config)
-    return Task(config, model, Loss.for_model(loss, model))
+    first = conv(4, 3, strides=2, padding="same", activation="relu")
+    return task_of(loss, first, FLATTEN, dense(39), layer("Reshape", target_shape=[13, 3]), shape=SEQUENCE)
+
+
+def output(data: bytes, rows: NDArray[Any]) -> NDArray[Any]:
+    """What an inference file says of rows."""
+    from agent.tflite.inference.export import SIGNATURE
+    from agent.tflite.runtime import open_program
+
+    return np.asarray(open_program(data).get_signature_runner(SIGNATURE)(rows=rows)["output"])
+
+
+def reference_steps(job: Task, optimiser: str, exact: NDArray[Any]) -> Iterator[tuple[Any, Any, float]]:
+    """Train ``exact`` (float64) in place; of each of STEPS steps, rows in float32, targets, and the loss."""
+    batches, reference = Batches(job), Optimiser(OPTIMISERS[optimiser], job.model.count, np.float64)
+    for _ in range(STEPS):
+        rows, targets = batches.next(exact)
+        yield rows, targets, train_step(job.model, job.loss, reference, exact, rows.astype(np.float64), targets)

@@ -37,7 +37,6 @@ def test_what_one_offers_the_other_can_fetch(exchanges, codec, data):
     cid = Cid.of(codec, data)
 
     exchanges.one.offer(cid, data)
-    exchanges.settle()
 
     assert fetched(exchanges.other, cid) == data
 
@@ -47,7 +46,6 @@ def test_offering_and_fetching_again_is_harmless(exchanges):
 
     for _ in range(3):
         exchanges.one.offer(cid, b"again")
-    exchanges.settle()
 
     for _ in range(3):
         assert fetched(exchanges.other, cid) == b"again"
@@ -78,7 +76,6 @@ def test_what_was_retracted_can_be_offered_again(exchanges):
         exchanges.one.retract([cid, Cid.of(RAW, b"was never offered")])
     exchanges.one.retract([])
     exchanges.one.offer(cid, b"back again")
-    exchanges.settle()
 
     assert fetched(exchanges.other, cid) == b"back again"
 
@@ -88,7 +85,6 @@ def test_many_at_once(exchanges):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda item: exchanges.one.offer(*item), blocks.items()))
-        exchanges.settle()
         found = list(pool.map(lambda cid: fetched(exchanges.other, cid), blocks))
 
     assert found == list(blocks.values())
@@ -100,10 +96,7 @@ def test_nothing_works_after_it_was_closed(exchanges):
     for _ in range(2):
         exchanges.other.close()
 
-    for call in (
-        lambda: exchanges.other.fetch(cid),
-        lambda: exchanges.other.lacking(lambda: [cid]),
-    ):
+    for call in (lambda: exchanges.other.fetch(cid), lambda: exchanges.other.lacking(lambda: [cid])):
         with pytest.raises(TransportError) as caught:
             call()
         assert caught.type is TransportError

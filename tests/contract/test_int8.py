@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from learner_models import BODIES, RUNTIMES, VECTOR, dense, layer, require, sequential, task
+from keras_configs import define, dense, layer
+from learner_models import BODIES, RUNTIMES, VECTOR, output, require, task
 from numpy.typing import NDArray
 
 from learnae.models.dataset import Dataset
@@ -24,16 +25,12 @@ require(*RUNTIMES)
 require("flatbuffers")
 
 from agent.learning.tflite_learner import TfliteLearner  # noqa: E402
-from agent.tflite.inference.export import SIGNATURE, inference_program  # noqa: E402
+from agent.tflite.inference.export import inference_program  # noqa: E402
 from agent.tflite.runtime import open_program  # noqa: E402
 from learnae.errors import ModelError  # noqa: E402
 from learnae.samples.windows import add_windows  # noqa: E402
 
 Array = NDArray[Any]
-
-
-def output(data: bytes, rows: Array) -> Array:
-    return np.asarray(open_program(data).get_signature_runner(SIGNATURE)(rows=rows)["output"])
 
 
 def types(data: bytes) -> Counter[str]:
@@ -126,8 +123,7 @@ def test_int8_files_say_nearly_what_the_model_says(body: str) -> None:
 
 
 def test_layers_without_an_int8_kernel_stay_float_between() -> None:
-    layers = [dense(8, "relu"), layer("LayerNormalization"), dense(6, "tanh"), dense(2)]
-    model = ModelDefinition.from_config(sequential(layers, VECTOR))
+    model = define(dense(8, "relu"), layer("LayerNormalization"), dense(6, "tanh"), dense(2), shape=VECTOR)
     rows = np.random.default_rng(0).normal(size=(300, *VECTOR)).astype(np.float32)
     data = inference_program(model, model.initial(3), True, rows)
     assert types(data)["int8"] >= 3 + 6  # three kernels; inputs and outputs of three layers
@@ -151,26 +147,28 @@ def test_kernels_and_biases_of_any_size_make_a_file_that_runs(body: str, kernel:
         assert np.abs(found - wanted).mean() <= 0.02 * np.abs(wanted).max() + 1e-6
 
 
+def int8_steps(data: bytes) -> dict[tuple[int, ...], float]:
+    details = [each for each in open_program(data).get_tensor_details() if each["dtype"] is np.int8]
+    return {tuple(each["shape_signature"]): each["quantization"][0] for each in details}
+
+
 def test_a_layer_that_is_never_active_makes_a_file_that_runs() -> None:
     """Its output has no range, and its kernel's steps are far greater than those of nothing."""
-    model = ModelDefinition.from_config(sequential([dense(3, "relu"), dense(1)], (2,)))
+    model = define(dense(3, "relu"), dense(1), shape=(2,))
     weights = np.array([1e3] * 6 + [-1e6] * 3 + [1, 2, 3] + [0.5], np.float32)
     rows = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
     data = inference_program(model, weights, True, rows)
     assert output(data, rows) == pytest.approx(np.full((50, 1), 0.5), abs=0.01)
-    steps = {tuple(details["shape_signature"]): details["quantization"][0]
-             for details in open_program(data).get_tensor_details() if details["dtype"] is np.int8}  # fmt: skip
+    steps = int8_steps(data)
     assert steps[-1, 2] * steps[3, 2] / steps[-1, 3] < 256  # the most that XNNPACK takes
 
 
 def test_an_outlier_among_the_rows_makes_no_step_coarse_and_what_is_out_of_range_saturates() -> None:
-    model = ModelDefinition.from_config(sequential([dense(1, "relu", use_bias=False), dense(1, use_bias=False)], (2,)))
+    model = define(dense(1, "relu", use_bias=False), dense(1, use_bias=False), shape=(2,))
     rows = np.random.default_rng(0).uniform(-1, 1, (4000, 2)).astype(np.float32)
     rows[7] = 1000
     data = inference_program(model, np.ones(3, np.float32), True, rows)
-    steps = {tuple(details["shape_signature"]): details["quantization"][0]
-             for details in open_program(data).get_tensor_details() if details["dtype"] is np.int8}  # fmt: skip
-    assert steps[-1, 2] == pytest.approx(2 / 255, rel=0.05)
+    assert int8_steps(data)[-1, 2] == pytest.approx(2 / 255, rel=0.05)
     assert output(data, rows[7:8]).item() < 10  # not wrapped round to nothing, nor 2000
     assert output(data, rows[7:8]).item() > 1.5
 

@@ -18,10 +18,10 @@ from learner_models import (
     RUNTIMES,
     STEPS,
     TOLERANCE,
-    Batches,
     Task,
     autoencoder,
     compared,
+    reference_steps,
     require,
     task,
 )
@@ -30,8 +30,7 @@ from numpy.typing import NDArray
 
 from learnae.models.dataset import Dataset
 from learnae.models.losses import LOSSES, REGRESSIONS
-from learnae.models.optimisers import Optimiser
-from learnae.models.reference.numpy_model import predict, train_step
+from learnae.models.reference.numpy_model import predict
 from trainer_node.learning.jax_learner import JaxLearner
 
 require("jax")
@@ -60,6 +59,10 @@ def keras_model(job: Task, optimiser: str, start: NDArray[Any]) -> Any:
     return model
 
 
+def vector_of(model: Any) -> NDArray[Any]:
+    return np.concatenate([np.ravel(array) for array in model.get_weights()])
+
+
 def with_modules(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration as Keras itself writes it: every class says where it is from."""
     layers = [{"module": "keras.layers", "registered_name": None, **layer} for layer in config["config"]["layers"]]
@@ -68,20 +71,15 @@ def with_modules(config: dict[str, Any]) -> dict[str, Any]:
 
 def differences(job: Task, optimiser: str) -> dict[str, float]:
     """Largest difference of a weight from Keras' after training: of the reference, of TFLite, of the fused epoch."""
-    policy, batches = OPTIMISERS[optimiser], Batches(job)
     start = job.model.initial(3)
-    theirs = keras_model(job, optimiser, start)
-    exact, reference = start.astype(np.float64), Optimiser(policy, job.model.count, np.float64)
-    mine = tflite(job, optimiser, start)
-    data = Dataset(job.model, job.loss)
-    for step in range(1, STEPS + 1):
-        rows, targets = batches.next(exact)
-        train_step(job.model, job.loss, reference, exact, rows.astype(np.float64), targets)
+    exact, data = start.astype(np.float64), Dataset(job.model, job.loss)
+    theirs, mine = keras_model(job, optimiser, start), tflite(job, optimiser, start)
+    for step, (rows, targets, _) in enumerate(reference_steps(job, optimiser, exact), 1):
         theirs.train_on_batch(rows, targets)
         data.add(rows, targets)
         if mine is not None:
             mine(rows, targets, step)
-    wanted = np.concatenate([np.ravel(array) for array in theirs.get_weights()])
+    wanted = vector_of(theirs)
     assert [array.shape for array in theirs.get_weights()] == [s for one in job.model.layers for s in one.shapes]
     output = predict(job.model, exact, rows)
     these = compared(job.model, optimiser)
@@ -140,17 +138,14 @@ def test_combinations_train_as_in_keras(body: str, loss: str, optimiser: str, re
 
 def test_under_adam_a_bias_without_effect_is_noise_in_keras_too() -> None:
     """Why ``compared`` leaves such weights out."""
-    job, policy = task("batch-norm-bias", "mean_squared_error"), OPTIMISERS["adam"]
-    exact, reference = job.model.initial(3).astype(np.float64), Optimiser(policy, job.model.count, np.float64)
-    theirs, batches = keras_model(job, "adam", job.model.initial(3)), Batches(job)
-    for _ in range(STEPS):
-        rows, targets = batches.next(exact)
-        train_step(job.model, job.loss, reference, exact, rows.astype(np.float64), targets)
+    job = task("batch-norm-bias", "mean_squared_error")
+    exact, theirs = job.model.initial(3).astype(np.float64), keras_model(job, "adam", job.model.initial(3))
+    for rows, targets, _ in reference_steps(job, "adam", exact):
         theirs.train_on_batch(rows, targets)
-    difference = np.abs(np.concatenate([np.ravel(array) for array in theirs.get_weights()]) - exact)
+    difference = np.abs(vector_of(theirs) - exact)
     these = compared(job.model, "adam")
     assert (~these).sum() == 2 * 8
-    assert STEPS * policy.learning_rate > difference[~these].max() > 10 * difference[these].max()
+    assert STEPS * OPTIMISERS["adam"].learning_rate > difference[~these].max() > 10 * difference[these].max()
 
 
 @pytest.mark.parametrize("loss", REGRESSIONS)

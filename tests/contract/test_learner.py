@@ -150,13 +150,9 @@ def test_a_state_that_does_not_fit_is_refused(make: Make) -> None:
     job = task("dense-relu", CLASSES)
     momentum, adam = make(job, "momentum"), make(job, "adam")
     state = dict(momentum.state())
-    for wrong in (
-        adam.state(),
-        {},
-        {"steps": state["steps"]},
-        {"steps": state["steps"], "square": state["velocity"]},
-        {**state, "velocity": state["velocity"][1:]},
-    ):
+    steps = {"steps": state["steps"]}
+    short = {**state, "velocity": state["velocity"][1:]}
+    for wrong in (adam.state(), {}, steps, {**steps, "square": state["velocity"]}, short):
         with pytest.raises(StateError):
             momentum.restore(wrong)
     with pytest.raises(StateError):

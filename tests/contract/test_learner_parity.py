@@ -12,12 +12,11 @@ from learner_models import (
     OPTIMISERS,
     OUTPUTS,
     RUNTIMES,
-    STEPS,
     TOLERANCE,
-    Batches,
     Task,
     autoencoder,
     compared,
+    reference_steps,
     require,
     task,
 )
@@ -49,14 +48,11 @@ def program(job: Task, optimiser: str, weights: NDArray[Any], batch: int = BATCH
 
 def difference_after_training(job: Task, optimiser: str) -> float:
     """Largest difference of a weight; also compares losses and predictions."""
-    policy, batches = OPTIMISERS[optimiser], Batches(job)
     start = job.model.initial(3)
-    exact, reference = start.astype(np.float64), Optimiser(policy, job.model.count, np.float64)
-    mine = program(job, optimiser, start)
-    for step in range(1, STEPS + 1):
-        rows, targets = batches.next(exact)
-        wanted = train_step(job.model, job.loss, reference, exact, rows.astype(np.float64), targets)
-        assert mine.step(rows, targets, rate_of(policy, step)) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+    exact, mine = start.astype(np.float64), program(job, optimiser, start)
+    for step, (rows, targets, wanted) in enumerate(reference_steps(job, optimiser, exact), 1):
+        found = mine.step(rows, targets, rate_of(OPTIMISERS[optimiser], step))
+        assert found == pytest.approx(wanted, rel=1e-4, abs=1e-5)
     output = mine.call(INFER, rows=rows)["output"]
     these = compared(job.model, optimiser)
     assert output == pytest.approx(predict(job.model, exact, rows), abs=1e-5 if these.all() else 1e-3)

@@ -46,22 +46,77 @@ def leftovers(directory: Path) -> list[Path]:
     return list(directory.rglob(f"{TEMPORARY}*"))
 
 
-def run_all(target: Callable[..., None], directory: Path, count: int) -> list[int | None]:
-    """Run ``target(directory, number)`` in processes of their own; returns their exit statuses."""
+def age(path: Path, hours: float = 2) -> None:
+    os.utime(path, (time.time() - 3600 * hours,) * 2)
+
+
+@contextmanager
+def running(target: Callable[..., None], directory: Path, count: int):
+    """Run ``target(directory, number)`` in processes of their own, which succeed."""
     processes = [PROCESSES.Process(target=target, args=(directory, number)) for number in range(count)]
     for process in processes:
         process.start()
+    yield processes
     for process in processes:
         process.join(60)
-    return [process.exitcode for process in processes]
+    assert [process.exitcode for process in processes] == [0] * count
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalBlockStore(tmp_path)
+
+
+@pytest.fixture
+def another(tmp_path):
+    """The store of another thread, or of another process."""
+    return LocalBlockStore(tmp_path)
+
+
+@pytest.fixture
+def old(tmp_path, store):
+    """A block that nothing has used for two hours."""
+    cid = store.put(RAW, b"weights")
+    age(path_of(tmp_path, cid))
+    return cid
+
+
+@pytest.fixture
+def problems():
+    return ErrorLog()
+
+
+@pytest.fixture
+def listener(tmp_path, problems):
+    return LocalGossip(tmp_path, None, problems)
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """``meanwhile(name, act)``: right before the next call of that function of ``os``, and never again, it acts."""
+    awaited = []
+
+    def prepare(name, act):
+        original = getattr(os, name)
+
+        def call(*arguments):
+            monkeypatch.setattr(os, name, original)
+            awaited.remove(name)
+            act(*arguments)
+            original(*arguments)
+
+        awaited.append(name)
+        monkeypatch.setattr(os, name, call)
+
+    yield prepare
+    assert not awaited
 
 
 # -- damaged blocks
 
 
 @pytest.mark.parametrize("damaged", [bytes(500) + b"\x01" + bytes(499), bytes(999)], ids=["flipped", "cut short"])
-def test_a_damaged_block_is_an_error_once_and_a_put_heals(tmp_path, damaged):
-    store = LocalBlockStore(tmp_path)
+def test_a_damaged_block_is_an_error_once_and_a_put_heals(tmp_path, store, damaged):
     cid = store.put(RAW, bytes(1000))
     path_of(tmp_path, cid).write_bytes(damaged)
 
@@ -75,8 +130,7 @@ def test_a_damaged_block_is_an_error_once_and_a_put_heals(tmp_path, damaged):
     assert store.get(cid) == bytes(1000)
 
 
-def test_a_good_copy_that_comes_while_the_damage_is_being_noticed_stays(tmp_path, monkeypatch):
-    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)  # of two threads, or of two processes
+def test_a_good_copy_that_comes_while_the_damage_is_being_noticed_stays(tmp_path, store, another, monkeypatch):
     cid = store.put(RAW, b"weights")
     path_of(tmp_path, cid).write_bytes(b"rot")
 
@@ -93,8 +147,7 @@ def test_a_good_copy_that_comes_while_the_damage_is_being_noticed_stays(tmp_path
     assert store.get(cid) == b"weights"
 
 
-def test_a_good_copy_of_another_process_heals_what_was_found_damaged(tmp_path):
-    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+def test_a_good_copy_of_another_process_heals_what_was_found_damaged(tmp_path, store, another):
     cid = store.put(RAW, b"weights")
     path_of(tmp_path, cid).write_bytes(b"rotten!")
     for each in (store, another):
@@ -108,22 +161,13 @@ def test_a_good_copy_of_another_process_heals_what_was_found_damaged(tmp_path):
     assert store.get(cid) == b"weights"
 
 
-def test_what_is_removed_as_damaged_is_never_the_good_copy_that_has_replaced_it(tmp_path, monkeypatch):
-    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+def test_what_is_removed_as_damaged_is_never_the_good_copy_that_has_replaced_it(tmp_path, store, another, meanwhile):
     cid = store.put(RAW, b"weights")
     path_of(tmp_path, cid).write_bytes(b"rot")
     with pytest.raises(EncodingError):
         store.get(cid)
-    rename = os.rename
-
-    def rename_later(path, aside):
-        monkeypatch.setattr(os, "rename", rename)
-        another.put(RAW, b"weights")
-        rename(path, aside)
-
-    monkeypatch.setattr(os, "rename", rename_later)
+    meanwhile("rename", lambda *_: another.put(RAW, b"weights"))
     store.remove_damaged(cid)
-    assert os.rename is rename
     assert store.get(cid) == b"weights"
 
     path_of(tmp_path, cid).write_bytes(b"rot again")
@@ -135,8 +179,7 @@ def test_what_is_removed_as_damaged_is_never_the_good_copy_that_has_replaced_it(
     assert not leftovers(tmp_path)
 
 
-def test_a_block_that_is_here_is_not_written_again(tmp_path):
-    store = LocalBlockStore(tmp_path)
+def test_a_block_that_is_here_is_not_written_again(tmp_path, store):
     path = path_of(tmp_path, store.put(RAW, b"flash memory wears out"))
     before = path.stat()
 
@@ -145,13 +188,8 @@ def test_a_block_that_is_here_is_not_written_again(tmp_path):
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def age(path: Path, hours: float = 2) -> None:
-    os.utime(path, (time.time() - 3600 * hours,) * 2)
-
-
 @pytest.mark.parametrize("use", ["put", "has"])
-def test_an_old_block_that_is_put_or_looked_for_again_is_in_use(tmp_path, use):
-    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+def test_an_old_block_that_is_put_or_looked_for_again_is_in_use(tmp_path, store, another, use):
     cid, unused = store.put(RAW, b"weights"), store.put(RAW, b"nobody's")
     for each in (cid, unused):
         age(path_of(tmp_path, each))
@@ -167,8 +205,7 @@ def test_an_old_block_that_is_put_or_looked_for_again_is_in_use(tmp_path, use):
     assert store.get(cid) == b"weights"
 
 
-def test_what_others_have_used_lately_is_not_deleted_as_unused(tmp_path):
-    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
+def test_what_others_have_used_lately_is_not_deleted_as_unused(tmp_path, store, another):
     put, looked_for, unused = (store.put(RAW, data) for data in (b"put", b"looked for", b"nobody's"))
     for each in (put, looked_for, unused):
         age(path_of(tmp_path, each))
@@ -183,71 +220,52 @@ def test_what_others_have_used_lately_is_not_deleted_as_unused(tmp_path):
 
 
 @pytest.mark.parametrize("use", ["put", "has"])
-def test_a_block_that_is_used_while_it_is_being_removed_stays(tmp_path, monkeypatch, use):
-    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
-    cid = store.put(RAW, b"weights")
-    age(path_of(tmp_path, cid))
-    rename = os.rename
+def test_a_block_that_is_used_while_it_is_being_removed_stays(tmp_path, store, another, old, meanwhile, use):
+    def use_it(*_):
+        assert another.put(RAW, b"weights") == old if use == "put" else another.has(old)
 
-    def rename_later(path, aside):
-        monkeypatch.setattr(os, "rename", rename)
-        assert another.put(RAW, b"weights") == cid if use == "put" else another.has(cid)
-        rename(path, aside)
-
-    monkeypatch.setattr(os, "rename", rename_later)
-    assert store.remove_unused(cid, since=time.time() - 3600) is None
-    assert os.rename is rename
-    assert store.get(cid) == b"weights"
-    assert finished_files(tmp_path) == [path_of(tmp_path, cid)]
+    meanwhile("rename", use_it)
+    assert store.remove_unused(old, since=time.time() - 3600) is None
+    assert store.get(old) == b"weights"
+    assert finished_files(tmp_path) == [path_of(tmp_path, old)]
 
 
-def test_a_block_that_is_removed_while_it_is_put_is_written_anew(tmp_path, monkeypatch):
-    store, another = LocalBlockStore(tmp_path), LocalBlockStore(tmp_path)
-    cid = store.put(RAW, b"weights")
-    age(path_of(tmp_path, cid))
+def test_a_block_that_is_removed_while_it_is_put_is_written_anew(store, another, old, monkeypatch):
     utime = os.utime
 
     def utime_too_late(path):
         monkeypatch.setattr(os, "utime", utime)
         file = os.open(path, os.O_RDONLY)  # it has found the file, which is then removed
-        assert another.remove_unused(cid, since=time.time() - 3600) == len(b"weights")
+        assert another.remove_unused(old, since=time.time() - 3600) == len(b"weights")
         utime(file)
         os.close(file)
 
     monkeypatch.setattr(os, "utime", utime_too_late)
-    assert store.put(RAW, b"weights") == cid
+    assert store.put(RAW, b"weights") == old
     assert os.utime is utime
-    assert store.get(cid) == b"weights"
+    assert store.get(old) == b"weights"
 
 
-def test_who_is_killed_before_the_second_look_has_removed_nothing(tmp_path, monkeypatch):
-    store = LocalBlockStore(tmp_path)
-    cid = store.put(RAW, b"weights")
-    age(path_of(tmp_path, cid))
-
+def test_who_is_killed_before_the_second_look_has_removed_nothing(tmp_path, store, old, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", killed)
         with pytest.raises(KeyboardInterrupt):
-            store.remove_unused(cid, since=time.time() - 3600)
-    assert not store.has(cid)
+            store.remove_unused(old, since=time.time() - 3600)
+    assert not store.has(old)
 
-    assert LocalBlockStore(tmp_path).get(cid) == b"weights"
-    assert finished_files(tmp_path) == [path_of(tmp_path, cid)]
-
-
-def test_whoever_only_looks_at_a_directory_uses_no_block(tmp_path):
-    store = LocalBlockStore(tmp_path)
-    cid = store.put(RAW, b"weights")
-    age(path_of(tmp_path, cid))
-    assert _ReadOnlyStore(tmp_path).has(cid)
-    assert store.remove_unused(cid, since=time.time() - 3600) == len(b"weights")
+    assert LocalBlockStore(tmp_path).get(old) == b"weights"
+    assert finished_files(tmp_path) == [path_of(tmp_path, old)]
 
 
-def test_a_huge_file_in_the_place_of_a_block_is_not_read_whole(tmp_path):
-    store = LocalBlockStore(tmp_path)
+def test_whoever_only_looks_at_a_directory_uses_no_block(tmp_path, store, old):
+    assert _ReadOnlyStore(tmp_path).has(old)
+    assert store.remove_unused(old, since=time.time() - 3600) == len(b"weights")
+
+
+def test_a_huge_file_in_the_place_of_a_block_is_not_read_whole(tmp_path, store):
     cid = store.put(RAW, b"small")
     with path_of(tmp_path, cid).open("r+b") as file:
         file.truncate(1 << 40)  # sparse: a terabyte that takes no room
@@ -292,7 +310,8 @@ def put_and_get_at_random(directory: Path, number: int) -> None:
 
 
 def test_processes_put_get_and_delete_the_same_blocks_at_once(tmp_path):
-    assert run_all(put_and_get_at_random, tmp_path, 6) == [0] * 6
+    with running(put_and_get_at_random, tmp_path, 6):
+        pass
 
     assert not leftovers(tmp_path)
     store = LocalBlockStore(tmp_path)
@@ -311,18 +330,13 @@ def large_blocks() -> list[bytes]:
     return [rng.randbytes(MAX_BLOCK_BYTES) for _ in range(24)]
 
 
-def test_a_block_appears_whole_or_not_at_all(tmp_path):
-    store = LocalBlockStore(tmp_path)
+def test_a_block_appears_whole_or_not_at_all(tmp_path, store):
     wanted = {Cid.of(RAW, data): data for data in large_blocks()}
-    writers = [PROCESSES.Process(target=put_all, args=(tmp_path, number)) for number in range(2)]
-    for writer in writers:
-        writer.start()
-    deadline = time.monotonic() + 60
-    while wanted and time.monotonic() < deadline:
-        for cid in [cid for cid in wanted if store.has(cid)]:
-            assert store.get(cid) == wanted.pop(cid)  # raises EncodingError for half a block
-    for writer in writers:
-        writer.join(60)
+    with running(put_all, tmp_path, 2):
+        deadline = time.monotonic() + 60
+        while wanted and time.monotonic() < deadline:
+            for cid in [cid for cid in wanted if store.has(cid)]:
+                assert store.get(cid) == wanted.pop(cid)  # raises EncodingError for half a block
 
     assert not wanted
 
@@ -333,15 +347,11 @@ def announce_often(directory: Path, number: int) -> None:
         gossip.announce(HEADS * (1 + turn % 16))
 
 
-def test_heads_that_are_replaced_while_others_read_are_always_whole(tmp_path):
-    problems = ErrorLog()
-    listener = LocalGossip(tmp_path, None, problems)
-    writers = [PROCESSES.Process(target=announce_often, args=(tmp_path, number)) for number in range(3)]
-    for writer in writers:
-        writer.start()
+def test_heads_that_are_replaced_while_others_read_are_always_whole(tmp_path, listener, problems):
     heard = []
-    while any(writer.is_alive() for writer in writers):
-        heard += listener.heard()
+    with running(announce_often, tmp_path, 3) as writers:
+        while any(writer.is_alive() for writer in writers):
+            heard += listener.heard()
     heard += listener.heard()
 
     assert not problems.counts
@@ -377,8 +387,7 @@ def kill_a_writer(directory: Path, number: int, after: float) -> None:
 
 @pytest.mark.parametrize("batch", range(3))
 def test_a_killed_writer_leaves_nothing_half_done_and_no_lock(tmp_path, batch):
-    rng = random.Random(batch)
-    interrupted = 0
+    rng, interrupted = random.Random(batch), 0
     for number in range(KILLS // 3):
         kill_a_writer(tmp_path, number, after=rng.uniform(0.005, 0.08))
         interrupted += bool(leftovers(tmp_path))
@@ -404,10 +413,10 @@ def check_heads_and_state(directory: Path) -> None:
 # -- leftovers
 
 
-def leave_temporary(directory: Path, age: float) -> Path:
+def leave_temporary(directory: Path, hours: float) -> Path:
     path = directory / f"{TEMPORARY}123-abcdef"
     path.write_bytes(b"half a bl")
-    os.utime(path, (time.time() - age, time.time() - age))
+    age(path, hours)
     return path
 
 
@@ -422,7 +431,7 @@ def leave_temporary(directory: Path, age: float) -> Path:
 )
 def test_old_leftovers_are_removed_and_what_another_process_is_writing_now_stays(tmp_path, beside, open_again):
     (tmp_path / beside).mkdir(parents=True, exist_ok=True)
-    old = leave_temporary(tmp_path / beside, age=7200)
+    old = leave_temporary(tmp_path / beside, hours=2)
     young = old.with_name(f"{TEMPORARY}9-9")
     young.write_bytes(b"half a bl")
     (tmp_path / "state").write_bytes(b"weights")
@@ -448,21 +457,12 @@ def open_again_and_again(directory: Path, number: int) -> None:
 
 
 def test_a_peer_can_start_while_others_write(tmp_path):
-    writers = [PROCESSES.Process(target=write_and_forget, args=(tmp_path, number)) for number in range(3)]
-    for writer in writers:
-        writer.start()
-    statuses = run_all(open_again_and_again, tmp_path, 2)
-    for writer in writers:
-        writer.join(60)
-
-    assert statuses == [0, 0]
-    assert [writer.exitcode for writer in writers] == [0] * 3
+    with running(write_and_forget, tmp_path, 3), running(open_again_and_again, tmp_path, 2):
+        pass
 
 
-def test_leftovers_are_never_heard(tmp_path):
-    problems = ErrorLog()
-    listener = LocalGossip(tmp_path, None, problems)
-    leave_temporary(tmp_path / "heads", age=0)
+def test_leftovers_are_never_heard(tmp_path, listener, problems):
+    leave_temporary(tmp_path / "heads", hours=0)
 
     assert list(listener.heard()) == []
     assert not problems.counts
@@ -490,9 +490,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
-def test_a_damaged_heads_file_is_counted_once_and_the_others_are_heard(tmp_path, garbage):
-    problems = ErrorLog()
-    listener = LocalGossip(tmp_path, None, problems)
+def test_a_damaged_heads_file_is_counted_once_and_the_others_are_heard(tmp_path, listener, problems, garbage):
     LocalGossip(tmp_path, "good").announce(HEADS)
     (tmp_path / "heads" / "bad").write_bytes(garbage)
 
@@ -516,8 +514,7 @@ def test_the_same_heads_are_not_written_again(tmp_path):
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_more_heads_than_allowed_are_cut_short(tmp_path):
-    listener = LocalGossip(tmp_path, None)
+def test_more_heads_than_allowed_are_cut_short(tmp_path, listener):
     (tmp_path / "heads" / "chatty").write_bytes(good_heads(Limits().heads + 50))
 
     assert [len(heads) for heads in listener.heard()] == [Limits().heads]
@@ -541,16 +538,11 @@ def at_most(seconds: int):
         signal.signal(signal.SIGALRM, before)
 
 
-def make_symbolic_loop(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
-ODD_ENTRIES = {"directory": Path.mkdir, "pipe": os.mkfifo, "symbolic loop": make_symbolic_loop}
+ODD_ENTRIES = {"directory": Path.mkdir, "pipe": os.mkfifo, "symbolic loop": lambda path: path.symlink_to(path.name)}
 
 
 @pytest.mark.parametrize("make", ODD_ENTRIES.values(), ids=ODD_ENTRIES.keys())
-def test_an_entry_that_is_no_file_is_passed_over(tmp_path, make):
-    listener = LocalGossip(tmp_path, None)
+def test_an_entry_that_is_no_file_is_passed_over(tmp_path, listener, make):
     LocalGossip(tmp_path, "good").announce(HEADS)
     make(tmp_path / "heads" / "odd")
 
@@ -560,8 +552,7 @@ def test_an_entry_that_is_no_file_is_passed_over(tmp_path, make):
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
-def test_a_pipe_or_directory_in_the_place_of_a_block_is_a_missing_block(tmp_path, make):
-    store = LocalBlockStore(tmp_path)
+def test_a_pipe_or_directory_in_the_place_of_a_block_is_a_missing_block(tmp_path, store, make):
     cid = Cid.of(RAW, b"data")
     path_of(tmp_path, cid).parent.mkdir()
     make(path_of(tmp_path, cid))
@@ -570,9 +561,9 @@ def test_a_pipe_or_directory_in_the_place_of_a_block_is_a_missing_block(tmp_path
         store.get(cid)
 
 
-def test_a_listener_cannot_announce(tmp_path):
+def test_a_listener_cannot_announce(listener):
     with pytest.raises(StateError):
-        LocalGossip(tmp_path, None).announce(HEADS)
+        listener.announce(HEADS)
 
 
 # -- state

@@ -6,14 +6,16 @@ import json
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from daemon import HOST
 from mosquitto import Mosquitto
-from mqtt_rig import wait_for_subscriptions
+from mqtt_rig import Links, plain, wait_for_subscriptions
 from programs import wait_for
 
 from agent.labels import LabelNames
@@ -40,18 +42,15 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def sensor(broker: Mosquitto) -> Iterator[MqttConnection]:
-    link = MqttConnection(MqttSection(broker=f"mqtt://{HOST}:{broker.port}"))
-    link.start()
-    wait_for(lambda: link.is_connected, "the sensor's connection")
-    yield link
-    link.close()
+    with Links() as links:
+        yield links.open(plain(broker))
 
 
 class Source:
     """An open source and all it has given."""
 
-    def __init__(self, broker: Mosquitto, **settings: object) -> None:
-        section = SourceSection(kind="mqtt", broker=f"mqtt://{HOST}:{broker.port}", hold=0.5, **settings)
+    def __init__(self, broker: Mosquitto, settings: dict[str, Any]) -> None:
+        section = SourceSection(kind="mqtt", broker=plain(broker).broker, hold=0.5, **settings)
         opened = opener(section, FEATURES, NAMES, MqttSection())("")
         assert isinstance(opened, MqttSource)
         self.source = opened
@@ -68,11 +67,16 @@ class Source:
 
 
 @pytest.fixture
-def sources() -> Iterator[list[Source]]:
-    opened: list[Source] = []
-    yield opened
-    for one in opened:
-        one.source.close()
+def opened(broker: Mosquitto) -> Iterator[Callable[..., Source]]:
+    """Opens sources, which are closed after the test."""
+    with ExitStack() as ends:
+
+        def open_one(**settings: Any) -> Source:
+            found = Source(broker, settings)
+            ends.callback(found.source.close)
+            return found
+
+        yield open_one
 
 
 PAYLOADS = {
@@ -87,12 +91,9 @@ PAYLOADS = {
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_each_kind_of_payload_gives_the_swarms_channels(
-    broker: Mosquitto, sensor: MqttConnection, sources: list[Source], payload: str
-) -> None:
+def test_each_kind_of_payload_gives_the_swarms_channels(sensor: MqttConnection, opened: Any, payload: str) -> None:
     settings, topic, message = PAYLOADS[payload]
-    source = Source(broker, payload=payload, **settings)
-    sources.append(source)
+    source = opened(payload=payload, **settings)
     sensor.publish(topic, json.dumps(message).encode())
     wait_for(lambda: len(source.rows()) >= 4, "readings")
     assert {tuple(row) for row in source.rows().tolist()} == {(21.5, 40.0)}
@@ -101,13 +102,10 @@ def test_each_kind_of_payload_gives_the_swarms_channels(
     assert count <= 0.5 * RATE + 2, "a reading stands no longer than the limit"
 
 
-def test_channels_of_several_topics_and_labels_of_another(
-    broker: Mosquitto, sensor: MqttConnection, sources: list[Source]
-) -> None:
+def test_channels_of_several_topics_and_labels_of_another(sensor: MqttConnection, opened: Any) -> None:
     sensor.publish("who", b"busy", retain=True)
     sensor.publish("t", b"1", retain=True)  # of the past: not taken for a reading of now
-    source = Source(broker, channels={"temperature": "t#", "humidity": "h#value"}, label_topic="who")
-    sources.append(source)
+    source = opened(channels={"temperature": "t#", "humidity": "h#value"}, label_topic="who")
     sensor.publish("h", b'{"value": 2}')
     time.sleep(0.3)
     assert len(source.rows()) == 0
@@ -123,11 +121,8 @@ def test_channels_of_several_topics_and_labels_of_another(
     wait_for(lambda: both() and source.labels()[-1] == -1, "the label to end")
 
 
-def test_what_is_not_understood_is_counted_and_harms_nothing(
-    broker: Mosquitto, sensor: MqttConnection, sources: list[Source]
-) -> None:
-    source = Source(broker, topic="s")
-    sources.append(source)
+def test_what_is_not_understood_is_counted_and_harms_nothing(sensor: MqttConnection, opened: Any) -> None:
+    source = opened(topic="s")
     for payload in (b"", b"\xff", b"{", b"[" * 60_000, b'{"temperature": "warm", "humidity": 1}', b" " * 70_000):
         sensor.publish("s", payload)
     sensor.publish("s", b'{"temperature": 1, "humidity": 2}')
@@ -135,9 +130,8 @@ def test_what_is_not_understood_is_counted_and_harms_nothing(
     assert "5 not understood" in source.source.state()
 
 
-def test_a_source_that_floods_costs_the_oldest_messages(broker: Mosquitto, sources: list[Source]) -> None:
-    source = Source(broker, topic="s")
-    sources.append(source)
+def test_a_source_that_floods_costs_the_oldest_messages(broker: Mosquitto, opened: Any) -> None:
+    source = opened(topic="s")
     source.source._waiting = deque(maxlen=50)
     lines = "".join(f'{{"temperature": {index}, "humidity": 0}}\n' for index in range(5000))
     command = ["mosquitto_pub", "-h", HOST, "-p", str(broker.port), "-t", "s", "-l"]
@@ -148,11 +142,8 @@ def test_a_source_that_floods_costs_the_oldest_messages(broker: Mosquitto, sourc
     wait_for(lambda: len(rows := source.rows()) and rows[-1][0] == 4999, "the newest reading")
 
 
-def test_a_broker_that_goes_is_a_gap_and_comes_back(
-    broker: Mosquitto, sensor: MqttConnection, sources: list[Source]
-) -> None:
-    source = Source(broker, topic="s")
-    sources.append(source)
+def test_a_broker_that_goes_is_a_gap_and_comes_back(broker: Mosquitto, sensor: MqttConnection, opened: Any) -> None:
+    source = opened(topic="s")
 
     def speak() -> bool:
         sensor.publish("s", b'{"temperature": 1, "humidity": 2}')

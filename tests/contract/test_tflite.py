@@ -6,7 +6,6 @@ import builtins
 import json
 import logging
 import os
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -14,20 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from learner_models import (
-    BODIES,
-    FLATTEN,
-    OPTIMISERS,
-    RUNTIMES,
-    SEQUENCE,
-    VECTOR,
-    conv,
-    dense,
-    layer,
-    require,
-    sequential,
-    task,
-)
+from keras_configs import define, dense, layer
+from learner_models import BODIES, FLATTEN, OPTIMISERS, RUNTIMES, SEQUENCE, VECTOR, conv, output, require, task
+from programs import succeed
 
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
@@ -43,7 +31,7 @@ require("flatbuffers")
 from agent.cli import main  # noqa: E402
 from agent.learning.engine_choice import build_learner  # noqa: E402
 from agent.learning.tflite_learner import TfliteLearner  # noqa: E402
-from agent.tflite.inference.export import SIGNATURE, inference_program  # noqa: E402
+from agent.tflite.inference.export import inference_program  # noqa: E402
 from agent.tflite.runtime import open_program  # noqa: E402
 from agent.tflite.training.program import compile_program  # noqa: E402
 from learnae.errors import ConfigurationError, ModelError  # noqa: E402
@@ -90,26 +78,22 @@ def test_inference_files_say_what_the_model_says(body: str) -> None:
     rows, _ = job.batch(rng, 33)
     wanted = predict(job.model, weights.astype(np.float64), rows)
     for int8, tolerance in ((False, 2e-6), (True, 0.05)):
-        runner = open_program(inference_program(job.model, weights, int8)).get_signature_runner(SIGNATURE)
-        assert runner(rows=rows)["output"] == pytest.approx(wanted, abs=tolerance)
-        assert runner(rows=rows[:1])["output"] == pytest.approx(wanted[:1], abs=tolerance)
+        data = inference_program(job.model, weights, int8)
+        for count in (len(rows), 1):
+            assert output(data, rows[:count]) == pytest.approx(wanted[:count], abs=tolerance)
 
 
 @pytest.mark.parametrize("before", [dense(6), conv(6, 3), dense(6, "relu")])
 def test_batch_normalisation_takes_no_operator_of_its_own_after_a_linear_layer(before: dict[str, Any]) -> None:
     after = [layer("BatchNormalization"), FLATTEN, dense(2)]
     shape = VECTOR if before["class_name"] == "Dense" else SEQUENCE
-    model = ModelDefinition.from_config(sequential([before, *after], shape))
+    model = define(before, *after, shape=shape)
     weights = np.random.default_rng(0).uniform(0.5, 1, model.count).astype(np.float32)
     rows = np.random.default_rng(1).normal(size=(9, *shape)).astype(np.float32)
     interpreter = open_program(data := inference_program(model, weights))
-    assert runner_output(data, rows) == pytest.approx(predict(model, weights.astype(np.float64), rows), abs=1e-5)
+    assert output(data, rows) == pytest.approx(predict(model, weights.astype(np.float64), rows), abs=1e-5)
     vectors = sum(details["shape"].tolist() == [6] for details in interpreter.get_tensor_details())
     assert vectors == (3 if before["config"].get("activation") == "relu" else 1)  # bias, scale, shift
-
-
-def runner_output(data: bytes, rows: np.ndarray) -> np.ndarray:
-    return np.asarray(open_program(data).get_signature_runner(SIGNATURE)(rows=rows)["output"])
 
 
 @pytest.mark.parametrize("name", ["wrist", "wrist-cnn", "hepmass"])
@@ -119,7 +103,7 @@ def test_int8_files_are_much_smaller_and_nearly_as_good(name: str) -> None:
     exact, small = (inference_program(manifest.model, weights, int8) for int8 in (False, True))
     assert len(small) < len(exact) / 2
     rows = np.random.default_rng(0).normal(size=(200, *manifest.model.input_shape)).astype(np.float32)
-    outputs = [open_program(data).get_signature_runner(SIGNATURE)(rows=rows)["output"] for data in (exact, small)]
+    outputs = [output(data, rows) for data in (exact, small)]
     assert np.abs(outputs[0] - outputs[1]).max() < 0.05
     if outputs[0].shape[1] > 1:
         assert (outputs[0].argmax(axis=1) == outputs[1].argmax(axis=1)).mean() > 0.95
@@ -142,9 +126,7 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
 
     assert run("model.tflite") == EXIT_CONFIGURATION  # it has not run yet, nor has anybody here
     assert "start a peer first" in capsys.readouterr().err
-    state = PeerState(
-        manifest.swarm, b"message", None, 0, 0, 0, 0, 0, weights * 0, None, weights, {}
-    )  # fmt: skip
+    state = PeerState(manifest.swarm, b"message", None, 0, 0, 0, 0, 0, weights * 0, None, weights, {})
     (tmp_path / "me").mkdir()
     (tmp_path / "me" / STATE_FILE).write_bytes(state.to_bytes())
     assert run("model.onnx") == EXIT_CONFIGURATION
@@ -171,8 +153,8 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
     assert said("weights.tflite", "--int8", "--weights-only") == ("dynamic-range", "int8", "float32")
     assert (tmp_path / "weights.tflite").read_bytes() == (tmp_path / "ranges.tflite").read_bytes()
     rows = np.random.default_rng(0).normal(size=(5, 30)).astype(np.float32)
-    runner = open_program((tmp_path / "model.tflite").read_bytes()).get_signature_runner(SIGNATURE)
-    assert runner(rows=rows)["output"] == pytest.approx(predict(manifest.model, weights, rows), abs=1e-6)
+    said_of_rows = output((tmp_path / "model.tflite").read_bytes(), rows)
+    assert said_of_rows == pytest.approx(predict(manifest.model, weights, rows), abs=1e-6)
 
 
 class Unknown(Layer):
@@ -276,7 +258,5 @@ print(resident() - before)
 def test_training_takes_at_most_10_megabytes_above_the_imports() -> None:
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", _MEMORY], env=environment, capture_output=True, text=True, check=True, cwd=root
-    )
-    assert int(result.stdout.splitlines()[-1]) <= 10_000_000
+    said = succeed(sys.executable, "-c", _MEMORY, env=environment, cwd=root).stdout
+    assert int(said.splitlines()[-1]) <= 10_000_000

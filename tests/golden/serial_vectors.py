@@ -12,29 +12,15 @@ import json
 import struct
 from typing import Any
 
-from firmware_bridge.serial_link.frames import (
-    Ack,
-    Ask,
-    Event,
-    Frame,
-    Hello,
-    Log,
-    Nak,
-    Ping,
-    Samples,
-    SetRate,
-    Time,
-    Welcome,
-    encode,
-)
+from firmware_bridge.serial_link import frames
 
 TEXT = b"host-board/2.5 ramp:m/s2:0.001 noise:Cel:0.01 steps:count:1"  # of bench/host_board.c: two parts
 SESSION = 0xC0FFEE00  # with a zero in it, as CRCs and numbers may have
 
 
-def hello(session: int, part: int) -> Hello:
+def hello(session: int, part: int) -> frames.Hello:
     text = TEXT[32 * part : 32 * part + 32]
-    return Hello(0, session, 1, part, part == 1, 2, 2, 1000, 100_000, text)
+    return frames.Hello(0, session, 1, part, part == 1, 2, 2, 1000, 100_000, text)
 
 
 def data(first: int) -> bytes:
@@ -47,41 +33,35 @@ def data(first: int) -> bytes:
     return struct.pack("<6h", *columns)
 
 
-CONVERSATION: list[tuple[str, Frame]] = [
+CONVERSATION: list[tuple[str, frames.Frame]] = [
     ("board", hello(0, 0)),
     ("board", hello(0, 1)),
-    ("bridge", Ask(0)),
+    ("bridge", frames.Ask(0)),
     ("board", hello(0, 0)),
     ("board", hello(0, 1)),
-    ("bridge", Welcome(0, SESSION)),
-    ("board", Samples(0, 1, 2, 0, 10, data(0))),
-    ("board", Samples(1, 1, 2, 2, 30, data(2))),
-    ("bridge", Nak(0)),
-    ("board", Samples(0, 1, 2, 0, 10, data(0))),
-    ("bridge", Ack(2)),
-    ("bridge", Ping(200)),
-    ("board", Time(200, 258)),
-    ("board", Event(2, 258, 1, "walking")),
-    ("board", Event(3, 258, 0, "")),
-    ("board", Log(4, 258, 2, "low battery")),
-    ("bridge", SetRate(0, 12_500)),
-    ("bridge", Time(0, 1_700_000_000)),
+    ("bridge", frames.Welcome(0, SESSION)),
+    ("board", frames.Samples(0, 1, 2, 0, 10, data(0))),
+    ("board", frames.Samples(1, 1, 2, 2, 30, data(2))),
+    ("bridge", frames.Nak(0)),
+    ("board", frames.Samples(0, 1, 2, 0, 10, data(0))),
+    ("bridge", frames.Ack(2)),
+    ("bridge", frames.Ping(200)),
+    ("board", frames.Time(200, 258)),
+    ("board", frames.Event(2, 258, 1, "walking")),
+    ("board", frames.Event(3, 258, 0, "")),
+    ("board", frames.Log(4, 258, 2, "low battery")),
+    ("bridge", frames.SetRate(0, 12_500)),
+    ("bridge", frames.Time(0, 1_700_000_000)),
 ]
 
 
 def vectors() -> list[dict[str, Any]]:
-    return [
-        {
-            "from": side,
-            "frame": type(frame).__name__,
-            **{
-                name: value.hex() if isinstance(value, bytes) else value
-                for name, value in dataclasses.asdict(frame).items()
-            },
-            "bytes": encode(frame).hex(),
-        }
-        for side, frame in CONVERSATION
-    ]
+    found = []
+    for side, frame in CONVERSATION:
+        fields = dataclasses.asdict(frame)
+        shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+        found.append({"from": side, "frame": type(frame).__name__, **shown, "bytes": frames.encode(frame).hex()})
+    return found
 
 
 if __name__ == "__main__":

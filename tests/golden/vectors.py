@@ -29,27 +29,15 @@ BOB = Identity.from_seed(bytes(range(32, 64)))
 
 
 def manifest() -> Manifest:
-    return Manifest(
-        name="golden",
-        config=dense_config(10, (3,), 2, "softmax"),
-        loss="sparse_categorical_crossentropy",
-        seed=5,
-        created=TIME,
-        classes=("left", "right"),
-        features=WindowStatistics(("x", "y"), 50.0, 100, 50, (0.0,) * 10, (0.5,) * 10),
-    )
+    config, loss = dense_config(10, (3,), 2, "softmax"), "sparse_categorical_crossentropy"
+    features = WindowStatistics(("x", "y"), 50.0, 100, 50, (0.0,) * 10, (0.5,) * 10)
+    return Manifest("golden", config, loss, seed=5, created=TIME, classes=("left", "right"), features=features)
 
 
 def manifest_of_tables() -> Manifest:
     """As a swarm has it whose rows come from tables with named columns."""
-    return Manifest(
-        name="tables",
-        config=dense_config(3, (), 1, "linear"),
-        loss="huber",
-        seed=6,
-        created=TIME,
-        columns=("flow", "pressure", "Temperatur °C"),
-    )
+    columns = ("flow", "pressure", "Temperatur °C")
+    return Manifest("tables", dense_config(3, (), 1, "linear"), "huber", seed=6, created=TIME, columns=columns)
 
 
 def weights(step: int) -> np.ndarray:
@@ -63,15 +51,9 @@ def frames(policy: FramePolicy) -> list[dict[str, Any]]:
     for step in range(3):
         frame = encode_frame(weights(step), replica, base, policy)
         replica, base = frame.replica, Cid.of(RAW, b"stands for the previous update")
-        result.append(
-            {
-                "weights": weights(step).tolist(),
-                "type": frame.header.kind,
-                "codec": frame.header.codec,
-                "blocks": [block.hex() for block in frame.blocks],
-                "replica": frame.replica.tolist(),
-            }
-        )
+        found = {"weights": weights(step).tolist(), "type": frame.header.kind, "codec": frame.header.codec}
+        blocks = [block.hex() for block in frame.blocks]
+        result.append({**found, "blocks": blocks, "replica": frame.replica.tolist()})
     return result
 
 

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority, and TLS servers that it vouches for."""
+"""A throw-away certificate authority, and TLS servers and clients that it vouches for."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """``ca_file`` holds its own certificate."""
+    """All files are in ``directory``; ``ca_file`` holds its own certificate."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        self._directory = directory
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
@@ -28,17 +29,22 @@ class Authority:
         self.ca_file = directory / f"{name}.crt"
         self.ca_file.write_bytes(_pem(own.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())))
 
+    def issue(self, name: str, address: str = "127.0.0.1") -> tuple[Path, Path]:
+        """Certificate and key of ``name`` (its common name), which as a server is at ``address`` and localhost."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(address))]
+        found = _begin(_named(name), self._name, key, self._key)
+        found = found.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        form = serialization.PrivateFormat.PKCS8
+        files = self.directory / f"{name}.crt", self.directory / f"{name}.key"
+        files[0].write_bytes(_pem(found.sign(self._key, hashes.SHA256())))
+        files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+        return files
+
     def server(self, address: str = "127.0.0.1") -> ssl.SSLContext:
         """Return what a server at ``address`` presents."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        found = _begin(_named(address), self._name, key, self._key).add_extension(names, critical=False)
-        path = self._directory / f"{address}.pem"
-        form = serialization.PrivateFormat.PKCS8
-        private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-        path.write_bytes(private + _pem(found.sign(self._key, hashes.SHA256())))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
+        context.load_cert_chain(*self.issue(address, address))
         return context
 
 

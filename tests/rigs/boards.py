@@ -13,10 +13,7 @@ NATIVE = Path(__file__).parents[1] / "native"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 AVR_FLAGS = ("-std=gnu99", "-Os", "-mcall-prologues", "-mrelax", "-ffunction-sections", "-DF_CPU=16000000UL")
 BUTTON, HANG = 2, 3  # pins of port D in the example
-MEMORY = {
-    "atmega328p": 1024,
-    "atmega2560": 3072,
-}  # bytes for samples that wait: what a chip has, or a link's window takes
+MEMORY = {"atmega328p": 1024, "atmega2560": 3072}  # bytes for samples that wait: of a chip, or of a link's window
 
 
 def build_example(mcu: str, memory: int = 128) -> Path:
@@ -49,13 +46,9 @@ class SimulatedBoard:
 
     def plug(self) -> None:
         """Power on: the firmware starts, and ``device`` is there."""
-        self._process = subprocess.Popen(
-            [*self._command, str(self.device), str(self._speed)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        command = [*self._command, str(self.device), str(self._speed)]
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(command, text=True, **streams)
         assert self._process.stdout is not None
         assert "ready\n" in iter(self._process.stdout.readline, ""), "the simulator has not started"
 

@@ -152,10 +152,16 @@ def tiny_dataset(manifest: Manifest, seed: int = 0, rows: int = 32, scale: float
     return data
 
 
-def tiny_learner() -> NumpyLearner:
-    """Make the reference learner of both."""
-    manifest, rng = tiny_manifest(), np.random.default_rng(0)
-    return NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, rng)
+def tiny_learner(
+    manifest: Manifest | None = None,
+    data: Dataset | None = None,
+    seed: int = 0,
+    kind: type[NumpyLearner] = NumpyLearner,
+) -> NumpyLearner:
+    """Return what trains as the manifest says."""
+    manifest, rng = manifest or tiny_manifest(), np.random.default_rng(seed)
+    data = data or tiny_dataset(manifest)
+    return kind(manifest.model, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng)
 
 
 def damaged(data: bytes) -> Iterator[bytes]:

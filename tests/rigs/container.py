@@ -12,19 +12,28 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from programs import PATIENCE, Finished, wait_for
+from programs import PATIENCE, Finished, finish, succeed, wait_for
 
 ROOT = Path(__file__).parents[2]
 _CGROUPS = Path("/sys/fs/cgroup")
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 # they look for a network or for a person
 _MASKED = ("systemd-networkd.service", "systemd-networkd.socket", "console-getty.service", "getty.target")
 
 
 def debian_root() -> Path:
     """Made at first, then found."""
-    done = subprocess.run([ROOT / "scripts" / "debian-root"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+    return Path(succeed(ROOT / "scripts" / "debian-root", timeout=None).stdout.strip())
+
+
+def mount_overlay(directory: Path, lower: object) -> Path:
+    """Let ``directory``/root show ``lower``, and take changes."""
+    root, upper, work = (directory / name for name in ("root", "upper", "work"))
+    for each in (root, upper, work):
+        each.mkdir(parents=True)
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, root], check=True)
+    return root
 
 
 class Container:
@@ -38,11 +47,7 @@ class Container:
         self._init = 0
 
     def __enter__(self) -> Container:
-        upper, work = self._directory / "upper", self._directory / "work"
-        for directory in (self.root, upper, work):
-            directory.mkdir(parents=True)
-        options = f"lowerdir={debian_root()},upperdir={upper},workdir={work}"
-        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
+        mount_overlay(self._directory, debian_root())
         for unit in _MASKED:
             (self.root / "etc/systemd/system" / unit).symlink_to("/dev/null")
         return self
@@ -59,7 +64,7 @@ class Container:
 
     def before_boot(self, command: str, seconds: float = 4 * PATIENCE) -> str:
         """Return what a shell in the root prints while nothing runs in it."""
-        return self._finish(["chroot", str(self.root), "sh", "-c", command], seconds).stdout
+        return succeed("chroot", self.root, "sh", "-c", command, env=_ENVIRONMENT, timeout=seconds).stdout
 
     def boot(self) -> None:
         """Start process 1, and return when its units have been started."""
@@ -70,14 +75,10 @@ class Container:
             f"exec systemd-nspawn --quiet --boot --directory={self.root} --machine={self.name}"
             " --register=no --keep-unit --private-network --console=pipe --kill-signal=SIGRTMIN+3"
         )
-        with (self._directory / "console").open("ab") as console:
-            self._nspawn = subprocess.Popen(
-                ["sh", "-c", f"{enter}; {nspawn}"],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                env={**os.environ, "UNIFIED_CGROUP_HIERARCHY": "1"},
-            )
+        command = ["sh", "-c", f"{enter}; {nspawn}"]
+        environment = {**os.environ, "UNIFIED_CGROUP_HIERARCHY": "1"}
+        with (self._directory / "console").open("ab") as out:
+            self._nspawn = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         self._init = wait_for(self._find_init, "process 1")
         wait_for(lambda: self.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), "the boot")
 
@@ -94,11 +95,11 @@ class Container:
 
     def run(self, command: str, seconds: float = 2 * PATIENCE) -> Finished:
         """Run a shell command beside process 1."""
-        return subprocess.run(self._beside(command), capture_output=True, text=True, timeout=seconds, check=False)
+        return finish(*self._beside(command), timeout=seconds)
 
     def output(self, command: str, seconds: float = 2 * PATIENCE) -> str:
         """Return what a command prints that must succeed."""
-        return self._finish(self._beside(command), seconds).stdout.strip()
+        return succeed(*self._beside(command), env=_ENVIRONMENT, timeout=seconds).stdout.strip()
 
     def show(self, unit: str, name: str) -> str:
         """One property of a unit."""
@@ -110,13 +111,6 @@ class Container:
 
     def _beside(self, command: str) -> list[str]:
         return ["nsenter", "--target", str(self._init), "--all", "sh", "-c", command]
-
-    @staticmethod
-    def _finish(command: list[str], seconds: float) -> Finished:
-        environment = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
-        assert done.returncode == 0, f"{command[-1]}: {done.stdout}{done.stderr}"
-        return done
 
     def _find_init(self) -> int | None:
         assert self._nspawn is not None

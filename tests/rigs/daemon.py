@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Self
 
 HOST = "127.0.0.1"
 # below those that the system gives to connections: what is free while its engine is down must stay so
@@ -32,14 +33,22 @@ def free_ports(count: int) -> int:
 
 
 class Daemon:
-    """A process with its files and its ``log`` in ``directory``; a context manager that ends it."""
+    """A process with its files and its ``log`` in ``directory``; a context manager that starts and ends it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        raise NotImplementedError
 
     @property
     def pid(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -30,11 +30,9 @@ def fill(disk: Path) -> Path:
     filler = disk / "filler"
     with filler.open("ab", buffering=0) as file:
         for size in (4096, 1):
-            try:
+            with suppress(OSError):
                 while True:
                     file.write(b"x" * size)
-            except OSError:
-                continue
     return filler
 
 

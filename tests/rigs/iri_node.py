@@ -63,8 +63,7 @@ class IriNode:
         self.file = directory / "transactions"
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.mwm, self.interval, self.coordinator = mwm, interval, coordinator
-        self.port = free_port()
-        self.events_port = free_port()
+        self.port, self.events_port = free_port(), free_port()
         self.lagging = False
         self.hanging = threading.Event()
         self.requests: list[str] = []
@@ -77,9 +76,7 @@ class IriNode:
         self._stopped = threading.Event()
         self._publish = lambda words: None
         self._events: Any = None
-        self._since = 1000 * (
-            time.time() - 60
-        )  # as of a snapshot, and clocks are read a while before: older is refused
+        self._since = 1000 * (time.time() - 60)  # as of a snapshot; older is refused, but clocks are read before
         self._writer = Node(self.url)  # the coordinator's; asks no other node
 
     @property
@@ -99,10 +96,8 @@ class IriNode:
 
     def start(self) -> None:
         """Read the disk and listen."""
-        self._known.clear()
-        self._by.clear()
-        self._tips.clear()
-        self._milestones.clear()
+        for memory in (self._known, self._by, self._tips, self._milestones):
+            memory.clear()
         self._stopped = threading.Event()
         if self.file.exists():
             for line in self.file.read_text().splitlines():
@@ -166,7 +161,7 @@ class IriNode:
             index = len(self._milestones) + 1
             for tip in random.sample(sorted(self._tips - {last}), min(_TIPS, len(self._tips - {last}))):
                 top = self._issue(_CHECKPOINT, top, tip, NULL, False)
-            self._issue(_number_trytes(index).ljust(27, "9"), last, top, self.coordinator, True)
+            self._issue(number_trytes(index).ljust(27, "9"), last, top, self.coordinator, True)
 
     def index(self) -> int:
         """Return the index of the newest milestone."""
@@ -300,7 +295,7 @@ class IriNode:
         trytes = self._trytes(query)
         if len(trytes) != 1:
             raise Refused("Invalid bundle length")
-        text, now = trytes[0], _number_trytes(int(time.time() * 1000))
+        text, now = trytes[0], number_trytes(int(time.time() * 1000))
         tips = query["trunkTransaction"] + query["branchTransaction"]
         return {"trytes": [search(text[:2430] + tips + text[2592:2619] + now + "9" * 9 + "M" * 9 + "9" * 27, self.mwm)]}
 
@@ -373,6 +368,6 @@ def _is_whole_bundle(transaction: Transaction) -> bool:
     return bool(iota.BundleValidator(iota.Bundle([parsed])).is_valid())
 
 
-def _number_trytes(number: int) -> str:
+def number_trytes(number: int) -> str:
     iota = load()
     return str(iota.TryteString.from_trits(iota.trits.trits_from_int(number, pad=27)))

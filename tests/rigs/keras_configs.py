@@ -14,7 +14,7 @@ from learnae.models.reference.numpy_model import differentiate, predict
 
 def sequential(*layers: dict[str, Any], shape: tuple[int, ...] = (4,)) -> dict[str, Any]:
     first = {"class_name": "InputLayer", "config": {"batch_shape": [None, *shape]}}
-    return {"class_name": "Sequential", "config": {"layers": [first, *layers]}}
+    return {"class_name": "Sequential", "config": {"name": "model", "layers": [first, *layers]}}
 
 
 def layer(name: str, **config: Any) -> dict[str, Any]:

@@ -38,10 +38,6 @@ class Kubo(Daemon):
         self._said = 0  # characters in the log before this start
         self._initialise()
 
-    def __enter__(self) -> Kubo:
-        self.start()
-        return self
-
     @property
     def api(self) -> str:
         """Return the multiaddress of its RPC."""
@@ -81,7 +77,6 @@ class Kubo(Daemon):
         self.run("swarm", "connect", other.address)
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
         self._said = len(self.log)
         self._launch([shutil.which(PROGRAM) or PROGRAM, "daemon"], self.environment)
         wait_for(self._answers, "Kubo to answer")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from builders import NOW, Author, identity, tiny_dataset, tiny_manifest, update_body
+from builders import NOW, Author, identity, tiny_dataset, tiny_learner, tiny_manifest, update_body
 
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.errors import NotWrittenError
@@ -94,9 +94,7 @@ class Machine:
         return past
 
     def boot(self) -> Peer:
-        manifest = self.manifest
-        batch, rng = manifest.training.batch, np.random.default_rng(1)
-        self.learner = Learner(manifest.model, manifest.objective, manifest.optimiser, self.data, batch, rng)
+        self.learner = tiny_learner(self.manifest, self.data, 1, Learner)
         return self.compose(Options("me", "agent", self.follow, seed=1))
 
     def compose(self, options: Options) -> Peer:

@@ -8,15 +8,18 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from unittest import mock
+
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.manifest import Manifest
 
 Finished = subprocess.CompletedProcess[str]
 
@@ -48,11 +51,17 @@ def end_logging() -> None:
         root.removeHandler(handler)
 
 
+def finish(*command: object, **options: Any) -> Finished:
+    """Run a command to its end, whatever that is."""
+    usual = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 600}
+    done: Finished = subprocess.run(list(map(str, command)), check=False, **(usual | options))
+    return done
+
+
 def succeed(*command: object, **options: Any) -> Finished:
     """Run a command that has to succeed; what it does otherwise is shown."""
-    usual = {"capture_output": True, "text": True, "timeout": 600}
-    done: Finished = subprocess.run(list(map(str, command)), check=False, **(usual | options))
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    done = finish(*command, **options)
+    assert done.returncode == 0, f"{command[-1]}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done
 
 
@@ -64,9 +73,8 @@ class Child(subprocess.Popen[str]):
         words.parent.mkdir(exist_ok=True)
         out, self._err = (words.with_suffix(suffix) for suffix in (".out", ".err"))
         with out.open("wb") as stdout, self._err.open("wb") as stderr:
-            super().__init__(
-                command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
+            super().__init__(command, env=environment, cwd=cwd, text=True, **streams)
         self._unread = {"out": out.open(), "err": self._err.open()}
 
     @property
@@ -91,6 +99,12 @@ class Child(subprocess.Popen[str]):
         assert input is None
         self.wait(timeout)
         return self._unread["out"].read(), self._unread["err"].read()
+
+    def stop(self, number: int = signal.SIGTERM) -> str:
+        """Let it save and end; returns all that it has logged."""
+        self.send_signal(number)
+        assert self.wait(2 * PATIENCE) == 0, self.log
+        return self.log
 
     def last_words(self) -> str:
         """For people who look why a test fails."""
@@ -118,9 +132,7 @@ class Programs:
     def __enter__(self) -> Programs:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for process in self.started:
             process.close()
             print(process.last_words())  # pytest shows it if the test has failed
@@ -130,12 +142,12 @@ class Programs:
 
     def environment(self, **changes: str) -> dict[str, str]:
         """Nothing of the real user's home is seen; peers train with the engine that starts at once."""
-        own = {
-            "LEARNAE_HOME": str(self.home),
-            "XDG_CONFIG_HOME": str(self.config),
-            "LEARNAE_TRAIN__ENGINE": "numpy",
-        }
+        own = {"LEARNAE_HOME": str(self.home), "XDG_CONFIG_HOME": str(self.config), "LEARNAE_TRAIN__ENGINE": "numpy"}
         return clean_environment(**{**own, **changes})
+
+    def add_swarm(self, manifest: Manifest) -> Path:
+        """Make a swarm where all programs look; returns its directory."""
+        return create_swarm(manifest, self.home / "swarms" / str(manifest.swarm)).directory
 
     def run(self, module: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Finished:
         """What ``python -m module`` answers, from its ``main`` in this process: no imports, which take a second."""
@@ -149,9 +161,9 @@ class Programs:
             redirect_stderr(err),
         ):
             main = importlib.import_module(_MAINS.get(module, f"{module}.__main__")).main
+            status: Any = None
             try:
                 main()
-                status: Any = None
             except SystemExit as ended:
                 status = ended.code
             finally:
@@ -162,16 +174,8 @@ class Programs:
 
     def run_process(self, module: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Finished:
         """Run ``python -m module`` to its end: for what only a process has, such as its streams."""
-        return subprocess.run(
-            [sys.executable, "-m", module, *map(str, arguments)],
-            env=self.environment(**(environment or {})),
-            cwd=self.root,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * PATIENCE,
-            check=False,
-        )
+        variables = self.environment(**(environment or {}))
+        return finish(sys.executable, "-m", module, *arguments, env=variables, cwd=self.root)
 
     def answer(self, module: str, *arguments: object) -> Any:
         """Return the JSON that a successful run prints."""
@@ -180,11 +184,7 @@ class Programs:
         return json.loads(done.stdout)
 
     def start(
-        self,
-        module: str,
-        *arguments: object,
-        environment: Mapping[str, str] | None = None,
-        pause: float | None = 0.05,
+        self, module: str, *arguments: object, environment: Mapping[str, str] | None = None, pause: float | None = 0.05
     ) -> Child:
         """Start ``python -m module``, which this object ends if nothing else does.
 
@@ -210,10 +210,9 @@ class Programs:
 
     def status(self, name: str) -> dict[str, Any]:
         """Return the peer's last status; empty before the first."""
-        try:
-            said: dict[str, Any] = json.loads((self.home / "peers" / name / "status.json").read_text())
-        except FileNotFoundError:
-            return {}
+        said: dict[str, Any] = {}
+        with suppress(FileNotFoundError):
+            said = json.loads((self.home / "peers" / name / "status.json").read_text())
         return said
 
     def wait_for_steps(self, name: str, process: Child, more_than: int = 0) -> dict[str, Any]:

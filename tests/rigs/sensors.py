@@ -6,7 +6,6 @@ import os
 import shutil
 import threading
 from pathlib import Path
-from types import TracebackType
 
 from learnae.protocol.limits import Limits
 from learnae.swarm.directory import create_swarm
@@ -59,9 +58,7 @@ class Sysfs:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
         for file in self._files:

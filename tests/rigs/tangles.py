@@ -50,7 +50,10 @@ class LoopbackTangle:
 
 
 class HornetTangle:
-    """A coordinator and a node that follows it; tests talk to the follower, which may be killed."""
+    """A coordinator and a node that follows it; tests talk to the follower, which may be killed.
+
+    A context manager that stops both.
+    """
 
     def __init__(self, directory: Path, interval: int = 1, depth: int = 10) -> None:
         self.directory = directory
@@ -59,14 +62,17 @@ class HornetTangle:
         self.plan, self.nodes = script.opened(Namespace(directory=directory))
         self.url, self.events = self.nodes[1].url, f"tcp://{self.nodes[1].events}"
 
+    def __enter__(self) -> HornetTangle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._script("stop", node=None)
+
     def start_all(self) -> None:
         self._script("start", node=None)
 
     def start(self) -> None:
         self._script("start", node=2)
-
-    def stop_all(self) -> None:
-        self._script("stop", node=None)
 
     def kill(self, number: int = 2) -> None:
         node = self.nodes[number - 1]
@@ -101,16 +107,8 @@ def gossip(
     url: str, swarm: Cid, identity: Identity | None = None, pace: Pace = FAST, node: Node | None = None, **options: Any
 ) -> IotaGossip:
     """Make the gossip of one peer, not started."""
-    channel = OpenChannel(swarm)
-    return IotaGossip(
-        node or Node(url, options.pop("mwm", 0), options.pop("pow_by", "local")),
-        channel,
-        identity or Identity.generate(),
-        swarm,
-        24 * HOUR,
-        pace,
-        **options,
-    )
+    node = node or Node(url, options.pop("mwm", 0), options.pop("pow_by", "local"))
+    return IotaGossip(node, OpenChannel(swarm), identity or Identity.generate(), swarm, 24 * HOUR, pace, **options)
 
 
 def turn_all(gossips: Sequence[IotaGossip]) -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import Programs, assert_refused, wait_for
+from keras_configs import dense, layer, sequential
+from programs import Programs, assert_refused, finish, wait_for
 
 import learnae
 from learnae.config.loading import load_config
@@ -26,7 +27,7 @@ from learnae.models.keras_model import import_keras
 from learnae.models.reference.numpy_model import predict
 from learnae.peer.state import PeerState
 from learnae.runtime.observer import Observer
-from learnae.swarm.directory import create_swarm, open_manifest
+from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import CARD_FILE, card
 from learnae.swarm.presets import PRESETS, dense_config, preset
@@ -39,8 +40,7 @@ needs_keras = pytest.mark.modules("keras", "jax")  # of Keras' backends, the one
 
 
 def create(programs: Programs, *arguments: object) -> dict[str, str]:
-    found: dict[str, str] = programs.answer("learnae", "swarm", "create", *(arguments or ("--preset", "wrist")))
-    return found
+    return programs.answer("learnae", "swarm", "create", *(arguments or ("--preset", "wrist")))
 
 
 def model_file(path: Path, config: object) -> Path:
@@ -60,7 +60,7 @@ def small_data(path: Path) -> Path:
 def small(programs: Programs) -> Manifest:
     """A swarm with a tiny model, for peers that start fast."""
     manifest = Manifest("small", dense_config(2, (4,), 2, "softmax"), "sparse_categorical_crossentropy")
-    create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm))
+    programs.add_swarm(manifest)
     return manifest
 
 
@@ -93,9 +93,8 @@ def test_people_are_told_how_to_go_on(programs: Programs, tmp_path: Path) -> Non
 
 def test_a_swarm_is_created_from_a_keras_json(programs: Programs, tmp_path: Path) -> None:
     file = model_file(tmp_path / "pumps.json", dense_config(3, (5,), 2, "softmax"))
-    made = create(
-        programs, "--model", file, *LOSS, "--classes", "good, bad", "--optimiser", "adam", "--learning-rate", "0.002"
-    )
+    options = ("--classes", "good, bad", "--optimiser", "adam", "--learning-rate", "0.002")
+    made = create(programs, "--model", file, *LOSS, *options)
     assert made["agents_train"] is False  # without features of samples
     manifest = open_manifest(Path(made["directory"]))
     assert (manifest.name, manifest.classes, manifest.model.count) == ("pumps", ("good", "bad"), 32)
@@ -103,7 +102,7 @@ def test_a_swarm_is_created_from_a_keras_json(programs: Programs, tmp_path: Path
 
 
 def test_a_swarm_takes_its_features_from_a_file_or_a_preset(programs: Programs, tmp_path: Path) -> None:
-    file = model_file(tmp_path / "tides.json", forecast_config())
+    file = model_file(tmp_path / "tides.json", sequential(layer("Flatten"), dense(2), shape=(8, 1)))
     wanted = {"kind": "raw-window", "channels": ["level"], "rate": 0.1, "window": 8, "hop": 1, "ahead": 2}
     features = model_file(tmp_path / "features.json", wanted)
     made = create(programs, "--model", file, "--loss", "huber", "--features", features)
@@ -128,15 +127,6 @@ def test_statistics_as_large_as_the_features_are_published_exactly(
     config["config"]["layers"].insert(1, {"class_name": kind, "config": {}})
     made = create(programs, "--model", model_file(tmp_path / "pumps.json", config), *LOSS)
     assert open_manifest(Path(made["directory"])).codec.delta == codec
-
-
-def forecast_config() -> dict[str, object]:
-    layers = [
-        {"class_name": "InputLayer", "config": {"batch_shape": [None, 8, 1]}},
-        {"class_name": "Flatten", "config": {}},
-        {"class_name": "Dense", "config": {"units": 2}},
-    ]
-    return {"class_name": "Sequential", "config": {"layers": layers}}
 
 
 @needs_keras
@@ -231,10 +221,8 @@ def test_columns_are_read_from_parquet(programs: Programs, tmp_path: Path) -> No
     file = model_file(tmp_path / "m.json", dense_config(2, (), 2, "softmax"))
     table = {name: [1.0] for name in ("flow", "label", "heat", "__index_level_0__")}
     parquet.write_table(pyarrow.table(table), tmp_path / "pump.parquet")
-    assert create(programs, "--model", file, *LOSS, "--columns", tmp_path / "pump.parquet")["columns"] == [
-        "flow",
-        "heat",
-    ]
+    made = create(programs, "--model", file, *LOSS, "--columns", tmp_path / "pump.parquet")
+    assert made["columns"] == ["flow", "heat"]
 
 
 def test_it_is_said_that_tables_without_named_columns_must_be_alike(programs: Programs) -> None:
@@ -262,10 +250,7 @@ def test_a_second_swarm_of_a_name_is_refused(programs: Programs) -> None:
     assert programs.answer("learnae", "peers", "--swarm", "wrist") == []
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["swarm"], ["swarm", "create"], ["swarm", "create", "--preset", "wirst"]],
-)
+@pytest.mark.parametrize("arguments", [["swarm"], ["swarm", "create"], ["swarm", "create", "--preset", "wirst"]])
 def test_wrong_usage_is_status_2(programs: Programs, arguments: list[str]) -> None:
     done = programs.run("learnae", *arguments)
     assert done.returncode == USAGE
@@ -423,9 +408,7 @@ def test_watch_looks_as_often_as_told(demo: Programs) -> None:
 def test_ctrl_c_ends_a_watch_without_a_word(demo: Programs) -> None:
     process = demo.start("learnae", "watch", "--every", "60", "--json")
     process.line()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (0, "")
+    assert process.stop(signal.SIGINT) == ""
 
 
 @pytest.mark.engine("/dev/ptmx")
@@ -459,13 +442,8 @@ def test_ctrl_c_leaves_one_table_on_a_terminal_that_is_slow(programs: Programs, 
 @pytest.mark.engine("/dev/ptmx")
 def test_a_terminal_that_cannot_move_its_cursor_shows_one_table_a_look(programs: Programs, small: Manifest) -> None:
     ours, theirs = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "learnae", "watch", "--every", "0.1", "--rounds", "2"],
-        env=programs.environment(TERM="dumb"),
-        stdout=theirs,
-        stderr=theirs,
-    )
-    assert process.wait(60) == 0
+    command = [sys.executable, "-m", "learnae", "watch", "--every", "0.1", "--rounds", "2"]
+    subprocess.run(command, env=programs.environment(TERM="dumb"), stdout=theirs, stderr=theirs, check=True, timeout=60)
     said = os.read(ours, 65536)
     for end in (ours, theirs):
         os.close(end)
@@ -502,14 +480,12 @@ def test_tables_are_whole_where_they_are_not_for_a_terminal(demo: Programs) -> N
         ["learnae", "watch", "--every", "-1", "--rounds", "2"],
         ["learnae", "log", "-n", "-1"],
         ["agent", "results", "-n", "-1"],
-        ["trainer_node", "logs", "--name", "demo-1", "-n", "-1"],
+        ["trainer_node", "logs", "--name", "pump", "-n", "-1"],
         ["firmware_bridge", "monitor", "--count", "-1"],
     ],
 )
 def test_negative_numbers_are_wrong_usage(programs: Programs, arguments: list[str]) -> None:
-    log = programs.home / "peers" / "demo-1" / "log"
-    log.parent.mkdir(parents=True)
-    log.write_text("said\n")
+    log_of_pump(programs, "said\n")
     done = programs.run(*arguments)
     assert "Traceback" not in done.stderr
     assert done.returncode == USAGE
@@ -540,9 +516,7 @@ def rested(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     with Programs(tmp_path_factory.mktemp("rested")) as programs:
         process = programs.start("trainer_node", "start", "--demo")
         programs.wait_for_steps("demo-1", process, more_than=26)
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+        process.stop()
         return programs
 
 
@@ -622,13 +596,7 @@ main(["export", sys.argv[1], "--peer", "demo-1"])
 
 @pytest.mark.modules("keras")
 def test_an_export_to_keras_without_a_backend_is_refused(rested: Programs, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_JAX, str(tmp_path / "model.keras")],
-        env=rested.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = finish(sys.executable, "-c", WITHOUT_JAX, tmp_path / "model.keras", env=rested.environment())
     assert_refused(done, CONFIGURATION, "[trainer]")
 
 
@@ -688,10 +656,8 @@ def test_a_trainer_drains_and_goes_on_where_it_was(programs: Programs, joined: P
     for _ in range(2):
         process = programs.start("trainer_node", "start", "--config", joined)
         programs.wait_for_steps("pump", process, more_than=steps[-1] if steps else 0)
-        process.send_signal(signal.SIGTERM)
-        out, log = process.communicate(timeout=60)
-        assert (process.returncode, out) == (0, "")
-        assert "stopping: saving state" in log
+        assert "stopping: saving state" in process.stop()
+        assert process.communicate()[0] == ""
         steps.append(programs.status("pump")["steps"])
     assert steps[0] < steps[1]
 
@@ -773,10 +739,15 @@ def test_a_trainer_that_cannot_start_in_the_background_says_why(programs: Progra
         assert_refused(done, status, "the trainer did not start: cannot read absent.npz: No such file", f"see {log}")
 
 
-def test_a_log_is_followed(programs: Programs) -> None:
+def log_of_pump(programs: Programs, text: str) -> Path:
     log = programs.home / "peers" / "pump" / "log"
     log.parent.mkdir(parents=True)
-    log.write_text("first\nsecond\n")
+    log.write_text(text)
+    return log
+
+
+def test_a_log_is_followed(programs: Programs) -> None:
+    log = log_of_pump(programs, "first\nsecond\n")
     process = programs.start("trainer_node", "logs", "--name", "pump", "--follow", "-n", "1")
     assert process.line() == "second\n"
     with log.open("a") as file:
@@ -829,8 +800,7 @@ def recording(tmp_path: Path) -> Path:
 
 
 def agent_config(programs: Programs, file: Path, more: str = "") -> Path:
-    manifest = preset("wrist", 0)
-    create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm))
+    programs.add_swarm(preset("wrist", 0))
     config = programs.config / "learnae" / "agent.toml"
     config.parent.mkdir(parents=True)
     config.write_text(f"[source]\nfile = '{file}'\nspeed = 0\n{more}")
@@ -906,9 +876,8 @@ def test_an_agent_trains_and_drains(programs: Programs, recording: Path, number:
     agent_config(programs, recording)
     process = programs.start("agent", "run")
     programs.wait_for_steps("agent", process)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (0, "")
+    process.stop(number)
+    assert process.communicate()[0] == ""
     status = programs.status("agent")
     assert (status["role"], status["problems"]) == ("agent", {})
     assert [view["name"] for view in programs.answer("learnae", "peers")] == ["agent"]
@@ -918,8 +887,7 @@ def test_under_journald_lines_carry_their_priority(programs: Programs, recording
     agent_config(programs, recording)
     process = programs.start("agent", "run", environment={"JOURNAL_STREAM": "8:1"})
     programs.wait_for_steps("agent", process)
-    process.terminate()
-    lines = process.communicate(timeout=60)[1].splitlines()
+    lines = process.stop().splitlines()
     assert [line for line in lines if not re.match("<[2-7]>", line)] == []
     assert "<6>stopping: saving state" in lines
 
@@ -934,15 +902,10 @@ def test_boards_are_listed(programs: Programs) -> None:
         assert (Path("/dev/serial/by-id") / name).resolve() == Path(device)
 
 
-@pytest.mark.parametrize(
-    ("module", "first"),
-    [
-        ("learnae", "learnae join"),
-        ("agent", "learnae-agent run"),
-        ("trainer_node", "start"),
-        ("firmware_bridge", "check"),
-    ],
-)
+FIRST = {"learnae": "learnae join", "agent": "learnae-agent run", "trainer_node": "start", "firmware_bridge": "check"}
+
+
+@pytest.mark.parametrize(("module", "first"), FIRST.items())
 def test_every_program_tells_its_version_and_what_it_is_for(programs: Programs, module: str, first: str) -> None:
     assert programs.run(module, "--version").stdout.strip() == learnae.__version__
     done = programs.run(module)
@@ -956,26 +919,15 @@ def test_every_program_tells_its_version_and_what_it_is_for(programs: Programs, 
 def in_shell(programs: Programs, command: str) -> tuple[int, str, str]:
     environment = programs.environment()
     environment.pop("PYTHONUNBUFFERED", None)  # as users have it: what is printed may be written at the very end
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m {command}"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = finish("bash", "-o", "pipefail", "-c", f"{sys.executable} -m {command}", env=environment)
     return done.returncode, done.stdout.strip(), done.stderr
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(demo: Programs) -> None:
     assert in_shell(demo, "learnae log -n 100000 --json | head -n 1") == (0, "[", "")
-    assert in_shell(demo, "learnae watch --every 0.01 --swarm wrist-demo | grep -o -m 1 wrist-demo") == (
-        0,
-        "wrist-demo",
-        "",
-    )
-    log = demo.home / "peers" / "pump" / "log"
-    log.parent.mkdir()
-    log.write_text("said\n" * 100_000)
+    watched = in_shell(demo, "learnae watch --every 0.01 --swarm wrist-demo | grep -o -m 1 wrist-demo")
+    assert watched == (0, "wrist-demo", "")
+    log_of_pump(demo, "said\n" * 100_000)
     assert in_shell(demo, "trainer_node logs --name pump -n 100000 | head -n 1") == (0, "said", "")
 
 
@@ -983,14 +935,10 @@ def test_a_reader_that_has_seen_enough_is_no_error(demo: Programs) -> None:
     "command", ["learnae peers", "agent results --json", "trainer_node logs --name pump", "firmware_bridge list --json"]
 )
 def test_a_full_disk_and_a_closed_output_are_no_tracebacks(programs: Programs, small: Manifest, command: str) -> None:
-    log = programs.home / "peers" / "pump" / "log"
-    log.parent.mkdir(parents=True)
-    log.write_text("said\n")
+    log_of_pump(programs, "said\n")
     status, _, said = in_shell(programs, f"{command} > /dev/full")
-    assert (status, said.partition(": ")[2]) == (
-        TRY_AGAIN,
-        "cannot write: No space left on device; free some space where it goes\n",
-    )
+    why = "cannot write: No space left on device; free some space where it goes\n"
+    assert (status, said.partition(": ")[2]) == (TRY_AGAIN, why)
     assert in_shell(programs, f"{command} >&-") == (0, "", "")
 
 
@@ -1014,13 +962,7 @@ def test_what_one_may_not_read_is_said(
     root = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     try:
         for command, status in commands.items():
-            done = subprocess.run(
-                [*root, sys.executable, "-m", *command.split()],
-                env=programs.environment(),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = finish(*root, sys.executable, "-m", *command.split(), env=programs.environment())
             assert "Traceback" not in done.stderr, done.stderr
             assert done.returncode == status, done.stderr
             assert ("Permission denied" in done.stdout + done.stderr) == (status != 0)

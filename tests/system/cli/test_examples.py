@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from programs import clean_environment
+from programs import clean_environment, succeed
 
 from learnae.adapters.local.status_file import StatusFile
 from learnae.models.dataset import Dataset
@@ -23,11 +22,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 @pytest.fixture
 def run(tmp_path: Path):
     def run(name: str) -> str:
-        environment = clean_environment(LEARNAE_HOME=str(tmp_path))
-        command = [sys.executable, EXAMPLES / name]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return succeed(sys.executable, EXAMPLES / name, env=clean_environment(LEARNAE_HOME=str(tmp_path))).stdout
 
     return run
 

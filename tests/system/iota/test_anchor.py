@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,17 +31,23 @@ def cid() -> Cid:
 
 def proof_of(node: Node, cid: Cid, coordinator: str, need_signature: bool):
     def attempt():
-        try:
+        with suppress(TransportError):
             return prove(node, cid, coordinator, need_signature)
-        except TransportError:
-            return None
 
     return wait_for(attempt, "a milestone")
 
 
-def test_an_anchor_is_proven_link_by_link(tangle: Tangle, cid: Cid) -> None:
-    node = Node(tangle.url)
-    coordinator = node.info().coordinator
+@pytest.fixture
+def node(tangle: Tangle) -> Node:
+    return Node(tangle.url)
+
+
+@pytest.fixture
+def coordinator(node: Node) -> str:
+    return node.info().coordinator
+
+
+def test_an_anchor_is_proven_link_by_link(tangle: Tangle, node: Node, coordinator: str, cid: Cid) -> None:
     with pytest.raises(TransportError, match="is not anchored"):
         prove(node, cid, coordinator)
     before = node.info().milestone
@@ -55,9 +62,7 @@ def test_an_anchor_is_proven_link_by_link(tangle: Tangle, cid: Cid) -> None:
     assert path[-1].address == coordinator
 
 
-def test_a_second_anchor_does_not_make_it_younger(tangle: Tangle, cid: Cid) -> None:
-    node = Node(tangle.url)
-    coordinator = node.info().coordinator
+def test_a_second_anchor_does_not_make_it_younger(node: Node, coordinator: str, cid: Cid) -> None:
     first = write_anchor(node, cid)
     milestone = proof_of(node, cid, coordinator, False).milestone
     wait_for(lambda: node.info().milestone > milestone + 1, "later milestones")
@@ -67,23 +72,20 @@ def test_a_second_anchor_does_not_make_it_younger(tangle: Tangle, cid: Cid) -> N
     assert (proof.transaction, proof.milestone) == (first, milestone)
 
 
-def test_garbage_under_the_anchors_tag_proves_nothing(tangle: Tangle, cid: Cid) -> None:
-    node = Node(tangle.url)
+def test_garbage_under_the_anchors_tag_proves_nothing(node: Node, coordinator: str, cid: Cid) -> None:
     another = dagcbor.encode({"v": 1, "anchor": Cid.of(RAW, b"another")})
     for message in (b"", b"\x00\x05hello", another, len(another).to_bytes(2) + another):
         node.attach(node.propose(message, tag_of(cid), "A" * 80 + "9"))
     with pytest.raises(TransportError, match="is not anchored"):
-        prove(node, cid, node.info().coordinator)
+        prove(node, cid, coordinator)
 
 
-def test_milestones_nobody_signed_are_not_believed(tmp_path: Path, cid: Cid) -> None:
-    tangle = LoopbackTangle(tmp_path)
-    with tangle.node:
-        node = Node(tangle.url)
-        write_anchor(node, cid)
-        proof_of(node, cid, tangle.node.coordinator, False)
-        with pytest.raises(SignatureError, match="--trust-node"):
-            prove(node, cid, tangle.node.coordinator)
+def test_milestones_nobody_signed_are_not_believed(loopback: LoopbackTangle, cid: Cid) -> None:
+    node = Node(loopback.url)
+    write_anchor(node, cid)
+    proof_of(node, cid, loopback.node.coordinator, False)
+    with pytest.raises(SignatureError, match="--trust-node"):
+        prove(node, cid, loopback.node.coordinator)
 
 
 @pytest.mark.engine("hornet")
@@ -110,22 +112,21 @@ def test_milestones_of_another_coordinator_or_with_other_bytes_are_not_believed(
 
 
 @pytest.mark.parametrize("lie", ["another transaction", "no approver"])
-def test_a_node_that_lies_is_caught(tmp_path: Path, cid: Cid, lie: str) -> None:
-    tangle = LoopbackTangle(tmp_path)
-    with tangle.node as served:
-        node = Node(tangle.url)
-        write_anchor(node, cid)
-        proof = proof_of(node, cid, served.coordinator, False)
-        if lie == "another transaction":
-            known = served._known[proof.path[-1]]
-            trytes = known.transaction.trytes
-            changed = trytes[:2322] + ("B" if trytes[2322] == "A" else "A") + trytes[2323:]
-            known.transaction = type(known.transaction)(known.transaction.name, changed)
-        else:
-            stranger = next(name for name in served._milestones if name not in proof.path)
-            served._by["approvees", proof.transaction] = [stranger]
-        with pytest.raises(TransportError, match="ask another node"):
-            prove(node, cid, served.coordinator, False)
+def test_a_node_that_lies_is_caught(loopback: LoopbackTangle, cid: Cid, lie: str) -> None:
+    served = loopback.node
+    node = Node(loopback.url)
+    write_anchor(node, cid)
+    proof = proof_of(node, cid, served.coordinator, False)
+    if lie == "another transaction":
+        known = served._known[proof.path[-1]]
+        trytes = known.transaction.trytes
+        changed = trytes[:2322] + ("B" if trytes[2322] == "A" else "A") + trytes[2323:]
+        known.transaction = type(known.transaction)(known.transaction.name, changed)
+    else:
+        stranger = next(name for name in served._milestones if name not in proof.path)
+        served._by["approvees", proof.transaction] = [stranger]
+    with pytest.raises(TransportError, match="ask another node"):
+        prove(node, cid, served.coordinator, False)
 
 
 # -- as a command
@@ -135,24 +136,22 @@ def test_a_file_is_anchored_and_verified(tangle: Tangle, programs: Programs, tmp
     model = tmp_path / "model.safetensors"
     model.write_bytes(os.urandom(100))
     trust = ["--trust-node"] if isinstance(tangle, LoopbackTangle) else []
-    nothing = programs.run("learnae", "anchor", model, "--verify", "--node", tangle.url, *trust)
-    assert_refused(nothing, 75, "is not anchored")
+    verify = ("learnae", "anchor", model, "--verify", "--node", tangle.url, *trust)
+    assert_refused(programs.run(*verify), 75, "is not anchored")
     written = programs.answer("learnae", "anchor", model, "--node", tangle.url)
     assert written["cid"] == str(Cid.of(RAW, model.read_bytes()))
     for what in (model, written["cid"]):
         found = programs.answer("learnae", "anchor", what, "--verify", "--wait", 60, "--node", tangle.url, *trust)
         assert found["transaction"] == written["transaction"] == found["path"][0]
         assert found["milestone"] > 0
-    people = programs.run("learnae", "anchor", model, "--verify", "--node", tangle.url, *trust)
+    people = programs.run(*verify)
     assert f"milestone {found['milestone']}, " in people.stdout
     assert ("verified" in people.stdout) == (not trust or "not verified" in people.stdout)
     model.write_bytes(b"another model")
-    assert_refused(
-        programs.run("learnae", "anchor", model, "--verify", "--node", tangle.url, *trust), 75, "is not anchored"
-    )
+    assert_refused(programs.run(*verify), 75, "is not anchored")
 
 
-def test_the_swarms_heads_are_anchored_as_a_block(programs: Programs, tmp_path: Path) -> None:
+def test_the_swarms_heads_are_anchored_as_a_block(programs: Programs, loopback: LoopbackTangle, tmp_path: Path) -> None:
     manifest = tiny_manifest()
     directory = create_swarm(manifest, tmp_path / "swarm").directory
     message = Author(1, manifest.swarm).say(time=time.time_ns() // 1_000_000)
@@ -162,14 +161,11 @@ def test_the_swarms_heads_are_anchored_as_a_block(programs: Programs, tmp_path: 
     (directory / "heads" / "somebody").write_bytes(dagcbor.encode([message.cid]))
     observer = Observer(directory)
     observer.refresh()
-    tangle = LoopbackTangle(tmp_path / "tangle")
-    with tangle.node:
-        written = programs.answer("learnae", "anchor", "--swarm", directory, "--node", tangle.url)
-        assert dagcbor.decode(store.get(Cid.parse(written["cid"]))) == sorted(observer.tangle.heads())
-        found = programs.answer(
-            *("learnae", "anchor", written["cid"], "--verify", "--wait", 60, "--trust-node", "--node", tangle.url)
-        )
-        assert found["cid"] == written["cid"]
+    written = programs.answer("learnae", "anchor", "--swarm", directory, "--node", loopback.url)
+    assert dagcbor.decode(store.get(Cid.parse(written["cid"]))) == sorted(observer.tangle.heads())
+    options = ("--verify", "--wait", 60, "--trust-node", "--node", loopback.url)
+    found = programs.answer("learnae", "anchor", written["cid"], *options)
+    assert found["cid"] == written["cid"]
 
 
 def test_mistakes_are_named(programs: Programs) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import tiny_dataset, tiny_manifest
+from builders import tiny_dataset, tiny_learner, tiny_manifest
 from programs import Programs, wait_for
 from tangles import FAST, HornetTangle, LoopbackTangle, Tangle, gossip
 
@@ -26,10 +26,8 @@ from learnae.adapters.iota.node import Node, NodeInfo
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.state_store import LocalStateStore
-from learnae.error_log import ErrorLog
 from learnae.errors import TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Ports, compose_peer
 from learnae.ports import Gossip
 from learnae.protocol.identity import Identity
@@ -50,24 +48,10 @@ class Member:
 
     def __init__(self, directory: Path, manifest, number: int, gossips: dict[str, Gossip], identity: Identity) -> None:
         self.manifest = manifest
-        learner = NumpyLearner(
-            manifest.model,
-            manifest.objective,
-            manifest.optimiser,
-            tiny_dataset(manifest, seed=number),
-            manifest.training.batch,
-            np.random.default_rng(number),
-        )
+        learner = tiny_learner(manifest, tiny_dataset(manifest, seed=number), seed=number)
         errors = gossips["iota"].errors  # one log for all
-        all_of_them = Gossips(gossips, errors)
-        ports = Ports(
-            LocalBlockStore(directory / "shared"),
-            all_of_them,
-            learner,
-            LocalStateStore(directory / f"state-{number}"),
-            SilentMonitor(),
-            SystemClock(),
-        )
+        blocks, state = LocalBlockStore(directory / "shared"), LocalStateStore(directory / f"state-{number}")
+        ports = Ports(blocks, Gossips(gossips, errors), learner, state, SilentMonitor(), SystemClock())
         self.peer = compose_peer(identity, manifest, ports, Options(f"peer-{number}", "agent", 8), errors=errors)
 
     @property
@@ -99,14 +83,17 @@ def tick_until(members: list[Member], condition, what: str) -> None:
     wait_for(step, what)
 
 
-def swarm_of(directory: Path, tangle: Tangle, count: int = 3) -> tuple[list[Member], list[IotaGossip]]:
+def swarm_of(
+    directory: Path, tangle: Tangle, count: int = 3, cables: Sequence[Cable] = ()
+) -> tuple[list[Member], list[IotaGossip]]:
+    """Peers of a swarm, each with one of ``cables``, if there are any, besides IOTA."""
     manifest = tiny_manifest(seed=int.from_bytes(os.urandom(4)))  # a swarm that this Tangle does not know
     identities = [Identity.generate() for _ in range(count)]
     gossips = [gossip(tangle.url, manifest.swarm, identity) for identity in identities]
-    members = [
-        Member(directory, manifest, number, {"iota": gossips[number]}, identity)
-        for number, identity in enumerate(identities)
-    ]
+    ways: list[dict[str, Gossip]] = [{"iota": one} for one in gossips]
+    for own, cable in zip(ways, cables, strict=False):
+        own["cable"] = cable
+    members = [Member(directory, manifest, number, ways[number], identities[number]) for number in range(count)]
     return members, gossips
 
 
@@ -118,16 +105,14 @@ def test_three_peers_whose_only_gossip_is_iota_converge(tangle: Tangle, tmp_path
     with started(gossips):
         tick_until(members, lambda: all(len(member.known) == 2 for member in members), "everybody's weights everywhere")
         goal, near, close = np.array([1.0, -2.0, 1.0]), 0.5, 0.05
-        tick_until(
-            members,
-            lambda: (
-                max(float(np.abs(member.peer.estimate() - goal).max()) for member in members) < near
-                and max(a.distance(b) for a in members for b in members) < close
-            ),
-            "three estimates that are one, and good",
-        )
-    for member in members:
-        assert member.peer.errors.counts == {}, member.peer.errors.last
+
+        def are_one_and_good() -> bool:
+            farthest = max(float(np.abs(member.peer.estimate() - goal).max()) for member in members)
+            return farthest < near and max(a.distance(b) for a in members for b in members) < close
+
+        tick_until(members, are_one_and_good, "three estimates that are one, and good")
+        for member in members:  # before the end, which interrupts work that is under way
+            assert member.peer.errors.counts == {}, member.peer.errors.last
 
 
 def test_a_peer_that_was_away_catches_up_from_the_tangle(tangle: Tangle, tmp_path: Path) -> None:
@@ -144,10 +129,22 @@ def test_a_peer_that_was_away_catches_up_from_the_tangle(tangle: Tangle, tmp_pat
 class Earlier(Node):
     """A node whose clock, and with it the peer's, is some hours slow."""
 
-    hours = 0
+    def __init__(self, url: str, hours: float) -> None:
+        super().__init__(url)
+        self.hours = hours
 
     def info(self) -> NodeInfo:
         return replace(info := super().info(), time=info.time - int(self.hours * HOUR))
+
+
+def say(speaker: IotaGossip, heads: Sequence[Cid]) -> None:
+    speaker.announce(heads)
+    speaker.turn()
+
+
+def catch_up(listener: IotaGossip) -> None:
+    for _ in range(24 * HOUR // EPOCH // gossip_module._CATCH_UP + 2):
+        listener.turn()
 
 
 def into_an_epoch() -> float:
@@ -157,24 +154,17 @@ def into_an_epoch() -> float:
 
 def test_heads_of_hours_ago_are_found_but_not_those_beyond_the_horizon(tangle: Tangle, swarm: Cid) -> None:
     for hours, heads in ((3, HEADS[:1]), (23, HEADS[1:2]), (25, HEADS[2:3])):
-        node = Earlier(tangle.url)
-        node.hours = hours
-        speaker = gossip(tangle.url, swarm, node=node)
-        speaker.announce(heads)
-        speaker.turn()
+        say(gossip(tangle.url, swarm, node=Earlier(tangle.url, hours)), heads)
     listener = gossip(tangle.url, swarm)
-    for _ in range(24 * HOUR // EPOCH // gossip_module._CATCH_UP + 2):
-        listener.turn()
+    catch_up(listener)
     assert not listener.errors.counts
     assert sorted(listener.heard()) == sorted([tuple(HEADS[:1]), tuple(HEADS[1:2])])
 
 
 def test_every_new_hour_has_a_tag_of_its_own_and_heads_are_said_again(tangle: Tangle, swarm: Cid) -> None:
-    node = Earlier(tangle.url)
-    node.hours = 2 + into_an_epoch()
+    node = Earlier(tangle.url, 2 + into_an_epoch())
     speaker = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0))
-    speaker.announce(HEADS)
-    speaker.turn()
+    say(speaker, HEADS)
     speaker.turn()
     assert speaker.counts.announced == 1
     node.hours -= 1
@@ -187,15 +177,13 @@ def test_every_new_hour_has_a_tag_of_its_own_and_heads_are_said_again(tangle: Ta
 def test_what_was_said_since_the_last_look_is_no_replay_in_whatever_order_it_is_read(
     tangle: Tangle, swarm: Cid, monkeypatch: pytest.MonkeyPatch, newest_first: bool, apart: int
 ) -> None:
-    listener, node = gossip(tangle.url, swarm), Earlier(tangle.url)
-    for _ in range(24 * HOUR // EPOCH // gossip_module._CATCH_UP + 2):  # nothing is late any more
-        listener.turn()
+    listener, node = gossip(tangle.url, swarm), Earlier(tangle.url, 0)
+    catch_up(listener)  # nothing is late any more
     speaker = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0))
     names = []
     for hours, heads in ((apart / HOUR, HEADS[:1]), (0, HEADS[1:])):
         node.hours = hours
-        speaker.announce(heads)
-        speaker.turn()
+        say(speaker, heads)
         names += [name for name in Node(tangle.url).find_tag(speaker.tag()) if name not in names]
     order = names[::-1] if newest_first else names
     monkeypatch.setattr(gossip_module.random, "sample", lambda found, count: sorted(found, key=order.index)[:count])
@@ -210,21 +198,17 @@ def test_a_board_that_does_not_know_the_time_is_heard(
     speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
     with monkeypatch.context() as patched:
         patched.setattr(iota_client, "_clock", lambda: 5000)  # five seconds after midnight, 1970
-        speaker.announce(HEADS)
-        speaker.turn()
+        say(speaker, HEADS)
     listener.turn()
     assert list(listener.heard()) == [tuple(HEADS)]
 
 
 def test_a_node_whose_clock_was_wrong_for_a_while_makes_nobody_mute(tangle: Tangle, swarm: Cid) -> None:
-    node = Earlier(tangle.url)
-    node.hours = -5
+    node = Earlier(tangle.url, -5)
     speaker, listener = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0)), gossip(tangle.url, swarm)
-    speaker.announce(HEADS[:1])
-    speaker.turn()
+    say(speaker, HEADS[:1])
     node.hours = 0
-    speaker.announce(HEADS[1:])
-    speaker.turn()
+    say(speaker, HEADS[1:])
     listener.turn()
     assert list(listener.heard()) == [tuple(HEADS[1:])]
 
@@ -233,8 +217,7 @@ def test_a_node_whose_clock_was_wrong_for_a_while_makes_nobody_mute(tangle: Tang
 
 
 def test_a_node_that_is_killed_and_comes_back(tangle: Tangle, swarm: Cid) -> None:
-    problems = ErrorLog()
-    speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm, errors=problems)
+    speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
     with started([speaker, listener]):
         speaker.announce(HEADS[:1])
         wait_for(lambda: list(listener.heard()) == [tuple(HEADS[:1])], "the first heads")
@@ -248,49 +231,41 @@ def test_a_node_that_is_killed_and_comes_back(tangle: Tangle, swarm: Cid) -> Non
         wait_for(lambda: list(listener.heard()) == [tuple(HEADS[1:])], "what was said meanwhile")
         wait_for(lambda: speaker.state().startswith("connected"), "a speaker that is well")
     listener.heard()
-    assert set(problems.counts) == {"TransportError"}
+    assert set(listener.errors.counts) == {"TransportError"}
     again = gossip(tangle.url, swarm)
     again.turn()
     assert list(again.heard()) == [tuple(HEADS[1:])], "what was said before is still there"
 
 
-def test_a_lagging_node_is_heard_but_not_spoken_to(tmp_path: Path, swarm: Cid) -> None:
-    tangle = LoopbackTangle(tmp_path)
-    with tangle.node as node:
-        wait_for(lambda: node.index() > 1, "milestones")
-        early, late = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
-        early.announce(HEADS)
-        early.turn()
-        node.lagging = True
-        late.announce(HEADS[:1])
-        late.turn()
-        assert "lags: it has milestone" in late.state()
-        assert list(late.heard()) == [tuple(HEADS)]
-        assert late.counts.announced == 0
-        node.lagging = False
-        late.turn()
-        assert late.counts.announced == 1
+def test_a_lagging_node_is_heard_but_not_spoken_to(loopback: LoopbackTangle, swarm: Cid) -> None:
+    node = loopback.node
+    wait_for(lambda: node.index() > 1, "milestones")
+    early, late = gossip(loopback.url, swarm), gossip(loopback.url, swarm)
+    say(early, HEADS)
+    node.lagging = True
+    say(late, HEADS[:1])
+    assert "lags: it has milestone" in late.state()
+    assert list(late.heard()) == [tuple(HEADS)]
+    assert late.counts.announced == 0
+    node.lagging = False
+    late.turn()
+    assert late.counts.announced == 1
 
 
-def test_what_a_lagging_node_gets_late_is_read_when_it_is_well_again(tmp_path: Path, swarm: Cid) -> None:
-    tangle = LoopbackTangle(tmp_path)
-    with tangle.node as node:
-        slow = Earlier(tangle.url)
-        slow.hours = 3
-        listener = gossip(tangle.url, swarm, node=slow)
-        for _ in range(12):  # all that is old
-            listener.turn()
-        node.lagging, slow.hours = True, 1
-        for _ in range(3):
-            listener.turn()
-        node.lagging = False
-        between = Earlier(tangle.url)  # as if it had been said then, and had come late
-        between.hours = 2
-        speaker = gossip(tangle.url, swarm, node=between)
-        speaker.announce(HEADS)
-        speaker.turn()
+def test_what_a_lagging_node_gets_late_is_read_when_it_is_well_again(loopback: LoopbackTangle, swarm: Cid) -> None:
+    node = loopback.node
+    slow = Earlier(loopback.url, 3)
+    listener = gossip(loopback.url, swarm, node=slow)
+    for _ in range(12):  # all that is old
         listener.turn()
-        assert list(listener.heard()) == [tuple(HEADS)]
+    node.lagging, slow.hours = True, 1
+    for _ in range(3):
+        listener.turn()
+    node.lagging = False
+    between = Earlier(loopback.url, 2)  # as if it had been said then, and had come late
+    say(gossip(loopback.url, swarm, node=between), HEADS)
+    listener.turn()
+    assert list(listener.heard()) == [tuple(HEADS)]
 
 
 def test_a_node_without_milestones_is_named(tmp_path: Path, swarm: Cid) -> None:
@@ -302,32 +277,27 @@ def test_a_node_without_milestones_is_named(tmp_path: Path, swarm: Cid) -> None:
 @pytest.mark.slow
 @pytest.mark.engine("hornet")
 def test_a_hornet_without_milestones_is_named(tmp_path: Path, swarm: Cid) -> None:
-    tangle = HornetTangle(tmp_path / "tangle")
-    try:
+    with HornetTangle(tmp_path / "tangle") as tangle:
         tangle.launch_follower()
         wait_for(tangle.nodes[1].ask, "the follower alone")
         check_without_milestones(tangle, swarm)
-    finally:
-        tangle.stop_all()
 
 
 def check_without_milestones(tangle: Tangle, swarm: Cid) -> None:
     speaker = gossip(tangle.url, swarm)
-    speaker.announce(HEADS)
-    speaker.turn()
+    say(speaker, HEADS)
     assert speaker.state().startswith("node has no milestone yet")
     assert speaker.counts.announced == 0
 
 
 def test_a_node_of_another_network_is_refused(tangle: Tangle, swarm: Cid) -> None:
-    problems = ErrorLog()
-    stranger = gossip(tangle.url, swarm, coordinator="A" * 81, errors=problems)
+    stranger = gossip(tangle.url, swarm, coordinator="A" * 81)
     stranger.announce(HEADS)
     with started([stranger]):
         wait_for(lambda: "wrong network" in stranger.state(), "its refusal")
     stranger.heard()
-    assert problems.counts["ConfigurationError"] >= 1
-    assert "iota.coordinator" in problems.last["ConfigurationError"]
+    assert stranger.errors.counts["ConfigurationError"] >= 1
+    assert "iota.coordinator" in stranger.errors.last["ConfigurationError"]
     assert Node(tangle.url).find_tag(OpenChannel(swarm).tag(time.time_ns() // 1_000_000 // EPOCH)) == []
 
 
@@ -338,37 +308,37 @@ def test_an_announcement_does_not_count_on_another_swarms_network(tangle: Tangle
     assert member.state().startswith("connected")
 
 
-def test_a_node_that_hangs_holds_up_no_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tangle = LoopbackTangle(tmp_path / "tangle")
-    with tangle.node as node:
-        node.hanging.set()
-        (member,), gossips = swarm_of(tmp_path, tangle, 1)
-        callers, call = [], Node._call
-        monkeypatch.setattr(Node, "_call", lambda *how: callers.append(threading.current_thread()) or call(*how))
-        with started(gossips):
-            wait_for(lambda: callers, "a call under way")
-            for _ in range(20):
-                member.peer.tick()
-            assert set(callers) == {gossips[0]._thread}
-            assert not gossips[0].state().startswith("connected")
-            node.hanging.clear()
-            tick_until([member], lambda: gossips[0].counts.announced > 0, "an announcement after all")
+def test_a_node_that_hangs_holds_up_no_tick(
+    loopback: LoopbackTangle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = loopback.node
+    node.hanging.set()
+    (member,), gossips = swarm_of(tmp_path, loopback, 1)
+    callers, call = [], Node._call
+    monkeypatch.setattr(Node, "_call", lambda *how: callers.append(threading.current_thread()) or call(*how))
+    with started(gossips):
+        wait_for(lambda: callers, "a call under way")
+        for _ in range(20):
+            member.peer.tick()
+        assert set(callers) == {gossips[0]._thread}
+        assert not gossips[0].state().startswith("connected")
+        node.hanging.clear()
+        tick_until([member], lambda: gossips[0].counts.announced > 0, "an announcement after all")
 
 
-def test_proof_of_work_that_takes_forever_holds_up_no_tick_and_ends_with_the_peer(tmp_path: Path) -> None:
-    tangle = LoopbackTangle(tmp_path / "tangle")
-    with tangle.node as node:
-        one = gossip(tangle.url, Cid.of(DAG_CBOR, b"swarm"), mwm=18)
+def test_proof_of_work_that_takes_forever_holds_up_no_tick_and_ends_with_the_peer(loopback: LoopbackTangle) -> None:
+    node = loopback.node
+    one = gossip(loopback.url, Cid.of(DAG_CBOR, b"swarm"), mwm=18)
+    one.announce(HEADS)
+    one.start()
+    wait_for(lambda: "getTransactionsToApprove" in node.requests, "the work to begin")
+    for _ in range(100):
         one.announce(HEADS)
-        one.start()
-        wait_for(lambda: "getTransactionsToApprove" in node.requests, "the work to begin")
-        for _ in range(100):
-            one.announce(HEADS)
-            assert list(one.heard()) == []
-        assert one._thread.is_alive()
-        one.close()
-        wait_for(lambda: not one._thread.is_alive(), "the end of the work")
-        assert "storeTransactions" not in node.requests
+        assert list(one.heard()) == []
+    assert one._thread.is_alive()
+    one.close()
+    wait_for(lambda: not one._thread.is_alive(), "the end of the work")
+    assert "storeTransactions" not in node.requests
 
 
 # -- what others do
@@ -383,24 +353,17 @@ def test_garbage_under_the_tag_is_counted_and_hides_nothing(tangle: Tangle, swar
     channel, now = OpenChannel(swarm), time.time_ns() // 1_000_000
     author = Identity.generate()
     good = Announcement(author.author, now, 0, tuple(HEADS)).to_bytes(swarm, author)
-    garbage = [
-        b"",
-        b"spam",
-        b"\xff" * 1093,
-        channel.dress(good[:-1]),
-        channel.dress(b"\xa0"),
-        channel.dress(good) + b"!",
-    ]
+    dressed = [channel.dress(good[:-1]), channel.dress(b"\xa0"), channel.dress(good) + b"!"]
+    garbage = [b"", b"spam", b"\xff" * 1093, *dressed]
     for message in garbage:
         put(tangle, swarm, message, now // EPOCH)
     no_bytes = Node(tangle.url).propose(b"", channel.tag(now // EPOCH), channel.address(now // EPOCH))
     Node(tangle.url).attach("Z" * 200 + no_bytes[200:])
     put(tangle, swarm, channel.dress(good), now // EPOCH)
-    problems = ErrorLog()
-    listener = gossip(tangle.url, swarm, errors=problems)
+    listener = gossip(tangle.url, swarm)
     listener.turn()
     assert list(listener.heard()) == [tuple(HEADS)]
-    assert problems.counts == {"EncodingError": len(garbage) + 1}
+    assert listener.errors.counts == {"EncodingError": len(garbage) + 1}
 
 
 def test_forged_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
@@ -410,77 +373,64 @@ def test_forged_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
     elsewhere = Announcement(victim.author, now, 0, tuple(HEADS)).to_bytes(Cid.of(DAG_CBOR, b"another"), victim)
     for message in (forged, elsewhere):
         put(tangle, swarm, channel.dress(message), now // EPOCH)
-    problems = ErrorLog()
-    listener = gossip(tangle.url, swarm, errors=problems)
+    listener = gossip(tangle.url, swarm)
     listener.turn()
     assert list(listener.heard()) == []
-    assert problems.counts == {"SignatureError": 2}
+    assert listener.errors.counts == {"SignatureError": 2}
 
 
 def test_replayed_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
-    node = Earlier(tangle.url)
-    node.hours = into_an_epoch()
+    node = Earlier(tangle.url, into_an_epoch())
     channel, now = OpenChannel(swarm), node.info().time
     author = Identity.generate()
     old = Announcement(author.author, now - 1000, 0, tuple(HEADS[:1])).to_bytes(swarm, author)
     new = Announcement(author.author, now, 0, tuple(HEADS[1:])).to_bytes(swarm, author)
-    problems = ErrorLog()
-    listener = gossip(tangle.url, swarm, node=node, errors=problems)
+    listener = gossip(tangle.url, swarm, node=node)
     catch_up(listener)
     put(tangle, swarm, channel.dress(new), now // EPOCH)
     listener.turn()
     assert list(listener.heard()) == [tuple(HEADS[1:])]
     put(tangle, swarm, channel.dress(new), now // EPOCH)  # attached again: nothing wrong with that
     listener.turn()
-    assert (list(listener.heard()), dict(problems.counts)) == ([], {})
+    assert (list(listener.heard()), dict(listener.errors.counts)) == ([], {})
     put(tangle, swarm, channel.dress(old), (now - 1000) // EPOCH)  # its time is over
     put(tangle, swarm, channel.dress(new), now // EPOCH - 1)  # where it does not belong
     listener.turn()
     assert list(listener.heard()) == []
-    assert problems.counts == {"ReplayError": 2}
-
-
-def catch_up(listener: IotaGossip) -> None:
-    for _ in range(24 * HOUR // EPOCH // gossip_module._CATCH_UP + 2):
-        listener.turn()
+    assert listener.errors.counts == {"ReplayError": 2}
 
 
 def test_heads_from_the_future_are_refused(tangle: Tangle, swarm: Cid) -> None:
-    node = Earlier(tangle.url)
-    node.hours = 1
+    node = Earlier(tangle.url, 1)
     soon = time.time_ns() // 1_000_000 - HOUR + 6 * 60_000  # six minutes ahead of that node's clock
     author = Identity.generate()
     message = Announcement(author.author, soon, 0, tuple(HEADS)).to_bytes(swarm, author)
     put(tangle, swarm, OpenChannel(swarm).dress(message), soon // EPOCH)
-    problems = ErrorLog()
-    listener = gossip(tangle.url, swarm, node=node, errors=problems)
+    listener = gossip(tangle.url, swarm, node=node)
     listener.turn()
     assert list(listener.heard()) == []
-    assert problems.counts == {"FutureError": 1}
+    assert listener.errors.counts == {"FutureError": 1}
 
 
-def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(tmp_path: Path, swarm: Cid) -> None:
-    tangle = LoopbackTangle(tmp_path)
-    with tangle.node:
-        now = time.time_ns() // 1_000_000
-        spammer = Node(tangle.url)
-        for number in range(14):
-            put(tangle, swarm, b"spam %d" % number, now // EPOCH - number % 2, spammer)
-        speaker = gossip(tangle.url, swarm)
-        speaker.announce(HEADS)
-        speaker.turn()
-        node = Node(tangle.url)
-        read = []
-        original = node.read
-        node.read = lambda names: read.append(len(names)) or original(names)
-        listener = gossip(tangle.url, swarm, node=node, batch=4)
-        heard = []
-        for turn in range(4):
-            read.clear()
-            listener.turn()
-            assert sum(read) <= 4, f"in turn {turn}"
-            heard += listener.heard()
-        assert heard == [tuple(HEADS)]
+def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(
+    loopback: LoopbackTangle, swarm: Cid
+) -> None:
+    now = time.time_ns() // 1_000_000
+    spammer = Node(loopback.url)
+    for number in range(14):
+        put(loopback, swarm, b"spam %d" % number, now // EPOCH - number % 2, spammer)
+    say(gossip(loopback.url, swarm), HEADS)
+    node, read = Node(loopback.url), []
+    original = node.read
+    node.read = lambda names: read.append(len(names)) or original(names)
+    listener = gossip(loopback.url, swarm, node=node, batch=4)
+    heard = []
+    for turn in range(4):
+        read.clear()
+        listener.turn()
+        assert sum(read) <= 4, f"in turn {turn}"
+        heard += listener.heard()
+    assert heard == [tuple(HEADS)]
 
 
 # -- until a milestone includes it
@@ -491,16 +441,13 @@ def test_what_waits_too_long_is_promoted_then_attached_anew_until_confirmed(tmp_
     with tangle.node as node:
         node.issue_milestone()
         speaker = gossip(tangle.url, swarm, pace=replace(FAST, confirmation=0.0))
-        speaker.announce(HEADS)
-        for _ in range(3):
+        say(speaker, HEADS)
+        for _ in range(2):
             speaker.turn()
         assert (speaker.counts.promoted, speaker.counts.reattached) == (2, 1)
         first, anew = (name for name in node.names())
-        promoted = {
-            parent
-            for name in node._by["tags", "LEARNAE9PROMOTION".ljust(27, "9")]
-            for parent in node._known[name].transaction.parents
-        }
+        promotions = node._by["tags", "LEARNAE9PROMOTION".ljust(27, "9")]
+        promoted = {parent for name in promotions for parent in node._known[name].transaction.parents}
         assert first in promoted
         assert node._known[first].transaction.message == node._known[anew].transaction.message
         assert speaker.counts.confirmed == 0
@@ -572,37 +519,27 @@ class Cable:
 
 
 @pytest.mark.parametrize("lost", ["iota", "cable"])
-def test_losing_one_of_two_gossips_changes_nothing(tmp_path: Path, lost: str) -> None:
-    tangle = LoopbackTangle(tmp_path / "tangle")
+def test_losing_one_of_two_gossips_changes_nothing(loopback: LoopbackTangle, tmp_path: Path, lost: str) -> None:
     cables = [Cable(), Cable()]
     cables[0].others, cables[1].others = [cables[1]], [cables[0]]
-    with tangle.node as node:
-        manifest = tiny_manifest()
-        identities = [Identity.generate(), Identity.generate()]
-        gossips = [gossip(tangle.url, manifest.swarm, identity) for identity in identities]
-        members = [
-            Member(tmp_path, manifest, index, {"iota": gossips[index], "cable": cables[index]}, identities[index])
-            for index in range(2)
-        ]
-        with started(gossips):
-            tick_until(members, lambda: all(member.known for member in members), "two peers that know each other")
-            if lost == "iota":
-                node.kill()
-                tick_until(members, lambda: gossips[0].state().startswith("away"), "the line in the status")
-            for cable in cables:
-                cable.cut = lost == "cable"
-            before = [len(member.peer.tangle) for member in members]
-            seq = [others_seq(members, index) for index in range(2)]
-            tick_until(
-                members,
-                lambda: all(
-                    others_seq(members, index) > seq[index] + 5 and members[index].peer.errors.counts
-                    for index in range(2)
-                ),
-                "more of each other, and the loss counted",
-            )
-            assert all(len(member.peer.tangle) > count for member, count in zip(members, before, strict=True))
-            assert all(set(member.peer.errors.counts) == {"TransportError"} for member in members)
+    members, gossips = swarm_of(tmp_path, loopback, 2, cables)
+    with started(gossips):
+        tick_until(members, lambda: all(member.known for member in members), "two peers that know each other")
+        if lost == "iota":
+            loopback.kill()
+            tick_until(members, lambda: gossips[0].state().startswith("away"), "the line in the status")
+        for cable in cables:
+            cable.cut = lost == "cable"
+        before = [len(member.peer.tangle) for member in members]
+        seq = [others_seq(members, index) for index in range(2)]
+
+        def heard_more() -> bool:
+            newer = all(others_seq(members, index) > seq[index] + 5 for index in range(2))
+            return newer and all(member.peer.errors.counts for member in members)
+
+        tick_until(members, heard_more, "more of each other, and the loss counted")
+        assert all(len(member.peer.tangle) > count for member, count in zip(members, before, strict=True))
+        assert all(set(member.peer.errors.counts) == {"TransportError"} for member in members)
 
 
 def others_seq(members: list[Member], index: int) -> int:
@@ -614,28 +551,27 @@ def others_seq(members: list[Member], index: int) -> int:
 
 
 @pytest.mark.slow
-def test_agents_show_the_node_in_their_status_and_go_on_without_it(programs: Programs, tmp_path: Path) -> None:
-    tangle = LoopbackTangle(tmp_path / "tangle")
+def test_agents_show_the_node_in_their_status_and_go_on_without_it(
+    loopback: LoopbackTangle, programs: Programs, tmp_path: Path
+) -> None:
     made = programs.answer("learnae", "swarm", "create", "--preset", "wrist")
     private = tmp_path / "private.npz"
     write_private_file(1, private)
     config = tmp_path / "agent.toml"
     config.write_text(
         f'[peer]\nname = "one"\n[swarm]\nid = "{made["swarm"]}"\n[source]\nfile = "{private}"\nspeed = 0.0\n'
-        f'[iota]\nnode = "{tangle.url}"\npoll = 0.2\nevery = 0.2\n'
+        f'[iota]\nnode = "{loopback.url}"\npoll = 0.2\nevery = 0.2\n'
     )
 
     def link() -> str:
         return str(programs.status("one").get("connections", {}).get("iota", ""))
 
-    with tangle.node as node:
-        process = programs.start("agent", "run", "--config", config)
-        wait_for(lambda: " 0 announced" not in link() and link().startswith("connected"), "heads on the Tangle")
-        assert node.names()
-        node.kill()
-        wait_for(lambda: link().startswith("away: IOTA node at"), "the line in the status")
-        programs.wait_for_steps("one", process, programs.status("one")["steps"])
-        node.start()
-        wait_for(lambda: link().startswith("connected"), "the node again")
-        process.terminate()
-        assert process.wait(60) == 0, process.stderr.read()
+    process = programs.start("agent", "run", "--config", config)
+    wait_for(lambda: " 0 announced" not in link() and link().startswith("connected"), "heads on the Tangle")
+    assert loopback.node.names()
+    loopback.kill()
+    wait_for(lambda: link().startswith("away: IOTA node at"), "the line in the status")
+    programs.wait_for_steps("one", process, programs.status("one")["steps"])
+    loopback.start()
+    wait_for(lambda: link().startswith("connected"), "the node again")
+    process.stop()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from iri_node import number_trytes
 from tangles import Tangle, gossip
 
 from learnae.adapters.iota.node import NULL, Node
@@ -21,25 +22,25 @@ def post(tangle: Tangle, headers: dict[str, str] | None = None, **query: Any) ->
     return requests.post(tangle.url, json=query, headers=ours, timeout=30)
 
 
-def transaction(tangle: Tangle, mwm: int | None = None, seconds: float = 0) -> str:
+def transaction(tangle: Tangle, seconds: float = 0) -> str:
     """On two tips, worked for but not sent; dated so many ``seconds`` ahead."""
     node = Node(tangle.url)
     trytes = node.propose(b"test", A_TAG, NULL)
     tips = post(tangle, command="getTransactionsToApprove", depth=3).json()
     above = tips["trunkTransaction"] + tips["branchTransaction"]
-    weight = node.mwm() if mwm is None else mwm
-    times = "9" * 18 + "M" * 9
-    stamped = node._iota.TryteString.from_trits(
-        node._iota.trits.trits_from_int(int(1000 * (time.time() + seconds)), pad=27)
-    )
-    return search(trytes[:2430] + above + trytes[2592:2619] + str(stamped) + times[9:] + "9" * 27, weight)
+    stamped = number_trytes(int(1000 * (time.time() + seconds)))
+    return search(trytes[:2430] + above + trytes[2592:2619] + stamped + "9" * 9 + "M" * 9 + "9" * 27, node.mwm())
+
+
+def assert_refused(tangle: Tangle, why: str, **query: Any) -> None:
+    answer = post(tangle, **query)
+    assert answer.status_code == 400
+    assert why in answer.json()["error"]
 
 
 @pytest.mark.parametrize("command", ["getTips", "isPromotable", "getTransactionStrings", ""])
 def test_unknown_commands(tangle: Tangle, command: str) -> None:
-    answer = post(tangle, command=command)
-    assert answer.status_code == 400
-    assert "unknown" in answer.json()["error"]
+    assert_refused(tangle, "unknown", command=command)
 
 
 def test_no_command(tangle: Tangle) -> None:
@@ -67,28 +68,18 @@ def test_trytes_that_are_none(tangle: Tangle, verb: str) -> None:
 def test_too_little_work(tangle: Tangle) -> None:
     trytes = transaction(tangle)
     changed = ("B" if trytes[0] != "B" else "C") + trytes[1:]
-    answer = post(tangle, command="storeTransactions", trytes=[changed])
-    assert answer.status_code == 400
-    assert "hash" in answer.json()["error"]
+    assert_refused(tangle, "hash", command="storeTransactions", trytes=[changed])
 
 
 def test_dates_that_are_far_ahead(tangle: Tangle) -> None:
-    answer = post(tangle, command="storeTransactions", trytes=[transaction(tangle, seconds=660)])
-    assert answer.status_code == 400
-    assert "invalid timestamp" in answer.json()["error"]
+    ahead = transaction(tangle, seconds=660)
+    assert_refused(tangle, "invalid timestamp", command="storeTransactions", trytes=[ahead])
 
 
 def test_a_wrong_weight_is_answered_with_the_right_one(tangle: Tangle) -> None:
-    answer = post(
-        tangle,
-        command="attachToTangle",
-        trunkTransaction=NULL,
-        branchTransaction=NULL,
-        minWeightMagnitude=1,
-        trytes=["9" * 2673],
-    )
-    assert answer.status_code == 400
-    assert f"expected: {Node(tangle.url).mwm()}" in answer.json()["error"]
+    tips = {"trunkTransaction": NULL, "branchTransaction": NULL}
+    query = {"command": "attachToTangle", "minWeightMagnitude": 1, "trytes": ["9" * 2673], **tips}
+    assert_refused(tangle, f"expected: {Node(tangle.url).mwm()}", **query)
 
 
 def test_names_that_are_none(tangle: Tangle) -> None:

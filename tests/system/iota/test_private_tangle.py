@@ -12,22 +12,15 @@ from pathlib import Path
 
 import pytest
 from daemon import free_ports
-from programs import clean_environment, wait_for
+from programs import Finished, assert_refused, clean_environment, finish, wait_for
 from tangles import SCRIPT, HornetTangle, script
 
 from learnae.adapters.iota.node import Node
 
 
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, **environment: str) -> Finished:
     ours = {name: value for name, value in os.environ.items() if name == "LEARNAE_HORNET"}
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
-        env=clean_environment(**{**ours, **environment}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return finish(sys.executable, SCRIPT, *arguments, env=clean_environment(**{**ours, **environment}))
 
 
 def fake(directory: Path, text: str) -> str:
@@ -40,25 +33,18 @@ def fake(directory: Path, text: str) -> str:
 
 def test_without_hornet_it_says_what_to_get(tmp_path: Path) -> None:
     done = run("create", tmp_path / "tangle", LEARNAE_HORNET="no-such-hornet")
-    assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr.count("\n") == 1
-    for words in ("Hornet 0.5.6 is not here", "gohornet/hornet", "LEARNAE_HORNET"):
-        assert words in done.stderr
+    assert_refused(done, 78, "Hornet 0.5.6 is not here", "gohornet/hornet", "LEARNAE_HORNET")
     assert not (tmp_path / "tangle").exists()
 
 
 @pytest.mark.parametrize("said", ["HORNET 1.2.4", "HORNET 0.5.10", ""])
 def test_another_version_is_refused(tmp_path: Path, said: str) -> None:
-    done = run("create", tmp_path / "tangle", LEARNAE_HORNET=fake(tmp_path, said))
-    assert done.returncode == 78
-    assert "0.5.6" in done.stderr
+    assert_refused(run("create", tmp_path / "tangle", LEARNAE_HORNET=fake(tmp_path, said)), 78, "0.5.6")
 
 
 def test_where_there_is_no_tangle_it_says_how_to_make_one(tmp_path: Path) -> None:
     for verb in ("start", "status", "stop", "watch"):
-        done = run(verb, tmp_path)
-        assert done.returncode == 78
-        assert "private-tangle create" in done.stderr
+        assert_refused(run(verb, tmp_path), 78, "private-tangle create")
 
 
 def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
@@ -131,8 +117,7 @@ def test_the_life_of_a_tangle(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.engine("hornet")
 def test_a_message_reaches_the_second_node_and_a_killed_follower_recovers(tmp_path: Path) -> None:
-    tangle = HornetTangle(tmp_path / "tangle")
-    try:
+    with HornetTangle(tmp_path / "tangle") as tangle:
         tangle.start_all()
         one, other = (Node(node.url) for node in tangle.nodes)
         tag = "LEARNAE9TEST9SECOND9NODE9AA"
@@ -142,24 +127,21 @@ def test_a_message_reaches_the_second_node_and_a_killed_follower_recovers(tmp_pa
         missed = one.attach(one.propose(b"second", tag, tangle.plan.coordinator[:-1] + "9"))
         tangle.start()
         wait_for(lambda: set(other.find_tag(tag)) == {name, missed}, "what it missed")
-    finally:
-        tangle.stop_all()
 
 
 @pytest.mark.slow
 @pytest.mark.engine("hornet")
 def test_what_dies_is_started_again_while_it_is_watched(tmp_path: Path) -> None:
-    tangle = HornetTangle(tmp_path / "tangle")
-    watcher = subprocess.Popen([sys.executable, str(SCRIPT), "watch", str(tangle.directory)], stdout=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: all(node.ask() for node in tangle.nodes), "both nodes")
-        victim = tangle.nodes[1].pid()
-        os.kill(victim, signal.SIGKILL)
-        wait_for(lambda: tangle.nodes[1].pid() not in (None, victim), "another follower")
-        wait_for(tangle.nodes[1].ask, "its API")
-    finally:
-        watcher.terminate()
-        assert watcher.wait(60) == 0
-        tangle.stop_all()
+    command = [sys.executable, SCRIPT, "watch", tmp_path / "tangle"]
+    with HornetTangle(tmp_path / "tangle") as tangle, subprocess.Popen(command, stdout=subprocess.DEVNULL) as watcher:
+        try:
+            wait_for(lambda: all(node.ask() for node in tangle.nodes), "both nodes")
+            victim = tangle.nodes[1].pid()
+            os.kill(victim, signal.SIGKILL)
+            wait_for(lambda: tangle.nodes[1].pid() not in (None, victim), "another follower")
+            wait_for(tangle.nodes[1].ask, "its API")
+        finally:
+            watcher.terminate()
+            assert watcher.wait(60) == 0
     time.sleep(0.1)
     assert [node.pid() for node in tangle.nodes] == [None, None]

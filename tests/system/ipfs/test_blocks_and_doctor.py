@@ -20,7 +20,6 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.limits import Limits
-from learnae.swarm.directory import create_swarm
 from learnae.swarm.presets import preset
 from learnae.system.paths import STATE_FILE
 from learnae.system.service import EXIT_CONFIGURATION
@@ -32,13 +31,12 @@ class Home:
     def __init__(self, programs: Programs, **limits: int) -> None:
         self.programs = programs
         manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(**limits))
-        self.store = LocalBlockStore(create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm)).directory)
+        self.store = LocalBlockStore(programs.add_swarm(manifest))
         data = programs.root / "person.npz"
         write_private_file(1, data)
         trainer = programs.start("trainer_node", "start", "--data", data)
         programs.wait_for_steps("trainer", trainer, more_than=26 * 3)
-        trainer.terminate()
-        trainer.communicate(timeout=60)
+        trainer.stop()
 
     def blocks(self, *arguments: str, **environment: str):
         done = self.programs.run("learnae", "blocks", *arguments, environment=environment)
@@ -120,10 +118,8 @@ def test_the_daemon_is_given_all_blocks_and_the_doctor_sees_it(here: Home, kubo:
 
     assert here.blocks("--pin", "--json", **environment).returncode == 0
     assert set(kubo.pins()) == {str(cid) for cid in here.store.cids()}
-    assert diagnosis(here.programs, **environment)["Kubo pins"] == (
-        "ok",
-        f"{count} of the {count} blocks that are here",
-    )
+    pins = diagnosis(here.programs, **environment)["Kubo pins"]
+    assert pins == ("ok", f"{count} of the {count} blocks that are here")
     assert "no" not in here.blocks(**environment).stdout.split()
 
     gone = next(cid for cid in here.store.cids() if cid.codec == RAW)  # weights: messages must not be missing

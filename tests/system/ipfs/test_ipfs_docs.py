@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from daemon import HOST, free_port
-from programs import PATIENCE, Programs, wait_for
+from programs import PATIENCE, Programs, finish, succeed, wait_for
 
 from agent.config import AgentConfig
 from demo.people import write_private_file
@@ -70,28 +70,21 @@ class Workstation:
 
     def run(self, script: str, **variables: str) -> str:
         """What the commands print; all must succeed."""
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", self._own(script)],
-            env={**self.environment, **variables}, cwd=self.home, capture_output=True, text=True,
-            timeout=2 * PATIENCE, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        environment = {**self.environment, **variables}
+        return succeed("bash", "-euo", "pipefail", "-c", self._own(script), env=environment, cwd=self.home).stdout
 
     def start(self, command: str) -> None:
         """Run it in the background until the end."""
         log = self.home / "daemon.log"
         with log.open("wb") as file:
-            arguments = ["bash", "-c", f"exec env {self._own(command)}"]
-            self.started.append(
-                subprocess.Popen(arguments, env=self.environment, cwd=self.home, stdout=file, stderr=file)
-            )
+            words = ["bash", "-c", f"exec env {self._own(command)}"]
+            self.started += [subprocess.Popen(words, env=self.environment, cwd=self.home, stdout=file, stderr=file)]
         wait_for(lambda: "Daemon is ready" in log.read_text(), f"the daemon: {log.read_text()}")
         assert "private network" in log.read_text()
 
     def end(self) -> None:
         """Nothing that was started goes on."""
-        subprocess.run(["trainer-node", "stop"], env=self.environment, capture_output=True, timeout=60, check=False)
+        finish("trainer-node", "stop", env=self.environment)
         for process in self.started:
             process.kill()
             process.wait()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import signal
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -24,7 +24,6 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.protocol.limits import Limits
 from learnae.runtime.observer import Observer, estimate_of
-from learnae.swarm.directory import create_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import preset
 
@@ -32,18 +31,25 @@ pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient")]
 
 
 class Machine:
-    """A home, one person's recordings, one peer, and for a trainer a daemon."""
+    """A home, one person's recordings, one peer, and for a trainer a daemon; a context manager that ends both."""
 
     def __init__(self, directory: Path, manifest: Manifest, person: int) -> None:
         directory.mkdir()
         self.directory = directory
         self.programs = Programs(directory)
         self.kubo = Kubo(directory / "kubo")
-        self.swarm = create_swarm(manifest, self.programs.home / "swarms" / str(manifest.swarm)).directory
+        self.swarm = self.programs.add_swarm(manifest)
         self.name = f"person-{person}"
         self.data = directory / "private.npz"
         write_private_file(person, self.data)
         self.observer = Observer(self.swarm)
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.programs.__exit__()
+        self.kubo.kill()
 
     def start_trainer(self, pause: float = 0.3, **settings: str) -> None:
         """It need not find its daemon."""
@@ -63,21 +69,10 @@ class Machine:
         here = set(map(str, store.cids()))
         wait_for(lambda: here & set(map(str, store.cids())) <= set(self.kubo.pins()), "what is here to be pinned")
 
-    def end(self) -> str:
-        """Let it save and end; returns what it has logged. What is on its way to the daemon just then may be lost."""
-        self.process.send_signal(signal.SIGTERM)
-        said: str = self.process.communicate(timeout=60)[1]
-        assert self.process.returncode == 0, said
-        return said
-
     def seqs(self) -> dict[str, int]:
         """The newest message of each peer that is known here; by its key, if what says its name is too old."""
         self.observer.refresh()
         return {view.name: view.seq for view in self.observer.peers()}
-
-    def seq_of(self, name: str) -> int:
-        """The newest message of a peer that is known here."""
-        return self.seqs().get(name, -1)
 
     def check_blocks(self) -> None:
         """All blocks of this machine, and no others, are pinned at its daemon, which has the same bytes."""
@@ -115,11 +110,8 @@ class Machine:
 @pytest.fixture
 def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine, Machine]]:
     manifest = preset("wrist", 1)
-    a, b, c = (Machine(tmp_path / name, manifest, number) for number, name in enumerate("abc", 1))
-    yield a, b, c
-    for machine in (a, b, c):
-        machine.programs.__exit__(None, None, None)
-        machine.kubo.kill()
+    with ExitStack() as ends:
+        yield tuple(ends.enter_context(Machine(tmp_path / name, manifest, n)) for n, name in enumerate("abc", 1))
 
 
 def distance(one: Machine, other: Machine) -> float:
@@ -133,15 +125,11 @@ def distance(one: Machine, other: Machine) -> float:
 
 def assert_all_hear_all(machines: Sequence[Machine], newer_than: int = 4) -> None:
     """Everybody has at least so many messages of everybody, and more than when this was called."""
-    seen = {(one.name, other.name): one.seq_of(other.name) for one in machines for other in machines}
-    for one in machines:
-        for other in machines:
-            known = max(newer_than, seen[one.name, other.name])
-            wait_for(
-                lambda o=one, n=other.name, k=known: o.seq_of(n) > k,
-                f"news of {other.name} at {one.name}",
-                2 * PATIENCE,
-            )
+    for one, seen in [(one, one.seqs()) for one in machines]:
+        for name in [other.name for other in machines]:
+            known = max(newer_than, seen.get(name, -1))
+            news = lambda o=one, n=name, k=known: o.seqs().get(n, -1) > k  # noqa: E731
+            wait_for(news, f"news of {name} at {one.name}", 2 * PATIENCE)
 
 
 @pytest.mark.slow
@@ -181,12 +169,11 @@ def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
         b.kubo.start()
         assert_all_hear_all(machines)
         for one, other in ((a, b), (b, c)):
-            wait_for(
-                lambda o=one, p=other: distance(o, p) < 0.1, "equal estimates", 2 * PATIENCE
-            )  # alone they were 0.5 apart
+            # alone they were 0.5 apart
+            wait_for(lambda o=one, p=other: distance(o, p) < 0.1, "equal estimates", 2 * PATIENCE)
         for machine in (a, b):
             machine.wait_for_pins()
-        said = [machine.end() for machine in machines][1]
+        said = [machine.process.stop() for machine in machines][1]  # what is on its way to a daemon may be lost
 
     ways = [up or down for down, up in re.findall("ipfs: (?:(Kubo)|(connected))", said)]
     assert ways == ["Kubo", "connected"] * (len(ways) // 2)  # each of them said once
@@ -203,8 +190,8 @@ def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
 
 @pytest.mark.slow
 def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
-    machine = Machine(tmp_path / "a", dataclasses.replace(preset("wrist", 1), limits=Limits(horizon=1500)), 1)
-    try:
+    manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(horizon=1500))
+    with Machine(tmp_path / "a", manifest, 1) as machine:
         machine.kubo.start()
         machine.start_trainer(pause=0.1)
         wait_for(lambda: max(machine.seqs().values(), default=0) > 50, "history", 2 * PATIENCE)
@@ -212,8 +199,5 @@ def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
         wait_for(lambda: len(set(store.cids())) < max(machine.seqs().values(), default=0), "most to be pruned")
         wait_for(lambda: set(machine.kubo.pins()) <= set(map(str, store.cids())), "no pins but of what is live")
         machine.wait_for_pins()
-        machine.end()
+        machine.process.stop()
         machine.check_blocks()
-    finally:
-        machine.programs.__exit__(None, None, None)
-        machine.kubo.kill()

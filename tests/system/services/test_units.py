@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import Programs, assert_refused
+from programs import Programs, assert_refused, finish, succeed
 
 from agent.config import AgentConfig
 from agent.install import UNITS, Request, wanted
@@ -38,9 +37,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.engine("systemd-analyze")
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_finds_nothing_wrong(root: Path, unit: str) -> None:
-    done = analyze("verify", "--recursive-errors=no", root / UNIT_DIRECTORY / unit)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert succeed("systemd-analyze", "verify", "--recursive-errors=no", root / UNIT_DIRECTORY / unit).stderr == ""
 
 
 @pytest.mark.engine("systemd-analyze")
@@ -49,14 +46,9 @@ def test_systemd_finds_nothing_wrong(root: Path, unit: str) -> None:
     [("learnae-agent@.service", 1.5), ("firmware-bridge@.service", 1.5), ("trainer-node.service", 1.7)],
 )
 def test_exposure(root: Path, unit: str, most: float) -> None:
-    threshold = f"--threshold={round(10 * most)}"  # in tenths
-    done = analyze("security", "--offline=true", "--no-pager", threshold, root / UNIT_DIRECTORY / unit)
-    assert done.returncode == 0, done.stdout[-200:]
-    assert analyze("security", "--offline=true", "--threshold=1", root / UNIT_DIRECTORY / unit).returncode != 0
-
-
-def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, check=False)
+    command = ("systemd-analyze", "security", "--offline=true", "--no-pager", root / UNIT_DIRECTORY / unit)
+    succeed(*command, f"--threshold={round(10 * most)}")  # in tenths
+    assert finish(*command, "--threshold=1").returncode != 0
 
 
 @pytest.mark.parametrize("unit", UNITS)

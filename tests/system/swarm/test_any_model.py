@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +62,7 @@ def test_trainers_train_what_agents_cannot(programs: Programs, tmp_path: Path) -
     wait_for(lambda: programs.status("board").get("following") == 1, "the agent to follow the trainer")
     assert "'Functional'" in programs.status("board")["only_summaries"]
     for process in (trainer, agent):
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+        process.stop()
 
     rows = rng.normal(size=(50, 30)).astype(np.float32)
     programs.answer("learnae", "export", out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from programs import Programs, assert_refused, wait_for
 
 from demo.people import write_private_file
 from learnae.runtime.observer import Observer
-from learnae.swarm.directory import create_swarm
 from learnae.swarm.presets import preset
 from learnae.system.service import EXIT_TRY_AGAIN
 
@@ -58,8 +56,7 @@ def test_people_see_it_and_it_ends_by_itself(
     disk = tmp_path / "disk"
     disk.mkdir()
     programs.home = disk / "home"
-    manifest = preset("wrist", 1)
-    swarm = create_swarm(manifest, programs.home / "swarms" / str(manifest.swarm)).directory
+    swarm = programs.add_swarm(preset("wrist", 1))
     data = tmp_path / "person.npz"
     write_private_file(1, data)
     url = f"mqtt://127.0.0.1:{broker.port}"
@@ -70,22 +67,19 @@ def test_people_see_it_and_it_ends_by_itself(
         (peer,) = programs.answer("learnae", "watch", "--broker", url, "--rounds", "1")
         return peer
 
-    def seen_here() -> dict[str, Any]:
-        found: dict[str, Any] = programs.answer("trainer_node", "status")
-        return found
-
     observer = Observer(swarm)
     programs.wait_for_steps("trainer", trainer)
     wait_for(lambda: observer.refresh() > 3, "messages")
-    assert "disk" not in seen_here()
+    assert "disk" not in programs.answer("trainer_node", "status")
     with read_only(disk):
         wait_for(lambda: "NOTHING PUBLISHED since" in systemd.status, "systemd to be told")
         wait_for(lambda: seen_far_away()["unwritable"], "people at the broker to see it")
         assert "cannot save" in programs.run("learnae", "watch", "--broker", url, "--rounds", "1").stdout
-        said = seen_here()
+        said = programs.answer("trainer_node", "status")
         assert said["state"] == "running"
         assert "nothing can be saved or published" in said["disk"]
-        broken = {finding["thing"]: finding["detail"] for finding in doctor(programs) if finding["state"] == "broken"}
+        found = json.loads(programs.run("learnae", "doctor", "--json").stdout)
+        broken = {finding["thing"]: finding["detail"] for finding in found if finding["state"] == "broken"}
         assert "publishes nothing" in broken["peer trainer"]
         observer.refresh()
         count = len(observer.tangle)
@@ -95,12 +89,11 @@ def test_people_see_it_and_it_ends_by_itself(
     wait_for(lambda: observer.refresh() > count + 3, "it to publish again")
     wait_for(lambda: "PUBLISHED" not in systemd.status, "systemd to be told")
     wait_for(lambda: not seen_far_away()["unwritable"], "people at the broker to see it")
-    assert "disk" not in seen_here()
-    trainer.send_signal(signal.SIGTERM)
-    assert trainer.wait(60) == 0
-    assert "Traceback" not in trainer.log, trainer.log
-    assert trainer.log.count("publishing nothing until the disk takes it") == 1
-    assert trainer.log.count("the disk takes it again") == 1
+    assert "disk" not in programs.answer("trainer_node", "status")
+    log = trainer.stop()
+    assert "Traceback" not in log, log
+    assert log.count("publishing nothing until the disk takes it") == 1
+    assert log.count("the disk takes it again") == 1
     observer.refresh()
     seqs = [node.seq for cid in observer.tangle.cids() if (node := observer.tangle.node(cid))]
     assert sorted(seqs) == list(range(len(seqs)))
@@ -108,8 +101,3 @@ def test_people_see_it_and_it_ends_by_itself(
     with read_only(disk):  # systemd tries it again
         refused = programs.run("trainer_node", "start", "--data", data, environment=environment)
         assert_refused(refused, EXIT_TRY_AGAIN, "free some space")
-
-
-def doctor(programs: Programs) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = json.loads(programs.run("learnae", "doctor", "--json").stdout)
-    return found

@@ -67,8 +67,7 @@ def wait_for_messages(observer: Observer, count: int) -> None:
 
 @pytest.mark.slow
 def test_killed_again_and_again(tmp_path: Path) -> None:
-    config = dense_config(4, (8,), 2, "softmax")
-    manifest = Manifest("victim", config, "sparse_categorical_crossentropy")
+    manifest = Manifest("victim", dense_config(4, (8,), 2, "softmax"), "sparse_categorical_crossentropy")
     swarm = create_swarm(manifest, tmp_path / "swarm").directory
     directory = tmp_path / "peer"
     observer, store = Observer(swarm), LocalBlockStore(swarm)
@@ -76,9 +75,8 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     rng = random.Random(5)
     last_seq = -1
     for number in range(KILLS):
-        if (
-            number % 10 == 0
-        ):  # measured again: however fast this machine is now, kills fall between boot and four messages
+        # measured again: however fast this machine is now, kills fall between boot and four messages
+        if number % 10 == 0:
             begun, known = time.monotonic(), len(observer.tangle)
             kill_after(lambda known=known: wait_for_messages(observer, known + 4), swarm, directory)
             longest = time.monotonic() - begun

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,8 @@ def test_trainers_learn_together_whatever_the_order_of_their_columns(
     programs: Programs, tmp_path: Path, order: str
 ) -> None:
     (tmp_path / "pump.json").write_text(json.dumps(dense_config(2, (4,), 1, "sigmoid")))
-    tables = {
-        "left": write_table(tmp_path / "left.csv", "u,v,label", 1),
-        "right": write_table(tmp_path / "right.csv", order, 2),
-    }
+    of_each = {"left": ("u,v,label", 1), "right": (order, 2)}
+    tables = {name: write_table(tmp_path / f"{name}.csv", *words) for name, words in of_each.items()}
     made = ("--model", "pump.json", "--loss", "binary_crossentropy", "--columns", "left.csv")
     assert programs.answer("learnae", "swarm", "create", *made)["columns"] == ["u", "v"]
     trainers = {}
@@ -51,11 +48,9 @@ def test_trainers_learn_together_whatever_the_order_of_their_columns(
         programs.wait_for_steps(name, process, STEPS)
     assert min(peer["accuracy"] for peer in wait_for(learnt, "both to publish")) > 0.95
     assert all(programs.status(name)["following"] == 1 for name in trainers)
-    for process in trainers.values():
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+    logs = {name: process.stop() for name, process in trainers.items()}
     said = "right.csv: columns that the swarm does not name are left out: room"
-    assert trainers["right"].log.count(said) == ("room" in order)
+    assert logs["right"].count(said) == ("room" in order)
 
 
 def test_a_table_without_a_column_of_the_swarms_is_refused(programs: Programs, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from mosquitto import Mosquitto
 from mqtt_rig import plain
 from programs import Child, Programs, wait_for
 
-from learnae.swarm.directory import create_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from learnae.system.service import EXIT_CONFIGURATION
@@ -31,7 +29,7 @@ class Machine:
     def __init__(self, root: Path, name: str, broker: Mosquitto | None = None) -> None:
         root.mkdir()
         self.programs, self.name = Programs(root), name
-        self.swarm = create_swarm(MANIFEST, self.programs.home / "swarms" / str(MANIFEST.swarm)).directory
+        self.programs.add_swarm(MANIFEST)
         rng = np.random.default_rng(len(name))
         rows = rng.normal(size=(60, 2))
         np.savez(root / "data.npz", x=rows, y=(rows.sum(axis=1) > 0).astype(int))
@@ -39,7 +37,6 @@ class Machine:
         self.environment = {"PYTHONPATH": os.pathsep.join([TESTS, os.environ.get("PYTHONPATH", "")])}
         if broker:
             self.environment["LEARNAE_MQTT__BROKER"] = plain(broker).broker
-        self.process: Child | None = None
 
     @property
     def peer(self) -> Path:
@@ -51,14 +48,7 @@ class Machine:
         self.process = self.programs.start(str(module), *arguments, environment=self.environment)
         return self.process
 
-    def stop(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, self.process.log
-
     def status(self) -> dict[str, Any]:
-        assert self.process is not None
         assert self.process.poll() is None, self.process.log
         return self.programs.status(self.name)
 
@@ -69,11 +59,14 @@ class Machine:
         peers = self.programs.answer("learnae", "peers")
         return any(each["name"] == other.name and each["seq"] >= seq and not each["banned"] for each in peers)
 
+    def doctor(self) -> dict[str, dict[str, str]]:
+        return {each["thing"]: each for each in json.loads(self.programs.run("learnae", "doctor", "--json").stdout)}
+
 
 def lose_what_the_other_knows(one: Machine, other: Machine) -> int:
     """Restore the disk of ``one`` from an image; returns the number of its last message that ``other`` has heard."""
     one.wait_for_seq(3)
-    one.stop()
+    one.process.stop()
     image = one.programs.root / "image"
     shutil.copytree(one.programs.home, image)
     process = one.start("away", "not")
@@ -89,10 +82,9 @@ def lose_what_the_other_knows(one: Machine, other: Machine) -> int:
 
 @pytest.fixture
 def machines(tmp_path: Path, broker: Mosquitto) -> Iterator[tuple[Machine, Machine]]:
-    pair = Machine(tmp_path / "one", "pump", broker), Machine(tmp_path / "other", "fan", broker)
-    yield pair
-    for each in pair:
-        each.programs.__exit__(None, None, None)
+    one, other = Machine(tmp_path / "one", "pump", broker), Machine(tmp_path / "other", "fan", broker)
+    with one.programs, other.programs:
+        yield one, other
 
 
 def test_where_the_directory_holds_what_was_said_since_it_goes_on_at_once(tmp_path: Path) -> None:
@@ -102,14 +94,14 @@ def test_where_the_directory_holds_what_was_said_since_it_goes_on_at_once(tmp_pa
         machine.wait_for_seq(3)
         image = (machine.peer / "state").read_bytes()
         machine.wait_for_seq(machine.status()["seq"] + 10)
-        machine.stop()
+        machine.process.stop()
         said = machine.programs.status(machine.name)["seq"]
         (machine.peer / "state").write_bytes(image)
         machine.start("away", "long")
         machine.wait_for_seq(said + 3)
         assert machine.status()["problems"] == {}
         assert machine.knows(machine, said + 3)
-        machine.stop()
+        machine.process.stop()
 
 
 @pytest.mark.slow
@@ -150,14 +142,13 @@ def test_who_was_restored_too_soon_to_be_suspicious_is_told_what_has_happened(
     assert "move key.pem and state out of its directory" in process.log
     done = one.programs.run("trainer_node", "status", "--name", one.name, "--json")
     assert json.loads(done.stdout)["banned"] is True
-    doctor = {each["thing"]: each for each in json.loads(one.programs.run("learnae", "doctor", "--json").stdout)}
-    assert doctor["peer pump"]["state"] == "broken"
-    assert doctor["peer pump"]["remedy"] in process.log
+    found = one.doctor()["peer pump"]
+    assert found["state"] == "broken"
+    assert found["remedy"] in process.log
 
     (one.peer / "state").unlink()
     (one.peer / "key.pem").unlink()
     one.start()
     one.wait_for_seq(3)
     wait_for(lambda: other.knows(one, 3), "the other to know the new key", 60)
-    doctor = {each["thing"]: each for each in json.loads(one.programs.run("learnae", "doctor", "--json").stdout)}
-    assert "peer pump" not in doctor
+    assert "peer pump" not in one.doctor()

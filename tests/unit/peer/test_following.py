@@ -332,12 +332,18 @@ def test_no_place_is_handed_over_for_a_delta_or_for_older_news() -> None:
     assert side.vector_of(followed) == [2.0] * COUNT
 
 
-def test_a_successor_whose_frame_does_not_come_is_given_up() -> None:
-    side, followed, lost = one_followed(2)
-    message, _ = lost.publish(7.0, time=NOW + 900)
+def with_a_successor(number: int) -> tuple[Side, Publisher, Publisher, list[bytes]]:
+    """The only place is handed over when the blocks that are returned, too, are here."""
+    side, followed, coming = one_followed(number)
+    message, blocks = coming.publish(7.0, time=NOW + 900)
     side.note(message)
     published(side, followed, 2.0)
     assert side.advance() == []
+    return side, followed, coming, blocks
+
+
+def test_a_successor_whose_frame_does_not_come_is_given_up() -> None:
+    side, followed, lost, _ = with_a_successor(2)
     message, _ = lost.publish(8.0)
     side.note(message)
     assert len(side.advance()) == 1
@@ -345,11 +351,7 @@ def test_a_successor_whose_frame_does_not_come_is_given_up() -> None:
 
 
 def test_a_banned_successor_is_given_up() -> None:
-    side, followed, banned = one_followed(2)
-    message, blocks = banned.publish(7.0, time=NOW + 900)
-    side.note(message)
-    published(side, followed, 2.0)
-    assert side.advance() == []
+    side, followed, banned, blocks = with_a_successor(2)
     side.note(Publisher(2).say(time=NOW + 901))
     assert side.tangle.is_banned(banned.author)
     keep(side, blocks)

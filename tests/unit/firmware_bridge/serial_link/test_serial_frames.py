@@ -19,7 +19,6 @@ from bench.host_board import HostBoard
 from firmware_bridge.errors import ProtocolVersionError, SerialFrameError
 from firmware_bridge.serial_link import frames
 from firmware_bridge.serial_link.description import Description, Scale
-from firmware_bridge.serial_link.frames import MAX_BYTES, FrameSplitter, Hello, Samples, decode, encode
 from firmware_bridge.serial_link.link import Link
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "serial-1.json").read_text())
@@ -37,7 +36,7 @@ def test_what_was_written_then_is_read_today(number):
     data = bytes.fromhex(GOLDEN[number]["bytes"])
     assert data[-1] == 0
     assert 0 not in data[:-1]
-    assert decode(data[:-1]) == CONVERSATION[number][1]
+    assert frames.decode(data[:-1]) == CONVERSATION[number][1]
 
 
 @pytest.mark.engine("gcc")
@@ -77,12 +76,12 @@ def test_the_firmware_library_says_and_understands_the_same_bytes():
 
 byte, word = st.integers(0, 255), st.integers(0, 2**32 - 1)
 text = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Zs")), max_size=40)
-some_bytes = st.binary(min_size=1, max_size=40)
+part = st.binary(min_size=1, max_size=40)
 any_frame = st.one_of(
     st.builds(frames.Ask, byte),
     st.builds(frames.Welcome, byte, word),
-    st.builds(Hello, byte, word, byte, st.integers(0, 127), st.booleans(), byte, byte, word, word, some_bytes),
-    st.builds(Samples, byte, byte, byte, word, word, st.binary(min_size=1, max_size=238)),
+    st.builds(frames.Hello, byte, word, byte, st.integers(0, 127), st.booleans(), byte, byte, word, word, part),
+    st.builds(frames.Samples, byte, byte, byte, word, word, st.binary(min_size=1, max_size=238)),
     st.builds(frames.Event, byte, word, st.integers(0, 1), text),
     st.builds(frames.Log, byte, word, st.integers(0, 3), text),
     st.builds(frames.Nak, byte),
@@ -94,39 +93,41 @@ any_frame = st.one_of(
 
 @given(any_frame)
 def test_every_frame_reads_back_as_it_was(frame):
-    data = encode(frame)
+    data = frames.encode(frame)
+
     assert data.count(0) == 1
-    assert len(data) <= MAX_BYTES + 2
-    assert decode(data[:-1]) == frame
+    assert len(data) <= frames.MAX_BYTES + 2
+    assert frames.decode(data[:-1]) == frame
 
 
 @given(any_frame, st.data())
 def test_up_to_three_flipped_bits_are_always_seen(frame, draw):
     """CRC-16 with this polynomial has Hamming distance 4 up to 32,751 bits (Koopman & Chakravarty 2004)."""
-    body = bytearray(cobs.decode(encode(frame)[:-1]))
+    body = bytearray(cobs.decode(frames.encode(frame)[:-1]))
     for bit in draw.draw(st.sets(st.integers(0, 8 * len(body) - 1), min_size=1, max_size=3)):
         body[bit // 8] ^= 1 << bit % 8
     with pytest.raises(SerialFrameError):
-        decode(cobs.encode(bytes(body)))
+        frames.decode(cobs.encode(bytes(body)))
 
 
 @given(any_frame, any_frame)
 def test_two_frames_whose_zero_was_lost_are_no_frame(one, other):
-    merged = encode(one)[:-1] + encode(other)[:-1]
+    merged = frames.encode(one)[:-1] + frames.encode(other)[:-1]
+
     with pytest.raises(SerialFrameError):
-        decode(merged)
+        frames.decode(merged)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_frame_or_a_named_error(data):
-    for piece in FrameSplitter().feed(data + b"\0"):
+    for piece in frames.FrameSplitter().feed(data + b"\0"):
         try:
-            decode(piece)
+            frames.decode(piece)
         except (SerialFrameError, ProtocolVersionError):
             continue
 
 
-@given(st.lists(st.one_of(st.binary(max_size=60), any_frame.map(encode)), max_size=30))
+@given(st.lists(st.one_of(st.binary(max_size=60), any_frame.map(frames.encode)), max_size=30))
 def test_whatever_comes_the_link_lives_and_stays_small(pieces):
     link = Link(new_session=lambda: 7)
     for now, piece in enumerate(pieces):
@@ -139,7 +140,7 @@ def test_whatever_comes_the_link_lives_and_stays_small(pieces):
 
 def test_mutated_conversations_do_not_break_the_link():
     rng = random.Random(1)
-    whole = b"".join(encode(frame) for side, frame in CONVERSATION if side == "board")
+    whole = b"".join(frames.encode(frame) for side, frame in CONVERSATION if side == "board")
     for _ in range(how_many(10_000, 1_000_000) // 20):
         link = Link(new_session=lambda: 7)
         for now in range(20):
@@ -152,19 +153,20 @@ def test_mutated_conversations_do_not_break_the_link():
 
 def test_a_frame_too_long_is_not_sent():
     with pytest.raises(SerialFrameError, match="at most"):
-        encode(Samples(0, 1, 1, 0, 0, bytes(250)))
+        frames.encode(frames.Samples(0, 1, 1, 0, 0, bytes(250)))
 
 
 def test_a_frame_too_long_is_not_read():
     data = bytes([0x12]) + bytes(260)
     whole = data + binascii.crc_hqx(data, 0xFFFF).to_bytes(2, "big")
     with pytest.raises(SerialFrameError, match="263 bytes"):
-        decode(cobs.encode(whole))
+        frames.decode(cobs.encode(whole))
 
 
 def test_an_unknown_type_is_passed_over():
     data = bytes([0x1F, 0, 1, 2, 3])
-    assert decode(cobs.encode(data + binascii.crc_hqx(data, 0xFFFF).to_bytes(2, "big"))) is None
+
+    assert frames.decode(cobs.encode(data + binascii.crc_hqx(data, 0xFFFF).to_bytes(2, "big"))) is None
 
 
 # -- cutting at zeros
@@ -172,13 +174,15 @@ def test_an_unknown_type_is_passed_over():
 
 def test_frames_are_cut_wherever_they_are_read():
     data = b"\0".join([b"abc", b"", b"de", b"f", b""])
-    splitter = FrameSplitter()
+    splitter = frames.FrameSplitter()
+
     assert [piece for value in data for piece in splitter.feed(bytes([value]))] == [b"abc", b"de", b"f"]
-    assert FrameSplitter().feed(data) == [b"abc", b"de", b"f"]
+    assert frames.FrameSplitter().feed(data) == [b"abc", b"de", b"f"]
 
 
 def test_what_is_too_long_is_skipped_to_the_next_zero():
-    splitter = FrameSplitter()
+    splitter = frames.FrameSplitter()
+
     assert splitter.feed(b"x" * 1000) == []
     assert splitter.feed(b"y" * 1000) == []
     assert splitter.feed(b"z\0good\0") == [b"good"]
@@ -190,7 +194,7 @@ def test_what_is_too_long_is_skipped_to_the_next_zero():
 
 def describe(words: bytes, **changes) -> Description:
     fields = {"width": 2, "rows": 2, "ticks": 1000, "rate": 50_000, **changes}
-    hello = Hello(0, 0, 1, 0, True, fields["width"], fields["rows"], fields["ticks"], fields["rate"], b"")
+    hello = frames.Hello(0, 0, 1, 0, True, fields["width"], fields["rows"], fields["ticks"], fields["rate"], b"")
     return Description.from_hello(hello, words)
 
 
@@ -207,7 +211,8 @@ def describe(words: bytes, **changes) -> Description:
 )
 def test_integers_become_the_decimal_numbers_that_people_write(scale, integer, value):
     description = describe(f"b/1 a:V:{scale}".encode(), rows=1)
-    frame = Samples(0, 1, 1, 0, 0, integer.to_bytes(2, "little", signed=True))
+    frame = frames.Samples(0, 1, 1, 0, 0, integer.to_bytes(2, "little", signed=True))
+
     assert description.converter()(frame).tolist() == [[value]]
 
 
@@ -215,7 +220,8 @@ def test_integers_become_the_decimal_numbers_that_people_write(scale, integer, v
 def test_columns_become_rows_and_unfilled_cells_are_left_out(width):
     description = describe(b"b/1 a:V:1 b:A:1", width=width, rows=3)
     whole = np.array([[1, 2, 99], [-1, -2, 99]], f"<i{width}")
-    frame = Samples(0, 1, 2, 0, 0, whole.tobytes())
+    frame = frames.Samples(0, 1, 2, 0, 0, whole.tobytes())
+
     assert description.fits(frame)
     assert description.converter()(frame).tolist() == [[1, -1], [2, -2]]
 
