@@ -1,7 +1,5 @@
 """The agent's configuration (``agent.toml``); docs/agent.md is the reference."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from agent.sources.section import SourceSection

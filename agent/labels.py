@@ -1,7 +1,5 @@
 """Labels: names of classes to numbers, and the label that a person gives with ``learnae-agent label NAME``."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -3,8 +3,6 @@
 What each part costs is in docs/adr/0024-what-an-agent-keeps-in-memory.md.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib.util import find_spec
 

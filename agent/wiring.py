@@ -1,7 +1,5 @@
 """The agent's composition root: the only place here that names concrete adapters."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

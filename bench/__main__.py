@@ -1,7 +1,5 @@
 """Run one race: ``python -m bench RACE [options]``. The exit status says whether it ran."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import pkgutil

@@ -9,8 +9,6 @@ Resident memory (RSS) counts every page that is mapped, also those of libraries,
 and other processes may share: "private" is what this process alone has, "anonymous" what it has written.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import signal

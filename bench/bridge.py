@@ -1,8 +1,6 @@
 """The firmware bridge's promises: Python keeps up with any serial port, 115200 baud costs next to nothing, and a
 hostile line slows things down but never makes a reading wrong."""
 
-from __future__ import annotations
-
 import binascii
 import os
 import subprocess

@@ -1,8 +1,6 @@
 """The core's promises: a message costs the same in a long history, merging runs at memory speed, and a
 peer's work does not grow with its swarm."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from statistics import median

@@ -1,7 +1,5 @@
 """Checks, a table for people, and a file for comparing runs."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os

@@ -3,8 +3,6 @@
 What is built is kept in build/native under the name of its sources' hash, so that it is built once.
 """
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """A board and a bridge with a hostile serial line between them, in virtual time and seeded: runs can be repeated."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections import deque

@@ -3,8 +3,6 @@
 Over the loopback node of the tests always, and over Hornet where it is on PATH (or LEARNAE_HORNET names it).
 """
 
-from __future__ import annotations
-
 import io
 import os
 import shutil

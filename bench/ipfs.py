@@ -4,8 +4,6 @@
 Two real Kubo daemons on loopback, in a private swarm; sender and receiver are processes of their own.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import secrets
 import shutil

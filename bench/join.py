@@ -1,7 +1,5 @@
 """A swarm of eight processes, and a ninth that comes in the middle: how soon it is as good as the others."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable, Sequence

@@ -1,8 +1,6 @@
 """The wrist's exercises by a perceptron on features and by a convolutional network on raw windows: which is better,
 with all data in one place, and as a swarm of eight agents that keep theirs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

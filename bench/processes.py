@@ -1,7 +1,5 @@
 """What several races need of other processes: patience, processor time, memory, a peer's status, real engines."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

@@ -1,7 +1,5 @@
 """``make demo``: eight processes train together; then alone, together and pooled are compared."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil

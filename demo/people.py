@@ -1,7 +1,5 @@
 """The shipped recordings: a private file for each person, the final exam, what all reach without the swarm."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path

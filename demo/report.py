@@ -1,7 +1,5 @@
 """What the demo leaves behind: curves as PNG, and one HTML page that needs nothing else."""
 
-from __future__ import annotations
-
 import base64
 import html
 from dataclasses import dataclass, field

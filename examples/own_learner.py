@@ -1,7 +1,5 @@
 """Peers with a learner of one's own: least squares by gradient descent, each peer on rows that no other sees."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Reading the status of every peer in this home, as `learnae watch` and monitors do."""
 
-from __future__ import annotations
-
 from learnae.system.paths import last_status, peers_here
 
 

@@ -1,7 +1,5 @@
 """A swarm in the simulator: eight peers on a bad network that is cut in two for a while; all follows from one seed."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from learnae.models.dataset import Dataset

@@ -1,7 +1,5 @@
 """The bridge's work: keep the port open, move bytes, publish records and the link's state to listeners."""
 
-from __future__ import annotations
-
 import logging
 import select
 import time

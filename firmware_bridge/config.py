@@ -1,7 +1,5 @@
 """The bridge's configuration (``bridge.toml``)."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field
 from pathlib import Path

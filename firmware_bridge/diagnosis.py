@@ -1,7 +1,5 @@
 """Diagnosis: what a board says of itself, or the named error that says why it cannot be used."""
 
-from __future__ import annotations
-
 import select
 import time
 from typing import Any

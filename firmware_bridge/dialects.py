@@ -1,7 +1,5 @@
 """Dialects: Learnae's own protocol, or lines of SenML from firmware that knows nothing of Learnae."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Protocol
 

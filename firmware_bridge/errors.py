@@ -22,8 +22,6 @@
 Every message names the port or board, and the remedy.
 """
 
-from __future__ import annotations
-
 from learnae.errors import ConfigurationError, PeerError, TransportError
 
 

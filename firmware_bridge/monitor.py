@@ -1,7 +1,5 @@
 """``firmware-bridge monitor``: a running bridge's records, live: a table on a terminal, else one line a record."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """The bridge's composition root."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from firmware_bridge.bridge import Bridge

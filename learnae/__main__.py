@@ -1,7 +1,5 @@
 """Entry point of ``learnae`` and ``python -m learnae``."""
 
-from __future__ import annotations
-
 from typing import NoReturn
 
 from learnae.system.service import run_program

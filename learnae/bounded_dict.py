@@ -1,7 +1,5 @@
 """A dict with a limit: what other peers can make longer must have an end."""
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 from learnae.overriding import override

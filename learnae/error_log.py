@@ -1,7 +1,5 @@
 """Errors that were met and survived, counted by name: what ``status`` shows as problems."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 

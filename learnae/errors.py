@@ -29,8 +29,6 @@
 Every message names the thing and, where there is one, the remedy.
 """
 
-from __future__ import annotations
-
 
 class LearnaeError(Exception):
     """Root of all; ``remedy`` says what the reader can do about it."""

@@ -1,7 +1,5 @@
 """Counts and names in words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 _MAX_NAMES = 40  # in one line

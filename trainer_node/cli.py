@@ -1,7 +1,5 @@
 """``trainer-node``: the peer on a workstation."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The trainer's configuration (``trainer.toml``)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from learnae.config.sections import (

@@ -1,7 +1,5 @@
 """``trainer-node start --demo``: a swarm on the shipped recordings, one person a process."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import resources

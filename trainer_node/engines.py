@@ -1,7 +1,5 @@
 """Which engine trains here."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

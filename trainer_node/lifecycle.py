@@ -1,7 +1,5 @@
 """Start, find and stop a trainer in the background: a process of this program, or systemd's unit."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

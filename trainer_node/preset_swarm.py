@@ -1,7 +1,5 @@
 """``trainer-node start --preset NAME``: the preset's swarm on this machine, made if there is none."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Entry point of ``trainer-node``: where its extra is not installed, it says so in one line."""
 
-from __future__ import annotations
-
 from typing import NoReturn
 
 from learnae.system.service import run_program

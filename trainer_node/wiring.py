@@ -1,7 +1,5 @@
 """The trainer's composition root: the only place here that names concrete adapters."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -3,8 +3,6 @@
 Order is the order of arrival (``id``), never time: a clock that jumps back changes nothing here.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sqlite3

@@ -1,7 +1,5 @@
 """Chunks: readings of one source as bytes, column by column, for the sample buffer; sealed if there is a key."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import struct

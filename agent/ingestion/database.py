@@ -5,8 +5,6 @@ since the last one, and the recorder commits more than once a second. With NORMA
 checkpoint, and a power cut could take minutes.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sqlite3

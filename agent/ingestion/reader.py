@@ -1,7 +1,5 @@
 """The source reader: one live source and the thread that reads it. An error of one source never stops the others."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """The recorder: takes readings from all readers, marks labels and holdout, and writes them more than once a second."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The agent's own rows to calibrate an int8 model with. They stay here; only their ranges go into the file."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From readings to rows that the learner sees. Everything here stays on this machine."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections import deque

@@ -3,8 +3,6 @@
 It lowers the agent's duty, longer pauses and fewer steps, and never fails.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

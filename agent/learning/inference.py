@@ -1,7 +1,5 @@
 """Inference: the swarm's model on this machine's newest windows, for people."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """The board's resources as measured, and a learner that keeps to the governor's limits."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """When an agent does what: it collects once a second, and ticks and listens as its governor allows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Sensors behind a firmware bridge: a microcontroller on a serial line, heard over the bridge's Unix socket."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

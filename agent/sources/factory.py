@@ -1,7 +1,5 @@
 """From a section of the configuration to a source: the one list of kinds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from agent.labels import LabelNames

@@ -5,8 +5,6 @@ sensor of hwmon as ``CHIP/SENSOR`` (``rpi_volt/in0``, ``k10temp/temp1``). Units 
 a minute (Documentation/hwmon/sysfs-interface of the kernel).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -5,8 +5,6 @@ value is (raw + offset) · scale in the unit of Documentation/ABI/testing/sysfs-
 ``in_temp_input``. Good for some hundred readings a second; faster sensors belong behind a firmware bridge.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The port of a sensor: a source that is opened again where it left off."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """Sensors that publish over MQTT, one topic and path a channel."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections import deque

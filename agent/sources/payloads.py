@@ -1,7 +1,5 @@
 """What sensors say over MQTT, read with care: JSON by path, zigbee2mqtt, Tasmota, SenML (RFC 8428)."""
 
-from __future__ import annotations
-
 import json
 import math
 import time

@@ -1,7 +1,5 @@
 """Sensors that are asked: every channel is a small file that the kernel fills when it is read (sysfs)."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

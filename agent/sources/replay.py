@@ -1,7 +1,5 @@
 """Replay: a recorded file as if the sensor were delivering it now, at any speed."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path

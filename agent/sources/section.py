@@ -1,7 +1,5 @@
 """``[source]`` and ``[sources.NAME]``: one source of samples in the configuration."""
 
-from __future__ import annotations
-
 from dataclasses import MISSING, dataclass, field, fields, replace
 
 from agent.sources.payloads import FORMATS, TOPICS

@@ -1,7 +1,5 @@
 """A subgraph under construction: tensors and operators in the order in which they run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Builtin operators as functions of tensors, with the shapes that they give."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

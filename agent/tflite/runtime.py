@@ -1,7 +1,5 @@
 """The TFLite runtime that is installed: tflite-runtime, or its successor ai-edge-litert."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Numbers of the TFLite file format (tensorflow/lite/schema/schema.fbs, version 3) that are used here."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Subgraphs to the bytes of a .tflite file: tables by their slot numbers in TFLite's schema."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Every measurement runs in a process of its own, one at a time and in turn, so th
 load and the memory of one learner touch no other.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The learners that are compared, each as a function that trains: nothing heavy is imported before it is built."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import itertools

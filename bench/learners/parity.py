@@ -5,8 +5,6 @@ rounding decides on which side it is trains another function in every float32 im
 included: how far apart those end says nothing of their arithmetic (adr 46). No row of a smooth batch is there.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass

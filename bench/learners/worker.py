@@ -3,8 +3,6 @@
 A script and no part of its package, which would import more than what is measured.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 

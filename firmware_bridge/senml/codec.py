@@ -3,8 +3,6 @@
 Needs neither a serial port nor the bridge: SenML of other origin (MQTT) is read with this, too.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

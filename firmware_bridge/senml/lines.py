@@ -4,8 +4,6 @@ Each line holds one or more whole samples: all its times have the same names. Ot
 Text named ``label`` is a label, any other text an event.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """The assembler: from what the link delivers to records, samples numbered and timed, losses reported."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 

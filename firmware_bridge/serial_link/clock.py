@@ -5,8 +5,6 @@ that was, the more it says (Cristian 1989, as in NTP's clock filter, RFC 5905, s
 answers gives the drift.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ frames that arrive early wait in a window (selective repeat, as in X.25 and MIN 
 the board starts without one, the bridge names it, and only then samples flow; so nothing of two runs can be mixed up.
 """
 
-from __future__ import annotations
-
 import logging
 import secrets
 import time

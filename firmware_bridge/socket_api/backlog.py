@@ -1,7 +1,5 @@
 """The backlog: the bridge's newest records, one bounded list that all listeners read at their own pace."""
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 

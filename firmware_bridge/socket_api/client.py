@@ -1,7 +1,5 @@
 """The agent's side of the bridge's Unix socket: ``Client(path).read()`` and never a wait."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -1,7 +1,5 @@
 """How long to wait for a block that may be nowhere: shortly at first, longer each time that it did not come."""
 
-from __future__ import annotations
-
 import threading
 
 from learnae.bounded_dict import BoundedDict

@@ -1,7 +1,5 @@
 """How much of something may happen: a token bucket."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Types of the programs' arguments; argparse reports what they refuse."""
 
-from __future__ import annotations
-
 import argparse
 
 _DAY_SECONDS = 86_400

@@ -1,7 +1,5 @@
 """Data on standard output: tables for people, JSON for machines."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

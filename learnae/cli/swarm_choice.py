@@ -1,7 +1,5 @@
 """Which swarm a command is about."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from learnae.config.loading import find_section

@@ -6,8 +6,6 @@ A field of type ``dict[str, SECTION]`` stands for any number of sections: ``[FIE
 ``LEARNAE_FIELD__NAME__KEY``. Of the environment, sections that only other programs have are left alone.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import tomllib

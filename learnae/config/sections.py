@@ -1,7 +1,5 @@
 """Sections of the configuration that every role has."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

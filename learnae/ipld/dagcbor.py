@@ -14,8 +14,6 @@ Traceback (most recent call last):
 learnae.errors.EncodingError: not canonical dag-cbor; sort keys length-first, floats 64-bit, shortest integers
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """What learners on one machine share that draw random batches, and the metrics of any model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar

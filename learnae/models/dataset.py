@@ -1,7 +1,5 @@
 """A peer's private rows in memory: training rows, and held-out rows kept apart by time."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

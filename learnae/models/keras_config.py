@@ -1,7 +1,5 @@
 """One layer's Keras configuration as layers of models.layers; what is not known is refused by name."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -5,8 +5,6 @@ it carries, and some layers read files. So only classes that ``keras.layers`` an
 publish are let through, and weights get memory only after they have been counted.
 """
 
-from __future__ import annotations
-
 import copy
 import importlib
 import importlib.util

@@ -1,7 +1,5 @@
 """Optimisers over one flat vector, with Keras' formulas; their state is explicit."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

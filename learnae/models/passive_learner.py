@@ -1,7 +1,5 @@
 """The learner of a peer that does not train: it only follows the others' weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ memory and traffic do not grow with the swarm. A redraw is free where a keyframe
 author with news hands its place to one that has just published a keyframe. It keeps the place until that frame is here.
 """
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 

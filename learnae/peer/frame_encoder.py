@@ -1,7 +1,5 @@
 """Encoding the own frames: what others decode of the own weights, and when to publish them whole."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Merging: the own weights move towards the others', and what all agree on is estimated."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The own chain of messages: composed and shown in order, so that no seq is ever used for two of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The peer: one tick = hear, merge, train, publish. Speaks only to ports; knows no role."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A crash between any two of these leaves either nothing or a message that is shown at the next start.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass

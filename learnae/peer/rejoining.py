@@ -5,8 +5,6 @@ A peer that has published within the last minute, on a machine that has been up 
 away for longer hears others first, and trains meanwhile.
 """
 
-from __future__ import annotations
-
 from learnae.ports import Clock, Gossip
 
 _AWAY_MS = 60_000  # a service comes back faster, and no backup that is restored is so young

@@ -1,7 +1,5 @@
 """Replication: from the heads that others announce to attached messages, by fetching what is missing."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass

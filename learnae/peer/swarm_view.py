@@ -1,7 +1,5 @@
 """What attached messages say: names of peers, proofs of equivocation, and what this peer itself has published."""
 
-from __future__ import annotations
-
 from learnae.peer.following import Following
 from learnae.peer.training import Training
 from learnae.ports import Traffic

@@ -1,7 +1,5 @@
 """Training the local model between two merges, and measuring the consensus estimate on the own rows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

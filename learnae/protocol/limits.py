@@ -1,7 +1,5 @@
 """Every bound on what a peer can make others store, wait for or compute."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MINUTE = 60_000  # milliseconds

@@ -1,7 +1,5 @@
 """The message: what peers send each other, signed, canonical and linked (docs/protocol.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Remember opened messages: the same bytes are decoded and their signature checked once a process."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

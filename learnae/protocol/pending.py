@@ -1,7 +1,5 @@
 """Messages that arrived before their parents: a bounded buffer before the tangle."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from learnae.ipld.cid import Cid

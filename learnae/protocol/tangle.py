@@ -5,8 +5,6 @@ rest of the DAG: parents, the author's chain, order in time, equivocation, tips,
 Solidification is iterative: history may be as deep as it likes.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """A peer with all that it holds open: composed here, and left here."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from learnae.adapters.composite.gossip import LOCAL, Gossips

@@ -1,7 +1,5 @@
 """The observer: sees a swarm on this machine as its peers do, without being one."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress

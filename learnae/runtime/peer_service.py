@@ -1,7 +1,5 @@
 """A role's peer as a service: what agents and trainers have in common once they are wired."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

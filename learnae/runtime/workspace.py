@@ -1,7 +1,5 @@
 """Where one peer works: its locked directory, its key, and what its links and the peer itself share."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -11,8 +11,6 @@ share readings: for one reading, epsilon counts as often as there are rows that 
 up; there is a new one only when the rows have grown by half (``next_summary``).
 """
 
-from __future__ import annotations
-
 import math
 import random
 from dataclasses import replace

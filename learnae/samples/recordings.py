@@ -5,8 +5,6 @@
 optional ``label``, numbers or names of classes. Never unpickled.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """The names of a table's columns: the first line of a CSV file, plain or gzip (whatever its name says), or a
 Parquet file's schema."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import importlib

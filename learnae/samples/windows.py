@@ -1,7 +1,5 @@
 """Windows: fixed numbers of consecutive samples, overlapping, cut from a stream as it arrives; and examples of them."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 

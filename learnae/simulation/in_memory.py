@@ -3,8 +3,6 @@
 They obey the same contract suite as every other adapter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 

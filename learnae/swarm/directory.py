@@ -6,8 +6,6 @@
         manifest.cbor  blocks/  heads/
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Iterator

@@ -1,8 +1,6 @@
 """Features: what the model sees of a window of raw samples. Defined by the manifest, so that all
 peers compute the same; computed only where the samples were taken."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 

@@ -1,7 +1,5 @@
 """The weights that all peers of a swarm start from: drawn from its seed, or carried in blocks that it names."""
 
-from __future__ import annotations
-
 from learnae.errors import BlockMissingError, FrameError, ManifestError, ModelError, PeerError
 from learnae.ipld.cid import RAW, Cid
 from learnae.ports import BlockStore

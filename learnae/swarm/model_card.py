@@ -1,7 +1,5 @@
 """The card of an exported model: what must be known to use it without the swarm."""
 
-from __future__ import annotations
-
 import io
 import json
 import shlex

@@ -1,7 +1,5 @@
 """Ready-made swarms: ``learnae swarm create --preset NAME``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable

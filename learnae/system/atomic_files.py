@@ -1,7 +1,5 @@
 """Write files atomically: whole or not at all, also when the power fails."""
 
-from __future__ import annotations
-
 import errno
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Exponential backoff: how long to wait until something that failed is tried again."""
 
-from __future__ import annotations
-
 
 class Backoff:
     """Waits ``least`` seconds after the first failure, doubled after each further one, never more than ``most``.

@@ -1,7 +1,5 @@
 """Read secrets from files only: named in the configuration, or handed over by systemd (LoadCredential=)."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

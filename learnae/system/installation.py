@@ -1,7 +1,5 @@
 """Where this installation came from, for remedies that name a command."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from typing import Any

@@ -1,7 +1,5 @@
 """Keep modules that libraries import and a board never uses out of its memory: load them late, or hide them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager

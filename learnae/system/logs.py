@@ -4,8 +4,6 @@
 A logger is called like its module; a package's level holds for all of its modules that have none of their own.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

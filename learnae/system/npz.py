@@ -1,7 +1,5 @@
 """Read .npz archives that may be damaged or hostile: plain arrays, or one kind of error."""
 
-from __future__ import annotations
-
 import io
 import tokenize
 import zipfile

@@ -9,8 +9,6 @@
         key.pem  state  status.json  lock  log
 """
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -4,8 +4,6 @@ SIGTERM or SIGINT drains: the work at hand ends, state is saved, exit status 0. 
 status 130; nothing is lost, as files are only ever replaced whole. SIGHUP reloads.
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import logging

@@ -14,8 +14,6 @@ comes back in the next delta: error feedback (CHOCO-SGD, Koloskova et al. 2019, 
 array([0.6, 1.1], dtype=float32)
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The merge: moving one's own weights towards the replicas of others; and what all agree on. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """An arm64 userland: the agent, installed as documented, runs its own tests with the real aarch64 wheels."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

@@ -3,8 +3,6 @@
 Nothing is skipped: what is missing is named, and the run fails.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

@@ -1,7 +1,5 @@
 """An emulated board under systemd: the installed agent trains, is killed, hangs, loses power, and always comes back."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Iterator

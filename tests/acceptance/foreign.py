@@ -5,8 +5,6 @@ Since Linux 6.7 every user namespace has its own binfmt_misc. Needs root and qem
     python tests/acceptance/foreign.py COMMAND ARGUMENT...
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -1,7 +1,5 @@
 """An arm64 Debian in a directory; its programs run under QEMU's user mode."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

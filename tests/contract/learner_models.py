@@ -1,7 +1,5 @@
 """Small models, one for each layer and option of the whitelist, that every learner must train alike."""
 
-from __future__ import annotations
-
 import importlib.util
 import itertools
 import os

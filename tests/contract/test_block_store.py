@@ -1,7 +1,5 @@
 """What every ports.BlockStore promises."""
 
-from __future__ import annotations
-
 import contextlib
 
 import pytest

@@ -1,7 +1,5 @@
 """What every ports.Exchange promises."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 

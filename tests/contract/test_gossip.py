@@ -1,7 +1,5 @@
 """What every ports.Gossip promises."""
 
-from __future__ import annotations
-
 import pytest
 
 from learnae.errors import LimitError

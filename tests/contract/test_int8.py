@@ -1,7 +1,5 @@
 """Full-integer inference files: what is int8 in them, how near to float they are, and what else they must survive."""
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
 from importlib import resources

@@ -1,7 +1,5 @@
 """The reference, and TFLite where a runtime is installed, train what Keras on JAX trains."""
 
-from __future__ import annotations
-
 import importlib.util
 import itertools
 import json

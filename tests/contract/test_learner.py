@@ -1,7 +1,5 @@
 """What every ports.Learner promises: one suite over NumPy and, where they are installed, Keras on JAX and TFLite."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

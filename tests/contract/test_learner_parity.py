@@ -1,7 +1,5 @@
 """TFLite trains what the reference trains: 50 steps of every layer, loss and optimiser, against float64."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The local adapters with real files, real processes and ``kill -9``."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import random

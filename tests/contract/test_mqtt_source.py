@@ -1,7 +1,5 @@
 """Sensors over a real broker: topics, payloads, labels, floods, and a broker that goes and comes back."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import time

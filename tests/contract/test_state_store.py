@@ -1,7 +1,5 @@
 """What every ports.StateStore promises."""
 
-from __future__ import annotations
-
 
 def test_nothing_is_there_at_first(reopen):
     assert reopen().load() is None

@@ -1,7 +1,5 @@
 """TFLite programs: what they are made of, inference files, memory, and the agent's choice of a learner."""
 
-from __future__ import annotations
-
 import builtins
 import json
 import logging

@@ -5,8 +5,6 @@ version 1 never change: a difference means a new version, not a new file. Both s
 and reads every frame, and the C library, given the bridge's bytes, must answer with the board's.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import struct

@@ -4,8 +4,6 @@
 protocol version 1 never change: a difference means a new version, not a new file.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from typing import Any

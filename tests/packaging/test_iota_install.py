@@ -1,7 +1,5 @@
 """The two lines that install pyota, in a fresh environment; nightly, in one of every Python that is at hand."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The wheel: what is in it, what is not, and that it stays light where it must."""
 
-from __future__ import annotations
-
 import configparser
 import json
 import os

@@ -1,7 +1,5 @@
 """A throw-away certificate authority, and TLS servers and clients that it vouches for."""
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 import ssl

@@ -1,7 +1,5 @@
 """Runs a program as if its peer had been away for long, or not at all: ``python -m away long|not MODULE ARGUMENTS``."""
 
-from __future__ import annotations
-
 import runpy
 import sys
 

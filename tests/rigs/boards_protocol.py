@@ -1,7 +1,5 @@
 """What a small board sends, as frames and as records, for tests of the bridge's side."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from firmware_bridge.records import Channel, Readings, Schema

@@ -1,7 +1,5 @@
 """What the unit tests build their cases from: authors, tiny swarms, damaged bytes."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -16,8 +16,6 @@ What is left is 8 bytes by chance. Of 5,000 patterns in 10^8 bytes of hashes, si
 each: 1e-4. Of float64, whose last three bytes are zero, beside three zeros (10^5 places): 1,440 x 10^5 x 2^-40 = 1e-4.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

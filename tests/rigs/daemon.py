@@ -1,7 +1,5 @@
 """What the real engines of tests have in common: a process on loopback that is killed, hung and started again."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

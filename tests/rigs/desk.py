@@ -1,7 +1,5 @@
 """What unit tests of the MQTT adapters use for a connection, and dicts that notice when their lock is not held."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Disks that take nothing: a real file system without room, and a place that is read-only."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Let a service's work loop hang while everything else in its process goes on."""
 
-from __future__ import annotations
-
 # A program: stops the main thread of a process, and ends when that thread has died.
 HANG = """
 import ctypes, os, sys

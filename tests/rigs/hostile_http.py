@@ -1,7 +1,5 @@
 """An HTTP server on loopback that is a hostile or broken peer: it answers as each test tells it."""
 
-from __future__ import annotations
-
 import ssl
 import threading
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Keras configurations as short as tests can have them, what they define, and whether gradients are right."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A real Mosquitto on loopback: random ports, plain or TLS with client certificates, ACL; kill, stop, restart."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

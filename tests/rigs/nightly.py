@@ -1,7 +1,5 @@
 """How much a test does: little for every change, a lot in ``make nightly``."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Iterable

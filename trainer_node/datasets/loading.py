@@ -1,7 +1,5 @@
 """What trainers learn from: tables, arrays, and raw recordings where the swarm defines features."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A part of the rows on disk: two files of plain numbers, written piece by piece, then memory-mapped."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator

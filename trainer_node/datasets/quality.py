@@ -1,7 +1,5 @@
 """Numbers of a file that are missing, or that float32 rounds, and where they are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

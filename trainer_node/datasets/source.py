@@ -1,7 +1,5 @@
 """Files as streams of rows: piece by piece, so that memory does not grow with the file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

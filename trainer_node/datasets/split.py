@@ -1,7 +1,5 @@
 """Which rows are held out: the last share of each class, or of all rows where targets are no classes."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The order in which rows are trained on: every row once before any is repeated (random reshuffling)."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -6,8 +6,6 @@ time, several times slower and in another order (openxla/xla, ``conv_canonicaliz
 they are rearranged here.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows on the device: all of them if there is room, else one part at a time."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

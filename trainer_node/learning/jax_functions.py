@@ -4,8 +4,6 @@ One call runs many steps in ``lax.scan``: rows stay on the device, and no Python
 That is what ``keras.fit`` computes, bit for bit, without its cost for each step.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple

@@ -6,8 +6,6 @@ one scale and one shift. int8 is post-training quantisation
 ranges, else dynamic-range, where activations are quantised while it runs. Input and output are float32 always.
 """
 
-from __future__ import annotations
-
 from agent.tflite.graph import ANY, Graph
 from agent.tflite.inference.float32 import Floats, stages
 from agent.tflite.inference.int8 import add_stages

@@ -1,7 +1,5 @@
 """A model's layers as stages, some part of the one before, and these as operators on float32."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ the range's end. Kernels are symmetric, with one scale a filter for Conv1D and o
 in steps of input times kernel (Jacob et al. 2018, section 2; https://ai.google.dev/edge/litert/models/quantization_spec).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

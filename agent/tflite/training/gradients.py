@@ -1,7 +1,5 @@
 """Reverse-mode differentiation: a tape, and the operations with gradients that layers are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import cache
 

@@ -1,7 +1,5 @@
 """Each layer of the definition as differentiable operations."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

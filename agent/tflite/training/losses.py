@@ -1,7 +1,5 @@
 """Losses, fused with the final activation as in learnae.models.losses."""
 
-from __future__ import annotations
-
 import math
 
 from agent.tflite import schema

@@ -1,7 +1,5 @@
 """Optimisers over one flat vector, as in learnae.models.optimisers; their state is in variables."""
 
-from __future__ import annotations
-
 import math
 
 from agent.tflite import schema

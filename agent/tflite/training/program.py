@@ -6,8 +6,6 @@ step is a handful of operators whatever the number of layers. Use one interprete
 another to infer (agent.learning.tflite_learner says why).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -4,8 +4,6 @@ What is put is kept here and offered in the background; what is wanted is fetche
 first exchange that has it. No method waits for a network.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A link: one exchange, its health, and what it is still to be told. Its own thread does the telling."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

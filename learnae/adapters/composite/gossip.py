@@ -1,7 +1,5 @@
 """Several gossips at once: one that works is enough, and one that fails stops no other."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from learnae.error_log import ErrorLog

@@ -1,7 +1,5 @@
 """ports.BlockStore that counts: the bytes of blocks that a peer puts out for others and takes in from them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 
 from learnae.ipld.cid import Cid

@@ -1,7 +1,5 @@
 """Several monitors at once."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

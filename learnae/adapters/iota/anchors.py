@@ -5,8 +5,6 @@ the first milestone that approves it, and that milestone's signature by the coor
 asked for transactions. Milestones are signed with Merkle-Winternitz signatures (Merkle 1989) over Kerl.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass

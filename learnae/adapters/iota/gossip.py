@@ -4,8 +4,6 @@ A thread of its own talks to the node, finds nonces and hashes, so that a tick n
 node's clock says which epoch it is: a board without a clock battery announces where the others look.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import threading

@@ -4,8 +4,6 @@ Every call ends within a time and reads a bounded answer; whatever a node does w
 names it. Transactions are 2,673 trytes (iota.transaction.base gives the layout).
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import time

@@ -6,8 +6,6 @@ plain form, ``search`` tries thousands of nonces at once in bit slices; both agr
 Specification: IOTA RFC-0015 (proof of work), iota.crypto.pycurl.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """pyota 2.1.0 and its codecs: imported here alone, with a stand-in for ``pkg_resources``, which is gone."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import importlib.metadata

@@ -1,7 +1,5 @@
 """Exchange over a Kubo daemon: blocks are put and pinned there, and Bitswap carries them between daemons."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -3,8 +3,6 @@
 https://specs.ipfs.tech/http-gateways/trustless-gateway/
 """
 
-from __future__ import annotations
-
 import logging
 import socket
 import threading

@@ -4,8 +4,6 @@ The topic and the data of Kubo's RPC are multibase since go-ipfs 0.11 (base64url
 a multipart body, a subscription a stream of JSON lines.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

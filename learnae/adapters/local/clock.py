@@ -1,7 +1,5 @@
 """ports.Clock of this machine."""
 
-from __future__ import annotations
-
 import time
 
 from learnae.overriding import override

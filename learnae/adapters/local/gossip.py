@@ -7,8 +7,6 @@
 Files appear by rename, so a reader sees a whole list or none.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterable, Sequence

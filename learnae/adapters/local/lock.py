@@ -1,7 +1,5 @@
 """One process a peer: a lock file."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time

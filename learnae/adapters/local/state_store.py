@@ -1,7 +1,5 @@
 """ports.StateStore: one file, replaced whole."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from learnae.errors import StateError

@@ -1,7 +1,5 @@
 """Monitor on a file: ``status.json`` in the peer's state directory, and a line in the log."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

@@ -4,8 +4,6 @@ A broker gives a new peer the heads of all peers at once. Heads of a peer that l
 messages that no peer holds any more, or that all peers have.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """The topics of docs/mqtt.md: ``PREFIX/SWARM/PEER/CHANNEL``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from learnae.ipld.cid import Cid

@@ -1,7 +1,5 @@
 """The base class of layers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

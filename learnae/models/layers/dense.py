@@ -1,7 +1,5 @@
 """The fully connected layer, and what it shares with other layers that have a kernel."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

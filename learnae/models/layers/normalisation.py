@@ -1,7 +1,5 @@
 """Normalisation (Ioffe & Szegedy 2015; Ba, Kiros & Hinton 2016), with Keras' formulas."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Convolution and pooling over time, and their geometry: the positions of a window that slides over a sequence."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

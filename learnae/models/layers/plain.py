@@ -1,7 +1,5 @@
 """Layers without arrays of their own: activation, dropout, and what only gives an example another shape."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

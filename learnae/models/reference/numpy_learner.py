@@ -1,7 +1,5 @@
 """The reference learner: NumPy, no dependency beyond it, runs wherever Python does."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any

@@ -3,8 +3,6 @@
 The slow, debuggable twin of every other learner, and the oracle of their tests.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

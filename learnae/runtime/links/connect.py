@@ -1,7 +1,5 @@
 """From configuration to the adapters that cross this machine's border: the one list of them."""
 
-from __future__ import annotations
-
 from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.runtime.link_set import LinkSet

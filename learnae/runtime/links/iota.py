@@ -1,7 +1,5 @@
 """``[iota]``: gossip over an IOTA node."""
 
-from __future__ import annotations
-
 from learnae.adapters.iota.announcements import OpenChannel
 from learnae.adapters.iota.gossip import Events, IotaGossip, Pace
 from learnae.adapters.iota.node import Node

@@ -1,7 +1,5 @@
 """``[ipfs] api``: exchange and gossip over a Kubo daemon."""
 
-from __future__ import annotations
-
 from learnae.adapters.ipfs.exchange import Acquaintances, KuboExchange, pin_name
 from learnae.adapters.ipfs.pubsub import KuboGossip
 from learnae.adapters.ipfs.rpc import KuboRpc

@@ -1,7 +1,5 @@
 """``[mqtt]``: monitor, gossip and exchange over one MQTT connection."""
 
-from __future__ import annotations
-
 from learnae.adapters.mqtt.blocks.exchange import MqttExchange
 from learnae.adapters.mqtt.blocks.intake import NAME
 from learnae.adapters.mqtt.client import Will

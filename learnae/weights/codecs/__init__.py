@@ -1,7 +1,5 @@
 """Codecs: a vector of float32 values as bytes. One file each, found by name here."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import numpy as np

@@ -1,7 +1,5 @@
 """float16 (IEEE 754 binary16), little-endian: 11 bits of precision, 2 bytes a value."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

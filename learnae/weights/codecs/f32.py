@@ -1,7 +1,5 @@
 """float32, little-endian: exact, 4 bytes a value."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

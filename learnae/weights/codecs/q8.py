@@ -4,8 +4,6 @@ Layout: ceil(n / 256) scales (float32, little-endian), then n signed bytes in -1
 value = scale * byte (QSGD with deterministic rounding, Alistarh et al. 2017).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,8 +4,6 @@ How long a reading may wait until it is recorded is in the unit tests of the rea
 machine is too slow for that.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """An agent on a board as its owner meets it: real processes, a sensor that comes and goes, a disk that is full."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A board finds its own features: an agent trains the convolutional preset on raw windows."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What an agent needs of a small board's memory."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

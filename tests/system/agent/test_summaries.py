@@ -1,7 +1,5 @@
 """An agent that does not train, as its owner and the others see it."""
 
-from __future__ import annotations
-
 import signal
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From real firmware on a simulated AVR board, over a pseudo-terminal and the bridge, to a listener."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

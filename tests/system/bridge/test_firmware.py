@@ -1,7 +1,5 @@
 """The firmware library: compiles everywhere without a warning, fits the smallest board, survives hostile bytes."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

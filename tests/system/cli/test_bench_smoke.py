@@ -1,7 +1,5 @@
 """The benchmark runs and writes what its readers expect; quick figures mean nothing."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The programs as their users meet them: exit statuses, what is on which stream, what is left on the disk."""
 
-from __future__ import annotations
-
 import fcntl
 import gzip
 import json

@@ -1,7 +1,5 @@
 """``learnae anchor``: what exists is written on the Tangle, and later proven from nothing but its name."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import time

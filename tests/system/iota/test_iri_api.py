@@ -1,7 +1,5 @@
 """What nodes refuse: the loopback node is as strict as the real one, so that tests over it mean something."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``scripts/private-tangle``: what it writes, and the life of the nodes where Hornet is here."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """``learnae blocks`` and what ``learnae doctor`` says of IPFS, with and without a daemon."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -1,7 +1,5 @@
 """The commands of docs/ipfs.md, run as they are written there; only ports differ, and everything stays on loopback."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

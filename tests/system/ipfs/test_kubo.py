@@ -1,7 +1,5 @@
 """The adapters for Kubo against real daemons that hang, die, forget, start late, or ask who is there."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The broker that other tests start: it listens, it dies, it comes back."""
 
-from __future__ import annotations
-
 import socket
 from pathlib import Path
 

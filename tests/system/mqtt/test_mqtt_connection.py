@@ -1,7 +1,5 @@
 """The one MQTT connection against a real broker: it comes back, says once what is wrong, and keeps its bounds."""
 
-from __future__ import annotations
-
 import logging
 import re
 import shutil

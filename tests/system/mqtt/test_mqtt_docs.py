@@ -1,7 +1,5 @@
 """Every command of docs/mqtt.md works as printed, its ACL as well."""
 
-from __future__ import annotations
-
 import logging
 import re
 import subprocess

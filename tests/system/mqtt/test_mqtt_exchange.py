@@ -1,7 +1,5 @@
 """Blocks over a real broker: pushed, asked for, answered about once; wrong ones refused; a broker that fails."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

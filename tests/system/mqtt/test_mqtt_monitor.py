@@ -1,7 +1,5 @@
 """The monitor against a real broker: what people see, and that nothing which waits is lost."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

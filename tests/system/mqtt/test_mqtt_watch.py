@@ -1,7 +1,5 @@
 """``learnae watch --broker``: the whole swarm from topics alone, whatever strangers publish there."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The shipped units under a real systemd: installed as on a board, started, hung, stopped, misconfigured, cut off."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

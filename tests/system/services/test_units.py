@@ -1,7 +1,5 @@
 """The shipped units and examples, as ``learnae-agent install`` writes them: valid, tight, never in the user's way."""
 
-from __future__ import annotations
-
 import sysconfig
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A swarm of a model that only Keras can train: trainers train it, an agent sends summaries, NumPy refuses by name."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A peer whose disk takes nothing: people see it wherever they look, and it goes on by itself when the disk does."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading

@@ -1,7 +1,5 @@
 """``kill -9`` at random instants: the state always loads, nothing that was published is lost."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

@@ -1,7 +1,5 @@
 """Two trainers of one swarm whose tables have the same columns, in the same order or in another one."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

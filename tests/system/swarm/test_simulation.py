@@ -4,8 +4,6 @@ Run as a program with a seed, it prints what a stormy swarm came to: replays in 
 are compared with that.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

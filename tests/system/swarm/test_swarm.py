@@ -1,7 +1,5 @@
 """Real processes on one machine: a swarm that grows, loses members and goes on."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Callable, Iterator

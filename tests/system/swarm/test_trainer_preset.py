@@ -3,8 +3,6 @@
 The file is generated: the header, columns and number format of the original, random values.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 from pathlib import Path

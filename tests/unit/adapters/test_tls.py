@@ -1,7 +1,5 @@
 """A gateway and a daemon's RPC behind TLS: who is trusted, who is not, and that nobody falls back."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import threading

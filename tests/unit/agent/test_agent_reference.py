@@ -1,7 +1,5 @@
 """The agent's reference says what the program takes: its examples load, and no key is left out or made up."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 import tomllib

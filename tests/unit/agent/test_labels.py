@@ -1,7 +1,5 @@
 """Labels that a person gives, and slices of time that are held out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``learnae doctor``: finds what is missing or broken, says the remedy, and its exit status is true."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.metadata
 import json

@@ -1,7 +1,5 @@
 """What people read: tables that show what others say of themselves, and nothing more."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import replace

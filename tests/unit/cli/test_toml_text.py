@@ -1,7 +1,5 @@
 """What commands write as configuration is what reading it gives back."""
 
-from __future__ import annotations
-
 import tomllib
 
 import pytest

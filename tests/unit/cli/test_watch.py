@@ -1,7 +1,5 @@
 """What ``learnae watch --broker`` waits for before it shows its first table."""
 
-from __future__ import annotations
-
 from learnae.cli.commands.look.watch import wait_for_retained
 
 

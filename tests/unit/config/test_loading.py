@@ -1,7 +1,5 @@
 """Configuration: which source wins, and that every mistake is named."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path

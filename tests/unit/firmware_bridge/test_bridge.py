@@ -1,7 +1,5 @@
 """The bridge's work: what listeners and boards hear, and in which order."""
 
-from __future__ import annotations
-
 import os
 import time
 

@@ -1,7 +1,5 @@
 """Records: they read back as they were; what is wrong, too large or of a later version is met by rule."""
 
-from __future__ import annotations
-
 import struct
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The pages say what is: decisions are indexed, links lead somewhere, layers and errors are those of the code."""
 
-from __future__ import annotations
-
 import configparser
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rows in memory: what is skipped, what is dropped when there are too many, and rows that are adopted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a model's definition is read from, what is refused, and what its weights start from."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """Models that only Keras can build: what is let through, what a manifest must say of them, and that they learn."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path

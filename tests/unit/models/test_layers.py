@@ -1,7 +1,5 @@
 """Layers of the reference: gradients, Keras' shapes and paddings, and what is refused."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

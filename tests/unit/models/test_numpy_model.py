@@ -1,7 +1,5 @@
 """Losses, gradients, optimisers and evaluations of the NumPy reference."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What can be learnt beside classes: values, what comes next, and what is normal. Each must really learn it."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A state that was restored from a backup: older than what the swarm has heard from this peer."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from builders import NOW, tiny_manifest

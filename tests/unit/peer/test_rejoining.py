@@ -1,7 +1,5 @@
 """Who must hear others before it speaks, and how long."""
 
-from __future__ import annotations
-
 import pytest
 from builders import NOW
 

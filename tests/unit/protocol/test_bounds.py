@@ -1,7 +1,5 @@
 """Every bound at its edge: as docs/protocol.md says, taken there and refused one beyond."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from pathlib import Path

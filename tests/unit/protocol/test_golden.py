@@ -1,7 +1,5 @@
 """The golden file pins the bytes of protocol version 1."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The search for planted readings finds each of them, and no number that peers rightly publish."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The helper that starts programs: their output blocks nothing, and is there to be read."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

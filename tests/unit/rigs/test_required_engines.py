@@ -1,7 +1,5 @@
 """The rule for missing engines, tried on a suite of its own: skipped with a reason here, failed in CI."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

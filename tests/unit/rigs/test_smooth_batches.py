@@ -1,7 +1,5 @@
 """How near rows come to where a gradient jumps, and batches that keep away from there."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

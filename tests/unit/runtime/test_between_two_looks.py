@@ -1,7 +1,5 @@
 """Commands that look twice while peers go on: what has gone or come between is no error and no success."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from pathlib import Path

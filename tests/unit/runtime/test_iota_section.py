@@ -1,7 +1,5 @@
 """``[iota]``: what is refused, where commands find it, and what connecting makes of it."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

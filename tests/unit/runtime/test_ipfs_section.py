@@ -1,7 +1,5 @@
 """``[ipfs]`` and ``[exchange]``: what may be written there, and what becomes of it."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Several gossips and monitors at once: one that fails stops no other."""
 
-from __future__ import annotations
-
 import pytest
 
 from learnae.adapters.composite.gossip import Gossips

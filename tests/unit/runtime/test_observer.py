@@ -1,7 +1,5 @@
 """Observers of long histories: all of it is seen, and nothing is cleaned up before it is."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

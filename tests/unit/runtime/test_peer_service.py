@@ -1,7 +1,5 @@
 """What a role's peer does between two ticks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

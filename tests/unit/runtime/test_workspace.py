@@ -1,7 +1,5 @@
 """One process a peer: the lock, and the place that it guards."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

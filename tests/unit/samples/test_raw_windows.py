@@ -1,7 +1,5 @@
 """Raw windows as features, the preset that uses them, and autoencoders, which need no labels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

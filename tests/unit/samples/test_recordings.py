@@ -1,7 +1,5 @@
 """Recordings: what a file may hold, and that nothing else gets in or blows up."""
 
-from __future__ import annotations
-
 import io
 import random
 import zipfile

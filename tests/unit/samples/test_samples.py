@@ -1,7 +1,5 @@
 """Samples: cut, joined and marked as a whole."""
 
-from __future__ import annotations
-
 import doctest
 
 from learnae import ports

@@ -1,7 +1,5 @@
 """Data files as people have them: nothing wrong in them may be learned from without a word."""
 
-from __future__ import annotations
-
 import dataclasses
 import gzip
 import importlib

@@ -1,7 +1,5 @@
 """Windows: none spans what must not be mixed, and how the stream was cut does not matter."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where things are kept, and how a swarm on this machine is found."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Starting weights that a manifest names, for peers that cannot draw them; no Keras is needed here."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The card of an exported model."""
 
-from __future__ import annotations
-
 import io
 import json
 import runpy

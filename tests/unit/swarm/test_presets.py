@@ -1,7 +1,5 @@
 """Ready-made swarms: that they are valid, and fit the recordings that are shipped."""
 
-from __future__ import annotations
-
 from importlib import resources
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where secrets are looked for, and that nothing but a line of text is taken for one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

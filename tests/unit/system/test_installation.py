@@ -1,7 +1,5 @@
 """Remedies name the command that works for this installation."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import shlex

@@ -1,7 +1,5 @@
 """What an agent imports later or never, and that it is all there once it is needed."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

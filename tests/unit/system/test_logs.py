@@ -1,7 +1,5 @@
 """A program's log has its own records and libraries' warnings; LEARNAE_LOG says more of some loggers."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 

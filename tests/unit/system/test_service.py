@@ -1,7 +1,5 @@
 """The run loop as systemd and people meet it: real processes, real signals, a real notify socket."""
 
-from __future__ import annotations
-
 import re
 import secrets
 import signal

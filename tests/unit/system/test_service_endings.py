@@ -1,7 +1,5 @@
 """What ends a program early ends it without a trace."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

@@ -1,7 +1,5 @@
 """Which engine a trainer takes, what it says of it, and how much it trains between two merges."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Starting and stopping trainers while others start and stop them, too."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

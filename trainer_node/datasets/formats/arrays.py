@@ -1,7 +1,5 @@
 """.npz files of x and y, streamed out of the archive."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 import zipfile

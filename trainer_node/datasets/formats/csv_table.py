@@ -1,7 +1,5 @@
 """CSV files, plain or gzip (whatever their names say), streamed."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Parquet files, streamed by pyarrow (extra ``parquet``)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Tables of any format: the columns that a swarm's model takes from them."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator, Sequence

@@ -6,8 +6,6 @@ says that it has the block, the others stay silent, and the answer reaches all p
 of its past with it, more the further back a history is walked.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import time

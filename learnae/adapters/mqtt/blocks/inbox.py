@@ -1,7 +1,5 @@
 """One thread handles messages and timed actions: disks may be slow, and the network thread must not wait for them."""
 
-from __future__ import annotations
-
 import heapq
 import logging
 import queue

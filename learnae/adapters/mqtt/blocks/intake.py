@@ -1,7 +1,5 @@
 """What other peers send: answers that are waited for, pushed messages, pushed frames. Each is checked, then stored."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

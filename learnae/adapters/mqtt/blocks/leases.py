@@ -1,7 +1,5 @@
 """Leases: the authors whose frames this peer hears, each for a while after one of its frames was wanted."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterable

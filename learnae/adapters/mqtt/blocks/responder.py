@@ -4,8 +4,6 @@ A holder waits a random moment, so that one is likely to be the first; it says `
 If two were first, the one with the smaller name goes on. The answer reaches all peers that asked.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import threading

@@ -1,7 +1,5 @@
 """The blocks that threads of this peer wait for, each heard and asked for once however many wait."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 SQLite in WAL mode: https://www.sqlite.org/wal.html. Beyond its bounds the oldest goes, counted.
 """
 
-from __future__ import annotations
-
 import logging
 import sqlite3
 import threading

@@ -4,8 +4,6 @@
 events: a queue on disk holds them until the broker has acknowledged them, so that each arrives at least once.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import math

@@ -4,8 +4,6 @@ Payloads are hostile until checked: one that is too large, no JSON, or no state,
 writes below its own name, so that with an ACL on the broker it cannot change the row of another.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import threading

@@ -1,7 +1,5 @@
 """``learnae anchor``: write on an IOTA Tangle that something exists, and prove later since when."""
 
-from __future__ import annotations
-
 import argparse
 import time
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """``learnae export``: the swarm's model as a file that other programs read."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """``learnae doctor``: what is installed and reachable here, and the remedy for what is not."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.metadata
 import os

@@ -1,7 +1,5 @@
 """``learnae log``: the messages of a swarm."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """``learnae peers``: the swarm's peers, once."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """``learnae swarm create``."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Mapping

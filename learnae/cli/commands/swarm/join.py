@@ -1,7 +1,5 @@
 """``learnae join``: a key and a configuration for a peer."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Models from Keras' files: the configuration, and the weights that a .keras file holds."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from dataclasses import dataclass

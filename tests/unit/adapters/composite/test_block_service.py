@@ -1,7 +1,5 @@
 """The exchanged store: order of exchanges, their health, hostile bytes, bounds, and what is offered to whom."""
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

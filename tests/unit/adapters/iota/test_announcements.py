@@ -1,7 +1,5 @@
 """Announcements on the Tangle: their bytes, their epochs, and which of them count."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

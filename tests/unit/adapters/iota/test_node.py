@@ -1,7 +1,5 @@
 """pyota on today's Pythons, and nodes that answer anything."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """Curl and its proof of work against pyota's own, which is slow and has been used by everybody."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The gateway exchange against gateways that lie, stall, stream for ever, redirect, or are not there."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection

@@ -1,7 +1,5 @@
 """What comes over Kubo's pubsub is hostile until checked."""
 
-from __future__ import annotations
-
 import base64
 import json
 import random

@@ -1,7 +1,5 @@
 """Kubo's RPC: addresses and credentials; servers that are no Kubo, or one that is broken or hostile."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator

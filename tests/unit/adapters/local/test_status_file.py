@@ -1,7 +1,5 @@
 """The monitor on a file: not too often, never in the way."""
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil

@@ -1,7 +1,5 @@
 """What importing paho costs, and what it must not change."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """The thread of the exchange over MQTT: order, times, bounds, and what it survives."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 

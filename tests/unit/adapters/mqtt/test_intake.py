@@ -1,7 +1,5 @@
 """What pushes and answers do to the store, and how often a message is decoded on its way in."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from types import SimpleNamespace

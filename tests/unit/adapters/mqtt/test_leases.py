@@ -1,7 +1,5 @@
 """Leases: an author's frames are heard while they are wanted, by as many authors as there is room for."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

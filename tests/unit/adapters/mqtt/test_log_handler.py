@@ -1,7 +1,5 @@
 """What of the log may be read far away."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How often heads are announced; everything else is in the contract suite, with a real broker."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """The queue on disk: order, bounds, and what it does with a damaged file."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

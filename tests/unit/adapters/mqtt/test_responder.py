@@ -1,7 +1,5 @@
 """Who answers: the first to claim, unless its claims were worth nothing; what other threads read is locked."""
 
-from __future__ import annotations
-
 import pytest
 from builders import SWARM
 from desk import Desk, guard

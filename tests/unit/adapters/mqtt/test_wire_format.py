@@ -1,7 +1,5 @@
 """What the exchange over MQTT says and reads, and what strangers may put there."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 

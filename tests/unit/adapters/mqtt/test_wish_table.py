@@ -1,7 +1,5 @@
 """Wishes: one subscription however many threads wait, no block that comes is missed, the end wakes all."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

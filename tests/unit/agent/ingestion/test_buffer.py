@@ -1,7 +1,5 @@
 """The sample buffer: bounded, in order of arrival, through crashes, damage and full disks; private."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import stat

@@ -1,7 +1,5 @@
 """Rows to calibrate with: the agent's own, evenly, bounded, beside an agent that is running."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

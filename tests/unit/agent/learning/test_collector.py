@@ -1,7 +1,5 @@
 """The collector: from samples to rows; what must not be trained on is kept apart."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The governor, on a virtual clock: limits are kept over time, by less duty, never by failing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Inference: one result for each new window, in the task's own terms, for people and monitors."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence

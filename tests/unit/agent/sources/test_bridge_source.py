@@ -1,7 +1,5 @@
 """An agent hears a firmware bridge over a real socket: schema, readings, labels, resets, and boards of another kind."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading

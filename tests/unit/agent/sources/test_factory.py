@@ -1,7 +1,5 @@
 """From a section of the configuration to a source: what is mapped to what, and which mistakes are named."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What comes over MQTT is hostile until read: numbers, or one kind of error."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

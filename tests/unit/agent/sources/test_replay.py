@@ -1,7 +1,5 @@
 """Replay: the samples of a file come when the sensor would have delivered them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

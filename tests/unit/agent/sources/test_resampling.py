@@ -1,7 +1,5 @@
 """Resampling: sample and hold onto a grid; gaps stay gaps, and a clock that jumps confuses nothing."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

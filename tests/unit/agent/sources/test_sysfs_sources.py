@@ -1,7 +1,5 @@
 """Sensors of the kernel, in a tree like /sys: found by name, read with care, gone and back."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Callable

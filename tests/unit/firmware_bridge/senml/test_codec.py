@@ -1,7 +1,5 @@
 """SenML in and out: RFC 8428's own examples, and what breaks its rules."""
 
-from __future__ import annotations
-
 import json
 
 import cbor2

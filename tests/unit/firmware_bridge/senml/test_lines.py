@@ -1,7 +1,5 @@
 """Boards that print SenML."""
 
-from __future__ import annotations
-
 import json
 import random
 

@@ -1,7 +1,5 @@
 """From a board's ticks to Unix time."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

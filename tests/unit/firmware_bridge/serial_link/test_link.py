@@ -1,7 +1,5 @@
 """The link between the firmware library (C) and the bridge (Python), over a hostile line, in virtual time."""
 
-from __future__ import annotations
-
 import itertools
 import random
 

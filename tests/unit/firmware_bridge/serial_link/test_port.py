@@ -1,7 +1,5 @@
 """The serial port: found, opened, refused and lost, each by its name."""
 
-from __future__ import annotations
-
 import os
 import tty
 

@@ -1,7 +1,5 @@
 """Frames of the serial line: the bytes of version 1, and whatever else may come."""
 
-from __future__ import annotations
-
 import binascii
 import json
 import random

@@ -1,7 +1,5 @@
 """The bridge's socket and its listeners: every record arrives once, in order, at each of them."""
 
-from __future__ import annotations
-
 import os
 import random
 import socket

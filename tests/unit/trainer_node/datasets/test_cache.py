@@ -1,7 +1,5 @@
 """The cache of parsed rows: when it is used, when it is written anew, and what it leaves behind."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

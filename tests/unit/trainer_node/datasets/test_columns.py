@@ -1,7 +1,5 @@
 """Tables of swarms that name their columns: any order is the same rows, and what is missing is named."""
 
-from __future__ import annotations
-
 import gzip
 import logging
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What a trainer accepts as data, and what it says of the rest."""
 
-from __future__ import annotations
-
 import gzip
 import logging
 from dataclasses import replace

@@ -3,8 +3,6 @@
 The HEPMASS files here are generated: the header, columns and number format of the real ones, random values.
 """
 
-from __future__ import annotations
-
 import gzip
 import importlib
 import io

@@ -1,7 +1,5 @@
 """Convolutions of a loop are rearranged, and are the same convolutions."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows on a device that has no room for all of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

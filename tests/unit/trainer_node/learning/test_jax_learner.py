@@ -1,7 +1,5 @@
 """The Keras/JAX learner against the NumPy one, and against keras.fit."""
 
-from __future__ import annotations
-
 import importlib
 import subprocess
 import sys
