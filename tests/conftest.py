@@ -30,7 +30,8 @@ IN_NO_REGISTRY = {"hornet": "LEARNAE_HORNET"}  # name, and the variable that may
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start hear Ctrl-C."""
+    """Let programs that tests start hear Ctrl-C, and take no part in the jobs of a ``make`` that runs these tests."""
+    os.environ.pop("MAKEFLAGS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job ignores it, and so would they
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
