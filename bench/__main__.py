@@ -8,7 +8,7 @@ from pathlib import Path
 import bench
 from bench.harness import Race
 
-_HELPERS = {"__main__", "harness", "processes", "swarms", "host_board", "hostile_line"}
+_HELPERS = {"__main__", "harness", "rigs", "swarms"}
 
 
 def race_names() -> list[str]:

@@ -24,7 +24,7 @@ from typing import Any
 
 from agent.ingestion.buffer import FILE, SampleBuffer
 from bench.harness import AT_MOST, Race
-from bench.processes import broker, cpu_seconds, memory_bytes, read_status, rig, wait_until
+from bench.rigs.processes import broker, cpu_seconds, memory_bytes, read_status, rig, wait_until
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest

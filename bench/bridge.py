@@ -17,9 +17,9 @@ from statistics import median
 from cobs import cobs
 
 from bench.harness import AT_LEAST, AT_MOST, Race
-from bench.host_board import HostBoard
-from bench.hostile_line import START, Conversation, Faults
-from bench.processes import cpu_seconds
+from bench.rigs.host_board import HostBoard
+from bench.rigs.hostile_line import START, Conversation, Faults
+from bench.rigs.processes import cpu_seconds
 from firmware_bridge.records import Readings
 from firmware_bridge.serial_link.assembler import Assembler
 from firmware_bridge.serial_link.frames import FrameSplitter, Samples, encode

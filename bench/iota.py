@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.harness import AT_LEAST, AT_MOST, Race, seconds_of
-from bench.processes import rig
+from bench.rigs.processes import rig
 from learnae.adapters.iota.announcements import EPOCH, HEADS, OpenChannel
 from learnae.adapters.iota.gossip import IotaGossip, Pace
 from learnae.adapters.iota.node import Node

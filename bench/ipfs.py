@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from bench.harness import AT_LEAST, AT_MOST, Race, seconds_of
-from bench.processes import memory_bytes, rig, wait_until
+from bench.rigs.processes import memory_bytes, rig, wait_until
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
 from learnae.adapters.local.block_store import LocalBlockStore

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.harness import AT_MOST, Race
-from bench.processes import wait_until
+from bench.rigs.processes import wait_until
 from demo.people import PEOPLE, accuracy, make_exam, write_private_file
 from demo.swarm import Swarm, peer_of
 from learnae.errors import LearnaeError

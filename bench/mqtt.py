@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import AT_MOST, Race
-from bench.processes import broker, read_status, wait_until
+from bench.rigs.processes import broker, read_status, wait_until
 from demo.people import write_private_file
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection

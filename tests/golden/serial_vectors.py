@@ -12,7 +12,7 @@ from typing import Any
 
 from firmware_bridge.serial_link import frames
 
-TEXT = b"host-board/2.5 ramp:m/s2:0.001 noise:Cel:0.01 steps:count:1"  # of bench/host_board.c: two parts
+TEXT = b"host-board/2.5 ramp:m/s2:0.001 noise:Cel:0.01 steps:count:1"  # of bench/rigs/host_board.c: two parts
 SESSION = 0xC0FFEE00  # with a zero in it, as CRCs and numbers may have
 
 
@@ -22,7 +22,7 @@ def hello(session: int, part: int) -> frames.Hello:
 
 
 def data(first: int) -> bytes:
-    """Two samples of the three channels: host_value in bench/host_board.c."""
+    """Two samples of the three channels: host_value in bench/rigs/host_board.c."""
     columns = []
     for channel in range(3):
         for index in (first, first + 1):

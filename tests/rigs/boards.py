@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from bench.host_board import LIBRARY, ROOT, build
+from bench.rigs.host_board import LIBRARY, ROOT, build
 
 FIRMWARE = ROOT / "firmware_bridge" / "firmware"
 EXAMPLE = FIRMWARE / "examples" / "avr"

@@ -9,7 +9,7 @@ from boards import AVR_FLAGS, EXAMPLE, NATIVE, WARNINGS, build_example
 from nightly import how_many
 from programs import succeed
 
-from bench.host_board import LIBRARY, build
+from bench.rigs.host_board import LIBRARY, build
 
 pytestmark = pytest.mark.slow  # what compilers say does not depend on Python
 

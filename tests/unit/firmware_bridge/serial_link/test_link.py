@@ -7,7 +7,7 @@ import pytest
 from boards_protocol import TEXT, event, hello, samples
 from nightly import how_many
 
-from bench.hostile_line import START, Conversation, Faults
+from bench.rigs.hostile_line import START, Conversation, Faults
 from firmware_bridge.errors import BaudRateError, NoHelloError, ProtocolVersionError, SilentBoardError
 from firmware_bridge.records import Label, LinkState, Readings, Record, Schema
 from firmware_bridge.serial_link.assembler import Assembler

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nightly import how_many
 
-from bench.host_board import HostBoard
+from bench.rigs.host_board import HostBoard
 from firmware_bridge.errors import ProtocolVersionError, SerialFrameError
 from firmware_bridge.serial_link import frames
 from firmware_bridge.serial_link.description import Description, Scale

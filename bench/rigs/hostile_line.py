@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.host_board import HostBoard, expected_values
+from bench.rigs.host_board import HostBoard, expected_values
 from firmware_bridge.records import MISSED, LinkState, Readings, Record, Schema
 from firmware_bridge.serial_link.assembler import Assembler
 from firmware_bridge.serial_link.link import Link

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_RIGS = Path(__file__).parents[1] / "tests" / "rigs"
+_RIGS = Path(__file__).parents[2] / "tests" / "rigs"
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str, look: float = 0.05) -> None:
