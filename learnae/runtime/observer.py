@@ -94,7 +94,7 @@ class Observer:
 
     def refresh(self) -> int:
         """Take in new messages; return how many are known now."""
-        absent: set[Cid] | None = None
+        absent = set(self.tangle.missing())
         for _ in range(_PASSES):
             outcome = self._replication.hear()
             for message in outcome.attached:
