@@ -2,24 +2,25 @@
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import learnae
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
+from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.merging import Merging
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
-from learnae.peer.rejoining import RejoinGuard
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.peer.training import Training
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
-from learnae.protocol.bodies import Join
+from learnae.protocol.announcements import PREFIX_BYTES
+from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
@@ -28,9 +29,7 @@ from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 
-_PRUNINGS_PER_HORIZON = 16
-_LATELY = 2 * _PRUNINGS_PER_HORIZON  # part of a horizon: what was read at the start is not in use at the first pruning
-_RECALL_MS = 60_000  # a peer that has been here before has heard its own past by then
+_CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ class Options:
     ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps``
     optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains.
+    ``statistics`` gives what this peer summarises instead of training; None while it trains. An archive never
+    ``forgets`` a block.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Options:
     steps: int = 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
+    forgets: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Peer:
     replication: Replicator
     following: Following
     own: OwnChain
-    guard: RejoinGuard
+    catching_up: CatchUp
     frames: FrameEncoder
     merging: Merging
     training: Training
@@ -98,7 +99,6 @@ class Peer:
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
-        self._last_prune = self.ports.clock.now()
 
     def start(self, is_back: bool) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
@@ -106,13 +106,9 @@ class Peer:
         Called once, before the first tick. Raises StateError.
         """
         self._find_start()
-        if self.publisher.restore():
-            assert self.own.last is not None
-            if not self.view.introduced:
-                self.view.introduced = self.ports.clock.now() + _RECALL_MS - self.manifest.limits.horizon // 2
-            self.guard.start(self.own.last.time)
-        elif is_back:
-            self.guard.start(None)
+        has_state = self.publisher.restore()
+        spoken = self.own.last.time if self.own.last else None
+        self.catching_up.start(spoken, is_new=not (has_state or is_back))
 
     @property
     def steps(self) -> int:
@@ -129,7 +125,7 @@ class Peer:
         except NotWrittenError:
             self._bide(heard)  # what is saved cannot be shown
             raise
-        if self.view.is_banned:  # no other peer takes in what it says
+        if self.own.has_forked and not self.own.may_declare:  # no other peer takes in what it says
             raise EquivocationError
         if not may_begin:
             return self._bide(heard)
@@ -138,8 +134,8 @@ class Peer:
         merged = self.merging.merge()
         trained = self.training.train()
         published = self.publisher.publish_update(trained.rows) if trained.steps else self._go_without_training(merged)
-        self.replication.announce()
-        self._prune()
+        self._announce()
+        self._forget()
         self.ports.monitor.report(self.status())
         return Tick(heard, merged, trained, published)
 
@@ -147,7 +143,6 @@ class Peer:
         """Take in messages and frames; return how many messages were attached."""
         outcome = self.replication.hear()
         self.view.note(outcome)
-        self.guard.note_heard(outcome.oldest)
         self.following.advance(self.ports.clock.now())
         return len(outcome.attached)
 
@@ -158,7 +153,7 @@ class Peer:
         """
         heard = self.hear()
         if heard:
-            self.replication.announce()
+            self._announce()
         return heard
 
     def endure(self, error: NotWrittenError) -> None:
@@ -178,30 +173,36 @@ class Peer:
     # -- before the first message
 
     def _may_begin(self) -> bool:
-        """Return True if this peer may speak: it knows where all start, and its last message is attached or lost."""
+        """Return True if this peer may speak: it knows where all start, what they know, and its own last message."""
         if not self._has_start and not self._find_start():
             return False
-        before = self.own.last
-        if self.guard.must_stay_silent(before is not None) or not self.own.catch_up(self.ports.store):
+        before, was_silent = self.own.last, self.catching_up.since is not None
+        is_silent = self.catching_up.must_stay_silent(before is not None)
+        if is_silent or not self.own.catch_up(self.ports.store):
             return False
+        if was_silent and self.catching_up.is_new:
+            self.merging.adopt()
         if self.own.last is not before:
             self.frames.forget()
-        if not self.own.is_rooted():
-            self.view.note(self.own.wait_for_root())
-        return self.own.is_rooted()
+        self.view.note(self.own.show_again())
+        return True
 
     def _bide(self, heard: int) -> Tick:
-        """Learn while nothing may or can be published."""
-        if not self._has_start:
-            return Tick(heard, 0, Trained(0, 0, 0.0), None)
-        merged = self.merging.merge()
-        if merged:
-            self.merging.believe(None, self.ports.clock.now())
-        tick = Tick(heard, merged, self.training.train(), None)
-        if self.guard.since is not None:  # that may take minutes
-            self.save()
+        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits."""
+        merged, trained = 0, Trained(0, 0, 0.0)
+        if self._has_start and not self.catching_up.is_new:
+            merged = self.merging.merge()
+            if merged:
+                self.merging.believe(None, self.ports.clock.now())
+            trained = self.training.train()
+            if self.catching_up.since is not None:  # that may take minutes
+                self.save()
+        self._announce()
         self.ports.monitor.report(self.status())
-        return tick
+        return Tick(heard, merged, trained, None)
+
+    def _announce(self) -> None:
+        self.replication.announce(self.following.followed())
 
     def _find_start(self) -> bool:
         """Begin with the swarm's starting weights; return False while they are still on their way."""
@@ -215,37 +216,50 @@ class Peer:
     # -- what to publish
 
     def _introduce(self) -> None:
-        """Publish the own name, first and so often that a newcomer finds it within the horizon."""
-        age = self.ports.clock.now() - self.view.introduced
-        if self.own.last is None or (age >= self.manifest.limits.horizon // 2 and self.own.may_speak()):
-            self.publisher.publish(Join(self.options.name, self.options.role, learnae.__version__).to_fields())
+        """Publish the own name before anything else; the next checkpoints repeat it."""
+        if self.own.last is None:
+            self.publisher.introduce()
 
     def _accuse(self) -> None:
         """Publish evidence against each equivocating author, once."""
         for author in [author for author in self.view.to_accuse if self.own.may_speak()]:
+            if self.own.needs_checkpoint:  # nothing else would be attached
+                return
             if author not in self.view.accused:
-                self.publisher.publish(self.view.to_accuse[author].to_fields())
+                self.publisher.accuse(self.view.to_accuse[author])
             del self.view.to_accuse[author]  # not before: the disk may have taken nothing
 
     def _go_without_training(self, merged: int) -> Cid | None:
+        now, horizon = self.ports.clock.now(), self.manifest.limits.horizon
         if merged:
-            self.merging.believe(None, self.ports.clock.now())
-        statistics = self.options.statistics()
-        if statistics is None or not self.own.may_speak():
+            self.merging.believe(None, now)
+        if not self.own.may_speak():
             return None
-        age = self.ports.clock.now() - self.view.summary_time
-        found = next_summary(statistics, self.view.summary, age, self.manifest.limits.horizon)
-        return self.publisher.publish(found.to_fields()) if found else None
+        statistics, last = self.options.statistics(), self.view.summary
+        if statistics is not None:
+            said = last.body if last and isinstance(last.body, Summary) else None
+            found = next_summary(statistics, said, now - last.time if last else 0, horizon)
+            if found:
+                return self.publisher.summarise(found)
+        if now - self.view.checkpointed < horizon // _CHECKPOINTS_PER_HORIZON and not self.own.needs_checkpoint:
+            return None
+        return self._renew(last is not None)
 
-    def _prune(self) -> None:
-        now = self.ports.clock.now()
-        if now - self._last_prune < self.manifest.limits.horizon // _PRUNINGS_PER_HORIZON:
-            return
-        self._last_prune = now
-        keep = [self.own.last.cid] if self.own.last else []
-        # another peer of this machine that has used one lately knows it, and forgets it itself
-        self.ports.store.delete(self.tangle.prune(now, keep), unused_for=self.manifest.limits.horizon // _LATELY)
-        self.view.forget_pruned(self.tangle)
+    def _renew(self, sends_summaries: bool) -> Cid | None:
+        """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
+        vote = self.frames.own_vote
+        if vote is not None and not sends_summaries:
+            return self.publisher.publish_update(vote.samples, whole=True, settled=True)
+        if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
+            return self.publisher.summarise(self.view.summary.body)
+        return self.publisher.introduce()
+
+    def _forget(self) -> None:
+        clock = self.ports.clock
+        gone = self.tangle.forget(clock.now(), clock.uptime())
+        if gone and self.options.forgets:
+            self.ports.store.delete(gone)
+        self.view.forget_absent(self.tangle)
 
     # -- what people see
 
@@ -253,7 +267,8 @@ class Peer:
         """Return a plain map for people and monitors; accuracy and loss as in bodies.Metrics.
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
-        ``listening`` since when it has heard others before it speaks; ``banned`` that its key has equivocated.
+        ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
+        here; ``banned`` that its key has equivocated.
         """
         metrics, now = self.training.metrics, self.ports.clock.now()
         return {
@@ -275,12 +290,20 @@ class Peer:
             "bytes_out": self.traffic.bytes_out,
             "bytes_in": self.traffic.bytes_in,
             "unwritable": self.publisher.unwritable,
-            "listening": self.guard.since,
-            "banned": self.view.is_banned,
+            "listening": self.catching_up.since,
+            "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
+            "banned": self.own.has_forked,
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **self.options.facts(),
         }
+
+
+def measure(replication: Replicator, following: Following) -> Progress:
+    """Return how much of what others announced is here: authors attached, and decoded where they are followed."""
+    behind = replication.behind()
+    known = len(behind.union(author[:PREFIX_BYTES] for author in following.news))
+    return Progress(max(0, known - len(behind) - following.lacking()), known)
 
 
 def compose_peer(
@@ -297,7 +320,7 @@ def compose_peer(
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
-    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (RejoinGuard).
+    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp).
 
     A peer alone, in memory, publishes its name and an update:
 
@@ -322,21 +345,23 @@ def compose_peer(
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng = random.Random(options.seed)
-    tangle = Tangle(manifest.limits, rng)
+    tangle = Tangle(manifest.limits, rng, author)
     replication = Replicator(manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener)
     following = Following(
         tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life
     )
     own = OwnChain(identity, replication, clock, errors)
-    frames = FrameEncoder(manifest.codec, manifest.limits.horizon, phase=author[0])
+    frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
     training = Training(ports.learner, options.steps or manifest.training.steps)
     view = SwarmView(author, following, training, traffic)
+    profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
-        manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic
+        manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic, profile
     )
+    catching_up = CatchUp(clock, ports.gossip, lambda: measure(replication, following))
     peer = Peer(
-        manifest, ports, options, errors, traffic, replication, following, own, RejoinGuard(clock, ports.gossip),
+        manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher,
     )  # fmt: skip
     peer.start(is_back)

@@ -68,7 +68,7 @@ class Member:
         ports = Ports(store, gossip, learner, self._state, SilentMonitor(), simulation.clock)
         options = Options(f"peer-{self._index}", "agent", simulation.setting.follow, seed)
         peer = compose_peer(self._identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
-        self.host.parents_of = lambda cid: node.parents if (node := peer.tangle.node(cid)) else ()
+        self.host.previous_of = peer.tangle.previous_of
         return peer
 
 

@@ -1,0 +1,95 @@
+"""Hearing before publishing: a peer that is new, or back, first takes in what the others know.
+
+A newcomer's weights would spoil everybody's model, and a state that was restored from a backup is older than what the
+swarm has heard: nothing on the own disk tells so. A peer that has published within the last minute, on a machine that
+has been up since, goes on at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from learnae.ports import Clock, Gossip
+
+_AWAY_MS = 60_000  # a service comes back faster, and no backup that is restored is so young
+_SETTLE_MS = 3_000  # after which nothing new has come: announcements that a broker keeps come together
+_STUCK_MS = 20_000  # after which what is still missing is lost: a block that is there comes sooner
+_FOUND_MS = 12_000  # pubsub repeats announcements every ten seconds; a newcomer that hears none then is the first
+_STEP_MS = 60_000  # clocks that are kept right do not jump so far
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of what others announced is here: ``done`` of ``known`` authors."""
+
+    done: int
+    known: int
+
+
+class CatchUp:
+    """Keeps a peer silent until it has taken in what others know of the swarm, and of itself.
+
+    ========  ======================================  ===========================================================
+    state     what is known                           ends
+    ========  ======================================  ===========================================================
+    free      all that was announced                  ``start``; a jump of the time of day: deaf
+    deaf      no other machine was heard yet          its first announcement: catching; for a newcomer after 12 s
+    catching  some of what was announced              nothing is missing, and nothing new came for 3 s; or 20 s
+                                                      without anything that was missing
+    ========  ======================================  ===========================================================
+
+    ``since`` is when it became silent, in Unix milliseconds; None while free. Durations are of ``clock.uptime``, which
+    stays as it is when the time of day is set. Where ``gossip.announcements`` is None, all that can be heard is heard
+    at once: it is never deaf, and waits for nothing but what is missing. ``measure`` tells what is here.
+    """
+
+    def __init__(self, clock: Clock, gossip: Gossip, measure: Callable[[], Progress]) -> None:
+        self.since: int | None = None
+        self.is_new = False
+        self.progress = Progress(0, 0)
+        self._clock = clock
+        self._gossip = gossip
+        self._measure = measure
+        self._booted = clock.now() - clock.uptime()
+        self._before = 0  # announcements that do not count
+        self._begun = self._changed = 0  # uptime: of becoming silent, and of the last change of ``progress``
+
+    def start(self, last_spoken: int | None, is_new: bool) -> None:
+        """Begin a run of a peer that remembers having spoken at ``last_spoken``, Unix milliseconds; None if not.
+
+        A peer that has never spoken, also not in a run that is forgotten, ``is_new``.
+        """
+        is_recent = last_spoken is not None and abs(self._clock.now() - last_spoken) < _AWAY_MS
+        self.is_new = is_new
+        if not is_recent or self._clock.uptime() < _AWAY_MS:
+            self._silence()
+
+    def must_stay_silent(self, has_spoken: bool) -> bool:
+        """Return True while the peer must not publish. Asked at each tick.
+
+        A peer that ``has_spoken`` becomes silent anew where the time of day has jumped: as it does soon after a running
+        machine was set back to a snapshot, and on a board without a clock battery, whose clock stands still meanwhile.
+        """
+        uptime = self._clock.uptime()
+        booted = self._clock.now() - uptime
+        if has_spoken and abs(booted - self._booted) >= _STEP_MS and self._gossip.announcements is not None:
+            self._silence()
+        self._booted = booted
+        if self.since is not None and self._is_done(uptime):
+            self.since = None
+        return self.since is not None
+
+    def _silence(self) -> None:
+        self.since, self._before = self._clock.now(), self._gossip.announcements or 0
+        self._begun = self._changed = self._clock.uptime()
+
+    def _is_done(self, uptime: int) -> bool:
+        progress = self._measure()
+        if progress != self.progress:
+            self.progress, self._changed = progress, uptime
+        announcements = self._gossip.announcements
+        if announcements is not None and announcements <= self._before:  # deaf
+            self._changed = uptime
+            return self.is_new and not progress.known and uptime - self._begun >= _FOUND_MS
+        quiet = uptime - self._changed
+        settled = _SETTLE_MS if announcements is not None else 0
+        return quiet >= (settled if progress.done >= progress.known else _STUCK_MS)
