@@ -19,7 +19,6 @@ from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.peer.training import Training
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
-from learnae.protocol.announcements import PREFIX_BYTES
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
@@ -301,9 +300,8 @@ class Peer:
 
 def measure(replication: Replicator, following: Following) -> Progress:
     """Return how much of what others announced is here: authors attached, and decoded where they are followed."""
-    behind = replication.behind()
-    known = len(behind.union(author[:PREFIX_BYTES] for author in following.news))
-    return Progress(max(0, known - len(behind) - following.lacking()), known)
+    done, known = replication.progress()
+    return Progress(max(0, done - following.lacking()), known)
 
 
 def compose_peer(
@@ -359,7 +357,7 @@ def compose_peer(
     publisher = Publisher(
         manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic, profile
     )
-    catching_up = CatchUp(clock, ports.gossip, lambda: measure(replication, following))
+    catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher,

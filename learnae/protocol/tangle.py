@@ -149,6 +149,11 @@ class Tangle:
         chain = self._chains.get(author)
         return chain is None or not chain.forked or now - chain.forked_time >= self.limits.horizon
 
+    def reaches(self, prefix: bytes, seq: int) -> bool:
+        """Return True if the author whose key begins with ``prefix`` is known up to ``seq``, or banned."""
+        chain = self._by_prefix.get(prefix)
+        return chain is not None and (chain.is_banned or max(chain.by_seq, default=chain.floor) >= seq)
+
     def is_forgotten(self, author: bytes, seq: int) -> bool:
         """Return True if a checkpoint has replaced the author's message ``seq``."""
         chain = self._chains.get(author)
@@ -209,16 +214,15 @@ class Tangle:
         A message waits until its author's chain reaches a checkpoint. Raises ReplayError, FutureError, StaleError,
         BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
         """
+        outcome, is_asked_for = Outcome(), self.is_witness(message.cid)
+        self._testify(message, outcome)
         if message.cid in self._nodes or message.cid in self._pending:
+            if is_asked_for:
+                return outcome
             raise ReplayError(f"message {message.cid.short} again")
         if message.time > now + self.limits.skew:
-            ahead = (message.time - now) / 1000
-            raise FutureError(
-                f"message {message.cid.short} is dated {ahead:.0f} s ahead", "check the clocks of both machines"
-            )
-        outcome = Outcome()
-        is_asked_for = self.is_witness(message.cid)
-        self._testify(message, outcome)
+            problem = f"message {message.cid.short} is dated {(message.time - now) / 1000:.0f} s ahead"
+            raise FutureError(problem, "check the clocks of both machines")
         is_kept = self._keep(message)
         chain = self._chains.get(message.author) or Chain(message.author)
         if message.checkpoint:

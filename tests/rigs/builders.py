@@ -55,6 +55,8 @@ class Author:
         blocks: tuple[Cid, ...] = (),
         previous: Message | None = None,
         seq: int | None = None,
+        checkpoint: bool = False,
+        forked: int = 0,
     ) -> Message:
         """Compose the next message, on ``previous`` (or the last one) and ``tips``."""
         previous = previous or self.last
@@ -64,7 +66,9 @@ class Author:
         if seq is None:
             seq = previous.seq + 1 if previous else 0
         links = tuple(parent.cid for parent in parents)
-        self.last = compose(self.identity, self.swarm, seq, links, time, body, blocks)
+        self.last = compose(
+            self.identity, self.swarm, seq, links, time, body, blocks, checkpoint=checkpoint, forked=forked
+        )
         return self.last
 
     def chain(self, length: int, start: int = NOW, step: int = 1000) -> list[Message]:

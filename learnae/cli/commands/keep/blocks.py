@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.adapters.local.clock import SystemClock
 from learnae.cli.output import console, fitting, human_bytes, print_fields, print_json, shedding, short_cid, table
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.loading import find_section
@@ -137,7 +136,6 @@ def describe_blocks(observer: Observer) -> dict[Cid, str]:
     """Return what each needed block is, oldest first."""
     tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
     last = dict.fromkeys(_last_messages(observer.swarm), "last message of a peer of this machine")
-    tangle.prune(SystemClock().now(), last)
     known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights"), **last}
     for cid in tangle.cids():
         node = tangle.node(cid)
