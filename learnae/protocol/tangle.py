@@ -412,12 +412,24 @@ class Tangle:
                 self._discard(message)
             if not chain.by_seq and not chain.conflicts and author not in self._kept:
                 del self._chains[author], self._by_prefix[author[:PREFIX_BYTES]]
-        proofs = {
-            cid for chain in self._chains.values() for e in chain.conflicts.values() for cid in (e.first, e.second)
-        }
-        proofs.update(self.kept())
+        proofs = self._proofs() if self._gone else set()
         gone, self._gone = [cid for cid in self._gone if cid not in proofs], {}
         return gone
+
+    def needed(self) -> set[Cid]:
+        """Return the names of all blocks that live, waiting and kept messages need, and those that prove forks."""
+        needed = {*self._nodes, *self._uses, *self._proofs()}
+        for message in self._pending.messages():
+            needed.update((message.cid, *message.blocks))
+        return needed
+
+    def _proofs(self) -> set[Cid]:
+        """Return the messages that outlast their chains."""
+        proofs = {*self.kept()}
+        convicted = (evidence for chain in self._chains.values() for evidence in chain.conflicts.values())
+        for evidence in (*convicted, *self._trials):
+            proofs.update((evidence.first, evidence.second))
+        return proofs
 
     def _clear(self, chain: Chain) -> None:
         for seq in list(chain.by_seq):
