@@ -49,7 +49,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     summary_mode = SummaryMode(features_of(manifest), manifest.class_count)
     # first: a name that is taken is refused before any data is read
-    workspace = Workspace(swarm, config.peer.directory(ROLE))
+    workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode)
     intake.begin()
     governor, board = Governor(config.resources, config.train.pause), Board()

@@ -47,7 +47,7 @@ def build(
     """Wire a trainer on what ``load`` gives it; raises ConfigurationError or StateError."""
     swarm = find_swarm(config.swarm.id)
     # first: a name that is taken is refused before any data is read
-    workspace = Workspace(swarm, config.peer.directory(ROLE))
+    workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
     learner, facts = build_learner(config.train, swarm.manifest, dataset)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)

@@ -10,6 +10,8 @@ from learnae.errors import ConfigurationError
 from learnae.overriding import override
 from learnae.system.paths import peer_directory
 
+LIVE = "live"  # the history that a checkpoint does not replace
+
 
 @dataclass(frozen=True, slots=True)
 class PeerSection:
@@ -22,12 +24,12 @@ class PeerSection:
     name: str = ""
     state: str = ""
     follow: int = 0
-    history: str = "live"
+    history: str = LIVE
 
     def __post_init__(self) -> None:
         if self.follow < 0:
             raise ConfigurationError(f"peer.follow is {self.follow}", "use a number of peers, 0 for the default")
-        check_choice("peer.history", self.history, ("live", "all"))
+        check_choice("peer.history", self.history, (LIVE, "all"))
 
     def directory(self, role: str) -> Path:
         """Return the peer's own directory."""

@@ -17,6 +17,7 @@ from typing import Any
 from learnae.errors import ConfigurationError, StateError
 from learnae.system.atomic_files import read_regular, why_unwritable
 
+ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 _STATUS_BYTES = 1 << 20  # far more than a status has
 

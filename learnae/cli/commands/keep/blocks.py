@@ -23,7 +23,7 @@ from learnae.ports import Exchange
 from learnae.protocol.identity import peer_name
 from learnae.runtime.observer import Observer
 from learnae.swarm.directory import open_swarm
-from learnae.system.paths import STATE_FILE, peers_here
+from learnae.system.paths import ARCHIVE_FILE, STATE_FILE, peers_here
 from learnae.text import counted
 
 if TYPE_CHECKING:
@@ -112,10 +112,15 @@ def _pin_all(store: LocalBlockStore, exchange: Exchange) -> int:
 
 
 def collect_garbage(directory: Path) -> dict[str, int]:
-    """Delete blocks that no message younger than the horizon needs, and pin the others at the daemon.
+    """Delete blocks that no live message and no peer of this machine needs, and pin the others at the daemon.
 
-    Raises StateError, with nothing deleted, while messages here cannot be read in full: what they need is unknown.
+    Raises StateError, with nothing deleted, while messages here cannot be read in full: what they need is unknown; and
+    ConfigurationError for an archive.
     """
+    if (directory / ARCHIVE_FILE).exists():
+        raise ConfigurationError(
+            f"{directory} is an archive: it keeps everything", f"remove {directory / ARCHIVE_FILE} to let it forget"
+        )
     observer = observe(directory)
     if unseen := observer.unseen():
         raise StateError(
