@@ -54,18 +54,6 @@ class PeerView:
     banned: bool
 
 
-class _ReadOnlyStore(LocalBlockStore):
-    """Reads a directory, and changes nothing in it."""
-
-    @override
-    def _note_use(self, path: Path, stamp: object) -> bool:
-        return True
-
-    @override
-    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        """Do nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
-
-
 class _AllHeads(LocalGossip):
     """Returns all heads each time: a full waiting room has dropped those of the newest messages, and asks again."""
 
@@ -81,7 +69,8 @@ class Observer:
     def __init__(self, directory: Path) -> None:
         self.manifest = open_manifest(directory)
         self.swarm = self.manifest.swarm
-        self._store = _ReadOnlyStore(directory)
+        # deletes nothing: what is too old for a newcomer may be all that a peer of this machine has left
+        self._store = LocalBlockStore(directory, read_only=True)
         self._clock = SystemClock()
         self._gossip = _AllHeads(directory, None)
         rng = random.Random()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 
 import numpy as np
+from block_rows import age
 from builders import tiny_manifest
 from machine import DAY, Machine
 
@@ -33,9 +32,7 @@ def nothing() -> Dataset:
 
 
 def a_day_passes(directory: Path, *residents: Resident) -> None:
-    for path in directory.rglob("b*"):
-        if path.is_file():
-            os.utime(path, (time.time() - DAY / 1000,) * 2)
+    age(directory, hours=24)
     for each in residents:
         each.clock.time += DAY + 1000
 
