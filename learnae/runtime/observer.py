@@ -98,6 +98,10 @@ class Observer:
                 break
         return len(self.tangle)
 
+    def close(self) -> None:
+        """Let go of the blocks' file; it is opened again when it is needed again."""
+        self._store.close()
+
     def unseen(self) -> int:
         """Count the messages of this machine that are not too old, and could not be attached yet."""
         oldest = self._clock.now() - self.manifest.limits.horizon
