@@ -78,7 +78,7 @@ def read_some(names: list[Names], *sides: Side) -> list[list[float]]:
         cid = rng.choice(names)[0]
         return seconds_of(lambda: side.read(cid))
 
-    return interleaved(len(names), *(lambda side=side: read(side) for side in sides))  # type: ignore[misc]
+    return interleaved(len(names), *(lambda side=side: read(side) for side in sides))
 
 
 def judge(

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from learnae.adapters.local.block_database import connect, new_database, share
@@ -16,6 +17,7 @@ _log = logging.getLogger(__name__)
 
 DAMAGED_SUFFIX = ".damaged"  # one damaged database is kept for an autopsy; the next one replaces it
 _PATIENCE_SECONDS = 5.0
+_PROBES = 1_000_000  # rows that no scan reached, looked up one by one: some seconds
 _INDEX = "sqlite_autoindex_blocks_1"
 _SCANS = [  # from each end to the first damaged page, in the table and in its index; bytes beyond a page are not read
     f"SELECT rowid, cid FROM blocks {source} {order}"  # noqa: S608 - constants
@@ -66,12 +68,19 @@ def _read(path: Path) -> Iterator[tuple[Cid, tuple[int, bytes] | None]]:
     with suppress(sqlite3.DatabaseError), closing(connect(path, "mode=rw", _PATIENCE_SECONDS)) as source:
         names = dict[int, Cid]()
         for scan in _SCANS:
-            with suppress(sqlite3.DatabaseError):
-                for number, name in source.execute(scan):
-                    with suppress(EncodingError, TypeError):
-                        names[number] = Cid.from_bytes(name)
+            names.update(_names(source, scan))
+        between = range(min(names, default=0), max(names, default=0))
+        for number in islice((number for number in between if number not in names), _PROBES):
+            names.update(_names(source, "SELECT rowid, cid FROM blocks NOT INDEXED WHERE rowid = ?", number))
         for number, cid in sorted(names.items()):
             yield cid, _block(source, number, cid)
+
+
+def _names(source: sqlite3.Connection, select: str, *values: int) -> Iterator[tuple[int, Cid]]:
+    with suppress(sqlite3.DatabaseError):
+        for number, name in source.execute(select, values):
+            with suppress(EncodingError, TypeError):
+                yield number, Cid.from_bytes(name)
 
 
 def _block(source: sqlite3.Connection, number: int, cid: Cid) -> tuple[int, bytes] | None:
