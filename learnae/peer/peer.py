@@ -267,7 +267,7 @@ class Peer:
             self._swept = clock.uptime()
             own = [self.own.last.cid] if self.own.last else []
             needed = self.tangle.needed().union(self.manifest.start, [self.swarm, *own])
-            store.delete([cid for cid in store.held() if cid not in needed], unused_for=_SWEEP_MS)
+            store.delete([cid for cid in store.cids() if cid not in needed], unused_for=_SWEEP_MS)
 
     # -- what people see
 

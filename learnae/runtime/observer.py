@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,6 @@ from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
-from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.peer.following import Following
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
@@ -69,25 +67,14 @@ class Estimate(NamedTuple):
         return text.ago(time.time() - self.time / 1000)
 
 
-class _ReadOnlyStore(LocalBlockStore):
-    """Reads a directory, and changes nothing in it."""
-
-    @override
-    def _note_use(self, path: Path, stamp: object) -> bool:
-        return True
-
-    @override
-    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        """Do nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
-
-
 class Observer:
     """Reads a swarm's directory; writes nothing."""
 
     def __init__(self, directory: Path) -> None:
         self.manifest = open_manifest(directory)
         self.swarm = self.manifest.swarm
-        self._store = _ReadOnlyStore(directory)
+        # deletes nothing: what is too old for a newcomer may be all that a peer of this machine has left
+        self._store = LocalBlockStore(directory, read_only=True)
         self._clock = SystemClock()
         rng = random.Random()
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
@@ -111,6 +98,10 @@ class Observer:
             if not outcome.attached:
                 break
         return len(self.tangle)
+
+    def close(self) -> None:
+        """Let go of the blocks' file; it is opened again when it is needed again."""
+        self._store.close()
 
     def unseen(self) -> int:
         """Count the messages of this machine that wait for others: what they need is not known."""

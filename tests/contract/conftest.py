@@ -9,10 +9,12 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from block_rows import spoil
 from kubo import Kubo
 from mosquitto import Mosquitto
 from mqtt_rig import Links, plain
@@ -74,12 +76,9 @@ class Gossips:
 
 
 def local_stores(directory: Path) -> Stores:
-    def spoil(cid: Cid, data: bytes) -> None:
-        path = directory / "blocks" / str(cid)[-2:] / str(cid)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-
-    return Stores(LocalBlockStore(directory), LocalBlockStore(directory), nothing_to_wait_for, spoil)
+    return Stores(
+        LocalBlockStore(directory), LocalBlockStore(directory), nothing_to_wait_for, partial(spoil, directory)
+    )
 
 
 def memory_stores(_: Path) -> Stores:

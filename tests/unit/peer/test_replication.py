@@ -2,6 +2,7 @@ import random
 from pathlib import Path
 
 import pytest
+from block_rows import spoil
 from builders import NOW, SWARM, Author, some_cid
 
 from learnae.adapters.composite.metered import MeteredStore
@@ -206,8 +207,7 @@ def test_a_message_damaged_on_the_own_disk_is_taken_when_a_good_copy_comes(tmp_p
     store, message = LocalBlockStore(tmp_path), Author(1).say()
     side = Side(store)
     side.hold(message)
-    path = next(path for path in tmp_path.rglob("*") if path.is_file())
-    path.write_bytes(b"damaged")
+    spoil(tmp_path, message.cid, b"damaged")
     side.hear(message.cid)
     side.hold(message)
     assert side.hear(message.cid).attached == [message]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 
 import numpy as np
+from block_rows import age
 from builders import tiny_manifest
 from machine import DAY, Machine
 
@@ -33,9 +32,7 @@ def nothing() -> Dataset:
 
 
 def a_day_passes(directory: Path, *residents: Resident) -> None:
-    for path in directory.rglob("b*"):
-        if path.is_file():
-            os.utime(path, (time.time() - DAY / 1000,) * 2)
+    age(directory, hours=24)
     for each in residents:
         each.clock.time += DAY + 1000
 
@@ -45,7 +42,7 @@ def test_a_block_that_another_has_just_put_again_is_not_pruned(tmp_path: Path) -
     one.tick(2)
     other.hear_of(one)
     other.tick()
-    again, unused = (cid for cid in one.store.held() if cid.codec == RAW)
+    again, unused = (cid for cid in one.store.cids() if cid.codec == RAW)
     a_day_passes(tmp_path, one, other)
     data = one.store.get(again)
     assert one.store.put(RAW, data) == again  # equal frames are one block

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -82,4 +83,5 @@ def _heads(swarm: str) -> Cid:
     heads = sorted(observe(directory).tangle.heads())
     if not heads:
         raise ConfigurationError("the swarm has no messages yet", "start a peer first")
-    return LocalBlockStore(directory).put(DAG_CBOR, dagcbor.encode(heads))
+    with closing(LocalBlockStore(directory)) as store:
+        return store.put(DAG_CBOR, dagcbor.encode(heads))
