@@ -23,6 +23,7 @@ from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.peer.state import PeerState
 from learnae.ports import Exchange
 from learnae.protocol.identity import peer_name
+from learnae.protocol.messages import open_message
 from learnae.runtime.observer import Observer
 from learnae.swarm.directory import open_swarm
 from learnae.system.paths import ARCHIVE_FILE, STATE_FILE, peers_here
@@ -39,6 +40,8 @@ _KINDS = {  # by the first word of what a block is: one of them, and many
     "manifest": ("manifest", "manifests"),
     "starting": ("of starting weights", "of starting weights"),
     "last": ("last message", "last messages"),
+    "replaced": ("replaced by a checkpoint", "replaced by checkpoints"),
+    "proof": ("proof of a fork", "proofs of forks"),
     "not": ("not needed", "not needed"),
 }
 
@@ -73,7 +76,9 @@ def blocks(options: argparse.Namespace) -> int:
 
 def list_blocks(directory: Path) -> Iterator[Block]:
     """Yield each block of this machine, those not needed first, then the others, oldest first."""
-    sizes, known = LocalBlockStore(directory, read_only=True).sizes(), describe_blocks(observe(directory))
+    store, observer = LocalBlockStore(directory, read_only=True), observe(directory)
+    sizes, needed = store.sizes(), describe_blocks(observer)
+    known = {**_replaced(store, observer, needed), **needed}
     exchange = _exchange(directory, needed=False)
     pins = exchange.pins() if exchange else None
     order = {cid: number for number, cid in enumerate(known)}
@@ -157,7 +162,18 @@ def describe_blocks(observer: Observer) -> dict[Cid, str]:
             author = names.get(peer_name(node.author), "?")
             known.update(dict.fromkeys(node.blocks, f"weights of {author}, {node.seq}"))
             known[cid] = f"message {node.seq} of {author}"
-    return known
+    return {**dict.fromkeys(tangle.needed(), "proof of a fork, or a message that waits for it"), **known}
+
+
+def _replaced(store: LocalBlockStore, observer: Observer, needed: Mapping[Cid, str]) -> dict[Cid, str]:
+    """Return what those blocks are that live peers are about to delete, as their author has published a checkpoint."""
+    names, found = {view.peer: view.name for view in observer.peers()}, dict[Cid, str]()
+    for cid in [cid for cid in store.cids() if cid.codec == DAG_CBOR and cid not in needed]:
+        with suppress(BlockMissingError, PeerError):  # deleted since, or no message
+            message = open_message(store.get(cid), observer.swarm, observer.manifest.limits)
+            what = f"replaced: {message.seq} of {names.get(peer_name(message.author), '?')}"
+            found.update(dict.fromkeys((cid, *message.blocks), what))
+    return found
 
 
 def _last_messages(swarm: Cid) -> Iterator[Cid]:
