@@ -144,7 +144,7 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     what.add_argument("--gc", action="store_true", help="delete and unpin what is not needed any more")
     _finish(_with_swarm(command), blocks)
     command = verbs.add_parser("anchor", help="write on an IOTA Tangle that something exists; prove since when")
-    command.add_argument("what", nargs="?", help="a file or a CID; without it, the swarm's heads")
+    command.add_argument("what", nargs="?", help="a file or a CID; without it, every peer's newest message")
     command.add_argument("--verify", action="store_true", help="prove that it is anchored, and since which milestone")
     command.add_argument("--wait", type=seconds, default=0.0, metavar="S", help="for the milestone, at most")
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")

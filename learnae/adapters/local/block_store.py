@@ -27,6 +27,7 @@ _PATIENCE_SECONDS = 5.0  # transactions take milliseconds, a checkpoint on a slo
 _FRESH = 600_000  # ms: a use is noted so seldom, as flash memory wears out
 _BATCH = 256  # blocks removed, or named, in one transaction: others wait for it
 _ANY_TIME = 1 << 62  # Unix ms
+_FOR_EVER = 2**62  # ms: used until then
 _WHOLE = f"CASE WHEN typeof(data) = 'blob' AND length(data) <= {MAX_BLOCK_BYTES} THEN data END"
 
 
@@ -62,9 +63,14 @@ class LocalBlockStore(BlockStore):
         if used is not None and self._note_use(name, used):
             return
         with self._database.writing() as database:
-            insert = "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = excluded.used"
+            insert = "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = max(used, excluded.used)"
             database.execute(f"{insert}, data = excluded.data", (name, _now(), data))
         _log.debug("kept block %s, %d bytes", cid, len(data))
+
+    def keep_for_ever(self, cid: Cid) -> None:
+        """Count the block as used from now on, so that nothing removes it as unused."""
+        with self._database.writing() as database:
+            database.execute("UPDATE blocks SET used = ? WHERE cid = ?", (_FOR_EVER, cid.to_bytes()))
 
     @override
     def get(self, cid: Cid) -> bytes:
@@ -149,7 +155,7 @@ class LocalBlockStore(BlockStore):
 
     def _note_use(self, name: bytes, used: int) -> bool:
         """Mark the block, last used then (Unix ms), as used now; return False if it has just been removed."""
-        if self._read_only or abs(_now() - used) < _FRESH:
+        if self._read_only or used == _FOR_EVER or abs(_now() - used) < _FRESH:
             return True
         try:
             with self._database.writing() as database:

@@ -180,7 +180,7 @@ def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
     assert len(ways) >= 4  # away at the start, and killed
     for machine in (a, b):
         machine.check_blocks()
-    newest = b.observer.tangle.heads()[0]
+    newest = next(entry.head for _, entry in b.observer.tangle.entries())
     assert json.loads(b.kubo.run("dag", "get", str(newest)))["swarm"] == {"/": str(a.observer.swarm)}
     planted = patterns(readings[::250])
     for place in (a.swarm, a.kubo.directory, b.directory, c.directory):
