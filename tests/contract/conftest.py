@@ -286,11 +286,9 @@ def local_gossips(directory: Path) -> Gossips:
 
 def composite_gossips(directory: Path) -> Gossips:
     """Three peers that hear each other in two ways."""
-    ways = [local_gossips(directory / way) for way in ("one", "other")]
-    both = [
-        CompositeGossip({"one": one, "other": other}) for one, other in zip(*(way.all for way in ways), strict=True)
-    ]
-    return Gossips(both, ways[0].names, nothing_to_wait_for)
+    one, other = (local_gossips(directory / way) for way in ("one", "other"))
+    both = [CompositeGossip({"one": a, "other": b}) for a, b in zip(one.all, other.all, strict=True)]
+    return Gossips(both, one.names, nothing_to_wait_for)
 
 
 def iota_gossips(_: Path, loopback: LoopbackTangle) -> Gossips:

@@ -91,6 +91,10 @@ class MqttConnection:
         connected = f"connected, {refused} refused by the broker" if refused else "connected"
         return f"{connected}, {RIVAL}" if self._outage.is_contested else connected
 
+    def contest(self) -> None:
+        """Say that another process has this peer's session, and give way to it more and more."""
+        self._outage.contest()
+
     def subscribe(self, topic_filter: str, handler: Handler) -> None:
         """Let ``handler`` have what comes on ``topic_filter``, now and after every reconnection."""
         with self._lock:
@@ -245,7 +249,7 @@ class MqttConnection:
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         said = "the connection is lost" if str(code) == "Unspecified error" else str(code)  # paho's word for it
-        self._outage.blame(self._errors.last or said, code.value)
+        self._outage.cut(self._errors.last or said, code.value)
 
     def _on_subscribe(self, _client: Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         topic_filter = self._subscriptions.confirm(mid)

@@ -14,7 +14,7 @@ RIVAL = "another process with this peer's key is connected: stop one of the two,
 _FIRST_DELAY, _MOST_DELAY = 0.5, 10.0  # seconds between attempts, before jitter
 _MOST_YIELD = 30.0  # seconds, where each attempt throws off the rival, whose next one throws off this
 _JITTER = 0.5, 1.5  # many peers lose one broker at one time
-_QUIET = 4.0  # times the longest of these delays without a takeover: two of them, with jitter, cannot last so long
+_QUIET = 4.0  # times the longest of these delays without a sign of it: two of them, with jitter, last three times
 
 
 class Outage:
@@ -33,13 +33,13 @@ class Outage:
         self._backoff = Backoff(_FIRST_DELAY, _MOST_DELAY)
         self._yielding = Backoff(_FIRST_DELAY, most_yield)
         self._quiet = _QUIET * most_yield
-        self._taken_over = float("-inf")  # time.monotonic
+        self._contested = float("-inf")  # time.monotonic, of the last sign of a rival
 
     @property
     def is_contested(self) -> bool:
-        """Return True if another process has taken this peer's session lately."""
+        """Return True if another process has had this peer's session lately."""
         with self._lock:
-            return time.monotonic() - self._taken_over < self._quiet
+            return time.monotonic() - self._contested < self._quiet
 
     def describe(self) -> str:
         """Return what the status says."""
@@ -52,15 +52,27 @@ class Outage:
         with self._lock:
             self._cause = ""
 
-    def blame(self, cause: str, code: int = 0) -> None:
-        """Note why this attempt fails, and the broker's ``code`` if it has said one; the first cause counts."""
+    def blame(self, cause: str) -> None:
+        """Note why this attempt fails; the first cause counts."""
         with self._lock:
-            if code == TAKEN_OVER:
-                if not self.is_contested:
-                    self._logged = ""
-                    self._yielding.succeeded()
-                self._taken_over = time.monotonic()
-            self._cause = self._cause or (RIVAL if code == TAKEN_OVER else cause)
+            self._cause = self._cause or cause
+
+    def cut(self, cause: str, code: int) -> None:
+        """Note that a connection has ended, with a reason ``code`` of MQTT 5: a rival does it, while there is one."""
+        if code == TAKEN_OVER:
+            self.contest()
+        self.blame(RIVAL if self.is_contested else cause)
+
+    def contest(self) -> None:
+        """Note that another process has this peer's session, or has had it; log it if that is new."""
+        with self._lock:
+            is_new = not self.is_contested
+            self._contested = time.monotonic()
+            self._logged = RIVAL
+            if is_new:
+                self._yielding.succeeded()
+        if is_new:
+            _log.warning("MQTT broker %s: %s", self._name, RIVAL)
 
     def go_on(self, reason: str, was_connected: bool, is_wanted: bool) -> None:
         """End an attempt, for ``reason`` if there is no cause; log it if it is new, unless the end ``is_wanted``."""

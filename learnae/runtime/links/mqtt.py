@@ -8,6 +8,7 @@ from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
 from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
+from learnae.adapters.mqtt.session import Session
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
 from learnae.config.sections import MqttSection
 from learnae.runtime.link_set import LinkSet
@@ -28,6 +29,7 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
     topics = Topics(section.prefix, manifest.swarm, workspace.name)
     will = Will(topics.own("status"), OFFLINE)
     connection = MqttConnection(section, f"learnae-{workspace.name}", will)
+    Session(connection, topics)
     links = LinkSet(states={"mqtt": connection.state})
     if section.monitor:
         queue = Outbox(workspace.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)

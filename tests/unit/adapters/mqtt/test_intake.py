@@ -145,7 +145,7 @@ def test_a_pushed_message_is_verified_once_between_its_arrival_and_the_tangle(tm
         verified[Cid.of(DAG_CBOR, data)] += 1
         return open_message(data, swarm, limits)
 
-    opener, clock = MessageOpener(verify=verify), SimpleNamespace(now=lambda: NOW + 10_000)
+    opener, clock = MessageOpener(verify=verify), SimpleNamespace(now=lambda: NOW + 10_000, uptime=lambda: 0)
     store, gossip = BlockService(LocalBlockStore(tmp_path)), MqttGossip(desk, TOPICS, 0.0, ErrorLog(), Frontier())
     tangle = Tangle(Limits(), random.Random(1))
     replicator = Replicator(SWARM, tangle, store, gossip, clock, ErrorLog(), opener)
