@@ -30,7 +30,7 @@ from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.mqtt.topics import Topics
 from learnae.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
-from learnae.ports import BlockStore, Exchange, Gossip, StateStore
+from learnae.ports import BlockStore, Exchange, Gossip, Heard, StateStore
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
@@ -187,7 +187,8 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
             if speaker._own is not None and delivered.get(name) != speaker._own:
                 delivered[name] = speaker._own
                 others = [listener for other, listener in gossips.items() if other != name]
-                arrived = lambda name=name, others=others: all(name in other._heard for other in others)  # noqa: E731
+                said = Heard(name, speaker._own)
+                arrived = lambda s=said, o=others: all(each._heard.get(s.announcer) == s for each in o)  # noqa: E731
                 wait_for(arrived, f"what {name} has announced")
 
     for listener in gossips.values():
