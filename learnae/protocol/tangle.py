@@ -303,14 +303,20 @@ class Tangle:
         )
 
     def _check_order(self, chain: Chain, message: Message) -> None:
-        """Raise SequenceError or LimitError; a checkpoint is compared with the newest message before it."""
+        """Raise SequenceError or LimitError.
+
+        A checkpoint is compared with the newest message before it that is here: whether the one that it names is
+        decides nothing, or peers would disagree.
+        """
         name = peer_name(message.author)[:8]
-        previous = self._nodes.get(message.previous) if message.previous else None
-        if previous is not None and (previous.author != message.author or previous.seq != message.seq - 1):
-            raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
-        if previous is None:
+        if message.checkpoint:
             before = max((seq for seq in chain.by_seq if seq < message.seq), default=None)
-            previous = self._nodes[chain.by_seq[before]] if before is not None else None
+            previous = None if before is None else self._nodes[chain.by_seq[before]]
+        else:
+            assert message.previous is not None
+            previous = self._nodes[message.previous]
+            if previous.author != message.author or previous.seq != message.seq - 1:
+                raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
         if previous is not None and message.time - previous.time < self.limits.interval:
             problem = f"{name} speaks every {message.time - previous.time} ms"
             raise LimitError(problem, f"the swarm allows one message in {self.limits.interval} ms")
