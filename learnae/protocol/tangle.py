@@ -127,8 +127,12 @@ class Tangle:
         return self._pending.newest_of(author)
 
     def waiting(self) -> Iterable[Message]:
-        """Return the messages that reach no checkpoint yet, and that no newer checkpoint replaces."""
-        return [message for message in self._pending.messages() if message.seq > self._root(message.author)]
+        """Return the messages that reach no checkpoint yet, that no newer one replaces, and whose author may speak."""
+        return filter(self._is_awaited, self._pending.messages())
+
+    def _is_awaited(self, message: Message) -> bool:
+        chain = self._chains.get(message.author)
+        return chain is None or (message.seq > chain.root and not chain.is_banned)
 
     def authors(self) -> Iterable[bytes]:
         """Return the authors of all attached messages, and those that are banned."""
@@ -194,7 +198,7 @@ class Tangle:
         for evidence, found in self._trials.items():
             yield from (cid for cid, one in zip(evidence.names, found, strict=True) if one is None)
         for cid, child in self._pending.missing():
-            if child.seq > self._root(child.author):
+            if self._is_awaited(child):
                 yield cid
 
     def refuse(self, cid: Cid) -> None:
@@ -202,7 +206,7 @@ class Tangle:
         for evidence in [each for each in self._trials if cid in each.names]:
             del self._trials[evidence]
             self._disbelieve(evidence)
-        self._drop_waiting(cid)
+        self._reject(cid)
 
     # -- attach
 
@@ -226,6 +230,7 @@ class Tangle:
         try:
             self._take_in(message, now, outcome)
         except MessageError as error:
+            self._discard(message)
             if not is_kept and not is_asked_for:
                 raise
             outcome.refused.append(error)
@@ -253,7 +258,7 @@ class Tangle:
     def _wait(self, message: Message) -> None:
         assert message.previous is not None
         if message.previous in self._refused:
-            self._reject(message)
+            self._reject(message.cid)
             raise SequenceError(f"message {message.cid.short} stands on a refused message")
         for dropped in self._pending.add(message, message.previous):
             self._discard(dropped)
@@ -266,11 +271,12 @@ class Tangle:
         try:
             self._check_order(chain, message)
         except MessageError:
-            self._reject(message)
+            self._reject(message.cid)
             raise
         known = chain.by_seq.get(message.seq)
         if known is not None:
-            self._reject(message)
+            self._reject(message.cid)
+            self._discard(message)
             self._convict(Evidence(message.author, known, message.cid), message.seq, outcome)
             return
         self._remember(chain)
@@ -335,14 +341,11 @@ class Tangle:
                     self._link(self._chains.get(child.author) or Chain(child.author), child, outcome)
                     solid.append(child.cid)
                 except MessageError as error:
+                    self._discard(child)
                     outcome.refused.append(error)
 
-    def _reject(self, message: Message) -> None:
-        """Refuse a message that breaks its chain. It is a valid one: it can still testify."""
-        self._discard(message)
-        self._drop_waiting(message.cid)
-
-    def _drop_waiting(self, cid: Cid) -> None:
+    def _reject(self, cid: Cid) -> None:
+        """Refuse a message that breaks its chain, and what waits for it. It can still testify."""
         for dropped in self._pending.drop_descendants(cid):
             self._discard(dropped)
         self._refused[cid] = None
@@ -350,10 +353,6 @@ class Tangle:
     def _remember(self, chain: Chain) -> None:
         self._chains[chain.author] = chain
         self._by_prefix.setdefault(chain.author[:PREFIX_BYTES], set()).add(chain.author)
-
-    def _root(self, author: bytes) -> int:
-        chain = self._chains.get(author)
-        return chain.root if chain else -1
 
     # -- equivocation
 
@@ -459,8 +458,8 @@ class Tangle:
                 self._discard(message)
             if not chain.by_seq and not chain.conflicts and author not in self._kept:
                 self._forget_author(author)
-        needed = {cid for chain in self._chains.values() for proof in chain.conflicts.values() for cid in proof.names}
-        needed.update(self.kept())
+        proofs = [*self._trials, *(proof for chain in self._chains.values() for proof in chain.conflicts.values())]
+        needed = {*self.kept(), *(cid for proof in proofs for cid in proof.names)}
         candidates, self._gone = self._gone, {}
         return [cid for cid in candidates if cid not in self._nodes and cid not in self._pending and cid not in needed]
 

@@ -109,6 +109,18 @@ def test_only_a_checkpoint_of_a_banned_author_is_asked_for() -> None:
     assert tangle.wanted_of(entry) == []
 
 
+def test_what_a_banned_author_says_is_not_waited_for_until_it_is_excused() -> None:
+    author, tangle = Author(1), new_tangle()
+    offer(tangle, author.say(), *author.fork())
+    declaration = author.say(time=NOW + HOUR, checkpoint=True, forked=2)
+    middle, head = author.say(), author.say()
+    offer(tangle, head)
+    assert list(tangle.missing()) == list(tangle.waiting()) == []
+    offer(tangle, declaration)
+    assert list(tangle.missing()) == [middle.cid]
+    assert offer(tangle, middle).attached == [middle, head]
+
+
 # -- heard of, through evidence
 
 
