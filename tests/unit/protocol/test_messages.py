@@ -85,7 +85,8 @@ def test_what_does_not_begin_as_a_message_has_no_envelope() -> None:
     data, start = signed(seq=5, parents=[some_cid(1)]), 41
     assert data[start : start + 6] == b"cseq\x05c"
     wrong = [
-        dagcbor.encode({**dagcbor.decode(data), name: 1}) for name in ("a", "w", "bz", "rim")  # sorted among the first
+        dagcbor.encode({**dagcbor.decode(data), name: 1})
+        for name in ("a", "w", "bz", "rim")  # sorted among the first
     ]
     wrong += [data[:start] + bytes([first]) + data[start + 1 :] for first in (0x60, 0x64)]
     wrong += [data[: start + 4] + bytes([first]) + data[start + 5 :] for first in (0x1C, 0x20, 0x45, 0xF5)]
