@@ -43,9 +43,8 @@ def bytes_of(text: str) -> bytes:
     """Return the 36 bytes of a name."""
     need(len(text) == 59 and text[0] == "b" and text == text.lower(), "not a name")
     cid = base64.b32decode(text[1:].upper() + "======")
-    need(
-        cid[:1] == b"\x01" and cid[1] in (0x55, 0x71) and cid[2:4] == b"\x12\x20" and text_of(cid) == text, "not a name"
-    )
+    need(cid[:1] == b"\x01" and cid[1] in (0x55, 0x71) and cid[2:4] == b"\x12\x20", "not a name of this protocol")
+    need(text_of(cid) == text, "not a name")
     return cid
 
 
@@ -60,7 +59,7 @@ def decode(data: bytes, limit: int) -> Any:
     return links_in(tree)
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Any) -> bytes:  # noqa: PLR0911 - one a type
     """Encode as strict dag-cbor does: one form for each value. Floats are always 64 bits long."""
     if value is None or isinstance(value, bool):
         return {None: b"\xf6", False: b"\xf4", True: b"\xf5"}[value]
@@ -187,9 +186,8 @@ def read_announcement(data: bytes) -> dict[str, Any]:
     rows = fields.get("authors")
     need(isinstance(rows, list) and len(rows) <= 64, "authors")
     for row in rows:
-        need(
-            isinstance(row, list) and len(row) == 4 and octets(row[0], 8) and whole(row[1], 0, LARGEST["seq"]), "entry"
-        )
+        need(isinstance(row, list) and len(row) == 4 and octets(row[0], 8), "entry")
+        need(whole(row[1], 0, LARGEST["seq"]), "seq")
         need(link(row[2]) and (row[3] is None or link(row[3])), "entry")
     return fields
 

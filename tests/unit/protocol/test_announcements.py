@@ -21,8 +21,8 @@ def entry(number: int = 1, seq: int = 7) -> Entry:
     return Entry(bytes([number]) * PREFIX_BYTES, seq, some_cid(2 * number), some_cid(2 * number + 1))
 
 
-def wire(entries: Any = ((AUTHOR, 7, some_cid(1), None),), **changes: Any) -> bytes:
-    fields = {"v": 1, "kept": [], "authors": list(entries), **changes}
+def wire(**changes: Any) -> bytes:
+    fields = {"v": 1, "kept": [], "authors": [[AUTHOR, 7, some_cid(1), None]], **changes}
     return dagcbor.encode({name: value for name, value in fields.items() if value is not None})
 
 
@@ -50,7 +50,7 @@ def test_as_much_as_may_be_said_fits_and_no_more_is_said() -> None:
         with pytest.raises(LimitError, match="at most 64 and 16"):
             Announcement(entries, names).to_bytes()
         with pytest.raises(EncodingError):
-            Announcement.from_bytes(wire([each.to_list() for each in entries], kept=list(names)))
+            Announcement.from_bytes(wire(authors=[each.to_list() for each in entries], kept=list(names)))
 
 
 @pytest.mark.parametrize(

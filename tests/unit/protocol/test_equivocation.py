@@ -1,4 +1,4 @@
-"""Two messages with one seq: convicted wherever it shows, excused once where it is declared, never by false evidence."""
+"""Two messages with one seq: convicted where it shows, excused once where it is declared, never by false evidence."""
 
 import itertools
 

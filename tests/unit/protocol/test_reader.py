@@ -2,6 +2,7 @@
 
 import ast
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ REFUSED = GOLDEN["refused"]
 
 
 def test_it_shares_no_code_with_the_library() -> None:
-    tree = ast.parse(open(reader.__file__).read())
+    tree = ast.parse(Path(reader.__file__).read_text())
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not any(name.split(".")[0] in ("learnae", "agent", "trainer_node", "builders") for name in modules)
