@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,9 @@ from learnae.system.logs import set_up_logging
 from learnae.system.paths import STATE_FILE
 from learnae.system.service import Service, run_program
 from learnae.system.signals import abrupt
-from learnae.weights.codecs import Vector
+
+if TYPE_CHECKING:
+    from learnae.runtime.observer import Estimate
 
 _PROBE_SECONDS = 3.0  # for one source to deliver something
 _MIN_UNIX_TIME = 1e9  # seconds: a reading from before 2001 counts from the beginning of its recording
@@ -171,7 +173,7 @@ def _export(options: argparse.Namespace) -> int:
     estimate = _estimate(swarm, directory)
     calibrated = options.int8 and not options.weights_only
     rows = calibration_rows(config, manifest, directory) if calibrated else None
-    data = with_card(write_inference(manifest.definition, estimate, options.int8, rows), manifest)
+    data = with_card(write_inference(manifest.definition, estimate.vector, options.int8, rows), manifest)
     write_atomic(options.file, data)
     facts: dict[str, Any] = card(manifest)
     if not options.json:
@@ -179,6 +181,7 @@ def _export(options: argparse.Namespace) -> int:
     report = {
         "file": str(options.file),
         "parameters": manifest.model.count,
+        "published": estimate.age(),
         "bytes": len(data),
         **_quantisation(options.int8, rows),
         **facts,
@@ -187,7 +190,7 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _estimate(swarm: Swarm, directory: Path) -> Vector:
+def _estimate(swarm: Swarm, directory: Path) -> Estimate:
     """Return this agent's estimate; where none has run, that of the peers whose messages are here."""
     from learnae.runtime.observer import estimate_of, published_estimate  # noqa: PLC0415 - as above
 

@@ -58,7 +58,7 @@ def _judge(swarm: Swarm) -> Callable[[str], float]:
     def reached(name: str) -> float:
         """Return the accuracy of a peer's own consensus estimate on all held-out windows."""
         try:
-            return accuracy(observer.manifest, estimate_of(swarm.home / "peers" / name, observer.manifest), exam)
+            return accuracy(observer.manifest, estimate_of(swarm.home / "peers" / name, observer.manifest).vector, exam)
         except LearnaeError:  # it has not saved any yet
             return 0.0
 

@@ -54,6 +54,9 @@ class BlockStore(Protocol):
     def want(self, cids: Sequence[Cid]) -> None:
         """Ask for blocks that are not here; they may appear later. Idempotent, cheap to repeat."""
 
+    def held(self) -> Iterable[Cid]:
+        """Return the names of all blocks that are here."""
+
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         """Forget blocks; those that are not here are passed over.
 

@@ -15,16 +15,19 @@ from learnae.system.paths import peer_directory
 class PeerSection:
     """``[peer]``: ``name`` of this peer, its ``state`` directory, how many others it may ``follow``.
 
-    Empty values and 0 stand for the role's defaults.
+    Empty values and 0 stand for the role's defaults. ``history`` is ``live``, or ``all`` for an archive: then this
+    machine deletes no block of the swarm.
     """
 
     name: str = ""
     state: str = ""
     follow: int = 0
+    history: str = "live"
 
     def __post_init__(self) -> None:
         if self.follow < 0:
             raise ConfigurationError(f"peer.follow is {self.follow}", "use a number of peers, 0 for the default")
+        check_choice("peer.history", self.history, ("live", "all"))
 
     def directory(self, role: str) -> Path:
         """Return the peer's own directory."""

@@ -39,16 +39,19 @@ class CatchUp:
 
     ``since`` is when it became silent, in Unix milliseconds; None while free. Durations are of ``clock.uptime``, which
     stays as it is when the time of day is set. Where ``gossip.announcements`` is None, all that can be heard is heard
-    at once: it is never deaf, and waits for nothing but what is missing. ``measure`` tells what is here.
+    at once: it is never deaf, and waits for nothing but what is missing. ``begin`` is called when it
+    becomes silent, and ``measure`` tells what has come since.
     """
 
-    def __init__(self, clock: Clock, gossip: Gossip, measure: Callable[[], Progress]) -> None:
+    def __init__(
+        self, clock: Clock, gossip: Gossip, begin: Callable[[], None], measure: Callable[[], Progress]
+    ) -> None:
         self.since: int | None = None
         self.is_new = False
         self.progress = Progress(0, 0)
         self._clock = clock
         self._gossip = gossip
-        self._measure = measure
+        self._begin, self._measure = begin, measure
         self._booted = clock.now() - clock.uptime()
         self._before = 0  # announcements that do not count
         self._begun = self._changed = 0  # uptime: of becoming silent, and of the last change of ``progress``
@@ -81,6 +84,7 @@ class CatchUp:
     def _silence(self) -> None:
         self.since, self._before = self._clock.now(), self._gossip.announcements or 0
         self._begun = self._changed = self._clock.uptime()
+        self._begin()
 
     def _is_done(self, uptime: int) -> bool:
         progress = self._measure()

@@ -19,7 +19,6 @@ from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.peer.training import Training
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
-from learnae.protocol.announcements import PREFIX_BYTES
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
@@ -30,6 +29,7 @@ from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
+_SWEEP_MS = 600_000  # between two looks for blocks that nothing names: what came too late, or was never taken in
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class Peer:
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
+        self._swept = self.ports.clock.uptime()
 
     def start(self, is_back: bool) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
@@ -255,11 +256,18 @@ class Peer:
         return self.publisher.introduce()
 
     def _forget(self) -> None:
-        clock = self.ports.clock
+        clock, store = self.ports.clock, self.ports.store
         gone = self.tangle.forget(clock.now(), clock.uptime())
-        if gone and self.options.forgets:
-            self.ports.store.delete(gone)
         self.view.forget_absent(self.tangle)
+        if not self.options.forgets:
+            return
+        if gone:
+            store.delete(gone)
+        if clock.uptime() - self._swept >= _SWEEP_MS:
+            self._swept = clock.uptime()
+            own = [self.own.last.cid] if self.own.last else []
+            needed = self.tangle.needed().union(self.manifest.start, [self.swarm, *own])
+            store.delete([cid for cid in store.held() if cid not in needed], unused_for=_SWEEP_MS)
 
     # -- what people see
 
@@ -301,9 +309,8 @@ class Peer:
 
 def measure(replication: Replicator, following: Following) -> Progress:
     """Return how much of what others announced is here: authors attached, and decoded where they are followed."""
-    behind = replication.behind()
-    known = len(behind.union(author[:PREFIX_BYTES] for author in following.news))
-    return Progress(max(0, known - len(behind) - following.lacking()), known)
+    done, known = replication.progress()
+    return Progress(max(0, done - following.lacking()), known)
 
 
 def compose_peer(
@@ -359,7 +366,7 @@ def compose_peer(
     publisher = Publisher(
         manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic, profile
     )
-    catching_up = CatchUp(clock, ports.gossip, lambda: measure(replication, following))
+    catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher,

@@ -1,7 +1,7 @@
 """Replication: from what others announce to attached messages, by fetching what is missing."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -20,6 +20,7 @@ T = TypeVar("T")
 Opener = Callable[[bytes, Cid, Limits], Message]
 _MESSAGES_PER_CALL = 2048  # keeps one tick short however much was missed
 _ROTATING = 16  # places of an announcement that are left to authors who are neither this peer nor followed
+_COMING, _COMING_MS = 512, 60_000  # messages that were asked for, and for how long they may come
 
 _log = logging.getLogger(__name__)
 
@@ -41,27 +42,32 @@ class Replicator:
         limit = self.tangle.limits.wanted
         self._entries = BoundedDict[tuple[str, bytes], Entry](limit)  # by announcer and author; not here yet
         self._kept = BoundedDict[Cid, None](limit)
+        self._asked = BoundedDict[Cid, int](_COMING)  # since when (uptime); what has come is taken in, needed or not
         self._turn = 0  # of the authors that take turns in announcements
+        self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
         self.own_seq = -1  # the highest that any other peer claims to know of this one
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch it, as far as it is here now."""
         self._note_announcements()
         total, opened = Outcome(), set[Cid]()
-        candidates = list(self._wanted())
+        candidates = [*filter(self.tangle.is_new, self._asked), *self._wanted()]
         while candidates:
             before = len(opened)
             for cid in candidates:
                 if cid not in opened and len(opened) < self.messages_per_call and self._fetch(cid, total):
                     opened.add(cid)
             candidates = list(self._wanted()) if before < len(opened) < self.messages_per_call else []
-        self.store.want(list(self._wanted()))
+        self._ask()
         return total
 
-    def behind(self) -> set[bytes]:
-        """Return the authors, by the beginnings of their keys, of whom something announced is not attached yet."""
-        waiting = {message.author[:PREFIX_BYTES] for message in self.tangle.waiting()}
-        return waiting.union(author for _, author in self._entries)
+    def begin(self) -> None:
+        """Count from now on who is announced, for ``progress``."""
+        self._first.clear()
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many authors are attached as far as they were announced first, and how many were announced."""
+        return sum(self.tangle.reaches(author, seq) for author, seq in self._first.items()), len(self._first)
 
     def announce(self, followed: Iterable[bytes] = ()) -> None:
         """Announce the newest messages here; also if nothing changed, as an announcement may be lost.
@@ -91,14 +97,25 @@ class Replicator:
             for entry in heard.announcement.entries[: limits.entries]:
                 if entry.author == self.tangle.me[:PREFIX_BYTES]:
                     self.own_seq = max(self.own_seq, entry.seq)
+                self._first.setdefault(entry.author, entry.seq)
                 self._entries.renew((heard.announcer, entry.author), entry)
             for cid in heard.announcement.kept[: limits.kept]:
                 if self.tangle.lacks_kept(cid):
                     self._kept[cid] = None
 
-    def _wanted(self) -> Iterator[Cid]:
-        """Return what is announced or referred to and not here, each once; forget what is."""
-        names: dict[Cid, None] = dict.fromkeys(self.tangle.missing())
+    def _ask(self) -> None:
+        wanted, now = list(self._wanted()), self.clock.uptime()
+        self.store.want(wanted)
+        for cid in wanted:
+            self._asked.setdefault(cid, now)
+        for cid in [
+            cid for cid, since in self._asked.items() if now - since > _COMING_MS or not self.tangle.is_new(cid)
+        ]:
+            del self._asked[cid]
+
+    def _wanted(self) -> dict[Cid, None]:
+        """Return what is announced or referred to and not attached; forget what is."""
+        names: dict[Cid, None] = {}
         for key, entry in list(self._entries.items()):
             wanted = self.tangle.wanted_of(entry)
             names.update(dict.fromkeys(wanted))
@@ -106,7 +123,7 @@ class Replicator:
                 del self._entries[key]
         for cid in [cid for cid in self._kept if not self.tangle.lacks_kept(cid)]:
             del self._kept[cid]
-        return iter({**names, **self._kept})
+        return {**names, **dict.fromkeys((*self.tangle.missing(), *self._kept))}
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Take in the message if its block is here; return False if it is not."""

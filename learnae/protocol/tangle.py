@@ -153,6 +153,11 @@ class Tangle:
         chain = self._chains.get(author)
         return chain is None or not chain.forked or now - chain.forked_time >= self.limits.horizon
 
+    def reaches(self, prefix: bytes, seq: int) -> bool:
+        """Return True if the author whose key begins with ``prefix`` is known up to ``seq``, or banned."""
+        chain = self._by_prefix.get(prefix)
+        return chain is not None and (chain.is_banned or max(chain.by_seq, default=chain.floor) >= seq)
+
     def is_forgotten(self, author: bytes, seq: int) -> bool:
         """Return True if a checkpoint has replaced the author's message ``seq``."""
         chain = self._chains.get(author)
@@ -219,10 +224,8 @@ class Tangle:
         if message.cid in self._nodes or message.cid in self._pending:
             raise ReplayError(f"message {message.cid.short} again")
         if message.time > now + self.limits.skew:
-            ahead = (message.time - now) / 1000
-            raise FutureError(
-                f"message {message.cid.short} is dated {ahead:.0f} s ahead", "check the clocks of both machines"
-            )
+            problem = f"message {message.cid.short} is dated {(message.time - now) / 1000:.0f} s ahead"
+            raise FutureError(problem, "check the clocks of both machines")
         outcome = Outcome()
         is_asked_for = self.is_witness(message.cid)
         self._testify(message, outcome)
@@ -458,10 +461,21 @@ class Tangle:
                 self._discard(message)
             if not chain.by_seq and not chain.conflicts and author not in self._kept:
                 self._forget_author(author)
-        proofs = [*self._trials, *(proof for chain in self._chains.values() for proof in chain.conflicts.values())]
-        needed = {*self.kept(), *(cid for proof in proofs for cid in proof.names)}
         candidates, self._gone = self._gone, {}
+        needed = self._proofs() if candidates else set()
         return [cid for cid in candidates if cid not in self._nodes and cid not in self._pending and cid not in needed]
+
+    def needed(self) -> set[Cid]:
+        """Return the names of all blocks that live, waiting and kept messages need, and those that prove forks."""
+        needed = {*self._nodes, *self._uses, *self._proofs()}
+        for message in self._pending.messages():
+            needed.update((message.cid, *message.blocks))
+        return needed
+
+    def _proofs(self) -> set[Cid]:
+        """Return the messages that outlast their chains."""
+        convicted = (evidence for chain in self._chains.values() for evidence in chain.conflicts.values())
+        return {*self.kept(), *(cid for evidence in (*convicted, *self._trials) for cid in evidence.names)}
 
     def _forget_author(self, author: bytes) -> None:
         alike = self._by_prefix[author[:PREFIX_BYTES]]

@@ -76,6 +76,10 @@ class MemoryBlockStore(BlockStore):
         self._host.ask(cids)
 
     @override
+    def held(self) -> Iterable[Cid]:
+        return list(self._host.blocks)
+
+    @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         for cid in cids:
             self._host.blocks.pop(cid, None)

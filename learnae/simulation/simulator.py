@@ -87,7 +87,7 @@ class Simulation:
         self._training = True
         self.members = [Member(self, index, data) for index, data in enumerate(datasets)]
         for member in self.members:
-            self._schedule(member)
+            self.schedule(member)
             if setting.listen:
                 self._listen(member)
 
@@ -125,7 +125,8 @@ class Simulation:
         """Return the messages that each member has attached."""
         return [frozenset(member.peer.tangle.cids()) for member in self.members]
 
-    def _schedule(self, member: Member) -> None:
+    def schedule(self, member: Member) -> None:
+        """Let a member take part from now on."""
         period, jitter = self.setting.period, self.setting.period // 4
         due = self.clock.time + period + self.network.rng.randint(-jitter, jitter)
         self.network.at(due, partial(self._turn, member))
@@ -137,7 +138,7 @@ class Simulation:
             else:
                 member.peer.hear()
                 member.peer.replication.announce()
-        self._schedule(member)
+        self.schedule(member)
 
     def _listen(self, member: Member) -> None:
         def turn() -> None:

@@ -199,7 +199,7 @@ def test_an_old_block_that_is_put_or_looked_for_again_is_in_use(tmp_path, store,
     assert store.remove_unused(cid, since=hour_ago) is None
     assert store.remove_unused(unused, since=hour_ago) == len(b"nobody's")
     assert store.remove_unused(unused, since=hour_ago) is None
-    assert list(store.cids()) == [cid]
+    assert list(store.held()) == [cid]
     assert store.get(cid) == b"weights"
 
 
@@ -212,9 +212,9 @@ def test_what_others_have_used_lately_is_not_deleted_as_unused(tmp_path, store, 
 
     store.delete([put, looked_for, unused, Cid.of(RAW, b"was never here")], unused_for=3_600_000)
 
-    assert set(store.cids()) == {put, looked_for}
+    assert set(store.held()) == {put, looked_for}
     store.delete([put, looked_for])
-    assert not list(store.cids())
+    assert not list(store.held())
 
 
 @pytest.mark.parametrize("use", ["put", "has"])

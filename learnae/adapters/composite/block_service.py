@@ -103,6 +103,10 @@ class BlockService(BlockStore):
             self._wake.notify(len(self._queue) - before)
 
     @override
+    def held(self) -> Iterable[Cid]:
+        return self.local.held()
+
+    @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         """Delete blocks here; exchanges let go of those that have gone, too."""
         names = list(cids)

@@ -42,5 +42,9 @@ class MeteredStore(BlockStore):
         self._store.want(cids)
 
     @override
+    def held(self) -> Iterable[Cid]:
+        return self._store.held()
+
+    @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         self._store.delete(cids, unused_for)

@@ -141,7 +141,8 @@ class LocalBlockStore(BlockStore):
         stamp = _stamp(self._path(cid))
         return (stamp.size, stamp.time / 1e9) if stamp else (0, 0.0)
 
-    def cids(self) -> Iterator[Cid]:
+    @override
+    def held(self) -> Iterator[Cid]:
         """List the names of all blocks that are here, in no order, without reading them."""
         for shelf in self._directory.iterdir():
             for name in os.listdir(shelf) if shelf.is_dir() else ():

@@ -557,7 +557,7 @@ def test_the_estimate_of_the_whole_swarm_is_what_an_observer_sees(rested: Progra
     rested.answer("learnae", "export", file)
     observer = Observer(swarm_of(rested))
     observer.refresh()
-    last = observer.estimate()[-7:]
+    last = observer.estimate().vector[-7:]
     assert load_file(file)["layer.4.bias"].tolist() == last.tolist()
     assert last.any()
 

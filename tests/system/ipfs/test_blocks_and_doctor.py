@@ -99,14 +99,14 @@ def test_a_stopped_peer_keeps_its_last_words_and_nothing_else(programs: Programs
     for path in (programs.home / "swarms").rglob("baf*"):
         os.utime(path, (time.time() - 7200,) * 2)
     programs.answer("learnae", "blocks", "--gc")
-    assert set(home.store.cids()) == {Cid.of(DAG_CBOR, last)}
+    assert set(home.store.held()) == {Cid.of(DAG_CBOR, last)}
 
 
 @pytest.mark.engine("ipfs")
 @pytest.mark.modules("ipfshttpclient")
 def test_the_daemon_is_given_all_blocks_and_the_doctor_sees_it(here: Home, kubo: Kubo) -> None:
     environment = {"LEARNAE_IPFS__API": kubo.api}
-    count = len(list(here.store.cids()))
+    count = len(list(here.store.held()))
     found = diagnosis(here.programs, **environment)
     assert found["Kubo"] == ("ok", f"{kubo.run('version', '-n').decode().strip()} at {kubo.api}")
     assert found["Kubo peers"] == ("missing", "0 connected")
@@ -115,12 +115,12 @@ def test_the_daemon_is_given_all_blocks_and_the_doctor_sees_it(here: Home, kubo:
     assert found["Kubo pins"] == ("missing", f"0 of the {count} blocks that are here")
 
     assert here.blocks("--pin", "--json", **environment).returncode == 0
-    assert set(kubo.pins()) == {str(cid) for cid in here.store.cids()}
+    assert set(kubo.pins()) == {str(cid) for cid in here.store.held()}
     pins = diagnosis(here.programs, **environment)["Kubo pins"]
     assert pins == ("ok", f"{count} of the {count} blocks that are here")
     assert "no" not in here.blocks(**environment).stdout.split()
 
-    gone = next(cid for cid in here.store.cids() if cid.codec == RAW)  # weights: messages must not be missing
+    gone = next(cid for cid in here.store.held() if cid.codec == RAW)  # weights: messages must not be missing
     here.store.delete([gone])
     here.blocks("--gc", **environment)
     assert str(gone) not in kubo.pins()

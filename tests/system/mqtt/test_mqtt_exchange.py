@@ -277,7 +277,7 @@ def test_hostile_topics_change_nothing(machine, links, broker, what):
     }[what]
     mallory.publish(topic, payload)
     wait_for(lambda: reader.count("refused") == 1, "a refusal")
-    assert list(reader.local.cids()) == []
+    assert list(reader.local.held()) == []
     assert reader.heard == []
     good = author.push(b"after")
     wait_for(lambda: reader.local.has(good.blocks[0]), "what is good")
@@ -289,7 +289,7 @@ def test_strangers_fill_the_disk_only_so_fast(machine):
     reader = machine(tuning=replace(PATIENT, unasked_bytes=3 * size, unasked_rate=0.0))
     messages = [author.push() for _ in range(6)]
     wait_for(lambda: reader.count("refused") >= 3, "refusals")
-    assert 2 <= len(list(reader.local.cids())) <= 3
+    assert 2 <= len(list(reader.local.held())) <= 3
     assert reader.exchange.fetch(messages[-1].cid) == messages[-1].data  # what is wanted still comes
 
 

@@ -45,7 +45,7 @@ def test_a_block_that_another_has_just_put_again_is_not_pruned(tmp_path: Path) -
     one.tick(2)
     other.hear_of(one)
     other.tick()
-    again, unused = (cid for cid in one.store.cids() if cid.codec == RAW)
+    again, unused = (cid for cid in one.store.held() if cid.codec == RAW)
     a_day_passes(tmp_path, one, other)
     data = one.store.get(again)
     assert one.store.put(RAW, data) == again  # equal frames are one block

@@ -165,6 +165,7 @@ def test_every_order_leaves_the_same(expected: tuple[set[Cid], set[bytes], set[C
         witness = witness_of_everything(rng)
         assert left(witness.tangle) == expected, f"order {seed}"
         assert set(witness.disk) == witness.needed(), f"order {seed}"
+        assert witness.tangle.needed() == witness.needed() | {some_frame(5)}, f"order {seed}"  # its message waits
         if seed % NEWCOMER_EVERY == 0:
             live, banned, kept = left(newcomer_from(witness, rng))
             assert (live, banned) == expected[:2], f"newcomer after order {seed}"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.adapters.local.clock import SystemClock
 from learnae.cli.output import console, fitting, human_bytes, print_fields, print_json, shedding, short_cid, table
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.loading import find_section
@@ -75,7 +74,7 @@ def list_blocks(directory: Path) -> Iterator[Block]:
     exchange = _exchange(directory, needed=False)
     pins = exchange.pins() if exchange else None
     order = {cid: number for number, cid in enumerate(known)}
-    for cid in sorted(store.cids(), key=lambda cid: order.get(cid, -1)):
+    for cid in sorted(store.held(), key=lambda cid: order.get(cid, -1)):
         size, _ = store.stat(cid)
         yield Block(str(cid), size, known.get(cid, UNUSED), None if pins is None else cid in pins)
 
@@ -83,7 +82,7 @@ def list_blocks(directory: Path) -> Iterator[Block]:
 def fsck(store: LocalBlockStore) -> dict[str, int | list[str]]:
     """Compare all blocks with their names; remove damaged ones, so that peers fetch them again."""
     checked, damaged = 0, list[str]()
-    for cid in store.cids():
+    for cid in store.held():
         checked += 1
         try:
             store.get(cid)
@@ -99,13 +98,13 @@ def pin(directory: Path) -> dict[str, int]:
     """Pin every block of this machine at the daemon; unpin those that are deleted here."""
     store, exchange = LocalBlockStore(directory), _exchange(directory)
     assert exchange is not None
-    return {"pinned now": _pin_all(store, exchange), "pinned in all": sum(1 for _ in store.cids())}
+    return {"pinned now": _pin_all(store, exchange), "pinned in all": sum(1 for _ in store.held())}
 
 
 def _pin_all(store: LocalBlockStore, exchange: Exchange) -> int:
     """Pin what is not pinned yet; return how many that were."""
     pinned = 0
-    for cid in exchange.lacking(store.cids):
+    for cid in exchange.lacking(store.held):
         with suppress(BlockMissingError, PeerError):  # a peer has deleted it meanwhile, or --fsck will report it
             exchange.offer(cid, store.get(cid))
             pinned += 1
@@ -125,7 +124,7 @@ def collect_garbage(directory: Path) -> dict[str, int]:
         )
     store, known = LocalBlockStore(directory), describe_blocks(observer)
     oldest = time.time() - _SETTLED_SECONDS
-    removed = (store.remove_unused(cid, since=oldest) for cid in store.cids() if cid not in known)
+    removed = (store.remove_unused(cid, since=oldest) for cid in store.held() if cid not in known)
     freed = [size for size in removed if size is not None]
     exchange = _exchange(directory, needed=False)
     if exchange:
@@ -137,7 +136,6 @@ def describe_blocks(observer: Observer) -> dict[Cid, str]:
     """Return what each needed block is, oldest first."""
     tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
     last = dict.fromkeys(_last_messages(observer.swarm), "last message of a peer of this machine")
-    tangle.prune(SystemClock().now(), last)
     known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights"), **last}
     for cid in tangle.cids():
         node = tangle.node(cid)

@@ -29,12 +29,12 @@ def export(options: argparse.Namespace) -> int:
     manifest = swarm.manifest
     writers = {".safetensors": write_safetensors, ".keras": write_keras}
     check_target(options.file, writers, "; .tflite is for learnae-agent export")
-    weights = (
+    estimate = (
         estimate_of(peer_directory(options.peer), manifest) if options.peer else published_estimate(swarm.directory)
     )
-    writers[options.file.suffix](manifest, weights, options.file)
+    writers[options.file.suffix](manifest, estimate.vector, options.file)
     facts = card(manifest)
-    fields = {"file": str(options.file), "parameters": manifest.model.count}
+    fields = {"file": str(options.file), "parameters": manifest.model.count, "published": estimate.age()}
     if options.json:
         print_json({**fields, **facts})
     else:

@@ -379,6 +379,6 @@ def test_names_of_all_blocks_are_known_and_strangers_files_are_not(tmp_path: Pat
     names = {store.put(RAW, block(number)[1]) for number in range(10)}
     (tmp_path / "blocks" / "notes.txt").touch()
     (next(iter(tmp_path.glob("blocks/*/"))) / ".tmp-1-2").touch()
-    assert set(store.cids()) == names
+    assert set(store.held()) == names
     with pytest.raises(BlockMissingError):
         store.get(block(11)[0])

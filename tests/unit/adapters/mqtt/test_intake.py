@@ -84,7 +84,7 @@ def test_a_pushed_message_and_the_frame_that_it_names_are_kept(setting):
 def test_a_message_of_another_author_is_refused(setting):
     with pytest.raises(EncodingError, match="another author"):
         setting.hear(Author(2), "message", Author(1).say().data)
-    assert list(setting.store.cids()) == setting.heard == []
+    assert list(setting.store.held()) == setting.heard == []
 
 
 def test_what_is_followed_or_waited_for_is_kept_when_strangers_may_store_no_more(tmp_path):
