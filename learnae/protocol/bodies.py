@@ -171,6 +171,11 @@ class Evidence:
     first: Cid
     second: Cid
 
+    @property
+    def names(self) -> tuple[Cid, Cid]:
+        """Return both messages."""
+        return self.first, self.second
+
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
         return {"kind": "evidence", "author": self.author, "first": self.first, "second": self.second}
@@ -178,7 +183,10 @@ class Evidence:
     @classmethod
     def from_fields(cls, fields: Fields, limits: Limits) -> Evidence:
         """Read and bound what a peer wrote."""
-        return cls(fields.octets("author", PUBLIC_KEY_BYTES), fields.link("first"), fields.link("second"))
+        evidence = cls(fields.octets("author", PUBLIC_KEY_BYTES), fields.link("first"), fields.link("second"))
+        if evidence.first == evidence.second:
+            raise fields.error("second", evidence.second, "another message than the first")
+        return evidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,14 @@ class Chain:
         return max(self.checkpoints, default=self.floor)
 
     def declare(self, forked: int, time: int, horizon: int) -> None:
-        """Take the author's word for a fork below ``forked``, said at ``time``: one in a ``horizon`` (ms)."""
+        """Take the author's word for a fork below ``forked``, said at ``time``: one in a ``horizon`` (ms).
+
+        Every later checkpoint says it again; the earliest that is heard gives the time.
+        """
         if forked > self.forked and (not self.forked or time - self.forked_time >= horizon):
             self.forked, self.forked_time = forked, time
+        elif forked == self.forked:
+            self.forked_time = min(self.forked_time, time)
 
     def mature(self, uptime: int, grace: int) -> None:
         """Raise ``floor`` to the newest checkpoint that was noticed a grace before ``uptime``.

@@ -24,6 +24,7 @@ _START = b"av\x01bby\x58\x20"  # v is 1; by is 32 bytes
 _AUTHOR = slice(1 + len(_START), 1 + len(_START) + PUBLIC_KEY_BYTES)
 _SEQ = b"cseq"
 _SIG = b"csig\x58\x40"  # sig is 64 bytes
+_INTEGERS = 28  # the first byte of one that is not negative is smaller
 _LONGER = {24: 1, 25: 2, 26: 4, 27: 8}  # bytes of an integer after its first one (RFC 8949, section 3)
 
 
@@ -71,7 +72,8 @@ class Envelope:
         end = start + 1 + _LONGER.get(first, 0)
         seq = first if end == start + 1 else int.from_bytes(data[start + 1 : end], "big")
         signature = data[end + len(_SIG) : end + len(_SIG) + SIGNATURE_BYTES]
-        if data[_AUTHOR.stop : start] != _SEQ or data[end : end + len(_SIG)] != _SIG:
+        is_there = data[_AUTHOR.stop : start] == _SEQ and first < _INTEGERS and data[end : end + len(_SIG)] == _SIG
+        if not is_there or len(signature) < SIGNATURE_BYTES:
             raise EncodingError("a message that does not begin with v, by, seq and sig", "it is ignored")
         unsigned = bytes([data[0] - 1]) + data[1:end] + data[end + len(_SIG) + SIGNATURE_BYTES :]
         return cls(data[_AUTHOR], seq, signature, unsigned)

@@ -27,6 +27,10 @@ class Pending:
     def __len__(self) -> int:
         return len(self._messages)
 
+    def get(self, cid: Cid) -> Message | None:
+        """Return the message of that name; None if it does not wait here."""
+        return self._messages.get(cid)
+
     def messages(self) -> Iterable[Message]:
         """Return all that wait."""
         return self._messages.values()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from learnae.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
-from learnae.ipld.cid import CID_BYTES, Cid
+from learnae.ipld.cid import CID_BYTES, RAW, Cid
 from learnae.protocol.announcements import PREFIX_BYTES, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.chain import Chain
@@ -86,14 +86,14 @@ class Tangle:
         self._rng = rng
         self._nodes: dict[Cid, Node] = {}
         self._chains: dict[bytes, Chain] = {}
-        self._by_prefix: dict[bytes, Chain] = {}
+        self._by_prefix: dict[bytes, set[bytes]] = {}  # authors: more than one, where keys begin alike
         self._kept: dict[bytes, dict[Cid, Evidence]] = {}  # by reporter: for ever
-        self._trials: dict[Evidence, list[tuple[bytes, int] | None]] = {}  # author and seq of both messages
+        self._trials = BoundedDict[Evidence, list[tuple[bytes, int] | None]](limits.wanted)  # author, seq of both
         self._pending = Pending(limits)
         self._refused = BoundedDict[Cid, None](limits.refused)
         self._headers = BoundedDict[FrameHeader, FrameHeader](_MAX_HEADERS)
         self._uses = Counter[Cid]()  # of frame blocks, by attached messages: equal frames are one block
-        self._gone: dict[Cid, None] = {}
+        self._gone: dict[Cid, None] = {}  # blocks that may be needed no more
         self._latest = 0  # Unix ms: of all attached messages
 
     def __len__(self) -> int:
@@ -127,8 +127,12 @@ class Tangle:
         return self._pending.newest_of(author)
 
     def waiting(self) -> Iterable[Message]:
-        """Return the messages that reach no checkpoint yet, and that no newer checkpoint replaces."""
-        return [message for message in self._pending.messages() if message.seq > self._root(message.author)]
+        """Return the messages that reach no checkpoint yet, that no newer one replaces, and whose author may speak."""
+        return filter(self._is_awaited, self._pending.messages())
+
+    def _is_awaited(self, message: Message) -> bool:
+        chain = self._chains.get(message.author)
+        return chain is None or (message.seq > chain.root and not chain.is_banned)
 
     def authors(self) -> Iterable[bytes]:
         """Return the authors of all attached messages, and those that are banned."""
@@ -150,9 +154,9 @@ class Tangle:
         return chain is None or not chain.forked or now - chain.forked_time >= self.limits.horizon
 
     def reaches(self, prefix: bytes, seq: int) -> bool:
-        """Return True if the author whose key begins with ``prefix`` is known up to ``seq``, or banned."""
-        chain = self._by_prefix.get(prefix)
-        return chain is not None and (chain.is_banned or max(chain.by_seq, default=chain.floor) >= seq)
+        """Return True if an author whose key begins with ``prefix`` is known up to ``seq``, or banned."""
+        chains = [self._chains[author] for author in self._by_prefix.get(prefix, ())]
+        return any(chain.is_banned or max(chain.by_seq, default=chain.floor) >= seq for chain in chains)
 
     def is_forgotten(self, author: bytes, seq: int) -> bool:
         """Return True if a checkpoint has replaced the author's message ``seq``."""
@@ -172,15 +176,19 @@ class Tangle:
 
     def lacks_kept(self, cid: Cid) -> bool:
         """Return True if a message that another peer keeps for ever is not kept here, and not refused."""
-        return cid not in self._refused and not any(cid in evidence for evidence in self._kept.values())
+        return self.is_new(cid) and not any(cid in evidence for evidence in self._kept.values())
 
     def is_witness(self, cid: Cid) -> bool:
         """Return True if some evidence names the message, and cannot be judged yet."""
-        return any(cid in (evidence.first, evidence.second) for evidence in self._trials)
+        return any(cid in evidence.names for evidence in self._trials)
 
     def wanted_of(self, entry: Entry) -> list[Cid]:
-        """Return which messages that an announced ``entry`` names are to be fetched, the checkpoint first."""
-        chain = self._by_prefix.get(entry.author)
+        """Return which messages that an announced ``entry`` names are to be fetched, the checkpoint first.
+
+        Where known keys begin alike, nothing tells whose they are: all that is new is.
+        """
+        authors = self._by_prefix.get(entry.author, ())
+        chain = self._chains[next(iter(authors))] if len(authors) == 1 else None
         named = [cid for cid in dict.fromkeys((entry.checkpoint, entry.head)) if cid is not None]
         if chain is not None:
             known = chain.by_seq.get(entry.seq)
@@ -193,18 +201,17 @@ class Tangle:
     def missing(self) -> Iterator[Cid]:
         """Return the messages that others here refer to and that are not here."""
         for evidence, found in self._trials.items():
-            yield from (cid for cid, one in zip((evidence.first, evidence.second), found, strict=True) if one is None)
+            yield from (cid for cid, one in zip(evidence.names, found, strict=True) if one is None)
         for cid, child in self._pending.missing():
-            if child.seq > self._root(child.author):
+            if self._is_awaited(child):
                 yield cid
 
     def refuse(self, cid: Cid) -> None:
         """Remember that this block is no valid message, and drop what waits for it."""
-        for dropped in self._pending.drop_descendants(cid):
-            self._discard(dropped)
-        for evidence in [each for each in self._trials if cid in (each.first, each.second)]:
+        for evidence in [each for each in self._trials if cid in each.names]:
             del self._trials[evidence]
-        self._refused[cid] = None
+            self._disbelieve(evidence)
+        self._reject(cid)
 
     # -- attach
 
@@ -214,32 +221,33 @@ class Tangle:
         A message waits until its author's chain reaches a checkpoint. Raises ReplayError, FutureError, StaleError,
         BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
         """
-        outcome, is_asked_for = Outcome(), self.is_witness(message.cid)
-        self._testify(message, outcome)
         if message.cid in self._nodes or message.cid in self._pending:
-            if is_asked_for:
-                return outcome
             raise ReplayError(f"message {message.cid.short} again")
         if message.time > now + self.limits.skew:
             problem = f"message {message.cid.short} is dated {(message.time - now) / 1000:.0f} s ahead"
             raise FutureError(problem, "check the clocks of both machines")
-        is_kept = self._keep(message)
-        chain = self._chains.get(message.author) or Chain(message.author)
-        if message.checkpoint:
-            chain.declare(message.forked, message.time, self.limits.horizon)
+        outcome = Outcome()
+        is_asked_for = self.is_witness(message.cid)
+        self._testify(message, outcome)
+        is_kept = self._keep(message, outcome)
         try:
-            self._check_live(chain, message, now)
+            self._take_in(message, now, outcome)
         except MessageError as error:
+            self._discard(message)
             if not is_kept and not is_asked_for:
                 raise
             outcome.refused.append(error)
-            outcome.attached += [message] if is_kept else []
-            return outcome
-        self._link(chain, message, outcome)
-        self._release(message.cid, outcome)
         if is_kept and message.cid not in self._nodes:
             outcome.attached.append(message)
         return outcome
+
+    def _take_in(self, message: Message, now: int, outcome: Outcome) -> None:
+        chain = self._chains.get(message.author) or Chain(message.author)
+        if message.checkpoint:
+            chain.declare(message.forked, message.time, self.limits.horizon)
+        self._check_live(chain, message, now)
+        self._link(chain, message, outcome)
+        self._release(message.cid, outcome)
 
     def _check_live(self, chain: Chain, message: Message, now: int) -> None:
         """Raise StaleError or BannedError for what nobody needs any more."""
@@ -253,7 +261,7 @@ class Tangle:
     def _wait(self, message: Message) -> None:
         assert message.previous is not None
         if message.previous in self._refused:
-            self.refuse(message.cid)
+            self._reject(message.cid)
             raise SequenceError(f"message {message.cid.short} stands on a refused message")
         for dropped in self._pending.add(message, message.previous):
             self._discard(dropped)
@@ -266,14 +274,15 @@ class Tangle:
         try:
             self._check_order(chain, message)
         except MessageError:
-            self.refuse(message.cid)
+            self._reject(message.cid)
             raise
         known = chain.by_seq.get(message.seq)
         if known is not None:
-            self._refused[message.cid] = None
+            self._reject(message.cid)
+            self._discard(message)
             self._convict(Evidence(message.author, known, message.cid), message.seq, outcome)
             return
-        self._chains[message.author] = self._by_prefix[message.author[:PREFIX_BYTES]] = chain
+        self._remember(chain)
         self._nodes[message.cid] = self._node_of(message, chain)
         self._gone.pop(message.cid, None)
         for block in message.blocks:
@@ -303,14 +312,20 @@ class Tangle:
         )
 
     def _check_order(self, chain: Chain, message: Message) -> None:
-        """Raise SequenceError or LimitError; a checkpoint is compared with the newest message before it."""
+        """Raise SequenceError or LimitError.
+
+        A checkpoint is compared with the newest message before it that is here: whether the one that it names is
+        decides nothing, or peers would disagree.
+        """
         name = peer_name(message.author)[:8]
-        previous = self._nodes.get(message.previous) if message.previous else None
-        if previous is not None and (previous.author != message.author or previous.seq != message.seq - 1):
-            raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
-        if previous is None:
+        if message.checkpoint:
             before = max((seq for seq in chain.by_seq if seq < message.seq), default=None)
-            previous = self._nodes[chain.by_seq[before]] if before is not None else None
+            previous = None if before is None else self._nodes[chain.by_seq[before]]
+        else:
+            assert message.previous is not None
+            previous = self._nodes[message.previous]
+            if previous.author != message.author or previous.seq != message.seq - 1:
+                raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
         if previous is not None and message.time - previous.time < self.limits.interval:
             problem = f"{name} speaks every {message.time - previous.time} ms"
             raise LimitError(problem, f"the swarm allows one message in {self.limits.interval} ms")
@@ -326,49 +341,83 @@ class Tangle:
             parent = solid.pop()
             for child in self._pending.release(parent) if parent in self._nodes else ():
                 try:
-                    self._link(self._chains[child.author], child, outcome)
+                    self._link(self._chains.get(child.author) or Chain(child.author), child, outcome)
                     solid.append(child.cid)
                 except MessageError as error:
+                    self._discard(child)
                     outcome.refused.append(error)
 
-    def _root(self, author: bytes) -> int:
-        chain = self._chains.get(author)
-        return chain.root if chain else -1
+    def _reject(self, cid: Cid) -> None:
+        """Refuse a message that breaks its chain, and what waits for it. It can still testify."""
+        for dropped in self._pending.drop_descendants(cid):
+            self._discard(dropped)
+        self._refused[cid] = None
+
+    def _remember(self, chain: Chain) -> None:
+        self._chains[chain.author] = chain
+        self._by_prefix.setdefault(chain.author[:PREFIX_BYTES], set()).add(chain.author)
 
     # -- equivocation
 
-    def _keep(self, message: Message) -> bool:
+    def _keep(self, message: Message, outcome: Outcome) -> bool:
         """Keep evidence for ever, wherever it stands in its author's chain; return True if it is new."""
         if not isinstance(message.body, Evidence):
             return False
-        own = self._kept.setdefault(message.author, {})
+        own, evidence = self._kept.get(message.author, {}), message.body
         if message.cid in own or len(own) >= self.limits.evidence:
             return False
-        evidence = own[message.cid] = message.body
+        self._kept.setdefault(message.author, {})[message.cid] = evidence
         chain = self._chains.get(evidence.author)
-        if chain is None or evidence not in chain.conflicts.values():
-            nodes = [self._nodes.get(cid) for cid in (evidence.first, evidence.second)]
-            self._trials[evidence] = [(node.author, node.seq) if node else None for node in nodes]
+        if evidence not in self._trials and (chain is None or evidence not in chain.conflicts.values()):
+            self._trials[evidence] = [self._signed(evidence.first), self._signed(evidence.second)]
+            self._judge(evidence, outcome)
         return True
 
+    def _signed(self, cid: Cid) -> tuple[bytes, int] | None:
+        """Return author and seq of a message that is here, attached or not."""
+        known = self._nodes.get(cid) or self._pending.get(cid)
+        return (known.author, known.seq) if known else None
+
     def _testify(self, message: Message, outcome: Outcome) -> None:
-        """Take a message that some evidence names; once both are here, their author is judged."""
-        for evidence in [each for each in self._trials if message.cid in (each.first, each.second)]:
-            found = self._trials[evidence]
-            found[int(message.cid == evidence.second)] = message.author, message.seq
-            if None in found:
-                continue
-            del self._trials[evidence]
-            if found == [(evidence.author, message.seq)] * 2 and evidence.first != evidence.second:
-                self._convict(evidence, message.seq, outcome)
+        """Take a message that some evidence names."""
+        for evidence in [each for each in self._trials if message.cid in each.names]:
+            self._trials[evidence][int(message.cid == evidence.second)] = message.author, message.seq
+            self._judge(evidence, outcome)
+
+    def _judge(self, evidence: Evidence, outcome: Outcome) -> None:
+        """Once both messages that evidence names have been here, its author is convicted, or it is kept no more."""
+        first, second = self._trials[evidence]
+        if first is None or second is None:
+            return
+        del self._trials[evidence]
+        self._gone.update(dict.fromkeys(evidence.names))
+        if first == second and first[0] == evidence.author:
+            self._convict(evidence, first[1], outcome)
+        else:
+            self._disbelieve(evidence)
+
+    def _disbelieve(self, evidence: Evidence) -> None:
+        """Keep false evidence no more, nor ask for it again: it would take the place of true evidence."""
+        for reporter, own in list(self._kept.items()):
+            for cid in [cid for cid, each in own.items() if each == evidence]:
+                del own[cid]
+                self._gone[cid] = self._refused[cid] = None
+            if not own:
+                del self._kept[reporter]
 
     def _convict(self, evidence: Evidence, seq: int, outcome: Outcome) -> None:
-        """Note that ``evidence.author`` has signed two messages with one ``seq``; forget a banned author's messages."""
-        chain = self._chains.setdefault(evidence.author, Chain(evidence.author))
-        self._by_prefix[evidence.author[:PREFIX_BYTES]] = chain
-        if seq not in chain.conflicts and len(chain.conflicts) < self.limits.evidence:
+        """Note that ``evidence.author`` has signed two messages with one ``seq``; forget a banned author's messages.
+
+        The highest are remembered, as the lowest are the first to be excused.
+        """
+        chain = self._chains.get(evidence.author) or Chain(evidence.author)
+        self._remember(chain)
+        if seq not in chain.conflicts:
             chain.conflicts[seq] = evidence
             outcome.equivocations.append(evidence)
+        if len(chain.conflicts) > self.limits.evidence:
+            dropped = chain.conflicts.pop(min(chain.conflicts))
+            self._gone.update(dict.fromkeys(dropped.names))
         if chain.is_banned:
             self._clear(chain)
 
@@ -411,10 +460,10 @@ class Tangle:
             for message in self._pending.drop_below(author, chain.floor):
                 self._discard(message)
             if not chain.by_seq and not chain.conflicts and author not in self._kept:
-                del self._chains[author], self._by_prefix[author[:PREFIX_BYTES]]
-        proofs = self._proofs() if self._gone else set()
-        gone, self._gone = [cid for cid in self._gone if cid not in proofs], {}
-        return gone
+                self._forget_author(author)
+        candidates, self._gone = self._gone, {}
+        needed = self._proofs() if candidates else set()
+        return [cid for cid in candidates if cid not in self._nodes and cid not in self._pending and cid not in needed]
 
     def needed(self) -> set[Cid]:
         """Return the names of all blocks that live, waiting and kept messages need, and those that prove forks."""
@@ -425,11 +474,15 @@ class Tangle:
 
     def _proofs(self) -> set[Cid]:
         """Return the messages that outlast their chains."""
-        proofs = {*self.kept()}
         convicted = (evidence for chain in self._chains.values() for evidence in chain.conflicts.values())
-        for evidence in (*convicted, *self._trials):
-            proofs.update((evidence.first, evidence.second))
-        return proofs
+        return {*self.kept(), *(cid for evidence in (*convicted, *self._trials) for cid in evidence.names)}
+
+    def _forget_author(self, author: bytes) -> None:
+        alike = self._by_prefix[author[:PREFIX_BYTES]]
+        alike.discard(author)
+        if not alike:
+            del self._by_prefix[author[:PREFIX_BYTES]]
+        del self._chains[author]
 
     def _clear(self, chain: Chain) -> None:
         for seq in list(chain.by_seq):
@@ -445,9 +498,15 @@ class Tangle:
             self._uses[block] -= 1
             if self._uses[block] <= 0:
                 del self._uses[block]
-                self._gone[block] = None
+                self._let_go(block)
 
     def _discard(self, message: Message) -> None:
         """Let the blocks of a message that was never attached go."""
         self._gone[message.cid] = None
-        self._gone.update(dict.fromkeys(block for block in message.blocks if not self._uses[block]))
+        for block in message.blocks:
+            if not self._uses[block]:
+                self._let_go(block)
+
+    def _let_go(self, block: Cid) -> None:
+        if block.codec == RAW:  # frames are; messages and the manifest are no author's to give away
+            self._gone[block] = None

@@ -26,8 +26,7 @@ _log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 5.0  # transactions take milliseconds, a checkpoint on a slow card some hundred
 _FRESH = 600_000  # ms: a use is noted so seldom, as flash memory wears out
 _BATCH = 256  # blocks removed, or named, in one transaction: others wait for it
-_ANY_TIME = 1 << 62  # Unix ms
-_FOR_EVER = 2**62  # ms: used until then
+_FOR_EVER = 1 << 62  # Unix ms of the last use of a block that stays
 _WHOLE = f"CASE WHEN typeof(data) = 'blob' AND length(data) <= {MAX_BLOCK_BYTES} THEN data END"
 
 
@@ -106,7 +105,7 @@ class LocalBlockStore(BlockStore):
     @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         if not self._read_only:
-            self.remove(cids, _now() - unused_for if unused_for else _ANY_TIME)
+            self.remove(cids, _now() - unused_for if unused_for else _FOR_EVER)
 
     def remove(self, cids: Iterable[Cid], since: int) -> dict[Cid, int]:
         """Remove blocks that were not put or looked for ``since`` (Unix ms); return names and bytes of those removed.
