@@ -92,8 +92,10 @@ class CatchUp:
             self.progress, self._changed = progress, uptime
         announcements = self._gossip.announcements
         if announcements is not None and announcements <= self._before:  # deaf
-            self._changed = uptime
-            return self.is_new and not progress.known and uptime - self._begun >= _FOUND_MS
+            if not self.is_new:
+                self._changed = uptime
+            if not self.is_new or uptime - self._begun < _FOUND_MS:
+                return False
         quiet = uptime - self._changed
         settled = _SETTLE_MS if announcements is not None else 0
         return quiet >= (settled if progress.done >= progress.known else _STUCK_MS)

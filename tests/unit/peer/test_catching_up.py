@@ -1,9 +1,9 @@
-"""Who must hear others before it speaks, and how long."""
+"""Who must hear others before it publishes, and how long."""
 
 import pytest
 from builders import NOW
 
-from learnae.peer.rejoining import RejoinGuard
+from learnae.peer.catching_up import CatchUp, Progress
 from learnae.ports import Gossip
 from learnae.protocol.limits import HOUR, MINUTE
 from learnae.simulation.network import VirtualClock
@@ -12,26 +12,36 @@ SECOND = 1000
 
 
 class Radio(Gossip):
-    """A peer that is back after ``away`` ms, on a machine that has been up for ``uptime``."""
+    """A peer that last spoke ``away`` ms ago, or never, on a machine that has been up for ``uptime``."""
 
-    def __init__(self, away: int, uptime: int = HOUR, has_links: bool = True) -> None:
+    def __init__(self, away: int | None, uptime: int = HOUR, has_links: bool = True) -> None:
         self.clock = VirtualClock(NOW)
         self.clock.booted = NOW - uptime
         self.announced = 3  # by an earlier run of the same process, perhaps
         self.has_links = has_links
-        self.guard = RejoinGuard(self.clock, self)
-        self.guard.start(NOW - away)
+        self.here, self.begun = Progress(0, 0), 0
+        self.catch_up = CatchUp(self.clock, self, self.begin, lambda: self.here)
+        self.catch_up.start(None if away is None else NOW - away, is_new=away is None)
 
     @property
     def announcements(self) -> int | None:
         return self.announced if self.has_links else None
 
-    def wait(self, seconds: float, heard: int = 0, oldest: int | None = None) -> bool:
-        """Whether it still listens after so long, in which so much was ``heard``."""
+    def begin(self) -> None:
+        self.begun += 1
+
+    def wait(self, seconds: float, heard: int = 0, done: int | None = None, known: int | None = None) -> bool:
+        """Whether it is still silent after so long, at whose end so much was ``heard`` and is ``done``."""
         self.clock.time += int(seconds * SECOND)
         self.announced += heard
-        self.guard.note_heard(oldest)
-        return self.guard.must_stay_silent(has_spoken=True)
+        self.here = Progress(
+            *(old if new is None else new for old, new in zip(self.counts, (done, known), strict=True))
+        )
+        return self.catch_up.must_stay_silent(has_spoken=True)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return self.here.done, self.here.known
 
 
 @pytest.mark.parametrize(("away", "uptime", "listens"), [
@@ -40,46 +50,104 @@ class Radio(Gossip):
     (MINUTE, HOUR, True),
     (-MINUTE, HOUR, True),  # the clock went back: who knows for how long it was away
     (2 * SECOND, 30 * SECOND, True),  # a board whose clock went on from where its card was copied
+    (None, HOUR, True),
 ])  # fmt: skip
-def test_who_was_away_or_has_just_started_its_machine_listens(away: int, uptime: int, listens: bool) -> None:
+def test_who_is_new_or_was_away_or_has_just_started_its_machine_listens(
+    away: int | None, uptime: int, listens: bool
+) -> None:
     radio = Radio(away, uptime)
     assert radio.wait(0) is listens
-    assert (radio.guard.since == NOW) is listens
+    assert (radio.catch_up.since == NOW) is listens
+    assert radio.begun == listens
 
 
-def test_where_there_is_nobody_to_hear_nobody_listens() -> None:
-    assert not Radio(HOUR, has_links=False).wait(0)
+@pytest.mark.parametrize("away", [None, HOUR])
+def test_where_there_is_nobody_to_hear_only_what_is_missing_is_waited_for(away: int | None) -> None:
+    assert not Radio(away, has_links=False).wait(0)
+    radio = Radio(away, has_links=False)
+    assert radio.wait(0, done=0, known=2)
+    assert radio.wait(19.9, done=1)
+    assert not radio.wait(0.1, done=2)
 
 
-def test_it_ends_when_somebody_was_heard_and_nothing_old_has_come_for_a_while() -> None:
+def test_who_was_away_stays_silent_without_end_while_no_other_machine_is_heard() -> None:
     radio = Radio(HOUR)
-    assert radio.wait(30)
-    assert radio.wait(30, heard=1)
-    assert radio.wait(19, heard=1, oldest=NOW + MINUTE), "what is new is said all the time"
-    assert radio.wait(0.5, oldest=NOW - 1), "a part of the past"
-    assert radio.wait(19.9)
+    assert all(radio.wait(10 * 60) for _ in range(100))
+    assert radio.wait(1, done=2, known=2), "peers of the own machine know no more than it does"
+    assert radio.wait(10 * 60)
+    assert radio.wait(1, heard=1)
+    assert not radio.wait(3)
+
+
+def test_it_ends_when_all_is_here_that_was_announced_and_nothing_new_came_for_a_while() -> None:
+    radio = Radio(HOUR)
+    assert radio.wait(30, heard=1, known=3)
+    assert radio.wait(15, heard=1, done=2)
+    assert radio.wait(15, heard=1, done=3)
+    assert radio.wait(2, heard=1, known=4), "one more was announced"
+    assert radio.wait(2, heard=1, done=4)
+    assert radio.wait(2.9, heard=5), "what is said all the time is not new"
+    assert radio.catch_up.since == NOW
     assert not radio.wait(0.1)
-    assert radio.guard.since is None
-    assert not radio.wait(MINUTE)
+    assert radio.catch_up.since is None
+    assert not radio.wait(HOUR / SECOND, known=9)
 
 
-def test_it_ends_though_nobody_is_heard_and_though_the_past_never_ends() -> None:
-    for oldest in (None, NOW - HOUR):
-        radio = Radio(HOUR)
-        assert all(radio.wait(10, heard=oldest is not None, oldest=oldest) for _ in range(29))
-        assert not radio.wait(10)
+def test_what_does_not_come_is_given_up() -> None:
+    radio = Radio(HOUR)
+    assert radio.wait(1, heard=1, done=1, known=2)
+    assert radio.wait(19.9, heard=20)
+    assert not radio.wait(0.1)
 
 
-def test_an_hour_back_or_forth_makes_who_has_spoken_listen_once() -> None:
+def test_a_newcomer_that_hears_nobody_founds_the_swarm_after_some_seconds() -> None:
+    radio = Radio(None)
+    assert radio.wait(11.9)
+    assert not radio.wait(0.1)
+
+
+def test_a_newcomer_that_hears_only_its_own_machine_takes_that_in_and_goes_on() -> None:
+    radio = Radio(None)
+    assert radio.wait(1, known=2)
+    assert radio.wait(12, done=1)
+    assert radio.wait(1, done=2)
+    assert radio.wait(2.9)
+    assert not radio.wait(0.1)
+
+
+def test_a_newcomer_that_hears_somebody_at_last_waits_for_what_was_announced() -> None:
+    radio = Radio(None)
+    assert radio.wait(11.9, heard=1, known=1)
+    assert radio.wait(19)
+    assert radio.wait(0, done=1)
+    assert not radio.wait(3)
+
+
+def test_progress_is_shown() -> None:
+    radio = Radio(HOUR)
+    radio.wait(1, heard=1, done=1, known=7)
+    assert radio.catch_up.progress == Progress(done=1, known=7)
+
+
+def test_an_hour_back_or_forth_makes_who_has_spoken_listen_anew() -> None:
     for jump in (HOUR, -HOUR):
         for has_spoken in (True, False):
             radio = Radio(2 * SECOND)
             assert not radio.wait(0)
             radio.clock.time += jump
             radio.clock.booted += jump
-            assert radio.guard.must_stay_silent(has_spoken) is has_spoken
-            assert radio.wait(1, heard=1) is has_spoken
-            assert not radio.wait(20)
+            assert radio.catch_up.must_stay_silent(has_spoken) is has_spoken
+            assert radio.begun == has_spoken
+            assert radio.wait(1, heard=1, done=1, known=1) is has_spoken
+            assert not radio.wait(3)
+
+
+def test_a_jump_of_the_clock_of_a_machine_without_links_is_nothing_to_hear_about() -> None:
+    radio = Radio(2 * SECOND, has_links=False)
+    radio.clock.time += HOUR
+    radio.clock.booted += HOUR
+    assert not radio.wait(0)
+    assert not radio.begun
 
 
 def test_a_long_pause_is_no_jump() -> None:
