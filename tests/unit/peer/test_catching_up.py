@@ -34,14 +34,9 @@ class Radio(Gossip):
         """Whether it is still silent after so long, at whose end so much was ``heard`` and is ``done``."""
         self.clock.time += int(seconds * SECOND)
         self.announced += heard
-        self.here = Progress(
-            *(old if new is None else new for old, new in zip(self.counts, (done, known), strict=True))
-        )
+        before = self.here
+        self.here = Progress(before.done if done is None else done, before.known if known is None else known)
         return self.catch_up.must_stay_silent(has_spoken=True)
-
-    @property
-    def counts(self) -> tuple[int, int]:
-        return self.here.done, self.here.known
 
 
 @pytest.mark.parametrize(("away", "uptime", "listens"), [
