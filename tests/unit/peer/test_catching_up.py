@@ -95,6 +95,13 @@ def test_what_does_not_come_is_given_up() -> None:
     assert not radio.wait(0.1)
 
 
+def test_invented_authors_do_not_keep_a_peer_silent() -> None:
+    radio = Radio(HOUR)
+    assert radio.wait(1, heard=1, done=1, known=2)
+    assert all(radio.wait(1, heard=1, known=2 + number) for number in range(1, 20))
+    assert not radio.wait(1, heard=1, known=30)
+
+
 def test_a_newcomer_that_hears_nobody_founds_the_swarm_after_some_seconds() -> None:
     radio = Radio(None)
     assert radio.wait(11.9)
