@@ -177,12 +177,13 @@ class Peer:
         """Return True if this peer may speak: it knows where all start, what they know, and its own last message."""
         if not self._has_start and not self._find_start():
             return False
-        before, was_silent = self.own.last, self.catching_up.since is not None
+        before = self.own.last
         is_silent = self.catching_up.must_stay_silent(before is not None)
         if is_silent or not self.own.catch_up(self.ports.store):
             return False
-        if was_silent and self.catching_up.is_new:
-            self.merging.adopt()
+        if self.catching_up.is_new:
+            self.catching_up.is_new = False
+            self.merging.adopt(self.ports.clock.now())
         if self.own.last is not before:
             self.frames.forget()
         self.view.note(self.own.show_again())
@@ -329,7 +330,7 @@ def compose_peer(
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp).
 
-    A peer alone, in memory, publishes its name and an update:
+    A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
     >>> import numpy as np
     >>> from learnae.models.dataset import Dataset
@@ -345,7 +346,10 @@ def compose_peer(
     >>> state, monitor = in_memory.MemoryStateStore(), in_memory.SilentMonitor()
     >>> ports = Ports(store, gossip, learner, state, monitor, clock)
     >>> peer = compose_peer(Identity.from_seed(bytes(32)), manifest, ports, Options("alice", "agent", follow=8))
-    >>> peer.tick().published == peer.tangle.heads()[0]
+    >>> peer.tick().published is None
+    True
+    >>> clock.time += 12_000
+    >>> peer.tick().published == peer.tangle.newest_of(peer.author)
     True
     >>> peer.status()["seq"]
     1

@@ -87,15 +87,17 @@ class Observer:
 
     def refresh(self) -> int:
         """Take in new messages; return how many are known now."""
+        unseen = self.unseen()
         for _ in range(_PASSES):
-            outcome = self._replication.hear()
+            outcome, before = self._replication.hear(), unseen
             for message in outcome.attached:
                 self._following.note(message)
                 self._profiles[message.author] = profile_of(message) or self._profiles.get(message.author, _UNNAMED)
                 summarised, _ = self._summaries.get(message.author, (0, None))
                 if isinstance(message.body, Summary) and message.time > summarised:
                     self._summaries[message.author] = message.time, message.body
-            if not outcome.attached:
+            unseen = self.unseen()
+            if not outcome.attached and unseen == before:  # a long chain comes newest first, and waits
                 break
         return len(self.tangle)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Learner, Traffic
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
+from learnae.protocol.tangle import Tangle
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
 from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
@@ -122,8 +123,8 @@ class Simulation:
         member.peer = member.boot()
 
     def message_sets(self) -> list[frozenset[Cid]]:
-        """Return the messages that each member has attached."""
-        return [frozenset(member.peer.tangle.cids()) for member in self.members]
+        """Return what each member would give a newcomer: every author's messages since its newest checkpoint."""
+        return [frozenset(_live(member.peer.tangle)) for member in self.members]
 
     def schedule(self, member: Member) -> None:
         """Let a member take part from now on."""
@@ -147,3 +148,11 @@ class Simulation:
             self._listen(member)
 
         self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)
+
+
+def _live(tangle: Tangle) -> Iterator[Cid]:
+    for _, entry in tangle.entries():
+        step: Cid | None = entry.head
+        while step is not None:
+            yield step
+            step = tangle.previous_of(step)
