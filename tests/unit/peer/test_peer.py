@@ -27,20 +27,21 @@ from learnae.weights.merge import consensus
 def test_one_peer_alone_joins_learns_and_publishes() -> None:
     machine = Machine()
     before = machine.learner.evaluate(machine.peer.estimate())
-    machine.tick(40)
+    machine.tick(9)
     said = machine.said()
-    assert seqs(said) == list(range(41))
+    assert seqs(said) == list(range(10))
     profile = Profile("me", "agent", said[0].body.peer.software)
     assert said[0].body == Join(profile)
     assert all(isinstance(message.body, Update) for message in said[1:])
     assert [message.body.peer for message in said[1:]] == [profile if each.checkpoint else None for each in said[1:]]
     assert [message.parents for message in said[1:]] == [(message.cid,) for message in said[:-1]]
-    after = machine.learner.evaluate(machine.peer.estimate())
-    assert after.loss < before.loss / 100
     status = machine.peer.status()
-    assert (status["seq"], status["steps"], status["messages"], status["problems"]) == (40, 160, 41, {})
+    assert (status["seq"], status["steps"], status["messages"], status["problems"]) == (9, 36, 10, {})
     assert status["bytes_out"] == sum(len(data) for data in machine.host.blocks.values())
     assert machine.monitor.last == status
+    machine.tick(31)
+    after = machine.learner.evaluate(machine.peer.estimate())
+    assert after.loss < before.loss / 100
 
 
 def test_published_frames_are_the_chain_that_followers_need() -> None:
@@ -57,10 +58,10 @@ def test_published_frames_are_the_chain_that_followers_need() -> None:
     assert machine.peer.estimate().tobytes() == replica.tobytes()
 
 
-def test_what_a_checkpoint_has_replaced_for_a_minute_leaves_the_disk() -> None:
+def test_what_a_checkpoint_has_replaced_for_a_grace_leaves_the_disk() -> None:
     machine = ticked(200)
     assert machine.peer.status()["seq"] == 200
-    assert seqs(machine.said()) == list(range(139, 201)), "a grace, and the chain back to a checkpoint"
+    assert seqs(machine.said()) == list(range(189, 201)), "a grace of ten seconds, and the chain back to a checkpoint"
     named = [cid for message in machine.said() for cid in (message.cid, *message.blocks)]
     assert set(machine.host.blocks) == set(named)
     assert len(machine.peer.tangle) == len(machine.said())
@@ -155,8 +156,8 @@ def test_a_year_back_and_forth_leaves_times_that_ascend_and_no_seq_twice() -> No
     machine.clock.time += 366 * DAY
     machine.tick(3)
     said = machine.said()
-    assert seqs(said) == list(range(len(said)))
-    assert len(said) >= 6
+    assert seqs(said) == list(range(said[0].seq, said[-1].seq + 1))
+    assert said[-1].seq >= 5
     times = [message.time for message in sorted(said, key=lambda message: message.seq)]
     assert times == sorted(set(times))
     assert times[-1] <= machine.clock.time
@@ -798,10 +799,10 @@ def test_a_peer_without_training_sends_summaries_and_rarely() -> None:
     board.tick(20)
     board.collect(1000)
     board.tick(20)
-    assert kinds(board) == ["Join", "Summary"]
+    assert kinds(board) == ["Summary"], "which replaces the name, and carries it"
     board.clock.time += board.manifest.limits.horizon // 16
     board.tick(20)
-    assert kinds(board) == ["Summary", "Summary"], "which replace the name, and carry it"
+    assert kinds(board) == ["Summary", "Summary"]
     assert [message.body.release for message in board.said()] == [1, 2]
     assert all(message.checkpoint and message.body.peer.name == "me" for message in board.said())
 
@@ -814,7 +815,7 @@ def test_a_restart_costs_no_new_release() -> None:
     board.collect(1000)
     board.clock.time += board.manifest.limits.horizon // 16
     board.tick(20)
-    assert kinds(board) == ["Join", "Summary"]
+    assert kinds(board) == ["Summary"]
     board.clock.time += board.manifest.limits.horizon // 2
     board.tick(20)
     one, again = (message.body for message in board.said() if not isinstance(message.body, Join))
