@@ -2,8 +2,8 @@
 
 import pytest
 from builders import NOW
-
 from learnae.peer.rejoining import RejoinGuard
+
 from learnae.ports import Gossip
 from learnae.protocol.limits import HOUR, MINUTE
 from learnae.simulation.network import VirtualClock
