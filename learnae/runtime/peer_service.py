@@ -61,9 +61,14 @@ class PeerService:
             self._survive(self._schedule.listen)
         else:
             self._schedule.collect()
-            self._survive(self._schedule.tick)
+            self._survive(self._tick)
             self._due = self._monotonic() + self._schedule.pause
         return max(0.0, min(self._due - self._monotonic(), _LISTEN_SECONDS))
+
+    def _tick(self) -> None:
+        done = self._schedule.tick()
+        if done and done.published:
+            self._linked.versions.offer()
 
     def _survive(self, work: Callable[[], object]) -> None:
         try:
