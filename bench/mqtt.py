@@ -86,7 +86,7 @@ class Member:
         self._config = home / "agent.toml"
         self._config.write_text(
             f'[swarm]\nid = "{self.directory}"\n[peer]\nname = "agent-{person}"\nstate = "{home / "peer"}"\n'
-            f'[source]\nfile = "{home / "person.npz"}"\nspeed = 0\n[train]\nengine = "numpy"\npause = 1.0\n'
+            f'[source]\nfile = "{home / "person.npz"}"\nspeed = 0\n[train]\nengine = "numpy"\n[publish]\nevery = 1.0\n'
             f'[mqtt]\nbroker = "{section.broker}"\nmonitor = false\n'
         )
         self._process: subprocess.Popen[bytes] | None = None

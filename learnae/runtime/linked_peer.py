@@ -14,23 +14,26 @@ from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Learner, Monitor, Traffic
 from learnae.runtime.link_set import LinkSet
+from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedPeer:
-    """Holds a peer, its workspace, its links to other machines, and the monitor of all places that show it."""
+    """Holds a peer, its workspace, its links, the monitor of all places that show it, and its versions."""
 
     peer: Peer
     workspace: Workspace
     links: LinkSet
     monitor: Monitor
+    versions: VersionKeeper
 
     def leave(self) -> None:
         """Save the peer, show its last status, and release the workspace, even if the disk takes nothing."""
         try:
             self.peer.save()
+            self.versions.keep_last()
         except NotWrittenError as error:
             self.peer.endure(error)
             raise
@@ -61,4 +64,4 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     workspace.store.join(links.exchanges)
     if links.exchanges:  # a peer that knows the swarm's id can get its definition, too
         workspace.store.put(DAG_CBOR, manifest.to_bytes())
-    return LinkedPeer(peer, workspace, links, monitor)
+    return LinkedPeer(peer, workspace, links, monitor, VersionKeeper(workspace.directory, peer))

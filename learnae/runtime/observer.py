@@ -22,6 +22,7 @@ from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
 from learnae.protocol.tangle import Tangle
+from learnae.runtime.version_store import read_version
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
@@ -195,6 +196,14 @@ def estimate_of(directory: Path, manifest: Manifest) -> Estimate:
     if state.swarm != manifest.swarm:
         raise ConfigurationError(f"the peer at {directory} belongs to swarm {state.swarm}", "name that swarm")
     return Estimate(state.estimate, state.time)
+
+
+def kept_estimate(directory: Path, manifest: Manifest, name: str) -> Estimate:
+    """Read the estimate that the peer in ``directory`` keeps as version ``name``; raises as ``read_version`` does."""
+    version = read_version(directory, name)
+    if version.swarm != manifest.swarm:
+        raise ConfigurationError(f"version {name} of {directory.name} is of swarm {version.swarm}", "name that swarm")
+    return Estimate(version.vector, version.time)
 
 
 def published_estimate(swarm: Path) -> Estimate:
