@@ -261,9 +261,9 @@ class Peer:
         if not (self.training.is_done and self.cadence.is_due(uptime)):
             return None
         is_last = self.settling.is_due
+        self.training.taken = 0  # also if the disk takes nothing: it trains on
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
             published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
-        self.training.taken = 0
         self.cadence.end(uptime, self.traffic.bytes_out - before)
         self.settling.note(self.training.metrics, self.training.loss)
         if is_last and published:
