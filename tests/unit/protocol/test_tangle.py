@@ -471,10 +471,10 @@ def test_nobody_is_forgotten_in_a_swarm_that_is_silent_as_a_whole() -> None:
 
 
 def test_a_clock_that_is_wrong_forgets_nobody() -> None:
-    tangle = new_tangle()
-    offer(tangle, Author(1).say(time=NOW), Author(2).say(time=NOW + 4 * MINUTE), now=NOW)
+    tangle, other = new_tangle(), Author(2)
+    offer(tangle, Author(1).say(time=NOW), other.say(time=NOW + 4 * MINUTE), now=NOW)
     tangle.forget(NOW + 400 * DAY, 0)
-    offer(tangle, Author(2).say(time=NOW + 2 * DAY, checkpoint=True), now=NOW + 2 * DAY)
+    offer(tangle, other.say(time=NOW + 2 * DAY, checkpoint=True), now=NOW + 2 * DAY)
     tangle.forget(NOW + HOUR, 0)  # the clock was set back
     assert set(tangle.authors()) == {Author(1).author, Author(2).author}
 
