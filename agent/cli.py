@@ -86,6 +86,7 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
         command.add_argument("file", type=Path, metavar="FILE.tflite")
         command.add_argument("--int8", action="store_true", help="in int8, calibrated with own rows: about a quarter")
         command.add_argument("--swarm", metavar="S", help="id, name or directory; not needed if one is configured")
+        command.add_argument("--version", metavar="V", help="one that this agent has kept: best, v1, ...")
         command.add_argument("--weights-only", action="store_true", help="with --int8: nothing of own rows goes in")
     elif verb == "label":
         command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
@@ -170,7 +171,7 @@ def _export(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config, {"swarm.id": options.swarm})
     swarm, directory = find_swarm(config.swarm.id), config.peer.directory(ROLE)
     manifest = swarm.manifest
-    estimate = _estimate(swarm, directory)
+    estimate = _estimate(swarm, directory, options.version)
     calibrated = options.int8 and not options.weights_only
     rows = calibration_rows(config, manifest, directory) if calibrated else None
     data = with_card(write_inference(manifest.definition, estimate.vector, options.int8, rows), manifest)
@@ -190,10 +191,12 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _estimate(swarm: Swarm, directory: Path) -> Estimate:
-    """Return this agent's estimate; where none has run, that of the peers whose messages are here."""
-    from learnae.runtime.observer import estimate_of, published_estimate  # noqa: PLC0415 - as above
+def _estimate(swarm: Swarm, directory: Path, version: str | None) -> Estimate:
+    """Return this agent's estimate, or a kept one; where none has run, that of the peers whose messages are here."""
+    from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate  # noqa: PLC0415 - as above
 
+    if version:
+        return kept_estimate(directory, swarm.manifest, version)
     if (directory / STATE_FILE).exists():
         return estimate_of(directory, swarm.manifest)
     return published_estimate(swarm.directory)

@@ -19,6 +19,7 @@ from typing import Any
 from bench.harness import AT_MOST, Race
 from bench.rigs.processes import broker, read_status, wait_until
 from demo.people import write_private_file
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection
 from learnae.swarm.directory import create_swarm
@@ -85,7 +86,7 @@ class Member:
         self._config = home / "agent.toml"
         self._config.write_text(
             f'[swarm]\nid = "{self.directory}"\n[peer]\nname = "agent-{person}"\nstate = "{home / "peer"}"\n'
-            f'[source]\nfile = "{home / "person.npz"}"\nspeed = 0\n[train]\nengine = "numpy"\npause = 1.0\n'
+            f'[source]\nfile = "{home / "person.npz"}"\nspeed = 0\n[train]\nengine = "numpy"\n[publish]\nevery = 1.0\n'
             f'[mqtt]\nbroker = "{section.broker}"\nmonitor = false\n'
         )
         self._process: subprocess.Popen[bytes] | None = None
@@ -105,7 +106,8 @@ class Member:
 
     def blocks(self) -> dict[str, int]:
         """Return names and sizes of all blocks that the agent holds."""
-        return {path.name: path.stat().st_size for path in self.directory.glob("blocks/*/b*")}
+        sizes = LocalBlockStore(self.directory, read_only=True).sizes()
+        return {str(cid): size for cid, size in sizes.items()}
 
     def count(self, what: str) -> int:
         """Return how many blocks the agent has ``pushed``, ``wanted`` or ``answered``."""

@@ -15,7 +15,6 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.ipld.cid import RAW
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import evaluate
@@ -36,6 +35,7 @@ HOLDOUT = 0.3  # the last part of each exercise
 SECOND = 1000
 _LISTEN = 250  # ms: as members do
 _DECODED_BYTES = 256 << 20  # of frames that are decoded for all: old ones are not asked for again
+_RAW_NAMES = "bafkrei"  # CIDs of frames begin so, as text
 _WEIGHED = 4  # members whose tangles are weighed: all are much alike, and it is slow
 
 Array = NDArray[Any]
@@ -157,29 +157,20 @@ class Meter:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
-        self._gossip = 0
+        self._gossip = self._frames = 0
         network = simulation.network
         send = network.send
 
         def counted(source: Any, target: Any, size: int, note: str, deliver: Any) -> None:
             self._gossip += size if note in ("heads", "want") else 0
+            self._frames += size if note.startswith(_RAW_NAMES) else 0
             send(source, target, size, note, deliver)
 
         network.send = counted  # type: ignore[method-assign]
 
     def read(self) -> tuple[int, int, int]:
-        """Return bytes of frames, of gossip and of all that hosts have received; nothing may have been pruned yet."""
-        members = self._simulation.members
-        everything = sum(member.host.bytes_in for member in members)
-        return sum(map(received_frame_bytes, members)), self._gossip, everything
-
-
-def received_frame_bytes(member: Member) -> int:
-    """Return the bytes of the frame blocks here that others have published."""
-    tangle, author = member.peer.tangle, member.peer.author
-    nodes = [node for cid in tangle.cids() if (node := tangle.node(cid)) is not None and node.author == author]
-    own = {cid for node in nodes for cid in node.blocks}
-    return sum(len(data) for cid, data in member.host.blocks.items() if cid.codec == RAW and cid not in own)
+        """Return bytes of frames, of gossip and of all that hosts have received."""
+        return self._frames, self._gossip, sum(member.host.bytes_in for member in self._simulation.members)
 
 
 def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> SwarmCost:

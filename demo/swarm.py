@@ -15,7 +15,8 @@ from learnae.errors import StateError
 
 TRAINERS = (7, 8)
 REPLAY_SPEED = 40.0  # times real time: half an hour of exercise arrives within a minute
-PAUSE = 0.08  # seconds between two updates of a peer
+EVERY = 0.08  # seconds at least between two updates of a peer
+SHARE = 0.1  # of a trainer's time that it trains: eight processes run on as few as two cores
 _STOP_SECONDS = 20.0
 
 
@@ -49,10 +50,11 @@ class Swarm:
     def start(self, name: str, role: str, config: Path) -> None:
         """Start (or start again) a peer that has joined."""
         verb = ["trainer_node", "start"] if role == "trainer" else ["agent", "run"]
-        environment = {**_environment(self.home), "LEARNAE_TRAIN__PAUSE": str(PAUSE)}
+        environment = {**_environment(self.home), "LEARNAE_PUBLISH__EVERY": str(EVERY)}
         if role == "agent":
             environment["LEARNAE_SOURCE__SPEED"] = str(REPLAY_SPEED)
         else:
+            environment["LEARNAE_TRAIN__SHARE"] = str(SHARE)
             environment["LEARNAE_TRAIN__ENGINE"] = "numpy"  # the same, and as fast to start, wherever it runs
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(

@@ -43,7 +43,10 @@ class BlockStore(Protocol):
     """
 
     def put(self, codec: int, data: bytes) -> Cid:
-        """Keep a block of at most 1 MiB durably, and name it. Idempotent. Raises LimitError or NotWrittenError."""
+        """Keep a block of at most 1 MiB, and name it. Idempotent. Raises LimitError or NotWrittenError.
+
+        It outlives the process at once; a power cut may take what was put in the last moments.
+        """
 
     def get(self, cid: Cid) -> bytes:
         """Return the block's bytes, checked against its name; raises BlockMissingError if it is not here now."""
@@ -54,7 +57,7 @@ class BlockStore(Protocol):
     def want(self, cids: Sequence[Cid]) -> None:
         """Ask for blocks that are not here; they may appear later. Idempotent, cheap to repeat."""
 
-    def held(self) -> Iterable[Cid]:
+    def cids(self) -> Iterable[Cid]:
         """Return the names of all blocks that are here."""
 
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:

@@ -54,7 +54,8 @@ class CatchUp:
         self._begin, self._measure = begin, measure
         self._booted = clock.now() - clock.uptime()
         self._before = 0  # announcements that do not count
-        self._begun = self._changed = 0  # uptime: of becoming silent, and of the last change of ``progress``
+        self._begun = 0  # uptime: of becoming silent
+        self._changed = self._came = 0  # uptime: of the last change of ``progress``, and of what came
 
     def start(self, last_spoken: int | None, is_new: bool) -> None:
         """Begin a run of a peer that remembers having spoken at ``last_spoken``, Unix milliseconds; None if not.
@@ -83,17 +84,21 @@ class CatchUp:
 
     def _silence(self) -> None:
         self.since, self._before = self._clock.now(), self._gossip.announcements or 0
-        self._begun = self._changed = self._clock.uptime()
+        self._begun = self._changed = self._came = self._clock.uptime()
         self._begin()
 
     def _is_done(self, uptime: int) -> bool:
         progress = self._measure()
+        if progress.done > self.progress.done or self.progress.done >= self.progress.known:
+            self._came = uptime
         if progress != self.progress:
             self.progress, self._changed = progress, uptime
         announcements = self._gossip.announcements
         if announcements is not None and announcements <= self._before:  # deaf
-            self._changed = uptime
-            return self.is_new and not progress.known and uptime - self._begun >= _FOUND_MS
-        quiet = uptime - self._changed
-        settled = _SETTLE_MS if announcements is not None else 0
-        return quiet >= (settled if progress.done >= progress.known else _STUCK_MS)
+            if not self.is_new:
+                self._changed = self._came = uptime
+            if not self.is_new or uptime - self._begun < _FOUND_MS:
+                return False
+        if progress.done < progress.known:  # what is announced meanwhile, invented perhaps, is no reason to wait on
+            return uptime - self._came >= _STUCK_MS
+        return uptime - self._changed >= (_SETTLE_MS if announcements is not None else 0)

@@ -1,7 +1,10 @@
 """Encoding the own frames: what others decode of the own weights, and when a checkpoint is due."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
@@ -32,6 +35,13 @@ class FrameEncoder:
     _since_updates: int = 0
     _key_time: int = 0
 
+    def change(self, weights: Vector) -> float:
+        """Return how far ``weights`` (n,) are from what others hold, in its norm; infinite where they hold nothing."""
+        if self.own_vote is None:
+            return math.inf
+        replica = self.own_vote.vector
+        return float(np.linalg.norm(weights - replica) / max(np.linalg.norm(replica), np.finfo(np.float32).tiny))
+
     def encode(self, weights: Vector, samples: int, now: int, whole: bool = False) -> Frame:
         """Return the next frame of ``weights`` (n,), trained on ``samples``: a keyframe if one is due at ``now`` ms.
 
@@ -53,6 +63,10 @@ class FrameEncoder:
         self._since_updates += 1
         if frame.header.kind != KEY:
             self._since_bytes += len(update.data) + sum(map(len, frame.blocks))
+
+    def settle(self) -> None:
+        """Note that the newest update is a settled peer's: its vote does not age."""
+        self.own_vote = replace(self.own_vote, settled=True) if self.own_vote else None
 
     def forget(self) -> None:
         """Let the next frame stand alone: others hold a replica that this peer does not know."""

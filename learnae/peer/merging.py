@@ -45,11 +45,12 @@ class Merging:
             self._learner.load(start)
             self._estimate.vector = start
 
-    def adopt(self) -> None:
-        """Take what the swarm believes in place of the own weights: a newcomer's, or those of a long time ago."""
+    def adopt(self, now: int) -> None:
+        """Take what the swarm believes in place of the own weights, which are a newcomer's."""
         replicas = self._following.replicas
         if replicas:
-            self._learner.load(consensus(list(replicas.values()), self._manifest.merge.half_life))
+            self.believe(None, now)
+            self._learner.load(self.estimate)
             self._merged = {author: replica.cid for author, replica in replicas.items()}
 
     def to_state(self) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class OwnChain:
         now = self._clock.now()
         hints = self._tangle.hints_for(self.author, now)
         seq, parents = (self.last.seq + 1, (self.last.cid, *hints)) if self.last else (0, hints)
-        forked = seq if checkpoint and self.has_forked else self._tangle.forked(self.author)
+        forked = self._tangle.forked(self.author)
+        if checkpoint and self.has_forked:  # after both branches, or it would fork anew
+            seq = forked = max(seq, self._replication.own_signed + 1)
         return compose(
             self._identity, self._replication.swarm, seq, parents, self._time(hints, now), body, blocks,
             checkpoint=checkpoint, forked=forked,
@@ -91,7 +93,8 @@ class OwnChain:
         waiting, newest = self._tangle.waiting_of(self.author), self._tangle.newest_of(self.author)
         node = self._tangle.node(newest) if newest else None
         said, attached = self.last.seq if self.last else -1, node.seq if node else -1
-        if max(self._replication.own_seq, waiting.seq if waiting else -1) > max(said, attached):
+        disowned = self._replication.own_signed if self.has_forked else -1
+        if max(self._replication.own_seq, waiting.seq if waiting else -1) > max(said, attached, disowned):
             self._ticks_left -= 1
             if self._ticks_left > 0:
                 return False

@@ -1,5 +1,6 @@
-"""The peer: one tick = hear, merge, train, publish. Speaks only to ports; knows no role."""
+"""The peer: it hears at each tick; a cycle of ticks is merge, train, publish. Speaks only to ports; knows no role."""
 
+import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +16,9 @@ from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.merging import Merging
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
+from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
+from learnae.peer.settling import Settled, Settling
 from learnae.peer.swarm_view import SwarmView
 from learnae.peer.training import Training
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
@@ -30,6 +33,10 @@ from learnae.weights.codecs import Vector
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
 _SWEEP_MS = 600_000  # between two looks for blocks that nothing names: what came too late, or was never taken in
+_SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
+_SETTLED_SHOW_MS = 10_000  # of a settled peer: a lost one is healed so late
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,9 @@ class Options:
     """How one peer differs from another, as its role decides; all have the same rights.
 
     ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps``
-    optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``facts`` gives
+    optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``publish`` says when
+    what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
+    are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. An archive never
     ``forgets`` a block.
@@ -60,6 +69,9 @@ class Options:
     follow: int
     seed: int | None = None
     steps: int = 0
+    publish: PublishPolicy = PublishPolicy()
+    patience: int = 0
+    rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
     forgets: bool = True
@@ -93,6 +105,8 @@ class Peer:
     training: Training
     view: SwarmView
     publisher: Publisher
+    cadence: Cadence
+    settling: Settling
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -100,6 +114,7 @@ class Peer:
         self.tangle = self.replication.tangle
         self._has_start = False
         self._swept = self.ports.clock.uptime()
+        self._shown: int | None = None  # uptime of the last announcement
 
     def start(self, is_back: bool) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
@@ -108,6 +123,8 @@ class Peer:
         """
         self._find_start()
         has_state = self.publisher.restore()
+        if self.frames.own_vote and self.frames.own_vote.settled:
+            self.settling.settle(self.frames.own_vote.time)
         spoken = self.own.last.time if self.own.last else None
         self.catching_up.start(spoken, is_new=not (has_state or is_back))
 
@@ -119,7 +136,7 @@ class Peer:
     # -- the tick
 
     def tick(self) -> Tick:
-        """Hear, merge, train, publish: as much of it as can be done now, and return soon."""
+        """Hear; merge if a cycle begins; train; publish what is due, which ends the cycle. Return soon."""
         heard = self.hear()
         try:
             may_begin = self._may_begin()
@@ -132,12 +149,11 @@ class Peer:
             return self._bide(heard)
         self._introduce()
         self._accuse()
-        merged = self.merging.merge()
-        trained = self.training.train()
-        published = self.publisher.publish_update(trained.rows) if trained.steps else self._go_without_training(merged)
-        self._announce()
+        merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
+        trained = self._train()
+        published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
+        self._show(bool(heard or self.training.taken == 0))
         self._forget()
-        self.ports.monitor.report(self.status())
         return Tick(heard, merged, trained, published)
 
     def hear(self) -> int:
@@ -177,12 +193,13 @@ class Peer:
         """Return True if this peer may speak: it knows where all start, what they know, and its own last message."""
         if not self._has_start and not self._find_start():
             return False
-        before, was_silent = self.own.last, self.catching_up.since is not None
+        before = self.own.last
         is_silent = self.catching_up.must_stay_silent(before is not None)
         if is_silent or not self.own.catch_up(self.ports.store):
             return False
-        if was_silent and self.catching_up.is_new:
-            self.merging.adopt()
+        if self.catching_up.is_new:
+            self.catching_up.is_new = False
+            self.merging.adopt(self.ports.clock.now())
         if self.own.last is not before:
             self.frames.forget()
         self.view.note(self.own.show_again())
@@ -195,12 +212,22 @@ class Peer:
             merged = self.merging.merge()
             if merged:
                 self.merging.believe(None, self.ports.clock.now())
-            trained = self.training.train()
-            if self.catching_up.since is not None:  # that may take minutes
-                self.save()
+            trained = self._train()
+            self.training.taken = 0
+        if self._show(bool(heard)) and trained.steps and self.catching_up.since is not None:  # that may take minutes
+            self.save()
+        return Tick(heard, merged, trained, None)
+
+    def _show(self, has_news: bool) -> bool:
+        """Announce what is known and report the status: at once if it ``has_news``, else once in a while."""
+        uptime, is_settled = self.ports.clock.uptime(), self.settling.since is not None
+        least = _SETTLED_SHOW_MS if is_settled else 0 if has_news else _SHOW_MS
+        if self._shown is not None and uptime - self._shown < least:
+            return False
+        self._shown = uptime
         self._announce()
         self.ports.monitor.report(self.status())
-        return Tick(heard, merged, trained, None)
+        return True
 
     def _announce(self) -> None:
         self.replication.announce(self.following.followed())
@@ -213,6 +240,41 @@ class Peer:
         self._has_start = True
         self.merging.begin(start)
         return True
+
+    # -- what to learn
+
+    def _train(self) -> Trained:
+        """Train, unless this peer has settled and nothing is new."""
+        if self.settling.since is not None:
+            why = self.settling.why_wake(
+                self.options.rows(), self.following.others(self.ports.clock.now()), self.merging.estimate
+            )
+            if not why:
+                return Trained(0, 0, 0.0)
+            _log.info("learning again: %s", why)
+            self.settling.wake()
+        return self.training.train()
+
+    def _end_cycle(self) -> Cid | None:
+        """End the cycle if that is due, and publish what it changed if that is worth it."""
+        uptime, before, published = self.ports.clock.uptime(), self.traffic.bytes_out, None
+        if not (self.training.is_done and self.cadence.is_due(uptime)):
+            return None
+        is_last = self.settling.is_due
+        if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
+            published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
+        self.training.taken = 0
+        self.cadence.end(uptime, self.traffic.bytes_out - before)
+        self.settling.note(self.training.metrics, self.training.loss)
+        if is_last and published:
+            self._settle()
+        return published
+
+    def _settle(self) -> None:
+        now = self.ports.clock.now()
+        authors = frozenset(self.following.others(now))
+        self.settling.settle(now, Settled(self.options.rows(), authors, self.merging.estimate))
+        _log.info("nothing was gained in %d updates: quiet until there is something new", self.settling.patience)
 
     # -- what to publish
 
@@ -233,7 +295,7 @@ class Peer:
     def _go_without_training(self, merged: int) -> Cid | None:
         now, horizon = self.ports.clock.now(), self.manifest.limits.horizon
         if merged:
-            self.merging.believe(None, now)
+            self.merging.believe(self.frames.own_vote if self.settling.since is not None else None, now)
         if not self.own.may_speak():
             return None
         statistics, last = self.options.statistics(), self.view.summary
@@ -242,9 +304,11 @@ class Peer:
             found = next_summary(statistics, said, now - last.time if last else 0, horizon)
             if found:
                 return self.publisher.summarise(found)
-        if now - self.view.checkpointed < horizon // _CHECKPOINTS_PER_HORIZON and not self.own.needs_checkpoint:
-            return None
-        return self._renew(last is not None)
+        return self._renew(last is not None) if self._must_renew() else None
+
+    def _must_renew(self) -> bool:
+        age = self.ports.clock.now() - self.view.checkpointed
+        return age >= self.manifest.limits.horizon // _CHECKPOINTS_PER_HORIZON or self.own.needs_checkpoint
 
     def _renew(self, sends_summaries: bool) -> Cid | None:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
@@ -267,7 +331,7 @@ class Peer:
             self._swept = clock.uptime()
             own = [self.own.last.cid] if self.own.last else []
             needed = self.tangle.needed().union(self.manifest.start, [self.swarm, *own])
-            store.delete([cid for cid in store.held() if cid not in needed], unused_for=_SWEEP_MS)
+            store.delete([cid for cid in store.cids() if cid not in needed], unused_for=_SWEEP_MS)
 
     # -- what people see
 
@@ -276,7 +340,7 @@ class Peer:
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
-        here; ``banned`` that its key has equivocated.
+        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add.
         """
         metrics, now = self.training.metrics, self.ports.clock.now()
         return {
@@ -300,6 +364,7 @@ class Peer:
             "unwritable": self.publisher.unwritable,
             "listening": self.catching_up.since,
             "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
+            "settled": self.settling.since,
             "banned": self.own.has_forked,
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
@@ -329,7 +394,7 @@ def compose_peer(
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp).
 
-    A peer alone, in memory, publishes its name and an update:
+    A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
     >>> import numpy as np
     >>> from learnae.models.dataset import Dataset
@@ -345,7 +410,10 @@ def compose_peer(
     >>> state, monitor = in_memory.MemoryStateStore(), in_memory.SilentMonitor()
     >>> ports = Ports(store, gossip, learner, state, monitor, clock)
     >>> peer = compose_peer(Identity.from_seed(bytes(32)), manifest, ports, Options("alice", "agent", follow=8))
-    >>> peer.tick().published == peer.tangle.heads()[0]
+    >>> peer.tick().published is None
+    True
+    >>> clock.time += 12_000
+    >>> peer.tick().published == peer.tangle.newest_of(peer.author)
     True
     >>> peer.status()["seq"]
     1
@@ -369,7 +437,7 @@ def compose_peer(
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
-        frames, merging, training, view, publisher,
+        frames, merging, training, view, publisher, Cadence(options.publish), Settling(options.patience),
     )  # fmt: skip
     peer.start(is_back)
     return peer

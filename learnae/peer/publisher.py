@@ -116,6 +116,9 @@ class Publisher:
         self.frames.restore(state)
         self.merging.restore(state)
         outcome = self.own.resume(state.message)
+        last = self.own.last
+        if last and isinstance(last.body, Update) and last.body.settled and last.cid == state.update:
+            self.frames.settle()
         if state.summary:  # the chain may have forgotten it
             self.view.note_own(open_message(state.summary, self.swarm, Limits()))
         self.traffic.bytes_out, self.traffic.bytes_in = state.bytes_out, state.bytes_in  # what is shown again is old

@@ -46,6 +46,7 @@ class Replicator:
         self._turn = 0  # of the authors that take turns in announcements
         self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
         self.own_seq = -1  # the highest that any other peer claims to know of this one
+        self.own_signed = -1  # the highest of its messages that were verified here, attached or not
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch it, as far as it is here now."""
@@ -168,6 +169,8 @@ class Replicator:
             del self._entries[key]
 
     def _attach(self, message: Message, total: Outcome) -> None:
+        if message.author == self.tangle.me:
+            self.own_signed = max(self.own_signed, message.seq)
         try:
             outcome = self.tangle.attach(message, self.clock.now())
         except StaleError as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +14,11 @@ from learnae.errors import LearnaeError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
-from learnae.system.npz import DamagedArchiveError, read_archive
+from learnae.system.npz import DamagedArchiveError, open_sealed, sealed_archive
 from learnae.weights.codecs import Vector
 
 VERSION = 1
 _MEMBER = "learner/"
-_DIGEST_BYTES = 32
 _COUNTS = (
     "key_bytes", "key_time", "since_bytes", "since_updates", "samples", "time", "steps", "bytes_out", "bytes_in",
 )  # fmt: skip
@@ -73,19 +70,13 @@ class PeerState:
         if self.replica is not None:
             arrays["replica"] = self.replica
         arrays.update({_MEMBER + name: array for name, array in self.learner.items()})
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        data = buffer.getvalue()
-        return hashlib.sha256(data).digest() + data
+        return sealed_archive(arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PeerState:
         """Read what ``to_bytes`` wrote; raises StateError for anything else."""
         try:
-            digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-            if hashlib.sha256(archive).digest() != digest:
-                raise DamagedArchiveError("it is not what was written")
-            return cls._from_arrays(read_archive(archive))
+            return cls._from_arrays(open_sealed(data))
         except (DamagedArchiveError, ValueError, KeyError, LearnaeError) as error:
             remedy = "move the state file away: the peer then continues its chain from what others hold of it"
             raise StateError(f"the saved state is damaged: {error}", remedy) from error

@@ -8,27 +8,38 @@ from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
+ENDLESS = 1 << 40  # steps between two merges: as many as there is time for
+
 
 @dataclass(eq=False)
 class Training:
-    """Takes ``between_merges`` optimiser steps at a time; ``steps`` counts them all.
+    """Takes ``between_merges`` optimiser steps a cycle, from one merge to the next; ``steps`` counts them all.
 
+    The learner may take fewer at a time: ``taken`` counts those of this cycle, ``rows`` what they were trained on.
     ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
     """
 
     learner: Learner
     between_merges: int
     steps: int = 0
+    taken: int = 0
+    rows: int = 0
     loss: float | None = None
     metrics: Metrics | None = None
 
     def train(self) -> Trained:
-        """Take optimiser steps, as many as there are rows for."""
-        trained = self.learner.train(self.between_merges)
+        """Take optimiser steps, as many as the learner takes at once of those that are left in this cycle."""
+        trained = self.learner.train(self.between_merges - self.taken)
         if trained.steps:
             self.steps += trained.steps
-            self.loss = trained.loss
+            self.taken += trained.steps
+            self.rows, self.loss = trained.rows, trained.loss
         return trained
+
+    @property
+    def is_done(self) -> bool:
+        """Return True if this cycle's steps are taken; one without an end is done after any."""
+        return self.taken > 0 and (self.taken >= self.between_merges or self.between_merges == ENDLESS)
 
     def evaluate(self, estimate: Vector) -> None:
         """Renew ``metrics``: those of ``estimate`` (count,)."""

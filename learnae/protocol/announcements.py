@@ -70,16 +70,24 @@ class Announcement:
     def __bool__(self) -> bool:
         return bool(self.entries or self.kept)
 
-    def to_bytes(self) -> bytes:
-        """Return the dag-cbor map; raises LimitError if there is more than an announcement holds."""
+    def check(self) -> None:
+        """Raise LimitError if there is more than an announcement holds."""
         limits = Limits()
         if len(self.entries) > limits.entries or len(self.kept) > limits.kept:
             raise LimitError(
                 f"an announcement of {len(self.entries)} authors and {len(self.kept)} kept messages",
                 f"at most {limits.entries} and {limits.kept} are announced",
             )
+
+    def to_fields(self) -> dict[str, object]:
+        """Return the map, however long."""
         entries = [entry.to_list() for entry in self.entries]
-        return dagcbor.encode({"v": VERSION, "kept": list(self.kept), "authors": entries})
+        return {"v": VERSION, "kept": list(self.kept), "authors": entries}
+
+    def to_bytes(self) -> bytes:
+        """Return the dag-cbor map; raises LimitError if there is more than an announcement holds."""
+        self.check()
+        return dagcbor.encode(self.to_fields())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Announcement:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from learnae.ipld.cid import Cid
 from learnae.protocol.bodies import Evidence
 
+LEAST_GRACE = 10_000  # ms of the own uptime: a block that is on its way comes sooner
+
 
 @dataclass(slots=True)
 class Chain:
@@ -50,12 +52,17 @@ class Chain:
             self.forked_time = min(self.forked_time, time)
 
     def mature(self, uptime: int, grace: int) -> None:
-        """Raise ``floor`` to the newest checkpoint that was noticed a ``grace`` (ms) before ``uptime``."""
+        """Raise ``floor`` to the newest checkpoint that was noticed a grace before ``uptime``.
+
+        That is twice the time between the author's last two, at least LEAST_GRACE and at most ``grace`` (ms).
+        """
         for seq, noticed in self.checkpoints.items():
-            if noticed is None:
-                self.checkpoints[seq] = uptime
-            elif uptime - noticed >= grace:
-                self.floor = max(self.floor, seq)
+            self.checkpoints[seq] = uptime if noticed is None else noticed
+        times = sorted(noticed for noticed in self.checkpoints.values() if noticed is not None)
+        if len(times) > 1:
+            grace = min(grace, max(LEAST_GRACE, 2 * (times[-1] - times[-2])))
+        ripe = [seq for seq, noticed in self.checkpoints.items() if noticed is not None and uptime - noticed >= grace]
+        self.floor = max([self.floor, *ripe])
 
     def drop(self, seq: int) -> Cid:
         """Forget the message with this ``seq``, and return its name."""

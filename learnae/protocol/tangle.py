@@ -154,9 +154,9 @@ class Tangle:
         return chain is None or not chain.forked or now - chain.forked_time >= self.limits.horizon
 
     def reaches(self, prefix: bytes, seq: int) -> bool:
-        """Return True if the author whose key begins with ``prefix`` is known up to ``seq``, or banned."""
-        chain = self._by_prefix.get(prefix)
-        return chain is not None and (chain.is_banned or max(chain.by_seq, default=chain.floor) >= seq)
+        """Return True if an author whose key begins with ``prefix`` is known up to ``seq``, or banned."""
+        chains = [self._chains[author] for author in self._by_prefix.get(prefix, ())]
+        return any(chain.is_banned or max(chain.by_seq, default=chain.floor) >= seq for chain in chains)
 
     def is_forgotten(self, author: bytes, seq: int) -> bool:
         """Return True if a checkpoint has replaced the author's message ``seq``."""

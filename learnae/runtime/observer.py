@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,6 @@ from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
-from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.peer.following import Following
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
@@ -24,6 +22,7 @@ from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
 from learnae.protocol.tangle import Tangle
+from learnae.runtime.version_store import read_version
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
@@ -69,25 +68,14 @@ class Estimate(NamedTuple):
         return text.ago(time.time() - self.time / 1000)
 
 
-class _ReadOnlyStore(LocalBlockStore):
-    """Reads a directory, and changes nothing in it."""
-
-    @override
-    def _note_use(self, path: Path, stamp: object) -> bool:
-        return True
-
-    @override
-    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        """Do nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
-
-
 class Observer:
     """Reads a swarm's directory; writes nothing."""
 
     def __init__(self, directory: Path) -> None:
         self.manifest = open_manifest(directory)
         self.swarm = self.manifest.swarm
-        self._store = _ReadOnlyStore(directory)
+        # deletes nothing: what is too old for a newcomer may be all that a peer of this machine has left
+        self._store = LocalBlockStore(directory, read_only=True)
         self._clock = SystemClock()
         rng = random.Random()
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
@@ -100,17 +88,23 @@ class Observer:
 
     def refresh(self) -> int:
         """Take in new messages; return how many are known now."""
+        unseen = self.unseen()
         for _ in range(_PASSES):
-            outcome = self._replication.hear()
+            outcome, before = self._replication.hear(), unseen
             for message in outcome.attached:
                 self._following.note(message)
                 self._profiles[message.author] = profile_of(message) or self._profiles.get(message.author, _UNNAMED)
                 summarised, _ = self._summaries.get(message.author, (0, None))
                 if isinstance(message.body, Summary) and message.time > summarised:
                     self._summaries[message.author] = message.time, message.body
-            if not outcome.attached:
+            unseen = self.unseen()
+            if not outcome.attached and unseen == before:  # a long chain comes newest first, and waits
                 break
         return len(self.tangle)
+
+    def close(self) -> None:
+        """Let go of the blocks' file; it is opened again when it is needed again."""
+        self._store.close()
 
     def unseen(self) -> int:
         """Count the messages of this machine that wait for others: what they need is not known."""
@@ -202,6 +196,14 @@ def estimate_of(directory: Path, manifest: Manifest) -> Estimate:
     if state.swarm != manifest.swarm:
         raise ConfigurationError(f"the peer at {directory} belongs to swarm {state.swarm}", "name that swarm")
     return Estimate(state.estimate, state.time)
+
+
+def kept_estimate(directory: Path, manifest: Manifest, name: str) -> Estimate:
+    """Read the estimate that the peer in ``directory`` keeps as version ``name``; raises as ``read_version`` does."""
+    version = read_version(directory, name)
+    if version.swarm != manifest.swarm:
+        raise ConfigurationError(f"version {name} of {directory.name} is of swarm {version.swarm}", "name that swarm")
+    return Estimate(version.vector, version.time)
 
 
 def published_estimate(swarm: Path) -> Estimate:

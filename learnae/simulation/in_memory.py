@@ -76,7 +76,7 @@ class MemoryBlockStore(BlockStore):
         self._host.ask(cids)
 
     @override
-    def held(self) -> Iterable[Cid]:
+    def cids(self) -> Iterable[Cid]:
         return list(self._host.blocks)
 
     @override

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,9 +14,12 @@ from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
+from learnae.peer.publishing_policy import PublishPolicy
+from learnae.peer.training import ENDLESS
 from learnae.ports import Learner, Traffic
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
+from learnae.protocol.tangle import Tangle
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
 from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
@@ -36,13 +39,16 @@ def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -
 @dataclass(frozen=True, slots=True)
 class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
-    them, 0 for never."""
+    them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
+    (Options)."""
 
     seed: int = 0
     period: int = 1000
     listen: int = 0
     follow: int = 8
     fanout: int = 4
+    every: int = 0
+    patience: int = 0
     weather: Weather = Weather()
 
 
@@ -66,7 +72,17 @@ class Member:
         traffic, gossip = Traffic(), MemoryGossip(self.host, simulation.setting.fanout)
         store = MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start)
         ports = Ports(store, gossip, learner, self._state, SilentMonitor(), simulation.clock)
-        options = Options(f"peer-{self._index}", "agent", simulation.setting.follow, seed)
+        setting = simulation.setting
+        options = Options(
+            f"peer-{self._index}",
+            "agent",
+            setting.follow,
+            seed,
+            steps=ENDLESS if setting.every else 0,
+            publish=PublishPolicy(setting.every),
+            patience=setting.patience,
+            rows=lambda: len(self._data.train),
+        )
         peer = compose_peer(self._identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
         self.host.previous_of = peer.tangle.previous_of
         return peer
@@ -122,8 +138,8 @@ class Simulation:
         member.peer = member.boot()
 
     def message_sets(self) -> list[frozenset[Cid]]:
-        """Return the messages that each member has attached."""
-        return [frozenset(member.peer.tangle.cids()) for member in self.members]
+        """Return what each member would give a newcomer: every author's messages since its newest checkpoint."""
+        return [frozenset(_live(member.peer.tangle)) for member in self.members]
 
     def schedule(self, member: Member) -> None:
         """Let a member take part from now on."""
@@ -147,3 +163,11 @@ class Simulation:
             self._listen(member)
 
         self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)
+
+
+def _live(tangle: Tangle) -> Iterator[Cid]:
+    for _, entry in tangle.entries():
+        step: Cid | None = entry.head
+        while step is not None:
+            yield step
+            step = tangle.previous_of(step)

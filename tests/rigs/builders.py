@@ -14,6 +14,7 @@ from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.protocol.announcements import Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
@@ -36,6 +37,11 @@ def identity(number: int) -> Identity:
 def some_cid(number: int) -> Cid:
     """Return the name of a block that no store has."""
     return Cid.of(DAG_CBOR, b"block %d" % number)
+
+
+def some_entry(author: int, seq: int = 0) -> Entry:
+    """Return what an announcement says of an author whose messages no store has."""
+    return Entry(b"au%06d" % author, seq, some_cid(1000 * author + seq), some_cid(1000 * author))
 
 
 def some_frame(number: int) -> Cid:

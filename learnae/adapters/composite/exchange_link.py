@@ -176,7 +176,7 @@ class Link:
     def _join(self) -> None:
         """Find out whether the exchange can be used, and what it has to be told."""
         self._overflowed = False
-        for cid in self.exchange.lacking(self.store.held):
+        for cid in self.exchange.lacking(self.store.cids):
             self.tell(cid, offer=True)
         self._due = time.monotonic() + self.policy.review
         if self.state != CONNECTED:

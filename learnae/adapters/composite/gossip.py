@@ -26,6 +26,7 @@ class Gossips(Gossip):
 
     @override
     def announce(self, announcement: Announcement) -> None:
+        announcement.check()
         for gossip in self._gossips.values():
             try:
                 gossip.announce(announcement)

@@ -42,8 +42,8 @@ class MeteredStore(BlockStore):
         self._store.want(cids)
 
     @override
-    def held(self) -> Iterable[Cid]:
-        return self._store.held()
+    def cids(self) -> Iterable[Cid]:
+        return self._store.cids()
 
     @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:

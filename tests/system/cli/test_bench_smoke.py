@@ -66,6 +66,12 @@ def test_the_report_says_where_it_was_measured(finished):
     assert all(figure["value"] > 0 for figure in report["figures"])
 
 
+def test_the_store_is_compared_with_files_and_gives_room_back(report):
+    found = report("store")
+    assert_checks_between(found, ("write", 0, 1000), ("faster", 0.1, 10_000), ("on disk", 1, 10), ("forgetting", 1, 10))
+    assert len([figure for figure in found["figures"] if figure["value"] > 0]) == 12
+
+
 @pytest.mark.engine("mosquitto")
 def test_the_race_over_a_broker_measures_its_traffic(report):
     (check,) = report("mqtt")["checks"]
@@ -112,9 +118,14 @@ def test_a_newcomer_is_timed(report):
 
 
 @pytest.mark.slow
-def test_heads_over_iota_are_measured(report):
+def test_announcements_over_iota_are_measured(report):
     names = [figure["name"] for figure in report("iota")["figures"]]
-    wanted = ("announcements, as fast", "heads at the default pace", "proof of work at magnitude", "confirmed, median")
+    wanted = (
+        "announcements, as fast",
+        "authors in one announcement",
+        "proof of work at magnitude",
+        "confirmed, median",
+    )
     assert [start for start in wanted if not any(start in name for name in names)] == []
 
 

@@ -674,12 +674,12 @@ def test_a_second_process_of_one_name_is_refused(programs: Programs, joined: Pat
     programs.wait_for_steps("pump", first, more_than=steps)  # the first one is none the worse
 
 
-def test_sighup_reads_the_pause_again(programs: Programs, joined: Path) -> None:
+def test_sighup_reads_again_how_often_is_published(programs: Programs, joined: Path) -> None:
     config = joined.read_text()
-    joined.write_text(config + "\n[train]\npause = 3600\n")
+    joined.write_text(config + "\n[train]\nsteps = 26\n[publish]\nevery = 3600\n")
     process = programs.start("trainer_node", "start", "--config", joined, pause=None)
     steps: int = programs.wait_for_steps("pump", process)["steps"]
-    joined.write_text(config + "\n[train]\npause = 0.05\n")
+    joined.write_text(config + "\n[train]\nsteps = 26\n[publish]\nevery = 0.05\n")
     process.send_signal(signal.SIGHUP)
     programs.wait_for_steps("pump", process, more_than=steps + 3 * 26)
 
@@ -821,7 +821,7 @@ def test_check_tells_what_an_agent_would_learn_from(programs: Programs, recordin
     [
         ("check", "hold_out = 0.2\n", ["[source]", "unknown key 'hold_out'", "did you mean 'holdout'"]),
         ("check", "holdout = 1.5\n", ["source.holdout is 1.5"]),
-        ("run", "[trian]\npause = 1\n", ["unknown section 'trian'", "did you mean 'train'"]),
+        ("run", "[trian]\nstop_when = 1\n", ["unknown section 'trian'", "did you mean 'train'"]),
     ],
 )
 def test_a_mistake_in_an_agents_configuration_is_named(

@@ -2,25 +2,26 @@
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from block_rows import age, spoil
 from daemon import free_port
 from hostile_http import hostile_server, says
 from kubo import Kubo
 from programs import Programs, assert_refused
 
 from demo.people import write_private_file
+from learnae.adapters.local.block_database import FILE
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.limits import Limits
 from learnae.swarm.presets import preset
 from learnae.system.paths import STATE_FILE
-from learnae.system.service import EXIT_CONFIGURATION
+from learnae.system.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN
 
 
 class Home:
@@ -29,7 +30,8 @@ class Home:
     def __init__(self, programs: Programs, **limits: int) -> None:
         self.programs = programs
         manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(**limits))
-        self.store = LocalBlockStore(programs.add_swarm(manifest))
+        self.directory = programs.add_swarm(manifest)
+        self.store = LocalBlockStore(self.directory)
         data = programs.root / "person.npz"
         write_private_file(1, data)
         trainer = programs.start("trainer_node", "start", "--data", data)
@@ -56,11 +58,6 @@ def kubo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubo]:
         yield found
 
 
-def path_of(home: Home, cid: str) -> Path:
-    (path,) = (home.programs.home / "swarms").rglob(cid)
-    return path
-
-
 def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs) -> None:
     listed = programs.answer("learnae", "blocks")
     said = programs.answer("learnae", "log")
@@ -74,7 +71,7 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
 
     # a damaged block is found, and removed so that a good copy can take its place
     victim = said[0]["blocks"][0]
-    path_of(here, victim).write_bytes(b"rot")
+    spoil(here.directory, Cid.parse(victim), b"rot")
     done = here.blocks("--fsck")
     assert done.returncode == 1
     assert victim in done.stdout
@@ -82,7 +79,7 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
 
     # nobody needs these; the younger one may belong to a message that is on its way
     old, young = here.store.put(RAW, b"old"), here.store.put(RAW, b"young")
-    os.utime(path_of(here, str(old)), (time.time() - 7200,) * 2)
+    age(here.directory, old)
     assert programs.answer("learnae", "blocks", "--gc") == {"deleted": 1, "bytes freed": 3}
     assert not here.store.has(old)
     assert here.store.has(young)
@@ -90,23 +87,39 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
 
     assert_refused(programs.run("learnae", "blocks", "--pin"), EXIT_CONFIGURATION, "set ipfs.api")
 
+    # a database that SQLite cannot read is named, and replaced once no process has it open
+    names = set(here.store.cids())
+    here.store.close()
+    with (here.directory / FILE).open("r+b") as file:
+        file.seek(4096 * 3)  # after the header, the map of pages and the root of the table
+        file.write(b"rot" * 1000)
+    assert "--fsck" in programs.run("learnae", "blocks").stderr
+    opened = LocalBlockStore(here.directory)
+    assert_refused(programs.run("learnae", "blocks", "--fsck"), EXIT_TRY_AGAIN, "stop the peers")
+    opened.close()
+    done = here.blocks("--fsck", "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["checked"] > len(names) / 2
+    assert programs.answer("learnae", "blocks", "--fsck") == {"checked": found["checked"], "damaged": []}
+    assert set(here.store.cids()) <= names
+
 
 def test_a_stopped_peer_keeps_its_last_words_and_nothing_else(programs: Programs) -> None:
     home = Home(programs, horizon=1000)
     last = PeerState.from_bytes((programs.home / "peers" / "trainer" / STATE_FILE).read_bytes()).message
     time.sleep(1)
     assert programs.answer("learnae", "log") == []  # and looking has deleted nothing
-    for path in (programs.home / "swarms").rglob("baf*"):
-        os.utime(path, (time.time() - 7200,) * 2)
+    age(home.directory)
     programs.answer("learnae", "blocks", "--gc")
-    assert set(home.store.held()) == {Cid.of(DAG_CBOR, last)}
+    assert set(home.store.cids()) == {Cid.of(DAG_CBOR, last)}
 
 
 @pytest.mark.engine("ipfs")
 @pytest.mark.modules("ipfshttpclient")
 def test_the_daemon_is_given_all_blocks_and_the_doctor_sees_it(here: Home, kubo: Kubo) -> None:
     environment = {"LEARNAE_IPFS__API": kubo.api}
-    count = len(list(here.store.held()))
+    count = len(list(here.store.cids()))
     found = diagnosis(here.programs, **environment)
     assert found["Kubo"] == ("ok", f"{kubo.run('version', '-n').decode().strip()} at {kubo.api}")
     assert found["Kubo peers"] == ("missing", "0 connected")
@@ -115,12 +128,12 @@ def test_the_daemon_is_given_all_blocks_and_the_doctor_sees_it(here: Home, kubo:
     assert found["Kubo pins"] == ("missing", f"0 of the {count} blocks that are here")
 
     assert here.blocks("--pin", "--json", **environment).returncode == 0
-    assert set(kubo.pins()) == {str(cid) for cid in here.store.held()}
+    assert set(kubo.pins()) == {str(cid) for cid in here.store.cids()}
     pins = diagnosis(here.programs, **environment)["Kubo pins"]
     assert pins == ("ok", f"{count} of the {count} blocks that are here")
     assert "no" not in here.blocks(**environment).stdout.split()
 
-    gone = next(cid for cid in here.store.held() if cid.codec == RAW)  # weights: messages must not be missing
+    gone = next(cid for cid in here.store.cids() if cid.codec == RAW)  # weights: messages must not be missing
     here.store.delete([gone])
     here.blocks("--gc", **environment)
     assert str(gone) not in kubo.pins()

@@ -66,8 +66,8 @@ class Machine:
     def wait_for_pins(self) -> None:
         """Until all that is here now is pinned, or gone again; more may have come meanwhile."""
         store = LocalBlockStore(self.swarm)
-        here = set(map(str, store.held()))
-        wait_for(lambda: here & set(map(str, store.held())) <= set(self.kubo.pins()), "what is here to be pinned")
+        here = set(map(str, store.cids()))
+        wait_for(lambda: here & set(map(str, store.cids())) <= set(self.kubo.pins()), "what is here to be pinned")
 
     def seqs(self) -> dict[str, int]:
         """The newest message of each peer that is known here; by its key, if what says its name is too old."""
@@ -77,7 +77,7 @@ class Machine:
     def check_blocks(self) -> None:
         """All blocks of this machine, and no others, are pinned at its daemon, which has the same bytes."""
         store = LocalBlockStore(self.swarm)
-        names = set(store.held())
+        names = set(store.cids())
         assert names
         lacking = {str(cid) for cid in names} - set(self.kubo.pins())
         environment = {"LEARNAE_IPFS__API": self.kubo.api}
@@ -180,7 +180,7 @@ def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
     assert len(ways) >= 4  # away at the start, and killed
     for machine in (a, b):
         machine.check_blocks()
-    newest = b.observer.tangle.heads()[0]
+    newest = next(entry.head for _, entry in b.observer.tangle.entries())
     assert json.loads(b.kubo.run("dag", "get", str(newest)))["swarm"] == {"/": str(a.observer.swarm)}
     planted = patterns(readings[::250])
     for place in (a.swarm, a.kubo.directory, b.directory, c.directory):
@@ -196,8 +196,8 @@ def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
         machine.start_trainer(pause=0.1)
         wait_for(lambda: max(machine.seqs().values(), default=0) > 50, "history", 2 * PATIENCE)
         store = LocalBlockStore(machine.swarm)
-        wait_for(lambda: len(set(store.held())) < max(machine.seqs().values(), default=0), "most to be pruned")
-        wait_for(lambda: set(machine.kubo.pins()) <= set(map(str, store.held())), "no pins but of what is live")
+        wait_for(lambda: len(set(store.cids())) < max(machine.seqs().values(), default=0), "most to be pruned")
+        wait_for(lambda: set(machine.kubo.pins()) <= set(map(str, store.cids())), "no pins but of what is live")
         machine.wait_for_pins()
         machine.process.stop()
         machine.check_blocks()

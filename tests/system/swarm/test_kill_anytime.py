@@ -1,14 +1,13 @@
 """``kill -9`` at random instants: the state always loads, nothing that was published is lost."""
 
-import os
 import random
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from children import PROCESSES, kill
 from nightly import how_many
 
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -45,16 +44,10 @@ def run_peer(swarm: Path, directory: Path) -> None:
 
 
 def kill_after(moment: Callable[[], None], swarm: Path, directory: Path) -> None:
-    child = os.fork()
-    if child == 0:
-        try:
-            run_peer(swarm, directory)
-        finally:
-            os._exit(1)  # only an error ends the loop
+    peer = PROCESSES.Process(target=run_peer, args=(swarm, directory))
+    peer.start()
     moment()
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), "the peer ended by itself: see its traceback"
+    kill(peer)
 
 
 def wait_for_messages(observer: Observer, count: int) -> None:

@@ -12,6 +12,7 @@ from learnae.errors import FutureError, LimitError, ReplayError, SequenceError, 
 from learnae.ipld.cid import Cid
 from learnae.protocol import tangle as tangle_module
 from learnae.protocol.announcements import PREFIX_BYTES, Entry
+from learnae.protocol.chain import LEAST_GRACE
 from learnae.protocol.limits import HOUR, MINUTE, Limits
 from learnae.protocol.messages import Message, open_message
 from learnae.protocol.tangle import Tangle
@@ -363,12 +364,26 @@ def test_a_grace_after_a_checkpoint_came_what_it_replaces_goes() -> None:
     tangle = new_tangle()
     offer(tangle, *old, checkpoint, head)
     assert tangle.forget(NOW, 5000) == []
-    assert tangle.forget(NOW, 5000 + GRACE - 1) == []
-    gone = tangle.forget(NOW, 5000 + GRACE)
+    assert tangle.forget(NOW, 5000 + LEAST_GRACE - 1) == []
+    gone = tangle.forget(NOW, 5000 + LEAST_GRACE)
     assert set(gone) == {message.cid for message in old} | {some_frame(number) for number in range(3)}
     assert set(tangle.cids()) == {checkpoint.cid, head.cid}
     assert tangle.newest_of(author.author) == head.cid
     assert tangle.forget(NOW, 5000 + 9 * GRACE) == []
+
+
+@pytest.mark.parametrize(("pace", "grace"), [(1000, LEAST_GRACE), (9000, 18_000), (HOUR, GRACE)])
+def test_the_grace_follows_the_pace_of_an_author(pace: int, grace: int) -> None:
+    author, tangle = Author(1), new_tangle()
+    first, second = author.say(), author.say(checkpoint=True)
+    offer(tangle, first)
+    tangle.forget(NOW, 0)
+    offer(tangle, second)
+    tangle.forget(NOW, pace)
+    tangle.forget(NOW, pace + grace - 1)
+    assert first.cid in tangle
+    tangle.forget(NOW, pace + grace)
+    assert set(tangle.cids()) == {second.cid}
 
 
 def test_the_grace_is_of_the_own_uptime_whatever_dates_and_clocks_say() -> None:

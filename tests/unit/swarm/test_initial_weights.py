@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from block_rows import spoil
 from builders import NOW, damaged, escaped, identity
 
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -124,8 +125,7 @@ def test_a_peer_waits_for_the_starting_weights_and_asks_for_them() -> None:
 def test_starting_weights_that_are_damaged_or_deleted_meanwhile_are_waited_for(tmp_path: Path) -> None:
     store = LocalBlockStore(tmp_path)
     cids = [store.put(RAW, block) for block in BLOCKS]
-    path = next(tmp_path.rglob(str(cids[0])))
-    path.write_bytes(b"rot")
+    spoil(tmp_path, cids[0], b"rot")
     assert starting_weights(foreign(), store) is None
     assert starting_weights(foreign(), store) is None
     LocalBlockStore(tmp_path).put(RAW, BLOCKS[0])

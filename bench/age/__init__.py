@@ -1,0 +1,1 @@
+"""A swarm of any age: what it costs a peer, a newcomer, a returner and a disk."""
