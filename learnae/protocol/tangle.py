@@ -284,7 +284,6 @@ class Tangle:
             return
         self._remember(chain)
         self._nodes[message.cid] = self._node_of(message, chain)
-        self._gone.pop(message.cid, None)
         for block in message.blocks:
             self._uses[block] += 1
             self._gone.pop(block, None)
@@ -426,7 +425,7 @@ class Tangle:
     def entries(self) -> Iterator[tuple[bytes, Entry]]:
         """Return each author that is not banned, with its entry in an announcement."""
         for author, chain in self._chains.items():
-            if chain.newest is not None and not chain.is_banned:
+            if chain.newest is not None:
                 head = self._nodes[chain.newest]
                 yield author, Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
 
