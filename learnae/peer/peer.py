@@ -12,6 +12,7 @@ from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
 from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
+from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.merging import Merging
 from learnae.peer.own_chain import OwnChain
@@ -32,7 +33,6 @@ from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
-_SWEEP_MS = 600_000  # between two looks for blocks that nothing names: what came too late, or was never taken in
 _SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
 _SETTLED_SHOW_MS = 10_000  # of a settled peer: a lost one is healed so late
 
@@ -105,6 +105,7 @@ class Peer:
     training: Training
     view: SwarmView
     publisher: Publisher
+    forgetting: Forgetting
     cadence: Cadence
     settling: Settling
 
@@ -113,7 +114,6 @@ class Peer:
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
-        self._swept = self.ports.clock.uptime()
         self._shown: int | None = None  # uptime of the last announcement
 
     def start(self, is_back: bool) -> None:
@@ -153,7 +153,8 @@ class Peer:
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         self._show(bool(heard or self.training.taken == 0))
-        self._forget()
+        self.forgetting.forget(self.own.last.cid if self.own.last else None, not self.options.forgets)
+        self.view.forget_absent(self.tangle)
         return Tick(heard, merged, trained, published)
 
     def hear(self) -> int:
@@ -261,9 +262,9 @@ class Peer:
         if not (self.training.is_done and self.cadence.is_due(uptime)):
             return None
         is_last = self.settling.is_due
+        self.training.taken = 0  # also if the disk takes nothing: it trains on
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
             published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
-        self.training.taken = 0
         self.cadence.end(uptime, self.traffic.bytes_out - before)
         self.settling.note(self.training.metrics, self.training.loss)
         if is_last and published:
@@ -318,20 +319,6 @@ class Peer:
         if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
             return self.publisher.summarise(self.view.summary.body)
         return self.publisher.introduce()
-
-    def _forget(self) -> None:
-        clock, store = self.ports.clock, self.ports.store
-        gone = self.tangle.forget(clock.now(), clock.uptime())
-        self.view.forget_absent(self.tangle)
-        if not self.options.forgets:
-            return
-        if gone:
-            store.delete(gone)
-        if clock.uptime() - self._swept >= _SWEEP_MS:
-            self._swept = clock.uptime()
-            own = [self.own.last.cid] if self.own.last else []
-            needed = self.tangle.needed().union(self.manifest.start, [self.swarm, *own])
-            store.delete([cid for cid in store.cids() if cid not in needed], unused_for=_SWEEP_MS)
 
     # -- what people see
 
@@ -435,9 +422,10 @@ def compose_peer(
         manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic, profile
     )
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
+    forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start])
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
-        frames, merging, training, view, publisher, Cadence(options.publish), Settling(options.patience),
+        frames, merging, training, view, publisher, forgetting, Cadence(options.publish), Settling(options.patience),
     )  # fmt: skip
     peer.start(is_back)
     return peer

@@ -159,6 +159,9 @@ def test_witnesses_older_than_a_checkpoint_are_asked_for_and_heard() -> None:
     assert tangle.is_witness(one.cid)
     assert tangle.is_witness(other.cid)
     assert not offer(tangle, one).equivocations
+    assert one.cid not in let_a_grace_pass(tangle)
+    offer(tangle, Author(3).accuse(one, other))  # what was heard counts, whoever asked
+    assert one.cid not in set(tangle.missing())
     assert offer(tangle, other).equivocations
     assert tangle.is_banned(liar.author)
     assert not tangle.is_witness(one.cid)
@@ -202,11 +205,11 @@ def test_evidence_is_kept_wherever_it_stands_in_its_authors_chain() -> None:
 def false_cases() -> dict[str, tuple[Message, Message, bytes]]:
     author, other = Author(1), Author(3)
     first, second = author.chain(2)
-    theirs, _ = other.chain(2)
+    theirs = other.say()
     return {
         "other seqs": (first, second, author.author),
         "other authors": (first, theirs, author.author),
-        "not the one accused": (other.last or theirs, author.say(previous=first, time=NOW + HOUR), Author(4).author),
+        "not the one accused": (*other.fork(), Author(4).author),
     }
 
 
@@ -222,6 +225,17 @@ def test_false_evidence_convicts_nobody_and_is_not_kept(name: str) -> None:
         assert not tangle.lacks_kept(evidence.cid)  # and is not asked for again
         assert not tangle.is_witness(one.cid)
         assert accused != Author(1).author or one.cid in tangle
+
+
+def test_witnesses_of_false_evidence_go_after_it_was_judged() -> None:
+    author, tangle = Author(1), new_tangle()
+    old = author.chain(2)
+    offer(tangle, author.say(checkpoint=True))
+    let_a_grace_pass(tangle)
+    offer(tangle, Author(2).accuse(*old), old[0])
+    assert let_a_grace_pass(tangle) == set()
+    offer(tangle, old[1])
+    assert let_a_grace_pass(tangle) == {message.cid for message in old}
 
 
 def test_evidence_of_what_is_no_message_ends_when_that_is_known() -> None:
@@ -249,8 +263,10 @@ def test_at_most_so_much_evidence_of_an_author_is_kept_and_all_of_it_is_bounded(
     offer(tangle, *said)
     assert list(tangle.kept()) == [message.cid for message in said[:3]]
     assert len(tangle) == 10
-    offer(tangle, *(Author(number).accuse(*said[number - 10 : number - 8]) for number in range(10, 18)))
-    assert len(list(tangle.missing())) <= 2 * 4
+    for number in range(10, 20):
+        invented = Evidence(Author(1).author, some_cid(2 * number), some_cid(2 * number + 1))
+        offer(tangle, Author(number).say(body=invented.to_fields()))
+    assert len(list(tangle.missing())) == 2 * 4
     assert let_a_grace_pass(tangle) == set()
     offer(tangle, reporter.say(checkpoint=True))
     assert let_a_grace_pass(tangle, uptime=DAY) == {message.cid for message in said[3:]}
@@ -367,9 +383,13 @@ def test_excused_forks_hide_no_later_one() -> None:
         said += [author.say(time=NOW + 1000 * step + number) for step in range(1, 7)]
     declaration = author.say(time=NOW + HOUR, checkpoint=True, forked=7)
     offer(tangle, declaration, root)
+    gone = set[Cid]()
     for one, other in zip(said[1:7], said[7:], strict=True):
         offer(tangle, Author(2 + one.seq).accuse(one, other), one, other)
-    assert len(proofs(tangle, author.author)) == 4
+        gone.update(tangle.forget(NOW, 0))
+    assert proofs(tangle, author.author) == [{said[seq].cid, said[seq + 6].cid} for seq in (3, 4, 5, 6)]
+    gone |= let_a_grace_pass(tangle)
+    assert gone == {said[seq].cid for seq in (0, 1, 2, 7, 8)}
     assert not tangle.is_banned(author.author)
     offer(tangle, *author.fork(seq=8))
     assert tangle.is_banned(author.author)

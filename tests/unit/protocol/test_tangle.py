@@ -277,7 +277,7 @@ def test_a_second_message_of_one_seq_is_asked_for() -> None:
     tangle, author = new_tangle(), Author(1)
     root = author.say()
     one, other = author.fork()
-    offer(tangle, root, one)
+    offer(tangle, root, one, author.say(previous=one, checkpoint=True))
     assert tangle.wanted_of(entry_of(other, root)) == [other.cid]
 
 
@@ -304,6 +304,14 @@ def test_keys_with_one_beginning_harm_neither(monkeypatch: pytest.MonkeyPatch) -
     tangle.forget(NOW + 3 * DAY, 0)
     assert set(tangle.authors()) == {Author(3).author}
     assert tangle.wanted_of(Entry(b"", 0, some_cid(1), None)) == [some_cid(1)]
+
+
+def test_a_ban_is_of_one_key_however_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tangle_module, "PREFIX_BYTES", 0)
+    tangle, liar, honest = new_tangle(), Author(1), Author(2)
+    offer(tangle, liar.say(), *liar.fork(), honest.say())
+    assert tangle.is_banned(liar.author)
+    assert tangle.wanted_of(Entry(b"", 1, some_cid(1), honest.last.cid)) == [some_cid(1)]
 
 
 # -- what to say
@@ -444,12 +452,14 @@ def test_only_frames_are_an_authors_to_give_away() -> None:
 
 
 def test_what_was_refused_leaves_no_blocks_behind() -> None:
-    tangle, author = new_tangle(), Author(1)
+    author = Author(1)
     parent = author.say()
     bad = author.say(seq=3, blocks=(some_frame(1),))
     child = author.say(blocks=(some_frame(2),))
-    offer(tangle, parent, child, bad)
-    assert forget_old(tangle) == {bad.cid, child.cid, some_frame(1), some_frame(2)}
+    for order in ((parent, child, bad), (bad, child, parent), (child, bad, parent)):
+        tangle = new_tangle()
+        offer(tangle, *order)
+        assert forget_old(tangle) == {bad.cid, child.cid, some_frame(1), some_frame(2)}
 
 
 def test_an_author_silent_for_a_horizon_while_others_spoke_is_forgotten() -> None:
@@ -476,11 +486,12 @@ def test_nobody_is_forgotten_in_a_swarm_that_is_silent_as_a_whole() -> None:
 
 
 def test_a_clock_that_is_wrong_forgets_nobody() -> None:
-    tangle = new_tangle()
-    offer(tangle, Author(1).say(time=NOW), Author(2).say(time=NOW + 4 * MINUTE), now=NOW)
+    tangle, other = new_tangle(), Author(2)
+    offer(tangle, Author(1).say(time=NOW), other.say(time=NOW + 4 * MINUTE), now=NOW)
     tangle.forget(NOW + 400 * DAY, 0)
-    tangle.forget(NOW - 400 * DAY, 0)
-    assert len(tangle) == 2
+    offer(tangle, other.say(time=NOW + 2 * DAY, checkpoint=True), now=NOW + 2 * DAY)
+    tangle.forget(NOW + HOUR, 0)  # the clock was set back
+    assert set(tangle.authors()) == {Author(1).author, Author(2).author}
 
 
 def test_a_peer_forgets_not_itself() -> None:
