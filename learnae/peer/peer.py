@@ -263,10 +263,12 @@ class Peer:
             return None
         is_last = self.settling.is_due
         self.training.taken = 0  # also if the disk takes nothing: it trains on
+        if is_last and self.settling.best is not None:
+            self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
             published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
-        self.settling.note(self.training.metrics, self.training.loss)
+        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
         if is_last and published:
             self._settle()
         return published
