@@ -22,6 +22,7 @@ from learnae.peer.replication import Opener, Replicator
 from learnae.peer.settling import Settled, Settling
 from learnae.peer.swarm_view import SwarmView
 from learnae.peer.training import Training
+from learnae.peer.trajectory import Trajectory
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
@@ -262,7 +263,7 @@ class Peer:
         if not (self.training.is_done and self.cadence.is_due(uptime)):
             return None
         is_last = self.settling.is_due
-        self.training.taken = 0  # also if the disk takes nothing: it trains on
+        self.training.end_cycle()  # also if the disk takes nothing: it trains on
         if is_last and self.settling.best is not None:
             self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
@@ -417,7 +418,8 @@ def compose_peer(
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
-    training = Training(ports.learner, options.steps or manifest.training.steps)
+    once = manifest.training
+    training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
     view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
