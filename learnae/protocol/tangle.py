@@ -115,6 +115,11 @@ class Tangle:
         chain = self._chains.get(author)
         return chain.newest if chain else None
 
+    def checkpoints_of(self, author: bytes) -> list[Cid]:
+        """Return the author's attached checkpoints, newest first."""
+        chain = self._chains.get(author)
+        return [chain.by_seq[seq] for seq in sorted(chain.checkpoints, reverse=True)] if chain else []
+
     def previous_of(self, cid: Cid) -> Cid | None:
         """Return the attached message that an attached one continues; None for a checkpoint."""
         node = self._nodes.get(cid)
