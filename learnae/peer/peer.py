@@ -23,6 +23,7 @@ from learnae.peer.replication import Opener, Replicator
 from learnae.peer.settling import Settled, Settling
 from learnae.peer.swarm_view import SwarmView
 from learnae.peer.training import Training
+from learnae.peer.trajectory import Trajectory
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
@@ -266,11 +267,13 @@ class Peer:
         if not (self.training.is_done and self.cadence.is_due(uptime)):
             return None
         is_last = self.settling.is_due
-        self.training.taken = 0  # also if the disk takes nothing: it trains on
+        self.training.end_cycle()  # also if the disk takes nothing: it trains on
+        if is_last and self.settling.best is not None:
+            self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
             published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
-        self.settling.note(self.training.metrics, self.training.loss)
+        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
         if is_last and published:
             self._settle()
         return published
@@ -423,7 +426,8 @@ def compose_peer(
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
-    training = Training(ports.learner, options.steps or manifest.training.steps)
+    once = manifest.training
+    training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
     view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
