@@ -117,7 +117,7 @@ def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine, Machine]]:
 def distance(one: Machine, other: Machine) -> float:
     """Between the two consensus estimates, relative to their size."""
     first, second = (
-        estimate_of(machine.programs.home / "peers" / machine.name, machine.observer.manifest)
+        estimate_of(machine.programs.home / "peers" / machine.name, machine.observer.manifest).vector
         for machine in (one, other)
     )
     return float(np.linalg.norm(first - second) / np.linalg.norm(first))
