@@ -292,11 +292,12 @@ class Peer:
             self.publisher.introduce()
 
     def _accuse(self) -> None:
-        """Publish evidence against each equivocating author, once."""
+        """Publish evidence against each equivocating author; once, but for one that forks again when it is excused."""
         for author in [author for author in self.view.to_accuse if self.own.may_speak()]:
             if self.own.needs_checkpoint:  # nothing else would be attached
                 return
-            if author not in self.view.accused:
+            said = self.view.accused.get(author, [])
+            if not said or (self.tangle.is_banned(author) and not any(map(self.tangle.bans, said))):
                 self.publisher.accuse(self.view.to_accuse[author])
             del self.view.to_accuse[author]  # not before: the disk may have taken nothing
 

@@ -11,7 +11,8 @@ from learnae.protocol.tangle import Outcome, Tangle
 class SwarmView:
     """Takes in attached messages in the name of the peer ``me``.
 
-    ``names`` holds each author's last profile, ``to_accuse`` those who have equivocated and are not accused yet;
+    ``names`` holds each author's last profile, ``to_accuse`` proof against those who have equivocated, ``accused`` what
+    this peer has said against them already;
     ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``summary`` the message with
     its last summary.
     """
@@ -19,7 +20,7 @@ class SwarmView:
     def __init__(self, me: bytes, following: Following, training: Training, traffic: Traffic) -> None:
         self.names: dict[bytes, Profile] = {}
         self.to_accuse: dict[bytes, Evidence] = {}
-        self.accused: set[bytes] = set()
+        self.accused: dict[bytes, list[Evidence]] = {}
         self.checkpointed = 0
         self.summary: Message | None = None
         self._me = me
@@ -54,7 +55,7 @@ class SwarmView:
             traffic.bytes_out = max(traffic.bytes_out, body.bytes_out)
             traffic.bytes_in = max(traffic.bytes_in, body.bytes_in)
         if isinstance(body, Evidence):
-            self.accused.add(body.author)
+            self.accused.setdefault(body.author, []).append(body)
         if isinstance(body, Summary) and (self.summary is None or message.time > self.summary.time):
             self.summary = message
 

@@ -148,6 +148,13 @@ class Tangle:
         chain = self._chains.get(author)
         return chain is not None and chain.is_banned
 
+    def bans(self, evidence: Evidence) -> bool:
+        """Return True if the evidence proves a fork that its author has not declared."""
+        chain, names = self._chains.get(evidence.author), set(evidence.names)
+        return chain is not None and any(
+            seq >= chain.forked and names == set(known.names) for seq, known in chain.conflicts.items()
+        )
+
     def forked(self, author: bytes) -> int:
         """Return the seq below which the author has declared a fork; 0 without one."""
         chain = self._chains.get(author)

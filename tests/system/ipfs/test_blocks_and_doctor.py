@@ -11,7 +11,7 @@ from block_rows import age, spoil
 from daemon import free_port
 from hostile_http import hostile_server, says
 from kubo import Kubo
-from programs import Programs, assert_refused
+from programs import Programs, assert_refused, wait_for
 
 from demo.people import write_private_file
 from learnae.adapters.local.block_database import FILE
@@ -22,6 +22,7 @@ from learnae.protocol.limits import Limits
 from learnae.swarm.presets import preset
 from learnae.system.paths import STATE_FILE
 from learnae.system.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN
+from learnae.text import counted
 
 
 class Home:
@@ -35,7 +36,7 @@ class Home:
         data = programs.root / "person.npz"
         write_private_file(1, data)
         trainer = programs.start("trainer_node", "start", "--data", data)
-        programs.wait_for_steps("trainer", trainer, more_than=26 * 3)
+        wait_for(lambda: (programs.status("trainer").get("seq") or 0) >= 3, "the trainer to publish")
         trainer.stop()
 
     def blocks(self, *arguments: str, **environment: str):
@@ -63,11 +64,13 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
     said = programs.answer("learnae", "log")
     assert {block["pinned"] for block in listed} == {None}
     whats = {block["cid"]: block["what"] for block in listed}
-    assert {whats[message["cid"]] for message in said} >= {"message 0 of trainer", "message 1 of trainer"}
+    assert [whats[message["cid"]] for message in said] == [f"message {message['seq']} of trainer" for message in said]
+    assert "replaced since: 0 of trainer" in whats.values(), "its frames and messages go a grace after the checkpoint"
     assert whats[said[0]["blocks"][0]] == f"weights of trainer, {said[0]['seq']}"
     shown = here.blocks().stdout
-    assert "message 1 of trainer" in shown
-    assert f"{len(said)} messages, " in shown
+    assert f"message {said[0]['seq']} of trainer" in shown
+    assert f", {counted(len(said), 'message')}" in shown
+    assert "replaced by checkpoints" in shown
 
     # a damaged block is found, and removed so that a good copy can take its place
     victim = said[0]["blocks"][0]
@@ -105,14 +108,16 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
     assert set(here.store.cids()) <= names
 
 
-def test_a_stopped_peer_keeps_its_last_words_and_nothing_else(programs: Programs) -> None:
+def test_a_swarm_that_has_fallen_silent_keeps_its_last_checkpoint_and_nothing_older(programs: Programs) -> None:
     home = Home(programs, horizon=1000)
     last = PeerState.from_bytes((programs.home / "peers" / "trainer" / STATE_FILE).read_bytes()).message
-    time.sleep(1)
-    assert programs.answer("learnae", "log") == []  # and looking has deleted nothing
+    time.sleep(1.1)  # longer than the horizon
+    live = [[message["cid"], *message["blocks"]] for message in programs.answer("learnae", "log")]
+    assert live[0][0] == str(Cid.of(DAG_CBOR, last))
     age(home.directory)
-    programs.answer("learnae", "blocks", "--gc")
-    assert set(home.store.cids()) == {Cid.of(DAG_CBOR, last)}
+    assert programs.answer("learnae", "blocks", "--gc")["deleted"] > 0
+    assert set(map(str, home.store.cids())) == {cid for cids in live for cid in cids}
+    assert programs.answer("learnae", "export", programs.root / "last.safetensors")["parameters"] == 4295
 
 
 @pytest.mark.engine("ipfs")

@@ -712,6 +712,23 @@ def test_evidence_waits_until_the_clock_has_come_up() -> None:
     assert any(isinstance(message.body, Evidence) for message in machine.said())
 
 
+def test_who_forks_again_once_it_is_excused_is_accused_again() -> None:
+    machine = ticked(3)
+    other = machine.other()
+    accusations = lambda: [message.body for message in machine.said() if isinstance(message.body, Evidence)]  # noqa: E731
+    machine.receive(other.say(), *other.fork(1))
+    machine.receive(*other.fork(1))
+    machine.tick(3)
+    assert len(accusations()) == 1, "of several forks, one is enough"
+    machine.receive(other.say(checkpoint=True, forked=2))
+    machine.tick()
+    assert not machine.peer.tangle.is_banned(other.author)
+    machine.receive(*other.fork(3))
+    machine.tick(2)
+    assert machine.peer.tangle.is_banned(other.author)
+    assert len(set(accusations())) == 2
+
+
 def test_nobody_is_accused_before_the_own_past_is_here() -> None:
     machine = ticked(3)
     first = machine.said()[0]

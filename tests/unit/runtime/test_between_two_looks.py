@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 from builders import tiny_learner, tiny_manifest
 from disks import read_only
+from messages_here import seqs_in
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.lock import holder
 from learnae.cli.commands.keep import blocks
 from learnae.cli.commands.swarm import join as join_module
 from learnae.errors import ConfigurationError, NotWrittenError
-from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.ipld.cid import RAW, Cid
 from learnae.peer.peer import Options, Peer
-from learnae.protocol.limits import Limits
-from learnae.protocol.messages import open_message
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.observer import Observer
@@ -48,13 +47,6 @@ def four_ticks(workspace: Workspace) -> Peer:
     return linked.peer
 
 
-def seqs(directory: Path) -> list[int]:
-    """Of all messages in the directory, forgotten ones, too."""
-    store, swarm = LocalBlockStore(directory), open_swarm(directory).manifest.swarm
-    blocks = [store.get(cid) for cid in store.cids() if cid.codec == DAG_CBOR and cid != swarm]
-    return sorted(open_message(block, swarm, Limits()).seq for block in blocks)
-
-
 def test_messages_that_are_deleted_meanwhile_are_passed_over(tmp_path: Path, directory: Path) -> None:
     four_ticks(Workspace(open_swarm(directory), tmp_path / "pump"))
     observer = Observer(directory)
@@ -72,7 +64,7 @@ def test_a_peer_that_has_lost_its_state_goes_on_from_what_it_said_itself(tmp_pat
         (workspace.directory / STATE_FILE).unlink()
     observer = Observer(directory)
     observer.refresh()
-    assert seqs(directory) == list(range(9))
+    assert seqs_in(directory) == list(range(9))
     assert next(observer.messages(1)).seq == 8
     assert not observer.tangle.is_banned(peer.author)
 

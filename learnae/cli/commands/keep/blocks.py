@@ -171,7 +171,7 @@ def _replaced(store: LocalBlockStore, observer: Observer, needed: Mapping[Cid, s
     for cid in [cid for cid in store.cids() if cid.codec == DAG_CBOR and cid not in needed]:
         with suppress(BlockMissingError, PeerError):  # deleted since, or no message
             message = open_message(store.get(cid), observer.swarm, observer.manifest.limits)
-            what = f"replaced message {message.seq} of {names.get(peer_name(message.author), '?')}"
+            what = f"replaced since: {message.seq} of {names.get(peer_name(message.author), '?')}"
             found.update(dict.fromkeys((cid, *message.blocks), what))
     return found
 
