@@ -3,13 +3,14 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import learnae
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
+from learnae.peer.archive import Archive, ArchiveStore
 from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
@@ -22,6 +23,7 @@ from learnae.peer.replication import Opener, Replicator
 from learnae.peer.settling import Settled, Settling
 from learnae.peer.swarm_view import SwarmView
 from learnae.peer.training import Training
+from learnae.peer.trajectory import Trajectory
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
@@ -60,8 +62,8 @@ class Options:
     what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
     are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains. An archive never
-    ``forgets`` a block.
+    ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
+    fetches and keeps everything.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Options:
     rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
-    forgets: bool = True
+    is_archive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Peer:
     forgetting: Forgetting
     cadence: Cadence
     settling: Settling
+    archive: Archive | None
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -153,7 +156,7 @@ class Peer:
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         self._show(bool(heard or self.training.taken == 0))
-        self.forgetting.forget(self.own.last.cid if self.own.last else None, not self.options.forgets)
+        self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
         return Tick(heard, merged, trained, published)
 
@@ -161,6 +164,8 @@ class Peer:
         """Take in messages and frames; return how many messages were attached."""
         outcome = self.replication.hear()
         self.view.note(outcome)
+        if self.archive:
+            self.archive.collect(outcome.attached)
         self.following.advance(self.ports.clock.now())
         return len(outcome.attached)
 
@@ -262,11 +267,13 @@ class Peer:
         if not (self.training.is_done and self.cadence.is_due(uptime)):
             return None
         is_last = self.settling.is_due
-        self.training.taken = 0  # also if the disk takes nothing: it trains on
+        self.training.end_cycle()  # also if the disk takes nothing: it trains on
+        if is_last and self.settling.best is not None:
+            self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
             published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
-        self.settling.note(self.training.metrics, self.training.loss)
+        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
         if is_last and published:
             self._settle()
         return published
@@ -397,16 +404,19 @@ def compose_peer(
     >>> state, monitor = in_memory.MemoryStateStore(), in_memory.SilentMonitor()
     >>> ports = Ports(store, gossip, learner, state, monitor, clock)
     >>> peer = compose_peer(Identity.from_seed(bytes(32)), manifest, ports, Options("alice", "agent", follow=8))
-    >>> peer.tick().published is None
-    True
-    >>> clock.time += 12_000
-    >>> peer.tick().published == peer.tangle.newest_of(peer.author)
+    >>> while not (published := peer.tick().published):
+    ...     clock.time += 1000
+    >>> published == peer.tangle.newest_of(peer.author)
     True
     >>> peer.status()["seq"]
     1
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng = random.Random(options.seed)
+    archive = None
+    if options.is_archive:
+        ports = replace(ports, store=ArchiveStore(ports.store))
+        archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener)
     tangle = Tangle(manifest.limits, rng, author)
     replication = Replicator(manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener)
     following = Following(
@@ -415,7 +425,8 @@ def compose_peer(
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
-    training = Training(ports.learner, options.steps or manifest.training.steps)
+    once = manifest.training
+    training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
     view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
@@ -425,7 +436,8 @@ def compose_peer(
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start])
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
-        frames, merging, training, view, publisher, forgetting, Cadence(options.publish), Settling(options.patience),
+        frames, merging, training, view, publisher, forgetting,
+        Cadence(options.publish), Settling(options.patience), archive,
     )  # fmt: skip
     peer.start(is_back)
     return peer
