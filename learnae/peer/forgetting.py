@@ -19,11 +19,9 @@ class Forgetting:
         self._protected = frozenset(protected)
         self._swept = clock.uptime()
 
-    def forget(self, own: Cid | None, is_archive: bool) -> None:
-        """Forget what a checkpoint has replaced; an archive keeps the blocks. ``own`` is the own last message."""
+    def forget(self, own: Cid | None) -> None:
+        """Forget what a checkpoint has replaced; not ``own``, the own last message."""
         gone = self._tangle.forget(self._clock.now(), self._clock.uptime())
-        if is_archive:
-            return
         if gone:
             self._store.delete([cid for cid in gone if cid not in self._protected and cid != own])
         if self._clock.uptime() - self._swept >= _SWEEP_MS:

@@ -3,13 +3,14 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import learnae
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
+from learnae.peer.archive import Archive, ArchiveStore
 from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
@@ -61,8 +62,8 @@ class Options:
     what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
     are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains. An archive never
-    ``forgets`` a block.
+    ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
+    fetches and keeps everything.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Options:
     rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
-    forgets: bool = True
+    is_archive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Peer:
     forgetting: Forgetting
     cadence: Cadence
     settling: Settling
+    archive: Archive | None
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -154,7 +156,7 @@ class Peer:
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         self._show(bool(heard or self.training.taken == 0))
-        self.forgetting.forget(self.own.last.cid if self.own.last else None, not self.options.forgets)
+        self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
         return Tick(heard, merged, trained, published)
 
@@ -162,6 +164,8 @@ class Peer:
         """Take in messages and frames; return how many messages were attached."""
         outcome = self.replication.hear()
         self.view.note(outcome)
+        if self.archive:
+            self.archive.collect(outcome.attached)
         self.following.advance(self.ports.clock.now())
         return len(outcome.attached)
 
@@ -400,16 +404,19 @@ def compose_peer(
     >>> state, monitor = in_memory.MemoryStateStore(), in_memory.SilentMonitor()
     >>> ports = Ports(store, gossip, learner, state, monitor, clock)
     >>> peer = compose_peer(Identity.from_seed(bytes(32)), manifest, ports, Options("alice", "agent", follow=8))
-    >>> peer.tick().published is None
-    True
-    >>> clock.time += 12_000
-    >>> peer.tick().published == peer.tangle.newest_of(peer.author)
+    >>> while not (published := peer.tick().published):
+    ...     clock.time += 1000
+    >>> published == peer.tangle.newest_of(peer.author)
     True
     >>> peer.status()["seq"]
     1
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng = random.Random(options.seed)
+    archive = None
+    if options.is_archive:
+        ports = replace(ports, store=ArchiveStore(ports.store))
+        archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener)
     tangle = Tangle(manifest.limits, rng, author)
     replication = Replicator(manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener)
     following = Following(
@@ -429,7 +436,8 @@ def compose_peer(
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start])
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
-        frames, merging, training, view, publisher, forgetting, Cadence(options.publish), Settling(options.patience),
+        frames, merging, training, view, publisher, forgetting,
+        Cadence(options.publish), Settling(options.patience), archive,
     )  # fmt: skip
     peer.start(is_back)
     return peer

@@ -69,7 +69,7 @@ def test_what_a_checkpoint_has_replaced_for_a_grace_leaves_the_disk() -> None:
 
 def test_an_archive_keeps_all() -> None:
     machine = Machine()
-    machine.compose(Options("me", "agent", 8, seed=1, forgets=False))
+    machine.compose(Options("me", "agent", 8, seed=1, is_archive=True))
     machine.tick(200)
     assert seqs(machine.said()) == list(range(201))
     assert len(machine.peer.tangle) < 100, "in memory it forgets"
