@@ -13,9 +13,9 @@ from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
-from learnae.peer.training import ENDLESS
 from learnae.ports import Learner, Traffic
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
