@@ -35,7 +35,7 @@ HOLDOUT = 0.3  # the last part of each exercise
 SECOND = 1000
 _LISTEN = 250  # ms: as members do
 _DECODED_BYTES = 256 << 20  # of frames that are decoded for all: old ones are not asked for again
-_RAW_NAMES = "bafkrei"  # CIDs of frames begin so, as text
+_RAW_NAMES = "0155"  # CIDs of frames begin so, in hexadecimal
 _WEIGHED = 4  # members whose tangles are weighed: all are much alike, and it is slow
 
 Array = NDArray[Any]

@@ -25,7 +25,7 @@ from trainer_node.config import TrainerConfig, TrainerTrainSection
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.engines import JAX, choose_engine, warn_of_an_unseen_gpu
 from trainer_node.learning.jax_learner import JaxLearner
-from trainer_node.learning.paced_learner import PacedLearner
+from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
 ROLE = "trainer"
 FOLLOW = 64  # replicas that a workstation has memory for
@@ -42,8 +42,8 @@ class TrainerSchedule(Schedule):
     def __init__(self, peer: Peer, learner: PacedLearner, share: float, reread: Callable[[], TrainerConfig]) -> None:
         super().__init__(peer, 0.0)
         self._learner = learner
-        self._share = share
         self._reread = reread
+        self._keep_to(share)
 
     @override
     def tick(self) -> Tick | None:
@@ -58,8 +58,14 @@ class TrainerSchedule(Schedule):
     @override
     def reload(self) -> None:
         config = self._reread()
-        self._share, self.peer.cadence.policy = config.train.share, policy_of(config)
+        self.peer.cadence.policy = policy_of(config)
+        self._keep_to(config.train.share)
         self.pause = 0.0
+
+    def _keep_to(self, share: float) -> None:
+        """Train so long at once that a slice and its pause are over when an update is due."""
+        self._share = share
+        self._learner.slice_seconds = min(SLICE_SECONDS, share * self.peer.cadence.policy.every / 1000)
 
 
 def policy_of(config: TrainerConfig) -> PublishPolicy:

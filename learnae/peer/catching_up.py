@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from learnae.ports import Clock, Gossip
 
 _AWAY_MS = 60_000  # a service comes back faster, and no backup that is restored is so young
-_SETTLE_MS = 3_000  # after which nothing new has come: announcements that a broker keeps come together
+_FIRST_MS = 3_000  # in which all is announced that is to be taken in: what a broker keeps comes together
 _STUCK_MS = 20_000  # after which what is still missing is lost: a block that is there comes sooner
-_FOUND_MS = 12_000  # pubsub repeats announcements every ten seconds; a newcomer that hears none then is the first
+_ALONE_MS = 9_000  # with the three: pubsub repeats announcements every ten, a newcomer that hears none is the first
 _STEP_MS = 60_000  # clocks that are kept right do not jump so far
 
 
@@ -32,11 +32,12 @@ class CatchUp:
     state     what is known                           ends
     ========  ======================================  ===========================================================
     free      all that was announced                  ``start``; a jump of the time of day: deaf
-    deaf      no other machine was heard yet          its first announcement: catching; for a newcomer after 12 s
-    catching  some of what was announced              nothing is missing, and nothing new came for 3 s; or 20 s
-                                                      without anything that was missing
+    deaf      no other machine was heard yet          its first announcement, for a newcomer after 9 s: catching
+    catching  some of what was announced              all that was announced within 3 s is here; or nothing came for
+                                                      20 s
     ========  ======================================  ===========================================================
 
+    What is announced later is no reason to wait: somebody always joins a large swarm, and authors can be invented.
     ``since`` is when it became silent, in Unix milliseconds; None while free. Durations are of ``clock.uptime``, which
     stays as it is when the time of day is set. Where ``gossip.announcements`` is None, all that can be heard is heard
     at once: it is never deaf, and waits for nothing but what is missing. ``begin`` is called when it
@@ -54,8 +55,9 @@ class CatchUp:
         self._begin, self._measure = begin, measure
         self._booted = clock.now() - clock.uptime()
         self._before = 0  # announcements that do not count
-        self._begun = 0  # uptime: of becoming silent
-        self._changed = self._came = 0  # uptime: of the last change of ``progress``, and of what came
+        self._begun = self._came = 0  # uptime: of becoming silent, and when something came
+        self._heard: int | None = None  # uptime: of the first announcement; None while deaf
+        self._wanted = 0  # authors that were announced first
 
     def start(self, last_spoken: int | None, is_new: bool) -> None:
         """Begin a run of a peer that remembers having spoken at ``last_spoken``, Unix milliseconds; None if not.
@@ -84,21 +86,20 @@ class CatchUp:
 
     def _silence(self) -> None:
         self.since, self._before = self._clock.now(), self._gossip.announcements or 0
-        self._begun = self._changed = self._came = self._clock.uptime()
+        self._begun, self._heard = self._clock.uptime(), None
         self._begin()
 
     def _is_done(self, uptime: int) -> bool:
-        progress = self._measure()
-        if progress.done > self.progress.done or self.progress.done >= self.progress.known:
+        progress, announcements = self._measure(), self._gossip.announcements
+        has_come, self.progress = progress.done > self.progress.done, progress
+        is_deaf = announcements is not None and announcements <= self._before
+        if is_deaf and not (self.is_new and uptime - self._begun >= _ALONE_MS):
+            return False
+        if self._heard is None:
+            self._heard = self._came = uptime
+        if has_come:
             self._came = uptime
-        if progress != self.progress:
-            self.progress, self._changed = progress, uptime
-        announcements = self._gossip.announcements
-        if announcements is not None and announcements <= self._before:  # deaf
-            if not self.is_new:
-                self._changed = self._came = uptime
-            if not self.is_new or uptime - self._begun < _FOUND_MS:
-                return False
-        if progress.done < progress.known:  # what is announced meanwhile, invented perhaps, is no reason to wait on
-            return uptime - self._came >= _STUCK_MS
-        return uptime - self._changed >= (_SETTLE_MS if announcements is not None else 0)
+        left = self._heard + (_FIRST_MS if announcements is not None else 0) - uptime
+        if left >= 0:
+            self._wanted = progress.known
+        return left <= 0 and (progress.done >= self._wanted or uptime - self._came >= _STUCK_MS)

@@ -165,6 +165,8 @@ class Following:
         absent = [cid for _, node in chain for cid in node.blocks if not self.store.has(cid)]
         self.store.want(absent)
         before, lacking = replica, set(absent)
+        if chain and not lacking.isdisjoint(chain[0][1].blocks):
+            chain = self._older_keyframe(chain[0][1], replica)
         for cid, node in chain:
             if not lacking.isdisjoint(node.blocks):
                 break
@@ -199,6 +201,21 @@ class Following:
             chain.append((step, node))
             step = node.frame.base
         return chain[::-1]
+
+    def _older_keyframe(self, newer: Node, replica: Replica | None) -> list[tuple[Cid, Node]]:
+        """Return the newest keyframe before ``newer`` that is here, if it is newer than the replica.
+
+        Where blocks take longer than their author from one keyframe to the next, the newest is always on its way.
+        """
+        for cid in self.tangle.checkpoints_of(newer.author):
+            node = self.tangle.node(cid)
+            assert node is not None
+            if replica is not None and node.time <= replica.time:
+                break
+            is_older_key = node.seq < newer.seq and node.frame is not None and node.frame.kind == KEY
+            if is_older_key and cid not in self._broken and all(map(self.store.has, node.blocks)):
+                return [(cid, node)]
+        return []
 
     def _decode(self, cid: Cid, node: Node, replica: Replica | None, newest: Update) -> Replica:
         """Return the replica after the update ``cid``; raises BlockMissingError, EncodingError or FrameError."""

@@ -3,15 +3,17 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import learnae
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
+from learnae.peer.archive import Archive, ArchiveStore
 from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
+from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.merging import Merging
 from learnae.peer.own_chain import OwnChain
@@ -21,6 +23,7 @@ from learnae.peer.replication import Opener, Replicator
 from learnae.peer.settling import Settled, Settling
 from learnae.peer.swarm_view import SwarmView
 from learnae.peer.training import Training
+from learnae.peer.trajectory import Trajectory
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
@@ -32,7 +35,6 @@ from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
-_SWEEP_MS = 600_000  # between two looks for blocks that nothing names: what came too late, or was never taken in
 _SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
 _SETTLED_SHOW_MS = 10_000  # of a settled peer: a lost one is healed so late
 
@@ -60,8 +62,8 @@ class Options:
     what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
     are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains. An archive never
-    ``forgets`` a block.
+    ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
+    fetches and keeps everything.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Options:
     rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
-    forgets: bool = True
+    is_archive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +107,16 @@ class Peer:
     training: Training
     view: SwarmView
     publisher: Publisher
+    forgetting: Forgetting
     cadence: Cadence
     settling: Settling
+    archive: Archive | None
 
     def __post_init__(self) -> None:
         self.author = self.own.author
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
-        self._swept = self.ports.clock.uptime()
         self._shown: int | None = None  # uptime of the last announcement
 
     def start(self, is_back: bool) -> None:
@@ -153,13 +156,16 @@ class Peer:
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         self._show(bool(heard or self.training.taken == 0))
-        self._forget()
+        self.forgetting.forget(self.own.last.cid if self.own.last else None)
+        self.view.forget_absent(self.tangle)
         return Tick(heard, merged, trained, published)
 
     def hear(self) -> int:
         """Take in messages and frames; return how many messages were attached."""
         outcome = self.replication.hear()
         self.view.note(outcome)
+        if self.archive:
+            self.archive.collect(outcome.attached)
         self.following.advance(self.ports.clock.now())
         return len(outcome.attached)
 
@@ -261,11 +267,13 @@ class Peer:
         if not (self.training.is_done and self.cadence.is_due(uptime)):
             return None
         is_last = self.settling.is_due
-        self.training.taken = 0  # also if the disk takes nothing: it trains on
+        self.training.end_cycle()  # also if the disk takes nothing: it trains on
+        if is_last and self.settling.best is not None:
+            self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
             published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
-        self.settling.note(self.training.metrics, self.training.loss)
+        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
         if is_last and published:
             self._settle()
         return published
@@ -319,20 +327,6 @@ class Peer:
         if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
             return self.publisher.summarise(self.view.summary.body)
         return self.publisher.introduce()
-
-    def _forget(self) -> None:
-        clock, store = self.ports.clock, self.ports.store
-        gone = self.tangle.forget(clock.now(), clock.uptime())
-        self.view.forget_absent(self.tangle)
-        if not self.options.forgets:
-            return
-        if gone:
-            store.delete(gone)
-        if clock.uptime() - self._swept >= _SWEEP_MS:
-            self._swept = clock.uptime()
-            own = [self.own.last.cid] if self.own.last else []
-            needed = self.tangle.needed().union(self.manifest.start, [self.swarm, *own])
-            store.delete([cid for cid in store.cids() if cid not in needed], unused_for=_SWEEP_MS)
 
     # -- what people see
 
@@ -411,16 +405,19 @@ def compose_peer(
     >>> state, monitor = in_memory.MemoryStateStore(), in_memory.SilentMonitor()
     >>> ports = Ports(store, gossip, learner, state, monitor, clock)
     >>> peer = compose_peer(Identity.from_seed(bytes(32)), manifest, ports, Options("alice", "agent", follow=8))
-    >>> peer.tick().published is None
-    True
-    >>> clock.time += 12_000
-    >>> peer.tick().published == peer.tangle.newest_of(peer.author)
+    >>> while not (published := peer.tick().published):
+    ...     clock.time += 1000
+    >>> published == peer.tangle.newest_of(peer.author)
     True
     >>> peer.status()["seq"]
     1
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng = random.Random(options.seed)
+    archive = None
+    if options.is_archive:
+        ports = replace(ports, store=ArchiveStore(ports.store))
+        archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener)
     tangle = Tangle(manifest.limits, rng, author)
     replication = Replicator(manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener)
     following = Following(
@@ -429,16 +426,19 @@ def compose_peer(
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
-    training = Training(ports.learner, options.steps or manifest.training.steps)
+    once = manifest.training
+    training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
     view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic, profile
     )
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
+    forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start])
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
-        frames, merging, training, view, publisher, Cadence(options.publish), Settling(options.patience),
+        frames, merging, training, view, publisher, forgetting,
+        Cadence(options.publish), Settling(options.patience), archive,
     )  # fmt: skip
     peer.start(is_back)
     return peer

@@ -51,15 +51,17 @@ class Replicator:
     def hear(self) -> Outcome:
         """Take in what others announced and fetch it, as far as it is here now."""
         self._note_announcements()
-        total, opened = Outcome(), set[Cid]()
-        candidates = [*filter(self.tangle.is_new, self._asked), *self._wanted()]
+        total, opened, wanted = Outcome(), set[Cid](), self._wanted()
+        candidates = [*filter(self.tangle.is_new, self._asked), *wanted]
         while candidates:
             before = len(opened)
             for cid in candidates:
                 if cid not in opened and len(opened) < self.messages_per_call and self._fetch(cid, total):
                     opened.add(cid)
-            candidates = list(self._wanted()) if before < len(opened) < self.messages_per_call else []
-        self._ask()
+            if before < len(opened):
+                wanted = self._wanted()
+            candidates = list(wanted) if before < len(opened) < self.messages_per_call else []
+        self._ask(list(wanted))
         return total
 
     def begin(self) -> None:
@@ -104,8 +106,8 @@ class Replicator:
                 if self.tangle.lacks_kept(cid):
                     self._kept[cid] = None
 
-    def _ask(self) -> None:
-        wanted, now = list(self._wanted()), self.clock.uptime()
+    def _ask(self, wanted: list[Cid]) -> None:
+        now = self.clock.uptime()
         self.store.want(wanted)
         for cid in wanted:
             self._asked.setdefault(cid, now)
@@ -137,7 +139,7 @@ class Replicator:
         except PeerError as error:  # not what its name says: a good copy may come
             self.errors.count(error)
             return False
-        _log.debug("heard %s: %d bytes", cid.short, len(data))
+        _log.debug("heard %s: %d bytes", cid, len(data))
         try:
             self._check_age(cid, data)
             message = self.opener(data, self.swarm, self.tangle.limits)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learnae.peer.versions import is_better
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
@@ -29,18 +30,23 @@ class Settling:
 
     A gain is less loss or more accuracy of the consensus estimate on the own holdout, or less training loss where
     nothing is held out. After ``patience`` updates without any the peer is to settle; 0 for never. ``since`` says
-    since when (Unix ms) it has settled; None while it learns.
+    since when (Unix ms) it has settled; None while it learns. ``best`` is the estimate (count,) that did best on the
+    holdout: what came after it may have learnt the own rows by heart.
     """
 
     def __init__(self, patience: int) -> None:
         self.patience = patience
         self.since: int | None = None
+        self.best: Vector | None = None
+        self._best_metrics: Metrics | None = None
         self._basis: Settled | None = None
         self._least_loss, self._most_accuracy = math.inf, -math.inf
         self._without_gain = 0
 
-    def note(self, metrics: Metrics | None, training_loss: float | None) -> None:
-        """Take in what is known after an own update."""
+    def note(self, metrics: Metrics | None, training_loss: float | None, estimate: Vector) -> None:
+        """Take in what is known of the ``estimate`` (count,) after an own update."""
+        if is_better(metrics, self._best_metrics):
+            self.best, self._best_metrics = estimate, metrics
         loss = metrics.loss if metrics else training_loss
         accuracy = metrics.accuracy if metrics else None
         gained = False
@@ -75,5 +81,5 @@ class Settling:
 
     def wake(self) -> None:
         """Learn again, and count from the beginning."""
-        self.since = self._basis = None
+        self.since = self._basis = self.best = self._best_metrics = None
         self._least_loss, self._most_accuracy, self._without_gain = math.inf, -math.inf, 0

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from learnae.peer.state import PeerState
+from learnae.peer.trajectory import Trajectory
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
@@ -15,12 +16,14 @@ ENDLESS = 1 << 40  # steps between two merges: as many as there is time for
 class Training:
     """Takes ``between_merges`` optimiser steps a cycle, from one merge to the next; ``steps`` counts them all.
 
-    The learner may take fewer at a time: ``taken`` counts those of this cycle, ``rows`` what they were trained on.
+    Of a cycle that is ENDLESS the best weights of its ``trajectory`` are published. The learner may take fewer steps
+    at a time: ``taken`` counts those of this cycle, ``rows`` what they were trained on.
     ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
     """
 
     learner: Learner
     between_merges: int
+    trajectory: Trajectory
     steps: int = 0
     taken: int = 0
     rows: int = 0
@@ -29,12 +32,25 @@ class Training:
 
     def train(self) -> Trained:
         """Take optimiser steps, as many as the learner takes at once of those that are left in this cycle."""
-        trained = self.learner.train(self.between_merges - self.taken)
+        trained = self.learner.train(self._left())
         if trained.steps:
             self.steps += trained.steps
             self.taken += trained.steps
             self.rows, self.loss = trained.rows, trained.loss
         return trained
+
+    def end_cycle(self) -> None:
+        """Go back to the best weights of this cycle; the next steps begin another."""
+        if self.between_merges == ENDLESS:
+            self.trajectory.choose()
+        self.taken = 0
+
+    def _left(self) -> int:
+        if self.between_merges != ENDLESS:
+            return self.between_merges - self.taken
+        if self.taken == 0:
+            self.trajectory.begin()
+        return self.trajectory.left(self.taken)
 
     @property
     def is_done(self) -> bool:

@@ -16,6 +16,7 @@ from learnae.ipld.cid import CID_BYTES, RAW, Cid
 from learnae.protocol.announcements import PREFIX_BYTES, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.chain import Chain
+from learnae.protocol.evidence_book import EvidenceBook
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
@@ -87,8 +88,7 @@ class Tangle:
         self._nodes: dict[Cid, Node] = {}
         self._chains: dict[bytes, Chain] = {}
         self._by_prefix: dict[bytes, set[bytes]] = {}  # authors: more than one, where keys begin alike
-        self._kept: dict[bytes, dict[Cid, Evidence]] = {}  # by reporter: for ever
-        self._trials = BoundedDict[Evidence, list[tuple[bytes, int] | None]](limits.wanted)  # author, seq of both
+        self._evidence = EvidenceBook(limits, self._signed)
         self._pending = Pending(limits)
         self._refused = BoundedDict[Cid, None](limits.refused)
         self._headers = BoundedDict[FrameHeader, FrameHeader](_MAX_HEADERS)
@@ -114,6 +114,11 @@ class Tangle:
         """Return the author's message with the highest seq."""
         chain = self._chains.get(author)
         return chain.newest if chain else None
+
+    def checkpoints_of(self, author: bytes) -> list[Cid]:
+        """Return the author's attached checkpoints, newest first."""
+        chain = self._chains.get(author)
+        return [chain.by_seq[seq] for seq in sorted(chain.checkpoints, reverse=True)] if chain else []
 
     def previous_of(self, cid: Cid) -> Cid | None:
         """Return the attached message that an attached one continues; None for a checkpoint."""
@@ -172,8 +177,7 @@ class Tangle:
 
     def kept(self) -> Iterator[Cid]:
         """Return the messages that are kept for ever."""
-        for evidence in self._kept.values():
-            yield from evidence
+        return iter(self._evidence)
 
     # -- what to ask for
 
@@ -183,11 +187,11 @@ class Tangle:
 
     def lacks_kept(self, cid: Cid) -> bool:
         """Return True if a message that another peer keeps for ever is not kept here, and not refused."""
-        return self.is_new(cid) and not any(cid in evidence for evidence in self._kept.values())
+        return self.is_new(cid) and cid not in self._evidence
 
     def is_witness(self, cid: Cid) -> bool:
         """Return True if some evidence names the message, and cannot be judged yet."""
-        return any(cid in evidence.names for evidence in self._trials)
+        return self._evidence.is_witness(cid)
 
     def wanted_of(self, entry: Entry) -> list[Cid]:
         """Return which messages that an announced ``entry`` names are to be fetched, the checkpoint first.
@@ -207,16 +211,14 @@ class Tangle:
 
     def missing(self) -> Iterator[Cid]:
         """Return the messages that others here refer to and that are not here."""
-        for evidence, found in self._trials.items():
-            yield from (cid for cid, one in zip(evidence.names, found, strict=True) if one is None)
+        yield from self._evidence.missing()
         for cid, child in self._pending.missing():
             if self._is_awaited(child):
                 yield cid
 
     def refuse(self, cid: Cid) -> None:
         """Remember that this block is no valid message, and drop what waits for it."""
-        for evidence in [each for each in self._trials if cid in each.names]:
-            del self._trials[evidence]
+        for evidence in [each for each in self._evidence.trials() if cid in each.names]:
             self._disbelieve(evidence)
         self._reject(cid)
 
@@ -235,8 +237,7 @@ class Tangle:
             raise FutureError(problem, "check the clocks of both machines")
         outcome = Outcome()
         is_asked_for = self.is_witness(message.cid)
-        self._testify(message, outcome)
-        is_kept = self._keep(message, outcome)
+        is_kept = self._hear_evidence(message, outcome)
         try:
             self._take_in(message, now, outcome)
         except MessageError as error:
@@ -365,51 +366,29 @@ class Tangle:
 
     # -- equivocation
 
-    def _keep(self, message: Message, outcome: Outcome) -> bool:
-        """Keep evidence for ever, wherever it stands in its author's chain; return True if it is new."""
-        if not isinstance(message.body, Evidence):
-            return False
-        own, evidence = self._kept.get(message.author, {}), message.body
-        if message.cid in own or len(own) >= self.limits.evidence:
-            return False
-        self._kept.setdefault(message.author, {})[message.cid] = evidence
-        chain = self._chains.get(evidence.author)
-        if evidence not in self._trials and (chain is None or evidence not in chain.conflicts.values()):
-            self._trials[evidence] = [self._signed(evidence.first), self._signed(evidence.second)]
-            self._judge(evidence, outcome)
-        return True
-
     def _signed(self, cid: Cid) -> tuple[bytes, int] | None:
-        """Return author and seq of a message that is here, attached or not."""
         known = self._nodes.get(cid) or self._pending.get(cid)
         return (known.author, known.seq) if known else None
 
-    def _testify(self, message: Message, outcome: Outcome) -> None:
-        """Take a message that some evidence names."""
-        for evidence in [each for each in self._trials if message.cid in each.names]:
-            self._trials[evidence][int(message.cid == evidence.second)] = message.author, message.seq
-            self._judge(evidence, outcome)
-
-    def _judge(self, evidence: Evidence, outcome: Outcome) -> None:
-        """Once both messages that evidence names have been here, its author is convicted, or it is kept no more."""
-        first, second = self._trials[evidence]
-        if first is None or second is None:
-            return
-        del self._trials[evidence]
-        self._gone.update(dict.fromkeys(evidence.names))
-        if first == second and first[0] == evidence.author:
-            self._convict(evidence, first[1], outcome)
-        else:
-            self._disbelieve(evidence)
+    def _hear_evidence(self, message: Message, outcome: Outcome) -> bool:
+        """Take what a message says of an equivocation, or proves of one; return True if it is new evidence."""
+        self._evidence.testify(message)
+        evidence = self._evidence.keep(message)
+        if evidence is not None:
+            chain = self._chains.get(evidence.author)
+            if chain is None or evidence not in chain.conflicts.values():
+                self._evidence.open(evidence)
+        for judged, seq in self._evidence.judge():
+            self._gone.update(dict.fromkeys(judged.names))
+            if seq is None:
+                self._disbelieve(judged)
+            else:
+                self._convict(judged, seq, outcome)
+        return evidence is not None
 
     def _disbelieve(self, evidence: Evidence) -> None:
-        """Keep false evidence no more, nor ask for it again: it would take the place of true evidence."""
-        for reporter, own in list(self._kept.items()):
-            for cid in [cid for cid, each in own.items() if each == evidence]:
-                del own[cid]
-                self._gone[cid] = self._refused[cid] = None
-            if not own:
-                del self._kept[reporter]
+        for cid in self._evidence.drop(evidence):
+            self._gone[cid] = self._refused[cid] = None
 
     def _convict(self, evidence: Evidence, seq: int, outcome: Outcome) -> None:
         """Note that ``evidence.author`` has signed two messages with one ``seq``; forget a banned author's messages.
@@ -465,7 +444,7 @@ class Tangle:
                 self._drop(chain, seq)
             for message in self._pending.drop_below(author, chain.floor):
                 self._discard(message)
-            if not chain.by_seq and not chain.conflicts and author not in self._kept:
+            if not chain.by_seq and not chain.conflicts and not self._evidence.has_of(author):
                 self._forget_author(author)
         candidates, self._gone = self._gone, {}
         needed = self._proofs() if candidates else set()
@@ -481,7 +460,7 @@ class Tangle:
     def _proofs(self) -> set[Cid]:
         """Return the messages that outlast their chains."""
         convicted = (evidence for chain in self._chains.values() for evidence in chain.conflicts.values())
-        return {*self.kept(), *(cid for evidence in (*convicted, *self._trials) for cid in evidence.names)}
+        return {*self.kept(), *(cid for evidence in (*convicted, *self._evidence.trials()) for cid in evidence.names)}
 
     def _forget_author(self, author: bytes) -> None:
         alike = self._by_prefix[author[:PREFIX_BYTES]]

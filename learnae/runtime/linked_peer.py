@@ -47,7 +47,7 @@ class LinkedPeer:
 def build_peer(workspace: Workspace, learner: Learner, options: Options, links: LinkSet | None = None) -> LinkedPeer:
     """Compose the peer of ``workspace``; raises StateError if its saved state does not fit."""
     links, manifest, traffic = links or LinkSet(), workspace.swarm.manifest, Traffic()
-    options = replace(options, forgets=not workspace.is_archive)
+    options = replace(options, is_archive=workspace.is_archive)
     local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors)
     gossip = Gossips({LOCAL: local, **links.gossips}, workspace.errors)
     monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *links.monitors])

@@ -142,7 +142,7 @@ class Host:
         for cid in wanted:
             for each in filter(self.blocks.__contains__, self._chain(asker, cid)):
                 data = self.blocks[each]
-                self.network.send(self, asker, len(data), str(each), partial(asker.receive, each, data))
+                self.network.send(self, asker, len(data), each.to_bytes().hex(), partial(asker.receive, each, data))
 
     def receive(self, cid: Cid, data: bytes) -> None:
         """Keep a block that was asked for."""

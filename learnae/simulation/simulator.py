@@ -53,7 +53,12 @@ class Setting:
 
 
 class Member:
-    """A simulated machine: key, disk and network card last; the peer is rebuilt when it restarts."""
+    """A simulated machine: key, disk and network card last; the peer is rebuilt when it restarts.
+
+    One that ``is_archive`` when its peer boots keeps every block.
+    """
+
+    is_archive = False
 
     def __init__(self, simulation: Simulation, index: int, data: Dataset) -> None:
         self._simulation = simulation
@@ -82,6 +87,7 @@ class Member:
             publish=PublishPolicy(setting.every),
             patience=setting.patience,
             rows=lambda: len(self._data.train),
+            is_archive=self.is_archive,
         )
         peer = compose_peer(self._identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
         self.host.previous_of = peer.tangle.previous_of

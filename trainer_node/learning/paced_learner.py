@@ -7,7 +7,7 @@ from learnae.models.wrapped_learner import WrappedLearner
 from learnae.overriding import override
 from learnae.ports import Learner, Trained
 
-_SLICE_SECONDS = 0.2  # a peer is to hear four times a second
+SLICE_SECONDS = 0.2  # a peer is to hear four times a second
 _PARTS = 4  # of a slice: how long one call of the learner is to be, so that a slice ends in time
 _MOST_STEPS = 1 << 16  # in one call, whatever the device: row numbers are drawn for all of them
 
@@ -23,12 +23,12 @@ class PacedLearner(WrappedLearner):
         self,
         inner: Learner,
         steps: int,
-        slice_seconds: float = _SLICE_SECONDS,
+        slice_seconds: float = SLICE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(inner)
         self._steps = steps
-        self._slice, self._monotonic = slice_seconds, monotonic
+        self.slice_seconds, self._monotonic = slice_seconds, monotonic
         self.seconds = self.last_seconds = 0.0
 
     @override
@@ -36,7 +36,7 @@ class PacedLearner(WrappedLearner):
         """Take up to ``steps`` steps; at least one call's, as long as there are rows."""
         begun = now = self._monotonic()
         taken, loss, rows = 0, 0.0, 0
-        while taken < steps and (not taken or now - begun < self._slice):
+        while taken < steps and (not taken or now - begun < self.slice_seconds):
             trained = self.inner.train(min(self._steps, steps - taken))
             before, now = now, self._monotonic()
             if not trained.steps:
@@ -50,7 +50,7 @@ class PacedLearner(WrappedLearner):
 
     def _resize(self, seconds: float) -> None:
         """Halve or double the steps of a call after one that took ``seconds``."""
-        wanted = self._slice / _PARTS
+        wanted = self.slice_seconds / _PARTS
         if seconds > 2 * wanted:
             self._steps = max(1, self._steps // 2)
         elif seconds < wanted / 2:

@@ -169,6 +169,36 @@ def test_a_chain_whose_keyframe_is_absent_is_decoded_when_that_comes() -> None:
     assert side.following.lacking() == 0
 
 
+def test_where_the_newest_keyframe_is_always_on_its_way_the_one_before_is_decoded() -> None:
+    side, author = Side(), Publisher(1)
+    came = list[list[bytes]]()
+    for number in range(6):
+        message, blocks = author.publish(float(number + 1), key=True)
+        side.note(message)
+        came.append(blocks)
+        if number >= 2:
+            keep(side, came[number - 2])
+        side.advance(message.time)
+    assert side.vector_of(author) == [4.0] * COUNT
+    assert side.following.replicas[author.author].time == message.time - 2000
+    assert side.advance(message.time) == []
+    keep(side, came[5])
+    assert len(side.advance(message.time)) == 1
+    assert side.vector_of(author) == [6.0] * COUNT, "the newest, as soon as it is here"
+    keep(side, came[4])
+    assert side.advance(message.time) == []
+
+
+def test_a_keyframe_of_another_author_is_not_taken_for_an_older_one() -> None:
+    side, author, victim = Side(), Publisher(1), Publisher(2)
+    (theirs,) = published(side, victim, 7.0, key=True)
+    message, _ = author.publish(1.0, key=True)
+    liar = author.say(previous=theirs, seq=1, body=message.body.to_fields(), blocks=(some_cid(1),), checkpoint=True)
+    side.note(liar)
+    side.advance(liar.time)
+    assert author.author not in side.following.replicas
+
+
 def test_a_delta_whose_base_was_forgotten_waits_for_the_next_keyframe() -> None:
     side, author = Side(), Publisher(1)
     published(side, author, 1.0)

@@ -18,7 +18,7 @@ BASIS = Settled(100, frozenset({b"a", b"b"}), np.full(4, 2.0, np.float32))
 
 def counted(settling: Settling, *found: tuple[float, float | None]) -> Settling:
     for loss, accuracy in found:
-        settling.note(Metrics(loss, accuracy, 10), None)
+        settling.note(Metrics(loss, accuracy, 10), None, BASIS.estimate)
     return settling
 
 
@@ -45,10 +45,10 @@ def test_what_is_lost_in_noise_is_no_gain() -> None:
 def test_without_a_holdout_the_training_loss_counts() -> None:
     settling = Settling(PATIENCE)
     for number in range(3 * PATIENCE):
-        settling.note(None, 0.9**number)
+        settling.note(None, 0.9**number, BASIS.estimate)
     assert not settling.is_due
     for _ in range(PATIENCE):
-        settling.note(None, 1.0)
+        settling.note(None, 1.0, BASIS.estimate)
     assert settling.is_due
 
 
@@ -87,6 +87,16 @@ def test_who_wakes_counts_from_the_beginning() -> None:
     assert not counted(settling, (5.0, 0.1), *[(5.0, 0.1)] * (PATIENCE - 1)).is_due
 
 
+def test_the_best_estimate_is_remembered_until_it_wakes() -> None:
+    settling = Settling(PATIENCE)
+    for number, loss in enumerate([0.9, 0.5, 0.7]):
+        settling.note(Metrics(loss, 0.5, 10), None, np.full(4, number, np.float32))
+    assert settling.best is not None
+    assert settling.best.tolist() == [1.0] * 4
+    settling.wake()
+    assert settling.best is None
+
+
 # -- a peer
 
 
@@ -116,6 +126,19 @@ def test_the_last_update_says_so_and_then_nothing_is_said() -> None:
     machine.tick(50)
     assert machine.peer.steps == steps
     assert machine.said()[-1] == last
+
+
+def test_it_settles_on_the_best_that_it_had() -> None:
+    machine = Patient()
+    machine.tick(14)
+    machine.peer.training.evaluate = lambda _: None  # type: ignore[method-assign]
+    machine.peer.training.metrics = Metrics(0.0, 1.0, 10)  # nothing will be better
+    machine.tick(1)
+    best = machine.peer.settling.best
+    while machine.peer.settling.since is None:
+        machine.tick()
+    assert machine.learner.weights().tolist() == best.tolist()
+    assert machine.peer.estimate() == pytest.approx(best, abs=0.05)  # but for the codec
 
 
 def test_its_checkpoint_is_renewed_three_times_a_horizon() -> None:
