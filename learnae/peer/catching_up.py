@@ -12,7 +12,7 @@ from learnae.ports import Clock, Gossip
 
 _AWAY_MS = 60_000  # a service comes back faster, and no backup that is restored is so young
 _FIRST_MS = 3_000  # in which all is announced that is to be taken in: what a broker keeps comes together
-_BACK_MS = 12_000  # the same for a peer that is back: a broker may keep what is ten seconds old, without its last words
+_RENEWED_MS = 12_000  # in which all say again what they know: before, what this peer said last may not be among it
 _STUCK_MS = 20_000  # after which what is still missing is lost: a block that is there comes sooner
 _ALONE_MS = 9_000  # with the three: pubsub repeats announcements every ten, a newcomer that hears none is the first
 _STEP_MS = 60_000  # clocks that are kept right do not jump so far
@@ -34,8 +34,8 @@ class CatchUp:
     ========  ======================================  ===========================================================
     free      all that was announced                  ``start``; a jump of the time of day: deaf
     deaf      no other machine was heard yet          its first announcement, for a newcomer after 9 s: catching
-    catching  some of what was announced              all that was announced within 3 s is here, within 12 s for a
-                                                      peer that is back; or nothing came for 20 s
+    catching  some of what was announced              all that was announced within 3 s, 12 s unless it is new, is
+                                                      here; or nothing came for 20 s
     ========  ======================================  ===========================================================
 
     What is announced later is no reason to wait: somebody always joins a large swarm, and authors can be invented.
@@ -100,8 +100,8 @@ class CatchUp:
             self._heard = self._came = uptime
         if has_come:
             self._came = uptime
-        window = _FIRST_MS if self.is_new else _BACK_MS
-        left = self._heard + (window if announcements is not None else 0) - uptime
+        first = _FIRST_MS if self.is_new else _RENEWED_MS
+        left = self._heard + (first if announcements is not None else 0) - uptime
         if left >= 0:
             self._wanted = progress.known
         return left <= 0 and (progress.done >= self._wanted or uptime - self._came >= _STUCK_MS)

@@ -10,6 +10,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
+from builders import some_entry
 from children import PROCESSES, kill, running
 
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -18,11 +19,13 @@ from learnae.adapters.local.state_store import LocalStateStore
 from learnae.error_log import ErrorLog
 from learnae.errors import StateError
 from learnae.ipld import dagcbor
-from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.ipld.cid import RAW
+from learnae.ports import Heard
+from learnae.protocol.announcements import Announcement
 from learnae.protocol.limits import Limits
 from learnae.system.atomic_files import TEMPORARY
 
-HEADS = [Cid.of(DAG_CBOR, bytes([number])) for number in range(4)]
+NEWS = [Announcement(tuple(some_entry(author, seq) for author in range(64))) for seq in range(4)]
 KILLS = 30
 
 
@@ -50,10 +53,10 @@ def listener(tmp_path, problems):
 def announce_often(directory: Path, number: int) -> None:
     gossip = LocalGossip(directory, f"peer-{number}")
     for turn in range(300):
-        gossip.announce(HEADS * (1 + turn % 16))
+        gossip.announce(NEWS[turn % 4])
 
 
-def test_heads_that_are_replaced_while_others_read_are_always_whole(tmp_path, listener, problems):
+def test_announcements_that_are_replaced_while_others_read_are_always_whole(tmp_path, listener, problems):
     heard = []
     with running(announce_often, 3, tmp_path) as writers:
         while any(writer.is_alive() for writer in writers):
@@ -62,7 +65,7 @@ def test_heads_that_are_replaced_while_others_read_are_always_whole(tmp_path, li
 
     assert not problems.counts
     assert heard
-    assert all(list(heads) == HEADS * (len(heads) // len(HEADS)) for heads in heard)
+    assert all(each.announcement in NEWS for each in heard)
 
 
 # -- kill -9
@@ -75,7 +78,7 @@ def write_until_killed(directory: Path, number: int, begun: Event) -> None:
     begun.set()
     while True:
         store.put(RAW, rng.randbytes(100))
-        gossip.announce([Cid.of(DAG_CBOR, rng.randbytes(8)) for _ in range(Limits().heads)])
+        gossip.announce(rng.choice(NEWS))
         state.save(bytes([rng.randrange(256)]) * (1 << 18))
 
 
@@ -99,16 +102,16 @@ def test_a_killed_writer_leaves_nothing_half_done_and_no_lock(tmp_path, batch):
             for cid in held:
                 store.get(cid)  # raises EncodingError for half a block
             assert store.get(store.put(RAW, bytes([number]))) == bytes([number])  # nothing is locked
-        check_heads_and_state(tmp_path)
+        check_announcement_and_state(tmp_path)
 
     assert interrupted, "no kill came in the middle of a write: this test has shown nothing"
     assert held
 
 
-def check_heads_and_state(directory: Path) -> None:
+def check_announcement_and_state(directory: Path) -> None:
     problems = ErrorLog()
     listener = LocalGossip(directory, None, problems)
-    assert all(len(heads) == Limits().heads for heads in listener.heard())
+    assert all(each.announcement in NEWS for each in listener.heard())
     assert not problems.counts
     state = LocalStateStore(directory / "state").load()
     assert state is None or (len(state) == 1 << 18 and len(set(state)) == 1)
@@ -151,7 +154,7 @@ def write_and_forget(directory: Path, number: int) -> None:
     store, gossip = LocalBlockStore(directory), LocalGossip(directory, f"peer-{number}")
     for turn in range(400):
         store.delete([store.put(RAW, bytes([number, turn % 7]))])
-        gossip.announce(HEADS[: turn % 4])
+        gossip.announce(NEWS[turn % 4])
 
 
 def open_again_and_again(directory: Path, number: int) -> None:
@@ -172,56 +175,52 @@ def test_leftovers_are_never_heard(tmp_path, listener, problems):
     assert not problems.counts
 
 
-# -- heads files that are not what they should be
+# -- announcements that are not what they should be
 
 
-def good_heads(count: int) -> bytes:
-    return dagcbor.encode([Cid.of(DAG_CBOR, number.to_bytes(4)) for number in range(count)])
+def announcing(count: int) -> bytes:
+    return dagcbor.encode(Announcement(tuple(map(some_entry, range(count)))).to_fields())
 
 
 GARBAGE = {
     "empty": b"",
     "noise": random.Random(1).randbytes(200),
-    "not a list": dagcbor.encode({"heads": []}),
-    "not links": dagcbor.encode([1, 2, 3]),
+    "a list": dagcbor.encode([]),
+    "no entries": dagcbor.encode({"v": 1, "kept": [], "authors": [1, 2, 3]}),
+    "another version": dagcbor.encode({"v": 2, "kept": [], "authors": []}),
     "a number": dagcbor.encode(7),
-    "cut short": good_heads(4)[:-1],
-    "with a tail": good_heads(4) + b"\x00",
-    "oversized": good_heads(1000),
+    "cut short": announcing(4)[:-1],
+    "with a tail": announcing(4) + b"\x00",
+    "more than allowed": announcing(Limits().entries + 1),
+    "oversized": announcing(1000),
     "deep": b"\x81" * 5000 + b"\x80",
     "a lie about its length": b"\x9b\x7f\xff\xff\xff\xff\xff\xff\xff",
 }
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
-def test_a_damaged_heads_file_is_counted_once_and_the_others_are_heard(tmp_path, listener, problems, garbage):
-    LocalGossip(tmp_path, "good").announce(HEADS)
+def test_a_damaged_announcement_is_counted_once_and_the_others_are_heard(tmp_path, listener, problems, garbage):
+    LocalGossip(tmp_path, "good").announce(NEWS[0])
     (tmp_path / "heads" / "bad").write_bytes(garbage)
 
-    assert [list(heads) for heads in listener.heard() if heads] == [HEADS]
+    assert [heard for heard in listener.heard() if heard.announcement] == [Heard("good", NEWS[0])]
     assert sum(problems.counts.values()) == 1
     assert list(listener.heard()) == []
     assert sum(problems.counts.values()) == 1
 
-    LocalGossip(tmp_path, "bad").announce(HEADS[:1])  # its owner has come back
-    assert [list(heads) for heads in listener.heard()] == [HEADS[:1]]
+    LocalGossip(tmp_path, "bad").announce(NEWS[1])  # its owner has come back
+    assert list(listener.heard()) == [Heard("bad", NEWS[1])]
 
 
-def test_the_same_heads_are_not_written_again(tmp_path):
+def test_the_same_announcement_is_not_written_again(tmp_path):
     gossip = LocalGossip(tmp_path, "one")
-    gossip.announce(HEADS)
+    gossip.announce(NEWS[0])
     before = (tmp_path / "heads" / "one").stat()
 
-    gossip.announce(HEADS)
+    gossip.announce(NEWS[0])
 
     after = (tmp_path / "heads" / "one").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-
-
-def test_more_heads_than_allowed_are_cut_short(tmp_path, listener):
-    (tmp_path / "heads" / "chatty").write_bytes(good_heads(Limits().heads + 50))
-
-    assert [len(heads) for heads in listener.heard()] == [Limits().heads]
 
 
 class StuckError(Exception):
@@ -247,17 +246,17 @@ ODD_ENTRIES = {"directory": Path.mkdir, "pipe": os.mkfifo, "symbolic loop": lamb
 
 @pytest.mark.parametrize("make", ODD_ENTRIES.values(), ids=ODD_ENTRIES.keys())
 def test_an_entry_that_is_no_file_is_passed_over(tmp_path, listener, make):
-    LocalGossip(tmp_path, "good").announce(HEADS)
+    LocalGossip(tmp_path, "good").announce(NEWS[0])
     make(tmp_path / "heads" / "odd")
 
     with at_most(60):  # a pipe without a writer must not stop the peer
-        assert [list(heads) for heads in listener.heard() if heads] == [HEADS]
+        assert [heard for heard in listener.heard() if heard.announcement] == [Heard("good", NEWS[0])]
         assert list(listener.heard()) == []
 
 
 def test_a_listener_cannot_announce(listener):
     with pytest.raises(StateError):
-        listener.announce(HEADS)
+        listener.announce(NEWS[0])
 
 
 # -- state
@@ -278,13 +277,24 @@ def test_a_state_that_cannot_be_read_is_an_error_for_people(tmp_path):
         LocalStateStore(tmp_path / "state").load()
 
 
-# -- what an earlier run said
+# -- the own file
 
 
 def test_a_peer_hears_what_its_last_run_announced_until_it_speaks(tmp_path):
-    LocalGossip(tmp_path, "peer").announce(HEADS[:2])
+    LocalGossip(tmp_path, "peer").announce(NEWS[0])
     gossip = LocalGossip(tmp_path, "peer")
-    assert list(gossip.heard()) == [HEADS[:2]]
+    assert list(gossip.heard()) == [Heard("peer", NEWS[0])]
     assert list(gossip.heard()) == []
-    gossip.announce(HEADS[2:])
+    gossip.announce(NEWS[1])
     assert list(gossip.heard()) == []
+
+
+def test_two_processes_with_one_key_hear_each_other(tmp_path):
+    one, other = LocalGossip(tmp_path, "peer"), LocalGossip(tmp_path, "peer")
+    one.announce(NEWS[0])
+    other.announce(NEWS[1])
+    assert list(one.heard()) == [Heard("peer", NEWS[1])]
+    assert list(other.heard()) == []
+    one.announce(NEWS[2])
+    assert list(other.heard()) == [Heard("peer", NEWS[2])]
+    assert list(one.heard()) == []

@@ -10,6 +10,7 @@ Files appear by rename, so a reader sees a whole one or none.
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from learnae.error_log import ErrorLog
@@ -42,20 +43,22 @@ class LocalGossip(Gossip):
             raise StateError("a listener has nothing to announce")
         data = announcement.to_bytes()
         if data != self._announced:
-            write_atomic(self._directory / self._own, data, durable=False)
+            write_atomic(path := self._directory / self._own, data, durable=False)
             self._announced = data
+            with suppress(FileNotFoundError):
+                self._seen[self._own] = _stamp(path.stat(follow_symlinks=False))
             _log.debug("announced %d authors", len(announcement.entries))
 
     @override
     def heard(self) -> Iterable[Heard]:
         """Read the files that changed; a damaged one is counted and passed over.
 
-        Before this peer announces anything, it hears what its last run did, which may be all that it has left.
+        Before this peer announces anything, it hears what its last run did, which may be all that it has left. Later
+        another process that has its key may write its file: it hears that, too, and learns of the fork.
         """
         found = []
         for entry in os.scandir(self._directory):
-            is_own = entry.name == self._own and self._announced is not None
-            if is_own or entry.name.startswith("."):
+            if entry.name.startswith("."):
                 continue
             announcement = self._read_if_changed(entry)
             if announcement is not None:
@@ -64,10 +67,9 @@ class LocalGossip(Gossip):
 
     def _read_if_changed(self, entry: os.DirEntry[str]) -> Announcement | None:
         try:
-            status = entry.stat(follow_symlinks=False)
+            stamp = _stamp(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             return None
-        stamp = (status.st_mtime_ns, status.st_ino)
         if self._seen.get(entry.name) == stamp:
             return None
         try:
@@ -80,3 +82,7 @@ class LocalGossip(Gossip):
         self._seen[entry.name] = stamp
         _log.debug("heard %d authors of %s", len(announcement.entries), entry.name)
         return announcement
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_mtime_ns, status.st_ino

@@ -160,3 +160,23 @@ def test_who_was_restored_too_soon_to_be_suspicious_is_excused_once(machines: tu
     one.wait_for_seq(3)
     wait_for(lambda: other.knows(one, 3), "the other to know the new key", 60)
     assert "peer pump" not in one.doctor()
+
+
+def test_two_processes_with_one_key_in_one_directory_end_as_one(tmp_path: Path) -> None:
+    """One of them ends, and says why and what to do; the other may go on, as the only one."""
+    machine = Machine(tmp_path / "one", "pump")
+    with machine.programs:
+        one = machine.start()
+        machine.wait_for_seq(0)
+        twin = machine.programs.home / "peers" / "twin"
+        twin.mkdir(mode=0o700)
+        shutil.copy(machine.peer / "key.pem", twin)
+        arguments = ["twin" if word == machine.name else word for word in machine.arguments]
+        other = machine.programs.start(*map(str, arguments), environment=machine.environment)
+        ended = wait_for(lambda: [each for each in (one, other) if each.poll() is not None], "one of them to end")
+        for process in ended:
+            assert process.returncode == EXIT_CONFIGURATION, process.log
+            assert "stop whatever else uses its key" in process.log
+            assert "move key.pem and state out of its directory" in process.log
+        states = {thing: found["state"] for thing, found in machine.doctor().items()}
+        assert "broken" in (states.get("peer pump"), states.get("peer twin"))

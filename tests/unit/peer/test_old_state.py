@@ -61,7 +61,7 @@ def test_it_is_enough_to_hear_the_newest_message_and_its_checkpoint() -> None:
     said = restored(machine)
     assert [message.checkpoint for message in said[-2:]] == [True, False]
     machine.receive(*said[-2:])
-    machine.tick(14)
+    machine.tick(15)
     spoken = next(message for message in machine.said() if message.seq > 8)
     assert (spoken.seq, spoken.previous, spoken.checkpoint, spoken.forked) == (9, said[-1].cid, True, 0)
     assert machine.peer.status()["listening"] is None
@@ -105,7 +105,7 @@ def test_where_nobody_is_heard_nothing_is_published_without_end() -> None:
     assert machine.peer.steps > steps + 4 * 600, "it trains"
     assert machine.peer.status()["catching_up"] == {"done": 0, "known": 0}
     hear_another(machine)
-    machine.tick(14)
+    machine.tick(15)
     assert machine.said()[-1].seq >= 4
 
 
