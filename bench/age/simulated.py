@@ -1,5 +1,7 @@
 """Simulated swarms of any age, side by side with young ones: what a peer costs, and what one that comes costs."""
 
+from __future__ import annotations
+
 import gc
 import time
 from collections.abc import Callable, Sequence
@@ -106,7 +108,7 @@ def compare(life: Life) -> Found:
     return Found(newcomer, returner, (keep[0], keep[1]))
 
 
-def _comings(swarms: "Sequence[Swarm]", copies: int, way: "Callable[[Swarm], Member]") -> tuple[Coming, Coming]:
+def _comings(swarms: Sequence[Swarm], copies: int, way: Callable[[Swarm], Member]) -> tuple[Coming, Coming]:
     found = _in_turn(swarms, copies, lambda swarm, number: swarm.let_come(number, way))
     young, old = (_medians(Coming, each) for each in found)
     return young, old
@@ -140,7 +142,7 @@ class Swarm:
             member.peer.cadence.policy = PublishPolicy(every)
         self.simulation.run(self._life.period)
 
-    def let_come(self, number: int, way: "Callable[[Swarm], Member]") -> Coming:
+    def let_come(self, number: int, way: Callable[[Swarm], Member]) -> Coming:
         """Let a member come in a copy of this swarm; with each ``number`` at another moment, by other packets."""
         return in_copy(partial(self._let_come, number, way))
 
@@ -169,7 +171,7 @@ class Swarm:
         self.simulation.restart(len(self.members))
         return self.simulation.members[len(self.members)]
 
-    def _let_come(self, number: int, way: "Callable[[Swarm], Member]") -> Coming:
+    def _let_come(self, number: int, way: Callable[[Swarm], Member]) -> Coming:
         simulation = self.simulation
         simulation.network.rng.seed(number)
         simulation.run(number * max(SECOND, self._life.period) // self._life.copies)
@@ -191,7 +193,7 @@ class CpuMeter:
         self._peer.tick = lambda: self._measure(self._tick, self.ticks)  # type: ignore[method-assign]
         self._peer.listen = lambda: self._measure(self._listen, [])  # type: ignore[method-assign]
 
-    def stop(self) -> "CpuMeter":
+    def stop(self) -> CpuMeter:
         """Measure no more."""
         self._peer.tick, self._peer.listen = self._tick, self._listen  # type: ignore[method-assign]
         return self
