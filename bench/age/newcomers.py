@@ -26,7 +26,7 @@ Found = dict[tuple[int, int], Courses]
 
 def run(race: Race) -> None:
     """Compare the members' courses with and without each newcomer; and without, to see what is chance."""
-    seeds, parts, sizes = ((1,), 1, (2, 1, 3, 1)) if race.quick else (_SEEDS, _PARTS, (300, 4, 30, 2))
+    seeds, parts, sizes = ((1,), 1, (2, 1, 3, 1)) if race.quick else (_SEEDS, _PARTS, (240, 3, 30, 2))
     tasks = [(seed, part, *sizes) for seed in seeds for part in range(parts)]
     found = in_processes(race, "swarms that newcomers join", courses, tasks)
     together = {case: np.concatenate([found[task][case] for task in tasks]) for case in (_CONTROL, *_NEWCOMERS)}

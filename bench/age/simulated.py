@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import median
+from statistics import mean, median
 from typing import TypeVar
 
 from bench.harness import AT_MOST, Race, in_processes
@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 
 _LISTEN = 250  # ms between two looks for news while it is measured, as real peers have it
 _PARTING = 5  # ticks without an update before it goes: a newcomer waits for a last frame that went with its author
+_CYCLE = 4  # updates from one keyframe to the next are fewer: what one that comes fetches depends on where in it
 _MOST = 120 * SECOND  # of virtual time that a member may take to publish
 _LOOK = 50  # ms of virtual time between two looks whether it has
 _LOOKS_AT_MEMORY = 12
@@ -75,7 +76,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Medians, the young or settled-in swarm's first, then the old one's."""
+    """Means, the young or settled-in swarm's first, then the old one's."""
 
     newcomer: tuple[Coming, Coming]
     returner: tuple[Coming, Coming]
@@ -104,13 +105,13 @@ def compare(life: Life) -> Found:
     gc.freeze()  # what is looked at from here on is what ticks make, not what all peers together hold
     newcomer, returner = (_comings((young, old), life.copies, way) for way in (Swarm.add_newcomer, Swarm.bring_back))
     found = _in_turn((middle, old), _LOOKS_AT_MEMORY, lambda swarm, _: swarm.keep())
-    keep = [_medians(Keep, each) for each in found]
+    keep = [_means(Keep, each) for each in found]
     return Found(newcomer, returner, (keep[0], keep[1]))
 
 
 def _comings(swarms: Sequence[Swarm], copies: int, way: Callable[[Swarm], Member]) -> tuple[Coming, Coming]:
     found = _in_turn(swarms, copies, lambda swarm, number: swarm.let_come(number, way))
-    young, old = (_medians(Coming, each) for each in found)
+    young, old = (_means(Coming, each) for each in found)
     return young, old
 
 
@@ -174,7 +175,7 @@ class Swarm:
     def _let_come(self, number: int, way: Callable[[Swarm], Member]) -> Coming:
         simulation = self.simulation
         simulation.network.rng.seed(number)
-        simulation.run(number * max(SECOND, self._life.period) // self._life.copies)
+        simulation.run(number * _CYCLE * self._life.period // self._life.copies)
         simulation.opener = MessageOpener()  # it verifies for itself
         member = way(self)
         meter, begun, received, seq = CpuMeter(member), simulation.clock.time, member.host.bytes_in, _seq(member)
@@ -224,7 +225,7 @@ def report(race: Race, life: Life, found: Found) -> None:
         ("newcomer", found.newcomer, ""),
         ("returner", found.returner, f", away {_time(life.away)} and {_time(life.young_away)}"),
     ):
-        note = f"to the same after {_time(life.young)}{away}; medians of {life.copies}"
+        note = f"to the same after {_time(life.young)}{away}; means of {life.copies}"
         for what, unit in (("received", "B"), ("cpu", "CPU s"), ("seconds", "s of virtual time")):
             _compare(race, f"{life.name}: {who}, {unit}", pair, what, _JOIN, note, unit)
     note = f"to the same after {_time(life.middle)}"
@@ -253,9 +254,9 @@ def _in_turn(swarms: Sequence[Swarm], repeats: int, measure: Callable[[Swarm, in
     return results
 
 
-def _medians(kind: type[Result], found: Sequence[Result]) -> Result:
+def _means(kind: type[Result], found: Sequence[Result]) -> Result:
     names = kind.__dataclass_fields__  # type: ignore[attr-defined]
-    return kind(**{name: float(median(getattr(each, name) for each in found)) for name in names})
+    return kind(**{name: float(mean(getattr(each, name) for each in found)) for name in names})
 
 
 def _time(milliseconds: int) -> str:
