@@ -154,5 +154,5 @@ class Publisher:
         self.save(message)
         self.view.note(self.own.show(message))
         self.unwritable = None
-        _log.debug("published %s: seq %d, %d blocks", message.cid.short, message.seq, len(message.blocks))
+        _log.debug("published %s: seq %d, %d blocks", message.cid, message.seq, len(message.blocks))
         return message.cid
