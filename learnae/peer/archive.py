@@ -1,49 +1,17 @@
 """An archive: keeps every message and frame, also those that a checkpoint has replaced before they were taken in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, PeerError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.overriding import override
 from learnae.peer.replication import Opener
 from learnae.ports import BlockStore
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
 
 _COMING = 65_536  # names of blocks that are still to come: a swarm's last minute
-
-
-class ArchiveStore(BlockStore):
-    """Keeps what it was given: ``delete`` does nothing."""
-
-    def __init__(self, store: BlockStore) -> None:
-        self._store = store
-
-    @override
-    def put(self, codec: int, data: bytes) -> Cid:
-        return self._store.put(codec, data)
-
-    @override
-    def get(self, cid: Cid) -> bytes:
-        return self._store.get(cid)
-
-    @override
-    def has(self, cid: Cid) -> bool:
-        return self._store.has(cid)
-
-    @override
-    def want(self, cids: Sequence[Cid]) -> None:
-        self._store.want(cids)
-
-    @override
-    def cids(self) -> Iterable[Cid]:
-        return self._store.cids()
-
-    @override
-    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        pass
 
 
 class Archive:

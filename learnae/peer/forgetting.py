@@ -10,18 +10,23 @@ _SWEEP_MS = 600_000  # between two looks for blocks that nothing names: what cam
 
 
 class Forgetting:
-    """Deletes blocks of ``store`` that ``tangle`` needs no more, but none of those ``protected``."""
+    """Deletes blocks of ``store`` that ``tangle`` needs no more, but none ``protected``, and none of an archive."""
 
-    def __init__(self, tangle: Tangle, store: BlockStore, clock: Clock, protected: Collection[Cid]) -> None:
+    def __init__(
+        self, tangle: Tangle, store: BlockStore, clock: Clock, protected: Collection[Cid], is_archive: bool
+    ) -> None:
         self._tangle = tangle
         self._store = store
         self._clock = clock
         self._protected = frozenset(protected)
+        self._is_archive = is_archive
         self._swept = clock.uptime()
 
     def forget(self, own: Cid | None) -> None:
         """Forget what a checkpoint has replaced; not ``own``, the own last message."""
         gone = self._tangle.forget(self._clock.now(), self._clock.uptime())
+        if self._is_archive:
+            return
         if gone:
             self._store.delete([cid for cid in gone if cid not in self._protected and cid != own])
         if self._clock.uptime() - self._swept >= _SWEEP_MS:

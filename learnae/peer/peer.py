@@ -3,14 +3,14 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import learnae
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
-from learnae.peer.archive import Archive, ArchiveStore
+from learnae.peer.archive import Archive
 from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
@@ -414,12 +414,12 @@ def compose_peer(
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng = random.Random(options.seed)
-    archive = None
-    if options.is_archive:
-        ports = replace(ports, store=ArchiveStore(ports.store))
-        archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener)
     tangle = Tangle(manifest.limits, rng, author)
-    replication = Replicator(manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener)
+    is_archive = options.is_archive
+    replication = Replicator(
+        manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener, is_archive=is_archive
+    )
+    archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
         tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life
     )
@@ -434,7 +434,7 @@ def compose_peer(
         manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic, profile
     )
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
-    forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start])
+    forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,

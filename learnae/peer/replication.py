@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Replicator:
-    """Keeps a tangle equal to what the swarm knows. Makes no messages itself."""
+    """Keeps a tangle equal to what the swarm knows. Makes no messages itself; an archive's deletes none."""
 
     swarm: Cid
     tangle: Tangle
@@ -37,6 +37,7 @@ class Replicator:
     errors: ErrorLog
     opener: Opener = open_message
     messages_per_call: int = _MESSAGES_PER_CALL
+    is_archive: bool = False
 
     def __post_init__(self) -> None:
         limit = self.tangle.limits.wanted
@@ -164,7 +165,8 @@ class Replicator:
         """Count a message that is too old, and delete it: the peer that kept it forgets it, too."""
         self.errors.count(error)
         self.tangle.refuse(cid)
-        self.store.delete([cid])
+        if not self.is_archive:
+            self.store.delete([cid])
 
     def _drop_entries(self, cid: Cid) -> None:
         for key in [key for key, entry in self._entries.items() if cid in (entry.head, entry.checkpoint)]:
