@@ -24,9 +24,9 @@ from agent.sources.section import LIVE, POLLED, REPLAY
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
+from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
-from learnae.peer.training import ENDLESS
 from learnae.ports import SampleSource
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect

@@ -36,6 +36,7 @@ SECOND = 1000
 _LISTEN = 250  # ms: as members do
 _DECODED_BYTES = 256 << 20  # of frames that are decoded for all: old ones are not asked for again
 _RAW_NAMES = "0155"  # CIDs of frames begin so, in hexadecimal
+_STEPS = 26  # of a Wanderer at once, however many it may take
 _WEIGHED = 4  # members whose tangles are weighed: all are much alike, and it is slow
 
 Array = NDArray[Any]
@@ -149,7 +150,7 @@ class Wanderer(PassiveLearner):
     @override
     def train(self, steps: int) -> Trained:
         self._weights += np.float32(0.01) * self._rng.standard_normal(len(self._weights), np.float32)
-        return Trained(steps, self._rows, 0.0)
+        return Trained(min(steps, _STEPS), self._rows, 0.0)
 
 
 class Meter:

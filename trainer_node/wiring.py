@@ -10,9 +10,9 @@ from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.overriding import override
+from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
-from learnae.peer.training import ENDLESS
 from learnae.ports import Learner
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect

@@ -12,7 +12,7 @@ from learnae.protocol.identity import Identity
 from learnae.protocol.messages import Message, compose, open_message
 from learnae.protocol.tangle import Outcome
 
-_WAIT_TICKS = 50  # for own messages that others claim to know, until a peer goes on without them
+_WAIT_MS = 50_000  # for own messages that others claim to know, until a peer goes on without them
 
 
 class OwnChain:
@@ -26,7 +26,7 @@ class OwnChain:
         self._tangle = replication.tangle
         self._clock = clock
         self._errors = errors
-        self._ticks_left = _WAIT_TICKS
+        self._deadline: int | None = None  # uptime; while others claim to know more
         self._is_shown = True  # ``last``, or the disk has taken it as state and not yet as a block
 
     def compose(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = (), *, checkpoint: bool) -> Message:
@@ -87,7 +87,7 @@ class OwnChain:
     def catch_up(self, store: BlockStore) -> bool:
         """Go on after the newest message of this key that is known: the state may be older than it, or lost.
 
-        Return False while others claim to know a newer one, and it has not come, for some ticks: its seq would be used
+        Return False while others claim to know a newer one, and it has not come, for some time: its seq would be used
         again.
         """
         waiting, newest = self._tangle.waiting_of(self.author), self._tangle.newest_of(self.author)
@@ -95,8 +95,9 @@ class OwnChain:
         said, attached = self.last.seq if self.last else -1, node.seq if node else -1
         disowned = self._replication.own_signed if self.has_forked else -1
         if max(self._replication.own_seq, waiting.seq if waiting else -1) > max(said, attached, disowned):
-            self._ticks_left -= 1
-            if self._ticks_left > 0:
+            uptime = self._clock.uptime()
+            self._deadline = uptime + _WAIT_MS if self._deadline is None else self._deadline
+            if uptime < self._deadline:
                 return False
             if waiting is not None and waiting.seq > max(said, attached):
                 self.last = waiting  # what comes before it is lost

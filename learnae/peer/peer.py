@@ -15,15 +15,15 @@ from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
-from learnae.peer.merging import Merging
+from learnae.peer.learning.merging import Merging
+from learnae.peer.learning.settling import Settled, Settling
+from learnae.peer.learning.training import Training
+from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
 from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
-from learnae.peer.settling import Settled, Settling
 from learnae.peer.swarm_view import SwarmView
-from learnae.peer.training import Training
-from learnae.peer.trajectory import Trajectory
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name

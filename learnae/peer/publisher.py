@@ -11,11 +11,11 @@ from learnae.error_log import ErrorLog
 from learnae.errors import FrameError, NotWrittenError, StateError
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer.frame_encoder import FrameEncoder
-from learnae.peer.merging import Merging
+from learnae.peer.learning.merging import Merging
+from learnae.peer.learning.training import Training
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import SwarmView
-from learnae.peer.training import Training
 from learnae.ports import BlockStore, Clock, StateStore, Traffic
 from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Summary, Update
 from learnae.protocol.limits import Limits
@@ -154,5 +154,5 @@ class Publisher:
         self.save(message)
         self.view.note(self.own.show(message))
         self.unwritable = None
-        _log.debug("published %s: seq %d, %d blocks", message.cid.short, message.seq, len(message.blocks))
+        _log.debug("published %s: seq %d, %d blocks", message.cid, message.seq, len(message.blocks))
         return message.cid

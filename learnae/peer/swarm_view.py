@@ -1,7 +1,7 @@
 """What attached messages say: names of peers, proofs of equivocation, and what this peer itself has published."""
 
 from learnae.peer.following import Following
-from learnae.peer.training import Training
+from learnae.peer.learning.training import Training
 from learnae.ports import Traffic
 from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
 from learnae.protocol.messages import Message

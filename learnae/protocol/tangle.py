@@ -330,7 +330,6 @@ class Tangle:
         A checkpoint is compared with the newest message before it that is here: whether the one that it names is
         decides nothing, or peers would disagree.
         """
-        name = peer_name(message.author)[:8]
         if message.checkpoint:
             before = max((seq for seq in chain.by_seq if seq < message.seq), default=None)
             previous = None if before is None else self._nodes[chain.by_seq[before]]
@@ -340,13 +339,12 @@ class Tangle:
             if previous.author != message.author or previous.seq != message.seq - 1:
                 raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
         if previous is not None and message.time - previous.time < self.limits.interval:
-            problem = f"{name} speaks every {message.time - previous.time} ms"
+            problem = f"{peer_name(message.author)[:8]} speaks every {message.time - previous.time} ms"
             raise LimitError(problem, f"the swarm allows one message in {self.limits.interval} ms")
         roots = [seq for seq in chain.checkpoints if seq <= message.seq]
         if not message.checkpoint and message.seq - max(roots, default=chain.floor) > self.limits.since:
-            raise LimitError(
-                f"{name} has said {self.limits.since} messages without a checkpoint", "it is ignored until then"
-            )
+            problem = f"{peer_name(message.author)[:8]} has said {self.limits.since} messages without a checkpoint"
+            raise LimitError(problem, "it is ignored until then")
 
     def _release(self, cid: Cid, outcome: Outcome) -> None:
         solid = [cid]

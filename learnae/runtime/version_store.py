@@ -10,9 +10,9 @@ from pathlib import Path
 from learnae.adapters.local.lock import Lock
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.errors import ConfigurationError, NotWrittenError, StateError
+from learnae.peer.learning.versions import BEST, Version, VersionPolicy, is_better, number_of
 from learnae.peer.peer import Peer
 from learnae.peer.state import PeerState
-from learnae.peer.versions import BEST, Version, VersionPolicy, is_better, number_of
 from learnae.protocol.identity import peer_name
 from learnae.system.atomic_files import read_regular, remove_leftovers, write_atomic, writing
 from learnae.system.paths import LOCK_FILE, STATE_FILE, VERSIONS, entries

@@ -13,9 +13,9 @@ from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
-from learnae.peer.training import ENDLESS
 from learnae.ports import Learner, Traffic
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
@@ -25,7 +25,7 @@ from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
 
 START = 1_700_000_000_000  # the virtual clock's first reading, Unix milliseconds
-_OPENED = 1 << 20  # messages that all peers share once they are opened: those of a long run
+_OPENED = 1 << 14  # messages that all peers share once they are opened: none is asked for when it is long replaced
 
 LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
 
@@ -111,7 +111,7 @@ class Simulation:
         for member in self.members:
             self.schedule(member)
             if setting.listen:
-                self._listen(member)
+                self.listen(member)
 
     def run(self, milliseconds: int) -> None:
         """Let virtual time pass."""
@@ -162,11 +162,13 @@ class Simulation:
                 member.peer.replication.announce()
         self.schedule(member)
 
-    def _listen(self, member: Member) -> None:
+    def listen(self, member: Member) -> None:
+        """Let a member listen between its ticks from now on, as often as the setting says."""
+
         def turn() -> None:
             if member.host.index not in self.network.down:
                 member.peer.listen()
-            self._listen(member)
+            self.listen(member)
 
         self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)
 

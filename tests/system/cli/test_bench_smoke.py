@@ -80,6 +80,32 @@ def test_the_race_over_a_broker_measures_its_traffic(report):
 
 
 @pytest.mark.slow
+@pytest.mark.engine("mosquitto")
+@pytest.mark.modules("safetensors")
+def test_what_age_costs_is_measured_in_simulations_and_in_processes(report):
+    found = report("age")
+    assert_checks_between(
+        found,
+        ("alone on a core trains", 0, 101),
+        ("newcomer over MQTT", 0, 600),
+        ("disk of a machine", 0, 30),
+        ("files of a machine", 2, 200),
+        ("wrong answers", -1, 1),
+        ("learnae peers", -60, 60),
+        ("restarts trains again", 0, 600),
+        ("newcomer has caught up", 0, 600),
+        ("settled swarm's bytes", 0, 100),
+        ("20 rows of 1 class", -100, 100),
+        ("newcomer, B", 0, 100),
+        ("returner, CPU s", 0, 100),
+        ("memory of a peer", 0, 100),
+        ("CPU of a tick", 0, 100),
+    )
+    figures = {figure["name"]: figure["value"] for figure in found["figures"]}
+    assert figures["2 peers: settled"] == 2
+
+
+@pytest.mark.slow
 @pytest.mark.modules("ai_edge_litert")
 def test_an_agent_is_measured_with_all_that_it_has(report):
     found = report("agent")

@@ -12,9 +12,9 @@ import pytest
 from builders import tiny_learner, tiny_manifest
 
 from learnae.errors import ConfigurationError, InUseError, StateError
+from learnae.peer.learning.versions import BEST, VersionPolicy
 from learnae.peer.peer import Options
 from learnae.peer.state import PeerState
-from learnae.peer.versions import BEST, VersionPolicy
 from learnae.protocol.bodies import Metrics
 from learnae.runtime.linked_peer import LinkedPeer, build_peer
 from learnae.runtime.version_store import VersionKeeper, read_version, roll_back, version_names

@@ -11,7 +11,7 @@ from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.peer.training import ENDLESS
+from learnae.peer.learning.training import ENDLESS
 from learnae.swarm.presets import preset
 from learnae.system.installation import how_to_install
 from trainer_node.config import TrainerConfig, TrainerTrainSection

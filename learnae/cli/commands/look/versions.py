@@ -8,7 +8,7 @@ from typing import Any
 from learnae.cli.output import console, decimal, human_time, print_json, table
 from learnae.cli.peer_choice import peers_with_versions
 from learnae.errors import StateError
-from learnae.peer.versions import Version
+from learnae.peer.learning.versions import Version
 from learnae.runtime.version_store import read_version, version_names
 from learnae.text import shown
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnae.errors import StateError
-from learnae.peer.versions import Version, VersionPolicy, is_better, number_of
+from learnae.peer.learning.versions import Version, VersionPolicy, is_better, number_of
 from learnae.protocol.bodies import Metrics
 
 VERSION = Version(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learnae.peer.versions import is_better
+from learnae.peer.learning.versions import is_better
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 

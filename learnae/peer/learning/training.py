@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.state import PeerState
-from learnae.peer.trajectory import Trajectory
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from learnae.models.passive_learner import PassiveLearner
-from learnae.peer.training import ENDLESS, Training
-from learnae.peer.trajectory import Trajectory
+from learnae.peer.learning.training import ENDLESS, Training
+from learnae.peer.learning.trajectory import Trajectory
 from learnae.ports import Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector

@@ -6,9 +6,9 @@ from builders import tiny_dataset, tiny_manifest
 from machine import Machine, frame_of, update_of
 
 from learnae.models.dataset import Dataset
+from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.peer import Options, Peer
 from learnae.peer.publishing_policy import PublishPolicy
-from learnae.peer.settling import Settled, Settling
 from learnae.protocol.bodies import KEY, Metrics, Update
 from learnae.simulation.simulator import Setting, Simulation
 
