@@ -57,13 +57,24 @@ class Replicator:
         while candidates:
             before = len(opened)
             for cid in candidates:
-                if cid not in opened and len(opened) < self.messages_per_call and self._fetch(cid, total):
-                    opened.add(cid)
+                self._walk_back(cid, opened, total)
             if before < len(opened):
                 wanted = self._wanted()
             candidates = list(wanted) if before < len(opened) < self.messages_per_call else []
         self._ask(list(wanted))
         return total
+
+    def _walk_back(self, cid: Cid | None, opened: set[Cid], total: Outcome) -> None:
+        """Take in a message and what it continues, as far as it is here.
+
+        One chain after another: if those of many authors waited at once, none might have room enough to reach its
+        checkpoint.
+        """
+        while cid is not None and cid not in opened and len(opened) < self.messages_per_call:
+            if not self._fetch(cid, total):
+                break
+            opened.add(cid)
+            cid = self.tangle.awaited_by(cid)
 
     def begin(self) -> None:
         """Count from now on who is announced, for ``progress``."""

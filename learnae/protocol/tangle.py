@@ -216,6 +216,12 @@ class Tangle:
             if self._is_awaited(child):
                 yield cid
 
+    def awaited_by(self, cid: Cid) -> Cid | None:
+        """Return the message that a waiting one continues; None if that is here, or not needed."""
+        message = self._pending.get(cid)
+        previous = message.previous if message and self._is_awaited(message) else None
+        return previous if previous is not None and self.is_new(previous) else None
+
     def refuse(self, cid: Cid) -> None:
         """Remember that this block is no valid message, and drop what waits for it."""
         for evidence in [each for each in self._evidence.trials() if cid in each.names]:

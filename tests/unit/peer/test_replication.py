@@ -87,6 +87,15 @@ def test_a_chain_is_fetched_from_its_head_back_to_its_checkpoint() -> None:
     assert side.problems() == {}
 
 
+def test_long_chains_of_many_authors_need_the_room_of_one() -> None:
+    side, chains = Side(pending_messages=40), [Author(number).chain(30) for number in range(1, 5)]
+    for said in chains:
+        side.hold(*said)
+    side.announce_all(*(entry(said[-1], said[0]) for said in chains))
+    assert len(side.replicator.hear().attached) == 4 * 30
+    assert side.problems() == {}
+
+
 def test_what_came_before_a_checkpoint_is_not_fetched() -> None:
     side, author = Side(), Author(1)
     past, checkpoint, head = author.chain(5), author.say(checkpoint=True), author.say()
