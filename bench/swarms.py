@@ -33,6 +33,7 @@ from learnae.weights.codecs import Vector
 PEOPLE = range(1, 9)
 HOLDOUT = 0.3  # the last part of each exercise
 SECOND = 1000
+FOUNDING = 12 * SECOND  # in which newcomers hear that they are the first, and neither train nor publish
 _LISTEN = 250  # ms: as members do
 _DECODED_BYTES = 256 << 20  # of frames that are decoded for all: old ones are not asked for again
 _RAW_NAMES = "0155"  # CIDs of frames begin so, in hexadecimal
@@ -184,6 +185,7 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
     learner = Wanderer if large else numpy_learner
     simulation = Simulation(manifest, split_over(people, peers, manifest), setting, learner)
     meter, course = Meter(simulation), []
+    simulation.run(FOUNDING)
     with mock.patch.object(following, "decode_frame", SharedDecoder()):
         for quarter in range(4):
             simulation.run((ticks * (quarter + 1) // 4 - ticks * quarter // 4) * SECOND)
