@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -377,10 +378,13 @@ def test_peers_lists_everybody(demo: Programs) -> None:
 
 
 def test_log_lists_messages_newest_first(demo: Programs) -> None:
-    found = demo.answer("learnae", "log", "-n", "1000")
+    def log_of_a_merge() -> list[dict[str, Any]]:
+        said = demo.answer("learnae", "log", "-n", "1000")
+        return said if any(item["body"]["kind"] == "update" and item["body"]["merged"] for item in said) else []
+
+    found = wait_for(log_of_a_merge, "an update that says what it has merged")
     assert [item["time"] for item in found] == sorted((item["time"] for item in found), reverse=True)
     assert {item["author"] for item in found if item["checkpoint"]} == {item["author"] for item in found}
-    assert any(item["body"]["kind"] == "update" and item["body"]["merged"] for item in found)
     known = {(item["author"], item["seq"]): item["cid"] for item in found}
     for item in found:  # down to its author's checkpoint, nothing is missing
         previous = known.get((item["author"], item["seq"] - 1))
