@@ -1,5 +1,6 @@
 """A newcomer with few rows, or rows of few classes, joins a swarm that has learnt: what the members lose by it."""
 
+from collections.abc import Collection
 from functools import partial
 
 import numpy as np
@@ -17,43 +18,46 @@ _LISTEN = 250  # ms
 _MOST_POINTS = 1.0
 _CONTROL = (0, 0)
 _NEWCOMERS = ((1, 20), (1, 400), (4, 174), (7, 200))  # classes and rows
-_SEEDS = (1, 2, 3)
-_PARTS = 2  # of the copies of each seed's swarm: so many processes more share the work
+_SEEDS = range(1, 7)
 
-Courses = NDArray[np.float64]  # (runs, windows, members): accuracies
+Courses = NDArray[np.float64]  # (seeds or runs, windows, members): accuracies
 Found = dict[tuple[int, int], Courses]
 
 
 def run(race: Race) -> None:
     """Compare the members' courses with and without each newcomer; and without, to see what is chance."""
-    seeds, parts, sizes = ((1,), 1, (2, 1, 3, 1)) if race.quick else (_SEEDS, _PARTS, (240, 3, 30, 2))
-    tasks = [(seed, part, *sizes) for seed in seeds for part in range(parts)]
-    found = in_processes(race, "swarms that newcomers join", courses, tasks)
-    together = {case: np.concatenate([found[task][case] for task in tasks]) for case in (_CONTROL, *_NEWCOMERS)}
-    control = together[_CONTROL]
-    chance = max(worst_loss(control[::2], control[1::2]), worst_loss(control[1::2], control[::2]))
+    seeds, sizes = ((1, 2), (2, 1, 3, 1)) if race.quick else (_SEEDS, (240, 3, 30, 1))
+    found = in_processes(race, "swarms that newcomers join", courses, [(seed, *sizes) for seed in seeds]).values()
+    control, *halves = (_over_seeds(found, _CONTROL, part) for part in (slice(None), slice(0, 1), slice(1, None)))
+    chance = max(worst_loss(*halves)[0], worst_loss(*halves[::-1])[0])
     race.figure("accuracy of the members without a newcomer", float(control.mean()))
     race.figure("largest loss by chance: half of the runs without a newcomer against the other half", chance, "points")
     for classes, rows in _NEWCOMERS:
-        runs = together[classes, rows]
-        note = f"worst of {runs.shape[2]} members and {runs.shape[1]} means over {sizes[2]} s, {len(seeds)} seeds, "
-        note += (
-            f"{len(runs)} runs against {len(control)}; {chance:.2f} by chance; mean of all {_mean(control, runs):.2f}"
-        )
+        after = _over_seeds(found, (classes, rows))
+        loss, error = worst_loss(control, after)
+        note = f"worst of {after.shape[2]} members and {after.shape[1]} means over {sizes[2]} s; {len(after)} seeds, "
+        note += f"standard error {error:.2f}; all members {_mean(control, after):.2f}; by chance {chance:.2f}"
         name = f"a member's loss by a newcomer with {rows} rows of {classes} {'class' if classes == 1 else 'classes'}"
-        race.check(name, worst_loss(control, runs), _MOST_POINTS, AT_MOST, "points", note)
+        race.check(name, loss, _MOST_POINTS, AT_MOST, "points", note)
 
 
-def worst_loss(before: Courses, after: Courses) -> float:
-    """Return by how many points the worst member is worse ``after`` in its worst window, means over all runs."""
-    return float(100 * np.max(before.mean(axis=0) - after.mean(axis=0)))
+def worst_loss(before: Courses, after: Courses) -> tuple[float, float]:
+    """Return by how many points the worst member is worse in its worst window, mean over seeds, and its error."""
+    lost = 100 * (before - after)
+    worst = np.unravel_index(np.argmax(lost.mean(axis=0)), lost.shape[1:])
+    cell = lost[:, worst[0], worst[1]]
+    return float(cell.mean()), float(cell.std(ddof=1) / np.sqrt(len(cell)))
+
+
+def _over_seeds(found: Collection[Found], case: tuple[int, int], part: slice = slice(None)) -> Courses:
+    return np.stack([each[case][part].mean(axis=0) for each in found])
 
 
 def _mean(before: Courses, after: Courses) -> float:
     return float(100 * (before.mean() - after.mean()))
 
 
-def courses(seed: int, part: int, learnt: int, windows: int, length: int, repeats: int) -> Found:
+def courses(seed: int, learnt: int, windows: int, length: int, repeats: int) -> Found:
     """Return each member's accuracies on its own held-out rows, in a swarm of seven people, with each newcomer.
 
     It learns for ``learnt`` ticks of 1 s, then goes on in copies in which all packets differ: with an eighth person
@@ -69,7 +73,7 @@ def courses(seed: int, part: int, learnt: int, windows: int, length: int, repeat
         data = few(manifest, people[-1], *case, seed) if case != _CONTROL else None
         seeds = range(repeats if data else 2 * repeats)
         watch = partial(_course, simulation, data, windows, length)
-        found[case] = np.array([in_copy(partial(watch, 1000 * part + 100 * number + each)) for each in seeds])
+        found[case] = np.array([in_copy(partial(watch, 100 * number + each)) for each in seeds])
     return found
 
 

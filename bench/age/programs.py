@@ -26,9 +26,9 @@ _READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.02
 _MEGABYTES, _FILES = 30.0, 200.0
 _ASK_SECONDS, _RESTART_SECONDS, _JOIN_SECONDS = 1.0, 5.0, 10.0
-_PYTHON_STARTS = (  # what a trainer's process imports before it can do anything
+_IMPORTS = (  # what a trainer's process imports before it can do anything
     "import trainer_node.wiring; from trainer_node.engines import JAX, choose_engine\n"
-    "if choose_engine({engine!r}, 'float32') == JAX: import jax; import keras"
+    "if choose_engine({engine!r}, 'float32') == JAX: import learnae.models.keras_model as k; k.import_keras()"
 )
 
 Answer = tuple[int, Any]  # exit status, what was printed as JSON
@@ -92,11 +92,11 @@ def _measure(race: Race, swarm: Swarm, plan: Plan) -> None:
                 _ask_all(swarm, names, asked)
     _report(race, names, used, asked, plan)
     with race.step("members that restart, and newcomers"):
-        starts = [_python_starts(swarm, plan) for _ in range(plan.repeats)]
+        starts = [_imports(swarm, plan) for _ in range(plan.repeats)]
         restarts = [_restart(swarm, name) for name in names[: plan.repeats]]
-        starts += [_python_starts(swarm, plan) for _ in range(plan.repeats)]
+        starts += [_imports(swarm, plan) for _ in range(plan.repeats)]
         joins = [_join(swarm, number) for number in range(plan.repeats)]
-    share = f"longest of {plan.repeats}, among {len(names)} trainers; {median(starts):.1f} s of it is Python's start"
+    share = f"longest of {plan.repeats}, among {len(names)} trainers; {median(starts):.1f} s of it are imports"
     race.figure("imports of a trainer, under the same load", median(starts), "s")
     race.check("a member that restarts trains again", max(restarts), _RESTART_SECONDS, AT_MOST, "s", share)
     race.check("a newcomer has caught up and publishes", max(joins), _JOIN_SECONDS, AT_MOST, "s", share)
@@ -205,9 +205,9 @@ def _seconds_to(swarm: Swarm, name: str, has_come: Callable[[dict[str, Any]], bo
     return time.monotonic() - begun
 
 
-def _python_starts(swarm: Swarm, plan: Plan) -> float:
+def _imports(swarm: Swarm, plan: Plan) -> float:
     begun = time.monotonic()
-    code = _PYTHON_STARTS.format(engine=plan.engine)
+    code = _IMPORTS.format(engine=plan.engine)
     subprocess.run([sys.executable, "-c", code], env=environment_of(swarm.home), check=True)
     return time.monotonic() - begun
 

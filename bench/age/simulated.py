@@ -13,6 +13,7 @@ from typing import TypeVar
 from bench.harness import AT_MOST, Race, in_processes
 from bench.rigs.copies import in_copy
 from bench.swarms import SECOND, Wanderer, deep_size, load_people, split_over
+from learnae.peer.peer import Peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.protocol.limits import HOUR, MINUTE
 from learnae.protocol.opener import MessageOpener
@@ -22,7 +23,7 @@ from learnae.swarm.presets import preset
 Result = TypeVar("Result")
 
 _LISTEN = 250  # ms between two looks for news while it is measured, as real peers have it
-_PARTING = 5  # ticks without an update before it goes: a newcomer waits for a last frame that went with its author
+_PARTING = 5  # seconds without an update before a member goes
 _CYCLE = 4  # updates from one keyframe to the next are fewer: what one that comes fetches depends on where in it
 _MOST = 120 * SECOND  # of virtual time that a member may take to publish
 _LOOK = 50  # ms of virtual time between two looks whether it has
@@ -127,13 +128,19 @@ class Swarm:
         setting = Setting(seed=1, period=life.period, every=life.period // 2 if life.period > SECOND else 0)
         self.simulation = Simulation(manifest, datasets, setting, Wanderer)
         self.members, self._life = self.simulation.members[: life.peers], life
-        self.simulation.run(age - away - _PARTING * life.period)
-        leaver = self.simulation.members[life.peers].peer
-        leaver.tick = leaver.hear  # type: ignore[method-assign, assignment]
-        self.simulation.run(_PARTING * life.period)
+        self.simulation.run(age - away - _PARTING * SECOND)
+        self._part(self.simulation.members[life.peers].peer)
         self.simulation.crash(life.peers)
         self.simulation.run(away)
         self._wake(setting)
+
+    def _part(self, leaver: Peer) -> None:
+        """Let the others fetch the last frame of a member before it goes: a newcomer would wait for it in vain."""
+        leaver.tick = leaver.hear  # type: ignore[method-assign, assignment]
+        for _ in range(_PARTING):
+            self.simulation.run(SECOND)
+            for member in self.members:
+                member.peer.hear()
 
     def _wake(self, setting: Setting) -> None:
         every = self._life.period if setting.every else 0
