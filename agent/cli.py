@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,9 @@ from learnae.system.logs import set_up_logging
 from learnae.system.paths import STATE_FILE
 from learnae.system.service import Service, run_program
 from learnae.system.signals import abrupt
-from learnae.weights.codecs import Vector
+
+if TYPE_CHECKING:
+    from learnae.runtime.observer import Estimate
 
 _PROBE_SECONDS = 3.0  # for one source to deliver something
 _MIN_UNIX_TIME = 1e9  # seconds: a reading from before 2001 counts from the beginning of its recording
@@ -84,6 +86,7 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
         command.add_argument("file", type=Path, metavar="FILE.tflite")
         command.add_argument("--int8", action="store_true", help="in int8, calibrated with own rows: about a quarter")
         command.add_argument("--swarm", metavar="S", help="id, name or directory; not needed if one is configured")
+        command.add_argument("--version", metavar="V", help="one that this agent has kept: best, v1, ...")
         command.add_argument("--weights-only", action="store_true", help="with --int8: nothing of own rows goes in")
     elif verb == "label":
         command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
@@ -168,10 +171,10 @@ def _export(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config, {"swarm.id": options.swarm})
     swarm, directory = find_swarm(config.swarm.id), config.peer.directory(ROLE)
     manifest = swarm.manifest
-    estimate = _estimate(swarm, directory)
+    estimate = _estimate(swarm, directory, options.version)
     calibrated = options.int8 and not options.weights_only
     rows = calibration_rows(config, manifest, directory) if calibrated else None
-    data = with_card(write_inference(manifest.definition, estimate, options.int8, rows), manifest)
+    data = with_card(write_inference(manifest.definition, estimate.vector, options.int8, rows), manifest)
     write_atomic(options.file, data)
     facts: dict[str, Any] = card(manifest)
     if not options.json:
@@ -179,6 +182,7 @@ def _export(options: argparse.Namespace) -> int:
     report = {
         "file": str(options.file),
         "parameters": manifest.model.count,
+        "published": estimate.age(),
         "bytes": len(data),
         **_quantisation(options.int8, rows),
         **facts,
@@ -187,10 +191,12 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _estimate(swarm: Swarm, directory: Path) -> Vector:
-    """Return this agent's estimate; where none has run, that of the peers whose messages are here."""
-    from learnae.runtime.observer import estimate_of, published_estimate  # noqa: PLC0415 - as above
+def _estimate(swarm: Swarm, directory: Path, version: str | None) -> Estimate:
+    """Return this agent's estimate, or a kept one; where none has run, that of the peers whose messages are here."""
+    from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate  # noqa: PLC0415 - as above
 
+    if version:
+        return kept_estimate(directory, swarm.manifest, version)
     if (directory / STATE_FILE).exists():
         return estimate_of(directory, swarm.manifest)
     return published_estimate(swarm.directory)

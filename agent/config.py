@@ -82,6 +82,7 @@ class AgentConfig:
     buffer: BufferSection = field(default_factory=BufferSection)
     resources: ResourcesSection = field(default_factory=ResourcesSection)
     train: AgentTrainSection = field(default_factory=AgentTrainSection)
+    publish: sections.PublishSection = field(default_factory=sections.PublishSection)
     mqtt: sections.MqttSection = field(default_factory=sections.MqttSection)
     ipfs: sections.GatewaySection = field(default_factory=sections.GatewaySection)
     exchange: sections.ExchangeSection = field(default_factory=sections.ExchangeSection)

@@ -17,18 +17,21 @@ from agent.learning.engine_choice import choose_learner, engine_of, too_small, w
 from agent.learning.governor import Governor
 from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.resources import Board, GovernedLearner
-from agent.learning.schedule import AgentSchedule, Intake, Oracle
+from agent.learning.schedule import AgentSchedule, Intake, Oracle, tick_pause
 from agent.sources.factory import opener
 from agent.sources.replay import ReplaySource
 from agent.sources.section import LIVE, POLLED, REPLAY
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
+from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
+from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import SampleSource
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService
+from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
@@ -38,6 +41,7 @@ from learnae.weights.codecs import Vector
 
 ROLE = "agent"
 FOLLOW = 8  # replicas that a board has memory for
+_LOCAL_SECONDS = 1.0  # between two updates where all peers are on this machine
 _ROWS = 100_000  # of features, kept in memory; the oldest go
 _PROBE_LOOK = 0.02  # seconds between two looks at a source that is tried out
 
@@ -49,10 +53,11 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     summary_mode = SummaryMode(features_of(manifest), manifest.class_count)
     # first: a name that is taken is refused before any data is read
-    workspace = Workspace(swarm, config.peer.directory(ROLE))
+    workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode)
     intake.begin()
-    governor, board = Governor(config.resources, config.train.pause), Board()
+    policy = policy_of(config)
+    governor, board = Governor(config.resources, tick_pause(policy)), Board()
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
@@ -73,11 +78,28 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
         }
 
     follow = config.peer.follow or FOLLOW
-    options = Options(config.peer.name or ROLE, ROLE, follow, facts=facts, statistics=summary_mode.statistics)
-    linked = build_peer(workspace, GovernedLearner(learner, governor), options, links)
+    options = Options(
+        config.peer.name or ROLE,
+        ROLE,
+        follow,
+        steps=ENDLESS,
+        publish=policy,
+        patience=config.train.stop_when,
+        rows=lambda: len(dataset.train),
+        facts=facts,
+        statistics=summary_mode.statistics,
+    )
+    governed = GovernedLearner(learner, governor, manifest.training.steps)
+    linked = build_peer(workspace, governed, options, links)
     oracle = Oracle(inferrer, ResultFile(workspace.directory), linked.monitor)
-    schedule = AgentSchedule(linked.peer, config.train.pause, intake, oracle, governor, board, reread)
+    schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread()))
     return PeerService(linked, schedule)
+
+
+def policy_of(config: AgentConfig) -> PublishPolicy:
+    """Return how often an agent publishes."""
+    metered = config.resources.bytes_per_day > 0
+    return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, _LOCAL_SECONDS, metered)
 
 
 def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: Vector | None = None) -> bytes:

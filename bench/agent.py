@@ -74,12 +74,12 @@ def measure(python: str, quick: bool) -> dict[str, float]:
         is_here = Path(rig("mosquitto").program()).exists()
         url = f"mqtt://127.0.0.1:{stack.enter_context(broker(root / 'broker')).port}" if is_here else ""
         stack.enter_context(sensor(root / "sys"))
-        config, state = configure(root, url, pause=0.2), root / "state"
+        config, state = configure(root, url, every=0.2), root / "state"
         begun = time.time()
         agent = stack.enter_context(running(python, root, config))
         updates = 5 if quick else 100
         wait_for(agent, lambda: status(state).get("steps", 0) >= updates and judged(state), "it to train")
-        configure(root, url, pause=3600.0)
+        configure(root, url, every=3600.0)
         agent.send_signal(signal.SIGHUP)
         wait_for(agent, lambda: is_idle(state), "it to pause")
         cpu = cpu_share(agent.pid, 2.0 if quick else 20.0)
@@ -97,7 +97,7 @@ def measure(python: str, quick: bool) -> dict[str, float]:
 # -- the agent
 
 
-def configure(root: Path, broker_url: str, pause: float) -> Path:
+def configure(root: Path, broker_url: str, every: float) -> Path:
     """Write the agent's configuration; the swarm is made the first time."""
     width = 5 * len(CHANNELS)
     features = WindowStatistics(CHANNELS, RATE, 100, 50, (5e4,) * width, (3e4,) * width)
@@ -107,7 +107,8 @@ def configure(root: Path, broker_url: str, pause: float) -> Path:
     channels = ", ".join(f'{name} = "in_{name}"' for name in CHANNELS)
     config = root / "agent.toml"
     config.write_text(
-        f'[peer]\nstate = "{root / "state"}"\n[swarm]\nid = "{swarm}"\n[train]\nengine = "tflite"\npause = {pause}\n'
+        f'[peer]\nstate = "{root / "state"}"\n[swarm]\nid = "{swarm}"\n[train]\nengine = "tflite"\n'
+        f"[publish]\nevery = {every}\n"
         f'[source]\nkind = "iio"\nroot = "{root / "sys"}"\nholdout = 0.0\nchannels = {{ {channels} }}\n'
         + (f'[mqtt]\nbroker = "{broker_url}"\n' if broker_url else "")
     )

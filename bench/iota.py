@@ -1,4 +1,4 @@
-"""Heads over a Tangle: how many an hour, how soon a milestone includes them, and what the proof of work costs.
+"""Announcements over a Tangle: how many an hour, how soon a milestone includes them, and what the proof of work costs.
 
 Over the loopback node of the tests always, and over Hornet where it is on PATH (or LEARNAE_HORNET names it).
 """
@@ -17,14 +17,15 @@ from statistics import median
 
 from bench.harness import AT_LEAST, AT_MOST, Race, seconds_of
 from bench.rigs.processes import rig
-from learnae.adapters.iota.announcements import EPOCH, HEADS, OpenChannel
+from learnae.adapters.iota.announcements import EPOCH, OpenChannel
 from learnae.adapters.iota.gossip import IotaGossip, Pace
 from learnae.adapters.iota.node import Node
 from learnae.adapters.iota.proof_of_work import ALPHABET, hash_of, search
 from learnae.config.sections import IotaSection
 from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.protocol.announcements import Announcement, Entry
 from learnae.protocol.identity import Identity
-from learnae.protocol.limits import HOUR
+from learnae.protocol.limits import HOUR, Limits
 
 MWM = 9  # of a private Tangle
 _AN_HOUR = 3600.0
@@ -72,22 +73,23 @@ def measure(race: Race, name: str, url: str, interval: int) -> None:
     speaker, listener = (make_gossip(url, swarm) for _ in range(2))
     speaker.turn()  # asks for the weight magnitude, reads old epochs
     with race.step(f"{name}: {count} announcements"):
-        spoken, heard, effort = [], [], []
+        spoken, heard, effort, authors = [], [], [], list[bytes]()
         for number in range(count):
-            speaker.announce([Cid.of(DAG_CBOR, number.to_bytes(2))])
+            speaker.announce(vector(number))
             cpu = time.thread_time()
             spoken.append(seconds_of(speaker.turn))
             effort.append(time.thread_time() - cpu)
             begun = time.perf_counter()
             listener.turn()
-            if list(listener.heard()):
-                heard.append(time.perf_counter() - begun)
+            authors += [entry.author for each in listener.heard() for entry in each.announcement.entries]
+            heard.append(time.perf_counter() - begun)
     with race.step(f"{name}: waiting for milestones"):
         deadline = time.monotonic() + 60
         while speaker.counts.confirmed < count and time.monotonic() < deadline:
             time.sleep(0.1)
             speaker.turn()
     race.figure(f"{name}: all of an announcement", sum(effort) / count, "CPU s a message")
+    race.figure(f"{name}: authors in one announcement", len(authors) / count)
     report(race, name, interval, speaker, spoken, heard)
     measure_tick(race, name, url)
 
@@ -97,11 +99,9 @@ def report(race: Race, name: str, interval: int, speaker: IotaGossip, spoken: li
     an_hour = _AN_HOUR / (sum(spoken) / len(spoken))
     pace = IotaSection()
     race.figure(f"{name}: announcements, as fast as one peer can", an_hour, "an hour and peer")
-    race.figure(f"{name}: heads, as fast as one peer can", an_hour * HEADS, "an hour and peer")
     race.figure(f"{name}: announcements at the default pace", _AN_HOUR / pace.every, "an hour and peer")
-    race.figure(f"{name}: heads at the default pace", _AN_HOUR / pace.every * HEADS, "an hour and peer")
     race.figure(f"{name}: one announcement", median(spoken), "s")
-    race.figure(f"{name}: reading what is new", median(heard) if heard else float("nan"), "s")
+    race.figure(f"{name}: reading what is new", median(heard), "s")
     work = speaker.node.work_seconds / speaker.counts.announced
     race.figure(f"{name}: proof of work at magnitude {MWM}", work, "CPU s a message")
     latencies = sorted(speaker.counts.latencies) or [float("nan")]
@@ -121,8 +121,8 @@ def measure_tick(race: Race, name: str, url: str) -> None:
     with race.step(f"{name}: {rounds} ticks beside a busy thread"):
         gossip.start()
         for number in range(rounds):
-            head = Cid.of(DAG_CBOR, number.to_bytes(2))
-            longest = max(longest, seconds_of(partial(gossip.announce, [head])), seconds_of(gossip.heard))
+            said = vector(number)
+            longest = max(longest, seconds_of(partial(gossip.announce, said)), seconds_of(gossip.heard))
             time.sleep(0.02)
         gossip.close()
     note = "announce and heard are all that a tick does with it"
@@ -143,6 +143,12 @@ def measure_work(race: Race) -> None:
         race.figure(f"proof of work at magnitude {mwm}", sum(seconds) / repeats, "s, mean")
         race.figure(f"nonces tried at magnitude {mwm}", 3.0**mwm * repeats / sum(seconds), "a second, expected")
     race.figure("hashing a transaction", median([seconds_of(lambda: hash_of(trytes)) for _ in range(9)]) * 1000, "ms")
+
+
+def vector(seq: int) -> Announcement:
+    """Return what a peer announces that knows as many authors as there may be, each of whom has said ``seq`` + 1."""
+    names = [Cid.of(DAG_CBOR, b"%d" % number) for number in range(seq, seq + Limits().entries + 1)]
+    return Announcement(tuple(Entry(b"%08d" % n, seq, cid, names[0]) for n, cid in enumerate(names[1:])))
 
 
 def make_gossip(url: str, swarm: Cid, pace: Pace | None = None) -> IotaGossip:

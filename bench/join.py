@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.harness import AT_MOST, Race
 from bench.rigs.processes import wait_until
-from demo.people import PEOPLE, accuracy, make_exam, write_private_file
+from demo.people import PEOPLE, accuracy, make_exam
 from demo.swarm import Swarm, peer_of
 from learnae.errors import LearnaeError
 from learnae.runtime.observer import Observer, estimate_of
@@ -39,9 +39,10 @@ def _measure(race: Race, swarm: Swarm, people: Sequence[int], learnt: float) -> 
         _wait(lambda: min(map(reached, names)) >= learnt)
         race.figure(f"{len(names)} peers, together {learnt:.0%}: after", time.monotonic() - begun, "s")
     goal = min(map(reached, names)) - _AS_GOOD
+    late = swarm.join(_SAME_AS, _LATE)
     with race.step("one more"):
         begun = time.monotonic()
-        _add_late(swarm)
+        swarm.start(*late)
         _wait(lambda: reached(_LATE) >= goal)
         seconds = time.monotonic() - begun
     race.figure("accuracy of the newcomer", reached(_LATE))
@@ -58,18 +59,11 @@ def _judge(swarm: Swarm) -> Callable[[str], float]:
     def reached(name: str) -> float:
         """Return the accuracy of a peer's own consensus estimate on all held-out windows."""
         try:
-            return accuracy(observer.manifest, estimate_of(swarm.home / "peers" / name, observer.manifest), exam)
+            return accuracy(observer.manifest, estimate_of(swarm.home / "peers" / name, observer.manifest).vector, exam)
         except LearnaeError:  # it has not saved any yet
             return 0.0
 
     return reached
-
-
-def _add_late(swarm: Swarm) -> None:
-    private, config = swarm.home / "private" / f"{_LATE}.npz", swarm.home / f"{_LATE}.toml"
-    write_private_file(_SAME_AS, private)
-    config.write_text(f'[peer]\nname = "{_LATE}"\n[swarm]\nid = "{swarm.directory}"\n[source]\nfile = "{private}"\n')
-    swarm.start(_LATE, "agent", config)
 
 
 def _wait(condition: Callable[[], bool]) -> None:

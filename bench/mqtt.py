@@ -19,6 +19,7 @@ from typing import Any
 from bench.harness import AT_MOST, Race
 from bench.rigs.processes import broker, read_status, wait_until
 from demo.people import write_private_file
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection
 from learnae.swarm.directory import create_swarm
@@ -75,9 +76,9 @@ def judge(race: Race, members: list[Member], received: int, sent: int) -> None:
 
 
 class Member:
-    """An agent with a home of its own, and a copy of the swarm's manifest."""
+    """An agent with a home of its own, and a copy of the swarm's manifest; ``every`` 0 is as agents have it."""
 
-    def __init__(self, home: Path, person: int, manifest: Manifest, section: MqttSection) -> None:
+    def __init__(self, home: Path, person: int, manifest: Manifest, section: MqttSection, every: float = 1.0) -> None:
         self._home = home
         home.mkdir()
         self.directory = create_swarm(manifest, home / "swarm").directory
@@ -85,8 +86,8 @@ class Member:
         self._config = home / "agent.toml"
         self._config.write_text(
             f'[swarm]\nid = "{self.directory}"\n[peer]\nname = "agent-{person}"\nstate = "{home / "peer"}"\n'
-            f'[source]\nfile = "{home / "person.npz"}"\nspeed = 0\n[train]\nengine = "numpy"\npause = 1.0\n'
-            f'[mqtt]\nbroker = "{section.broker}"\nmonitor = false\n'
+            f'[source]\nfile = "{home / "person.npz"}"\nspeed = 0\n[train]\nengine = "numpy"\n'
+            f'[publish]\nevery = {every}\n[mqtt]\nbroker = "{section.broker}"\nmonitor = false\n'
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -105,18 +106,20 @@ class Member:
 
     def blocks(self) -> dict[str, int]:
         """Return names and sizes of all blocks that the agent holds."""
-        return {path.name: path.stat().st_size for path in self.directory.glob("blocks/*/b*")}
+        sizes = LocalBlockStore(self.directory, read_only=True).sizes()
+        return {str(cid): size for cid, size in sizes.items()}
 
     def count(self, what: str) -> int:
         """Return how many blocks the agent has ``pushed``, ``wanted`` or ``answered``."""
-        found = re.search(rf"(\d+) {what}", str(self._status().get("connections", {}).get("mqtt exchange", "")))
+        found = re.search(rf"(\d+) {what}", str(self.status().get("connections", {}).get("mqtt exchange", "")))
         return int(found[1]) if found else 0
 
     def knows(self) -> int:
         """Return how many other peers the agent has heard of."""
-        return int(self._status().get("peers", 0))
+        return int(self.status().get("peers", 0))
 
-    def _status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
+        """Return the agent's newest status."""
         return read_status(self._home / "peer" / "status.json")
 
 

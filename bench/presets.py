@@ -8,7 +8,7 @@ import numpy as np
 
 from agent.learning.engine_choice import build_learner
 from bench.harness import AT_LEAST, Race, in_processes
-from bench.swarms import SECOND, Person, accuracies, load_people, split_over
+from bench.swarms import FOUNDING, SECOND, Person, accuracies, load_people, split_over
 from learnae.models.dataset import Dataset
 from learnae.simulation.simulator import Setting, Simulation
 from learnae.swarm.manifest import Manifest
@@ -71,5 +71,5 @@ def _pooled(manifest: Manifest, people: Sequence[Person], steps: int) -> float:
 def _together(manifest: Manifest, people: Sequence[Person], steps: int) -> float:
     setting = Setting(seed=manifest.seed, listen=_LISTEN)
     simulation = Simulation(manifest, split_over(people, len(people), manifest), setting, build_learner)
-    simulation.run(steps // manifest.training.steps * SECOND)
+    simulation.run(FOUNDING + steps // manifest.training.steps * SECOND)
     return float(np.mean(accuracies(simulation, people)))

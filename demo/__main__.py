@@ -74,7 +74,7 @@ def _watch(swarm: Swarm, observer: Observer, exam: Exam, updates: int, seconds: 
 
 def _reached(observer: Observer, exam: Exam) -> float:
     try:
-        return accuracy(observer.manifest, observer.estimate(), exam)
+        return accuracy(observer.manifest, observer.estimate().vector, exam)
     except ConfigurationError:  # no peer has published yet
         return 0.0
 
@@ -94,7 +94,8 @@ def _judge(swarm: Swarm, observer: Observer, exam: Exam, seconds: float) -> Resu
     observer.refresh()
     manifest = observer.manifest
     together = [
-        accuracy(manifest, estimate_of(swarm.home / "peers" / peer_of(person), manifest), exam) for person in PEOPLE
+        accuracy(manifest, estimate_of(swarm.home / "peers" / peer_of(person), manifest).vector, exam)
+        for person in PEOPLE
     ]
     return Result(
         alone=train_alone(manifest, exam),

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,16 +16,24 @@ from learnae.errors import StateError
 
 TRAINERS = (7, 8)
 REPLAY_SPEED = 40.0  # times real time: half an hour of exercise arrives within a minute
-PAUSE = 0.08  # seconds between two updates of a peer
+EVERY = 0.08  # seconds at least between two updates of a peer
+SHARE = 0.1  # of a trainer's time that it trains: eight processes run on as few as two cores
+DEMO_SETTINGS: Mapping[str, Mapping[str, str]] = {  # by role
+    "agent": {"PUBLISH__EVERY": str(EVERY), "SOURCE__SPEED": str(REPLAY_SPEED)},
+    # the same engine, and as fast to start, wherever it runs
+    "trainer": {"PUBLISH__EVERY": str(EVERY), "TRAIN__SHARE": str(SHARE), "TRAIN__ENGINE": "numpy"},
+}
 _STOP_SECONDS = 20.0
 
 
 @dataclass
 class Swarm:
-    """The swarm's directory and its running processes."""
+    """The swarm's directory and its running processes; ``settings`` by role stand above those that all have."""
 
     home: Path
     directory: Path
+    trainers: Sequence[int] = TRAINERS
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: DEMO_SETTINGS)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @classmethod
@@ -35,7 +44,11 @@ class Swarm:
 
     def add(self, person: int) -> None:
         """Give one person's recordings to a new peer and start it."""
-        name, role = peer_of(person), "trainer" if person in TRAINERS else "agent"
+        self.start(*self.join(person, peer_of(person)))
+
+    def join(self, person: int, name: str) -> tuple[str, str, Path]:
+        """Give one person's recordings to a new peer; return what ``start`` is to be called with."""
+        role = "trainer" if person in self.trainers else "agent"
         private = self.home / "private" / f"{name}.npz"
         private.parent.mkdir(exist_ok=True)
         write_private_file(person, private)
@@ -44,16 +57,13 @@ class Swarm:
             self.home, "join", str(self.directory), "--role", role, "--name", name,
             "--data", str(private), "--config", str(config), "--json",
         )  # fmt: skip
-        self.start(name, role, config)
+        return name, role, config
 
     def start(self, name: str, role: str, config: Path) -> None:
         """Start (or start again) a peer that has joined."""
         verb = ["trainer_node", "start"] if role == "trainer" else ["agent", "run"]
-        environment = {**_environment(self.home), "LEARNAE_TRAIN__PAUSE": str(PAUSE)}
-        if role == "agent":
-            environment["LEARNAE_SOURCE__SPEED"] = str(REPLAY_SPEED)
-        else:
-            environment["LEARNAE_TRAIN__ENGINE"] = "numpy"  # the same, and as fast to start, wherever it runs
+        own = {f"LEARNAE_{key}": value for key, value in self.settings.get(role, {}).items()}
+        environment = {**environment_of(self.home), **own}
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", *verb, "--config", str(config)], env=environment, stdout=log, stderr=log
@@ -85,7 +95,8 @@ def peer_of(person: int) -> str:
     return f"person-{person}"
 
 
-def _environment(home: Path) -> dict[str, str]:
+def environment_of(home: Path) -> dict[str, str]:
+    """Return the environment of programs whose home this is."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEARNAE_")}
     # one thread a process: eight peers share the cores, and a board has none to spare either
     return {**kept, "LEARNAE_HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "OMP_NUM_THREADS": "1",
@@ -94,7 +105,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 def _learnae(home: Path, *arguments: str) -> dict[str, str]:
     command = [sys.executable, "-m", "learnae", *arguments]
-    done = subprocess.run(command, env=_environment(home), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment_of(home), capture_output=True, text=True, check=False)
     if done.returncode:
         raise StateError(f"learnae {arguments[0]}: {done.stderr.strip()}")
     result: dict[str, str] = json.loads(done.stdout)

@@ -23,6 +23,7 @@
     │   ├── DataError               a data file that cannot be used
     │   └── EquivocationError       this peer's own key has signed two messages with one seq
     └── StateError              our own files are damaged or in use
+        ├── DamagedError            a database that a command can mend
         ├── InUseError              another process has them
         └── NotWrittenError         the disk takes nothing now: try again
 
@@ -124,6 +125,10 @@ class EquivocationError(ConfigurationError):
 
 class StateError(LearnaeError):
     """A file of our own is damaged or in use."""
+
+
+class DamagedError(StateError):
+    """A database of our own is damaged; the remedy names the command that mends it."""
 
 
 class InUseError(StateError):

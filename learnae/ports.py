@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from learnae.errors import EncodingError, LimitError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
+from learnae.protocol.announcements import Announcement
 from learnae.protocol.bodies import Metrics
-from learnae.protocol.limits import Limits
 from learnae.weights.codecs import Vector
 
 
@@ -43,7 +43,10 @@ class BlockStore(Protocol):
     """
 
     def put(self, codec: int, data: bytes) -> Cid:
-        """Keep a block of at most 1 MiB durably, and name it. Idempotent. Raises LimitError or NotWrittenError."""
+        """Keep a block of at most 1 MiB, and name it. Idempotent. Raises LimitError or NotWrittenError.
+
+        It outlives the process at once; a power cut may take what was put in the last moments.
+        """
 
     def get(self, cid: Cid) -> bytes:
         """Return the block's bytes, checked against its name; raises BlockMissingError if it is not here now."""
@@ -53,6 +56,9 @@ class BlockStore(Protocol):
 
     def want(self, cids: Sequence[Cid]) -> None:
         """Ask for blocks that are not here; they may appear later. Idempotent, cheap to repeat."""
+
+    def cids(self) -> Iterable[Cid]:
+        """Return the names of all blocks that are here."""
 
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         """Forget blocks; those that are not here are passed over.
@@ -101,25 +107,35 @@ class Exchange(Protocol):
         """Let go of connections; a call under way, and every later one, ends with TransportError. Idempotent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An announcement, and the name of the peer that the transport brought it from: unproven."""
+
+    announcer: str
+    announcement: Announcement
+
+
 class Gossip(Protocol):
-    """Tells other peers the newest messages. Heads are state, not events: the next announcement heals a lost one.
+    """Tells other peers the newest messages: state, not events; the next announcement heals a lost one.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from learnae.adapters.local.gossip import LocalGossip
     >>> from learnae.ipld.cid import DAG_CBOR
+    >>> from learnae.protocol.announcements import Entry
     >>> head = Cid.of(DAG_CBOR, b"message")
+    >>> said = Announcement((Entry(b"8 bytes!", 7, head, head),))
     >>> with TemporaryDirectory() as directory:
-    ...     LocalGossip(Path(directory), "alice").announce([head])
-    ...     list(LocalGossip(Path(directory), "bob").heard()) == [[head]]
+    ...     LocalGossip(Path(directory), "alice").announce(said)
+    ...     list(LocalGossip(Path(directory), "bob").heard()) == [Heard("alice", said)]
     True
     """
 
-    def announce(self, heads: Sequence[Cid]) -> None:
-        """Announce the newest messages known here; never blocks for long. Raises LimitError beyond Limits.heads."""
+    def announce(self, announcement: Announcement) -> None:
+        """Announce the newest messages known here; never blocks for long. Raises LimitError for too many."""
 
-    def heard(self) -> Iterable[Sequence[Cid]]:
-        """Return the heads that others have announced since the last call, each announcement bounded."""
+    def heard(self) -> Iterable[Heard]:
+        """Return the newest announcement of each other peer since the last call, each bounded."""
 
     @property
     def announcements(self) -> int | None:
@@ -293,12 +309,6 @@ def name_block(codec: int, data: bytes) -> Cid:
     """Name a block that is to be stored; raises LimitError for one that no store takes."""
     check_block(data)
     return Cid.of(codec, data)
-
-
-def check_heads(heads: Sequence[Cid]) -> None:
-    """Raise LimitError for more heads than an announcement may hold."""
-    if len(heads) > Limits().heads:
-        raise LimitError(f"{len(heads)} heads", f"at most {Limits().heads} are announced")
 
 
 def check_named(cid: Cid, data: bytes) -> None:

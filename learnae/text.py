@@ -13,3 +13,15 @@ def counted(count: int, one: str, many: str = "") -> str:
 def shown(names: Sequence[str]) -> str:
     """Join the names, or the first of very many."""
     return ", ".join(names[:_MAX_NAMES]) + (", …" if len(names) > _MAX_NAMES else "")
+
+
+def ago(seconds: float) -> str:
+    """Return such as ``5 s ago`` and ``3 days ago``.
+
+    >>> [ago(seconds) for seconds in (5, 90, 7200, 260_000)]
+    ['5 s ago', '2 min ago', '2 h ago', '3 days ago']
+    """
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{max(0.0, seconds):.0f} s ago"

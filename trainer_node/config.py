@@ -8,6 +8,7 @@ from learnae.config.sections import (
     IpfsSection,
     MqttSection,
     PeerSection,
+    PublishSection,
     SwarmSection,
     TrainSection,
     check_choice,
@@ -38,11 +39,13 @@ class DataSection:
 
 @dataclass(frozen=True, slots=True)
 class TrainerTrainSection(TrainSection):
-    """``[train]``: also the ``engine`` and its ``precision``, and how much is trained between two merges.
+    """``[train]``: also the ``engine`` and its ``precision``, and the ``share`` of the time that is spent on training.
 
-    That is ``epochs`` passes over the training rows, or ``steps``; 0 for as the manifest says.
+    ``epochs`` passes over the training rows, or ``steps``, are taken between two merges, and no more until the next
+    update is due; 0 for as many as there is time for.
     """
 
+    share: float = 1.0
     engine: str = "auto"
     precision: str = "float32"
     epochs: float = 0.0
@@ -51,6 +54,8 @@ class TrainerTrainSection(TrainSection):
     @override
     def __post_init__(self) -> None:
         TrainSection.__post_init__(self)
+        if not 0.001 <= self.share <= 1:
+            raise ConfigurationError(f"train.share is {self.share}", "use a share of the time, from 0.001 to 1")
         check_choice("train.engine", self.engine, ENGINES)
         check_choice("train.precision", self.precision, PRECISIONS)
         if not 0 <= self.epochs <= 1000:
@@ -71,6 +76,7 @@ class TrainerConfig:
     swarm: SwarmSection = field(default_factory=SwarmSection)
     data: DataSection = field(default_factory=DataSection)
     train: TrainerTrainSection = field(default_factory=TrainerTrainSection)
+    publish: PublishSection = field(default_factory=PublishSection)
     mqtt: MqttSection = field(default_factory=MqttSection)
     ipfs: IpfsSection = field(default_factory=IpfsSection)
     exchange: ExchangeSection = field(default_factory=ExchangeSection)

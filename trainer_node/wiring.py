@@ -10,11 +10,14 @@ from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.overriding import override
-from learnae.peer.peer import Options, Peer
+from learnae.peer.learning.training import ENDLESS
+from learnae.peer.peer import Options, Peer, Tick
+from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Schedule
+from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
@@ -22,21 +25,52 @@ from trainer_node.config import TrainerConfig, TrainerTrainSection
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.engines import JAX, choose_engine, warn_of_an_unseen_gpu
 from trainer_node.learning.jax_learner import JaxLearner
+from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
 ROLE = "trainer"
 FOLLOW = 64  # replicas that a workstation has memory for
+_LOCAL_SECONDS = 0.75  # between two updates where all peers are on this machine
+_IDLE_SECONDS = 1.0  # until the next tick of a peer that has nothing to train
 
 
 class TrainerSchedule(Schedule):
-    """Ticks as the configuration says, which ``reread`` gives as it is now."""
+    """Ticks, which trains for a slice of time, and pauses so that ``share`` of the time is spent on training.
 
-    def __init__(self, peer: Peer, pause: float, reread: Callable[[], TrainerConfig]) -> None:
-        super().__init__(peer, pause)
+    ``reread`` gives the configuration as it is now.
+    """
+
+    def __init__(self, peer: Peer, learner: PacedLearner, share: float, reread: Callable[[], TrainerConfig]) -> None:
+        super().__init__(peer, 0.0)
+        self._learner = learner
         self._reread = reread
+        self._keep_to(share)
+
+    @override
+    def tick(self) -> Tick | None:
+        self.pause = _IDLE_SECONDS  # also where the tick fails
+        done = super().tick()
+        if done and done.trained.steps:
+            self.pause = self._learner.last_seconds * (1 / self._share - 1)
+        else:
+            self.pause = min(_IDLE_SECONDS, self.peer.cadence.policy.every / 1000)
+        return done
 
     @override
     def reload(self) -> None:
-        self.pause = self._reread().train.pause
+        config = self._reread()
+        self.peer.cadence.policy = policy_of(config)
+        self._keep_to(config.train.share)
+        self.pause = 0.0
+
+    def _keep_to(self, share: float) -> None:
+        """Train so long at once that a slice and its pause are over when an update is due."""
+        self._share = share
+        self._learner.slice_seconds = min(SLICE_SECONDS, share * self.peer.cadence.policy.every / 1000)
+
+
+def policy_of(config: TrainerConfig) -> PublishPolicy:
+    """Return how often a trainer publishes."""
+    return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, _LOCAL_SECONDS, metered=False)
 
 
 def build(
@@ -47,9 +81,10 @@ def build(
     """Wire a trainer on what ``load`` gives it; raises ConfigurationError or StateError."""
     swarm = find_swarm(config.swarm.id)
     # first: a name that is taken is refused before any data is read
-    workspace = Workspace(swarm, config.peer.directory(ROLE))
+    workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
-    learner, facts = build_learner(config.train, swarm.manifest, dataset)
+    engine, facts = build_learner(config.train, swarm.manifest, dataset)
+    learner = PacedLearner(engine, swarm.manifest.training.steps)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     options = Options(
@@ -57,10 +92,18 @@ def build(
         ROLE,
         config.peer.follow or FOLLOW,
         steps=local_steps(config.train, swarm.manifest, len(dataset.train)),
-        facts=lambda: {**facts, **rows, "connections": workspace.store.states() | links.status()},
+        publish=policy_of(config),
+        patience=config.train.stop_when,
+        rows=lambda: len(dataset.train),
+        facts=lambda: {
+            **facts,
+            **rows,
+            "training_seconds": round(learner.seconds, 3),
+            "connections": workspace.store.states() | links.status(),
+        },
     )
     linked = build_peer(workspace, learner, options, links)
-    return PeerService(linked, TrainerSchedule(linked.peer, config.train.pause, reread))
+    return PeerService(linked, TrainerSchedule(linked.peer, learner, config.train.share, reread))
 
 
 def build_learner(train: TrainerTrainSection, manifest: Manifest, dataset: Dataset) -> tuple[Learner, dict[str, Any]]:
@@ -77,8 +120,8 @@ def build_learner(train: TrainerTrainSection, manifest: Manifest, dataset: Datas
 
 
 def local_steps(train: TrainerTrainSection, manifest: Manifest, rows: int) -> int:
-    """Return the optimiser steps between two merges; 0 for as many as the manifest says."""
-    return math.ceil(train.epochs * rows / manifest.training.batch) if train.epochs else train.steps
+    """Return the optimiser steps between two merges."""
+    return math.ceil(train.epochs * rows / manifest.training.batch) if train.epochs else train.steps or ENDLESS
 
 
 def load_configured(config: TrainerConfig, manifest: Manifest) -> Dataset:

@@ -2,17 +2,12 @@
 
 import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from agent.learning.governor import Governor, Usage
+from learnae.models.wrapped_learner import WrappedLearner
 from learnae.overriding import override
 from learnae.ports import Learner, Trained
-from learnae.protocol.bodies import Metrics
-from learnae.weights.codecs import Vector
 
 _THERMAL = Path("/sys/class/thermal")
 _MEMORY = Path("/proc/meminfo")
@@ -49,38 +44,19 @@ class Board:
         return int(found[1]) / 1024 if found else None
 
 
-class GovernedLearner(Learner):
-    """Takes as many steps as the governor allows, and tells it how long they took."""
+class GovernedLearner(WrappedLearner):
+    """Takes at most ``most`` steps at once, as many as the governor allows, and tells it how long they took."""
 
-    def __init__(self, learner: Learner, governor: Governor) -> None:
-        self._learner = learner
+    def __init__(self, learner: Learner, governor: Governor, most: int) -> None:
+        super().__init__(learner)
         self._governor = governor
-
-    @override
-    def weights(self) -> Vector:
-        return self._learner.weights()
-
-    @override
-    def load(self, weights: Vector) -> None:
-        self._learner.load(weights)
+        self._most = most
 
     @override
     def train(self, steps: int) -> Trained:
         """Take up to ``steps`` steps, as many as the governor allows, perhaps none."""
-        allowed = self._governor.steps(steps)
+        allowed = self._governor.steps(min(steps, self._most))
         begun = time.monotonic()
-        trained = self._learner.train(allowed) if allowed else Trained(0, 0, 0.0)
+        trained = self.inner.train(allowed) if allowed else Trained(0, 0, 0.0)
         self._governor.trained(trained.steps, time.monotonic() - begun)
         return trained
-
-    @override
-    def evaluate(self, weights: Vector) -> Metrics | None:
-        return self._learner.evaluate(weights)
-
-    @override
-    def state(self) -> Mapping[str, NDArray[Any]]:
-        return self._learner.state()
-
-    @override
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        self._learner.restore(state)

@@ -4,18 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.config import AgentConfig
 from agent.ingestion.recorder import Recorder
 from agent.learning.collector import Collector, Judged
 from agent.learning.governor import Governor, Usage
 from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.resources import Board
 from learnae.overriding import override
-from learnae.peer.peer import Peer
+from learnae.peer.peer import Peer, Tick
+from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Monitor
 from learnae.runtime.peer_service import Schedule
 
-_LONGEST_WAIT = 1.0  # seconds between two calls of the collector, however long the peer pauses
+_LONGEST_WAIT = 1.0  # seconds between two ticks, and calls of the collector, however rarely the peer publishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +57,32 @@ class Oracle:
             self.monitor.infer(found)
 
 
+def tick_pause(policy: PublishPolicy) -> float:
+    """Return the seconds between two ticks: an agent takes a few steps at each, and publishes at some."""
+    return min(policy.every / 1000, _LONGEST_WAIT)
+
+
 class AgentSchedule(Schedule):
-    """Collects at least once a second, and lets the peer tick when the governor says that it is time."""
+    """Collects at least once a second, and lets the peer tick when the governor says that it is time.
+
+    ``policy`` gives how often it publishes, as the configuration is now.
+    """
 
     def __init__(
         self,
         peer: Peer,
-        pause: float,
         intake: Intake,
         oracle: Oracle,
         governor: Governor,
         board: Board,
-        reread: Callable[[], AgentConfig],
+        policy: Callable[[], PublishPolicy],
     ) -> None:
-        super().__init__(peer, min(pause, _LONGEST_WAIT))
+        super().__init__(peer, tick_pause(peer.cadence.policy))
         self._intake = intake
         self._oracle = oracle
         self._governor = governor
         self._board = board
-        self._reread = reread
+        self._policy = policy
 
     def _usage(self) -> Usage:
         traffic = self.peer.traffic
@@ -87,12 +94,12 @@ class AgentSchedule(Schedule):
         self._oracle.judge(self.peer, self._intake.collector.newest())
 
     @override
-    def tick(self) -> None:
+    def tick(self) -> Tick | None:
         if not self._governor.may_tick(self._usage()):
             self._oracle.monitor.report(self.peer.status())
-            return
+            return None
         try:
-            self.peer.tick()
+            return super().tick()
         finally:
             self._governor.end(self._usage())
 
@@ -103,9 +110,10 @@ class AgentSchedule(Schedule):
 
     @override
     def reload(self) -> None:
-        pause = self._reread().train.pause
-        self._governor.change_pause(pause)
-        self.pause = min(pause, _LONGEST_WAIT)
+        policy = self._policy()
+        self.peer.cadence.policy = policy
+        self._governor.change_pause(tick_pause(policy))
+        self.pause = tick_pause(policy)
 
     @override
     def leave(self) -> None:

@@ -12,9 +12,11 @@ from learnae.cli.arguments import count, seconds
 from learnae.cli.commands.keep.anchor import DEFAULT_NODE, anchor
 from learnae.cli.commands.keep.blocks import blocks
 from learnae.cli.commands.keep.export import export
+from learnae.cli.commands.keep.rollback import rollback
 from learnae.cli.commands.look.doctor import doctor
 from learnae.cli.commands.look.log import log
 from learnae.cli.commands.look.peers import peers
+from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
 from learnae.cli.commands.swarm.create import create
 from learnae.cli.commands.swarm.join import join
@@ -121,6 +123,9 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--rounds", type=count, default=0, metavar="N", help="stop after so many looks")
     _add_broker(command)
     _finish(_with_swarm(command), watch)
+    command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")
+    command.add_argument("--peer", metavar="P", help="only this one's")
+    _finish(command, versions)
 
 
 def _add_broker(command: argparse.ArgumentParser) -> None:
@@ -136,7 +141,12 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
     command.add_argument("file", type=Path, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
+    command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
     _finish(_with_swarm(command), export)
+    command = verbs.add_parser("rollback", help="let a stopped peer go on from a version that it has kept")
+    command.add_argument("version", metavar="VERSION", help="best, v1, ... (learnae versions)")
+    command.add_argument("--peer", metavar="P", help="whose; not needed if only one keeps versions here")
+    _finish(command, rollback)
     command = verbs.add_parser("blocks", help="what is stored here, and at the Kubo daemon; check, pin, clean up")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--fsck", action="store_true", help="compare all blocks with their names; remove damaged ones")
@@ -144,7 +154,7 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     what.add_argument("--gc", action="store_true", help="delete and unpin what is not needed any more")
     _finish(_with_swarm(command), blocks)
     command = verbs.add_parser("anchor", help="write on an IOTA Tangle that something exists; prove since when")
-    command.add_argument("what", nargs="?", help="a file or a CID; without it, the swarm's heads")
+    command.add_argument("what", nargs="?", help="a file or a CID; without it, every peer's newest message")
     command.add_argument("--verify", action="store_true", help="prove that it is anchored, and since which milestone")
     command.add_argument("--wait", type=seconds, default=0.0, metavar="S", help="for the milestone, at most")
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")

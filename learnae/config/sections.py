@@ -10,21 +10,26 @@ from learnae.errors import ConfigurationError
 from learnae.overriding import override
 from learnae.system.paths import peer_directory
 
+LIVE = "live"  # the history that a checkpoint does not replace
+
 
 @dataclass(frozen=True, slots=True)
 class PeerSection:
     """``[peer]``: ``name`` of this peer, its ``state`` directory, how many others it may ``follow``.
 
-    Empty values and 0 stand for the role's defaults.
+    Empty values and 0 stand for the role's defaults. ``history`` is ``live``, or ``all`` for an archive: then this
+    machine deletes no block of the swarm.
     """
 
     name: str = ""
     state: str = ""
     follow: int = 0
+    history: str = LIVE
 
     def __post_init__(self) -> None:
         if self.follow < 0:
             raise ConfigurationError(f"peer.follow is {self.follow}", "use a number of peers, 0 for the default")
+        check_choice("peer.history", self.history, (LIVE, "all"))
 
     def directory(self, role: str) -> Path:
         """Return the peer's own directory."""
@@ -40,13 +45,30 @@ class SwarmSection:
 
 @dataclass(frozen=True, slots=True)
 class TrainSection:
-    """``[train]``: seconds of ``pause`` between two updates."""
+    """``[train]``: a peer settles after so many own updates without a gain, ``stop_when``; 0 for never."""
 
-    pause: float = 1.0
+    stop_when: int = 500
 
     def __post_init__(self) -> None:
-        if not 0 <= self.pause <= 86_400:
-            raise ConfigurationError(f"train.pause is {self.pause}", "use seconds, from 0 to 86400")
+        if not 0 <= self.stop_when <= 1_000_000:
+            raise ConfigurationError(f"train.stop_when is {self.stop_when}", "use updates, 0 for never")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSection:
+    """``[publish]``: at least ``every`` seconds lie between two updates, and they are at most ``bytes_per_hour``.
+
+    ``every`` 0 is as the role and its links have it, ``bytes_per_hour`` 0 is no limit.
+    """
+
+    every: float = 0.0
+    bytes_per_hour: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.every <= 86_400:
+            raise ConfigurationError(f"publish.every is {self.every}", "use seconds, from 0 to 86400")
+        if not 0 <= self.bytes_per_hour <= 10**15:
+            raise ConfigurationError(f"publish.bytes_per_hour is {self.bytes_per_hour}", "use bytes, 0 for no limit")
 
 
 @dataclass(frozen=True, slots=True)

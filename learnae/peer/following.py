@@ -97,11 +97,21 @@ class Following:
         """Return the authors, not banned, that have published lately."""
         oldest = min(now, max((news.time for news in self.news.values()), default=now))
         oldest -= _LIVE_HALF_LIVES * self.half_life
-        return [a for a, news in self.news.items() if news.time >= oldest and not self.tangle.is_banned(a)]
+        fresh = [a for a, news in self.news.items() if news.time >= oldest or news.update.settled]
+        return [author for author in fresh if not self.tangle.is_banned(author)]
 
     def others(self, now: int) -> list[bytes]:
         """Return the live authors without the peer itself."""
         return [author for author in self.live(now) if author != self.me]
+
+    def followed(self) -> list[bytes]:
+        """Return the authors whose frames are fetched now."""
+        return list(self._followed)
+
+    def lacking(self) -> int:
+        """Count the followed authors of whom nothing is decoded yet, although it may be."""
+        authors = (author for author in self._followed if author not in self.replicas)
+        return sum(author in self.news and self.news[author].cid not in self._broken for author in authors)
 
     def _choose(self, now: int) -> None:
         live = self.others(now)
@@ -155,11 +165,13 @@ class Following:
         absent = [cid for _, node in chain for cid in node.blocks if not self.store.has(cid)]
         self.store.want(absent)
         before, lacking = replica, set(absent)
+        if chain and not lacking.isdisjoint(chain[0][1].blocks):
+            chain = self._older_keyframe(chain[0][1], replica)
         for cid, node in chain:
             if not lacking.isdisjoint(node.blocks):
                 break
             try:
-                replica = self._decode(cid, node, replica, news.update.samples)
+                replica = self._decode(cid, node, replica, news.update)
             except BlockMissingError:  # deleted since
                 break
             except FrameError as error:
@@ -181,7 +193,6 @@ class Following:
         while step is not None and not (replica is not None and step == replica.cid):
             node = self.tangle.node(step)
             if node is None or step in self._broken:
-                self.tangle.want(step)
                 return []
             if node.frame is None or len(chain) >= _MAX_CHAIN:
                 raise FrameError(f"update {step.short} stands on something that is no frame chain")
@@ -191,12 +202,28 @@ class Following:
             step = node.frame.base
         return chain[::-1]
 
-    def _decode(self, cid: Cid, node: Node, replica: Replica | None, samples: int) -> Replica:
+    def _older_keyframe(self, newer: Node, replica: Replica | None) -> list[tuple[Cid, Node]]:
+        """Return the newest keyframe before ``newer`` that is here, if it is newer than the replica.
+
+        Where blocks take longer than their author from one keyframe to the next, the newest is always on its way.
+        """
+        for cid in self.tangle.checkpoints_of(newer.author):
+            node = self.tangle.node(cid)
+            assert node is not None
+            if replica is not None and node.time <= replica.time:
+                break
+            is_older_key = node.seq < newer.seq and node.frame is not None and node.frame.kind == KEY
+            if is_older_key and cid not in self._broken and all(map(self.store.has, node.blocks)):
+                return [(cid, node)]
+        return []
+
+    def _decode(self, cid: Cid, node: Node, replica: Replica | None, newest: Update) -> Replica:
         """Return the replica after the update ``cid``; raises BlockMissingError, EncodingError or FrameError."""
         assert node.frame is not None
         blocks = [self.store.get(block) for block in node.blocks]
         vector = None if replica is None or node.frame.kind == KEY else replica.vector
-        return Replica(decode_frame(node.frame, blocks, vector, self.count), samples, node.time, cid)
+        decoded = decode_frame(node.frame, blocks, vector, self.count)
+        return Replica(decoded, newest.samples, node.time, newest.settled, cid)
 
     def _fail(self, cid: Cid, error: PeerError) -> None:
         self.errors.count(error)

@@ -1,83 +1,103 @@
-"""Encoding the own frames: what others decode of the own weights, and when to publish them whole."""
+"""Encoding the own frames: what others decode of the own weights, and when a checkpoint is due."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.bodies import KEY
+from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import Frame, FramePolicy, encode_frame
 from learnae.weights.merge import Vote
 
+_LONGEST_MS = 15 * MINUTE  # from one checkpoint to the next while learning
+
 
 @dataclass(eq=False)
 class FrameEncoder:
-    """Encodes a stream of keyframes and deltas.
+    """Encodes a stream of keyframes, which are checkpoints, and deltas.
 
-    ``own_vote`` is the own replica as a merge sees it: what others have decoded at the own newest update; None before
-    the first. The second keyframe comes ``phase`` updates early, so that peers that start together do not go on
-    sending keyframes together.
+    A keyframe is due when what came since the last, messages included, weighs as much: a newcomer fetches at most twice
+    a keyframe, and so much more is sent at most. ``own_vote`` is the own replica as a merge sees it: what others have
+    decoded at the own newest update; None before the first.
     """
 
     policy: FramePolicy
-    horizon: int
-    phase: int = 0
     own_vote: Vote | None = None
     _update: Cid | None = None
-    _since_keyframe: int = 0
-    _keyframe_time: int = 0
+    _key_bytes: int = 0
+    _since_bytes: int = 0
+    _since_updates: int = 0
+    _key_time: int = 0
 
-    def __post_init__(self) -> None:
-        self.phase %= self.policy.every
+    def change(self, weights: Vector) -> float:
+        """Return how far ``weights`` (n,) are from what others hold, in its norm; infinite where they hold nothing."""
+        if self.own_vote is None:
+            return math.inf
+        replica = self.own_vote.vector
+        return float(np.linalg.norm(weights - replica) / max(np.linalg.norm(replica), np.finfo(np.float32).tiny))
 
-    def encode(self, weights: Vector, samples: int, now: int) -> Frame:
+    def encode(self, weights: Vector, samples: int, now: int, whole: bool = False) -> Frame:
         """Return the next frame of ``weights`` (n,), trained on ``samples``: a keyframe if one is due at ``now`` ms.
 
-        Raises FrameError, with nothing changed, if the weights are no weights.
+        One that must be ``whole`` stands alone. Raises FrameError, with nothing changed, if the weights are no weights.
         """
         replica = self.own_vote.vector if self.own_vote else None
-        frame = encode_frame(weights, replica, self._update if self._may_send_delta(now) else None, self.policy)
+        base = None if whole or self._is_key_due(now) else self._update
+        frame = encode_frame(weights, replica, base, self.policy)
         if frame.header.kind == KEY:
-            self._since_keyframe, self._keyframe_time = (self.phase if replica is None else 0), now
-        self._since_keyframe += 1
-        self.own_vote = Vote(frame.replica, samples, now)
+            self._key_bytes, self._key_time = sum(map(len, frame.blocks)), now
+            self._since_bytes, self._since_updates = 0, 0
+        self.own_vote = Vote(frame.replica, samples, now, settled=False)
         return frame
 
-    def published(self, update: Message) -> None:
+    def published(self, update: Message, frame: Frame, settled: bool) -> None:
         """Note the signed update with the frame that ``encode`` gave last: the next delta stands on it."""
         assert self.own_vote is not None
-        self._update, self.own_vote = update.cid, replace(self.own_vote, time=update.time)
+        self._update, self.own_vote = update.cid, replace(self.own_vote, time=update.time, settled=settled)
+        self._since_updates += 1
+        if frame.header.kind != KEY:
+            self._since_bytes += len(update.data) + sum(map(len, frame.blocks))
+
+    def settle(self) -> None:
+        """Note that the newest update is a settled peer's: its vote does not age."""
+        self.own_vote = replace(self.own_vote, settled=True) if self.own_vote else None
 
     def forget(self) -> None:
         """Let the next frame stand alone: others hold a replica that this peer does not know."""
         self._update, self.own_vote = None, None
-        self._since_keyframe, self._keyframe_time = 0, 0
 
     def give_up(self) -> None:
         """Let the next frame be a keyframe: the one that ``encode`` gave last was not published."""
-        self._since_keyframe = self.policy.every
+        self._update = None
 
     def to_state(self) -> dict[str, Any]:
         """Return this part's fields of PeerState."""
         vote = self.own_vote
         return {
             "update": self._update,
-            "since_keyframe": self._since_keyframe,
-            "keyframe_time": self._keyframe_time,
+            "key_bytes": self._key_bytes,
+            "key_time": self._key_time,
+            "since_bytes": self._since_bytes,
+            "since_updates": self._since_updates,
             "replica": vote.vector if vote else None,
             "samples": vote.samples if vote else 0,
             "time": vote.time if vote else 0,
         }
 
     def restore(self, state: PeerState) -> None:
-        """Go on from the saved fields; an own vote without samples weighs nothing until the next update."""
+        """Go on from the saved fields."""
         self._update = state.update
-        self._since_keyframe, self._keyframe_time = state.since_keyframe, state.keyframe_time
-        self.own_vote = None if state.replica is None else Vote(state.replica, state.samples, state.time)
+        self._key_bytes, self._key_time = state.key_bytes, state.key_time
+        self._since_bytes, self._since_updates = state.since_bytes, state.since_updates
+        self.own_vote = None if state.replica is None else Vote(state.replica, state.samples, state.time, settled=False)
 
-    def _may_send_delta(self, now: int) -> bool:
-        """Return False where a keyframe is due: often enough that a newcomer finds one within the horizon."""
-        old = now - self._keyframe_time > self.horizon // 2
-        return self._since_keyframe < self.policy.every and not old
+    def _is_key_due(self, now: int) -> bool:
+        """Return True if a newcomer would fetch more than a keyframe beside the last one, or that one is old."""
+        is_heavy = self._since_bytes >= self._key_bytes or self._since_updates >= self.policy.every
+        return is_heavy or not 0 <= now - self._key_time < _LONGEST_MS

@@ -12,7 +12,7 @@ from learnae.protocol.identity import Identity
 from learnae.protocol.messages import Message, compose, open_message
 from learnae.protocol.tangle import Outcome
 
-_ROOT_TIMEOUT_TICKS = 50  # until a peer goes on without the past of its own last message
+_WAIT_MS = 50_000  # for own messages that others claim to know, until a peer goes on without them
 
 
 class OwnChain:
@@ -26,30 +26,52 @@ class OwnChain:
         self._tangle = replication.tangle
         self._clock = clock
         self._errors = errors
-        self._ticks_left = _ROOT_TIMEOUT_TICKS
+        self._deadline: int | None = None  # uptime; while others claim to know more
         self._is_shown = True  # ``last``, or the disk has taken it as state and not yet as a block
 
-    def compose(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = ()) -> Message:
+    def compose(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = (), *, checkpoint: bool) -> Message:
         """Sign the next message. It must be saved before it is shown."""
         now = self._clock.now()
-        parents = self._tangle.parents_for(self.author, now)
-        seq, time = self.last.seq + 1 if self.last else 0, self._tangle.time_for(self.author, parents, now)
-        return compose(self._identity, self._replication.swarm, seq, parents, time, body, blocks)
+        hints = self._tangle.hints_for(self.author, now)
+        seq, parents = (self.last.seq + 1, (self.last.cid, *hints)) if self.last else (0, hints)
+        forked = self._tangle.forked(self.author)
+        if checkpoint and self.has_forked:  # after both branches, or it would fork anew
+            seq = forked = max(seq, self._replication.own_signed + 1)
+        return compose(
+            self._identity, self._replication.swarm, seq, parents, self._time(hints, now), body, blocks,
+            checkpoint=checkpoint, forked=forked,
+        )  # fmt: skip
 
     def show(self, message: Message) -> Outcome:
         """Store and attach a saved message: from now on others may see it. Raises NotWrittenError."""
-        if self.last is not None:  # other peers of this machine delete the last message of one silent for a horizon
-            self._replication.keep(self.last)
         self.last, self._is_shown = message, False
         outcome = self._replication.add_own(message)
         self._is_shown = True
         return outcome
 
+    def show_again(self) -> Outcome:
+        """Show the last message if the disk has taken it as state only. Raises NotWrittenError."""
+        return Outcome() if self._is_shown or self.last is None else self.show(self.last)
+
     def may_speak(self) -> bool:
         """Return True if the next message would be dated near enough to this machine's clock."""
         now = self._clock.now()
-        parents = self._tangle.parents_for(self.author, now)
-        return self._tangle.time_for(self.author, parents, now) <= now + self._tangle.limits.skew // 2
+        return self._time((), now) <= now + self._tangle.limits.skew // 2
+
+    @property
+    def has_forked(self) -> bool:
+        """Return True if this key has signed two messages with one seq, and must declare it in a checkpoint."""
+        return self._tangle.is_banned(self.author)
+
+    @property
+    def may_declare(self) -> bool:
+        """Return True if others would excuse it."""
+        return self._tangle.may_declare(self.author, self._clock.now())
+
+    @property
+    def needs_checkpoint(self) -> bool:
+        """Return True if others cannot attach anything but a checkpoint: what comes before it is lost or disowned."""
+        return self.last is None or self.last.cid not in self._tangle
 
     def resume(self, data: bytes) -> Outcome:
         """Go on after the saved message ``data``; shows it again, as the crash may have come first."""
@@ -65,17 +87,22 @@ class OwnChain:
     def catch_up(self, store: BlockStore) -> bool:
         """Go on after the newest message of this key that is known: the state may be older than it, or lost.
 
-        Return False while it cannot be read, or waits for its past, for some ticks: its seq would be used again.
+        Return False while others claim to know a newer one, and it has not come, for some time: its seq would be used
+        again.
         """
         waiting, newest = self._tangle.waiting_of(self.author), self._tangle.newest_of(self.author)
         node = self._tangle.node(newest) if newest else None
         said, attached = self.last.seq if self.last else -1, node.seq if node else -1
-        if waiting is not None and waiting.seq > max(said, attached):
-            self._ticks_left -= 1
-            if self._ticks_left > 0:
+        disowned = self._replication.own_signed if self.has_forked else -1
+        if max(self._replication.own_seq, waiting.seq if waiting else -1) > max(said, attached, disowned):
+            uptime = self._clock.uptime()
+            self._deadline = uptime + _WAIT_MS if self._deadline is None else self._deadline
+            if uptime < self._deadline:
                 return False
-            self.last = waiting  # its past is lost, or what else it stands on
-        elif newest is not None and attached > said:
+            if waiting is not None and waiting.seq > max(said, attached):
+                self.last = waiting  # what comes before it is lost
+                return True
+        if newest is not None and attached > said:
             try:
                 self.last = open_message(store.get(newest), self._replication.swarm, self._tangle.limits)
             except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
@@ -83,14 +110,8 @@ class OwnChain:
                 return False
         return True
 
-    def is_rooted(self) -> bool:
-        """Return True if the own last message is attached; a peer must not speak before it is."""
-        return self.last is None or self.last.cid in self._tangle
-
-    def wait_for_root(self) -> Outcome:
-        """Wait for the past of the own last message; when it is lost everywhere, go on without it."""
-        assert self.last is not None
-        if not self._is_shown:
-            return self.show(self.last)
-        self._ticks_left -= 1
-        return Outcome() if self._ticks_left > 0 else self._replication.add_own(self.last, rooted=True)
+    def _time(self, hints: tuple[Cid, ...], now: int) -> int:
+        """Return the time of the next message: the clock's, but after what it names (hybrid logical clock)."""
+        nodes = filter(None, map(self._tangle.node, hints))
+        after = [self.last.time + self._tangle.limits.interval] if self.last else []
+        return max([now, *after, *(node.time + 1 for node in nodes)])

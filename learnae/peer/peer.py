@@ -1,25 +1,31 @@
-"""The peer: one tick = hear, merge, train, publish. Speaks only to ports; knows no role."""
+"""The peer: it hears at each tick; a cycle of ticks is merge, train, publish. Speaks only to ports; knows no role."""
 
+import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import learnae
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
+from learnae.peer.archive import Archive
+from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
+from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
-from learnae.peer.merging import Merging
+from learnae.peer.learning.merging import Merging
+from learnae.peer.learning.settling import Settled, Settling
+from learnae.peer.learning.training import Training
+from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
-from learnae.peer.rejoining import RejoinGuard
+from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
-from learnae.peer.training import Training
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
-from learnae.protocol.bodies import Join
+from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
@@ -28,9 +34,11 @@ from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 
-_PRUNINGS_PER_HORIZON = 16
-_LATELY = 2 * _PRUNINGS_PER_HORIZON  # part of a horizon: what was read at the start is not in use at the first pruning
-_RECALL_MS = 60_000  # a peer that has been here before has heard its own past by then
+_CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
+_SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
+_SETTLED_SHOW_MS = 10_000  # of a settled peer: a lost one is healed so late
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +58,12 @@ class Options:
     """How one peer differs from another, as its role decides; all have the same rights.
 
     ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps``
-    optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``facts`` gives
+    optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``publish`` says when
+    what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
+    are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains.
+    ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
+    fetches and keeps everything.
     """
 
     name: str
@@ -60,8 +71,12 @@ class Options:
     follow: int
     seed: int | None = None
     steps: int = 0
+    publish: PublishPolicy = PublishPolicy()
+    patience: int = 0
+    rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
+    is_archive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +101,23 @@ class Peer:
     replication: Replicator
     following: Following
     own: OwnChain
-    guard: RejoinGuard
+    catching_up: CatchUp
     frames: FrameEncoder
     merging: Merging
     training: Training
     view: SwarmView
     publisher: Publisher
+    forgetting: Forgetting
+    cadence: Cadence
+    settling: Settling
+    archive: Archive | None
 
     def __post_init__(self) -> None:
         self.author = self.own.author
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
-        self._last_prune = self.ports.clock.now()
+        self._shown: int | None = None  # uptime of the last announcement
 
     def start(self, is_back: bool) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
@@ -106,13 +125,11 @@ class Peer:
         Called once, before the first tick. Raises StateError.
         """
         self._find_start()
-        if self.publisher.restore():
-            assert self.own.last is not None
-            if not self.view.introduced:
-                self.view.introduced = self.ports.clock.now() + _RECALL_MS - self.manifest.limits.horizon // 2
-            self.guard.start(self.own.last.time)
-        elif is_back:
-            self.guard.start(None)
+        has_state = self.publisher.restore()
+        if self.frames.own_vote and self.frames.own_vote.settled:
+            self.settling.settle(self.frames.own_vote.time)
+        spoken = self.own.last.time if self.own.last else None
+        self.catching_up.start(spoken, is_new=not (has_state or is_back))
 
     @property
     def steps(self) -> int:
@@ -122,32 +139,33 @@ class Peer:
     # -- the tick
 
     def tick(self) -> Tick:
-        """Hear, merge, train, publish: as much of it as can be done now, and return soon."""
+        """Hear; merge if a cycle begins; train; publish what is due, which ends the cycle. Return soon."""
         heard = self.hear()
         try:
             may_begin = self._may_begin()
         except NotWrittenError:
             self._bide(heard)  # what is saved cannot be shown
             raise
-        if self.view.is_banned:  # no other peer takes in what it says
+        if self.own.has_forked and not self.own.may_declare:  # no other peer takes in what it says
             raise EquivocationError
         if not may_begin:
             return self._bide(heard)
         self._introduce()
         self._accuse()
-        merged = self.merging.merge()
-        trained = self.training.train()
-        published = self.publisher.publish_update(trained.rows) if trained.steps else self._go_without_training(merged)
-        self.replication.announce()
-        self._prune()
-        self.ports.monitor.report(self.status())
+        merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
+        trained = self._train()
+        published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
+        self._show(bool(heard or self.training.taken == 0))
+        self.forgetting.forget(self.own.last.cid if self.own.last else None)
+        self.view.forget_absent(self.tangle)
         return Tick(heard, merged, trained, published)
 
     def hear(self) -> int:
         """Take in messages and frames; return how many messages were attached."""
         outcome = self.replication.hear()
         self.view.note(outcome)
-        self.guard.note_heard(outcome.oldest)
+        if self.archive:
+            self.archive.collect(outcome.attached)
         self.following.advance(self.ports.clock.now())
         return len(outcome.attached)
 
@@ -158,7 +176,7 @@ class Peer:
         """
         heard = self.hear()
         if heard:
-            self.replication.announce()
+            self._announce()
         return heard
 
     def endure(self, error: NotWrittenError) -> None:
@@ -178,30 +196,47 @@ class Peer:
     # -- before the first message
 
     def _may_begin(self) -> bool:
-        """Return True if this peer may speak: it knows where all start, and its last message is attached or lost."""
+        """Return True if this peer may speak: it knows where all start, what they know, and its own last message."""
         if not self._has_start and not self._find_start():
             return False
         before = self.own.last
-        if self.guard.must_stay_silent(before is not None) or not self.own.catch_up(self.ports.store):
+        is_silent = self.catching_up.must_stay_silent(before is not None)
+        if is_silent or not self.own.catch_up(self.ports.store):
             return False
+        if self.catching_up.is_new:
+            self.catching_up.is_new = False
+            self.merging.adopt(self.ports.clock.now())
         if self.own.last is not before:
             self.frames.forget()
-        if not self.own.is_rooted():
-            self.view.note(self.own.wait_for_root())
-        return self.own.is_rooted()
+        self.view.note(self.own.show_again())
+        return True
 
     def _bide(self, heard: int) -> Tick:
-        """Learn while nothing may or can be published."""
-        if not self._has_start:
-            return Tick(heard, 0, Trained(0, 0, 0.0), None)
-        merged = self.merging.merge()
-        if merged:
-            self.merging.believe(None, self.ports.clock.now())
-        tick = Tick(heard, merged, self.training.train(), None)
-        if self.guard.since is not None:  # that may take minutes
+        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits."""
+        merged, trained = 0, Trained(0, 0, 0.0)
+        if self._has_start and not self.catching_up.is_new:
+            merged = self.merging.merge()
+            if merged:
+                self.merging.believe(None, self.ports.clock.now())
+            trained = self._train()
+            self.training.taken = 0
+        if self._show(bool(heard)) and trained.steps and self.catching_up.since is not None:  # that may take minutes
             self.save()
+        return Tick(heard, merged, trained, None)
+
+    def _show(self, has_news: bool) -> bool:
+        """Announce what is known and report the status: at once if it ``has_news``, else once in a while."""
+        uptime, is_settled = self.ports.clock.uptime(), self.settling.since is not None
+        least = _SETTLED_SHOW_MS if is_settled else 0 if has_news else _SHOW_MS
+        if self._shown is not None and uptime - self._shown < least:
+            return False
+        self._shown = uptime
+        self._announce()
         self.ports.monitor.report(self.status())
-        return tick
+        return True
+
+    def _announce(self) -> None:
+        self.replication.announce(self.following.followed())
 
     def _find_start(self) -> bool:
         """Begin with the swarm's starting weights; return False while they are still on their way."""
@@ -212,40 +247,86 @@ class Peer:
         self.merging.begin(start)
         return True
 
+    # -- what to learn
+
+    def _train(self) -> Trained:
+        """Train, unless this peer has settled and nothing is new."""
+        if self.settling.since is not None:
+            why = self.settling.why_wake(
+                self.options.rows(), self.following.others(self.ports.clock.now()), self.merging.estimate
+            )
+            if not why:
+                return Trained(0, 0, 0.0)
+            _log.info("learning again: %s", why)
+            self.settling.wake()
+        return self.training.train()
+
+    def _end_cycle(self) -> Cid | None:
+        """End the cycle if that is due, and publish what it changed if that is worth it."""
+        uptime, before, published = self.ports.clock.uptime(), self.traffic.bytes_out, None
+        if not (self.training.is_done and self.cadence.is_due(uptime)):
+            return None
+        is_last = self.settling.is_due
+        self.training.end_cycle()  # also if the disk takes nothing: it trains on
+        if is_last and self.settling.best is not None:
+            self.training.learner.load(self.settling.best)
+        if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
+            published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
+        self.cadence.end(uptime, self.traffic.bytes_out - before)
+        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
+        if is_last and published:
+            self._settle()
+        return published
+
+    def _settle(self) -> None:
+        now = self.ports.clock.now()
+        authors = frozenset(self.following.others(now))
+        self.settling.settle(now, Settled(self.options.rows(), authors, self.merging.estimate))
+        _log.info("nothing was gained in %d updates: quiet until there is something new", self.settling.patience)
+
     # -- what to publish
 
     def _introduce(self) -> None:
-        """Publish the own name, first and so often that a newcomer finds it within the horizon."""
-        age = self.ports.clock.now() - self.view.introduced
-        if self.own.last is None or (age >= self.manifest.limits.horizon // 2 and self.own.may_speak()):
-            self.publisher.publish(Join(self.options.name, self.options.role, learnae.__version__).to_fields())
+        """Publish the own name before anything else; the next checkpoints repeat it."""
+        if self.own.last is None:
+            self.publisher.introduce()
 
     def _accuse(self) -> None:
-        """Publish evidence against each equivocating author, once."""
+        """Publish evidence against each equivocating author; once, but for one that forks again when it is excused."""
         for author in [author for author in self.view.to_accuse if self.own.may_speak()]:
-            if author not in self.view.accused:
-                self.publisher.publish(self.view.to_accuse[author].to_fields())
+            if self.own.needs_checkpoint:  # nothing else would be attached
+                return
+            said = self.view.accused.get(author, [])
+            if not said or (self.tangle.is_banned(author) and not any(map(self.tangle.bans, said))):
+                self.publisher.accuse(self.view.to_accuse[author])
             del self.view.to_accuse[author]  # not before: the disk may have taken nothing
 
     def _go_without_training(self, merged: int) -> Cid | None:
+        now, horizon = self.ports.clock.now(), self.manifest.limits.horizon
         if merged:
-            self.merging.believe(None, self.ports.clock.now())
-        statistics = self.options.statistics()
-        if statistics is None or not self.own.may_speak():
+            self.merging.believe(self.frames.own_vote if self.settling.since is not None else None, now)
+        if not self.own.may_speak():
             return None
-        age = self.ports.clock.now() - self.view.summary_time
-        found = next_summary(statistics, self.view.summary, age, self.manifest.limits.horizon)
-        return self.publisher.publish(found.to_fields()) if found else None
+        statistics, last = self.options.statistics(), self.view.summary
+        if statistics is not None:
+            said = last.body if last and isinstance(last.body, Summary) else None
+            found = next_summary(statistics, said, now - last.time if last else 0, horizon)
+            if found:
+                return self.publisher.summarise(found)
+        return self._renew(last is not None) if self._must_renew() else None
 
-    def _prune(self) -> None:
-        now = self.ports.clock.now()
-        if now - self._last_prune < self.manifest.limits.horizon // _PRUNINGS_PER_HORIZON:
-            return
-        self._last_prune = now
-        keep = [self.own.last.cid] if self.own.last else []
-        # another peer of this machine that has used one lately knows it, and forgets it itself
-        self.ports.store.delete(self.tangle.prune(now, keep), unused_for=self.manifest.limits.horizon // _LATELY)
-        self.view.forget_pruned(self.tangle)
+    def _must_renew(self) -> bool:
+        age = self.ports.clock.now() - self.view.checkpointed
+        return age >= self.manifest.limits.horizon // _CHECKPOINTS_PER_HORIZON or self.own.needs_checkpoint
+
+    def _renew(self, sends_summaries: bool) -> Cid | None:
+        """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
+        vote = self.frames.own_vote
+        if vote is not None and not sends_summaries:
+            return self.publisher.publish_update(vote.samples, whole=True, settled=True)
+        if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
+            return self.publisher.summarise(self.view.summary.body)
+        return self.publisher.introduce()
 
     # -- what people see
 
@@ -253,7 +334,8 @@ class Peer:
         """Return a plain map for people and monitors; accuracy and loss as in bodies.Metrics.
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
-        ``listening`` since when it has heard others before it speaks; ``banned`` that its key has equivocated.
+        ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
+        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add.
         """
         metrics, now = self.training.metrics, self.ports.clock.now()
         return {
@@ -275,12 +357,20 @@ class Peer:
             "bytes_out": self.traffic.bytes_out,
             "bytes_in": self.traffic.bytes_in,
             "unwritable": self.publisher.unwritable,
-            "listening": self.guard.since,
-            "banned": self.view.is_banned,
+            "listening": self.catching_up.since,
+            "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
+            "settled": self.settling.since,
+            "banned": self.own.has_forked,
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **self.options.facts(),
         }
+
+
+def measure(replication: Replicator, following: Following) -> Progress:
+    """Return how much of what others announced is here: authors attached, and decoded where they are followed."""
+    done, known = replication.progress()
+    return Progress(max(0, done - following.lacking()), known)
 
 
 def compose_peer(
@@ -297,9 +387,9 @@ def compose_peer(
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
-    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (RejoinGuard).
+    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp).
 
-    A peer alone, in memory, publishes its name and an update:
+    A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
     >>> import numpy as np
     >>> from learnae.models.dataset import Dataset
@@ -315,29 +405,40 @@ def compose_peer(
     >>> state, monitor = in_memory.MemoryStateStore(), in_memory.SilentMonitor()
     >>> ports = Ports(store, gossip, learner, state, monitor, clock)
     >>> peer = compose_peer(Identity.from_seed(bytes(32)), manifest, ports, Options("alice", "agent", follow=8))
-    >>> peer.tick().published == peer.tangle.heads()[0]
+    >>> while not (published := peer.tick().published):
+    ...     clock.time += 1000
+    >>> published == peer.tangle.newest_of(peer.author)
     True
     >>> peer.status()["seq"]
     1
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng = random.Random(options.seed)
-    tangle = Tangle(manifest.limits, rng)
-    replication = Replicator(manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener)
+    tangle = Tangle(manifest.limits, rng, author)
+    is_archive = options.is_archive
+    replication = Replicator(
+        manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener, is_archive=is_archive
+    )
+    archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
         tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life
     )
     own = OwnChain(identity, replication, clock, errors)
-    frames = FrameEncoder(manifest.codec, manifest.limits.horizon, phase=author[0])
+    frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
-    training = Training(ports.learner, options.steps or manifest.training.steps)
+    once = manifest.training
+    training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
     view = SwarmView(author, following, training, traffic)
+    profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
-        manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic
+        manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic, profile
     )
+    catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
+    forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive)
     peer = Peer(
-        manifest, ports, options, errors, traffic, replication, following, own, RejoinGuard(clock, ports.gossip),
-        frames, merging, training, view, publisher,
+        manifest, ports, options, errors, traffic, replication, following, own, catching_up,
+        frames, merging, training, view, publisher, forgetting,
+        Cadence(options.publish), Settling(options.patience), archive,
     )  # fmt: skip
     peer.start(is_back)
     return peer

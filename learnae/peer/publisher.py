@@ -4,22 +4,22 @@ A crash between any two of these leaves either nothing or a message that is show
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from learnae.error_log import ErrorLog
 from learnae.errors import FrameError, NotWrittenError, StateError
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer.frame_encoder import FrameEncoder
-from learnae.peer.merging import Merging
+from learnae.peer.learning.merging import Merging
+from learnae.peer.learning.training import Training
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import SwarmView
-from learnae.peer.training import Training
 from learnae.ports import BlockStore, Clock, StateStore, Traffic
-from learnae.protocol.bodies import Update
-from learnae.protocol.messages import Message
+from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Summary, Update
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, open_message
 from learnae.weights.frames import Frame
 
 _log = logging.getLogger(__name__)
@@ -43,22 +43,35 @@ class Publisher:
     view: SwarmView
     errors: ErrorLog
     traffic: Traffic
+    profile: Profile
     unwritable: dict[str, Any] | None = None
 
-    def publish(self, body: Mapping[str, Any]) -> Cid:
-        """Publish a message without blocks; raises NotWrittenError."""
-        return self._commit(self.own.compose(body))
+    def introduce(self) -> Cid:
+        """Publish the own profile as a checkpoint; raises NotWrittenError."""
+        return self._commit(self.own.compose(Join(self.profile).to_fields(), checkpoint=True))
 
-    def publish_update(self, samples: int) -> Cid | None:
+    def accuse(self, evidence: Evidence) -> Cid:
+        """Publish evidence, which all keep; raises NotWrittenError."""
+        return self._commit(self.own.compose(evidence.to_fields(), checkpoint=False))
+
+    def summarise(self, summary: Summary) -> Cid:
+        """Publish a summary as a checkpoint: it replaces what came before it; raises NotWrittenError."""
+        self.frames.give_up()
+        body = replace(summary, peer=self.profile)
+        return self._commit(self.own.compose(body.to_fields(), checkpoint=True))
+
+    def publish_update(self, samples: int, *, whole: bool = False, settled: bool = False) -> Cid | None:
         """Publish the weights, trained on ``samples``, as the next frame; None if nothing could be published.
 
-        That is where the weights have diverged or the clock is behind. Raises NotWrittenError; the frame is given up.
+        That is where the weights have diverged or the clock is behind. A ``whole`` one is a checkpoint in any case; one
+        of a peer that has ``settled`` is its last for a while. Raises NotWrittenError; the frame is given up.
         """
         if not self.own.may_speak():
             return None
         now = self.clock.now()
         try:
-            frame = self.frames.encode(self.training.learner.weights(), samples, now)
+            weights = self.training.learner.weights()
+            frame = self.frames.encode(weights, samples, now, whole or self.own.needs_checkpoint)
         except FrameError as error:
             self.errors.count(error)
             self.merging.start_over()
@@ -66,7 +79,7 @@ class Publisher:
         self.merging.believe(self.frames.own_vote, now)
         self.training.evaluate(self.merging.estimate)
         try:
-            return self._publish_frame(frame, samples)
+            return self._publish_frame(frame, samples, settled)
         except NotWrittenError:
             self.frames.give_up()
             raise
@@ -82,6 +95,7 @@ class Publisher:
         state = PeerState(
             swarm=self.swarm,
             message=message.data,
+            summary=self._summary_of(message),
             bytes_out=self.traffic.bytes_out,
             bytes_in=self.traffic.bytes_in,
             **self.frames.to_state(),
@@ -102,13 +116,18 @@ class Publisher:
         self.frames.restore(state)
         self.merging.restore(state)
         outcome = self.own.resume(state.message)
+        last = self.own.last
+        if last and isinstance(last.body, Update) and last.body.settled and last.cid == state.update:
+            self.frames.settle()
+        if state.summary:  # the chain may have forgotten it
+            self.view.note_own(open_message(state.summary, self.swarm, Limits()))
         self.traffic.bytes_out, self.traffic.bytes_in = state.bytes_out, state.bytes_in  # what is shown again is old
         self.view.note(outcome)
         return True
 
-    def _publish_frame(self, frame: Frame, samples: int) -> Cid:
+    def _publish_frame(self, frame: Frame, samples: int, settled: bool) -> Cid:
         blocks = tuple(self.store.put(RAW, block) for block in frame.blocks)
-        merged = self.merging.unsaid
+        merged, checkpoint = self.merging.unsaid, frame.header.kind == KEY
         body = Update(
             frame=frame.header,
             steps=self.training.steps,
@@ -117,16 +136,23 @@ class Publisher:
             merged=merged,
             bytes_out=self.traffic.bytes_out,
             bytes_in=self.traffic.bytes_in,
+            settled=settled,
+            peer=self.profile if checkpoint else None,
         )
-        message = self.own.compose(body.to_fields(), blocks)
-        self.frames.published(message)
+        message = self.own.compose(body.to_fields(), blocks, checkpoint=checkpoint)
+        self.frames.published(message, frame, settled)
         published = self._commit(message)
         self.merging.said(len(merged))
         return published
+
+    def _summary_of(self, message: Message) -> bytes:
+        """Return the last summary, which may be the message that is about to be shown; empty without one."""
+        last = message if isinstance(message.body, Summary) else self.view.summary
+        return last.data if last else b""
 
     def _commit(self, message: Message) -> Cid:
         self.save(message)
         self.view.note(self.own.show(message))
         self.unwritable = None
-        _log.debug("published %s: seq %d, %d blocks", message.cid.short, message.seq, len(message.blocks))
+        _log.debug("published %s: seq %d, %d blocks", message.cid, message.seq, len(message.blocks))
         return message.cid

@@ -1,28 +1,33 @@
-"""Replication: from the heads that others announce to attached messages, by fetching what is missing."""
+"""Replication: from what others announce to attached messages, by fetching what is missing."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
-from learnae.errors import BlockMissingError, PeerError, StaleError
+from learnae.errors import BannedError, BlockMissingError, FutureError, PeerError, StaleError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ports import BlockStore, Clock, Gossip
-from learnae.protocol.bodies import Evidence
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.limits import Limits
-from learnae.protocol.messages import Message, open_message
+from learnae.protocol.messages import Envelope, Message, open_message
 from learnae.protocol.tangle import Outcome, Tangle
 
+T = TypeVar("T")
 Opener = Callable[[bytes, Cid, Limits], Message]
-_MESSAGES_PER_CALL = 2048  # keeps one tick short however long the history is
+_MESSAGES_PER_CALL = 2048  # keeps one tick short however much was missed
+_ROTATING = 16  # places of an announcement that are left to authors who are neither this peer nor followed
+_COMING, _COMING_MS = 512, 60_000  # messages that were asked for, and for how long they may come
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class Replicator:
-    """Keeps a tangle equal to what the swarm knows. Makes no messages itself."""
+    """Keeps a tangle equal to what the swarm knows. Makes no messages itself; an archive's deletes none."""
 
     swarm: Cid
     tangle: Tangle
@@ -32,48 +37,111 @@ class Replicator:
     errors: ErrorLog
     opener: Opener = open_message
     messages_per_call: int = _MESSAGES_PER_CALL
+    is_archive: bool = False
 
     def __post_init__(self) -> None:
-        # announced, and not here yet; what is true and was dropped will be announced again
-        self._heads = BoundedDict[Cid, None](self.tangle.limits.wanted)
+        limit = self.tangle.limits.wanted
+        self._entries = BoundedDict[tuple[str, bytes], Entry](limit)  # by announcer and author; not here yet
+        self._kept = BoundedDict[Cid, None](limit)
+        self._asked = BoundedDict[Cid, int](_COMING)  # since when (uptime); what has come is taken in, needed or not
+        self._turn = 0  # of the authors that take turns in announcements
+        self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
+        self.own_seq = -1  # the highest that any other peer claims to know of this one
+        self.own_signed = -1  # the highest of its messages that were verified here, attached or not
 
     def hear(self) -> Outcome:
-        """Take in what others announced and fetch their history, as far as it is here now."""
-        announced = (cid for heads in self.gossip.heard() for cid in heads[: self.tangle.limits.heads])
-        self._heads.update(dict.fromkeys(filter(self.tangle.is_new, announced)))
-        total, opened = Outcome(), set[Cid]()
-        self._add(self.tangle.give_up_waiting(self.clock.now()), total)
-        candidates = [*self.tangle.missing(), *self._heads]
+        """Take in what others announced and fetch it, as far as it is here now."""
+        self._note_announcements()
+        total, opened, wanted = Outcome(), set[Cid](), self._wanted()
+        candidates = [*filter(self.tangle.is_new, self._asked), *wanted]
         while candidates:
             before = len(opened)
             for cid in candidates:
-                if not self.tangle.is_new(cid):
-                    self._heads.pop(cid, None)
-                elif cid not in opened and len(opened) < self.messages_per_call and self._fetch(cid, total):
-                    opened.add(cid)
-            candidates = self.tangle.missing() if before < len(opened) < self.messages_per_call else []
-        self.store.want([cid for cid in [*self.tangle.missing(), *self._heads] if self.tangle.is_new(cid)])
+                self._walk_back(cid, opened, total)
+            if before < len(opened):
+                wanted = self._wanted()
+            candidates = list(wanted) if before < len(opened) < self.messages_per_call else []
+        self._ask(list(wanted))
         return total
 
-    def announce(self) -> None:
-        """Announce the newest messages here; also if nothing changed, as an announcement may be lost."""
-        self.gossip.announce(self.tangle.heads())
+    def _walk_back(self, cid: Cid | None, opened: set[Cid], total: Outcome) -> None:
+        """Take in a message and what it continues, as far as it is here.
 
-    def keep(self, message: Message) -> None:
-        """Store an own message that others may ask for, unless it is here. Raises NotWrittenError."""
-        if not self.store.has(message.cid):
-            self.store.put(DAG_CBOR, message.data)
+        One chain after another: if those of many authors waited at once, none might have room enough to reach its
+        checkpoint.
+        """
+        while cid is not None and cid not in opened and len(opened) < self.messages_per_call:
+            if not self._fetch(cid, total):
+                break
+            opened.add(cid)
+            cid = self.tangle.awaited_by(cid)
 
-    def add_own(self, message: Message, rooted: bool = False) -> Outcome:
-        """Store and attach a message that this peer has signed."""
+    def begin(self) -> None:
+        """Count from now on who is announced, for ``progress``."""
+        self._first.clear()
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many authors are attached as far as they were announced first, and how many were announced."""
+        return sum(self.tangle.reaches(author, seq) for author, seq in self._first.items()), len(self._first)
+
+    def announce(self, followed: Iterable[bytes] = ()) -> None:
+        """Announce the newest messages here; also if nothing changed, as an announcement may be lost.
+
+        This peer and those ``followed`` come first, the others take turns.
+        """
+        limits, entries, kept = self.tangle.limits, dict(self.tangle.entries()), list(self.tangle.kept())
+        first = [author for author in dict.fromkeys((self.tangle.me, *followed)) if author in entries]
+        if len(entries) > limits.entries:
+            first = first[: limits.entries - _ROTATING]
+        others = [author for author in entries if author not in set(first)]
+        chosen = [*first, *_in_turn(others, self._turn, limits.entries - len(first))]
+        announced = Announcement(
+            tuple(entries[author] for author in chosen), tuple(_in_turn(kept, self._turn, limits.kept))
+        )
+        self._turn += 1
+        self.gossip.announce(announced)
+
+    def add_own(self, message: Message) -> Outcome:
+        """Store and attach a message that this peer has signed; raises NotWrittenError or PeerError."""
         self.store.put(DAG_CBOR, message.data)
-        self.tangle.want(message.cid)  # it holds however old it is
-        outcome = self.tangle.attach(message, self.clock.now(), rooted)
-        self._ask_for_evidence(outcome)
-        return outcome
+        return self.tangle.attach(message, self.clock.now())
+
+    def _note_announcements(self) -> None:
+        limits = self.tangle.limits
+        for heard in self.gossip.heard():
+            for entry in heard.announcement.entries[: limits.entries]:
+                if entry.author == self.tangle.me[:PREFIX_BYTES]:
+                    self.own_seq = max(self.own_seq, entry.seq)
+                self._first.setdefault(entry.author, entry.seq)
+                self._entries.renew((heard.announcer, entry.author), entry)
+            for cid in heard.announcement.kept[: limits.kept]:
+                if self.tangle.lacks_kept(cid):
+                    self._kept[cid] = None
+
+    def _ask(self, wanted: list[Cid]) -> None:
+        now = self.clock.uptime()
+        self.store.want(wanted)
+        for cid in wanted:
+            self._asked.setdefault(cid, now)
+        for cid in [
+            cid for cid, since in self._asked.items() if now - since > _COMING_MS or not self.tangle.is_new(cid)
+        ]:
+            del self._asked[cid]
+
+    def _wanted(self) -> dict[Cid, None]:
+        """Return what is announced or referred to and not attached; forget what is."""
+        names: dict[Cid, None] = {}
+        for key, entry in list(self._entries.items()):
+            wanted = self.tangle.wanted_of(entry)
+            names.update(dict.fromkeys(wanted))
+            if not wanted:
+                del self._entries[key]
+        for cid in [cid for cid in self._kept if not self.tangle.lacks_kept(cid)]:
+            del self._kept[cid]
+        return {**names, **dict.fromkeys((*self.tangle.missing(), *self._kept))}
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
-        """Attach the message if its block is here; return False if it is not."""
+        """Take in the message if its block is here; return False if it is not."""
         if not self.store.has(cid):
             return False
         try:
@@ -83,36 +151,62 @@ class Replicator:
         except PeerError as error:  # not what its name says: a good copy may come
             self.errors.count(error)
             return False
-        _log.debug("heard %s: %d bytes", cid.short, len(data))
-        self._heads.pop(cid, None)
+        _log.debug("heard %s: %d bytes", cid, len(data))
         try:
+            self._check_age(cid, data)
             message = self.opener(data, self.swarm, self.tangle.limits)
+        except StaleError as error:
+            self._forget(cid, error)
+            return True
         except PeerError as error:
             self.errors.count(error)
             self.tangle.refuse(cid)
             return True
-        total.oldest = message.time if total.oldest is None else min(total.oldest, message.time)
         self._attach(message, total)
         return True
 
+    def _check_age(self, cid: Cid, data: bytes) -> None:
+        """Raise StaleError for a message that a checkpoint has replaced, before it is decoded or verified."""
+        envelope = Envelope.read(data[: self.tangle.limits.message_bytes])
+        is_asked_for = cid in self._kept or self.tangle.is_witness(cid)
+        if not is_asked_for and self.tangle.is_forgotten(envelope.author, envelope.seq):
+            raise StaleError(f"message {cid.short} is older than its author's checkpoint")
+
+    def _forget(self, cid: Cid, error: StaleError) -> None:
+        """Count a message that is too old, and delete it: the peer that kept it forgets it, too."""
+        self.errors.count(error)
+        self.tangle.refuse(cid)
+        if not self.is_archive:
+            self.store.delete([cid])
+
+    def _drop_entries(self, cid: Cid) -> None:
+        for key in [key for key, entry in self._entries.items() if cid in (entry.head, entry.checkpoint)]:
+            del self._entries[key]
+
     def _attach(self, message: Message, total: Outcome) -> None:
+        if message.author == self.tangle.me:
+            self.own_signed = max(self.own_signed, message.seq)
         try:
-            self._add(self.tangle.attach(message, self.clock.now()), total)
+            outcome = self.tangle.attach(message, self.clock.now())
         except StaleError as error:
-            self.errors.count(error)
-            self.store.delete([message.cid])  # the peer that kept it forgets it, too
+            self._forget(message.cid, error)
+            return
         except PeerError as error:
             self.errors.count(error)
-
-    def _add(self, outcome: Outcome, total: Outcome) -> None:
+            if isinstance(error, BannedError):
+                self.tangle.refuse(message.cid)
+            elif isinstance(error, FutureError):  # it is announced again
+                self._drop_entries(message.cid)
+            return
         for refused in outcome.refused:
             self.errors.count(refused)
-        self._ask_for_evidence(outcome)
         total.attached += outcome.attached
         total.equivocations += outcome.equivocations
 
-    def _ask_for_evidence(self, outcome: Outcome) -> None:
-        for message in outcome.attached:
-            if isinstance(message.body, Evidence):
-                self.tangle.want(message.body.first)
-                self.tangle.want(message.body.second)
+
+def _in_turn(items: list[T], turn: int, room: int) -> Iterable[T]:
+    """Return at most ``room`` of ``items``, others with each ``turn``."""
+    if len(items) <= room:
+        return items
+    start = turn * room % len(items)
+    return islice([*items[start:], *items[:start]], room)

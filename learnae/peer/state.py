@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,30 +14,35 @@ from learnae.errors import LearnaeError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
-from learnae.system.npz import DamagedArchiveError, read_archive
+from learnae.system.npz import DamagedArchiveError, open_sealed, sealed_archive
 from learnae.weights.codecs import Vector
 
 VERSION = 1
 _MEMBER = "learner/"
-_DIGEST_BYTES = 32
-_COUNTS = ("since_keyframe", "keyframe_time", "steps", "bytes_out", "bytes_in")
-_NEW_COUNTS = ("samples", "time")  # not in a file of an older version
+_COUNTS = (
+    "key_bytes", "key_time", "since_bytes", "since_updates", "samples", "time", "steps", "bytes_out", "bytes_in",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class PeerState:
     """Sums up the state of all parts. Saved before a message is shown, so that no seq is ever used twice.
 
-    ``message`` is the last signed message (its block's bytes), ``update`` the last update, on
-    which the next delta stands; ``replica`` (count,) is what others have decoded at it, ``samples`` and ``time`` (Unix
-    milliseconds) are its weight in a merge: 0 in a file of an older version.
+    ``message`` is the last signed message (its block's bytes), ``summary`` the last summary (likewise; empty without
+    one), ``update`` the last update, on which the next delta stands; ``replica`` (count,) is what others have decoded
+    at it, ``samples`` and ``time`` (Unix milliseconds) are its weight in a merge. FrameEncoder counts what came since
+    the last keyframe.
     """
 
     swarm: Cid
     message: bytes
     update: Cid | None
-    since_keyframe: int
-    keyframe_time: int
+    key_bytes: int
+    key_time: int
+    since_bytes: int
+    since_updates: int
+    samples: int
+    time: int
     steps: int
     bytes_out: int
     bytes_in: int
@@ -47,8 +50,7 @@ class PeerState:
     replica: Vector | None
     estimate: Vector
     learner: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    samples: int = 0
-    time: int = 0
+    summary: bytes = b""
 
     def to_bytes(self) -> bytes:
         """Return the sha2-256 of the rest, then an uncompressed .npz: a dag-cbor header and the arrays."""
@@ -56,8 +58,9 @@ class PeerState:
             "v": VERSION,
             "swarm": self.swarm,
             "message": self.message,
+            "summary": self.summary,
             "update": self.update,
-            **{name: getattr(self, name) for name in _COUNTS + _NEW_COUNTS},
+            **{name: getattr(self, name) for name in _COUNTS},
         }
         arrays: dict[str, NDArray[Any]] = {
             "header": np.frombuffer(dagcbor.encode(header), np.uint8),
@@ -67,19 +70,13 @@ class PeerState:
         if self.replica is not None:
             arrays["replica"] = self.replica
         arrays.update({_MEMBER + name: array for name, array in self.learner.items()})
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        data = buffer.getvalue()
-        return hashlib.sha256(data).digest() + data
+        return sealed_archive(arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PeerState:
         """Read what ``to_bytes`` wrote; raises StateError for anything else."""
         try:
-            digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-            if hashlib.sha256(archive).digest() != digest:
-                raise DamagedArchiveError("it is not what was written")
-            return cls._from_arrays(read_archive(archive))
+            return cls._from_arrays(open_sealed(data))
         except (DamagedArchiveError, ValueError, KeyError, LearnaeError) as error:
             remedy = "move the state file away: the peer then continues its chain from what others hold of it"
             raise StateError(f"the saved state is damaged: {error}", remedy) from error
@@ -97,18 +94,18 @@ class PeerState:
         fields = Fields(dagcbor.decode(arrays["header"].tobytes()), "state", StateError)
         if fields.integer("v") != VERSION:
             raise StateError(f"a state of version {fields.integer('v')}", "use the learnae that wrote it")
-        message = fields.value("message")
-        if not isinstance(message, bytes):
-            raise fields.error("message", message, "bytes")
+        messages = {name: fields.value(name) for name in ("message", "summary")}
+        for name, message in messages.items():
+            if not isinstance(message, bytes):
+                raise fields.error(name, message, "bytes")
         counts: dict[str, Any] = {name: fields.integer(name) for name in _COUNTS}
-        counts |= {name: fields.integer(name, default=0) for name in _NEW_COUNTS}
         return cls(
             swarm=fields.link("swarm"),
-            message=message,
             update=fields.optional_link("update"),
             weights=arrays["weights"].astype(np.float32),
             replica=arrays["replica"].astype(np.float32) if "replica" in arrays else None,
             estimate=arrays["estimate"].astype(np.float32),
             learner={name[len(_MEMBER) :]: array for name, array in arrays.items() if name.startswith(_MEMBER)},
+            **messages,
             **counts,
         )

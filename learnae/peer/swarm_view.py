@@ -1,9 +1,9 @@
 """What attached messages say: names of peers, proofs of equivocation, and what this peer itself has published."""
 
 from learnae.peer.following import Following
-from learnae.peer.training import Training
+from learnae.peer.learning.training import Training
 from learnae.ports import Traffic
-from learnae.protocol.bodies import Evidence, Join, Summary, Update
+from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Outcome, Tangle
 
@@ -11,52 +11,55 @@ from learnae.protocol.tangle import Outcome, Tangle
 class SwarmView:
     """Takes in attached messages in the name of the peer ``me``.
 
-    ``names`` holds each author's last Join, ``to_accuse`` those who have equivocated and are not accused yet;
-    ``introduced`` is when this peer said its own name last, ``summary`` its last one with the time of it, Unix
-    milliseconds.
+    ``names`` holds each author's last profile, ``to_accuse`` proof against those who have equivocated, ``accused`` what
+    this peer has said against them already;
+    ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``summary`` the message with
+    its last summary.
     """
 
     def __init__(self, me: bytes, following: Following, training: Training, traffic: Traffic) -> None:
-        self.names: dict[bytes, Join] = {}
+        self.names: dict[bytes, Profile] = {}
         self.to_accuse: dict[bytes, Evidence] = {}
-        self.accused: set[bytes] = set()
-        self.introduced = 0
-        self.summary: Summary | None = None
-        self.summary_time = 0
+        self.accused: dict[bytes, list[Evidence]] = {}
+        self.checkpointed = 0
+        self.summary: Message | None = None
         self._me = me
         self._following = following
         self._training = training
         self._traffic = traffic
 
-    @property
-    def is_banned(self) -> bool:
-        """Return True if this peer's key has signed two messages with one seq."""
-        return self._me in self.to_accuse
-
     def note(self, outcome: Outcome) -> None:
         """Take in what was attached."""
         for message in outcome.attached:
             self._following.note(message)
-            if isinstance(message.body, Join):
-                self.names[message.author] = message.body
+            profile = profile_of(message)
+            if profile is not None:
+                self.names[message.author] = profile
             if message.author == self._me:
-                self._note_own(message)
+                self.note_own(message)
         for equivocation in outcome.equivocations:
-            self.to_accuse.setdefault(equivocation.author, equivocation)
+            if equivocation.author != self._me:  # that is declared instead
+                self.to_accuse.setdefault(equivocation.author, equivocation)
 
-    def forget_pruned(self, tangle: Tangle) -> None:
+    def forget_absent(self, tangle: Tangle) -> None:
         """Forget names of authors of whom ``tangle`` holds nothing any more."""
-        self.names = {author: join for author, join in self.names.items() if tangle.newest_of(author)}
+        self.names = {author: profile for author, profile in self.names.items() if tangle.newest_of(author)}
 
-    def _note_own(self, message: Message) -> None:
+    def note_own(self, message: Message) -> None:
+        """Take in a message that this peer has published, perhaps in a run that its state has forgotten."""
         body, traffic = message.body, self._traffic
+        if message.checkpoint:
+            self.checkpointed = max(self.checkpointed, message.time)
         if isinstance(body, Update):  # of a later time than a state from a backup
             self._training.steps = max(self._training.steps, body.steps)
             traffic.bytes_out = max(traffic.bytes_out, body.bytes_out)
             traffic.bytes_in = max(traffic.bytes_in, body.bytes_in)
-        if isinstance(body, Join):
-            self.introduced = message.time
         if isinstance(body, Evidence):
-            self.accused.add(body.author)
-        if isinstance(body, Summary) and message.time > self.summary_time:
-            self.summary, self.summary_time = body, message.time
+            self.accused.setdefault(body.author, []).append(body)
+        if isinstance(body, Summary) and (self.summary is None or message.time > self.summary.time):
+            self.summary = message
+
+
+def profile_of(message: Message) -> Profile | None:
+    """Return how the author of ``message`` introduces itself in it, if it does."""
+    return message.body.peer if isinstance(message.body, (Join, Update, Summary)) else None

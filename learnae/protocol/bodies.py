@@ -22,8 +22,8 @@ _MAX_ROWS = 2**32 - 1  # in a bucket: five bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
-    """A peer introduces itself."""
+class Profile:
+    """How a peer introduces itself: in a join, and again in each checkpoint, which may be all that a newcomer hears."""
 
     name: str
     role: str
@@ -31,12 +31,33 @@ class Join:
 
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
-        return {"kind": "join", "name": self.name, "role": self.role, "software": self.software}
+        return asdict(self)
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Profile:
+        """Read and bound what a peer wrote."""
+        return cls(fields.text("name"), fields.choice("role", ROLES), fields.text("software"))
+
+    @classmethod
+    def optional(cls, fields: Fields) -> Profile | None:
+        """Read the field ``peer``, which may be null."""
+        return None if fields.value("peer") is None else cls.from_fields(fields.fields("peer"))
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A peer introduces itself before it publishes anything else."""
+
+    peer: Profile
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the map that goes into the message."""
+        return {"kind": "join", "peer": self.peer.to_fields()}
 
     @classmethod
     def from_fields(cls, fields: Fields, limits: Limits) -> Join:
         """Read and bound what a peer wrote."""
-        return cls(fields.text("name"), fields.choice("role", ROLES), fields.text("software"))
+        return cls(Profile.from_fields(fields.fields("peer")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +111,12 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A peer announces its newest frame.
+    """A peer announces its newest frame; in a checkpoint with its profile.
 
     ``steps`` it has trained in all, ``samples`` it trains on, ``metrics`` of its consensus
     estimate on its own held-out rows (None without any), the updates it ``merged`` since its
     previous one (the first NAME_BYTES of their digests), and the bytes that it has sent and received.
+    A peer that is ``settled`` has stopped training: its vote does not age.
     """
 
     frame: FrameHeader
@@ -104,11 +126,15 @@ class Update:
     merged: tuple[bytes, ...]
     bytes_out: int
     bytes_in: int
+    settled: bool = False
+    peer: Profile | None = None
 
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
         return {
             "kind": "update",
+            "peer": self.peer.to_fields() if self.peer else None,
+            "settled": self.settled,
             "frame": self.frame.to_fields(),
             "steps": self.steps,
             "samples": self.samples,
@@ -132,6 +158,8 @@ class Update:
             merged=tuple(merged[start : start + NAME_BYTES] for start in range(0, len(merged), NAME_BYTES)),
             bytes_out=traffic.integer("out"),
             bytes_in=traffic.integer("in"),
+            settled=fields.boolean("settled"),
+            peer=Profile.optional(fields),
         )
 
 
@@ -143,6 +171,11 @@ class Evidence:
     first: Cid
     second: Cid
 
+    @property
+    def names(self) -> tuple[Cid, Cid]:
+        """Return both messages."""
+        return self.first, self.second
+
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
         return {"kind": "evidence", "author": self.author, "first": self.first, "second": self.second}
@@ -150,7 +183,10 @@ class Evidence:
     @classmethod
     def from_fields(cls, fields: Fields, limits: Limits) -> Evidence:
         """Read and bound what a peer wrote."""
-        return cls(fields.octets("author", PUBLIC_KEY_BYTES), fields.link("first"), fields.link("second"))
+        evidence = cls(fields.octets("author", PUBLIC_KEY_BYTES), fields.link("first"), fields.link("second"))
+        if evidence.first == evidence.second:
+            raise fields.error("second", evidence.second, "another message than the first")
+        return evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +231,7 @@ class Summary:
     """Raw-free statistics of a peer's data: see learnae.samples.dp_statistics.
 
     The ``release``-th, each differentially private by (``epsilon``, ``delta``), over ``columns`` of
-    the rows, one group a class.
+    the rows, one group a class. It is always a checkpoint.
     """
 
     release: int
@@ -203,6 +239,7 @@ class Summary:
     delta: float
     columns: int
     groups: tuple[SummaryGroup, ...]
+    peer: Profile | None = None
 
     @property
     def rows(self) -> int:
@@ -213,6 +250,7 @@ class Summary:
         """Return the map that goes into the message."""
         return {
             "kind": "summary",
+            "peer": self.peer.to_fields() if self.peer else None,
             "release": self.release,
             "noise": {"epsilon": self.epsilon, "delta": self.delta},
             "columns": self.columns,
@@ -231,6 +269,7 @@ class Summary:
             delta=noise.number("delta", 0, 1),
             columns=columns,
             groups=tuple(SummaryGroup.from_fields(group, columns) for group in groups),
+            peer=Profile.optional(fields),
         )
 
 

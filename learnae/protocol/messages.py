@@ -1,4 +1,9 @@
-"""The message: what peers send each other, signed, canonical and linked (docs/protocol.md)."""
+"""The message: what peers send each other, signed, canonical and linked (docs/protocol.md).
+
+Author, seq and signature come first, so that what a stranger or the past sends is refused before it is decoded.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,15 +15,26 @@ from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ipld.fields import Fields
 from learnae.protocol.bodies import Body, parse_body
 from learnae.protocol.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
-from learnae.protocol.limits import Limits
+from learnae.protocol.limits import MAX_SEQ, Limits
 
 VERSION = 1
 _CONTEXT = b"learnae/message/1"  # keeps these signatures from meaning anything elsewhere
+_MAPS = range(0xA9, 0xB8)  # the first byte: a map of at most 23 fields, whose first ones are at fixed offsets
+_START = b"av\x01bby\x58\x20"  # v is 1; by is 32 bytes
+_AUTHOR = slice(1 + len(_START), 1 + len(_START) + PUBLIC_KEY_BYTES)
+_SEQ = b"cseq"
+_SIG = b"csig\x58\x40"  # sig is 64 bytes
+_INTEGERS = 28  # the first byte of one that is not negative is smaller
+_LONGER = {24: 1, 25: 2, 26: 4, 27: 8}  # bytes of an integer after its first one (RFC 8949, section 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A verified message; ``data`` are the bytes of its block, unknown fields included."""
+    """A verified message; ``data`` are the bytes of its block, unknown fields included.
+
+    A ``checkpoint`` needs no past: what its author said before may be forgotten. The author declares that it has signed
+    different messages with one seq below ``forked``, as after a restored backup; 0 if it never has.
+    """
 
     cid: Cid
     data: bytes
@@ -28,6 +44,39 @@ class Message:
     time: int
     blocks: tuple[Cid, ...]
     body: Body
+    checkpoint: bool
+    forked: int
+
+    @property
+    def previous(self) -> Cid | None:
+        """Return the author's message before this one; None for its first."""
+        return self.parents[0] if self.seq else None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a message says before it is decoded; nothing of it is verified."""
+
+    author: bytes
+    seq: int
+    signature: bytes
+    signed: bytes  # the message without its signature
+
+    @classmethod
+    def read(cls, data: bytes) -> Envelope:
+        """Read what is at the fixed offsets; raises EncodingError if ``data`` is no message of this version."""
+        start = _AUTHOR.stop + len(_SEQ)
+        if len(data) <= start or data[0] not in _MAPS or data[1 : _AUTHOR.start] != _START:
+            raise EncodingError(f"a block of {len(data)} bytes is no message of version {VERSION}", "it is ignored")
+        first = data[start]
+        end = start + 1 + _LONGER.get(first, 0)
+        seq = first if end == start + 1 else int.from_bytes(data[start + 1 : end], "big")
+        signature = data[end + len(_SIG) : end + len(_SIG) + SIGNATURE_BYTES]
+        is_there = data[_AUTHOR.stop : start] == _SEQ and first < _INTEGERS and data[end : end + len(_SIG)] == _SIG
+        if not is_there or len(signature) < SIGNATURE_BYTES:
+            raise EncodingError("a message that does not begin with v, by, seq and sig", "it is ignored")
+        unsigned = bytes([data[0] - 1]) + data[1:end] + data[end + len(_SIG) + SIGNATURE_BYTES :]
+        return cls(data[_AUTHOR], seq, signature, unsigned)
 
 
 def compose(
@@ -38,17 +87,22 @@ def compose(
     time: int,
     body: Mapping[str, Any],
     blocks: tuple[Cid, ...] = (),
+    *,
+    checkpoint: bool = False,
+    forked: int = 0,
 ) -> Message:
-    """Sign a new message of ``identity``; ``time`` in Unix milliseconds."""
+    """Sign a new message of ``identity``; ``time`` in Unix milliseconds. The first one is always a checkpoint."""
     fields: dict[str, Any] = {
         "v": VERSION,
-        "swarm": swarm,
-        "author": identity.author,
+        "by": identity.author,
         "seq": seq,
-        "parents": parents,
-        "time": time,
-        "blocks": blocks,
         "body": body,
+        "time": time,
+        "swarm": swarm,
+        "blocks": blocks,
+        "forked": forked,
+        "parents": parents,
+        "checkpoint": checkpoint or seq == 0,
     }
     fields["sig"] = identity.sign(_CONTEXT + dagcbor.encode(fields))
     return _read(dagcbor.encode(fields), fields, Limits())
@@ -62,13 +116,12 @@ def open_message(data: bytes, swarm: Cid, limits: Limits) -> Message:
     """
     if len(data) > limits.message_bytes:
         raise LimitError(f"a message of {len(data)} bytes", f"at most {limits.message_bytes} are read")
+    envelope = Envelope.read(data)
     fields = dagcbor.decode(data, limits.message_bytes)
     message = _read(data, fields, limits)
     if fields["swarm"] != swarm:
         raise WrongSwarmError(f"a message of swarm {fields['swarm']}", f"this peer belongs to {swarm}")
-    signature = Fields(fields, "message", MessageError).octets("sig", SIGNATURE_BYTES)
-    unsigned = {name: value for name, value in fields.items() if name != "sig"}
-    verify(message.author, signature, _CONTEXT + dagcbor.encode(unsigned))
+    verify(message.author, envelope.signature, _CONTEXT + envelope.signed)
     return message
 
 
@@ -78,17 +131,22 @@ def _read(data: bytes, mapping: object, limits: Limits) -> Message:
     if version != VERSION:
         raise EncodingError(f"a message of version {version}", f"this peer reads version {VERSION}: upgrade it")
     fields.link("swarm")
-    seq = fields.integer("seq")
+    fields.octets("sig", SIGNATURE_BYTES)
+    seq, checkpoint = fields.integer("seq", 0, MAX_SEQ), fields.boolean("checkpoint")
     parents = fields.links("parents", limits.parents)
     if seq > 0 and not parents:
         raise MessageError("a message with seq > 0 and no parents", "parents[0] is the author's previous message")
+    if seq == 0 and not checkpoint:
+        raise MessageError("the first message of an author is no checkpoint", "nothing comes before it")
     return Message(
         cid=Cid.of(DAG_CBOR, data),
         data=data,
-        author=fields.octets("author", PUBLIC_KEY_BYTES),
+        author=fields.octets("by", PUBLIC_KEY_BYTES),
         seq=seq,
         parents=parents,
         time=fields.integer("time"),
         blocks=fields.links("blocks", limits.blocks),
         body=parse_body(fields.value("body"), limits),
+        checkpoint=checkpoint,
+        forked=fields.integer("forked", 0, seq),
     )

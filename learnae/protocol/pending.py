@@ -1,4 +1,4 @@
-"""Messages that arrived before their parents: a bounded buffer before the tangle."""
+"""Messages that arrived before the one that they continue: a bounded buffer before the tangle."""
 
 from collections.abc import Iterable
 
@@ -8,17 +8,16 @@ from learnae.protocol.messages import Message
 
 
 class Pending:
-    """Waiting messages, by name, by author, and by the parents that they wait for.
+    """Waiting messages, by name, by author, and by the previous message that they wait for.
 
-    When it is full, the newest message of the author with most bytes makes room: the walk towards the past goes on, no
-    author displaces the others, and what was dropped is fetched again once its past is here.
+    When it is full, the newest message of the author with most bytes makes room: no author displaces the others, and
+    what was dropped is announced, and fetched, again.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._messages: dict[Cid, Message] = {}
-        self._absent: dict[Cid, set[Cid]] = {}  # message -> parents that are not here
-        self._children: dict[Cid, dict[Cid, None]] = {}  # absent parent -> messages that wait for it
+        self._children: dict[Cid, dict[Cid, None]] = {}  # absent message -> those that continue it
         self._by_author: dict[bytes, dict[Cid, int]] = {}  # with the bytes that each takes
         self._bytes = 0
 
@@ -28,71 +27,63 @@ class Pending:
     def __len__(self) -> int:
         return len(self._messages)
 
+    def get(self, cid: Cid) -> Message | None:
+        """Return the message of that name; None if it does not wait here."""
+        return self._messages.get(cid)
+
     def messages(self) -> Iterable[Message]:
         """Return all that wait."""
         return self._messages.values()
 
-    def waits_for(self, cid: Cid) -> bool:
-        """Return True if some message here names ``cid`` as its parent."""
-        return cid in self._children
-
-    def missing(self) -> Iterable[Cid]:
-        """Return the parents that are neither attached nor waiting themselves."""
-        return [parent for parent in self._children if parent not in self._messages]
+    def missing(self) -> Iterable[tuple[Cid, Message]]:
+        """Return each message that is waited for and does not wait itself, with one that continues it."""
+        for previous, children in self._children.items():
+            if previous not in self._messages:
+                yield previous, self._messages[next(iter(children))]
 
     def newest_of(self, author: bytes) -> Message | None:
         """Return the author's message here with the highest seq; None without any."""
         waiting = map(self._messages.__getitem__, self._by_author.get(author, ()))
         return max(waiting, key=lambda message: message.seq, default=None)
 
-    def add(self, message: Message, absent: list[Cid]) -> None:
-        """Let ``message`` wait for its ``absent`` parents; may push another one out."""
+    def add(self, message: Message, previous: Cid) -> list[Message]:
+        """Let ``message`` wait for the ``previous`` one; return what had to make room for it."""
         self._messages[message.cid] = message
-        self._absent[message.cid] = set(absent)
-        for parent in absent:
-            self._children.setdefault(parent, {})[message.cid] = None
+        self._children.setdefault(previous, {})[message.cid] = None
         self._by_author.setdefault(message.author, {})[message.cid] = len(message.data)
         self._bytes += len(message.data)
+        dropped = []
         while len(self._messages) > self._limits.pending_messages or self._bytes > self._limits.pending_bytes:
             crowd = max(self._by_author.values(), key=lambda sizes: sum(sizes.values()))
-            self._remove(max(crowd, key=lambda cid: self._messages[cid].time))
+            dropped.append(self._remove(max(crowd, key=lambda cid: self._messages[cid].seq)))
+        return dropped
 
-    def older_than(self, time: int) -> list[Message]:
-        """Return messages dated before ``time``, oldest first."""
-        return sorted((m for m in self._messages.values() if m.time < time), key=lambda message: message.time)
+    def release(self, previous: Cid) -> list[Message]:
+        """Remove and return the messages that continue ``previous``."""
+        return [self._remove(child) for child in list(self._children.get(previous, ()))]
 
-    def take(self, cid: Cid) -> None:
-        """Remove a message that needs to wait no longer; what waits for it goes on waiting."""
-        if cid in self._messages:
-            self._remove(cid)
+    def drop_below(self, author: bytes, seq: int) -> list[Message]:
+        """Remove and return the author's messages with a smaller ``seq``."""
+        old = [cid for cid in self._by_author.get(author, ()) if self._messages[cid].seq < seq]
+        return [self._remove(cid) for cid in old]
 
-    def release(self, parent: Cid) -> list[Message]:
-        """Remove and return the messages whose last absent parent was ``parent``."""
-        released = []
-        for child in self._children.pop(parent, {}):
-            self._absent[child].discard(parent)
-            if not self._absent[child]:
-                released.append(self._remove(child))
-        return released
-
-    def drop_descendants(self, cid: Cid) -> list[Cid]:
-        """Remove ``cid`` and everything that waits for it, however far; return what was removed."""
+    def drop_descendants(self, cid: Cid) -> list[Message]:
+        """Remove and return ``cid`` and everything that waits for it, however far."""
         dropped, stack = [], [cid]
         while stack:
             current = stack.pop()
-            stack.extend(self._children.pop(current, ()))
+            stack.extend(self._children.get(current, ()))
             if current in self._messages:
-                self._remove(current)
-                dropped.append(current)
+                dropped.append(self._remove(current))
         return dropped
 
     def _remove(self, cid: Cid) -> Message:
         message = self._messages.pop(cid)
-        for parent in self._absent.pop(cid):
-            children = self._children.get(parent, {})
-            children.pop(cid, None)
-            if not children:
-                self._children.pop(parent, None)
+        assert message.previous is not None
+        children = self._children[message.previous]
+        del children[cid]
+        if not children:
+            del self._children[message.previous]
         by_author = self._by_author[message.author]
         del by_author[cid]
         if not by_author:

@@ -1,18 +1,22 @@
-"""The tangle: the DAG of a swarm's messages as one peer knows it. Pure: no I/O, no clock.
+"""The tangle: the DAG of a swarm's live messages as one peer knows it. Pure.
 
-Verification that needs only the message's own bytes is in messages.py; here is what needs the
-rest of the DAG: parents, the author's chain, order in time, equivocation, tips, history.
-Solidification is iterative: history may be as deep as it likes.
+Verification that needs only the message's own bytes is in messages.py; here is what needs the rest of the DAG: the
+author's chain since its last checkpoint, order in time, equivocation, and what may be forgotten. Links to others'
+messages are hints: nothing waits for them.
 """
 
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from learnae.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
-from learnae.ipld.cid import CID_BYTES, Cid
+from learnae.ipld.cid import CID_BYTES, RAW, Cid
+from learnae.protocol.announcements import PREFIX_BYTES, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Update
+from learnae.protocol.chain import Chain
+from learnae.protocol.evidence_book import EvidenceBook
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
@@ -25,8 +29,7 @@ _MAX_HEADERS = 16  # different ones; true frames have two or three, invented one
 class Node:
     """What the tangle remembers of an attached message; the rest stays in its block.
 
-    History is long and boards are small, so equal things are one object: names of parents and bases are
-    those that the tangle already holds, frames of one kind share a header, and the base is apart from it.
+    Boards are small, so equal things are one object: frames of one kind share a header, and the base is apart from it.
     """
 
     cid: Cid
@@ -51,57 +54,47 @@ class Node:
 
 
 @dataclass(slots=True)
-class Chain:
-    """One author's messages: the newest, and which message holds each seq."""
-
-    newest: Cid
-    by_seq: dict[int, Cid] = field(default_factory=dict)
-    update: Cid | None = None
-    banned: bool = False
-
-
-@dataclass(slots=True)
 class Outcome:
-    """What one ``attach`` changed: several messages may have waited for the one that came.
-
-    ``oldest`` is the time of the oldest message that was opened for it (Replicator), attached or not.
-    """
+    """What one ``attach`` changed: several messages may have waited for the one that came."""
 
     attached: list[Message] = field(default_factory=list)
     equivocations: list[Evidence] = field(default_factory=list)
     refused: list[MessageError] = field(default_factory=list)
-    oldest: int | None = None
 
 
 class Tangle:
-    """All attached messages, and a bounded set of those whose parents are not here yet.
+    """All live messages, and a bounded set of those that do not reach a checkpoint yet. ``me`` is the own key.
 
     >>> from learnae.ipld.cid import DAG_CBOR
     >>> from learnae.protocol.identity import Identity
     >>> from learnae.protocol.messages import compose
     >>> alice, swarm, now = Identity.generate(), Cid.of(DAG_CBOR, b"a manifest"), 1_700_000_000_000
-    >>> body = {"kind": "join", "name": "alice", "role": "agent", "software": "0.1"}
-    >>> first = compose(alice, swarm, 0, (), now, body)
-    >>> second = compose(alice, swarm, 1, (first.cid,), now + 1000, body)
+    >>> body = {"kind": "join", "peer": {"name": "alice", "role": "agent", "software": "0.1"}}
+    >>> first = compose(alice, swarm, 7, (swarm,), now, body, checkpoint=True)
+    >>> second = compose(alice, swarm, 8, (first.cid,), now + 1000, body)
     >>> tangle = Tangle(Limits(), random.Random())
-    >>> tangle.attach(second, now).attached, tangle.missing() == [first.cid]
+    >>> tangle.attach(second, now).attached, list(tangle.missing()) == [first.cid]
     ([], True)
     >>> [message.seq for message in tangle.attach(first, now).attached]
-    [0, 1]
-    >>> tangle.heads() == (second.cid,)
-    True
+    [7, 8]
+    >>> [entry.seq for _, entry in tangle.entries()]
+    [8]
     """
 
-    def __init__(self, limits: Limits, rng: random.Random) -> None:
+    def __init__(self, limits: Limits, rng: random.Random, me: bytes = b"") -> None:
         self.limits = limits
+        self.me = me
         self._rng = rng
         self._nodes: dict[Cid, Node] = {}
         self._chains: dict[bytes, Chain] = {}
-        self._tips: dict[Cid, None] = {}
+        self._by_prefix: dict[bytes, set[bytes]] = {}  # authors: more than one, where keys begin alike
+        self._evidence = EvidenceBook(limits, self._signed)
         self._pending = Pending(limits)
-        self._wanted = BoundedDict[Cid, None](limits.wanted)  # invented names must leave room for true ones
         self._refused = BoundedDict[Cid, None](limits.refused)
         self._headers = BoundedDict[FrameHeader, FrameHeader](_MAX_HEADERS)
+        self._uses = Counter[Cid]()  # of frame blocks, by attached messages: equal frames are one block
+        self._gone: dict[Cid, None] = {}  # blocks that may be needed no more
+        self._latest = 0  # Unix ms: of all attached messages
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -122,243 +115,387 @@ class Tangle:
         chain = self._chains.get(author)
         return chain.newest if chain else None
 
+    def checkpoints_of(self, author: bytes) -> list[Cid]:
+        """Return the author's attached checkpoints, newest first."""
+        chain = self._chains.get(author)
+        return [chain.by_seq[seq] for seq in sorted(chain.checkpoints, reverse=True)] if chain else []
+
+    def previous_of(self, cid: Cid) -> Cid | None:
+        """Return the attached message that an attached one continues; None for a checkpoint."""
+        node = self._nodes.get(cid)
+        if node is None or node.seq in self._chains[node.author].checkpoints:
+            return None
+        return node.parents[0]
+
     def waiting_of(self, author: bytes) -> Message | None:
-        """Return the author's message with the highest seq among those whose past is not here yet."""
+        """Return the author's message with the highest seq among those that reach no checkpoint yet."""
         return self._pending.newest_of(author)
 
     def waiting(self) -> Iterable[Message]:
-        """Return all messages whose past is not here yet."""
-        return self._pending.messages()
+        """Return the messages that reach no checkpoint yet, that no newer one replaces, and whose author may speak."""
+        return filter(self._is_awaited, self._pending.messages())
+
+    def _is_awaited(self, message: Message) -> bool:
+        chain = self._chains.get(message.author)
+        return chain is None or (message.seq > chain.root and not chain.is_banned)
 
     def authors(self) -> Iterable[bytes]:
-        """Return the authors of all attached messages."""
+        """Return the authors of all attached messages, and those that are banned."""
         return self._chains.keys()
 
     def is_banned(self, author: bytes) -> bool:
-        """Return True if the author has equivocated."""
+        """Return True if the author has equivocated, and has not declared it."""
         chain = self._chains.get(author)
-        return chain is not None and chain.banned
+        return chain is not None and chain.is_banned
+
+    def bans(self, evidence: Evidence) -> bool:
+        """Return True if the evidence proves a fork that its author has not declared."""
+        chain, names = self._chains.get(evidence.author), set(evidence.names)
+        return chain is not None and any(
+            seq >= chain.forked and names == set(known.names) for seq, known in chain.conflicts.items()
+        )
+
+    def forked(self, author: bytes) -> int:
+        """Return the seq below which the author has declared a fork; 0 without one."""
+        chain = self._chains.get(author)
+        return chain.forked if chain else 0
+
+    def may_declare(self, author: bytes, now: int) -> bool:
+        """Return True if a fork that the author declares ``now`` would be excused."""
+        chain = self._chains.get(author)
+        return chain is None or not chain.forked or now - chain.forked_time >= self.limits.horizon
+
+    def reaches(self, prefix: bytes, seq: int) -> bool:
+        """Return True if an author whose key begins with ``prefix`` is known up to ``seq``, or banned."""
+        chains = [self._chains[author] for author in self._by_prefix.get(prefix, ())]
+        return any(chain.is_banned or max(chain.by_seq, default=chain.floor) >= seq for chain in chains)
+
+    def is_forgotten(self, author: bytes, seq: int) -> bool:
+        """Return True if a checkpoint has replaced the author's message ``seq``."""
+        chain = self._chains.get(author)
+        return chain is not None and seq < chain.floor
+
+    def kept(self) -> Iterator[Cid]:
+        """Return the messages that are kept for ever."""
+        return iter(self._evidence)
 
     # -- what to ask for
 
     def is_new(self, cid: Cid) -> bool:
-        """Return True if an announced head is neither attached, waiting nor refused."""
+        """Return True if a named message is neither attached, waiting nor refused."""
         return cid not in self._nodes and cid not in self._refused and cid not in self._pending
 
-    def want(self, cid: Cid) -> None:
-        """Ask for an old message by name: half of an equivocation, or a base older than the cut."""
-        if self.is_new(cid):
-            self._wanted[cid] = None
+    def lacks_kept(self, cid: Cid) -> bool:
+        """Return True if a message that another peer keeps for ever is not kept here, and not refused."""
+        return self.is_new(cid) and cid not in self._evidence
 
-    def missing(self) -> list[Cid]:
+    def is_witness(self, cid: Cid) -> bool:
+        """Return True if some evidence names the message, and cannot be judged yet."""
+        return self._evidence.is_witness(cid)
+
+    def wanted_of(self, entry: Entry) -> list[Cid]:
+        """Return which messages that an announced ``entry`` names are to be fetched, the checkpoint first.
+
+        Where known keys begin alike, nothing tells whose they are: all that is new is.
+        """
+        authors = self._by_prefix.get(entry.author, ())
+        chain = self._chains[next(iter(authors))] if len(authors) == 1 else None
+        named = [cid for cid in dict.fromkeys((entry.checkpoint, entry.head)) if cid is not None]
+        if chain is not None:
+            known = chain.by_seq.get(entry.seq)
+            if known == entry.head or (known is None and entry.seq < chain.root):
+                return []
+            if chain.is_banned:  # only a checkpoint can excuse it
+                named = named[:1] if entry.checkpoint else []
+        return [cid for cid in named if self.is_new(cid)]
+
+    def missing(self) -> Iterator[Cid]:
         """Return the messages that others here refer to and that are not here."""
-        return [*self._wanted, *self._pending.missing()]
+        yield from self._evidence.missing()
+        for cid, child in self._pending.missing():
+            if self._is_awaited(child):
+                yield cid
+
+    def awaited_by(self, cid: Cid) -> Cid | None:
+        """Return the message that a waiting one continues; None if that is here, or not needed."""
+        message = self._pending.get(cid)
+        previous = message.previous if message and self._is_awaited(message) else None
+        return previous if previous is not None and self.is_new(previous) else None
 
     def refuse(self, cid: Cid) -> None:
         """Remember that this block is no valid message, and drop what waits for it."""
-        for dropped in [cid, *self._pending.drop_descendants(cid)]:
-            self._wanted.pop(dropped, None)
-            self._refused[dropped] = None
+        for evidence in [each for each in self._evidence.trials() if cid in each.names]:
+            self._disbelieve(evidence)
+        self._reject(cid)
 
     # -- attach
 
-    def attach(self, message: Message, now: int, rooted: bool = False) -> Outcome:
+    def attach(self, message: Message, now: int) -> Outcome:
         """Add a verified message, and all that waited for it; ``now`` in Unix milliseconds.
 
-        A message whose parents are not all here waits, unless it is ``rooted``: this peer's own last one, which holds
-        even if its past is lost everywhere or the clock was set back. Raises ReplayError, FutureError, StaleError,
+        A message waits until its author's chain reaches a checkpoint. Raises ReplayError, FutureError, StaleError,
         BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
         """
-        cid, asked_for = message.cid, message.cid in self._wanted or self._pending.waits_for(message.cid)
-        if rooted:
-            self._pending.take(cid)
-        if cid in self._nodes or cid in self._pending:
-            raise ReplayError(f"message {cid.short} again")
-        if message.time > now + self.limits.skew and not rooted:
-            ahead = (message.time - now) / 1000
-            raise FutureError(f"message {cid.short} is dated {ahead:.0f} s ahead", "check the clocks of both machines")
-        if not asked_for:
-            self._check_unsolicited(message, now)
+        if message.cid in self._nodes or message.cid in self._pending:
+            raise ReplayError(f"message {message.cid.short} again")
+        if message.time > now + self.limits.skew:
+            problem = f"message {message.cid.short} is dated {(message.time - now) / 1000:.0f} s ahead"
+            raise FutureError(problem, "check the clocks of both machines")
         outcome = Outcome()
-        absent = [parent for parent in message.parents if parent not in self._nodes]
-        if absent and message.time >= now - self.limits.horizon and not rooted:
-            self._wait(message, absent)
-            return outcome
-        self._link(message, outcome)
+        is_asked_for = self.is_witness(message.cid)
+        is_kept = self._hear_evidence(message, outcome)
+        try:
+            self._take_in(message, now, outcome)
+        except MessageError as error:
+            self._discard(message)
+            if not is_kept and not is_asked_for:
+                raise
+            outcome.refused.append(error)
+        if is_kept and message.cid not in self._nodes:
+            outcome.attached.append(message)
+        return outcome
+
+    def _take_in(self, message: Message, now: int, outcome: Outcome) -> None:
+        chain = self._chains.get(message.author) or Chain(message.author)
+        if message.checkpoint:
+            chain.declare(message.forked, message.time, self.limits.horizon)
+        self._check_live(chain, message, now)
+        self._link(chain, message, outcome)
         self._release(message.cid, outcome)
-        return outcome
 
-    def give_up_waiting(self, now: int) -> Outcome:
-        """Attach what waits and has become older than the horizon: its past will never come.
-
-        Else a parent that all peers have pruned would block the messages on it for ever.
-        """
-        outcome = Outcome()
-        for message in self._pending.older_than(now - self.limits.horizon):
-            if message.cid not in self._pending:  # released by one that was older still
-                continue
-            self._pending.take(message.cid)
-            try:
-                self._link(message, outcome)
-                self._release(message.cid, outcome)
-            except MessageError as error:
-                outcome.refused.append(error)
-        return outcome
-
-    def _check_unsolicited(self, message: Message, now: int) -> None:
-        """Raise StaleError or BannedError; not for what was asked for, or honest peers would never converge."""
-        if message.time < now - self.limits.horizon:
+    def _check_live(self, chain: Chain, message: Message, now: int) -> None:
+        """Raise StaleError or BannedError for what nobody needs any more."""
+        if message.seq < chain.floor:
+            raise StaleError(f"message {message.cid.short} is older than its author's checkpoint")
+        if message.author != self.me and message.time < min(now, self._latest) - self.limits.horizon:
             raise StaleError(f"message {message.cid.short} is older than the horizon")
-        if self.is_banned(message.author):
+        if chain.is_banned and (message.checkpoint or not message.seq):
             raise BannedError(f"{peer_name(message.author)[:8]} has signed two messages with one seq")
 
-    def _wait(self, message: Message, absent: list[Cid]) -> None:
-        self._wanted.pop(message.cid, None)
-        if not self._refused.keys().isdisjoint(absent):
-            self.refuse(message.cid)
+    def _wait(self, message: Message) -> None:
+        assert message.previous is not None
+        if message.previous in self._refused:
+            self._reject(message.cid)
             raise SequenceError(f"message {message.cid.short} stands on a refused message")
-        self._pending.add(message, absent)
+        for dropped in self._pending.add(message, message.previous):
+            self._discard(dropped)
 
-    def _link(self, message: Message, outcome: Outcome) -> None:
+    def _link(self, chain: Chain, message: Message, outcome: Outcome) -> None:
+        """Attach the message; or let it wait, while its chain reaches no checkpoint."""
+        if not message.checkpoint and message.previous not in self._nodes:
+            self._wait(message)
+            return
         try:
-            self._check_order(message)
+            self._check_order(chain, message)
         except MessageError:
-            self.refuse(message.cid)
+            self._reject(message.cid)
             raise
-        self._wanted.pop(message.cid, None)
-        chain = self._chains.setdefault(message.author, Chain(message.cid))
+        known = chain.by_seq.get(message.seq)
+        if known is not None:
+            self._reject(message.cid)
+            self._discard(message)
+            self._convict(Evidence(message.author, known, message.cid), message.seq, outcome)
+            return
+        self._remember(chain)
         self._nodes[message.cid] = self._node_of(message, chain)
-        for parent in message.parents:
-            self._tips.pop(parent, None)
-        self._tips[message.cid] = None
-        self._extend_chain(chain, message, outcome)
+        for block in message.blocks:
+            self._uses[block] += 1
+            self._gone.pop(block, None)
+        chain.by_seq[message.seq] = message.cid
+        if message.checkpoint:
+            chain.checkpoints[message.seq] = None
+        newest = self._nodes.get(chain.newest) if chain.newest else None
+        if newest is None or message.seq > newest.seq:
+            chain.newest = message.cid
+        self._latest = max(self._latest, message.time)
         outcome.attached.append(message)
 
     def _node_of(self, message: Message, chain: Chain) -> Node:
-        newest = self._nodes.get(chain.newest)
         frame = message.body.frame if isinstance(message.body, Update) else None
         header = replace(frame, base=None) if frame else None
         return Node(
             cid=message.cid,
-            author=newest.author if newest else message.author,
+            author=chain.author,
             seq=message.seq,
             time=message.time,
-            parents=tuple(map(self._held, message.parents)),
+            parents=message.parents,
             block_names=b"".join(block.to_bytes() for block in message.blocks),
             header=self._headers.setdefault(header, header) if header else None,
-            base=self._held(frame.base) if frame and frame.base else None,
+            base=frame.base if frame else None,
         )
 
-    def _held(self, cid: Cid) -> Cid:
-        node = self._nodes.get(cid)
-        return node.cid if node else cid
+    def _check_order(self, chain: Chain, message: Message) -> None:
+        """Raise SequenceError or LimitError.
 
-    def _extend_chain(self, chain: Chain, message: Message, outcome: Outcome) -> None:
-        first = chain.by_seq.setdefault(message.seq, message.cid)
-        if first != message.cid:
-            chain.banned = True
-            outcome.equivocations.append(Evidence(message.author, first, message.cid))
-        newest = self._nodes.get(chain.newest)
-        if newest is None or message.seq >= newest.seq:
-            chain.newest = message.cid
-            if isinstance(message.body, Update):
-                chain.update = message.cid
-
-    def _check_order(self, message: Message) -> None:
-        parents = [self._nodes.get(parent) for parent in message.parents]
-        if any(parent is not None and parent.time >= message.time for parent in parents):
-            raise SequenceError(f"message {message.cid.short} is not younger than its parents")
-        previous = parents[0] if message.seq else None
-        if previous is None:  # the first message, or one whose parent is beyond the cut
-            return
-        if previous.author != message.author or previous.seq != message.seq - 1:
-            raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
-        if message.time - previous.time < self.limits.interval:
+        A checkpoint is compared with the newest message before it that is here: whether the one that it names is
+        decides nothing, or peers would disagree.
+        """
+        if message.checkpoint:
+            before = max((seq for seq in chain.by_seq if seq < message.seq), default=None)
+            previous = None if before is None else self._nodes[chain.by_seq[before]]
+        else:
+            assert message.previous is not None
+            previous = self._nodes[message.previous]
+            if previous.author != message.author or previous.seq != message.seq - 1:
+                raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
+        if previous is not None and message.time - previous.time < self.limits.interval:
             problem = f"{peer_name(message.author)[:8]} speaks every {message.time - previous.time} ms"
             raise LimitError(problem, f"the swarm allows one message in {self.limits.interval} ms")
+        roots = [seq for seq in chain.checkpoints if seq <= message.seq]
+        if not message.checkpoint and message.seq - max(roots, default=chain.floor) > self.limits.since:
+            problem = f"{peer_name(message.author)[:8]} has said {self.limits.since} messages without a checkpoint"
+            raise LimitError(problem, "it is ignored until then")
 
     def _release(self, cid: Cid, outcome: Outcome) -> None:
         solid = [cid]
         while solid:
-            for child in self._pending.release(solid.pop()):
+            parent = solid.pop()
+            for child in self._pending.release(parent) if parent in self._nodes else ():
                 try:
-                    self._link(child, outcome)
+                    self._link(self._chains.get(child.author) or Chain(child.author), child, outcome)
                     solid.append(child.cid)
                 except MessageError as error:
+                    self._discard(child)
                     outcome.refused.append(error)
+
+    def _reject(self, cid: Cid) -> None:
+        """Refuse a message that breaks its chain, and what waits for it. It can still testify."""
+        for dropped in self._pending.drop_descendants(cid):
+            self._discard(dropped)
+        self._refused[cid] = None
+
+    def _remember(self, chain: Chain) -> None:
+        self._chains[chain.author] = chain
+        self._by_prefix.setdefault(chain.author[:PREFIX_BYTES], set()).add(chain.author)
+
+    # -- equivocation
+
+    def _signed(self, cid: Cid) -> tuple[bytes, int] | None:
+        known = self._nodes.get(cid) or self._pending.get(cid)
+        return (known.author, known.seq) if known else None
+
+    def _hear_evidence(self, message: Message, outcome: Outcome) -> bool:
+        """Take what a message says of an equivocation, or proves of one; return True if it is new evidence."""
+        self._evidence.testify(message)
+        evidence = self._evidence.keep(message)
+        if evidence is not None:
+            chain = self._chains.get(evidence.author)
+            if chain is None or evidence not in chain.conflicts.values():
+                self._evidence.open(evidence)
+        for judged, seq in self._evidence.judge():
+            self._gone.update(dict.fromkeys(judged.names))
+            if seq is None:
+                self._disbelieve(judged)
+            else:
+                self._convict(judged, seq, outcome)
+        return evidence is not None
+
+    def _disbelieve(self, evidence: Evidence) -> None:
+        for cid in self._evidence.drop(evidence):
+            self._gone[cid] = self._refused[cid] = None
+
+    def _convict(self, evidence: Evidence, seq: int, outcome: Outcome) -> None:
+        """Note that ``evidence.author`` has signed two messages with one ``seq``; forget a banned author's messages.
+
+        The highest are remembered, as the lowest are the first to be excused.
+        """
+        chain = self._chains.get(evidence.author) or Chain(evidence.author)
+        self._remember(chain)
+        if seq not in chain.conflicts:
+            chain.conflicts[seq] = evidence
+            outcome.equivocations.append(evidence)
+        if len(chain.conflicts) > self.limits.evidence:
+            dropped = chain.conflicts.pop(min(chain.conflicts))
+            self._gone.update(dict.fromkeys(dropped.names))
+        if chain.is_banned:
+            self._clear(chain)
 
     # -- what to say
 
-    def heads(self) -> tuple[Cid, ...]:
-        """Return the tips to announce: all, or a random choice where there are more than fit."""
-        tips = [tip for tip in self._tips if not self.is_banned(self._nodes[tip].author)]
-        if len(tips) > self.limits.heads:
-            tips = self._rng.sample(tips, self.limits.heads)
-        return tuple(tips)
+    def entries(self) -> Iterator[tuple[bytes, Entry]]:
+        """Return each author that is not banned, with its entry in an announcement."""
+        for author, chain in self._chains.items():
+            if chain.newest is not None:
+                head = self._nodes[chain.newest]
+                yield author, Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
 
-    def parents_for(self, author: bytes, now: int) -> tuple[Cid, ...]:
-        """Return the parents of the author's next message: its previous one, then up to two fresh tips."""
-        own = self.newest_of(author)
-        fresh = now - self.limits.horizon // 2  # so that no peer's walk ends at them
+    def hints_for(self, author: bytes, now: int) -> tuple[Cid, ...]:
+        """Return up to two fresh messages of others, newest of their authors, for the author's next one to name."""
+        cut = now - self.limits.horizon // 2
+        ahead = now + self.limits.skew // 2  # the own message must be nearer than skew
         others = [
-            tip
-            for tip in self._tips
-            if self._nodes[tip].author != author
-            and fresh <= self._nodes[tip].time <= now + self.limits.skew // 2  # own messages must be nearer than skew
-            and not self.is_banned(self._nodes[tip].author)
+            entry.head
+            for other, entry in self.entries()
+            if other != author and cut <= self._nodes[entry.head].time <= ahead
         ]
         room = self.limits.parents - 1
-        chosen = others if len(others) <= room else self._rng.sample(others, room)
-        return (own, *chosen) if own else tuple(chosen)
-
-    def time_for(self, author: bytes, parents: tuple[Cid, ...], now: int) -> int:
-        """Return the time of the author's next message: the clock's, but after its parents' (hybrid logical clock)."""
-        own = self.newest_of(author)
-        after = [self._nodes[parent].time + 1 for parent in parents]
-        if own:
-            after.append(self._nodes[own].time + self.limits.interval)
-        return max([now, *after])
+        return tuple(others if len(others) <= room else self._rng.sample(others, room))
 
     # -- forget
 
-    def prune(self, now: int, keep: Iterable[Cid] = ()) -> list[Cid]:
-        """Forget what is older than the horizon, not in ``keep`` and in no live frame chain.
+    def forget(self, now: int, uptime: int) -> list[Cid]:
+        """Forget what checkpoints replace a grace after they came, and authors silent for a horizon while others spoke.
 
-        Direct parents of what stays also stay, so that a newcomer's walk ends at messages that
-        some peer still holds. Returns the names of all blocks that may go: messages and frames.
+        ``now`` in Unix milliseconds, ``uptime`` in the clock's that is never set. Returns the names of all blocks that
+        may go since the last call: messages and frames.
         """
-        cut = now - self.limits.horizon
-        if all(node.time >= cut for node in self._nodes.values()):
-            return []
-        kept = self._needed(cut).union(keep)
-        gone: dict[Cid, None] = {}
-        for cid in [cid for cid in self._nodes if cid not in kept]:
-            node = self._nodes.pop(cid)
-            self._tips.pop(cid, None)
-            gone.update(dict.fromkeys([cid, *node.blocks]))
-            self._forget_in_chain(cid, node)
-        for cid, node in self._nodes.items():  # equal frames are one block
-            for name in (cid, *node.blocks):
-                gone.pop(name, None)
-        return list(gone)
+        cut = min(now, self._latest) - self.limits.horizon
+        for author, chain in list(self._chains.items()):
+            chain.mature(uptime, self.limits.grace)
+            if chain.newest and self._nodes[chain.newest].time < cut and author != self.me:
+                self._clear(chain)
+            for seq in [seq for seq in chain.by_seq if seq < chain.floor]:
+                self._drop(chain, seq)
+            for message in self._pending.drop_below(author, chain.floor):
+                self._discard(message)
+            if not chain.by_seq and not chain.conflicts and not self._evidence.has_of(author):
+                self._forget_author(author)
+        candidates, self._gone = self._gone, {}
+        needed = self._proofs() if candidates else set()
+        return [cid for cid in candidates if cid not in self._nodes and cid not in self._pending and cid not in needed]
 
-    def _needed(self, cut: int) -> set[Cid]:
-        fresh = [cid for cid, node in self._nodes.items() if node.time >= cut]
-        needed = {*fresh, *(parent for cid in fresh for parent in self._nodes[cid].parents)}
-        for chain in self._chains.values():
-            step = chain.update if chain.update and self._nodes[chain.update].time >= cut else None
-            while step is not None and step in self._nodes:
-                needed.add(step)
-                step = self._nodes[step].base
+    def needed(self) -> set[Cid]:
+        """Return the names of all blocks that live, waiting and kept messages need, and those that prove forks."""
+        needed = {*self._nodes, *self._uses, *self._proofs()}
+        for message in self._pending.messages():
+            needed.update((message.cid, *message.blocks))
         return needed
 
-    def _forget_in_chain(self, cid: Cid, node: Node) -> None:
-        chain = self._chains[node.author]
-        if chain.by_seq.get(node.seq) == cid:
-            del chain.by_seq[node.seq]
-        if chain.update == cid:
-            chain.update = None
-        if chain.by_seq:
-            chain.newest = chain.by_seq[max(chain.by_seq)]
-        elif not chain.banned:
-            del self._chains[node.author]
+    def _proofs(self) -> set[Cid]:
+        """Return the messages that outlast their chains."""
+        convicted = (evidence for chain in self._chains.values() for evidence in chain.conflicts.values())
+        return {*self.kept(), *(cid for evidence in (*convicted, *self._evidence.trials()) for cid in evidence.names)}
+
+    def _forget_author(self, author: bytes) -> None:
+        alike = self._by_prefix[author[:PREFIX_BYTES]]
+        alike.discard(author)
+        if not alike:
+            del self._by_prefix[author[:PREFIX_BYTES]]
+        del self._chains[author]
+
+    def _clear(self, chain: Chain) -> None:
+        for seq in list(chain.by_seq):
+            self._drop(chain, seq)
+
+    def _drop(self, chain: Chain, seq: int) -> None:
+        node = self._nodes.pop(chain.drop(seq))
+        self._gone[node.cid] = None
+        self._release_blocks(node.blocks)
+
+    def _release_blocks(self, blocks: Iterable[Cid]) -> None:
+        for block in blocks:
+            self._uses[block] -= 1
+            if self._uses[block] <= 0:
+                del self._uses[block]
+                self._let_go(block)
+
+    def _discard(self, message: Message) -> None:
+        """Let the blocks of a message that was never attached go."""
+        self._gone[message.cid] = None
+        for block in message.blocks:
+            if not self._uses[block]:
+                self._let_go(block)
+
+    def _let_go(self, block: Cid) -> None:
+        if block.codec == RAW:  # frames are; messages and the manifest are no author's to give away
+            self._gone[block] = None

@@ -1,6 +1,6 @@
 """A peer with all that it holds open: composed here, and left here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from learnae.adapters.composite.gossip import LOCAL, Gossips
 from learnae.adapters.composite.metered import MeteredStore
@@ -14,23 +14,26 @@ from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Learner, Monitor, Traffic
 from learnae.runtime.link_set import LinkSet
+from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedPeer:
-    """Holds a peer, its workspace, its links to other machines, and the monitor of all places that show it."""
+    """Holds a peer, its workspace, its links, the monitor of all places that show it, and its versions."""
 
     peer: Peer
     workspace: Workspace
     links: LinkSet
     monitor: Monitor
+    versions: VersionKeeper
 
     def leave(self) -> None:
         """Save the peer, show its last status, and release the workspace, even if the disk takes nothing."""
         try:
             self.peer.save()
+            self.versions.keep_last()
         except NotWrittenError as error:
             self.peer.endure(error)
             raise
@@ -44,6 +47,7 @@ class LinkedPeer:
 def build_peer(workspace: Workspace, learner: Learner, options: Options, links: LinkSet | None = None) -> LinkedPeer:
     """Compose the peer of ``workspace``; raises StateError if its saved state does not fit."""
     links, manifest, traffic = links or LinkSet(), workspace.swarm.manifest, Traffic()
+    options = replace(options, is_archive=workspace.is_archive)
     local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors)
     gossip = Gossips({LOCAL: local, **links.gossips}, workspace.errors)
     monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *links.monitors])
@@ -60,4 +64,4 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     workspace.store.join(links.exchanges)
     if links.exchanges:  # a peer that knows the swarm's id can get its definition, too
         workspace.store.put(DAG_CBOR, manifest.to_bytes())
-    return LinkedPeer(peer, workspace, links, monitor)
+    return LinkedPeer(peer, workspace, links, monitor, VersionKeeper(workspace.directory, peer))

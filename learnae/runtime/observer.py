@@ -1,26 +1,28 @@
 """The observer: sees a swarm on this machine as its peers do, without being one."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from learnae import text
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
-from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.peer.following import Following
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
-from learnae.protocol.bodies import Evidence, Join, Summary, Update
+from learnae.peer.swarm_view import profile_of
+from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
 from learnae.protocol.tangle import Tangle
+from learnae.runtime.version_store import read_version
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
@@ -29,6 +31,7 @@ from learnae.weights.merge import consensus
 
 _ALL_PEERS = 1 << 20
 _PASSES = 1000  # of at most some thousand messages each
+_UNNAMED = Profile("", "?", "?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +57,15 @@ class PeerView:
     banned: bool
 
 
-class _ReadOnlyStore(LocalBlockStore):
-    """Reads a directory, and changes nothing in it."""
+class Estimate(NamedTuple):
+    """A consensus estimate (count,), and when the newest update that it is made of was published: Unix ms."""
 
-    @override
-    def _note_use(self, path: Path, stamp: object) -> bool:
-        return True
+    vector: Vector
+    time: int
 
-    @override
-    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        """Do nothing: what is too old for a newcomer may be all that a peer of this machine has left."""
-
-
-class _AllHeads(LocalGossip):
-    """Returns all heads each time: a full waiting room has dropped those of the newest messages, and asks again."""
-
-    @override
-    def heard(self) -> Iterable[Sequence[Cid]]:
-        self._seen.clear()
-        return super().heard()
+    def age(self) -> str:
+        """Return how old it is, for people."""
+        return text.ago(time.time() - self.time / 1000)
 
 
 class Observer:
@@ -81,45 +74,41 @@ class Observer:
     def __init__(self, directory: Path) -> None:
         self.manifest = open_manifest(directory)
         self.swarm = self.manifest.swarm
-        self._store = _ReadOnlyStore(directory)
+        # deletes nothing: what is too old for a newcomer may be all that a peer of this machine has left
+        self._store = LocalBlockStore(directory, read_only=True)
         self._clock = SystemClock()
-        self._gossip = _AllHeads(directory, None)
         rng = random.Random()
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
-        self._replication = Replicator(self.swarm, self.tangle, self._store, self._gossip, self._clock, errors)
+        gossip = LocalGossip(directory, None)
+        self._replication = Replicator(self.swarm, self.tangle, self._store, gossip, self._clock, errors)
         count, half_life = self.manifest.model.count, self.manifest.merge.half_life
         self._following = Following(self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life)
-        self._joins: dict[bytes, Join] = {}
+        self._profiles: dict[bytes, Profile] = {}
         self._summaries: dict[bytes, tuple[int, Summary]] = {}
 
     def refresh(self) -> int:
         """Take in new messages; return how many are known now."""
-        absent = set(self.tangle.missing())
+        unseen = self.unseen()
         for _ in range(_PASSES):
-            outcome = self._replication.hear()
+            outcome, before = self._replication.hear(), unseen
             for message in outcome.attached:
                 self._following.note(message)
-                if isinstance(message.body, Join):
-                    self._joins[message.author] = message.body
+                self._profiles[message.author] = profile_of(message) or self._profiles.get(message.author, _UNNAMED)
                 summarised, _ = self._summaries.get(message.author, (0, None))
                 if isinstance(message.body, Summary) and message.time > summarised:
                     self._summaries[message.author] = message.time, message.body
-            before, absent = absent, set(self.tangle.missing())
-            if not outcome.attached and absent == before:  # else it walks on towards older ones
+            unseen = self.unseen()
+            if not outcome.attached and unseen == before:  # a long chain comes newest first, and waits
                 break
         return len(self.tangle)
 
-    def unseen(self) -> int:
-        """Count the messages of this machine that are not too old, and could not be attached yet."""
-        oldest = self._clock.now() - self.manifest.limits.horizon
-        return sum(message.time >= oldest for message in [*self.tangle.waiting(), *self._unattached()])
+    def close(self) -> None:
+        """Let go of the blocks' file; it is opened again when it is needed again."""
+        self._store.close()
 
-    def _unattached(self) -> Iterator[Message]:
-        for cid in {cid for heads in self._gossip.heard() for cid in heads if self.tangle.is_new(cid)}:
-            with suppress(BlockMissingError, PeerError):  # not here, or no message
-                message = open_message(self._store.get(cid), self.swarm, self.manifest.limits)
-                if not self.tangle.is_banned(message.author):
-                    yield message
+    def unseen(self) -> int:
+        """Count the messages of this machine that wait for others: what they need is not known."""
+        return sum(1 for _ in self.tangle.waiting())
 
     def peers(self) -> list[PeerView]:
         """Show all peers that have published, by name."""
@@ -133,16 +122,16 @@ class Observer:
             with suppress(BlockMissingError, PeerError):  # a peer has deleted it since; damage is for --fsck to say
                 yield open_message(self._store.get(node.cid), self.swarm, self.manifest.limits)
 
-    def estimate(self) -> Vector:
-        """Compute the consensus estimate (count,) of all live peers; raises ConfigurationError without any update."""
+    def estimate(self) -> Estimate:
+        """Compute the consensus estimate of all peers that published last; raises ConfigurationError without any."""
         self._following.advance(self._clock.now())
         votes = list(self._following.replicas.values())
         if not votes:
-            raise ConfigurationError("no peer has published weights lately", "start a peer first")
-        return consensus(votes, self.manifest.merge.half_life)
+            raise ConfigurationError("no peer has published weights here", "start a peer first")
+        return Estimate(consensus(votes, self.manifest.merge.half_life), max(vote.time for vote in votes))
 
     def _view(self, author: bytes) -> PeerView:
-        join, news = self._joins.get(author), self._following.news.get(author)
+        profile, news = self._profiles.get(author, _UNNAMED), self._following.news.get(author)
         newest = self.tangle.newest_of(author)
         node = self.tangle.node(newest) if newest else None
         update = news.update if news else None
@@ -152,9 +141,9 @@ class Observer:
         metrics = update.metrics if update else None
         return PeerView(
             peer=peer_name(author),
-            name=join.name if join else peer_name(author)[:8],
-            role=join.role if join else "?",
-            version=join.software if join else "?",
+            name=profile.name or peer_name(author)[:8],
+            role=profile.role,
+            version=profile.software,
             seq=node.seq if node else 0,
             steps=update.steps if update else 0,
             samples=summary.rows if summary else update.samples if update else 0,
@@ -183,7 +172,7 @@ def describe(message: Message) -> dict[str, Any]:
     elif isinstance(body, Summary):
         what = {**body.to_fields(), "rows": body.rows}
     elif isinstance(body, Join):
-        what = {"kind": "join", "name": body.name, "role": body.role}
+        what = {"kind": "join", "name": body.peer.name, "role": body.peer.role}
     elif isinstance(body, Evidence):
         what = {"kind": "evidence", "author": peer_name(body.author)}
     return {
@@ -191,25 +180,34 @@ def describe(message: Message) -> dict[str, Any]:
         "author": peer_name(message.author),
         "seq": message.seq,
         "time": message.time,
+        "checkpoint": message.checkpoint,
         "parents": [str(parent) for parent in message.parents],
         "blocks": [str(block) for block in message.blocks],
         "body": what,
     }
 
 
-def estimate_of(directory: Path, manifest: Manifest) -> Vector:
-    """Read the consensus estimate (count,) that the peer of ``directory`` saved last."""
+def estimate_of(directory: Path, manifest: Manifest) -> Estimate:
+    """Read the consensus estimate that the peer of ``directory`` saved last."""
     try:
         state = PeerState.read(directory / STATE_FILE)
     except OSError as error:
         raise ConfigurationError(f"no saved peer at {directory}: {error.strerror}", "run it first") from error
     if state.swarm != manifest.swarm:
         raise ConfigurationError(f"the peer at {directory} belongs to swarm {state.swarm}", "name that swarm")
-    return state.estimate
+    return Estimate(state.estimate, state.time)
 
 
-def published_estimate(swarm: Path) -> Vector:
-    """Compute the consensus estimate (count,) of all live peers whose messages are in the directory ``swarm``."""
+def kept_estimate(directory: Path, manifest: Manifest, name: str) -> Estimate:
+    """Read the estimate that the peer in ``directory`` keeps as version ``name``; raises as ``read_version`` does."""
+    version = read_version(directory, name)
+    if version.swarm != manifest.swarm:
+        raise ConfigurationError(f"version {name} of {directory.name} is of swarm {version.swarm}", "name that swarm")
+    return Estimate(version.vector, version.time)
+
+
+def published_estimate(swarm: Path) -> Estimate:
+    """Compute the consensus estimate of what is published in the directory ``swarm``."""
     observer = Observer(swarm)
     observer.refresh()
     return observer.estimate()

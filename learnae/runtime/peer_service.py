@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from learnae.adapters.local.status_file import summary
 from learnae.errors import EquivocationError, NotWrittenError
-from learnae.peer.peer import Peer
+from learnae.peer.peer import Peer, Tick
 from learnae.runtime.linked_peer import LinkedPeer
 from learnae.system.service import Work
 
@@ -25,16 +25,16 @@ class Schedule:
     def collect(self) -> None:
         """Take in new data, before each tick."""
 
-    def tick(self) -> None:
-        """Let the peer tick, if it is time."""
-        self.peer.tick()
+    def tick(self) -> Tick | None:
+        """Let the peer tick, if it is time; return what it did."""
+        return self.peer.tick()
 
     def listen(self) -> None:
         """Let the peer listen between two ticks, if it may."""
         self.peer.listen()
 
     def reload(self) -> None:
-        """Read the configuration again: only ``pause`` changes while the peer runs. Raises ConfigurationError."""
+        """Read the configuration again: only how often is published changes meanwhile. Raises ConfigurationError."""
 
     def leave(self) -> None:
         """Keep what has been collected, before the peer is saved."""
@@ -61,11 +61,16 @@ class PeerService:
             self._survive(self._schedule.listen)
         else:
             self._schedule.collect()
-            self._survive(self._schedule.tick)
+            self._survive(self._tick)
             self._due = self._monotonic() + self._schedule.pause
         return max(0.0, min(self._due - self._monotonic(), _LISTEN_SECONDS))
 
-    def _survive(self, work: Callable[[], None]) -> None:
+    def _tick(self) -> None:
+        done = self._schedule.tick()
+        if done and done.published:
+            self._linked.versions.offer()
+
+    def _survive(self, work: Callable[[], object]) -> None:
         try:
             work()
         except NotWrittenError as error:

@@ -6,26 +6,31 @@ from pathlib import Path
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.lock import Lock
+from learnae.config.sections import LIVE
 from learnae.error_log import ErrorLog
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
 from learnae.swarm.directory import Swarm
 from learnae.system.atomic_files import remove_leftovers, writing
-from learnae.system.paths import KEY_FILE, LOCK_FILE
+from learnae.system.paths import ARCHIVE_FILE, KEY_FILE, LOCK_FILE
 
 
 class Workspace:
     """Locks a peer's directory, and loads or makes its key there; raises StateError.
 
+    A peer with the ``history`` of all makes the swarm's directory an archive, in which no peer deletes blocks.
     ``errors``, ``opener`` and ``store`` are made here, before any link and before the peer, which share them.
     """
 
-    def __init__(self, swarm: Swarm, directory: Path) -> None:
+    def __init__(self, swarm: Swarm, directory: Path, history: str = LIVE) -> None:
         with writing(directory):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = Lock(directory / LOCK_FILE)
             remove_leftovers(directory, older_than=time.time())  # no other process writes here
         self.swarm = swarm
+        if history != LIVE:
+            with writing(archive := swarm.directory / ARCHIVE_FILE):
+                archive.touch()
         self.directory = directory
         self.identity = Identity.load_or_create(directory / KEY_FILE)
         self.errors = ErrorLog()
@@ -36,6 +41,11 @@ class Workspace:
     def name(self) -> str:
         """Return the peer's name in files and topics."""
         return peer_name(self.identity.author)
+
+    @property
+    def is_archive(self) -> bool:
+        """Return True if the swarm's directory on this machine keeps everything."""
+        return (self.swarm.directory / ARCHIVE_FILE).exists()
 
     def release(self) -> None:
         """Let another process have the directory."""

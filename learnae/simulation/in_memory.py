@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from learnae.errors import BlockMissingError, TransportError
-from learnae.ipld.cid import CID_BYTES, Cid
+from learnae.ipld.cid import Cid
 from learnae.overriding import override
-from learnae.ports import BlockStore, Exchange, Gossip, Inference, Monitor, StateStore, check_heads, name_block
+from learnae.ports import BlockStore, Exchange, Gossip, Heard, Inference, Monitor, StateStore, name_block
+from learnae.protocol.announcements import Announcement
 from learnae.simulation.network import PACKET_BYTES, Host
 
 
@@ -75,6 +76,10 @@ class MemoryBlockStore(BlockStore):
         self._host.ask(cids)
 
     @override
+    def cids(self) -> Iterable[Cid]:
+        return list(self._host.blocks)
+
+    @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         for cid in cids:
             self._host.blocks.pop(cid, None)
@@ -133,15 +138,15 @@ class MemoryGossip(Gossip):
         self._fanout = fanout
 
     @override
-    def announce(self, heads: Sequence[Cid]) -> None:
-        check_heads(heads)
-        network, size = self._host.network, PACKET_BYTES + CID_BYTES * len(heads)
+    def announce(self, announcement: Announcement) -> None:
+        network, size = self._host.network, PACKET_BYTES + len(announcement.to_bytes())
+        heard = Heard(str(self._host.index), announcement)
         others = [host for host in network.hosts if host is not self._host]
         for target in network.rng.sample(others, min(self._fanout, len(others))):
-            network.send(self._host, target, size, "heads", lambda t=target: t.inbox.append(tuple(heads)))  # type: ignore[misc]
+            network.send(self._host, target, size, "heads", lambda t=target: t.inbox.append(heard))  # type: ignore[misc]
 
     @override
-    def heard(self) -> Iterable[Sequence[Cid]]:
+    def heard(self) -> Iterable[Heard]:
         inbox, self._host.inbox = self._host.inbox, []
         self._heard += len(inbox)
         return inbox

@@ -14,13 +14,13 @@ from functools import partial
 
 from learnae.ipld.cid import CID_BYTES, Cid
 from learnae.overriding import override
-from learnae.ports import Clock
+from learnae.ports import Clock, Heard
 from learnae.protocol.limits import HOUR
 
 PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
 _RETRY_MS = 2000  # after which a request that was not answered is made again
 _GUESSES = 8  # hosts asked at random before all are
-_CONE_BLOCKS = 256  # a message that was asked for, and the ancestors that come along
+_CHAIN_BLOCKS = 256  # a message that was asked for, and its author's older ones that come along
 
 
 class VirtualClock(Clock):
@@ -115,11 +115,11 @@ class Host:
         self.network = network
         self.index = index
         self.blocks: dict[Cid, bytes] = {}
-        self.inbox: list[Sequence[Cid]] = []
+        self.inbox: list[Heard] = []
         self.bytes_out = 0
         self.bytes_in = 0
         self.asked: dict[Cid, int] = {}
-        self.parents_of: Callable[[Cid], Sequence[Cid]] = lambda _: ()
+        self.previous_of: Callable[[Cid], Cid | None] = lambda _: None
 
     def ask(self, cids: Sequence[Cid]) -> None:
         """Request blocks from hosts that hold them, one packet each."""
@@ -138,11 +138,11 @@ class Host:
             self.network.send(self, holder, size, "want", partial(holder.answer, self, wanted))
 
     def answer(self, asker: Host, wanted: Sequence[Cid]) -> None:
-        """Send the blocks that are here, with the past of messages that the asker lacks."""
+        """Send the blocks that are here; with a message those that it continues, as far as the asker lacks them."""
         for cid in wanted:
-            for each in filter(self.blocks.__contains__, self._cone(asker, cid)):
+            for each in filter(self.blocks.__contains__, self._chain(asker, cid)):
                 data = self.blocks[each]
-                self.network.send(self, asker, len(data), each.digest.hex(), partial(asker.receive, each, data))
+                self.network.send(self, asker, len(data), each.to_bytes().hex(), partial(asker.receive, each, data))
 
     def receive(self, cid: Cid, data: bytes) -> None:
         """Keep a block that was asked for."""
@@ -150,11 +150,10 @@ class Host:
         if cid not in self.blocks and cid.names(data):
             self.blocks[cid] = data
 
-    def _cone(self, asker: Host, cid: Cid) -> list[Cid]:
-        """Return the block and those ancestors that the asker lacks, nearest first, bounded."""
-        cone = {cid: None}
-        level = [cid]
-        while level and len(cone) < _CONE_BLOCKS:
-            level = [p for c in level for p in self.parents_of(c) if p not in asker.blocks and p not in cone]
-            cone.update(dict.fromkeys(level))
-        return list(cone)
+    def _chain(self, asker: Host, cid: Cid) -> list[Cid]:
+        """Return the block and the messages back to a checkpoint that the asker lacks, newest first, bounded."""
+        chain, previous = [cid], self.previous_of(cid)
+        while previous is not None and previous not in asker.blocks and len(chain) < _CHAIN_BLOCKS:
+            chain.append(previous)
+            previous = self.previous_of(previous)
+        return chain

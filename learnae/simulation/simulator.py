@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,16 +13,19 @@ from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
+from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Traffic
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
+from learnae.protocol.tangle import Tangle
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
 from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
 
 START = 1_700_000_000_000  # the virtual clock's first reading, Unix milliseconds
-_OPENED = 1 << 20  # messages that all peers share once they are opened: those of a long run
+_OPENED = 1 << 14  # messages that all peers share once they are opened: none is asked for when it is long replaced
 
 LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
 
@@ -36,18 +39,26 @@ def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -
 @dataclass(frozen=True, slots=True)
 class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
-    them, 0 for never."""
+    them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
+    (Options)."""
 
     seed: int = 0
     period: int = 1000
     listen: int = 0
     follow: int = 8
     fanout: int = 4
+    every: int = 0
+    patience: int = 0
     weather: Weather = Weather()
 
 
 class Member:
-    """A simulated machine: key, disk and network card last; the peer is rebuilt when it restarts."""
+    """A simulated machine: key, disk and network card last; the peer is rebuilt when it restarts.
+
+    One that ``is_archive`` when its peer boots keeps every block.
+    """
+
+    is_archive = False
 
     def __init__(self, simulation: Simulation, index: int, data: Dataset) -> None:
         self._simulation = simulation
@@ -66,9 +77,20 @@ class Member:
         traffic, gossip = Traffic(), MemoryGossip(self.host, simulation.setting.fanout)
         store = MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start)
         ports = Ports(store, gossip, learner, self._state, SilentMonitor(), simulation.clock)
-        options = Options(f"peer-{self._index}", "agent", simulation.setting.follow, seed)
+        setting = simulation.setting
+        options = Options(
+            f"peer-{self._index}",
+            "agent",
+            setting.follow,
+            seed,
+            steps=ENDLESS if setting.every else 0,
+            publish=PublishPolicy(setting.every),
+            patience=setting.patience,
+            rows=lambda: len(self._data.train),
+            is_archive=self.is_archive,
+        )
         peer = compose_peer(self._identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
-        self.host.parents_of = lambda cid: node.parents if (node := peer.tangle.node(cid)) else ()
+        self.host.previous_of = peer.tangle.previous_of
         return peer
 
 
@@ -87,9 +109,9 @@ class Simulation:
         self._training = True
         self.members = [Member(self, index, data) for index, data in enumerate(datasets)]
         for member in self.members:
-            self._schedule(member)
+            self.schedule(member)
             if setting.listen:
-                self._listen(member)
+                self.listen(member)
 
     def run(self, milliseconds: int) -> None:
         """Let virtual time pass."""
@@ -122,10 +144,11 @@ class Simulation:
         member.peer = member.boot()
 
     def message_sets(self) -> list[frozenset[Cid]]:
-        """Return the messages that each member has attached."""
-        return [frozenset(member.peer.tangle.cids()) for member in self.members]
+        """Return what each member would give a newcomer: every author's messages since its newest checkpoint."""
+        return [frozenset(_live(member.peer.tangle)) for member in self.members]
 
-    def _schedule(self, member: Member) -> None:
+    def schedule(self, member: Member) -> None:
+        """Let a member take part from now on."""
         period, jitter = self.setting.period, self.setting.period // 4
         due = self.clock.time + period + self.network.rng.randint(-jitter, jitter)
         self.network.at(due, partial(self._turn, member))
@@ -137,12 +160,22 @@ class Simulation:
             else:
                 member.peer.hear()
                 member.peer.replication.announce()
-        self._schedule(member)
+        self.schedule(member)
 
-    def _listen(self, member: Member) -> None:
+    def listen(self, member: Member) -> None:
+        """Let a member listen between its ticks from now on, as often as the setting says."""
+
         def turn() -> None:
             if member.host.index not in self.network.down:
                 member.peer.listen()
-            self._listen(member)
+            self.listen(member)
 
         self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)
+
+
+def _live(tangle: Tangle) -> Iterator[Cid]:
+    for _, entry in tangle.entries():
+        step: Cid | None = entry.head
+        while step is not None:
+            yield step
+            step = tangle.previous_of(step)

@@ -3,7 +3,7 @@
 ::
 
     HOME/swarms/<id>/
-        manifest.cbor  blocks/  heads/
+        manifest.cbor  blocks.sqlite  heads/
 """
 
 import fcntl

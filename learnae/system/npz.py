@@ -1,9 +1,11 @@
-"""Read .npz archives that may be damaged or hostile: plain arrays, or one kind of error."""
+"""Read .npz archives that may be damaged or hostile: plain arrays, or one kind of error. Write sealed ones."""
 
+import hashlib
 import io
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ DAMAGE = (
     ValueError, KeyError, OSError, EOFError, TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError,
     IndexError, OverflowError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
+
+_DIGEST_BYTES = 32
 
 
 class DamagedArchiveError(Exception):
@@ -32,3 +36,19 @@ def read_archive(source: Path | bytes) -> dict[str, NDArray[Any]]:
         if not isinstance(array, np.ndarray) or array.dtype.kind in "OV":
             raise DamagedArchiveError(f"{name} is no plain array")
     return arrays
+
+
+def sealed_archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the sha2-256 of the rest, then an uncompressed .npz of ``arrays``."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    data = buffer.getvalue()
+    return hashlib.sha256(data).digest() + data
+
+
+def open_sealed(data: bytes) -> dict[str, NDArray[Any]]:
+    """Return the arrays of what ``sealed_archive`` made; raises DamagedArchiveError for anything else."""
+    digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    if hashlib.sha256(archive).digest() != digest:
+        raise DamagedArchiveError("it is not what was written")
+    return read_archive(archive)

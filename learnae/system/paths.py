@@ -7,6 +7,7 @@
     HOME/cache/                data files of trainers, checked and ready to be mapped into memory
     HOME/peers/<name>/         one peer's own directory
         key.pem  state  status.json  lock  log
+        versions/<version> consensus estimates that were kept, see runtime.version_store
 """
 
 import json
@@ -17,7 +18,9 @@ from typing import Any
 from learnae.errors import ConfigurationError, StateError
 from learnae.system.atomic_files import read_regular, why_unwritable
 
+ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
+VERSIONS = "versions"
 _STATUS_BYTES = 1 << 20  # far more than a status has
 
 

@@ -21,11 +21,15 @@ class MergePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One replica's claim in a merge: its ``vector`` (n,), its author's samples and its time (ms)."""
+    """One replica's claim in a merge: its ``vector`` (n,), its author's samples and its time (ms).
+
+    A ``settled`` one does not age: its author has nothing to add.
+    """
 
     vector: Vector
     samples: int
     time: int
+    settled: bool
 
 
 def vote_weights(votes: Sequence[Vote], half_life: int) -> list[float]:
@@ -35,7 +39,8 @@ def vote_weights(votes: Sequence[Vote], half_life: int) -> list[float]:
     samples have no vote, unless none has any.
     """
     newest = max(vote.time for vote in votes)
-    raw = [vote.samples * 0.5 ** ((newest - vote.time) / half_life) for vote in votes]
+    ages = [0 if vote.settled else newest - vote.time for vote in votes]
+    raw = [vote.samples * 0.5 ** (age / half_life) for vote, age in zip(votes, ages, strict=True)]
     total = sum(raw)
     return [value / total for value in raw] if total > 0 else [1 / len(votes)] * len(votes)
 
@@ -52,7 +57,7 @@ def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy) -> Vector:
     eq. 4, with weights by samples as in McMahan et al. 2017.)
 
     >>> own, other = np.zeros(2, np.float32), np.ones(2, np.float32)
-    >>> votes = [Vote(own, samples=100, time=0), Vote(other, samples=300, time=0)]
+    >>> votes = [Vote(own, 100, time=0, settled=False), Vote(other, 300, time=0, settled=False)]
     >>> merge(own, votes, MergePolicy(step=0.5))
     array([0.375, 0.375], dtype=float32)
     """

@@ -9,19 +9,20 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from block_rows import spoil
 from kubo import Kubo
 from mosquitto import Mosquitto
 from mqtt_rig import Links, plain
 from programs import wait_for
-from tangles import HornetTangle, LoopbackTangle, Tangle, gossip, turn_all
 
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
-from learnae.adapters.iota.gossip import Pace
+from learnae.adapters.composite.gossip import Gossips as CompositeGossip
 from learnae.adapters.ipfs.gateway import GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
@@ -29,12 +30,16 @@ from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.mqtt.topics import Topics
 from learnae.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
-from learnae.ports import BlockStore, Exchange, Gossip, StateStore
+from learnae.ports import BlockStore, Exchange, Gossip, Heard, StateStore
+from learnae.protocol.announcements import Announcement
+from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryExchange, MemoryGossip, MemoryStateStore
 from learnae.simulation.network import Network, VirtualClock, Weather
 
 if TYPE_CHECKING:
+    from tangles import HornetTangle, LoopbackTangle, Tangle
+
     from learnae.adapters.ipfs.exchange import KuboExchange
     from learnae.adapters.mqtt.blocks.exchange import MqttExchange
     from learnae.adapters.mqtt.connection import MqttConnection
@@ -67,19 +72,17 @@ class Exchanges:
 
 @dataclass(frozen=True)
 class Gossips:
-    """Several peers' gossip; ``deliver`` lets what was announced arrive."""
+    """Several peers' gossip, and what the others call them; ``deliver`` lets what was announced arrive."""
 
     all: Sequence[Gossip]
+    names: Sequence[str]
     deliver: Callable[[], None]
 
 
 def local_stores(directory: Path) -> Stores:
-    def spoil(cid: Cid, data: bytes) -> None:
-        path = directory / "blocks" / str(cid)[-2:] / str(cid)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-
-    return Stores(LocalBlockStore(directory), LocalBlockStore(directory), nothing_to_wait_for, spoil)
+    return Stores(
+        LocalBlockStore(directory), LocalBlockStore(directory), nothing_to_wait_for, partial(spoil, directory)
+    )
 
 
 def memory_stores(_: Path) -> Stores:
@@ -184,15 +187,16 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
             if speaker._own is not None and delivered.get(name) != speaker._own:
                 delivered[name] = speaker._own
                 others = [listener for other, listener in gossips.items() if other != name]
-                arrived = lambda name=name, others=others: all(name in other._heard for other in others)  # noqa: E731
+                said = Heard(name, speaker._own)
+                arrived = lambda s=said, o=others: all(each._heard.get(s.announcer) == s for each in o)  # noqa: E731
                 wait_for(arrived, f"what {name} has announced")
 
     for listener in gossips.values():
-        listener.announce([])
+        listener.announce(Announcement())
         deliver()
     for listener in gossips.values():
         listener.heard()
-    yield Gossips(list(gossips.values()), deliver)
+    yield Gossips(list(gossips.values()), list(gossips), deliver)
     for listener in gossips.values():
         listener.close()
 
@@ -232,13 +236,14 @@ class Together:
 
 
 def mqtt_gossips(_: Path, links: Callable[[], MqttConnection]) -> Iterator[Gossips]:
+    from learnae.adapters.mqtt.frontier import Frontier
     from learnae.adapters.mqtt.gossip import MqttGossip
 
-    swarm, opened = Cid.of(RAW, os.urandom(8)), [links() for _ in range(3)]
-    gossips = [MqttGossip(link, Topics("t", swarm, f"peer-{n}"), 0.0, ErrorLog()) for n, link in enumerate(opened)]
-    deliver = Together(opened)
+    swarm, opened = Cid.of(RAW, os.urandom(8)), {f"peer-{number}": links() for number in range(3)}
+    gossips = [MqttGossip(link, Topics("t", swarm, name), 0.0, ErrorLog(), Frontier()) for name, link in opened.items()]
+    deliver = Together(list(opened.values()))
     deliver()
-    yield Gossips(gossips, deliver)
+    yield Gossips(gossips, list(opened), deliver)
 
 
 class Shelf:
@@ -276,7 +281,15 @@ def mqtt_stores(directory: Path, links: Callable[[], MqttConnection]) -> Iterato
 
 
 def local_gossips(directory: Path) -> Gossips:
-    return Gossips([LocalGossip(directory, f"peer-{index}") for index in range(3)], nothing_to_wait_for)
+    names = [f"peer-{index}" for index in range(3)]
+    return Gossips([LocalGossip(directory, name) for name in names], names, nothing_to_wait_for)
+
+
+def composite_gossips(directory: Path) -> Gossips:
+    """Three peers that hear each other in two ways."""
+    one, other = (local_gossips(directory / way) for way in ("one", "other"))
+    both = [CompositeGossip({"one": a, "other": b}) for a, b in zip(one.all, other.all, strict=True)]
+    return Gossips(both, one.names, nothing_to_wait_for)
 
 
 def iota_gossips(_: Path, loopback: LoopbackTangle) -> Gossips:
@@ -291,14 +304,20 @@ def hornet_gossips(_: Path, hornets: HornetTangle) -> Gossips:
 
 def gossips_over(tangle: Tangle) -> Gossips:
     """Nothing in its own thread, so that it is known when all is there; a swarm of its own."""
+    from tangles import gossip, turn_all
+
+    from learnae.adapters.iota.gossip import Pace
+
     swarm = Cid.of(DAG_CBOR, os.urandom(8))
     all_three = [gossip(tangle.url, swarm, pace=Pace(1, 0)) for _ in range(3)]
-    return Gossips(all_three, lambda: turn_all(all_three))
+    return Gossips(all_three, [peer_name(one.identity.author) for one in all_three], lambda: turn_all(all_three))
 
 
 def memory_gossips(_: Path) -> Gossips:
     network = calm_network()
-    return Gossips([MemoryGossip(network.host(), fanout=4) for _ in range(3)], lambda: pass_time(network))
+    hosts = [network.host() for _ in range(3)]
+    gossips = [MemoryGossip(host, fanout=4) for host in hosts]
+    return Gossips(gossips, [str(host.index) for host in hosts], lambda: pass_time(network))
 
 
 def local_state(directory: Path) -> Callable[[], StateStore]:
@@ -359,6 +378,7 @@ def made(request: pytest.FixtureRequest, directory: Path) -> Iterator[Any]:
     params=[
         pytest.param(local_gossips, id="local"),
         pytest.param(memory_gossips, id="memory"),
+        pytest.param(composite_gossips, id="composite"),
         pytest.param(mqtt_gossips, id="mqtt", marks=NEEDS_BROKER),
         pytest.param(kubo_gossips, id="kubo pubsub", marks=NEEDS_KUBO),
         pytest.param(iota_gossips, id="iota"),

@@ -1,93 +1,140 @@
-"""What every ports.Gossip promises."""
+"""What every ports.Gossip promises. A carrier with little room may need several announcements to say a large one."""
 
 import pytest
 
 from learnae.errors import LimitError
 from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.protocol.announcements import Announcement, Entry
 from learnae.protocol.limits import Limits
 
-HEADS = [Cid.of(DAG_CBOR, bytes([number])) for number in range(4)]
+TURNS = 40  # announcements in which the smallest carrier has said all that one may hold
+
+
+def name_of(*numbers: int) -> Cid:
+    return Cid.of(DAG_CBOR, bytes(numbers))
+
+
+def entry(author: int, seq: int, checkpoint: int = 0) -> Entry:
+    return Entry(b"author%02d" % author, seq, name_of(author, seq), name_of(author, checkpoint))
+
+
+NEWS = Announcement((entry(1, 7, 3), entry(2, 0), entry(3, 5, 5)), (name_of(1), name_of(2)))
 
 
 def heard_by(gossip):
-    return [list(heads) for heads in gossip.heard()]
+    """What each announcer has said, bounded: entries by author, the newest counts, and links."""
+    vectors = {}
+    for heard in gossip.heard():
+        said = heard.announcement
+        assert len(said.entries) <= Limits().entries
+        assert len(said.kept) <= Limits().kept
+        if said:
+            entries, kept = vectors.setdefault(heard.announcer, ({}, set()))
+            entries.update({each.author: each for each in said.entries})
+            kept.update(said.kept)
+    return vectors
+
+
+def vector(announcement):
+    return {each.author: each for each in announcement.entries}, set(announcement.kept)
+
+
+def tell(gossips, speaker, announcement):
+    speaker.announce(announcement)
+    gossips.deliver()
 
 
 def test_all_others_hear_what_one_announces(gossips):
     speaker, *others = gossips.all
 
-    speaker.announce(HEADS)
-    gossips.deliver()
+    tell(gossips, speaker, NEWS)
 
     for other in others:
-        assert heard_by(other) == [HEADS]
-    assert heard_by(speaker) == []
+        assert heard_by(other) == {gossips.names[0]: vector(NEWS)}
+    assert heard_by(speaker) == {}
 
 
 def test_an_announcement_is_heard_once(gossips):
     speaker, other, _ = gossips.all
 
-    speaker.announce(HEADS)
-    gossips.deliver()
+    tell(gossips, speaker, NEWS)
 
-    assert heard_by(other) == [HEADS]
-    assert heard_by(other) == []
+    assert heard_by(other) == {gossips.names[0]: vector(NEWS)}
+    assert heard_by(other) == {}
 
 
 def test_repeated_announcements_are_harmless(gossips):
     speaker, other, _ = gossips.all
 
     for _ in range(5):
-        speaker.announce(HEADS)
+        speaker.announce(NEWS)
     gossips.deliver()
-    assert {tuple(heads) for heads in heard_by(other)} == {tuple(HEADS)}
+    assert heard_by(other) == {gossips.names[0]: vector(NEWS)}
 
-    speaker.announce(HEADS)
-    gossips.deliver()
-    assert {tuple(heads) for heads in heard_by(other)} <= {tuple(HEADS)}
+    tell(gossips, speaker, NEWS)
+    assert heard_by(other) in ({}, {gossips.names[0]: vector(NEWS)})
 
 
-def test_newer_heads_are_heard_after_older_ones(gossips):
+def test_a_newer_announcement_replaces_an_earlier_one_that_was_not_heard_yet(gossips):
     speaker, other, _ = gossips.all
 
-    speaker.announce(HEADS[:1])
-    gossips.deliver()
+    tell(gossips, speaker, Announcement((entry(1, 7, 3),)))
+    newer = Announcement((entry(1, 8, 8),))
+    tell(gossips, speaker, newer)
+
+    assert heard_by(other) == {gossips.names[0]: vector(newer)}
+
+
+def test_what_is_newer_is_heard_after_what_was_heard_before(gossips):
+    speaker, other, _ = gossips.all
+
+    tell(gossips, speaker, Announcement((entry(1, 7, 3),)))
     heard_by(other)
-    speaker.announce(HEADS[1:])
-    gossips.deliver()
+    newer = Announcement((entry(1, 8, 3),))
+    tell(gossips, speaker, newer)
 
-    assert heard_by(other) == [HEADS[1:]]
+    assert heard_by(other) == {gossips.names[0]: vector(newer)}
 
 
-def test_several_speakers_are_all_heard(gossips):
+def test_several_speakers_are_all_heard_by_their_names(gossips):
     first, second, listener = gossips.all
+    one, other = Announcement((entry(1, 7, 3),)), Announcement((entry(1, 6, 3), entry(2, 1)))
 
-    first.announce(HEADS[:2])
-    second.announce(HEADS[2:])
+    first.announce(one)
+    second.announce(other)
     gossips.deliver()
 
-    assert sorted(heard_by(listener)) == sorted([HEADS[:2], HEADS[2:]])
+    assert heard_by(listener) == dict(zip(gossips.names, [vector(one), vector(other)], strict=False))
 
 
-def test_no_heads_can_be_announced_too(gossips):
+def test_nothing_can_be_announced_too(gossips):
     speaker, other, _ = gossips.all
 
-    speaker.announce([])
-    gossips.deliver()
+    tell(gossips, speaker, Announcement())
 
-    assert all(not heads for heads in heard_by(other))
+    assert heard_by(other) == {}
 
 
-def test_as_many_heads_as_allowed_are_heard_and_never_more(gossips):
+def test_as_much_as_allowed_is_heard_and_never_more(gossips):
     speaker, other, _ = gossips.all
-    most = Limits().heads
-    many = [Cid.of(DAG_CBOR, number.to_bytes(2)) for number in range(most + 1)]
+    most = Limits()
+    entries = tuple(entry(author, 2, 1) for author in range(most.entries + 1))
+    kept = tuple(name_of(number) for number in range(most.kept + 1))
+    largest = Announcement(entries[:-1], kept[:-1])
 
-    speaker.announce(many[:most])
-    gossips.deliver()
-    assert heard_by(other) == [many[:most]]
+    found = {}, set()
+    for _ in range(TURNS):
+        tell(gossips, speaker, largest)
+        for announcer, (said, links) in heard_by(other).items():
+            assert announcer == gossips.names[0]
+            found[0].update(said)
+            found[1].update(links)
+        if found == vector(largest):
+            break
+    assert found == vector(largest)
 
-    with pytest.raises(LimitError):
-        speaker.announce(many)
+    for too_much in (Announcement(entries), Announcement((), kept)):
+        with pytest.raises(LimitError):
+            tell(gossips, speaker, too_much)
     gossips.deliver()
-    assert heard_by(other) == []
+    assert all(said == vector(largest) for said in heard_by(other).values())

@@ -124,7 +124,8 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
 
     assert run("model.tflite") == EXIT_CONFIGURATION  # it has not run yet, nor has anybody here
     assert "start a peer first" in capsys.readouterr().err
-    state = PeerState(manifest.swarm, b"message", None, 0, 0, 0, 0, 0, weights * 0, None, weights, {})
+    counts = (0,) * 9
+    state = PeerState(manifest.swarm, b"message", None, *counts, weights * 0, None, weights)
     (tmp_path / "me").mkdir()
     (tmp_path / "me" / STATE_FILE).write_bytes(state.to_bytes())
     assert run("model.onnx") == EXIT_CONFIGURATION

@@ -3,12 +3,13 @@
 import runpy
 import sys
 
-from learnae.peer import rejoining
+from learnae.peer import catching_up
+from learnae.protocol import chain
 
 if __name__ == "__main__":
     how, *sys.argv = sys.argv[1:]
-    rejoining._AWAY_MS = 0
-    rejoining._QUIET_MS = 4000  # ms: a test cannot wait as long as a board may
-    if how == "not":  # however slow a test is
-        rejoining.RejoinGuard.start = lambda *_: None  # type: ignore[method-assign]
+    catching_up._AWAY_MS = 0
+    chain.LEAST_GRACE = 60_000  # ms: however slow a test is, what is forked is not forgotten before
+    if how == "not":
+        catching_up.CatchUp.start = lambda *_, **__: None  # type: ignore[method-assign]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from learnae.errors import PeerError
-from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.protocol.bodies import FrameHeader, Update
+from learnae.protocol.announcements import Entry
+from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message, compose
@@ -38,6 +39,16 @@ def some_cid(number: int) -> Cid:
     return Cid.of(DAG_CBOR, b"block %d" % number)
 
 
+def some_entry(author: int, seq: int = 0) -> Entry:
+    """Return what an announcement says of an author whose messages no store has."""
+    return Entry(b"au%06d" % author, seq, some_cid(1000 * author + seq), some_cid(1000 * author))
+
+
+def some_frame(number: int) -> Cid:
+    """Return the name of a frame's block that no store has."""
+    return Cid.of(RAW, b"frame %d" % number)
+
+
 class Author:
     """Signs messages; continues its own chain unless told otherwise."""
 
@@ -46,6 +57,7 @@ class Author:
         self.author = self.identity.author
         self.swarm = swarm
         self.last: Message | None = None
+        self.forked = 0  # once declared, it is said again in all that follows
 
     def say(
         self,
@@ -55,8 +67,11 @@ class Author:
         blocks: tuple[Cid, ...] = (),
         previous: Message | None = None,
         seq: int | None = None,
+        checkpoint: bool = False,
+        forked: int = 0,
     ) -> Message:
         """Compose the next message, on ``previous`` (or the last one) and ``tips``."""
+        self.forked = max(self.forked, forked)
         previous = previous or self.last
         parents = [*([previous] if previous else []), *tips]
         if time is None:
@@ -64,12 +79,24 @@ class Author:
         if seq is None:
             seq = previous.seq + 1 if previous else 0
         links = tuple(parent.cid for parent in parents)
-        self.last = compose(self.identity, self.swarm, seq, links, time, body, blocks)
+        self.last = compose(
+            self.identity, self.swarm, seq, links, time, body, blocks, checkpoint=checkpoint, forked=self.forked
+        )
         return self.last
 
     def chain(self, length: int, start: int = NOW, step: int = 1000) -> list[Message]:
         """``length`` messages, ``step`` ms apart."""
         return [self.say(time=start + index * step) for index in range(length)]
+
+    def fork(self, seq: int = 1) -> tuple[Message, Message]:
+        """Say a first message if there is none, and two different ones with one ``seq`` after it."""
+        root = self.last or self.say()
+        return self.say(previous=root, seq=seq), self.say(previous=root, seq=seq, body={**NOTE, "again": True})
+
+    def accuse(self, first: Message, second: Message, author: bytes = b"", **options: Any) -> Message:
+        """Report that ``author``, or the first one's, has signed both."""
+        evidence = Evidence(author or first.author, first.cid, second.cid)
+        return self.say(body=evidence.to_fields(), **options)
 
 
 def update_body(kind: str = "key", base: Cid | None = None, count: int = COUNT, **changes: Any) -> dict[str, Any]:
@@ -89,9 +116,9 @@ class Watch:
         return self.now
 
 
-def new_tangle(**limits: int) -> Tangle:
-    """Return an empty tangle with a seeded choice of tips."""
-    return Tangle(Limits(**limits), random.Random(0))
+def new_tangle(me: bytes = b"", **limits: int) -> Tangle:
+    """Return an empty tangle with a seeded choice of hints."""
+    return Tangle(Limits(**limits), random.Random(0), me)
 
 
 def offer(tangle: Tangle, *messages: Message, now: int = NOW + 3600_000) -> Outcome:
@@ -110,7 +137,7 @@ def offer(tangle: Tangle, *messages: Message, now: int = NOW + 3600_000) -> Outc
 
 
 def random_dag(seed: int, authors: int, count: int) -> list[Message]:
-    """Return a valid history: each message on its author's last one and up to two others' tips."""
+    """Return a valid history: each message on its author's last one, and with up to two others' as hints."""
     rng = random.Random(seed)
     people = [Author(number) for number in range(authors)]
     said: list[Message] = []

@@ -14,7 +14,8 @@ from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
-from learnae.ports import Traffic, Trained
+from learnae.ports import Heard, Traffic, Trained
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import KEY
 from learnae.protocol.limits import HOUR, Limits
 from learnae.protocol.messages import Message, open_message
@@ -115,12 +116,13 @@ class Machine:
             self.host.blocks[message.cid] = message.data
         for block in blocks:
             self.host.blocks[Cid.of(RAW, block)] = block
-        self.host.inbox.append(tuple(message.cid for message in messages))
+        self.host.inbox += [announced(message) for message in messages]
 
     def heads_again(self) -> None:
         """Others announce all that is on the disk, as after a restart."""
-        said = [cid for cid in self.host.blocks if cid.codec == DAG_CBOR]
-        self.host.inbox += [tuple(said[start : start + 64]) for start in range(0, len(said), 64)]
+        blocks = [data for cid, data in self.host.blocks.items() if cid.codec == DAG_CBOR]
+        messages = [open_message(data, self.manifest.swarm, Limits()) for data in blocks]
+        self.host.inbox += [announced(message) for message in messages]
 
     def said(self, author: bytes | None = None) -> list[Message]:
         """The messages on the disk by ``author`` (this peer), by seq."""
@@ -136,6 +138,13 @@ class Machine:
 
     def other(self, number: int = 1) -> Author:
         return Author(number, self.manifest.swarm)
+
+
+def announced(message: Message) -> Heard:
+    """Announce one message, as a peer does that knows nothing else."""
+    checkpoint = message.cid if message.checkpoint else None
+    entry = Entry(message.author[:PREFIX_BYTES], message.seq, message.cid, checkpoint)
+    return Heard(str(message.cid), Announcement((entry,)))
 
 
 def ticked(times: int = 1, listens: bool = False, **options: Any) -> Machine:
@@ -155,8 +164,8 @@ def frame_of(*values: float) -> bytes:
 
 
 def update_of(author: Author, data: bytes, kind: str = KEY, base: Cid | None = None, **options: Any) -> Message:
-    time = options.pop("time", None)
-    return author.say(body=update_body(kind, base, **options), blocks=(Cid.of(RAW, data),), time=time)
+    time, blocks = options.pop("time", None), (Cid.of(RAW, data),)
+    return author.say(body=update_body(kind, base, **options), blocks=blocks, time=time, checkpoint=kind == KEY)
 
 
 class Board(Machine):

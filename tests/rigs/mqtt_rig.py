@@ -33,14 +33,14 @@ def secure(broker: Mosquitto, certificates: Certificates, name: str, **changes: 
 
 
 class Gate:
-    """A way to the broker that can be shut: so that a watcher may be back before the peer is. A context manager.
+    """A way to a broker or a daemon that can be shut: so that a watcher may be back before the peer is.
 
-    ``sent`` are all bytes that went to the broker through here.
+    A context manager. ``sent`` are all bytes that went to the ``target``, a port, through here.
     """
 
-    def __init__(self, broker: Mosquitto) -> None:
+    def __init__(self, target: int) -> None:
         self.port = free_port()
-        self._target = broker.port
+        self._target = target
         self._server: socket.socket | None = None
         self._pairs: list[socket.socket] = []
         self.sent = bytearray()

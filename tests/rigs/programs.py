@@ -188,9 +188,12 @@ class Programs:
     ) -> Child:
         """Start ``python -m module``, which this object ends if nothing else does.
 
-        ``pause`` seconds between two updates; None leaves that to the configuration.
+        ``pause`` seconds between two updates; None leaves that to the configuration. A trainer trains a fifth of the
+        time.
         """
-        paused = {} if pause is None else {"LEARNAE_TRAIN__PAUSE": str(pause)}
+        paused = {} if pause is None else {"LEARNAE_PUBLISH__EVERY": str(pause)}
+        if module == "trainer_node":  # many processes share the machine that runs the tests
+            paused["LEARNAE_TRAIN__SHARE"] = "0.2"
         process = Child(
             [sys.executable, "-m", module, *map(str, arguments)],
             self.root / ".said" / str(len(self.started)),

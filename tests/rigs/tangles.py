@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from daemon import free_ports
 from iri_node import IriNode
+from programs import wait_for
 
 from learnae.adapters.iota.announcements import OpenChannel
 from learnae.adapters.iota.gossip import IotaGossip, Pace
@@ -112,7 +113,8 @@ def gossip(
 
 
 def turn_all(gossips: Sequence[IotaGossip]) -> None:
-    """Let all speak, then all hear."""
-    for _ in range(2):
-        for one in gossips:
-            one.turn()
+    """Let all speak until they have said all, then all hear."""
+    for one in gossips:
+        wait_for(lambda one=one: one.turn() or not one.has_unsaid(), "all to be said")
+    for one in gossips:
+        one.turn()

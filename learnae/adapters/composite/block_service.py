@@ -103,6 +103,10 @@ class BlockService(BlockStore):
             self._wake.notify(len(self._queue) - before)
 
     @override
+    def cids(self) -> Iterable[Cid]:
+        return self.local.cids()
+
+    @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         """Delete blocks here; exchanges let go of those that have gone, too."""
         names = list(cids)
@@ -113,8 +117,9 @@ class BlockService(BlockStore):
                     self._busy[cid] = False
         # what is being fetched comes before this, or sees that it is not wanted
         self.local.delete(names, unused_for)
+        held = self.local.held(names)  # another process uses it, or has put it again
         for cid in names:
-            if self.local.stat(cid) == (0, 0.0):  # no process uses it, or has put it again
+            if cid not in held:
                 self._tell(cid, offer=False)
 
     # -- for adapters
@@ -136,7 +141,7 @@ class BlockService(BlockStore):
         return not fetching and all(link.is_idle for link in self._links)
 
     def close(self) -> None:
-        """End all threads and close the exchanges; what is here can still be read and put."""
+        """End all threads, close the exchanges and the store; what is here can still be read and put."""
         with self._wake:
             self._closing = True
             self._wake.notify_all()
@@ -147,12 +152,13 @@ class BlockService(BlockStore):
         for worker in self._workers:
             worker.join(_JOIN_SECONDS)
         self._links, self._workers = [], []
+        self.local.close()
 
     # -- fetching
 
     def _work(self) -> None:
         while (cid := self._next()) is not None:
-            found = self.local.has(cid) or self._fetch(cid)
+            found = self._fetch(cid)
             with self._wake:
                 wanted = self._busy.pop(cid)
                 if found:
@@ -180,24 +186,27 @@ class BlockService(BlockStore):
             return cid
 
     def _fetch(self, cid: Cid) -> bool:
-        """Ask one exchange after the other; return False if none had the block."""
-        asked = False
-        for link in self._links:
-            if link.state != CONNECTED:
-                continue
-            asked = True
-            try:
-                self._keep(cid, link.fetch(cid), link.name)
-                link.keep(cid)
+        """Ask one exchange after the other, unless the block is here; return False if none had it."""
+        try:
+            if self.local.has(cid):
                 return True
-            except (TransportError, PeerError):  # the link has counted it
-                continue
-            except StateError as error:
-                self.errors.count(error)
-                break
-        if asked:
+            links = [link for link in self._links if link.state == CONNECTED]
+            if any(self._fetch_from(link, cid) for link in links):
+                return True
+        except StateError as error:  # it cannot be kept here
+            self.errors.count(error)
+            links = self._links
+        if links:
             self._postpone(cid)
         return False
+
+    def _fetch_from(self, link: Link, cid: Cid) -> bool:
+        try:
+            self._keep(cid, link.fetch(cid), link.name)
+            link.keep(cid)
+        except (TransportError, PeerError):  # the link has counted it
+            return False
+        return True
 
     def _keep(self, cid: Cid, data: bytes, origin: str) -> None:
         self.local.keep(cid, data)

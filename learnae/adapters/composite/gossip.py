@@ -1,12 +1,12 @@
 """Several gossips at once: one that works is enough, and one that fails stops no other."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from learnae.error_log import ErrorLog
 from learnae.errors import LearnaeError
-from learnae.ipld.cid import Cid
 from learnae.overriding import override
-from learnae.ports import Gossip, check_heads
+from learnae.ports import Gossip, Heard
+from learnae.protocol.announcements import Announcement
 
 LOCAL = "local"  # the gossip between the peers of one machine
 
@@ -25,17 +25,17 @@ class Gossips(Gossip):
         return self._announcements
 
     @override
-    def announce(self, heads: Sequence[Cid]) -> None:
-        check_heads(heads)
+    def announce(self, announcement: Announcement) -> None:
+        announcement.check()
         for gossip in self._gossips.values():
             try:
-                gossip.announce(heads)
+                gossip.announce(announcement)
             except LearnaeError as error:  # the others go on; it is announced again at the next tick
                 self._errors.count(error)
 
     @override
-    def heard(self) -> Iterable[Sequence[Cid]]:
-        announcements: list[Sequence[Cid]] = []
+    def heard(self) -> Iterable[Heard]:
+        announcements: list[Heard] = []
         for name, gossip in self._gossips.items():
             try:
                 heard = list(gossip.heard())
@@ -43,6 +43,8 @@ class Gossips(Gossip):
                 self._errors.count(error)
                 continue
             if self._announcements is not None and name != LOCAL:
-                self._announcements += sum(map(bool, heard))  # an empty one is a peer that left
+                self._announcements += sum(
+                    bool(each.announcement) for each in heard
+                )  # an empty one is a peer that left
             announcements += heard
         return announcements

@@ -42,5 +42,9 @@ class MeteredStore(BlockStore):
         self._store.want(cids)
 
     @override
+    def cids(self) -> Iterable[Cid]:
+        return self._store.cids()
+
+    @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         self._store.delete(cids, unused_for)

@@ -1,4 +1,4 @@
-"""Gossip over the Tangle: heads in zero-value transactions of an IOTA node (legacy protocol).
+"""Gossip over the Tangle: announcements in zero-value transactions of an IOTA node (legacy protocol).
 
 A thread of its own talks to the node, finds nonces and hashes, so that a tick never waits for it. The
 node's clock says which epoch it is: a board without a clock battery announces where the others look.
@@ -9,17 +9,18 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from learnae.adapters.iota.announcements import EPOCH, Announcement, Newest, OpenChannel, announcements
+from learnae.adapters.iota.announcements import EPOCH, Newest, OpenChannel, SignedAnnouncement, Turns
 from learnae.adapters.iota.node import Node
 from learnae.error_log import ErrorLog
 from learnae.errors import ConfigurationError, LearnaeError, PeerError
 from learnae.ipld.cid import Cid
 from learnae.overriding import override
-from learnae.ports import Gossip, check_heads
+from learnae.ports import Gossip, Heard
+from learnae.protocol.announcements import Announcement
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.system.backoff import Backoff
@@ -50,7 +51,7 @@ class Pace:
     confirmation: float = 30.0
 
 
-_Found = tuple[Announcement, int, bool]  # epoch of its tag, and whether newer ones may have been read before
+_Found = tuple[SignedAnnouncement, int, bool]  # epoch of its tag, and whether newer ones may have been read before
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class Counts:
 class IotaGossip(Gossip):
     """Gossips over the Tangle; ``coordinator``, if given, is the only one whose Tangle will do.
 
-    Looks for the heads of peers that are away now as far back as ``horizon``, in ms. Errors of the node and of other
+    Looks for what peers have said that are away now as far back as ``horizon``, in ms. Errors of the node and of other
     peers are counted in ``errors``; ``batch`` transactions are read in one turn.
     """
 
@@ -97,13 +98,13 @@ class IotaGossip(Gossip):
     def __post_init__(self) -> None:
         self.counts = Counts()
         self._lock = threading.Lock()  # over what the thread and the tick share: the next two
-        self._wanted: tuple[Cid, ...] = ()
+        self._wanted = Announcement()
         self._newest = Newest()
         self._state = "connecting"
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._said: tuple[tuple[Cid, ...], int] = ((), -1)  # heads and epoch
+        self._turns = Turns(self.identity.author)
         self._said_time = 0
         self._next = 0.0  # monotonic: when the next announcement may be made
         self._sent: deque[_Sent] = deque(maxlen=_UNCONFIRMED)
@@ -114,21 +115,26 @@ class IotaGossip(Gossip):
     # -- what the tick sees
 
     @override
-    def announce(self, heads: Sequence[Cid]) -> None:
-        check_heads(heads)
+    def announce(self, announcement: Announcement) -> None:
+        """Announce in the background, at once if what comes first has changed: a peer's own entry."""
+        announcement.check()
         with self._lock:
-            changed, self._wanted = self._wanted != tuple(heads), tuple(heads)
-        if changed and time.monotonic() >= self._next:
+            before, self._wanted = self._wanted, announcement
+        if announcement.entries[:1] != before.entries[:1] and time.monotonic() >= self._next:
             self._wake.set()
 
     @override
-    def heard(self) -> Iterable[Sequence[Cid]]:
+    def heard(self) -> Iterable[Heard]:
         with self._lock:
             return self._newest.take()
 
     def state(self) -> str:
         """Return the state in one line, for the status."""
         return self._state
+
+    def has_unsaid(self) -> bool:
+        """Return True while something known here is not announced yet: a transaction has little room."""
+        return self._turns.is_due(self._wanted, self._epoch)
 
     def wake(self) -> None:
         """Look soon: something may have happened on the Tangle."""
@@ -225,21 +231,21 @@ class IotaGossip(Gossip):
             for transaction in self.node.read(chosen):
                 seen.add(transaction.name)
                 try:
-                    announcement = Announcement.from_bytes(self.channel.undress(transaction.message), self.swarm)
+                    announcement = SignedAnnouncement.from_bytes(self.channel.undress(transaction.message), self.swarm)
                     found.append((announcement, epoch, late or len(chosen) < len(fresh)))
                 except PeerError as error:
                     self.errors.count(error)
             budget -= len(chosen)
         return budget
 
-    def _take_in(self, announcement: Announcement, epoch: int, now: int, late: bool) -> None:
-        if announcement.author == self.identity.author:
+    def _take_in(self, announcement: SignedAnnouncement, epoch: int, now: int, late: bool) -> None:
+        if announcement.announcer == self.identity.author:
             return
         try:
             with self._lock:
                 self._newest.note(announcement, epoch, now, late)
             self.counts.heard += 1
-            _log.debug("heard %d heads, epoch %d", len(announcement.heads), epoch)
+            _log.debug("heard %d authors, epoch %d", len(announcement.content.entries), epoch)
         except PeerError as error:
             self.errors.count(error)
 
@@ -247,18 +253,19 @@ class IotaGossip(Gossip):
 
     def _speak(self, now: int) -> None:
         last = self._said_time if self._said_time <= now + Limits().skew else 0  # the node's clock was wrong then
-        moment, heads = max(now, last + 1), self._wanted
-        said = (heads, moment // EPOCH)
-        if not heads or said == self._said or time.monotonic() < self._next:
+        moment, wanted = max(now, last + 1), self._wanted
+        epoch = moment // EPOCH
+        if time.monotonic() < self._next or not self._turns.is_due(wanted, epoch):
             return
-        for part in announcements(self.identity.author, moment, heads):
-            data = self.channel.dress(part.to_bytes(self.swarm, self.identity))
-            trytes = self.node.propose(data, self.channel.tag(part.epoch), self.channel.address(part.epoch))
-            name = self.node.attach(trytes, stopped=self._closing.is_set)
-            self._sent.append(_Sent(moment, trytes, [name], time.monotonic()))
-            self.counts.announced += 1
-            _log.debug("announced %d heads, %d bytes", len(part.heads), len(data))
-        self._said, self._said_time = said, moment
+        said = self._turns.choose(wanted)
+        signed = SignedAnnouncement(self.identity.author, moment, said).to_bytes(self.swarm, self.identity)
+        trytes = self.node.propose(self.channel.dress(signed), self.channel.tag(epoch), self.channel.address(epoch))
+        name = self.node.attach(trytes, stopped=self._closing.is_set)
+        self._sent.append(_Sent(moment, trytes, [name], time.monotonic()))
+        self._turns.note(said, epoch)
+        self._said_time = moment
+        self.counts.announced += 1
+        _log.debug("announced %d of %d authors, %d bytes", len(said.entries), len(wanted.entries), len(signed))
         self._next = time.monotonic() + self.pace.every
 
     def _confirm(self) -> None:

@@ -1,4 +1,4 @@
-"""Gossip over Kubo's pubsub: ``learnae/1/SWARM/heads``, one dag-cbor map ``{peer, heads}`` an announcement.
+"""Gossip over Kubo's pubsub: ``learnae/1/SWARM/heads``, an announcement is one dag-cbor map, with a field ``peer``.
 
 The topic and the data of Kubo's RPC are multibase since go-ipfs 0.11 (base64url, prefix ``u``); a publication is
 a multipart body, a subscription a stream of JSON lines.
@@ -9,7 +9,7 @@ import binascii
 import json
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from learnae.adapters.ipfs.exchange import Acquaintances
@@ -19,17 +19,17 @@ from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
+from learnae.ipld.fields import Fields
 from learnae.overriding import override
-from learnae.ports import Gossip, check_heads
-from learnae.protocol.limits import Limits
+from learnae.ports import Gossip, Heard
+from learnae.protocol.announcements import MAX_BYTES, Announcement
 from learnae.system.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 
-_DATA_BYTES = 8192  # more than Limits.heads links
 _PEERS = 1024  # whose newest announcement waits to be heard
 _NAME = 52  # characters of a peer's name
-_REPEAT_SECONDS = 10.0  # heads are published again even if nothing changed: for peers that came late or lost them
+_REPEAT_SECONDS = 10.0  # the announcement is repeated even if nothing changed: for peers that came late or lost it
 _SILENCE_SECONDS = 3 * _REPEAT_SECONDS  # the own announcements come back, so silence means that the stream is dead
 _PAUSES = 0.5, 30.0  # seconds until a daemon that failed is tried again: the first and the longest
 _JOIN_SECONDS = 2.0
@@ -50,8 +50,8 @@ class KuboGossip(Gossip):
 
     def __post_init__(self) -> None:
         self._topic = "u" + base64.urlsafe_b64encode(f"learnae/1/{self.swarm}/heads".encode()).decode().rstrip("=")
-        self._own: Sequence[Cid] | None = None
-        self._heard = BoundedDict[str, Sequence[Cid]](_PEERS)
+        self._own: Announcement | None = None
+        self._heard = BoundedDict[str, Heard](_PEERS)
         self._reason: str | None = None  # why it does not work; empty while it does, None at first
         self._wake = threading.Condition()
         self._closing = threading.Event()
@@ -69,16 +69,16 @@ class KuboGossip(Gossip):
         return f"away: {self._reason}" if self._reason else "connected"
 
     @override
-    def announce(self, heads: Sequence[Cid]) -> None:
+    def announce(self, announcement: Announcement) -> None:
         """Publish in the background, at once if something changed."""
-        check_heads(heads)
+        announcement.check()
         with self._wake:
-            if self._own is None or list(heads) != list(self._own):
-                self._own = tuple(heads)
+            if announcement != self._own:
+                self._own = announcement
                 self._wake.notify()
 
     @override
-    def heard(self) -> Iterable[Sequence[Cid]]:
+    def heard(self) -> Iterable[Heard]:
         """Return the newest announcement of each peer."""
         with self._wake:
             found = list(self._heard.values())
@@ -97,19 +97,19 @@ class KuboGossip(Gossip):
     # -- speaking
 
     def _speak(self) -> None:
-        published: Sequence[Cid] | None = None
+        published: Announcement | None = None
         backoff = Backoff(*_PAUSES)
-        while (heads := self._next(published)) is not None:
+        while (announcement := self._next(published)) is not None:
             try:
-                self._publish(heads)
-                published = heads
+                self._publish(announcement)
+                published = announcement
                 backoff.succeeded()
             except TransportError as error:
                 published = None
                 self._fail(error)
                 self._closing.wait(backoff.failed())
 
-    def _next(self, published: Sequence[Cid] | None) -> Sequence[Cid] | None:
+    def _next(self, published: Announcement | None) -> Announcement | None:
         """Wait for a change, or until it is time to repeat; return None at the end."""
         with self._wake:
             self._wake.wait_for(
@@ -118,11 +118,11 @@ class KuboGossip(Gossip):
             )
             return None if self._closing.is_set() else self._own
 
-    def _publish(self, heads: Sequence[Cid]) -> None:
+    def _publish(self, announcement: Announcement) -> None:
         self.acquaintances.meet()
-        data = dagcbor.encode({"peer": self.name, "heads": list(heads)})
+        data = dagcbor.encode({"peer": self.name, **announcement.to_fields()})
         self.rpc.call("pubsub/pub", self._topic, seconds=self.timeout, data=data)
-        _log.debug("published %d heads, %d bytes", len(heads), len(data))
+        _log.debug("published %d authors, %d bytes", len(announcement.entries), len(data))
 
     # -- listening
 
@@ -141,15 +141,15 @@ class KuboGossip(Gossip):
 
     def _take(self, line: bytes) -> None:
         try:
-            peer, heads = parse_announcement(line)
+            heard = parse_announcement(line)
         except LearnaeError as error:
             self.errors.count(error)
             return
-        if peer == self.name:
+        if heard.announcer == self.name:
             return
-        _log.debug("heard %d heads of %s, %d bytes", len(heads), peer, len(line))
+        _log.debug("heard %d authors of %s, %d bytes", len(heard.announcement.entries), heard.announcer, len(line))
         with self._wake:
-            self._heard.renew(peer, heads)
+            self._heard.renew(heard.announcer, heard)
 
     # -- how it is
 
@@ -166,8 +166,8 @@ class KuboGossip(Gossip):
             _log.warning("ipfs pubsub: %s; working without it, it is tried again", error)
 
 
-def parse_announcement(line: bytes) -> tuple[str, Sequence[Cid]]:
-    """Return peer and heads of one line of a subscription; raises EncodingError."""
+def parse_announcement(line: bytes) -> Heard:
+    """Return what one line of a subscription says; raises EncodingError or LimitError."""
     try:
         data = json.loads(line)["data"]
         if not isinstance(data, str) or data[:1] != "u":
@@ -175,12 +175,6 @@ def parse_announcement(line: bytes) -> tuple[str, Sequence[Cid]]:
         body = base64.urlsafe_b64decode(data[1:] + "=" * (-len(data[1:]) % 4))
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise EncodingError(f"not a line of Kubo's pubsub: {line[:60]!r}", "it is ignored") from error
-    announcement = dagcbor.decode(body, _DATA_BYTES)
-    if not isinstance(announcement, dict):
-        raise EncodingError("an announcement on pubsub is no map", "it is ignored")
-    peer, heads = announcement.get("peer"), announcement.get("heads")
-    if not isinstance(peer, str) or len(peer) > _NAME:
-        raise EncodingError("an announcement on pubsub names no peer", "it is ignored")
-    if not isinstance(heads, list) or not all(isinstance(cid, Cid) for cid in heads):
-        raise EncodingError("the heads of an announcement on pubsub are no list of links", "it is ignored")
-    return peer, heads[: Limits().heads]
+    content = dagcbor.decode(body, MAX_BYTES)
+    peer = Fields(content, "announcement", EncodingError).text("peer", _NAME)
+    return Heard(peer, Announcement.from_fields(content))

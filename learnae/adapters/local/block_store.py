@@ -1,53 +1,51 @@
-"""Blocks in a directory shared by the peers of one machine. No daemon, no locks.
+"""Blocks in one database that the peers of a machine share. No daemon.
 
-::
-
-    DIRECTORY/blocks/<last two characters>/<cid>    one file a block
-
-Files appear by rename, so a reader sees a whole block or none; a killed process leaves at most a
-temporary file behind, which the next one removes. A block's time of writing is when it was last put or
-looked for, to some minutes.
+A killed process loses no block that ``put`` has returned for, and leaves no damage and no lock. A block's time of use
+is when it was last put or looked for, to some minutes.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import secrets
+import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
-from learnae.bounded_dict import BoundedDict
-from learnae.errors import BlockMissingError, EncodingError, PeerError
+from learnae.adapters.local.block_database import FILE, BlockDatabase, create
+from learnae.errors import BlockMissingError, EncodingError, NotWrittenError, PeerError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.overriding import override
 from learnae.ports import BlockStore, check_named, name_block
-from learnae.system.atomic_files import open_regular, tidy, write_atomic, writing
+from learnae.system.atomic_files import tidy
 
 _log = logging.getLogger(__name__)
 
-_FRESH_SECONDS = 600.0  # a use is noted so seldom: flash memory wears out
-_ASIDE = ".aside-"  # prefix of a block that is looked at once more before it is removed
-_DAMAGED = 8192  # names remembered; a forgotten one is found damaged again
+_PATIENCE_SECONDS = 5.0  # transactions take milliseconds, a checkpoint on a slow card some hundred
+_FRESH = 600_000  # ms: a use is noted so seldom, as flash memory wears out
+_BATCH = 256  # blocks removed, or named, in one transaction: others wait for it
+_FOR_EVER = 1 << 62  # Unix ms of the last use of a block that stays
+_WHOLE = f"CASE WHEN typeof(data) = 'blob' AND length(data) <= {MAX_BLOCK_BYTES} THEN data END"
 
 
 class LocalBlockStore(BlockStore):
-    """Keeps blocks in a directory. Safe to use from several threads and processes.
+    """Keeps blocks in ``DIRECTORY/blocks.sqlite``. Safe to use from several threads and processes, not across a fork.
 
-    A damaged file stays where it is and counts as missing until a good copy replaces it. It is not removed at once,
-    as that could remove the good copy that another process has just put.
+    Raises DamagedError, StateError if the file is of another version, NotWrittenError if it cannot be used now. Bytes
+    that are not what their name says are removed when they are found, and missing from then on. ``read_only`` changes
+    and makes nothing: it notes no use, and deletes nothing when it is asked to.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._damaged = BoundedDict[Cid, _Stamp](_DAMAGED)  # files found damaged; a newer one of that name is another
-        self._directory = directory / "blocks"
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for shelf in self._directory.iterdir():
-            tidy(shelf)
-            _put_back(shelf)
+    def __init__(self, directory: Path, read_only: bool = False, patience: float = _PATIENCE_SECONDS) -> None:
+        self._read_only = read_only
+        self._database = BlockDatabase(directory / FILE, read_only, patience)
+        if not read_only:
+            create(self._database.path)
+            tidy(directory)
+        with self._database.reading():
+            pass  # what cannot be used is an error now
 
     @override
     def put(self, codec: int, data: bytes) -> Cid:
@@ -58,42 +56,47 @@ class LocalBlockStore(BlockStore):
 
     def keep(self, cid: Cid, data: bytes) -> None:
         """Put a block whose bytes have been compared with its name."""
-        path = self._path(cid)
-        stamp = _stamp(path)
-        if stamp and stamp.size == len(data) and self._damaged.get(cid) != stamp and self._note_use(path, stamp):
+        name = cid.to_bytes()
+        with self._database.reading() as database:
+            used = _one(database, "SELECT used FROM blocks WHERE cid = ? AND data = ?", name, data)
+        if used is not None and self._note_use(name, used):
             return
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
+        with self._database.writing() as database:
+            insert = "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = max(used, excluded.used)"
+            database.execute(f"{insert}, data = excluded.data", (name, _now(), data))
         _log.debug("kept block %s, %d bytes", cid, len(data))
+
+    def keep_for_ever(self, cid: Cid) -> None:
+        """Count the block as used from now on, so that nothing removes it as unused."""
+        with self._database.writing() as database:
+            database.execute("UPDATE blocks SET used = ? WHERE cid = ?", (_FOR_EVER, cid.to_bytes()))
 
     @override
     def get(self, cid: Cid) -> bytes:
-        """Read the block; a file that is not what its name says is an EncodingError once, and missing from then on."""
-        path = self._path(cid)
+        """Read the block; one that is not what its name says is an EncodingError once, and missing from then on."""
         try:
-            with open_regular(path) as file:
-                stamp = _Stamp.of(os.fstat(file.fileno()))  # of what is read, whatever takes its place meanwhile
-                data = file.read(MAX_BLOCK_BYTES + 1)
-        except FileNotFoundError:
-            raise _missing(cid) from None
-        except OSError as error:
-            raise BlockMissingError(f"block {cid} cannot be read: {error}", f"check {path}") from error
+            with self._database.reading() as database:
+                row = _find(database, cid)
+        except NotWrittenError as error:
+            raise BlockMissingError(f"block {cid}: {error.problem}", error.remedy) from error
+        if row is None:
+            raise BlockMissingError(f"block {cid} is not here", "it may arrive later")
         try:
-            check_named(cid, data)
-        except PeerError as error:
-            if self._damaged.get(cid) == stamp:
-                raise _missing(cid) from error
-            self._damaged[cid] = stamp
+            return _checked(cid, row)
+        except PeerError:
+            self._remove_damaged(cid)
             raise
-        return data
 
     @override
     def has(self, cid: Cid) -> bool:
         """Return True if the block is here, and note its use: the caller may rely on it."""
-        path = self._path(cid)
-        stamp = _stamp(path)
-        return stamp is not None and self._damaged.get(cid) != stamp and self._note_use(path, stamp)
+        name = cid.to_bytes()
+        try:
+            with self._database.reading() as database:
+                used = _one(database, "SELECT used FROM blocks WHERE cid = ?", name)
+        except NotWrittenError:
+            return False
+        return used is not None and self._note_use(name, used)
 
     @override
     def want(self, cids: Sequence[Cid]) -> None:
@@ -101,103 +104,107 @@ class LocalBlockStore(BlockStore):
 
     @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        for cid in cids:
-            if unused_for:
-                self.remove_unused(cid, since=time.time() - unused_for / 1000)
-            else:
-                with writing(path := self._path(cid)):
-                    path.unlink(missing_ok=True)
+        if not self._read_only:
+            self.remove(cids, _now() - unused_for if unused_for else _FOR_EVER)
 
-    def remove_damaged(self, cid: Cid) -> None:
-        """Remove the file that ``get`` has found damaged; a good copy that has replaced it stays."""
-        damaged = self._damaged.get(cid)
-        self._remove(cid, lambda stamp: stamp == damaged)
+    def remove(self, cids: Iterable[Cid], since: int) -> dict[Cid, int]:
+        """Remove blocks that were not put or looked for ``since`` (Unix ms); return names and bytes of those removed.
 
-    def remove_unused(self, cid: Cid, since: float) -> int | None:
-        """Remove a block unless it was put or looked for ``since`` (Unix seconds); its size, None if it stays."""
-        return self._remove(cid, lambda stamp: stamp.time < since * 1e9)
+        The file shrinks if that frees much of it.
+        """
+        removed: dict[Cid, int] = {}
+        for batch in _batches(cids):
+            with self._database.writing() as database:
+                for cid in batch:
+                    unused = cid.to_bytes(), since
+                    size = _one(database, "SELECT length(data) FROM blocks WHERE cid = ? AND used < ?", *unused)
+                    if size is not None:
+                        database.execute("DELETE FROM blocks WHERE cid = ? AND used < ?", unused)
+                        removed[cid] = size
+        if removed:
+            self._database.shrink()
+        return removed
 
-    def _remove(self, cid: Cid, is_meant: Callable[[_Stamp], bool]) -> int | None:
-        """Take the file aside, where no process replaces or uses it, and look again: another one is put back."""
-        path = self._path(cid)
-        aside = path.with_name(f"{_ASIDE}{secrets.token_hex(4)}-{cid}")
-        stamp = _stamp(path)
-        if stamp is None or not is_meant(stamp):
-            return None
-        with (
-            writing(path),
-            suppress(FileNotFoundError),
-        ):  # another has removed it, or has put back what is aside (``_put_back``)
-            os.rename(path, aside)
-            stamp = _Stamp.of(aside.stat())
-            if is_meant(stamp):
-                aside.unlink()
-                return stamp.size
-            _link_back(aside, path)
-        return None
+    def held(self, cids: Iterable[Cid]) -> set[Cid]:
+        """Return those of the blocks that are here; notes no use."""
+        with self._database.reading() as database:
+            return {cid for cid in cids if _one(database, "SELECT 1 FROM blocks WHERE cid = ?", cid.to_bytes())}
 
-    def stat(self, cid: Cid) -> tuple[int, float]:
-        """Return size and time of writing (Unix seconds) of a block that is here; 0 and 0 if it is not."""
-        stamp = _stamp(self._path(cid))
-        return (stamp.size, stamp.time / 1e9) if stamp else (0, 0.0)
+    def sizes(self) -> dict[Cid, int]:
+        """Return the names of all blocks that are here, in no order, and their bytes."""
+        with self._database.reading() as database:
+            rows = database.execute("SELECT cid, length(data) FROM blocks").fetchall()
+        sizes = dict[bytes, int](rows)
+        return {cid: sizes[cid.to_bytes()] for cid in _names(sizes)}
 
+    @override
     def cids(self) -> Iterator[Cid]:
         """List the names of all blocks that are here, in no order, without reading them."""
-        for shelf in self._directory.iterdir():
-            for name in os.listdir(shelf) if shelf.is_dir() else ():
-                with suppress(EncodingError):  # a temporary file, or one of another program
-                    yield Cid.parse(name)
+        last, names = b"", [b""]
+        while names:
+            with self._database.reading() as database:  # nothing is held while the caller works
+                rows = database.execute("SELECT cid FROM blocks WHERE cid > ? ORDER BY cid LIMIT ?", (last, _BATCH))
+                names = [name for (name,) in rows]
+            last = names[-1] if names else last
+            yield from _names(names)
 
-    def _path(self, cid: Cid) -> Path:
-        name = str(cid)
-        return self._directory / name[-2:] / name
+    def close(self) -> None:
+        """Let go of the file; it is opened again when it is used again. Idempotent."""
+        self._database.close()
 
-    def _note_use(self, path: Path, stamp: _Stamp) -> bool:
-        """Mark the file, which was ``stamp``, as used now; return False if it has just been removed."""
-        if abs(time.time() - stamp.time / 1e9) < _FRESH_SECONDS:
+    def _note_use(self, name: bytes, used: int) -> bool:
+        """Mark the block, last used then (Unix ms), as used now; return False if it has just been removed."""
+        if self._read_only or used == _FOR_EVER or abs(_now() - used) < _FRESH:
             return True
         try:
-            os.utime(path)
-            path.stat()  # a process that has taken it aside since may not have seen the new time
-        except FileNotFoundError:
-            return False
-        except OSError:  # another user's file, or a disk that takes nothing: it is here
-            pass
-        return True
+            with self._database.writing() as database:
+                return bool(database.execute("UPDATE blocks SET used = ? WHERE cid = ?", (_now(), name)).rowcount)
+        except NotWrittenError:  # another user's file, or a disk that takes nothing: it is here
+            return True
+
+    def _remove_damaged(self, cid: Cid) -> None:
+        """Look again where no other process writes, which may have put a good copy meanwhile."""
+        if self._read_only:
+            return
+        with suppress(NotWrittenError), self._database.writing() as database:
+            row = _find(database, cid)
+            try:
+                _checked(cid, row or (None,))
+            except PeerError:
+                database.execute("DELETE FROM blocks WHERE cid = ?", (cid.to_bytes(),))
 
 
-class _Stamp(NamedTuple):
-    """Tells a file from another that takes its place: ``time`` of writing in Unix ns, inode, size in bytes."""
-
-    time: int
-    inode: int
-    size: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> _Stamp:
-        return cls(status.st_mtime_ns, status.st_ino, status.st_size)
+def _find(database: sqlite3.Connection, cid: Cid) -> tuple[bytes | None] | None:
+    """Return the row of a block: its bytes, None in place of what is no block; None if it is not here."""
+    rows = database.execute(f"SELECT {_WHOLE} FROM blocks WHERE cid = ?", (cid.to_bytes(),)).fetchall()  # noqa: S608
+    return rows[0] if rows else None
 
 
-def _stamp(path: Path) -> _Stamp | None:
-    """Return None where there is no file."""
-    try:
-        return _Stamp.of(path.stat())
-    except OSError:
-        return None
+def _checked(cid: Cid, row: tuple[bytes | None]) -> bytes:
+    (data,) = row
+    if data is None:
+        raise EncodingError(f"what is stored as block {cid} is none: more than {MAX_BLOCK_BYTES} bytes, or no bytes")
+    check_named(cid, data)
+    return data
 
 
-def _link_back(aside: Path, path: Path) -> None:
-    with suppress(FileExistsError):  # a copy that has come meanwhile is as good
-        os.link(aside, path)
-    aside.unlink()
+def _one(database: sqlite3.Connection, select: str, *values: bytes | int) -> int | None:
+    """Return the number in the only row that is selected; None if there is none."""
+    rows = database.execute(select, values).fetchall()
+    return rows[0][0] if rows else None
 
 
-def _put_back(shelf: Path) -> None:
-    """Restore blocks that a killed process had renamed aside."""
-    for aside in shelf.glob(f"{_ASIDE}*"):
-        with suppress(OSError):  # a living process is about to do it, or this user may not write here
-            _link_back(aside, shelf / aside.name.rpartition("-")[2])
+def _names(found: Iterable[bytes]) -> Iterator[Cid]:
+    for name in found:
+        with suppress(EncodingError):  # a row of another program
+            yield Cid.from_bytes(name)
 
 
-def _missing(cid: Cid) -> BlockMissingError:
-    return BlockMissingError(f"block {cid} is not here", "it may arrive later")
+def _batches(cids: Iterable[Cid]) -> Iterator[list[Cid]]:
+    left = iter(cids)
+    while batch := list(islice(left, _BATCH)):
+        yield batch
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -2,32 +2,29 @@
 
 ::
 
-    DIRECTORY/heads/<peer>                          dag-cbor list of links, replaced whole
+    DIRECTORY/heads/<peer>                          an announcement, replaced whole
 
-Files appear by rename, so a reader sees a whole list or none.
+Files appear by rename, so a reader sees a whole one or none.
 """
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, PeerError, StateError
-from learnae.ipld import dagcbor
-from learnae.ipld.cid import Cid
 from learnae.overriding import override
-from learnae.ports import Gossip, check_heads
-from learnae.protocol.limits import Limits
+from learnae.ports import Gossip, Heard
+from learnae.protocol.announcements import MAX_BYTES, Announcement
 from learnae.system.atomic_files import read_regular, tidy, write_atomic
 
 _log = logging.getLogger(__name__)
 
-_HEADS_BYTES = 8192  # more than Limits.heads links
-
 
 class LocalGossip(Gossip):
-    """Keeps one file of heads a peer in a directory."""
+    """Keeps one file a peer in a directory."""
 
     def __init__(self, directory: Path, peer: str | None, errors: ErrorLog | None = None) -> None:
         """Announce in the file ``peer``, or only listen for None; damaged files are counted in ``errors``."""
@@ -35,59 +32,57 @@ class LocalGossip(Gossip):
         self._directory.mkdir(parents=True, exist_ok=True)
         tidy(self._directory)
         self._own = peer
-        self._announced: tuple[Cid, ...] | None = None
+        self._announced: bytes | None = None
         self._seen: dict[str, tuple[int, int]] = {}
         self._errors = errors or ErrorLog()
 
     @override
-    def announce(self, heads: Sequence[Cid]) -> None:
+    def announce(self, announcement: Announcement) -> None:
         """Write the own file if something changed."""
         if self._own is None:
             raise StateError("a listener has nothing to announce")
-        check_heads(heads)
-        if tuple(heads) != self._announced:
-            write_atomic(self._directory / self._own, dagcbor.encode(list(heads)), durable=False)
-            self._announced = tuple(heads)
-            _log.debug("announced %d heads", len(heads))
+        data = announcement.to_bytes()
+        if data != self._announced:
+            write_atomic(path := self._directory / self._own, data, durable=False)
+            self._announced = data
+            with suppress(FileNotFoundError):
+                self._seen[self._own] = _stamp(path.stat(follow_symlinks=False))
+            _log.debug("announced %d authors", len(announcement.entries))
 
     @override
-    def heard(self) -> Iterable[Sequence[Cid]]:
+    def heard(self) -> Iterable[Heard]:
         """Read the files that changed; a damaged one is counted and passed over.
 
-        Before this peer announces anything, it hears what its last run did, which may be all that it has left.
+        Before this peer announces anything, it hears what its last run did, which may be all that it has left. Later
+        another process that has its key may write its file: it hears that, too, and learns of the fork.
         """
-        announcements = []
+        found = []
         for entry in os.scandir(self._directory):
-            is_own = entry.name == self._own and self._announced is not None
-            if is_own or entry.name.startswith("."):
+            if entry.name.startswith("."):
                 continue
-            heads = self._read_if_changed(entry)
-            if heads is not None:
-                announcements.append(heads)
-        return announcements
+            announcement = self._read_if_changed(entry)
+            if announcement is not None:
+                found.append(Heard(entry.name, announcement))
+        return found
 
-    def _read_if_changed(self, entry: os.DirEntry[str]) -> Sequence[Cid] | None:
+    def _read_if_changed(self, entry: os.DirEntry[str]) -> Announcement | None:
         try:
-            status = entry.stat(follow_symlinks=False)
+            stamp = _stamp(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             return None
-        stamp = (status.st_mtime_ns, status.st_ino)
         if self._seen.get(entry.name) == stamp:
             return None
         try:
-            heads = _parse_heads(read_regular(entry.path, _HEADS_BYTES))
+            announcement = Announcement.from_bytes(read_regular(entry.path, MAX_BYTES))
         except FileNotFoundError:
             return None
         except (OSError, PeerError) as error:
             self._errors.count(EncodingError(f"heads file {entry.name[:60]!r}: {error}", "it is ignored"))
-            heads = ()
+            announcement = Announcement()
         self._seen[entry.name] = stamp
-        _log.debug("heard %d heads of %s", len(heads), entry.name)
-        return heads
+        _log.debug("heard %d authors of %s", len(announcement.entries), entry.name)
+        return announcement
 
 
-def _parse_heads(data: bytes) -> Sequence[Cid]:
-    heads = dagcbor.decode(data, _HEADS_BYTES)
-    if not isinstance(heads, list) or not all(isinstance(cid, Cid) for cid in heads):
-        raise EncodingError("heads are no list of links")
-    return heads[: Limits().heads]
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_mtime_ns, status.st_ino

@@ -82,7 +82,7 @@ class StatusFile(Monitor):
         """Log once at the beginning and once at the end."""
         listening = status["listening"] is not None
         if listening != self._listening:
-            _log.info("back after a while: hearing others before publishing" if listening else "publishing again")
+            _log.info("new here, or back: hearing others before publishing" if listening else "publishing")
         self._listening = listening
 
 
@@ -92,8 +92,8 @@ def summary(status: Mapping[str, Any]) -> str:
     if found := status["unwritable"]:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"] / 1000))
         trouble = f"NOTHING PUBLISHED since {since}: {found['error']}; "
-    if status["listening"] is not None:
-        trouble += "hearing others before publishing; "
+    if found := status["catching_up"]:
+        trouble += f"catching up: {found['done']} of {found['known']}; "
     if status["banned"]:
         trouble = "BANNED for ever: its key has signed two messages with one number; "
     shown = "nothing measured yet"

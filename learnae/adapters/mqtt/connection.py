@@ -11,7 +11,6 @@ reconnection, paho would let their packets go before its own CONNECT, and the br
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import Counter, deque
@@ -19,11 +18,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from learnae.adapters.mqtt.client import Will, make_client
+from learnae.adapters.mqtt.outage import RIVAL, Outage
 from learnae.adapters.mqtt.send_queue import QUEUE_MESSAGES, Done, Message, SendQueue
 from learnae.adapters.mqtt.subscriptions import Handler, Subscriptions
 from learnae.config.sections import MqttSection
 from learnae.errors import LearnaeError, TransportError
-from learnae.system.backoff import Backoff
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -33,53 +32,8 @@ _log = logging.getLogger(__name__)
 
 _KEPT_TOPICS = 64  # retained values of one process
 _CONNECT_SECONDS = 10.0  # a broker that accepts and then says nothing is hanging
-_FIRST_DELAY, _MOST_DELAY = 0.5, 10.0  # seconds between attempts, before jitter
 _LOOP_SECONDS = 1.0
 _FAREWELL_SECONDS = 2.0  # for what is on its way when the process ends
-
-
-class Outage:
-    """The time without the broker ``name``: when it began, and why the last attempt failed. Safe in several threads."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = threading.Lock()
-        self._since = time.time()
-        self._cause = ""  # of this attempt's failure
-        self._reason = ""  # of the last one's
-        self._logged = ""
-
-    def describe(self) -> str:
-        """Return what the status says."""
-        with self._lock:
-            since = time.strftime("%H:%M:%S", time.localtime(self._since))
-            return f"away since {since}: {self._reason or 'connecting'}"
-
-    def try_again(self) -> None:
-        """Begin another attempt."""
-        with self._lock:
-            self._cause = ""
-
-    def blame(self, cause: str) -> None:
-        """Note why this attempt fails; the first cause counts."""
-        with self._lock:
-            self._cause = self._cause or cause
-
-    def go_on(self, reason: str, was_connected: bool, is_wanted: bool) -> None:
-        """End an attempt, for ``reason`` if there is no cause; log it if it is new, unless the end ``is_wanted``."""
-        with self._lock:
-            if was_connected or not self._logged:
-                self._since = time.time()
-            self._reason = self._cause or reason
-            is_new, self._logged = self._logged != self._reason and not is_wanted, self._reason
-        if is_new:
-            _log.warning("MQTT broker %s is away: %s; trying again", self._name, self._reason)
-
-    def end(self) -> None:
-        """Note that the broker has answered."""
-        with self._lock:
-            self._logged = self._reason = ""
-        _log.info("MQTT broker %s: connected", self._name)
 
 
 class MqttConnection:
@@ -91,6 +45,7 @@ class MqttConnection:
         client_id: str = "",
         will: Will | None = None,
         connect_seconds: float = _CONNECT_SECONDS,
+        outage: Outage | None = None,
     ) -> None:
         address = section.address()
         self.name = f"{address.host}:{address.port}"
@@ -109,7 +64,7 @@ class MqttConnection:
         self._answered = False  # the broker has, and has not yet been told what to send and to retain
         self._connected = threading.Event()  # and has been told
         self._stopping = threading.Event()
-        self._outage = Outage(self.name)
+        self._outage = outage or Outage(self.name)
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     # -- from any thread
@@ -130,10 +85,15 @@ class MqttConnection:
 
     def state(self) -> str:
         """Return what the status says of the link: how it is, and why it is away."""
-        if self.is_connected:
-            refused = self.counts["refused"]
-            return f"connected, {refused} refused by the broker" if refused else "connected"
-        return self._outage.describe()
+        if not self.is_connected:
+            return self._outage.describe()
+        refused = self.counts["refused"]
+        connected = f"connected, {refused} refused by the broker" if refused else "connected"
+        return f"{connected}, {RIVAL}" if self._outage.is_contested else connected
+
+    def contest(self) -> None:
+        """Say that another process has this peer's session, and give way to it more and more."""
+        self._outage.contest()
 
     def subscribe(self, topic_filter: str, handler: Handler) -> None:
         """Let ``handler`` have what comes on ``topic_filter``, now and after every reconnection."""
@@ -227,11 +187,9 @@ class MqttConnection:
     # -- the network thread
 
     def _run(self) -> None:
-        backoff = Backoff(_FIRST_DELAY, _MOST_DELAY)
         while not self._stopping.is_set():
-            if self._serve():
-                backoff.succeeded()
-            self._stopping.wait(backoff.failed() * random.uniform(0.5, 1.5))  # many peers lose one broker at one time
+            was_connected = self._serve()
+            self._stopping.wait(self._outage.delay(was_connected))
 
     def _serve(self) -> bool:
         """Serve one connection from beginning to end; return whether there was one."""
@@ -291,7 +249,7 @@ class MqttConnection:
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         said = "the connection is lost" if str(code) == "Unspecified error" else str(code)  # paho's word for it
-        self._outage.blame(self._errors.last or said)
+        self._outage.cut(self._errors.last or said, code.value)
 
     def _on_subscribe(self, _client: Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         topic_filter = self._subscriptions.confirm(mid)

@@ -1,57 +1,64 @@
-"""ports.Gossip over MQTT: each peer's heads are one retained topic, ``…/<peer>/heads``.
+"""ports.Gossip over MQTT: each peer's announcement is one retained topic, ``…/<peer>/heads``.
 
-A broker gives a new peer the heads of all peers at once. Heads of a peer that left long ago do no harm: they name
-messages that no peer holds any more, or that all peers have.
+A broker gives a new peer the announcements of all peers at once. That of a peer that left long ago does no harm: it
+names messages that no peer holds any more, or that all peers have.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
-from learnae.errors import EncodingError, LearnaeError, LimitError
-from learnae.ipld import dagcbor
-from learnae.ipld.cid import Cid
+from learnae.errors import LearnaeError, LimitError
 from learnae.overriding import override
-from learnae.ports import Gossip, check_heads
-from learnae.protocol.limits import Limits
+from learnae.ports import Gossip, Heard
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
+from learnae.protocol.identity import peer_name
+from learnae.protocol.messages import Message
 
 _log = logging.getLogger(__name__)
 
-_HEADS_BYTES = 8192  # more than Limits.heads links
-_PEERS = 1024  # whose newest announcement waits to be heard; as many pushed messages
+_PEERS = 1024  # whose newest announcement waits to be heard, and as many whose newest pushed message does
 _NAME_CHARACTERS = 64
 
 
 class MqttGossip(Gossip):
-    """Announces the newest heads at most once in ``interval`` seconds; counts in ``errors`` what it refuses."""
+    """Announces the newest state at most once in ``interval`` seconds; counts in ``errors`` what it refuses.
 
-    def __init__(self, connection: MqttConnection, topics: Topics, interval: float, errors: ErrorLog) -> None:
+    ``frontier`` is told of all announcements.
+    """
+
+    def __init__(
+        self, connection: MqttConnection, topics: Topics, interval: float, errors: ErrorLog, frontier: Frontier
+    ) -> None:
         self._connection = connection
         self._topics = topics
         self._interval = interval
         self._errors = errors
-        self._own: Sequence[Cid] = ()
-        self._said: Sequence[Cid] | None = None
+        self._frontier = frontier
+        self._own = b""
+        self._said = b""
         self._said_at = float("-inf")
         self._timer: threading.Timer | None = None
         self._is_closed = False
-        self._heard = BoundedDict[str, Sequence[Cid]](_PEERS)
-        self._messages = BoundedDict[Cid, None](_PEERS)  # beyond that, the heads will name the newest
+        self._heard = BoundedDict[str, Announcement](_PEERS)
+        self._pushed = BoundedDict[str, Entry](_PEERS)  # beyond that, announcements will name the newest
         self._lock = threading.Lock()
-        connection.subscribe(topics.all("heads"), self._on_heads)
+        connection.subscribe(topics.all("heads"), self._on_announcement)
 
     @override
-    def announce(self, heads: Sequence[Cid]) -> None:
-        """Announce ``heads`` now, or the newest ones when the interval is over."""
-        check_heads(heads)
+    def announce(self, announcement: Announcement) -> None:
+        """Announce this now, or the newest one when the interval is over."""
+        data = announcement.to_bytes()
+        self._frontier.note_own(announcement)
         with self._lock:
-            self._own = tuple(heads)
+            self._own = data
             if self._own == self._said or self._timer is not None or self._is_closed:
                 return
             left = self._said_at + self._interval - time.monotonic()
@@ -63,19 +70,22 @@ class MqttGossip(Gossip):
                 self._timer.start()
 
     @override
-    def heard(self) -> Iterable[Sequence[Cid]]:
-        """Return the newest heads of each peer, and the messages that were pushed, since the last call."""
+    def heard(self) -> Iterable[Heard]:
+        """Return the newest announcement of each peer, and the newest message that each has pushed."""
         with self._lock:
-            found, pushed = list(self._heard.values()), list(self._messages)
+            found, pushed = [Heard(*each) for each in self._heard.items()], list(self._pushed.items())
             self._heard.clear()
-            self._messages.clear()
-        most = Limits().heads
-        return [*found, *(pushed[start : start + most] for start in range(0, len(pushed), most))]
+            self._pushed.clear()
+        said = {(heard.announcer, entry.author): entry.seq for heard in found for entry in heard.announcement.entries}
+        news = [(peer, entry) for peer, entry in pushed if said.get((peer, entry.author), -1) <= entry.seq]
+        return [*found, *(Heard(peer, Announcement((entry,))) for peer, entry in news)]
 
-    def note(self, message: Cid) -> None:
-        """Take a pushed message for announced."""
+    def note(self, message: Message) -> None:
+        """Take a pushed message for an announcement of its author."""
+        checkpoint = message.cid if message.checkpoint else None
+        entry = Entry(message.author[:PREFIX_BYTES], message.seq, message.cid, checkpoint)
         with self._lock:
-            self._messages[message] = None
+            self._pushed.renew(peer_name(message.author), entry)
 
     def close(self) -> None:
         """Say nothing more. Idempotent."""
@@ -92,30 +102,26 @@ class MqttGossip(Gossip):
 
     def _say(self) -> None:
         self._said, self._said_at = self._own, time.monotonic()
-        _log.debug("announcing %d heads", len(self._own))
-        self._connection.keep(self._topics.own("heads"), dagcbor.encode(list(self._own)), CBOR)
+        _log.debug("announcing: %d bytes", len(self._own))
+        self._connection.keep(self._topics.own("heads"), self._own, CBOR)
 
-    def _on_heads(self, received: Received) -> None:
+    def _on_announcement(self, received: Received) -> None:
         peer = self._topics.peer_of(received.topic)
         if peer == self._topics.peer:
             return
         try:
-            heads = parse_heads(peer, received.payload)
+            announcement = parse_announcement(peer, received.payload)
         except LearnaeError as error:
             self._errors.count(error)
             return
-        _log.debug("heard %d heads of peer %.8s", len(heads), peer)
+        _log.debug("heard %d authors of peer %.8s", len(announcement.entries), peer)
+        self._frontier.note_heard(announcement)
         with self._lock:
-            self._heard.renew(peer, heads)
+            self._heard.renew(peer, announcement)
 
 
-def parse_heads(peer: str, payload: bytes) -> Sequence[Cid]:
-    """Return the heads that ``peer`` announces, none in an empty payload; raises EncodingError or LimitError."""
+def parse_announcement(peer: str, payload: bytes) -> Announcement:
+    """Return what ``peer`` announces, nothing in an empty payload; raises EncodingError or LimitError."""
     if len(peer) > _NAME_CHARACTERS:
-        raise LimitError(f"a peer's name of {len(peer)} characters on MQTT", "its heads are ignored")
-    if not payload:
-        return ()
-    heads = dagcbor.decode(payload, _HEADS_BYTES)
-    if not isinstance(heads, list) or not all(isinstance(cid, Cid) for cid in heads):
-        raise EncodingError("heads on MQTT are no list of links", "they are ignored")
-    return heads[: Limits().heads]
+        raise LimitError(f"a peer's name of {len(peer)} characters on MQTT", "its announcements are ignored")
+    return Announcement.from_bytes(payload) if payload else Announcement()

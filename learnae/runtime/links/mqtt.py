@@ -4,9 +4,11 @@ from learnae.adapters.mqtt.blocks.exchange import MqttExchange
 from learnae.adapters.mqtt.blocks.intake import NAME
 from learnae.adapters.mqtt.client import Will
 from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
 from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
+from learnae.adapters.mqtt.session import Session
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
 from learnae.config.sections import MqttSection
 from learnae.runtime.link_set import LinkSet
@@ -15,7 +17,7 @@ from learnae.runtime.workspace import Workspace
 QUEUE_FILE = "mqtt-queue.sqlite"
 
 _NEWS_SECONDS = 0.5  # between two announcements, where they are all that tells others of a message
-_HEALING_SECONDS = 10.0  # where messages are pushed, and heads only heal what was lost
+_HEALING_SECONDS = 10.0  # where messages are pushed, and announcements only heal what was lost
 
 
 def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False) -> LinkSet:
@@ -27,19 +29,22 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
     topics = Topics(section.prefix, manifest.swarm, workspace.name)
     will = Will(topics.own("status"), OFFLINE)
     connection = MqttConnection(section, f"learnae-{workspace.name}", will)
+    Session(connection, topics)
     links = LinkSet(states={"mqtt": connection.state})
     if section.monitor:
         queue = Outbox(workspace.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
         monitor = MqttMonitor(connection, topics, queue, workspace.directory, section.home_assistant)
         links += LinkSet(monitors=(monitor,), states={"mqtt monitor": monitor.state})
-    gossip = None
+    gossip, frontier = None, Frontier()
     if section.gossip:
         interval = _HEALING_SECONDS if section.exchange else _NEWS_SECONDS
-        gossip = MqttGossip(connection, topics, interval, workspace.errors)
+        gossip = MqttGossip(connection, topics, interval, workspace.errors, frontier)
         links += LinkSet(gossips={"mqtt": gossip}, closers=(gossip.close,))
     if section.exchange:
         heard = gossip.note if gossip else lambda _: None
-        exchange = MqttExchange(connection, topics, workspace.store, manifest.limits, holds, workspace.opener, heard)
+        exchange = MqttExchange(
+            connection, topics, workspace.store, manifest.limits, holds, workspace.opener, heard, frontier
+        )
         links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
     connection.start()
     return links + LinkSet(closers=(connection.close,))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from messages_here import seqs_in
 from nightly import how_many
 from programs import PATIENCE
 from sensors import Sysfs, board_manifest, make_swarm
@@ -111,9 +112,8 @@ def test_killed_again_and_again_while_sampling(tmp_path: Path, monkeypatch: pyte
     swarm, state, witness = make_swarm(tmp_path / "home"), tmp_path / "state", tmp_path / "witness"
     config, rng = tmp_path / "agent.toml", random.Random(3)
     sampled, due, at_risk, last_seq = 0, 0, 0, -1
-    observer = Observer(swarm)
     with Sysfs(tmp_path / "sys") as sysfs:
-        config.write_text(f'[peer]\nstate = "{state}"\n[train]\npause = 0.03\n{sysfs.section()}holdout = 0.0\n')
+        config.write_text(f'[peer]\nstate = "{state}"\n[publish]\nevery = 0.03\n{sysfs.section()}holdout = 0.0\n')
         for _ in range(KILLS):
             event, most = rng.choice([(ASKED, LONGEST), (RECORDED, 2)])
             kill_at(event, rng.randint(0, most), rng.uniform(0.0, 0.2), config, witness)
@@ -124,9 +124,8 @@ def test_killed_again_and_again_while_sampling(tmp_path: Path, monkeypatch: pyte
             data = LocalStateStore(state / STATE_FILE).load()
             if data is not None:
                 PeerState.from_bytes(data)
-            observer.refresh()
-            seqs = [node.seq for cid in observer.tangle.cids() if (node := observer.tangle.node(cid))]
-            assert sorted(seqs) == list(range(len(seqs))), "a seq is missing or was used twice"
+            seqs = seqs_in(swarm)
+            assert seqs == list(range(len(seqs))), "a seq is missing or was used twice"
             assert max(seqs, default=-1) >= last_seq
             last_seq = max(seqs, default=-1)
     print(f"{sampled} readings given, {due} recorded, {len(recorded(state))} kept, {at_risk} kills lost some")
@@ -134,5 +133,7 @@ def test_killed_again_and_again_while_sampling(tmp_path: Path, monkeypatch: pyte
     assert sampled > 20 * KILLS, "the agent hardly sampled"
     assert last_seq > KILLS // 4, "the agent hardly trained"
     assert due > sampled / 4
+    observer = Observer(swarm)
+    assert observer.refresh()
     assert not observer.tangle.is_banned(Identity.load(state / "key.pem").author)
     assert PeerState.from_bytes((state / STATE_FILE).read_bytes()).weights.shape == (board_manifest().model.count,)

@@ -66,11 +66,43 @@ def test_the_report_says_where_it_was_measured(finished):
     assert all(figure["value"] > 0 for figure in report["figures"])
 
 
+def test_the_store_is_compared_with_files_and_gives_room_back(report):
+    found = report("store")
+    assert_checks_between(found, ("write", 0, 1000), ("faster", 0.1, 10_000), ("on disk", 1, 10), ("forgetting", 1, 10))
+    assert len([figure for figure in found["figures"] if figure["value"] > 0]) == 12
+
+
 @pytest.mark.engine("mosquitto")
 def test_the_race_over_a_broker_measures_its_traffic(report):
     (check,) = report("mqtt")["checks"]
     assert check["bound"] == 1.3
     assert check["value"] > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.engine("mosquitto")
+@pytest.mark.modules("safetensors")
+def test_what_age_costs_is_measured_in_simulations_and_in_processes(report):
+    found = report("age")
+    assert_checks_between(
+        found,
+        ("alone on a core trains", 0, 101),
+        ("newcomer over MQTT", 0, 600),
+        ("disk of a machine", 0, 30),
+        ("files of a machine", 2, 200),
+        ("wrong answers", -1, 1),
+        ("learnae peers", -60, 60),
+        ("restarts trains again", 0, 600),
+        ("newcomer has caught up", 0, 600),
+        ("settled swarm's bytes", 0, 100),
+        ("20 rows of 1 class", -100, 100),
+        ("newcomer, B", 0, 100),
+        ("returner, CPU s", 0, 100),
+        ("memory of a peer", 0, 100),
+        ("CPU of a tick", 0, 100),
+    )
+    figures = {figure["name"]: figure["value"] for figure in found["figures"]}
+    assert figures["2 peers: settled"] == 2
 
 
 @pytest.mark.slow
@@ -112,9 +144,14 @@ def test_a_newcomer_is_timed(report):
 
 
 @pytest.mark.slow
-def test_heads_over_iota_are_measured(report):
+def test_announcements_over_iota_are_measured(report):
     names = [figure["name"] for figure in report("iota")["figures"]]
-    wanted = ("announcements, as fast", "heads at the default pace", "proof of work at magnitude", "confirmed, median")
+    wanted = (
+        "announcements, as fast",
+        "authors in one announcement",
+        "proof of work at magnitude",
+        "confirmed, median",
+    )
     assert [start for start in wanted if not any(start in name for name in names)] == []
 
 

@@ -15,10 +15,12 @@ from learnae.adapters.iota.anchors import prove, tag_of, write_anchor
 from learnae.adapters.iota.node import Node
 from learnae.adapters.iota.proof_of_work import hash_of
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.gossip import LocalGossip
 from learnae.errors import SignatureError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
-from learnae.runtime.observer import Observer
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
+from learnae.protocol.limits import Limits
 from learnae.swarm.directory import create_swarm
 
 
@@ -149,18 +151,22 @@ def test_a_file_is_anchored_and_verified(tangle: Tangle, programs: Programs, tmp
     assert_refused(programs.run(*verify), 75, "is not anchored")
 
 
-def test_the_swarms_heads_are_anchored_as_a_block(programs: Programs, loopback: LoopbackTangle, tmp_path: Path) -> None:
+def test_every_peers_newest_message_is_anchored_as_a_block(
+    programs: Programs, loopback: LoopbackTangle, tmp_path: Path
+) -> None:
     manifest = tiny_manifest()
     directory = create_swarm(manifest, tmp_path / "swarm").directory
-    message = Author(1, manifest.swarm).say(time=time.time_ns() // 1_000_000)
-    store = LocalBlockStore(directory)
-    store.put(DAG_CBOR, message.data)
-    (directory / "heads").mkdir(exist_ok=True)
-    (directory / "heads" / "somebody").write_bytes(dagcbor.encode([message.cid]))
-    observer = Observer(directory)
-    observer.refresh()
+    store, now, entries = LocalBlockStore(directory), time.time_ns() // 1_000_000, []
+    for number in range(2 * Limits().entries):  # more than one announcement holds
+        author = Author(number, manifest.swarm)
+        for message in (author.say(time=now - 1000), author.say(time=now)):
+            store.put(DAG_CBOR, message.data)
+        entries.append(Entry(author.author[:PREFIX_BYTES], 1, message.cid, message.previous))
+    for half in (entries[: Limits().entries], entries[Limits().entries :]):
+        LocalGossip(directory, half[0].author.hex()).announce(Announcement(tuple(half)))
     written = programs.answer("learnae", "anchor", "--swarm", directory, "--node", loopback.url)
-    assert dagcbor.decode(store.get(Cid.parse(written["cid"]))) == sorted(observer.tangle.heads())
+    anchored = Announcement(tuple(sorted(entries, key=lambda entry: entry.author)))
+    assert dagcbor.decode(store.get(Cid.parse(written["cid"]))) == anchored.to_fields()
     options = ("--verify", "--wait", 60, "--trust-node", "--node", loopback.url)
     found = programs.answer("learnae", "anchor", written["cid"], *options)
     assert found["cid"] == written["cid"]

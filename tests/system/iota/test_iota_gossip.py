@@ -1,4 +1,4 @@
-"""Heads over a Tangle: one suite over the loopback node, and over Hornet where it is here."""
+"""Announcements over a Tangle: one suite over the loopback node, and over Hornet where it is here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import tiny_dataset, tiny_learner, tiny_manifest
+from builders import some_cid, some_entry, tiny_dataset, tiny_learner, tiny_manifest
 from programs import Programs, wait_for
 from tangles import FAST, HornetTangle, LoopbackTangle, Tangle, gossip
 
@@ -20,7 +20,7 @@ from demo.people import write_private_file
 from learnae.adapters.composite.gossip import Gossips
 from learnae.adapters.iota import gossip as gossip_module
 from learnae.adapters.iota import node as iota_client
-from learnae.adapters.iota.announcements import EPOCH, Announcement, OpenChannel
+from learnae.adapters.iota.announcements import EPOCH, OpenChannel, SignedAnnouncement
 from learnae.adapters.iota.gossip import Events, IotaGossip, Pace
 from learnae.adapters.iota.node import Node, NodeInfo
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -29,12 +29,14 @@ from learnae.adapters.local.state_store import LocalStateStore
 from learnae.errors import TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.peer.peer import Options, Ports, compose_peer
-from learnae.ports import Gossip
-from learnae.protocol.identity import Identity
-from learnae.protocol.limits import HOUR
+from learnae.ports import Gossip, Heard
+from learnae.protocol.announcements import Announcement
+from learnae.protocol.identity import Identity, peer_name
+from learnae.protocol.limits import HOUR, Limits
 from learnae.simulation.in_memory import SilentMonitor
 
-HEADS = [Cid.of(DAG_CBOR, bytes([number])) for number in range(4)]
+SAID = Announcement(tuple(some_entry(number, 7) for number in range(4)), (some_cid(1),))
+EARLIER = Announcement((some_entry(0, 6), some_entry(1, 6)))  # SAID replaces it
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def swarm() -> Cid:
 
 
 class Member:
-    """A peer with its own data and key; blocks go over a shared directory, heads over ``gossips`` only."""
+    """A peer with its own data and key; blocks go over a shared directory, announcements over ``gossips`` only."""
 
     def __init__(self, directory: Path, manifest, number: int, gossips: dict[str, Gossip], identity: Identity) -> None:
         self.manifest = manifest
@@ -119,7 +121,7 @@ def test_a_peer_that_was_away_catches_up_from_the_tangle(tangle: Tangle, tmp_pat
     (early, other, late), gossips = swarm_of(tmp_path, tangle)
     with started(gossips[:2]):
         tick_until([early, other], lambda: early.known and other.known, "two peers that know each other")
-        wait_for(lambda: all(one._said[0] == one._wanted for one in gossips[:2]), "their last heads on the Tangle")
+        wait_for(lambda: not any(one.has_unsaid() for one in gossips[:2]), "all that they know on the Tangle")
     # everybody else has left; only the Tangle and the blocks are there
     with started(gossips[2:]):
         tick_until([late], lambda: len(late.known) == 2, "both peers' weights")
@@ -137,9 +139,13 @@ class Earlier(Node):
         return replace(info := super().info(), time=info.time - int(self.hours * HOUR))
 
 
-def say(speaker: IotaGossip, heads: Sequence[Cid]) -> None:
-    speaker.announce(heads)
+def say(speaker: IotaGossip, announcement: Announcement = SAID) -> None:
+    speaker.announce(announcement)
     speaker.turn()
+
+
+def heard_by(listener: IotaGossip) -> list[Announcement]:
+    return [heard.announcement for heard in listener.heard()]
 
 
 def catch_up(listener: IotaGossip) -> None:
@@ -152,19 +158,36 @@ def into_an_epoch() -> float:
     return (time.time_ns() // 1_000_000 - EPOCH // 2) % EPOCH / HOUR
 
 
-def test_heads_of_hours_ago_are_found_but_not_those_beyond_the_horizon(tangle: Tangle, swarm: Cid) -> None:
-    for hours, heads in ((3, HEADS[:1]), (23, HEADS[1:2]), (25, HEADS[2:3])):
-        say(gossip(tangle.url, swarm, node=Earlier(tangle.url, hours)), heads)
+def test_what_was_said_hours_ago_is_found_but_nothing_beyond_the_horizon(tangle: Tangle, swarm: Cid) -> None:
+    times = {hours: Announcement((some_entry(hours),)) for hours in (23, 3, 25)}
+    for hours, announcement in times.items():
+        say(gossip(tangle.url, swarm, node=Earlier(tangle.url, hours)), announcement)
     listener = gossip(tangle.url, swarm)
     catch_up(listener)
     assert not listener.errors.counts
-    assert sorted(listener.heard()) == sorted([tuple(HEADS[:1]), tuple(HEADS[1:2])])
+    assert heard_by(listener) == [times[23], times[3]]
 
 
-def test_every_new_hour_has_a_tag_of_its_own_and_heads_are_said_again(tangle: Tangle, swarm: Cid) -> None:
+def test_more_than_one_transaction_holds_is_said_bit_by_bit(tangle: Tangle, swarm: Cid) -> None:
+    entries = tuple(some_entry(number, 7) for number in range(Limits().entries))
+    everything = Announcement(entries, tuple(some_cid(number) for number in range(Limits().kept)))
+    node = Earlier(tangle.url, into_an_epoch())
+    speaker, listener = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0)), gossip(tangle.url, swarm)
+    speaker.announce(everything)
+    wait_for(lambda: speaker.turn() or not speaker.has_unsaid(), "all to be said")
+    newer = replace(everything, entries=(*entries[:-1], some_entry(len(entries) - 1, 8)))
+    say(speaker, newer)
+    assert not speaker.has_unsaid()
+    listener.turn()
+    (heard,) = listener.heard()
+    assert heard == Heard(peer_name(speaker.identity.author), newer)
+    assert not listener.errors.counts
+
+
+def test_every_new_epoch_has_a_tag_of_its_own_and_all_is_said_again(tangle: Tangle, swarm: Cid) -> None:
     node = Earlier(tangle.url, 2 + into_an_epoch())
     speaker = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0))
-    say(speaker, HEADS)
+    say(speaker)
     speaker.turn()
     assert speaker.counts.announced == 1
     node.hours -= 1
@@ -181,15 +204,15 @@ def test_what_was_said_since_the_last_look_is_no_replay_in_whatever_order_it_is_
     catch_up(listener)  # nothing is late any more
     speaker = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0))
     names = []
-    for hours, heads in ((apart / HOUR, HEADS[:1]), (0, HEADS[1:])):
+    for hours, announcement in ((apart / HOUR, EARLIER), (0, SAID)):
         node.hours = hours
-        say(speaker, heads)
+        say(speaker, announcement)
         names += [name for name in Node(tangle.url).find_tag(speaker.tag()) if name not in names]
     order = names[::-1] if newest_first else names
     monkeypatch.setattr(gossip_module.random, "sample", lambda found, count: sorted(found, key=order.index)[:count])
     listener.turn()
     assert not listener.errors.counts
-    assert list(listener.heard()) == [tuple(HEADS[1:])]
+    assert heard_by(listener) == [SAID]
 
 
 def test_a_board_that_does_not_know_the_time_is_heard(
@@ -198,19 +221,19 @@ def test_a_board_that_does_not_know_the_time_is_heard(
     speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
     with monkeypatch.context() as patched:
         patched.setattr(iota_client, "_clock", lambda: 5000)  # five seconds after midnight, 1970
-        say(speaker, HEADS)
+        say(speaker)
     listener.turn()
-    assert list(listener.heard()) == [tuple(HEADS)]
+    assert heard_by(listener) == [SAID]
 
 
 def test_a_node_whose_clock_was_wrong_for_a_while_makes_nobody_mute(tangle: Tangle, swarm: Cid) -> None:
     node = Earlier(tangle.url, -5)
     speaker, listener = gossip(tangle.url, swarm, node=node, pace=Pace(1, 0)), gossip(tangle.url, swarm)
-    say(speaker, HEADS[:1])
+    say(speaker, EARLIER)
     node.hours = 0
-    say(speaker, HEADS[1:])
+    say(speaker, SAID)
     listener.turn()
-    assert list(listener.heard()) == [tuple(HEADS[1:])]
+    assert heard_by(listener) == [SAID]
 
 
 # -- nodes that fail
@@ -219,33 +242,33 @@ def test_a_node_whose_clock_was_wrong_for_a_while_makes_nobody_mute(tangle: Tang
 def test_a_node_that_is_killed_and_comes_back(tangle: Tangle, swarm: Cid) -> None:
     speaker, listener = gossip(tangle.url, swarm), gossip(tangle.url, swarm)
     with started([speaker, listener]):
-        speaker.announce(HEADS[:1])
-        wait_for(lambda: list(listener.heard()) == [tuple(HEADS[:1])], "the first heads")
+        speaker.announce(EARLIER)
+        wait_for(lambda: heard_by(listener) == [EARLIER], "the first announcement")
         tangle.kill()
         try:
             wait_for(lambda: listener.state().startswith("away: IOTA node at"), "a listener that notices")
-            speaker.announce(HEADS[1:])
+            speaker.announce(SAID)
             wait_for(lambda: speaker.state().startswith("away"), "a speaker that notices")
         finally:
             tangle.start()
-        wait_for(lambda: list(listener.heard()) == [tuple(HEADS[1:])], "what was said meanwhile")
+        wait_for(lambda: heard_by(listener) == [SAID], "what was said meanwhile")
         wait_for(lambda: speaker.state().startswith("connected"), "a speaker that is well")
     listener.heard()
     assert set(listener.errors.counts) == {"TransportError"}
     again = gossip(tangle.url, swarm)
     again.turn()
-    assert list(again.heard()) == [tuple(HEADS[1:])], "what was said before is still there"
+    assert heard_by(again) == [SAID], "what was said before is still there"
 
 
 def test_a_lagging_node_is_heard_but_not_spoken_to(loopback: LoopbackTangle, swarm: Cid) -> None:
     node = loopback.node
     wait_for(lambda: node.index() > 1, "milestones")
     early, late = gossip(loopback.url, swarm), gossip(loopback.url, swarm)
-    say(early, HEADS)
+    say(early)
     node.lagging = True
-    say(late, HEADS[:1])
+    say(late, EARLIER)
     assert "lags: it has milestone" in late.state()
-    assert list(late.heard()) == [tuple(HEADS)]
+    assert heard_by(late) == [SAID]
     assert late.counts.announced == 0
     node.lagging = False
     late.turn()
@@ -263,9 +286,9 @@ def test_what_a_lagging_node_gets_late_is_read_when_it_is_well_again(loopback: L
         listener.turn()
     node.lagging = False
     between = Earlier(loopback.url, 2)  # as if it had been said then, and had come late
-    say(gossip(loopback.url, swarm, node=between), HEADS)
+    say(gossip(loopback.url, swarm, node=between))
     listener.turn()
-    assert list(listener.heard()) == [tuple(HEADS)]
+    assert heard_by(listener) == [SAID]
 
 
 def test_a_node_without_milestones_is_named(tmp_path: Path, swarm: Cid) -> None:
@@ -285,14 +308,14 @@ def test_a_hornet_without_milestones_is_named(tmp_path: Path, swarm: Cid) -> Non
 
 def check_without_milestones(tangle: Tangle, swarm: Cid) -> None:
     speaker = gossip(tangle.url, swarm)
-    say(speaker, HEADS)
+    say(speaker)
     assert speaker.state().startswith("node has no milestone yet")
     assert speaker.counts.announced == 0
 
 
 def test_a_node_of_another_network_is_refused(tangle: Tangle, swarm: Cid) -> None:
     stranger = gossip(tangle.url, swarm, coordinator="A" * 81)
-    stranger.announce(HEADS)
+    stranger.announce(SAID)
     with started([stranger]):
         wait_for(lambda: "wrong network" in stranger.state(), "its refusal")
     stranger.heard()
@@ -329,11 +352,11 @@ def test_a_node_that_hangs_holds_up_no_tick(
 def test_proof_of_work_that_takes_forever_holds_up_no_tick_and_ends_with_the_peer(loopback: LoopbackTangle) -> None:
     node = loopback.node
     one = gossip(loopback.url, Cid.of(DAG_CBOR, b"swarm"), mwm=18)
-    one.announce(HEADS)
+    one.announce(SAID)
     one.start()
     wait_for(lambda: "getTransactionsToApprove" in node.requests, "the work to begin")
     for _ in range(100):
-        one.announce(HEADS)
+        one.announce(SAID)
         assert list(one.heard()) == []
     assert one._thread.is_alive()
     one.close()
@@ -352,7 +375,7 @@ def put(tangle: Tangle, swarm: Cid, message: bytes, epoch: int, node: Node | Non
 def test_garbage_under_the_tag_is_counted_and_hides_nothing(tangle: Tangle, swarm: Cid) -> None:
     channel, now = OpenChannel(swarm), time.time_ns() // 1_000_000
     author = Identity.generate()
-    good = Announcement(author.author, now, 0, tuple(HEADS)).to_bytes(swarm, author)
+    good = SignedAnnouncement(author.author, now, SAID).to_bytes(swarm, author)
     dressed = [channel.dress(good[:-1]), channel.dress(b"\xa0"), channel.dress(good) + b"!"]
     garbage = [b"", b"spam", b"\xff" * 1093, *dressed]
     for message in garbage:
@@ -362,15 +385,15 @@ def test_garbage_under_the_tag_is_counted_and_hides_nothing(tangle: Tangle, swar
     put(tangle, swarm, channel.dress(good), now // EPOCH)
     listener = gossip(tangle.url, swarm)
     listener.turn()
-    assert list(listener.heard()) == [tuple(HEADS)]
+    assert heard_by(listener) == [SAID]
     assert listener.errors.counts == {"EncodingError": len(garbage) + 1}
 
 
-def test_forged_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
+def test_forged_announcements_are_refused(tangle: Tangle, swarm: Cid) -> None:
     channel, now = OpenChannel(swarm), time.time_ns() // 1_000_000
     victim, forger = Identity.generate(), Identity.generate()
-    forged = Announcement(victim.author, now, 0, tuple(HEADS)).to_bytes(swarm, forger)
-    elsewhere = Announcement(victim.author, now, 0, tuple(HEADS)).to_bytes(Cid.of(DAG_CBOR, b"another"), victim)
+    forged = SignedAnnouncement(victim.author, now, SAID).to_bytes(swarm, forger)
+    elsewhere = SignedAnnouncement(victim.author, now, SAID).to_bytes(Cid.of(DAG_CBOR, b"another"), victim)
     for message in (forged, elsewhere):
         put(tangle, swarm, channel.dress(message), now // EPOCH)
     listener = gossip(tangle.url, swarm)
@@ -379,17 +402,17 @@ def test_forged_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
     assert listener.errors.counts == {"SignatureError": 2}
 
 
-def test_replayed_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
+def test_replayed_announcements_are_refused(tangle: Tangle, swarm: Cid) -> None:
     node = Earlier(tangle.url, into_an_epoch())
     channel, now = OpenChannel(swarm), node.info().time
     author = Identity.generate()
-    old = Announcement(author.author, now - 1000, 0, tuple(HEADS[:1])).to_bytes(swarm, author)
-    new = Announcement(author.author, now, 0, tuple(HEADS[1:])).to_bytes(swarm, author)
+    old = SignedAnnouncement(author.author, now - 1000, EARLIER).to_bytes(swarm, author)
+    new = SignedAnnouncement(author.author, now, SAID).to_bytes(swarm, author)
     listener = gossip(tangle.url, swarm, node=node)
     catch_up(listener)
     put(tangle, swarm, channel.dress(new), now // EPOCH)
     listener.turn()
-    assert list(listener.heard()) == [tuple(HEADS[1:])]
+    assert heard_by(listener) == [SAID]
     put(tangle, swarm, channel.dress(new), now // EPOCH)  # attached again: nothing wrong with that
     listener.turn()
     assert (list(listener.heard()), dict(listener.errors.counts)) == ([], {})
@@ -400,11 +423,11 @@ def test_replayed_heads_are_refused(tangle: Tangle, swarm: Cid) -> None:
     assert listener.errors.counts == {"ReplayError": 2}
 
 
-def test_heads_from_the_future_are_refused(tangle: Tangle, swarm: Cid) -> None:
+def test_announcements_from_the_future_are_refused(tangle: Tangle, swarm: Cid) -> None:
     node = Earlier(tangle.url, 1)
     soon = time.time_ns() // 1_000_000 - HOUR + 6 * 60_000  # six minutes ahead of that node's clock
     author = Identity.generate()
-    message = Announcement(author.author, soon, 0, tuple(HEADS)).to_bytes(swarm, author)
+    message = SignedAnnouncement(author.author, soon, SAID).to_bytes(swarm, author)
     put(tangle, swarm, OpenChannel(swarm).dress(message), soon // EPOCH)
     listener = gossip(tangle.url, swarm, node=node)
     listener.turn()
@@ -419,7 +442,7 @@ def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(
     spammer = Node(loopback.url)
     for number in range(14):
         put(loopback, swarm, b"spam %d" % number, now // EPOCH - number % 2, spammer)
-    say(gossip(loopback.url, swarm), HEADS)
+    say(gossip(loopback.url, swarm))
     node, read = Node(loopback.url), []
     original = node.read
     node.read = lambda names: read.append(len(names)) or original(names)
@@ -429,8 +452,8 @@ def test_a_flood_under_the_tag_costs_bounded_work_and_hides_nobody_for_long(
         read.clear()
         listener.turn()
         assert sum(read) <= 4, f"in turn {turn}"
-        heard += listener.heard()
-    assert heard == [tuple(HEADS)]
+        heard += heard_by(listener)
+    assert heard == [SAID]
 
 
 # -- until a milestone includes it
@@ -441,7 +464,7 @@ def test_what_waits_too_long_is_promoted_then_attached_anew_until_confirmed(tmp_
     with tangle.node as node:
         node.issue_milestone()
         speaker = gossip(tangle.url, swarm, pace=replace(FAST, confirmation=0.0))
-        say(speaker, HEADS)
+        say(speaker)
         for _ in range(2):
             speaker.turn()
         assert (speaker.counts.promoted, speaker.counts.reattached) == (2, 1)
@@ -457,14 +480,14 @@ def test_what_waits_too_long_is_promoted_then_attached_anew_until_confirmed(tmp_
         assert speaker.counts.promoted == 2, "nothing is left to be helped"
         listener = gossip(tangle.url, swarm)
         listener.turn()
-        assert list(listener.heard()) == [tuple(HEADS)]
+        assert heard_by(listener) == [SAID]
         assert not listener.errors.counts
 
 
 @pytest.mark.parametrize("worker", ["local", "node"])
-def test_heads_are_confirmed_whoever_works(tangle: Tangle, swarm: Cid, worker: str) -> None:
+def test_announcements_are_confirmed_whoever_works(tangle: Tangle, swarm: Cid, worker: str) -> None:
     speaker = gossip(tangle.url, swarm, pow_by=worker)
-    speaker.announce(HEADS)
+    speaker.announce(SAID)
 
     def confirmed() -> bool:
         speaker.turn()
@@ -482,14 +505,14 @@ def test_events_of_the_node_are_faster_than_polling(tangle: Tangle, swarm: Cid) 
         wait_for(lambda: listener.state().startswith("connected"), "the first look")
         events = Events(tangle.events, listener.tag, listener.wake)
         try:
-            speaker.announce(HEADS)
+            speaker.announce(SAID)
             speaker.turn()
 
             def told() -> bool:  # a subscription takes a moment, and what was said before is lost: say something again
                 put(tangle, swarm, b"something", speaker._epoch)
-                return list(listener.heard()) == [tuple(HEADS)]
+                return heard_by(listener) == [SAID]
 
-            wait_for(told, "heads long before the next look")
+            wait_for(told, "the announcement long before the next look")
         finally:
             events.close()
 
@@ -503,19 +526,19 @@ class Cable:
     def __init__(self) -> None:
         self.cut = False
         self.others: list[Cable] = []
-        self._inbox: dict[int, tuple[Cid, ...]] = {}
+        self._inbox: dict[int, Announcement] = {}
 
-    def announce(self, heads) -> None:
+    def announce(self, announcement) -> None:
         if self.cut:
             raise TransportError("the cable is cut")
         for other in self.others:
-            other._inbox[id(self)] = tuple(heads)
+            other._inbox[id(self)] = announcement
 
     def heard(self):
         if self.cut:
             raise TransportError("the cable is cut")
         inbox, self._inbox = self._inbox, {}
-        return list(inbox.values())
+        return [Heard(str(name), announcement) for name, announcement in inbox.items()]
 
 
 @pytest.mark.parametrize("lost", ["iota", "cable"])
@@ -567,7 +590,7 @@ def test_agents_show_the_node_in_their_status_and_go_on_without_it(
         return str(programs.status("one").get("connections", {}).get("iota", ""))
 
     process = programs.start("agent", "run", "--config", config)
-    wait_for(lambda: " 0 announced" not in link() and link().startswith("connected"), "heads on the Tangle")
+    wait_for(lambda: " 0 announced" not in link() and link().startswith("connected"), "an announcement on the Tangle")
     assert loopback.node.names()
     loopback.kill()
     wait_for(lambda: link().startswith("away: IOTA node at"), "the line in the status")

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 import requests
+from builders import some_entry
 from iri_node import number_trytes
 from tangles import Tangle, gossip
 
 from learnae.adapters.iota.node import NULL, Node
 from learnae.adapters.iota.proof_of_work import hash_of, search
 from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.protocol.announcements import Announcement
 
 A_TAG = "LEARNAE9TEST9OF9THE9API".ljust(27, "9")
 
@@ -114,7 +116,7 @@ def test_what_has_unknown_parents_is_no_tip_and_is_never_confirmed(tangle: Tangl
         tips = post(tangle, command="getTransactionsToApprove", depth=3).json()
         assert name not in (tips["trunkTransaction"], tips["branchTransaction"])
     speaker = gossip(tangle.url, Cid.of(DAG_CBOR, orphan.encode()))
-    speaker.announce([Cid.of(DAG_CBOR, b"head")])
+    speaker.announce(Announcement((some_entry(1),)))
     while not speaker.counts.confirmed:  # milestones come
         speaker.turn()
     assert post(tangle, command="getInclusionStates", transactions=[name], tips=[]).json()["states"] == [False]

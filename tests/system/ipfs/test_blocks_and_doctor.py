@@ -2,25 +2,27 @@
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from block_rows import age, spoil
 from daemon import free_port
 from hostile_http import hostile_server, says
 from kubo import Kubo
-from programs import Programs, assert_refused
+from programs import Programs, assert_refused, wait_for
 
 from demo.people import write_private_file
+from learnae.adapters.local.block_database import FILE
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.limits import Limits
 from learnae.swarm.presets import preset
 from learnae.system.paths import STATE_FILE
-from learnae.system.service import EXIT_CONFIGURATION
+from learnae.system.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN
+from learnae.text import counted
 
 
 class Home:
@@ -29,11 +31,12 @@ class Home:
     def __init__(self, programs: Programs, **limits: int) -> None:
         self.programs = programs
         manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(**limits))
-        self.store = LocalBlockStore(programs.add_swarm(manifest))
+        self.directory = programs.add_swarm(manifest)
+        self.store = LocalBlockStore(self.directory)
         data = programs.root / "person.npz"
         write_private_file(1, data)
         trainer = programs.start("trainer_node", "start", "--data", data)
-        programs.wait_for_steps("trainer", trainer, more_than=26 * 3)
+        wait_for(lambda: (programs.status("trainer").get("seq") or 0) >= 3, "the trainer to publish")
         trainer.stop()
 
     def blocks(self, *arguments: str, **environment: str):
@@ -56,25 +59,22 @@ def kubo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubo]:
         yield found
 
 
-def path_of(home: Home, cid: str) -> Path:
-    (path,) = (home.programs.home / "swarms").rglob(cid)
-    return path
-
-
 def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs) -> None:
     listed = programs.answer("learnae", "blocks")
     said = programs.answer("learnae", "log")
     assert {block["pinned"] for block in listed} == {None}
     whats = {block["cid"]: block["what"] for block in listed}
-    assert {whats[message["cid"]] for message in said} >= {"message 0 of trainer", "message 1 of trainer"}
+    assert [whats[message["cid"]] for message in said] == [f"message {message['seq']} of trainer" for message in said]
+    assert "replaced since: 0 of trainer" in whats.values(), "its frames and messages go a grace after the checkpoint"
     assert whats[said[0]["blocks"][0]] == f"weights of trainer, {said[0]['seq']}"
     shown = here.blocks().stdout
-    assert "message 1 of trainer" in shown
-    assert f"{len(said)} messages, " in shown
+    assert f"message {said[0]['seq']} of trainer" in shown
+    assert f", {counted(len(said), 'message')}" in shown
+    assert "replaced by checkpoints" in shown
 
     # a damaged block is found, and removed so that a good copy can take its place
     victim = said[0]["blocks"][0]
-    path_of(here, victim).write_bytes(b"rot")
+    spoil(here.directory, Cid.parse(victim), b"rot")
     done = here.blocks("--fsck")
     assert done.returncode == 1
     assert victim in done.stdout
@@ -82,7 +82,7 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
 
     # nobody needs these; the younger one may belong to a message that is on its way
     old, young = here.store.put(RAW, b"old"), here.store.put(RAW, b"young")
-    os.utime(path_of(here, str(old)), (time.time() - 7200,) * 2)
+    age(here.directory, old)
     assert programs.answer("learnae", "blocks", "--gc") == {"deleted": 1, "bytes freed": 3}
     assert not here.store.has(old)
     assert here.store.has(young)
@@ -90,16 +90,34 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
 
     assert_refused(programs.run("learnae", "blocks", "--pin"), EXIT_CONFIGURATION, "set ipfs.api")
 
+    # a database that SQLite cannot read is named, and replaced once no process has it open
+    names = set(here.store.cids())
+    here.store.close()
+    with (here.directory / FILE).open("r+b") as file:
+        file.seek(4096 * 3)  # after the header, the map of pages and the root of the table
+        file.write(b"rot" * 1000)
+    assert "--fsck" in programs.run("learnae", "blocks").stderr
+    opened = LocalBlockStore(here.directory)
+    assert_refused(programs.run("learnae", "blocks", "--fsck"), EXIT_TRY_AGAIN, "stop the peers")
+    opened.close()
+    done = here.blocks("--fsck", "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["checked"] > len(names) / 2
+    assert programs.answer("learnae", "blocks", "--fsck") == {"checked": found["checked"], "damaged": []}
+    assert set(here.store.cids()) <= names
 
-def test_a_stopped_peer_keeps_its_last_words_and_nothing_else(programs: Programs) -> None:
+
+def test_a_swarm_that_has_fallen_silent_keeps_its_last_checkpoint_and_nothing_older(programs: Programs) -> None:
     home = Home(programs, horizon=1000)
     last = PeerState.from_bytes((programs.home / "peers" / "trainer" / STATE_FILE).read_bytes()).message
-    time.sleep(1)
-    assert programs.answer("learnae", "log") == []  # and looking has deleted nothing
-    for path in (programs.home / "swarms").rglob("baf*"):
-        os.utime(path, (time.time() - 7200,) * 2)
-    programs.answer("learnae", "blocks", "--gc")
-    assert set(home.store.cids()) == {Cid.of(DAG_CBOR, last)}
+    time.sleep(1.1)  # longer than the horizon
+    live = [[message["cid"], *message["blocks"]] for message in programs.answer("learnae", "log")]
+    assert live[0][0] == str(Cid.of(DAG_CBOR, last))
+    age(home.directory)
+    assert programs.answer("learnae", "blocks", "--gc")["deleted"] > 0
+    assert set(map(str, home.store.cids())) == {cid for cids in live for cid in cids}
+    assert programs.answer("learnae", "export", programs.root / "last.safetensors")["parameters"] == 4295
 
 
 @pytest.mark.engine("ipfs")

@@ -60,7 +60,8 @@ class Workstation:
             HOME=str(self.home),
             DATA=str(directory / "private.npz"),
             IPFS_TELEMETRY="off",
-            LEARNAE_TRAIN__PAUSE="0.2",
+            LEARNAE_PUBLISH__EVERY="0.2",
+            LEARNAE_TRAIN__SHARE="0.2",
             PATH=f"{programs}:{os.environ['PATH']}",
             IPFS_PATH=str(self.home / ".ipfs"),
         )

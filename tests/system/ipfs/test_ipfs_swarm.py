@@ -117,7 +117,7 @@ def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine, Machine]]:
 def distance(one: Machine, other: Machine) -> float:
     """Between the two consensus estimates, relative to their size."""
     first, second = (
-        estimate_of(machine.programs.home / "peers" / machine.name, machine.observer.manifest)
+        estimate_of(machine.programs.home / "peers" / machine.name, machine.observer.manifest).vector
         for machine in (one, other)
     )
     return float(np.linalg.norm(first - second) / np.linalg.norm(first))
@@ -180,7 +180,7 @@ def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
     assert len(ways) >= 4  # away at the start, and killed
     for machine in (a, b):
         machine.check_blocks()
-    newest = b.observer.tangle.heads()[0]
+    newest = next(entry.head for _, entry in b.observer.tangle.entries())
     assert json.loads(b.kubo.run("dag", "get", str(newest)))["swarm"] == {"/": str(a.observer.swarm)}
     planted = patterns(readings[::250])
     for place in (a.swarm, a.kubo.directory, b.directory, c.directory):

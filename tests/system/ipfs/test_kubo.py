@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import some_cid, some_entry
 from kubo import Kubo
 from programs import wait_for
 
@@ -19,9 +20,12 @@ from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.ports import Heard
+from learnae.protocol.announcements import Announcement
 
 pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient")]
 SWARM = Cid.of(DAG_CBOR, b"swarm")
+SAID = Announcement((some_entry(1, 7),), (some_cid(1),))
 
 
 @pytest.fixture(scope="module")
@@ -337,44 +341,44 @@ def test_closing_does_not_wait_for_a_daemon_that_hangs(kubo: Kubo, opened: Opene
 
 
 def test_pubsub_comes_back_with_its_daemon(daemon: Kubo, kubo: Kubo, opened: Opened) -> None:
-    heads = [Cid.of(DAG_CBOR, b"head")]
     kubo.start()
     kubo.join(daemon)
     here, there = opened.gossip(kubo, "here", repeat=0.2), opened.gossip(daemon, "there", repeat=0.2)
     wait_for(lambda: kubo.run("pubsub", "peers", f"learnae/1/{SWARM}/heads"), "the other's subscription")
-    there.announce(heads)
-    here.announce([])
-    wait_for(lambda: list(here.heard()) == [heads], "the heads")
+    there.announce(SAID)
+    here.announce(Announcement())
+    wait_for(lambda: list(here.heard()) == [Heard("there", SAID)], "the announcement")
     wait_for(lambda: {here.state(), there.state()} == {"connected"}, "both")
     kubo.kill()
     wait_for(lambda: here.state().startswith("away"), "the failure")
     here.heard()
     kubo.start()
     kubo.join(daemon)
-    more = [Cid.of(DAG_CBOR, b"more")]
+    more = Announcement((some_entry(2),))
     wait_for(lambda: kubo.run("pubsub", "peers", f"learnae/1/{SWARM}/heads"), "the other's subscription")
     here.announce(more)
-    wait_for(lambda: list(there.heard()) == [more], "the heads that were announced since")
-    wait_for(lambda: list(here.heard()) == [heads], "the heads, which are said again")
+    wait_for(lambda: list(there.heard()) == [Heard("here", more)], "what was announced since")
+    wait_for(lambda: list(here.heard()) == [Heard("there", SAID)], "the announcement, which is repeated")
     assert here.state() == "connected"
 
 
 def test_hostile_announcements_are_counted_and_good_ones_are_heard(daemon: Kubo, opened: Opened) -> None:
     problems = ErrorLog()
     gossip = opened.gossip(daemon, "listener", errors=problems)
-    topic, heads = f"learnae/1/{SWARM}/heads", [Cid.of(DAG_CBOR, b"good")]
+    topic, good = f"learnae/1/{SWARM}/heads", {"peer": "a", **SAID.to_fields()}
     wait_for(lambda: topic in daemon.run("pubsub", "ls").decode(), "the subscription")
-    for data in (b"", b"\xff" * 100, b"x" * 200_000, dagcbor.encode({"peer": "a", "heads": [1]}), dagcbor.encode([])):
+    bad = dagcbor.encode({**good, "authors": [1]})
+    for data in (b"", b"\xff" * 100, b"x" * 200_000, bad, dagcbor.encode([])):
         daemon.run("pubsub", "pub", topic, input=data)
     heard: list[Any] = []
 
     def arrived() -> bool:
-        daemon.run("pubsub", "pub", topic, input=dagcbor.encode({"peer": "a", "heads": heads}))
+        daemon.run("pubsub", "pub", topic, input=dagcbor.encode(good))
         heard.extend(gossip.heard())
         return bool(heard)
 
     wait_for(arrived, "the good one")
-    assert heard[0] == heads
+    assert heard[0] == Heard("a", SAID)
     assert problems.counts["EncodingError"] >= 3
 
 
@@ -383,7 +387,7 @@ def test_pubsub_that_is_off_says_how_to_turn_it_on(
 ) -> None:
     with Kubo(tmp_path / "kubo", pubsub=False) as kubo:
         gossip = opened.gossip(kubo, "alone")
-        gossip.announce([Cid.of(DAG_CBOR, b"head")])
+        gossip.announce(SAID)
         wait_for(lambda: gossip.state() == "away: Kubo's pubsub is off", "the failure")
         wait_for(lambda: "ipfs config --json Pubsub.Enabled true" in caplog.text, "the remedy")
         gossip.close()

@@ -21,8 +21,12 @@ from programs import clean_environment, wait_for
 
 from learnae.adapters.mqtt.client import Will
 from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.outage import RIVAL, Outage
+from learnae.adapters.mqtt.session import Session
+from learnae.adapters.mqtt.topics import Topics
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
+from learnae.ipld.cid import RAW, Cid
 
 pytestmark = pytest.mark.engine("mosquitto")
 
@@ -84,7 +88,7 @@ def test_a_retained_value_is_heard_once_by_whoever_subscribes_as_the_connection_
     speaker.keep("state/one", b"1")
     wait_for(lambda: not speaker._queue.is_on_its_way, "the broker to have it")
     caplog.set_level(logging.INFO, "learnae")
-    logger = logging.getLogger("learnae.adapters.mqtt.connection")
+    logger = logging.getLogger("learnae.adapters.mqtt.outage")
     logger.addFilter(slowly)  # the network thread is held up as it says "connected"
     try:
         link, heard = opened(plain(broker)), []
@@ -190,6 +194,46 @@ def test_a_broker_that_is_not_there_is_said_once_and_found_when_it_comes(broker,
     assert len(said) == 2, said
     assert "is away: [Errno 111] Connection refused; trying again" in said[0]
     assert said[1].endswith("connected")
+
+
+def test_two_processes_with_one_key_are_told_of_each_other_once_and_give_way(broker, opened, caplog):
+    topics = Topics("t", Cid.of(RAW, b"swarm"), "alice")
+    with caplog.at_level(logging.INFO, "learnae"):
+        two = [MqttConnection(plain(broker), "same", outage=Outage("b", most_yield=2.0)) for _ in range(2)]
+        for link in two:
+            Session(link, topics)
+            link.start()
+        wait_for(lambda: all(RIVAL in link.state() for link in two), "both to name the other")
+        before = broker.log.count("New client connected")
+        time.sleep(6)
+        connections = broker.log.count("New client connected") - before
+        assert all(RIVAL in link.state() for link in two), "it is said as long as it lasts"
+    said = [record.getMessage() for record in caplog.records]
+    assert [RIVAL in text for text in said].count(True) == 2, said
+    assert len(said) <= 10  # at most twice connected and once lost, each, before it is known
+    assert connections <= 14  # first quickly, then each waits at least a second
+    two[0].close()
+    wait_for(lambda: two[1].state() == "connected", "the other to be alone")
+    two[1].close()
+
+
+def test_a_peer_that_is_back_or_starts_again_has_no_rival(broker, opened):
+    topics, link = Topics("t", Cid.of(RAW, b"swarm"), "alice"), MqttConnection(plain(broker), "same")
+    Session(link, topics)
+    inbox = Inbox(opened(plain(broker)), topics.own("session"))
+    link.start()
+    wait_for(lambda: inbox.received, "its word")
+    link._client.socket().shutdown(socket.SHUT_RDWR)
+    wait_for(lambda: broker.log.count("as same") == 2 and link.is_connected, "it to be back")
+    Inbox(link, "after what is retained")
+    link.close()
+    again = MqttConnection(plain(broker), "same")
+    Session(again, topics)
+    again.start()
+    wait_for(lambda: len(inbox.received) >= 3, "its new word")
+    Inbox(again, "after what is retained")
+    assert (link._outage.is_contested, again.state()) == (False, "connected")
+    again.close()
 
 
 def test_a_client_certificate_opens_and_the_acl_refuses_once_and_counted(broker, certificates, opened, caplog):

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,13 @@ from programs import wait_for
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.blocks.exchange import MqttExchange, Tuning
-from learnae.adapters.mqtt.blocks.wire_format import pack
+from learnae.adapters.mqtt.blocks.wire_format import pack, unpack
+from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.topics import Topics
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message, compose
@@ -44,9 +46,17 @@ class Machine:
         self.store = BlockService(self.local)
         self.link = links.open(plain(broker))
         self.topics = Topics("learnae/1", SWARM, self.name)
-        self.heard: list[Cid] = []
+        self.heard: list[Message] = []
+        self.frontier = Frontier()
         self.exchange = MqttExchange(
-            self.link, self.topics, self.store, Limits(), holds, heard=self.heard.append, tuning=tuning
+            self.link,
+            self.topics,
+            self.store,
+            Limits(),
+            holds,
+            heard=self.heard.append,
+            frontier=self.frontier,
+            tuning=tuning,
         )
         self.seq, self.last = 0, None
 
@@ -90,7 +100,7 @@ def test_a_pushed_message_reaches_all_and_its_frame_those_who_follow(machine):
     first = author.push(b"frame 0")
     for each in (follower, other, holder):
         wait_for(lambda each=each: each.local.has(first.cid), "the message")
-        wait_for(lambda each=each: each.heard == [first.cid], "word of it")
+        wait_for(lambda each=each: each.heard == [first], "word of it")
     wait_for(lambda: holder.local.has(first.blocks[0]), "the frame, at a trainer that holds")
     assert not follower.local.has(first.blocks[0])
     assert follower.exchange.fetch(first.blocks[0]) == b"frame 0"  # from now on it follows
@@ -161,12 +171,11 @@ def test_what_was_pushed_just_before_somebody_waits_for_it_is_there(machine):
 
 def test_what_comes_as_another_ones_past_is_there_for_whoever_waits(machine):
     holder, reader, fetched = machine(), machine(tuning=WAITING), []
-    first, second, third = (holder.message() for _ in range(3))
-    reader.exchange._wishes._cones[third.cid] = 2  # as if its past were being walked
-    reader.exchange._wishes._cones[second.cid] = 2
+    first, second = (holder.message() for _ in range(2))
     waiting = threading.Thread(target=lambda: fetched.append(reader.exchange.fetch(first.cid)), daemon=True)
     waiting.start()
     wait_for(lambda: first.cid in reader.exchange._wishes._wishes, "somebody to wait for the first")
+    reader.exchange.tuning = PATIENT  # from now on it asks
     assert reader.exchange.fetch(second.cid) == second.data
     wait_for(lambda: fetched == [first.data], "the first, that came with the second")
 
@@ -202,7 +211,7 @@ def test_of_many_holders_one_answers_all_who_want(machine, monkeypatch, at_once)
             leaving.callback(reader.exchange.close)  # nobody waits any more, however this ends
         fetched = [pool.submit(asking.exchange.fetch, cid)]
         heard = [reader.exchange._answers for reader in listening]
-        wait_for(lambda: all(answers.asked(cid) > 0 for answers in heard), "all to hear that one asks")
+        wait_for(lambda: all(answers.asked(cid, 0) > 0 for answers in heard), "all to hear that one asks")
         fetched += [pool.submit(reader.exchange.fetch, cid) for reader in listening]
         wait_for(lambda: len(decided) == 4, "the others to listen only")
         wait_for(lambda: len(later) == 8, "all holders to prepare a claim")
@@ -229,19 +238,33 @@ def test_of_many_holders_one_answers_all_who_want(machine, monkeypatch, at_once)
     assert [reader.count("wanted") for reader in (asking, *listening)] == [1, 0, 0, 0]
 
 
-def test_a_long_history_comes_in_a_few_growing_cones(machine):
+@pytest.mark.parametrize("known", [-1, 199])
+def test_a_newcomer_and_a_returner_are_complete_with_one_exchange_an_author(machine, known):
+    """Its checkpoint and its head are wanted at the same time, by two threads, as a store does."""
+    holder, reader = machine(), machine(tuning=replace(PATIENT, ask=600.0, along=600.0))
+    messages = [holder.message() for _ in range(300)]
+    prefix, first, newest = holder.identity.author[:PREFIX_BYTES], messages[0], messages[-1]
+    reader.frontier.note_heard(Announcement((Entry(prefix, newest.seq, newest.cid, first.cid),)))
+    for message in messages[: known + 1]:
+        reader.local.put(DAG_CBOR, message.data)
+        reader.frontier.note_own(Announcement((Entry(prefix, message.seq, message.cid, first.cid),)))
+    with ThreadPoolExecutor(2) as pool, closing(reader.exchange):
+        fetched = [pool.submit(reader.exchange.fetch, message.cid) for message in (first, newest)]
+        assert [each.result(60) for each in fetched] == [first.data, newest.data]
+    assert all(reader.local.has(message.cid) for message in messages[:-1])  # whoever fetches puts the last one there
+    assert reader.count("wanted") == holder.count("answered") == 1
+
+
+def test_what_is_here_already_does_not_come_again(machine, links, broker):
     holder, reader = machine(), machine(tuning=replace(PATIENT, ask=600.0))
     messages = [holder.message() for _ in range(300)]
-    asked, cid = 0, messages[-1].cid
-    while not reader.local.has(messages[0].cid):
-        data = reader.exchange.fetch(cid)
-        reader.local.put(DAG_CBOR, data)
-        asked += 1
-        assert asked <= 6  # 1 + 4 + 16 + 64 + 256
-        index = next(i for i, message in enumerate(messages) if reader.local.has(message.cid))
-        cid = messages[index - 1].cid
-    assert all(reader.local.has(message.cid) for message in messages)
-    assert reader.count("wanted") <= asked
+    entries = [Entry(holder.identity.author[:PREFIX_BYTES], each.seq, each.cid, messages[0].cid) for each in messages]
+    reader.frontier.note_own(Announcement((entries[290],)))
+    reader.frontier.note_heard(Announcement((entries[299],)))
+    answers = Inbox(links.open(plain(broker)), "+/+/+/+/block/+")
+    reader.exchange.fetch(messages[299].cid)
+    payload = wait_for(lambda: [each.payload for each in answers.received], "the answer")[0]
+    assert unpack(payload, 99) == [message.data for message in reversed(messages[291:])]
 
 
 def test_wrong_bytes_are_refused_counted_and_others_answer(machine, links, broker):

@@ -120,7 +120,7 @@ def test_a_late_watcher_finds_state_and_status_and_a_leaver_is_offline(broker, l
 
 def test_nothing_is_lost_in_an_outage_that_the_bound_allows(broker, links, show, caplog):
     inbox = Inbox(links.open(plain(broker)))
-    with Gate(broker) as gate, caplog.at_level(logging.INFO, "learnae"):
+    with Gate(broker.port) as gate, caplog.at_level(logging.INFO, "learnae"):
         monitor = show(gate.section(), rows=20_000)
         monitor.infer(numbered(0))
         inbox.newest("inference")
@@ -147,7 +147,7 @@ def test_nothing_is_lost_in_an_outage_that_the_bound_allows(broker, links, show,
 
 def test_beyond_the_bound_the_oldest_go_and_are_counted(broker, links, show):
     inbox = Inbox(links.open(plain(broker)))
-    with Gate(broker) as gate:
+    with Gate(broker.port) as gate:
         gate.shut()
         monitor = show(gate.section(), wait=False, rows=10)
         for number in range(30):
@@ -177,7 +177,7 @@ def test_killing_broker_and_peer_again_and_again_loses_nothing(broker, links, tm
         "    time.sleep(0.005)\n"
     )
     inbox, next_number = Inbox(links.open(plain(broker))), 0
-    with Gate(broker) as gate:
+    with Gate(broker.port) as gate:
         for sign in ("peer", "broker", "peer", "broker"):
             command = [
                 sys.executable,

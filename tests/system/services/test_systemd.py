@@ -72,7 +72,7 @@ def edit(file: Path) -> None:
     text = file.read_text()
     for example in ("/etc/learnae/recording.csv", "/srv/learnae/data.csv"):
         text = text.replace(example, "/etc/learnae/recording.npz")
-    file.write_text(text.replace("pause = 5.0", "pause = 0.2"))
+    file.write_text(text.replace("every = 5.0", "every = 0.2"))
 
 
 def status(board: Container, path: str = STATE) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def test_a_wrong_configuration_is_said_once_and_not_tried_again(running: Contain
     running.output(f"systemctl stop {AGENT}")
     file = running.root / "etc/learnae/agent-garden.toml"
     good = file.read_text()
-    file.write_text(good.replace("pause", "pauze"))
+    file.write_text(good.replace("every", "evry"))
     try:
         assert running.run(f"systemctl start {AGENT}").returncode != 0
         assert running.show(AGENT, "ExecMainStatus") == "78"
@@ -191,7 +191,7 @@ def test_a_wrong_configuration_is_said_once_and_not_tried_again(running: Contain
         time.sleep(1.0)  # ten times RestartSec
         assert running.show(AGENT, "ActiveState") == "failed"
         assert running.show(AGENT, "NRestarts") == restarts
-        assert "did you mean 'pause'?" in running.journal(AGENT)
+        assert "did you mean 'every'?" in running.journal(AGENT)
     finally:
         file.write_text(good)
 

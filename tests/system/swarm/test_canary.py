@@ -1,8 +1,13 @@
-"""Raw readings never leave: every byte that a peer puts out is searched for planted readings."""
+"""Raw readings never leave: every byte that a peer puts out is searched for planted readings.
+
+The peers are archives: what they would forget has left before.
+"""
 
 from __future__ import annotations
 
+import json
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +15,8 @@ import pytest
 from canary import leaks, leaks_in, patterns, private_readings
 from daemon import HOST
 from iri_node import IriNode
+from kubo import Kubo
+from messages_here import messages_in, seqs_in
 from mosquitto import Mosquitto
 from mqtt_rig import Gate
 from programs import PATIENCE, Programs, wait_for
@@ -17,6 +24,7 @@ from sensors import Sysfs, make_swarm
 
 from demo.swarm import Swarm
 from learnae.adapters.iota.node import Node, Transaction
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection
 from learnae.protocol.bodies import Summary, Update
@@ -34,13 +42,18 @@ class Canary:
         self.private, self.config = home / "private.npz", home / "canary.toml"
         np.savez(self.private, signal=readings, label=np.repeat(np.arange(5), 1000))
         self.config.write_text(
-            f'[peer]\nname = "canary"\n[swarm]\nid = "{self.swarm.directory}"\n'
+            f'[peer]\nname = "canary"\nhistory = "all"\n[swarm]\nid = "{self.swarm.directory}"\n'
             f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\n{more}'
         )
 
     def __enter__(self) -> Canary:
         self.swarm.start("canary", self.role, self.config)
         return self
+
+    def wait_for_seq(self, seq: int) -> None:
+        status = self.home / "peers" / "canary" / "status.json"
+        said = lambda: (json.loads(status.read_text()).get("seq") or 0) >= seq if status.exists() else False  # noqa: E731
+        wait_for(said, f"{seq} messages", 4 * PATIENCE)
 
     def drain(self) -> None:
         self.swarm.processes["canary"].send_signal(signal.SIGTERM)
@@ -50,20 +63,30 @@ class Canary:
         self.swarm.stop()
 
 
+def blocks_in(swarm: Path) -> bytes:
+    """All blocks, each in one piece: SQLite cuts what is longer than a page."""
+    with closing(LocalBlockStore(swarm, read_only=True)) as store:
+        blocks = [store.get(cid) for cid in store.cids()]
+    assert len(blocks) > 1
+    return b"".join(blocks)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("role", "engine", "messages"), [("agent", "auto", 40), ("trainer", "auto", 40), ("agent", "none", 2)]
+    ("role", "engine", "seq"), [("agent", "auto", 12), ("trainer", "auto", 12), ("agent", "none", 1)]
 )
-def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, messages: int) -> None:
+def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq: int) -> None:
     with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n') as canary:
-        observer = Observer(canary.swarm.directory)
-        wait_for(lambda: observer.refresh() >= messages, "messages", 4 * PATIENCE)
+        canary.wait_for_seq(seq)
         canary.drain()
+    assert seqs_in(canary.swarm.directory)[: seq + 1] == list(range(seq + 1)), "all that was said is searched"
+    observer = Observer(canary.swarm.directory)
     observer.refresh()
     (view,) = observer.peers()
     assert view.summary == (engine == "none")
     assert (view.steps > 0) == (engine != "none")
     assert list(leaks(canary.swarm.directory, canary.planted)) == []
+    assert list(leaks_in(blocks_in(canary.swarm.directory), canary.planted)) == []
     assert "private.npz" in dict(leaks(canary.home, canary.planted)), "the search itself must be able to find them"
 
 
@@ -71,9 +94,9 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, mess
 @pytest.mark.engine("mosquitto")
 @pytest.mark.parametrize("role", ["agent", "trainer"])
 def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path, role: str) -> None:
-    """Monitor, heads, pushed blocks, Home Assistant: the whole TCP stream, whatever it means."""
-    words = [b"/state", b"/metrics", b"/heads", b"/message", b"/frame", b"homeassistant/device"]
-    with Mosquitto(tmp_path / "broker") as broker, Gate(broker) as gate:
+    """Monitor, announcements, pushed blocks, Home Assistant: the whole TCP stream, whatever it means."""
+    words = [b"/state", b"/metrics", b"/heads", b"/message", b"/frame", b"/session", b"homeassistant/device"]
+    with Mosquitto(tmp_path / "broker") as broker, Gate(broker.port) as gate:
         more = f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
         with Canary(tmp_path / "home", role, more, every=50) as canary:
             is_all = lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 10  # noqa: E731
@@ -81,6 +104,25 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
             canary.drain()
         assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
         assert list(leaks_in(canary.private.read_bytes(), canary.planted)), "the search must be able to find them"
+
+
+@pytest.mark.slow
+@pytest.mark.engine("ipfs")
+@pytest.mark.modules("ipfshttpclient")
+def test_planted_readings_are_in_no_byte_that_goes_to_a_daemon(tmp_path: Path) -> None:
+    """Announcements over pubsub and all blocks: what the daemon is asked for, and given."""
+    calls = [b"/api/v0/pubsub/pub", b"/api/v0/block/put", b"/api/v0/pin"]
+    with (
+        Kubo(tmp_path / "kubo") as kubo,
+        Gate(kubo.api_port) as gate,
+        Canary(tmp_path / "home", "trainer", f'[ipfs]\napi = "/ip4/{HOST}/tcp/{gate.port}"\n') as canary,
+    ):
+        wait_for(lambda: all(gate.sent.count(call) > 2 for call in calls), "all of it", 2 * PATIENCE)
+        canary.wait_for_seq(12)
+        canary.drain()
+    assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
+    newest = next(iter(messages_in(canary.swarm.directory)))
+    assert newest.data in gate.sent, "blocks go there as they are, so that the search must find them"
 
 
 @pytest.mark.slow
@@ -107,7 +149,7 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
         (tmp_path / "bad" / "iio:device0" / "in_ax_raw").write_bytes(secret)
         config = tmp_path / "agent.toml"
         config.write_text(
-            f'[peer]\nname = "canary"\n[mqtt]\nbroker = "mqtt://{HOST}:{broker.port}"\n'
+            f'[peer]\nname = "canary"\nhistory = "all"\n[mqtt]\nbroker = "mqtt://{HOST}:{broker.port}"\n'
             f"{sysfs.section('sources.good')}holdout = 0.0\n{bad.section('sources.bad')}"
         )
         environment = {"LEARNAE_TRAIN__ENGINE": engine}
@@ -119,6 +161,7 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
             wait_for(lambda: programs.status("canary")["inference"]["count"] > 10, "results")
         else:
             wait_for(lambda: programs.status("canary").get("unlabelled", 0) > 100, "windows")
+            wait_for(lambda: programs.status("canary")["seq"], "a summary")
         log = agent.stop()
         listener.close()
     out = tmp_path / "out"
@@ -130,11 +173,10 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
         if (state / name).exists():
             (out / name).write_bytes((state / name).read_bytes())
     assert len(heard) > 3
-    observer = Observer(swarm)
-    observer.refresh()
-    kinds = {type(message.body) for message in observer.messages(1000)}
+    kinds = {type(message.body) for message in messages_in(swarm)}
     assert (Update if engine == "numpy" else Summary) in kinds
     assert list(leaks(swarm, planted)) == []
+    assert list(leaks_in(blocks_in(swarm), planted)) == []
     assert list(leaks(out, [*planted, secret, secret[:9]])) == []
     assert "samples.db" in dict(leaks(state, planted)), "the search itself must be able to find them"
 

@@ -1,36 +1,71 @@
-"""``kill -9`` at random instants: the state always loads, nothing that was published is lost."""
+"""``kill -9`` at random instants of a peer that publishes, forgets and sweeps.
 
-import os
+The state always loads, nothing that others may need is lost, and no seq is used for two messages.
+"""
+
 import random
-import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from children import PROCESSES, kill
+from messages_here import messages_in
 from nightly import how_many
 
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.clock import SystemClock
+from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.peer.peer import Options
+from learnae.overriding import override
+from learnae.peer.peer import Options, Ports, compose_peer
 from learnae.peer.state import PeerState
-from learnae.protocol.identity import Identity
-from learnae.runtime.linked_peer import build_peer
+from learnae.protocol.messages import open_message
 from learnae.runtime.observer import Observer
 from learnae.runtime.workspace import Workspace
+from learnae.simulation.in_memory import SilentMonitor
 from learnae.swarm.directory import create_swarm, open_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from learnae.system.paths import STATE_FILE
 
 KILLS = how_many(40, 200)
+HASTE = 5000  # the least grace, ten seconds, passes in 2 ms, and ten minutes between two sweeps in 120
+AT_ONCE = 12  # messages of the longest life: some checkpoints
 
 
-def run_peer(swarm: Path, directory: Path) -> None:
+class HastyClock(SystemClock):
+    """Lets the uptime pass faster, by which a peer forgets and sweeps."""
+
+    @override
+    def uptime(self) -> int:
+        return HASTE * super().uptime()
+
+
+class Witnessed(LocalBlockStore):
+    """Says in ``log`` which messages are about to be shown; blocks age as fast as the clock."""
+
+    def __init__(self, directory: Path, log: Path) -> None:
+        super().__init__(directory)
+        self._log = log.open("ab", buffering=0)
+
+    @override
+    def put(self, codec: int, data: bytes) -> Cid:
+        if codec == DAG_CBOR:
+            self._log.write(len(data).to_bytes(4) + data)
+        return super().put(codec, data)
+
+    @override
+    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
+        super().delete(cids, unused_for // HASTE)
+
+
+def run_peer(swarm: Path, directory: Path, log: Path) -> None:
     """What the child does until it is killed: boot, then publish as fast as it can."""
     workspace = Workspace(open_swarm(swarm), directory)
     manifest = workspace.swarm.manifest
@@ -38,63 +73,75 @@ def run_peer(swarm: Path, directory: Path) -> None:
     rng = np.random.default_rng(0)
     data.add(rng.normal(size=(64, 4)), rng.integers(0, 2, 64))
     learner = NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, data, 8, rng)
-    peer = build_peer(workspace, learner, Options("victim", "agent", 8)).peer
+    gossip, state = LocalGossip(swarm, workspace.name), LocalStateStore(directory / STATE_FILE)
+    ports = Ports(Witnessed(swarm, log), gossip, learner, state, SilentMonitor(), HastyClock())
+    peer = compose_peer(workspace.identity, manifest, ports, Options("victim", "agent", 8))
     while True:
         peer.tick()
         time.sleep(manifest.limits.interval / 1000)
 
 
-def kill_after(moment: Callable[[], None], swarm: Path, directory: Path) -> None:
-    child = os.fork()
-    if child == 0:
-        try:
-            run_peer(swarm, directory)
-        finally:
-            os._exit(1)  # only an error ends the loop
+def witnessed(log: Path) -> Iterator[bytes]:
+    """Each message that was ever about to be shown; the last one may be cut."""
+    data, place = log.read_bytes() if log.exists() else b"", 0
+    while len(data) >= (end := place + 4 + int.from_bytes(data[place : place + 4])) > place + 4:
+        yield data[place + 4 : end]
+        place = end
+
+
+def kill_after(moment: Callable[[], object], *arguments: Path) -> None:
+    peer = PROCESSES.Process(target=run_peer, args=arguments)
+    peer.start()
     moment()
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), "the peer ended by itself: see its traceback"
+    kill(peer)
 
 
-def wait_for_messages(observer: Observer, count: int) -> None:
+def wait_for_messages(log: Path, count: int) -> None:
     deadline = time.monotonic() + 60
-    while observer.refresh() < count and time.monotonic() < deadline:
+    while len(list(witnessed(log))) < count and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
 @pytest.mark.slow
 def test_killed_again_and_again(tmp_path: Path) -> None:
-    manifest = Manifest("victim", dense_config(4, (8,), 2, "softmax"), "sparse_categorical_crossentropy")
-    swarm = create_swarm(manifest, tmp_path / "swarm").directory
-    directory = tmp_path / "peer"
-    observer, store = Observer(swarm), LocalBlockStore(swarm)
-    published: dict[Cid, None] = {}
-    rng = random.Random(5)
-    last_seq = -1
+    # a keyframe weighs as much as three updates and their messages: some of them stand on each checkpoint
+    manifest = Manifest("victim", dense_config(4, (512,), 2, "softmax"), "sparse_categorical_crossentropy")
+    swarm, directory, log = create_swarm(manifest, tmp_path / "swarm").directory, tmp_path / "peer", tmp_path / "log"
+    store, rng, last_seq, strays = LocalBlockStore(swarm), random.Random(5), -1, set[Cid]()
     for number in range(KILLS):
-        # measured again: however fast this machine is now, kills fall between boot and four messages
+        # measured again: however fast this machine is now, kills fall between boot and some messages
         if number % 10 == 0:
-            begun, known = time.monotonic(), len(observer.tangle)
-            kill_after(lambda known=known: wait_for_messages(observer, known + 4), swarm, directory)
+            begun, known = time.monotonic(), len(list(witnessed(log)))
+            kill_after(lambda known=known: wait_for_messages(log, known + AT_ONCE), swarm, directory, log)
             longest = time.monotonic() - begun
         else:
-            kill_after(lambda longest=longest: time.sleep(rng.uniform(0.0, longest)), swarm, directory)
+            kill_after(lambda longest=longest: time.sleep(rng.uniform(0.0, longest)), swarm, directory, log)
+        strays.add(store.put(RAW, b"stray %d" % number))
         data = LocalStateStore(directory / STATE_FILE).load()
         if data is not None:
             PeerState.from_bytes(data)
-        observer.refresh()
-        published.update(dict.fromkeys(observer.tangle.cids()))
-        for cid in published:
-            node = observer.tangle.node(cid)
-            assert node is not None
-            assert store.has(cid)
-            assert all(store.has(block) for block in node.blocks)
-        seqs = [node.seq for cid in published if (node := observer.tangle.node(cid))]
-        assert max(seqs, default=-1) >= last_seq
-        last_seq = max(seqs, default=-1)
-    author = Identity.load(directory / "key.pem").author
-    assert last_seq > KILLS // 4, "the peer hardly ran"
-    assert sorted(seqs) == list(range(last_seq + 1))
-    assert not observer.tangle.is_banned(author)
+        seq = newest_of_a_whole_chain(swarm)
+        assert seq >= last_seq, "what others have heard is lost"
+        last_seq = seq
+    said = {
+        message.cid: message
+        for message in (open_message(each, manifest.swarm, manifest.limits) for each in witnessed(log))
+    }
+    here = {message.cid for message in messages_in(swarm)}
+    assert sorted(message.seq for message in said.values()) == list(range(len(said))), "a seq was used twice"
+    assert here <= said.keys()
+    assert last_seq > KILLS // 2, "the peer hardly ran"
+    assert len(here) < len(said) / 2, "the peer hardly forgot"
+    assert len(store.held(strays)) < len(strays) / 2, "the peer hardly swept"
     assert not list(tmp_path.rglob("*.lock"))
+
+
+def newest_of_a_whole_chain(swarm: Path) -> int:
+    """What a newcomer finds: all of the chain that is announced, and its frames; returns its last seq, -1 for none."""
+    with closing(Observer(swarm)) as observer, closing(LocalBlockStore(swarm, read_only=True)) as store:
+        observer.refresh()
+        assert not observer.unseen(), "of an announced chain something is lost"
+        nodes = [node for cid in observer.tangle.cids() if (node := observer.tangle.node(cid))]
+        frames = {block for node in nodes for block in node.blocks}
+        assert store.held(frames) == frames
+        return max((node.seq for node in nodes), default=-1)

@@ -45,7 +45,7 @@ def test_trainers_learn_together_whatever_the_order_of_their_columns(
     for name, process in trainers.items():
         programs.wait_for_steps(name, process, STEPS)
     assert min(peer["accuracy"] for peer in wait_for(learnt, "both to publish")) > 0.95
-    assert all(programs.status(name)["following"] == 1 for name in trainers)
+    wait_for(lambda: all(programs.status(name)["following"] == 1 for name in trainers), "both to follow each other")
     logs = {name: process.stop() for name, process in trainers.items()}
     said = "right.csv: columns that the swarm does not name are left out: room"
     assert logs["right"].count(said) == ("room" in order)

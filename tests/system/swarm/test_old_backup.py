@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from messages_here import messages_in
 from mosquitto import Mosquitto
 from mqtt_rig import plain
 from programs import Child, Programs, wait_for
@@ -29,7 +30,7 @@ class Machine:
     def __init__(self, root: Path, name: str, broker: Mosquitto | None = None) -> None:
         root.mkdir()
         self.programs, self.name = Programs(root), name
-        self.programs.add_swarm(MANIFEST)
+        self.swarm = self.programs.add_swarm(MANIFEST)
         rng = np.random.default_rng(len(name))
         rows = rng.normal(size=(60, 2))
         np.savez(root / "data.npz", x=rows, y=(rows.sum(axis=1) > 0).astype(int))
@@ -68,6 +69,7 @@ def lose_what_the_other_knows(one: Machine, other: Machine) -> int:
     one.wait_for_seq(3)
     one.process.stop()
     image = one.programs.root / "image"
+    shutil.rmtree(image, ignore_errors=True)
     shutil.copytree(one.programs.home, image)
     process = one.start("away", "not")
     one.wait_for_seq(one.programs.status(one.name)["seq"] + 10)
@@ -126,14 +128,20 @@ def test_where_only_others_hold_it_it_listens_first(machines: tuple[Machine, Mac
 
 @pytest.mark.slow
 @pytest.mark.engine("mosquitto")
-def test_who_was_restored_too_soon_to_be_suspicious_is_told_what_has_happened(
-    machines: tuple[Machine, Machine],
-) -> None:
+def test_who_was_restored_too_soon_to_be_suspicious_is_excused_once(machines: tuple[Machine, Machine]) -> None:
     one, other = machines
-    other.start()
+    other.start("away", "long")
     one.start()
-    lose_what_the_other_knows(one, other)
+    said = lose_what_the_other_knows(one, other)
 
+    one.start("away", "not")
+    one.wait_for_seq(said + 3)
+
+    wait_for(lambda: other.knows(one, said + 3), "the other to excuse it", 60)
+    assert any(message.forked for message in messages_in(other.swarm))
+    assert "peer pump" not in one.doctor()
+
+    lose_what_the_other_knows(one, other)
     process = one.start("away", "not")
     process.wait(60)
 
@@ -152,3 +160,23 @@ def test_who_was_restored_too_soon_to_be_suspicious_is_told_what_has_happened(
     one.wait_for_seq(3)
     wait_for(lambda: other.knows(one, 3), "the other to know the new key", 60)
     assert "peer pump" not in one.doctor()
+
+
+def test_two_processes_with_one_key_in_one_directory_end_as_one(tmp_path: Path) -> None:
+    """One of them ends, and says why and what to do; the other may go on, as the only one."""
+    machine = Machine(tmp_path / "one", "pump")
+    with machine.programs:
+        one = machine.start()
+        machine.wait_for_seq(0)
+        twin = machine.programs.home / "peers" / "twin"
+        twin.mkdir(mode=0o700)
+        shutil.copy(machine.peer / "key.pem", twin)
+        arguments = ["twin" if word == machine.name else word for word in machine.arguments]
+        other = machine.programs.start(*map(str, arguments), environment=machine.environment)
+        ended = wait_for(lambda: [each for each in (one, other) if each.poll() is not None], "one of them to end")
+        for process in ended:
+            assert process.returncode == EXIT_CONFIGURATION, process.log
+            assert "stop whatever else uses its key" in process.log
+            assert "move key.pem and state out of its directory" in process.log
+        states = {thing: found["state"] for thing, found in machine.doctor().items()}
+        assert "broken" in (states.get("peer pump"), states.get("peer twin"))

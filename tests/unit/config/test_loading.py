@@ -45,14 +45,14 @@ def test_without_any_source_there_are_defaults(places: list[Path]) -> None:
 
 def test_each_layer_wins_over_the_one_before(places: list[Path]) -> None:
     etc, user = places
-    write(etc, '[source]\nfile = "etc"\nspeed = 1.5\nholdout = 0.1\n[train]\npause = 1.0\n[peer]\nname = "etc"')
-    write(user, "[source]\nspeed = 2.5\nholdout = 0.2\n[train]\npause = 2.0\n[peer]\nfollow = 2")
-    environment = {"LEARNAE_SOURCE__HOLDOUT": "0.3", "LEARNAE_TRAIN__PAUSE": "3"}
-    loaded = load(None, environment, train__pause=4.0, peer__name=None)
+    write(etc, '[source]\nfile = "etc"\nspeed = 1.5\nholdout = 0.1\n[publish]\nevery = 1.0\n[peer]\nname = "etc"')
+    write(user, "[source]\nspeed = 2.5\nholdout = 0.2\n[publish]\nevery = 2.0\n[peer]\nfollow = 2")
+    environment = {"LEARNAE_SOURCE__HOLDOUT": "0.3", "LEARNAE_PUBLISH__EVERY": "3"}
+    loaded = load(None, environment, publish__every=4.0, peer__name=None)
     assert loaded.source.file == "etc"  # only in the machine's file
     assert loaded.source.speed == 2.5  # the user's file wins over it
     assert loaded.source.holdout == 0.3  # the environment wins over both
-    assert loaded.train.pause == 4.0  # a flag wins over all
+    assert loaded.publish.every == 4.0  # a flag wins over all
     assert (loaded.peer.name, loaded.peer.follow) == ("etc", 2)  # a flag that was not given wins over nothing
 
 
@@ -73,11 +73,11 @@ def test_usual_places_are_the_machine_then_the_user(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_environment_of_other_programs_is_left_alone(places: list[Path]) -> None:
-    environment = {"LEARNAE_DATA__FILE": "a.npz", "LEARNAE_PORT__NAME": "x", "LEARNAE_TRAIN__PAUSE": "3"}
-    assert load(None, environment).train.pause == 3.0
+    environment = {"LEARNAE_DATA__FILE": "a.npz", "LEARNAE_PORT__NAME": "x", "LEARNAE_PUBLISH__EVERY": "3"}
+    assert load(None, environment).publish.every == 3.0
     assert load_config(BridgeConfig, "bridge", None, {}, environment).port.name == "x"
-    with pytest.raises(ConfigurationError, match="unknown section 'tarin'; did you mean 'train'"):
-        load(None, {"LEARNAE_TARIN__PAUSE": "3"})
+    with pytest.raises(ConfigurationError, match="unknown section 'publsih'; did you mean 'publish'"):
+        load(None, {"LEARNAE_PUBLSIH__EVERY": "3"})
 
 
 def test_the_sections_of_all_programs_are_known() -> None:
@@ -94,10 +94,10 @@ def test_the_processs_own_environment_is_used_unless_another_is_given(
 
 
 def test_text_from_the_environment_becomes_what_the_key_needs(places: list[Path]) -> None:
-    loaded = load(None, {"LEARNAE_PEER__FOLLOW": "5", "LEARNAE_TRAIN__PAUSE": "0.25", "LEARNAE_PEER__NAME": "12"})
-    assert (loaded.peer.follow, loaded.train.pause, loaded.peer.name) == (5, 0.25, "12")
+    loaded = load(None, {"LEARNAE_PEER__FOLLOW": "5", "LEARNAE_PUBLISH__EVERY": "0.25", "LEARNAE_PEER__NAME": "12"})
+    assert (loaded.peer.follow, loaded.publish.every, loaded.peer.name) == (5, 0.25, "12")
     assert type(loaded.peer.follow) is int
-    assert type(loaded.train.pause) is float
+    assert type(loaded.publish.every) is float
 
 
 def test_other_variables_are_no_configuration(places: list[Path]) -> None:
@@ -105,17 +105,17 @@ def test_other_variables_are_no_configuration(places: list[Path]) -> None:
     assert load(None, others) == AgentConfig()
 
 
-@pytest.mark.parametrize("name", ["LEARNAE_PEER__FOLLOW", "LEARNAE_TRAIN__PAUSE"])
+@pytest.mark.parametrize("name", ["LEARNAE_PEER__FOLLOW", "LEARNAE_PUBLISH__EVERY"])
 def test_a_variable_of_the_wrong_type_is_named(places: list[Path], name: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"{name}.*'many'.*must be of type (int|float)"):
         load(None, {name: "many"})
 
 
 def test_a_misspelt_variable_is_named_with_the_nearest_key(places: list[Path]) -> None:
-    with pytest.raises(ConfigurationError, match=r"LEARNAE_TRAIN__PASUE.*did you mean 'pause'"):
-        load(None, {"LEARNAE_TRAIN__PASUE": "1"})
-    with pytest.raises(ConfigurationError, match=r"LEARNAE_TRIAN__PAUSE.*did you mean 'train'"):
-        load(None, {"LEARNAE_TRIAN__PAUSE": "1"})
+    with pytest.raises(ConfigurationError, match=r"LEARNAE_PUBLISH__EVREY.*did you mean 'every'"):
+        load(None, {"LEARNAE_PUBLISH__EVREY": "1"})
+    with pytest.raises(ConfigurationError, match=r"LEARNAE_PUBLIHS__EVERY.*did you mean 'publish'"):
+        load(None, {"LEARNAE_PUBLIHS__EVERY": "1"})
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_unknown_names_are_errors_that_say_what_is_known(text: str, words: list[
         ("[peer]\nname = 5", "peer.name", "str"),
         ("[peer]\nfollow = 1.5", "peer.follow", "int"),
         ("[peer]\nfollow = true", "peer.follow", "int"),
-        ("[train]\npause = true", "train.pause", "float"),
-        ("[train]\npause = []", "train.pause", "float"),
+        ("[publish]\nevery = true", "publish.every", "float"),
+        ("[publish]\nevery = []", "publish.every", "float"),
         ("[source]\nfile = ['a']", "source.file", "str"),
         ("[source]\nfile = 2026-01-01", "source.file", "str"),
     ],
@@ -154,9 +154,9 @@ def test_a_value_of_the_wrong_type_is_named(text: str, key: str, wanted: str, tm
 
 
 def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
-    pause = load(write(tmp_path / "agent.toml", "[train]\npause = 2")).train.pause
-    assert pause == 2.0
-    assert type(pause) is float
+    every = load(write(tmp_path / "agent.toml", "[publish]\nevery = 2")).publish.every
+    assert every == 2.0
+    assert type(every) is float
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
         ("[source]\nholdout = 1.0", "source.holdout"),
         ("[source]\nholdout = -0.1", "source.holdout"),
         ("[source]\nholdout = nan", "source.holdout"),
-        ("[train]\npause = -1", "train.pause"),
-        ("[train]\npause = nan", "train.pause"),
-        ("[train]\npause = 86401", "train.pause"),
+        ("[publish]\nevery = -1", "publish.every"),
+        ("[publish]\nevery = nan", "publish.every"),
+        ("[publish]\nevery = 86401", "publish.every"),
     ],
 )
 def test_a_value_out_of_range_is_named(text: str, key: str, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_bytes_that_are_no_text_are_no_toml(tmp_path: Path) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "[train]\npause = 1" + "0" * 400], ids=["nesting", "digits"])
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "[publish]\nevery = 1" + "0" * 400], ids=["nesting", "digits"])
 def test_excessive_values_are_configuration_errors(text: str, tmp_path: Path) -> None:
     refused(text, tmp_path / "agent.toml")
 

@@ -10,6 +10,7 @@ from learnae.error_log import ErrorLog
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer.following import Following
 from learnae.ports import Traffic
+from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
 from learnae.simulation.in_memory import MemoryBlockStore
 from learnae.simulation.network import Network, VirtualClock, Weather
@@ -57,7 +58,7 @@ class Publisher(Author):
         frame = encode_frame(np.full(COUNT, value, np.float32), self.replica, base, EXACT)
         links = tuple(Cid.of(RAW, block) for block in frame.blocks)
         body = update_body(frame.header.kind, frame.header.base)
-        message = self.say(body=body, blocks=links, time=time)
+        message = self.say(body=body, blocks=links, time=time, checkpoint=key)
         self.replica, self.base = frame.replica, message.cid
         return message, frame.blocks
 
@@ -154,18 +155,69 @@ def test_what_is_remembered_as_broken_is_bounded() -> None:
     assert side.errors.counts["FrameError"] > 2
 
 
-def test_an_absent_base_is_asked_for() -> None:
+def test_a_chain_whose_keyframe_is_absent_is_decoded_when_that_comes() -> None:
     side, author = Side(), Publisher(1)
     message, blocks = author.publish(1.0)
-    delta, more = author.publish(2.0)
-    keep(side, blocks + more)
-    side.tangle.attach(delta, NOW, rooted=True)
-    side.following.note(delta)
+    delta, more = author.publish(3.0)
+    keep(side, more)
+    side.note(message, delta)
     assert side.advance() == []
-    assert message.cid in side.tangle.missing()
-    side.tangle.attach(message, NOW)
+    assert side.following.lacking() == 1
+    keep(side, blocks)
     assert len(side.advance()) == 1
-    assert side.vector_of(author) == [2.0] * COUNT
+    assert side.vector_of(author) == [3.0] * COUNT
+    assert side.following.lacking() == 0
+
+
+def test_where_the_newest_keyframe_is_always_on_its_way_the_one_before_is_decoded() -> None:
+    side, author = Side(), Publisher(1)
+    came = list[list[bytes]]()
+    for number in range(6):
+        message, blocks = author.publish(float(number + 1), key=True)
+        side.note(message)
+        came.append(blocks)
+        if number >= 2:
+            keep(side, came[number - 2])
+        side.advance(message.time)
+    assert side.vector_of(author) == [4.0] * COUNT
+    assert side.following.replicas[author.author].time == message.time - 2000
+    assert side.advance(message.time) == []
+    keep(side, came[5])
+    assert len(side.advance(message.time)) == 1
+    assert side.vector_of(author) == [6.0] * COUNT, "the newest, as soon as it is here"
+    keep(side, came[4])
+    assert side.advance(message.time) == []
+
+
+def test_a_keyframe_of_another_author_is_not_taken_for_an_older_one() -> None:
+    side, author, victim = Side(), Publisher(1), Publisher(2)
+    (theirs,) = published(side, victim, 7.0, key=True)
+    message, _ = author.publish(1.0, key=True)
+    liar = author.say(previous=theirs, seq=1, body=message.body.to_fields(), blocks=(some_cid(1),), checkpoint=True)
+    side.note(liar)
+    side.advance(liar.time)
+    assert author.author not in side.following.replicas
+
+
+def test_a_delta_whose_base_was_forgotten_waits_for_the_next_keyframe() -> None:
+    side, author = Side(), Publisher(1)
+    published(side, author, 1.0)
+    author.say(checkpoint=True)  # such as a summary, which no frame stands on
+    side.note(author.last)
+    for uptime in (0, side.tangle.limits.grace):
+        side.tangle.forget(NOW, uptime)
+    published(side, author, 2.0)
+    assert side.advance(author.last.time) == []
+    published(side, author, 3.0, key=True)
+    assert len(side.advance(author.last.time)) == 1
+    assert dict(side.errors.counts) == {}
+
+
+def test_what_can_never_be_decoded_is_not_lacking() -> None:
+    side, author = Side(), Publisher(1)
+    side.note(author.say(body=update_body(count=COUNT + 1), blocks=(some_cid(1),)))
+    side.advance()
+    assert side.following.lacking() == 0
 
 
 def test_a_keyframe_needs_nothing_before_it() -> None:
@@ -226,6 +278,7 @@ def test_a_bad_frame_is_counted_once_and_healed_by_a_keyframe(name: str) -> None
 
 def test_a_chain_longer_than_any_swarm_allows_is_not_decoded() -> None:
     side, author = Side(), Publisher(1)
+    side.tangle.limits = Limits(since=1100)
     messages = published(side, author, *(float(value) for value in range(1025)))
     assert side.advance(messages[-1].time) == []
     assert dict(side.errors.counts) == {"FrameError": 1}
@@ -243,6 +296,18 @@ def test_who_has_not_published_lately_is_not_live() -> None:
     assert side.following.live(NOW + 11 * HALF_LIFE) == [new.author]
     side.advance(NOW + 11 * HALF_LIFE)
     assert list(side.following.replicas) == [new.author]
+
+
+def test_who_has_settled_stays_live_however_old_its_update_is() -> None:
+    side, settled, new = Side(), Publisher(1), Publisher(2)
+    side.note(settled.say(body=update_body(settled=True), blocks=(Cid.of(RAW, bytes(4 * COUNT)),), checkpoint=True))
+    side.store.put(RAW, bytes(4 * COUNT))
+    published(side, new, 1.0, time=NOW + 100 * HALF_LIFE)
+    assert set(side.following.live(NOW + 100 * HALF_LIFE)) == {settled.author, new.author}
+    side.advance(NOW + 100 * HALF_LIFE)
+    assert set(side.following.replicas) == {settled.author, new.author}
+    assert side.following.replicas[settled.author].settled
+    assert not side.following.replicas[new.author].settled
 
 
 def test_a_clock_ahead_does_not_make_the_others_dead() -> None:
@@ -291,16 +356,16 @@ def test_those_who_can_all_be_followed_are_kept() -> None:
 
 
 def test_who_is_long_gone_is_forgotten() -> None:
-    side, day = Side(), 24 * 3600_000
+    side, later = Side(), NOW + 2 * Limits().horizon
     for number in range(1, 6):
         published(side, Publisher(number), 1.0)
     latest = Publisher(9)
-    message, blocks = latest.publish(1.0, time=NOW + 2 * day)
+    message, blocks = latest.publish(1.0, time=later)
     keep(side, blocks)
-    side.tangle.attach(message, NOW + 2 * day)
+    side.tangle.attach(message, later)
     side.following.note(message)
-    side.tangle.prune(NOW + 2 * day)
-    side.advance(NOW + 2 * day)
+    side.tangle.forget(later, 0)
+    side.advance(later)
     assert set(side.following.news) == {latest.author}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,11 @@ from builders import tiny_manifest
 from machine import DAY, Machine
 
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.ipld.cid import RAW
+from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
+from learnae.ports import Heard
+from learnae.protocol.announcements import Announcement
+from learnae.protocol.limits import MINUTE
 
 
 class Resident(Machine):
@@ -24,7 +25,8 @@ class Resident(Machine):
         self.boot()
 
     def hear_of(self, other: Resident) -> None:
-        self.host.inbox.append(other.peer.tangle.heads())
+        entries = tuple(entry for _, entry in other.peer.tangle.entries())
+        self.host.inbox.append(Heard(str(other.host), Announcement(entries)))
 
 
 def nothing() -> Dataset:
@@ -32,45 +34,47 @@ def nothing() -> Dataset:
     return Dataset(manifest.model, manifest.objective)
 
 
-def a_day_passes(directory: Path, *residents: Resident) -> None:
-    for path in directory.rglob("b*"):
-        if path.is_file():
-            os.utime(path, (time.time() - DAY / 1000,) * 2)
-    for each in residents:
-        each.clock.time += DAY + 1000
+def test_what_one_forgets_is_what_no_other_needs(tmp_path: Path) -> None:
+    one, other = Resident(tmp_path, 1), Resident(tmp_path, 2)
+    for second in range(90):
+        for each in (one, other) if second % 7 else (other, one):
+            each.tick()
+        one.hear_of(other)
+        other.hear_of(one)
+    held = set(one.store.cids())
+    for each in (one, other):
+        assert newest_blocks(each) <= held
+        assert len(each.peer.following.replicas) == 1
+        assert each.problems() == {}
+    assert len(held) < 4 * 90, "a message and a frame a second each"
 
 
-def test_a_block_that_another_has_just_put_again_is_not_pruned(tmp_path: Path) -> None:
-    one, other = Resident(tmp_path, 1), Resident(tmp_path, 2, nothing())
-    one.tick(2)
-    other.hear_of(one)
-    other.tick()
-    again, unused = (cid for cid in one.store.cids() if cid.codec == RAW)
-    a_day_passes(tmp_path, one, other)
-    data = one.store.get(again)
-    assert one.store.put(RAW, data) == again  # equal frames are one block
-
-    other.tick(2)
-
-    assert not one.store.has(unused)
-    assert one.store.get(again) == data
+def newest_blocks(resident: Resident) -> set[Cid]:
+    """What a newcomer would fetch: of each author the newest message and its checkpoint, with their frames."""
+    tangle = resident.peer.tangle
+    names = {cid for _, entry in tangle.entries() for cid in (entry.head, entry.checkpoint)}
+    return {block for node in map(tangle.node, names) for block in (node.cid, *node.blocks)}
 
 
-def test_who_was_silent_for_longer_than_the_horizon_says_again_what_it_goes_on_from(tmp_path: Path) -> None:
-    silent, other, third = Resident(tmp_path, 1, nothing()), Resident(tmp_path, 2), Resident(tmp_path, 3)
-    silent.tick()
+def test_who_was_silent_for_longer_than_the_horizon_comes_back_with_a_checkpoint(tmp_path: Path) -> None:
+    silent, other, third = Resident(tmp_path, 1), Resident(tmp_path, 2), Resident(tmp_path, 3)
+    silent.tick(4)
     other.hear_of(silent)
     other.tick(2)
-    a_day_passes(tmp_path, silent, other, third)
+    before = newest_blocks(silent)
+    assert before < newest_blocks(other)
+    for each in (silent, other, third):
+        each.clock.time += DAY + MINUTE
     other.tick(2)
-    (joined,) = silent.peer.tangle.cids()
-    assert not other.store.has(joined), "it was pruned"
+    assert before.isdisjoint(other.store.cids()), "it was forgotten"
 
-    silent.data.add(np.ones((4, 2)), np.ones(4))
     silent.tick()
     third.clock.time = silent.clock.time
     third.hear_of(silent)
     third.tick()
 
-    assert silent.peer.status()["seq"] == 2, "its name once more, and an update"
-    assert third.peer.tangle.newest_of(silent.peer.author) == silent.peer.tangle.newest_of(silent.peer.author)
+    assert silent.peer.status()["seq"] == 5
+    head = silent.peer.tangle.newest_of(silent.peer.author)
+    assert third.peer.tangle.newest_of(silent.peer.author) == head
+    assert silent.peer.author in third.peer.following.replicas
+    assert np.isfinite(third.peer.estimate()).all()

@@ -7,20 +7,20 @@ from pathlib import Path
 import cbor2
 import numpy as np
 import pytest
-from builders import NOW, Author, new_tangle, offer, some_cid
+from builders import NOW, Author, new_tangle, offer
 
 from learnae.errors import EncodingError, FrameError, FutureError, LimitError
 from learnae.ipld import cid, dagcbor
-from learnae.protocol import bodies, identity, messages
+from learnae.protocol import announcements, bodies, chain, identity, messages
 from learnae.protocol.bodies import Metrics
 from learnae.protocol.limits import Limits
-from learnae.protocol.pending import Pending
 from learnae.weights import frames
 from learnae.weights.codecs import codec_named
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 BOUNDS = {name: float(value) for name, value in re.findall(r"^\| `([a-z]+\.\w+)` \| (\d+) \|", PAGE, re.M)}
-PARTS = {"cid": cid, "dagcbor": dagcbor, "messages": messages, "bodies": bodies, "identity": identity, "frames": frames}
+MODULES = (announcements, bodies, chain, cid, dagcbor, frames, identity, messages)
+PARTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def test_the_page_has_every_limit() -> None:
@@ -102,24 +102,3 @@ def test_the_rate_is_taken_at_its_limit_and_the_error_says_how_fast() -> None:
     offer(tangle, first, second, third)
     with pytest.raises(LimitError, match=r"^\w{8} speaks every 19 ms"):
         tangle.attach(hasty, NOW)
-
-
-def test_what_is_as_old_as_the_horizon_is_still_young() -> None:
-    limits, tangle = Limits(), new_tangle()
-    first, second = Author(1).chain(2)
-    offer(tangle, first, second)
-    assert tangle.prune(first.time + limits.horizon) == []
-    assert tangle.prune(second.time + limits.horizon) == []  # a parent of what stays
-    offer(late := new_tangle(), old := Author(2).say(time=NOW - limits.horizon), now=NOW)
-    assert old.cid in late
-
-
-def test_as_many_wait_as_the_limit_says() -> None:
-    said = Author(1).chain(4)
-    room = Pending(Limits(pending_messages=2, pending_bytes=sum(len(message.data) for message in said[1:3])))
-    for message, parent in zip(said[1:3], said[:2], strict=True):
-        room.add(message, [parent.cid])
-    assert len(room) == 2
-    room.add(said[3], [some_cid(1)])
-    assert len(room) == 2
-    assert said[3].cid not in room  # the newest makes room

@@ -15,6 +15,7 @@ from learnae.protocol.bodies import (
     FrameHeader,
     Join,
     Metrics,
+    Profile,
     Summary,
     SummaryGroup,
     Unknown,
@@ -22,7 +23,7 @@ from learnae.protocol.bodies import (
     parse_body,
 )
 from learnae.protocol.limits import Limits
-from learnae.protocol.messages import Message, compose, open_message
+from learnae.protocol.messages import Envelope, Message, compose, open_message
 
 LIMITS = Limits()
 CONTEXT = b"learnae/message/1"
@@ -34,12 +35,14 @@ def signed(**changes: Any) -> bytes:
     fields: dict[str, Any] = {
         "v": 1,
         "swarm": SWARM,
-        "author": me.author,
+        "by": me.author,
         "seq": 0,
         "parents": [],
         "time": NOW,
         "blocks": [],
         "body": NOTE,
+        "forked": 0,
+        "checkpoint": True,
         **changes,
     }
     fields = {name: value for name, value in fields.items() if value is not None}
@@ -52,12 +55,54 @@ def opened(data: bytes) -> Message:
 
 def test_what_is_composed_can_be_opened() -> None:
     parents, blocks = (some_cid(1), some_cid(2)), (some_cid(3),)
-    message = compose(identity(1), SWARM, 7, parents, NOW, update_body(), blocks)
+    message = compose(identity(1), SWARM, 7, parents, NOW, update_body(), blocks, checkpoint=True, forked=6)
     assert opened(message.data) == message
+    assert (message.checkpoint, message.forked, message.previous) == (True, 6, some_cid(1))
     assert (message.seq, message.parents, message.blocks, message.time) == (7, parents, blocks, NOW)
     assert message.author == identity(1).author
     assert message.cid.names(message.data)
     assert isinstance(message.body, Update)
+
+
+def test_the_first_message_is_a_checkpoint_and_continues_nothing() -> None:
+    first = compose(identity(1), SWARM, 0, (some_cid(1),), NOW, NOTE)
+    assert (first.checkpoint, first.forked, first.previous) == (True, 0, None)
+    assert not compose(identity(1), SWARM, 1, (first.cid,), NOW, NOTE).checkpoint
+
+
+@pytest.mark.parametrize("seq", [0, 1, 23, 24, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**53])
+def test_an_envelope_says_what_the_message_says_before_anything_is_decoded(seq: int) -> None:
+    message = compose(identity(1), SWARM, seq, (some_cid(1),), NOW, NOTE)
+    envelope = Envelope.read(message.data)
+    fields = dagcbor.decode(message.data)
+    signature = fields.pop("sig")
+    assert (envelope.author, envelope.seq, envelope.signature) == (message.author, seq, signature)
+    assert envelope.signed == dagcbor.encode(fields)
+    assert Envelope.read(message.data[:200]).seq == seq
+
+
+def test_what_does_not_begin_as_a_message_has_no_envelope() -> None:
+    data, start = signed(seq=5, parents=[some_cid(1)]), 41
+    assert data[start : start + 6] == b"cseq\x05c"
+    wrong = [
+        dagcbor.encode({**dagcbor.decode(data), name: 1})
+        for name in ("a", "w", "bz", "rim")  # sorted among the first
+    ]
+    wrong += [data[:start] + bytes([first]) + data[start + 1 :] for first in (0x60, 0x64)]
+    wrong += [data[: start + 4] + bytes([first]) + data[start + 5 :] for first in (0x1C, 0x20, 0x45, 0xF5)]
+    wrong += [b"", data[:40], data[:100], dagcbor.encode({"v": 1}), b"\xa8" + data[1:], b"\xb8" + data[1:]]
+    for case in wrong:
+        with pytest.raises(EncodingError):
+            Envelope.read(case)
+        with pytest.raises(EncodingError):
+            opened(case)
+
+
+def test_so_many_fields_of_later_versions_are_read_and_no_more() -> None:
+    later = {f"later{number:02}": number for number in range(12)}
+    assert opened(signed(**later)).data[0] == 0xB7
+    with pytest.raises(EncodingError):
+        opened(signed(**later, another=1))
 
 
 def test_unknown_kinds_and_sealed_bodies_are_kept() -> None:
@@ -74,14 +119,16 @@ def test_unknown_fields_are_kept_and_signed() -> None:
 
 
 def test_the_signature_covers_every_field() -> None:
-    fields = dagcbor.decode(signed(parents=[some_cid(9)]))
+    fields = dagcbor.decode(signed(seq=2, parents=[some_cid(9)]))
     changes = {
-        "author": identity(2).author,
+        "by": identity(2).author,
         "seq": 1,
         "parents": [some_cid(1)],
         "time": NOW + 1,
         "blocks": [some_cid(1)],
         "body": {"kind": "other"},
+        "checkpoint": False,
+        "forked": 1,
     }
     for name, value in changes.items():
         with pytest.raises(SignatureError):
@@ -102,7 +149,7 @@ def test_a_message_of_another_swarm_is_refused() -> None:
 
 
 def test_size_is_bounded_before_anything_is_read() -> None:
-    fits = signed(pad=b"x" * (LIMITS.message_bytes - len(signed(pad=b"x" * 60_000)) + 60_000))
+    fits = signed(padding=b"x" * (LIMITS.message_bytes - len(signed(padding=b"x" * 60_000)) + 60_000))
     assert len(fits) == LIMITS.message_bytes
     opened(fits)
     with pytest.raises(LimitError):
@@ -118,11 +165,16 @@ def test_size_is_bounded_before_anything_is_read() -> None:
         {"blocks": [some_cid(n) for n in range(LIMITS.blocks + 1)]},
         {"blocks": [some_cid(1)] * 2},
         {"seq": 1},
-        {"seq": -1},
+        {"checkpoint": False},
+        {"checkpoint": 1},
+        {"checkpoint": "yes"},
+        {"seq": 3, "parents": [some_cid(1)], "forked": 4},
+        {"forked": -1},
+        {"forked": 1},
+        {"forked": False},
         {"seq": 2**53 + 1, "parents": [some_cid(1)]},
         {"time": -1},
         {"time": 1.5},
-        {"author": b"short"},
         {"swarm": "text"},
         {"swarm": False},
         {"body": []},
@@ -137,10 +189,16 @@ def test_fields_out_of_bounds_are_refused(changes: dict[str, Any]) -> None:
         opened(signed(**changes))
 
 
-@pytest.mark.parametrize("name", ["v", "swarm", "author", "seq", "parents", "time", "blocks", "body"])
+@pytest.mark.parametrize("name", ["body", "time", "swarm", "blocks", "forked", "parents", "checkpoint"])
 def test_no_field_may_be_missing(name: str) -> None:
     with pytest.raises(MessageError, match=name):
         opened(signed(**{name: None}))
+
+
+@pytest.mark.parametrize("changes", [{"v": 2}, {"v": None}, {"by": b"short"}, {"by": None}, {"seq": -1}, {"seq": None}])
+def test_what_comes_first_must_be_there_as_it_is_written(changes: dict[str, Any]) -> None:
+    with pytest.raises(EncodingError):
+        opened(signed(**changes))
 
 
 def test_as_many_parents_and_blocks_as_allowed_are_read() -> None:
@@ -150,23 +208,24 @@ def test_as_many_parents_and_blocks_as_allowed_are_read() -> None:
     assert (list(message.parents), list(message.blocks)) == (parents, blocks)
 
 
-def test_other_versions_and_unsigned_messages_are_refused() -> None:
-    with pytest.raises(EncodingError, match="upgrade"):
-        opened(signed(v=2))
+def test_unsigned_messages_are_refused() -> None:
     fields = dagcbor.decode(signed())
     for signature in (None, b"", b"\x00" * 64, "x", b"\x00" * 65):
-        with pytest.raises(MessageError):
+        with pytest.raises(PeerError):
             opened(dagcbor.encode({**fields, "sig": signature}))
     del fields["sig"]
-    with pytest.raises(MessageError):
+    with pytest.raises(EncodingError):
         opened(dagcbor.encode(fields))
 
 
 def test_a_message_in_another_encoding_is_refused() -> None:
-    data = signed()
-    assert data[0] == 0xA9
-    with pytest.raises(EncodingError):
-        opened(b"\xb8\x09" + data[1:])
+    data = signed(later=1.0)
+    opened(data)
+    assert data[0] == 0xAC
+    for changed in (b"\xb8\x0c" + data[1:], data.replace(b"\xfb\x3f\xf0" + bytes(6), b"\x01")):
+        assert changed != data
+        with pytest.raises((EncodingError, SignatureError)):
+            opened(changed)
 
 
 def test_every_damage_is_refused_with_a_named_error() -> None:
@@ -175,6 +234,7 @@ def test_every_damage_is_refused_with_a_named_error() -> None:
     for case in damaged(data):
         with pytest.raises(PeerError):
             opened(case)
+    assert escaped(Envelope.read, list(damaged(data)), PeerError) == set()
 
 
 @settings(max_examples=200)
@@ -182,13 +242,15 @@ def test_every_damage_is_refused_with_a_named_error() -> None:
 def test_any_bytes_are_refused_with_a_named_error(data: bytes) -> None:
     with pytest.raises(PeerError):
         opened(data)
+    with pytest.raises(PeerError):
+        Envelope.read(data)
 
 
 _VALUES = TREES | st.sampled_from([[], {}, 0, -1, 1.5, "", b"", None, True, 2**62])
 
 
 @settings(max_examples=200)
-@given(st.sampled_from(["v", "swarm", "author", "seq", "parents", "time", "blocks", "body", "x"]), _VALUES)
+@given(st.sampled_from([*dagcbor.decode(signed()), "x", "later"]), _VALUES)
 def test_any_signed_field_is_read_or_refused_with_a_named_error(name: str, value: Any) -> None:
     data = dagcbor.encode({**dagcbor.decode(signed()), name: value})
     assert escaped(opened, [data, signed(**{name: value})], PeerError) == set()
@@ -198,7 +260,7 @@ def test_any_signed_field_is_read_or_refused_with_a_named_error(name: str, value
 
 
 FULL = {
-    "join": Join("pump", "agent", "1.0").to_fields(),
+    "join": Join(Profile("pump", "agent", "1.0")).to_fields(),
     "update": Update(
         FrameHeader("delta", "q8", 10, some_cid(1)), 5, 6, Metrics(0.5, 0.9, 100), (some_cid(2).digest[:8],), 7, 8
     ).to_fields(),
@@ -220,6 +282,20 @@ def test_bodies_read_back(kind: str) -> None:
     assert dagcbor.encode(body.to_fields()) == dagcbor.encode(FULL[kind])
 
 
+@pytest.mark.parametrize("kind", ["update", "summary"])
+def test_a_checkpoint_carries_who_its_author_is(kind: str) -> None:
+    profile = Profile("pump", "trainer", "1.0")
+    body = parse_body({**FULL[kind], "peer": profile.to_fields()}, LIMITS)
+    assert body.peer == profile
+    assert body.to_fields()["peer"] == profile.to_fields()
+    assert parse_body(FULL[kind], LIMITS).peer is None
+
+
+def test_a_settled_update_says_so() -> None:
+    assert not parse_body(FULL["update"], LIMITS).settled
+    assert parse_body({**FULL["update"], "settled": True}, LIMITS).to_fields()["settled"] is True
+
+
 def test_metrics_may_be_absent() -> None:
     plain = {**FULL["update"], "metrics": None}
     body = parse_body(plain, LIMITS)
@@ -233,10 +309,15 @@ def test_metrics_may_be_absent() -> None:
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
-        ("join", {"name": "a" * 65}),
-        ("join", {"name": "a\n"}),
-        ("join", {"role": "king"}),
-        ("join", {"software": None}),
+        ("join", {"peer": None}),
+        *(
+            (kind, {"peer": {"name": "a", "role": "agent", "software": "1", **wrong}})
+            for kind in ("join", "update", "summary")
+            for wrong in ({"name": "a" * 65}, {"name": "a\n"}, {"role": "king"}, {"software": None})
+        ),
+        ("update", {"peer": []}),
+        ("update", {"settled": 1}),
+        ("update", {"settled": None}),
         ("update", {"steps": -1}),
         ("update", {"samples": 1.5}),
         ("update", {"merged": bytes(8 * (LIMITS.merged + 1))}),
@@ -254,6 +335,7 @@ def test_metrics_may_be_absent() -> None:
         ("update", {"metrics": {"loss": 1, "accuracy": 1, "rows": -1}}),
         ("evidence", {"author": b"x"}),
         ("evidence", {"first": None}),
+        ("evidence", {"first": some_cid(2)}),
         ("evidence", {"second": b"x"}),
     ],
 )
@@ -262,8 +344,8 @@ def test_known_kinds_with_wrong_fields_are_refused(kind: str, changes: dict[str,
         parse_body({**FULL[kind], **changes}, LIMITS)
 
 
-_NAMES = "release noise columns groups name role software frame steps samples metrics merged traffic author first"
-_INNER_NAMES = "type codec count base loss accuracy rows in label mean histogram epsilon"
+_NAMES = "release noise columns groups peer settled frame steps samples metrics merged traffic author first"
+_INNER_NAMES = "name role software type codec count base loss accuracy rows in label mean histogram epsilon"
 _INNER = st.dictionaries(st.sampled_from(_INNER_NAMES.split()), _VALUES)
 
 

@@ -11,6 +11,7 @@ from learnae.adapters.local.gossip import LocalGossip
 from learnae.cli.commands.keep.blocks import collect_garbage
 from learnae.errors import StateError
 from learnae.ipld.cid import DAG_CBOR
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.messages import Message
 from learnae.runtime.observer import Observer
 from learnae.swarm.directory import create_swarm
@@ -22,24 +23,38 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return create_swarm(tiny_manifest()).directory
 
 
-def history(directory: Path, count: int) -> list[Message]:
-    """``count`` messages of one author that ended an hour ago, with a heads file that names the last."""
+def history(directory: Path, count: int, author: int = 1) -> list[Message]:
+    """``count`` messages of one author that ended an hour ago, with a heads file that names the first and the last."""
     store, start = LocalBlockStore(directory), (int(time.time()) - 3600) * 1000 - 1000 * count
-    said = Author(1, tiny_manifest().swarm).chain(count, start)
+    said = Author(author, tiny_manifest().swarm).chain(count, start)
     for message in said:
         store.put(DAG_CBOR, message.data)
-    LocalGossip(directory, "author").announce([said[-1].cid])
+    entry = Entry(said[0].author[:PREFIX_BYTES], said[-1].seq, said[-1].cid, said[0].cid)
+    LocalGossip(directory, f"author {author}").announce(Announcement((entry,)))
     return said
 
 
 @pytest.mark.slow
 def test_all_of_a_long_history_is_seen(directory: Path) -> None:
-    count = 4_300  # two passes and a bit, and more than the waiting room holds
-    history(directory, count)
+    authors, each = 3, 1000  # more than one pass takes in, and nothing attaches before the second ends
+    for number in range(authors):
+        history(directory, each, number)
     observer = Observer(directory)
-    assert observer.refresh() == count
+    assert observer.refresh() == authors * each
     assert observer.unseen() == 0
-    assert observer.refresh() == count
+    assert observer.refresh() == authors * each
+
+
+def test_what_a_checkpoint_replaces_is_not_even_asked_for(directory: Path) -> None:
+    store, author = LocalBlockStore(directory), Author(1, tiny_manifest().swarm)
+    said = [*author.chain(5), author.say(checkpoint=True), author.say()]
+    for message in said:
+        store.put(DAG_CBOR, message.data)
+    entry = Entry(author.author[:PREFIX_BYTES], said[-1].seq, said[-1].cid, said[-2].cid)
+    LocalGossip(directory, "author").announce(Announcement((entry,)))
+    observer = Observer(directory)
+    assert observer.refresh() == 2
+    assert [message.seq for message in observer.messages(100)] == [6, 5]
 
 
 def test_nothing_of_a_history_whose_past_is_not_here_is_cleaned_up(directory: Path) -> None:

@@ -6,22 +6,23 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 import pytest
-from builders import tiny_learner, tiny_manifest
+from builders import some_cid, tiny_learner, tiny_manifest
 
 from learnae.adapters.local import lock as lock_module
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.lock import Lock, holder
 from learnae.errors import ManifestError, StateError
-from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.peer.peer import Options, Peer
+from learnae.peer.peer import Options
 from learnae.peer.state import PeerState
+from learnae.ports import Gossip, Heard
+from learnae.protocol.announcements import Announcement, Entry
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.linked_peer import LinkedPeer, build_peer
 from learnae.runtime.workspace import Workspace
@@ -192,51 +193,80 @@ def test_who_leaves_has_saved_said_so_and_made_room(tmp_path: Path, swarm: Swarm
     assert peer_at(again).peer.author == peer.author
 
 
-class Radio:
-    """ports.Gossip that hears what it is told to."""
+class Radio(Gossip):
+    """Hears what it is told to."""
 
     def __init__(self) -> None:
-        self.heads: list[Sequence[Cid]] = []
+        self.inbox: list[Heard] = []
 
-    def announce(self, heads: Sequence[Cid]) -> None:
-        """Nobody hears it."""
+    def announce(self, announcement: Announcement) -> None:
+        """Reach nobody."""
 
-    def heard(self) -> Iterable[Sequence[Cid]]:
-        found, self.heads = self.heads, []
+    def heard(self) -> Iterable[Heard]:
+        found, self.inbox = self.inbox, []
         return found
 
 
-def test_who_is_back_without_a_state_hears_other_machines_before_it_speaks(
-    tmp_path: Path, swarm: Swarm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 3_600_000
-    monkeypatch.setattr(SystemClock, "uptime", lambda _: now)
+LEFT = Heard("fan", Announcement())
+SPEAKS = Heard("fan", Announcement((Entry(b"8 bytes!", 7, some_cid(1), some_cid(1)),)))
 
-    def start() -> tuple[LinkedPeer, Peer]:
-        options, links = Options("pump", "trainer", 8, seed=1), LinkSet(gossips={"radio": radio})
-        linked = build_peer(Workspace(swarm, tmp_path / "pump"), tiny_learner(), options, links)
-        return linked, linked.peer
 
-    radio = Radio()
-    for _ in range(2):
-        linked, peer = start()
-        peer.tick()
-        assert peer.status()["listening"] is None, "it is new; it was away for a moment"
-        linked.leave()
-    (tmp_path / "pump" / "state").unlink()
+class Home:
+    """The machine of one peer with a radio, and its uptime, which goes on when it is told to."""
 
-    linked, peer = start()
-    for heads in ([], [()], [(Cid.of(DAG_CBOR, b"somebody's"),)]):  # nobody, one who has left, and somebody
-        radio.heads = heads
-        peer.tick()
-        now += 20_000
-        peer.tick()
-        assert (peer.status()["listening"] is None) == (heads not in ([], [()]))
-    assert peer.status()["seq"] == 3
-    linked.leave()
-    for name in ("state", "key.pem"):
-        (tmp_path / "pump" / name).unlink()
+    def __init__(self, directory: Path, swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory, self.radio = directory, Radio()
+        self._swarm, self._uptime = swarm, 3_600_000
+        monkeypatch.setattr(SystemClock, "uptime", lambda _: self._uptime)
 
-    linked, peer = start()
-    assert peer.status()["listening"] is None, "a new key has said nothing yet"
-    linked.leave()
+    def start(self) -> None:
+        options, links = Options("pump", "trainer", 8, seed=1), LinkSet(gossips={"radio": self.radio})
+        self.linked = build_peer(Workspace(self._swarm, self.directory), tiny_learner(), options, links)
+        self.peer = self.linked.peer
+
+    def listens(self, *heard: Heard, after: float = 0.0) -> bool:
+        """Whether it is silent ``after`` so many seconds, having ``heard`` that before them."""
+        self.radio.inbox += heard
+        self.peer.tick()
+        self._uptime += int(after * 1000)
+        self.peer.tick()
+        return self.peer.status()["listening"] is not None
+
+    def stop(self, *lost: str) -> None:
+        self.linked.leave()
+        for name in lost:
+            (self.directory / name).unlink()
+
+
+@pytest.fixture
+def home(tmp_path: Path, swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> Home:
+    home = Home(tmp_path / "pump", swarm, monkeypatch)
+    home.start()
+    return home
+
+
+def test_who_is_new_hears_other_machines_for_some_seconds_before_it_founds_the_swarm(home: Home) -> None:
+    assert home.listens(LEFT, after=9), "a peer that has left is nobody"
+    assert home.listens(LEFT, after=2.9)
+    assert not home.listens(after=0.1)
+    home.stop()
+    home.start()
+    assert not home.listens(), "it was away for a moment"
+    home.stop("state", "key.pem")
+    home.start()
+    assert home.listens(), "a new key is a new peer"
+    home.stop()
+
+
+def test_who_is_back_without_a_state_hears_other_machines_before_it_speaks(home: Home) -> None:
+    assert home.listens(after=9)
+    assert not home.listens(after=3)
+    said = home.peer.status()["seq"]
+    home.stop("state")
+    home.start()
+    for _ in range(20):
+        assert home.listens(LEFT, after=30), "however long it takes"
+    assert home.listens(SPEAKS, after=19.9)
+    assert not home.listens(after=0.1)
+    assert home.peer.status()["seq"] == said + 1
+    home.stop()

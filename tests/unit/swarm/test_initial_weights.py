@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from block_rows import spoil
 from builders import NOW, damaged, escaped, identity
 
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -86,6 +87,9 @@ def test_every_damage_of_a_foreign_manifest_is_read_or_refused_with_a_named_erro
 # -- the peer
 
 
+_FIRST = 15  # seconds in which a newcomer hears that it is the first
+
+
 class Machine:
     def __init__(self) -> None:
         self.network = Network(VirtualClock(NOW), random.Random(0), Weather())
@@ -102,9 +106,10 @@ class Machine:
         )  # fmt: skip
         self.peer = compose_peer(identity(1), self.manifest, ports, Options("me", "agent", 8, seed=1))
 
-    def tick(self) -> None:
-        self.network.clock.time += 1000
-        self.peer.tick()
+    def tick(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.network.clock.time += 1000
+            self.peer.tick()
 
 
 def test_a_peer_waits_for_the_starting_weights_and_asks_for_them() -> None:
@@ -115,7 +120,7 @@ def test_a_peer_waits_for_the_starting_weights_and_asks_for_them() -> None:
     other.blocks.update(zip(start_links(BLOCKS), BLOCKS, strict=True))
     machine.tick()
     machine.network.run_until(machine.network.clock.time + 5000)
-    machine.tick()
+    machine.tick(_FIRST)
     assert len(machine.peer.tangle) == 1
     np.testing.assert_array_equal(machine.peer.estimate(), START)
     np.testing.assert_array_equal(machine.learner.weights(), START)
@@ -124,8 +129,7 @@ def test_a_peer_waits_for_the_starting_weights_and_asks_for_them() -> None:
 def test_starting_weights_that_are_damaged_or_deleted_meanwhile_are_waited_for(tmp_path: Path) -> None:
     store = LocalBlockStore(tmp_path)
     cids = [store.put(RAW, block) for block in BLOCKS]
-    path = next(tmp_path.rglob(str(cids[0])))
-    path.write_bytes(b"rot")
+    spoil(tmp_path, cids[0], b"rot")
     assert starting_weights(foreign(), store) is None
     assert starting_weights(foreign(), store) is None
     LocalBlockStore(tmp_path).put(RAW, BLOCKS[0])
@@ -143,7 +147,7 @@ def test_starting_weights_that_are_damaged_or_deleted_meanwhile_are_waited_for(t
 def test_a_peer_with_a_past_does_not_go_back_to_the_start_also_if_that_comes_late() -> None:
     machine = Machine()
     machine.host.blocks.update(zip(start_links(BLOCKS), BLOCKS, strict=True))
-    machine.tick()
+    machine.tick(_FIRST)
     machine.learner.load(START + 1)
     machine.peer.save()
     machine.boot()

@@ -56,7 +56,7 @@ def drain():
 def reload():
     say("reload")
     if mode == "bad reload":
-        raise ConfigurationError("train.pause is 'x'")
+        raise ConfigurationError("publish.every is 'x'")
 
 service = Service(Work(step, drain, reload, lambda: f"steps {steps}"), longest_sleep=float(sys.argv[3]))
 status = service.run()

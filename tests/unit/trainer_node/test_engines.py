@@ -11,6 +11,7 @@ from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer.learning.training import ENDLESS
 from learnae.swarm.presets import preset
 from learnae.system.installation import how_to_install
 from trainer_node.config import TrainerConfig, TrainerTrainSection
@@ -86,7 +87,8 @@ def test_what_needs_jax_is_refused_without_it(engine: str, precision: str) -> No
         ({"epochs": -1.0}, "train.epochs"),
         ({"steps": -1}, "train.steps"),
         ({"steps": 1, "epochs": 1.0}, "both set"),
-        ({"pause": -1.0}, "train.pause"),
+        ({"share": 0.0}, "train.share"),
+        ({"stop_when": -1}, "train.stop_when"),
     ],
 )
 def test_what_makes_no_sense_is_said(values: dict[str, object], words: str) -> None:
@@ -98,7 +100,7 @@ def test_what_makes_no_sense_is_said(values: dict[str, object], words: str) -> N
 @pytest.mark.parametrize(
     ("section", "steps"),
     [
-        (TrainerTrainSection(), 0),
+        (TrainerTrainSection(), ENDLESS),
         (TrainerTrainSection(steps=7), 7),
         (TrainerTrainSection(epochs=2.0), 63),  # 2 * 1000 rows in batches of 32
     ],

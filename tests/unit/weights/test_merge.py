@@ -9,8 +9,8 @@ from learnae.weights.merge import ConsensusEstimate, MergePolicy, Vote, consensu
 NOTHING = np.zeros(1, np.float32)
 
 
-def vote(samples: int, time: int = 0, vector: Vector = NOTHING) -> Vote:
-    return Vote(vector, samples, time)
+def vote(samples: int, time: int = 0, vector: Vector = NOTHING, *, settled: bool = False) -> Vote:
+    return Vote(vector, samples, time, settled)
 
 
 def vector(*values: float) -> Vector:
@@ -25,6 +25,12 @@ def test_a_vote_halves_with_every_half_life_behind_the_newest() -> None:
     for start in (0, 10**12):
         votes = [vote(12, start), vote(12, start - 1000), vote(12, start - 2000)]
         assert vote_weights(votes, 1000) == pytest.approx([4 / 7, 2 / 7, 1 / 7])
+
+
+def test_the_vote_of_a_peer_that_has_settled_does_not_age() -> None:
+    for newest in (0, 10**12):
+        votes = [vote(10, newest), vote(30, newest - 10**9, settled=True), vote(40, newest - 1000)]
+        assert vote_weights(votes, 1000) == pytest.approx([10 / 60, 30 / 60, 20 / 60])
 
 
 def test_who_has_no_samples_has_no_vote_unless_nobody_has_any() -> None:

@@ -2,15 +2,15 @@
 
 An author pushes its messages to all peers and its frames to its followers. A peer that misses a block waits a moment
 for a push, then asks; other peers that miss it, too, hear that and only listen. Holders wait a random moment, the first
-says that it has the block, the others stay silent, and the answer reaches all peers that asked. A message brings a part
-of its past with it, more the further back a history is walked.
+says that it has the block, the others stay silent, and the answer reaches all peers that asked. A message brings with
+it what its author has said since its checkpoint, as far as the asker lacks it: one answer an author.
 """
 
 import logging
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from learnae.adapters.mqtt.blocks.inbox import Counts, MqttInbox
 from learnae.adapters.mqtt.blocks.intake import Intake, Keeper
@@ -19,6 +19,7 @@ from learnae.adapters.mqtt.blocks.responder import MqttResponder
 from learnae.adapters.mqtt.blocks.wire_format import Want
 from learnae.adapters.mqtt.blocks.wish_table import Wish, WishTable
 from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.topics import CBOR, Topics
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import BlockMissingError, LearnaeError, TransportError
@@ -27,7 +28,7 @@ from learnae.overriding import override
 from learnae.ports import Exchange
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
-from learnae.protocol.messages import Message, open_message
+from learnae.protocol.messages import Envelope, Message, open_message
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Tuning:
     """Times and bounds of the exchange: seconds, bytes. Peers with different values understand each other."""
 
     grace: tuple[float, float] = (0.5, 1.0)  # in which a push may arrive before a block is asked for, drawn at random
+    along: float = 2.0  # more for a checkpoint: it comes with the newest message, for which another thread asks
     ask: float = 1.0  # until a block is asked for again
     asks: int = 3
     slow: float = 10.0  # for an answer that a holder has claimed: a large block on a slow line
@@ -59,7 +61,8 @@ class MqttExchange(Exchange):
     """Exchanges the blocks of ``store`` with the peers on the broker.
 
     ``holds`` also takes frames of authors that this peer does not follow, for peers that it provides them to by other
-    ways. ``heard`` is told of every pushed message. ``opener`` decodes and verifies messages.
+    ways. ``heard`` is told of every pushed message. ``opener`` decodes and verifies messages. ``frontier`` tells how
+    much of a message's past is here.
     """
 
     connection: MqttConnection
@@ -68,7 +71,8 @@ class MqttExchange(Exchange):
     limits: Limits
     holds: bool = False
     opener: Callable[[bytes, Cid, Limits], Message] = open_message
-    heard: Callable[[Cid], None] = lambda _: None
+    heard: Callable[[Message], None] = lambda _: None
+    frontier: Frontier = field(default_factory=Frontier)
     tuning: Tuning = Tuning()
 
     def __post_init__(self) -> None:
@@ -84,6 +88,7 @@ class MqttExchange(Exchange):
             self.store,
             self._wishes,
             self._leases,
+            self.frontier,
             self.counts,
             TokenBucket(self.tuning.unasked_bytes, self.tuning.unasked_rate),
             self._open,
@@ -111,12 +116,13 @@ class MqttExchange(Exchange):
         if cid.codec != DAG_CBOR:
             return
         try:
+            if peer_name(Envelope.read(data).author) != self.topics.peer:
+                return
             message = self._open(data)
         except LearnaeError:  # no message, so no peer waits for it
             return
-        if peer_name(message.author) == self.topics.peer:
-            self._check_connected()
-            self._push(message)
+        self._check_connected()
+        self._push(message)
 
     @override
     def fetch(self, cid: Cid) -> bytes:
@@ -175,8 +181,8 @@ class MqttExchange(Exchange):
 
     def _wait(self, cid: Cid, wish: Wish) -> bytes:
         tuning = self.tuning
-        grace = 0.0 if wish.cone > 1 else random.uniform(*tuning.grace)  # the past is never pushed
-        arrived = wish.arrived.wait(grace)
+        along = tuning.along if self.frontier.comes_along(cid) else 0.0
+        arrived = wish.arrived.wait(random.uniform(*tuning.grace) + along)
         for _ in range(tuning.asks):
             if arrived:
                 break
@@ -191,12 +197,13 @@ class MqttExchange(Exchange):
 
     def _ask(self, cid: Cid, wish: Wish) -> None:
         """Ask for a block, unless it is coming or another peer has asked for it just now."""
-        if wish.arriving.is_set() or time.monotonic() - self._answers.asked(cid) < self.tuning.ask / 2:
+        start = self.frontier.start_of(cid)
+        if wish.arriving.is_set() or time.monotonic() - self._answers.asked(cid, start) < self.tuning.ask / 2:
             return
-        want = Want((cid,), wish.cone).to_bytes()
+        want = Want((cid,), start).to_bytes()
         if self.connection.publish(self.topics.own("want"), want, qos=0, content_type=CBOR):
             self.counts.add("wanted")
-            _log.debug("asked for block %s and up to %d ancestors", cid, wish.cone - 1)
+            _log.debug("asked for block %s and what comes before it, from number %d on", cid, start)
 
     def _open(self, data: bytes) -> Message:
         return self.opener(data, self.topics.swarm, self.limits)

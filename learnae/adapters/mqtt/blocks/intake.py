@@ -8,16 +8,18 @@ from typing import Protocol
 
 from learnae.adapters.mqtt.blocks.inbox import Counts
 from learnae.adapters.mqtt.blocks.leases import Leases
-from learnae.adapters.mqtt.blocks.wire_format import MOST_CONE, Block, Links, Readable, reachable, unpack
+from learnae.adapters.mqtt.blocks.wire_format import MOST_CHAIN, Block, Readable, linked, unpack
 from learnae.adapters.mqtt.blocks.wish_table import WishTable
+from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import Topics
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld.cid import RAW, Cid
 from learnae.ports import check_named
+from learnae.protocol.announcements import PREFIX_BYTES
 from learnae.protocol.identity import peer_name
-from learnae.protocol.messages import Message
+from learnae.protocol.messages import Envelope, Message
 
 _log = logging.getLogger(__name__)
 
@@ -36,39 +38,41 @@ class Intake:
     """Stores what other peers send, each block decoded once; refuses with LearnaeError what nothing here asked for.
 
     ``unasked`` bounds what strangers put on the disk, ``open_pushed`` decodes and verifies a message, ``distrust`` is
-    told of peers that sent wrong bytes for a block, ``heard`` of every pushed message that was stored.
+    told of peers that sent wrong bytes for a block, ``heard`` of every pushed message that was stored, ``frontier`` of
+    where messages stand that are still missing.
     """
 
     topics: Topics
     store: Keeper
     wishes: WishTable
     leases: Leases
+    frontier: Frontier
     counts: Counts
     unasked: TokenBucket
     open_pushed: Callable[[bytes], Message]
     distrust: Callable[[Cid, str], None]
-    heard: Callable[[Cid], None]
+    heard: Callable[[Message], None]
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)  # of the bucket
 
     def on_block(self, received: Received) -> None:
-        """Take an answer: the block that is waited for, and ancestors of it."""
+        """Take an answer: the block that is waited for, and its past."""
         cid = Cid.parse(received.topic.rpartition("/")[2])
         wish = self.wishes.find(cid)
         if wish is None or wish.arrived.is_set():
             return
         peer = self.topics.peer_of(received.topic)
         try:
-            data, *others = unpack(received.payload, MOST_CONE)
+            data, *others = unpack(received.payload, MOST_CHAIN)
             check_named(cid, data)
         except LearnaeError:
             self.distrust(cid, peer)
             raise
         wish.arriving.set()
         try:
-            self._take_past(Block.read(cid, data), others, wish.cone)
+            self._take_chain(Block.read(cid, data), others)
             wish.data = data
             self.counts.add("fetched")
-            _log.debug("fetched block %s and %d ancestors: %d bytes", cid, len(others), len(received.payload))
+            _log.debug("fetched block %s and %d before it: %d bytes", cid, len(others), len(received.payload))
         finally:
             wish.arrived.set()
 
@@ -77,13 +81,14 @@ class Intake:
         peer = self.topics.peer_of(received.topic)
         if peer == self.topics.peer:
             return
-        message = self.open_pushed(received.payload)
-        if peer_name(message.author) != peer:
+        if peer_name(Envelope.read(received.payload).author) != peer:
             raise EncodingError(f"{peer[:8]} pushes a message of another author", "it is ignored")
-        block = Block(message.cid, message.data, Links(message.author, message.parents, message.blocks))
-        self._note_frame(block)
-        self._accept(block.cid, block.data)
-        self.heard(block.cid)
+        message = self.open_pushed(received.payload)
+        self.leases.note(peer, message.blocks)
+        if message.previous is not None and not message.checkpoint:
+            self.frontier.note_place(message.previous, message.author[:PREFIX_BYTES], message.seq - 1)
+        self._accept(message.cid, message.data)
+        self.heard(message)
 
     def on_frame(self, received: Received) -> None:
         """Take a block of a frame that its author pushes; the lease of the author ends if its time is over."""
@@ -95,19 +100,17 @@ class Intake:
         self._accept(cid, received.payload, is_followed=self.leases.has(peer))
         self.leases.expire(peer)
 
-    def _take_past(self, root: Block, others: list[bytes], cone: int) -> None:
-        """Keep those ancestors that came along, and let more come with whatever is still missing."""
-        here = {root.cid: root}
-        for ancestor in reachable(root, others):
-            here[ancestor.cid] = ancestor
-            self._keep(ancestor.cid, ancestor.data)
-        self.wishes.note_past(here, cone)
-        for block in here.values():
-            self._note_frame(block)
-
-    def _note_frame(self, block: Block) -> None:
-        if block.links.blocks:
-            self.leases.note(peer_name(block.links.author), block.links.blocks)
+    def _take_chain(self, newest: Block, others: list[bytes]) -> None:
+        """Keep the past that came along, oldest first, so that the newest frames are remembered best."""
+        chain = [newest, *linked(newest, others)]
+        for block in reversed(chain):
+            if block is not newest:
+                self._keep(block.cid, block.data)
+            if block.blocks:
+                self.leases.note(peer_name(block.author), block.blocks)
+        oldest = chain[-1]
+        if oldest.previous is not None:
+            self.frontier.note_place(oldest.previous, oldest.author[:PREFIX_BYTES], oldest.seq - 1)
 
     def _accept(self, cid: Cid, data: bytes, is_followed: bool = False) -> None:
         """Keep what was pushed, as far as strangers may fill this machine's disk."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from learnae.adapters.mqtt.blocks.inbox import Counts, MqttInbox
-from learnae.adapters.mqtt.blocks.wire_format import Readable, Want, cone_of, pack, parse_links
+from learnae.adapters.mqtt.blocks.wire_format import Readable, Want, chain_of, pack, parse_links
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
@@ -49,17 +49,21 @@ class MqttResponder:
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
-        self._cones: dict[Cid, int] = {}  # answers under way, and how much past goes with them
-        self._asked = BoundedDict[Cid, float](_REMEMBERED)
+        self._starts: dict[Cid, int] = {}  # answers under way, and from which seq on
+        self._asked = BoundedDict[Cid, tuple[float, int]](_REMEMBERED)
         self._askers = BoundedDict[tuple[Cid, str], float](_REMEMBERED)
         self._claims = BoundedDict[Cid, tuple[float, str]](_REMEMBERED)
         self._failed = BoundedDict[Cid, str](_REMEMBERED)  # peers whose claim brought nothing, or something else
         self._unasked = TokenBucket(_BYTES, _RATE)
 
-    def asked(self, cid: Cid) -> float:
-        """Return when another peer last asked for the block, or said that it has it; time.monotonic."""
+    def asked(self, cid: Cid, start: int) -> float:
+        """Return when another peer last asked for the block and what came from seq ``start`` on, or claimed the answer.
+
+        In seconds of time.monotonic; long ago, if it has asked for less.
+        """
         with self._lock:
-            return max(self._asked.get(cid, _LONG_AGO), self.claimed(cid))
+            asked, least = self._asked.get(cid, (_LONG_AGO, start))
+            return max(asked, self.claimed(cid)) if least <= start else _LONG_AGO
 
     def claimed(self, cid: Cid) -> float:
         """Return when another peer last said that it has the block."""
@@ -73,8 +77,8 @@ class MqttResponder:
             return
         want = Want.from_bytes(received.payload)
         for cid in want.cids:
-            self._note_asker(cid, peer)
-            if self._plan(cid, want.cone):
+            self._note_asker(cid, peer, want.start)
+            if self._plan(cid, want.start):
                 self.inbox.later(random.uniform(*_CLAIM), partial(self._claim, cid))
 
     def on_have(self, received: Received) -> None:
@@ -94,22 +98,22 @@ class MqttResponder:
             self._claims.pop(cid, None)
             self._failed.renew(cid, peer)
 
-    def _note_asker(self, cid: Cid, peer: str) -> None:
+    def _note_asker(self, cid: Cid, peer: str, start: int) -> None:
         """Remember the want; distrust the claimant of a block that ``peer`` asks for again so soon."""
         with self._lock:
             now = time.monotonic()
             if now - self._askers.get((cid, peer), _LONG_AGO) < _AGAIN_SECONDS and cid in self._claims:
                 self.distrust(cid, self._claims[cid][1])
             self._askers.renew((cid, peer), now)
-            self._asked.renew(cid, now)
+            self._asked.renew(cid, (now, start))
 
-    def _plan(self, cid: Cid, cone: int) -> bool:
-        """Return True if an answer is to be prepared; one that is under way gets the larger cone."""
+    def _plan(self, cid: Cid, start: int) -> bool:
+        """Return True if an answer is to be prepared; one that is under way gets the longer chain."""
         with self._lock:
-            if cid in self._cones:
-                self._cones[cid] = max(cone, self._cones[cid])
-            elif self.store.has(cid) and len(self._cones) < _UNDER_WAY:
-                self._cones[cid] = cone
+            if cid in self._starts:
+                self._starts[cid] = min(start, self._starts[cid])
+            elif self.store.has(cid) and len(self._starts) < _UNDER_WAY:
+                self._starts[cid] = start
                 return True
             return False
 
@@ -122,19 +126,19 @@ class MqttResponder:
     def _claim(self, cid: Cid) -> None:
         if self._claimant(cid):
             with self._lock:
-                del self._cones[cid]
+                del self._starts[cid]
             return
         self.connection.publish(self.topics.own("have"), dagcbor.encode([cid]), qos=0, content_type=CBOR)
         self.inbox.later(_SEND_SECONDS, partial(self._send, cid))
 
     def _send(self, cid: Cid) -> None:
         with self._lock:
-            cone = self._cones.pop(cid)
+            start = self._starts.pop(cid)
         rival = self._claimant(cid)
         if rival and rival < self.topics.peer:
             return
         try:
-            payload = pack(cone_of(cid, self.store, cone))
+            payload = pack(chain_of(cid, self.store, start))
         except LearnaeError:  # deleted since
             return
         if not self._unasked.take(len(payload)):

@@ -1,7 +1,7 @@
-"""The wire format of the exchange over MQTT: wants, answers with a part of a message's past, links. Pure.
+"""The wire format of the exchange over MQTT: wants, answers with a message's chain, links. Pure.
 
-An answer is one or more blocks, each after its length in four bytes, big-endian: first the one that was
-asked for, then ancestors of it (dag-cbor), each named as a parent by one before it.
+An answer is one or more blocks, each after its length in four bytes, big-endian: first the one that was asked for,
+then (dag-cbor) what its author has said before, each block the one that the block before it continues.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from learnae.errors import EncodingError, LearnaeError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, Cid
 from learnae.ipld.fields import Fields
-from learnae.protocol.identity import PUBLIC_KEY_BYTES
-from learnae.protocol.limits import Limits
+from learnae.protocol.limits import MAX_SEQ, Limits
+from learnae.protocol.messages import Envelope
 
 _LENGTH = struct.Struct(">I")
 _WANTED = 64  # names in one message
 _WANT_BYTES = 8192
-MOST_CONE = 256  # messages in one answer
-_CONE_BYTES = 256 * 1024  # of an answer, before its last message
+MOST_CHAIN = Limits().since + 1  # messages in one answer: all that an author may say after a checkpoint, and that
+_CHAIN_BYTES = MAX_BLOCK_BYTES  # of an answer, before its last message: as much as the largest block
 
 
 class Readable(Protocol):
@@ -37,54 +37,50 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Asks for blocks; messages among them with up to ``cone`` - 1 ancestors each."""
+    """Asks for blocks; for messages with their authors' earlier ones, down to seq ``start`` or a checkpoint."""
 
     cids: tuple[Cid, ...]
-    cone: int = 1
+    start: int = 0
 
     def to_bytes(self) -> bytes:
         """Return the dag-cbor map that is published."""
-        return dagcbor.encode({"want": list(self.cids), "cone": self.cone})
+        return dagcbor.encode({"want": list(self.cids), "from": self.start})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Want:
         """Read the want of another peer; raises EncodingError."""
         fields = Fields(dagcbor.decode(data, _WANT_BYTES), "want", EncodingError)
-        return cls(fields.links("want", _WANTED), fields.integer("cone", 1, MOST_CONE, default=1))
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """The names in a message; none if the block is no message. Not verified: good enough to look further."""
-
-    author: bytes = b""
-    parents: tuple[Cid, ...] = ()
-    blocks: tuple[Cid, ...] = ()
+        return cls(fields.links("want", _WANTED), fields.integer("from", 0, MAX_SEQ, default=0))
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block on its way in, decoded once: ``links`` are those of the message in ``data``, if it is one."""
+    """A block on its way, decoded once, unverified: good enough to look further.
+
+    If it is a message, ``previous`` is the one that it continues, None at a checkpoint; ``blocks`` are its frame's.
+    """
 
     cid: Cid
     data: bytes
-    links: Links
+    author: bytes = b""
+    seq: int = 0
+    previous: Cid | None = None
+    blocks: tuple[Cid, ...] = ()
 
     @classmethod
     def read(cls, cid: Cid, data: bytes) -> Block:
-        """Decode the block that ``cid`` names, unverified."""
-        return cls(cid, data, links_of(data) if cid.codec == DAG_CBOR else Links())
-
-
-def links_of(data: bytes) -> Links:
-    """Return the links of the message in ``data``."""
-    limits = Limits()
-    try:
-        fields = Fields(dagcbor.decode(data, limits.message_bytes), "message", EncodingError)
-        author = fields.octets("author", PUBLIC_KEY_BYTES)
-        return Links(author, fields.links("parents", limits.parents), fields.links("blocks", limits.blocks))
-    except LearnaeError:
-        return Links()
+        """Decode the block that ``cid`` names."""
+        limits = Limits()
+        if cid.codec != DAG_CBOR:
+            return cls(cid, data)
+        try:
+            envelope = Envelope.read(data[: limits.message_bytes])
+            fields = Fields(dagcbor.decode(data, limits.message_bytes), "message", EncodingError)
+            parents, blocks = fields.links("parents", limits.parents), fields.links("blocks", limits.blocks)
+            is_first = fields.boolean("checkpoint") or not parents
+        except LearnaeError:
+            return cls(cid, data)
+        return cls(cid, data, envelope.author, envelope.seq, None if is_first else parents[0], blocks)
 
 
 def parse_links(data: bytes) -> Sequence[Cid]:
@@ -92,22 +88,20 @@ def parse_links(data: bytes) -> Sequence[Cid]:
     return Fields({"have": dagcbor.decode(data, _WANT_BYTES)}, "claim", EncodingError).links("have", _WANTED)
 
 
-def cone_of(cid: Cid, store: Readable, most: int, most_bytes: int = _CONE_BYTES) -> list[bytes]:
-    """Return a block and up to ``most`` - 1 ancestors that are here, nearest first; raises BlockMissingError."""
-    blocks = [store.get(cid)]
-    seen, level, size = {cid}, [blocks[0]], len(blocks[0])
-    while cid.codec == DAG_CBOR and level:
-        parents = dict.fromkeys(parent for data in level for parent in links_of(data).parents if parent not in seen)
-        level = []
-        for parent in parents:
-            if len(blocks) >= most or size > most_bytes:
-                return blocks
-            seen.add(parent)
-            if store.has(parent):
-                level.append(store.get(parent))
-                size += len(level[-1])
-                blocks.append(level[-1])
-    return blocks
+def chain_of(cid: Cid, store: Readable, start: int, most_bytes: int = _CHAIN_BYTES) -> list[bytes]:
+    """Return a block, and before a message its author's earlier ones that are here, newest first.
+
+    They end at seq ``start``, at a checkpoint, or at ``most_bytes``. Raises BlockMissingError.
+    """
+    block = Block.read(cid, store.get(cid))
+    chain, size = [block.data], len(block.data)
+    while block.previous is not None and block.seq > start and len(chain) < MOST_CHAIN and size <= most_bytes:
+        if not store.has(block.previous):
+            break
+        block = Block.read(block.previous, store.get(block.previous))
+        chain.append(block.data)
+        size += len(block.data)
+    return chain
 
 
 def pack(blocks: Sequence[bytes]) -> bytes:
@@ -133,12 +127,10 @@ def unpack(payload: bytes, most: int) -> list[bytes]:
     return blocks
 
 
-def reachable(root: Block, others: Sequence[bytes]) -> Iterator[Block]:
-    """Yield those of ``others`` that are ancestors of ``root``, each named by one before it."""
-    named = set(root.links.parents)
+def linked(block: Block, others: Sequence[bytes]) -> Iterator[Block]:
+    """Yield those of ``others`` that are the past of ``block``, each named by the one before it."""
     for data in others:
-        cid = Cid.of(DAG_CBOR, data)
-        if cid in named and cid != root.cid:
-            ancestor = Block.read(cid, data)
-            named.update(ancestor.links.parents)
-            yield ancestor
+        if block.previous is None or not block.previous.names(data):
+            return
+        block = Block.read(block.previous, data)
+        yield block

@@ -1,30 +1,23 @@
 """The blocks that threads of this peer wait for, each heard and asked for once however many wait."""
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from learnae.adapters.mqtt.blocks.wire_format import MOST_CONE, Block
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Handler
 from learnae.adapters.mqtt.topics import Topics
-from learnae.bounded_dict import BoundedDict
 from learnae.errors import TransportError
 from learnae.ipld.cid import Cid
-
-_GROWTH = 4  # times as much past with each answer, the further back a history is walked
-_REMEMBERED = 8192  # messages whose past is walked
 
 
 @dataclass(slots=True)
 class Wish:
-    """A block that threads wait for, and with it up to ``cone`` messages of its past, itself included.
+    """A block that threads wait for.
 
     ``arriving`` is set while what came with the block is written. ``arrived`` ends the wait; ``data`` was written
     before it, and is None if the block has not come.
     """
 
-    cone: int = 1
     users: int = 0
     data: bytes | None = None
     arriving: threading.Event = field(default_factory=threading.Event)
@@ -39,7 +32,6 @@ class WishTable:
         self._topics = topics
         self._lock = threading.Lock()
         self._wishes: dict[Cid, Wish] = {}
-        self._cones = BoundedDict[Cid, int](_REMEMBERED)
         self.closed = threading.Event()
 
     def check_open(self) -> None:
@@ -51,7 +43,7 @@ class WishTable:
         """Wait until ``leave`` for a block whose answers ``handler`` gets; raises TransportError after ``close``."""
         with self._lock:
             self.check_open()  # close wakes only the threads that wait by then
-            wish = self._wishes.setdefault(cid, Wish(self._cones.get(cid, 1)))
+            wish = self._wishes.setdefault(cid, Wish())
             wish.users += 1
             if wish.users == 1:
                 self._connection.subscribe(self._topics.all(f"block/{cid}"), handler)
@@ -76,13 +68,6 @@ class WishTable:
         if wish is not None:
             wish.data = data
             wish.arrived.set()
-
-    def note_past(self, here: Mapping[Cid, Block], cone: int) -> None:
-        """Let more come with whatever parent of the blocks ``here``, fetched with ``cone``, is missing."""
-        missing = {parent for block in here.values() for parent in block.links.parents if parent not in here}
-        with self._lock:
-            for parent in missing:
-                self._cones.renew(parent, min(MOST_CONE, cone * _GROWTH))
 
     def close(self) -> None:
         """End all waits without a block. Idempotent."""

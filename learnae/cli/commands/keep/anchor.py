@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,20 @@ from learnae.config.sections import IotaSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.protocol.announcements import Announcement
 
 DEFAULT_NODE = "http://127.0.0.1:14265"  # as nodes are shipped
 _RETRY_SECONDS = 1.0
 
 
 def anchor(options: argparse.Namespace) -> int:
-    """Anchor a file, a CID or the swarm's heads; with --verify, prove that it is anchored."""
+    """Anchor a file, a CID or what the swarm has said; with --verify, prove that it is anchored."""
     section = find_section(IotaSection, "iota")
     node = Node(options.node or section.node or DEFAULT_NODE, section.mwm, section.pow)
     if options.verify:
         fields = _verify(options, section, node)
     else:
-        cid = _named(options.what) if options.what else _heads(options.swarm)
+        cid = _named(options.what) if options.what else _vector(options.swarm)
         fields = {"cid": str(cid), "transaction": write_anchor(node, cid), "node": node.url}
     print_json(fields) if options.json else print_fields(fields)
     return 0
@@ -76,10 +78,15 @@ def _named(what: str) -> Cid:
         raise ConfigurationError(f"{what!r} is no file and no CID", "name one of them") from error
 
 
-def _heads(swarm: str) -> Cid:
-    """Store a block of links to the swarm's heads beside the swarm's blocks; return its CID."""
+def _vector(swarm: str) -> Cid:
+    """Store a block that names every author's newest message, beside the swarm's blocks; return its CID."""
     directory = choose_swarm(swarm).directory
-    heads = sorted(observe(directory).tangle.heads())
-    if not heads:
+    tangle = observe(directory).tangle
+    entries = sorted((entry for _, entry in tangle.entries()), key=lambda entry: entry.author)
+    if not entries:
         raise ConfigurationError("the swarm has no messages yet", "start a peer first")
-    return LocalBlockStore(directory).put(DAG_CBOR, dagcbor.encode(heads))
+    vector = Announcement(tuple(entries), tuple(sorted(tangle.kept())))
+    with closing(LocalBlockStore(directory)) as store:
+        cid = store.put(DAG_CBOR, dagcbor.encode(vector.to_fields()))
+        store.keep_for_ever(cid)
+        return cid

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from learnae.adapters.local.block_database import FILE, is_sound
+from learnae.adapters.local.block_salvage import DAMAGED_SUFFIX, rebuild
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.output import console, fitting, human_bytes, print_fields, print_json, shedding, short_cid, table
@@ -22,15 +23,16 @@ from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.peer.state import PeerState
 from learnae.ports import Exchange
 from learnae.protocol.identity import peer_name
+from learnae.protocol.messages import open_message
 from learnae.runtime.observer import Observer
 from learnae.swarm.directory import open_swarm
-from learnae.system.paths import STATE_FILE, peers_here
+from learnae.system.paths import ARCHIVE_FILE, STATE_FILE, peers_here
 from learnae.text import counted
 
 if TYPE_CHECKING:
     from learnae.adapters.ipfs.exchange import KuboExchange
 
-_SETTLED_SECONDS = 3600.0  # a younger block, or one asked for since, may belong to a message on its way
+_SETTLED = 3_600_000  # ms: a younger block, or one asked for since, may belong to a message on its way
 UNUSED = "not needed"
 _KINDS = {  # by the first word of what a block is: one of them, and many
     "message": ("message", "messages"),
@@ -38,6 +40,8 @@ _KINDS = {  # by the first word of what a block is: one of them, and many
     "manifest": ("manifest", "manifests"),
     "starting": ("of starting weights", "of starting weights"),
     "last": ("last message", "last messages"),
+    "replaced": ("replaced by a checkpoint", "replaced by checkpoints"),
+    "proof": ("proof of a fork", "proofs of forks"),
     "not": ("not needed", "not needed"),
 }
 
@@ -56,50 +60,61 @@ def blocks(options: argparse.Namespace) -> int:
     """List all blocks, check, pin or delete them; exit status 1 if some are damaged."""
     directory = choose_swarm(options.swarm).directory
     if options.fsck:
-        return _show(options, fsck(LocalBlockStore(directory)), "damaged")
+        found = fsck(directory)
+        return _show(options, found, is_bad=bool(found["damaged"] or "database" in found))
     if options.pin:
         return _show(options, pin(directory))
     if options.gc:
         return _show(options, collect_garbage(directory))
-    found = list(list_blocks(directory))
+    listed = list(list_blocks(directory))
     if options.json:
-        print_json([asdict(block) for block in found])
+        print_json([asdict(block) for block in listed])
     else:
-        _print_table(found)
+        _print_table(listed)
     return 0
 
 
 def list_blocks(directory: Path) -> Iterator[Block]:
     """Yield each block of this machine, those not needed first, then the others, oldest first."""
-    store, known = LocalBlockStore(directory), describe_blocks(observe(directory))
+    store, observer = LocalBlockStore(directory, read_only=True), observe(directory)
+    sizes, needed = store.sizes(), describe_blocks(observer)
+    known = {**_replaced(store, observer, needed), **needed}
     exchange = _exchange(directory, needed=False)
     pins = exchange.pins() if exchange else None
     order = {cid: number for number, cid in enumerate(known)}
-    for cid in sorted(store.cids(), key=lambda cid: order.get(cid, -1)):
-        size, _ = store.stat(cid)
-        yield Block(str(cid), size, known.get(cid, UNUSED), None if pins is None else cid in pins)
+    for cid in sorted(sizes, key=lambda cid: order.get(cid, -1)):
+        yield Block(str(cid), sizes[cid], known.get(cid, UNUSED), None if pins is None else cid in pins)
 
 
-def fsck(store: LocalBlockStore) -> dict[str, int | list[str]]:
-    """Compare all blocks with their names; remove damaged ones, so that peers fetch them again."""
+def fsck(directory: Path) -> dict[str, int | str | list[str]]:
+    """Compare all blocks with their names; remove damaged ones, so that peers fetch them again.
+
+    A database that SQLite cannot read any more is replaced by one of the blocks that are left. Raises InUseError if a
+    peer has it open.
+    """
+    path = directory / FILE
+    if path.exists() and not is_sound(path):
+        salvaged = rebuild(path)
+        replaced = f"replaced by a new one; the damaged one is {path}{DAMAGED_SUFFIX}"
+        return {"checked": salvaged.kept, "damaged": list(map(str, salvaged.lost)), "database": replaced}
     checked, damaged = 0, list[str]()
-    for cid in store.cids():
-        checked += 1
-        try:
-            store.get(cid)
-        except BlockMissingError:  # a peer has deleted it meanwhile
-            checked -= 1
-        except PeerError:
-            damaged.append(str(cid))
-            store.remove_damaged(cid)
+    with closing(LocalBlockStore(directory)) as store:
+        for cid in store.cids():
+            checked += 1
+            try:
+                store.get(cid)
+            except BlockMissingError:  # a peer has deleted it meanwhile
+                checked -= 1
+            except PeerError:
+                damaged.append(str(cid))
     return {"checked": checked, "damaged": damaged}
 
 
 def pin(directory: Path) -> dict[str, int]:
     """Pin every block of this machine at the daemon; unpin those that are deleted here."""
-    store, exchange = LocalBlockStore(directory), _exchange(directory)
+    store, exchange = LocalBlockStore(directory, read_only=True), _exchange(directory)
     assert exchange is not None
-    return {"pinned now": _pin_all(store, exchange), "pinned in all": sum(1 for _ in store.cids())}
+    return {"pinned now": _pin_all(store, exchange), "pinned in all": len(store.sizes())}
 
 
 def _pin_all(store: LocalBlockStore, exchange: Exchange) -> int:
@@ -113,10 +128,15 @@ def _pin_all(store: LocalBlockStore, exchange: Exchange) -> int:
 
 
 def collect_garbage(directory: Path) -> dict[str, int]:
-    """Delete blocks that no message younger than the horizon needs, and pin the others at the daemon.
+    """Delete blocks that no live message and no peer of this machine needs, and pin the others at the daemon.
 
-    Raises StateError, with nothing deleted, while messages here cannot be read in full: what they need is unknown.
+    Raises StateError, with nothing deleted, while messages here cannot be read in full: what they need is unknown; and
+    ConfigurationError for an archive.
     """
+    if (directory / ARCHIVE_FILE).exists():
+        raise ConfigurationError(
+            f"{directory} is an archive: it keeps everything", f"remove {directory / ARCHIVE_FILE} to let it forget"
+        )
     observer = observe(directory)
     if unseen := observer.unseen():
         raise StateError(
@@ -124,20 +144,17 @@ def collect_garbage(directory: Path) -> dict[str, int]:
             "let the swarm's peers run until they have fetched them, then try again",
         )
     store, known = LocalBlockStore(directory), describe_blocks(observer)
-    oldest = time.time() - _SETTLED_SECONDS
-    removed = (store.remove_unused(cid, since=oldest) for cid in store.cids() if cid not in known)
-    freed = [size for size in removed if size is not None]
+    freed = store.remove((cid for cid in store.cids() if cid not in known), SystemClock().now() - _SETTLED)
     exchange = _exchange(directory, needed=False)
     if exchange:
         _pin_all(store, exchange)
-    return {"deleted": len(freed), "bytes freed": sum(freed)}
+    return {"deleted": len(freed), "bytes freed": sum(freed.values())}
 
 
 def describe_blocks(observer: Observer) -> dict[Cid, str]:
     """Return what each needed block is, oldest first."""
     tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
     last = dict.fromkeys(_last_messages(observer.swarm), "last message of a peer of this machine")
-    tangle.prune(SystemClock().now(), last)
     known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights"), **last}
     for cid in tangle.cids():
         node = tangle.node(cid)
@@ -145,7 +162,18 @@ def describe_blocks(observer: Observer) -> dict[Cid, str]:
             author = names.get(peer_name(node.author), "?")
             known.update(dict.fromkeys(node.blocks, f"weights of {author}, {node.seq}"))
             known[cid] = f"message {node.seq} of {author}"
-    return known
+    return {**dict.fromkeys(tangle.needed(), "proof of a fork, or a message that waits for it"), **known}
+
+
+def _replaced(store: LocalBlockStore, observer: Observer, needed: Mapping[Cid, str]) -> dict[Cid, str]:
+    """Return what those blocks are that live peers are about to delete, as their author has published a checkpoint."""
+    names, found = {view.peer: view.name for view in observer.peers()}, dict[Cid, str]()
+    for cid in [cid for cid in store.cids() if cid.codec == DAG_CBOR and cid not in needed]:
+        with suppress(BlockMissingError, PeerError):  # deleted since, or no message
+            message = open_message(store.get(cid), observer.swarm, observer.manifest.limits)
+            what = f"replaced since: {message.seq} of {names.get(peer_name(message.author), '?')}"
+            found.update(dict.fromkeys((cid, *message.blocks), what))
+    return found
 
 
 def _last_messages(swarm: Cid) -> Iterator[Cid]:
@@ -175,14 +203,14 @@ def _exchange(directory: Path, needed: bool = True) -> KuboExchange | None:
     return open_exchange(section, open_swarm(directory))
 
 
-def _show(options: argparse.Namespace, fields: dict[str, int | list[str]] | dict[str, int], bad: str = "") -> int:
+def _show(options: argparse.Namespace, fields: Mapping[str, int | str | list[str]], is_bad: bool = False) -> int:
     if options.json:
         print_json(fields)
     else:
         print_fields(
             {name: " ".join(value) or 0 if isinstance(value, list) else value for name, value in fields.items()}
         )
-    return int(bool(fields.get(bad)))
+    return int(is_bad)
 
 
 def _print_table(found: list[Block]) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.cli.output import print_fields, print_json
+from learnae.cli.peer_choice import choose_peer
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import absent_of_keras, build_model, set_flat
 from learnae.models.layers.normalisation import as_used
-from learnae.runtime.observer import estimate_of, published_estimate
+from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import card, shown_by, with_card
 from learnae.system.atomic_files import check_target, write_atomic
@@ -24,17 +25,20 @@ from learnae.weights.codecs import Vector
 
 
 def export(options: argparse.Namespace) -> int:
-    """Write the consensus estimate of the swarm, or of one peer, in the format of the file's name."""
+    """Write the estimate of the swarm, or of one peer, or a version, in the format of the file's name."""
     swarm = choose_swarm(options.swarm)
     manifest = swarm.manifest
     writers = {".safetensors": write_safetensors, ".keras": write_keras}
     check_target(options.file, writers, "; .tflite is for learnae-agent export")
-    weights = (
-        estimate_of(peer_directory(options.peer), manifest) if options.peer else published_estimate(swarm.directory)
-    )
-    writers[options.file.suffix](manifest, weights, options.file)
+    if options.version:
+        estimate = kept_estimate(choose_peer(options.peer), manifest, options.version)
+    elif options.peer:
+        estimate = estimate_of(peer_directory(options.peer), manifest)
+    else:
+        estimate = published_estimate(swarm.directory)
+    writers[options.file.suffix](manifest, estimate.vector, options.file)
     facts = card(manifest)
-    fields = {"file": str(options.file), "parameters": manifest.model.count}
+    fields = {"file": str(options.file), "parameters": manifest.model.count, "published": estimate.age()}
     if options.json:
         print_json({**fields, **facts})
     else:

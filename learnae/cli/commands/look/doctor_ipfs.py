@@ -100,7 +100,7 @@ def _pubsub(rpc: KuboRpc) -> Found:
 
 def _pins(exchange: KuboExchange, directory: Path) -> Found:
     pins = Counter(exchange.pins().values())
-    held = sum(1 for _ in LocalBlockStore(directory).cids())
+    held = len(LocalBlockStore(directory, read_only=True).sizes())
     detail = f"{pins[exchange.label]} of the {counted(held, 'block that is', 'blocks that are')} here"
     return OK if pins[exchange.label] >= held else MISSING, detail, "start a peer, or: learnae blocks --pin"
 

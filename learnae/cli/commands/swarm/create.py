@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(options)
     swarm = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
-    store = LocalBlockStore(swarm.directory)
-    for block in blocks:
-        store.put(RAW, block)
+    with closing(LocalBlockStore(swarm.directory)) as store:
+        for block in blocks:
+            store.put(RAW, block)
     facts = {
         "swarm": str(manifest.swarm),
         "name": manifest.name,

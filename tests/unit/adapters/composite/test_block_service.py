@@ -1,19 +1,21 @@
 """The exchanged store: order of exchanges, their health, hostile bytes, bounds, and what is offered to whom."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from block_rows import age
 from programs import wait_for
 
 from learnae.adapters.composite.block_service import BlockService, FetchPolicy
 from learnae.adapters.composite.exchange_link import AWAY, CONNECTED, LinkPolicy
+from learnae.adapters.local.block_database import FILE
+from learnae.adapters.local.block_salvage import rebuild
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.error_log import ErrorLog
-from learnae.errors import BlockMissingError, EncodingError, TransportError
+from learnae.errors import EncodingError, TransportError
 from learnae.ipld.cid import RAW, Cid
 from learnae.ports import Exchange
 from learnae.simulation.in_memory import MemoryExchange
@@ -132,13 +134,12 @@ def test_what_is_put_is_offered_and_what_is_deleted_is_retracted(make: Make) -> 
     assert not store.has(cid)
 
 
-def test_what_another_peer_of_this_machine_uses_is_not_retracted(make: Make) -> None:
+def test_what_another_peer_of_this_machine_uses_is_not_retracted(make: Make, tmp_path: Path) -> None:
     daemon = Daemon()
     store = make(daemon)
     used, unused = store.put(RAW, b"used"), store.put(RAW, b"unused")
     wait_for(lambda: len(daemon.warehouse) == 2, "the offers")
-    (path,) = store.local._directory.glob(f"*/{unused}")
-    os.utime(path, (0, 0))
+    age(tmp_path / "here", unused)
     store.delete([used, unused], unused_for=3_600_000)
     wait_for(lambda: store.is_idle, "the store")
     assert daemon.warehouse == {used: b"used"}
@@ -374,11 +375,15 @@ def test_who_leaves_says_the_last_things(make: Make) -> None:
     assert set(daemon.warehouse) == set(names)
 
 
-def test_names_of_all_blocks_are_known_and_strangers_files_are_not(tmp_path: Path) -> None:
-    store = LocalBlockStore(tmp_path)
-    names = {store.put(RAW, block(number)[1]) for number in range(10)}
-    (tmp_path / "blocks" / "notes.txt").touch()
-    (next(iter(tmp_path.glob("blocks/*/"))) / ".tmp-1-2").touch()
-    assert set(store.cids()) == names
-    with pytest.raises(BlockMissingError):
-        store.get(block(11)[0])
+def test_a_damaged_database_ends_no_thread(make: Make, tmp_path: Path) -> None:
+    cid, data = block(1)
+    errors = ErrorLog()
+    store = make(Daemon({cid: data}), errors=errors)
+    path = tmp_path / "here" / FILE
+    store.local.close()
+    path.write_bytes(b"rot" * 5000)
+    store.want([cid])
+    wait_for(lambda: "DamagedError" in errors.counts, "the damage to be counted")
+    rebuild(path)
+    wait_for(lambda: store.want([cid]) or store.has(cid), "the block")
+    assert store.get(cid) == data

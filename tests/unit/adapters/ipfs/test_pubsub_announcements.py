@@ -5,14 +5,17 @@ import json
 import random
 
 import pytest
-from builders import damaged, escaped, some_cid
+from builders import damaged, escaped, some_cid, some_entry
 
 from learnae.errors import EncodingError, PeerError
 from learnae.ipld import dagcbor
-from learnae.protocol.limits import Limits
+from learnae.ports import Heard
+from learnae.protocol.announcements import MAX_BYTES, Announcement
+from learnae.protocol.limits import MAX_SEQ, Limits
 
 pytestmark = pytest.mark.modules("ipfshttpclient")
-HEADS = [some_cid(number) for number in range(3)]
+SAID = Announcement(tuple(some_entry(number, 5) for number in range(3)), (some_cid(9),))
+GOOD = {"peer": "abc", **SAID.to_fields()}
 
 
 @pytest.fixture
@@ -28,11 +31,19 @@ def line(body: object) -> bytes:
 
 
 def test_a_good_one_is_read_and_unknown_fields_are_ignored(parse):
-    assert parse(line({"peer": "abc", "heads": HEADS, "later": 1})) == ("abc", HEADS)
+    assert parse(line({**GOOD, "later": 1})) == Heard("abc", SAID)
 
 
-def test_more_heads_than_allowed_are_cut(parse):
-    assert len(parse(line({"peer": "a", "heads": [some_cid(number) for number in range(100)]}))[1]) == Limits().heads
+def test_the_longest_one_is_read_and_none_with_one_more(parse):
+    entries = tuple(some_entry(number, MAX_SEQ) for number in range(Limits().entries + 1))
+    kept = tuple(some_cid(number) for number in range(Limits().kept + 1))
+    longest = Announcement(entries[:-1], kept[:-1])
+    fields = {"peer": "a" * 52, **longest.to_fields()}
+    assert parse(line(fields)).announcement == longest
+    assert len(dagcbor.encode(fields)) <= MAX_BYTES - 500, "room for fields of later versions"
+    for more in (Announcement(entries), Announcement((), kept)):
+        with pytest.raises(EncodingError):
+            parse(line({"peer": "a", **more.to_fields()}))
 
 
 @pytest.mark.parametrize(
@@ -54,11 +65,13 @@ def test_more_heads_than_allowed_are_cut(parse):
         line(b"\xff" * 100),
         line([]),
         line({}),
-        line({"peer": 7, "heads": []}),
-        line({"peer": "a" * 53, "heads": []}),
-        line({"peer": "a", "heads": {}}),
-        line({"peer": "a", "heads": [1]}),
-        line(dagcbor.encode({"peer": "a", "heads": HEADS}) + b"\x00"),
+        line({**GOOD, "peer": 7}),
+        line({**GOOD, "peer": "a" * 53}),
+        line({**GOOD, "v": 2}),
+        line({**GOOD, "authors": {}}),
+        line({**GOOD, "authors": [1]}),
+        line({**GOOD, "kept": [1]}),
+        line(dagcbor.encode(GOOD) + b"\x00"),
         random.Random(1).randbytes(500),
     ],
 )
@@ -68,6 +81,6 @@ def test_everything_else_is_refused(parse, text):
 
 
 def test_damage_is_refused_or_means_something_else_and_never_escapes(parse):
-    body = dagcbor.encode({"peer": "abc", "heads": HEADS[:1]})
+    body = dagcbor.encode(GOOD)
     assert escaped(parse, [line(case) for case in damaged(body)], PeerError) == set()
-    assert escaped(parse, list(damaged(line({"peer": "a", "heads": []}))), PeerError) == set()
+    assert escaped(parse, list(damaged(line({"peer": "a", **Announcement().to_fields()}))), PeerError) == set()

@@ -26,6 +26,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "bytes_in": 200,
         "unwritable": None,
         "listening": None,
+        "catching_up": None,
         "banned": False,
         "problems": {},
         "last_problems": {},
@@ -148,16 +149,16 @@ def test_that_a_peer_listens_first_is_said_at_its_beginning_and_its_end(
 ) -> None:
     caplog.set_level(logging.INFO, "learnae")
     monitor = StatusFile(tmp_path / "status.json")
-    back = status(listening=1_700_000_000_000)
+    back = status(listening=1_700_000_000_000, catching_up={"done": 2, "known": 7})
     monitor.report(back)
     caplog.clear()
     for said in (back, status(), status(), back):
         monitor.report(said)
     assert [record.message for record in caplog.records] == [
-        "publishing again",
-        "back after a while: hearing others before publishing",
+        "publishing",
+        "new here, or back: hearing others before publishing",
     ]
-    assert summary(back).startswith("pump: hearing others before publishing; accuracy 0.500")
+    assert summary(back).startswith("pump: catching up: 2 of 7; accuracy 0.500")
 
 
 def test_a_ban_is_said_first() -> None:

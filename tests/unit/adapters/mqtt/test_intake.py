@@ -17,6 +17,7 @@ from learnae.adapters.mqtt.blocks.intake import Intake
 from learnae.adapters.mqtt.blocks.leases import Leases
 from learnae.adapters.mqtt.blocks.wire_format import pack
 from learnae.adapters.mqtt.blocks.wish_table import WishTable
+from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import Topics
@@ -25,9 +26,10 @@ from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LimitError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.peer.replication import Replicator
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
-from learnae.protocol.messages import open_message
+from learnae.protocol.messages import Message, open_message
 from learnae.protocol.opener import MessageOpener
 from learnae.protocol.tangle import Tangle
 
@@ -42,13 +44,15 @@ class Setting:
         self.store = LocalBlockStore(directory)
         self.wishes = WishTable(Desk(), TOPICS)
         self.leases = Leases(Desk(), TOPICS, 600.0, 1)
-        self.heard: list[Cid] = []
+        self.frontier = Frontier()
+        self.heard: list[Message] = []
         self.distrusted: list[tuple[Cid, str]] = []
         self.intake = Intake(
             TOPICS,
             BlockService(self.store),
             self.wishes,
             self.leases,
+            self.frontier,
             Counts(),
             TokenBucket(unasked, 0.0),
             lambda data: open_message(data, SWARM, Limits()),
@@ -76,7 +80,7 @@ def test_a_pushed_message_and_the_frame_that_it_names_are_kept(setting):
     with pytest.raises(EncodingError, match="no message of it names"):
         setting.hear(Author(2), "frame", FRAME)
     setting.hear(author, "frame", FRAME)
-    assert setting.heard == [message.cid]
+    assert setting.heard == [message]
     assert setting.store.get(message.cid) == message.data
     assert setting.store.get(Cid.of(RAW, FRAME)) == FRAME
 
@@ -114,6 +118,27 @@ def test_wrong_bytes_are_refused_and_their_sender_distrusted(setting):
     assert wish.data == b"true"
 
 
+def test_the_past_that_comes_along_is_kept_and_what_is_missing_before_it_is_noted(setting):
+    author, stranger = Author(1), Author(2).say()
+    first, second, third = author.say(), author.say(blocks=(Cid.of(RAW, FRAME),)), author.say()
+    wish = setting.wishes.enter(third.cid, print)
+    setting.hear(Author(3), f"block/{third.cid}", pack([third.data, second.data, stranger.data]))
+    assert wish.data == third.data
+    held = [setting.store.has(each.cid) for each in (second, third, stranger)]
+    assert held == [True, False, False]  # the third goes to whoever fetches it
+    assert setting.leases.names(peer_name(author.author), Cid.of(RAW, FRAME))
+    assert setting.frontier._places == {first.cid: (author.author[:PREFIX_BYTES], 0)}
+
+
+def test_the_one_before_a_pushed_message_is_asked_for_from_where_its_author_is_known(setting):
+    author = Author(1)
+    messages = author.chain(5)
+    setting.frontier.note_own(Announcement((Entry(author.author[:PREFIX_BYTES], 1, messages[1].cid, None),)))
+    assert setting.frontier.start_of(messages[3].cid) == 0
+    setting.hear(author, "message", messages[4].data)
+    assert setting.frontier.start_of(messages[3].cid) == 2
+
+
 def test_a_pushed_message_is_verified_once_between_its_arrival_and_the_tangle(tmp_path):
     desk, verified = Desk(), Counter[Cid]()
 
@@ -121,8 +146,8 @@ def test_a_pushed_message_is_verified_once_between_its_arrival_and_the_tangle(tm
         verified[Cid.of(DAG_CBOR, data)] += 1
         return open_message(data, swarm, limits)
 
-    opener, clock = MessageOpener(verify=verify), SimpleNamespace(now=lambda: NOW + 10_000)
-    store, gossip = BlockService(LocalBlockStore(tmp_path)), MqttGossip(desk, TOPICS, 0.0, ErrorLog())
+    opener, clock = MessageOpener(verify=verify), SimpleNamespace(now=lambda: NOW + 10_000, uptime=lambda: 0)
+    store, gossip = BlockService(LocalBlockStore(tmp_path)), MqttGossip(desk, TOPICS, 0.0, ErrorLog(), Frontier())
     tangle = Tangle(Limits(), random.Random(1))
     replicator = Replicator(SWARM, tangle, store, gossip, clock, ErrorLog(), opener)
     exchange = MqttExchange(desk, TOPICS, store, Limits(), opener=opener, heard=gossip.note)

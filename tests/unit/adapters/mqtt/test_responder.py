@@ -1,17 +1,17 @@
 """Who answers: the first to claim, unless its claims were worth nothing; what other threads read is locked."""
 
 import pytest
-from builders import SWARM
+from builders import SWARM, Author, some_cid
 from desk import Desk, guard
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.blocks.inbox import Counts
 from learnae.adapters.mqtt.blocks.responder import MqttResponder
-from learnae.adapters.mqtt.blocks.wire_format import Want
+from learnae.adapters.mqtt.blocks.wire_format import Want, unpack
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import Topics
 from learnae.ipld import dagcbor
-from learnae.ipld.cid import RAW
+from learnae.ipld.cid import DAG_CBOR, RAW
 
 TOPICS = Topics("t", SWARM, "bob")
 
@@ -30,7 +30,7 @@ class Later:
 def test_of_two_that_claim_at_once_the_smaller_name_answers(tmp_path, rival, answers):
     desk, inbox, store = Desk(), Later(), LocalBlockStore(tmp_path)
     responder, cid = MqttResponder(desk, TOPICS, store, inbox, Counts(), 600.0), store.put(RAW, b"block")
-    guard(responder, "_cones", "_asked", "_askers", "_claims", "_failed")
+    guard(responder, "_starts", "_asked", "_askers", "_claims", "_failed")
     responder.on_want(Received(TOPICS.of("dave", "want"), Want((cid,)).to_bytes(), "", False))
     inbox.due.pop()()
     assert [topic for topic, _ in desk.sent] == [TOPICS.own("have")]
@@ -39,7 +39,7 @@ def test_of_two_that_claim_at_once_the_smaller_name_answers(tmp_path, rival, ans
     inbox.due.pop()()
     assert [topic for topic, _ in desk.sent[1:]] == [TOPICS.own(f"block/{cid}")] * answers
     assert (responder.claimed(cid) > 0) == bool(rival)
-    assert responder.asked(cid) > 0
+    assert responder.asked(cid, 0) > 0
 
 
 def test_a_claim_keeps_others_silent_until_its_peer_is_distrusted(tmp_path):
@@ -53,3 +53,25 @@ def test_a_claim_keeps_others_silent_until_its_peer_is_distrusted(tmp_path):
     assert [topic for topic, _ in desk.sent] == [TOPICS.own("have")]
     responder.on_have(claim)
     assert responder.claimed(cid) == float("-inf")
+
+
+@pytest.mark.parametrize(("starts", "answered"), [((3, 1), 4), ((1, 3), 4), ((3,), 2)])
+def test_one_answer_serves_all_who_asked_however_much_each_lacks(tmp_path, starts, answered):
+    desk, inbox, store, messages = Desk(), Later(), LocalBlockStore(tmp_path), Author(1).chain(5)
+    responder, newest = MqttResponder(desk, TOPICS, store, inbox, Counts(), 600.0), messages[-1].cid
+    for message in messages:
+        store.put(DAG_CBOR, message.data)
+    for number, start in enumerate(starts):
+        responder.on_want(Received(TOPICS.of(f"peer-{number}", "want"), Want((newest,), start).to_bytes(), "", False))
+    assert len(inbox.due) == 1
+    for _ in range(2):
+        inbox.due.pop()()
+    (topic, payload) = desk.sent[-1]
+    assert topic == TOPICS.own(f"block/{newest}")
+    assert unpack(payload, 99) == [message.data for message in reversed(messages)][:answered]
+
+
+def test_a_peer_that_lacks_more_than_another_has_asked_for_asks_itself(tmp_path):
+    responder = MqttResponder(Desk(), TOPICS, LocalBlockStore(tmp_path), Later(), Counts(), 600.0)
+    responder.on_want(Received(TOPICS.of("dave", "want"), Want((some_cid(1),), 5).to_bytes(), "", False))
+    assert [responder.asked(some_cid(1), start) > 0 for start in (0, 4, 5, 6)] == [False, False, True, True]

@@ -4,28 +4,28 @@ import contextlib
 import random
 
 import pytest
-from builders import Author, some_cid
+from builders import NOTE, SWARM, Author, some_cid
 from hypothesis import given
 from hypothesis import strategies as st
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.blocks.wire_format import (
+    MOST_CHAIN,
     Block,
     Want,
-    cone_of,
-    links_of,
+    chain_of,
+    linked,
     pack,
     parse_links,
-    reachable,
     unpack,
 )
-from learnae.adapters.mqtt.gossip import parse_heads
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.bounded_dict import BoundedDict
-from learnae.errors import BlockMissingError, EncodingError, LimitError
+from learnae.errors import BlockMissingError, EncodingError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message, compose
 
 
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=8))
@@ -48,10 +48,10 @@ def test_answers_that_are_none(payload):
         unpack(payload, 8)
 
 
-def test_a_want_says_what_and_how_much_past():
+def test_a_want_says_what_and_from_where():
     want = Want((some_cid(1), some_cid(2)), 16)
     assert Want.from_bytes(want.to_bytes()) == want
-    assert Want.from_bytes(dagcbor.encode({"want": [some_cid(1)], "later": 1})) == Want((some_cid(1),), 1)
+    assert Want.from_bytes(dagcbor.encode({"want": [some_cid(1)], "later": 1})) == Want((some_cid(1),), 0)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_a_want_says_what_and_how_much_past():
         {"want": 1},
         {"want": [some_cid(1)] * 2},
         {"want": [some_cid(n) for n in range(65)]},
-        {"want": [], "cone": 0},
-        {"want": [], "cone": 257},
+        {"want": [], "from": -1},
+        {"want": [], "from": 2**53 + 1},
     ],
 )
 def test_wants_that_are_none(value):
@@ -70,70 +70,86 @@ def test_wants_that_are_none(value):
         Want.from_bytes(dagcbor.encode(value))
 
 
-def test_claims_and_heads_are_bounded_lists_of_links():
+def test_claims_are_bounded_lists_of_links():
     cids = [some_cid(n) for n in range(70)]
     assert parse_links(dagcbor.encode(cids[:64])) == tuple(cids[:64])
-    assert parse_heads("alice", dagcbor.encode(cids)) == cids[: Limits().heads]
-    assert parse_heads("alice", b"") == ()
     for data in (dagcbor.encode(cids), dagcbor.encode(1), b"\xff"):
         with pytest.raises(EncodingError):
             parse_links(data)
-    for peer, data in (("alice", dagcbor.encode({"a": 1})), ("alice", bytes(9000)), ("alice", dagcbor.encode([1]))):
-        with pytest.raises(EncodingError):
-            parse_heads(peer, data)
-    with pytest.raises(LimitError):
-        parse_heads("x" * 65, b"")
 
 
-def test_links_of_what_is_no_message():
+def test_what_is_no_message_has_no_past():
     for data in (b"", b"\xff", dagcbor.encode({}), dagcbor.encode([1]), random.Random(1).randbytes(300)):
-        assert links_of(data).parents == ()
-    message = Author(1).say(blocks=(some_cid(1),))
-    assert links_of(message.data).blocks == (some_cid(1),)
-    assert links_of(message.data).author == message.author
+        assert Block.read(Cid.of(DAG_CBOR, data), data) == Block(Cid.of(DAG_CBOR, data), data)
+    first, second = Author(1).chain(2)
+    raw = Cid.of(RAW, second.data)
+    assert Block.read(raw, second.data) == Block(raw, second.data)
+    assert Block.read(first.cid, first.data).previous is None
+
+
+def test_a_message_names_its_author_the_one_before_it_and_its_frame():
+    author = Author(1)
+    first, other = author.say(), Author(2).say()
+    second = author.say(other, blocks=(some_cid(1),))
+    block = Block(second.cid, second.data, author.author, 1, first.cid, (some_cid(1),))
+    assert Block.read(second.cid, second.data) == block
+
+
+def checkpoint(author: Author, previous: Message) -> Message:
+    """The next message, which needs no past."""
+    seq, time = previous.seq + 1, previous.time + 1000
+    author.last = compose(author.identity, SWARM, seq, (previous.cid,), time, NOTE, checkpoint=True)
+    return author.last
 
 
 @pytest.fixture
 def history(tmp_path):
+    """A checkpoint, with messages before and after it."""
     store, author = LocalBlockStore(tmp_path), Author(1)
-    messages = author.chain(30)
+    messages = author.chain(10)
+    messages.append(checkpoint(author, messages[-1]))
+    messages += author.chain(20, start=messages[-1].time + 1000)
     for message in messages:
         store.put(DAG_CBOR, message.data)
     return store, messages
 
 
-def test_a_cone_is_the_message_and_its_nearest_ancestors(history):
+@pytest.mark.parametrize(("start", "oldest"), [(0, 10), (10, 10), (15, 15), (30, 30), (99, 30)])
+def test_a_chain_goes_back_to_what_is_here_already_or_to_the_checkpoint(history, start, oldest):
     store, messages = history
-    newest_first = [message.data for message in reversed(messages)]
-    assert cone_of(messages[-1].cid, store, 1) == newest_first[:1]
-    assert cone_of(messages[-1].cid, store, 5) == newest_first[:5]
-    assert cone_of(messages[-1].cid, store, 256) == newest_first
-    assert cone_of(store.put(RAW, b"no message"), store, 256) == [b"no message"]
+    chain = [message.data for message in reversed(messages[oldest:])]
+    assert chain_of(messages[-1].cid, store, start) == chain
+
+
+def test_a_chain_ends_at_its_bytes_and_at_what_is_not_here(history):
+    store, messages = history
+    newest = messages[-1]
+    assert len(chain_of(newest.cid, store, 0, most_bytes=len(newest.data))) == 2
+    store.delete([messages[20].cid])
+    assert len(chain_of(newest.cid, store, 0)) == 10
+    assert chain_of(store.put(RAW, b"no message"), store, 0) == [b"no message"]
     with pytest.raises(BlockMissingError):
-        cone_of(some_cid(1), store, 1)
+        chain_of(some_cid(1), store, 0)
 
 
-def test_a_cone_goes_over_both_parents_once_and_stops_at_its_bytes(tmp_path):
-    store, one, other = LocalBlockStore(tmp_path), Author(1), Author(2)
-    first = one.say()
-    left, right = one.say(), other.say(first)
-    top = one.say(right)
-    for message in (first, left, right, top):
+def test_the_longest_chain_that_the_protocol_allows_is_one_answer(tmp_path):
+    store, author = LocalBlockStore(tmp_path), Author(1)
+    messages = author.chain(Limits().since + 1)
+    for message in messages:
         store.put(DAG_CBOR, message.data)
-    assert [Cid.of(DAG_CBOR, data) for data in cone_of(top.cid, store, 9)] == [top.cid, left.cid, right.cid, first.cid]
-    assert len(cone_of(top.cid, store, 9, most_bytes=len(top.data))) == 2
+    payload = pack(chain_of(messages[-1].cid, store, 0))
+    assert unpack(payload, MOST_CHAIN) == [message.data for message in reversed(messages)]
 
 
-def test_only_true_ancestors_are_taken_from_an_answer():
-    author, stranger = Author(1), Author(2)
-    messages = author.chain(4)
-    newest, *rest = [message.data for message in reversed(messages)]
-    foreign = stranger.say().data
-    root = Block.read(messages[-1].cid, newest)
-    found = list(reachable(root, [foreign, *rest, foreign, newest]))
-    assert [block.data for block in found] == rest
-    assert [block.links.parents for block in found] == [message.parents for message in reversed(messages[:-1])]
-    assert list(reachable(root, rest[1:])) == []  # a gap hides what is behind it
+def test_only_the_true_past_is_taken_from_an_answer(history):
+    _, messages = history
+    newest, *rest = reversed(messages)
+    block, data = Block.read(newest.cid, newest.data), [message.data for message in rest]
+    found = list(linked(block, data))
+    assert [each.cid for each in found] == [message.cid for message in rest[:20]]  # to the checkpoint
+    assert [each.seq for each in found] == [message.seq for message in rest[:20]]
+    assert list(linked(block, data[1:])) == []  # a gap hides what is behind it
+    assert [each.data for each in linked(block, [data[0], Author(2).say().data, data[1]])] == data[:1]
 
 
 def test_a_bucket_is_used_up_and_fills_again():

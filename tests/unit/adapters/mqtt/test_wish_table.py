@@ -3,10 +3,9 @@
 import threading
 
 import pytest
-from builders import SWARM, Author, some_cid
+from builders import SWARM, some_cid
 from desk import Desk, guard
 
-from learnae.adapters.mqtt.blocks.wire_format import Block
 from learnae.adapters.mqtt.blocks.wish_table import WishTable
 from learnae.adapters.mqtt.topics import Topics
 from learnae.errors import TransportError
@@ -23,7 +22,7 @@ def desk():
 @pytest.fixture
 def wishes(desk):
     table = WishTable(desk, Topics("t", SWARM, "alice"))
-    guard(table, "_wishes", "_cones")
+    guard(table, "_wishes")
     return table
 
 
@@ -59,19 +58,6 @@ def test_all_that_wait_get_a_block_that_is_stored(wishes):
         thread.join(60)
     assert found == [b"block"] * 4
     assert wishes.find(WANTED) is None
-
-
-def test_the_further_back_the_more_of_the_past_is_wanted(wishes):
-    messages = Author(1).chain(5)
-    blocks = {message.cid: Block.read(message.cid, message.data) for message in messages[1:]}
-    cones = []
-    for cone in (1, 4, 16, 64, 256):
-        wishes.note_past(blocks, cone)
-        wish = wishes.enter(messages[0].cid, print)
-        cones.append(wish.cone)
-        wishes.leave(messages[0].cid, wish)
-    assert cones == [4, 16, 64, 256, 256]
-    assert wishes.enter(messages[1].cid, print).cone == 1  # it is here
 
 
 def test_the_end_wakes_all_and_lets_none_begin(wishes):

@@ -15,6 +15,7 @@ from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule
 from learnae.errors import ConfigurationError
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer.publishing_policy import Cadence, PublishPolicy
 
 
 @dataclass
@@ -179,8 +180,8 @@ def test_a_governed_learner_trains_as_much_as_is_allowed_and_tells_how_long_it_t
     rng = np.random.default_rng(0)
     plain = NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, tiny_dataset(manifest), 8, rng)
     governor = Governor(ResourcesSection(memory=100), 1.0)
-    learner = GovernedLearner(plain, governor)
-    assert learner.train(5).steps == 5
+    learner = GovernedLearner(plain, governor, most=5)
+    assert learner.train(8).steps == 5
     assert governor.status()["step_milliseconds"] > 0
     governor.may_tick(Usage(0.0, 0.0, 0, None, 50.0))
     assert learner.train(5).steps == 0
@@ -196,9 +197,10 @@ def test_a_tick_that_fails_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> Non
         raise ZeroDivisionError
 
     idle: list[int] = []
-    peer = SimpleNamespace(tick=tick, traffic=SimpleNamespace(bytes_out=0, bytes_in=0), status=dict)
+    cadence = Cadence(PublishPolicy(every=1_000_000))
+    peer = SimpleNamespace(tick=tick, cadence=cadence, traffic=SimpleNamespace(bytes_out=0, bytes_in=0), status=dict)
     oracle = SimpleNamespace(monitor=SimpleNamespace(report=lambda _: idle.append(1)))
-    schedule = AgentSchedule(peer, 1000.0, None, oracle, governor, Board(), None)
+    schedule = AgentSchedule(peer, None, oracle, governor, Board(), None)
     with pytest.raises(ZeroDivisionError):
         schedule.tick()
     schedule.tick()

@@ -3,32 +3,59 @@
 from dataclasses import dataclass
 from typing import Any
 
+from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.state import PeerState
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
+ENDLESS = 1 << 40  # steps between two merges: as many as there is time for
+
 
 @dataclass(eq=False)
 class Training:
-    """Takes ``between_merges`` optimiser steps at a time; ``steps`` counts them all.
+    """Takes ``between_merges`` optimiser steps a cycle, from one merge to the next; ``steps`` counts them all.
 
+    Of a cycle that is ENDLESS the best weights of its ``trajectory`` are published. The learner may take fewer steps
+    at a time: ``taken`` counts those of this cycle, ``rows`` what they were trained on.
     ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
     """
 
     learner: Learner
     between_merges: int
+    trajectory: Trajectory
     steps: int = 0
+    taken: int = 0
+    rows: int = 0
     loss: float | None = None
     metrics: Metrics | None = None
 
     def train(self) -> Trained:
-        """Take optimiser steps, as many as there are rows for."""
-        trained = self.learner.train(self.between_merges)
+        """Take optimiser steps, as many as the learner takes at once of those that are left in this cycle."""
+        trained = self.learner.train(self._left())
         if trained.steps:
             self.steps += trained.steps
-            self.loss = trained.loss
+            self.taken += trained.steps
+            self.rows, self.loss = trained.rows, trained.loss
         return trained
+
+    def end_cycle(self) -> None:
+        """Go back to the best weights of this cycle; the next steps begin another."""
+        if self.between_merges == ENDLESS:
+            self.trajectory.choose()
+        self.taken = 0
+
+    def _left(self) -> int:
+        if self.between_merges != ENDLESS:
+            return self.between_merges - self.taken
+        if self.taken == 0:
+            self.trajectory.begin()
+        return self.trajectory.left(self.taken)
+
+    @property
+    def is_done(self) -> bool:
+        """Return True if this cycle's steps are taken; one without an end is done after any."""
+        return self.taken > 0 and (self.taken >= self.between_merges or self.between_merges == ENDLESS)
 
     def evaluate(self, estimate: Vector) -> None:
         """Renew ``metrics``: those of ``estimate`` (count,)."""

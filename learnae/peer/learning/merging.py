@@ -45,6 +45,14 @@ class Merging:
             self._learner.load(start)
             self._estimate.vector = start
 
+    def adopt(self, now: int) -> None:
+        """Take what the swarm believes in place of the own weights, which are a newcomer's."""
+        replicas = self._following.replicas
+        if replicas:
+            self.believe(None, now)
+            self._learner.load(self.estimate)
+            self._merged = {author: replica.cid for author, replica in replicas.items()}
+
     def to_state(self) -> dict[str, Any]:
         """Return this part's fields of PeerState."""
         return {"estimate": self.estimate}

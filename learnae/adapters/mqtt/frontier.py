@@ -1,0 +1,58 @@
+"""The frontier: what this peer has of each author's chain, and where the messages stand that others have named.
+
+From both follows from which seq on a message's past must come along when it is asked for. All of it is a hint: a wrong
+one costs another question, or bytes that are here already.
+"""
+
+import threading
+
+from learnae.bounded_dict import BoundedDict
+from learnae.ipld.cid import Cid
+from learnae.protocol.announcements import Announcement
+
+_REMEMBERED = 8192  # authors, and names of messages
+
+
+class Frontier:
+    """Notes announcements, own and others'; gossip and exchange share it. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._here = BoundedDict[bytes, int](_REMEMBERED)  # the newest seq, by the beginning of the author's key
+        self._places = BoundedDict[Cid, tuple[bytes, int]](_REMEMBERED)  # that beginning, and the seq
+        self._checkpoints = BoundedDict[Cid, None](_REMEMBERED)  # that have messages after them
+
+    def note_own(self, announcement: Announcement) -> None:
+        """Note what this peer has attached."""
+        with self._lock:
+            for entry in announcement.entries:
+                self._here.renew(entry.author, entry.seq)
+
+    def note_heard(self, announcement: Announcement) -> None:
+        """Note what another peer names."""
+        with self._lock:
+            for entry in announcement.entries:
+                self._places.renew(entry.head, (entry.author, entry.seq))
+                if entry.checkpoint is not None and entry.checkpoint != entry.head:
+                    self._checkpoints.renew(entry.checkpoint, None)
+
+    def note_place(self, cid: Cid, author: bytes, seq: int) -> None:
+        """Note that a message names ``cid`` as the one before it; ``author`` is the beginning of its key."""
+        with self._lock:
+            self._places.renew(cid, (author, seq))
+
+    def start_of(self, cid: Cid) -> int:
+        """Return the seq from which on the past of a message is missing here.
+
+        That is 0, for all since the checkpoint, if it is not known where the message stands, or if it should be here
+        by its seq: then it is on another branch.
+        """
+        with self._lock:
+            author, seq = self._places.get(cid, (b"", 0))
+            here = self._here.get(author, -1)
+        return here + 1 if seq > here else 0
+
+    def comes_along(self, cid: Cid) -> bool:
+        """Return True if the message is a checkpoint that comes with its author's newest message."""
+        with self._lock:
+            return cid in self._checkpoints

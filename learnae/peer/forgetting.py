@@ -1,0 +1,38 @@
+"""Forgetting: what checkpoints have replaced leaves the disk, and so does what no message names."""
+
+from collections.abc import Collection
+
+from learnae.ipld.cid import Cid
+from learnae.ports import BlockStore, Clock
+from learnae.protocol.tangle import Tangle
+
+_SWEEP_MS = 600_000  # between two looks for blocks that nothing names: what came too late, or was never taken in
+
+
+class Forgetting:
+    """Deletes blocks of ``store`` that ``tangle`` needs no more, but none ``protected``, and none of an archive."""
+
+    def __init__(
+        self, tangle: Tangle, store: BlockStore, clock: Clock, protected: Collection[Cid], is_archive: bool
+    ) -> None:
+        self._tangle = tangle
+        self._store = store
+        self._clock = clock
+        self._protected = frozenset(protected)
+        self._is_archive = is_archive
+        self._swept = clock.uptime()
+
+    def forget(self, own: Cid | None) -> None:
+        """Forget what a checkpoint has replaced; not ``own``, the own last message."""
+        gone = self._tangle.forget(self._clock.now(), self._clock.uptime())
+        if self._is_archive:
+            return
+        if gone:
+            self._store.delete([cid for cid in gone if cid not in self._protected and cid != own])
+        if self._clock.uptime() - self._swept >= _SWEEP_MS:
+            self._swept = self._clock.uptime()
+            self._sweep(own)
+
+    def _sweep(self, own: Cid | None) -> None:
+        needed = self._tangle.needed().union(self._protected, [own] if own else [])
+        self._store.delete([cid for cid in self._store.cids() if cid not in needed], unused_for=_SWEEP_MS)

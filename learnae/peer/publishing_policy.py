@@ -1,0 +1,48 @@
+"""When a change of the own weights is worth its bytes. Pure: time, bytes and norms are given."""
+
+from dataclasses import dataclass
+
+LEAST_CHANGE = 0.001  # of the norm of what others hold: less than eight bits a weight can tell
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPolicy:
+    """At least ``every`` ms lie between two updates, and they put out at most ``bytes_per_hour``; 0 for no limit.
+
+    An update is worth its bytes where the weights have moved by ``least_change`` of the norm of the own replica.
+    """
+
+    every: int = 0
+    bytes_per_hour: int = 0
+    least_change: float = 0.0
+
+
+class Cadence:
+    """Decides when a cycle (merge, train, publish) ends, and whether what it learnt is published.
+
+    An update is paid off before the next: one that was twice as large is followed by twice the wait. The first is
+    due at once.
+    """
+
+    def __init__(self, policy: PublishPolicy) -> None:
+        self.policy = policy
+        self._ended: int | None = None
+        self._bytes = 0
+
+    def is_due(self, uptime: int) -> bool:
+        """Return True if a cycle may end at ``uptime`` ms."""
+        return self._ended is None or uptime - self._ended >= self._wait
+
+    def is_worth(self, change: float) -> bool:
+        """Return True if a ``change`` (relative norm) is worth publishing; so is one that is no number."""
+        return not change < self.policy.least_change
+
+    def end(self, uptime: int, put_out: int) -> None:
+        """Note that a cycle ended at ``uptime`` ms, for which this peer has ``put_out`` so many bytes."""
+        self._ended, self._bytes = uptime, put_out
+
+    @property
+    def _wait(self) -> float:
+        paid_off = self._bytes * _HOUR_MS / self.policy.bytes_per_hour if self.policy.bytes_per_hour else 0.0
+        return max(self.policy.every, paid_off)

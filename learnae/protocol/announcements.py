@@ -1,0 +1,106 @@
+"""The announcement: one peer's view of the swarm as a vector, one entry an author (docs/protocol.md). Pure.
+
+It is state, not an event: the newest entry of an announcer for an author replaces its earlier ones, and the next
+announcement heals a lost one. Nothing in it is proven before the messages that it names are here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from learnae.errors import EncodingError, LimitError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import Cid
+from learnae.ipld.fields import Fields
+from learnae.protocol.limits import MAX_SEQ, Limits
+
+VERSION = 1
+PREFIX_BYTES = 8  # of an author's key: 2^64 tries to make a second one
+MAX_BYTES = 8192  # above what Limits.entries and Limits.kept take
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Names an author's newest message, the ``head`` with its ``seq``, and the ``checkpoint`` that it stands on.
+
+    ``author`` holds the first PREFIX_BYTES of the key; ``checkpoint`` is None where the announcer does not know it.
+    """
+
+    author: bytes
+    seq: int
+    head: Cid
+    checkpoint: Cid | None
+
+    def to_list(self) -> list[bytes | int | Cid | None]:
+        """Return the list that goes into the announcement; the checkpoint is left out where it is the head."""
+        return [self.author, self.seq, self.head, None if self.checkpoint == self.head else self.checkpoint]
+
+    @classmethod
+    def from_list(cls, value: object) -> Entry:
+        """Read and bound what a peer wrote."""
+        if not isinstance(value, (list, tuple)) or len(value) != len(_ENTRY):
+            raise EncodingError("an entry of an announcement is no list of four", "it is ignored")
+        fields = Fields(dict(zip(_ENTRY, value, strict=True)), "announcement", EncodingError)
+        head = fields.link("head")
+        return cls(
+            fields.octets("author", PREFIX_BYTES),
+            fields.integer("seq", 0, MAX_SEQ),
+            head,
+            fields.optional_link("checkpoint") or head,
+        )
+
+
+_ENTRY = ("author", "seq", "head", "checkpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What one peer tells the others: ``entries``, one an author, and names of messages that are ``kept`` for ever.
+
+    >>> from learnae.ipld.cid import DAG_CBOR
+    >>> head = Cid.of(DAG_CBOR, b"a message")
+    >>> said = Announcement((Entry(b"an autho", 7, head, head),))
+    >>> Announcement.from_bytes(said.to_bytes()) == said
+    True
+    """
+
+    entries: tuple[Entry, ...] = ()
+    kept: tuple[Cid, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.kept)
+
+    def check(self) -> None:
+        """Raise LimitError if there is more than an announcement holds."""
+        limits = Limits()
+        if len(self.entries) > limits.entries or len(self.kept) > limits.kept:
+            raise LimitError(
+                f"an announcement of {len(self.entries)} authors and {len(self.kept)} kept messages",
+                f"at most {limits.entries} and {limits.kept} are announced",
+            )
+
+    def to_fields(self) -> dict[str, object]:
+        """Return the map, however long."""
+        entries = [entry.to_list() for entry in self.entries]
+        return {"v": VERSION, "kept": list(self.kept), "authors": entries}
+
+    def to_bytes(self) -> bytes:
+        """Return the dag-cbor map; raises LimitError if there is more than an announcement holds."""
+        self.check()
+        return dagcbor.encode(self.to_fields())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Announcement:
+        """Read what a peer announces; raises EncodingError or LimitError."""
+        return cls.from_fields(dagcbor.decode(data, MAX_BYTES))
+
+    @classmethod
+    def from_fields(cls, value: object) -> Announcement:
+        """Read a decoded announcement; raises EncodingError."""
+        limits, fields = Limits(), Fields(value, "announcement", EncodingError)
+        if fields.integer("v") != VERSION:
+            raise EncodingError(f"an announcement of version {fields.integer('v')}", f"this peer reads {VERSION}")
+        entries = fields.value("authors")
+        if not isinstance(entries, (list, tuple)) or len(entries) > limits.entries:
+            raise fields.error("authors", entries, f"a list of at most {limits.entries}")
+        return cls(tuple(map(Entry.from_list, entries)), fields.links("kept", limits.kept))

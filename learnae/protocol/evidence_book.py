@@ -1,0 +1,89 @@
+"""Evidence that authors have signed two messages with one seq: kept for ever, and judged once both are here. Pure."""
+
+from collections.abc import Callable, Iterator
+
+from learnae.bounded_dict import BoundedDict
+from learnae.ipld.cid import Cid
+from learnae.protocol.bodies import Evidence
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import Message
+
+Signed = tuple[bytes, int]  # who signed a message, and with which seq
+
+
+class EvidenceBook:
+    """Keeps at most ``Limits.evidence`` a reporter. What it cannot judge yet is a trial, and its witnesses are missing.
+
+    ``signed`` tells author and seq of a message that is here, attached or not.
+    """
+
+    def __init__(self, limits: Limits, signed: Callable[[Cid], Signed | None]) -> None:
+        self._limits = limits
+        self._signed = signed
+        self._kept: dict[bytes, dict[Cid, Evidence]] = {}  # by reporter
+        self._trials = BoundedDict[Evidence, list[Signed | None]](limits.wanted)  # what is known of both witnesses
+
+    def __iter__(self) -> Iterator[Cid]:
+        """Return the names of the messages that are kept."""
+        for own in self._kept.values():
+            yield from own
+
+    def __contains__(self, cid: Cid) -> bool:
+        return any(cid in own for own in self._kept.values())
+
+    def has_of(self, reporter: bytes) -> bool:
+        """Return True if something that ``reporter`` has said is kept."""
+        return reporter in self._kept
+
+    def trials(self) -> Iterator[Evidence]:
+        """Return what cannot be judged yet."""
+        return iter(list(self._trials))
+
+    def is_witness(self, cid: Cid) -> bool:
+        """Return True if a trial waits for the message."""
+        return any(cid in evidence.names for evidence in self._trials)
+
+    def missing(self) -> Iterator[Cid]:
+        """Return the witnesses that are not here."""
+        for evidence, found in self._trials.items():
+            yield from (cid for cid, one in zip(evidence.names, found, strict=True) if one is None)
+
+    def keep(self, message: Message) -> Evidence | None:
+        """Keep the evidence in a message, wherever it stands in its author's chain; return it if it is new."""
+        if not isinstance(message.body, Evidence):
+            return None
+        own = self._kept.get(message.author, {})
+        if message.cid in own or len(own) >= self._limits.evidence:
+            return None
+        self._kept.setdefault(message.author, {})[message.cid] = message.body
+        return message.body
+
+    def open(self, evidence: Evidence) -> None:
+        """Begin a trial, unless there is one already."""
+        if evidence not in self._trials:
+            self._trials[evidence] = [self._signed(evidence.first), self._signed(evidence.second)]
+
+    def testify(self, message: Message) -> None:
+        """Take a message that some evidence names."""
+        for evidence, found in self._trials.items():
+            if message.cid in evidence.names:
+                found[int(message.cid == evidence.second)] = message.author, message.seq
+
+    def judge(self) -> Iterator[tuple[Evidence, int | None]]:
+        """End the trials whose witnesses have been here; give each with the seq that proves it, None if it is false."""
+        for evidence, (first, second) in list(self._trials.items()):
+            if first is not None and second is not None:
+                del self._trials[evidence]
+                yield evidence, first[1] if first == second and first[0] == evidence.author else None
+
+    def drop(self, evidence: Evidence) -> list[Cid]:
+        """Keep false evidence no more: it would take the place of true evidence. Return the messages with it."""
+        self._trials.pop(evidence, None)
+        dropped = []
+        for reporter, own in list(self._kept.items()):
+            for cid in [cid for cid, each in own.items() if each == evidence]:
+                del own[cid]
+                dropped.append(cid)
+            if not own:
+                del self._kept[reporter]
+        return dropped

@@ -1,0 +1,110 @@
+"""When a frame is a checkpoint: a newcomer fetches at most twice a keyframe, and others are not sent much more."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from builders import NOW, SWARM, Author, update_body
+
+from learnae.errors import FrameError
+from learnae.peer.frame_encoder import FrameEncoder
+from learnae.peer.state import PeerState
+from learnae.protocol.bodies import DELTA, KEY
+from learnae.protocol.limits import MINUTE
+from learnae.weights.frames import Frame, FramePolicy
+
+SECOND = 1000
+LARGE = 20_000  # values: a keyframe of 80 kB, deltas of 20
+
+
+class Speaker:
+    """Publishes what an encoder gives, once a second."""
+
+    def __init__(self, count: int = LARGE, every: int = 1024, delta: str = "q8") -> None:
+        self.frames = FrameEncoder(FramePolicy("f32", delta, every))
+        self.author, self.now = Author(1), NOW
+        self.weights = np.random.default_rng(1).normal(size=count).astype(np.float32)
+
+    def frame(self, whole: bool = False) -> Frame:
+        self.now += SECOND
+        self.weights = self.weights + np.float32(0.01)
+        return self.frames.encode(self.weights, 10, self.now, whole)
+
+    def speak(self, whole: bool = False) -> tuple[str, int]:
+        """Returns the frame's kind, and the bytes of message and frame."""
+        frame = self.frame(whole)
+        body = update_body(frame.header.kind, frame.header.base, len(self.weights))
+        message = self.author.say(body=body, time=self.now)
+        self.frames.published(message, frame, settled=False)
+        return frame.header.kind, len(message.data) + sum(map(len, frame.blocks))
+
+    def kinds(self, count: int) -> list[str]:
+        return [self.speak()[0] for _ in range(count)]
+
+
+def test_a_keyframe_is_due_when_what_came_since_weighs_as_much() -> None:
+    speaker = Speaker()
+    said = [speaker.speak() for _ in range(100)]
+    keys = [index for index, (kind, _) in enumerate(said) if kind == KEY]
+    assert keys[0] == 0
+    for start, end in pairwise(keys):
+        since = sum(size for _, size in said[start + 1 : end])
+        assert 4 * LARGE <= since < 4 * LARGE + said[start + 1][1], "no sooner, and at the next update"
+    assert len(keys) > 10
+
+
+def test_where_a_message_weighs_more_than_the_model_every_second_update_is_one() -> None:
+    assert Speaker(count=3).kinds(6) == [KEY, DELTA] * 3
+
+
+def test_a_keyframe_is_due_after_so_many_updates() -> None:
+    assert Speaker(every=4).kinds(9) == [KEY, DELTA, DELTA, DELTA, KEY, DELTA, DELTA, DELTA, KEY]
+
+
+@pytest.mark.parametrize("jump", [15 * MINUTE, -MINUTE])
+def test_a_keyframe_is_due_when_the_last_is_old_or_of_the_future(jump: int) -> None:
+    speaker = Speaker()
+    assert speaker.kinds(2) == [KEY, DELTA]
+    speaker.now += jump
+    assert speaker.kinds(2) == [KEY, DELTA]
+
+
+def test_a_frame_stands_alone_where_others_have_nothing_to_stand_on() -> None:
+    speaker = Speaker()
+    assert speaker.kinds(2) == [KEY, DELTA]
+    assert speaker.speak(whole=True)[0] == KEY
+    assert speaker.kinds(2) == [DELTA, DELTA]
+    speaker.frame()
+    speaker.frames.give_up()
+    assert speaker.kinds(2) == [KEY, DELTA]
+    speaker.frames.forget()
+    assert speaker.frames.own_vote is None
+    assert speaker.kinds(2) == [KEY, DELTA]
+
+
+def test_weights_that_are_none_change_nothing() -> None:
+    speaker = Speaker()
+    speaker.kinds(2)
+    before, vote = speaker.frames.to_state(), speaker.frames.own_vote
+    with pytest.raises(FrameError):
+        speaker.frames.encode(np.full(LARGE, np.nan, np.float32), 10, speaker.now)
+    assert speaker.frames.own_vote is vote
+    assert {name: value for name, value in speaker.frames.to_state().items() if name != "replica"} == {
+        name: value for name, value in before.items() if name != "replica"
+    }
+
+
+def test_after_a_restart_the_next_keyframe_is_due_when_it_was() -> None:
+    steady, restarted = Speaker(), Speaker()
+    kinds = []
+    for _ in range(60):
+        kinds += restarted.kinds(1)
+        rest = {"swarm": SWARM, "message": b"", "steps": 0, "bytes_out": 0, "bytes_in": 0}
+        weights = {"weights": restarted.weights, "estimate": restarted.weights}
+        saved = PeerState(**rest, **weights, **restarted.frames.to_state()).to_bytes()
+        restarted.frames = FrameEncoder(restarted.frames.policy)
+        restarted.frames.restore(PeerState.from_bytes(saved))
+    assert kinds == steady.kinds(60)
+    assert kinds.count(KEY) > 1
