@@ -19,17 +19,15 @@ from demo.people import PEOPLE
 from demo.swarm import DEMO_SETTINGS, Swarm, environment_of, peer_of
 from learnae.system.paths import LOG_FILE, STATUS_FILE
 
-_DEFAULTS = {"trainer": {"TRAIN__STOP_WHEN": "0"}}  # beside those of the role: none settles, so that the rate is full
+_FULL_RATE = {"TRAIN__STOP_WHEN": "0"}  # none settles; all else is a role's default
+_DEFAULTS = {"agent": {"SOURCE__SPEED": "40", **_FULL_RATE}, "trainer": _FULL_RATE}
 _LATE = "late"
 _SAME_AS = 3  # a late peer has the recordings of the third person
 _READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.02
 _MEGABYTES, _FILES = 30.0, 200.0
 _ASK_SECONDS, _RESTART_SECONDS, _JOIN_SECONDS = 1.0, 5.0, 10.0
-_IMPORTS = (  # what a trainer's process imports before it can do anything
-    "import trainer_node.wiring; from trainer_node.engines import JAX, choose_engine\n"
-    "if choose_engine({engine!r}, 'float32') == JAX: import learnae.models.keras_model as k; k.import_keras()"
-)
+_IMPORTS = "import agent.wiring, agent.learning.tflite_learner"  # by an agent, before it can do anything
 
 Answer = tuple[int, Any]  # exit status, what was printed as JSON
 
@@ -44,11 +42,6 @@ class Plan:
     seconds: float
     repeats: int
 
-    @property
-    def engine(self) -> str:
-        """Return the engine that is configured."""
-        return self.settings["trainer"].get("TRAIN__ENGINE", "auto")
-
 
 @dataclass(eq=False)
 class Asked:
@@ -61,15 +54,15 @@ class Asked:
 
 
 _FULL = Plan(PEOPLE, _DEFAULTS, 6, 300.0, 3)
-_QUICK = Plan(PEOPLE[:2], {"trainer": {**DEMO_SETTINGS["trainer"], **_DEFAULTS["trainer"]}}, 1, 2.0, 1)
+_QUICK = Plan(PEOPLE[:2], {"agent": {**DEMO_SETTINGS["agent"], **_FULL_RATE}}, 1, 2.0, 1)
 
 
 def run(race: Race) -> None:
-    """Start trainers, look at them now and then, restart one, add one."""
+    """Start six agents and two trainers, look at them now and then, restart one, add one."""
     plan = _QUICK if race.quick else _FULL
     with tempfile.TemporaryDirectory() as directory:
         (home := Path(directory) / "home").mkdir()
-        swarm = replace(Swarm.create(home), trainers=PEOPLE, settings=plan.settings)
+        swarm = replace(Swarm.create(home), settings=plan.settings)
         try:
             _measure(race, swarm, plan)
         finally:
@@ -78,7 +71,7 @@ def run(race: Race) -> None:
 
 def _measure(race: Race, swarm: Swarm, plan: Plan) -> None:
     names, asked = [peer_of(person) for person in plan.people], Asked()
-    with race.step(f"starting {len(names)} trainers"):
+    with race.step(f"starting {len(names)} peers"):
         for person in plan.people:
             swarm.add(person)
         wait_until(lambda: all(_is_member(_status(swarm, name)) for name in names), _READY_SECONDS, "all to publish")
@@ -92,12 +85,12 @@ def _measure(race: Race, swarm: Swarm, plan: Plan) -> None:
                 _ask_all(swarm, names, asked)
     _report(race, names, used, asked, plan)
     with race.step("members that restart, and newcomers"):
-        starts = [_imports(swarm, plan) for _ in range(plan.repeats)]
+        starts = [_imports(swarm) for _ in range(plan.repeats)]
         restarts = [_restart(swarm, name) for name in names[: plan.repeats]]
-        starts += [_imports(swarm, plan) for _ in range(plan.repeats)]
+        starts += [_imports(swarm) for _ in range(plan.repeats)]
         joins = [_join(swarm, number) for number in range(plan.repeats)]
-    share = f"longest of {plan.repeats}, among {len(names)} trainers; {median(starts):.1f} s of it are imports"
-    race.figure("imports of a trainer, under the same load", median(starts), "s")
+    share = f"longest of {plan.repeats}, among {len(names)} peers; {median(starts):.1f} s of it are imports"
+    race.figure("imports of an agent, under the same load", median(starts), "s")
     race.check("a member that restarts trains again", max(restarts), _RESTART_SECONDS, AT_MOST, "s", share)
     race.check("a newcomer has caught up and publishes", max(joins), _JOIN_SECONDS, AT_MOST, "s", share)
     for what, found in (("a restart", restarts), ("a newcomer", joins)):
@@ -194,7 +187,7 @@ def _join(swarm: Swarm, number: int) -> float:
 
 def _seconds_to(swarm: Swarm, name: str, has_come: Callable[[dict[str, Any]], bool]) -> float:
     begun, stamp = time.monotonic(), time.time() * 1000
-    swarm.start(name, "trainer", swarm.home / f"{name}.toml")
+    swarm.start(name, "agent", swarm.home / f"{name}.toml")
 
     def is_there() -> bool:
         swarm.check()
@@ -205,10 +198,9 @@ def _seconds_to(swarm: Swarm, name: str, has_come: Callable[[dict[str, Any]], bo
     return time.monotonic() - begun
 
 
-def _imports(swarm: Swarm, plan: Plan) -> float:
+def _imports(swarm: Swarm) -> float:
     begun = time.monotonic()
-    code = _IMPORTS.format(engine=plan.engine)
-    subprocess.run([sys.executable, "-c", code], env=environment_of(swarm.home), check=True)
+    subprocess.run([sys.executable, "-c", _IMPORTS], env=environment_of(swarm.home), check=True)
     return time.monotonic() - begun
 
 
