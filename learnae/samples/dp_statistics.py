@@ -13,7 +13,6 @@ up; there is a new one only when the rows have grown by half (``next_summary``).
 
 import math
 import random
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ _COUNT_SCALE = 4.0  # counts get a quarter of the noise, which makes that of all
 _MIN_NOISES = 2.0  # moments of fewer rows than so many times the noise tell nothing
 _STEPS_PER_UNIT = 1024.0  # of moments: the low bits of noisy floats would tell of the noise (Mironov 2012)
 _GROWTH = 1.5  # of the rows, until there is a new release
-_RELEASE_PARTS, _REPEAT_PARTS = 16, 2  # of the horizon: one lies between two releases; one until a repetition
+_RELEASE_PARTS = 16  # of the horizon: one lies between two releases
 _LEVELS = LARGEST - SMALLEST + 1
 
 Array = NDArray[np.float64]
@@ -106,15 +105,14 @@ def next_summary(
     """Return what to send now, ``age`` ms after ``last``; None for nothing.
 
     A new release when the rows have grown by half, at the earliest a sixteenth of the ``horizon``
-    after the last one, and none of less rows than there is noise. After half of the horizon the last
-    one is repeated, as it is, so that newcomers find it: what is known already costs no privacy.
+    after the last one, and none of less rows than there is noise.
     """
     if last is not None and age < horizon // _RELEASE_PARTS:
         return None
     known = statistics.noise / _GROWTH if last is None else max(last.rows, statistics.noise)
     if statistics.rows >= _GROWTH * known:
         return statistics.release(last.release + 1 if last else 1, rng)
-    return replace(last) if last is not None and age >= horizon // _REPEAT_PARTS else None
+    return None
 
 
 def buckets_of(values: Array) -> NDArray[np.int64]:
