@@ -22,6 +22,7 @@ Task = tuple[int, int, int, bool]
 SWARM = Cid.of(DAG_CBOR, b"bench")
 FOLLOW = 8  # as many as an agent follows
 _AUTHORS = 20
+_CHECKPOINT = 500  # messages of an author from one checkpoint to the next: a chain may not be twice as long
 _STEP = 50  # ms between two messages of the history
 
 
@@ -75,6 +76,7 @@ def make_history(count: int) -> list[Message]:
                 time=START + number * _STEP,
                 body=update_body(rng, own),
                 blocks=(Cid.of(RAW, rng.randbytes(8)),),
+                checkpoint=number // _AUTHORS % _CHECKPOINT == 0,
             )
         )
     return history

@@ -14,6 +14,7 @@ _AWAY_MS = 60_000  # a service comes back faster, and no backup that is restored
 _FIRST_MS = 3_000  # in which all is announced that is to be taken in: what a broker keeps comes together
 _RENEWED_MS = 12_000  # in which all say again what they know: before, what this peer said last may not be among it
 _STUCK_MS = 20_000  # after which what is still missing is lost: a block that is there comes sooner
+_MOST_MS = 6_000  # the same for a newcomer that has most: one that died with its last words keeps nobody waiting
 _ALONE_MS = 9_000  # with the three: pubsub repeats announcements every ten, a newcomer that hears none is the first
 _STEP_MS = 60_000  # clocks that are kept right do not jump so far
 
@@ -35,7 +36,8 @@ class CatchUp:
     free      all that was announced                  ``start``; a jump of the time of day: deaf
     deaf      no other machine was heard yet          its first announcement, for a newcomer after 9 s: catching
     catching  some of what was announced              all that was announced within 3 s, 12 s unless it is new, is
-                                                      here; or nothing came for 20 s
+                                                      here; or nothing came for 20 s, 6 s where a newcomer
+                                                      has most of it
     ========  ======================================  ===========================================================
 
     What is announced later is no reason to wait: somebody always joins a large swarm, and authors can be invented.
@@ -104,4 +106,6 @@ class CatchUp:
         left = self._heard + (first if announcements is not None else 0) - uptime
         if left >= 0:
             self._wanted = progress.known
-        return left <= 0 and (progress.done >= self._wanted or uptime - self._came >= _STUCK_MS)
+        has_most = self.is_new and 2 * progress.done > self._wanted
+        patience = _MOST_MS if has_most else _STUCK_MS
+        return left <= 0 and (progress.done >= self._wanted or uptime - self._came >= patience)

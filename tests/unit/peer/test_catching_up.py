@@ -102,6 +102,15 @@ def test_what_does_not_come_is_given_up() -> None:
     assert not radio.wait(0.1)
 
 
+def test_what_one_has_taken_to_its_grave_keeps_no_newcomer_waiting_for_long() -> None:
+    for away, seconds in ((None, 6), (HOUR, 20)):
+        radio = Radio(away)
+        assert radio.wait(1, heard=1, done=2, known=8)
+        assert radio.wait(1, done=7)
+        assert radio.wait(seconds - 0.1, heard=20)
+        assert not radio.wait(0.1)
+
+
 def test_invented_authors_and_a_swarm_that_grows_all_the_time_keep_no_peer_silent() -> None:
     radio = Radio(None)
     assert radio.wait(1, heard=1, done=1, known=2)
