@@ -14,7 +14,7 @@ _AWAY_MS = 60_000  # a service comes back faster, and no backup that is restored
 _FIRST_MS = 3_000  # in which all is announced that is to be taken in: what a broker keeps comes together
 _RENEWED_MS = 12_000  # in which all say again what they know: before, what this peer said last may not be among it
 _STUCK_MS = 20_000  # after which what is still missing is lost: a block that is there comes sooner
-_MOST_MS = 6_000  # the same for a newcomer that has most: one that died with its last words keeps nobody waiting
+_MOST_MS = 6_000  # the same for a newcomer that has most: one that died with its last words keeps none waiting
 _ALONE_MS = 9_000  # with the three: pubsub repeats announcements every ten, a newcomer that hears none is the first
 _STEP_MS = 60_000  # clocks that are kept right do not jump so far
 
@@ -40,7 +40,7 @@ class CatchUp:
                                                       has most of it
     ========  ======================================  ===========================================================
 
-    What is announced later is no reason to wait: somebody always joins a large swarm, and authors can be invented.
+    What is announced later is no reason to wait: peers always join a large swarm, and authors can be invented.
     ``since`` is when it became silent, in Unix milliseconds; None while free. Durations are of ``clock.uptime``, which
     stays as it is when the time of day is set. Where ``gossip.announcements`` is None, all that can be heard is heard
     at once: it is never deaf, and waits for nothing but what is missing. ``begin`` is called when it

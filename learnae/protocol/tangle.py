@@ -264,7 +264,7 @@ class Tangle:
         self._release(message.cid, outcome)
 
     def _check_live(self, chain: Chain, message: Message, now: int) -> None:
-        """Raise StaleError or BannedError for what nobody needs any more."""
+        """Raise StaleError or BannedError for what no peer needs any more."""
         if message.seq < chain.floor:
             raise StaleError(f"message {message.cid.short} is older than its author's checkpoint")
         if message.author != self.me and message.time < min(now, self._latest) - self.limits.horizon:
