@@ -113,7 +113,9 @@ class Replicator:
                 if entry.author == self.tangle.me[:PREFIX_BYTES]:
                     self.own_seq = max(self.own_seq, entry.seq)
                 self._first.setdefault(entry.author, entry.seq)
-                self._entries.renew((heard.announcer, entry.author), entry)
+                self._entries.pop(key := (heard.announcer, entry.author), None)
+                if self.tangle.wanted_of(entry):
+                    self._entries[key] = entry
             for cid in heard.announcement.kept[: limits.kept]:
                 if self.tangle.lacks_kept(cid):
                     self._kept[cid] = None
