@@ -269,7 +269,7 @@ class Tangle:
             raise StaleError(f"message {message.cid.short} is older than its author's checkpoint")
         if message.author != self.me and message.time < min(now, self._latest) - self.limits.horizon:
             raise StaleError(f"message {message.cid.short} is older than the horizon")
-        if chain.is_banned and (message.checkpoint or not message.seq):
+        if chain.is_banned and message.checkpoint:
             raise BannedError(f"{peer_name(message.author)[:8]} has signed two messages with one seq")
 
     def _wait(self, message: Message) -> None:

@@ -864,14 +864,20 @@ def test_a_peer_may_stop_training_and_begin_again() -> None:
     assert kinds(machine)[-1] == "Update"
 
 
-def test_the_number_of_a_release_outlasts_the_message_that_said_it() -> None:
-    board = Board()
-    board.collect(1000)
-    board.tick(2)
+def trainer_on(board: Board) -> Machine:
+    """A peer that trains from now on, with the disk, clock and network of one that sent summaries."""
     machine = Machine()
     machine.state, machine.host, machine.network, machine.clock = board.state, board.host, board.network, board.clock
     machine.store = board.store
     machine.boot()
+    return machine
+
+
+def test_the_number_of_a_release_outlasts_the_message_that_said_it() -> None:
+    board = Board()
+    board.collect(1000)
+    board.tick(2)
+    machine = trainer_on(board)
     machine.tick(100)
     assert "Summary" not in kinds(machine), "it is forgotten"
     board.clock.time += board.manifest.limits.horizon
@@ -885,10 +891,7 @@ def test_a_peer_that_never_trained_may_begin() -> None:
     board = Board()
     board.collect(1000)
     board.tick(2)
-    machine = Machine()
-    machine.state, machine.host, machine.network, machine.clock = board.state, board.host, board.network, board.clock
-    machine.store = board.store
-    machine.boot()
+    machine = trainer_on(board)
     machine.tick(2)
     assert kinds(machine)[-1] == "Update"
 
