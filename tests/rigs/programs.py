@@ -75,6 +75,7 @@ class Child(subprocess.Popen[str]):
         with out.open("wb") as stdout, self._err.open("wb") as stderr:
             streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
             super().__init__(command, env=environment, cwd=cwd, text=True, **streams)
+        self.started = time.time_ns() // 1_000_000
         self._unread = {"out": out.open(), "err": self._err.open()}
 
     @property
@@ -219,13 +220,13 @@ class Programs:
         return said
 
     def wait_for_steps(self, name: str, process: Child, more_than: int = 0) -> dict[str, Any]:
-        """Wait until the peer has trained further."""
+        """Wait until the peer has trained further; ``process`` has said so, not one that ran before it."""
 
         def reached() -> dict[str, Any] | None:
             if process.poll() is not None:
                 raise AssertionError(f"{name} ended with {process.returncode}: {process.log}")
             said = self.status(name)
-            return said if said.get("steps", 0) > more_than else None
+            return said if said.get("steps", 0) > more_than and said["time"] > process.started else None
 
         # Keras and JAX alone take ten seconds of a processor to start, and tests share two
         found: dict[str, Any] = wait_for(reached, f"{name} to train", 4 * PATIENCE)

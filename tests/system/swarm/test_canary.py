@@ -1,6 +1,7 @@
 """Raw readings never leave: every byte that a peer puts out is searched for planted readings.
 
-The peers are archives: what they would forget has left before.
+The peers are archives: what they would forget has left before. They hold nothing out, as a peer that learns nothing
+falls silent; nor is more asked of them than what they put out before they know all noise by heart.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Canary:
         np.savez(self.private, signal=readings, label=np.repeat(np.arange(5), 1000))
         self.config.write_text(
             f'[peer]\nname = "canary"\nhistory = "all"\n[swarm]\nid = "{self.swarm.directory}"\n'
-            f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\n{more}'
+            f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\nholdout = 0.0\n{more}'
         )
 
     def __enter__(self) -> Canary:
@@ -73,7 +74,7 @@ def blocks_in(swarm: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("role", "engine", "seq"), [("agent", "auto", 12), ("trainer", "auto", 12), ("agent", "none", 1)]
+    ("role", "engine", "seq"), [("agent", "auto", 6), ("trainer", "auto", 6), ("agent", "none", 1)]
 )
 def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq: int) -> None:
     with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n') as canary:
@@ -99,7 +100,7 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
     with Mosquitto(tmp_path / "broker") as broker, Gate(broker.port) as gate:
         more = f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
         with Canary(tmp_path / "home", role, more, every=50) as canary:
-            is_all = lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 10  # noqa: E731
+            is_all = lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 5  # noqa: E731
             wait_for(is_all, "all of it")
             canary.drain()
         assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
@@ -118,7 +119,7 @@ def test_planted_readings_are_in_no_byte_that_goes_to_a_daemon(tmp_path: Path) -
         Canary(tmp_path / "home", "trainer", f'[ipfs]\napi = "/ip4/{HOST}/tcp/{gate.port}"\n') as canary,
     ):
         wait_for(lambda: all(gate.sent.count(call) > 2 for call in calls), "all of it", 2 * PATIENCE)
-        canary.wait_for_seq(12)
+        canary.wait_for_seq(6)
         canary.drain()
     assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
     newest = next(iter(messages_in(canary.swarm.directory)))
