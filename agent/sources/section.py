@@ -3,6 +3,7 @@
 from dataclasses import MISSING, dataclass, field, fields, replace
 
 from agent.sources.payloads import FORMATS, TOPICS
+from learnae.config.places import Place, Secret
 from learnae.config.sections import MqttSection, check_choice, check_holdout
 from learnae.errors import ConfigurationError
 
@@ -47,19 +48,19 @@ class SourceSection:
     """
 
     kind: str = REPLAY
-    file: str = ""
+    file: Place = ""
     speed: float = 1.0
     holdout: float = 0.3
-    socket: str = ""
+    socket: Place = ""
     topic: str = ""
     device: str = ""
     payload: str = "json"
     label_topic: str = ""
     broker: str = ""
     user: str = ""
-    password_file: str = ""
-    ca_file: str = ""
-    root: str = ""
+    password_file: Secret = ""
+    ca_file: Secret = ""
+    root: Place = ""
     channels: dict[str, str] = field(default_factory=dict)
     hold: float = 0.0
 

@@ -18,11 +18,12 @@ from learnae.ipld.fields import Fields
 from learnae.models.layers.normalisation import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.samples.table_headers import CSV, PARQUET, column_names, is_number
-from learnae.swarm.directory import MANIFEST_FILE, create_named, create_swarm
+from learnae.swarm.directory import create_named, create_swarm
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.swarm.initial_weights import start_blocks, start_links
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import PRESETS, preset
+from learnae.system.paths import MANIFEST_FILE
 from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
