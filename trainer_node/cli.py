@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 
 import learnae
+from learnae.adapters.local.lock import end_holder
 from learnae.cli.output import human_time
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
@@ -18,6 +19,7 @@ from learnae.runtime.peer_service import PeerService
 from learnae.swarm.directory import swarms_here
 from learnae.system.atomic_files import is_there
 from learnae.system.logs import set_up_logging
+from learnae.system.paths import LOCK_FILE
 from learnae.system.service import EXIT_CONFIGURATION, Service, run_program
 from learnae.system.signals import abrupt
 from trainer_node import lifecycle
@@ -97,7 +99,7 @@ def start(
 @app.command()
 def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
     """Save and end the trainer in the background."""
-    stopped = lifecycle.stop(_directory(config, name))
+    stopped = end_holder(_directory(config, name) / LOCK_FILE)
     if not stopped and _is_unit(config, name):
         if code := lifecycle.systemctl("stop"):
             raise typer.Exit(code)

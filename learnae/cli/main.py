@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 import learnae
-from learnae.cli.arguments import count, seconds
+from learnae.cli.arguments import count, place, seconds
+from learnae.cli.commands.home.copies import backup, restore
+from learnae.cli.commands.home.peers_here import leave, rename
+from learnae.cli.commands.home.place import move
 from learnae.cli.commands.keep.anchor import DEFAULT_NODE, anchor
 from learnae.cli.commands.keep.blocks import blocks
 from learnae.cli.commands.keep.export import export
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_join(verbs)
     _add_looking(verbs)
     _add_keeping(verbs)
+    _add_moving(verbs)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor)
     return parser
@@ -81,7 +84,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
-    what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
+    what.add_argument("--model", type=place, metavar="F", help="JSON or .keras file of a Keras model")
     command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
     rules = f"for --model: {', '.join(optimisers.NAMES)} (default: {optimisers.USUAL})"
     command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", help=rules)
@@ -97,7 +100,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
     )
     command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
-    command.add_argument("--directory", type=Path, metavar="D", help="where the peers of this machine share it")
+    command.add_argument("--directory", type=place, metavar="D", help="where the peers of this machine share it")
     _finish(command, create)
 
 
@@ -107,8 +110,8 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     command.add_argument("swarm", nargs="?", default="", help=which)
     command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
     command.add_argument("--name", help="of the peer on this machine")
-    command.add_argument("--data", type=Path, metavar="F", help="what it trains on")
-    command.add_argument("--config", type=Path, metavar="F", help="write the configuration here")
+    command.add_argument("--data", type=place, metavar="F", help="what it trains on")
+    command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
     _finish(command, join)
 
 
@@ -139,7 +142,7 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
 
 def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
-    command.add_argument("file", type=Path, help="its name's end says the format; how to use the model is in it")
+    command.add_argument("file", type=place, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
     command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
     _finish(_with_swarm(command), export)
@@ -160,6 +163,30 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
     command.add_argument("--node", metavar="URL", help=f"default: as configured, or {DEFAULT_NODE}")
     _finish(_with_swarm(command), anchor)
+
+
+def _add_moving(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("backup", help="write keys, states and models of the peers here into one file")
+    command.add_argument("file", type=place, help="its name ends with .tar; it holds private keys")
+    command.add_argument("--peer", metavar="P", help="only this one, and its swarm")
+    _finish(command, backup)
+    command = verbs.add_parser("restore", help="take back what a backup holds")
+    command.add_argument("file", type=place)
+    _finish(command, restore)
+    command = verbs.add_parser("move", help="move all that Learnae keeps here to another place")
+    command.add_argument("directory", type=place, help="is not there yet; the old place becomes a link to it")
+    _finish(command, move)
+    command = verbs.add_parser("rename", help="give a peer of this machine another name; its key stays")
+    command.add_argument("peer", metavar="OLD")
+    command.add_argument("name", metavar="NEW")
+    _finish(command, rename)
+    command = verbs.add_parser("leave", help="stop a peer of this machine and remove it, its key too")
+    command.add_argument("peer", nargs="?", metavar="PEER", help="not needed if there is only one")
+    command.add_argument(
+        "--with-swarm", action="store_true", help="also the swarm's directory, if no other peer needs it"
+    )
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    _finish(command, leave)
 
 
 def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:

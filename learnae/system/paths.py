@@ -90,9 +90,12 @@ def peers_here() -> list[Path]:
 
 
 def entries(directory: Path) -> list[Path]:
-    """Return what is in ``directory``, sorted; nothing if there is none. Raises StateError if it may not be read."""
+    """Return what is in ``directory``, sorted; nothing if there is none. Raises StateError if it may not be read.
+
+    Hidden names are left out: a process that was killed may have left something half done there.
+    """
     try:
-        return [directory / name for name in sorted(os.listdir(directory))]
+        return [directory / name for name in sorted(os.listdir(directory)) if not name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

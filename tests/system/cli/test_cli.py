@@ -273,7 +273,7 @@ def test_join_makes_a_key_and_a_configuration(programs: Programs, small: Manifes
     assert re.fullmatch(r"[a-z2-7]{52}", made["peer"])
     assert (programs.home / "peers" / "trainer" / "key.pem").exists()
     loaded = load_config(TrainerConfig, "trainer", config, environment={})
-    assert loaded.swarm.id == str(programs.home / "swarms" / str(small.swarm))
+    assert loaded.swarm.id == str(small.swarm)  # a home may be moved
     assert loaded.data.file == str(data)
 
 

@@ -14,7 +14,7 @@ from learnae.protocol.identity import Identity, peer_name
 from learnae.samples.recordings import check_readable
 from learnae.swarm.directory import find_swarm
 from learnae.system.atomic_files import create_once
-from learnae.system.paths import KEY_FILE, STATE_FILE, peer_directory
+from learnae.system.paths import KEY_FILE, STATE_FILE, home, peer_directory
 
 Value = str | bool | int | float
 
@@ -38,7 +38,9 @@ def join(options: argparse.Namespace) -> int:
     if options.data:
         check_readable(options.data)
     _check_place(peer_directory(name), manifest.swarm)
-    text = _configuration(options.role, options.data, name, swarm.directory.resolve())
+    is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
+    named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
+    text = _configuration(options.role, options.data, name, named)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     if not create_once(config, text.encode()):
         raise taken
@@ -71,11 +73,11 @@ def _check_place(directory: Path, swarm: Cid) -> None:
         raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
 
 
-def _configuration(role: str, data: Path | None, name: str, swarm: Path) -> str:
+def _configuration(role: str, data: Path | None, name: str, swarm: str) -> str:
     file = {"file": str(data.resolve())} if data else {}
     sections = (
         toml_text("peer", {"name": name}),
-        toml_text("swarm", {"id": str(swarm)}),
+        toml_text("swarm", {"id": swarm}),
         toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
     )
     return "\n".join(sections)
