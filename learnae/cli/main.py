@@ -21,6 +21,7 @@ from learnae.cli.commands.look.peers import peers
 from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
 from learnae.cli.commands.swarm.create import create
+from learnae.cli.commands.swarm.definition import SETTINGS
 from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import MqttSection
 from learnae.models import optimisers
@@ -82,7 +83,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         epilog=_PRESETS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = command.add_mutually_exclusive_group(required=True)
+    what = command.add_mutually_exclusive_group()
     what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
     what.add_argument("--model", type=place, metavar="F", help="JSON or .keras file of a Keras model")
     command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
@@ -100,6 +101,13 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
     )
     command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
+    for flag, (_, kind, explained) in SETTINGS.items():
+        command.add_argument(
+            flag, type=kind, metavar="N" if kind is int else "X" if kind is float else "C", help=explained
+        )
+    command.add_argument(
+        "--from", type=place, dest="file", metavar="F", help="a TOML file with all this: docs/tasks.md"
+    )
     command.add_argument("--directory", type=place, metavar="D", help="where the peers of this machine share it")
     _finish(command, create)
 
@@ -110,7 +118,8 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     command.add_argument("swarm", nargs="?", default="", help=which)
     command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
     command.add_argument("--name", help="of the peer on this machine")
-    command.add_argument("--data", type=place, metavar="F", help="what it trains on")
+    command.add_argument("--data", type=place, metavar="F", help="what it trains on; a table is looked into at once")
+    command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
     _finish(command, join)
 
@@ -152,6 +161,7 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _finish(command, rollback)
     command = verbs.add_parser("blocks", help="what is stored here, and at the Kubo daemon; check, pin, clean up")
     what = command.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="each of them, not only how many there are")
     what.add_argument("--fsck", action="store_true", help="compare all blocks with their names; remove damaged ones")
     what.add_argument("--pin", action="store_true", help="let the daemon have all blocks, now")
     what.add_argument("--gc", action="store_true", help="delete and unpin what is not needed any more")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from learnae.runtime.observer import PeerView
 from learnae.swarm.manifest import Manifest
-from learnae.text import shown
+from learnae.text import shortly
 
 _WIDE = 240  # columns where no terminal sets a width: nothing is cut
 console = Console(width=None if sys.stdout.isatty() else _WIDE)
@@ -131,4 +131,4 @@ def columns_note(manifest: Manifest) -> dict[str, str]:
     """Return the field that tells people which columns their tables must have; none where features are defined."""
     if manifest.features:
         return {}
-    return {"columns": shown(manifest.columns) or "not named: all tables must have the same, in the same order"}
+    return {"columns": shortly(manifest.columns) or "not named: all tables must have the same, in the same order"}

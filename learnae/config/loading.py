@@ -65,11 +65,17 @@ def load_config(
         if section in SECTIONS and section not in get_type_hints(kind):
             continue
         _merge(values, {section: _nested(key, text)}, kind, f"{ENVIRONMENT_PREFIX}{section}__{key}".upper())
-    for name, value in (flags or {}).items():
-        if value is not None:
-            section, key = name.split(".")
-            _merge(values, {section: {key: value}}, kind, "the command line")
+    _merge_flags(values, flags or {}, kind)
     return _build(kind, values)
+
+
+def given_values(kind: type, file: Path | None, flags: Mapping[str, object]) -> Values:
+    """Return what ``file`` and ``flags`` give of the sections of ``kind``, no more; raises ConfigurationError."""
+    values: Values = {}
+    if file is not None:
+        _merge(values, _read(file), kind, str(file), _folder(file))
+    _merge_flags(values, flags, kind)
+    return values
 
 
 def find_section(kind: type[Section], name: str) -> Section:
@@ -130,6 +136,13 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
 def _nested(key: str, text: str) -> dict[str, Any]:
     name, double, rest = key.partition("__")
     return {name: {rest: text}} if double else {key: text}
+
+
+def _merge_flags(values: Values, flags: Mapping[str, object], kind: type) -> None:
+    for name, value in flags.items():
+        if value is not None:
+            section, key = name.split(".")
+            _merge(values, {section: {key: value}}, kind, "the command line")
 
 
 def _folder(path: Path) -> Path:

@@ -179,6 +179,7 @@ OF_MODEL = ("--model", "m.json", *LOSS)
         *[((*OF_MODEL, "--classes", n), [n, "2 classes"]) for n in ("good", "good,bad,ugly", "good,good", "good,")],
         *[((*OF_MODEL, "--columns", columns), words) for columns, words in WRONG_COLUMNS.items()],
         (("--model", "m.json"), ["give --loss"]),
+        ((), ["give --preset or --model"]),
         (("--preset", "wrist", "--columns", "a", "--loss", "huber"), ["takes no --loss, --columns", "--model"]),
     ],
 )
@@ -249,7 +250,9 @@ def test_a_second_swarm_of_a_name_is_refused(programs: Programs) -> None:
     assert programs.answer("learnae", "peers", "--swarm", "wrist") == []
 
 
-@pytest.mark.parametrize("arguments", [["swarm"], ["swarm", "create"], ["swarm", "create", "--preset", "wirst"]])
+@pytest.mark.parametrize(
+    "arguments", [["swarm"], ["swarm", "create", "--batch", "x"], ["swarm", "create", "--preset", "wirst"]]
+)
 def test_wrong_usage_is_status_2(programs: Programs, arguments: list[str]) -> None:
     done = programs.run("learnae", *arguments)
     assert done.returncode == USAGE

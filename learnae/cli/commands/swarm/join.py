@@ -2,9 +2,12 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
+from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import columns_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError
@@ -16,6 +19,7 @@ from learnae.swarm.directory import find_swarm
 from learnae.system.atomic_files import create_once
 from learnae.system.paths import KEY_FILE, STATE_FILE, home, peer_directory
 
+_LABEL = "label"  # of a table, unless another is named
 Value = str | bool | int | float
 
 _NO_DATA = {
@@ -28,6 +32,8 @@ def join(options: argparse.Namespace) -> int:
     """Make a peer's key and configuration."""
     swarm = find_swarm(options.swarm)
     manifest = swarm.manifest
+    if options.label and options.role == "agent":
+        raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
     name = options.name or options.role
@@ -35,12 +41,14 @@ def join(options: argparse.Namespace) -> int:
     taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
     if config.exists():
         raise taken
+    look = None
     if options.data:
         check_readable(options.data)
+        look = look_into(options.data, options.label or _LABEL, manifest)
     _check_place(peer_directory(name), manifest.swarm)
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
-    text = _configuration(options.role, options.data, name, named)
+    text = _configuration(options.role, options.data, options.label, name, named)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     if not create_once(config, text.encode()):
         raise taken
@@ -54,9 +62,11 @@ def join(options: argparse.Namespace) -> int:
         "start": command,
     }
     if options.json:
-        print_json({**fields, "columns": list(manifest.columns)})
+        print_json({**fields, "columns": list(manifest.columns), "data": asdict(look) if look else None})
     else:
-        print_fields({**fields, **columns_note(manifest)})
+        print_fields({**fields, **columns_note(manifest), **({"data": str(look)} if look else {})})
+        for note in look.notes if look else ():
+            print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
@@ -73,8 +83,10 @@ def _check_place(directory: Path, swarm: Cid) -> None:
         raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
 
 
-def _configuration(role: str, data: Path | None, name: str, swarm: str) -> str:
+def _configuration(role: str, data: Path | None, label: str | None, name: str, swarm: str) -> str:
     file = {"file": str(data.resolve())} if data else {}
+    if label:
+        file["label"] = label
     sections = (
         toml_text("peer", {"name": name}),
         toml_text("swarm", {"id": swarm}),
