@@ -22,6 +22,8 @@ from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
 from learnae.cli.commands.swarm.create import create
 from learnae.cli.commands.swarm.definition import SETTINGS
+from learnae.cli.commands.swarm.features import add_parser as add_features_arguments
+from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import MqttSection
 from learnae.models import optimisers
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=learnae.__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_swarm(verbs)
+    _add_features(verbs)
     _add_join(verbs)
     _add_looking(verbs)
     _add_keeping(verbs)
@@ -110,6 +113,16 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     command.add_argument("--directory", type=place, metavar="D", help="where the peers of this machine share it")
     _finish(command, create)
+
+
+def _add_features(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser(
+        "features", help="measure a recording: rate, gaps, classes, ranges; features that fit it"
+    )
+    command.add_argument("file", type=place, help="a table with a column for each channel")
+    add_features_arguments(command)
+    command.add_argument("--out", type=place, metavar="F", help="write the features here, for swarm create --features")
+    _finish(command, features)
 
 
 def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,26 +1,16 @@
 """A first look into a table, before anything is trained on it: rows, classes, and what is missing."""
 
-import csv
 import math
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from learnae.errors import DataError
+from learnae.cli.commands.swarm.table_fields import fields_of, is_table, names_of
 from learnae.overriding import override
-from learnae.samples.table_headers import (
-    CSV,
-    PARQUET,
-    column_names,
-    csv_errors,
-    csv_text,
-    first_line,
-    is_number,
-    pyarrow,
-)
+from learnae.samples.table_headers import is_number
 from learnae.swarm.manifest import Manifest
 from learnae.text import counted, shortly
 
@@ -49,16 +39,16 @@ class Look:
 
 def look_into(path: Path, label: str, manifest: Manifest) -> Look | None:
     """Look into a table of the swarm of ``manifest``; None for a file of another kind. Raises DataError."""
-    if not path.name.endswith((*CSV, *PARQUET)):
+    if not is_table(path):
         return None
-    names = column_names(path)
+    names = names_of(path)
     notes = _missing(names, label, manifest)
     labels: Counter[str] = Counter()
     rows, more = 0, False
-    with closing(_labels(path, names, label)) as found:
-        for text in islice(found, _MOST_ROWS):
+    with closing(fields_of(path, names, [label])) as found:
+        for (text,) in islice(found, _MOST_ROWS):
             rows += 1
-            if text is not None and len(labels) <= _MOST_LABELS:
+            if text and len(labels) <= _MOST_LABELS:
                 labels[text] += 1
         more = next(found, _END) is not _END
     classes = dict(labels) if manifest.class_count else {}
@@ -108,31 +98,3 @@ def _number(text: str, count: int) -> int | None:
         return None
     value = float(text)
     return int(value) if value.is_integer() and 0 <= value < count else None
-
-
-def _labels(path: Path, names: Sequence[str], label: str) -> Generator[str | None, None, None]:
-    """Yield each row's label; None where there is none."""
-    return _of_csv(path, names, label) if path.name.endswith(CSV) else _of_parquet(path, names, label)
-
-
-def _of_csv(path: Path, names: Sequence[str], label: str) -> Generator[str | None, None, None]:
-    place = names.index(label) if label in names else -1
-    with csv_errors(path), path.open("rb") as raw, csv_text(raw) as file:
-        first_line(path, file)
-        for row in csv.reader(file):
-            if row:
-                yield row[place].strip() or None if 0 <= place < len(row) else None
-
-
-def _of_parquet(path: Path, names: Sequence[str], label: str) -> Generator[str | None, None, None]:
-    arrow, parquet = pyarrow(path)
-    try:
-        file = parquet.ParquetFile(path)
-        if label not in names:
-            yield from (None for _ in range(file.metadata.num_rows))
-            return
-        for batch in file.iter_batches(columns=[label]):
-            for value in batch.column(0).to_pylist():
-                yield None if value is None else str(value)
-    except (OSError, arrow.ArrowException) as error:
-        raise DataError(f"cannot read {path}: {error}", "give a Parquet file") from error
