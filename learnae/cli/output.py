@@ -67,7 +67,9 @@ def shedding(
 
 def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
     """Return the table of a swarm's peers at ``now`` (Unix milliseconds)."""
-    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", ">accuracy", ">heard", ">out", ">in"]
+    is_regression = any(view.mae is not None for view in peers)
+    scores = [">R²", ">MAE"] if is_regression else [">accuracy"]
+    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, ">heard", ">out", ">in"]
     rows = [
         [
             view.name + (" (banned)" if view.banned else ""),
@@ -77,7 +79,7 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
             "summary" if view.summary else f"{view.steps:,}",
             f"{'~' if view.summary else ''}{view.samples:,}",
             decimal(view.loss),
-            decimal(view.accuracy),
+            *map(decimal, (view.r2, view.mae) if is_regression else (view.accuracy,)),
             f"{max(0, now - view.heard) / 1000:.0f} s ago",
             human_bytes(view.bytes_out),
             human_bytes(view.bytes_in),
@@ -91,8 +93,14 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
 
 
 def decimal(value: float | None) -> str:
-    """Return a number with three decimals, a dash for none."""
-    return "-" if value is None else f"{value:.3f}"
+    """Return a number with three decimals, or as many digits where these say little; a dash for none.
+
+    >>> [decimal(value) for value in (0.5, 0.000123, 12345.6, 0.0, None)]
+    ['0.500', '0.000123', '1.23e+04', '0.000', '-']
+    """
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if value == 0 or 0.1 <= abs(value) < 1000 else f"{value:.3g}"
 
 
 def short_cid(cid: str) -> str:
