@@ -77,6 +77,18 @@ def test_a_moved_home_goes_on_from_the_new_place(programs: Programs, config: Pat
         shutil.rmtree(target, ignore_errors=True)
 
 
+def test_who_joins_again_with_the_key_still_here_keeps_its_name(programs: Programs, config: Path) -> None:
+    author, seq = key(programs), run_for_a_while(programs)
+    config.unlink()
+    again = programs.answer("learnae", "join", "small", "--data", programs.root / "data.npz")
+    assert (again["name"], key(programs)) == ("pump", author)
+    assert run_for_a_while(programs) >= seq + 3
+    config.unlink()
+    assert programs.answer("learnae", "join", "small", "--name", "fan")["name"] == "fan"
+    other = programs.answer("learnae", "join", "small", "--config", programs.root / "other.toml")
+    assert other["name"] == "trainer", "a configuration of its own is for another peer"
+
+
 def test_a_home_in_use_or_without_a_place_stays(programs: Programs, config: Path, tmp_path: Path) -> None:
     lock = Lock(programs.home / "peers" / "pump" / LOCK_FILE)
     assert_refused(programs.run("learnae", "move", tmp_path / "new"), TRY_AGAIN, "in use by process")

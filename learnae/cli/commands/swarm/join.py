@@ -14,10 +14,11 @@ from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
+from learnae.runtime.homes import swarm_of
 from learnae.samples.recordings import check_readable
 from learnae.swarm.directory import find_swarm
 from learnae.system.atomic_files import create_once
-from learnae.system.paths import KEY_FILE, STATE_FILE, home, peer_directory
+from learnae.system.paths import KEY_FILE, STATE_FILE, home, last_status, peer_directory, peers_here
 
 _LABEL = "label"  # of a table, unless another is named
 Value = str | bool | int | float
@@ -36,7 +37,7 @@ def join(options: argparse.Namespace) -> int:
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
-    name = options.name or options.role
+    name = options.name or _known_name(options, manifest.swarm) or options.role
     config = options.config or user_config_directory() / f"{options.role}.toml"
     taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
     if config.exists():
@@ -71,6 +72,19 @@ def join(options: argparse.Namespace) -> int:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
     return 0
+
+
+def _known_name(options: argparse.Namespace, swarm: Cid) -> str | None:
+    """Return the name of the only peer here that has learnt in this role and swarm: who comes back is that peer.
+
+    None if there is no such one, or if the configuration goes to a place of its own: another peer is meant then.
+    """
+    if options.config:
+        return None
+    known = [
+        path.name for path in peers_here() if last_status(path).get("role") == options.role and swarm_of(path) == swarm
+    ]
+    return known[0] if len(known) == 1 else None
 
 
 def _check_place(directory: Path, swarm: Cid) -> None:
