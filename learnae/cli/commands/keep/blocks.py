@@ -81,7 +81,7 @@ def blocks(options: argparse.Namespace) -> int:
 def totals(found: Sequence[Block]) -> dict[str, Any]:
     """Return how many blocks there are, their bytes and kinds, and how many are pinned, if there is a daemon."""
     kinds = Counter(_KINDS[block.what.partition(" ")[0]][1] for block in found)
-    pins = {} if any(block.pinned is None for block in found) else {"pinned": sum(map(_is_pinned, found))}
+    pins = {} if not found or any(block.pinned is None for block in found) else {"pinned": sum(map(_is_pinned, found))}
     return {
         "blocks": len(found),
         "bytes": sum(block.bytes for block in found),
