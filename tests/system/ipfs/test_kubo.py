@@ -229,6 +229,34 @@ def test_missing_blocks_are_waited_for_longer_each_time(daemon: Kubo, opened: Op
     assert exchange._backoffs.seconds(cid) == 0.05
 
 
+def test_what_a_peer_without_a_daemon_puts_is_soon_in_the_daemon_of_its_neighbour(
+    daemon: Kubo, kubo: Kubo, opened: Opened, tmp_path: Path
+) -> None:
+    kubo.start()
+    kubo.join(daemon)
+    store = opened.store(ipfs=opened.exchange(daemon))
+    wait_for(lambda: state(store) == CONNECTED, "the link")
+    neighbour = LocalBlockStore(tmp_path / "store")
+    frame = neighbour.put(RAW, b"weights" * 100_000)
+    message = neighbour.put(DAG_CBOR, dagcbor.encode({"parents": [frame], "seq": 8}))
+    far = opened.store("far", ipfs=opened.exchange(kubo))
+    assert fetched(far, message) == neighbour.get(message)
+    assert fetched(far, frame) == neighbour.get(frame)
+    assert {str(frame), str(message)} <= set(daemon.pins())
+    neighbour.close()
+
+
+def test_a_block_that_another_process_has_given_is_not_given_again(daemon: Kubo, opened: Opened) -> None:
+    cid = Cid.of(RAW, b"given by one of two")
+    opened.exchange(daemon).offer(cid, b"given by one of two")
+    exchange, commands = opened.exchange(daemon), []
+    ask = exchange.rpc.ask
+    exchange.rpc.ask = lambda command, *words, **options: commands.append(command) or ask(command, *words, **options)
+    exchange.offer(cid, b"given by one of two")
+    exchange.offer(cid, b"given by one of two")
+    assert commands == ["pin/ls"]
+
+
 # -- ways to the daemon
 
 
