@@ -130,6 +130,7 @@ class KuboExchange(Exchange):
         Other processes have the same directory and the same pins. A block is held before it is pinned, so what was
         pinned and then is not held has been deleted; what has come back before its pin was removed is pinned again.
         """
+        self.rpc.version(self.timeout)
         self.acquaintances.meet()
         with self._not_pinning():
             self._pinned = set()  # from now on it fills again with what is fetched meanwhile

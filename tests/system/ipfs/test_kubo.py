@@ -260,13 +260,17 @@ def test_a_block_that_another_process_has_given_is_not_given_again(daemon: Kubo,
 # -- ways to the daemon
 
 
-def test_a_unix_socket(opened: Opened, tmp_path: Path) -> None:
-    path = tmp_path / "api.sock"
-    with Kubo(tmp_path / "kubo", settings={"Addresses.API": [f"/unix{path}"]}) as kubo:
-        exchange = opened.exchange(kubo, api=f"/unix{path}")
-        cid = Cid.of(RAW, b"over a socket")
-        exchange.offer(cid, b"over a socket")
-        assert exchange.fetch(cid) == b"over a socket"
+def test_unix_sockets_by_any_path(opened: Opened, tmp_path: Path) -> None:
+    directories = [tmp_path / name for name in ("run", "Run", "my run", "a+b", "50%25", "läufe")]
+    for directory in directories:
+        directory.mkdir()
+    addresses = [f"/unix{directory}/Api.sock" for directory in directories]
+    with Kubo(tmp_path / "kubo", settings={"Addresses.API": addresses}) as kubo:
+        for address in addresses:
+            exchange = opened.exchange(kubo, api=address)
+            cid = Cid.of(RAW, address.encode())
+            exchange.offer(cid, address.encode())
+            assert exchange.fetch(cid) == address.encode()
 
 
 def test_a_daemon_that_asks_who_is_there(opened: Opened, tmp_path: Path) -> None:
