@@ -260,6 +260,15 @@ def test_a_block_that_another_process_has_given_is_not_given_again(daemon: Kubo,
 # -- ways to the daemon
 
 
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_the_gateway_of_this_machine_by_any_name(daemon: Kubo, name: str) -> None:
+    daemon.run("block", "put", "-", input=b"read at a gateway")
+    gateway = GatewayExchange(f"http://{name}:{daemon.gateway_port}", 60)
+    assert gateway.fetch(Cid.of(RAW, b"read at a gateway")) == b"read at a gateway"
+    assert gateway.lacking(list) == ()
+    gateway.close()
+
+
 def test_unix_sockets_by_any_path(opened: Opened, tmp_path: Path) -> None:
     directories = [tmp_path / name for name in ("run", "Run", "my run", "a+b", "50%25", "läufe")]
     for directory in directories:
