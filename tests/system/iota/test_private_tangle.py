@@ -174,6 +174,8 @@ def test_a_coordinator_that_is_killed_again_and_again_says_that_its_tangle_is_lo
                 break
             os.kill(tangle.nodes[0].pid(), signal.SIGKILL)
             wait_for(lambda: tangle.nodes[0].pid() is None, "its end")
-    assert_refused(done, 75, f"delete {directory} and create the Tangle anew")
+        watched = run("watch", directory)
+    for ended in (done, watched):
+        assert_refused(ended, 75, f"delete {directory} and create the Tangle anew")
     assert "goroutine" not in done.stderr
     assert ".go:" not in done.stderr
