@@ -100,7 +100,7 @@ def _network(rpc: KuboRpc) -> Found:
 def _pubsub(rpc: KuboRpc) -> Found:
     from learnae.adapters.ipfs.pubsub import HOW_TO_TURN_ON, is_off  # noqa: PLC0415 - as above
 
-    without = "or do without it: ipfs.pubsub = false"
+    without = "to do without it: ipfs.pubsub = false"
     try:
         topics = _listed(rpc, "pubsub/ls", "Strings")
     except TransportError as error:
