@@ -150,7 +150,12 @@ class GatewaySection:
             raise ConfigurationError(f"ipfs.timeout is {self.timeout}", "use seconds, from 0.5 to 600")
         for url in self.gateway_urls:
             remedy = "use the address of a trustless gateway, such as http://trainer.local:8080"
-            _parse_url(url, ("http", "https"), ConfigurationError(f"ipfs.gateways holds {url!r}", remedy))
+            wrong = ConfigurationError(f"ipfs.gateways holds {_without_password(url)!r}", remedy)
+            _parse_url(url, ("http", "https"), wrong)
+            if url.rstrip("/").endswith("/ipfs"):
+                raise ConfigurationError(
+                    f"ipfs.gateways holds {url!r}", "leave out its end: /ipfs/ and a name are added"
+                )
 
     @property
     def gateway_urls(self) -> list[str]:
@@ -230,6 +235,11 @@ def _parse_url(url: str, schemes: Sequence[str], wrong: ConfigurationError) -> t
     return parts.scheme, parts.hostname, port, parts.path
 
 
+def _without_password(url: str) -> str:
+    """Return the URL as it may be shown: people write names and passwords into it."""
+    return re.sub("//[^/]*@", "//…@", url)
+
+
 @dataclass(frozen=True, slots=True)
 class IotaSection:
     """``[iota]``: heads over a ``node`` of the legacy protocol, such as http://127.0.0.1:14265; empty for none.
@@ -237,6 +247,7 @@ class IotaSection:
     ``pow`` is done here (local) or by the node; ``mwm`` 0 asks the node for the minimum weight magnitude. ``poll``
     seconds lie between two looks, ``every`` at least between two own announcements. ``coordinator`` is the address of
     the only coordinator whose Tangle will do. ``events`` is the node's ZMQ stream, such as tcp://127.0.0.1:5556.
+    ``ca_file`` is what signed the certificate of a node at https, else what the system trusts counts.
     """
 
     node: str = ""
@@ -246,10 +257,13 @@ class IotaSection:
     every: float = 30.0
     coordinator: str = ""
     events: str = ""
+    ca_file: str = ""
 
     def __post_init__(self) -> None:
-        if self.node and not self.node.startswith(("http://", "https://")):
-            raise ConfigurationError(f"iota.node is {self.node!r}", "use its URL, such as http://127.0.0.1:14265")
+        if self.node:
+            remedy = "use its URL, such as http://127.0.0.1:14265, without a name or a password"
+            wrong = ConfigurationError(f"iota.node is {_without_password(self.node)!r}", remedy)
+            _parse_url(self.node, ("http", "https"), wrong)
         check_choice("iota.pow", self.pow, ("local", "node"))
         if not 0 <= self.mwm <= 18:
             raise ConfigurationError(f"iota.mwm is {self.mwm}", "use 0 to ask the node, or 1 to 18")

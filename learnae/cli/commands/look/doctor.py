@@ -116,11 +116,13 @@ def _iota() -> Iterator[Finding]:
         section = find_section(IotaSection, "iota")
         if not section.node:
             return
-        node = Node(section.node, section.mwm, section.pow)
+        node = Node.from_section(section)
         info = node.info()
-        detail = f"{section.node}, {info.software}, milestone {info.milestone}, weight magnitude {node.mwm()}"
+        detail = f"{section.node}, {info.software}, milestone {info.milestone}"
+        if info.trouble:
+            cure = "wait for it, or start its coordinator" if info.takes_data else "run that one"
+            yield Finding("IOTA node", BROKEN, info.trouble, f"see docs/iota.md: {cure}")
+            return
+        yield Finding("IOTA node", OK, f"{detail}, weight magnitude {node.mwm()}", "")
     except LearnaeError as error:
         yield Finding("IOTA node", BROKEN, error.problem, error.remedy)
-        return
-    state = BROKEN if info.trouble else OK
-    yield Finding("IOTA node", state, info.trouble or detail, "see docs/iota.md: wait for it, or start its coordinator")
