@@ -71,7 +71,7 @@ class MqttConnection:
         self._kept: dict[str, Message] = {}  # the newest retained value of each topic
         self._settled: deque[tuple[int, str]] = deque()
         self._greetings: list[Callable[[], None]] = []
-        self._refused: set[str] = set()
+        self._refused: dict[str, str] = {}  # why, by what
         self._found = "", ""  # what an attempt has ended with, and what the port is then
         self._will_retains, self._will_qos = True, 1
         self._is_refused = self._is_innocent = False  # the attempt, by the broker; what was on its way when it ended
@@ -167,10 +167,15 @@ class MqttConnection:
         with self._lock:
             return self._queue.accepts(Message(topic, payload, False, ""))
 
-    def deliver(self, topic: str, payload: bytes, timeout: float, content_type: str = "") -> None:
+    def why_not_heard(self, topic_filter: str) -> str:
+        """Return why the broker has refused a filter since it answered; empty if it has not."""
+        with self._lock:
+            return self._refused.get(_subscribing(topic_filter), "")
+
+    def deliver(self, topic: str, payload: bytes, timeout: float, content_type: str = "", retain: bool = False) -> None:
         """Publish at QoS 1 and wait until the broker has it. Raises TransportError; never call it in a handler."""
         settled = threading.Event()
-        message = Message(topic, payload, False, content_type, lambda _: settled.set())
+        message = Message(topic, payload, retain, content_type, lambda _: settled.set())
         deadline = time.monotonic() + timeout
         if not self._connected.wait(timeout):
             raise TransportError(f"MQTT broker {self.name} is {self.state()}")
@@ -335,16 +340,20 @@ class MqttConnection:
             message.done(False)
 
     def _refuse_filter(self, topic_filter: str, why: str) -> None:
-        self._count_refusal(f"subscribing to {topic_filter}", why)
+        self._count_refusal(_subscribing(topic_filter), why)
 
     def _count_refusal(self, what: str, why: str) -> None:
         with self._lock:
             self.counts["refused"] += 1
             is_new = what not in self._refused and len(self._refused) < QUEUE_MESSAGES
             if is_new:
-                self._refused.add(what)
+                self._refused[what] = why
         if is_new:
             _log.warning("MQTT broker %s refuses %s: %s (counted from now on)", self.name, what, why)
+
+
+def _subscribing(topic_filter: str) -> str:
+    return f"subscribing to {topic_filter}"
 
 
 def _is_unclear(error: Exception) -> bool:
