@@ -1,7 +1,6 @@
 """Sections of the configuration that every role has."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,7 +284,11 @@ def check_client_id(key: str, client_id: str) -> None:
 
 def _topic_prefix(key: str, text: str) -> str:
     """Return a prefix without slashes around it, in the one form that all peers write; raises ConfigurationError."""
-    prefix = unicodedata.normalize("NFC", text.strip("/"))
+    prefix = text.strip("/")
+    if not prefix.isascii():
+        from unicodedata import normalize  # noqa: PLC0415 - a megabyte of tables
+
+        prefix = normalize("NFC", prefix)
     words = prefix.split("/")
     is_plain = prefix.isprintable() and not set("#+") & set(prefix) and prefix[:1] != "$"
     if not is_plain or not all(words) or [w.strip() for w in words] != words or len(prefix.encode()) > _PREFIX_BYTES:

@@ -11,7 +11,7 @@ reconnection, paho would let their packets go before its own CONNECT, and the br
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import socket
 import threading
 import time
@@ -37,7 +37,8 @@ _log = logging.getLogger(__name__)
 _KEPT_TOPICS = 64  # retained values of one process
 _CONNECT_SECONDS = 10.0  # a broker that accepts and then says nothing is hanging
 _LOOP_SECONDS = 1.0
-_NO_FAULT_OF_A_MESSAGE = (0x00, 0x04, 0x88, 0x89, 0x8B, 0x8D, TAKEN_OVER, 0x98, 0x9C, 0x9D)  # MQTT 5.0, 3.14.2.1
+# reason codes of a DISCONNECT for which no message is to blame (MQTT 5.0, 3.14.2.1): stopping, busy, quotas, moved
+_NO_FAULT_OF_A_MESSAGE = (0x00, 0x04, 0x88, 0x89, 0x8B, 0x8D, TAKEN_OVER, 0x96, 0x97, 0x98, 0x9C, 0x9D, 0x9F)
 _FAREWELL_SECONDS = 2.0  # for what is on its way when the process ends
 
 
@@ -61,7 +62,7 @@ class MqttConnection:
         self.counts: Counter[str] = Counter()  # changed by the network thread alone
         self._connect_seconds = connect_seconds
         self._address, self._will = address, will
-        self._client_id = client_id or section.client_id or f"learnae-{secrets.token_hex(8)}"
+        self._client_id = client_id or section.client_id or f"learnae-{os.urandom(8).hex()}"
         self._client, self._errors = make_client(section, self._client_id, will)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
         self._client.on_subscribe, self._client.on_publish = self._on_subscribe, self._on_publish
@@ -288,10 +289,10 @@ class MqttConnection:
         """Let the next attempt go without what the broker does not have: retained values, QoS 1."""
         if self._will is None or code not in (NO_RETAIN, NO_QOS):
             return
-        self._will_retains, self._will_qos = (
-            self._will_retains and code != NO_RETAIN,
-            0 if code == NO_QOS else self._will_qos,
-        )
+        if code == NO_RETAIN:
+            self._will_retains = False
+        else:
+            self._will_qos = 0
         self._client.will_set(self._will.topic, self._will.payload, self._will_qos, self._will_retains)
 
     def _greet(self) -> None:

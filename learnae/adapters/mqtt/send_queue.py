@@ -133,6 +133,7 @@ class SendQueue:
         message = self._on_its_way.pop(number, None)
         if message is not None:
             self._bytes -= message.size
+            message.tries = 0  # a kept one is told again
             self._send()
         return message
 
