@@ -1,6 +1,5 @@
 """``trainer-node``: the peer on a workstation."""
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 import learnae
+from learnae import strict_json
 from learnae.adapters.local.lock import end_holder
 from learnae.cli.output import console, decimal, fitting, human_time, shedding, short_cid
 from learnae.config.loading import config_files, load_config
@@ -106,7 +106,7 @@ def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False
             raise typer.Exit(code)
         stopped = True
     if as_json:
-        print(json.dumps({"stopped": stopped}))
+        print(strict_json.dumps({"stopped": stopped}))
     elif stopped:
         print("stopped")
     else:
@@ -123,7 +123,7 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
         code, said = lifecycle.unit_status()
     word = _WORDS.get(code, "unknown")
     if as_json:
-        print(json.dumps({"state": word, **said}))
+        print(strict_json.dumps({"state": word, **said}))
     else:
         print(word)
         for key, value in said.items():
@@ -138,7 +138,7 @@ def list_trainers(as_json: Json = False) -> None:
     found = {directory.name: lifecycle.status(directory) for directory in _directories()}
     if as_json:
         print(
-            json.dumps(
+            strict_json.dumps(
                 [{"name": name, "state": _WORDS.get(code, "unknown"), **said} for name, (code, said) in found.items()]
             )
         )
@@ -235,7 +235,7 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool, as_js
         process = lifecycle.detach(["start", *arguments, *more], own.peer.directory(ROLE))
         shown = own.peer.name or ROLE
         said = f"running as process {process}; see: trainer-node status --name {shown}"
-        print(json.dumps({"process": process, "name": shown}) if as_json else said)
+        print(strict_json.dumps({"process": process, "name": shown}) if as_json else said)
 
     settings = load_config(TrainerConfig, ROLE, config, flags)
     if demo:
