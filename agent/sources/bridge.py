@@ -105,7 +105,8 @@ class BridgeSource(LiveSource):
         self._resumed, self._overlap = "", int(self._resampler is not None)
         times, values = readings.times, readings.values[:, self._columns].astype(np.float32)
         if self._resampler is None:
-            return Samples.unmarked(times, values, self._label)
+            whole = np.isfinite(values).all(axis=1)  # else a channel has no reading, and windows end
+            return Samples.unmarked(times[whole], values[whole], self._label)
         self._resampler.put_rows(times, values)
         return self._resampler.take(float(times[-1]), self._label)
 

@@ -39,12 +39,21 @@ def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: 
 
 def _mqtt_opener(section: SourceSection, features: Features, names: LabelNames, broker: MqttSection) -> Open:
     from agent.sources.mqtt import MqttSource  # noqa: PLC0415
+    from agent.sources.payloads import Channel  # noqa: PLC0415
     from learnae.adapters.mqtt.connection import MqttConnection  # noqa: PLC0415 - an extra
 
     paths = [section.topic_of(channel) for channel in features.channels]
 
-    def open_mqtt(_: str) -> LiveSource:
-        resampler = Resampler(len(paths), features.rate, section.hold)
-        return MqttSource(MqttConnection(broker), paths, section.payload, section.label_topic, names.number, resampler)
+    def open_mqtt(position: str) -> LiveSource:
+        channels = [(topic, Channel(section.payload, path, section.decimal)) for topic, path in paths]
+        return MqttSource(
+            MqttConnection(broker),
+            channels,
+            section.payload,
+            section.label_topic,
+            names.number,
+            Resampler(len(paths), features.rate, section.hold),
+            after=position,
+        )
 
     return open_mqtt
