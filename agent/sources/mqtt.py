@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_WAITING = 1024  # messages between two reads; a source that floods loses the oldest of them
 _MAX_SAID = 64  # different problems that are logged
+_MISSES = 3  # messages without a channel until that is logged: some devices send a part at a time
 _MAX_PROBLEMS = 3  # that the status names
 
 
@@ -120,13 +121,14 @@ class MqttSource(LiveSource):
                 value = channel.read(content)
             except EncodingError as error:
                 problems.append(error)
-                self._problems[number] = str(error)
+                self._problems[number] = error.problem  # the status leaves this machine: no unit or text of a reading
                 continue
             if value is not None:
                 self.resampler.put(number, arrived, value)
             if doubt := channel.doubt(content):
                 self._problems[number] = doubt
-                self._say(f"{received.topic}: {doubt}")
+                if value is not None or channel.is_failing or channel.misses == _MISSES:
+                    self._say(f"{received.topic}: {doubt}")
             elif value is not None:
                 self._problems.pop(number, None)
         return problems

@@ -48,6 +48,8 @@ class Channel:
     decimal: str = ""
     place: str = ""
     unit: str = ""
+    misses: int = 0  # messages without it
+    is_failing: bool = False  # the device said that it has no number now
     rivals: list[str] = field(default_factory=list)  # what the path may mean, once there were several in one message
 
     def read(self, content: Content) -> float | None:
@@ -57,25 +59,30 @@ class Channel:
         if len(found) > 1 or self.rivals:
             self.rivals = sorted({*self.rivals, *found})[:_MAX_RIVALS]
         if not self.place and self.rivals:  # also when all but one of them are away
-            raise EncodingError(f"{self} may be {_choices(self.rivals)}", "name one of them in source.channels")
+            raise EncodingError(f"{self} may be {_choices(self.rivals)}: name one of them in source.channels")
         if self.place and self.place not in found:
             found = dict(find(content, self.place, self.decimal))
         if not found or self.place not in ("", *found):
+            self.misses += 1
             return None
         self.place = self.place or next(iter(found))
         number = found[self.place]
         quantity = number()
+        self.is_failing = quantity is None
         if quantity is None:
             return None
         if self.unit and quantity.unit and quantity.unit != self.unit:
             raise EncodingError(
-                f"{self} is in {quantity.unit}, and was in {self.unit}", "let the device keep to one unit"
+                f"{self} is in another unit than before",
+                f"let the device keep to {self.unit!r} or to {quantity.unit!r}",
             )
         self.unit = self.unit or quantity.unit
         return quantity.value
 
     def doubt(self, content: Content) -> str:
-        """Return what is wrong with the path, with the fields of a message; "" if nothing is."""
+        """Return why there is no number, or perhaps the wrong one, with the fields of a message; "" if all is well."""
+        if self.is_failing:
+            return f"{self} has no number now"
         if self.place or not self.path:
             return f"{self} may be {_choices(self.rivals)}: {self.place} is used" if self.rivals else ""
         names = _choices(sorted(FORMATS[self.payload].names(content)))

@@ -60,7 +60,7 @@ def find_port(name: str, devices: Path = DEVICES, tty_classes: Path = TTY_CLASSE
             )
         if not ports:
             raise PortMissingError(
-                "no board is plugged in", f"plug one in, or set port.name to its device{_pins(devices)}"
+                "no board is plugged in", f"plug one in, or set port.name to its device{pins(devices)}"
             )
         return next(iter(ports.values()))
     if name in ports:
@@ -91,7 +91,8 @@ def _identity(device: str, tty_classes: Path) -> str | None:
     return None
 
 
-def _pins(devices: Path) -> str:
+def pins(devices: Path = DEVICES) -> str:
+    """Return the computer's own ports, which are there without any board, as the end of a sentence; "" if none."""
     found = sorted(str(path) for pattern in _PINS for path in devices.glob(pattern))
     return f", perhaps {' or '.join(found)}" if found else ""
 

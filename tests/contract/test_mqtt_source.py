@@ -153,7 +153,7 @@ def test_a_sensor_that_fails_is_not_replaced_by_another_also_over_a_restart(
     assert len(fresh.rows()) == 0
     for text in (fresh.source.state(), caplog.text):
         assert (
-            "'temperature' may be BME280.Temperature, DS18B20.Temperature; name one of them in source.channels" in text
+            "'temperature' may be BME280.Temperature, DS18B20.Temperature: name one of them in source.channels" in text
         )
 
 

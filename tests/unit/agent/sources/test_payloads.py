@@ -97,12 +97,12 @@ def test_numbers_in_text_have_the_decimals_that_are_configured() -> None:
 def test_a_channel_stays_in_its_unit() -> None:
     found = read("json", "p", {"p": "850 W"}, {"p": "1.2 kW"}, {"p": 900}, {"p": "0.9 kW"}, {"p": "800 W"})
     assert [found[0], found[2], found[4]] == [850.0, 900.0, 800.0]
-    assert "in kW, and was in W" in str(found[1])
+    assert "another unit than before; let the device keep to 'W' or to 'kW'" in str(found[1])
     fahrenheit = {"TempUnit": "F", "SI7021": {"Temperature": 70}}
-    assert "in F, and was in C" in str(read("tasmota", "temperature", TASMOTA, fahrenheit)[1])
+    assert "'C' or to 'F'" in str(read("tasmota", "temperature", TASMOTA, fahrenheit)[1])
     pack = [[{"n": "x", "u": unit, "v": 1}] for unit in ("V", "A", "")]
     assert read("senml", "x", *pack)[::2] == [1.0, 1.0]
-    assert "in A, and was in V" in str(read("senml", "x", *pack)[1])
+    assert "'V' or to 'A'" in str(read("senml", "x", *pack)[1])
 
 
 def test_a_path_that_is_not_there_is_told_with_what_is() -> None:
