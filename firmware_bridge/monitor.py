@@ -127,7 +127,7 @@ class Board:
             self.state = "live"
             self.samples += record.rows
             self._recent.append(record)
-            while self._recent[0].time < record.time - _RECENT_SECONDS:
+            while abs(record.time - self._recent[0].time) > _RECENT_SECONDS:  # or the clock was set back
                 self._recent.popleft()
         elif isinstance(record, Label):
             self.label = record.name

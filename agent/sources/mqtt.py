@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agent.labels import UNKNOWN
 from agent.sources.live import LiveSource
-from agent.sources.payloads import FORMATS, Channel, as_text
+from agent.sources.payloads import FORMATS, MISSES, Channel, as_text
 from agent.sources.resampling import Resampler
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Received
@@ -23,7 +23,6 @@ _log = logging.getLogger(__name__)
 
 _MAX_WAITING = 1024  # messages between two reads; a source that floods loses the oldest of them
 _MAX_SAID = 64  # different problems that are logged
-_MISSES = 3  # messages without a channel until that is logged: some devices send a part at a time
 _MAX_PROBLEMS = 3  # that the status names
 
 
@@ -127,7 +126,7 @@ class MqttSource(LiveSource):
                 self.resampler.put(number, arrived, value)
             if doubt := channel.doubt(content):
                 self._problems[number] = doubt
-                if value is not None or channel.is_failing or channel.misses == _MISSES:
+                if value is not None or channel.is_failing or channel.misses == MISSES:
                     self._say(f"{received.topic}: {doubt}")
             elif value is not None:
                 self._problems.pop(number, None)
@@ -137,7 +136,7 @@ class MqttSource(LiveSource):
         """Log a warning, once."""
         if text not in self._said and len(self._said) < _MAX_SAID:
             self._said.add(text)
-            _log.warning("MQTT message on %s (counted from now on)", text)
+            _log.warning("MQTT message on %s (said once)", text)
 
     def _resume(self) -> None:
         """Go on in the fields that were found before; a position that cannot be read counts as none."""

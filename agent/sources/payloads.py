@@ -23,6 +23,7 @@ _MAX_DEPTH = 8  # maps and lists inside each other that are searched
 _MAX_LABEL_CHARACTERS = 64
 _MAX_CHOICES = 12  # fields that an error names
 _MAX_RIVALS = 64
+MISSES = 3  # messages without a channel until that is told: some devices send a part at a time
 _NAME = re.compile(r"(?![0-9])[\w .:/\-]{1,60}")  # of a field, as errors show it
 _TASMOTA_UNITS = {  # of fields in any case: what of the message says their unit
     "temperature": "TempUnit",
@@ -48,7 +49,7 @@ class Channel:
     decimal: str = ""
     place: str = ""
     unit: str = ""
-    misses: int = 0  # messages without it
+    misses: int = 0  # messages without it, one after the other
     is_failing: bool = False  # the device said that it has no number now
     rivals: list[str] = field(default_factory=list)  # what the path may mean, once there were several in one message
 
@@ -65,7 +66,7 @@ class Channel:
         if not found or self.place not in ("", *found):
             self.misses += 1
             return None
-        self.place = self.place or next(iter(found))
+        self.place, self.misses = self.place or next(iter(found)), 0
         number = found[self.place]
         quantity = number()
         self.is_failing = quantity is None
@@ -81,12 +82,15 @@ class Channel:
 
     def doubt(self, content: Content) -> str:
         """Return why there is no number, or perhaps the wrong one, with the fields of a message; "" if all is well."""
-        if self.is_failing:
+        if not self.path:
+            return f"{self} is no number now" if self.is_failing else ""
+        if self.is_failing and not self.misses:
             return f"{self} has no number now"
-        if self.place or not self.path:
+        if self.place and self.misses < MISSES:
             return f"{self} may be {_choices(self.rivals)}: {self.place} is used" if self.rivals else ""
         names = _choices(sorted(FORMATS[self.payload].names(content)))
-        return f"{self} is not in the messages, which have {names or 'no numbers'}"
+        place = f" ({self.place})" if self.place not in ("", self.path) else ""
+        return f"{self}{place} is not in the messages, which have {names or 'no numbers'}"
 
     @override
     def __str__(self) -> str:

@@ -121,7 +121,8 @@ class SourceSection:
                 f"source.channels.{channel} is {name!r}, which may be the filter {topic}# or the topic {topic!r}",
                 "a channel has one topic: name it without #, or set source.topic if its name ends in a slash",
             )
-        check_single(f"source.channels.{channel}", topic)
+        key = f"channels.{channel}" if _PATH_SEPARATOR in name else "device" if self.device else "topic"
+        check_single(f"source.{key}", topic)
         return topic, path
 
     def mqtt(self, shared: MqttSection) -> MqttSection:

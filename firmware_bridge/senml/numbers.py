@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from learnae.errors import EncodingError
+from learnae.overriding import override
 
 _MAX_CHARACTERS = 64  # of a number in text
 _WORDS = {"on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0}
@@ -39,6 +40,10 @@ _TOKEN = re.compile(r'("(?:[^"\\]|\\.)*+"?)|(:)(?=\s*[,}])|[^\s\[\]{}:,"]+', re.
 
 class _Twice:
     """The value of a name that a map has more than once."""
+
+    @override
+    def __repr__(self) -> str:
+        return "there twice"
 
 
 @dataclass(frozen=True, slots=True)

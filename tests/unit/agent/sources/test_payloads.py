@@ -112,6 +112,17 @@ def test_a_path_that_is_not_there_is_told_with_what_is() -> None:
     assert channel.doubt(content) == "'temp' is not in the messages, which have …, air.humidity, temperature"
 
 
+def test_a_sensor_that_was_replaced_is_told_and_its_successor_named() -> None:
+    channel, successor = Channel("tasmota", "temperature"), {"BME280": {"Temperature": 21.8}}
+    said = []
+    for message in ({"DS18B20": {"Temperature": 55.9}}, *[successor] * 4):
+        content = FORMATS["tasmota"].load(json.dumps(message).encode())
+        assert channel.read(content) in (55.9, None)
+        said.append(channel.doubt(content))
+    assert said[:3] == [""] * 3
+    assert said[3] == "'temperature' (DS18B20.Temperature) is not in the messages, which have BME280.Temperature"
+
+
 # -- Tasmota
 
 
