@@ -24,7 +24,7 @@ _MAX_LABEL_CHARACTERS = 64
 _MAX_CHOICES = 12  # fields that an error names
 _MAX_RIVALS = 64
 MISSES = 3  # messages without a channel until that is told: some devices send a part at a time
-_NAME = re.compile(r"(?![0-9])[\w .:/\-]{1,60}")  # of a field, as errors show it
+_NAME = re.compile(r"(?![0-9]|.*[0-9]\.[0-9]{2})[\w .:/\-]{1,60}")  # of a field, as errors show it: no reading
 _TASMOTA_UNITS = {  # of fields in any case: what of the message says their unit
     "temperature": "TempUnit",
     "dewpoint": "TempUnit",
@@ -82,10 +82,10 @@ class Channel:
 
     def doubt(self, content: Content) -> str:
         """Return why there is no number, or perhaps the wrong one, with the fields of a message; "" if all is well."""
-        if not self.path:
-            return f"{self} is no number now" if self.is_failing else ""
         if self.is_failing and not self.misses:
             return f"{self} has no number now"
+        if not self.path:
+            return ""
         if self.place and self.misses < MISSES:
             return f"{self} may be {_choices(self.rivals)}: {self.place} is used" if self.rivals else ""
         names = _choices(sorted(FORMATS[self.payload].names(content)))
@@ -209,7 +209,7 @@ class _Pack:
 def _load_senml(payload: bytes) -> _Pack:
     """Read JSON or CBOR; records that break the rules are left out."""
     _check_size(payload)
-    read = senml.from_json if payload.lstrip()[:1] == b"[" else senml.from_cbor
+    read = senml.from_json if payload.lstrip()[:1] in (b"[", b"{") else senml.from_cbor
     faults: list[LearnaeError] = []
     try:
         return _Pack(read(payload, time.time(), faults), faults)

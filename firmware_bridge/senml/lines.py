@@ -202,7 +202,7 @@ class SenmlLines:
         """Yield the records of a line."""
         assert self._schema is not None
         period = 1 / self._schema.rate
-        arrived = line.arrived - line.place * min(line.spread, period) + offset
+        arrived = line.arrived - line.place * min(line.spread, period * max(1, len(line.rows))) + offset
         times = [row[0].time for row in line.rows]
         shift = 0.0
         if not line.is_dated:  # nothing is measured in the future: later times are of a clock of the board's own

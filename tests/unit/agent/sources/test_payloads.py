@@ -105,6 +105,37 @@ def test_a_channel_stays_in_its_unit() -> None:
     assert "'V' or to 'A'" in str(read("senml", "x", *pack)[1])
 
 
+PLANTED = "-1.2345678"
+
+
+@given(
+    st.sampled_from(list(FORMATS)),
+    st.recursive(
+        st.sampled_from([PLANTED, f"{PLANTED} kW", f"{PLANTED} W", f"x {PLANTED}", "1,2345678", -1.2345678, None]),
+        lambda inner: (
+            st.lists(inner, min_size=1, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["a", "b", "a.b", PLANTED, f"x {PLANTED}", "n", "v", "vs"]), inner, max_size=4
+            )
+        ),
+        max_leaves=8,
+    ),
+)
+def test_the_status_leaves_the_machine_and_never_has_a_reading(kind: str, message: object) -> None:
+    channel, said = Channel(kind, "a"), []
+    for each in (message, [message], {"a": f"{PLANTED} V"}, {"a": message}):
+        try:
+            content = FORMATS[kind].load(json.dumps(each).encode())
+        except EncodingError:
+            continue
+        try:
+            channel.read(content)
+        except EncodingError as error:
+            said.append(error.problem)
+        said.append(channel.doubt(content))
+    assert not [text for text in said if "2345678" in text or "kW" in text]
+
+
 def test_a_path_that_is_not_there_is_told_with_what_is() -> None:
     channel = Channel("json", "temp")
     content = FORMATS["json"].load(b'{"temperature": 21.5, "air": {"humidity": "40 %", "name": "x"}, "21.75": 1}')

@@ -155,6 +155,14 @@ def test_lines_of_one_read_are_spread_over_the_time_since_the_last(period_rate, 
         assert schema.rate == pytest.approx(period_rate, rel=0.25)
 
 
+def test_lines_of_several_samples_that_come_together_keep_their_distances():
+    board = SenmlLines()
+    data = b'[{"n":"ax","t":-0.02,"v":1},{"n":"ax","v":2}]\n'
+    hear(board, data, now=100.0)
+    found = hear(board, data * 3, now=100.12)
+    assert [each.time - OFFSET for each in found] == pytest.approx([100.02 + 0.02 * n for n in range(6)], abs=1e-6)
+
+
 def test_lines_after_a_silence_came_just_now():
     board = SenmlLines(10.0)
     hear(board, untimed(0), now=100.0)
