@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from agent.learning.calibration import calibration_rows
 from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
+from learnae import strict_json
 from learnae.cli.arguments import count
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
@@ -135,7 +135,7 @@ def _label(options: argparse.Namespace) -> int:
         label_names(manifest).check(options.label)
     write_label(config.peer.directory(ROLE), options.label, options.seconds)
     if options.json:
-        print(json.dumps({"label": options.label or None, "seconds": options.seconds}))
+        print(strict_json.dumps({"label": options.label or None, "seconds": options.seconds}))
     else:
         until = f" for {options.seconds:g} s" if options.seconds else ", until the next label"
         print(f"readings are {options.label or 'unlabelled'} from now on{until}")
@@ -146,7 +146,7 @@ def _results(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     results = read_results(config.peer.directory(ROLE), options.count)
     if options.json:
-        print(json.dumps([asdict(result) for result in results]))
+        print(strict_json.dumps([asdict(result) for result in results]))
         return 0
     if not results:
         print("no results yet: the model judges each window while learnae-agent run is at work", file=sys.stderr)
@@ -215,7 +215,7 @@ def _quantisation(int8: bool, rows: NDArray[np.float32] | None) -> dict[str, Any
 
 
 def _print(report: Mapping[str, Any], as_json: bool) -> None:
-    print(json.dumps(report) if as_json else "\n".join(_lines(report)))
+    print(strict_json.dumps(report) if as_json else "\n".join(_lines(report)))
 
 
 def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:

@@ -54,7 +54,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
     summary_mode = SummaryMode(features_of(manifest), manifest.class_count)
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
-    intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode)
+    intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name)
     intake.begin()
     policy = policy_of(config)
     governor, board = Governor(config.resources, tick_pause(policy)), Board()
@@ -118,10 +118,12 @@ def build_intake(
     dataset: Dataset,
     directory: Path | None = None,
     summary_mode: SummaryMode | None = None,
+    peer: str = "",
 ) -> Intake:
     """Wire sources, windows and features into ``dataset``, or into statistics; raises ConfigurationError.
 
-    Live sources are recorded in ``directory``, and left out without one.
+    Live sources are recorded in ``directory``, and left out without one; at a broker they are known as those of
+    ``peer``.
     """
     features, names = features_of(manifest), label_names(manifest)
     recordings: dict[str, SampleSource] = {}
@@ -133,7 +135,9 @@ def build_intake(
             )
             continue
         assert section.kind in LIVE
-        live[name] = opener(section, features, names, config.mqtt), section.kind in POLLED  # also checks the section
+        client_id = section.client_id_at(config.mqtt, peer, name)
+        open_source = opener(section, features, names, config.mqtt, client_id)  # also checks the section
+        live[name] = open_source, section.kind in POLLED
         holdouts[name] = Holdout(section.holdout, features)
     if directory is None or not live:
         return Intake(Collector(recordings, manifest, dataset, None, summary_mode), None)
@@ -154,7 +158,9 @@ def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> di
     features, found = features_of(manifest), {}
     for name, section in config.all_sources().items():
         if section.kind in LIVE:
-            open_source = opener(section, features, label_names(manifest), config.mqtt)
+            known = section.client_id_at(config.mqtt, "", name)
+            client_id = f"{known}-check" if known else ""  # the agent may be running
+            open_source = opener(section, features, label_names(manifest), config.mqtt, client_id)
             reader = SourceReader(name, open_source, features.rate, True)
             reader.start()
             for _ in range(round(seconds / _PROBE_LOOK)):  # counted: a board that stands still meanwhile costs one

@@ -1,8 +1,6 @@
 """``firmware-bridge monitor``: a running bridge's records, live: a table on a terminal, else one line a record."""
 
-import json
 import logging
-import math
 import sys
 import time
 from collections import deque
@@ -20,6 +18,7 @@ from rich.text import Text
 from firmware_bridge.records import DOWN, Event, Label, LinkState, Readings, Record, Schema
 from firmware_bridge.senml import codec as senml
 from firmware_bridge.socket_api.client import Client
+from learnae import strict_json
 from learnae.cli.live_display import live_view
 from learnae.system.signals import Pause, held_back
 from learnae.text import counted
@@ -76,8 +75,8 @@ def _hear(client: Client, count: int, pause: Pause) -> Iterator[Record | None]:
 def _json_line(record: Record) -> bytes:
     fields: dict[str, Any] = {"kind": record.kind, **record.to_fields()}
     if isinstance(record, Readings):
-        fields["values"] = [[None if math.isnan(value) else value for value in row] for row in record.values.tolist()]
-    return json.dumps(fields).encode() + b"\n"
+        fields["values"] = record.values.tolist()
+    return strict_json.dumps(fields).encode() + b"\n"
 
 
 class _SenmlWriter:

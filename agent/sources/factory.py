@@ -10,10 +10,12 @@ from learnae.config.sections import MqttSection
 from learnae.swarm.features import Features
 
 
-def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: MqttSection) -> Open:
+def opener(
+    section: SourceSection, features: Features, names: LabelNames, mqtt: MqttSection, client_id: str = ""
+) -> Open:
     """Return a function that opens a live source; raises ConfigurationError for what no waiting will mend.
 
-    The modules of a kind are imported only where it is used.
+    ``client_id`` is what it calls itself at a broker. The modules of a kind are imported only where it is used.
     """
     section.check_channels(features.channels)
     channels = [section.name_of(channel) for channel in features.channels]
@@ -34,10 +36,12 @@ def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: 
         socket = Path(section.socket) if section.socket else default_socket()
         return lambda position: BridgeSource(socket, channels, features.rate, section.hold, names.number, position)
     assert section.kind == MQTT
-    return _mqtt_opener(section, features, names, section.mqtt(mqtt))
+    return _mqtt_opener(section, features, names, section.mqtt(mqtt), client_id)
 
 
-def _mqtt_opener(section: SourceSection, features: Features, names: LabelNames, broker: MqttSection) -> Open:
+def _mqtt_opener(
+    section: SourceSection, features: Features, names: LabelNames, broker: MqttSection, client_id: str
+) -> Open:
     from agent.sources.mqtt import MqttSource  # noqa: PLC0415
     from agent.sources.payloads import Channel  # noqa: PLC0415
     from learnae.adapters.mqtt.connection import MqttConnection  # noqa: PLC0415 - an extra
@@ -47,7 +51,7 @@ def _mqtt_opener(section: SourceSection, features: Features, names: LabelNames, 
     def open_mqtt(position: str) -> LiveSource:
         channels = [(topic, Channel(section.payload, path, section.decimal)) for topic, path in paths]
         return MqttSource(
-            MqttConnection(broker),
+            MqttConnection(broker, client_id),
             channels,
             section.payload,
             section.label_topic,
