@@ -9,7 +9,8 @@ from agent.config import AgentConfig
 from agent.ingestion.buffer import FILE as BUFFER_FILE
 from agent.ingestion.buffer import SampleBuffer
 from agent.ingestion.chunks import Seal
-from agent.ingestion.reader import SourceReader
+from agent.ingestion.database import read_positions
+from agent.ingestion.reader import ReaderLimits, SourceReader
 from agent.ingestion.recorder import Holdout, Recorder
 from agent.labels import GivenLabel, LabelNames
 from agent.learning.collector import Collector, SummaryMode, features_of
@@ -43,6 +44,7 @@ ROLE = "agent"
 FOLLOW = 8  # replicas that a board has memory for
 _LOCAL_SECONDS = 1.0  # between two updates where all peers are on this machine
 _ROWS = 100_000  # of features, kept in memory; the oldest go
+_NEVER_LATER = ReaderLimits(enough=ReaderLimits().queue)  # a sensor that is asked cannot be asked later instead
 _PROBE_LOOK = 0.02  # seconds between two looks at a source that is tried out
 
 
@@ -142,7 +144,9 @@ def build_intake(
     size = int(stored.megabytes * 1_000_000)
     buffer = SampleBuffer(directory / BUFFER_FILE, len(features.channels), stored.readings, size, seal)
     readers = [
-        SourceReader(name, open_source, features.rate, polled, buffer.position(name))
+        SourceReader(
+            name, open_source, features.rate, polled, buffer.position(name), _NEVER_LATER if polled else ReaderLimits()
+        )
         for name, (open_source, polled) in live.items()
     ]
     collector = Collector(recordings, manifest, dataset, buffer, summary_mode)
@@ -152,10 +156,12 @@ def build_intake(
 def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> dict[str, dict[str, Any]]:
     """Read each live source for some ``seconds``: its state, and how many readings came. Nothing is kept."""
     features, found = features_of(manifest), {}
+    positions = read_positions(config.peer.directory(ROLE) / BUFFER_FILE)
     for name, section in config.all_sources().items():
         if section.kind in LIVE:
             open_source = opener(section, features, label_names(manifest), config.mqtt)
-            reader = SourceReader(name, open_source, features.rate, True)
+            position = positions.get(name, "") if section.kind in POLLED else ""  # only which sensors they are
+            reader = SourceReader(name, open_source, features.rate, True, position)
             reader.start()
             for _ in range(round(seconds / _PROBE_LOOK)):  # counted: a board that stands still meanwhile costs one
                 if reader.samples or reader.failures:
