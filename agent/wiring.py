@@ -17,6 +17,7 @@ from agent.learning.collector import Collector, SummaryMode, features_of
 from agent.learning.engine_choice import choose_learner, engine_of, too_small, why_no_training
 from agent.learning.governor import Governor
 from agent.learning.inference import Inferrer, ResultFile
+from agent.learning.memory import groups_of
 from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule, Intake, Oracle, tick_pause
 from agent.sources.factory import opener
@@ -59,7 +60,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
     intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode)
     intake.begin()
     policy = policy_of(config)
-    governor, board = Governor(config.resources, tick_pause(policy)), Board()
+    governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
