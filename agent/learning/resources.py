@@ -17,7 +17,7 @@ _MEMORY = Path("/proc/meminfo")
 class Board:
     """Measures this process, its machine and its control ``groups``, by the files of the kernel."""
 
-    def __init__(self, thermal: Path = _THERMAL, memory: Path = _MEMORY, groups: Sequence[Group] | None = None) -> None:
+    def __init__(self, thermal: Path = _THERMAL, memory: Path = _MEMORY, groups: Sequence[Group] = ()) -> None:
         self._thermal = thermal
         self._memory = memory
         self._groups = groups
