@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +32,7 @@ from learnae.system.logs import set_up_logging
 from learnae.system.paths import STATE_FILE
 from learnae.system.service import Service, run_program
 from learnae.system.signals import abrupt
+from learnae.system.strict_json import to_json
 
 if TYPE_CHECKING:
     from learnae.runtime.observer import Estimate
@@ -135,7 +135,7 @@ def _label(options: argparse.Namespace) -> int:
         label_names(manifest).check(options.label)
     write_label(config.peer.directory(ROLE), options.label, options.seconds)
     if options.json:
-        print(json.dumps({"label": options.label or None, "seconds": options.seconds}))
+        print(to_json({"label": options.label or None, "seconds": options.seconds}))
     else:
         until = f" for {options.seconds:g} s" if options.seconds else ", until the next label"
         print(f"readings are {options.label or 'unlabelled'} from now on{until}")
@@ -146,7 +146,7 @@ def _results(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     results = read_results(config.peer.directory(ROLE), options.count)
     if options.json:
-        print(json.dumps([asdict(result) for result in results]))
+        print(to_json([asdict(result) for result in results]))
         return 0
     if not results:
         print("no results yet: the model judges each window while learnae-agent run is at work", file=sys.stderr)
@@ -215,7 +215,7 @@ def _quantisation(int8: bool, rows: NDArray[np.float32] | None) -> dict[str, Any
 
 
 def _print(report: Mapping[str, Any], as_json: bool) -> None:
-    print(json.dumps(report) if as_json else "\n".join(_lines(report)))
+    print(to_json(report) if as_json else "\n".join(_lines(report)))
 
 
 def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:

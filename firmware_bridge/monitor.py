@@ -1,6 +1,5 @@
 """``firmware-bridge monitor``: a running bridge's records, live: a table on a terminal, else one line a record."""
 
-import json
 import sys
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from firmware_bridge.senml import codec as senml
 from firmware_bridge.socket_api.client import Client
 from learnae.cli.live_display import live_view
 from learnae.system.signals import Pause, held_back
+from learnae.system.strict_json import to_json
 from learnae.text import counted
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -73,7 +73,7 @@ def _json_line(record: Record) -> bytes:
     fields: dict[str, Any] = {"kind": record.kind, **record.to_fields()}
     if isinstance(record, Readings):
         fields["values"] = record.values.tolist()
-    return json.dumps(fields).encode() + b"\n"
+    return to_json(fields).encode() + b"\n"
 
 
 class _SenmlWriter:

@@ -4,9 +4,7 @@
 events: a queue on disk holds them until the broker has acknowledged them, so that each arrives at least once.
 """
 
-import json
 import logging
-import math
 import re
 import threading
 import time
@@ -28,6 +26,7 @@ from learnae.errors import StateError
 from learnae.overriding import override
 from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import writing
+from learnae.system.strict_json import to_json
 
 _log = logging.getLogger(__name__)
 
@@ -261,16 +260,7 @@ def _public(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(_finite(fields), default=str).encode()
-
-
-def _finite(value: Any) -> Any:
-    """Return ``value`` with None for NaN and infinity, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return to_json(fields, default=str).encode()
 
 
 def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:

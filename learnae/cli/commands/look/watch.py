@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -26,6 +25,7 @@ from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.runtime.observer import PeerView
 from learnae.system.signals import held_back
+from learnae.system.strict_json import to_json
 from learnae.text import counted
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _look(
     with suppress(KeyboardInterrupt), held_back() as pause, view as show:
         for rounds in count(1):
             if options.json:
-                print(json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
+                print(to_json([dataclasses.asdict(peer) for peer in peers()]), flush=True)
             else:
                 show(draw())
             if rounds == options.rounds:

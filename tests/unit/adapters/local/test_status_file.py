@@ -56,6 +56,13 @@ def written(path: Path) -> int:
     return steps
 
 
+def test_a_training_that_has_diverged_makes_no_file_that_others_cannot_read(tmp_path: Path, watch: Watch) -> None:
+    path = tmp_path / "status.json"
+    StatusFile(path).report(status(loss=float("inf"), inner={"list": [float("nan"), 1.0]}))
+    found = json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (found["loss"], found["inner"]) == (None, {"list": [None, 1.0]})
+
+
 def test_the_file_is_replaced_at_most_twice_a_second(tmp_path: Path, watch: Watch) -> None:
     path = tmp_path / "status.json"
     monitor = StatusFile(path)
