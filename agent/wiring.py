@@ -21,15 +21,15 @@ from agent.learning.memory import groups_of
 from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule, Intake, Oracle, tick_pause
 from agent.sources.factory import opener
+from agent.sources.live import Open
 from agent.sources.replay import ReplaySource
-from agent.sources.section import LIVE, POLLED, REPLAY
+from agent.sources.section import BRIDGE, LIVE, POLLED, REPLAY, SourceSection
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
-from learnae.ports import SampleSource
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService
@@ -45,7 +45,7 @@ ROLE = "agent"
 FOLLOW = 8  # replicas that a board has memory for
 _LOCAL_SECONDS = 1.0  # between two updates where all peers are on this machine
 _ROWS = 100_000  # of features, kept in memory; the oldest go
-_NEVER_LATER = ReaderLimits(enough=ReaderLimits().queue)  # a sensor that is asked cannot be asked later instead
+_NEVER_LATER = ReaderLimits(enough=ReaderLimits().queue)  # only a bridge remembers what it was not asked
 _PROBE_LOOK = 0.02  # seconds between two looks at a source that is tried out
 
 
@@ -127,8 +127,9 @@ def build_intake(
     Live sources are recorded in ``directory``, and left out without one.
     """
     features, names = features_of(manifest), label_names(manifest)
-    recordings: dict[str, SampleSource] = {}
-    live, holdouts = {}, {}
+    recordings: dict[str, ReplaySource] = {}
+    live: dict[str, tuple[Open, SourceSection]] = {}
+    holdouts = {}
     for name, section in config.all_sources().items():
         if section.kind == REPLAY:
             recordings[name] = ReplaySource(
@@ -136,31 +137,41 @@ def build_intake(
             )
             continue
         assert section.kind in LIVE
-        live[name] = opener(section, features, names, config.mqtt), section.kind in POLLED  # also checks the section
+        live[name] = opener(section, features, names, config.mqtt), section  # also checks the section
         holdouts[name] = Holdout(section.holdout, features)
     if directory is None or not live:
-        return Intake(Collector(recordings, manifest, dataset, None, summary_mode), None)
+        return Intake(Collector(recordings, manifest, dataset, None, summary_mode), None, names, recordings)
     stored = config.buffer
     seal = Seal(read_secret(stored.key, "buffer.key")) if stored.key else None
     size = int(stored.megabytes * 1_000_000)
     buffer = SampleBuffer(directory / BUFFER_FILE, len(features.channels), stored.readings, size, seal)
     readers = [
         SourceReader(
-            name, open_source, features.rate, polled, buffer.position(name), _NEVER_LATER if polled else ReaderLimits()
+            name,
+            open_source,
+            features.rate,
+            section.kind in POLLED,
+            buffer.position(name),
+            ReaderLimits() if section.kind == BRIDGE else _NEVER_LATER,
         )
-        for name, (open_source, polled) in live.items()
+        for name, (open_source, section) in live.items()
     ]
     collector = Collector(recordings, manifest, dataset, buffer, summary_mode)
-    return Intake(collector, Recorder(readers, buffer, holdouts, GivenLabel(directory, names)))
+    return Intake(collector, Recorder(readers, buffer, holdouts, GivenLabel(directory, names)), names, recordings)
 
 
-def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> dict[str, dict[str, Any]]:
-    """Read each live source for some ``seconds``: its state, and how many readings came. Nothing is kept."""
+def probe_sources(
+    config: AgentConfig, manifest: Manifest, names: LabelNames, seconds: float
+) -> dict[str, dict[str, Any]]:
+    """Read each live source for some ``seconds``: its state, and how many readings came. Nothing is kept.
+
+    Labels that are no classes are counted in ``names``.
+    """
     features, found = features_of(manifest), {}
     positions = read_positions(config.peer.directory(ROLE) / BUFFER_FILE)
     for name, section in config.all_sources().items():
         if section.kind in LIVE:
-            open_source = opener(section, features, label_names(manifest), config.mqtt)
+            open_source = opener(section, features, names, config.mqtt)
             position = positions.get(name, "") if section.kind in POLLED else ""  # only which sensors they are
             reader = SourceReader(name, open_source, features.rate, True, position)
             reader.start()

@@ -1,14 +1,16 @@
 """When an agent does what: it collects once a second, and ticks and listens as its governor allows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agent.ingestion.recorder import Recorder
+from agent.labels import LabelNames
 from agent.learning.collector import Collector, Judged
 from agent.learning.governor import Governor, Usage
 from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.resources import Board
+from agent.sources.replay import ReplaySource
 from learnae.overriding import override
 from learnae.peer.peer import Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
@@ -24,6 +26,8 @@ class Intake:
 
     collector: Collector
     recorder: Recorder | None
+    names: LabelNames
+    recordings: Mapping[str, ReplaySource]
 
     def begin(self) -> None:
         """Read live sources from now on."""
@@ -38,7 +42,13 @@ class Intake:
     def status(self) -> dict[str, Any]:
         """Return what the status shows."""
         recorded = self.recorder.status() if self.recorder else {}
-        return {"samples": self.collector.samples, "unlabelled": self.collector.unlabelled, **recorded}
+        unknown = {"unknown_labels": self.names.unknown_names} if self.names.unknown else {}
+        return {
+            "samples": self.collector.samples,
+            "unlabelled": self.collector.unlabelled,
+            **unknown,
+            **recorded,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,24 @@ def test_names_and_numbers_of_classes() -> None:
         NAMES.check("lazy")
 
 
+def test_a_label_that_is_no_class_is_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    names = LabelNames(("open", "closed"), 2)
+    for text in ("OPEN", "OPEN", '{"state":"open"}', "open", "", "x" * 100):
+        names.number(text)
+    assert names.unknown_names == {"OPEN": 2, '{"state":"open"}': 1, "x" * 40: 1}
+    assert names.unknown == 4
+    assert [record.getMessage() for record in caplog.records][:1] == [
+        "label 'OPEN' is none of open, closed: readings are unlabelled (counted from now on)"
+    ]
+    assert len(caplog.records) == 3
+    for number in range(100):
+        names.number(f"flood {number}")
+    assert (names.unknown, len(names.unknown_names), len(caplog.records)) == (104, 16, 16)
+    with pytest.raises(ConfigurationError, match="there are open, closed"):
+        names.check("ajar")
+    assert names.unknown == 104, "a question is no label"
+
+
 # -- holdout
 
 FEATURES = WindowStatistics(("a",), 50.0, 100, 50, (0.0,) * 5, (1.0,) * 5)

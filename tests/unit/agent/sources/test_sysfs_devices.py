@@ -2,13 +2,22 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from agent.ingestion.buffer import SampleBuffer
+from agent.ingestion.database import read_positions
+from agent.labels import LabelNames
+from agent.sources.factory import opener
 from agent.sources.hwmon import find_probe, known_sensors, open_hwmon
 from agent.sources.iio import open_iio
 from agent.sources.live import LiveSource
 from agent.sources.polled import PolledSource
+from agent.sources.section import SourceSection
+from learnae.config.sections import MqttSection
 from learnae.errors import TransportError
+from learnae.ports import Samples
+from learnae.swarm.features import WindowStatistics
 
 
 class Machine:
@@ -104,6 +113,26 @@ def test_a_number_or_a_name_stays_on_the_device_that_it_first_meant(
     machine.start()
     with pytest.raises(TransportError, match="there are no"):
         ask(machine, asked, position)
+
+
+def test_which_sensor_it_was_is_kept_with_the_readings(machine: Machine, tmp_path: Path) -> None:
+    section = SourceSection(kind="iio", device="iio:device0", root=str(machine.iio), channels={"t": "in_temp"})
+    features = WindowStatistics(("t",), 10.0, 10, 5, (0.0,) * 5, (1.0,) * 5)
+    open_source = opener(section, features, LabelNames((), 2), MqttSection())
+    machine.start(iio0=("imu", "a", 10), iio1=("imu", "b", 20))
+    buffer = SampleBuffer(tmp_path / "samples.db", 1, 1000, 1 << 20)
+    source = open_source(buffer.position("pump"))
+    buffer.append("pump", Samples.unmarked(np.ones(1), np.ones((1, 1), np.float32), -1), source.position)
+    buffer.commit()
+    buffer.close()
+    machine.start(iio0=("imu", "b", 20))
+    for position in (
+        SampleBuffer(tmp_path / "samples.db", 1, 1000, 1 << 20).position("pump"),
+        read_positions(tmp_path / "samples.db")["pump"],
+    ):
+        with pytest.raises(TransportError, match=r"iio:device0 was imu .*/a, which is not there"):
+            open_source(position)
+    assert read_positions(tmp_path / "absent.db") == {}
 
 
 @pytest.mark.parametrize("asked", ["thermal_zone0", ""])
