@@ -73,6 +73,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
             "training_rows": len(dataset.train),
             "held_out_rows": len(dataset.holdout),
             "skipped_rows": dataset.skipped,
+            "unmeasured": intake.why_unmeasured(len(dataset.holdout)),
             "only_summaries": summary_mode.reason,
             "engine": engine_of(learner),
             "inference": inferrer.status(),

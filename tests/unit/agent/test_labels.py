@@ -133,6 +133,19 @@ def test_a_slice_is_long_enough_for_many_windows_and_always_the_same() -> None:
     assert (Holdout(0.3, FEATURES).marks(DAY[1000:]) == marks[1000:]).all()
 
 
+@pytest.mark.parametrize("share", [0.0, 1e-9, 0.01, 0.1, 0.3, 1 / 3, 0.5, 0.99])
+def test_when_the_next_slice_is_held_out_is_known(share: float) -> None:
+    holdout = Holdout(share, FEATURES)
+    for now in np.arange(1.7e9, 1.7e9 + 40_000, 333.3):
+        begin = holdout.next_begin(now)
+        if not share:
+            assert begin == float("inf")
+            continue
+        assert holdout.marks(np.array([begin + holdout.seconds / 2]))[0]
+        before = np.arange(now, min(begin, now + 1e5), holdout.seconds / 4)
+        assert not holdout.marks(before).any()
+
+
 def test_no_held_out_window_shares_a_reading_with_one_that_is_trained_on() -> None:
     time = 1.7e9 + np.arange(50 * 300) / 50
     values = np.arange(len(time), dtype=np.float32)[:, None]
