@@ -23,6 +23,7 @@ from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
 from agent.sources.section import REPLAY
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
+from learnae import strict_json
 from learnae.cli.arguments import count
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
@@ -33,7 +34,6 @@ from learnae.system.logs import set_up_logging
 from learnae.system.paths import STATE_FILE
 from learnae.system.service import Service, run_program
 from learnae.system.signals import abrupt
-from learnae.system.strict_json import to_json
 
 if TYPE_CHECKING:
     from learnae.runtime.observer import Estimate
@@ -145,7 +145,7 @@ def _label(options: argparse.Namespace) -> int:
             )
     write_label(config.peer.directory(ROLE), options.label, options.seconds)
     if options.json:
-        print(to_json({"label": options.label or None, "seconds": options.seconds}))
+        print(strict_json.dumps({"label": options.label or None, "seconds": options.seconds}))
     else:
         until = f" for {options.seconds:g} s" if options.seconds else ", until the next label"
         print(f"readings are {options.label or 'unlabelled'} from now on{until}")
@@ -156,7 +156,7 @@ def _results(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     results = read_results(config.peer.directory(ROLE), options.count)
     if options.json:
-        print(to_json([asdict(result) for result in results]))
+        print(strict_json.dumps([asdict(result) for result in results]))
         return 0
     if not results:
         print("no results yet: the model judges each window while learnae-agent run is at work", file=sys.stderr)
@@ -225,7 +225,7 @@ def _quantisation(int8: bool, rows: NDArray[np.float32] | None) -> dict[str, Any
 
 
 def _print(report: Mapping[str, Any], as_json: bool) -> None:
-    print(to_json(report) if as_json else "\n".join(_lines(report)))
+    print(strict_json.dumps(report) if as_json else "\n".join(_lines(report)))
 
 
 def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:

@@ -7,6 +7,7 @@ Units belong to the program and are replaced; changes to them go into drop-ins. 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import sysconfig
@@ -17,7 +18,6 @@ from pathlib import Path
 from learnae.errors import ConfigurationError, StateError
 from learnae.swarm.directory import open_manifest, read_manifest
 from learnae.system.atomic_files import write_atomic
-from learnae.system.strict_json import to_json
 
 UNITS = ("learnae-agent@.service", "firmware-bridge@.service", "trainer-node.service")
 UNIT_DIRECTORY = "usr/local/lib/systemd/system"  # below /etc/systemd, so that `systemctl edit` wins
@@ -99,7 +99,7 @@ def install(options: argparse.Namespace) -> int:
         if action in (CREATE, REPLACE) and not options.dry_run:
             item.write()
     if options.json:
-        print(to_json({str(item.path): action for item, action in plan}))
+        print(json.dumps({str(item.path): action for item, action in plan}))
     else:
         print("\n".join(f"{action:8}{item.path}" for item, action in plan))
         if programs.is_relative_to("/root") or programs.is_relative_to("/home"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,6 @@ from firmware_bridge.serial_link.port import list_ports
 from learnae.cli.arguments import count
 from learnae.system.logs import set_up_logging
 from learnae.system.service import Service, Work, run_program
-from learnae.system.strict_json import to_json
 
 if TYPE_CHECKING:
     from firmware_bridge.config import BridgeConfig
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     ports = list_ports()
     if options.json:
-        print(to_json(ports))
+        print(json.dumps(ports))
         return 0
     for name, device in ports.items():
         print(f"{device}  {name}")
@@ -115,7 +115,7 @@ def _check(options: argparse.Namespace) -> int:
         found = report(port, config.port.baud, schema)
     finally:
         port.close()
-    print(to_json(found) if options.json else _as_text(found))
+    print(json.dumps(found) if options.json else _as_text(found))
     return 0
 
 

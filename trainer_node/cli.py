@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 
 import learnae
+from learnae import strict_json
 from learnae.cli.output import human_time
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
@@ -19,7 +20,6 @@ from learnae.system.atomic_files import is_there
 from learnae.system.logs import set_up_logging
 from learnae.system.service import EXIT_CONFIGURATION, Service, run_program
 from learnae.system.signals import abrupt
-from learnae.system.strict_json import to_json
 from trainer_node import lifecycle
 from trainer_node.config import TrainerConfig
 from trainer_node.demo import check_demo, demo_configs, demo_dataset
@@ -103,7 +103,7 @@ def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False
             raise typer.Exit(code)
         stopped = True
     if as_json:
-        print(to_json({"stopped": stopped}))
+        print(strict_json.dumps({"stopped": stopped}))
     elif stopped:
         print("stopped")
     else:
@@ -118,7 +118,7 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
         code, said = lifecycle.unit_status()
     word = {lifecycle.RUNNING: "running", lifecycle.STOPPED: "stopped"}.get(code, "unknown")
     if as_json:
-        print(to_json({"state": word, **said}))
+        print(strict_json.dumps({"state": word, **said}))
     else:
         print(word)
         for key, value in said.items():
@@ -193,7 +193,7 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool, as_js
         process = lifecycle.detach(["start", *arguments, *more], own.peer.directory(ROLE))
         shown = own.peer.name or ROLE
         said = f"running as process {process}; see: trainer-node status --name {shown}"
-        print(to_json({"process": process, "name": shown}) if as_json else said)
+        print(strict_json.dumps({"process": process, "name": shown}) if as_json else said)
 
     settings = load_config(TrainerConfig, ROLE, config, flags)
     if demo:

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from learnae import strict_json
 from learnae.runtime.observer import PeerView
 from learnae.swarm.manifest import Manifest
-from learnae.system.strict_json import to_json
 from learnae.text import shown
 
 _WIDE = 240  # columns where no terminal sets a width: nothing is cut
@@ -21,7 +21,7 @@ console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 def print_json(value: object) -> None:
     """Print one JSON document."""
-    print(to_json(value, indent=1))
+    print(strict_json.dumps(value, indent=1))
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:

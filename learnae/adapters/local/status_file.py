@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from learnae import strict_json
 from learnae.errors import StateError
 from learnae.overriding import override
 from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import write_atomic
-from learnae.system.strict_json import to_json
 from learnae.text import counted
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class StatusFile(Monitor):
 
     def _write(self, status: Mapping[str, Any]) -> None:
         try:
-            write_atomic(self._path, to_json(status, indent=1).encode(), durable=False)
+            write_atomic(self._path, strict_json.dumps(status, indent=1).encode(), durable=False)
         except StateError as error:  # a status that cannot be shown keeps no peer from training
             if not self._failing:
                 _log.warning("%s", error)

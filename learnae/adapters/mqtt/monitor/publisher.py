@@ -16,6 +16,7 @@ from typing import Any
 import cbor2
 
 import learnae
+from learnae import strict_json
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor import home_assistant
 from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
@@ -26,7 +27,6 @@ from learnae.errors import StateError
 from learnae.overriding import override
 from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import writing
-from learnae.system.strict_json import to_json
 
 _log = logging.getLogger(__name__)
 
@@ -260,7 +260,7 @@ def _public(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:
-    return to_json(fields, default=str).encode()
+    return strict_json.dumps(fields, default=str).encode()
 
 
 def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from learnae import strict_json
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
 from learnae.adapters.mqtt.topics import ONLINE
@@ -25,7 +26,6 @@ from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.runtime.observer import PeerView
 from learnae.system.signals import held_back
-from learnae.system.strict_json import to_json
 from learnae.text import counted
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _look(
     with suppress(KeyboardInterrupt), held_back() as pause, view as show:
         for rounds in count(1):
             if options.json:
-                print(to_json([dataclasses.asdict(peer) for peer in peers()]), flush=True)
+                print(strict_json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
             else:
                 show(draw())
             if rounds == options.rounds:

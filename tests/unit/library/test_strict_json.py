@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae.system.strict_json import to_json
+from learnae.strict_json import dumps
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -20,6 +20,6 @@ def refuse(word: str) -> None:
 
 @given(VALUES, st.sampled_from([None, 1]))
 def test_a_strict_reader_gets_what_was_written_and_null_for_what_is_no_number(value: Any, indent: int | None) -> None:
-    read = json.loads(to_json(value, indent), parse_constant=refuse)
+    read = json.loads(dumps(value, indent), parse_constant=refuse)
     lenient = json.loads(json.dumps(value), parse_constant=lambda _: None)
     assert read == lenient
