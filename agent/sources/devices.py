@@ -15,8 +15,8 @@ from agent.sources.polled import first_line
 from learnae.errors import TransportError
 from learnae.text import shown
 
-# the HID bus counts each plugging in: 0003:045E:0A2B.0004 is the same device as 0003:045E:0A2B.0005
-_HID_COUNTER = re.compile(r"(/[0-9A-F]{4}:[0-9A-F]{4}:[0-9A-F]{4})\.[0-9A-F]{4}(?=/|$)")
+# parts of a path that only count what was found: 0003:045E:0A2B.0004 may be 0003:045E:0A2B.0005 next time, nvme0 nvme1
+_COUNTING = re.compile(r"([0-9A-F]{4}:[0-9A-F]{4}:[0-9A-F]{4}\.|nvme|phy)[0-9A-F]+")
 
 _VIRTUAL = "virtual"  # the kernel's directory of devices that are plugged in nowhere
 
@@ -36,12 +36,13 @@ class Device:
     @property
     def identity(self) -> str:
         """Return what stays the same when the kernel numbers its devices anew."""
-        return " ".join(filter(None, (self.name, self.label, _HID_COUNTER.sub(r"\1", self.place))))
+        parts = (found[1] if (found := _COUNTING.fullmatch(part)) else part for part in self.place.split("/"))
+        return " ".join(filter(None, (self.name, self.label, "/".join(parts))))
 
     def is_called(self, name: str) -> bool:
-        """Return True if ``name`` is its name, label, directory or place, or the end of its place."""
+        """Return True if ``name`` is its name, label or directory, its place or a part of that."""
         own = (self.directory.name, self.name, self.label, self.place)
-        return bool(name) and (name in own or self.place.endswith("/" + name))
+        return bool(name) and (name in own or f"/{name}/" in f"{self.place}/")
 
 
 def find_devices(root: Path, pattern: str, name_file: str = "name") -> list[Device]:
@@ -59,7 +60,8 @@ def _place(directory: Path) -> str:
 
 def handle(device: Device, devices: Sequence[Device]) -> str:
     """Return the shortest name that only ``device`` has among ``devices``, if it can be one that stays."""
-    names = (device.name, device.label, device.place.rpartition("/")[2], device.place, device.directory.name)
+    parts = [part for part in reversed(device.place.split("/")) if not _COUNTING.fullmatch(part)]
+    names = (device.name, device.label, *parts, device.place, device.directory.name)
     own = [name for name in names if name and sum(other.is_called(name) for other in devices) == 1]
     return own[0] if own else str(device.directory)
 

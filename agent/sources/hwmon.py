@@ -1,7 +1,7 @@
 """Linux hwmon and thermal zones: temperatures, voltages, fans of the board itself. Every Pi has one.
 
 A channel is a thermal zone, by its type or its directory (``cpu-thermal``, ``thermal_zone0``), or a sensor of hwmon as
-``CHIP/SENSOR``, where CHIP is the chip's name, its directory or the end of its device's path (``k10temp/temp1``,
+``CHIP/SENSOR``, where CHIP is the chip's name, its directory or a part of its device's path (``k10temp/temp1``,
 ``hwmon3/temp1``, ``1-0048/temp1``). Units are °C, V, A, W, J, %, and turns a minute
 (Documentation/ABI/testing/sysfs-class-hwmon of the kernel).
 """

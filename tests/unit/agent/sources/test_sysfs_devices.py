@@ -77,7 +77,11 @@ def test_two_of_one_name_are_refused_with_a_name_for_each_that_is_accepted_and_s
         zone0=("acpitz", "virtual", 60), zone1=("acpitz", "virtual", 70), zone2=("cpu", "virtual", 80),
     )  # fmt: skip
     for ask, asked, choices in (
-        (lambda name: find_probe(machine.hwmon, name).read(), "nvme/temp1", {"nvme0/temp1": 30, "nvme1/temp1": 40}),
+        (
+            lambda name: find_probe(machine.hwmon, name).read(),
+            "nvme/temp1",
+            {"0000:01:00.0/temp1": 30, "0000:02:00.0/temp1": 40},
+        ),
         (lambda name: value(iio(machine, name)), "imu", {"1-0068": 10, "1-0069": 20}),
         (lambda name: value(iio(machine, name)), "", {"1-0068": 10, "1-0069": 20, "adc": 50}),
         (lambda name: find_probe(machine.hwmon, name).read(), "acpitz", {"thermal_zone0": 60, "thermal_zone1": 70}),
@@ -152,6 +156,13 @@ def test_another_question_is_answered_anew(machine: Machine) -> None:
     assert value(iio(machine, "b", position)) == 20
     for damaged in ("x", "[]", "[1, 2]", '[["iio:device1", "in_temp"], 3]', '{"a": 1, "b": 2}', "null"):
         assert value(iio(machine, "iio:device1", damaged)) == 20
+
+
+def test_two_disks_whose_numbers_are_exchanged_are_told_apart(machine: Machine) -> None:
+    machine.start(hwmon0=("nvme", "0000:01:00.0/nvme/nvme0", 30), hwmon1=("nvme", "0000:02:00.0/nvme/nvme1", 40))
+    positions = {name: hwmon(machine, name).position for name in ("nvme0/temp1", "hwmon0/temp1", "0000:01:00.0/temp1")}
+    machine.start(hwmon0=("nvme", "0000:02:00.0/nvme/nvme0", 40), hwmon1=("nvme", "0000:01:00.0/nvme/nvme1", 30))
+    assert [value(hwmon(machine, name, position)) for name, position in positions.items()] == [30, 30, 30]
 
 
 def test_how_often_a_usb_sensor_was_plugged_in_makes_no_other_of_it(machine: Machine) -> None:
