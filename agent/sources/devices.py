@@ -58,11 +58,11 @@ def _place(directory: Path) -> str:
     return place if directory.is_symlink() and _VIRTUAL not in place.split("/") else ""
 
 
-def handle(device: Device, devices: Sequence[Device]) -> str:
-    """Return the shortest name that only ``device`` has among ``devices``, if it can be one that stays."""
+def handle(device: Device, devices: Sequence[Device], but: str = "") -> str:
+    """Return a name that only ``device`` has among ``devices``, and is not ``but``: one that stays if there is one."""
     parts = [part for part in reversed(device.place.split("/")) if not _COUNTING.fullmatch(part)]
     names = (device.name, device.label, *parts, device.place, device.directory.name)
-    own = [name for name in names if name and sum(other.is_called(name) for other in devices) == 1]
+    own = [name for name in names if name not in ("", but) and sum(other.is_called(name) for other in devices) == 1]
     return own[0] if own else str(device.directory)
 
 
@@ -76,7 +76,7 @@ def choose(
     end in ``suffix``.
     """
     called = [device for device in fitting if not asked or device.is_called(asked)]
-    sought, choices = called, shown([handle(device, all_devices) + suffix for device in called])
+    sought, choices = called, shown([handle(device, all_devices, asked) + suffix for device in called])
     if pin:
         same = [device for device in fitting if device.identity == pin]
         sought = [device for device in same if device in called] if len(same) > 1 else same
