@@ -1,33 +1,72 @@
 """Where this installation came from, for remedies that name a command."""
 
+import importlib.util
 import json
 import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _DIRECT_URL = "direct_url.json"  # of a distribution that was not installed from an index (PEP 610)
+_BOTH_ROLES = "trainer,agent-litert"  # what goes together on every Python
 
 
 def how_to_install(extra: str = "") -> str:
     """Return the command that installs Learnae again, with ``extra``: from where it is, as it is on no index.
 
-    There, anyone may register its name: ``pip install 'learnae[...]'`` would install what they put there.
+    There, anyone may register its name: ``pip install 'learnae[...]'`` would install what they put there. An agent's
+    and a trainer's extra that take each other's NumPy away become the two that do not.
     """
+    extra = _beside_what_is_here(extra)
     extras = f"[{extra}]" if extra else ""
     origin = _origin()
     url = origin.get("url", "")
+    install = _installer()
     if "dir_info" in origin:
         option = "-e " if origin["dir_info"].get("editable") else ""
-        return f"pip install {option}{shlex.quote(unquote(urlsplit(url).path) + extras)}"
+        return f"{install} {option}{shlex.quote(unquote(urlsplit(url).path) + extras)}"
     if "vcs_info" in origin:
         url = f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
     if url:
-        return f"pip install {shlex.quote(f'learnae{extras} @ {url}')}"
-    return f"pip install the checkout or wheel that learnae was installed from{extras and f', with {extras}'}"
+        return f"{install} {shlex.quote(f'learnae{extras} @ {url}')}"
+    return f"{install} the checkout or wheel that learnae was installed from{extras and f', with {extras}'}"
+
+
+def is_installed(module: str) -> bool:
+    """Return True if a top-level module is here; import nothing."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # its import has been blocked
+        return False
+
+
+def _beside_what_is_here(extra: str) -> str:
+    """Return the extra that leaves the other role's NumPy: tflite-runtime, on Python 3.11, takes JAX's away."""
+    if sys.version_info < (3, 12):
+        others = {"agent": "jax", "trainer": "tflite_runtime"}
+        if extra in others and is_installed(others[extra]):
+            return _BOTH_ROLES
+    return extra
+
+
+def _installer() -> str:
+    """Return the command that installs into this environment, as it was made and from where the user is."""
+    prefix = Path(sys.prefix)
+    if (prefix / "uv-receipt.toml").exists():
+        return "uv tool install"
+    if (prefix / "pipx_metadata.json").exists():
+        return "pipx install --force"
+    if not is_installed("pip"):
+        return f"uv pip install --python {shlex.quote(sys.prefix)}"
+    if Path(shutil.which("pip") or "/").parent == Path(sys.executable).parent:
+        return "pip install"
+    return f"{shlex.quote(sys.executable)} -m pip install"
 
 
 def _origin() -> dict[str, Any]:
-    """Read what pip noted of the installation; nothing where it noted nothing."""
+    """Read what the installer noted of the installation; nothing where it noted nothing."""
     from importlib.metadata import distributions  # noqa: PLC0415 - only where something is missing
 
     # also behind the metadata that lies in a checkout, which Python finds first when started there
