@@ -160,8 +160,8 @@ def _convert(value: object, wanted: Any, where: str) -> object:
     ):
         with suppress(ValueError, OverflowError):
             return wanted(value)
-    if wanted is bool and value in _BOOLEANS:  # from the environment
-        return _BOOLEANS[str(value)]
+    if wanted is bool and isinstance(value, str) and value in _BOOLEANS:  # from the environment
+        return _BOOLEANS[value]
     raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")
 
 
