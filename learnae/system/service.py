@@ -30,6 +30,8 @@ EXIT_CUT = 130
 _EXTRAS = {"typer": "trainer", "cobs": "serial", "serial": "serial"}  # modules without which a program cannot begin
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# of a named file: another thing than belongs there is there, or there is no room; the rest is a defect of ours
+_ODD = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EMFILE, errno.ENFILE, *_FULL)
 _LONGEST_SLEEP_SECONDS = 5.0  # the watchdog is fed at least this often
 
 
@@ -56,6 +58,8 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
         if error.filename is not None and error.errno in _DENIED:
             remedy = "run it as the user it belongs to"
             status = _refuse(program, StateError(f"{error.filename}: {error.strerror}", remedy))
+        elif error.filename is not None and error.errno in _ODD:
+            status = _refuse(program, StateError(f"{error.filename}: {error.strerror}", "look at what is there"))
         elif error.filename is None and error.errno in _FULL:
             _discard_output()
             remedy = "free some space where it goes"

@@ -66,6 +66,8 @@ def test_a_full_disk_behind_a_redirection_is_said(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr().err == "program: cannot write: No space left on device; free some space where it goes\n"
     assert ended(raising(PermissionError(13, "Permission denied", "/x/key.pem"))) == 75
     assert capfd.readouterr().err == "program: /x/key.pem: Permission denied; run it as the user it belongs to\n"
+    assert ended(raising(IsADirectoryError(21, "Is a directory", "/x/lock"))) == 75
+    assert capfd.readouterr().err == "program: /x/lock: Is a directory; look at what is there\n"
     with pytest.raises(FileNotFoundError):  # a defect of ours
         run_program("program", raising(FileNotFoundError(2, "No such file", "name")))
 
