@@ -2,15 +2,19 @@
 
 import importlib.util
 import json
+import re
 import shlex
 import shutil
 import sys
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _DIRECT_URL = "direct_url.json"  # of a distribution that was not installed from an index (PEP 610)
-_BOTH_ROLES = "trainer,agent-litert"  # what goes together on every Python
+_BOTH_ROLES = ("trainer", "agent-litert")  # what goes together on every Python
+_PIPX_SPEC = re.compile(r"\[([\w,-]+)\]")  # the extras in what pipx was given
 
 
 def how_to_install(extra: str = "") -> str:
@@ -19,11 +23,13 @@ def how_to_install(extra: str = "") -> str:
     There, anyone may register its name: ``pip install 'learnae[...]'`` would install what they put there. An agent's
     and a trainer's extra that take each other's NumPy away become the two that do not.
     """
-    extra = _beside_what_is_here(extra)
-    extras = f"[{extra}]" if extra else ""
+    install, kept = _installer()
+    wanted = {*kept, *_beside_what_is_here(extra).split(",")} - {""}
+    if sys.version_info < (3, 12) and {"agent", "trainer"} <= wanted:
+        wanted = wanted - {"agent"} | {*_BOTH_ROLES}
+    extras = f"[{','.join(sorted(wanted, reverse=True))}]" if wanted else ""
     origin = _origin()
     url = origin.get("url", "")
-    install = _installer()
     if "dir_info" in origin:
         option = "-e " if origin["dir_info"].get("editable") else ""
         return f"{install} {option}{shlex.quote(unquote(urlsplit(url).path) + extras)}"
@@ -47,22 +53,29 @@ def _beside_what_is_here(extra: str) -> str:
     if sys.version_info < (3, 12):
         others = {"agent": "jax", "trainer": "tflite_runtime"}
         if extra in others and is_installed(others[extra]):
-            return _BOTH_ROLES
+            return ",".join(_BOTH_ROLES)
     return extra
 
 
-def _installer() -> str:
-    """Return the command that installs into this environment, as it was made and from where the user is."""
+def _installer() -> tuple[str, Sequence[str]]:
+    """Return the command that installs into this environment, and the extras that it would take away unless named."""
     prefix = Path(sys.prefix)
-    if (prefix / "uv-receipt.toml").exists():
-        return "uv tool install"
-    if (prefix / "pipx_metadata.json").exists():
-        return "pipx install --force"
+    try:
+        if (prefix / "uv-receipt.toml").exists():
+            tool = tomllib.loads((prefix / "uv-receipt.toml").read_text())["tool"]
+            own = [each.get("extras", []) for each in tool["requirements"] if each["name"] == "learnae"]
+            return "uv tool install", [extra for extras in own for extra in extras]
+        if (prefix / "pipx_metadata.json").exists():
+            package = json.loads((prefix / "pipx_metadata.json").read_text())["main_package"]
+            found = _PIPX_SPEC.search(package["package_or_url"])
+            return "pipx install --force", found[1].split(",") if found else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not as we know it: its tool knows more
+        pass
     if not is_installed("pip"):
-        return f"uv pip install --python {shlex.quote(sys.prefix)}"
+        return f"uv pip install --python {shlex.quote(sys.prefix)}", ()
     if Path(shutil.which("pip") or "/").parent == Path(sys.executable).parent:
-        return "pip install"
-    return f"{shlex.quote(sys.executable)} -m pip install"
+        return "pip install", ()
+    return f"{shlex.quote(sys.executable)} -m pip install", ()
 
 
 def _origin() -> dict[str, Any]:

@@ -63,22 +63,27 @@ def test_metadata_of_a_checkout_does_not_hide_where_it_was_installed_from(
     assert how_to_install("serial") == "pip install '/src[serial]'"
 
 
+UV = '[tool]\nrequirements = [{ name = "learnae", extras = ["agent"], path = "/src" }, { name = "x" }]\n'
+PIPX = json.dumps({"main_package": {"package": "learnae", "package_or_url": "/src[agent,ipfs]"}})
+
+
 @pytest.mark.parametrize(
-    ("file", "command"),
+    ("file", "content", "command"),
     [
-        ("uv-receipt.toml", "uv tool install"),
-        ("pipx_metadata.json", "pipx install --force"),
-        ("", "uv pip install --python '/a b'"),
+        ("uv-receipt.toml", UV, "uv tool install '/src[serial,agent]'"),
+        ("pipx_metadata.json", PIPX, "pipx install --force '/src[serial,ipfs,agent]'"),
+        ("pipx_metadata.json", "{", "uv pip install --python"),
+        ("x", "", "uv pip install --python"),
     ],
 )
-def test_what_made_the_environment_is_what_installs(
-    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, command: str
+def test_what_made_the_environment_installs_and_keeps_what_is_there(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str, command: str
 ) -> None:
     (installed / "direct_url.json").write_text('{"url": "file:///src", "dir_info": {}}')
     (tmp_path / "pip").rmdir()
-    monkeypatch.setattr("sys.prefix", str(tmp_path) if file else "/a b")
-    (tmp_path / (file or "x")).touch()
-    assert how_to_install("serial") == f"{command} '/src[serial]'"
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    (tmp_path / file).write_text(content)
+    assert how_to_install("serial").startswith(command)
 
 
 def test_in_an_environment_that_is_not_the_shells_its_own_pip_is_named(
