@@ -87,7 +87,9 @@ def _prepare_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - it stays open
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        elif isinstance(stream, io.TextIOWrapper) and not (
+            stream.errors == "backslashreplace" or (stream.errors == "surrogateescape" and stream.encoding == "utf-8")
+        ):
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -16,10 +16,11 @@ import signal
 import traceback
 import typing
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -32,6 +33,8 @@ from firmware_bridge import cli as bridge_cli
 from firmware_bridge.config import BridgeConfig
 from learnae.cli import main as learnae_cli
 from learnae.cli.commands.look import doctor
+from learnae.errors import EncodingError
+from learnae.ipld import dagcbor
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
 from trainer_node import cli as trainer_cli
@@ -63,7 +66,8 @@ _TOML = (
     '"\\u0000"', '"é"', "0.5",
     "1979-05-27", '"127.0.0.1:1"', '"mqtt://127.0.0.1:1"', '"http://127.0.0.1:1"', '"mqtt://["', '"small"',
     f'"{"a" * 300}"',
-    "{a = 1}", '{"a b" = "c"}', '["a"]', "07:32:00", '"~"', '"~nobody-here/x"', '"../.."', '"numpy"', '"json"', '"hwmon"', '"iio"',
+    "{a = 1}", '{"a b" = "c"}', '["a"]', "07:32:00", '"~"', '"~nobody-here/x"', '"../.."', '"numpy"', '"json"',
+    '"hwmon"', '"iio"',
     '"mqtt"', '"bridge"',
 )  # fmt: skip
 
@@ -165,17 +169,17 @@ _NAMES = (
     "x\udcff.npz", "-",
 )  # fmt: skip
 _GOOD = {
-    "swarm": ("small", "manifest.cbor", "wrist.cbor", "home/swarms"),
+    "swarm": ("small", "own.cbor", "own.cbor", "manifest.cbor", "wrist.cbor", "home/swarms"),
     "--swarm": ("small", "manifest.cbor", "home/swarms"),
     "--name": ("pump", "small", "new"),
     "--peer": ("pump",),
     "--version": ("best", "v1"),
     "version": ("best", "v1"),
     "--preset": ("wrist", "thermal", "hepmass", "wrist-cnn"),
-    "--model": ("model.json",),
-    "--features": ("wrist", "list.json", "thermal"),
+    "--model": ("model.json", "own.json", "own.json"),
+    "--features": ("own.json", "wrist", "list.json", "thermal"),
     "--loss": ("mse", "sparse_categorical_crossentropy"),
-    "--data": ("data.npz", "data.csv", "data.csv.gz"),
+    "--data": ("own.csv", "data.npz", "data.csv", "data.csv.gz"),
     "--config": ("own.toml",),
     "--role": ("agent", "trainer"),
     "file": ("new.safetensors", "new.keras", "new.tflite"),
@@ -222,6 +226,12 @@ def spoil(programs: Programs, number: int) -> None:
     (programs.config / "learnae").mkdir(parents=True, exist_ok=True)
     if rng.random() < 0.6:
         (programs.root / "own.toml").write_bytes(_config(rng, role))
+    model = json.loads((programs.root / "model.json").read_text())
+    (programs.root / "own.json").write_text(json.dumps(_mutated(rng, model)))
+    fields = dagcbor.decode((programs.root / "manifest.cbor").read_bytes())
+    with suppress(EncodingError):
+        (programs.root / "own.cbor").write_bytes(dagcbor.encode(_mutated(rng, fields)))
+    (programs.root / "own.csv").write_text("".join(f"{_row(rng)}\n" for _ in range(rng.randrange(30))))
     if rng.random() < 0.4:
         (programs.config / "learnae" / f"{role}.toml").write_bytes(_config(rng, role))
     if rng.random() < 0.3:
@@ -237,7 +247,8 @@ def make(programs: Programs, call: Call, seconds: float = 0.0) -> tuple[Finished
     try:
         with (
             _told_to_stop_after(limit),
-            mock.patch.object(doctor, "try_parts", lambda names: dict.fromkeys(names, "")),  # seconds of JAX each time
+            mock.patch.object(doctor, "try_parts", lambda names: dict.fromkeys(names, "")),
+            # seconds of JAX each time
         ):
             done = programs.run(call.module, *call.arguments, environment=environment)
     except OutOfTime:
@@ -294,11 +305,11 @@ def _config(rng: random.Random, role: str) -> bytes:
     if rng.random() < 0.7:
         sections |= {"swarm": {"id": '"small"'}, "peer": {"name": '"pump"'}}
         if role == "trainer":
-            sections["data"] = {"file": rng.choice(('"data.npz"', '"data.csv"', '"nowhere.csv"'))}
+            sections["data"] = {"file": rng.choice(('"own.csv"', '"data.npz"', '"data.csv"', '"nowhere.csv"'))}
         if role == "agent":
             kind = rng.choice(("replay", "hwmon", "iio", "mqtt", "bridge"))
             own = {
-                "replay": {"file": '"data.npz"', "speed": "0"},
+                "replay": {"file": rng.choice(('"data.npz"', '"own.csv"')), "speed": "0"},
                 "mqtt": {"topic": '"a"', "broker": '"mqtt://127.0.0.1:1"'},
             }
             sections["source"] = {"kind": f'"{kind}"', **own.get(kind, {})}
@@ -313,6 +324,56 @@ def _config(rng: random.Random, role: str) -> bytes:
     if rng.random() < 0.1:
         data = rng.choice((b"\xef\xbb\xbf" + data, data[: len(data) // 2], data + b"\xff", data.replace(b"\n", b"\r")))
     return data
+
+
+def _mutated(rng: random.Random, value: Any) -> Any:
+    """Return ``value`` with something in it replaced, left out or doubled."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = rng.choice(sorted(value))
+        return {**value, key: _mutated(rng, value[key])}
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        place = rng.randrange(len(value))
+        return [*value[:place], _mutated(rng, value[place]), *value[place + rng.choice((0, 1, 1, 1)) :]]
+    odd = (
+        None,
+        True,
+        -1,
+        0,
+        1 << 62,
+        1.5,
+        float("nan"),
+        "",
+        "x",
+        "relu",
+        [],
+        {},
+        [[]],
+        {"a": 1},
+        "é" * 99,
+        [value] * 2,
+    )
+    return rng.choice(odd)
+
+
+def _row(rng: random.Random) -> str:
+    cells = (
+        "1",
+        "0.5",
+        "-2e3",
+        "x",
+        "",
+        "nan",
+        "inf",
+        '"',
+        '"a,b"',
+        "1,5",
+        "2026-01-01T00:00:00Z",
+        "true",
+        "label",
+        "\ufeff",
+        " 1 ",
+    )
+    return ",".join(rng.choice(cells) for _ in range(rng.choice((3, 3, 3, 1, 4))))
 
 
 def _damage(rng: random.Random, path: Path) -> None:
