@@ -4,9 +4,7 @@ import importlib.util
 import json
 import re
 import shlex
-import shutil
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +57,9 @@ def _beside_what_is_here(extra: str) -> str:
 
 def _installer() -> tuple[str, Sequence[str]]:
     """Return the command that installs into this environment, and the extras that it would take away unless named."""
+    import shutil  # noqa: PLC0415 - only where something is missing
+    import tomllib  # noqa: PLC0415
+
     prefix = Path(sys.prefix)
     try:
         if (prefix / "uv-receipt.toml").exists():

@@ -35,6 +35,12 @@ def test_the_status_of_a_command_is_the_programs() -> None:
         (ConfigurationError("no data", "give some"), 78, "program: no data; give some\n"),
         (TransportError("nobody is there"), 75, "program: nobody is there\n"),
         (ModuleNotFoundError(name="cobs"), 78, f"program: cobs is not installed; {how_to_install('serial')}\n"),
+        (ModuleNotFoundError(name="cbor2"), 78, f"program: cbor2 is not installed; {how_to_install()}\n"),
+        (
+            ImportError("\nno AVX2\na page of advice", name="numpy"),
+            78,
+            f"program: numpy cannot be imported: no AVX2; {how_to_install()}\n",
+        ),
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )
