@@ -23,12 +23,12 @@ def opener(
         from agent.sources import hwmon  # noqa: PLC0415
 
         sysfs = Path(section.root or hwmon.ROOT)
-        return lambda _: hwmon.open_hwmon(sysfs, channels, features.rate, section.hold)
+        return lambda position: hwmon.open_hwmon(sysfs, channels, features.rate, section.hold, position)
     if section.kind == IIO:
         from agent.sources import iio  # noqa: PLC0415
 
         root = Path(section.root or iio.ROOT)
-        return lambda _: iio.open_iio(root, section.device, channels, features.rate, section.hold)
+        return lambda position: iio.open_iio(root, section.device, channels, features.rate, section.hold, position)
     if section.kind == BRIDGE:
         from agent.sources.bridge import BridgeSource  # noqa: PLC0415
         from firmware_bridge.config import default_socket  # noqa: PLC0415
