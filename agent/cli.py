@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from agent.labels import write_label
 from agent.learning.calibration import calibration_rows
 from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
+from agent.sources.section import REPLAY
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
 from learnae import strict_json
 from learnae.cli.arguments import count
@@ -47,7 +48,7 @@ first steps:
 """
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program; the only place that exits."""
     options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     run_program("learnae-agent", lambda: _run_command(options))
@@ -106,10 +107,12 @@ def _check(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     manifest = find_swarm(config.swarm.id).manifest
     dataset = Dataset(manifest.model, manifest.objective)
-    collector = build_intake(config, manifest, dataset).collector
+    intake = build_intake(config, manifest, dataset)
+    collector = intake.collector
     collector.collect()
     directory = config.peer.directory(ROLE)
-    sources = probe_sources(config, manifest, _PROBE_SECONDS)
+    sources = {name: source.status() for name, source in intake.recordings.items()}
+    sources |= probe_sources(config, manifest, intake.names, _PROBE_SECONDS)
     report = {
         "swarm": str(manifest.swarm),
         "model": f"{manifest.model.count} parameters",
@@ -119,6 +122,7 @@ def _check(options: argparse.Namespace) -> int:
         "holdout_rows_now": len(dataset.holdout),
         "skipped_rows": dataset.skipped,
         "sources": sources,
+        "unknown_labels": intake.names.unknown_names,
         "results": [asdict(result) for result in read_results(directory, 3)],
         "state": str(directory),
     }
@@ -133,6 +137,12 @@ def _label(options: argparse.Namespace) -> int:
         if not manifest.needs_labels:
             raise ConfigurationError(f"swarm {manifest.name!r} learns without labels", "there is nothing to label")
         label_names(manifest).check(options.label)
+        recordings = {name: section.file for name, section in config.all_sources().items() if section.kind == REPLAY}
+        if len(recordings) == len(config.all_sources()):
+            raise ConfigurationError(
+                f"this agent reads only recordings, whose labels are their own: {', '.join(recordings.values())}",
+                "put them into the file's column label",
+            )
     write_label(config.peer.directory(ROLE), options.label, options.seconds)
     if options.json:
         print(strict_json.dumps({"label": options.label or None, "seconds": options.seconds}))

@@ -20,6 +20,7 @@ from learnae.models.keras_model import PRECISIONS
 from learnae.overriding import override
 from trainer_node.engines import ENGINES
 
+ROLE = "trainer"
 _MAX_STEPS = 1_000_000
 
 

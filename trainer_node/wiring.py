@@ -21,13 +21,12 @@ from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
-from trainer_node.config import TrainerConfig, TrainerTrainSection
+from trainer_node.config import ROLE, TrainerConfig, TrainerTrainSection
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.engines import JAX, choose_engine, warn_of_an_unseen_gpu
 from trainer_node.learning.jax_learner import JaxLearner
 from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
-ROLE = "trainer"
 FOLLOW = 64  # replicas that a workstation has memory for
 _LOCAL_SECONDS = 0.75  # between two updates where all peers are on this machine
 _IDLE_SECONDS = 1.0  # until the next tick of a peer that has nothing to train
@@ -87,6 +86,7 @@ def build(
     learner = PacedLearner(engine, swarm.manifest.training.steps)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
+    unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(
         config.peer.name or ROLE,
         ROLE,
@@ -98,6 +98,7 @@ def build(
         facts=lambda: {
             **facts,
             **rows,
+            **unmeasured,
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },

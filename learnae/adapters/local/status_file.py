@@ -96,7 +96,7 @@ def summary(status: Mapping[str, Any]) -> str:
         trouble += f"catching up: {found['done']} of {found['known']}; "
     if status["banned"]:
         trouble = "BANNED for ever: its key has signed two messages with one number; "
-    shown = "nothing measured yet"
+    shown = f"nothing measured yet{_why_unmeasured(status)}"
     for name, label in (("loss", "loss"), ("r2", "R²"), ("accuracy", "accuracy")):  # the last that there is
         if status.get(name) is not None:
             value = status[name]
@@ -107,3 +107,10 @@ def summary(status: Mapping[str, Any]) -> str:
         f"{status['name']}: {trouble}{shown}, {counted(status['steps'], 'step')}, {counted(status['peers'], 'peer')}, "
         f"{counted(status['messages'], 'message')}, {counted(status['bytes_out'], 'byte')} out, {status['bytes_in']} in"
     )
+
+
+def _why_unmeasured(status: Mapping[str, Any]) -> str:
+    if status["listening"] is not None:
+        return " (it hears others first)"
+    why = status.get("unmeasured") or ("its first steps are being taken" if not status["steps"] else "")
+    return f" ({why})" if why else ""

@@ -21,6 +21,7 @@ from keras_configs import dense, layer, sequential
 from programs import Programs, assert_refused, finish, wait_for
 
 import learnae
+from firmware_bridge.serial_link.port import find_port
 from learnae.config.loading import load_config
 from learnae.models.keras_model import import_keras
 from learnae.models.reference.numpy_model import predict
@@ -822,7 +823,18 @@ def test_check_tells_what_an_agent_would_learn_from(programs: Programs, recordin
     assert (report["training_rows_now"], report["holdout_rows_now"], report["skipped_rows"]) == (21, 0, 0)
     assert report["state"] == str(programs.home / "peers" / "agent")
     assert not (programs.home / "peers" / "agent" / "state").exists()
-    assert "samples_now: 2100" in programs.run("agent", "check").stdout
+    shown = programs.run("agent", "check").stdout
+    assert "samples_now: 2100" in shown
+    assert "samples: 2100" in shown
+    assert report["sources"] == {
+        "source": {"state": "recording", "samples": 2100, "seconds": 41.98, "labelled": 2100, "unlabelled": 0}
+    }
+
+
+def test_an_agent_that_reads_only_recordings_has_nothing_to_label(programs: Programs, recording: Path) -> None:
+    agent_config(programs, recording)
+    words = ["reads only recordings", str(recording), "column label"]
+    assert_refused(programs.run("agent", "label", "PEN"), CONFIGURATION, "learnae-agent: ", *words)
 
 
 @pytest.mark.parametrize(
@@ -906,7 +918,7 @@ def test_boards_are_listed(programs: Programs) -> None:
     done = programs.run("firmware_bridge", "list", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     for name, device in json.loads(done.stdout).items():
-        assert (Path("/dev/serial/by-id") / name).resolve() == Path(device)
+        assert find_port(name) == device
 
 
 FIRST = {"learnae": "learnae join", "agent": "learnae-agent run", "trainer_node": "start", "firmware_bridge": "check"}

@@ -41,7 +41,8 @@ STATUS = {
     "problems": {"TransportError": 2},
     "last_problems": {"TransportError": "cell '21.5' is no number"},
     "connections": {"mqtt": "connected"},
-    "sources": {"pump": {"samples": 5, "error": "'21.5 C' is no number"}},
+    "sources": {"pump": {"samples": 5, "error": "'21.5 C' is no number", "detail": "field t is 21.5"}},
+    "unknown_labels": {"21.5": 3},
 }
 OUTAGE = float(os.environ.get("LEARNAE_TEST_OUTAGE", "2"))  # seconds that the broker is away
 

@@ -92,10 +92,13 @@ def test_what_systemd_hands_over_comes_first(tmp_path: Path, monkeypatch: pytest
     assert read_credential(loaded("agent", "mqtt.password_file", "password", tmp_path), "k") == "handed"
 
 
-def test_the_environment_and_flags_know_homes_and_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_and_flags_know_homes_and_stay_where_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.toml").touch()
     monkeypatch.setenv("HOME", "/home/me")
     environment = {"LEARNAE_PEER__STATE": "~/state", "LEARNAE_DATA__FILE": "a.npz"}
-    config = load_config(TrainerConfig, "none", Path("/dev/null"), {"swarm.id": "~/swarm"}, environment)
+    config = load_config(TrainerConfig, "none", tmp_path / "empty.toml", {"swarm.id": "~/swarm"}, environment)
     assert (config.peer.state, config.data.file, config.swarm.id) == ("/home/me/state", "a.npz", "/home/me/swarm")
 
 
