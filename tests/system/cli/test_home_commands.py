@@ -185,7 +185,7 @@ def test_what_is_no_backup_is_said(programs: Programs, config: Path, tmp_path: P
         ("empty.tar", "no peer"),
         ("text.tar", "no backup"),
         ("none.tar", "cannot read"),
-        (".", "not a file"),
+        (".", "Is a directory"),
     ):
         assert_refused(programs.run("learnae", "restore", tmp_path / name), CONFIGURATION, words)
     assert_refused(programs.run("learnae", "backup", tmp_path / "x.zip"), CONFIGURATION, "end its name with .tar")
