@@ -19,8 +19,10 @@ from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
 from learnae.models.keras_config import read_layer
 from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape, parts_of
+from learnae.models.layers.normalisation import moments_among
 from learnae.models.outline import check_count
 from learnae.weights.codecs import Vector
+from learnae.weights.merge import Moments
 
 MAX_LAYERS = 256
 
@@ -73,6 +75,12 @@ class ModelDefinition:
         """Name the activation that the model ends with."""
         last = self.layers[-1] if self.layers else None
         return last.function if isinstance(last, Activation) else "linear"
+
+    @property
+    def moments(self) -> Moments:
+        """Return which weights are moving statistics."""
+        named = (pair for layer in self.layers for pair in zip(layer.names, layer.shapes, strict=True))
+        return moments_among((name, math.prod(shape)) for name, shape in named)
 
     def split(self, vector: NDArray[Any]) -> list[list[NDArray[Any]]]:
         """Return views into ``vector`` (count,): for each layer, its arrays."""

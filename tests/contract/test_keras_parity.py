@@ -30,6 +30,7 @@ from learnae.models.dataset import Dataset
 from learnae.models.losses import LOSSES, REGRESSIONS
 from learnae.models.reference.numpy_model import predict
 from trainer_node.learning.jax_learner import JaxLearner
+from trainer_node.learning.renormalisation import renormalise
 
 require("jax")
 require("keras")
@@ -43,9 +44,9 @@ HAS_TFLITE = any(importlib.util.find_spec(name) for name in RUNTIMES) and import
 
 
 def keras_model(job: Task, optimiser: str, start: NDArray[Any]) -> Any:
-    """The same definition, rebuilt by Keras."""
+    """The same definition, rebuilt by Keras; BatchNormalization as trainers train it."""
     policy = OPTIMISERS[optimiser]
-    model = keras.models.model_from_json(json.dumps(with_modules(job.config)))
+    model = renormalise(keras.models.model_from_json(json.dumps(with_modules(job.config))))
     model.set_weights([array for arrays in job.model.split(start) for array in arrays])
     rate = policy.learning_rate
     rules = {
