@@ -5,7 +5,7 @@ means: what a swarm makes of it whose model begins with BatchNormalization, agai
 import importlib
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,9 @@ def race_diabetes(race: Race) -> None:
             race.figure(f"patients, {name}, {'pooled' if peers == 1 else 'swarm'}: R2", means[name, peers])
     note = f"{_PEERS} peers by s5, {updates} updates; mean of {len(seeds)} seeds"
     swarm = means[_NORMALISED, _PEERS]
-    race.check("patients: BatchNormalization first, above without", swarm - means[_PLAIN, _PEERS], 0.0, AT_LEAST, "", note)
+    race.check(
+        "patients: BatchNormalization first, above without", swarm - means[_PLAIN, _PEERS], 0.0, AT_LEAST, "", note
+    )
     race.check("patients: the swarm, above pooled", swarm - means[_NORMALISED, 1], -0.08, AT_LEAST, "", note)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
-from learnae.models.keras_config import read_layer
+from learnae.models.keras_config import check_own, read_layer
 from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape, parts_of
 from learnae.models.layers.normalisation import moments_among
 from learnae.models.outline import check_count
@@ -42,6 +42,7 @@ class ModelDefinition:
         fields = Fields(config, "model", ModelError)
         if fields.text("class_name") != "Sequential":
             raise ModelError(f"model class {fields.text('class_name')!r}", "only Sequential models are trained")
+        check_own(config, "the model")
         layers = fields.fields("config").value("layers")
         if not isinstance(layers, (list, tuple)) or not 1 <= len(layers) <= MAX_LAYERS:
             raise ModelError("model.config.layers", f"it must be a list of 1 to {MAX_LAYERS} layers")
@@ -56,6 +57,7 @@ class ModelDefinition:
         for index, item in enumerate(configs):
             layer = Fields(item, f"layer {index}", ModelError)
             kind, config = layer.text("class_name"), layer.fields("config")
+            check_own(item, f"layer {index}")
             if shape is None:
                 shape = given = _input_shape(config, sequential)
             if kind == "InputLayer":

@@ -19,7 +19,8 @@ def renormalise(model: Any) -> Any:
 @cache
 def _renormalising() -> Any:
     keras = import_keras()
-    ops, stop, plain = keras.ops, keras.ops.stop_gradient, keras.layers.BatchNormalization
+    ops, stop = keras.ops, keras.ops.stop_gradient
+    plain: Any = keras.layers.BatchNormalization
 
     class BatchRenormalization(plain):  # type: ignore[misc]
         """Stretches and shifts what the batch's statistics give to where the moving ones have it."""

@@ -4,9 +4,9 @@ BatchNormalization trains by batch renormalisation (Ioffe 2017): peers see diffe
 normalised by its own batches would be another function than the one that all of them merge, show and export.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -19,13 +19,6 @@ MOVING_MEAN, MOVING_VARIANCE = "moving_mean", "moving_variance"  # as in Keras
 # Of Ioffe 2017, section 4: how far a batch may be stretched, and shifted (in deviations), to where the moving
 # statistics have it. They are far off while they have not found the scale of the rows yet.
 MAX_STRETCH, MAX_SHIFT = 3.0, 5.0
-_NORMALISING = ("BatchNormalization", "Normalization")
-
-
-def normalises_rows(config: Mapping[str, Any]) -> bool:
-    """Return True if the first layer of a checked model (Keras' configuration) normalises."""
-    kinds = [layer["class_name"] for layer in config["config"]["layers"]]
-    return next((kind for kind in kinds if kind != "InputLayer"), None) in _NORMALISING
 
 
 class Memory(NamedTuple):
