@@ -119,28 +119,35 @@ def _model(model: Mapping[str, Any], thing: str, depth: int) -> Config:
 def _with_input(layers: list[Config]) -> list[Config]:
     """Say the input's shape once, in an InputLayer of its own."""
     shapes = [(layer, layer["config"].pop("batch_shape", None)) for layer in layers]
-    said = [(layer, list(shape)) for layer, shape in shapes if shape is not None]
+    said = [(layer, shape) for layer, shape in shapes if shape is not None]
     if not said:
         return layers
     (first, shape), *others = said
-    if first is not layers[0] or any(other != shape or each is not layers[1] for each, other in others):
-        raise ModelError(
-            f"layer {layers.index(said[-1][0])}.batch_shape {said[-1][1]}",
-            "the first layer alone says the input's shape",
-        )
+    if first is not layers[0]:
+        raise ModelError(f"layer {_index(layers, first)}.batch_shape {shape}", "the first layer says the input's shape")
+    for layer, other in others:  # Keras 2 writes it in the first layer, too, where that could have said it
+        same = len(other) == len(shape) and all(one in (None, size) for one, size in zip(other, shape, strict=True))
+        if layer is not layers[1] or not same:
+            raise ModelError(f"layer {_index(layers, layer)}.batch_shape {other}", f"the input's is {shape}")
     rest = layers[1:] if first["class_name"] == "InputLayer" else layers
     return [
         {
             "module": "keras.layers",
             "class_name": "InputLayer",
-            "config": {**_name_of(first, rest), "batch_shape": shape},
+            "config": {**_name_of(first), "batch_shape": shape},
         },
         *rest,
     ]
 
 
-def _name_of(first: Config, rest: list[Config]) -> Config:
-    return {"name": first["config"]["name"]} if first not in rest and "name" in first["config"] else {}
+def _index(layers: list[Config], layer: Config) -> int:
+    return next(index for index, each in enumerate(layers) if each is layer)
+
+
+def _name_of(first: Config) -> Config:
+    return (
+        {"name": first["config"]["name"]} if first["class_name"] == "InputLayer" and "name" in first["config"] else {}
+    )
 
 
 def _layer(layer: object, thing: str, depth: int, module: str = "keras.layers") -> Config:
@@ -172,6 +179,8 @@ def _options(kind: str, config: Mapping[str, Any], thing: str, depth: int) -> Co
             if not any(type(value) is type(plain) and value == plain for plain in _GONE[name]):
                 raise ModelError(f"{thing}.{name} {value!r:.60} is not supported", "leave it out of the model")
         elif name in ("batch_input_shape", "batch_shape"):
+            if value is not None and not isinstance(value, (list, tuple)):
+                raise ModelError(f"{thing}.{name} {value!r:.60}", "it must be a list: null for the batch, then sizes")
             if value is not None and result.setdefault("batch_shape", value) != value:
                 raise ModelError(f"{thing}.{name} {value!r:.60}", f"it says {result['batch_shape']} elsewhere")
         elif name.endswith("_initializer"):

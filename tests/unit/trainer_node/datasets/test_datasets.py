@@ -281,6 +281,21 @@ def test_a_model_that_normalises_first_is_not_warned(table: Path, caplog: pytest
     assert "diverge" not in caplog.text
 
 
+def test_tokens_are_checked_and_not_told_to_be_scaled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    embedding = layer("Embedding", input_dim=50, output_dim=4)
+    config = sequential(embedding, layer("Flatten"), dense(2, "softmax"), shape=(3,))
+    outline = Outline((3,), (2,), 226, "softmax")
+    words = Manifest("words", config, "sparse_categorical_crossentropy", outline=outline,
+                     start=start_links(start_blocks(np.zeros(226, np.float32))))  # fmt: skip
+    rows = np.full((6, 3), 49.0)
+    rows[1, 0], rows[2, 1], rows[3, 2] = 50, 0.5, -1
+    file = npz(tmp_path / "tokens.npz", x=rows, y=np.arange(6) % 2)
+    dataset = load(file, words, holdout=0.0)
+    assert dataset.train.rows.tolist() == rows[[0, 4, 5]].tolist()
+    assert "diverge" not in caplog.text
+    assert "3 of 6 rows skipped: all values must be whole numbers from 0 to 49" in caplog.text
+
+
 # -- any file
 
 
