@@ -41,7 +41,7 @@ class _Table:
 def race_diabetes(race: Race) -> None:
     """Check that BatchNormalization first is better than nothing, and how near it comes to all data in one place."""
     if importlib.util.find_spec("sklearn") is None:
-        race.note(f"patients by columns are not raced: it needs {NEEDS}")
+        race.note(f"patients are not raced: pip install {NEEDS}")
         return
     seeds, updates = (_SEEDS[:1], 5) if race.quick else (_SEEDS, _UPDATES)
     tasks = [(name, peers, seed, updates) for name in (_NORMALISED, _PLAIN) for peers in (_PEERS, 1) for seed in seeds]

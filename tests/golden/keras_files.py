@@ -1,4 +1,4 @@
-"""Write what the installed Keras makes of a few models to ``keras-VERSION.json`` beside this file: configurations by name.
+"""Write what the installed Keras makes of a few models to ``keras-VERSION.json`` beside this file, by name.
 
 Each version needs an environment of its own:
 

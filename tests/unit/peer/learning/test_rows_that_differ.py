@@ -1,4 +1,4 @@
-"""Peers that share a table out by one of its columns: a model that begins with BatchNormalization must not lose by it."""
+"""Peers that share a table out by one of its columns: BatchNormalization as the first layer must not lose by it."""
 
 import numpy as np
 from keras_configs import dense, layer, sequential

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from keras_configs import dense, layer, sequential
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
+from learnae.models.outline import Outline
 from learnae.swarm.features import WindowStatistics
+from learnae.swarm.initial_weights import start_blocks, start_links
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from trainer_node.config import DataSection
