@@ -165,7 +165,7 @@ class Peer:
         outcome = self.replication.hear()
         self.view.note(outcome)
         if self.archive:
-            self.archive.collect(outcome.attached)
+            self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
         return len(outcome.attached)
 

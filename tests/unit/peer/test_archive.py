@@ -6,7 +6,8 @@ import numpy as np
 from builders import tiny_dataset, tiny_manifest
 
 from learnae.error_log import ErrorLog
-from learnae.ipld.cid import DAG_CBOR
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.peer.archive import Archive
 from learnae.peer.following import Following
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message, open_message
@@ -44,6 +45,24 @@ def test_an_archive_replays_the_whole_past_to_the_same_replicas() -> None:
     assert dict(replayed.entries()) == dict(live.peer.tangle.entries())
     for author, replica in live.peer.following.replicas.items():
         np.testing.assert_array_equal(following.replicas[author].vector, replica.vector)
+
+
+def test_an_archive_gives_up_what_no_peer_holds_any_more() -> None:
+    manifest = tiny_manifest()
+    simulation = Simulation(manifest, [tiny_dataset(manifest, 0)], Setting(seed=5))
+    simulation.run(MINUTES)
+    last = messages_of(simulation.members[0])[-1]
+    empty, asked = Simulation(manifest, [], Setting(seed=5)), list[set[Cid]]()
+    host = Member(empty, 0, tiny_dataset(manifest, 0)).host
+    host.ask = lambda cids: asked.append(set(cids))
+    archive = Archive(manifest.swarm, MemoryBlockStore(host), manifest.limits, ErrorLog(), open_message)
+
+    archive.collect([last], uptime=0)
+    archive.collect([], uptime=59 * MINUTES)
+    archive.collect([], uptime=61 * MINUTES)
+
+    named = {last.previous, *last.blocks}
+    assert asked == [named, named, set()]
 
 
 def messages_of(member: Member) -> list[Message]:
