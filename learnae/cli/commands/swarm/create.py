@@ -16,7 +16,7 @@ from learnae.cli.output import columns_note, print_fields, print_json
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
-from learnae.models.layers.normalisation import normalises_rows
+from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.samples.table_headers import CSV, PARQUET, column_names, is_number
 from learnae.swarm.directory import create_named, create_swarm
