@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from agent.sources.section import SourceSection
 from learnae.config import sections
+from learnae.config.places import Secret
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
 
@@ -47,7 +48,7 @@ class BufferSection:
 
     readings: int = 5_000_000
     megabytes: float = 256.0
-    key: str = ""
+    key: Secret = ""
 
     def __post_init__(self) -> None:
         if self.readings < 1:

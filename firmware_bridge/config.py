@@ -1,13 +1,13 @@
 """The bridge's configuration (``bridge.toml``)."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from firmware_bridge.records import MAX_RATE
 from firmware_bridge.serial_link.port import AUTO
+from learnae.config.places import NamedPlace, Place
 from learnae.errors import ConfigurationError
-from learnae.system.paths import home
+from learnae.system.paths import home, path_from
 
 ROLE = "bridge"
 SOCKET_VARIABLE = "LEARNAE_BRIDGE"  # systemd's units set it: services share no home
@@ -19,7 +19,7 @@ LEARNAE, SENML = PROTOCOLS = ("learnae", "senml")
 class PortSection:
     """``[port]``: ``name`` of the board below /dev/serial, or a device, or ``auto``; ``baud``; ``protocol``."""
 
-    name: str = AUTO
+    name: NamedPlace = AUTO
     baud: int = 115200
     protocol: str = LEARNAE
 
@@ -48,7 +48,7 @@ class BoardSection:
 class BridgeSection:
     """``[bridge]``: the ``socket`` that agents connect to, and the ``group`` that may (besides this user)."""
 
-    socket: str = ""
+    socket: Place = ""
     group: str = ""
 
     @property
@@ -68,5 +68,4 @@ class BridgeConfig:
 
 def default_socket() -> Path:
     """Return where a bridge listens, and agents look for it, by default: $LEARNAE_BRIDGE, or in the home."""
-    path = os.environ.get(SOCKET_VARIABLE)
-    return Path(path) if path else home() / "bridge.sock"
+    return path_from(SOCKET_VARIABLE) or home() / "bridge.sock"

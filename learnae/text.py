@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 _MAX_NAMES = 40  # in one line
+_FEW_NAMES = 5  # where they are said each time
 
 
 def counted(count: int, one: str, many: str = "") -> str:
@@ -14,6 +15,17 @@ def counted(count: int, one: str, many: str = "") -> str:
 def shown(names: Sequence[str]) -> str:
     """Join the names, or the first of very many."""
     return ", ".join(names[:_MAX_NAMES]) + (", …" if len(names) > _MAX_NAMES else "")
+
+
+def shortly(names: Sequence[str]) -> str:
+    """Join a few names; of more, name the first ones and say how many there are.
+
+    >>> shortly(["a", "b"]), shortly([f"f{number}" for number in range(40)])
+    ('a, b', 'f0, f1, f2, f3, f4, … (40 in all)')
+    """
+    if len(names) <= _FEW_NAMES + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:_FEW_NAMES])}, … ({len(names)} in all)"
 
 
 def ago(seconds: float) -> str:

@@ -6,21 +6,23 @@ What trains is imported where it starts: the other verbs answer at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 import learnae
 from learnae import strict_json
-from learnae.cli.output import human_time
+from learnae.adapters.local.lock import end_holder
+from learnae.cli.output import console, decimal, fitting, human_time, shedding, short_cid
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
 from learnae.system.atomic_files import is_there
 from learnae.system.logs import set_up_logging
+from learnae.system.paths import KEY_FILE, LOCK_FILE, home, last_status, peers_here
 from learnae.system.service import EXIT_CONFIGURATION, Service, run_program
 from learnae.system.signals import abrupt
 from trainer_node import lifecycle
@@ -34,6 +36,7 @@ Found = TypeVar("Found")
 # no markup: help looks like that of the other programs, also on a narrow terminal
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 
+_WORDS = {lifecycle.RUNNING: "running", lifecycle.STOPPED: "stopped"}
 _HINT = """\
 create a swarm:  learnae swarm create --preset wrist   (or --model MODEL.json --loss LOSS)
 join it:         learnae join --data FILE, then trainer-node start
@@ -104,7 +107,7 @@ def start(
 @app.command()
 def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
     """Save and end the trainer in the background."""
-    stopped = lifecycle.stop(_directory(config, name))
+    stopped = end_holder(_directory(config, name) / LOCK_FILE)
     if not stopped and _is_unit(config, name):
         if code := lifecycle.systemctl("stop"):
             raise typer.Exit(code)
@@ -119,11 +122,13 @@ def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False
 
 @app.command()
 def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
-    """Show how the trainer is; exit status 0 running, 3 stopped, 4 unknown."""
+    """Show how the trainer is, or all that are here; exit status 0 running, 3 stopped, 4 unknown."""
+    if config is None and name is None and len(_directories()) > 1:
+        list_trainers(as_json)
     code, said = lifecycle.status(_directory(config, name))
     if code != lifecycle.RUNNING and _is_unit(config, name):
         code, said = lifecycle.unit_status()
-    word = {lifecycle.RUNNING: "running", lifecycle.STOPPED: "stopped"}.get(code, "unknown")
+    word = _WORDS.get(code, "unknown")
     if as_json:
         print(strict_json.dumps({"state": word, **said}))
     else:
@@ -132,6 +137,28 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
             if value not in (None, "", {}):
                 print(f"  {key}: {_shown(key, value)}")
     raise typer.Exit(code)
+
+
+@app.command("list")
+def list_trainers(as_json: Json = False) -> None:
+    """List the trainers of this machine; exit status 0 if one runs, 3 if none does, 4 if that is not known."""
+    found = {directory.name: lifecycle.status(directory) for directory in _directories()}
+    if as_json:
+        print(
+            strict_json.dumps(
+                [{"name": name, "state": _WORDS.get(code, "unknown"), **said} for name, (code, said) in found.items()]
+            )
+        )
+    elif not found:
+        print("there is none: join a swarm first, with learnae join", file=sys.stderr)
+    else:
+        rows = [_row(name, _WORDS.get(code, "unknown"), said) for name, (code, said) in found.items()]
+        columns = ["name", "state", ">process", ">steps", ">loss", ">accuracy", "swarm"]
+        console.print(fitting(shedding(f"trainers in {home()}", columns, rows, ["process", "swarm", "loss"])))
+    codes = {code for code, _ in found.values()}
+    raise typer.Exit(
+        next((code for code in (lifecycle.RUNNING, lifecycle.UNKNOWN) if code in codes), lifecycle.STOPPED)
+    )
 
 
 @app.command()
@@ -162,6 +189,21 @@ def _shown(key: str, value: object) -> object:
     if isinstance(value, float):
         return f"{value:.4g}"
     return "; ".join(f"{name}: {_shown(name, of)}" for name, of in value.items()) if isinstance(value, dict) else value
+
+
+def _row(name: str, state: str, said: Mapping[str, Any]) -> list[str]:
+    steps, process = said.get("steps"), said.get("process")
+    measured = [value if isinstance(value := said.get(key), float) else None for key in ("loss", "accuracy")]
+    shown = [f"{steps:,}" if isinstance(steps, int) else "-", *map(decimal, measured)]
+    return [name, state, str(process or "-"), *shown, short_cid(str(said.get("swarm", "-")))]
+
+
+def _directories() -> list[Path]:
+    """Return the directories of all trainers of this home, and of the configured one wherever it is."""
+    roles = {path: last_status(path).get("role", ROLE) for path in peers_here() if (path / KEY_FILE).exists()}
+    configured = _directory(None, None)
+    found = {path for path, role in roles.items() if role == ROLE} | ({configured} if configured.is_dir() else set())
+    return sorted(found)
 
 
 def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], Found]) -> Found:

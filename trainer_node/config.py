@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from learnae.config.places import Place
 from learnae.config.sections import (
     ExchangeSection,
     IotaSection,
@@ -30,7 +31,7 @@ class DataSection:
     The last ``holdout`` share of each class is never trained on, unless the file brings its own.
     """
 
-    file: str = ""
+    file: Place = ""
     label: str = "label"
     holdout: float = 0.3
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +23,6 @@ UNIT = "trainer-node.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 RUNNING, STOPPED, UNKNOWN = 0, 3, 4  # LSB: exit statuses of `status`
 _START_SECONDS = 60.0  # a large dataset is read before the first tick
-_STOP_SECONDS = 60.0  # the steps at hand end, and the state is saved
 _POLL_SECONDS = 0.05
 
 
@@ -112,18 +110,6 @@ def _why_ended(status: int, directory: Path, since: int, is_taken: bool) -> Lear
     why = signal.Signals(-status).name if status < 0 else last or "it has said nothing: is the disk full?"
     wrong: type[LearnaeError] = ConfigurationError if status == EXIT_CONFIGURATION else StateError
     return (InUseError if is_taken else wrong)(f"the trainer did not start: {why}", f"see {directory / LOG_FILE}")
-
-
-def stop(directory: Path, seconds: float = _STOP_SECONDS) -> bool:
-    """Let the trainer save and end; False if none runs. Raises StateError if it runs on after ``seconds``."""
-    process = holder(directory / LOCK_FILE)
-    if not process:
-        return False
-    with suppress(ProcessLookupError):  # it has just ended by itself
-        os.kill(process, signal.SIGTERM)
-    if not _wait(lambda: holder(directory / LOCK_FILE) != process, seconds):  # another may have started since
-        raise StateError(f"process {process} has not ended after {seconds:.0f} s", f"kill -9 {process}")
-    return True
 
 
 def status(directory: Path) -> tuple[int, dict[str, Any]]:

@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from agent.sources.payloads import FORMATS, TOPICS
 from firmware_bridge.senml.numbers import DECIMALS
 from learnae.adapters.mqtt.topic_filters import check_single
+from learnae.config.places import Place, Secret
 from learnae.config.sections import MqttSection, check_choice, check_client_id, check_holdout
 from learnae.errors import ConfigurationError
 
@@ -52,10 +53,10 @@ class SourceSection:
     """
 
     kind: str = REPLAY
-    file: str = ""
+    file: Place = ""
     speed: float = 1.0
     holdout: float = 0.3
-    socket: str = ""
+    socket: Place = ""
     topic: str = ""
     device: str = ""
     payload: str = "json"
@@ -63,10 +64,10 @@ class SourceSection:
     label_topic: str = ""
     broker: str = ""
     user: str = ""
-    password_file: str = ""
-    ca_file: str = ""
+    password_file: Secret = ""
+    ca_file: Secret = ""
     client_id: str = ""
-    root: str = ""
+    root: Place = ""
     channels: dict[str, str] = field(default_factory=dict)
     hold: float = 0.0
 

@@ -1,8 +1,20 @@
 """Types of the programs' arguments; argparse reports what they refuse."""
 
 import argparse
+from pathlib import Path
+
+from learnae.errors import ConfigurationError
+from learnae.system.paths import expanded
 
 _DAY_SECONDS = 86_400
+
+
+def place(text: str) -> Path:
+    """Read a path; ``~`` is a home here too, as not every shell expands it after =."""
+    try:
+        return Path(expanded(text, "the path"))
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def count(text: str) -> int:

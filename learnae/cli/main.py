@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 import learnae
-from learnae.cli.arguments import count, seconds
+from learnae.cli.arguments import count, place, seconds
+from learnae.cli.commands.home.copies import backup, restore
+from learnae.cli.commands.home.peers_here import leave, rename
+from learnae.cli.commands.home.place import move
 from learnae.cli.commands.keep.anchor import DEFAULT_NODE, anchor
 from learnae.cli.commands.keep.blocks import blocks
 from learnae.cli.commands.keep.export import export
@@ -19,6 +21,9 @@ from learnae.cli.commands.look.peers import peers
 from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
 from learnae.cli.commands.swarm.create import create
+from learnae.cli.commands.swarm.definition import SETTINGS
+from learnae.cli.commands.swarm.features import add_parser as add_features_arguments
+from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import BROKER_URLS, MqttSection
 from learnae.models import optimisers
@@ -61,9 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=learnae.__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_swarm(verbs)
+    _add_features(verbs)
     _add_join(verbs)
     _add_looking(verbs)
     _add_keeping(verbs)
+    _add_moving(verbs)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor)
     return parser
@@ -79,9 +86,9 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         epilog=_PRESETS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = command.add_mutually_exclusive_group(required=True)
+    what = command.add_mutually_exclusive_group()
     what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
-    what.add_argument("--model", type=Path, metavar="F", help="JSON or .keras file of a Keras model")
+    what.add_argument("--model", type=place, metavar="F", help="JSON or .keras file of a Keras model")
     command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
     rules = f"for --model: {', '.join(optimisers.NAMES)} (default: {optimisers.USUAL})"
     command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", help=rules)
@@ -97,8 +104,25 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
     )
     command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
-    command.add_argument("--directory", type=Path, metavar="D", help="where the peers of this machine share it")
+    for flag, (_, kind, explained) in SETTINGS.items():
+        command.add_argument(
+            flag, type=kind, metavar="N" if kind is int else "X" if kind is float else "C", help=explained
+        )
+    command.add_argument(
+        "--from", type=place, dest="file", metavar="F", help="a TOML file with all this: docs/tasks.md"
+    )
+    command.add_argument("--directory", type=place, metavar="D", help="where the peers of this machine share it")
     _finish(command, create)
+
+
+def _add_features(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser(
+        "features", help="measure a recording: rate, gaps, classes, ranges; features that fit it"
+    )
+    command.add_argument("file", type=place, help="a table with a column for each channel")
+    add_features_arguments(command)
+    command.add_argument("--out", type=place, metavar="F", help="write the features here, for swarm create --features")
+    _finish(command, features)
 
 
 def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -107,8 +131,9 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     command.add_argument("swarm", nargs="?", default="", help=which)
     command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
     command.add_argument("--name", help="of the peer on this machine")
-    command.add_argument("--data", type=Path, metavar="F", help="what it trains on")
-    command.add_argument("--config", type=Path, metavar="F", help="write the configuration here")
+    command.add_argument("--data", type=place, metavar="F", help="what it trains on; a table is looked into at once")
+    command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
+    command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
     _finish(command, join)
 
 
@@ -142,7 +167,7 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
 
 def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
-    command.add_argument("file", type=Path, help="its name's end says the format; how to use the model is in it")
+    command.add_argument("file", type=place, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
     command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
     _finish(_with_swarm(command), export)
@@ -152,6 +177,7 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _finish(command, rollback)
     command = verbs.add_parser("blocks", help="what is stored here, and at the Kubo daemon; check, pin, clean up")
     what = command.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="each of them, not only how many there are")
     what.add_argument("--fsck", action="store_true", help="compare all blocks with their names; remove damaged ones")
     what.add_argument("--pin", action="store_true", help="let the daemon have all blocks, now")
     what.add_argument("--gc", action="store_true", help="delete and unpin what is not needed any more")
@@ -163,6 +189,30 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
     command.add_argument("--node", metavar="URL", help=f"default: as configured, or {DEFAULT_NODE}")
     _finish(_with_swarm(command), anchor)
+
+
+def _add_moving(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("backup", help="write keys, states and models of the peers here into one file")
+    command.add_argument("file", type=place, help="its name ends with .tar; it holds private keys")
+    command.add_argument("--peer", metavar="P", help="only this one, and its swarm")
+    _finish(command, backup)
+    command = verbs.add_parser("restore", help="take back what a backup holds")
+    command.add_argument("file", type=place)
+    _finish(command, restore)
+    command = verbs.add_parser("move", help="move all that Learnae keeps here to another place")
+    command.add_argument("directory", type=place, help="is not there yet; the old place becomes a link to it")
+    _finish(command, move)
+    command = verbs.add_parser("rename", help="give a peer of this machine another name; its key stays")
+    command.add_argument("peer", metavar="OLD")
+    command.add_argument("name", metavar="NEW")
+    _finish(command, rename)
+    command = verbs.add_parser("leave", help="stop a peer of this machine and remove it, its key too")
+    command.add_argument("peer", nargs="?", metavar="PEER", help="not needed if there is only one")
+    command.add_argument(
+        "--with-swarm", action="store_true", help="also the swarm's directory, if no other peer needs it"
+    )
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    _finish(command, leave)
 
 
 def _with_swarm(command: argparse.ArgumentParser) -> argparse.ArgumentParser:

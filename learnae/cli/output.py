@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from learnae import strict_json
-from learnae.text import shown
+from learnae.text import shortly
 
 if TYPE_CHECKING:
     from learnae.runtime.observer import PeerView
@@ -71,7 +71,9 @@ def shedding(
 
 def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
     """Return the table of a swarm's peers at ``now`` (Unix milliseconds)."""
-    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", ">accuracy", ">heard", ">out", ">in"]
+    is_regression = any(view.mae is not None for view in peers)
+    scores = [">R²", ">MAE"] if is_regression else [">accuracy"]
+    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, ">heard", ">out", ">in"]
     rows = [
         [
             view.name + (" (banned)" if view.banned else ""),
@@ -81,7 +83,7 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
             "summary" if view.summary else f"{view.steps:,}",
             f"{'~' if view.summary else ''}{view.samples:,}",
             decimal(view.loss),
-            decimal(view.accuracy),
+            *map(decimal, (view.r2, view.mae) if is_regression else (view.accuracy,)),
             f"{max(0, now - view.heard) / 1000:.0f} s ago",
             human_bytes(view.bytes_out),
             human_bytes(view.bytes_in),
@@ -95,8 +97,14 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
 
 
 def decimal(value: float | None) -> str:
-    """Return a number with three decimals, a dash for none."""
-    return "-" if value is None else f"{value:.3f}"
+    """Return a number with three decimals, or as many digits where these say little; a dash for none.
+
+    >>> [decimal(value) for value in (0.5, 0.000123, 12345.6, 0.0, None)]
+    ['0.500', '0.000123', '1.23e+04', '0.000', '-']
+    """
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if value == 0 or 0.1 <= abs(value) < 1000 else f"{value:.3g}"
 
 
 def short_cid(cid: str) -> str:
@@ -135,4 +143,4 @@ def columns_note(manifest: Manifest) -> dict[str, str]:
     """Return the field that tells people which columns their tables must have; none where features are defined."""
     if manifest.features:
         return {}
-    return {"columns": shown(manifest.columns) or "not named: all tables must have the same, in the same order"}
+    return {"columns": shortly(manifest.columns) or "not named: all tables must have the same, in the same order"}

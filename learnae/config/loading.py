@@ -2,24 +2,30 @@
 
 Order, later wins: ``/etc/learnae/ROLE.toml``, ``$XDG_CONFIG_HOME/learnae/ROLE.toml`` (or, instead
 of both, the file that was asked for), ``LEARNAE_SECTION__KEY`` from the environment, flags.
+Paths in a file are relative to its directory, others to the working one; ``~`` is a home (``places``).
 A field of type ``dict[str, SECTION]`` stands for any number of sections: ``[FIELD.NAME]``, and
 ``LEARNAE_FIELD__NAME__KEY``. Of the environment, sections that only other programs have are left alone.
 """
 
+import codecs
 import dataclasses
 import os
+import re
 import tomllib
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from learnae.config.places import located
 from learnae.errors import ConfigurationError
 from learnae.system.atomic_files import is_there, read_regular
-from learnae.system.paths import user_home
+from learnae.system.paths import expanded, path_from, user_home
 
 ENVIRONMENT_PREFIX = "LEARNAE_"
 _MAX_BYTES = 1 << 20
+_INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")  # categories of characters: control, format, separators
 _BOOLEANS = {"true": True, "false": False}
 
 Config = TypeVar("Config")
@@ -38,7 +44,7 @@ def config_files(role: str) -> list[Path]:
 
 def user_config_directory() -> Path:
     """Return ``$XDG_CONFIG_HOME/learnae``."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or user_home() / ".config") / "learnae"
+    return (path_from("XDG_CONFIG_HOME") or user_home() / ".config") / "learnae"
 
 
 def load_config(
@@ -53,17 +59,23 @@ def load_config(
     ``flags`` maps ``section.key`` to a value; None means not given. Raises ConfigurationError.
     """
     values: Values = {}
-    for path in [file] if file is not None else filter(is_there, config_files(role)):
-        _merge(values, _read(path), kind, str(path))
+    for path in [Path(expanded(str(file), "--config"))] if file is not None else filter(is_there, config_files(role)):
+        _merge(values, _read(path), kind, str(path), _folder(path))
     for section, key, text in _from_environment(os.environ if environment is None else environment):
         if section in SECTIONS and section not in get_type_hints(kind):
             continue
         _merge(values, {section: _nested(key, text)}, kind, f"{ENVIRONMENT_PREFIX}{section}__{key}".upper())
-    for name, value in (flags or {}).items():
-        if value is not None:
-            section, key = name.split(".")
-            values.setdefault(section, {})[key] = value
+    _merge_flags(values, flags or {}, kind)
     return _build(kind, values)
+
+
+def given_values(kind: type, file: Path | None, flags: Mapping[str, object]) -> Values:
+    """Return what ``file`` and ``flags`` give of the sections of ``kind``, no more; raises ConfigurationError."""
+    values: Values = {}
+    if file is not None:
+        _merge(values, _read(file), kind, str(file), _folder(file))
+    _merge_flags(values, flags, kind)
+    return values
 
 
 def find_section(kind: type[Section], name: str) -> Section:
@@ -76,7 +88,8 @@ def find_section(kind: type[Section], name: str) -> Section:
     values: Values = {}
     places = [config_files(role)[place] for place in (0, 1) for role in reversed(ROLES)]
     for path in filter(is_there, places):
-        _merge(values, {key: items for key, items in _read(path).items() if key == name}, whole, str(path))
+        own = {key: items for key, items in _read(path).items() if key == name}
+        _merge(values, own, whole, str(path), _folder(path))
     for section, key, text in _from_environment(os.environ):
         if section == name:
             _merge(values, {name: {key: text}}, whole, f"{ENVIRONMENT_PREFIX}{name}__{key}".upper())
@@ -92,10 +105,25 @@ def _read(path: Path) -> Values:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}", remedy) from error
     if len(data) > _MAX_BYTES:
         raise ConfigurationError(f"{path} has more than {_MAX_BYTES} bytes", "this is no configuration file")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigurationError(f"{path} is not TOML: its text is UTF-16", "save it as UTF-8")
+    text = ""
     try:
-        return tomllib.loads(data.decode())
+        text = data.decode("utf-8-sig")  # editors of Windows begin with a byte order mark
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}", "mend that line") from error
+        raise ConfigurationError(f"{path} is not TOML: {error}", _remedy(text, str(error))) from error
+
+
+def _remedy(text: str, problem: str) -> str:
+    """Return what to do about a line that is not TOML: name the first sign in it that no editor shows."""
+    place = re.search(r"at line (\d+), column", problem)
+    line = text.split("\n")[int(place[1]) - 1] if place else ""
+    for column, sign in enumerate(line.removesuffix("\r"), 1):
+        if sign not in " \t" and unicodedata.category(sign) in _INVISIBLE:
+            name = unicodedata.name(sign, "a control character").lower()
+            return f"delete the invisible sign U+{ord(sign):04X} ({name}) in column {column}"
+    return "mend that line"
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -110,26 +138,42 @@ def _nested(key: str, text: str) -> dict[str, Any]:
     return {name: {rest: text}} if double else {key: text}
 
 
-def _merge(values: Values, new: Mapping[str, Any], kind: type, origin: str) -> None:
+def _merge_flags(values: Values, flags: Mapping[str, object], kind: type) -> None:
+    for name, value in flags.items():
+        if value is not None:
+            section, key = name.split(".")
+            _merge(values, {section: {key: value}}, kind, "the command line")
+
+
+def _folder(path: Path) -> Path:
+    return path.absolute().parent
+
+
+def _merge(values: Values, new: Mapping[str, Any], kind: type, origin: str, folder: Path | None = None) -> None:
+    """Take ``new`` values into ``values``; paths in them are relative to ``folder``, if there is one."""
     sections = get_type_hints(kind)
     for section, items in new.items():
         _check_known(section, sections, origin, "section")
         _check_section(items, section, origin)
         one = _one_of_several(sections[section])
         if one is None:
-            _merge_section(values.setdefault(section, {}), items, sections[section], origin, section)
+            _merge_section(values.setdefault(section, {}), items, sections[section], origin, section, folder)
             continue
         for name, inner in items.items():
             _check_section(inner, f"{section}.{name}", origin)
             own = values.setdefault(section, {}).setdefault(name, {})
-            _merge_section(own, inner, one, origin, f"{section}.{name}")
+            _merge_section(own, inner, one, origin, f"{section}.{name}", folder)
 
 
-def _merge_section(values: dict[str, Any], items: Mapping[str, Any], kind: type, origin: str, section: str) -> None:
-    keys = get_type_hints(kind)
+def _merge_section(
+    values: dict[str, Any], items: Mapping[str, Any], kind: type, origin: str, section: str, folder: Path | None
+) -> None:
+    keys, sorts = get_type_hints(kind), get_type_hints(kind, include_extras=True)
     for key, value in items.items():
         _check_known(key, keys, f"{origin} [{section}]", "key")
-        values[key] = _convert(value, keys[key], f"{origin}: {section}.{key}")
+        where = f"{origin}: {section}.{key}"
+        converted = _convert(value, keys[key], where)
+        values[key] = located(converted, sorts[key], folder, where) if isinstance(converted, str) else converted
 
 
 def _one_of_several(kind: Any) -> type | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from learnae.config.places import Place, Secret, SwarmPlace
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
 from learnae.system.paths import peer_directory
@@ -22,7 +23,7 @@ class PeerSection:
     """
 
     name: str = ""
-    state: str = ""
+    state: Place = ""
     follow: int = 0
     history: str = LIVE
 
@@ -40,7 +41,7 @@ class PeerSection:
 class SwarmSection:
     """``[swarm]``: ``id`` names the swarm, its directory or a copy of its manifest; empty for the only one here."""
 
-    id: str = ""
+    id: SwarmPlace = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,11 @@ class MqttSection:
 
     broker: str = ""
     user: str = ""
-    user_file: str = ""
-    password_file: str = ""
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
+    user_file: Secret = ""
+    password_file: Secret = ""
+    ca_file: Secret = ""
+    cert_file: Secret = ""
+    key_file: Secret = ""
     client_id: str = ""
     prefix: str = "learnae/1"
     keep_alive: int = 30
@@ -156,7 +157,7 @@ class GatewaySection:
 
     gateways: str = ""
     timeout: float = 10.0
-    ca_file: str = ""
+    ca_file: Secret = ""
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.timeout <= 600:
@@ -185,7 +186,7 @@ class IpfsSection(GatewaySection):
     """
 
     api: str = ""
-    token_file: str = ""
+    token_file: Secret = ""
     connect: str = ""
     pubsub: bool = True
 
@@ -270,7 +271,7 @@ class IotaSection:
     every: float = 30.0
     coordinator: str = ""
     events: str = ""
-    ca_file: str = ""
+    ca_file: Secret = ""
 
     def __post_init__(self) -> None:
         if self.node:

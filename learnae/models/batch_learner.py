@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
-from learnae.models.losses import Loss
+from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.overriding import override
 from learnae.ports import Learner, Trained
@@ -70,14 +70,21 @@ class BatchLearner(Learner):
 
 
 def measure(loss: Loss, predict: Predictor, rows: Array, targets: Array, batch: int) -> Metrics | None:
-    """Return mean loss and accuracy of ``predict`` over ``rows`` (n, *input_shape), ``batch`` at a time, if any."""
+    """Return how good ``predict`` is on ``rows`` (n, *input_shape), ``batch`` at a time; None without any."""
     if not len(rows):
         return None
-    total, right = 0.0, 0.0
+    total, right, absolute, squared = 0.0, 0.0, 0.0, 0.0
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
         output = predict(rows[part])
         share = len(output) / len(rows)
         total += share * loss.value(output, targets[part])
-        right += share * loss.accuracy(output, targets[part]) if loss.is_classification else 0.0
-    return Metrics(total, min(right, 1.0) if loss.is_classification else None, len(rows))
+        if loss.is_classification:
+            right += share * loss.accuracy(output, targets[part])
+        else:
+            error = np.subtract(output, targets[part], dtype=np.float64)
+            absolute += share * float(np.mean(np.abs(error)))
+            squared += float(np.sum(error * error))
+    if loss.is_classification:
+        return Metrics(total, min(right, 1.0), len(rows))
+    return Metrics(total, None, len(rows), absolute, explained(squared, targets, batch))

@@ -93,6 +93,17 @@ class Loss:
         return float(np.mean(prediction.argmax(axis=1) == target))
 
 
+def explained(squared: float, targets: Array, batch: int) -> float | None:
+    """Return R²: 1 - ``squared`` over the squares of ``targets`` (n, *outputs) about their mean.
+
+    ``squared`` is the sum of squared errors; targets are taken ``batch`` at a time. None where they do not vary.
+    """
+    parts = [slice(start, start + batch) for start in range(0, len(targets), batch)]
+    mean = sum(np.sum(targets[part], axis=0, dtype=np.float64) for part in parts) / len(targets)
+    total = float(sum(np.sum(np.square(targets[part] - mean, dtype=np.float64)) for part in parts))
+    return 1 - squared / total if total > 0 else None
+
+
 def reconstruction_error(output: Array, rows: Array) -> Array:
     """Return the anomaly scores (n,): the mean squared difference of an autoencoder's ``output`` from its ``rows``."""
     difference = (output - rows).reshape(len(rows), -1)

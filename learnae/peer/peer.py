@@ -350,6 +350,7 @@ class Peer:
             "training_loss": self.training.loss,
             "loss": metrics.loss if metrics else None,
             "accuracy": metrics.accuracy if metrics else None,
+            **({"mae": metrics.mae, "r2": metrics.r2} if metrics and metrics.mae is not None else {}),
             "holdout_rows": metrics.rows if metrics else 0,
             "peers": len(self.following.live(now)),
             "following": len(self.following.replicas),

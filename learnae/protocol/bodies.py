@@ -87,26 +87,43 @@ class FrameHeader:
 class Metrics:
     """What a model reached on ``rows`` held-out rows of its author.
 
-    ``accuracy`` is a share of 1; None where the task is no classification.
+    ``accuracy`` is a share of 1; None where the task is no classification. Elsewhere ``mae`` is the mean absolute error
+    of an output, and ``r2`` the share of the targets' variance that is explained; None where they do not vary.
     """
 
     loss: float
     accuracy: float | None
     rows: int
+    mae: float | None = None
+    r2: float | None = None
 
     def bounded(self) -> Metrics | None:
-        """Return these metrics as a message can hold them: a loss cut at 10^15; None if it is no number."""
-        return None if math.isnan(self.loss) else replace(self, loss=max(-_MAX_LOSS, min(self.loss, _MAX_LOSS)))
+        """Return these metrics as a message can hold them: cut at 10^15; None if the loss is no number."""
+        if math.isnan(self.loss):
+            return None
+        mae, r2 = (None if value is None or math.isnan(value) else _cut(value) for value in (self.mae, self.r2))
+        return replace(self, loss=_cut(self.loss), mae=mae, r2=r2)
 
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
-        return {"loss": self.loss, "accuracy": self.accuracy, "rows": self.rows}
+        more = {name: value for name, value in (("mae", self.mae), ("r2", self.r2)) if value is not None}
+        return {"loss": self.loss, "accuracy": self.accuracy, "rows": self.rows, **more}
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Metrics:
         """Read and bound what a peer wrote."""
         accuracy = None if fields.value("accuracy") is None else fields.number("accuracy", 0, 1)
-        return cls(fields.number("loss", -_MAX_LOSS, _MAX_LOSS), accuracy, fields.integer("rows"))
+        return cls(
+            fields.number("loss", -_MAX_LOSS, _MAX_LOSS),
+            accuracy,
+            fields.integer("rows"),
+            fields.number("mae", 0, _MAX_LOSS) if "mae" in fields else None,
+            fields.number("r2", -_MAX_LOSS, 1) if "r2" in fields else None,
+        )
+
+
+def _cut(value: float) -> float:
+    return max(-_MAX_LOSS, min(value, _MAX_LOSS))
 
 
 @dataclass(frozen=True, slots=True)

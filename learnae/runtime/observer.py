@@ -52,6 +52,8 @@ class PeerView:
     summary: bool
     loss: float | None
     accuracy: float | None
+    mae: float | None
+    r2: float | None
     heard: int
     bytes_out: int
     bytes_in: int
@@ -154,6 +156,8 @@ class Observer:
             summary=summary is not None,
             loss=metrics.loss if metrics else None,
             accuracy=metrics.accuracy if metrics else None,
+            mae=metrics.mae if metrics else None,
+            r2=metrics.r2 if metrics else None,
             heard=node.time if node else 0,
             bytes_out=update.bytes_out if update else 0,
             bytes_in=update.bytes_in if update else 0,

@@ -17,11 +17,10 @@ from learnae.errors import ConfigurationError, EncodingError, ManifestError, Mod
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.swarm.manifest import MAX_BYTES, Manifest
 from learnae.system.atomic_files import create_once, is_there
-from learnae.system.paths import entries, home
+from learnae.system.paths import MANIFEST_FILE, entries, home
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
 _HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
-MANIFEST_FILE = "manifest.cbor"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from learnae.errors import ConfigurationError
 from learnae.system.atomic_files import read_regular
+from learnae.system.paths import expanded
 
 _MOST_BYTES = 64 * 1024
 _PREFIX = "learnae_"  # systemd puts it before file names where a unit loads a whole directory as ``learnae``
@@ -12,12 +13,20 @@ _PREFIX = "learnae_"  # systemd puts it before file names where a unit loads a w
 
 def credential_path(name: str) -> Path:
     """Return where the file ``name`` is: a relative one is looked for in ``$CREDENTIALS_DIRECTORY`` first."""
+    return _handed_over(name) or Path(expanded(name, "a credential"))
+
+
+def is_handed_over(name: str) -> bool:
+    """Return True if systemd has handed over a file of this name."""
+    return _handed_over(name) is not None
+
+
+def _handed_over(name: str) -> Path | None:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and not Path(name).is_absolute():
-        for path in (Path(directory) / name, Path(directory) / f"{_PREFIX}{name}"):
-            if path.exists():
-                return path
-    return Path(os.path.expanduser(name))  # that of a user who is not there stays as it is
+    if not directory or Path(name).is_absolute():
+        return None
+    paths = (Path(directory) / name, Path(directory) / f"{_PREFIX}{name}")
+    return next((path for path in paths if path.exists()), None)
 
 
 def read_secret(name: str, key: str) -> bytes:
@@ -34,7 +43,7 @@ def read_credential(name: str, key: str) -> str:
     """Return the text of a credential file without the line's end; raises ConfigurationError that names ``key``."""
     path, data = credential_path(name), read_secret(name, key)
     try:
-        text = data.decode().rstrip("\r\n")
+        text = data.decode("utf-8-sig").rstrip("\r\n")  # an editor's byte order mark is no part of a password
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{key}: {path} is not text", "it must hold one line of UTF-8") from error
     if not text or len(data) > _MOST_BYTES:

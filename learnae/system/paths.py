@@ -21,14 +21,32 @@ from learnae.system.atomic_files import read_regular, why_unwritable
 ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 VERSIONS = "versions"
+MANIFEST_FILE = "manifest.cbor"  # in a swarm's directory
 _STATUS_BYTES = 1 << 20  # far more than a status has
 
 
 def home() -> Path:
     """Return the root of everything that no flag or configuration puts elsewhere."""
-    if "LEARNAE_HOME" in os.environ:
-        return Path(os.environ["LEARNAE_HOME"])
-    return Path(os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
+    return path_from("LEARNAE_HOME") or (path_from("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
+
+
+def path_from(variable: str) -> Path | None:
+    """Return the path in an environment variable, None if it is not set or empty; raises as ``expanded`` does."""
+    text = os.environ.get(variable)
+    return Path(expanded(text, variable)) if text else None
+
+
+def expanded(text: str, where: str) -> str:
+    """Return a path with ``~`` or ``~USER`` at its begin replaced; raises ConfigurationError that names ``where``."""
+    if not text.startswith("~"):
+        return text
+    found = os.path.expanduser(text)
+    if found.startswith("~"):
+        raise ConfigurationError(
+            f"{where} is {text!r}, and {text.partition('/')[0]} has no home directory",
+            f"write the whole path, or ./{text} for a name that begins so",
+        )
+    return found
 
 
 def user_home() -> Path:
@@ -72,9 +90,12 @@ def peers_here() -> list[Path]:
 
 
 def entries(directory: Path) -> list[Path]:
-    """Return what is in ``directory``, sorted; nothing if there is none. Raises StateError if it may not be read."""
+    """Return what is in ``directory``, sorted; nothing if there is none. Raises StateError if it may not be read.
+
+    Hidden names are left out: a process that was killed may have left something half done there.
+    """
     try:
-        return [directory / name for name in sorted(os.listdir(directory))]
+        return [directory / name for name in sorted(os.listdir(directory)) if not name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

@@ -209,6 +209,10 @@ def test_an_evaluation_is_of_the_weights_given(make: Make, loss: str) -> None:
         mine, wanted = (measured(learner, job.model.initial(seed)) for learner in (me, reference))
         assert mine.loss == pytest.approx(wanted.loss, rel=1e-5)
         assert (mine.accuracy, mine.rows) == (pytest.approx(wanted.accuracy), 300)
+        if wanted.mae is not None and wanted.r2 is not None:
+            assert mine.mae == pytest.approx(wanted.mae, rel=1e-4)
+            assert mine.r2 == pytest.approx(wanted.r2, rel=1e-3, abs=1e-4)
+        assert (mine.mae is None) == (loss not in REGRESSIONS)
 
 
 def test_evaluations_count_every_row_once(make: Make) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.dataset import Dataset
-from learnae.models.losses import Loss
+from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.overriding import override
 from learnae.ports import Learner, Trained
@@ -179,8 +179,12 @@ class JaxLearner(Learner):
             return None
         output = self._fitting(lambda: self._predict(weights), self._holdout, 1)
         targets, objective = self._holdout.targets, self._objective
-        accuracy = objective.accuracy(output, targets) if objective.is_classification else None
-        return Metrics(objective.value(output, targets), accuracy, len(output))
+        loss = objective.value(output, targets)
+        if objective.is_classification:
+            return Metrics(loss, objective.accuracy(output, targets), len(output))
+        error = np.subtract(output, targets, dtype=np.float64)
+        r2 = explained(float(np.sum(error * error)), targets, self._evaluation_batch)
+        return Metrics(loss, None, len(output), float(np.mean(np.abs(error))), r2)
 
     def _predict(self, weights: Vector) -> NDArray[np.float32]:
         carry = self._functions.with_vector(self._carry, weights)

@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -10,6 +12,8 @@ from learnae.errors import InUseError, StateError
 
 _ATTEMPT_SECONDS = 0.01
 _ASKED_SECONDS = 10.0  # a process that asks for the holder shares the lock for an instant, if not stopped just then
+_END_SECONDS = 60.0  # the steps at hand end, and the state is saved
+_LOOK_SECONDS = 0.05
 _SAID_SECONDS = 10.0  # a holder writes its number at once, if it is not stopped just then
 
 
@@ -63,6 +67,21 @@ def holder(path: Path, timeout: float = _SAID_SECONDS) -> int | None:
     except OSError as error:
         raise StateError(f"cannot read {path}: {error.strerror}", "run it as the user it belongs to") from error
     return None
+
+
+def end_holder(path: Path, seconds: float = _END_SECONDS) -> bool:
+    """Let the lock's holder save and end; False if there is none. Raises StateError if it runs on after ``seconds``."""
+    process = holder(path)
+    if not process:
+        return False
+    with suppress(ProcessLookupError):  # it has just ended by itself
+        os.kill(process, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while holder(path) == process:  # another may have started since
+        if time.monotonic() > deadline:
+            raise StateError(f"process {process} has not ended after {seconds:.0f} s", f"kill -9 {process}")
+        time.sleep(_LOOK_SECONDS)
+    return True
 
 
 def _try(file: TextIO, kind: int) -> bool:

@@ -97,9 +97,10 @@ def summary(status: Mapping[str, Any]) -> str:
     if status["banned"]:
         trouble = "BANNED for ever: its key has signed two messages with one number; "
     shown = f"nothing measured yet{_why_unmeasured(status)}"
-    for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
-        if status[name] is not None:
-            shown = f"{name} {status[name]:.3f}"
+    for name, label in (("loss", "loss"), ("r2", "R²"), ("accuracy", "accuracy")):  # the last that there is
+        if status.get(name) is not None:
+            value = status[name]
+            shown = f"{label} {value:.3f}" if value == 0 or abs(value) >= 0.1 else f"{label} {value:.3g}"
     if status.get("only_summaries"):
         shown = "only summaries"
     return (

@@ -180,6 +180,7 @@ OF_MODEL = ("--model", "m.json", *LOSS)
         *[((*OF_MODEL, "--classes", n), [n, "2 classes"]) for n in ("good", "good,bad,ugly", "good,good", "good,")],
         *[((*OF_MODEL, "--columns", columns), words) for columns, words in WRONG_COLUMNS.items()],
         (("--model", "m.json"), ["give --loss"]),
+        ((), ["give --preset or --model"]),
         (("--preset", "wrist", "--columns", "a", "--loss", "huber"), ["takes no --loss, --columns", "--model"]),
     ],
 )
@@ -250,7 +251,9 @@ def test_a_second_swarm_of_a_name_is_refused(programs: Programs) -> None:
     assert programs.answer("learnae", "peers", "--swarm", "wrist") == []
 
 
-@pytest.mark.parametrize("arguments", [["swarm"], ["swarm", "create"], ["swarm", "create", "--preset", "wirst"]])
+@pytest.mark.parametrize(
+    "arguments", [["swarm"], ["swarm", "create", "--batch", "x"], ["swarm", "create", "--preset", "wirst"]]
+)
 def test_wrong_usage_is_status_2(programs: Programs, arguments: list[str]) -> None:
     done = programs.run("learnae", *arguments)
     assert done.returncode == USAGE
@@ -274,7 +277,7 @@ def test_join_makes_a_key_and_a_configuration(programs: Programs, small: Manifes
     assert re.fullmatch(r"[a-z2-7]{52}", made["peer"])
     assert (programs.home / "peers" / "trainer" / "key.pem").exists()
     loaded = load_config(TrainerConfig, "trainer", config, environment={})
-    assert loaded.swarm.id == str(programs.home / "swarms" / str(small.swarm))
+    assert loaded.swarm.id == str(small.swarm)  # a home may be moved
     assert loaded.data.file == str(data)
 
 
@@ -391,7 +394,7 @@ def test_log_lists_messages_newest_first(demo: Programs) -> None:
         previous = known.get((item["author"], item["seq"] - 1))
         assert item["checkpoint"] or item["parents"][0] == previous
     assert len(demo.answer("learnae", "log", "-n", "2")) == 2
-    assert found[-1]["cid"] in said_to_people(demo, "log", "-n", "1000")
+    assert found[0]["cid"] in said_to_people(demo, "log", "-n", "1000")  # older ones may be forgotten meanwhile
 
 
 def steps_in(look: str) -> int:

@@ -63,7 +63,7 @@ def test_all_of_it_is_seen_exported_and_kept(programs: Programs, count: int, sil
     else:
         assert_refused(programs.run("learnae", "export", file), EXIT_CONFIGURATION, "no peer has published weights")
 
-    blocks = programs.answer("learnae", "blocks")
+    blocks = programs.answer("learnae", "blocks", "--list")
     assert len(blocks) == count + authors
     assert not [block for block in blocks if block["what"] == "not needed"]
     age(directory)

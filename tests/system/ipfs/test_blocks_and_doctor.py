@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,14 +61,19 @@ def kubo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubo]:
 
 
 def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs) -> None:
-    listed = programs.answer("learnae", "blocks")
+    listed = programs.answer("learnae", "blocks", "--list")
     said = programs.answer("learnae", "log")
     assert {block["pinned"] for block in listed} == {None}
     whats = {block["cid"]: block["what"] for block in listed}
     assert [whats[message["cid"]] for message in said] == [f"message {message['seq']} of trainer" for message in said]
     assert "replaced since: 0 of trainer" in whats.values(), "its frames and messages go a grace after the checkpoint"
     assert whats[said[0]["blocks"][0]] == f"weights of trainer, {said[0]['seq']}"
-    shown = here.blocks().stdout
+    counted_by_it = programs.answer("learnae", "blocks")
+    assert counted_by_it["blocks"] == len(listed) == sum(counted_by_it["kinds"].values())
+    assert counted_by_it["bytes"] == sum(block["bytes"] for block in listed)
+    assert counted_by_it["kinds"]["messages"] == len(said)
+    assert re.search(rf"^messages +{len(said)}$", here.blocks().stdout, re.MULTILINE)
+    shown = here.blocks("--list").stdout
     assert f"message {said[0]['seq']} of trainer" in shown
     assert f", {counted(len(said), 'message')}" in shown
     assert "replaced by checkpoints" in shown
@@ -86,7 +92,7 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
     assert programs.answer("learnae", "blocks", "--gc") == {"deleted": 1, "bytes freed": 3}
     assert not here.store.has(old)
     assert here.store.has(young)
-    assert len(programs.answer("learnae", "blocks")) == len(listed)
+    assert len(programs.answer("learnae", "blocks", "--list")) == len(listed)
 
     assert_refused(programs.run("learnae", "blocks", "--pin"), EXIT_CONFIGURATION, "set ipfs.api")
 

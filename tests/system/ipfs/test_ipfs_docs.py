@@ -118,7 +118,7 @@ def test_the_commands_of_the_document_work(workstations: tuple[Workstation, Work
     said = one.run(first)
     assert "cannot be reached" not in said
     assert "private: swarm.key" in said
-    swarm = json.loads(one.run("learnae blocks --json"))
+    swarm = json.loads(one.run("learnae blocks --list --json"))
     found = next(block["cid"] for block in swarm if block["what"] == "manifest")
 
     (every_other,) = code("Every other trainer")

@@ -29,6 +29,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection
 from learnae.protocol.bodies import Summary, Update
+from learnae.runtime.backup import back_up
 from learnae.runtime.observer import Observer
 
 
@@ -88,6 +89,10 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq:
     assert (view.steps > 0) == (engine != "none")
     assert list(leaks(canary.swarm.directory, canary.planted)) == []
     assert list(leaks_in(blocks_in(canary.swarm.directory), canary.planted)) == []
+    out = tmp_path / "out"
+    out.mkdir()
+    back_up([canary.home / "peers" / "canary"], [canary.swarm.directory], out / "backup.tar")
+    assert list(leaks(out, canary.planted)) == []
     assert "private.npz" in dict(leaks(canary.home, canary.planted)), "the search itself must be able to find them"
 
 
@@ -167,6 +172,7 @@ def test_what_a_live_sensor_measures_stays_on_the_board(programs: Programs, tmp_
         listener.close()
     out = tmp_path / "out"
     out.mkdir()
+    back_up([programs.home / "peers" / "canary"], [swarm], out / "backup.tar")
     (out / "mqtt").write_bytes(b"\n".join(heard))
     (out / "log").write_text(log)
     state = programs.home / "peers" / "canary"

@@ -64,13 +64,18 @@ class Machine:
         return {each["thing"]: each for each in json.loads(self.programs.run("learnae", "doctor", "--json").stdout)}
 
 
-def lose_what_the_other_knows(one: Machine, other: Machine) -> int:
-    """Restore the disk of ``one`` from an image; returns the number of its last message that ``other`` has heard."""
+def lose_what_the_other_knows(one: Machine, other: Machine, backup: bool = False) -> int:
+    """Restore the disk of ``one`` from an image, or its peer from a ``backup``.
+
+    Returns the number of its last message that ``other`` has heard.
+    """
     one.wait_for_seq(3)
     one.process.stop()
     image = one.programs.root / "image"
     shutil.rmtree(image, ignore_errors=True)
     shutil.copytree(one.programs.home, image)
+    if backup:
+        one.programs.answer("learnae", "backup", image / "backup.tar")
     process = one.start("away", "not")
     one.wait_for_seq(one.programs.status(one.name)["seq"] + 10)
     said: int = one.status()["seq"]
@@ -78,7 +83,10 @@ def lose_what_the_other_knows(one: Machine, other: Machine) -> int:
     process.kill()  # at the very end of a process, not all that it says is heard
     process.wait()
     shutil.rmtree(one.programs.home)
-    shutil.copytree(image, one.programs.home)
+    if backup:
+        one.programs.answer("learnae", "restore", image / "backup.tar")
+    else:
+        shutil.copytree(image, one.programs.home)
     return said
 
 
@@ -108,12 +116,13 @@ def test_where_the_directory_holds_what_was_said_since_it_goes_on_at_once(tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.engine("mosquitto")
-def test_where_only_others_hold_it_it_listens_first(machines: tuple[Machine, Machine]) -> None:
+@pytest.mark.parametrize("backup", [False, True], ids=["image", "backup"])
+def test_where_only_others_hold_it_it_listens_first(machines: tuple[Machine, Machine], backup: bool) -> None:
     one, other = machines
     other.start()
     one.start()
-    said = lose_what_the_other_knows(one, other)
-    (one.peer / "status.json").unlink()
+    said = lose_what_the_other_knows(one, other, backup)
+    (one.peer / "status.json").unlink(missing_ok=True)
 
     process = one.start("away", "long")
     seen = wait_for(one.status, "its first words")

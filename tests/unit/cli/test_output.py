@@ -23,6 +23,8 @@ VIEW = PeerView(
     summary=False,
     loss=0.25,
     accuracy=0.5,
+    mae=None,
+    r2=None,
     heard=10_000,
     bytes_out=2048,
     bytes_in=0,
@@ -52,6 +54,14 @@ def shown(view: PeerView, now: int = 13_000) -> str:
 def test_a_peer_is_shown_with_its_figures() -> None:
     said = shown(VIEW)
     for word in ("pump", "abcdefgh", "agent", "12,345", "678", "0.250", "0.500", "3 s ago", "2.0 KiB", "0 B"):
+        assert word in said
+
+
+def test_a_regression_shows_what_it_explains_and_a_small_loss_all_its_digits() -> None:
+    said = shown(replace(VIEW, loss=0.000123, accuracy=None, mae=0.0271, r2=0.875))
+    assert re.search(r"R² .*MAE", said)
+    assert "accuracy" not in said
+    for word in ("0.000123", "0.0271", "0.875"):
         assert word in said
 
 

@@ -46,11 +46,11 @@ def test_without_any_source_there_are_defaults(places: list[Path]) -> None:
 
 def test_each_layer_wins_over_the_one_before(places: list[Path]) -> None:
     etc, user = places
-    write(etc, '[source]\nfile = "etc"\nspeed = 1.5\nholdout = 0.1\n[publish]\nevery = 1.0\n[peer]\nname = "etc"')
+    write(etc, '[source]\nfile = "/etc"\nspeed = 1.5\nholdout = 0.1\n[publish]\nevery = 1.0\n[peer]\nname = "etc"')
     write(user, "[source]\nspeed = 2.5\nholdout = 0.2\n[publish]\nevery = 2.0\n[peer]\nfollow = 2")
     environment = {"LEARNAE_SOURCE__HOLDOUT": "0.3", "LEARNAE_PUBLISH__EVERY": "3"}
     loaded = load(None, environment, publish__every=4.0, peer__name=None)
-    assert loaded.source.file == "etc"  # only in the machine's file
+    assert loaded.source.file == "/etc"  # only in the machine's file
     assert loaded.source.speed == 2.5  # the user's file wins over it
     assert loaded.source.holdout == 0.3  # the environment wins over both
     assert loaded.publish.every == 4.0  # a flag wins over all

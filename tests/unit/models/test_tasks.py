@@ -11,7 +11,7 @@ from keras_configs import dense, layer, sequential
 
 from learnae.errors import DataError, ManifestError
 from learnae.models.dataset import Dataset
-from learnae.models.losses import reconstruction_error
+from learnae.models.losses import explained, reconstruction_error
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
@@ -65,6 +65,17 @@ def test_values_are_learnt_from_a_label_column_of_numbers(tmp_path: Path) -> Non
     assert found.accuracy is None
     assert found.rows == 450
     assert found.loss < 0.05 * y.var()
+    targets = data.holdout.targets.astype(np.float64)
+    errors = predict(manifest.definition, learner.weights(), data.holdout.rows) - targets
+    assert found.mae == pytest.approx(np.abs(errors).mean())
+    assert found.r2 == pytest.approx(1 - (errors**2).sum() / ((targets - targets.mean(axis=0)) ** 2).sum())
+    assert found.r2 > 0.9
+
+
+def test_targets_that_do_not_vary_have_no_share_that_is_explained() -> None:
+    assert explained(1.0, np.full((300, 2), 7.0, np.float32), 128) is None
+    far = np.arange(300, dtype=np.float32)[:, None] + np.float32(1e5)  # also where the mean is large
+    assert explained(float(((far - far.mean()) ** 2).sum()) / 4, far, 7) == pytest.approx(0.75)
 
 
 PUMP = RawWindow(("a", "b"), 10.0, 4, 3, (0.0, 0.0), (1.0, 1.0))

@@ -71,6 +71,8 @@ def test_a_loss_is_cut_on_both_sides_and_never_no_number() -> None:
     cut = [Metrics(loss, None, 1).bounded() for loss in (-1e300, -2.0, 3.0, 1e300)]
     assert [metrics.loss for metrics in cut if metrics] == [-1e15, -2.0, 3.0, 1e15]
     assert Metrics(float("nan"), None, 1).bounded() is None
+    assert Metrics(1.0, None, 1, 1e300, -1e300).bounded() == Metrics(1.0, None, 1, 1e15, -1e15)
+    assert Metrics(1.0, None, 1, float("nan"), float("nan")).bounded() == Metrics(1.0, None, 1)
 
 
 def test_codecs_hold_their_ranges() -> None:

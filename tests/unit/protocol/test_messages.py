@@ -304,6 +304,10 @@ def test_metrics_may_be_absent() -> None:
     without = {**FULL["update"], "metrics": {"loss": 1.0, "accuracy": None, "rows": 3}}
     body = parse_body(without, LIMITS)
     assert body.metrics == Metrics(1.0, None, 3)
+    valued = {**FULL["update"], "metrics": {"loss": 1.0, "accuracy": None, "rows": 3, "mae": 0.5, "r2": -2.0}}
+    body = parse_body(valued, LIMITS)
+    assert body.metrics == Metrics(1.0, None, 3, 0.5, -2.0)
+    assert body.to_fields() == valued
 
 
 @pytest.mark.parametrize(
@@ -333,6 +337,9 @@ def test_metrics_may_be_absent() -> None:
         ("update", {"metrics": {"loss": 1e16, "accuracy": None, "rows": 1}}),
         ("update", {"metrics": {"loss": 1, "accuracy": 1.1, "rows": 1}}),
         ("update", {"metrics": {"loss": 1, "accuracy": 1, "rows": -1}}),
+        ("update", {"metrics": {"loss": 1, "accuracy": None, "rows": 1, "mae": -0.5}}),
+        ("update", {"metrics": {"loss": 1, "accuracy": None, "rows": 1, "r2": 1.5}}),
+        ("update", {"metrics": {"loss": 1, "accuracy": None, "rows": 1, "r2": None}}),
         ("evidence", {"author": b"x"}),
         ("evidence", {"first": None}),
         ("evidence", {"first": some_cid(2)}),

@@ -109,7 +109,9 @@ def test_a_configuration_that_somebody_else_makes_meanwhile_is_not_said_to_be_ou
         return create_once(path, data)
 
     monkeypatch.setattr(join_module, "create_once", too_late)
-    options = Namespace(swarm=str(directory), name="pump", role="trainer", config=config, data=None, json=True)
+    options = Namespace(
+        swarm=str(directory), name="pump", role="trainer", config=config, label=None, data=None, json=True
+    )
     with pytest.raises(ConfigurationError, match="exists"):
         join_module.join(options)
     assert config.read_text() == "theirs"

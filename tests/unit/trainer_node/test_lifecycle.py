@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from programs import wait_for
 
-from learnae.adapters.local.lock import Lock, holder
+from learnae.adapters.local.lock import Lock, end_holder, holder
 from learnae.config.sections import PeerSection
 from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateError
 from learnae.swarm.directory import Swarm, open_manifest
@@ -68,7 +68,7 @@ def test_one_that_ends_just_as_it_is_to_be_stopped_is_stopped(
 
     with monkeypatch.context() as patched:
         patched.setattr(lifecycle.os, "kill", too_late)
-        assert lifecycle.stop(tmp_path / "pump")
+        assert end_holder(tmp_path / "pump" / LOCK_FILE)
 
 
 def test_one_that_is_started_again_at_once_was_stopped(
@@ -83,7 +83,7 @@ def test_one_that_is_started_again_at_once_was_stopped(
 
     with monkeypatch.context() as patched:
         patched.setattr(lifecycle.os, "kill", and_another)
-        assert lifecycle.stop(tmp_path / "pump", seconds=1.0)
+        assert end_holder(tmp_path / "pump" / LOCK_FILE, seconds=1.0)
 
 
 def test_who_starts_in_the_background_is_not_taken_for_another_who_was_faster(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from learnae.adapters.local.block_database import FILE, is_sound
 from learnae.adapters.local.block_salvage import DAMAGED_SUFFIX, rebuild
@@ -57,7 +57,7 @@ class Block:
 
 
 def blocks(options: argparse.Namespace) -> int:
-    """List all blocks, check, pin or delete them; exit status 1 if some are damaged."""
+    """Count or list all blocks, check, pin or delete them; exit status 1 if some are damaged."""
     directory = choose_swarm(options.swarm).directory
     if options.fsck:
         found = fsck(directory)
@@ -68,10 +68,30 @@ def blocks(options: argparse.Namespace) -> int:
         return _show(options, collect_garbage(directory))
     listed = list(list_blocks(directory))
     if options.json:
-        print_json([asdict(block) for block in listed])
-    else:
+        print_json([asdict(block) for block in listed] if options.list else totals(listed))
+    elif options.list:
         _print_table(listed)
+    else:
+        fields = totals(listed)
+        kinds = fields.pop("kinds")
+        print_fields({**fields, "bytes": human_bytes(fields["bytes"]), **kinds})
     return 0
+
+
+def totals(found: Sequence[Block]) -> dict[str, Any]:
+    """Return how many blocks there are, their bytes and kinds, and how many are pinned, if there is a daemon."""
+    kinds = Counter(_KINDS[block.what.partition(" ")[0]][1] for block in found)
+    pins = {} if not found or any(block.pinned is None for block in found) else {"pinned": sum(map(_is_pinned, found))}
+    return {
+        "blocks": len(found),
+        "bytes": sum(block.bytes for block in found),
+        **pins,
+        "kinds": dict(kinds.most_common()),
+    }
+
+
+def _is_pinned(block: Block) -> bool:
+    return block.pinned is True
 
 
 def list_blocks(directory: Path) -> Iterator[Block]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
+from learnae.cli.commands.swarm.definition import read_definition, with_policies
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
 from learnae.cli.output import columns_note, print_fields, print_json
 from learnae.errors import ConfigurationError, DataError, ManifestError
@@ -18,24 +19,32 @@ from learnae.ipld.fields import Fields
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.samples.table_headers import CSV, PARQUET, column_names, is_number
-from learnae.swarm.directory import MANIFEST_FILE, create_named, create_swarm
+from learnae.swarm.directory import create_named, create_swarm
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.swarm.initial_weights import start_blocks, start_links
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import PRESETS, preset
+from learnae.system.paths import MANIFEST_FILE
 from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
-_OF_A_MODEL = ("loss", "optimiser", "learning_rate", "classes", "columns", "features")  # options
 
 
 def create(options: argparse.Namespace) -> int:
     """Create a swarm from a preset or a Keras model, and say how to join it."""
-    if options.preset:
-        manifest, blocks, start = _of_preset(options), list[bytes](), SEEDED
+    flags = {f"swarm.{name}": getattr(options, name) for name in ("preset", "loss", "name", "features")}
+    flags["swarm.model"] = None if options.model is None else str(options.model)
+    flags["swarm.classes"] = None if options.classes is None else _names(options.classes)
+    if options.columns is not None:
+        flags["swarm.columns"] = _columns(options.columns)
+    flags.update({"optimiser.name": options.optimiser, "optimiser.learning_rate": options.learning_rate})
+    values = read_definition(options, flags)
+    if values["swarm"].get("preset"):
+        manifest, blocks, start = _of_preset(values["swarm"]), list[bytes](), SEEDED
     else:
-        manifest, blocks, start = _of_model(options)
+        manifest, blocks, start = _of_model(values)
+    manifest = with_policies(manifest, values)
     swarm = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
     with closing(LocalBlockStore(swarm.directory)) as store:
         for block in blocks:
@@ -62,30 +71,30 @@ def create(options: argparse.Namespace) -> int:
     return 0
 
 
-def _of_preset(options: argparse.Namespace) -> Manifest:
-    """Return the preset's manifest, perhaps renamed. Raises ConfigurationError for flags that would change it."""
-    if given := [f"--{name.replace('_', '-')}" for name in _OF_A_MODEL if getattr(options, name) is not None]:
-        raise ConfigurationError(f"a preset takes no {', '.join(given)}", "leave that out, or give --model")
-    manifest = preset(options.preset, SystemClock().now())
-    return replace(manifest, name=options.name or manifest.name)
+def _of_preset(swarm: Mapping[str, Any]) -> Manifest:
+    """Return the preset's manifest, perhaps renamed."""
+    manifest = preset(swarm["preset"], SystemClock().now())
+    return replace(manifest, name=swarm.get("name") or manifest.name)
 
 
-def _of_model(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
+def _of_model(values: Mapping[str, Mapping[str, Any]]) -> tuple[Manifest, list[bytes], str]:
     """Return the manifest of the model in a file, the blocks of its starting weights, and what to say of these."""
-    if not options.loss:
+    swarm = values["swarm"]
+    if not swarm.get("loss"):
         raise ConfigurationError("a model needs a loss", "give --loss, such as sparse_categorical_crossentropy")
-    model = read_model(options.model)
+    path = Path(swarm["model"])
+    model = read_model(path)
     blocks = [] if model.weights is None else start_blocks(model.weights)
-    optimiser, rate = options.optimiser or USUAL, options.learning_rate
+    columns = swarm.get("columns")
     manifest = Manifest(
-        name=options.name or options.model.stem,
+        name=swarm.get("name") or path.stem,
         config=model.config,
-        loss=options.loss,
+        loss=swarm["loss"],
         created=SystemClock().now(),
-        classes=_names(options.classes) if options.classes else (),
-        columns=() if options.columns is None else _columns(options.columns),
-        features=_features(options.features) if options.features else None,
-        optimiser=OptimiserPolicy(optimiser, RATES[optimiser] if rate is None else rate),
+        classes=tuple(swarm.get("classes", ())),
+        columns=tuple(_columns(swarm["table"]) if columns is None and "table" in swarm else columns or ()),
+        features=_read_features(values["features"]) if "features" in values else _features(swarm.get("features", "")),
+        optimiser=OptimiserPolicy(USUAL, RATES[USUAL]),
         codec=_codec(model.config),
         outline=model.outline,
         start=start_links(blocks),
@@ -96,18 +105,18 @@ def _of_model(options: argparse.Namespace) -> tuple[Manifest, list[bytes], str]:
     return manifest, blocks, model.start
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
-def _columns(text: str) -> tuple[str, ...]:
+def _columns(text: str) -> list[str]:
     """Return the names of features: as they are given, or all in a table's header but the target's.
 
     Raises DataError.
     """
     if not text.endswith((*CSV, *PARQUET)):
         return _names(text)
-    names = tuple(name for name in column_names(Path(text)) if name != _TARGET)
+    names = [name for name in column_names(Path(text)) if name != _TARGET]
     numbers = [name for name in names if is_number(name)]
     if numbers:  # every member of the swarm reads what is written here
         raise DataError(
@@ -128,10 +137,10 @@ def _codec(config: Mapping[str, Any]) -> FramePolicy:
 def _features(text: str) -> Features | None:
     """Return the features of a preset, or of a JSON file in the manifest's form; raises ManifestError.
 
-    A raw window in a file needs no constants: its samples are then taken as they are.
+    None for no text.
     """
-    if text in PRESETS:
-        return preset(text, 0).features
+    if not text or text in PRESETS:
+        return preset(text, 0).features if text else None
     try:
         with Path(text).open("rb") as file:
             found = json.loads(file.read(_MAX_FEATURES_BYTES))
@@ -139,6 +148,14 @@ def _features(text: str) -> Features | None:
         raise ManifestError(
             f"cannot read features from {text}: {error}", "give a preset's name or a JSON file"
         ) from error
+    return _read_features(found)
+
+
+def _read_features(found: Any) -> Features:
+    """Read features in the manifest's form; raises ManifestError.
+
+    A raw window needs no constants: its samples are then taken as they are.
+    """
     features = Fields(found, "features", ManifestError)
     if features.value("kind") == RAW_KIND:
         channels = len(features.texts("channels", MAX_CHANNELS))

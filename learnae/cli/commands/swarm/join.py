@@ -2,20 +2,25 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
+from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import columns_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
+from learnae.runtime.homes import swarm_of
 from learnae.samples.recordings import check_readable
 from learnae.swarm.directory import find_swarm
 from learnae.system.atomic_files import create_once
-from learnae.system.paths import KEY_FILE, STATE_FILE, peer_directory
+from learnae.system.paths import KEY_FILE, STATE_FILE, home, last_status, peer_directory, peers_here
 
+_LABEL = "label"  # of a table, unless another is named
 Value = str | bool | int | float
 
 _NO_DATA = {
@@ -28,17 +33,23 @@ def join(options: argparse.Namespace) -> int:
     """Make a peer's key and configuration."""
     swarm = find_swarm(options.swarm)
     manifest = swarm.manifest
+    if options.label and options.role == "agent":
+        raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
-    name = options.name or options.role
+    name = options.name or _known_name(options, manifest.swarm) or options.role
     config = options.config or user_config_directory() / f"{options.role}.toml"
     taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
     if config.exists():
         raise taken
+    look = None
     if options.data:
         check_readable(options.data)
+        look = look_into(options.data, options.label or _LABEL, manifest)
     _check_place(peer_directory(name), manifest.swarm)
-    text = _configuration(options.role, options.data, name, swarm.directory.resolve())
+    is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
+    named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
+    text = _configuration(options.role, options.data, options.label, name, named)
     identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
     if not create_once(config, text.encode()):
         raise taken
@@ -52,13 +63,28 @@ def join(options: argparse.Namespace) -> int:
         "start": command,
     }
     if options.json:
-        print_json({**fields, "columns": list(manifest.columns)})
+        print_json({**fields, "columns": list(manifest.columns), "data": asdict(look) if look else None})
     else:
-        print_fields({**fields, **columns_note(manifest)})
+        print_fields({**fields, **columns_note(manifest), **({"data": str(look)} if look else {})})
+        for note in look.notes if look else ():
+            print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
     return 0
+
+
+def _known_name(options: argparse.Namespace, swarm: Cid) -> str | None:
+    """Return the name of the only peer here that has learnt in this role and swarm: who comes back is that peer.
+
+    None if there is no such one, or if the configuration goes to a place of its own: another peer is meant then.
+    """
+    if options.config:
+        return None
+    known = [
+        path.name for path in peers_here() if last_status(path).get("role") == options.role and swarm_of(path) == swarm
+    ]
+    return known[0] if len(known) == 1 else None
 
 
 def _check_place(directory: Path, swarm: Cid) -> None:
@@ -71,11 +97,13 @@ def _check_place(directory: Path, swarm: Cid) -> None:
         raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
 
 
-def _configuration(role: str, data: Path | None, name: str, swarm: Path) -> str:
+def _configuration(role: str, data: Path | None, label: str | None, name: str, swarm: str) -> str:
     file = {"file": str(data.resolve())} if data else {}
+    if label:
+        file["label"] = label
     sections = (
         toml_text("peer", {"name": name}),
-        toml_text("swarm", {"id": str(swarm)}),
+        toml_text("swarm", {"id": swarm}),
         toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
     )
     return "\n".join(sections)

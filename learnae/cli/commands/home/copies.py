@@ -1,0 +1,49 @@
+"""``learnae backup`` and ``restore``."""
+
+import argparse
+
+from learnae.cli.output import human_bytes, print_fields, print_json
+from learnae.errors import ConfigurationError
+from learnae.protocol.identity import Identity, peer_name
+from learnae.runtime.backup import back_up
+from learnae.runtime.backup import restore as take_back
+from learnae.runtime.homes import existing_peer, swarm_of
+from learnae.swarm.directory import swarms_here
+from learnae.system.atomic_files import check_target
+from learnae.system.paths import KEY_FILE, home, peers_here
+
+
+def backup(options: argparse.Namespace) -> int:
+    """Write the peers of this home, or one of them, and their swarms into a file."""
+    check_target(options.file, [".tar"])
+    peers = [existing_peer(options.peer)] if options.peer else peers_here()
+    peers = [peer for peer in peers if (peer / KEY_FILE).exists()]
+    if not peers:
+        raise ConfigurationError(f"there is no peer with a key in {home()}", "join a swarm first: learnae join")
+    swarms = swarms_here()
+    if options.peer:
+        swarms = [path for path in swarms if path.name == str(swarm_of(peers[0]))]
+    size = back_up(peers, swarms, options.file)
+    if options.json:
+        print_json({"file": str(options.file), "bytes": size, "peers": [peer.name for peer in peers]})
+    else:
+        fields = {
+            "file": f"{options.file}, {human_bytes(size)}",
+            "peers": ", ".join(peer.name for peer in peers),
+            "left out": "readings, results, logs, configuration",
+            "keep it safe": "its keys are these peers",
+        }
+        print_fields(fields)
+    return 0
+
+
+def restore(options: argparse.Namespace) -> int:
+    """Take peers and swarms of a backup into this home."""
+    found = take_back(options.file)
+    peers = {path.name: peer_name(Identity.load(path / KEY_FILE).author) for path in found}
+    if options.json:
+        print_json({"peers": peers})
+    else:
+        print_fields(peers)
+        print("\nnext: start them as before; they hear the others first. Never run one key on two machines at once")
+    return 0

@@ -1,0 +1,143 @@
+"""``learnae leave`` and ``rename``: what becomes of a peer of this machine."""
+
+import argparse
+import re
+import sys
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from learnae.adapters.local.lock import end_holder, holder
+from learnae.cli.commands.swarm.join import toml_text
+from learnae.cli.output import human_bytes, print_fields, print_json
+from learnae.config.loading import config_files, user_config_directory
+from learnae.errors import ConfigurationError
+from learnae.runtime.homes import existing_peer, remove_peer, rename_peer, size_of, swarm_of
+from learnae.system.atomic_files import write_atomic
+from learnae.system.paths import LOCK_FILE, home, peer_directory, peers_here
+from learnae.text import shown
+
+_ROLES = ("trainer", "agent")
+_NAME = re.compile(r"(?m)^[ \t]*name[ \t]*=[ \t]*(\"[^\"\\\n]*\"|'[^'\n]*')")
+_MAX_BYTES = 1 << 20
+
+
+def leave(options: argparse.Namespace) -> int:
+    """Say what will be removed, ask, stop the peer and remove it."""
+    peer = existing_peer(options.peer) if options.peer else _only_peer()
+    swarm = _swarm_alone(peer) if options.with_swarm else None
+    process = holder(peer / LOCK_FILE)
+    fields: dict[str, Any] = {
+        "peer": peer.name,
+        "running": f"process {process}, will be stopped" if process else "no",
+        "removed": f"{peer}, {human_bytes(size_of(peer))}: its key, model, versions and readings",
+    }
+    if swarm:
+        fields["also"] = f"{swarm}, {human_bytes(size_of(swarm))}"
+    if stays := configurations(peer.name):
+        fields["stays"] = f"{shown(list(map(str, stays)))}: with it, a start would make a new peer"
+    if not options.json:
+        print_fields(fields)
+    if not options.yes:
+        _ask()
+    end_holder(peer / LOCK_FILE)
+    remove_peer(peer, swarm)
+    if options.json:
+        removed = [str(peer), *([str(swarm)] if swarm else [])]
+        print_json({"removed": removed, "stays": list(map(str, stays))})
+    else:
+        print("removed")
+    return 0
+
+
+def rename(options: argparse.Namespace) -> int:
+    """Rename a stopped peer, also in the configurations of this user that name it."""
+    peer, name = existing_peer(options.peer), options.name
+    peer_directory(name)  # raises for what is no name
+    texts = {path: _renamed(path, name) for path in configurations(peer.name)}
+    moved = rename_peer(peer, name)
+    for path, text in texts.items():
+        if text is not None:
+            write_atomic(path, text.encode(), mode=path.stat().st_mode & 0o777)
+    by_hand = [str(path) for path, text in texts.items() if text is None]
+    if options.json:
+        changed = [str(path) for path, text in texts.items() if text is not None]
+        print_json({"peer": moved.name, "directory": str(moved), "changed": changed, "by_hand": by_hand})
+    else:
+        print_fields({"peer": moved.name, "directory": str(moved), "changed": shown(list(map(str, texts))) or "-"})
+        for by in by_hand:
+            print(f"learnae: in {by}, set [peer] name to {name!r} yourself", file=sys.stderr)
+    return int(bool(by_hand))
+
+
+def configurations(name: str) -> list[Path]:
+    """Return the configurations of this user and of this machine that are of the peer ``name``."""
+    usual = {path: role for role in _ROLES for path in config_files(role)}
+    found = sorted({*usual, *user_config_directory().glob("*.toml"), *Path("/etc/learnae").glob("*.toml")})
+    return [path for path in found if _peer_in(path, usual.get(path, "")) == name]
+
+
+def _peer_in(path: Path, role: str) -> str | None:
+    """Return the name that a configuration gives its peer, or else the ``role``; None if its state is elsewhere."""
+    section = _read(path).get("peer", {}) if path.is_file() else None
+    if not isinstance(section, dict) or section.get("state"):
+        return None
+    return str(section.get("name") or role) or None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError, RecursionError):  # a program that reads it will say so
+        return tomllib.loads(path.read_bytes()[:_MAX_BYTES].decode("utf-8-sig"))
+    return {}
+
+
+def _renamed(path: Path, name: str) -> str | None:
+    """Return the text of a configuration with another peer.name; None if it is written in an unusual way."""
+    wanted = _read(path)
+    text = path.read_text("utf-8-sig")
+    literal = toml_text("peer", {"name": name}).splitlines()[1]
+    head, section, rest = text.partition("[peer]")
+    wanted["peer"] = {**wanted.get("peer", {}), "name": name}
+    ways = (
+        f"{head}{section}{_NAME.sub(lambda _: literal, rest, count=1)}",
+        f"{head}{section}\n{literal}{rest}",
+        f"[peer]\n{literal}\n\n{text}",
+    )
+    for changed in ways:
+        with suppress(ValueError):
+            if tomllib.loads(changed) == wanted:
+                return changed
+    return None
+
+
+def _only_peer() -> Path:
+    found = peers_here()
+    if len(found) != 1:
+        names = f"name one: {shown([path.name for path in found])}" if found else "join a swarm first: learnae join"
+        raise ConfigurationError(
+            f"there are {len(found)} peers in {home()}" if found else "there is no peer here", names
+        )
+    return found[0]
+
+
+def _swarm_alone(peer: Path) -> Path | None:
+    """Return the directory of a peer's swarm; raises ConfigurationError if another peer here is in it."""
+    swarm = swarm_of(peer)
+    if swarm is None:
+        return None
+    if others := [path.name for path in peers_here() if path != peer and swarm_of(path) == swarm]:
+        raise ConfigurationError(f"{shown(others)} {'is' if len(others) == 1 else 'are'} in that swarm, too",
+                                 "leave out --with-swarm")  # fmt: skip
+    directory = home() / "swarms" / str(swarm)
+    return directory if directory.is_dir() else None
+
+
+def _ask() -> None:
+    """Raise ConfigurationError unless the user says yes; off a terminal there is no one to ask."""
+    unanswered = ConfigurationError("nothing was removed", "to do it, add --yes")
+    if not sys.stdin.isatty():
+        raise unanswered
+    print("remove it? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise unanswered

@@ -1,0 +1,212 @@
+"""Backups: keys, states, versions and blocks in one tar file, which a home takes back piece by piece, each checked.
+
+::
+
+    peers/<name>/key.pem  peers/<name>/state  peers/<name>/versions/<version>
+    swarms/<id>/manifest.cbor  swarms/<id>/blocks/<cid>
+
+Nothing else of a home is in it: no readings, no results, no log. What is restored is looked at as if a stranger had
+sent it.
+"""
+
+import io
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.errors import BlockMissingError, ConfigurationError, EncodingError, LearnaeError, PeerError, StateError
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
+from learnae.peer.state import PeerState
+from learnae.ports import check_named
+from learnae.protocol.identity import Identity
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import open_message
+from learnae.runtime.version_store import read_version, version_names
+from learnae.swarm.directory import create_swarm, open_swarm
+from learnae.swarm.manifest import MAX_BYTES as MANIFEST_BYTES
+from learnae.swarm.manifest import Manifest
+from learnae.system.atomic_files import TEMPORARY, open_regular, writing
+from learnae.system.paths import KEY_FILE, MANIFEST_FILE, STATE_FILE, VERSIONS, home, peer_directory
+
+_KEY_BYTES = 4096
+_WEIGHTS_BYTES = 1 << 34  # of a state or a version: far more than any model here
+_PIECE_BYTES = 1 << 20
+_PEER = re.compile(rf"peers/([^/]+)/({re.escape(KEY_FILE)}|{STATE_FILE}|{VERSIONS}/(?:best|v[0-9]{{1,12}}))")
+_BLOCK = re.compile(rf"swarms/([a-z0-9]+)/(?:{re.escape(MANIFEST_FILE)}|blocks/([a-z0-9]+))")
+_ANOTHER = "take another backup"
+_NOT_ONE = "give a file that learnae backup has written"
+
+
+def back_up(peers: list[Path], swarms: list[Path], file: Path) -> int:
+    """Write a backup of these directories; peers may run meanwhile. Return its bytes; raises NotWrittenError.
+
+    The file holds private keys: only its owner may read it.
+    """
+    temporary = file.with_name(f"{TEMPORARY}{os.getpid()}-{file.name}")
+    with writing(file):
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with (
+                os.fdopen(descriptor, "wb") as raw,
+                tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
+            ):
+                for peer in peers:  # first: what a state stands on may be more than it knows, never less
+                    for name in (KEY_FILE, STATE_FILE, *(f"{VERSIONS}/{name}" for name in version_names(peer))):
+                        _add_file(tar, peer / name, f"peers/{peer.name}/{name}")
+                for swarm in swarms:
+                    _add_swarm(tar, swarm)
+                tar.close()
+                raw.flush()
+                os.fsync(descriptor)
+            os.replace(temporary, file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def _add_file(tar: tarfile.TarFile, path: Path, name: str) -> None:
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:  # it has not run yet, or a version has just been replaced
+        return
+    with file:
+        _add(tar, name, os.fstat(file.fileno()).st_size, file)
+
+
+def _add_swarm(tar: tarfile.TarFile, swarm: Path) -> None:
+    manifest = open_swarm(swarm).manifest
+    data, name = manifest.to_bytes(), f"swarms/{manifest.swarm}"
+    _add(tar, f"{name}/{MANIFEST_FILE}", len(data), io.BytesIO(data))
+    with closing(LocalBlockStore(swarm, read_only=True)) as store:
+        for cid in store.cids():
+            try:
+                block = store.get(cid)
+            except (BlockMissingError, PeerError):  # deleted since, or damaged
+                continue
+            _add(tar, f"{name}/blocks/{cid}", len(block), io.BytesIO(block))
+
+
+def _add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o600
+    tar.addfile(entry, file)
+
+
+def restore(file: Path) -> list[Path]:
+    """Take the peers and swarms of a backup into this home; return the peers' directories.
+
+    Each peer appears whole or not at all. Raises ConfigurationError if the file is no backup or a peer is here already,
+    StateError if a part of it is damaged, NotWrittenError.
+    """
+    staged = home() / f".restoring-{os.getpid()}"
+    shutil.rmtree(staged, ignore_errors=True)  # of a process that was killed
+    with writing(staged):
+        staged.mkdir(parents=True, mode=0o700)
+    try:
+        with _opened(file) as tar:
+            names = _take_all(tar, staged, file)
+        if not names:
+            raise ConfigurationError(f"there is no peer in {file}", _NOT_ONE)
+        for name in names:
+            _check_peer(staged / name)
+        return [_adopt(staged / name, peer_directory(name)) for name in names]
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with open_regular(file) as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
+            yield tar
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {file}: {error.strerror or error}", "check the path") from error
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{file} is no backup: {error}", _NOT_ONE) from error
+
+
+def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
+    """Put the peers of a backup below ``staged``, and its swarms and their blocks where they belong."""
+    names: list[str] = []
+    for entry in tar:
+        peer, block = _PEER.fullmatch(entry.name), _BLOCK.fullmatch(entry.name)
+        content = tar.extractfile(entry) if entry.isreg() and not entry.issparse() else None
+        if content is None or not (peer or block):
+            raise ConfigurationError(f"{file} holds {entry.name[:80]!r}, which no backup has", _NOT_ONE)
+        if peer:
+            if peer_directory(peer[1]).exists():
+                raise ConfigurationError(
+                    f"there is a peer {peer[1]!r} here already",
+                    f"rename it first: learnae rename {peer[1]} NAME, or remove it: learnae leave {peer[1]}",
+                )
+            names += [peer[1]] if peer[1] not in names else []
+            _take_file(content, entry, staged / peer[1] / peer[2])
+        elif block:
+            _take_block(content, entry, block[1], block[2])
+    return names
+
+
+def _take_file(content: IO[bytes], entry: tarfile.TarInfo, path: Path) -> None:
+    limit = _KEY_BYTES if path.name == KEY_FILE else _WEIGHTS_BYTES
+    _check_size(entry, limit)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            while piece := content.read(_PIECE_BYTES):
+                out.write(piece)
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def _take_block(content: IO[bytes], entry: tarfile.TarInfo, swarm: str, name: str | None) -> None:
+    _check_size(entry, MAX_BLOCK_BYTES if name else MANIFEST_BYTES)
+    data = content.read()
+    try:
+        if name is None:
+            manifest = Manifest.from_bytes(data)
+            if str(manifest.swarm) != swarm:
+                raise EncodingError(f"the swarm of this definition is {manifest.swarm}")
+            create_swarm(manifest)
+            return
+        cid = Cid.parse(name)
+        check_named(cid, data)
+    except LearnaeError as error:
+        raise StateError(f"{entry.name} is damaged: {error.problem}", _ANOTHER) from error
+    directory = home() / "swarms" / swarm
+    if not (directory / MANIFEST_FILE).exists():
+        raise ConfigurationError(f"{entry.name[:80]} comes before the definition of its swarm", _NOT_ONE)
+    with closing(LocalBlockStore(directory)) as store:
+        store.keep(cid, data)
+
+
+def _check_size(entry: tarfile.TarInfo, limit: int) -> None:
+    if entry.size > limit:
+        raise ConfigurationError(f"{entry.name[:80]} has {entry.size} bytes, and at most {limit} are read", _NOT_ONE)
+
+
+def _check_peer(directory: Path) -> None:
+    """Raise StateError if the key, the state or a version of a peer cannot be used."""
+    identity = Identity.load(directory / KEY_FILE)
+    if (directory / STATE_FILE).exists():
+        state = PeerState.read(directory / STATE_FILE)
+        try:
+            author = open_message(state.message, state.swarm, Limits()).author
+        except PeerError as error:
+            raise StateError(f"{directory.name}: its last message is damaged: {error.problem}", _ANOTHER) from error
+        if author != identity.author:
+            raise StateError(f"{directory.name}: its key is not the one that its state was saved with", _ANOTHER)
+    for name in version_names(directory):
+        read_version(directory, name)
+
+
+def _adopt(staged: Path, directory: Path) -> Path:
+    with writing(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(staged, directory)  # fails if another process has made that peer meanwhile
+    return directory
