@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from agent.sources.payloads import FORMATS, TOPICS
 from learnae.config.sections import MqttSection, check_choice, check_holdout
 from learnae.errors import ConfigurationError
+from learnae.samples.time_column import Columns
 
 REPLAY, BRIDGE, MQTT, IIO, HWMON = KINDS = ("replay", "bridge", "mqtt", "iio", "hwmon")
 LIVE = (BRIDGE, MQTT, IIO, HWMON)
@@ -16,6 +17,9 @@ _PATH_SEPARATOR = "#"  # between topic and path: no topic name contains it (MQTT
 # which keys mean something for which kind; those of every kind are not here
 _KEYS = {
     "file": (REPLAY,),
+    "label": (REPLAY,),
+    "time": (REPLAY,),
+    "time_unit": (REPLAY,),
     "speed": (REPLAY,),
     "socket": (BRIDGE,),
     "topic": (MQTT,),
@@ -36,10 +40,11 @@ _KEYS = {
 class SourceSection:
     """One source of a ``kind``.
 
-    ``replay``: the recording ``file``, at ``speed`` times real time (0: at once). ``bridge``: the firmware bridge's
-    ``socket`` (empty: where it listens by default). ``mqtt``: a ``topic`` or ``device``, what its ``payload`` is, a
-    ``label_topic``; at the broker of ``[mqtt]`` or at another ``broker``. ``iio``: a ``device`` of Linux IIO.
-    ``hwmon``: sensors of the board itself.
+    ``replay``: the recording ``file``, its columns of ``label`` and ``time`` (empty: the one that looks like it; false:
+    none), the ``time_unit`` (empty: the one that fits), at ``speed`` times real time (0: at once). ``bridge``: the
+    firmware bridge's ``socket`` (empty: where it listens by default). ``mqtt``: a ``topic`` or ``device``, what its
+    ``payload`` is, a ``label_topic``; at the broker of ``[mqtt]`` or at another ``broker``. ``iio``: a ``device`` of
+    Linux IIO. ``hwmon``: sensors of the board itself.
 
     ``channels`` says, for the swarm's channels, what the source calls them, where that is another name. A
     reading stands for at most ``hold`` seconds (0: ten periods). The ``holdout`` share is never trained
@@ -62,6 +67,9 @@ class SourceSection:
     root: str = ""
     channels: dict[str, str] = field(default_factory=dict)
     hold: float = 0.0
+    label: str = "label"
+    time: str | bool = ""
+    time_unit: str = ""
 
     def __post_init__(self) -> None:
         check_choice("source.kind", self.kind, KINDS)
@@ -73,6 +81,7 @@ class SourceSection:
             raise ConfigurationError(f"source.hold is {self.hold}", "use seconds, 0 for ten periods")
         if not all(isinstance(name, str) for name in self.channels.values()):
             raise ConfigurationError("source.channels has a value that is no text", "name what the source calls it")
+        self.columns  # noqa: B018 - checks
         self._check_keys()
 
     def _check_keys(self) -> None:
@@ -89,6 +98,11 @@ class SourceSection:
             raise ConfigurationError(
                 f"source.device with payload {self.payload!r}", f"set source.topic, or payload to {' or '.join(TOPICS)}"
             )
+
+    @property
+    def columns(self) -> Columns:
+        """Return what is said of a recording's columns; raises ConfigurationError."""
+        return Columns(self.label, self.time, self.time_unit)
 
     @property
     def is_set(self) -> bool:
