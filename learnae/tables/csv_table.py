@@ -74,9 +74,6 @@ class _Reading:
         self._places = [dialect.names.index(name) for name, _ in wanted]
         self._width = len(dialect.names) + dialect.has_trailing
         self._usual_width = 0 if dialect.has_trailing else self._width  # 0: each row is looked at
-        self._numeric = [
-            place for place, (_, kind) in zip(self._places, wanted, strict=True) if isinstance(kind, Numbers)
-        ]
         self._converters = self._make_converters()
         self._decimal = "." if dialect.separator == "," else ""  # not known yet
         self._example = ""
@@ -211,7 +208,7 @@ class _Reading:
     def _convert_decimals(self, rows: list[list[str]], numbers: Sequence[int]) -> None:
         """Write numbers with a point where the file has commas. Raises DataError where it has both."""
         for row, number in zip(rows, numbers, strict=True):
-            for place in self._numeric:
+            for place in self._places:
                 field = row[place].strip()
                 decimal = "," if WITH_COMMA.fullmatch(field) else "." if WITH_POINT.fullmatch(field) else ""
                 if not decimal:

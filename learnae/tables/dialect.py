@@ -103,7 +103,7 @@ def _separator(path: Path, sample: Sequence[str]) -> str:
     if several:
         return max(several, key=lambda one: len(found[one][0]))
     words = [len(line.split()) for line in sample[:2]]
-    if len(words) > 1 and words[0] == words[1] > 1 and any(map(is_number, sample[1].split())):
+    if len(words) > 1 and words[0] == words[1] > 1 and is_number(sample[1].split()[0]):
         raise _spaces(path)
     return ","
 

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from learnae.errors import ConfigurationError, DataError
-from learnae.samples.recordings import Recording, read_recording
+from learnae.samples.recordings import Recording, read_recording, recording_of_table
 from learnae.samples.time_column import Columns
+from learnae.tables.labels import Classes
+from learnae.tables.opening import open_table
 from learnae.tables.times import SECONDS, iso_seconds
 
 BEGIN = 1_700_000_000
@@ -92,6 +94,20 @@ def test_dates_are_read_to_the_last_digit(moment: datetime, nanoseconds: int, ho
     got = iso_seconds(f"{text[:19]}.{nanoseconds:09}{text[19:]}")[0]
     assert abs(got - (whole.timestamp() + nanoseconds / 1e9)) < 1e-6
     assert iso_seconds(text)[0] == whole.timestamp()
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "iso"])
+def test_times_have_the_decimal_comma_of_their_file(tmp_path: Path, unit: str) -> None:
+    numbers = [(moment - BEGIN) / SECONDS.get(unit, 1.0) + 0.25 for moment in seconds(10)]
+    times = [iso(moment) for moment in seconds(10)] if unit == "iso" else numbers
+    rows = [f"{time};{index}.5;{index % 2}.0".replace(".", ",") for index, time in enumerate(times)]
+    (tmp_path / "data.csv").write_text("\n".join(["Zeit;x;label", *rows, ""]))
+    for block in (20, 1 << 18):
+        table = open_table(tmp_path / "data.csv", block)
+        recording = recording_of_table(table, ("x",), 10, Columns(), Classes((), 2))
+        assert_gap_is_kept(recording, 10)
+        assert recording.values[:, 0].tolist() == [index + 0.5 for index in range(COUNT)]
+        assert recording.label.tolist() == [0, 1] * 6
 
 
 @pytest.mark.parametrize("name", ["index", "sample", "Frame"])
