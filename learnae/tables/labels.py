@@ -35,6 +35,10 @@ def _place(form: str) -> int | None:
     return int(form) if form.isascii() and form.isdecimal() and len(form) < _LONGEST_NUMBER else None
 
 
+def _up_to(count: int) -> str:
+    return ",".join(map(str, range(1, count + 1))) if count <= _MAX_SHOWN else f"1,2,…,{count}"
+
+
 class Classes(Kind):
     """Classes by their ``names``; by their numbers, 0 to ``count`` - 1, where no name is a number itself.
 
@@ -130,7 +134,7 @@ class Classes(Kind):
         rows = {**{int(form): count for form, count in self._seen.items()}, self._count: self._unknown[last]}
         there = ", ".join(f"{form} ({rows[form]})" for form in sorted(rows)[:_MAX_SHOWN])
         choices = f"subtract one, or write the names: {self._shown}" if self._names else (
-            f"subtract one, or name the classes by these numbers: learnae swarm create --classes 1,…,{last}"
+            f"subtract one, or name the classes by these numbers: learnae swarm create --classes {_up_to(self._count)}"
         )  # fmt: skip
         raise DataError(
             f"{origin} has the labels {there}: numbered from 1, and the swarm's {last} classes from 0", choices
