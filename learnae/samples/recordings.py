@@ -24,7 +24,7 @@ from learnae.tables.labels import Classes
 from learnae.tables.numbers import Numbers
 from learnae.tables.opening import is_called_arrays, open_table
 from learnae.tables.table import Floats, Kind, Table, Where
-from learnae.tables.times import GAP_PERIODS, SAMPLES, SECONDS, Times, is_counter, is_rate, unit_in, unit_of
+from learnae.tables.times import GAP_PERIODS, SAMPLES, SECONDS, Times, epoch_unit, is_counter, is_rate, unit_in, unit_of
 from learnae.text import counted, shown
 
 _log = logging.getLogger(__name__)
@@ -193,11 +193,20 @@ def _seconds(raw: Floats, times: Times, columns: Columns, rate: float, where: Wh
     if times.is_dated:
         _log.info("%s: times are the dates in %r", where.path, where.column)
         return raw
-    unit = columns.unit or unit_in(where.column) or unit_of(raw, rate, is_counter(where.column))
-    if not unit:
-        unit = SAMPLES if is_counter(where.column) else "s"
+    unit = columns.unit or unit_in(where.column) or _inferred_unit(raw, rate, where)
     _log.info("%s: times are those in %r, in %s", where.path, where.column, unit)
     return raw / rate if unit == SAMPLES else raw * SECONDS[unit]
+
+
+def _inferred_unit(raw: Floats, rate: float, where: Where) -> str:
+    fitting, of_epoch = unit_of(raw, rate, is_counter(where.column)), epoch_unit(raw)
+    if fitting in SECONDS and of_epoch and fitting != of_epoch:
+        raise DataError(
+            f"{where.at(0)}: {raw[0].item()!r} is of this century in {of_epoch}, and samples are as far apart as the "
+            f"swarm's in {fitting}",
+            f'set time_unit = "{of_epoch}" or "{fitting}" in [data] or [source]',
+        )
+    return fitting or of_epoch or (SAMPLES if is_counter(where.column) else "s")
 
 
 def make_recording(
@@ -211,7 +220,7 @@ def make_recording(
     close = steps[steps * rate <= GAP_PERIODS]
     if len(close) and not is_rate(seconds, rate):  # a window would be of another length, no feature would mean the same
         remedy = f"the swarm's are {1 / rate:g} s apart: resample them, or set time_unit if that is wrong"
-        raise DataError(f"{where.path}: samples are {float(np.median(close)):g} s apart", remedy)
+        raise DataError(f"{where.path}: samples are {float(np.median(close)):.3g} s apart", remedy)
     quantity = np.full(count, np.nan) if label is None else label
     is_class = np.isfinite(quantity) & (quantity == np.floor(quantity)) & (quantity >= 0) & (quantity < _MAX_CLASSES)
     whole = np.where(is_class, quantity, -1).astype(np.int64)

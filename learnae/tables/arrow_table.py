@@ -137,10 +137,7 @@ def _text(value: object) -> str:
 
 def _shown(column: Any) -> list[object]:
     """Return values for looking at; times in nanoseconds are more than Python's have."""
-    return [None if value is None else str(value) for value in column.cast("string").to_pylist()] if _is_time(
-        column.type
-    ) else column.to_pylist()  # fmt: skip
-
-
-def _is_time(kind: Any) -> bool:
-    return str(kind).startswith(("timestamp", "date"))
+    if not str(column.type).startswith(("timestamp", "date")):
+        return list(column.to_pylist())
+    texts = column.to_numpy(zero_copy_only=False).astype(str).tolist()
+    return [None if text == "NaT" else text for text in texts]

@@ -18,6 +18,7 @@ SECONDS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 UNITS = (*SECONDS, SAMPLES)
 RATE_TOLERANCE = 0.1  # of a period: clocks of sensors are far better
 GAP_PERIODS = 1.5  # a pause of more sample periods is a gap
+_CENTURY = 946_684_800.0, 4_102_444_800.0  # seconds since 1970: the years 2000 and 2100
 _EXPECTED = "give seconds, or ms, us, ns, or ISO 8601 such as 2024-05-01T12:00:00.25Z"
 
 _WORDS = frozenset(
@@ -150,6 +151,13 @@ def unit_of(raw: Floats, rate: float, is_counter: bool = False) -> str:
         if is_rate(raw * seconds, rate):
             return unit
     return AUTO
+
+
+def epoch_unit(raw: Floats) -> str:
+    """Return the unit in which the first time is one of this century, since 1970; AUTO if there is none."""
+    return next(
+        (unit for unit, seconds in SECONDS.items() if len(raw) and _CENTURY[0] < raw[0] * seconds < _CENTURY[1]), AUTO
+    )
 
 
 def is_rate(seconds: Floats, rate: float) -> bool:

@@ -168,6 +168,15 @@ def test_the_line_of_a_time_that_is_none_is_named(tmp_path: Path, line: int, fie
     assert words in str(caught.value)
 
 
+def test_a_unit_that_fits_the_rate_and_not_the_century_is_refused(tmp_path: Path) -> None:
+    path = csv(tmp_path / "data.csv", "time", [BEGIN + index for index in range(COUNT)])
+    with pytest.raises(DataError, match=r'is of this century in s, .* swarm\'s in ms; set time_unit = "s" or "ms"'):
+        read(path, 1000.0)
+    assert np.diff(read(path, 1000.0, unit="ms").time).max() < 0.0011
+    with pytest.raises(DataError, match=r"samples are 0\.001 s apart; the swarm's are 0\.1 s apart"):
+        read(csv(tmp_path / "data.csv", "time", [BEGIN * 1000 + index for index in range(COUNT)]), 10.0)
+
+
 def test_times_with_and_without_zone_are_not_mixed(tmp_path: Path) -> None:
     times = [iso(moment, UTC if index % 2 else None) for index, moment in enumerate(seconds(10))]
     with pytest.raises(DataError, match=r"is a date without a zone, .* is a date with a zone; write all in one form"):
