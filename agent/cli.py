@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,9 @@ from agent.labels import write_label
 from agent.learning.calibration import calibration_rows
 from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
+from agent.sources.section import REPLAY
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
+from learnae import strict_json
 from learnae.cli.arguments import count
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
@@ -106,10 +107,12 @@ def _check(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     manifest = find_swarm(config.swarm.id).manifest
     dataset = Dataset(manifest.model, manifest.objective)
-    collector = build_intake(config, manifest, dataset).collector
+    intake = build_intake(config, manifest, dataset)
+    collector = intake.collector
     collector.collect()
     directory = config.peer.directory(ROLE)
-    sources = probe_sources(config, manifest, _PROBE_SECONDS)
+    sources = {name: source.status() for name, source in intake.recordings.items()}
+    sources |= probe_sources(config, manifest, intake.names, _PROBE_SECONDS)
     report = {
         "swarm": str(manifest.swarm),
         "model": f"{manifest.model.count} parameters",
@@ -119,6 +122,7 @@ def _check(options: argparse.Namespace) -> int:
         "holdout_rows_now": len(dataset.holdout),
         "skipped_rows": dataset.skipped,
         "sources": sources,
+        "unknown_labels": intake.names.unknown_names,
         "results": [asdict(result) for result in read_results(directory, 3)],
         "state": str(directory),
     }
@@ -133,9 +137,15 @@ def _label(options: argparse.Namespace) -> int:
         if not manifest.needs_labels:
             raise ConfigurationError(f"swarm {manifest.name!r} learns without labels", "there is nothing to label")
         label_names(manifest).check(options.label)
+        recordings = {name: section.file for name, section in config.all_sources().items() if section.kind == REPLAY}
+        if len(recordings) == len(config.all_sources()):
+            raise ConfigurationError(
+                f"this agent reads only recordings, whose labels are their own: {', '.join(recordings.values())}",
+                "put them into the file's column label",
+            )
     write_label(config.peer.directory(ROLE), options.label, options.seconds)
     if options.json:
-        print(json.dumps({"label": options.label or None, "seconds": options.seconds}))
+        print(strict_json.dumps({"label": options.label or None, "seconds": options.seconds}))
     else:
         until = f" for {options.seconds:g} s" if options.seconds else ", until the next label"
         print(f"readings are {options.label or 'unlabelled'} from now on{until}")
@@ -146,7 +156,7 @@ def _results(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     results = read_results(config.peer.directory(ROLE), options.count)
     if options.json:
-        print(json.dumps([asdict(result) for result in results]))
+        print(strict_json.dumps([asdict(result) for result in results]))
         return 0
     if not results:
         print("no results yet: the model judges each window while learnae-agent run is at work", file=sys.stderr)
@@ -215,7 +225,7 @@ def _quantisation(int8: bool, rows: NDArray[np.float32] | None) -> dict[str, Any
 
 
 def _print(report: Mapping[str, Any], as_json: bool) -> None:
-    print(json.dumps(report) if as_json else "\n".join(_lines(report)))
+    print(strict_json.dumps(report) if as_json else "\n".join(_lines(report)))
 
 
 def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:

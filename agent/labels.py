@@ -10,6 +10,7 @@ from pathlib import Path
 from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.system.atomic_files import create_once, read_regular, write_atomic
 from learnae.tables.labels import normal_form
+from learnae.text import shown
 
 _log = logging.getLogger(__name__)
 
@@ -17,27 +18,30 @@ UNKNOWN = -1  # of readings whose class is not known
 FILE = "label"
 _TAKEN_SUFFIX = ".taken"  # of the file while it is read
 _MAX_BYTES = 4096  # of the file
+_MOST_NAMES = 16  # of labels that are no classes
+_SHOWN_CHARACTERS = 40  # of one of them
 _MAX_SECONDS = 7 * 86_400.0  # that a label may hold by itself
 
 
 class LabelNames:
-    """Numbers of a swarm's classes; a swarm without names has class numbers only."""
+    """Numbers of a swarm's classes; a swarm without names has class numbers only.
+
+    Labels that are none of them are counted in ``unknown``, by name in ``unknown_names``, and logged once each.
+    """
 
     def __init__(self, classes: Sequence[str], count: int) -> None:
         self._classes = list(classes)
         self._places = {normal_form(name): place for place, name in enumerate(classes)}
         self._count = count
         self.unknown = 0
+        self.unknown_names: dict[str, int] = {}
 
     def number(self, text: str) -> int:
         """Return the class of that name or number; UNKNOWN, and counted, if there is none."""
-        form = normal_form(text)
-        if form in self._places:
-            return self._places[form]
-        if not self._classes and form.isascii() and form.isdecimal() and len(form) < 10 and int(form) < self._count:
-            return int(form)
-        self.unknown += bool(text)
-        return UNKNOWN
+        found = self._find(text)
+        if found == UNKNOWN and text:
+            self._count_unknown(text[:_SHOWN_CHARACTERS])
+        return found
 
     def name(self, number: int) -> str:
         """Return what people call the class."""
@@ -45,9 +49,27 @@ class LabelNames:
 
     def check(self, text: str) -> None:
         """Raise ConfigurationError unless it names a class."""
-        if self.number(text) == UNKNOWN:
-            known = ", ".join(self._classes) or f"numbers below {self._count}"
-            raise ConfigurationError(f"there is no class {text!r} in this swarm", f"there are {known}")
+        if self._find(text) == UNKNOWN:
+            raise ConfigurationError(f"there is no class {text!r} in this swarm", f"there are {self._known()}")
+
+    def _find(self, text: str) -> int:
+        form = normal_form(text)
+        if form in self._places:
+            return self._places[form]
+        if not self._classes and form.isascii() and form.isdecimal() and len(form) < 10 and int(form) < self._count:
+            return int(form)
+        return UNKNOWN
+
+    def _known(self) -> str:
+        return shown(self._classes) or f"numbers below {self._count}"
+
+    def _count_unknown(self, text: str) -> None:
+        self.unknown += 1
+        if text not in self.unknown_names:
+            if len(self.unknown_names) >= _MOST_NAMES:
+                return
+            _log.warning("label %r is none of %s: readings are unlabelled (counted from now on)", text, self._known())
+        self.unknown_names[text] = self.unknown_names.get(text, 0) + 1
 
 
 def write_label(directory: Path, label: str, seconds: float | None) -> None:

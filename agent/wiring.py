@@ -9,25 +9,27 @@ from agent.config import AgentConfig
 from agent.ingestion.buffer import FILE as BUFFER_FILE
 from agent.ingestion.buffer import SampleBuffer
 from agent.ingestion.chunks import Seal
-from agent.ingestion.reader import SourceReader
+from agent.ingestion.database import read_positions
+from agent.ingestion.reader import ReaderLimits, SourceReader
 from agent.ingestion.recorder import Holdout, Recorder
 from agent.labels import GivenLabel, LabelNames
 from agent.learning.collector import Collector, SummaryMode, features_of
 from agent.learning.engine_choice import choose_learner, engine_of, too_small, why_no_training
 from agent.learning.governor import Governor
 from agent.learning.inference import Inferrer, ResultFile
+from agent.learning.memory import groups_of
 from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule, Intake, Oracle, tick_pause
 from agent.sources.factory import opener
+from agent.sources.live import Open
 from agent.sources.replay import ReplaySource
-from agent.sources.section import LIVE, POLLED, REPLAY
+from agent.sources.section import BRIDGE, LIVE, POLLED, REPLAY, SourceSection
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
-from learnae.ports import SampleSource
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService
@@ -44,6 +46,7 @@ ROLE = "agent"
 FOLLOW = 8  # replicas that a board has memory for
 _LOCAL_SECONDS = 1.0  # between two updates where all peers are on this machine
 _ROWS = 100_000  # of features, kept in memory; the oldest go
+_NEVER_LATER = ReaderLimits(enough=ReaderLimits().queue)  # only a bridge remembers what it was not asked
 _PROBE_LOOK = 0.02  # seconds between two looks at a source that is tried out
 
 
@@ -55,10 +58,10 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
     summary_mode = SummaryMode(features_of(manifest), manifest.class_count)
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
-    intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode)
+    intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name)
     intake.begin()
     policy = policy_of(config)
-    governor, board = Governor(config.resources, tick_pause(policy)), Board()
+    governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
@@ -71,6 +74,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
             "training_rows": len(dataset.train),
             "held_out_rows": len(dataset.holdout),
             "skipped_rows": dataset.skipped,
+            "unmeasured": intake.why_unmeasured(len(dataset.holdout)),
             "only_summaries": summary_mode.reason,
             "engine": engine_of(learner),
             "inference": inferrer.status(),
@@ -119,14 +123,17 @@ def build_intake(
     dataset: Dataset,
     directory: Path | None = None,
     summary_mode: SummaryMode | None = None,
+    peer: str = "",
 ) -> Intake:
     """Wire sources, windows and features into ``dataset``, or into statistics; raises ConfigurationError.
 
-    Live sources are recorded in ``directory``, and left out without one.
+    Live sources are recorded in ``directory``, and left out without one; at a broker they are known as those of
+    ``peer``.
     """
     features, names = features_of(manifest), label_names(manifest)
-    recordings: dict[str, SampleSource] = {}
-    live, holdouts = {}, {}
+    recordings: dict[str, ReplaySource] = {}
+    live: dict[str, tuple[Open, SourceSection]] = {}
+    holdouts = {}
     for name, section in config.all_sources().items():
         if section.kind == REPLAY:
             recordings[name] = ReplaySource(
@@ -135,29 +142,46 @@ def build_intake(
             )  # fmt: skip
             continue
         assert section.kind in LIVE
-        live[name] = opener(section, features, names, config.mqtt), section.kind in POLLED  # also checks the section
+        client_id = section.client_id_at(config.mqtt, peer, name)
+        live[name] = opener(section, features, names, config.mqtt, client_id), section  # also checks the section
         holdouts[name] = Holdout(section.holdout, features)
     if directory is None or not live:
-        return Intake(Collector(recordings, manifest, dataset, None, summary_mode), None)
+        return Intake(Collector(recordings, manifest, dataset, None, summary_mode), None, names, recordings)
     stored = config.buffer
     seal = Seal(read_secret(stored.key, "buffer.key")) if stored.key else None
     size = int(stored.megabytes * 1_000_000)
     buffer = SampleBuffer(directory / BUFFER_FILE, len(features.channels), stored.readings, size, seal)
     readers = [
-        SourceReader(name, open_source, features.rate, polled, buffer.position(name))
-        for name, (open_source, polled) in live.items()
+        SourceReader(
+            name,
+            open_source,
+            features.rate,
+            section.kind in POLLED,
+            buffer.position(name),
+            ReaderLimits() if section.kind == BRIDGE else _NEVER_LATER,
+        )
+        for name, (open_source, section) in live.items()
     ]
     collector = Collector(recordings, manifest, dataset, buffer, summary_mode)
-    return Intake(collector, Recorder(readers, buffer, holdouts, GivenLabel(directory, names)))
+    return Intake(collector, Recorder(readers, buffer, holdouts, GivenLabel(directory, names)), names, recordings)
 
 
-def probe_sources(config: AgentConfig, manifest: Manifest, seconds: float) -> dict[str, dict[str, Any]]:
-    """Read each live source for some ``seconds``: its state, and how many readings came. Nothing is kept."""
+def probe_sources(
+    config: AgentConfig, manifest: Manifest, names: LabelNames, seconds: float
+) -> dict[str, dict[str, Any]]:
+    """Read each live source for some ``seconds``: its state, and how many readings came. Nothing is kept.
+
+    Labels that are no classes are counted in ``names``.
+    """
     features, found = features_of(manifest), {}
+    positions = read_positions(config.peer.directory(ROLE) / BUFFER_FILE)
     for name, section in config.all_sources().items():
         if section.kind in LIVE:
-            open_source = opener(section, features, label_names(manifest), config.mqtt)
-            reader = SourceReader(name, open_source, features.rate, True)
+            known = section.client_id_at(config.mqtt, "", name)
+            client_id = f"{known}-check" if known else ""  # the agent may be running
+            open_source = opener(section, features, names, config.mqtt, client_id)
+            position = positions.get(name, "") if section.kind in POLLED else ""  # only which sensors they are
+            reader = SourceReader(name, open_source, features.rate, True, position)
             reader.start()
             for _ in range(round(seconds / _PROBE_LOOK)):  # counted: a board that stands still meanwhile costs one
                 if reader.samples or reader.failures:

@@ -1,6 +1,5 @@
 """``firmware-bridge monitor``: a running bridge's records, live: a table on a terminal, else one line a record."""
 
-import json
 import sys
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from rich.text import Text
 from firmware_bridge.records import DOWN, Event, Label, LinkState, Readings, Record, Schema
 from firmware_bridge.senml import codec as senml
 from firmware_bridge.socket_api.client import Client
+from learnae import strict_json
 from learnae.cli.live_display import live_view
 from learnae.system.signals import Pause, held_back
 from learnae.text import counted
@@ -73,7 +73,7 @@ def _json_line(record: Record) -> bytes:
     fields: dict[str, Any] = {"kind": record.kind, **record.to_fields()}
     if isinstance(record, Readings):
         fields["values"] = record.values.tolist()
-    return json.dumps(fields).encode() + b"\n"
+    return strict_json.dumps(fields).encode() + b"\n"
 
 
 class _SenmlWriter:

@@ -106,6 +106,11 @@ class Exchange(Protocol):
     def close(self) -> None:
         """Let go of connections; a call under way, and every later one, ends with TransportError. Idempotent."""
 
+    @property
+    def holds(self) -> bool:
+        """Return True if it has a store of its own: it is offered what any process of this machine puts."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:

@@ -1,5 +1,6 @@
-"""Counts and names in words."""
+"""Counts, names and versions in words, and back."""
 
+import re
 from collections.abc import Sequence
 
 _MAX_NAMES = 40  # in one line
@@ -25,3 +26,13 @@ def ago(seconds: float) -> str:
         if seconds >= 1.5 * length:
             return f"{seconds / length:.0f} {unit} ago"
     return f"{max(0.0, seconds):.0f} s ago"
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with, which compare as versions do; none if it begins with another word.
+
+    >>> [version_numbers(version) for version in ("0.29.0-rc1", "v0.100", "0.5.10", "devel", "")]
+    [(0, 29, 0), (0, 100), (0, 5, 10), (), ()]
+    """
+    found = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
+    return tuple(map(int, found[1].split("."))) if found else ()

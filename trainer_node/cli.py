@@ -1,6 +1,5 @@
 """``trainer-node``: the peer on a workstation."""
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 
 import learnae
+from learnae import strict_json
 from learnae.cli.output import human_time
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
@@ -105,7 +105,7 @@ def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False
             raise typer.Exit(code)
         stopped = True
     if as_json:
-        print(json.dumps({"stopped": stopped}))
+        print(strict_json.dumps({"stopped": stopped}))
     elif stopped:
         print("stopped")
     else:
@@ -120,7 +120,7 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
         code, said = lifecycle.unit_status()
     word = {lifecycle.RUNNING: "running", lifecycle.STOPPED: "stopped"}.get(code, "unknown")
     if as_json:
-        print(json.dumps({"state": word, **said}))
+        print(strict_json.dumps({"state": word, **said}))
     else:
         print(word)
         for key, value in said.items():
@@ -198,7 +198,7 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool, as_js
         process = lifecycle.detach(["start", *arguments, *more], own.peer.directory(ROLE))
         shown = own.peer.name or ROLE
         said = f"running as process {process}; see: trainer-node status --name {shown}"
-        print(json.dumps({"process": process, "name": shown}) if as_json else said)
+        print(strict_json.dumps({"process": process, "name": shown}) if as_json else said)
 
     settings = load_config(TrainerConfig, ROLE, config, flags)
     if demo:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from learnae.adapters.local.lock import holder
 from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateError
 from learnae.system.atomic_files import writing
+from learnae.system.logs import FILE_VARIABLE, OLDER, make_room
 from learnae.system.paths import LOCK_FILE, LOG_FILE, STATUS_FILE, why_peer_unwritable
 from learnae.system.service import EXIT_CONFIGURATION
 
@@ -73,6 +74,7 @@ def detach(arguments: Sequence[str], directory: Path, seconds: float = _START_SE
         )
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_room(directory / LOG_FILE)
     begun = time.time()
     with (directory / LOG_FILE).open("ab") as log:
         said = log.tell()
@@ -82,6 +84,7 @@ def detach(arguments: Sequence[str], directory: Path, seconds: float = _START_SE
             stdout=log,
             stderr=log,
             start_new_session=True,
+            env={**os.environ, FILE_VARIABLE: str(directory / LOG_FILE)},
         )
     status = directory / STATUS_FILE
 
@@ -104,7 +107,7 @@ def detach(arguments: Sequence[str], directory: Path, seconds: float = _START_SE
 def _why_ended(status: int, directory: Path, since: int, is_taken: bool) -> LearnaeError:
     """Return the error that a trainer in the background ended with: the last line of its log from byte ``since`` on."""
     with (directory / LOG_FILE).open("rb") as log:
-        log.seek(since)
+        log.seek(since if since <= os.fstat(log.fileno()).st_size else 0)  # else another file has begun
         last = b"".join(deque(log, 1)).decode(errors="replace").rstrip().removeprefix("trainer-node: ")
     why = signal.Signals(-status).name if status < 0 else last or "it has said nothing: is the disk full?"
     wrong: type[LearnaeError] = ConfigurationError if status == EXIT_CONFIGURATION else StateError
@@ -142,18 +145,28 @@ def status(directory: Path) -> tuple[int, dict[str, Any]]:
 
 
 def last_lines(directory: Path, count: int) -> str:
-    """Return the last ``count`` lines of the log file; raises StateError without one."""
+    """Return the last ``count`` lines of the log file, and the one before; raises StateError without one."""
     try:
         with (directory / LOG_FILE).open(errors="replace") as file:
-            return "".join(deque(file, count)).rstrip()
+            lines = deque(_older_lines(directory), count)
+            lines.extend(file)
+            return "".join(lines).rstrip()
     except OSError as error:
         raise StateError(f"no log at {directory / LOG_FILE}: {error.strerror}", "start it with --detach") from error
+
+
+def _older_lines(directory: Path) -> list[str]:
+    try:
+        with (directory / (LOG_FILE + OLDER)).open(errors="replace") as file:
+            return file.readlines()
+    except FileNotFoundError:
+        return []
 
 
 def follow(directory: Path, count: int) -> NoReturn:
     """Become ``tail``, which prints the end of the log file and each new line."""
     last_lines(directory, 0)  # raises without a log
-    os.execvp("tail", ["tail", f"--lines={count}", "--follow=name", str(directory / LOG_FILE)])  # noqa: S606 - no shell is wanted
+    os.execvp("tail", ["tail", f"--lines={count}", "--follow=name", "--retry", str(directory / LOG_FILE)])  # noqa: S606 - no shell is wanted
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

@@ -87,6 +87,7 @@ def build(
     learner = PacedLearner(engine, swarm.manifest.training.steps)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
+    unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(
         config.peer.name or ROLE,
         ROLE,
@@ -98,6 +99,7 @@ def build(
         facts=lambda: {
             **facts,
             **rows,
+            **unmeasured,
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },

@@ -128,6 +128,22 @@ def used_bytes(database: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
+def read_positions(path: Path) -> dict[str, str]:
+    """Return the positions of all sources in the buffer at ``path``, {} if it cannot be read.
+
+    For another process than the agent's, as ``read_spread``.
+    """
+    try:
+        with closing(_read_only(path)) as database:
+            return dict(database.execute("SELECT source, value FROM position"))
+    except sqlite3.Error:
+        return {}
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_TIMEOUT_SECONDS)
+
+
 def read_spread(
     path: Path, channels: int, seal: Seal | None, places: int, readings: int
 ) -> Iterator[tuple[str, Samples]]:
@@ -137,8 +153,7 @@ def read_spread(
     be read is left out and logged.
     """
     try:
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT_SECONDS)) as database:
+        with closing(_read_only(path)) as database:
             first, last = database.execute("SELECT min(id), max(id) FROM chunk").fetchone()
             following = first or 0
             for place in range(places if last else 0):

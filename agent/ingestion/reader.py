@@ -1,6 +1,7 @@
 """The source reader: one live source and the thread that reads it. An error of one source never stops the others."""
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from agent.sources.live import LiveSource, Open
 from learnae.errors import LearnaeError
 from learnae.ports import Samples
 from learnae.system.backoff import Backoff
+from learnae.text import counted
 
 _log = logging.getLogger(__name__)
 
 _MIN_PERIOD_SECONDS = 0.002  # a sensor is not asked more often: its thread would do nothing else
 _MAX_ERROR_CHARACTERS = 400  # of an error's text in the status
+_MOST_SAID = 16  # different reasons in that time
 _WORKING, _OPENING, _STOPPED = "working", "opening", "stopped"
 FAILING = "failing"
 
@@ -29,6 +32,7 @@ class ReaderLimits:
     longest_pause: float = 60.0
     period: float = 0.25  # between two reads at most: what has arrived must soon be on the disk
     join_timeout: float = 2.0  # at the end: so long a busy board may keep a thread waiting that has readings to give
+    say_again: float = 3600.0  # before a reason is logged that was logged already: a loose wire is one line
     queue: int = 60_000  # readings between two visits of the recorder, which come more than once a second
     enough: int = 15_000  # a source that can resume is not read while more wait: a read gives 41,000 at most
 
@@ -60,6 +64,8 @@ class SourceReader:
         self._state, self._error = _OPENING, ""
         self.samples = self.dropped = self.failures = 0
         self._backoff = Backoff(self.limits.first_pause, self.limits.longest_pause)
+        self._said: dict[str, tuple[float, int]] = {}  # when each reason was logged, and how often it came since
+        self._is_said = False  # the newest reason
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"source {self.name}", daemon=True)
 
@@ -114,7 +120,7 @@ class SourceReader:
             if samples is None:
                 self._stopping.set()
                 return
-            if self._error and self._state != _WORKING:
+            if self._is_said and self._state != _WORKING:
                 _log.info("source %s is back", self.name)
             self._state = _WORKING
             if len(samples.time):
@@ -145,10 +151,25 @@ class SourceReader:
 
     def _failed(self, error: Exception) -> None:
         text = str(error) or type(error).__name__
-        if self._state == _WORKING or text != self._error:
-            if isinstance(error, (LearnaeError, OSError)):
-                _log.warning("source %s: %s; trying again", self.name, text)
-            else:
-                _log.exception("source %s: a defect; trying again", self.name)
+        self._say(text, error)
         self.failures += 1
         self._state, self._error = FAILING, text[:_MAX_ERROR_CHARACTERS]
+
+    def _say(self, text: str, error: Exception) -> None:
+        """Log a reason, and the same one again only after a while, with how often it came."""
+        now = time.monotonic()
+        said, count = self._said.get(text, (-math.inf, 0))
+        self._is_said = now - said >= self.limits.say_again
+        if not self._is_said:
+            self._said[text] = said, count + 1
+            return
+        self._said = {key: value for key, value in self._said.items() if now - value[0] < self.limits.say_again}
+        if len(self._said) >= _MOST_SAID:
+            self._is_said = False
+            return
+        self._said[text] = now, 0
+        again = f" ({counted(count, 'time')} more since this was said)" if count else ""
+        if isinstance(error, (LearnaeError, OSError)):
+            _log.warning("source %s: %s; trying again%s", self.name, text, again)
+        else:
+            _log.exception("source %s: a defect; trying again%s", self.name, again)

@@ -1,6 +1,7 @@
 """The recorder: takes readings from all readers, marks labels and holdout, and writes them more than once a second."""
 
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,13 +34,24 @@ class Holdout:
     """
 
     def __init__(self, share: float, features: Features) -> None:
-        self._share = share
+        self.share = share
         self.seconds = max(_MIN_SLICE_SECONDS, _WINDOWS_PER_SLICE * features.window / features.rate)
 
     def marks(self, time: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return (n,) whether the reading at each ``time`` (n,), in seconds, is held out."""
-        slices = np.floor(time / self.seconds)
-        return np.asarray(np.floor((slices + 1) * self._share) > np.floor(slices * self._share))
+        return self._held_out(np.floor(time / self.seconds))
+
+    def next_begin(self, time: float) -> float:
+        """Return when the held-out slice begins that is next at ``time``, or is now; infinity if there is none."""
+        if not self.share:
+            return math.inf
+        first = math.floor(time / self.seconds)
+        number = math.ceil((math.floor(first * self.share) + 1) / self.share) - 1
+        near = np.arange(max(first, number - 1), number + 2, dtype=np.float64)  # rounding may miss it by one
+        return float(near[self._held_out(near)][0]) * self.seconds
+
+    def _held_out(self, slices: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return np.asarray(np.floor((slices + 1) * self.share) > np.floor(slices * self.share))
 
 
 @dataclass(eq=False)

@@ -64,14 +64,16 @@ class Governor:
 
     def steps(self, wanted: int) -> int:
         """Return how many of ``wanted`` optimiser steps are taken now."""
-        least, usage = self._limits.memory, self._begun
-        if usage is not None and usage.memory is not None and usage.memory < least:
+        if self._begun is not None and self._is_short_of_memory(self._begun):
             self._skipped += 1
             return 0
         most = wanted / self._slower
         if self._step_seconds:
             most = min(most, _MAX_TRAIN_SECONDS / self._step_seconds)
         return max(1, min(wanted, int(most)))
+
+    def _is_short_of_memory(self, usage: Usage) -> bool:
+        return usage.memory is not None and usage.memory < self._limits.memory
 
     # -- what happened
 
@@ -138,7 +140,11 @@ class Governor:
             "tick_cpu_seconds": round(self._busy, 4),
             "temperature": usage.temperature if usage else None,
             "memory_mib": round(usage.memory) if usage and usage.memory is not None else None,
-            "slowed_by": [*self._reasons, *([] if self.may_listen else ["bytes"])],
+            "slowed_by": [
+                *self._reasons,
+                *(["memory"] if usage is not None and self._is_short_of_memory(usage) else []),
+                *([] if self.may_listen else ["bytes"]),
+            ],
             "times_slower_by_heat": self._slower,
             "ticks_without_memory": self._skipped,
         }

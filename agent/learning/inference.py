@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agent.labels import LabelNames
 from agent.learning.collector import Judged
+from learnae import strict_json
 from learnae.errors import StateError
 from learnae.models.losses import reconstruction_error
 from learnae.ports import Inference
@@ -86,7 +87,7 @@ class ResultFile:
 
     def append(self, results: Sequence[Inference]) -> None:
         """Add results; what the disk does not take is counted and gone, as newer ones follow."""
-        data = b"".join(json.dumps(asdict(result)).encode() + b"\n" for result in results)
+        data = b"".join(strict_json.dumps(asdict(result)).encode() + b"\n" for result in results)
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "ab") as file:

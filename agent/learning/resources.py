@@ -1,25 +1,26 @@
 """The board's resources as measured, and a learner that keeps to the governor's limits."""
 
-import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.learning.governor import Governor, Usage
+from agent.learning.memory import Group, available
 from learnae.models.wrapped_learner import WrappedLearner
 from learnae.overriding import override
 from learnae.ports import Learner, Trained
 
 _THERMAL = Path("/sys/class/thermal")
 _MEMORY = Path("/proc/meminfo")
-_AVAILABLE = re.compile(r"^MemAvailable:\s+(\d+) kB$", re.MULTILINE)
 
 
 class Board:
-    """Measures this process and its machine, by the files of the kernel."""
+    """Measures this process, its machine and its control ``groups``, by the files of the kernel."""
 
-    def __init__(self, thermal: Path = _THERMAL, memory: Path = _MEMORY) -> None:
+    def __init__(self, thermal: Path = _THERMAL, memory: Path = _MEMORY, groups: Sequence[Group] = ()) -> None:
         self._thermal = thermal
         self._memory = memory
+        self._groups = groups
 
     def usage(self, traffic: int) -> Usage:
         """Return all that is used up to now; ``traffic`` is the peer's bytes out and in."""
@@ -36,12 +37,8 @@ class Board:
         return max(found, default=None)
 
     def memory(self) -> float | None:
-        """Return the available memory, in MiB."""
-        try:
-            found = _AVAILABLE.search(self._memory.read_text())
-        except OSError:
-            return None
-        return int(found[1]) / 1024 if found else None
+        """Return the MiB that this process may still take, of the machine's and of its control groups'."""
+        return available(self._memory, self._groups)
 
 
 class GovernedLearner(WrappedLearner):

@@ -1,19 +1,24 @@
 """When an agent does what: it collects once a second, and ticks and listens as its governor allows."""
 
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agent.ingestion.recorder import Recorder
+from agent.labels import LabelNames
 from agent.learning.collector import Collector, Judged
 from agent.learning.governor import Governor, Usage
 from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.resources import Board
+from agent.sources.replay import ReplaySource
 from learnae.overriding import override
 from learnae.peer.peer import Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Monitor
 from learnae.runtime.peer_service import Schedule
+from learnae.text import counted
 
 _LONGEST_WAIT = 1.0  # seconds between two ticks, and calls of the collector, however rarely the peer publishes
 
@@ -24,6 +29,8 @@ class Intake:
 
     collector: Collector
     recorder: Recorder | None
+    names: LabelNames
+    recordings: Mapping[str, ReplaySource]
 
     def begin(self) -> None:
         """Read live sources from now on."""
@@ -38,7 +45,30 @@ class Intake:
     def status(self) -> dict[str, Any]:
         """Return what the status shows."""
         recorded = self.recorder.status() if self.recorder else {}
-        return {"samples": self.collector.samples, "unlabelled": self.collector.unlabelled, **recorded}
+        unknown = {"unknown_labels": self.names.unknown_names} if self.names.unknown else {}
+        return {
+            "samples": self.collector.samples,
+            "unlabelled": self.collector.unlabelled,
+            **unknown,
+            **recorded,
+        }
+
+    def why_unmeasured(self, held_out_rows: int) -> str:
+        """Return why the model cannot be measured on held-out rows yet, and until when; "" if it can."""
+        collector = self.collector
+        if held_out_rows:
+            return ""
+        if not collector.samples:
+            return "no reading has come yet"
+        if collector.unlabelled and not collector.labelled:
+            return f"{counted(collector.unlabelled, 'window')} and no label"
+        now, holdouts = time.time(), self.recorder.holdout.values() if self.recorder else ()
+        begin = min((holdout.next_begin(now) for holdout in holdouts), default=math.inf)
+        if math.isinf(begin):
+            return "no rows are held out: source.holdout"
+        if begin <= now:
+            return "rows are being held out now"
+        return f"no rows are held out before {time.strftime('%H:%M:%S', time.localtime(begin))}"
 
 
 @dataclass(frozen=True, slots=True)

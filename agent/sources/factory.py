@@ -10,10 +10,12 @@ from learnae.config.sections import MqttSection
 from learnae.swarm.features import Features
 
 
-def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: MqttSection) -> Open:
+def opener(
+    section: SourceSection, features: Features, names: LabelNames, mqtt: MqttSection, client_id: str = ""
+) -> Open:
     """Return a function that opens a live source; raises ConfigurationError for what no waiting will mend.
 
-    The modules of a kind are imported only where it is used.
+    ``client_id`` is what it calls itself at a broker. The modules of a kind are imported only where it is used.
     """
     section.check_channels(features.channels)
     channels = [section.name_of(channel) for channel in features.channels]
@@ -21,12 +23,12 @@ def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: 
         from agent.sources import hwmon  # noqa: PLC0415
 
         sysfs = Path(section.root or hwmon.ROOT)
-        return lambda _: hwmon.open_hwmon(sysfs, channels, features.rate, section.hold)
+        return lambda position: hwmon.open_hwmon(sysfs, channels, features.rate, section.hold, position)
     if section.kind == IIO:
         from agent.sources import iio  # noqa: PLC0415
 
         root = Path(section.root or iio.ROOT)
-        return lambda _: iio.open_iio(root, section.device, channels, features.rate, section.hold)
+        return lambda position: iio.open_iio(root, section.device, channels, features.rate, section.hold, position)
     if section.kind == BRIDGE:
         from agent.sources.bridge import BridgeSource  # noqa: PLC0415
         from firmware_bridge.config import default_socket  # noqa: PLC0415
@@ -34,10 +36,12 @@ def opener(section: SourceSection, features: Features, names: LabelNames, mqtt: 
         socket = Path(section.socket) if section.socket else default_socket()
         return lambda position: BridgeSource(socket, channels, features.rate, section.hold, names.number, position)
     assert section.kind == MQTT
-    return _mqtt_opener(section, features, names, section.mqtt(mqtt))
+    return _mqtt_opener(section, features, names, section.mqtt(mqtt), client_id)
 
 
-def _mqtt_opener(section: SourceSection, features: Features, names: LabelNames, broker: MqttSection) -> Open:
+def _mqtt_opener(
+    section: SourceSection, features: Features, names: LabelNames, broker: MqttSection, client_id: str
+) -> Open:
     from agent.sources.mqtt import MqttSource  # noqa: PLC0415
     from learnae.adapters.mqtt.connection import MqttConnection  # noqa: PLC0415 - an extra
 
@@ -45,6 +49,7 @@ def _mqtt_opener(section: SourceSection, features: Features, names: LabelNames, 
 
     def open_mqtt(_: str) -> LiveSource:
         resampler = Resampler(len(paths), features.rate, section.hold)
-        return MqttSource(MqttConnection(broker), paths, section.payload, section.label_topic, names.number, resampler)
+        link = MqttConnection(broker, client_id)
+        return MqttSource(link, paths, section.payload, section.label_topic, names.number, resampler)
 
     return open_mqtt

@@ -14,7 +14,10 @@ class LiveSource(SampleSource, Protocol):
 
     @property
     def position(self) -> str:
-        """Return where a source that is opened anew goes on to miss and repeat nothing; "" if it cannot resume."""
+        """Return what a source that is opened anew has to know, "" if nothing.
+
+        That is where it goes on to miss and repeat nothing, or which sensors it has to find again.
+        """
 
     def state(self) -> str:
         """Return what the status says of it while it works."""

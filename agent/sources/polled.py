@@ -20,15 +20,28 @@ BATCH_SECONDS = 0.1  # of readings that are put on the grid at once: five times 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One channel: (number in ``file`` + ``offset``) times ``scale``."""
+    """One channel: (number in ``file`` + ``offset``) times ``scale``, each of which may be a file of its own.
+
+    With a 1 in the file ``fault`` the kernel says that the number is not to be believed.
+    """
 
     file: Path
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: float | Path = 1.0
+    offset: float | Path = 0.0
+    fault: Path | None = None
 
     def read(self) -> float:
         """Return the value now; raises OSError when the sensor has gone, TransportError when it gives no number."""
-        return (read_number(self.file) + self.offset) * self.scale
+        if self.fault is not None and read_number(self.fault):
+            raise TransportError(f"{self.fault} says that the sensor is at fault", "check its wires")
+        scale = _now(self.scale)  # asked each time: a driver, or another program, may change its range
+        if not scale:
+            raise TransportError(f"{self.scale} is 0", "check the sensor's driver, and the supply that it refers to")
+        return (read_number(self.file) + _now(self.offset)) * scale
+
+
+def _now(number: float | Path) -> float:
+    return read_number(number) if isinstance(number, Path) else number
 
 
 def read_number(file: Path) -> float:
@@ -40,7 +53,7 @@ def read_number(file: Path) -> float:
     finally:
         os.close(descriptor)
     try:
-        value = float(data)
+        value = float(data) if len(data) < _MAX_BYTES and b"_" not in data else math.nan
     except ValueError:
         value = math.nan
     if not math.isfinite(value):  # errors are shown to others: what was read is not in them
@@ -49,13 +62,20 @@ def read_number(file: Path) -> float:
 
 
 class PolledSource(LiveSource):
-    """Asks each of ``probes`` at every call, on the grid of ``rate`` Hz."""
+    """Asks each of ``probes`` at every call, on the grid of ``rate`` Hz; ``position`` says which sensors they are.
 
-    position = ""  # what was not read then is gone
+    What was not read then is gone.
+    """
 
     def __init__(
-        self, probes: Sequence[Probe], rate: float, hold: float, clock: Callable[[], float] = time.time
+        self,
+        probes: Sequence[Probe],
+        rate: float,
+        hold: float,
+        clock: Callable[[], float] = time.time,
+        position: str = "",
     ) -> None:
+        self._position = position
         self._probes = probes
         self._resampler = Resampler(len(probes), rate, hold)
         self._clock = clock
@@ -70,6 +90,11 @@ class PolledSource(LiveSource):
             return nothing(len(self._probes))
         self._taken = now
         return self._resampler.take(now)
+
+    @property
+    @override
+    def position(self) -> str:
+        return self._position
 
     @override
     def state(self) -> str:

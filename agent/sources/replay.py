@@ -4,7 +4,9 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from agent.labels import UNKNOWN
 from learnae.overriding import override
 from learnae.ports import Samples, SampleSource
 from learnae.samples.recordings import read_recording
@@ -36,6 +38,18 @@ class ReplaySource(SampleSource):
         self._clock = clock
         self._begun = clock()
         self._position = 0
+
+    def status(self) -> dict[str, Any]:
+        """Return what the recording holds, for people."""
+        samples, label = self._samples, self._samples.label
+        unlabelled = int((label == UNKNOWN).sum())
+        return {
+            "state": "recording",
+            "samples": len(samples.time),
+            "seconds": round(float(samples.time[-1] - samples.time[0]), 3) if len(samples.time) else 0.0,
+            "labelled": len(label) - unlabelled,
+            "unlabelled": unlabelled,
+        }
 
     @override
     def read(self) -> Samples | None:

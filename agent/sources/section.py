@@ -3,7 +3,7 @@
 from dataclasses import MISSING, dataclass, field, fields, replace
 
 from agent.sources.payloads import FORMATS, TOPICS
-from learnae.config.sections import MqttSection, check_choice, check_holdout
+from learnae.config.sections import MqttSection, check_choice, check_client_id, check_holdout
 from learnae.errors import ConfigurationError
 from learnae.samples.time_column import Columns
 
@@ -30,6 +30,7 @@ _KEYS = {
     "user": (MQTT,),
     "password_file": (MQTT,),
     "ca_file": (MQTT,),
+    "client_id": (MQTT,),
     "root": POLLED,
     "channels": LIVE,
     "hold": LIVE,
@@ -43,8 +44,8 @@ class SourceSection:
     ``replay``: the recording ``file``, its columns of ``label`` and ``time`` (empty: the one that looks like it; false:
     none), the ``time_unit`` (empty: the one that fits), at ``speed`` times real time (0: at once). ``bridge``: the
     firmware bridge's ``socket`` (empty: where it listens by default). ``mqtt``: a ``topic`` or ``device``, what its
-    ``payload`` is, a ``label_topic``; at the broker of ``[mqtt]`` or at another ``broker``. ``iio``: a ``device`` of
-    Linux IIO. ``hwmon``: sensors of the board itself.
+    ``payload`` is, a ``label_topic``; at the broker of ``[mqtt]`` or at another ``broker``, by a ``client_id`` (empty:
+    made of that of ``[mqtt]``). ``iio``: a ``device`` of Linux IIO. ``hwmon``: sensors of the board itself.
 
     ``channels`` says, for the swarm's channels, what the source calls them, where that is another name. A
     reading stands for at most ``hold`` seconds (0: ten periods). The ``holdout`` share is never trained
@@ -64,6 +65,7 @@ class SourceSection:
     user: str = ""
     password_file: str = ""
     ca_file: str = ""
+    client_id: str = ""
     root: str = ""
     channels: dict[str, str] = field(default_factory=dict)
     hold: float = 0.0
@@ -76,6 +78,7 @@ class SourceSection:
         check_choice("source.payload", self.payload, tuple(FORMATS))
         if not 0 <= self.speed <= _MAX_SPEED:
             raise ConfigurationError(f"source.speed is {self.speed}", "use 1 for real time, 0 for all at once")
+        check_client_id("source.client_id", self.client_id)
         check_holdout("source", self.holdout)
         if not 0 <= self.hold <= _MAX_HOLD_SECONDS:
             raise ConfigurationError(f"source.hold is {self.hold}", "use seconds, 0 for ten periods")
@@ -132,6 +135,11 @@ class SourceSection:
             return shared
         own = MqttSection(self.broker, self.user, "", self.password_file, self.ca_file)
         return replace(own, keep_alive=shared.keep_alive)
+
+    def client_id_at(self, shared: MqttSection, peer: str, name: str) -> str:
+        """Return what the source ``name`` of ``peer`` calls itself at its broker; empty if there is no name to take."""
+        base = shared.client_id or (f"learnae-{peer}" if peer else "")
+        return self.client_id or (f"{base}-{name}" if base else "")
 
     def check_channels(self, known: tuple[str, ...]) -> None:
         """Raise ConfigurationError if it names a channel that the swarm does not have."""

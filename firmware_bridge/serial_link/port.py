@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firmware_bridge.errors import LinkError, PortBusyError, PortMissingError, PortPermissionError
 from learnae.errors import ConfigurationError
 from learnae.system.installation import how_to_install
+from learnae.system.permissions import why_denied
 
 if TYPE_CHECKING:
     import serial
 
 AUTO = "auto"
 BY_ID = Path("/dev/serial/by-id")  # names that stay with a board whichever socket it is plugged into
+_CLASSES = Path("/proc/devices")
 _READ_BYTES = 1 << 14  # at once: more than a second at 115200 baud
 _MAX_WAITING = 4096  # bytes that the port does not take at once; the link repeats what is dropped
 
@@ -104,13 +107,32 @@ def _open(device: str, baud: int) -> serial.Serial:
 
 
 def _explain(device: str, error: OSError) -> LinkError | PortPermissionError:
-    if error.errno in (errno.EACCES, errno.EPERM):
-        remedy = "add this user to its group (sudo usermod -aG dialout $USER, then log in again)"
-        return PortPermissionError(f"no permission to open {device}", remedy)
+    if error.errno == errno.EACCES:
+        who, remedy = why_denied(device)
+        return PortPermissionError(f"no permission to open {device}: {who}", remedy)
+    if error.errno == errno.EPERM:
+        remedy = (
+            f"below [Service] add DeviceAllow={_device_class(device)} rw (systemctl edit firmware-bridge@NAME), "
+            f"or start the container with --device {os.path.realpath(device)}; no group helps"
+        )
+        return PortPermissionError(f"a device filter refuses {device} (systemd's DeviceAllow, a container)", remedy)
     if error.errno in (errno.EBUSY, errno.EAGAIN):
         return PortBusyError(f"another program holds {device}", f"close it; fuser -v {device} says which it is")
     reason = os.strerror(error.errno) if error.errno else "unplugged"
     return PortMissingError(f"{device} is not there: {reason}", _plugged(list_ports()))
+
+
+def _device_class(device: str) -> str:
+    """Return what systemd calls the devices of this kind, else the device's path."""
+    real = os.path.realpath(device)
+    with suppress(OSError):
+        major = str(os.major(os.stat(real).st_rdev))
+        lines = [line.split() for line in _CLASSES.read_text().partition("Block devices:")[0].splitlines()]
+        names = [words[1] for words in lines if words[:1] == [major] and len(words) == 2]
+        own = names if len(names) == 1 else [name for name in names if os.path.basename(real).startswith(name)]
+        if own:
+            return f"char-{max(own, key=len)}"
+    return real
 
 
 def _plugged(ports: dict[str, str]) -> str:

@@ -15,6 +15,7 @@ from firmware_bridge.errors import BridgeMissingError, RecordError
 from firmware_bridge.records import LinkState, Listen, Readings, Record, Schema, Splitter
 from learnae.errors import LearnaeError
 from learnae.system.backoff import Backoff
+from learnae.system.permissions import why_denied
 
 _log = logging.getLogger(__name__)
 
@@ -139,9 +140,9 @@ class Client:
     def _explain(self, error: Exception) -> LearnaeError:
         if isinstance(error, RecordError):
             return error
-        if isinstance(error, PermissionError):
-            remedy = "add this user to the socket's group, or set bridge.group"
-        else:
-            remedy = "start it (firmware-bridge run), or set the socket's path"
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        if isinstance(error, PermissionError):
+            who, remedy = why_denied(self.path)
+            return BridgeMissingError(f"no bridge at {self.path}: {reason}: {who}", remedy)
+        remedy = "start it (firmware-bridge run), or set the socket's path"
         return BridgeMissingError(f"no bridge at {self.path}: {reason}", remedy)

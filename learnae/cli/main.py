@@ -20,7 +20,7 @@ from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
 from learnae.cli.commands.swarm.create import create
 from learnae.cli.commands.swarm.join import join
-from learnae.config.sections import MqttSection
+from learnae.config.sections import BROKER_URLS, MqttSection
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
 from learnae.swarm.presets import PRESETS
@@ -130,10 +130,13 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_broker(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("over MQTT", "from topics alone; no swarm and no key is needed here")
-    group.add_argument("--broker", default="", metavar="URL", help="mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+    group.add_argument("--broker", default="", metavar="URL", help=BROKER_URLS)
     group.add_argument("--user", default="", metavar="U")
     for name in ("password", "ca", "cert", "key"):
         group.add_argument(f"--{name}-file", default="", metavar="F")
+    group.add_argument(
+        "--client-id", default="", metavar="I", help="where the broker demands one; by default a new one"
+    )
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
 
 

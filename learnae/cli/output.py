@@ -1,6 +1,5 @@
 """Data on standard output: tables for people, JSON for machines."""
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from learnae import strict_json
 from learnae.runtime.observer import PeerView
 from learnae.swarm.manifest import Manifest
 from learnae.text import shown
@@ -21,7 +21,7 @@ console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 def print_json(value: object) -> None:
     """Print one JSON document."""
-    print(json.dumps(value, indent=1))
+    print(strict_json.dumps(value, indent=1))
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:

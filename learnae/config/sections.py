@@ -71,23 +71,33 @@ class PublishSection:
             raise ConfigurationError(f"publish.bytes_per_hour is {self.bytes_per_hour}", "use bytes, 0 for no limit")
 
 
+BROKER_URLS = "mqtt://HOST[:PORT], mqtts://HOST[:PORT], ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]"
+_BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+_BROKER_PATH = "/mqtt"  # of websockets, as most brokers have it
+_CLIENT_ID_BYTES = 256
+_PREFIX_BYTES = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class MqttAddress:
-    """Where a broker listens."""
+    """Where a broker listens; ``path`` is that of websockets, empty where none are spoken."""
 
     host: str
     port: int
     tls: bool
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MqttSection:
-    """``[mqtt]``: the ``broker`` as ``mqtt://HOST[:PORT]`` or ``mqtts://HOST[:PORT]``; empty for none.
+    """``[mqtt]``: the ``broker`` as ``mqtt[s]://HOST[:PORT]``, or ``ws[s]://HOST[:PORT][/PATH]``; empty for none.
 
-    Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first. ``prefix`` begins every
-    topic. After one and a half times ``keep_alive`` seconds of silence the broker declares a peer offline. ``monitor``,
-    ``gossip`` and ``exchange`` say what the broker is used for; ``home_assistant`` also announces the peer there. While
-    the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what the monitor says wait on disk.
+    Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first. ``client_id`` is this
+    peer's, its sources' begin with it; empty for one that is made of the peer's key. ``prefix`` begins every topic.
+    After one and a half times ``keep_alive`` seconds of silence the broker declares a peer offline. ``monitor``,
+    ``gossip`` and ``exchange`` say what the broker is used for; ``home_assistant`` also announces the peer there,
+    below ``home_assistant_prefix``. While the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what the
+    monitor says wait on disk.
     """
 
     broker: str = ""
@@ -97,20 +107,23 @@ class MqttSection:
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    client_id: str = ""
     prefix: str = "learnae/1"
     keep_alive: int = 30
     monitor: bool = True
     gossip: bool = True
     exchange: bool = True
     home_assistant: bool = False
+    home_assistant_prefix: str = "homeassistant"
     queue_rows: int = 20_000
     queue_bytes: int = 8 << 20
 
     def __post_init__(self) -> None:
         if self.broker:
             self.address()
-        if not self.prefix or any(sign in self.prefix for sign in "#+\0") or self.prefix[0] in "/$":
-            raise ConfigurationError(f"mqtt.prefix is {self.prefix!r}", "use words with / between them")
+        check_client_id("mqtt.client_id", self.client_id)
+        for key in ("prefix", "home_assistant_prefix"):
+            object.__setattr__(self, key, _topic_prefix(f"mqtt.{key}", getattr(self, key)))
         if not 1 <= self.keep_alive <= 3600:
             raise ConfigurationError(f"mqtt.keep_alive is {self.keep_alive}", "use seconds, from 1 to 3600")
         if bool(self.cert_file) != bool(self.key_file):
@@ -122,15 +135,15 @@ class MqttSection:
 
     def address(self) -> MqttAddress:
         """Return the broker's address; raises ConfigurationError."""
-        remedy = "use mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; names and passwords go into files"
+        remedy = f"use {BROKER_URLS}; names and passwords go into files"
         wrong = ConfigurationError(f"mqtt.broker is {self.broker!r}", remedy)
-        scheme, host, port, path = _parse_url(self.broker, ("mqtt", "mqtts"), wrong)
-        if path.strip("/"):
+        scheme, host, port, path = _parse_url(self.broker, tuple(_BROKER_PORTS), wrong)
+        tls, is_web = scheme in ("mqtts", "wss"), scheme in ("ws", "wss")
+        if (path.strip("/") and not is_web) or not path.isprintable() or " " in path:
             raise wrong
-        tls = scheme == "mqtts"
         if not tls and (self.ca_file or self.cert_file):
-            raise ConfigurationError("mqtt.broker is not encrypted, but certificates are set", "use mqtts://")
-        return MqttAddress(host, port or (8883 if tls else 1883), tls)
+            raise ConfigurationError("mqtt.broker is not encrypted, but certificates are set", f"use {scheme}s://")
+        return MqttAddress(host, port or _BROKER_PORTS[scheme], tls, (path or _BROKER_PATH) if is_web else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +163,12 @@ class GatewaySection:
             raise ConfigurationError(f"ipfs.timeout is {self.timeout}", "use seconds, from 0.5 to 600")
         for url in self.gateway_urls:
             remedy = "use the address of a trustless gateway, such as http://trainer.local:8080"
-            _parse_url(url, ("http", "https"), ConfigurationError(f"ipfs.gateways holds {url!r}", remedy))
+            wrong = ConfigurationError(f"ipfs.gateways holds {_without_password(url)!r}", remedy)
+            _parse_url(url, ("http", "https"), wrong)
+            if url.rstrip("/").endswith("/ipfs"):
+                raise ConfigurationError(
+                    f"ipfs.gateways holds {url!r}", "leave out its end: /ipfs/ and a name are added"
+                )
 
     @property
     def gateway_urls(self) -> list[str]:
@@ -230,6 +248,11 @@ def _parse_url(url: str, schemes: Sequence[str], wrong: ConfigurationError) -> t
     return parts.scheme, parts.hostname, port, parts.path
 
 
+def _without_password(url: str) -> str:
+    """Return the URL as it may be shown: people write names and passwords into it."""
+    return re.sub("//[^/]*@", "//…@", url)
+
+
 @dataclass(frozen=True, slots=True)
 class IotaSection:
     """``[iota]``: heads over a ``node`` of the legacy protocol, such as http://127.0.0.1:14265; empty for none.
@@ -237,6 +260,7 @@ class IotaSection:
     ``pow`` is done here (local) or by the node; ``mwm`` 0 asks the node for the minimum weight magnitude. ``poll``
     seconds lie between two looks, ``every`` at least between two own announcements. ``coordinator`` is the address of
     the only coordinator whose Tangle will do. ``events`` is the node's ZMQ stream, such as tcp://127.0.0.1:5556.
+    ``ca_file`` is what signed the certificate of a node at https, else what the system trusts counts.
     """
 
     node: str = ""
@@ -246,10 +270,13 @@ class IotaSection:
     every: float = 30.0
     coordinator: str = ""
     events: str = ""
+    ca_file: str = ""
 
     def __post_init__(self) -> None:
-        if self.node and not self.node.startswith(("http://", "https://")):
-            raise ConfigurationError(f"iota.node is {self.node!r}", "use its URL, such as http://127.0.0.1:14265")
+        if self.node:
+            remedy = "use its URL, such as http://127.0.0.1:14265, without a name or a password"
+            wrong = ConfigurationError(f"iota.node is {_without_password(self.node)!r}", remedy)
+            _parse_url(self.node, ("http", "https"), wrong)
         check_choice("iota.pow", self.pow, ("local", "node"))
         if not 0 <= self.mwm <= 18:
             raise ConfigurationError(f"iota.mwm is {self.mwm}", "use 0 to ask the node, or 1 to 18")
@@ -260,6 +287,29 @@ class IotaSection:
             raise ConfigurationError(f"iota.coordinator is {self.coordinator!r}", "use an address of 81 trytes")
         if self.events and not self.events.startswith("tcp://"):
             raise ConfigurationError(f"iota.events is {self.events!r}", "use tcp://HOST:5556")
+
+
+def check_client_id(key: str, client_id: str) -> None:
+    """Raise ConfigurationError unless ``client_id`` is empty or a text that a broker can take."""
+    if not client_id.isprintable() or client_id.strip() != client_id or len(client_id.encode()) > _CLIENT_ID_BYTES:
+        remedy = f"use letters, digits, - and _, at most {_CLIENT_ID_BYTES} bytes"
+        raise ConfigurationError(f"{key} is {client_id!r}", remedy)
+
+
+def _topic_prefix(key: str, text: str) -> str:
+    """Return a prefix without slashes around it, in the one form that all peers write; raises ConfigurationError."""
+    prefix = text.strip("/")
+    if not prefix.isascii():
+        from unicodedata import normalize  # noqa: PLC0415 - a megabyte of tables
+
+        prefix = normalize("NFC", prefix)
+    words = prefix.split("/")
+    is_plain = prefix.isprintable() and not set("#+") & set(prefix) and prefix[:1] != "$"
+    if not is_plain or not all(words) or [w.strip() for w in words] != words or len(prefix.encode()) > _PREFIX_BYTES:
+        raise ConfigurationError(
+            f"{key} is {text!r}", "use words with one / between them, none of #, + and a leading $"
+        )
+    return prefix
 
 
 def check_choice(key: str, value: str, choices: Sequence[str]) -> None:

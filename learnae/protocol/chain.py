@@ -29,7 +29,7 @@ class Chain:
     @property
     def is_banned(self) -> bool:
         """Return True if the author has equivocated without declaring it."""
-        return any(seq >= self.forked for seq in self.conflicts)
+        return bool(self.conflicts) and max(self.conflicts) >= self.forked
 
     @property
     def checkpoint(self) -> Cid | None:

@@ -198,12 +198,13 @@ class Tangle:
 
         Where known keys begin alike, nothing tells whose they are: all that is new is.
         """
+        if entry.head in self._nodes:  # as most are, each time that they are announced
+            return []
         authors = self._by_prefix.get(entry.author, ())
         chain = self._chains[next(iter(authors))] if len(authors) == 1 else None
         named = [cid for cid in dict.fromkeys((entry.checkpoint, entry.head)) if cid is not None]
         if chain is not None:
-            known = chain.by_seq.get(entry.seq)
-            if known == entry.head or (known is None and entry.seq < chain.root):
+            if entry.seq not in chain.by_seq and entry.seq < chain.root:
                 return []
             if chain.is_banned:  # only a checkpoint can excuse it
                 named = named[:1] if entry.checkpoint else []

@@ -6,7 +6,7 @@
     HOME/swarms/<id>/          a swarm's directory, see swarm.directory
     HOME/cache/                data files of trainers, checked and ready to be mapped into memory
     HOME/peers/<name>/         one peer's own directory
-        key.pem  state  status.json  lock  log
+        key.pem  state  status.json  lock  log  log.1
         versions/<version> consensus estimates that were kept, see runtime.version_store
 """
 

@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
@@ -30,6 +29,7 @@ EXIT_CUT = 130
 _EXTRAS = {"typer": "trainer", "cobs": "serial", "serial": "serial"}  # modules without which a program cannot begin
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_READY = "READY=1"
 _LONGEST_SLEEP_SECONDS = 5.0  # the watchdog is fed at least this often
 
 
@@ -113,18 +113,37 @@ class Work:
 
 
 class Notifier:
-    """Sends states (sd_notify(3)) to ``NOTIFY_SOCKET``; does nothing where systemd did not start this process."""
+    """Sends states (sd_notify(3)) to ``NOTIFY_SOCKET``; does nothing where systemd did not start this process.
+
+    What does not arrive is passed over, as the next state may: systemd is being replaced, or has too much to read. Only
+    ``READY=1`` is said again, without which a start or a reload would never end.
+    """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         address = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
+        if self._socket is not None:
+            self._socket.setblocking(False)  # the work never waits for systemd
+        self._is_unready = False
 
     def send(self, state: str) -> None:
         """Tell systemd ``state``, such as ``READY=1``."""
-        if self._socket is not None:
-            with suppress(OSError):  # systemd is away, perhaps for a moment: the next state may arrive
-                self._socket.sendto(state.encode(), self._address)
+        has_arrived = self._send(state)
+        if not state.startswith("WATCHDOG="):
+            self._is_unready = state == _READY and not has_arrived
+        elif has_arrived and self._is_unready:
+            self._is_unready = not self._send(_READY)
+
+    def _send(self, state: str) -> bool:
+        """Return False if it did not arrive."""
+        if self._socket is None:
+            return True
+        try:
+            self._socket.sendto(state.encode(), self._address)
+        except OSError:
+            return False
+        return True
 
 
 class Service:
@@ -147,7 +166,7 @@ class Service:
         return 0
 
     def _loop(self, wait: Pause) -> None:
-        self._notifier.send("READY=1")
+        self._notifier.send(_READY)
         while not self._stopping:
             if self._reloading:
                 self._reload()
@@ -172,7 +191,7 @@ class Service:
             _log.info("configuration read again")
         except LearnaeError as error:  # what runs goes on as it was
             _log.error("configuration not read again: %s", error)
-        self._notifier.send("READY=1")
+        self._notifier.send(_READY)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from learnae.adapters.mqtt.broker_limits import BrokerLimits
 from learnae.adapters.mqtt.subscriptions import Handler, Received
 from learnae.bounded_dict import BoundedDict
 
@@ -14,7 +15,8 @@ class Desk:
 
     name, is_connected = "desk:1883", True
 
-    def __init__(self) -> None:
+    def __init__(self, limits: BrokerLimits | None = None) -> None:
+        self.limits = limits or BrokerLimits()
         self.kept: list[bytes] = []
         self.sent: list[tuple[str, bytes]] = []
         self.handlers: dict[str, Handler] = {}
@@ -22,6 +24,10 @@ class Desk:
     def keep(self, topic: str, payload: bytes, content_type: str = "") -> None:
         """Note a retained value."""
         self.kept.append(payload)
+
+    def takes(self, topic: str, payload: bytes) -> bool:
+        """Know the broker's limits."""
+        return not self.limits.why_not_publish(topic, payload)
 
     def publish(self, topic: str, payload: bytes, **_: Any) -> bool:
         """Note a message."""

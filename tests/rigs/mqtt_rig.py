@@ -35,10 +35,12 @@ def secure(broker: Mosquitto, certificates: Certificates, name: str, **changes: 
 class Gate:
     """A way to a broker or a daemon that can be shut: so that a watcher may be back before the peer is.
 
-    A context manager. ``sent`` are all bytes that went to the ``target``, a port, through here.
+    A context manager. ``sent`` are all bytes that went to the ``target``, a port, through here. It hangs up when it
+    hears ``forbidden``.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, forbidden: bytes = b"") -> None:
+        self._forbidden = forbidden
         self.port = free_port()
         self._target = target
         self._server: socket.socket | None = None
@@ -86,14 +88,16 @@ class Gate:
             near.close()
             far.close()
             return
-        for ends in ((near, far, self.sent), (far, near, bytearray())):
+        for ends in ((near, far, self.sent, self._forbidden), (far, near, bytearray(), b"")):
             threading.Thread(target=_pump, args=ends, daemon=True).start()
 
 
-def _pump(source: socket.socket, target: socket.socket, record: bytearray) -> None:
+def _pump(source: socket.socket, target: socket.socket, record: bytearray, forbidden: bytes) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
             record += data
+            if forbidden and forbidden in data:
+                break
             target.sendall(data)
     with suppress(OSError):
         target.shutdown(socket.SHUT_RDWR)

@@ -1,6 +1,7 @@
 """A link: one exchange, its health, and what it is still to be told. Its own thread does the telling."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from learnae.adapters.local.arrivals import Arrivals
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, EncodingError, LearnaeError, PeerError, TransportError
@@ -26,6 +28,7 @@ class LinkPolicy:
 
     first_probe: float = 0.5  # until an exchange that failed is tried again, doubled each time
     last_probe: float = 60.0
+    look: float = 1.0  # between two looks at what other processes have put: their heads are announced as soon
     review: float = 600.0  # a daemon may lose everything and be back before its absence is noticed
     drain: float = 2.0  # a peer that leaves waits so long for what is still to be offered
     jobs: int = 16_384  # names; what does not fit is found by ``lacking`` when there is room again
@@ -55,6 +58,8 @@ class Link:
         self._backoff = Backoff(self.policy.first_probe, self.policy.last_probe)
         self._reason = ""
         self._due = 0.0  # time.monotonic of the next probe, or the next review
+        self._arrivals: Arrivals | None = None  # while an exchange that holds blocks is connected
+        self._next_look = math.inf  # time.monotonic
         self._until: float | None = None  # closing: jobs are done until then
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"link {self.name}", daemon=True)
@@ -135,13 +140,16 @@ class Link:
         with self._wake:
             self._at_work = False
             while self._until is None:
-                left = self._due - time.monotonic()
+                now = time.monotonic()
+                if self.state == CONNECTED and now >= self._next_look:
+                    self._at_work = True
+                    return self._look
                 if self.state == CONNECTED and (self._jobs or self._overflowed):
                     return self._take_job()
-                if left <= 0:
+                if now >= self._due:
                     self._at_work = True
                     return self._join
-                self._wake.wait(left)
+                self._wake.wait(min(self._due, self._next_look) - now if self.state == CONNECTED else self._due - now)
             may_go_on = self.state == CONNECTED and self._jobs and time.monotonic() < self._until
             return self._take_job() if may_go_on else None
 
@@ -173,9 +181,21 @@ class Link:
         self.exchange.offer(cid, data)
         _log.debug("%s: offered block %s, %d bytes", self.name, cid, len(data))
 
+    def _look(self) -> None:
+        """Offer what any process has put since the last look; what this one has told already is not offered twice."""
+        self._next_look = time.monotonic() + self.policy.look
+        found = self._arrivals.look() if self._arrivals else []
+        if found is None:
+            self._overflowed = True
+        for cid in found or ():
+            self.tell(cid, offer=True)
+
     def _join(self) -> None:
         """Find out whether the exchange can be used, and what it has to be told."""
         self._overflowed = False
+        if self.exchange.holds:
+            self._arrivals = Arrivals(self.store)  # before it is known what is held
+            self._next_look = time.monotonic() + self.policy.look
         for cid in self.exchange.lacking(self.store.cids):
             self.tell(cid, offer=True)
         self._due = time.monotonic() + self.policy.review

@@ -307,6 +307,7 @@ class Events:
             raise ConfigurationError("pyzmq is not installed", "pip install pyzmq, or leave iota.events out") from error
         self._socket: Any = zmq.Context.instance().socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.IPV6, "[" in url)  # names go by IPv4, where nodes listen
         self._socket.setsockopt(zmq.MAXMSGSIZE, _EVENT_BYTES)
         self._socket.setsockopt_string(zmq.SUBSCRIBE, _EVENT + " ")
         try:

@@ -4,6 +4,8 @@ Every call ends within a time and reads a bounded answer; whatever a node does w
 names it. Transactions are 2,673 trytes (iota.transaction.base gives the layout).
 """
 
+from __future__ import annotations
+
 import logging
 import re
 import time
@@ -13,9 +15,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from learnae.adapters.iota.proof_of_work import HASH_TRYTES, MAX_MWM, TRANSACTION_TRYTES, hash_of, search
-from learnae.adapters.iota.pyota import decode, integer, kerl, load
+from learnae.adapters.iota.pyota import decode, direct_session, integer, kerl, load
+from learnae.adapters.tls import authorities_of, trusted
+from learnae.config.sections import IotaSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.fields import Fields
+from learnae.text import version_numbers
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ _DEPTH = 3  # milestones that a walk for tips starts back from; Hornet chooses b
 _FOUND = 1000  # hashes that nodes give at once
 _UPPER_BOUND = (3**27 - 1) // 2  # of the attachment's time: none
 _PROMOTION_TAG = "LEARNAE9PROMOTION".ljust(TAG_TRYTES, "9")
+_LAST_HORNET = 0, 5, 6  # later ones only let people migrate, or speak another API
 _LAGGING = 2  # milestones that are still being made solid on a node that keeps up
 
 _TRIPS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)  # pyota's over wrong answers
@@ -52,8 +58,16 @@ class NodeInfo:
     time: int
 
     @property
+    def takes_data(self) -> bool:
+        """Return False if what is known of its software says that it takes no data through this API."""
+        name, _, version = self.software.partition(" ")
+        return name.upper() != "HORNET" or version_numbers(version) <= _LAST_HORNET
+
+    @property
     def trouble(self) -> str:
         """Return what keeps the node from taking new transactions; empty if nothing does."""
+        if not self.takes_data:
+            return f"node is {self.software}: Hornet {'.'.join(map(str, _LAST_HORNET))} is the last that takes data"
         if self.milestone == 0:
             return "node has no milestone yet: is its coordinator running?"
         if not self.synced:
@@ -107,8 +121,11 @@ class Transaction:
 class Node:
     """Talks to one node at ``url``, in one thread. ``mwm`` 0 asks it; ``pow_by`` says who works, this machine or it."""
 
-    def __init__(self, url: str, mwm: int = 0, pow_by: str = LOCAL) -> None:
+    def __init__(self, url: str, mwm: int = 0, pow_by: str = LOCAL, ca_file: str = "") -> None:
+        """Trust what ``ca_file`` has signed, if ``url`` is at https; connect to nothing. Raises ConfigurationError."""
         self.url = url
+        with authorities_of("iota.ca_file"):
+            self._authorities = trusted(ca_file)
         self.work_seconds = 0.0  # of processor time spent on proof of work here
         self._iota = load()
         self._api = self._iota.Iota(self._adapter(_SECONDS))
@@ -116,6 +133,11 @@ class Node:
         self._mwm = mwm
         self._pow = pow_by
         self._ahead = 0  # ms: the node's clock before ours
+
+    @classmethod
+    def from_section(cls, section: IotaSection) -> Node:
+        """Make a link to the node that ``[iota]`` names; raises ConfigurationError."""
+        return cls(section.node, section.mwm, section.pow, section.ca_file)
 
     def info(self) -> NodeInfo:
         """Ask the node about itself. Raises TransportError."""
@@ -267,12 +289,14 @@ class Node:
 
     def _error(self, command: str, reason: str) -> TransportError:
         said = " ".join(reason.split())[:300]
-        return TransportError(f"IOTA node at {self.url}: {command}: {said}", "check iota.node, and the node")
+        is_stranger = "certificate verify failed" in said
+        remedy = "set iota.ca_file to what signed its certificate" if is_stranger else "check iota.node, and the node"
+        return TransportError(f"IOTA node at {self.url}: {command}: {said}", remedy)
 
     def _adapter(self, seconds: float) -> Any:
         """Make pyota's HTTP client with a time limit and a size limit."""
 
-        request = self._iota.adapter.request  # of requests, as pyota uses it
+        authorities = self._authorities
 
         class Bounded(self._iota.HttpAdapter):  # type: ignore[misc, name-defined]
             supported_protocols = ("http", "https")
@@ -280,8 +304,8 @@ class Node:
             def _send_http_request(self, url: str, payload: str, method: str = "post", **options: Any) -> Any:
                 deadline = time.monotonic() + seconds
                 ways = {"stream": True, "allow_redirects": False, "timeout": seconds, **options}
-                content = bytearray()
-                with request(method, url, data=payload, **ways) as response:
+                content, session = bytearray(), direct_session(authorities)
+                with session, session.request(method, url, data=payload, **ways) as response:
                     for chunk in response.iter_content(_CHUNK_BYTES):
                         content += chunk
                         if len(content) > _ANSWER_BYTES or time.monotonic() > deadline:

@@ -54,6 +54,17 @@ def _stand_in() -> Iterator[None]:
             sys.modules["pkg_resources"] = before
 
 
+def direct_session(authorities: str | bool) -> Any:
+    """Make a session of requests, pyota's HTTP library, as for an own daemon: nothing of it is for the web.
+
+    It asks no proxy of the environment, sends no password of ``.netrc``, and trusts ``authorities`` alone.
+    """
+    session = importlib.import_module("requests").Session()
+    session.trust_env = False
+    session.verify = authorities
+    return session
+
+
 def decode(trytes: str) -> bytes:
     """Decode bytes from pairs of trytes (pyota's codec); raises EncodingError."""
     try:

@@ -88,9 +88,14 @@ class KuboExchange(Exchange):
         self._to_pin: dict[Cid, None] = {}
         self._pinning = threading.Lock()
 
+    @property
+    @override
+    def holds(self) -> bool:
+        return True
+
     @override
     def offer(self, cid: Cid, data: bytes) -> None:
-        if cid in self._pinned:
+        if cid in self._pinned or self._is_pinned(cid):
             return
         options = {"cid-codec": _CODECS[cid.codec], "mhtype": "sha2-256"}
         self.rpc.ask("block/put", seconds=self.timeout, options=options, data=data)
@@ -125,6 +130,7 @@ class KuboExchange(Exchange):
         Other processes have the same directory and the same pins. A block is held before it is pinned, so what was
         pinned and then is not held has been deleted; what has come back before its pin was removed is pinned again.
         """
+        self.rpc.version(self.timeout)
         self.acquaintances.meet()
         with self._not_pinning():
             self._pinned = set()  # from now on it fills again with what is fetched meanwhile
@@ -161,6 +167,15 @@ class KuboExchange(Exchange):
             if pin is not None:
                 found[pin[0]] = pin[1]
         return found
+
+    def _is_pinned(self, cid: Cid) -> bool:
+        """Return True if another process has had the daemon pin the block."""
+        try:
+            self.rpc.ask("pin/ls", str(cid), seconds=self.timeout, options={"type": "direct"})
+        except KuboError:
+            return False
+        self._pinned.add(cid)
+        return True
 
     @contextmanager
     def _not_pinning(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from ssl import SSLCertVerificationError
-from urllib.parse import urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from learnae.adapters.block_backoffs import BlockBackoffs
 from learnae.adapters.tls import authorities_of, client_context
@@ -61,6 +61,13 @@ class GatewayExchange(Exchange):
         """Trust what ``ca_file`` has signed, if ``url`` is at https. Raises ConfigurationError."""
         self._url = url
         self._parts = urlsplit(url)
+        self._port = self._parts.port or (443 if self._parts.scheme == "https" else 80)
+        self._path = quote(self._parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")  # what is quoted already stays
+        self._headers = _HEADERS
+        if (self._parts.hostname or "").rstrip(
+            "."
+        ) == "localhost":  # Kubo sends that name to another host for each block
+            self._headers = {**_HEADERS, "Host": f"127.0.0.1:{self._port}"}
         with authorities_of("ipfs.ca_file"):
             self._tls = client_context(ca_file) if self._parts.scheme == "https" else None
         self._probe_seconds = probe_seconds
@@ -85,7 +92,7 @@ class GatewayExchange(Exchange):
         if answer.status in _NOT_THERE:
             self._backoffs.failed(cid)
             raise BlockMissingError(f"gateway {self._url} has not got block {cid}")
-        self._check(answer)
+        self._check(answer, str(cid))
         self._backoffs.succeeded(cid)
         _log.debug("%s: got block %s, %d bytes", self._url, cid, len(answer.body))
         return answer.body
@@ -116,21 +123,39 @@ class GatewayExchange(Exchange):
 
     def _probe(self) -> None:
         try:
-            self._check(self._get(_PROBE, self._probe_seconds))
+            self._check(self._get(_PROBE, self._probe_seconds), _PROBE)
         except _SilenceError as error:
             raise TransportError(f"gateway {self._url} does not answer", "see whether its daemon hangs") from error
 
-    def _check(self, answer: _Answer) -> None:
+    def _check(self, answer: _Answer, name: str) -> None:
         if 300 <= answer.status < 400:
-            raise TransportError(
-                f"gateway {self._url} sends us to {answer.location[:100]!r}", "write that address into ipfs.gateways"
-            )
+            problem = f"gateway {self._url} sends us to {answer.location[:100]!r}"
+            raise TransportError(problem, self._how_to_get(answer.location[:1000], name))
         if answer.status != 200:
             raise TransportError(f"gateway {self._url} answers with HTTP {answer.status}", "is it a trustless gateway?")
 
+    def _how_to_get(self, location: str, name: str) -> str:
+        """Return the remedy for a redirect to ``location`` for the block ``name``: one that holds for all blocks."""
+        try:
+            parts = urlsplit(urljoin(f"{self._url}/ipfs/{name}", location))
+            host, _ = parts.hostname or "", parts.port
+        except ValueError:
+            return "is it a trustless gateway?"
+        if ".ipfs." in host:
+            return (
+                "it has a host name for each block, which is not followed: name it by its IP address, "
+                f"such as {self._parts.scheme}://127.0.0.1:{self._port} on this machine, or a gateway of paths"
+            )
+        path, found, rest = parts.path.partition(f"/ipfs/{name}")
+        url = f"{parts.scheme}://{parts.netloc}{path}"
+        is_address = found and not rest.strip("/") and parts.scheme in ("http", "https") and "@" not in parts.netloc
+        if not is_address or url == self._url:
+            return "is it a trustless gateway?"
+        return f"write {url!r} into ipfs.gateways in its place"
+
     def _get(self, name: str, seconds: float) -> _Answer:
         """Send one request, on a kept connection if one still works. Raises _SilenceError, TransportError."""
-        path = f"{self._parts.path.rstrip('/')}/ipfs/{name}?format=raw"
+        path = f"{self._path}/ipfs/{name}?format=raw"
         while True:
             connection, is_new = self._take(seconds)
             was_late = threading.Event()
@@ -141,7 +166,7 @@ class GatewayExchange(Exchange):
                     connection.connect()
                 if was_late.is_set() or self._closed:  # neither finds a connection that is only being made
                     raise TimeoutError
-                connection.request("GET", path, headers=_HEADERS)
+                connection.request("GET", path, headers=self._headers)
                 answer, is_usable = _read(connection)
                 late.cancel()  # before another thread may have the connection
                 if was_late.is_set():  # http.client takes an end for the end of the headers
@@ -174,7 +199,7 @@ class GatewayExchange(Exchange):
             return connection, is_new
 
     def _connect(self) -> HTTPConnection:
-        host, port = self._parts.hostname or "", self._parts.port
+        host, port = self._parts.hostname or "", self._port
         return HTTPSConnection(host, port, context=self._tls) if self._tls else HTTPConnection(host, port)
 
     def _give_back(self, connection: HTTPConnection, is_usable: bool) -> None:

@@ -27,6 +27,8 @@ from learnae.system.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 
+HOW_TO_TURN_ON = "ipfs config --json Pubsub.Enabled true, and restart the daemon"
+
 _PEERS = 1024  # whose newest announcement waits to be heard
 _NAME = 52  # characters of a peer's name
 _REPEAT_SECONDS = 10.0  # the announcement is repeated even if nothing changed: for peers that came late or lost it
@@ -159,11 +161,16 @@ class KuboGossip(Gossip):
             _log.info("ipfs pubsub: connected")
 
     def _fail(self, error: LearnaeError) -> None:
-        if "pubsub feature not enabled" in str(error):
-            error = TransportError("Kubo's pubsub is off", "ipfs config --json Pubsub.Enabled true, and restart it")
+        if is_off(error):
+            error = TransportError("Kubo's pubsub is off", HOW_TO_TURN_ON)
         if error.problem != self._reason and not self._closing.is_set():
             self._reason = error.problem
             _log.warning("ipfs pubsub: %s; working without it, it is tried again", error)
+
+
+def is_off(error: LearnaeError) -> bool:
+    """Return True if that is what the daemon has said of its pubsub."""
+    return "pubsub feature not enabled" in str(error)
 
 
 def parse_announcement(line: bytes) -> Heard:

@@ -10,22 +10,26 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import socket
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from http.client import BadStatusLine
 from typing import Any
 
 import requests
 import urllib3
-from ipfshttpclient import Client, exceptions, multipart
+from ipfshttpclient import exceptions, multipart
+from ipfshttpclient.http_requests import ClientSync
 
 from learnae.adapters.tls import authorities_of, trusted
 from learnae.config.sections import IpfsSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.system.credentials import read_credential
+from learnae.text import version_numbers
 
 NO_OPTIONS: Mapping[str, str] = {}
 _CONNECT_SECONDS = 5.0
@@ -34,6 +38,14 @@ _ANSWER_BYTES = 1 << 20  # what a daemon says of itself is far shorter
 _LINE_BYTES = 1 << 16  # a longer line of a stream is passed over
 _FAILURES = (exceptions.Error, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 _STATUS_OF_ERRORS = 500  # Kubo's for "I have understood, and cannot"
+_OLDEST = 0, 29  # Kubo's first version that names pins in its list
+_SOME_SOCKET = "/unix/kubo"  # for the library; the path itself goes to the system
+_SOCKET_PATH_BYTES = 107  # what Linux takes, without the end's zero
+_REMEDIES = {
+    FileNotFoundError: "start it: ipfs daemon; does it listen there (Addresses.API)?",
+    PermissionError: "let this user open its socket, by group or mode",
+    socket.gaierror: "check the host's name in ipfs.api",
+}
 
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of every connection that is lost
 
@@ -52,12 +64,14 @@ class KuboRpc:
     def __init__(self, api: str, headers: dict[str, str] | None = None, ca_file: str = "") -> None:
         """Trust what ``ca_file`` has signed; connect to nothing. Raises ConfigurationError for what cannot be used."""
         self.api = api
+        self._has_credential = bool(headers)
+        path = _socket_path(api)
         try:
-            client = Client(api, headers={"Accept-Encoding": "identity", **(headers or {})}, session=True)
+            all_headers = {"Accept-Encoding": "identity", **(headers or {})}
+            self._http = ClientSync(_SOME_SOCKET if path else api, "api/v0", headers=all_headers)
         except (exceptions.Error, ValueError, AssertionError) as error:
-            remedy = "use a multiaddress such as /ip4/127.0.0.1/tcp/5001 or /unix/run/ipfs/api.sock"
-            raise ConfigurationError(f"ipfs.api is {api!r}", remedy) from error
-        self._http = client._client
+            raise _no_address(api) from error
+        self._http.open_session()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._closed = threading.Event()
         self._lock = threading.Lock()  # over both: a socket that is opened while others are cut is cut, too
@@ -66,7 +80,7 @@ class KuboRpc:
         with authorities_of("ipfs.ca_file"):
             session.verify = trusted(ca_file)
         session.max_redirects = 0
-        _tell_sockets(session, self._note)
+        _own_sockets(session, path, self._note)
 
     @classmethod
     def from_section(cls, section: IpfsSection) -> KuboRpc:
@@ -134,6 +148,17 @@ class KuboRpc:
             if line:
                 yield bytes(line)
 
+    def version(self, seconds: float) -> str:
+        """Ask for the daemon's version; raises TransportError, too, if it is older than what is used here needs."""
+        answer = self.ask("version", seconds=seconds)
+        version = answer.get("Version") if isinstance(answer, dict) else None
+        if not isinstance(version, str):
+            raise TransportError(f"what answers at {self.api} is no Kubo", "check ipfs.api")
+        if version_numbers(version) < _OLDEST:
+            oldest = ".".join(map(str, _OLDEST))
+            raise TransportError(f"Kubo at {self.api} is {version[:40]!r}, too old", f"install {oldest} or newer")
+        return version[:40]
+
     def close(self) -> None:
         """End all calls under way. Idempotent."""
         with self._lock:
@@ -180,7 +205,16 @@ class KuboRpc:
         if "certificate verify failed" in str(error):
             stranger = f"Kubo at {self.api} has a certificate that is not trusted"
             return TransportError(stranger, "set ipfs.ca_file to what signed it, and name the host as it does")
-        return TransportError(f"Kubo at {self.api} cannot be reached", "start it: ipfs daemon")
+        return self._unreached(error)
+
+    def _unreached(self, error: Exception) -> TransportError:
+        if any(isinstance(cause, BadStatusLine) and not isinstance(cause, OSError) for cause in _causes(error)):
+            return TransportError(f"what answers at {self.api} is no Kubo", "check ipfs.api")
+        away = f"Kubo at {self.api} cannot be reached"
+        said = next((cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno), None)
+        if said is None or isinstance(said, ConnectionError):
+            return TransportError(away, "start it: ipfs daemon")
+        return TransportError(f"{away}: {said.strerror}", _REMEDIES.get(type(said), "check ipfs.api"))
 
     def _refusal(self, error: Exception, command: str) -> TransportError:
         response = getattr(getattr(error, "original", error), "response", None)
@@ -188,8 +222,11 @@ class KuboRpc:
         if isinstance(error, exceptions.ErrorResponse) and status == _STATUS_OF_ERRORS:
             return KuboError(f"Kubo says to {command}: {str(error)[:200]}")
         if status in (401, 403):
-            return TransportError(f"Kubo at {self.api} does not let us in", "set ipfs.token_file")
-        return TransportError(f"what answers at {self.api} is no Kubo (HTTP {status})", "check ipfs.api")
+            remedy = f"see whether its API.Authorizations has that credential, and allows it /api/v0/{command}"
+            remedy = remedy if self._has_credential else "set ipfs.token_file"
+            return TransportError(f"Kubo at {self.api} does not let us in", remedy)
+        known = ", or does not know this command" if status == 404 else ""
+        return TransportError(f"what answers at {self.api} is no Kubo{known} (HTTP {status})", "check ipfs.api")
 
 
 def _authorization(name: str) -> str:
@@ -211,8 +248,30 @@ def _cut(each: socket.socket) -> None:
         socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
-def _tell_sockets(session: Any, note: Callable[[socket.socket], None]) -> None:
-    """Call ``note`` with every socket that ``session`` opens, so that ``close`` reaches calls under way."""
+def _no_address(api: str) -> ConfigurationError:
+    remedy = "use a multiaddress such as /ip4/127.0.0.1/tcp/5001 or /unix/run/ipfs/api.sock"
+    return ConfigurationError(f"ipfs.api is {api!r}", remedy)
+
+
+def _socket_path(api: str) -> str:
+    """Return the path of a Unix socket, as it is written; empty for another address. Raises ConfigurationError."""
+    if not api.startswith("/unix/"):
+        return ""
+    path = api.removeprefix("/unix")
+    if path.endswith("/") or "\0" in path:
+        raise _no_address(api)
+    if (length := len(os.fsencode(path))) > _SOCKET_PATH_BYTES:
+        problem = f"ipfs.api names a socket by {length} bytes"
+        raise ConfigurationError(problem, f"no system opens one by more than {_SOCKET_PATH_BYTES}: use a shorter path")
+    return path
+
+
+def _own_sockets(session: Any, path: str, note: Callable[[socket.socket], None]) -> None:
+    """Let ``session`` connect to the Unix socket at ``path``, if that is not empty, and ``note`` what it opens.
+
+    So ``close`` reaches calls under way. The library would send the path through the host name of an URL, which has
+    no capitals.
+    """
     manager = session.get_adapter("http://").poolmanager
     manager.connection_pool_kw.pop("strict", None)  # urllib3 2 warns of it at every request
     pools = manager.pool_classes_by_scheme
@@ -225,7 +284,29 @@ def _tell_sockets(session: Any, note: Callable[[socket.socket], None]) -> None:
                 super().connect()
                 note(self.sock)
 
+            def _new_conn(self) -> Any:
+                return _open_socket(path, self.timeout) if path else super()._new_conn()
+
         return Noted
 
     for scheme, pool in list(pools.items()):
         pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": noting(pool.ConnectionCls)})
+
+
+def _open_socket(path: str, seconds: float) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        made.settimeout(seconds)
+        made.connect(path)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what it was raised for: libraries wrap what the system says several times."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -148,6 +148,18 @@ class LocalBlockStore(BlockStore):
             last = names[-1] if names else last
             yield from _names(names)
 
+    def rows(self, first: int, most: int) -> list[tuple[int, bytes]]:
+        """Return numbers and names of the rows from number ``first`` on, in order; a new row has a higher number."""
+        select = "SELECT rowid, cid FROM blocks WHERE rowid >= ? ORDER BY rowid LIMIT ?"
+        with self._database.reading() as database:
+            return database.execute(select, (first, most)).fetchall()
+
+    def newest_rows(self, most: int) -> list[tuple[int, bytes]]:
+        """Return the last ones of all ``rows``, in the same order."""
+        with self._database.reading() as database:
+            found = database.execute("SELECT rowid, cid FROM blocks ORDER BY rowid DESC LIMIT ?", (most,)).fetchall()
+        return found[::-1]
+
     def close(self) -> None:
         """Let go of the file; it is opened again when it is used again. Idempotent."""
         self._database.close()

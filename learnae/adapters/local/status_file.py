@@ -1,12 +1,12 @@
 """Monitor on a file: ``status.json`` in the peer's state directory, and a line in the log."""
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from learnae import strict_json
 from learnae.errors import StateError
 from learnae.overriding import override
 from learnae.ports import Inference, Monitor
@@ -54,7 +54,7 @@ class StatusFile(Monitor):
 
     def _write(self, status: Mapping[str, Any]) -> None:
         try:
-            write_atomic(self._path, json.dumps(status, indent=1).encode(), durable=False)
+            write_atomic(self._path, strict_json.dumps(status, indent=1).encode(), durable=False)
         except StateError as error:  # a status that cannot be shown keeps no peer from training
             if not self._failing:
                 _log.warning("%s", error)
@@ -96,7 +96,7 @@ def summary(status: Mapping[str, Any]) -> str:
         trouble += f"catching up: {found['done']} of {found['known']}; "
     if status["banned"]:
         trouble = "BANNED for ever: its key has signed two messages with one number; "
-    shown = "nothing measured yet"
+    shown = f"nothing measured yet{_why_unmeasured(status)}"
     for name in ("loss", "accuracy"):  # the last that there is: a regression has no accuracy
         if status[name] is not None:
             shown = f"{name} {status[name]:.3f}"
@@ -106,3 +106,10 @@ def summary(status: Mapping[str, Any]) -> str:
         f"{status['name']}: {trouble}{shown}, {counted(status['steps'], 'step')}, {counted(status['peers'], 'peer')}, "
         f"{counted(status['messages'], 'message')}, {counted(status['bytes_out'], 'byte')} out, {status['bytes_in']} in"
     )
+
+
+def _why_unmeasured(status: Mapping[str, Any]) -> str:
+    if status["listening"] is not None:
+        return " (it hears others first)"
+    why = status.get("unmeasured") or ("its first steps are being taken" if not status["steps"] else "")
+    return f" ({why})" if why else ""

@@ -48,19 +48,23 @@ class LastError(logging.Handler):
 
 def make_client(section: MqttSection, client_id: str, will: Will | None) -> tuple[Client, LastError]:
     """Return an MQTT 5 client that knows where to connect and has not yet; raises ConfigurationError."""
+    address = section.address()
     try:
-        paho = _paho(section.address().tls)
+        paho = _paho(address.tls)
         from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigurationError("paho-mqtt is not installed", how_to_install("agent")) from error
-    client: Client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
+    way = "websockets" if address.path else "tcp"
+    client: Client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, transport=way)
+    if address.path:
+        client.ws_set_options(address.path)
     errors = LastError()
     client.enable_logger(errors.logger)
     client.on_socket_register_write = lambda *_: None  # else paho would write in the thread that publishes
     _authenticate(client, section)
     if will:
         client.will_set(will.topic, will.payload, qos=1, retain=True)
-    address, limits = section.address(), _properties("CONNECT")
+    limits = _properties("CONNECT")
     limits.MaximumPacketSize = _PACKET_BYTES
     keep_alive = max(1, section.keep_alive - _LOOK_SECONDS)
     client.connect_async(address.host, address.port, keep_alive, clean_start=True, properties=limits)

@@ -57,6 +57,17 @@ class Outage:
         with self._lock:
             self._cause = self._cause or cause
 
+    @property
+    def cause(self) -> str:
+        """Return why this attempt fails; empty while that is not known."""
+        with self._lock:
+            return self._cause
+
+    def correct(self, cause: str) -> None:
+        """Note a better word for why this attempt fails."""
+        with self._lock:
+            self._cause = cause
+
     def cut(self, cause: str, code: int) -> None:
         """Note that a connection has ended, with a reason ``code`` of MQTT 5: a rival does it, while there is one."""
         if code == TAKEN_OVER:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from learnae.adapters.mqtt.broker_limits import BrokerLimits
 from learnae.errors import LearnaeError
 
 if TYPE_CHECKING:
@@ -33,11 +34,20 @@ Handler = Callable[[Received], None]
 class Subscriptions:
     """Gives what comes to handlers in the network thread; counts in ``counts`` what they refuse.
 
-    ``lock`` is the connection's, held by the callers of all methods that reach ``client``.
+    ``lock`` is the connection's, held by the callers of all methods that reach ``client``; ``refuse`` is told of
+    filters that the broker cannot take, and why.
     """
 
-    def __init__(self, client: Client, lock: AbstractContextManager[object], counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        lock: AbstractContextManager[object],
+        counts: Counter[str],
+        refuse: Callable[[str, str], None],
+    ) -> None:
         self._client = client
+        self._refuse = refuse
+        self.limits = BrokerLimits()
         self._lock = lock
         self._counts = counts
         self._handlers: dict[str, list[Handler]] = {}
@@ -57,6 +67,9 @@ class Subscriptions:
 
     def subscribe(self, topic_filter: str) -> None:
         """Ask the broker for a filter; asked again, it sends again what is retained."""
+        if why := self.limits.why_not_subscribe(topic_filter):
+            self._refuse(topic_filter, why)
+            return
         _, number = self._client.subscribe(topic_filter, qos=1)
         if number is not None:
             self._unconfirmed[number] = topic_filter

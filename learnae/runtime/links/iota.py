@@ -11,7 +11,7 @@ from learnae.runtime.workspace import Workspace
 def connect_iota(section: IotaSection, workspace: Workspace) -> LinkSet:
     """Link to the node of ``[iota]``; raises ConfigurationError."""
     swarm, horizon = workspace.swarm.manifest.swarm, workspace.swarm.manifest.limits.horizon
-    node, pace = Node(section.node, section.mwm, section.pow), Pace(section.poll, section.every)
+    node, pace = Node.from_section(section), Pace(section.poll, section.every)
     channel, errors = OpenChannel(swarm), workspace.errors
     gossip = IotaGossip(node, channel, workspace.identity, swarm, horizon, pace, section.coordinator, errors)
     closers = [gossip.close]

@@ -6,6 +6,7 @@ from learnae.adapters.mqtt.client import Will
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
+from learnae.adapters.mqtt.monitor.home_assistant import Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
 from learnae.adapters.mqtt.session import Session
@@ -13,11 +14,19 @@ from learnae.adapters.mqtt.topics import OFFLINE, Topics
 from learnae.config.sections import MqttSection
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
+from learnae.swarm.manifest import Manifest
 
 QUEUE_FILE = "mqtt-queue.sqlite"
 
 _NEWS_SECONDS = 0.5  # between two announcements, where they are all that tells others of a message
 _HEALING_SECONDS = 10.0  # where messages are pushed, and announcements only heal what was lost
+
+
+def judgement_of(manifest: Manifest) -> Judgement:
+    """Return what a score of the swarm's model is."""
+    if manifest.is_autoencoder:
+        return Judgement.ANOMALY
+    return Judgement.CLASS if manifest.objective.is_classification else Judgement.VALUE
 
 
 def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False) -> LinkSet:
@@ -28,12 +37,20 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
     manifest = workspace.swarm.manifest
     topics = Topics(section.prefix, manifest.swarm, workspace.name)
     will = Will(topics.own("status"), OFFLINE)
-    connection = MqttConnection(section, f"learnae-{workspace.name}", will)
+    connection = MqttConnection(section, section.client_id or f"learnae-{workspace.name}", will)
     Session(connection, topics)
     links = LinkSet(states={"mqtt": connection.state})
     if section.monitor:
         queue = Outbox(workspace.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
-        monitor = MqttMonitor(connection, topics, queue, workspace.directory, section.home_assistant)
+        monitor = MqttMonitor(
+            connection,
+            topics,
+            queue,
+            workspace.directory,
+            section.home_assistant,
+            section.home_assistant_prefix,
+            judgement_of(manifest),
+        )
         links += LinkSet(monitors=(monitor,), states={"mqtt monitor": monitor.state})
     gossip, frontier = None, Frontier()
     if section.gossip:

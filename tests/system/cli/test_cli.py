@@ -819,7 +819,18 @@ def test_check_tells_what_an_agent_would_learn_from(programs: Programs, recordin
     assert (report["training_rows_now"], report["holdout_rows_now"], report["skipped_rows"]) == (21, 0, 0)
     assert report["state"] == str(programs.home / "peers" / "agent")
     assert not (programs.home / "peers" / "agent" / "state").exists()
-    assert "samples_now: 2100" in programs.run("agent", "check").stdout
+    shown = programs.run("agent", "check").stdout
+    assert "samples_now: 2100" in shown
+    assert "samples: 2100" in shown
+    assert report["sources"] == {
+        "source": {"state": "recording", "samples": 2100, "seconds": 41.98, "labelled": 2100, "unlabelled": 0}
+    }
+
+
+def test_an_agent_that_reads_only_recordings_has_nothing_to_label(programs: Programs, recording: Path) -> None:
+    agent_config(programs, recording)
+    words = ["reads only recordings", str(recording), "column label"]
+    assert_refused(programs.run("agent", "label", "PEN"), CONFIGURATION, "learnae-agent: ", *words)
 
 
 @pytest.mark.parametrize(

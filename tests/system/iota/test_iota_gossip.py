@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 from builders import some_cid, some_entry, tiny_dataset, tiny_learner, tiny_manifest
 from programs import Programs, wait_for
 from tangles import FAST, HornetTangle, LoopbackTangle, Tangle, gossip
@@ -513,6 +514,26 @@ def test_events_of_the_node_are_faster_than_polling(tangle: Tangle, swarm: Cid) 
                 return heard_by(listener) == [SAID]
 
             wait_for(told, "the announcement long before the next look")
+        finally:
+            events.close()
+
+
+def test_events_by_an_ipv6_address() -> None:
+    woken = threading.Event()
+    with zmq.Context.instance().socket(zmq.PUB) as node:
+        node.setsockopt(zmq.IPV6, 1)
+        try:
+            port = node.bind_to_random_port("tcp://[::1]")
+        except zmq.ZMQError:
+            pytest.skip("no IPv6 here")
+        events = Events(f"tcp://[::1]:{port}", lambda: "TAG", woken.set)
+        try:
+
+            def told() -> bool:  # a subscription takes a moment
+                node.send_string("tx HASH ADDRESS TAG")
+                return woken.wait(0.05)
+
+            wait_for(told, "the event")
         finally:
             events.close()
 

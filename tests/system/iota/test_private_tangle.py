@@ -143,3 +143,39 @@ def test_what_dies_is_started_again_while_it_is_watched(tmp_path: Path) -> None:
             assert watcher.wait(60) == 0
     time.sleep(0.1)
     assert [node.pid() for node in tangle.nodes] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("message", "is_lost"),
+    [
+        ("previous milestone does not match latest milestone in database. previous: 4, database: 3", True),
+        ("database is tainted. delete the coordinator database and start again with a local snapshot", True),
+        ("latest milestone (7) not found in database. database is corrupt", True),
+        ("listen tcp 127.0.0.1:14265: bind: address already in use", False),
+    ],
+)
+def test_what_a_node_ended_with_is_said_without_its_stack(message: str, is_lost: bool) -> None:
+    stack = "".join(f"main.one{number}({{0x1f, 0x0}})\n\t/src/main.go:{number} +0x18\n" for number in range(20))
+    log = f"2026\tINFO\tNode\tall is well\n2026\tPANIC\tCoordinator\t{message}\n{stack}panic: {message}\n\n{stack}"
+    reason = script.why_it_ended(log)
+    assert reason == f"Coordinator: {message}"
+    assert bool(script.LOST.search(reason)) == is_lost
+    assert script.why_it_ended(f"{stack}panic: {message}\n\n{stack}") == message
+
+
+@pytest.mark.slow
+@pytest.mark.engine("hornet")
+def test_a_coordinator_that_is_killed_again_and_again_says_that_its_tangle_is_lost(tmp_path: Path) -> None:
+    directory = tmp_path / "tangle"
+    with HornetTangle(directory) as tangle:
+        for _ in range(5):
+            done = run("start", directory, "--node", 1)
+            if done.returncode:
+                break
+            os.kill(tangle.nodes[0].pid(), signal.SIGKILL)
+            wait_for(lambda: tangle.nodes[0].pid() is None, "its end")
+        watched = run("watch", directory)
+    for ended in (done, watched):
+        assert_refused(ended, 75, f"delete {directory} and create the Tangle anew")
+    assert "goroutine" not in done.stderr
+    assert ".go:" not in done.stderr

@@ -178,6 +178,21 @@ def test_the_doctor_sees_a_public_daemon_without_pubsub(programs: Programs, tmp_
     assert found["Kubo peers"] == ("missing", f"0 connected; not {kubo.address}")
 
 
+@pytest.mark.engine("ipfs")
+@pytest.mark.modules("ipfshttpclient")
+def test_the_doctor_says_what_a_daemon_does_not_let_it_do(programs: Programs, tmp_path: Path) -> None:
+    paths = [f"/api/v0/{command}" for command in ("version", "swarm", "repo")]
+    allowed = {"learnae": {"AuthSecret": "bearer:sesame", "AllowedPaths": paths}}
+    (tmp_path / "token").write_text("bearer:sesame\n")
+    with Kubo(tmp_path / "kubo", settings={"API.Authorizations": allowed}) as kubo:
+        environment = {"LEARNAE_IPFS__API": kubo.api, "LEARNAE_IPFS__TOKEN_FILE": str(tmp_path / "token")}
+        done = programs.run("learnae", "doctor", "--json", environment=environment)
+    (row,) = [finding for finding in json.loads(done.stdout) if finding["thing"] == "Kubo pubsub"]
+    assert (row["state"], row["detail"]) == ("broken", f"Kubo at {kubo.api} does not let us in")
+    assert "/api/v0/pubsub/ls" in row["remedy"]
+    assert "ipfs.pubsub = false" in row["remedy"]
+
+
 def diagnosis(programs: Programs, **environment: str) -> dict[str, tuple[str, str]]:
     done = programs.run("learnae", "doctor", "--json", environment=environment)
     assert not done.stderr, done.stderr

@@ -189,6 +189,23 @@ def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
 
 
 @pytest.mark.slow
+def test_a_trainer_is_heard_far_away_through_the_daemon_of_its_neighbour(tmp_path: Path) -> None:
+    manifest = preset("wrist", 1)
+    with Machine(tmp_path / "a", manifest, 1) as a, Machine(tmp_path / "b", manifest, 2) as b:
+        a.kubo.start()
+        b.kubo.start()
+        a.start_trainer()
+        b.start_trainer(LEARNAE_IPFS__CONNECT=a.kubo.address)
+        write_private_file(3, tmp_path / "neighbour.npz")
+        arguments = ("start", "--data", tmp_path / "neighbour.npz", "--name", "neighbour")
+        a.programs.start("trainer_node", *arguments, pause=0.3)
+        wait_for(lambda: b.seqs().get("neighbour", -1) > 4, "news of the neighbour at b", 2 * PATIENCE)
+        a.observer.refresh()
+        for _, entry in a.observer.tangle.entries():  # the neighbour's, too
+            assert json.loads(b.kubo.run("dag", "get", str(entry.head)))["swarm"] == {"/": str(b.observer.swarm)}
+
+
+@pytest.mark.slow
 def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
     manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(horizon=1500))
     with Machine(tmp_path / "a", manifest, 1) as machine:

@@ -229,16 +229,57 @@ def test_missing_blocks_are_waited_for_longer_each_time(daemon: Kubo, opened: Op
     assert exchange._backoffs.seconds(cid) == 0.05
 
 
+def test_what_a_peer_without_a_daemon_puts_is_soon_in_the_daemon_of_its_neighbour(
+    daemon: Kubo, kubo: Kubo, opened: Opened, tmp_path: Path
+) -> None:
+    kubo.start()
+    kubo.join(daemon)
+    store = opened.store(ipfs=opened.exchange(daemon))
+    wait_for(lambda: state(store) == CONNECTED, "the link")
+    neighbour = LocalBlockStore(tmp_path / "store")
+    frame = neighbour.put(RAW, b"weights" * 100_000)
+    message = neighbour.put(DAG_CBOR, dagcbor.encode({"parents": [frame], "seq": 8}))
+    far = opened.store("far", ipfs=opened.exchange(kubo))
+    assert fetched(far, message) == neighbour.get(message)
+    assert fetched(far, frame) == neighbour.get(frame)
+    assert {str(frame), str(message)} <= set(daemon.pins())
+    neighbour.close()
+
+
+def test_a_block_that_another_process_has_given_is_not_given_again(daemon: Kubo, opened: Opened) -> None:
+    cid = Cid.of(RAW, b"given by one of two")
+    opened.exchange(daemon).offer(cid, b"given by one of two")
+    exchange, commands = opened.exchange(daemon), []
+    ask = exchange.rpc.ask
+    exchange.rpc.ask = lambda command, *words, **options: commands.append(command) or ask(command, *words, **options)
+    exchange.offer(cid, b"given by one of two")
+    exchange.offer(cid, b"given by one of two")
+    assert commands == ["pin/ls"]
+
+
 # -- ways to the daemon
 
 
-def test_a_unix_socket(opened: Opened, tmp_path: Path) -> None:
-    path = tmp_path / "api.sock"
-    with Kubo(tmp_path / "kubo", settings={"Addresses.API": [f"/unix{path}"]}) as kubo:
-        exchange = opened.exchange(kubo, api=f"/unix{path}")
-        cid = Cid.of(RAW, b"over a socket")
-        exchange.offer(cid, b"over a socket")
-        assert exchange.fetch(cid) == b"over a socket"
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_the_gateway_of_this_machine_by_any_name(daemon: Kubo, name: str) -> None:
+    daemon.run("block", "put", "-", input=b"read at a gateway")
+    gateway = GatewayExchange(f"http://{name}:{daemon.gateway_port}", 60)
+    assert gateway.fetch(Cid.of(RAW, b"read at a gateway")) == b"read at a gateway"
+    assert gateway.lacking(list) == ()
+    gateway.close()
+
+
+def test_unix_sockets_by_any_path(opened: Opened, tmp_path: Path) -> None:
+    directories = [tmp_path / name for name in ("run", "Run", "my run", "a+b", "50%25", "läufe")]
+    for directory in directories:
+        directory.mkdir()
+    addresses = [f"/unix{directory}/Api.sock" for directory in directories]
+    with Kubo(tmp_path / "kubo", settings={"Addresses.API": addresses}) as kubo:
+        for address in addresses:
+            exchange = opened.exchange(kubo, api=address)
+            cid = Cid.of(RAW, address.encode())
+            exchange.offer(cid, address.encode())
+            assert exchange.fetch(cid) == address.encode()
 
 
 def test_a_daemon_that_asks_who_is_there(opened: Opened, tmp_path: Path) -> None:

@@ -373,3 +373,24 @@ def test_a_flood_is_dropped_and_the_link_lives(machine, links, broker):
     wait_for(lambda: reader.count("refused") + reader.count("dropped: too fast") == 400, reader.exchange.state())
     message = author.push()
     wait_for(lambda: reader.local.has(message.cid), "what is good")
+
+
+def test_what_the_broker_cannot_take_is_left_out_and_a_long_past_comes_in_parts(tmp_path, links):
+    with Mosquitto(tmp_path / "small", extra="max_packet_size 3000") as broker:
+        author, other = (Machine(tmp_path, links, broker, tuning=replace(PATIENT, asks=3)) for _ in range(2))
+        for each in (author, other):
+            wait_for_subscriptions(each.link)
+        past = [author.message() for _ in range(20)]
+        newest = author.push(bytes(5000))
+        wait_for(lambda: other.local.has(newest.cid), "the message, though its frame is too large")
+        for message in reversed(past):
+            if not other.local.has(message.cid):
+                assert other.exchange.fetch(message.cid) == message.data
+        assert 1 < other.count("wanted") < 20
+        with pytest.raises(BlockMissingError):
+            other.exchange.fetch(newest.blocks[0])
+        assert author.count("not pushed: too large for the broker") == 1
+        assert author.count("not answered: too large for the broker") >= 1
+        assert broker.log.count("New client connected") == 2, "nothing has ended a connection"
+        for each in (author, other):
+            each.exchange.close()

@@ -17,6 +17,7 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Gate, Inbox, Links, plain, secure
 from programs import clean_environment, wait_for
 
+from learnae.adapters.mqtt.monitor.home_assistant import Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, cpu_temperature
 from learnae.adapters.mqtt.topics import Topics
@@ -40,7 +41,8 @@ STATUS = {
     "problems": {"TransportError": 2},
     "last_problems": {"TransportError": "cell '21.5' is no number"},
     "connections": {"mqtt": "connected"},
-    "sources": {"pump": {"samples": 5, "error": "'21.5 C' is no number"}},
+    "sources": {"pump": {"samples": 5, "error": "'21.5 C' is no number", "detail": "field t is 21.5"}},
+    "unknown_labels": {"21.5": 3},
 }
 OUTAGE = float(os.environ.get("LEARNAE_TEST_OUTAGE", "2"))  # seconds that the broker is away
 
@@ -251,7 +253,7 @@ def test_a_full_disk_is_said_once_and_stops_nobody(broker, show, caplog, tmp_pat
 
 def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, links, show, tmp_path):
     inbox = Inbox(links.open(plain(broker)))
-    monitor = show(plain(broker), announces=True)
+    monitor = show(plain(broker), announces=True, state_seconds=0.0)
     monitor.report(STATUS)
     topic = "homeassistant/device/learnae_alice/config"
     config = json.loads(inbox.newest("config"))
@@ -259,11 +261,6 @@ def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, 
     assert config["state_topic"] == f"{BASE}/state"
     assert config["availability"] == [{"topic": f"{BASE}/status"}]
     assert config["dev"]["name"] == "Learnae pump"
-    sensors = {"accuracy", "loss", "steps", "peers", "buffer", "anomaly", "cpu_temperature"}
-    assert {name for name, each in config["cmps"].items() if each["p"] == "sensor"} == sensors
-    assert {name for name, each in config["cmps"].items() if each["p"] == "binary_sensor"} == {"disk"}
-    assert len({each["unique_id"] for each in config["cmps"].values()}) == 8
-    assert all("value_json" in sensor["value_template"] for sensor in config["cmps"].values())
 
     inbox.clear()
     links.open(plain(broker)).publish("homeassistant/status", b"online")
@@ -272,12 +269,75 @@ def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, 
     late = Inbox(links.open(plain(broker)), topic)
     assert json.loads(late.newest("config")) == config  # a peer that is only away stays a device
 
-    show(plain(broker), announces=False)
+    show(plain(broker), announces=True, discovery_prefix="ha/two").report(STATUS)
+    elsewhere = Inbox(links.open(plain(broker)), "ha/#")
+    assert json.loads(elsewhere.newest("config"))["cmps"] == config["cmps"]
     assert late.newest("config", lambda payload: payload == b"") == b""
+    elsewhere.clear()
+    links.open(plain(broker)).publish("ha/two/status", b"online")
+    elsewhere.newest("config")
+
+    show(plain(broker), announces=False)
+    assert elsewhere.newest("config", lambda payload: payload == b"") == b""
     assert not (tmp_path / "home-assistant").exists()
     later = Inbox(links.open(plain(broker)), "#")
     later.newest("status")
-    assert topic not in [heard for heard, _ in later.heard]
+    assert not [heard for heard, _ in later.heard if heard.endswith("/config")]
+
+
+@pytest.mark.modules("jinja2")
+@pytest.mark.parametrize(
+    ("judgement", "label", "shown"),
+    [
+        (Judgement.CLASS, "walking", {"label": "walking", "probability": "75.0"}),
+        (Judgement.VALUE, None, {"value": "0.75"}),
+        (Judgement.ANOMALY, None, {"anomaly": "0.75"}),
+    ],
+)
+def test_entities_come_with_their_first_value_and_are_emptied_by_null(broker, links, show, judgement, label, shown):
+    inbox = Inbox(links.open(plain(broker)))
+    monitor = show(plain(broker), announces=True, judgement=judgement, state_seconds=0.0)
+    bare = {**STATUS, "accuracy": None, "peers": 0, "unwritable": None}
+    monitor.report(bare)
+    always = {"disk", "steps", "peers"} | ({"cpu_temperature"} if cpu_temperature() is not None else set())
+    assert set(entities(inbox, 0)) == always  # no loss: it is no number
+    monitor.infer([Inference(1.0, label, 0.75)])
+    full = {**bare, "accuracy": 0.5, "peers": 2, "loss": 0.5, "buffer": {"readings": 9}}
+    monitor.report(full)
+    found = entities(inbox, 1, lambda state: state["loss"])
+    numbers = {"accuracy": "50.0", "loss": "0.5", "steps": "7", "peers": "2", "buffer": "9"}
+    cold = {key: value for key, value in found.items() if key != "cpu_temperature"}
+    assert cold == {"disk": "OFF", **numbers, **shown}
+    monitor.infer([Inference(2.0, None, float("inf"))])
+    monitor.report({**bare, "buffer": None, "unwritable": {"since": 1}})
+    empty = entities(inbox, 1, lambda state: state["loss"] is None)
+    assert empty == {
+        **found,
+        **dict.fromkeys({"accuracy", "loss", "buffer", *shown}, "None"),
+        "disk": "ON",
+        "peers": "0",
+    }
+    inbox.clear()
+    monitor.report(full)
+    inbox.newest("state", lambda payload: json.loads(payload)["loss"] == 0.5)
+    assert not inbox.payloads("config"), "there is nothing new to announce"
+
+
+def entities(inbox: Inbox, more: int, fits: Callable[[dict[str, Any]], object] = lambda _: True) -> dict[str, str]:
+    """What Home Assistant shows: templates, rendered as it does, with texts for all; ``more`` than the first config."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    wait_for(lambda: len(set(inbox.payloads("config"))) > more, "the announcement")
+    config = json.loads(inbox.payloads("config")[-1])
+    state = json.loads(inbox.newest("state", lambda payload: fits(json.loads(payload))), parse_constant=pytest.fail)
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+    rendered = {
+        key: environment.from_string(each["value_template"]).render(value_json=state)
+        for key, each in config["cmps"].items()
+    }
+    assert len({each["unique_id"] for each in config["cmps"].values()}) == len(rendered)
+    return rendered
 
 
 def test_a_peer_that_never_announced_itself_asks_no_acl_for_it(links, show, tmp_path):

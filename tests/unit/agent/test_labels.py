@@ -95,6 +95,24 @@ def test_names_and_numbers_of_classes() -> None:
     assert [forms.number(text) for text in ("1", "1.0", " la\u0308uft ", "0")] == [0, 0, 1, -1]
 
 
+def test_a_label_that_is_no_class_is_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    names = LabelNames(("open", "closed"), 2)
+    for text in ("OPEN", "OPEN", '{"state":"open"}', "open", "", "x" * 100):
+        names.number(text)
+    assert names.unknown_names == {"OPEN": 2, '{"state":"open"}': 1, "x" * 40: 1}
+    assert names.unknown == 4
+    assert [record.getMessage() for record in caplog.records][:1] == [
+        "label 'OPEN' is none of open, closed: readings are unlabelled (counted from now on)"
+    ]
+    assert len(caplog.records) == 3
+    for number in range(100):
+        names.number(f"flood {number}")
+    assert (names.unknown, len(names.unknown_names), len(caplog.records)) == (104, 16, 16)
+    with pytest.raises(ConfigurationError, match="there are open, closed"):
+        names.check("ajar")
+    assert names.unknown == 104, "a question is no label"
+
+
 # -- holdout
 
 FEATURES = WindowStatistics(("a",), 50.0, 100, 50, (0.0,) * 5, (1.0,) * 5)
@@ -115,6 +133,19 @@ def test_a_slice_is_long_enough_for_many_windows_and_always_the_same() -> None:
     lengths = np.diff(np.flatnonzero(np.diff(marks) != 0)) * 0.5
     assert lengths.min() >= 10 * FEATURES.window / FEATURES.rate
     assert (Holdout(0.3, FEATURES).marks(DAY[1000:]) == marks[1000:]).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-9, 0.01, 0.1, 0.3, 1 / 3, 0.5, 0.99])
+def test_when_the_next_slice_is_held_out_is_known(share: float) -> None:
+    holdout = Holdout(share, FEATURES)
+    for now in np.arange(1.7e9, 1.7e9 + 40_000, 333.3):
+        begin = holdout.next_begin(now)
+        if not share:
+            assert begin == float("inf")
+            continue
+        assert holdout.marks(np.array([begin + holdout.seconds / 2]))[0]
+        before = np.arange(now, min(begin, now + 1e5), holdout.seconds / 4)
+        assert not holdout.marks(before).any()
 
 
 def test_no_held_out_window_shares_a_reading_with_one_that_is_trained_on() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders import tiny_manifest
+from hostile_http import hostile_server, says
 from iri_node import IriNode
 
 from agent.config import AgentConfig
@@ -170,3 +171,19 @@ def test_doctor_looks_at_the_configured_node(tmp_path, capsys, monkeypatch):
     status, found = examine(capsys)
     assert (status, found["IOTA node"]["state"]) == (1, "broken")
     assert node.url in found["IOTA node"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("version", "takes_data"),
+    [("0.5.6", True), ("0.5.6-rc1", True), ("0.5.10", False), ("0.10.0", False), ("1.2.4", False)],
+)
+def test_a_hornet_that_takes_no_data_is_named_by_its_version(capsys, monkeypatch, version, takes_data):
+    said = {"appName": "HORNET", "appVersion": version, "isSynced": True, "time": 1}
+    said |= {"latestMilestoneIndex": 7, "latestSolidSubtangleMilestoneIndex": 7}
+    with hostile_server(says(json.dumps(said).encode())) as server:
+        monkeypatch.setenv("LEARNAE_IOTA__NODE", server.url)
+        monkeypatch.setenv("LEARNAE_IOTA__MWM", "9")
+        finding = examine(capsys)[1]["IOTA node"]
+    assert finding["state"] == ("ok" if takes_data else "broken")
+    assert f"HORNET {version}" in finding["detail"]
+    assert takes_data or "0.5.6" in finding["detail"]

@@ -41,6 +41,7 @@ PEER = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW"
         ({"gateways": "http://trainer.local:99999"}, "http://"),
         ({"gateways": "http://[::1"}, "http://"),
         ({"gateways": "http://"}, "http://"),
+        ({"gateways": "https://ipfs.example/ipfs/"}, "leave out its end"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_remedy(settings, word):

@@ -1,12 +1,17 @@
 """A program's log has its own records and libraries' warnings; LEARNAE_LOG says more of some loggers."""
 
 import logging
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from learnae.errors import ConfigurationError
-from learnae.system.logs import set_up_logging
+from learnae.system.logs import FILE_VARIABLE, set_up_logging
 from learnae.system.service import run_program
 
 
@@ -90,3 +95,48 @@ def test_a_broken_setting_ends_a_program_with_status_78(
         run_program("program", lambda: set_up_logging() or 0)  # type: ignore[func-returns-value]
     assert caught.value.code == 78
     assert capsys.readouterr().err.startswith("program: LEARNAE_LOG holds 'loud'; write LOGGER=LEVEL")
+
+
+LONG = """
+import logging, sys
+from learnae.system import logs
+logs.MOST_BYTES = 20_000
+logs.set_up_logging()
+for number in range(1000):
+    logging.getLogger("learnae.peer").info("record %06d " + "x" * 50, number)
+    print(f"library {number:06d}", file=sys.stdout if number % 2 else sys.stderr, flush=True)
+"""
+
+
+def test_the_log_of_a_program_in_the_background_is_bounded_and_loses_nothing_that_is_new(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("ab") as file:
+        subprocess.run(
+            [sys.executable, "-c", LONG],
+            stdout=file,
+            stderr=file,
+            env={**os.environ, FILE_VARIABLE: str(path)},
+            check=True,
+        )
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["log", "log.1"]
+    assert all(each.stat().st_size < 20_200 for each in tmp_path.iterdir())
+    text = (tmp_path / "log.1").read_text() + path.read_text()
+    for word in ("record", "library"):
+        numbers = [int(found) for found in re.findall(rf"{word} (\d+)", text)]
+        assert numbers == list(range(numbers[0], 1000))
+        assert len(numbers) > 150
+    assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d INFO", text.splitlines()[-2]), "of which day"
+
+
+def test_a_log_that_cannot_be_begun_anew_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    (tmp_path / "log.1").mkdir()
+    with path.open("ab") as file:
+        subprocess.run(
+            [sys.executable, "-c", LONG],
+            stdout=file,
+            stderr=file,
+            env={**os.environ, FILE_VARIABLE: str(path)},
+            check=True,
+        )
+    assert "record 000999" in path.read_text()

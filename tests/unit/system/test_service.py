@@ -274,7 +274,31 @@ def test_a_systemd_that_was_away_for_a_moment_is_told_again(tmp_path: Path) -> N
     notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
     notifier.send("READY=1")  # not heard by any process
     manager = Manager(str(tmp_path / "notify"))
-    notifier.send("WATCHDOG=1\nSTATUS=well")
+    for _ in range(2):
+        notifier.send("WATCHDOG=1\nSTATUS=well")
+    assert manager.next() == "WATCHDOG=1\nSTATUS=well"
+    assert manager.next() == "READY=1", "else the start, or the reload, would never end"
     assert manager.next() == "WATCHDOG=1\nSTATUS=well"
     manager.close()
+    (tmp_path / "notify").unlink(missing_ok=True)
+    notifier.send("RELOADING=1\nMONOTONIC_USEC=1")
+    notifier.send("READY=1")
+    manager = Manager(str(tmp_path / "notify"))
+    notifier.send("WATCHDOG=1")
+    assert [manager.next(), manager.next()] == ["WATCHDOG=1", "READY=1"]
+    manager.close()
     notifier.send("STOPPING=1")  # it went away: nothing happens
+
+
+def test_a_systemd_that_reads_nothing_holds_nothing_up(tmp_path: Path) -> None:
+    manager = Manager(str(tmp_path / "notify"))
+    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    sent = 100 + 2 * int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    for number in range(sent):  # a socket that waited would hang here
+        notifier.send(f"WATCHDOG=1\nSTATUS={number}")
+    heard = 0
+    while manager.next(0.05) is not None:
+        heard += 1
+    assert 0 < heard < sent
+    notifier.send("WATCHDOG=1")
+    assert manager.next() == "WATCHDOG=1"

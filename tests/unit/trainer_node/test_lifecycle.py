@@ -17,6 +17,7 @@ from learnae.adapters.local.lock import Lock, holder
 from learnae.config.sections import PeerSection
 from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateError
 from learnae.swarm.directory import Swarm, open_manifest
+from learnae.system.logs import MOST_BYTES, OLDER
 from learnae.system.paths import LOCK_FILE, LOG_FILE, STATUS_FILE, peer_directory
 from trainer_node import cli, demo, lifecycle, preset_swarm
 from trainer_node.config import TrainerConfig, TrainerTrainSection
@@ -188,6 +189,19 @@ def test_why_a_trainer_in_the_background_ended_is_its_own_last_word(
         lifecycle.detach(["start"], tmp_path)
     assert caught.type is kind
     assert caught.value.problem.startswith(f"the trainer did not start: {why}")
+
+
+def test_a_full_log_becomes_the_older_one_and_is_shown_before_the_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / LOG_FILE).write_text("long ago\n" * (MOST_BYTES // 9 + 1))
+    (tmp_path / (LOG_FILE + OLDER)).write_text("longer ago\n")
+    instead("sys.exit('trainer-node: ' + os.environ['LEARNAE_LOG_FILE'])", tmp_path, monkeypatch)
+    with pytest.raises(StateError, match=f"did not start: {tmp_path / LOG_FILE}"):
+        lifecycle.detach(["start"], tmp_path)
+    assert (tmp_path / LOG_FILE).read_text() == f"trainer-node: {tmp_path / LOG_FILE}\n"
+    assert lifecycle.last_lines(tmp_path, 3) == f"long ago\nlong ago\ntrainer-node: {tmp_path / LOG_FILE}"
+    assert "longer" not in lifecycle.last_lines(tmp_path, 10**6)
 
 
 def test_one_that_takes_long_is_not_said_to_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,11 +164,19 @@ class MqttExchange(Exchange):
     # -- pushing
 
     def _push(self, message: Message) -> None:
-        """Push a message, then its frame: the message tells the others that the blocks are worth keeping."""
+        """Push a message, then its frame: the message tells the others that the blocks are worth keeping.
+
+        What the broker cannot take is left out, so that all else goes on.
+        """
         frame = [self.store.get(cid) for cid in message.blocks if self.store.has(cid)]
         pushed = [("message", message.data)]
         if sum(map(len, frame)) <= self.tuning.push_bytes:
             pushed += [("frame", block) for block in frame]
+        if not all(self.connection.takes(self.topics.own(channel), data) for channel, data in pushed):
+            self.counts.add("not pushed: too large for the broker")
+            pushed = [each for each in pushed[:1] if self.connection.takes(self.topics.own("message"), message.data)]
+            if not pushed:
+                return
         *others, (channel, last) = pushed
         for each, data in others:
             if not self.connection.publish(self.topics.own(each), data):  # no room: wait for some

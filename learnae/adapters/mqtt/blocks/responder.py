@@ -21,6 +21,7 @@ from learnae.bounded_dict import BoundedDict
 from learnae.errors import LearnaeError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
+from learnae.protocol.limits import MAX_SEQ
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +129,10 @@ class MqttResponder:
             with self._lock:
                 del self._starts[cid]
             return
+        if not self._answer(cid, MAX_SEQ):
+            with self._lock:
+                del self._starts[cid]
+            return
         self.connection.publish(self.topics.own("have"), dagcbor.encode([cid]), qos=0, content_type=CBOR)
         self.inbox.later(_SEND_SECONDS, partial(self._send, cid))
 
@@ -137,12 +142,27 @@ class MqttResponder:
         rival = self._claimant(cid)
         if rival and rival < self.topics.peer:
             return
-        try:
-            payload = pack(chain_of(cid, self.store, start))
-        except LearnaeError:  # deleted since
+        payload = self._answer(cid, start)
+        if not payload:
             return
         if not self._unasked.take(len(payload)):
             self.counts.add("not answered: too much")
         elif self.connection.publish(self.topics.own(f"block/{cid}"), payload):
             self.counts.add("answered")
             _log.debug("answered with block %s: %d bytes", cid, len(payload))
+
+    def _answer(self, cid: Cid, start: int) -> bytes:
+        """Return the block, and what fits of its past from seq ``start`` on; nothing if the broker cannot take it."""
+        try:
+            chain = chain_of(cid, self.store, start)
+        except LearnaeError:  # deleted since
+            return b""
+        topic = self.topics.own(f"block/{cid}")
+        room = self.connection.limits.payload_bytes(topic)
+        while len(chain) > 1 and len(pack(chain)) > room:
+            chain.pop()
+        payload = pack(chain)
+        if self.connection.takes(topic, payload):
+            return payload
+        self.counts.add("not answered: too large for the broker")
+        return b""

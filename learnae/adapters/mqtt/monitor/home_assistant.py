@@ -1,73 +1,128 @@
 """Home Assistant's MQTT discovery: one retained message makes a peer a device with entities.
 
-https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
+An entity is announced once it has had a value, so that none is "unknown" because this peer, or this model, has no such
+thing. Its template says ``None`` where there is no value now, which empties the entity: at an empty text Home Assistant
+would leave the old number. https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import learnae
+from learnae import strict_json
 
-BIRTH_TOPIC = "homeassistant/status"  # "online" on it: Home Assistant has started, and needs every announcement again
 _MEASUREMENT, _TOTAL = "measurement", "total_increasing"
 _SENSOR, _BINARY = "sensor", "binary_sensor"
-_BUFFER, _INFERENCE = "(value_json.buffer | default({}))", "(value_json.inference | default({}))"  # trainers have none
+_MOST_CHARACTERS = 255  # of a state
+
+
+class Judgement(Enum):
+    """What a model's score of a window is."""
+
+    CLASS = "the probability of a class"
+    VALUE = "a value"
+    ANOMALY = "an error of reconstruction"
 
 
 @dataclass(frozen=True, slots=True)
 class _Sensor:
-    """An entity; ``value`` is a Jinja expression over the fields of ``state``."""
+    """An entity; ``path`` leads to its value in ``state``, which ``form`` turns into Jinja's ``v``, never none."""
 
     key: str
     name: str
-    value: str
+    path: tuple[str, ...]
     unit: str | None = None
     device_class: str | None = None
     state_class: str | None = _MEASUREMENT
     digits: int | None = None
+    form: str = "v"
     platform: str = _SENSOR
 
+    def value(self, state: object) -> object:
+        """Return the value; None where there is none."""
+        for name in self.path:
+            state = state.get(name) if isinstance(state, Mapping) else None
+        return state
 
-_PROBLEM = "'ON' if value_json.unwritable else 'OFF'"
+    def template(self) -> str:
+        """Return how Home Assistant finds the value."""
+        *outer, last = self.path
+        found = "value_json"
+        for name in outer:
+            found = f"({found}.{name} | default({{}}, true))"
+        return f"{{% set v = {found}.{last} | default(none) %}}{{{{ none if v is none else {self.form} }}}}"
+
+
+_DISK = _Sensor("disk", "Disk", ("unwritable",), None, "problem", None, platform=_BINARY)
+_DISK_TEMPLATE = "{{ 'ON' if value_json.unwritable else 'OFF' }}"
 _SENSORS = (
-    _Sensor("disk", "Disk", _PROBLEM, device_class="problem", state_class=None, platform=_BINARY),
-    _Sensor("accuracy", "Accuracy", "value_json.accuracy * 100 if value_json.accuracy is not none", "%", digits=1),
-    _Sensor("loss", "Loss", "value_json.loss", digits=3),
-    _Sensor("steps", "Steps", "value_json.steps", state_class=_TOTAL),
-    _Sensor("peers", "Peers", "value_json.peers"),
-    _Sensor("buffer", "Buffer", f"{_BUFFER}.readings | default(none)", "readings"),
-    _Sensor("anomaly", "Anomaly score", f"{_INFERENCE}.score | default(none)", digits=3),
-    _Sensor("cpu_temperature", "CPU temperature", "value_json.cpu_temperature", "°C", "temperature", digits=1),
+    _Sensor("accuracy", "Accuracy", ("accuracy",), "%", digits=1, form="v * 100"),
+    _Sensor("loss", "Loss", ("loss",), digits=3),
+    _Sensor("steps", "Steps", ("steps",), state_class=_TOTAL),
+    _Sensor("peers", "Peers", ("peers",)),
+    _Sensor("buffer", "Buffer", ("buffer", "readings"), "readings"),
+    _Sensor("cpu_temperature", "CPU temperature", ("cpu_temperature",), "°C", "temperature", digits=1),
 )
+_SCORE = ("inference", "score")
+_JUDGED = {
+    Judgement.CLASS: (
+        _Sensor("label", "Class", ("inference", "label"), state_class=None, form=f"v[:{_MOST_CHARACTERS}]"),
+        _Sensor("probability", "Probability", _SCORE, "%", digits=1, form="v * 100"),
+    ),
+    Judgement.VALUE: (_Sensor("value", "Value", _SCORE, digits=3),),
+    Judgement.ANOMALY: (_Sensor("anomaly", "Anomaly score", _SCORE, digits=3),),
+}
 
 
-def config_topic(peer: str) -> str:
+def birth_topic(prefix: str) -> str:
+    """Return where Home Assistant says "online" when it has started, and needs every announcement again."""
+    return f"{prefix}/status"
+
+
+def config_topic(prefix: str, peer: str) -> str:
     """Return where the peer's announcement is retained; an empty payload removes it."""
-    return f"homeassistant/device/{_device(peer)}/config"
+    return f"{prefix}/device/{_device(peer)}/config"
 
 
-def announcement(status: Mapping[str, Any], state_topic: str, status_topic: str) -> bytes:
-    """Return the device of a peer whose ``state`` and ``status`` are published on these topics."""
-    device, name, role = _device(status["peer"]), status["name"], status["role"]
+def with_values(state: Mapping[str, Any], judgement: Judgement) -> set[str]:
+    """Return the keys of the entities that have a value in ``state``."""
+    return {sensor.key for sensor in (*_SENSORS, *_JUDGED[judgement]) if sensor.value(state) is not None}
+
+
+def announcement(
+    state: Mapping[str, Any], state_topic: str, status_topic: str, judgement: Judgement, keys: Iterable[str]
+) -> bytes:
+    """Return the device of a peer with the entities of ``keys``; its ``state`` and ``status`` are on these topics."""
+    device, known = _device(state["peer"]), set(keys)
+    sensors = [sensor for sensor in (*_SENSORS, *_JUDGED[judgement]) if sensor.key in known]
     fields = {
-        "dev": {"ids": [device], "name": f"Learnae {name}", "mf": "Learnae", "mdl": role, "sw": status["software"]},
+        "dev": {
+            "ids": [device],
+            "name": f"Learnae {state['name']}",
+            "mf": "Learnae",
+            "mdl": state["role"],
+            "sw": state["software"],
+        },
         "o": {"name": "learnae", "sw": learnae.__version__},
-        "cmps": {sensor.key: _component(device, sensor) for sensor in _SENSORS},
+        "cmps": {
+            _DISK.key: _component(device, _DISK, _DISK_TEMPLATE),
+            **{sensor.key: _component(device, sensor, sensor.template()) for sensor in sensors},
+        },
         "state_topic": state_topic,
         "availability": [{"topic": status_topic}],
         "qos": 1,
     }
-    return json.dumps(fields).encode()
+    return strict_json.dumps(fields).encode()
 
 
-def _component(device: str, sensor: _Sensor) -> dict[str, Any]:
+def _component(device: str, sensor: _Sensor, template: str) -> dict[str, Any]:
     fields = {
         "p": sensor.platform,
         "unique_id": f"{device}_{sensor.key}",
         "name": sensor.name,
-        "value_template": f"{{{{ {sensor.value} }}}}",
+        "value_template": template,
         "state_class": sensor.state_class,
         "unit_of_measurement": sensor.unit,
         "device_class": sensor.device_class,

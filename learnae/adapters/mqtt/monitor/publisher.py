@@ -4,9 +4,7 @@
 events: a queue on disk holds them until the broker has acknowledged them, so that each arrives at least once.
 """
 
-import json
 import logging
-import math
 import re
 import threading
 import time
@@ -18,6 +16,7 @@ from typing import Any
 import cbor2
 
 import learnae
+from learnae import strict_json
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor import home_assistant
 from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
@@ -39,7 +38,7 @@ _RETRY_SECONDS = 0.1  # until there may be room in the connection's queue
 _WARNING_SECONDS = 600.0  # between two warnings: a full disk stays full
 _FAREWELL_SECONDS = 2.0  # for what waits when the peer leaves; the rest stays on disk
 _CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
-_PRIVATE = {"last_problems", "error"}  # their text may quote what a source has read
+_PRIVATE = {"last_problems", "error", "detail", "unknown_labels"}  # their text may quote what a source has read
 _ZONES = Path("/sys/class/thermal")
 _LIBRARY = Path(learnae.__file__).parent
 _READERS = tuple(_LIBRARY / name for name in ("samples", "tables"))  # of raw data, though they are of the library
@@ -93,7 +92,8 @@ class RemoteLog(logging.Handler):
 class MqttMonitor(Monitor):
     """Shows one peer on the broker of ``connection``; ``directory`` is the peer's own.
 
-    ``announces`` makes the peer a device of Home Assistant; without it, an earlier announcement goes.
+    ``announces`` makes the peer a device of Home Assistant, which listens below ``discovery_prefix``; without it, or
+    with another prefix, an earlier announcement goes. ``judgement`` says what a score is.
     """
 
     connection: MqttConnection
@@ -101,11 +101,15 @@ class MqttMonitor(Monitor):
     queue: Outbox
     directory: Path
     announces: bool = False
+    discovery_prefix: str = "homeassistant"
+    judgement: home_assistant.Judgement = home_assistant.Judgement.ANOMALY
     state_seconds: float = _STATE_SECONDS
     metrics_seconds: float = _METRICS_SECONDS
 
     def __post_init__(self) -> None:
-        self._marker = self.directory / "home-assistant"  # exists while there may be an announcement to remove
+        self._marker = self.directory / "home-assistant"  # holds the topic of an announcement that there may be
+        self._discovery = home_assistant.config_topic(self.discovery_prefix, self.topics.peer)
+        self._announced: set[str] = set()  # entities
         self._announcement = b""
         self._reported = self._measured = self._warned = float("-inf")
         self._newest: Inference | None = None
@@ -117,11 +121,9 @@ class MqttMonitor(Monitor):
         logging.getLogger().addHandler(self._log)
         self.connection.keep(self.topics.own("status"), ONLINE)
         self.connection.greet(self._wake.set)
+        self._remove_announcement()
         if self.announces:
-            self.connection.subscribe(home_assistant.BIRTH_TOPIC, self._on_birth)
-        elif self._marker.exists():
-            self.connection.keep(home_assistant.config_topic(self.topics.peer), b"")
-            self._marker.unlink()
+            self.connection.subscribe(home_assistant.birth_topic(self.discovery_prefix), self._on_birth)
         self._thread = threading.Thread(target=self._run, name="mqtt monitor", daemon=True)
         self._thread.start()
 
@@ -171,29 +173,46 @@ class MqttMonitor(Monitor):
     # -- newest values
 
     def _show(self, status: Mapping[str, Any]) -> None:
-        if self.announces and not self._announcement:
-            self._announce(status)
         newest = self._newest
         fields = {**_public(status), "cpu_temperature": cpu_temperature()}
         if newest is not None:
             fields["inference"] = {"time": newest.time, "label": newest.label, "score": newest.score}
+        fields = strict_json.finite(fields)
+        if self.announces:
+            self._announce(fields)
         self.connection.keep(self.topics.own("state"), _json(fields), JSON)
 
-    def _announce(self, status: Mapping[str, Any]) -> None:
-        own = self.topics.own
+    def _announce(self, state: Mapping[str, Any]) -> None:
+        """Announce the device at first, and whenever one more of its entities has a value."""
+        found = home_assistant.with_values(state, self.judgement)
+        if self._announcement and found <= self._announced:
+            return
         try:
             with writing(self._marker):
-                self._marker.touch()
+                self._marker.write_text(self._discovery)
         except StateError as error:  # an announcement without a marker would stay for ever
             self._warn(error)
             return
-        self._announcement = home_assistant.announcement(status, own("state"), own("status"))
-        self.connection.keep(home_assistant.config_topic(self.topics.peer), self._announcement, JSON)
+        own, self._announced = self.topics.own, self._announced | found
+        self._announcement = home_assistant.announcement(
+            state, own("state"), own("status"), self.judgement, self._announced
+        )
+        self.connection.keep(self._discovery, self._announcement, JSON)
+
+    def _remove_announcement(self) -> None:
+        """Take back what an earlier start has announced, unless this one announces it, too."""
+        if not self._marker.exists():
+            return
+        before = self._marker.read_text(errors="replace")
+        if self.announces and before == self._discovery:
+            return
+        if before.endswith(home_assistant.config_topic("", self.topics.peer)) and not set("#+\0") & set(before):
+            self.connection.keep(before, b"")
+        self._marker.unlink()
 
     def _on_birth(self, received: Received) -> None:
         if received.payload == ONLINE and self._announcement:
-            topic = home_assistant.config_topic(self.topics.peer)
-            self.connection.publish(topic, self._announcement, retain=True, content_type=JSON)
+            self.connection.publish(self._discovery, self._announcement, retain=True, content_type=JSON)
 
     # -- events
 
@@ -265,16 +284,7 @@ def _public(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(_finite(fields), default=str).encode()
-
-
-def _finite(value: Any) -> Any:
-    """Return ``value`` with None for NaN and infinity, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return strict_json.dumps(fields, default=str).encode()
 
 
 def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,5 +295,5 @@ def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:
             inner = _numbers(item)
             found.update({key: inner} if inner else {})
         elif isinstance(item, (int, float)):
-            found[key] = item
+            found[key] = strict_json.finite(item)
     return found

@@ -3,7 +3,7 @@
 import argparse
 import time
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ _RETRY_SECONDS = 1.0
 def anchor(options: argparse.Namespace) -> int:
     """Anchor a file, a CID or what the swarm has said; with --verify, prove that it is anchored."""
     section = find_section(IotaSection, "iota")
-    node = Node(options.node or section.node or DEFAULT_NODE, section.mwm, section.pow)
+    section = replace(section, node=options.node or section.node or DEFAULT_NODE)
+    node = Node.from_section(section)
     if options.verify:
         fields = _verify(options, section, node)
     else:

@@ -14,6 +14,7 @@ from rich.text import Text
 from learnae.adapters.iota.node import Node
 from learnae.adapters.iota.pyota import INSTALL_PYOTA
 from learnae.cli.commands.look.doctor_ipfs import ipfs_findings
+from learnae.cli.commands.look.doctor_mqtt import mqtt_findings
 from learnae.cli.output import BROKEN, MISSING, OK, Finding, console, print_json, table
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.config.loading import find_section
@@ -47,7 +48,7 @@ _NOTES = {  # to the remedy for a package
 
 def doctor(options: argparse.Namespace) -> int:
     """Check everything; exit status 0 if nothing is broken."""
-    findings = [*_python(), *_packages(), *_home(), _swarm(), *ipfs_findings(), *_iota()]
+    findings = [*_python(), *_packages(), *_home(), _swarm(), *ipfs_findings(), *mqtt_findings(), *_iota()]
     if options.json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -116,11 +117,13 @@ def _iota() -> Iterator[Finding]:
         section = find_section(IotaSection, "iota")
         if not section.node:
             return
-        node = Node(section.node, section.mwm, section.pow)
+        node = Node.from_section(section)
         info = node.info()
-        detail = f"{section.node}, {info.software}, milestone {info.milestone}, weight magnitude {node.mwm()}"
+        detail = f"{section.node}, {info.software}, milestone {info.milestone}"
+        if info.trouble:
+            cure = "wait for it, or start its coordinator" if info.takes_data else "run that one"
+            yield Finding("IOTA node", BROKEN, info.trouble, f"see docs/iota.md: {cure}")
+            return
+        yield Finding("IOTA node", OK, f"{detail}, weight magnitude {node.mwm()}", "")
     except LearnaeError as error:
         yield Finding("IOTA node", BROKEN, error.problem, error.remedy)
-        return
-    state = BROKEN if info.trouble else OK
-    yield Finding("IOTA node", state, info.trouble or detail, "see docs/iota.md: wait for it, or start its coordinator")

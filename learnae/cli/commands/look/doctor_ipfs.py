@@ -47,7 +47,7 @@ def _daemon(section: IpfsSection) -> Iterator[Finding]:
         return
     try:
         rpc = KuboRpc.from_section(section)
-        version = str(_answer(rpc, "version").get("Version"))
+        version = rpc.version(_TIMEOUT_SECONDS)
     except LearnaeError as error:
         yield Finding("Kubo", BROKEN, error.problem, error.remedy)
         return
@@ -66,9 +66,14 @@ def _answer(rpc: KuboRpc, command: str, **options: str) -> dict[str, Any]:
     return answer
 
 
+def _listed(rpc: KuboRpc, command: str, name: str) -> list[Any]:
+    found = _answer(rpc, command).get(name)
+    return found if isinstance(found, list) else []  # Kubo says null for none
+
+
 def _peers(rpc: KuboRpc, section: IpfsSection) -> Found:
-    peers = _answer(rpc, "swarm/peers").get("Peers") or []
-    connected = {str(peer.get("Peer")) for peer in peers}
+    peers = _listed(rpc, "swarm/peers", "Peers")
+    connected = {str(peer.get("Peer")) for peer in peers if isinstance(peer, dict)}
     absent = [address for address in section.addresses if address.rpartition("/")[2] not in connected]
     detail = f"{len(connected)} connected"
     if absent:
@@ -93,8 +98,16 @@ def _network(rpc: KuboRpc) -> Found:
 
 
 def _pubsub(rpc: KuboRpc) -> Found:
-    topics = _answer(rpc, "pubsub/ls").get("Strings") or []
-    ours = sum(topic.startswith("learnae/") for topic in topics)
+    from learnae.adapters.ipfs.pubsub import HOW_TO_TURN_ON, is_off  # noqa: PLC0415 - as above
+
+    without = "to do without it: ipfs.pubsub = false"
+    try:
+        topics = _listed(rpc, "pubsub/ls", "Strings")
+    except TransportError as error:
+        if is_off(error):
+            return MISSING, "off", f"{HOW_TO_TURN_ON}; {without}"
+        return BROKEN, error.problem, "; ".join(filter(None, [error.remedy, without]))
+    ours = sum(str(topic).startswith("learnae/") for topic in topics)
     return OK, f"on, {counted(ours, 'topic')} of Learnae subscribed", ""
 
 
@@ -118,8 +131,6 @@ def _tried(thing: str, look: Callable[[], Found]) -> Finding:
     try:
         return Finding(thing, *look())
     except TransportError as error:
-        if "pubsub feature not enabled" in str(error):
-            return Finding(thing, MISSING, "off", "ipfs config --json Pubsub.Enabled true, and restart the daemon")
         return Finding(thing, BROKEN, error.problem, error.remedy)
     except LearnaeError as error:
         return Finding(thing, MISSING, error.problem, error.remedy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from learnae import strict_json
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
 from learnae.adapters.mqtt.topics import ONLINE
@@ -60,7 +60,7 @@ def _look(
     with suppress(KeyboardInterrupt), held_back() as pause, view as show:
         for rounds in count(1):
             if options.json:
-                print(json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
+                print(strict_json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
             else:
                 show(draw())
             if rounds == options.rounds:
@@ -70,7 +70,7 @@ def _look(
 
 def _watch_broker(options: argparse.Namespace) -> int:
     """Show a swarm as its topics show it, on any machine that reaches the broker."""
-    names = ("broker", "user", "password_file", "ca_file", "cert_file", "key_file", "prefix")
+    names = ("broker", "user", "password_file", "ca_file", "cert_file", "key_file", "client_id", "prefix")
     section = MqttSection(**{name: getattr(options, name) for name in names})
     connection = MqttConnection(section)
     subscriber = Subscriber(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")

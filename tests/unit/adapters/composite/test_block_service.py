@@ -11,6 +11,7 @@ from programs import wait_for
 
 from learnae.adapters.composite.block_service import BlockService, FetchPolicy
 from learnae.adapters.composite.exchange_link import AWAY, CONNECTED, LinkPolicy
+from learnae.adapters.local import arrivals
 from learnae.adapters.local.block_database import FILE
 from learnae.adapters.local.block_salvage import rebuild
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -25,6 +26,8 @@ Make = Callable[..., BlockService]
 
 class Daemon(MemoryExchange):
     """An exchange that can go away, hang, lie, and counts who asked."""
+
+    holds = False
 
     def __init__(self, warehouse: dict[Cid, bytes] | None = None) -> None:
         self.warehouse = {} if warehouse is None else warehouse
@@ -144,6 +147,25 @@ def test_what_another_peer_of_this_machine_uses_is_not_retracted(make: Make, tmp
     wait_for(lambda: store.is_idle, "the store")
     assert daemon.warehouse == {used: b"used"}
     assert store.has(used)
+
+
+def test_what_another_process_puts_is_offered_soon_where_it_must_be(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "_REMEMBERED", 2)
+    neighbour, holding, passing = LocalBlockStore(tmp_path / "here"), Daemon(), Daemon()
+    old = neighbour.put(RAW, b"old")
+    holding.holds = True
+    make(holding, passing, linking=LinkPolicy(first_probe=0.02, look=0.02))
+    put = [neighbour.put(RAW, b"%d" % number) for number in range(5)]
+    wait_for(lambda: set(holding.warehouse) == {old, *put}, "the neighbour's blocks")
+    assert set(passing.warehouse) == {old}
+    assert holding.asked.count("lacking") == 1, "nothing was gone through a second time"
+
+    neighbour.delete([old, *put])  # so that numbers of rows are given again
+    anew = neighbour.put(RAW, b"anew")
+    wait_for(lambda: anew in holding.warehouse, "what came after all was deleted")
+    neighbour.close()
 
 
 def test_what_comes_from_one_exchange_is_offered_once_to_the_others_and_not_back(make: Make) -> None:

@@ -64,6 +64,72 @@ def test_a_gateway_may_live_below_a_path(server: HostileServer) -> None:
     exchange.close()
 
 
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://localhost:{port}", "127.0.0.1:{port}"),
+        ("http://LOCALHOST:{port}/", "127.0.0.1:{port}"),
+        ("http://127.0.0.1:{port}", "127.0.0.1:{port}"),
+        ("http://127.1:{port}", "127.1:{port}"),
+    ],
+)
+def test_the_name_localhost_is_not_said_as_kubo_has_a_host_for_each_block_there(
+    server: HostileServer, url: str, host: str
+) -> None:
+    hosts = []
+
+    def answer(request) -> None:
+        hosts.append(request.headers.get_all("Host"))
+        says(DATA)(request)
+
+    server.answer = answer
+    exchange = GatewayExchange(url.format(port=server.port), 60, first_wait=60.0)
+    assert exchange.fetch(CID) == DATA
+    assert hosts == [[host.format(port=server.port)]]
+    exchange.close()
+
+
+def test_a_path_of_any_signs_is_asked_for(server: HostileServer) -> None:
+    exchange = GatewayExchange(f"{server.url}/wäg%20/a+b", 60)
+    assert exchange.fetch(CID) == DATA
+    assert server.asked == [f"/w%C3%A4g%20/a+b/ipfs/{CID}?format=raw"]
+    exchange.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "port"), [("http://[::1]", 80), ("https://[::1]/x", 443), ("http://[::1]:8080", 8080), ("http://h", 80)]
+)
+def test_an_address_has_its_port(url: str, port: int) -> None:
+    connection = GatewayExchange(url, 60)._connect()
+    assert (connection.host, connection.port) == ("h" if url.endswith("h") else "::1", port)
+
+
+@pytest.mark.parametrize(
+    ("location", "remedy"),
+    [
+        ("http://{name}.ipfs.gateway.example/?format=raw", "its IP address"),
+        ("https://{name}.ipfs.localhost:8080/", "its IP address"),
+        ("https://gateway.example/ipfs/{name}?format=raw", "write 'https://gateway.example' into"),
+        ("https://gateway.example:8443/below/ipfs/{name}/", "write 'https://gateway.example:8443/below' into"),
+        ("/elsewhere/ipfs/{name}", "write 'http://127.0.0.1:{port}/elsewhere' into"),
+        ("https://login.example/?next={name}", "is it a trustless gateway"),
+        ("https://me:sesame@gateway.example/ipfs/{name}", "is it a trustless gateway"),
+        ("ftp://gateway.example/ipfs/{name}", "is it a trustless gateway"),
+        ("http://[", "is it a trustless gateway"),
+        ("", "is it a trustless gateway"),
+    ],
+)
+def test_the_remedy_for_a_redirect_holds_for_every_block(
+    server: HostileServer, gateway: GatewayExchange, location: str, remedy: str
+) -> None:
+    for name, call in ((str(CID), lambda: gateway.fetch(CID)), ("bafkqaaa", lambda: gateway.lacking(list))):
+        server.answer = says(b"", 301, Location=location.format(name=name))
+        with pytest.raises(TransportError) as caught:
+            call()
+        assert remedy.format(port=server.port) in caught.value.remedy
+        assert name not in caught.value.remedy
+
+
 def test_one_connection_serves_many_blocks(server: HostileServer, gateway: GatewayExchange) -> None:
     ports = set()
 

@@ -1,15 +1,20 @@
 """Kubo's RPC: addresses and credentials; servers that are no Kubo, or one that is broken or hostile."""
 
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
+from socketserver import StreamRequestHandler
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
 from daemon import free_port
 from hostile_http import HostileServer, endless, hostile_server, says, silence
+from hypothesis import example, given
+from hypothesis import strategies as st
 from programs import wait_for
 
 from learnae.config.sections import IpfsSection
@@ -45,7 +50,9 @@ def kubo(rpc):
 # -- addresses and credentials
 
 
-@pytest.mark.parametrize("api", ["/ip4/1.2.3.4/udp/3", "/ip4/300.1.1.1/tcp/1", "/ip4/127.0.0.1", "/unix//x", "/", "/x"])
+@pytest.mark.parametrize(
+    "api", ["/ip4/1.2.3.4/udp/3", "/ip4/300.1.1.1/tcp/1", "/ip4/127.0.0.1", "/unix/", "/unix/x/", "/", "/x"]
+)
 def test_an_address_that_is_none_is_refused_with_an_example(api: str) -> None:
     from learnae.adapters.ipfs.rpc import KuboRpc
 
@@ -105,14 +112,84 @@ def test_a_credential_is_never_sent_in_the_clear(tmp_path: Path, api: str, is_se
             KuboRpc.from_section(section)
 
 
-def test_a_proxy_of_the_environment_is_not_asked(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20)
+
+
+@given(NAMES.filter(lambda name: name not in (".", "..")))
+@example("Run")
+@example("my run+%41%2Fñ\n")
+def test_a_socket_is_opened_by_its_path_as_it_is_written(name: str) -> None:
     from learnae.adapters.ipfs.rpc import KuboRpc
 
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
-    rpc = KuboRpc(server.api)
-    assert rpc.ask("version", seconds=60) == {"Version": "9"}
-    rpc.close()
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"Version":"9"}')
+
+    with TemporaryDirectory(dir="/tmp") as directory:
+        path = f"{directory}/{name}"
+        with UnixServer(path, Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            rpc = KuboRpc(f"/unix{path}")
+            assert rpc.ask("version", seconds=60) == {"Version": "9"}
+            rpc.close()
+            server.shutdown()
+            thread.join()
+
+
+def test_why_a_socket_cannot_be_opened_is_said_with_what_helps(tmp_path: Path) -> None:
+    from learnae.adapters.ipfs.rpc import KuboRpc
+
+    with pytest.raises(ConfigurationError, match=r"108 bytes.*107"):
+        KuboRpc("/unix/" + "x" * 107)
+    for path, words in [(tmp_path / "Gone.sock", "No such file.*start it"), (tmp_path / "a" / "b", "No such file")]:
+        with pytest.raises(TransportError, match=words):
+            KuboRpc(f"/unix{path}").ask("version", seconds=60)
+    with pytest.raises(TransportError, match=r"cannot be reached: .*; check the host's name in ipfs\.api"):
+        KuboRpc("/dns/nobody.invalid/tcp/5001").ask("version", seconds=60)
+
+
+def test_a_credential_that_does_not_do_is_not_asked_for_again(server: HostileServer) -> None:
+    from learnae.adapters.ipfs.rpc import KuboRpc
+
+    server.answer = says(b"403 - Forbidden", 403)
+    with pytest.raises(TransportError, match=r"does not let us in; set ipfs\.token_file"):
+        KuboRpc(server.api).ask("pubsub/ls", seconds=60)
+    with pytest.raises(TransportError, match=r"does not let us in; .*API\.Authorizations.*/api/v0/pubsub/ls"):
+        KuboRpc(server.api, {"Authorization": "Bearer x"}).ask("pubsub/ls", seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("version", "is_enough"),
+    [
+        ("0.29.0", True),
+        ("0.29.0-rc2", True),
+        ("0.100.0", True),
+        ("1.0", True),
+        ("0.4.23", False),
+        ("0.7.0", False),
+        ("0.28.9-dev/abc", False),
+        ("devel", False),
+        ("", False),
+    ],
+)
+def test_a_daemon_that_is_too_old_is_not_used(server: HostileServer, kubo, version: str, is_enough: bool) -> None:
+    server.answer = lambda request: says(b'{"Version": "%s"}' % version.encode() if "version" in request.path else b"")(
+        request
+    )
+    if is_enough:
+        assert kubo.rpc.version(60) == version
+        assert kubo.lacking(list) == []
+    else:
+        for call in (lambda: kubo.rpc.version(60), lambda: kubo.lacking(list)):
+            with pytest.raises(TransportError, match=r"too old; install 0\.29 or newer"):
+                call()
 
 
 # -- servers that are not what they should be
@@ -146,7 +223,7 @@ def test_noise_instead_of_json(server: HostileServer, kubo) -> None:
     server.answer = says(b"\xff\x00 not json")
     with pytest.raises(TransportError, match="no Kubo"):
         kubo.offer(CID, b"weights")
-    assert set(kubo.lacking(lambda: [CID])) == {CID}  # lines that mean nothing are passed over
+    assert kubo.pins() == {}  # lines that mean nothing are passed over
 
 
 @pytest.mark.parametrize("line", [b"null", b"7", b"[]", b'{"Cid": 3}', b'{"Cid": "Qm"}', b"{" * 5000, b'"\\ud800"'])

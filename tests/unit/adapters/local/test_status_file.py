@@ -56,6 +56,13 @@ def written(path: Path) -> int:
     return steps
 
 
+def test_a_training_that_has_diverged_makes_no_file_that_others_cannot_read(tmp_path: Path, watch: Watch) -> None:
+    path = tmp_path / "status.json"
+    StatusFile(path).report(status(loss=float("inf"), inner={"list": [float("nan"), 1.0]}))
+    found = json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (found["loss"], found["inner"]) == (None, {"list": [None, 1.0]})
+
+
 def test_the_file_is_replaced_at_most_twice_a_second(tmp_path: Path, watch: Watch) -> None:
     path = tmp_path / "status.json"
     monitor = StatusFile(path)
@@ -120,7 +127,13 @@ def test_that_it_cannot_be_written_is_said_once(tmp_path: Path, watch: Watch, ca
 def test_a_summary_is_one_line_with_and_without_held_out_rows() -> None:
     assert summary(status()) == ("pump: accuracy 0.500, 26 steps, 3 peers, 12 messages, 100 bytes out, 200 in")
     assert "pump: loss 0.250, 26 steps" in summary(status(accuracy=None))
-    assert "nothing measured yet" in summary(status(accuracy=None, loss=None))
+    nothing = {"accuracy": None, "loss": None}
+    assert summary(status(**nothing)).startswith("pump: nothing measured yet, 26 steps")
+    assert "nothing measured yet (its first steps are being taken), 0 steps" in summary(status(**nothing, steps=0))
+    assert "nothing measured yet (it hears others first)" in summary(status(**nothing, listening=1))
+    assert "measured yet (no rows are held out before 12:00:30)" in summary(
+        status(**nothing, unmeasured="no rows are held out before 12:00:30")
+    )
     assert "\n" not in summary(status())
     assert ", 1 step, 1 peer, 1 message, 1 byte out, " in summary(status(steps=1, peers=1, messages=1, bytes_out=1))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +107,34 @@ def test_a_source_that_fails_is_closed_and_opened_again_with_growing_pauses(capl
     assert (source.opened, source.closed, status["failures"]) == (4, 4, 3)
     assert (status["state"], status["error"]) == ("working", "sensor is unplugged")
     assert caplog.text.count("unplugged") == 1, "said once"
+
+
+def loose_wire(number: int) -> Samples:
+    if number % 3:
+        raise TransportError(f"reason {number % 3}" if number < 60 else f"reason {number}")
+    return one_each(number)
+
+
+def test_a_loose_wire_is_said_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    reader = reader_of("pump", Scripted(loose_wire).open, RATE, polled=True)
+    with running(reader):
+        wait_for(lambda: reader.failures > 70, "failures")
+    assert (caplog.text.count("reason 1;"), caplog.text.count("reason 2;")) == (1, 1)
+    assert len(caplog.records) < 30, "reasons that are ever new have an end, too"
+
+
+def test_a_reason_is_said_again_after_a_while_with_its_count(caplog: pytest.LogCaptureFixture) -> None:
+    def unplugged(_: int) -> Samples:
+        raise TransportError("sensor is unplugged")
+
+    reader = reader_of("pump", Scripted(unplugged).open, RATE, polled=True, say_again=0.1)
+    with running(reader):
+        wait_for(lambda: len(caplog.records) > 1, "the second line")
+    assert re.search(r"unplugged; trying again$", caplog.records[0].getMessage())
+    assert re.search(
+        r"unplugged; trying again \(\d+ times? more since this was said\)$", caplog.records[1].getMessage()
+    )
 
 
 @pytest.mark.parametrize("error", [OSError(19, "No such device"), ZeroDivisionError("a defect"), ValueError("x")])

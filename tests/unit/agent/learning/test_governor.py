@@ -163,8 +163,10 @@ def test_too_little_memory_means_no_training() -> None:
     board.run(3, 1.0)
     assert board.governor.steps(26) == 0
     assert board.governor.status()["ticks_without_memory"] == 1
+    assert board.governor.status()["slowed_by"] == ["memory"]
     board.memory = 65.0
     board.run(3, 1.0)
+    assert board.governor.status()["slowed_by"] == []
     assert board.governor.steps(26) == 26
 
 

@@ -1,12 +1,13 @@
 """The serial port: found, opened, refused and lost, each by its name."""
 
+import errno
 import os
 import tty
 
 import pytest
 
 from firmware_bridge.errors import PortBusyError, PortMissingError, PortPermissionError
-from firmware_bridge.serial_link.port import SerialPort, find_port, list_ports
+from firmware_bridge.serial_link.port import SerialPort, _explain, find_port, list_ports
 from learnae.errors import ConfigurationError, LearnaeError
 
 pytestmark = pytest.mark.modules("serial")
@@ -110,6 +111,15 @@ def test_a_port_without_permission_is_named_with_the_group(line):
     finally:
         os.seteuid(user)
     assert isinstance(caught.value, ConfigurationError)  # exit status 78
+
+
+def test_a_device_filter_is_told_from_a_missing_group():
+    error = _explain("/dev/null", PermissionError(errno.EPERM, "Operation not permitted"))
+    assert str(error).startswith("a device filter refuses /dev/null (systemd's DeviceAllow, a container)")
+    assert "DeviceAllow=char-mem rw" in str(error)
+    assert "--device /dev/null" in str(error)
+    assert "usermod" not in str(error)
+    assert "DeviceAllow=/absent rw" in str(_explain("/absent", PermissionError(errno.EPERM, "")))
 
 
 @needs_terminals
