@@ -17,7 +17,7 @@ SAMPLES = "samples"
 SECONDS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 UNITS = (*SECONDS, SAMPLES)
 RATE_TOLERANCE = 0.1  # of a period: clocks of sensors are far better
-GAP_PERIODS = 1.5  # a pause of more sample periods is a gap
+GAP_PERIODS = 1.5  # a pause of more sample periods is a gap, and ends a window
 _CENTURY = 946_684_800.0, 4_102_444_800.0  # seconds since 1970: the years 2000 and 2100
 _EXPECTED = "give seconds, or ms, us, ns, or ISO 8601 such as 2024-05-01T12:00:00.25Z"
 

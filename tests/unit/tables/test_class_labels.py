@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from learnae.errors import DataError
 from learnae.tables.labels import Classes
+from learnae.tables.numbers import Numbers
 from learnae.tables.table import Where
 
 COUNT = 4
@@ -112,6 +113,7 @@ def test_every_type_of_arrow_is_read_alike(tmp_path: Path) -> None:
         "text": texts,
         "large": texts.cast(arrow.large_string()),
         "categories": texts.dictionary_encode(),
+        "counted": arrow.array(numbers).dictionary_encode(),
         "decimal": arrow.array(numbers).cast(arrow.decimal128(21, 2)),
     }
     table = arrow.table(columns)
@@ -123,3 +125,6 @@ def test_every_type_of_arrow_is_read_alike(tmp_path: Path) -> None:
             wanted = [(column, Classes(names, 2)) for column in columns]
             got = np.concatenate([piece.values for piece in read_from.pieces(wanted)])
             np.testing.assert_array_equal(got, np.repeat([[1], [0], [np.nan], [1]], len(columns), axis=1))
+        numeric = [(column, Numbers()) for column in columns if column not in ("text", "large", "categories")]
+        got = np.concatenate([piece.values for piece in read_from.pieces(numeric)])
+        np.testing.assert_array_equal(got, np.repeat([[1], [0], [np.nan], [1]], len(numeric), axis=1))
