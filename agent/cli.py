@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ first steps:
 """
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program; the only place that exits."""
     options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     run_program("learnae-agent", lambda: _run_command(options))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import sysconfig
@@ -18,6 +19,7 @@ from pathlib import Path
 from learnae.errors import ConfigurationError, StateError
 from learnae.swarm.directory import open_manifest, read_manifest
 from learnae.system.atomic_files import write_atomic
+from learnae.system.installation import how_to_install, is_installed
 
 UNITS = ("learnae-agent@.service", "firmware-bridge@.service", "trainer-node.service")
 UNIT_DIRECTORY = "usr/local/lib/systemd/system"  # below /etc/systemd, so that `systemctl edit` wins
@@ -28,6 +30,14 @@ CREATE, REPLACE, SAME, KEEP = "create", "replace", "same", "keep"
 _PROGRAMS = "/opt/learnae/bin"  # where the shipped units look
 _SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # what systemd takes unescaped as an instance
 _EXAMPLE = "board"  # the name of the services in the examples
+_UMASK = 0o022  # services are other users than the one who installs: modes are what is said here, whatever theirs is
+_IN_UNITS = re.compile(r"[^\s\x00-\x1f\x7f\"'\\$%;]+")  # a path that systemd takes unescaped
+_HOMES = (Path("/root"), Path("/home"))
+_PARTS = {  # of each service: its extra, without which modules its unit cannot start, what else it has use for
+    "agent": ("agent", (), ("flatbuffers", "paho", "tflite_runtime ai_edge_litert")),
+    "bridge": ("serial", ("cobs", "serial"), ()),
+    "trainer": ("trainer", ("typer",), ("jax", "keras", "paho")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +104,46 @@ def install(options: argparse.Namespace) -> int:
     agents = options.names or ([] if options.bridge or options.trainer else [_EXAMPLE])
     request = Request(agents, options.bridge, options.trainer, options.swarm)
     programs = options.programs.absolute()
+    if not _IN_UNITS.fullmatch(str(programs)):
+        remedy = "install Learnae at a path without spaces, quotes and %, such as /opt/learnae"
+        raise ConfigurationError(f"a unit cannot start programs in {str(programs)!r}", remedy)
+    if programs == Path(sysconfig.get_path("scripts")).absolute():
+        _say_what_is_absent(request)
     plan = [(item, item.action()) for item in wanted(request, options.root, programs)]
-    for item, action in plan:
-        if action in (CREATE, REPLACE) and not options.dry_run:
-            item.write()
+    before = os.umask(_UMASK)
+    try:
+        for item, action in plan:
+            if action in (CREATE, REPLACE) and not options.dry_run:
+                item.write()
+    finally:
+        os.umask(before)
     if options.json:
         print(json.dumps({str(item.path): action for item, action in plan}))
     else:
         print("\n".join(f"{action:8}{item.path}" for item, action in plan))
-        if programs.is_relative_to("/root") or programs.is_relative_to("/home"):
-            print(f"services see no homes, and {programs} is in one: install Learnae at /opt/learnae", file=sys.stderr)
+        if hidden := _in_homes(programs):
+            print(f"services see no homes, and {hidden} is in one: install Learnae at /opt/learnae", file=sys.stderr)
         print(_next(request), file=sys.stderr)
     return 0
+
+
+def _say_what_is_absent(request: Request) -> None:
+    """Print what this environment lacks of what the services use; raises ConfigurationError if one could not start."""
+    kinds = {"agent": request.agents, "bridge": request.bridges, "trainer": request.trainer}
+    for kind in (kind for kind, asked in kinds.items() if asked):
+        extra, needed, used = _PARTS[kind]
+        if absent := [module for module in needed if not is_installed(module)]:
+            problem = f"the unit of the {kind} could not start: {' and '.join(absent)} not installed"
+            raise ConfigurationError(problem, how_to_install(extra))
+        if absent := [names.replace(" ", " or ") for names in used if not any(map(is_installed, names.split()))]:
+            print(f"the {kind} has to do without {', '.join(absent)}: {how_to_install(extra)}", file=sys.stderr)
+
+
+def _in_homes(programs: Path) -> Path | None:
+    """Return what a service would need and is in a home: the programs, or the Python that they run on."""
+    own = programs == Path(sysconfig.get_path("scripts")).absolute()
+    places = [programs, *([Path(sys.base_prefix), Path(__file__)] if own else [])]
+    return next((place for place in places if any(map(place.is_relative_to, _HOMES))), None)
 
 
 def wanted(request: Request, root: Path, programs: Path) -> Iterator[Wanted]:
@@ -125,8 +163,15 @@ def wanted(request: Request, root: Path, programs: Path) -> Iterator[Wanted]:
 
 
 def shipped_directory() -> Path:
-    """Return where the units are: beside the source, or below the prefix of an installed wheel."""
-    places = (Path(__file__).parents[1] / "systemd", Path(sysconfig.get_path("data")) / "share" / "learnae" / "systemd")
+    """Return where the units are: beside the source, or where the installer has put the wheel's data."""
+    from importlib.metadata import PackageNotFoundError, files  # noqa: PLC0415 - a running agent has no use for it
+
+    places = [Path(__file__).parents[1] / "systemd"]
+    try:
+        # its own list is right for every way to install, also below a home and for another prefix
+        places += [Path(str(file.locate())).resolve().parent for file in files("learnae") or () if file.name in UNITS]
+    except PackageNotFoundError:
+        places.append(Path(sysconfig.get_path("data")) / "share" / "learnae" / "systemd")
     for place in places:
         if (place / UNITS[0]).is_file():
             return place

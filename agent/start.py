@@ -5,6 +5,7 @@ What each part costs is in docs/adr/0024-what-an-agent-keeps-in-memory.md.
 
 import sys
 from importlib.util import find_spec
+from typing import NoReturn
 
 from learnae.system.lazy_imports import LazyFinder, waits, without
 from learnae.system.signals import abrupt
@@ -18,7 +19,14 @@ def main() -> None:
     """Run the program: the entry point."""
     with abrupt():
         keep_small()
-        from agent.cli import main as run  # noqa: PLC0415 - after what it imports has been settled
+        from learnae.system.service import run_program  # noqa: PLC0415 - after what it imports has been settled
+
+    run_program("learnae-agent", _begin)
+
+
+def _begin() -> NoReturn:
+    with abrupt():
+        from agent.cli import main as run  # noqa: PLC0415 - as above
 
     run()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import learnae
-from firmware_bridge.serial_link.port import list_ports
+from firmware_bridge.serial_link.port import list_ports, pins
 from learnae.cli.arguments import count
 from learnae.system.logs import set_up_logging
 from learnae.system.service import Service, Work, run_program
@@ -92,7 +92,7 @@ def _list(options: argparse.Namespace) -> int:
     for name, device in ports.items():
         print(f"{device}  {name}")
     if not ports:
-        print("no board is plugged in", file=sys.stderr)
+        print(f"no board is plugged in{pins()}", file=sys.stderr)
     return 0
 
 

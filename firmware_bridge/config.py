@@ -17,7 +17,7 @@ LEARNAE, SENML = PROTOCOLS = ("learnae", "senml")
 
 @dataclass(frozen=True, slots=True)
 class PortSection:
-    """``[port]``: ``name`` of the board below /dev/serial/by-id, or a device, or ``auto``; ``baud``; ``protocol``."""
+    """``[port]``: ``name`` of the board below /dev/serial, or a device, or ``auto``; ``baud``; ``protocol``."""
 
     name: str = AUTO
     baud: int = 115200

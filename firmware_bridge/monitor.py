@@ -1,5 +1,6 @@
 """``firmware-bridge monitor``: a running bridge's records, live: a table on a terminal, else one line a record."""
 
+import logging
 import sys
 import time
 from collections import deque
@@ -21,6 +22,8 @@ from learnae import strict_json
 from learnae.cli.live_display import live_view
 from learnae.system.signals import Pause, held_back
 from learnae.text import counted
+
+_log = logging.getLogger(__name__)
 
 _BARS = "▁▂▃▄▅▆▇█"
 _FIXED_WIDTH = 72  # columns of the screen that the table takes without its bars
@@ -82,13 +85,22 @@ class _SenmlWriter:
     def __init__(self, shape: str) -> None:
         self._is_cbor = shape == SENML_CBOR
         self._schema: Schema | None = None
+        self._is_dated = True
 
     def __call__(self, record: Record) -> bytes:
         if isinstance(record, Schema):
             self._schema = record
         if not isinstance(record, Readings) or self._schema is None:
             return b""
-        measurements = senml.measurements_of(self._schema, record)
+        is_dated = record.time >= senml.MIN_ABSOLUTE_TIME
+        if self._is_dated and not is_dated:
+            _log.warning(
+                "this computer's clock is not set yet: readings are passed over until it is (SenML has no such dates)"
+            )
+        self._is_dated = is_dated
+        measurements = senml.measurements_of(self._schema, record) if is_dated else []
+        if not measurements:
+            return b""
         return senml.to_cbor(measurements) if self._is_cbor else senml.to_json(measurements) + b"\n"
 
 
@@ -114,7 +126,7 @@ class Board:
             self.state = "live"
             self.samples += record.rows
             self._recent.append(record)
-            while self._recent[0].time < record.time - _RECENT_SECONDS:
+            while abs(record.time - self._recent[0].time) > _RECENT_SECONDS:  # or the clock was set back
                 self._recent.popleft()
         elif isinstance(record, Label):
             self.label = record.name
@@ -140,8 +152,13 @@ class Board:
         if schema is not None and self._recent:
             values = np.concatenate([readings.values for readings in self._recent])
             for channel, column in zip(schema.channels, values.T, strict=True):
-                numbers = [f"{value:.6g}" for value in (column[-1], column.mean(), column.min(), column.max())]
-                shown = bars(column, min(max(width - _FIXED_WIDTH, _MIN_BARS), _MAX_BARS))
+                known = column[~np.isnan(column)]
+                if not len(known):
+                    result.add_row(*map(Text, [channel.name, "none", channel.unit]))
+                    continue
+                now = "none" if np.isnan(column[-1]) else f"{column[-1]:.6g}"
+                numbers = [now, *(f"{value:.6g}" for value in (known.mean(), known.min(), known.max()))]
+                shown = bars(known, min(max(width - _FIXED_WIDTH, _MIN_BARS), _MAX_BARS))
                 row = [channel.name, numbers[0], channel.unit, *numbers[1:], shown]
                 result.add_row(*map(Text, row))  # names come from outside and are no markup
         return result

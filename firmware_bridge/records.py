@@ -82,6 +82,7 @@ class Schema:
 class Readings:
     """``values`` (rows, channels) float64 in the schema's units; row i was taken at ``time`` + i · ``step``.
 
+    A channel that has no reading then is NaN.
     ``sequence`` numbers the first row in its stream; ``time`` is in Unix seconds, ``step`` in seconds.
     """
 
@@ -123,8 +124,8 @@ class Readings:
         if not isinstance(data, bytes) or not data or len(data) % (8 * rows) or len(data) > 8 * rows * MAX_CHANNELS:
             raise fields.error("values", type(data).__name__, f"{rows} float64 a channel")
         values = np.frombuffer(data, "<f8").reshape(-1, rows).T
-        if not np.isfinite(values).all():
-            raise fields.error("values", "not finite", "finite numbers")
+        if np.isinf(values).any():
+            raise fields.error("values", "infinite", "finite numbers, or NaN for none")
         step = fields.number("step", 0, MAX_STEP)
         return cls(fields.integer("sequence", 0, _LAST_SEQUENCE), read_time(fields), step, values)
 

@@ -1,11 +1,16 @@
-"""``trainer-node``: the peer on a workstation."""
+"""``trainer-node``: the peer on a workstation.
+
+What trains is imported where it starts: the other verbs answer at once.
+"""
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -14,17 +19,15 @@ from learnae import strict_json
 from learnae.cli.output import human_time
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
-from learnae.runtime.peer_service import PeerService
-from learnae.swarm.directory import swarms_here
 from learnae.system.atomic_files import is_there
 from learnae.system.logs import set_up_logging
 from learnae.system.service import EXIT_CONFIGURATION, Service, run_program
 from learnae.system.signals import abrupt
 from trainer_node import lifecycle
-from trainer_node.config import TrainerConfig
-from trainer_node.demo import check_demo, demo_configs, demo_dataset
-from trainer_node.preset_swarm import find_or_create
-from trainer_node.wiring import ROLE, build, load_configured
+from trainer_node.config import ROLE, TrainerConfig
+
+if TYPE_CHECKING:
+    from learnae.runtime.peer_service import PeerService
 
 Found = TypeVar("Found")
 
@@ -76,6 +79,10 @@ def start(
     as_json: Annotated[bool, typer.Option("--json", help="With --detach: for machines.")] = False,
 ) -> None:
     """Train until stopped; in the foreground unless told otherwise."""
+    with abrupt():
+        from trainer_node.demo import check_demo  # noqa: PLC0415
+        from trainer_node.preset_swarm import find_or_create  # noqa: PLC0415
+        from trainer_node.wiring import build, load_configured  # noqa: PLC0415
     if demo:
         check_demo(name, {"--data": data, "--label": label, "--swarm": swarm, "--preset": preset})
     if preset is not None:
@@ -161,6 +168,8 @@ def _shown(key: str, value: object) -> object:
 
 def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], Found]) -> Found:
     """Start the first person of the demo who is free, also if other processes start at the same moment."""
+    from trainer_node.demo import demo_configs  # noqa: PLC0415
+
     for own, person in demo_configs(settings):
         with suppress(InUseError):
             return start(own, person)
@@ -168,6 +177,9 @@ def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], F
 
 
 def _demo_service(read: Callable[[], TrainerConfig]) -> PeerService:
+    from trainer_node.demo import demo_dataset  # noqa: PLC0415
+    from trainer_node.wiring import build  # noqa: PLC0415
+
     def start(own: TrainerConfig, person: int) -> tuple[PeerService, int]:
         return build(own, read, partial(demo_dataset, person)), person
 
@@ -179,6 +191,8 @@ def _demo_service(read: Callable[[], TrainerConfig]) -> PeerService:
 
 def _configured(config: Path | None, settings: TrainerConfig) -> TrainerConfig:
     """Return ``settings``; where there are none yet, print the first steps and exit."""
+    from learnae.swarm.directory import swarms_here  # noqa: PLC0415
+
     if config or settings.swarm.id or swarms_here() or any(map(is_there, config_files(ROLE))):
         return settings
     print(_HINT, file=sys.stderr)

@@ -20,6 +20,7 @@ from learnae.overriding import override
 from learnae.samples.time_column import Columns
 from trainer_node.engines import ENGINES
 
+ROLE = "trainer"
 _MAX_STEPS = 1_000_000
 
 

@@ -21,13 +21,12 @@ from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
-from trainer_node.config import TrainerConfig, TrainerTrainSection
+from trainer_node.config import ROLE, TrainerConfig, TrainerTrainSection
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.engines import JAX, choose_engine, warn_of_an_unseen_gpu
 from trainer_node.learning.jax_learner import JaxLearner
 from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
-ROLE = "trainer"
 FOLLOW = 64  # replicas that a workstation has memory for
 _LOCAL_SECONDS = 0.75  # between two updates where all peers are on this machine
 _IDLE_SECONDS = 1.0  # until the next tick of a peer that has nothing to train

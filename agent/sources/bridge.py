@@ -44,6 +44,7 @@ class BridgeSource(LiveSource):
         self._resampler: Resampler | None = None
         self._overlap = 0  # samples that the next source gets again, as the last readings were resampled
         self._link = "connecting"
+        self._without: list[str] = []  # channels that had no reading last
         self.missed = 0
 
     @override
@@ -63,6 +64,7 @@ class BridgeSource(LiveSource):
     def state(self) -> str:
         problem = self._client.problem
         link = str(problem) if problem else self._link
+        link += f"; no reading of {', '.join(self._without)}" if self._without else ""
         return f"{link}; {counted(self.missed, 'sample')} missed" if self.missed else link
 
     @override
@@ -104,8 +106,10 @@ class BridgeSource(LiveSource):
     def _readings(self, readings: Readings) -> Samples:
         self._resumed, self._overlap = "", int(self._resampler is not None)
         times, values = readings.times, readings.values[:, self._columns].astype(np.float32)
+        self._without = [name for name, value in zip(self.names, values[-1], strict=True) if np.isnan(value)]
         if self._resampler is None:
-            return Samples.unmarked(times, values, self._label)
+            whole = np.isfinite(values).all(axis=1)  # else a channel has no reading, and windows end
+            return Samples.unmarked(times[whole], values[whole], self._label)
         self._resampler.put_rows(times, values)
         return self._resampler.take(float(times[-1]), self._label)
 

@@ -43,13 +43,21 @@ def _mqtt_opener(
     section: SourceSection, features: Features, names: LabelNames, broker: MqttSection, client_id: str
 ) -> Open:
     from agent.sources.mqtt import MqttSource  # noqa: PLC0415
+    from agent.sources.payloads import Channel  # noqa: PLC0415
     from learnae.adapters.mqtt.connection import MqttConnection  # noqa: PLC0415 - an extra
 
     paths = [section.topic_of(channel) for channel in features.channels]
 
-    def open_mqtt(_: str) -> LiveSource:
-        resampler = Resampler(len(paths), features.rate, section.hold)
-        link = MqttConnection(broker, client_id)
-        return MqttSource(link, paths, section.payload, section.label_topic, names.number, resampler)
+    def open_mqtt(position: str) -> LiveSource:
+        channels = [(topic, Channel(section.payload, path, section.decimal)) for topic, path in paths]
+        return MqttSource(
+            MqttConnection(broker, client_id),
+            channels,
+            section.payload,
+            section.label_topic,
+            names.number,
+            Resampler(len(paths), features.rate, section.hold),
+            after=position,
+        )
 
     return open_mqtt

@@ -42,12 +42,13 @@ class Resampler:
         self._append(channel, array("d", (time,)), array("d", (value,)))
 
     def put_rows(self, times: NDArray[np.float64], values: NDArray[np.floating]) -> None:
-        """Take in readings of all channels, ``values`` (n, channels), taken at ``times`` (n,)."""
+        """Take in readings of all channels, ``values`` (n, channels), taken at ``times`` (n,); NaN is none."""
         steps_back = (np.flatnonzero(times[1:] < times[:-1]) + 1).tolist()
         for start, end in itertools.pairwise([0, *steps_back, len(times)]):
-            ascending = array("d", times[start:end].tobytes())
             for channel, column in enumerate(values[start:end].T.astype(np.float64)):
-                self._append(channel, ascending, array("d", column.tobytes()))
+                known = ~np.isnan(column)
+                ascending = array("d", times[start:end][known].tobytes())
+                self._append(channel, ascending, array("d", column[known].tobytes()))
 
     def _append(self, channel: int, new_times: array[float], new_values: array[float]) -> None:
         times, values = self._times[channel], self._values[channel]

@@ -3,6 +3,8 @@
 from dataclasses import MISSING, dataclass, field, fields, replace
 
 from agent.sources.payloads import FORMATS, TOPICS
+from firmware_bridge.senml.numbers import DECIMALS
+from learnae.adapters.mqtt.topic_filters import check_single
 from learnae.config.sections import MqttSection, check_choice, check_client_id, check_holdout
 from learnae.errors import ConfigurationError
 from learnae.samples.time_column import Columns
@@ -25,6 +27,7 @@ _KEYS = {
     "topic": (MQTT,),
     "device": (MQTT, IIO),
     "payload": (MQTT,),
+    "decimal": (MQTT,),
     "label_topic": (MQTT,),
     "broker": (MQTT,),
     "user": (MQTT,),
@@ -44,8 +47,9 @@ class SourceSection:
     ``replay``: the recording ``file``, its columns of ``label`` and ``time`` (empty: the one that looks like it; false:
     none), the ``time_unit`` (empty: the one that fits), at ``speed`` times real time (0: at once). ``bridge``: the
     firmware bridge's ``socket`` (empty: where it listens by default). ``mqtt``: a ``topic`` or ``device``, what its
-    ``payload`` is, a ``label_topic``; at the broker of ``[mqtt]`` or at another ``broker``, by a ``client_id`` (empty:
-    made of that of ``[mqtt]``). ``iio``: a ``device`` of Linux IIO. ``hwmon``: sensors of the board itself.
+    ``payload`` is, what stands before the ``decimal`` places of numbers in text, a ``label_topic``; at the broker of
+    ``[mqtt]`` or at another ``broker``, by a ``client_id`` (empty: made of that of ``[mqtt]``). ``iio``: a ``device``
+    of Linux IIO. ``hwmon``: sensors of the board itself.
 
     ``channels`` says, for the swarm's channels, what the source calls them, where that is another name. A
     reading stands for at most ``hold`` seconds (0: ten periods). The ``holdout`` share is never trained
@@ -60,6 +64,7 @@ class SourceSection:
     topic: str = ""
     device: str = ""
     payload: str = "json"
+    decimal: str = ""
     label_topic: str = ""
     broker: str = ""
     user: str = ""
@@ -76,6 +81,10 @@ class SourceSection:
     def __post_init__(self) -> None:
         check_choice("source.kind", self.kind, KINDS)
         check_choice("source.payload", self.payload, tuple(FORMATS))
+        check_choice("source.decimal", self.decimal, ("", *DECIMALS))
+        for key, topic in (("topic", self.topic), ("label_topic", self.label_topic)):
+            if topic:
+                check_single(f"source.{key}", topic)
         if not 0 <= self.speed <= _MAX_SPEED:
             raise ConfigurationError(f"source.speed is {self.speed}", "use 1 for real time, 0 for all at once")
         check_client_id("source.client_id", self.client_id)
@@ -121,10 +130,17 @@ class SourceSection:
         default = TOPICS[self.payload].format(self.device) if self.device else self.topic
         name = self.channels.get(channel, channel)
         topic, _, path = name.partition(_PATH_SEPARATOR) if _PATH_SEPARATOR in name else (default, "", name)
-        if not topic or "+" in topic:
+        if not topic:
             raise ConfigurationError(
                 f"channel {channel!r} has no topic of its own", "set source.topic, or channels.NAME to TOPIC#PATH"
             )
+        if _PATH_SEPARATOR in name and (topic.endswith("/") or path.startswith(_PATH_SEPARATOR)):
+            raise ConfigurationError(
+                f"source.channels.{channel} is {name!r}, which may be the filter {topic}# or the topic {topic!r}",
+                "a channel has one topic: name it without #, or set source.topic if its name ends in a slash",
+            )
+        key = f"channels.{channel}" if _PATH_SEPARATOR in name else "device" if self.device else "topic"
+        check_single(f"source.{key}", topic)
         return topic, path
 
     def mqtt(self, shared: MqttSection) -> MqttSection:

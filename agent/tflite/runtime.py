@@ -3,10 +3,12 @@
 import importlib
 from typing import Any
 
-from learnae.errors import ConfigurationError
-from learnae.system.installation import how_to_install
+import numpy as np
 
-_RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter")
+from learnae.errors import ConfigurationError
+from learnae.system.installation import how_to_install, is_installed
+
+_OLD, _NEW = "tflite_runtime.interpreter", "ai_edge_litert.interpreter"
 
 
 def open_program(data: bytes) -> Any:
@@ -15,12 +17,16 @@ def open_program(data: bytes) -> Any:
     One thread: an agent leaves the other cores to what the board is for, and steps are too short to share.
     """
     errors = []
-    for name in _RUNTIMES:
+    runtimes = [_OLD, _NEW]
+    if not np.__version__.startswith("1.") and is_installed("tflite_runtime"):
+        runtimes.remove(_OLD)  # its import would print a page of warning and traceback
+        errors.append(f"tflite_runtime does not work with NumPy {np.__version__}")
+    for name in runtimes:
         try:
             interpreter = importlib.import_module(name).Interpreter(model_content=data, num_threads=1)
         except ModuleNotFoundError:
             continue
-        # tflite-runtime with NumPy 2 raises AttributeError or SystemError, an operator not known ValueError
+        # built for another NumPy it raises AttributeError or SystemError, an operator not known ValueError
         except (ImportError, AttributeError, RuntimeError, SystemError, ValueError) as error:
             errors.append(f"{name.partition('.')[0]}: {str(error) or type(error).__name__}")
             continue

@@ -1,5 +1,7 @@
 """Sensor Measurement Lists (SenML, RFC 8428) in JSON and CBOR: read into measurements, and written.
 
+Every record is read on its own: one that breaks the rules costs itself, and a value that is no number costs
+that value. What says that the pack must not be used at all (``bver``, a field that ends in ``_``) costs the pack.
 Needs neither a serial port nor the bridge: SenML of other origin (MQTT) is read with this, too.
 """
 
@@ -9,21 +11,26 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import cbor2
 
 from firmware_bridge.errors import SenmlError
 from firmware_bridge.records import MAX_TIME, Readings, Schema
+from firmware_bridge.senml.numbers import Quantity, load_json, read_number
+from learnae.errors import EncodingError, LearnaeError
 from learnae.ipld.fields import Fields
 
 MAX_BYTES = 1 << 20  # of one pack
 MAX_MEASUREMENTS = 20_000  # in one pack
 VERSION = 10  # RFC 8428, section 4.4
-_MIN_ABSOLUTE_TIME = 2.0**28  # seconds: smaller times count from now (section 4.5.3)
+MIN_ABSOLUTE_TIME = 2.0**28  # seconds: smaller times count from now (section 4.5.3)
+_MAX_UNIT = 60  # characters
 _MAX_NUMBER = 1e300  # so that base and value together are finite
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")  # section 4.5.1
+_PATH = re.compile(r"/[A-Za-z0-9\-:./_]+")  # what LwM2M calls its resources
 _BASES = ("bver", "bn", "bt", "bu", "bv", "bs")
 _FIELDS = ("n", "u", "v", "vs", "vb", "s", "t", "ut", "vd")
 # CBOR's integers for JSON's names (section 6, table 4): bases count down from -1, fields up from 0
@@ -37,27 +44,47 @@ Value = float | str | bool | bytes | None
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One resolved record: full ``name``, ``unit`` or "", Unix ``time``; ``value`` None if there is only a ``sum``."""
+    """One resolved record: full ``name``, ``unit`` or "", Unix ``time``; ``value`` None if there is only a ``sum``.
+
+    A ``value`` or ``sum`` that the device has not got now, or that cannot be read, is NaN. ``is_dated``
+    is False if the time was counted from the reader's now.
+    """
 
     name: str
     unit: str
     time: float
     value: Value
     sum: float | None = None
+    is_dated: bool = field(default=True, compare=False)
+
+    @property
+    def number(self) -> float | None:
+        """Return the number of the value (a boolean's is 0 or 1) or else the sum; None for text and octets."""
+        if isinstance(self.value, (bool, int, float)):
+            return float(self.value)
+        return self.sum if self.value is None else None
+
+    @property
+    def number_unit(self) -> str:
+        """Return the unit of ``number``: a sum's is that of the value times seconds."""
+        return f"{self.unit} s".strip() if self.value is None else self.unit
 
 
-def from_json(data: bytes | str, now: float) -> list[Measurement]:
-    """Read application/senml+json; ``now`` (Unix seconds) is what relative times count from. Raises SenmlError."""
+def from_json(data: bytes | str, now: float, faults: list[LearnaeError] | None = None) -> list[Measurement]:
+    """Read application/senml+json; ``now`` (Unix seconds) is what relative times count from. Raises SenmlError.
+
+    What is wrong with single records goes into ``faults``; without such a list the first fault is raised.
+    """
     _check_size(len(data))
     try:
-        pack = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        pack = load_json(data)
+    except ValueError as error:
         raise SenmlError(f"a SenML pack that is not JSON: {error}") from error
-    return _resolve(pack, now)
+    return _resolve(pack, now, faults)
 
 
-def from_cbor(data: bytes, now: float) -> list[Measurement]:
-    """Read application/senml+cbor; raises SenmlError."""
+def from_cbor(data: bytes, now: float, faults: list[LearnaeError] | None = None) -> list[Measurement]:
+    """Read application/senml+cbor, as ``from_json``; raises SenmlError."""
     _check_size(len(data))
     try:
         pack = cbor2.loads(data, max_depth=8, semantic_decoders=dict.fromkeys((25, 28, 29, 256), _refuse_reference))
@@ -65,10 +92,12 @@ def from_cbor(data: bytes, now: float) -> list[Measurement]:
         raise SenmlError(f"a SenML pack that is not CBOR: {error}") from error
     if isinstance(pack, list):
         pack = [
-            {_NAMES.get(key, key): value for key, value in record.items()} if isinstance(record, Mapping) else record
+            {_NAMES.get(key, key): _plain(value) for key, value in record.items()}
+            if isinstance(record, Mapping)
+            else record
             for record in pack
         ]
-    return _resolve(pack, now)
+    return _resolve(pack, now, faults)
 
 
 def to_json(measurements: Iterable[Measurement]) -> bytes:
@@ -86,73 +115,125 @@ def to_cbor(measurements: Iterable[Measurement]) -> bytes:
 
 
 def measurements_of(schema: Schema, readings: Readings) -> list[Measurement]:
-    """Return readings as measurements, sample after sample; names are ``board:channel``."""
+    """Return readings as measurements, sample after sample, without those of no value; names are ``board:channel``."""
     names = [f"{schema.board}:{channel.name}" for channel in schema.channels]
     return [
         Measurement(name, channel.unit, time, value)
         for time, row in zip(readings.times.tolist(), readings.values.tolist(), strict=True)
         for name, channel, value in zip(names, schema.channels, row, strict=True)
+        if not math.isnan(value)
     ]
 
 
 # -- reading
 
 
-def _resolve(pack: object, now: float) -> list[Measurement]:
+def _resolve(pack: object, now: float, faults: list[LearnaeError] | None) -> list[Measurement]:
     if not isinstance(pack, list) or len(pack) > MAX_MEASUREMENTS:
         raise SenmlError("a SenML pack that is no list", f"it is a list of at most {MAX_MEASUREMENTS} records")
     base: dict[str, Any] = {}
-    found = []
+    found: list[Measurement] = []
+    wrong: list[LearnaeError] = []
     for number, record in enumerate(pack):
-        fields = Fields(record, f"SenML record {number}", SenmlError)
-        for name in fields:
-            if isinstance(name, str) and name.endswith("_"):
-                raise fields.error(name, "not known", "understood or the pack not used (RFC 8428, section 4.4)")
-        base.update({name: fields.value(name) for name in _BASES if name in fields})
-        if any(name not in _BASES for name in fields):
-            merged = Fields({**base, **{name: fields.value(name) for name in fields}}, fields.thing, SenmlError)
-            found.append(_measurement(merged, now))
+        if isinstance(record, Mapping):
+            fields = Fields(record, f"SenML record {number}", SenmlError)
+            _check_usable(fields)
+            base.update({name: fields.value(name) for name in _BASES if name in fields})
+            if any(name not in _BASES for name in fields):
+                merged = Fields({**base, **{name: fields.value(name) for name in fields}}, fields.thing, SenmlError)
+                try:
+                    found.append(_measurement(merged, now, wrong))
+                except SenmlError as error:
+                    wrong.append(error)
+        else:
+            wrong.append(SenmlError(f"SenML record {number} is a {type(record).__name__}", "it must be a map"))
+        if wrong and faults is None:
+            raise wrong[0]
+    if faults is not None:
+        faults += wrong
     return found
 
 
-def _measurement(fields: Fields, now: float) -> Measurement:
+def _check_usable(fields: Fields) -> None:
+    """Raise SenmlError if this record says that a reader like this one must not use the pack."""
+    for name in fields:
+        if isinstance(name, str) and name.endswith("_"):
+            raise fields.error(name, "not known", "understood or the pack not used (RFC 8428, section 4.4)")
     if fields.integer("bver", 1, 1000, VERSION) > VERSION:
         raise fields.error("bver", fields.value("bver"), f"at most {VERSION}")
+
+
+def _measurement(fields: Fields, now: float, wrong: list[LearnaeError]) -> Measurement:
+    """Read one record; one of good name and time whose value cannot be read has none, and a fault in ``wrong``."""
     name = fields.text("bn", 200, "") + fields.text("n", 200, "")
-    if not _NAME.fullmatch(name):
-        raise fields.error("n", name, "letters, digits and - : . / _, a letter or digit first")
+    if not _NAME.fullmatch(name) and not _PATH.fullmatch(name):
+        raise fields.error("n", name, "letters, digits and - : . / _, a letter, digit or slash first")
     time = fields.number("bt", -MAX_TIME, MAX_TIME, 0.0) + fields.number("t", -MAX_TIME, MAX_TIME, 0.0)
-    if time < _MIN_ABSOLUTE_TIME:
+    is_dated = time >= MIN_ABSOLUTE_TIME
+    if not is_dated:
         time += now
     if not 0 <= time <= MAX_TIME:
         raise fields.error("t", time, "a time since 1970")
-    unit = fields.text("u", 64, fields.text("bu", 64, ""))
+    unit = fields.text("u", _MAX_UNIT, fields.text("bu", _MAX_UNIT, ""))
+    value: Value
     total = None
-    if "s" in fields or "bs" in fields:
-        total = _number(fields, "bs", 0.0) + _number(fields, "s", 0.0)
-    value = _value(fields)
-    if value is None and total is None:
-        raise fields.error("v", None, "one of v, vs, vb, vd, or s")
-    return Measurement(name, unit, time, value, total)
+    try:
+        value, own_unit = _value(fields)
+        if own_unit and unit and own_unit != unit:
+            raise fields.error("v", f"in {own_unit}", f"in {unit}, as its unit says")
+        unit = unit or own_unit
+        if "s" in fields or "bs" in fields:
+            total = _sum(fields, "s", "bs").value
+        if value is None and "s" not in fields:
+            raise fields.error("v", None, "one of v, vs, vb, vd, or s")
+    except SenmlError as error:
+        wrong.append(error)
+        value, total = math.nan, None
+    return Measurement(name, unit, time, value, total, is_dated)
 
 
-def _value(fields: Fields) -> Value:
+def _value(fields: Fields) -> tuple[Value, str]:
+    """Return the value and the unit that is written in it, if any."""
     present = [name for name in _VALUES if name in fields]
     if len(present) > 1:
         raise fields.error(present[1], "there beside " + present[0], "the only value")
     if present == ["vs"]:
-        return fields.text("vs", 1000)
+        return fields.text("vs", 1000), ""
     if present == ["vb"]:
-        return fields.boolean("vb")
+        quantity = _quantity(fields, "vb")
+        if quantity.value not in (0, 1) and not math.isnan(quantity.value):
+            raise fields.error("vb", quantity.value, "true or false")
+        return math.nan if math.isnan(quantity.value) else bool(quantity.value), ""
     if present == ["vd"]:
-        return _octets(fields)
+        return _octets(fields), ""
     if present == ["v"]:
-        return _number(fields, "bv", 0.0) + _number(fields, "v")
-    return None
+        quantity = _sum(fields, "v", "bv")
+        return quantity.value, quantity.unit
+    return None, ""
 
 
-def _number(fields: Fields, name: str, *default: float) -> float:
-    return fields.number(name, -_MAX_NUMBER, _MAX_NUMBER, *default)
+def _sum(fields: Fields, name: str, base: str) -> Quantity:
+    """Return a number and its base value together."""
+    quantity = _quantity(fields, name) if name in fields else Quantity(0.0)
+    return Quantity(quantity.value + fields.number(base, -_MAX_NUMBER, _MAX_NUMBER, 0.0), quantity.unit)
+
+
+def _quantity(fields: Fields, name: str) -> Quantity:
+    """Read a number in whatever form; NaN if the device says that it has none."""
+    try:
+        quantity = read_number(fields.value(name))
+    except EncodingError as error:
+        raise SenmlError(f"{fields.thing}.{name} cannot be used: {error.problem}", error.remedy) from error
+    if quantity is None:
+        return Quantity(math.nan)
+    if abs(quantity.value) > _MAX_NUMBER:
+        raise fields.error(name, quantity.value, f"a number from {-_MAX_NUMBER:g} to {_MAX_NUMBER:g}")
+    return quantity
+
+
+def _plain(value: Any) -> Any:
+    """Return a decimal fraction of CBOR (section 6: allowed for every number) as a float."""
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _octets(fields: Fields) -> bytes:
@@ -177,7 +258,7 @@ def _compress(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
         return []
     prefix = _common_prefix([each.name for each in whole])
     base = whole[0].time
-    if base < _MIN_ABSOLUTE_TIME:
+    if base < MIN_ABSOLUTE_TIME:
         raise SenmlError(f"a measurement of the Unix time {base}", "SenML has no times before the middle of 1978")
     for record, each in zip(pack, whole, strict=True):
         if record["n"] == prefix:
@@ -214,10 +295,6 @@ def _common_prefix(names: list[str]) -> str:
 def _check_size(size: int) -> None:
     if size > MAX_BYTES:
         raise SenmlError(f"a SenML pack of {size} bytes", f"at most {MAX_BYTES} are read")
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no number")
 
 
 def _refuse_reference(*_: object) -> object:

@@ -17,36 +17,87 @@ if TYPE_CHECKING:
     import serial
 
 AUTO = "auto"
-BY_ID = Path("/dev/serial/by-id")  # names that stay with a board whichever socket it is plugged into
+DEVICES = Path("/dev")
+TTY_CLASSES = Path("/sys/class/tty")
+_USB = ("ttyUSB*", "ttyACM*")
+_PINS = ("ttyAMA*", "ttyTHS*", "ttymxc*", "ttySC*")  # of the computer's own connector: there without any board
 _CLASSES = Path("/proc/devices")
 _READ_BYTES = 1 << 14  # at once: more than a second at 115200 baud
 _MAX_WAITING = 4096  # bytes that the port does not take at once; the link repeats what is dropped
 
 
-def list_ports(directory: Path = BY_ID) -> dict[str, str]:
-    """Return the device of each plugged-in board, by the board's name."""
+def list_ports(devices: Path = DEVICES, tty_classes: Path = TTY_CLASSES) -> dict[str, str]:
+    """Return the device of each plugged-in board, by a name that means this board alone.
+
+    That is its name below /dev/serial/by-id, which stays with it whichever socket it is plugged into. Boards without a
+    serial number share one, and only the newest has it: such boards are named by their sockets, below
+    /dev/serial/by-path, and by their devices where udev names nothing (a container).
+    """
+    by_id, by_path = _links(devices / "serial/by-id"), _links(devices / "serial/by-path")
+    by_device = {str(path): os.path.realpath(path) for pattern in _USB for path in sorted(devices.glob(pattern))}
+    present = {*by_path.values(), *by_device.values()}
+    nameless = [_identity(device, tty_classes) for device in present - set(by_id.values())]
+    ports: dict[str, str] = {}
+    for name, device in by_id.items():
+        identity = _identity(device, tty_classes) if nameless else None
+        if not nameless or (identity and None not in nameless and identity not in nameless):
+            ports[name] = device
+    for name, device in (by_path | by_device | {device: device for device in by_id.values()}).items():
+        if device not in ports.values():  # newer versions of udev give a socket two names
+            ports[name] = device
+    return ports
+
+
+def find_port(name: str, devices: Path = DEVICES, tty_classes: Path = TTY_CLASSES) -> str:
+    """Return the device that ``name`` means: a path, a name below /dev/serial, or ``auto`` for the only board.
+
+    Raises PortMissingError, or ConfigurationError if the name could mean several.
+    """
+    if "/" in name:
+        return name
+    ports = list_ports(devices, tty_classes)
+    if name == AUTO:
+        if len(ports) > 1:
+            raise ConfigurationError(
+                f"{len(ports)} boards are plugged in", f"set port.name to one of: {', '.join(ports)}"
+            )
+        if not ports:
+            raise PortMissingError(
+                "no board is plugged in", f"plug one in, or set port.name to its device{pins(devices)}"
+            )
+        return next(iter(ports.values()))
+    if name in ports:
+        return ports[name]
+    by_path = _links(devices / "serial/by-path")
+    if name in by_path:
+        return by_path[name]
+    if name in _links(devices / "serial/by-id"):
+        raise ConfigurationError(
+            f"port.name {name!r} may mean any of {len(ports)} boards", f"set port.name to one of: {', '.join(ports)}"
+        )
+    raise PortMissingError(f"no board {name!r} is plugged in", _plugged(ports))
+
+
+def _links(directory: Path) -> dict[str, str]:
     if not directory.is_dir():
         return {}
     return {entry.name: os.path.realpath(entry) for entry in sorted(directory.iterdir())}
 
 
-def find_port(name: str, directory: Path = BY_ID) -> str:
-    """Return the device that ``name`` means: a path, a name below /dev/serial/by-id, or ``auto`` for the only board.
+def _identity(device: str, tty_classes: Path) -> str | None:
+    """Return what udev makes a name below by-id of: maker, product and serial number of a USB device, if known."""
+    place = Path(os.path.realpath(tty_classes / Path(device).name / "device"))
+    for directory in (place, *place.parents):
+        if (directory / "idVendor").is_file():
+            files = [directory / name for name in ("idVendor", "idProduct", "serial")]
+            return " ".join(file.read_text().strip() if file.is_file() else "-" for file in files)
+    return None
 
-    Raises PortMissingError, or ConfigurationError if ``auto`` could mean several.
-    """
-    if "/" in name:
-        return name
-    ports = list_ports(directory)
-    if name != AUTO:
-        if name not in ports:
-            raise PortMissingError(f"no board {name!r} is plugged in", _plugged(ports))
-        return ports[name]
-    if len(ports) > 1:
-        raise ConfigurationError(f"{len(ports)} boards are plugged in", f"set port.name to one of: {', '.join(ports)}")
-    if not ports:
-        raise PortMissingError("no board is plugged in", "plug one in, or set port.name to its device")
-    return next(iter(ports.values()))
+
+def pins(devices: Path = DEVICES) -> str:
+    """Return the computer's own ports, which are there without any board, as the end of a sentence; "" if none."""
+    found = sorted(str(path) for pattern in _PINS for path in devices.glob(pattern))
+    return f", perhaps {' or '.join(found)}" if found else ""
 
 
 class SerialPort:

@@ -1,19 +1,23 @@
 """Data on standard output: tables for people, JSON for machines."""
 
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from learnae import strict_json
-from learnae.runtime.observer import PeerView
-from learnae.swarm.manifest import Manifest
 from learnae.text import shown
+
+if TYPE_CHECKING:
+    from learnae.runtime.observer import PeerView
+    from learnae.swarm.manifest import Manifest
 
 _WIDE = 240  # columns where no terminal sets a width: nothing is cut
 console = Console(width=None if sys.stdout.isatty() else _WIDE)

@@ -16,7 +16,7 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from learnae.errors import ConfigurationError
-from learnae.system.atomic_files import is_there
+from learnae.system.atomic_files import is_there, read_regular
 from learnae.system.paths import user_home
 
 ENVIRONMENT_PREFIX = "LEARNAE_"
@@ -87,12 +87,12 @@ def find_section(kind: type[Section], name: str) -> Section:
 
 def _read(path: Path) -> Values:
     try:
-        data = path.read_bytes()
+        data = read_regular(path, _MAX_BYTES)
     except OSError as error:
         remedy = "check the path and its permissions"
         raise ConfigurationError(f"cannot read {path}: {error.strerror}", remedy) from error
     if len(data) > _MAX_BYTES:
-        raise ConfigurationError(f"{path} has {len(data)} bytes", "this is no configuration file")
+        raise ConfigurationError(f"{path} has more than {_MAX_BYTES} bytes", "this is no configuration file")
     try:
         return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -161,8 +161,8 @@ def _convert(value: object, wanted: Any, where: str) -> object:
     ):
         with suppress(ValueError, OverflowError):
             return wanted(value)
-    if wanted is bool and value in _BOOLEANS:  # from the environment
-        return _BOOLEANS[str(value)]
+    if wanted is bool and isinstance(value, str) and value in _BOOLEANS:  # from the environment
+        return _BOOLEANS[value]
     raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {getattr(wanted, '__name__', wanted)}")
 
 

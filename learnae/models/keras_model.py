@@ -7,7 +7,6 @@ publish are let through, and weights get memory only after they have been counte
 
 import copy
 import importlib
-import importlib.util
 import inspect
 import os
 import sys
@@ -21,7 +20,7 @@ from learnae.errors import ConfigurationError, ModelError
 from learnae.models.layers import parts_of
 from learnae.models.layers.normalisation import as_used
 from learnae.models.outline import Outline, check_count
-from learnae.system.installation import how_to_install
+from learnae.system.installation import how_to_install, is_installed
 from learnae.system.signals import abrupt
 from learnae.weights.codecs import Vector
 
@@ -47,10 +46,7 @@ _MAX_LAYERS = 1024
 
 def absent_of_keras() -> list[str]:
     """Name what is not installed of Keras and JAX; import nothing."""
-    try:
-        return [name for name in ("keras", "jax") if importlib.util.find_spec(name) is None]
-    except ValueError:  # their import has been blocked
-        return ["keras"]
+    return [name for name in ("keras", "jax") if not is_installed(name)]
 
 
 def import_keras() -> Any:
@@ -63,8 +59,10 @@ def import_keras() -> Any:
         with abrupt():
             keras: Any = importlib.import_module("keras")
             importlib.import_module("jax")
-    except ImportError as error:
-        raise ConfigurationError(f"Keras and JAX cannot be imported: {error}", how_to_install("trainer")) from error
+    # a JAX that needs another NumPy raises AttributeError, one that needs another jaxlib RuntimeError
+    except (ImportError, AttributeError, RuntimeError, SystemError, TypeError, ValueError) as error:
+        why = f"Keras and JAX cannot be imported with NumPy {np.__version__}: {error}"
+        raise ConfigurationError(why, how_to_install("trainer")) from error
     if keras.backend.backend() != "jax":
         raise ConfigurationError(f"Keras runs on {keras.backend.backend()} here", "set KERAS_BACKEND=jax")
     return keras

@@ -104,9 +104,11 @@ def remove_leftovers(directory: Path, older_than: float) -> int:
 def open_regular(path: str | Path) -> BinaryIO:
     """Open a regular file for reading; raises OSError, also for pipes and directories."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must not block
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)  # fdopen would refuse a directory and leave it open
-        raise OSError(errno.EINVAL, "not a regular file")
+        number, why = (errno.EISDIR, os.strerror(errno.EISDIR)) if stat.S_ISDIR(mode) else (errno.EINVAL, "not a file")
+        raise OSError(number, why)
     return os.fdopen(descriptor, "rb")
 
 

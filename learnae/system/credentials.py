@@ -17,7 +17,7 @@ def credential_path(name: str) -> Path:
         for path in (Path(directory) / name, Path(directory) / f"{_PREFIX}{name}"):
             if path.exists():
                 return path
-    return Path(name).expanduser()
+    return Path(os.path.expanduser(name))  # that of a user who is not there stays as it is
 
 
 def read_secret(name: str, key: str) -> bytes:

@@ -27,9 +27,12 @@ EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
 EXIT_CONFIGURATION = 78  # EX_CONFIG: systemd does not restart the service
 EXIT_CUT = 130
 _EXTRAS = {"typer": "trainer", "cobs": "serial", "serial": "serial"}  # modules without which a program cannot begin
+_OWN = ("learnae", "agent", "trainer_node", "firmware_bridge")
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _READY = "READY=1"
+# of a named file: another thing than belongs there is there, or there is no room; the rest is a defect of ours
+_ODD = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EMFILE, errno.ENFILE, *_FULL)
 _LONGEST_SLEEP_SECONDS = 5.0  # the watchdog is fed at least this often
 
 
@@ -45,17 +48,20 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the shell's prompt begins below the ^C
         status = EXIT_CUT
-    except ModuleNotFoundError as error:
-        if error.name not in _EXTRAS:
-            raise
-        remedy = how_to_install(_EXTRAS[error.name])
-        status = _refuse(program, ConfigurationError(f"{error.name} is not installed", remedy))
+    except ImportError as error:
+        name = error.name or _raised_in(error)
+        if name.partition(".")[0] in _OWN:
+            raise  # a defect of ours
+        how = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported: {_line(error)}"
+        status = _refuse(program, ConfigurationError(f"{name} {how}", how_to_install(_EXTRAS.get(name, ""))))
     except LearnaeError as error:
         status = _refuse(program, error)
     except OSError as error:
         if error.filename is not None and error.errno in _DENIED:
             remedy = "run it as the user it belongs to"
             status = _refuse(program, StateError(f"{error.filename}: {error.strerror}", remedy))
+        elif error.filename is not None and error.errno in _ODD:
+            status = _refuse(program, StateError(f"{error.filename}: {error.strerror}", "look at what is there"))
         elif error.filename is None and error.errno in _FULL:
             _discard_output()
             remedy = "free some space where it goes"
@@ -63,6 +69,19 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
         else:
             raise
     sys.exit(status)
+
+
+def _raised_in(error: BaseException) -> str:
+    """Name the package whose code has raised ``error``."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] if trace else ""
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of a text that may be a page."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _status_of(command: Callable[[], int]) -> int:
@@ -83,7 +102,9 @@ def _prepare_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - it stays open
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        elif isinstance(stream, io.TextIOWrapper) and not (
+            stream.errors == "backslashreplace" or (stream.errors == "surrogateescape" and stream.encoding == "utf-8")
+        ):
             stream.reconfigure(errors="backslashreplace")
 
 

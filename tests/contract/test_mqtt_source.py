@@ -48,8 +48,9 @@ class Source:
     """An open source and all it has given."""
 
     def __init__(self, broker: Mosquitto, settings: dict[str, Any]) -> None:
+        after = settings.pop("after", "")
         section = SourceSection(kind="mqtt", broker=plain(broker).broker, hold=0.5, **settings)
-        opened = opener(section, FEATURES, NAMES, MqttSection())("")
+        opened = opener(section, FEATURES, NAMES, MqttSection())(after)
         assert isinstance(opened, MqttSource)
         self.source = opened
         self.parts: list[Samples] = []
@@ -119,13 +120,63 @@ def test_channels_of_several_topics_and_labels_of_another(sensor: MqttConnection
     wait_for(lambda: both() and source.labels()[-1] == -1, "the label to end")
 
 
+@pytest.mark.parametrize("group", ["", "$share/boards/"])
+def test_a_shared_subscription_brings_its_topic(sensor: MqttConnection, opened: Any, group: str) -> None:
+    source = opened(topic=f"{group}lab/one", label_topic=f"{group}lab/who")
+
+    def heard() -> bool:
+        sensor.publish("lab/who", b"busy")
+        sensor.publish("lab/one", b'{"temperature": 1, "humidity": 2}')
+        return bool(len(source.rows()) and source.labels()[-1] == 1)
+
+    wait_for(heard, "labelled readings")
+
+
+def test_a_sensor_that_fails_is_not_replaced_by_another_also_over_a_restart(
+    sensor: MqttConnection, opened: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"device": "heater", "payload": "tasmota", "channels": {"humidity": "BME280.Humidity"}}
+    alone = {"DS18B20": {"Temperature": 55.9}, "BME280": {"Humidity": 40}}
+    other = {"BME280": {"Humidity": 41, "Temperature": 21.8}}
+    source = opened(**settings)
+    sensor.publish("tele/heater/SENSOR", json.dumps(alone).encode())
+    wait_for(lambda: len(source.rows()), "readings")
+    again = opened(after=source.source.position, **settings)
+    fresh = opened(**settings)
+    for message in (alone | other, other):
+        sensor.publish("tele/heater/SENSOR", json.dumps(message).encode())
+    sensor.publish("tele/heater/SENSOR", json.dumps(alone | {"BME280": {"Humidity": 42}}).encode())
+    for each in (source, again):
+        wait_for(lambda each=each: len(rows := each.rows()) and rows[-1][1] == 42, "the last message")
+        assert set(each.rows()[:, 0]) == {np.float32(55.9)}
+    wait_for(lambda: fresh.rows() is not None and fresh.source.bad == 3, "refusals")
+    assert len(fresh.rows()) == 0
+    for text in (fresh.source.state(), caplog.text):
+        assert (
+            "'temperature' may be BME280.Temperature, DS18B20.Temperature: name one of them in source.channels" in text
+        )
+
+
+def test_one_field_that_is_no_number_costs_itself_and_is_said_once(
+    sensor: MqttConnection, opened: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = opened(topic="s", channels={"humidity": "humid"})
+    for value in (b"nan", b"-inf", b'"1,5"', b'"warm"', b"null"):
+        sensor.publish("s", b'{"humid": 40, "humidity": 9, "temperature": ' + value + b"}")
+    sensor.publish("s", b'{"humid": 41, "temperature": "21.5 \xb0C", "x": nan}')
+    wait_for(lambda: len(source.rows()), "readings")
+    assert set(map(tuple, source.rows().tolist())) == {(21.5, 41.0)}
+    assert source.source.bad == 2
+    assert sum("source.decimal" in text for text in caplog.messages) == 1
+
+
 def test_what_is_not_understood_is_counted_and_harms_nothing(sensor: MqttConnection, opened: Any) -> None:
     source = opened(topic="s")
     for payload in (b"", b"\xff", b"{", b"[" * 60_000, b'{"temperature": "warm", "humidity": 1}', b" " * 70_000):
         sensor.publish("s", payload)
     sensor.publish("s", b'{"temperature": 1, "humidity": 2}')
     wait_for(lambda: len(source.rows()), "readings")
-    assert "5 not understood" in source.source.state()
+    assert "6 not understood" in source.source.state()
 
 
 def test_a_source_that_floods_costs_the_oldest_messages(broker: Mosquitto, opened: Any) -> None:

@@ -35,6 +35,7 @@ from agent.tflite.training.program import compile_program  # noqa: E402
 from learnae.errors import ConfigurationError, ModelError  # noqa: E402
 from learnae.peer.state import PeerState  # noqa: E402
 from learnae.swarm.directory import create_swarm  # noqa: E402
+from learnae.system.installation import how_to_install  # noqa: E402
 from learnae.system.paths import STATE_FILE  # noqa: E402
 from learnae.system.service import EXIT_CONFIGURATION  # noqa: E402
 
@@ -195,7 +196,7 @@ def test_agents_train_with_tflite_and_without_it_say_why_not(
     assert isinstance(build_learner(manifest, data, np.random.default_rng(0)), NumpyLearner)
     (record,) = caplog.records
     assert "flatbuffers is not installed" in record.getMessage()
-    assert "[agent]" in record.getMessage()
+    assert how_to_install("agent") in record.getMessage()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")

@@ -55,6 +55,17 @@ def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:
     assert not [name for name in names if name.endswith((".pyc", ".orig"))]
 
 
+def test_firmware_is_in_the_wheel(names: set[str]) -> None:
+    firmware = {path.relative_to(ROOT) for path in (ROOT / "firmware_bridge" / "firmware").rglob("*") if path.is_file()}
+    assert len(firmware) >= 8
+    assert set(map(str, firmware)) <= names
+
+
+def test_an_sdist_makes_the_same_wheel(names: set[str], wheel_of_sdist: Path) -> None:
+    with zipfile.ZipFile(wheel_of_sdist) as archive:
+        assert set(archive.namelist()) == names
+
+
 def test_units_and_examples_go_where_an_installed_agent_looks(names: set[str]) -> None:
     data = {name.split(".data/data/")[1] for name in names if ".data/" in name}
     shipped = [*(ROOT / "systemd").glob("*.service"), *(ROOT / "systemd").glob("*/*.toml")]

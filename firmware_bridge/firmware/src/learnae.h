@@ -8,9 +8,9 @@
  *     static learnae_node node;
  *
  *     learnae_init(&node, memory, sizeof memory, put_byte, on_command);
- *     learnae_describe(&node, text, 2, 4, 50000, now());         two channels, 4 samples a frame, 50 Hz
+ *     learnae_describe(&node, text, 2, 4, 50000); // two channels, 4 samples a frame, 50 Hz
  *     for (;;) {
- *         while (byte_waits()) learnae_receive(&node, next_byte(), now());
+ *         while (byte_waits()) learnae_receive(&node, next_byte());
  *         if (sample_is_due()) learnae_sample(&node, now(), values);
  *         learnae_poll(&node, now());
  *     }

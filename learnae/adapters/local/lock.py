@@ -60,7 +60,7 @@ def holder(path: Path, timeout: float = _SAID_SECONDS) -> int | None:
                 time.sleep(_ATTEMPT_SECONDS)
     except (FileNotFoundError, NotADirectoryError):
         pass
-    except PermissionError as error:
+    except OSError as error:
         raise StateError(f"cannot read {path}: {error.strerror}", "run it as the user it belongs to") from error
     return None
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from learnae.adapters.mqtt.broker_limits import BrokerLimits
+from learnae.adapters.mqtt.topic_filters import topic_of
 from learnae.errors import LearnaeError
 
 if TYPE_CHECKING:
@@ -58,12 +59,12 @@ class Subscriptions:
         handlers = self._handlers.setdefault(topic_filter, [])
         handlers.append(handler)
         if len(handlers) == 1:
-            self._client.message_callback_add(topic_filter, self._dispatcher(topic_filter))
+            self._client.message_callback_add(topic_of(topic_filter), self._dispatcher(topic_filter))
 
     def remove(self, topic_filter: str) -> None:
         """Forget a filter and its handlers."""
         self._handlers.pop(topic_filter, None)
-        self._client.message_callback_remove(topic_filter)
+        self._client.message_callback_remove(topic_of(topic_filter))
 
     def subscribe(self, topic_filter: str) -> None:
         """Ask the broker for a filter; asked again, it sends again what is retained."""

@@ -9,7 +9,7 @@ from boards import AVR_FLAGS, EXAMPLE, NATIVE, WARNINGS, build_example
 from nightly import how_many
 from programs import succeed
 
-from bench.rigs.host_board import LIBRARY, build
+from bench.rigs.host_board import LIBRARY, ROOT, build
 
 pytestmark = pytest.mark.slow  # what compilers say does not depend on Python
 
@@ -87,6 +87,47 @@ def test_the_sender_fits_in_two_hundred_bytes_of_memory():
     symbols = sizes(build_example("atmega328p"))
     assert symbols["memory"] >= 128  # two frames of six channels
     assert symbols["node"] + symbols["memory"] <= RAM
+
+
+def snippets() -> list[tuple[str, str]]:
+    """Every piece of C in the headers' comments (indented) and on the pages (fenced), with where it is."""
+    found = []
+    for header in sorted(LIBRARY.rglob("*.h")):
+        for comment in re.findall(r"/\*.*?\*/", header.read_text(), re.DOTALL):
+            lines = [line.removeprefix(" * " * line.startswith(" * ")) for line in comment.splitlines()]
+            code = "\n".join(line[4:] for line in lines if line.startswith("    ") or line == " *")
+            found += [(header.name, code)] if code.strip() else []
+    for page in sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("firmware_bridge/**/*.md")}):
+        found += [(page.name, code) for code in re.findall(r"```c(?:pp)?\n(.*?)```", page.read_text(), re.DOTALL)]
+    uart = re.search(r"`put` is `([^`]*)`, the clock\s+`([^`]*)`", (ROOT / "docs" / "bridge.md").read_text())
+    assert uart is not None
+    found.append(
+        ("bridge.md", f"for (;;) {{ const uint8_t byte = 0; {uart[1]}; learnae_poll(&node, (uint32_t){uart[2]}); }}")
+    )
+    return found
+
+
+SURROUNDINGS = """
+#include <stddef.h>
+#include "learnae.h"
+extern void put_byte(uint8_t byte); extern void on_command(uint8_t type, uint32_t value);
+extern uint32_t now(void); extern bool byte_waits(void); extern uint8_t next_byte(void);
+extern bool sample_is_due(void);
+extern const learnae_value values[2];
+enum { UART_NUM_1 = 1 }; extern int uart_write_bytes(int port, const void *data, size_t size);
+extern int64_t esp_timer_get_time(void);
+extern learnae_node node;
+void example(void);
+void example(void) {
+"""
+
+
+@pytest.mark.engine("gcc")
+@pytest.mark.parametrize(("place", "code"), snippets(), ids=lambda text: text if text.endswith((".h", ".md")) else "")
+def test_every_piece_of_c_that_is_shown_compiles(tmp_path, place, code):
+    source = tmp_path / f"{place}.c"
+    source.write_text(code if "#include" in code else f"{SURROUNDINGS}{code}\n}}\n")
+    succeed("gcc", "-std=c99", *WARNINGS, f"-I{LIBRARY}", "-c", source, "-o", tmp_path / "example.o")
 
 
 def test_the_library_needs_nothing():

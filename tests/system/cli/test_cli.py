@@ -21,6 +21,7 @@ from keras_configs import dense, layer, sequential
 from programs import Programs, assert_refused, finish, wait_for
 
 import learnae
+from firmware_bridge.serial_link.port import find_port
 from learnae.config.loading import load_config
 from learnae.models.keras_model import import_keras
 from learnae.models.reference.numpy_model import predict
@@ -914,7 +915,7 @@ def test_boards_are_listed(programs: Programs) -> None:
     done = programs.run("firmware_bridge", "list", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     for name, device in json.loads(done.stdout).items():
-        assert (Path("/dev/serial/by-id") / name).resolve() == Path(device)
+        assert find_port(name) == device
 
 
 FIRST = {"learnae": "learnae join", "agent": "learnae-agent run", "trainer_node": "start", "firmware_bridge": "check"}

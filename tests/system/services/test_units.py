@@ -1,5 +1,8 @@
 """The shipped units and examples, as ``learnae-agent install`` writes them: valid, tight, never in the user's way."""
 
+import importlib.util
+import os
+import stat
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -166,6 +169,59 @@ def test_programs_that_no_service_can_see_are_named(
     done = programs.run("agent", "install", "--root", tmp_path / "root", "--programs", place, "--dry-run")
     assert done.returncode == 0
     assert ("services see no homes" in done.stderr) == warned
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o000, 0o027])
+def test_modes_do_not_depend_on_the_umask(programs: Programs, tmp_path: Path, mask: int) -> None:
+    swarm = create_swarm(preset("wrist", created=0), tmp_path / "swarm").directory
+    before = os.umask(mask)
+    try:
+        install(programs, tmp_path / "root", "--swarm", swarm)
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in [tmp_path / "root", *(tmp_path / "root").rglob("*")]}
+    secret = {path for path in found if path.parent.name == "credentials"}
+    assert len(secret) == 3
+    for path, mode in found.items():
+        assert mode == (0o700 if path in secret else 0o755 if path.is_dir() else 0o644), path
+
+
+@pytest.mark.parametrize(
+    ("absent", "services", "said", "refused"),
+    [
+        ("typer", ["--trainer"], "the unit of the trainer could not start: typer not installed; ", True),
+        ("cobs", ["--bridge", "pump"], "the unit of the bridge could not start: cobs not installed; ", True),
+        ("paho", ["garden"], "the agent has to do without paho: ", False),
+        ("jax", ["--trainer"], "the trainer has to do without jax: ", False),
+        ("typer", ["garden"], "", False),
+    ],
+)
+def test_what_a_unit_needs_and_this_environment_lacks_is_said_first(
+    programs: Programs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    absent: str,
+    services: list[str],
+    said: str,
+    refused: bool,
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == absent else found(name))
+    done = programs.run("agent", "install", *services, "--root", tmp_path / "root")
+    if refused:
+        assert_refused(done, 78, said, "pip install")
+        assert not (tmp_path / "root").exists()
+    else:
+        assert done.returncode == 0
+        assert done.stderr.startswith(said)
+        assert ("do without" in done.stderr) == bool(said)
+
+
+@pytest.mark.parametrize("place", ["/opt/my programs/bin", "/opt/100%/bin", "/opt/a\nb", '/opt/"x"/bin'])
+def test_programs_that_no_unit_can_name_are_refused(programs: Programs, tmp_path: Path, place: str) -> None:
+    done = programs.run("agent", "install", "--root", tmp_path / "root", "--programs", place)
+    assert_refused(done, 78, "a unit cannot start programs in", "/opt/learnae")
 
 
 def install(programs: Programs, root: Path, *arguments: object) -> dict[str, str]:

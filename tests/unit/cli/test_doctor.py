@@ -11,6 +11,7 @@ from builders import tiny_manifest
 
 from learnae.cli.commands.look import doctor as module
 from learnae.cli.commands.look.doctor import doctor
+from learnae.cli.commands.look.trials import try_parts
 from learnae.cli.output import console
 from learnae.swarm.directory import create_swarm
 from learnae.system.installation import how_to_install
@@ -19,6 +20,7 @@ from learnae.system.installation import how_to_install
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LEARNAE_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "try_parts", lambda names: dict.fromkeys(names, ""))  # seconds of JAX for each test
     return tmp_path
 
 
@@ -74,6 +76,30 @@ def test_a_missing_package_is_no_failure_but_has_a_remedy(
     assert status == 0
     assert found["safetensors"]["state"] == "missing"
     assert found["safetensors"]["remedy"] == how_to_install("trainer")
+
+
+def test_what_is_installed_and_does_not_work_is_broken_and_says_why(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "typer.py").write_text("raise AttributeError('no\\nStringDType')")
+    (root / "serial.py").write_text(
+        "import os, sys; sys.stderr.write('first\\nlast\\n'); sys.stderr.flush(); os._exit(3)"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    light = ["numpy", "typer", "pyserial"]
+    monkeypatch.setattr(module, "try_parts", lambda names: {**dict.fromkeys(names, ""), **try_parts(light)})
+    status, found = examine(capsys)
+    assert (status, found["numpy"]["state"]) == (1, "ok")
+    assert {thing for thing, finding in found.items() if finding["state"] == "broken"} == {"typer", "pyserial"}
+    assert found["typer"]["detail"].endswith(" does not work: no StringDType")
+    assert found["typer"]["remedy"] == how_to_install("trainer")
+    assert found["pyserial"]["detail"].endswith(" does not work: its trial ended with 3: last")
+
+
+@pytest.mark.modules("jax", "keras")
+def test_every_part_here_takes_a_step() -> None:
+    heavy = [name for name in ("jax", "keras", "ai-edge-litert", "tflite-runtime") if module._version(name)]
+    assert try_parts(["numpy", *heavy]) == dict.fromkeys(["numpy", *heavy], "")
 
 
 def test_an_old_python_is_broken(

@@ -1,5 +1,6 @@
 """Configuration: which source wins, and that every mistake is named."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -200,12 +201,14 @@ def test_excessive_values_are_configuration_errors(text: str, tmp_path: Path) ->
     refused(text, tmp_path / "agent.toml")
 
 
-@pytest.mark.parametrize("what", ["absent", "directory"])
+@pytest.mark.parametrize("what", ["absent", "directory", "pipe"])
 def test_an_unreadable_file_is_named(what: str, tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     if what == "directory":
         path.mkdir()
-    with pytest.raises(ConfigurationError, match=rf"cannot read {path}: (No such file|Is a directory)"):
+    elif what == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(ConfigurationError, match=rf"cannot read {path}: (No such file|Is a directory|not a file)"):
         load(path)
 
 

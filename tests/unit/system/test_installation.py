@@ -1,6 +1,7 @@
 """Remedies name the command that works for this installation."""
 
 import importlib.metadata
+import importlib.util
 import json
 import shlex
 import sys
@@ -18,7 +19,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     metadata = tmp_path / "learnae-0.1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Name: learnae\nVersion: 0.1.0\n")
+    (tmp_path / "pip").mkdir()
     monkeypatch.setattr("sys.path", [str(tmp_path)])
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     assert importlib.metadata.version("learnae") == "0.1.0"
     return metadata
 
@@ -58,3 +61,50 @@ def test_metadata_of_a_checkout_does_not_hide_where_it_was_installed_from(
     (checkout / "PKG-INFO").write_text("Name: learnae\nVersion: 0.1.0\n")
     monkeypatch.setattr("sys.path", [str(checkout.parent), *sys.path])
     assert how_to_install("serial") == "pip install '/src[serial]'"
+
+
+UV = '[tool]\nrequirements = [{ name = "learnae", extras = ["agent"], path = "/src" }, { name = "x" }]\n'
+PIPX = json.dumps({"main_package": {"package": "learnae", "package_or_url": "/src[agent,ipfs]"}})
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "command"),
+    [
+        ("uv-receipt.toml", UV, "uv tool install '/src[serial,agent]'"),
+        ("pipx_metadata.json", PIPX, "pipx install --force '/src[serial,ipfs,agent]'"),
+        ("pipx_metadata.json", "{", "uv pip install --python"),
+        ("x", "", "uv pip install --python"),
+    ],
+)
+def test_what_made_the_environment_installs_and_keeps_what_is_there(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str, command: str
+) -> None:
+    (installed / "direct_url.json").write_text('{"url": "file:///src", "dir_info": {}}')
+    (tmp_path / "pip").rmdir()
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    (tmp_path / file).write_text(content)
+    assert how_to_install("serial").startswith(command)
+
+
+def test_in_an_environment_that_is_not_the_shells_its_own_pip_is_named(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (installed / "direct_url.json").write_text('{"url": "file:///src", "dir_info": {}}')
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert how_to_install("serial") == f"{sys.executable} -m pip install '/src[serial]'"
+
+
+@pytest.mark.parametrize("python", [(3, 11, 0), (3, 12, 0)])
+@pytest.mark.parametrize(("wanted", "here"), [("agent", "jax"), ("trainer", "tflite_runtime")])
+def test_a_role_beside_the_other_gets_the_extras_that_share_a_numpy(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, here: str, python: tuple[int, ...]
+) -> None:
+    (installed / "direct_url.json").write_text('{"url": "file:///src", "dir_info": {}}')
+    monkeypatch.setattr("sys.version_info", python)
+    monkeypatch.delitem(sys.modules, here, raising=False)
+    assert how_to_install(wanted) == f"pip install '/src[{wanted}]'"
+    (tmp_path / here).mkdir()
+    (tmp_path / here / "__init__.py").touch()
+    importlib.invalidate_caches()
+    both = "trainer,agent-litert" if python < (3, 12) else wanted
+    assert how_to_install(wanted) == f"pip install '/src[{both}]'"

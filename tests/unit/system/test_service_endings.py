@@ -35,6 +35,12 @@ def test_the_status_of_a_command_is_the_programs() -> None:
         (ConfigurationError("no data", "give some"), 78, "program: no data; give some\n"),
         (TransportError("nobody is there"), 75, "program: nobody is there\n"),
         (ModuleNotFoundError(name="cobs"), 78, f"program: cobs is not installed; {how_to_install('serial')}\n"),
+        (ModuleNotFoundError(name="cbor2"), 78, f"program: cbor2 is not installed; {how_to_install()}\n"),
+        (
+            ImportError("\nno AVX2\na page of advice", name="numpy"),
+            78,
+            f"program: numpy cannot be imported: no AVX2; {how_to_install()}\n",
+        ),
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )
@@ -66,6 +72,8 @@ def test_a_full_disk_behind_a_redirection_is_said(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr().err == "program: cannot write: No space left on device; free some space where it goes\n"
     assert ended(raising(PermissionError(13, "Permission denied", "/x/key.pem"))) == 75
     assert capfd.readouterr().err == "program: /x/key.pem: Permission denied; run it as the user it belongs to\n"
+    assert ended(raising(IsADirectoryError(21, "Is a directory", "/x/lock"))) == 75
+    assert capfd.readouterr().err == "program: /x/lock: Is a directory; look at what is there\n"
     with pytest.raises(FileNotFoundError):  # a defect of ours
         run_program("program", raising(FileNotFoundError(2, "No such file", "name")))
 

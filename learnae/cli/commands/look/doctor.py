@@ -15,6 +15,7 @@ from learnae.adapters.iota.node import Node
 from learnae.adapters.iota.pyota import INSTALL_PYOTA
 from learnae.cli.commands.look.doctor_ipfs import ipfs_findings
 from learnae.cli.commands.look.doctor_mqtt import mqtt_findings
+from learnae.cli.commands.look.trials import try_parts
 from learnae.cli.output import BROKEN, MISSING, OK, Finding, console, print_json, table
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.config.loading import find_section
@@ -39,8 +40,6 @@ _PACKAGES = (
     ("pyota", "heads on an IOTA Tangle", "iota"),
 )
 _NOTES = {  # to the remedy for a package
-    # on Python 3.11 the tflite-runtime of 'agent' takes the NumPy away that JAX needs
-    "tflite-runtime ai-edge-litert": ", beside JAX with [agent-litert]",
     "paho-mqtt": ", on a board with [agent]",
     "pyota": f" && {INSTALL_PYOTA}",
 }
@@ -67,11 +66,16 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
+    versions = {name: _version(name) for names, _, _ in _PACKAGES for name in names.split()}
+    errors = try_parts(name for name, version in versions.items() if version)
     for names, purpose, extra in _PACKAGES:
         remedy = how_to_install(extra) + _NOTES.get(names, "")
-        found = {name: version for name in names.split() if (version := _version(name))}
-        for name, version in found.items():
-            yield Finding(name, OK, f"{version}, for {purpose}", remedy)
+        found = [name for name in names.split() if versions[name]]
+        for name in found:
+            if error := errors[name]:
+                yield Finding(name, BROKEN, f"{versions[name]} does not work: {error}", remedy)
+            else:
+                yield Finding(name, OK, f"{versions[name]}, for {purpose}", remedy)
         if not found:
             yield Finding(names.replace(" ", " or "), MISSING, f"for {purpose}", remedy)
 

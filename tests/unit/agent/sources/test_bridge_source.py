@@ -99,6 +99,19 @@ def test_a_board_of_another_rate_is_resampled(bridge: Bridge) -> None:
     assert np.allclose(samples.values[:, 0], (samples.time - 1.7e9) * 100 + 0.25, atol=1.1)
 
 
+def test_a_channel_without_readings_costs_only_those_who_use_it(bridge: Bridge) -> None:
+    failing = readings(5)
+    failing.values[[1, 2, 4], 2] = np.nan  # ax
+    both, other = source_of(bridge), source_of(bridge, ("ay",))
+    wait_for(lambda: (both.read(), other.read(), bridge.server.listeners == 2)[2], "the listeners")
+    samples = hear(bridge, both, schema(), readings(0), failing, until=7)
+    assert samples.values[:, 0].tolist() == [0.25, 1.25, 2.25, 3.25, 4.25, 5.25, 8.25]
+    assert both.state() == "pump at 50 Hz; no reading of ax"
+    wait_for(lambda: len(other.read().time) == 10, "the other channel's readings")
+    both.close()
+    other.close()
+
+
 def test_what_was_missed_and_how_the_link_is_are_told(bridge: Bridge) -> None:
     source = source_of(bridge)
     hear(bridge, source, schema(), LinkState(1.0, "missed", "too slow", 7), readings(7), until=5)

@@ -126,6 +126,13 @@ def test_rows_put_at_once_count_as_their_values_put_one_by_one(
         assert rows(whole.take(now + wait)) == rows(single.take(now + wait))
 
 
+def test_a_channel_without_a_reading_keeps_the_one_before() -> None:
+    resampler = begun(channels=2, rate=10.0, hold=0.25)
+    values = np.array([[1, 5], [2, np.nan], [3, np.nan], [4, np.nan], [6, 7]], np.float64)
+    resampler.put_rows(T + np.arange(5) / 10, values)
+    assert resampler.take(T + 0.45).values.tolist() == [[2, 5], [3, 5], [6, 7]]
+
+
 @pytest.mark.parametrize("part", [10_000, 5000, 7])
 def test_a_flood_of_rows_costs_the_oldest_too(part: int) -> None:
     resampler, times = begun(rate=1000.0, hold=100.0), T + np.arange(10_000) / 10_000

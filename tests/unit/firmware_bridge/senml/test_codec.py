@@ -1,6 +1,9 @@
 """SenML in and out: RFC 8428's own examples, and what breaks its rules."""
 
+import base64
 import json
+import math
+from decimal import Decimal
 
 import cbor2
 import numpy as np
@@ -94,14 +97,17 @@ def test_base_fields_may_come_alone_and_change():
     ("record", "words"),
     [
         ({"v": 1}, "n"),
-        ({"n": "_a", "v": 1}, "letter or digit first"),
+        ({"n": "_a", "v": 1}, "letter, digit or slash first"),
         ({"n": "a b", "v": 1}, "letters"),
         ({"n": "a"}, "one of v"),
         ({"n": "a", "v": 1, "vs": "x"}, "only value"),
-        ({"n": "a", "v": "1"}, "number"),
-        ({"n": "a", "v": True}, "number"),
+        ({"n": "a", "v": "warm"}, "no number"),
+        ({"n": "a", "v": "1,5"}, "comma"),
+        ({"n": "a", "v": [1]}, "no number"),
+        ({"n": "a", "u": "K", "v": "21 °C"}, "as its unit says"),
+        ({"n": "a", "bv": "x", "v": 1}, "number"),
         ({"n": "a", "v": 1e301}, "number"),
-        ({"n": "a", "vb": 1}, "true or false"),
+        ({"n": "a", "vb": 2}, "true or false"),
         ({"n": "a", "vd": "a?"}, "base64url"),
         ({"n": "a", "v": 1, "bver": 11}, "at most 10"),
         ({"n": "a", "v": 1, "must_": 1}, "understood"),
@@ -125,7 +131,6 @@ def test_unknown_fields_are_passed_over():
         b"{}",
         b"nonsense",
         b"[NaN]",
-        b'[{"n":"a","v":NaN}]',
         b"[" * 100_000,
         b" " * (MAX_BYTES + 1),
         b"[1]",
@@ -151,12 +156,106 @@ def test_any_bytes_are_a_pack_or_a_named_error(data):
             continue
 
 
-@pytest.mark.parametrize(
-    "value", [[{0: "a", 2: float("nan")}], [{0: "a", 2: cbor2.CBORTag(28, 1)}], {"n": 1}, [{"n": "a", 0: "b"}]]
-)
+@pytest.mark.parametrize("value", [[{0: "a", 2: cbor2.CBORTag(28, 1)}], {"n": 1}, [{"n": "a", 0: "b"}]])
 def test_wrong_cbor_is_refused(value):
     with pytest.raises(SenmlError):
         from_cbor(cbor2.dumps(value), NOW)
+
+
+# -- every record on its own merits
+
+BAD = [  # records that cost themselves, or their value; of what follows them nothing
+    1, {"n": "é", "v": 1}, {"n": "a", "v": 1, "t": "x"}, {"n": "a", "u": 3, "v": 1}, {"n": "a", "t": 1e30, "v": 1},
+    {"n": "a"}, {"n": "a", "v": "warm"}, {"n": "a", "v": "1,5"}, {"n": "a", "v": 1, "vs": "x"}, {"n": "a", "vd": "?"},
+    {"n": "a", "v": 1e301},
+]  # fmt: skip
+NONE = [{"n": "a", "v": None}, {"n": "a", "v": "nan"}, {"n": "a", "vb": "unavailable"}, {"n": "a", "s": "-inf"}]
+quarters = st.integers(-1000, 1000).map(lambda n: n / 4)
+truths = st.lists(
+    st.tuples(
+        st.sampled_from(["dev:", "dev:b", "/3303/"]),  # base name
+        st.sampled_from(["", "0", "temp"]),
+        st.sampled_from(["", "V", "Cel"]),
+        st.integers(2 * 10**9, 10**10).map(lambda n: n / 4)
+        | st.integers(-1000, 1000).map(float),  # of a date, or from now
+        st.one_of(quarters, st.booleans(), st.text("ab ", max_size=3), st.binary(max_size=3), st.none()),
+        quarters | st.none(),  # sum
+    ).filter(lambda row: row[4] is not None or row[5] is not None),
+    max_size=6,
+)
+
+
+def split(draw, total: float) -> tuple[float, float]:
+    """A base, and what is added to it."""
+    base = draw(quarters)
+    return base, total - base
+
+
+@given(st.data(), truths, st.sampled_from(["json", "cbor"]))
+def test_bases_resolve_and_a_bad_record_costs_itself(data, rows, shape):
+    pack, expected, bad = [], [], 0
+    for base_name, name, unit, time, value, total in rows:
+        record: dict = {"bn": base_name, "n": name}
+        record["bt"], record["t"] = split(data.draw, time)
+        record["bu" if data.draw(st.booleans()) else "u"] = unit
+        record.setdefault("bu", "")
+        if isinstance(value, float):
+            record["bv"], record["v"] = split(data.draw, value)
+            text = repr(record["v"])
+            forms = [
+                record["v"],
+                text,
+                f"{text} {unit}",
+                Decimal(text) if shape == "cbor" else f"+{text}".replace("+-", "-"),
+            ]
+            record["v"] = data.draw(st.sampled_from(forms))
+        elif value is not None:
+            kind = {bool: "vb", str: "vs", bytes: "vd"}[type(value)]
+            record[kind] = (
+                base64.urlsafe_b64encode(value).decode().rstrip("=") if kind == "vd" and shape == "json" else value
+            )
+        record["bs"], record["s"] = split(data.draw, total) if total is not None else (0.0, 0.0)
+        if total is None:
+            del record["s"]
+            record["bs"] = 0
+        pack.append({name: each for name, each in record.items() if name != "n" or each})
+        moment = time if time >= 2**28 else NOW + time
+        expected.append(Measurement(base_name + name, unit, moment, value, 0.0 if total is None else total))
+        for wrong in data.draw(st.lists(st.sampled_from(BAD), max_size=2)):
+            pack.append(wrong)
+            bad += 1
+    faults: list = []
+    if shape == "json":
+        found = from_json(json.dumps(pack), NOW, faults)
+    else:
+        labels = dict(zip(("bver", "bn", "bt", "bu", "bv", "bs"), range(-1, -7, -1), strict=True))
+        labels |= {name: label for label, name in enumerate(("n", "u", "v", "vs", "vb", "s", "t", "ut", "vd"))}
+        whole = [{labels[name]: v for name, v in r.items()} if isinstance(r, dict) else r for r in pack]
+        found = from_cbor(cbor2.dumps(whole), NOW, faults)
+    good = [each for each in found if not isinstance(each.value, float) or not math.isnan(each.value)]
+    assert good == expected
+    assert len(faults) == bad
+    assert [each.is_dated for each in good] == [row[3] >= 2**28 for row in rows]
+
+
+def test_a_value_that_is_none_now_is_no_fault_and_keeps_its_name():
+    faults: list = []
+    found = from_json(json.dumps([*NONE, {"n": "b", "v": 1}]), NOW, faults)
+    assert not faults
+    assert [each.name for each in found] == ["a"] * len(NONE) + ["b"]
+    assert [each.number is not None and math.isnan(each.number) for each in found] == [True] * len(NONE) + [False]
+
+
+@pytest.mark.parametrize("record", [{"n": "a", "v": 1, "must_": 1}, {"bver": 11}, {"bver": "x"}])
+def test_what_must_be_understood_costs_the_pack(record):
+    with pytest.raises(SenmlError):
+        from_json(json.dumps([{"n": "b", "v": 1}, record]), NOW, [])
+
+
+def test_the_number_of_a_measurement_is_its_value_or_its_sum():
+    found = read({"bn": "a", "u": "W", "v": 2, "s": 9}, {"u": "W", "s": 9}, {"vb": True}, {"vs": "2"}, {"vd": "aGk"})
+    assert [each.number for each in found] == [2.0, 9.0, 1.0, None, None]
+    assert [each.number_unit for each in found[:2]] == ["W", "W s"]
 
 
 # -- writing
@@ -173,6 +272,12 @@ written = st.builds(
 def test_what_is_written_reads_back_as_it_was(measurements):
     assert from_json(to_json(measurements), NOW) == measurements
     assert from_cbor(to_cbor(measurements), NOW) == measurements
+
+
+def test_a_channel_without_a_reading_is_left_out():
+    schema = Schema("s", "pump", "1", (Channel("ax", "m/s2"), Channel("temp", "Cel")), 50.0)
+    readings = Readings(0, 1.7e9, 0.02, np.array([[0.5, math.nan]]))
+    assert [each.name for each in measurements_of(schema, readings)] == ["pump:ax"]
 
 
 def test_readings_become_a_small_pack():

@@ -26,17 +26,32 @@ def line():
 
 
 @pytest.fixture
-def by_id(tmp_path):
-    def make(*names: str):
-        for name in names:
-            (tmp_path / f"tty-{name}").touch()
-            (tmp_path / name).symlink_to(f"tty-{name}")
+def devices(tmp_path):
+    """Makes /dev and /sys/class/tty as udev and the kernel leave them: devices, names, sockets, identities."""
+
+    def make(names=(), paths=(), bare=(), identities=()):
+        for folder, links in (("by-id", dict(names)), ("by-path", dict(paths))):
+            for name, device in links.items():
+                (tmp_path / device).touch()
+                (tmp_path / "serial" / folder).mkdir(parents=True, exist_ok=True)
+                (tmp_path / "serial" / folder / name).symlink_to(f"../../{device}")
+        for device in bare:
+            (tmp_path / device).touch()
+        for device, (maker, product, serial) in dict(identities).items():
+            usb = tmp_path / "usb" / device
+            (usb / "if00").mkdir(parents=True)
+            for name, text in (("idVendor", maker), ("idProduct", product), ("serial", serial)):
+                if text:
+                    (usb / name).write_text(text + "\n")
+            (tmp_path / "class" / device).mkdir(parents=True)
+            (tmp_path / "class" / device / "device").symlink_to(usb / "if00")
         return tmp_path
 
-    directory = tmp_path / "by-id"
-    directory.mkdir()
-    tmp_path = directory
     return make
+
+
+def listed(root) -> dict[str, str]:
+    return {name: os.path.basename(device) for name, device in list_ports(root, root / "class").items()}
 
 
 def test_what_is_no_port_is_not_said_to_be_unplugged(tmp_path):
@@ -129,30 +144,55 @@ def test_a_baud_rate_that_the_port_cannot_do_is_named(line):
         SerialPort(name, 2**40)
 
 
-def test_boards_are_found_by_the_names_that_stay_with_them(by_id):
-    directory = by_id("usb-Arduino-1")
-    assert list_ports(directory) == {"usb-Arduino-1": str(directory / "tty-usb-Arduino-1")} | {
-        name: path for name, path in list_ports(directory).items() if name.startswith("tty")
-    }
-    assert find_port("usb-Arduino-1", directory) == str(directory / "tty-usb-Arduino-1")
-    assert find_port("/dev/ttyUSB7", directory) == "/dev/ttyUSB7"
+ARDUINO, CH340 = "usb-Arduino-1", "usb-1a86_USB_Serial-if00-port0"
 
 
-def test_the_only_board_needs_no_name(tmp_path):
-    (tmp_path / "usb-one").symlink_to("/dev/null")
-    assert find_port("auto", tmp_path) == "/dev/null"
+def test_boards_are_found_by_the_names_that_stay_with_them(devices):
+    root = devices({ARDUINO: "ttyACM0"}, {"usb-0:1.3": "ttyACM0", "usbv2-0:1.3": "ttyACM0"})
+    assert listed(root) == {ARDUINO: "ttyACM0"}
+    for name in (ARDUINO, "usb-0:1.3", "usbv2-0:1.3", "auto"):
+        assert find_port(name, root) == str(root / "ttyACM0")
+    assert find_port("/dev/ttyUSB7", root) == "/dev/ttyUSB7"
 
 
-def test_no_board_and_a_wrong_name_are_named(tmp_path):
-    with pytest.raises(PortMissingError, match="no board is plugged in"):
-        find_port("auto", tmp_path / "none")
-    (tmp_path / "usb-one").symlink_to("/dev/null")
-    with pytest.raises(PortMissingError, match=r"no board 'usb-two'.*there are: usb-one"):
-        find_port("usb-two", tmp_path)
+def test_no_board_and_a_wrong_name_are_named(devices):
+    root = devices(bare=["ttyAMA0"])
+    with pytest.raises(PortMissingError, match=r"no board is plugged in.*perhaps .*ttyAMA0"):
+        find_port("auto", root)
+    devices({ARDUINO: "ttyACM0"})
+    with pytest.raises(PortMissingError, match=r"no board 'usb-two'.*there are: usb-Arduino-1"):
+        find_port("usb-two", root)
 
 
-def test_several_boards_need_a_name(tmp_path):
-    for name in ("usb-one", "usb-two"):
-        (tmp_path / name).symlink_to("/dev/null")
-    with pytest.raises(ConfigurationError, match="usb-one, usb-two"):
-        find_port("auto", tmp_path)
+@pytest.mark.parametrize(
+    ("plugged", "expected"),
+    [
+        (
+            {"names": {CH340: "ttyUSB1"}, "paths": {"usb-0:1.3": "ttyUSB0", "usb-0:1.5": "ttyUSB1"}},
+            {"usb-0:1.3": "ttyUSB0", "usb-0:1.5": "ttyUSB1"},
+        ),
+        ({"names": {"usb-one": "ttyUSB0", "usb-two": "ttyUSB1"}}, {"usb-one": "ttyUSB0", "usb-two": "ttyUSB1"}),
+        ({"names": {CH340: "ttyUSB1"}, "bare": ["ttyUSB0"]}, {"ttyUSB0": "ttyUSB0", "ttyUSB1": "ttyUSB1"}),
+        ({"bare": ["ttyUSB0", "ttyACM3"]}, {"ttyACM3": "ttyACM3", "ttyUSB0": "ttyUSB0"}),
+        (
+            {
+                "names": {ARDUINO: "ttyACM0", CH340: "ttyUSB1"},
+                "paths": {"usb-0:1.2": "ttyACM0", "usb-0:1.3": "ttyUSB0", "usb-0:1.5": "ttyUSB1"},
+                "identities": {
+                    "ttyACM0": ("2341", "0043", "75"), "ttyUSB0": ("1a86", "7523", ""), "ttyUSB1": ("1a86", "7523", "")
+                },
+            },
+            {ARDUINO: "ttyACM0", "usb-0:1.3": "ttyUSB0", "usb-0:1.5": "ttyUSB1"},
+        ),
+    ],
+)  # fmt: skip
+def test_boards_that_share_a_name_are_named_by_their_sockets(devices, plugged, expected):
+    root = devices(**plugged)
+    assert {os.path.basename(name): device for name, device in listed(root).items()} == expected
+    with pytest.raises(ConfigurationError) as caught:
+        find_port("auto", root, root / "class")
+    assert all(name in str(caught.value) for name in expected)
+    for name in dict(plugged.get("names", ())):
+        if name not in expected:
+            with pytest.raises(ConfigurationError, match="may mean any of"):
+                find_port(name, root, root / "class")
