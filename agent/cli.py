@@ -184,7 +184,9 @@ def _export(options: argparse.Namespace) -> int:
     estimate = _estimate(swarm, directory, options.version)
     calibrated = options.int8 and not options.weights_only
     rows = calibration_rows(config, manifest, directory) if calibrated else None
-    data = with_card(write_inference(manifest.definition, estimate.vector, options.int8, rows), manifest)
+    program = write_inference(manifest.definition, estimate.vector, options.int8, rows)
+    loss = len(program) - len(write_inference(manifest.definition, estimate.vector, False)) if options.int8 else 0
+    data = with_card(program, manifest)
     write_atomic(options.file, data)
     facts: dict[str, Any] = card(manifest)
     if not options.json:
@@ -195,6 +197,7 @@ def _export(options: argparse.Namespace) -> int:
         "published": estimate.age(),
         "bytes": len(data),
         **_quantisation(options.int8, rows),
+        **({"size": f"{loss} bytes more than in float32, as the model is small: leave out --int8"} if loss > 0 else {}),
         **facts,
     }
     _print(report, options.json)

@@ -18,6 +18,7 @@ from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
+from learnae.weights.merge import NO_MOMENTS, Moments
 
 
 @dataclass(eq=False, slots=True)
@@ -166,6 +167,11 @@ class Learner(Protocol):
     >>> learner.train(steps=10), learner.weights().tolist()
     (Trained(steps=0, rows=0, loss=0.0), [0.5, -1.0])
     """
+
+    @property
+    def moments(self) -> Moments:
+        """Return which weights are means and variances of rows, to be merged as such; the others are averaged."""
+        return NO_MOMENTS
 
     def weights(self) -> Vector:
         """Return a copy of the current weights."""

@@ -77,9 +77,9 @@ def choose_learner(
 ) -> tuple[Learner, Predict | None]:
     """Return the learner, and what computes the model: without training, too, unless only Keras can."""
     if summary_mode.reason:
-        passive = PassiveLearner(manifest.model.count)
         if manifest.only_keras:
-            return passive, None
+            return PassiveLearner(manifest.model.count), None
+        passive = PassiveLearner(manifest.model.count, manifest.definition.moments)
         return passive, lambda weights, rows: predict(manifest.definition, weights, rows)
     learner = build_learner(manifest, dataset, np.random.default_rng(), engine)
     return learner, learner.predict

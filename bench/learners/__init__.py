@@ -16,6 +16,7 @@ from rich.table import Table
 
 from bench.harness import AT_LEAST, AT_MOST, Race, readable, wide_console
 from bench.learners.contestants import CONTESTANTS, FIT, FUSED, NUMPY, TFLITE, TORCH, is_installed, needs
+from bench.learners.diabetes import race_diabetes
 from bench.learners.parity import BOUNDS, MARGIN, STEPS
 from bench.learners.worker import ROWS as AGENT_ROWS
 
@@ -52,6 +53,7 @@ def run(race: Race) -> None:
     for name in (NUMPY, TFLITE, FUSED, FIT):
         if name in names:
             _check_parity(race, name)
+    race_diabetes(race)
     device = middle[FUSED]["device"] if FUSED in middle else "cpu"
     if device != "cpu" or race.rows:
         _race_epochs(race, device, names)

@@ -15,6 +15,7 @@ from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
+from learnae.weights.merge import Moments
 
 Array = NDArray[Any]
 Predictor = Callable[[Array], Array]  # rows (n, *input_shape) to outputs (n, *outputs)
@@ -43,6 +44,11 @@ class BatchLearner(Learner):
     def predictor(self, weights: Vector) -> Predictor:
         """Return the model of these weights as a function of at most ``evaluation_batch`` rows."""
         raise NotImplementedError
+
+    @property
+    @override
+    def moments(self) -> Moments:
+        return self.model.moments
 
     @override
     def train(self, steps: int) -> Trained:

@@ -73,11 +73,20 @@ class Rows:
 class Dataset:
     """``train`` and ``holdout`` rows that fit ``model`` and ``loss``; ``skipped`` counts those that do not.
 
-    The rows of an ``autoencoder`` are their own targets.
+    The rows of an ``autoencoder`` are their own targets. Where values are numbers of ``tokens``, a row has none but
+    whole ones below it.
     """
 
-    def __init__(self, model: Model, loss: Loss, capacity: int = 1 << 20, autoencoder: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        capacity: int = 1 << 20,
+        autoencoder: bool = False,
+        tokens: int | None = None,
+    ) -> None:
         self._model = model
+        self._tokens = tokens
         self._loss = loss
         classes = loss.name == "sparse_categorical_crossentropy"
         shape = None if autoencoder else () if classes else model.output_shape
@@ -104,7 +113,10 @@ class Dataset:
             rows = rows.astype(np.float32, copy=False)
             if self.train.targets.dtype == np.float32:
                 targets = targets.astype(np.float32, copy=False)
-        usable = np.isfinite(one_line_each(rows)).all(axis=1) & self._possible(targets)
+        flat = one_line_each(rows)
+        usable = np.isfinite(flat).all(axis=1) & self._possible(targets)
+        if self._tokens is not None:
+            usable &= ((flat >= 0) & (flat < self._tokens) & (flat == np.floor(flat))).all(axis=1)
         self.skipped += int(len(rows) - usable.sum())
         kept = rows[usable]
         if self.train.are_targets:
@@ -118,7 +130,8 @@ class Dataset:
             "sparse_categorical_crossentropy": f", and the class one of 0 to {self._model.output_shape[-1] - 1}",
             "binary_crossentropy": ", and the target 0 or 1",
         }
-        return "all values must be finite numbers" + target.get(self._loss.name, "")
+        values = "finite numbers" if self._tokens is None else f"whole numbers from 0 to {self._tokens - 1}"
+        return f"all values must be {values}" + target.get(self._loss.name, "")
 
     @property
     def only_class(self) -> float | None:

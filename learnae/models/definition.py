@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
-from learnae.models.keras_config import read_layer
+from learnae.models.keras_config import check_own, read_layer
 from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape, parts_of
+from learnae.models.layers.normalisation import moments_among
 from learnae.models.outline import check_count
 from learnae.weights.codecs import Vector
+from learnae.weights.merge import Moments
 
 MAX_LAYERS = 256
 
@@ -40,6 +42,7 @@ class ModelDefinition:
         fields = Fields(config, "model", ModelError)
         if fields.text("class_name") != "Sequential":
             raise ModelError(f"model class {fields.text('class_name')!r}", "only Sequential models are trained")
+        check_own(config, "the model")
         layers = fields.fields("config").value("layers")
         if not isinstance(layers, (list, tuple)) or not 1 <= len(layers) <= MAX_LAYERS:
             raise ModelError("model.config.layers", f"it must be a list of 1 to {MAX_LAYERS} layers")
@@ -54,6 +57,7 @@ class ModelDefinition:
         for index, item in enumerate(configs):
             layer = Fields(item, f"layer {index}", ModelError)
             kind, config = layer.text("class_name"), layer.fields("config")
+            check_own(item, f"layer {index}")
             if shape is None:
                 shape = given = _input_shape(config, sequential)
             if kind == "InputLayer":
@@ -73,6 +77,12 @@ class ModelDefinition:
         """Name the activation that the model ends with."""
         last = self.layers[-1] if self.layers else None
         return last.function if isinstance(last, Activation) else "linear"
+
+    @property
+    def moments(self) -> Moments:
+        """Return which weights are moving statistics."""
+        named = (pair for layer in self.layers for pair in zip(layer.names, layer.shapes, strict=True))
+        return moments_among((name, math.prod(shape)) for name, shape in named)
 
     def split(self, vector: NDArray[Any]) -> list[list[NDArray[Any]]]:
         """Return views into ``vector`` (count,): for each layer, its arrays."""

@@ -36,6 +36,20 @@ _CONSTANTS = {
     "moving_variance_initializer": "Ones",
 }
 _DTYPE = "float32"
+_COMMON = ("name", "dtype", "batch_shape", "batch_input_shape", "seed")
+_NORMALISATION = ("axis", "epsilon", "scale", "center")
+_KERNEL = ("use_bias", "kernel_initializer", "activation")
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "Dense": ("units", *_KERNEL),
+    "Activation": ("activation",),
+    "Conv1D": ("filters", "kernel_size", "strides", "padding", *_KERNEL),
+    "MaxPooling1D": ("pool_size", "strides", "padding"),
+    "Reshape": ("target_shape",),
+    "Dropout": ("rate",),
+    "BatchNormalization": ("momentum", *_NORMALISATION),
+    "LayerNormalization": _NORMALISATION,
+}
+_MODULES = (None, "keras", "keras.layers", "keras.models", "keras.initializers")  # where Keras 3 says its classes are
 
 Read = tuple[list[layers.Layer], Shape]
 
@@ -45,6 +59,11 @@ def read_layer(kind: str, config: Fields, shape: Shape) -> Read:
     if kind not in _READERS:
         raise ModelError(f"layer {kind!r} is not supported", f"use {', '.join(_READERS)}")
     _check_plain(config)
+    known = {*_COMMON, *_PLAIN, *_CONSTANTS, *_OPTIONS.get(kind, ())}
+    for name in config:
+        value = config.value(name)
+        if name not in known and value is not None and value is not False:
+            raise ModelError(f"{config.thing}.{name} {str(value)[:60]} is not known of {kind}", "leave it out")
     return _READERS[kind](config, shape)
 
 
@@ -54,7 +73,7 @@ def _check_plain(config: Fields) -> None:
         if not any(type(value) is type(each) and value == each for each in plain):
             raise ModelError(f"{config.thing}.{name} {str(value)[:60]} is not supported", "remove it from the model")
     for name, wanted in _CONSTANTS.items():
-        value = _class_name(config.value(name, None))
+        value = _class_name(config.value(name, None), f"{config.thing}.{name}")
         if value is not None and str(value).lower() != wanted.lower():
             raise ModelError(f"{config.thing}.{name} {str(value)[:60]!r} is not supported", f"use {wanted}")
     dtype = config.value("dtype", None)
@@ -64,9 +83,20 @@ def _check_plain(config: Fields) -> None:
         raise ModelError(f"{config.thing}.dtype {str(name)[:60]!r} is not supported", f"use {_DTYPE}")
 
 
-def _class_name(value: object) -> object:
+def check_own(value: Any, thing: str) -> None:
+    """Raise ModelError if what the map ``value`` names as a class is not Keras' own, whatever it is called."""
+    kind, module, registered = (value.get(name) for name in ("class_name", "module", "registered_name"))
+    if module not in _MODULES or registered not in (None, kind):
+        own = registered if registered not in (None, kind) else f"{module}.{kind}"
+        raise ModelError(f"{thing}: {str(own)[:60]} is not Keras' own", "use Keras' own layers")
+
+
+def _class_name(value: object, thing: str) -> object:
     """Return the name of an object, which Keras writes as that or as a map with ``class_name``."""
-    return value.get("class_name") if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    check_own(value, thing)
+    return value.get("class_name")
 
 
 def _dense(config: Fields, shape: Shape) -> Read:
@@ -181,7 +211,7 @@ def _single(config: Fields, name: str, default: int | None = None) -> int:
 
 
 def _initialiser(config: Fields) -> str:
-    name = _class_name(config.value("kernel_initializer", "GlorotUniform"))
+    name = _class_name(config.value("kernel_initializer", "GlorotUniform"), f"{config.thing}.kernel_initializer")
     if not isinstance(name, str) or name not in INITIALISERS:
         raise ModelError(f"{config.thing}.kernel_initializer {str(name)[:60]!r}", f"use {', '.join(INITIALISERS)}")
     return name

@@ -8,6 +8,7 @@ publish are let through, and weights get memory only after they have been counte
 import copy
 import importlib
 import inspect
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -18,11 +19,12 @@ import numpy as np
 
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.layers import parts_of
-from learnae.models.layers.normalisation import as_used
+from learnae.models.layers.normalisation import as_used, moments_among
 from learnae.models.outline import Outline, check_count
 from learnae.system.installation import how_to_install, is_installed
 from learnae.system.signals import abrupt
 from learnae.weights.codecs import Vector
+from learnae.weights.merge import NO_MOMENTS, Moments
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -95,6 +97,18 @@ def outline_of(model: Any) -> Outline:
             raise ModelError(f"the model's {name} has the shape {shape}", "give every size but the batch's")
         shapes.append(shape)
     return Outline(shapes[0], shapes[1], model.count_params(), _final_activation(model))
+
+
+def moments_of(model: Any) -> Moments:
+    """Return which weights of a Keras model are moving statistics."""
+    return moments_among((weight.name, math.prod(weight.shape)) for weight in model.weights)
+
+
+def moments_in(config: Mapping[str, Any]) -> Moments:
+    """Return which weights of a model that only Keras builds are moving statistics; none where Keras is absent."""
+    if "BatchNormalization" not in str(config) or absent_of_keras():
+        return NO_MOMENTS
+    return moments_of(build_model(config))
 
 
 def weights_in(path: Path) -> Vector:

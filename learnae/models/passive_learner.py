@@ -10,14 +10,21 @@ from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
+from learnae.weights.merge import NO_MOMENTS, Moments
 
 
 class PassiveLearner(Learner):
     """Holds weights (count,) of any model, which merges move, and takes no steps."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, moments: Moments = NO_MOMENTS) -> None:
+        self._moments = moments
         self._weights: Vector = np.zeros(count, np.float32)
         self._state: dict[str, NDArray[Any]] = {}
+
+    @property
+    @override
+    def moments(self) -> Moments:
+        return self._moments
 
     @override
     def weights(self) -> Vector:

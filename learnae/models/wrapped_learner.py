@@ -9,6 +9,7 @@ from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
+from learnae.weights.merge import Moments
 
 
 class WrappedLearner(Learner):
@@ -16,6 +17,11 @@ class WrappedLearner(Learner):
 
     def __init__(self, inner: Learner) -> None:
         self.inner = inner
+
+    @property
+    @override
+    def moments(self) -> Moments:
+        return self.inner.moments
 
     @override
     def weights(self) -> Vector:

@@ -14,6 +14,7 @@ from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
+from learnae.models.keras_model import moments_in
 from learnae.peer.following import Following
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
@@ -128,7 +129,10 @@ class Observer:
         votes = list(self._following.replicas.values())
         if not votes:
             raise ConfigurationError("no peer has published weights here", "start a peer first")
-        return Estimate(consensus(votes, self.manifest.merge.half_life), max(vote.time for vote in votes))
+        manifest = self.manifest
+        moments = moments_in(manifest.config) if manifest.only_keras else manifest.definition.moments
+        newest = max(vote.time for vote in votes)
+        return Estimate(consensus(votes, manifest.merge.half_life, moments), newest)
 
     def _view(self, author: bytes) -> PeerView:
         profile, news = self._profiles.get(author, _UNNAMED), self._following.news.get(author)

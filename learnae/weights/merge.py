@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from learnae.weights.codecs import Vector
 
@@ -17,6 +18,31 @@ class MergePolicy:
 
     step: float = 1.0
     half_life: int = 60_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Where a model's weights are ``means`` and ``variances`` of what peers have seen: positions (channels,) of both.
+
+    Weights are averaged. Of rows in several places the variance is that of the mixture: the average of the variances
+    and the variance of the means (the law of total variance). A variance below 0 counts as 0.
+    """
+
+    means: NDArray[np.int64]
+    variances: NDArray[np.int64]
+
+    def complete(self, result: Vector, vectors: Sequence[Vector], weights: Sequence[float]) -> None:
+        """Set the variances in ``result``, which holds the weighted mean of ``vectors``."""
+        if not len(self.means):
+            return
+        total, centre = np.zeros(len(self.means)), result[self.means].astype(np.float64)
+        for vector, weight in zip(vectors, weights, strict=True):
+            away = vector[self.means] - centre
+            total += weight * (np.maximum(vector[self.variances], 0) + away * away)
+        result[self.variances] = total
+
+
+NO_MOMENTS = Moments(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +71,16 @@ def vote_weights(votes: Sequence[Vote], half_life: int) -> list[float]:
     return [value / total for value in raw] if total > 0 else [1 / len(votes)] * len(votes)
 
 
-def consensus(votes: Sequence[Vote], half_life: int) -> Vector:
+def consensus(votes: Sequence[Vote], half_life: int, moments: Moments = NO_MOMENTS) -> Vector:
     """Return the consensus estimate: the weighted mean (n,) of all live replicas, one's own included."""
-    return weighted_sum([vote.vector for vote in votes], vote_weights(votes, half_life))
+    vectors, weights = [vote.vector for vote in votes], vote_weights(votes, half_life)
+    result = weighted_sum(vectors, weights)
+    moments.complete(result, vectors, weights)
+    return result
 
 
-def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy) -> Vector:
-    """Return ``own + step * sum_j w_j (replica_j - own)``, a new vector (n,).
+def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy, moments: Moments = NO_MOMENTS) -> Vector:
+    """Return ``own + step * sum_j w_j (replica_j - own)``, a new vector (n,); its ``moments`` are the mixture's.
 
     ``votes`` holds one's own replica too. (Asynchronous decentralised SGD: Lian et al. 2018,
     eq. 4, with weights by samples as in McMahan et al. 2017.)
@@ -61,11 +90,16 @@ def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy) -> Vector:
     >>> merge(own, votes, MergePolicy(step=0.5))
     array([0.375, 0.375], dtype=float32)
     """
-    target = consensus(votes, policy.half_life)
-    target -= own
-    target *= np.float32(policy.step)
-    target += own
-    return target
+    return _between(own, consensus(votes, policy.half_life, moments), policy.step, moments)
+
+
+def _between(own: Vector, target: Vector, share: float, moments: Moments) -> Vector:
+    """Return ``own + share * (target - own)``, a new vector (n,)."""
+    result = target - own
+    result *= np.float32(share)
+    result += own
+    moments.complete(result, [own, target], [1 - share, share])
+    return result
 
 
 def weighted_sum(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
@@ -94,13 +128,13 @@ class ConsensusEstimate:
 
     vector: Vector
     half_life: int
+    moments: Moments = NO_MOMENTS
     _time: int | None = None  # not made yet by this process
 
     def renew(self, votes: Sequence[Vote], live: int, now: int) -> None:
         """Take in ``votes``, at least one, from ``live`` peers; ``now`` in ms."""
-        current = consensus(votes, self.half_life)
+        current = consensus(votes, self.half_life, self.moments)
         is_fresh = self._time is not None and now - self._time <= self.half_life
         if is_fresh and len(votes) < live:
-            pace = np.float32(max(len(votes) / live, _LEAST_PACE))
-            current = self.vector + pace * (current - self.vector)
+            current = _between(self.vector, current, max(len(votes) / live, _LEAST_PACE), self.moments)
         self.vector, self._time = current, now

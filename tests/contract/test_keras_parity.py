@@ -27,9 +27,11 @@ from nightly import how_many
 from numpy.typing import NDArray
 
 from learnae.models.dataset import Dataset
+from learnae.models.layers import BatchNormalization
 from learnae.models.losses import LOSSES, REGRESSIONS
 from learnae.models.reference.numpy_model import predict
 from trainer_node.learning.jax_learner import JaxLearner
+from trainer_node.learning.renormalisation import renormalise
 
 require("jax")
 require("keras")
@@ -43,9 +45,9 @@ HAS_TFLITE = any(importlib.util.find_spec(name) for name in RUNTIMES) and import
 
 
 def keras_model(job: Task, optimiser: str, start: NDArray[Any]) -> Any:
-    """The same definition, rebuilt by Keras."""
+    """The same definition, rebuilt by Keras; BatchNormalization as trainers train it."""
     policy = OPTIMISERS[optimiser]
-    model = keras.models.model_from_json(json.dumps(with_modules(job.config)))
+    model = renormalise(keras.models.model_from_json(json.dumps(with_modules(job.config))))
     model.set_weights([array for arrays in job.model.split(start) for array in arrays])
     rate = policy.learning_rate
     rules = {
@@ -67,9 +69,9 @@ def with_modules(config: dict[str, Any]) -> dict[str, Any]:
     return {"module": "keras", "registered_name": None, **config, "config": {**config["config"], "layers": layers}}
 
 
-def differences(job: Task, optimiser: str) -> dict[str, float]:
+def differences(job: Task, optimiser: str, given: NDArray[Any] | None = None) -> dict[str, float]:
     """Largest difference of a weight from Keras' after training: of the reference, of TFLite, of the fused epoch."""
-    start = job.model.initial(3)
+    start = job.model.initial(3) if given is None else given
     exact, data = start.astype(np.float64), Dataset(job.model, job.loss)
     theirs, mine = keras_model(job, optimiser, start), tflite(job, optimiser, start)
     for step, (rows, targets, _) in enumerate(reference_steps(job, optimiser, exact), 1):
@@ -132,6 +134,18 @@ def test_combinations_train_as_in_keras(body: str, loss: str, optimiser: str, re
     for learner, difference in found.items():
         record_property(learner, difference)
     assert max(found.values()) <= TOLERANCE[optimiser], found
+
+
+@pytest.mark.parametrize("body", ["batch-norm", "batch-norm-first"])
+def test_all_learners_train_alike_where_the_swarm_has_other_statistics_than_the_rows(body: str) -> None:
+    """Stretch and shift are at their bounds in some channels, and within them in others."""
+    job = task(body, "mean_squared_error")
+    start = job.model.initial(3)
+    layers = zip(job.model.layers, job.model.split(start), strict=True)
+    mean, variance = next(arrays[-2:] for one, arrays in layers if isinstance(one, BatchNormalization))
+    mean[:], variance[:] = np.linspace(-8, 8, len(mean)), np.geomspace(1e-3, 10, len(mean))
+    found = differences(job, "sgd", start)
+    assert max(found.values()) <= 1e-5, found
 
 
 def test_under_adam_a_bias_without_effect_is_noise_in_keras_too() -> None:

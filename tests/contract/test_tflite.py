@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_configs import define, dense, layer
+from keras_configs import define, dense, layer, sequential
 from learner_models import BODIES, FLATTEN, OPTIMISERS, RUNTIMES, SEQUENCE, VECTOR, conv, output, require, task
 from programs import succeed
 
@@ -20,6 +20,7 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.layers import Layer
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
+from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import CARD_FILE, card
 from learnae.swarm.presets import preset
 
@@ -155,6 +156,33 @@ def test_an_agent_exports_its_own_estimate(tmp_path: Path, capsys: pytest.Captur
     rows = np.random.default_rng(0).normal(size=(5, 30)).astype(np.float32)
     said_of_rows = output((tmp_path / "model.tflite").read_bytes(), rows)
     assert said_of_rows == pytest.approx(predict(manifest.model, weights, rows), abs=1e-6)
+
+
+def test_an_int8_file_that_is_larger_than_the_float_one_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = sequential(dense(4, "relu"), dense(1, "sigmoid"), shape=(2,))
+    manifest = Manifest("tiny", config, "binary_crossentropy")
+    weights = manifest.definition.initial(3)
+    (tmp_path / "me").mkdir()
+    state = PeerState(manifest.swarm, b"message", None, *(0,) * 9, weights, None, weights)
+    (tmp_path / "me" / STATE_FILE).write_bytes(state.to_bytes())
+    swarm = create_swarm(manifest, tmp_path / "swarm").directory
+    file = tmp_path / "agent.toml"
+    file.write_text(f'[peer]\nstate = "{tmp_path / "me"}"\n[swarm]\nid = "{swarm}"\n')
+
+    def said(*more: str) -> dict[str, Any]:
+        with pytest.raises(SystemExit) as left:
+            main(["export", str(tmp_path / "model.tflite"), "--config", str(file), "--json", *more])
+        assert not left.value.code
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    exact, small = said(), said("--int8")
+    larger = small["bytes"] - exact["bytes"]
+    assert larger > 0
+    assert small["size"].startswith(f"{larger} bytes more than in float32")
+    assert "size" not in exact
 
 
 class Unknown(Layer):

@@ -15,11 +15,11 @@ def sequential(*layers: dict[str, Any], shape: tuple[int, ...] = (4,)) -> dict[s
     return {"class_name": "Sequential", "config": {"name": "model", "layers": [first, *layers]}}
 
 
-def layer(name: str, **config: Any) -> dict[str, Any]:
-    return {"class_name": name, "config": config}
+def layer(kind: str, /, **config: Any) -> dict[str, Any]:
+    return {"class_name": kind, "config": config}
 
 
-def dense(units: int, activation: str = "linear", **config: Any) -> dict[str, Any]:
+def dense(units: int, activation: Any = "linear", **config: Any) -> dict[str, Any]:
     return layer("Dense", units=units, activation=activation, **config)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset, one_line_each
-from learnae.models.layers.normalisation import normalises_rows
+from learnae.models.graph import normalises_rows, token_count
 from learnae.ports import Samples
 from learnae.samples.recordings import Recording, label_kind, recording_of_arrays, recording_of_table
 from learnae.samples.windows import Windower, add_windows
@@ -77,12 +77,15 @@ class _Loader:
         self._columns = data.columns
         self._manifest = manifest
         self._limits = limits
-        self._dataset = Dataset(manifest.model, manifest.objective, limits.windows, manifest.is_autoencoder)
+        self._tokens = token_count(manifest.config)
+        self._dataset = Dataset(
+            manifest.model, manifest.objective, limits.windows, manifest.is_autoencoder, self._tokens
+        )
 
     def load(self) -> Dataset:
         self._load_arrays() if is_called_arrays(self._path) else self._load_table()
         self._warn_of_one_class()
-        if not normalises_rows(self._manifest.config):
+        if self._tokens is None and not normalises_rows(self._manifest.config):
             self._warn_of_scale()
         return self._dataset
 
@@ -151,6 +154,7 @@ class _Loader:
             "inputs": manifest.model.input_shape,
             "outputs": manifest.model.output_shape,
             "loss": manifest.loss,
+            "tokens": self._tokens,
             "classes": list(manifest.classes),
         }
         split = Split(data.holdout, manifest.objective.is_classification, limits.holdout_rows)

@@ -1,7 +1,8 @@
 """The computation of a training step as JAX functions over explicit state, compiled once for each shape.
 
 One call runs many steps in ``lax.scan``: rows stay on the device, and no Python runs between steps.
-That is what ``keras.fit`` computes, bit for bit, without its cost for each step.
+That is what ``keras.fit`` computes, bit for bit, without its cost for each step; only BatchNormalization trains
+otherwise (renormalisation).
 """
 
 import importlib
@@ -12,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import StateError
-from learnae.models.keras_model import build_model, import_keras, outline_of
+from learnae.models.keras_model import build_model, import_keras, moments_of, outline_of
 from learnae.models.layers import parts_of
 from learnae.models.layers.normalisation import MOVING_VARIANCE
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.weights.codecs import Vector
 from trainer_node.learning.convolutions import arranged
+from trainer_node.learning.renormalisation import renormalise
 
 Arrays = list[Any]
 # the flat state of learnae.models.optimisers, and where Keras' optimisers keep the same
@@ -43,13 +45,14 @@ class Functions:
         keras = import_keras()
         self._jax: Any = importlib.import_module("jax")
         self._policy = policy
-        self._model = build_model(config, precision)
+        self._model = renormalise(build_model(config, precision))
         self._loss = getattr(keras.losses, "".join(part.capitalize() for part in loss.split("_")))()
         self._optimiser = keras_optimiser(keras, policy)
         self._optimiser.build(self._model.trainable_variables)
         self._places = self._find_places()
         self.count = sum(int(np.prod(weight.shape)) for weight in self._model.weights)
         self.outline = outline_of(self._model)
+        self.moments = moments_of(self._model)
         self.device = self._jax.devices()[0]
         self.train = self._jax.jit(self._scan, donate_argnums=0)
         self.predict = self._jax.jit(self._predict, static_argnums=4)

@@ -20,6 +20,7 @@ from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
+from learnae.weights.merge import Moments
 from trainer_node.learning.batches import Batches, Indices
 from trainer_node.learning.device_rows import DeviceRows, Part
 from trainer_node.learning.jax_functions import Functions
@@ -94,6 +95,11 @@ class JaxLearner(Learner):
     def resident(self) -> int:
         """Count the training rows that are on the device at a time."""
         return self._train.size
+
+    @property
+    @override
+    def moments(self) -> Moments:
+        return self._functions.moments
 
     @override
     def weights(self) -> Vector:

@@ -12,6 +12,7 @@ from agent.tflite.training.gradients import Tape
 from learnae.errors import ModelError
 from learnae.models import layers as kinds
 from learnae.models.layers import BatchNormalization, Conv1D, Dense, Layer, LayerNormalization
+from learnae.models.layers.normalisation import MAX_SHIFT, MAX_STRETCH
 
 Arrays = Sequence[Tensor]  # a layer's weights: matrices for kernels, vectors otherwise
 
@@ -94,9 +95,19 @@ def _batch_normalization(layer: BatchNormalization, arrays: Arrays, value: Tenso
     weights = ops.reshape(ops.multiply(run.row_weights, 1 / vectors), (ANY, 1, 1))
     shaped = differentiable.reshape(tape, value, (ANY, vectors, layer.size))
     result, mean, variance = differentiable.normalise(tape, shaped, (0, 1), weights, layer.epsilon)
-    for moving, statistic in ((moving_mean, mean), (moving_variance, variance)):
-        difference = ops.subtract(ops.reshape(statistic, (layer.size,)), moving)
-        run.moves.append((moving, ops.multiply(difference, 1 - layer.momentum)))
+    mean, variance = (ops.reshape(statistic, (layer.size,)) for statistic in (mean, variance))
+    pace, away = 1 - layer.momentum, ops.subtract(mean, moving_mean)
+    beyond = ops.multiply(ops.unary(schema.SQUARE, away), 1 - pace)
+    by_mean = ops.multiply(away, pace)
+    by_variance = ops.multiply(ops.add(ops.subtract(variance, moving_variance), beyond), pace)
+    run.moves += [(moving_mean, by_mean), (moving_variance, by_variance)]
+    steady = ops.add(ops.maximum(ops.add(moving_variance, by_variance), 0.0), layer.epsilon)
+    inverse = ops.unary(schema.RSQRT, steady)
+    deviation = ops.unary(schema.SQRT, ops.add(variance, layer.epsilon))
+    stretch = ops.minimum(ops.multiply(deviation, inverse), MAX_STRETCH)
+    distance = ops.multiply(ops.subtract(mean, ops.add(moving_mean, by_mean)), inverse)
+    shift = ops.maximum(ops.minimum(distance, MAX_SHIFT), -MAX_SHIFT)
+    result = differentiable.shift(tape, differentiable.scale(tape, result, stretch), shift)
     return differentiable.reshape(tape, _affine(layer, arrays, result, tape), value.shape)
 
 

@@ -1,24 +1,48 @@
-"""Normalisation (Ioffe & Szegedy 2015; Ba, Kiros & Hinton 2016), with Keras' formulas."""
+"""Normalisation (Ioffe & Szegedy 2015; Ba, Kiros & Hinton 2016), for inference with Keras' formulas.
 
-from collections.abc import Mapping
+BatchNormalization trains by batch renormalisation (Ioffe 2017): peers see different rows, and what each of them
+normalised by its own batches would be another function than the one that all of them merge, show and export.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
 from learnae.models.layers.base import Array, Arrays, Layer, Shape
 from learnae.overriding import override
+from learnae.weights.merge import NO_MOMENTS, Moments
 
-Memory = tuple[Array, Array, Array, Array]  # normalised values, inverse deviation, mean, variance
-MOVING_VARIANCE = "moving_variance"  # as in Keras
-_NORMALISING = ("BatchNormalization", "Normalization")
+MOVING_MEAN, MOVING_VARIANCE = "moving_mean", "moving_variance"  # as in Keras
+# Of Ioffe 2017, section 4: how far a batch may be stretched, and shifted (in deviations), to where the moving
+# statistics have it. They are far off while they have not found the scale of the rows yet.
+MAX_STRETCH, MAX_SHIFT = 3.0, 5.0
 
 
-def normalises_rows(config: Mapping[str, Any]) -> bool:
-    """Return True if the first layer of a checked model (Keras' configuration) normalises."""
-    kinds = [layer["class_name"] for layer in config["config"]["layers"]]
-    return next((kind for kind in kinds if kind != "InputLayer"), None) in _NORMALISING
+class Memory(NamedTuple):
+    """What the backward pass needs: ``seen`` is what gamma multiplied, ``normalised`` times ``stretch`` and shifted.
+
+    ``moves`` are what a step adds to the moving statistics.
+    """
+
+    normalised: Array
+    inverse: Array  # of the deviation
+    seen: Array
+    stretch: Array | float = 1.0
+    moves: tuple[Array, ...] = ()
+
+
+def moments_among(weights: Iterable[tuple[str, int]]) -> Moments:
+    """Return where moving statistics are among ``weights``, of which each has Keras' name and its size, in order."""
+    means, variances, position, before = [NO_MOMENTS.means], [NO_MOMENTS.variances], 0, ("", 0)
+    for name, size in weights:
+        if name == MOVING_VARIANCE and before == (MOVING_MEAN, size):
+            means.append(np.arange(position - size, position))
+            variances.append(np.arange(position, position + size))
+        position, before = position + size, (name, size)
+    return Moments(np.concatenate(means), np.concatenate(variances))
 
 
 def as_used(name: str, array: Array) -> Array:
@@ -60,24 +84,25 @@ class _Affine(Layer):
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Memory]:
         axes = self._axes(value)
         memory = self._normalised(value, value.mean(axis=axes, keepdims=True), value.var(axis=axes, keepdims=True))
-        return self._affine(arrays, memory[0]), memory
+        return self._affine(arrays, memory.seen), memory
 
     @override
     def backward(self, arrays: Arrays, slots: Arrays, memory: Memory, flow: Array, further: bool) -> Array:
-        normalised, inverse, _, _ = memory
+        normalised = memory.normalised
         before = tuple(range(flow.ndim - 1))
         if self.centre:
             slots[self.scale][:] = flow.sum(axis=before)
         if self.scale:
-            slots[0][:] = (flow * normalised).sum(axis=before)
+            slots[0][:] = (flow * memory.seen).sum(axis=before)
             flow = flow * arrays[0]
         axes = self._axes(flow)
         along = normalised * (flow * normalised).mean(axis=axes, keepdims=True)
-        return inverse * (flow - flow.mean(axis=axes, keepdims=True) - along)
+        return memory.inverse * memory.stretch * (flow - flow.mean(axis=axes, keepdims=True) - along)
 
     def _normalised(self, value: Array, mean: Array, variance: Array) -> Memory:
         inverse = 1 / np.sqrt(variance + value.dtype.type(self.epsilon))
-        return (value - mean) * inverse, inverse, mean, variance
+        normalised = (value - mean) * inverse
+        return Memory(normalised, inverse, normalised)
 
     def _affine(self, arrays: Arrays, normalised: Array) -> Array:
         result = normalised * arrays[0] if self.scale else normalised
@@ -93,12 +118,14 @@ class LayerNormalization(_Affine):
 class BatchNormalization(_Affine):
     """Each channel gets mean 0 and deviation 1; arrays gamma, beta, moving_mean, moving_variance (size,).
 
-    In training the statistics are those of the batch, and the moving ones follow them by
-    ``1 - momentum`` a step; in inference they are the moving ones. A moving variance below 0, which
-    only averaging and compression of weights can make, counts as 0.
+    In inference the statistics are the moving ones, which in training follow the batch's by ``1 - momentum`` a step:
+    as the moments of a mixture of both, so that the variance has the distance of the means in it. Training gives what
+    inference would with the statistics that this step leaves, as far as MAX_STRETCH and MAX_SHIFT allow; its
+    gradient takes stretch and shift as constants. With a momentum of 0 it is plain batch normalisation. A moving
+    variance below 0, which only compression of weights can make, counts as 0.
     """
 
-    moving = ("moving_mean", MOVING_VARIANCE)
+    moving = (MOVING_MEAN, MOVING_VARIANCE)
 
     momentum: float
 
@@ -109,12 +136,24 @@ class BatchNormalization(_Affine):
     @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Memory]:
         if training:
-            return _Affine.forward(self, arrays, value, training, rng)
-        memory = self._normalised(value, arrays[-2], as_used(MOVING_VARIANCE, arrays[-1]))
-        return self._affine(arrays, memory[0]), memory
+            memory = self._of_batch(arrays, value)
+        else:
+            memory = self._normalised(value, arrays[-2], as_used(MOVING_VARIANCE, arrays[-1]))
+        return self._affine(arrays, memory.seen), memory
+
+    def _of_batch(self, arrays: Arrays, value: Array) -> Memory:
+        axes, pace = self._axes(value), value.dtype.type(1 - self.momentum)
+        mean, variance = value.mean(axis=axes), value.var(axis=axes)
+        away = mean - arrays[-2]
+        moves = pace * away, pace * (variance - arrays[-1] + (1 - pace) * away * away)
+        to_mean, to_variance = arrays[-2] + moves[0], as_used(MOVING_VARIANCE, arrays[-1] + moves[1])
+        normalised, inverse, *_ = self._normalised(value, mean, variance)
+        to_inverse = 1 / np.sqrt(to_variance + value.dtype.type(self.epsilon))
+        stretch = np.minimum(to_inverse / inverse, value.dtype.type(MAX_STRETCH))
+        shift = np.clip((mean - to_mean) * to_inverse, -MAX_SHIFT, MAX_SHIFT)
+        return Memory(normalised, inverse, normalised * stretch + shift, stretch, moves)
 
     @override
     def moved(self, arrays: Arrays, slots: Arrays, memory: Memory) -> bool:
-        for index, statistic in ((-2, memory[2]), (-1, memory[3])):
-            slots[index][:] = (statistic.reshape(-1) - arrays[index]) * statistic.dtype.type(1 - self.momentum)
+        slots[-2][:], slots[-1][:] = memory.moves
         return True

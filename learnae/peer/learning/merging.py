@@ -23,7 +23,7 @@ class Merging:
 
     def __init__(self, manifest: Manifest, learner: Learner, following: Following, frames: FrameEncoder) -> None:
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
-        self._estimate = ConsensusEstimate(self._start, manifest.merge.half_life)
+        self._estimate = ConsensusEstimate(self._start, manifest.merge.half_life, learner.moments)
         self.unsaid: tuple[bytes, ...] = ()
         self._manifest = manifest
         self._learner = learner
@@ -67,7 +67,8 @@ class Merging:
         new = [author for author, replica in replicas.items() if self._merged.get(author) != replica.cid]
         if not new:
             return 0
-        self._learner.load(merge(self._learner.weights(), self._votes(), self._manifest.merge))
+        policy = self._manifest.merge
+        self._learner.load(merge(self._learner.weights(), self._votes(), policy, self._learner.moments))
         self._merged = {author: replica.cid for author, replica in replicas.items()}
         names = [self._merged[author].digest[:NAME_BYTES] for author in new]
         self.unsaid = (*self.unsaid, *names)[-self._manifest.limits.merged :]
@@ -89,8 +90,8 @@ class Merging:
     def start_over(self) -> None:
         """Go on from what the swarm believes: own training has diverged."""
         self._learner.restore(self._fresh_learner)
-        votes = self._votes()
-        self._learner.load(consensus(votes, self._manifest.merge.half_life) if votes else self._start)
+        votes, half_life = self._votes(), self._manifest.merge.half_life
+        self._learner.load(consensus(votes, half_life, self._learner.moments) if votes else self._start)
 
     def _votes(self) -> list[Vote]:
         own = self._frames.own_vote

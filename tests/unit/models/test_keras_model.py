@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_configs import layer, sequential
+from keras_configs import define, layer, sequential
 
 from learnae.cli.commands.swarm.model_file import read_model
 from learnae.errors import ModelError
 from learnae.models.dataset import Dataset
-from learnae.models.keras_model import build_model, flat, import_keras, outline_of, set_flat
+from learnae.models.keras_model import build_model, flat, import_keras, moments_of, outline_of, set_flat
+from learnae.models.layers.normalisation import MOVING_MEAN, MOVING_VARIANCE
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.outline import Outline
 from learnae.swarm.initial_weights import start_blocks, start_links
@@ -135,6 +136,22 @@ def test_a_manifest_that_lies_about_its_model_is_not_trained(changes: dict[str, 
 def test_the_loss_must_fit_what_the_model_ends_with() -> None:
     with pytest.raises(ModelError, match="linear"):
         swarm_of(residual("linear"))
+
+
+def test_moving_statistics_are_found_wherever_keras_puts_them() -> None:
+    keras = import_keras()
+    begin = keras.Input((4, 3))
+    inner = keras.layers.TimeDistributed(keras.layers.BatchNormalization(scale=False))(begin)
+    joined = keras.layers.Add()([keras.layers.BatchNormalization()(inner), begin])
+    model = keras.Model(begin, keras.layers.Dense(1)(keras.layers.Flatten()(joined)))
+    set_flat(model, np.arange(model.count_params(), dtype=np.float32))
+    named = {weight.path: np.asarray(weight.value).tolist() for weight in model.weights}
+    for found, name in ((moments_of(model).means, MOVING_MEAN), (moments_of(model).variances, MOVING_VARIANCE)):
+        assert found.tolist() == [place for path in named if path.endswith(name) for place in named[path]]
+        assert len(found) == 6
+    plain = define(layer("BatchNormalization"), layer("Dense", units=2), layer("BatchNormalization", center=False))
+    assert plain.moments.means.tolist() == [*range(8, 12), *range(28, 30)]
+    assert plain.moments.variances.tolist() == [*range(12, 16), *range(30, 32)]
 
 
 # -- what another peer's configuration may name

@@ -10,6 +10,7 @@ from keras_configs import check_gradient, layer
 
 from learnae.errors import ModelError
 from learnae.models.layers import BatchNormalization, Conv1D, LayerNormalization, MaxPooling1D, Reshape, Sliding
+from learnae.models.layers.normalisation import MAX_SHIFT, MAX_STRETCH
 from learnae.models.losses import Loss, reconstruction_error
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.models.reference.numpy_model import predict, train_step
@@ -22,7 +23,7 @@ def conv(filters: int = 4, size: Any = 3, **config: Any) -> dict[str, Any]:
 
 
 DENSE, FLATTEN, AVERAGE = layer("Dense", units=2), layer("Flatten"), layer("GlobalAveragePooling1D")
-NORM = layer("BatchNormalization")
+NORM = layer("BatchNormalization", momentum=0.0)  # else the gradient is none of a function
 MODELS = {
     "valid": [conv(), FLATTEN, DENSE],
     "same": [conv(padding="same", size=4, activation="tanh"), FLATTEN, DENSE],
@@ -32,8 +33,8 @@ MODELS = {
     "pool overlap": [conv(), layer("MaxPooling1D", pool_size=[3], strides=[1], padding="same"), AVERAGE, DENSE],
     "pool gaps": [layer("MaxPooling1D", pool_size=2, strides=4, padding="same"), conv(size=1), FLATTEN, DENSE],
     "batch norm": [FLATTEN, layer("Dense", units=5), NORM, layer("Activation", activation="tanh"), DENSE],
-    "batch norm conv": [conv(), layer("BatchNormalization", scale=False, momentum=0.5), AVERAGE, DENSE],
-    "batch norm first": [layer("BatchNormalization", center=False), conv(), AVERAGE, DENSE],
+    "batch norm conv": [conv(), layer("BatchNormalization", scale=False, momentum=0.0), AVERAGE, DENSE],
+    "batch norm first": [layer("BatchNormalization", center=False, momentum=0.0), conv(), AVERAGE, DENSE],
     "layer norm": [conv(), layer("LayerNormalization"), AVERAGE, DENSE],
     "layer norm plain": [FLATTEN, layer("LayerNormalization", scale=False, center=False, axis=[1]), DENSE],
     "reshape": [layer("Reshape", target_shape=[3, -1]), conv(size=2), FLATTEN, DENSE],
@@ -94,7 +95,7 @@ def test_padding_is_never_the_greatest_value() -> None:
 
 def test_normalised_values_have_mean_0_and_deviation_1_in_training() -> None:
     rows = np.random.default_rng(0).normal(3, 5, size=(50, 4))
-    norm = BatchNormalization(4, 1e-9, True, True, 0.9)
+    norm = BatchNormalization(4, 1e-9, True, True, 0.0)
     arrays = [np.ones(4), np.zeros(4), np.zeros(4), np.ones(4)]
     output, _ = norm.forward(arrays, rows, True, None)
     assert (output.mean(axis=0), output.std(axis=0)) == (
@@ -118,7 +119,26 @@ def test_moving_statistics_follow_the_batches_and_nothing_else_moves_them() -> N
         _, _, mean, variance = model.split(weights)[0]
         share = 0.75**step
         assert mean == pytest.approx((1 - share) * rows.mean(axis=0))
-        assert variance == pytest.approx(share + (1 - share) * rows.var(axis=0))
+        apart = share * (1 - share) * rows.mean(axis=0) ** 2  # of the mixture of the start and the rows
+        assert variance == pytest.approx(share + (1 - share) * rows.var(axis=0) + apart)
+
+
+def test_training_normalises_as_inference_will_with_what_it_leaves() -> None:
+    rng = np.random.default_rng(0)
+    norm, rows = BatchNormalization(3, 1e-3, True, True, 0.9), rng.normal([1, -2, 0], [0.2, 1, 2], size=(20, 3))
+    arrays = [rng.normal(size=3), rng.normal(size=3), np.array([1.5, 0.0, 0.3]), np.array([0.5, 2.0, 1.0])]
+    output, memory = norm.forward(arrays, rows, True, None)
+    moves = [np.zeros(3) for _ in arrays]
+    assert norm.moved(arrays, moves, memory)
+    after = [array + move for array, move in zip(arrays, moves, strict=True)]
+    assert output == pytest.approx(norm.forward(after, rows, False, None)[0])
+
+
+def test_rows_far_from_the_moving_statistics_stay_within_limits_in_training() -> None:
+    norm, rows = BatchNormalization(2, 1e-3, False, False, 0.99), np.array([[1000.0, -100.0], [1100.0, 100.0]])
+    output, _ = norm.forward([np.zeros(2), np.ones(2)], rows, True, None)
+    assert output.mean(axis=0) == pytest.approx([MAX_SHIFT, 0])
+    assert output[:, 1] == pytest.approx([-MAX_STRETCH, MAX_STRETCH])
 
 
 def test_a_moving_variance_below_zero_counts_as_zero() -> None:

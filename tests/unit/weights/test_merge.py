@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnae.weights.codecs import Vector
-from learnae.weights.merge import ConsensusEstimate, MergePolicy, Vote, consensus, merge, vote_weights, weighted_sum
+from learnae.weights.merge import (
+    ConsensusEstimate,
+    MergePolicy,
+    Moments,
+    Vote,
+    consensus,
+    merge,
+    vote_weights,
+    weighted_sum,
+)
 
 NOTHING = np.zeros(1, np.float32)
 
@@ -110,3 +119,40 @@ def test_an_estimate_older_than_the_half_life_is_replaced() -> None:
 
 def test_nobody_else_alive_is_no_division_by_zero() -> None:
     assert renewed(live=0, heard=1) == 0
+
+
+# -- means and variances of rows
+
+MIXED = Moments(np.array([1]), np.array([2]))  # of weights (a, mean, variance)
+
+
+@given(st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=8), min_size=1, max_size=6), st.floats(0, 1))
+def test_merged_moments_are_those_of_all_rows_together(rows: list[list[float]], step: float) -> None:
+    votes = [vote(len(own), 0, vector(len(own), np.mean(own), np.var(own))) for own in rows]
+    everything = np.concatenate(rows)
+    found = consensus(votes, 1000, MIXED)
+    assert found[1] == pytest.approx(everything.mean(), abs=1e-3)
+    assert found[2] == pytest.approx(everything.var(), rel=1e-4, abs=1e-2)
+    assert found[0] == pytest.approx(np.average([len(own) for own in rows], weights=[len(own) for own in rows]))
+
+    own = vector(0, np.mean(rows[0]), np.var(rows[0]))
+    moved = merge(own, votes, MergePolicy(step), MIXED)
+    weights = np.concatenate(
+        [np.full(len(rows[0]), (1 - step) / len(rows[0])), np.full(len(everything), step / len(everything))]
+    )
+    together = np.concatenate([rows[0], everything])
+    mean = np.average(together, weights=weights)
+    assert moved[1] == pytest.approx(mean, abs=1e-3)
+    assert moved[2] == pytest.approx(np.average((together - mean) ** 2, weights=weights), rel=1e-4, abs=1e-2)
+
+
+def test_a_variance_below_zero_takes_nothing_from_the_others() -> None:
+    votes = [vote(1, 0, vector(0, 3, -5)), vote(1, 0, vector(0, 3, 2))]
+    assert consensus(votes, 1000, MIXED)[2] == 1.0
+
+
+def test_an_estimate_over_time_mixes_moments() -> None:
+    estimate = ConsensusEstimate(vector(0, 0, 0), 1000, MIXED)
+    estimate.renew([vote(1, 0, vector(0, 0, 1))], 2, 0)
+    estimate.renew([vote(1, 0, vector(0, 4, 1))], 2, 1)  # one of two that live: half of it
+    assert estimate.vector.tolist() == [0.0, 2.0, 5.0]

@@ -15,7 +15,7 @@ from learnae.cli.output import columns_note, print_fields, print_json
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
-from learnae.models.layers.normalisation import normalises_rows
+from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.swarm.directory import MANIFEST_FILE, create_named, create_swarm
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features

@@ -8,6 +8,7 @@ from typing import Any
 
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.definition import ModelDefinition
+from learnae.models.keras_forms import in_own_form
 from learnae.models.keras_model import absent_of_keras, build_model, flat, outline_of, weights_in
 from learnae.models.outline import Outline
 from learnae.system.installation import how_to_install
@@ -34,15 +35,15 @@ class ModelFile:
 
 def read_model(path: Path) -> ModelFile:
     """Read a Keras JSON or .keras file; raises ModelError, or ConfigurationError where Keras is needed and absent."""
-    config, has_weights = _read(path)
-    outline = None
+    raw, has_weights = _read(path)
+    config, outline = in_own_form(raw), None
     try:
         count = ModelDefinition.from_config(config).count
     except ModelError as error:
         outline = _outline(config, error)
         count = outline.count
     if has_weights and not absent_of_keras():
-        build_model(config)  # Keras reads the file's own configuration: nothing unchecked gets there
+        build_model(raw)  # Keras reads the file's own configuration: nothing unchecked gets there
         weights, start = weights_in(path), "the weights in the file"
     elif outline:
         weights, start = flat(build_model(config).get_weights()), "weights as Keras draws them"
@@ -55,10 +56,8 @@ def read_model(path: Path) -> ModelFile:
     return ModelFile(config, outline, weights, start)
 
 
-def _outline(config: Any, error: ModelError) -> Outline:
+def _outline(config: dict[str, Any], error: ModelError) -> Outline:
     """Return the outline of a model beyond the whitelist; ``error`` says why it is."""
-    if not isinstance(config, dict):
-        raise error
     if absent_of_keras():
         raise ConfigurationError(
             f"only Keras can train this model: {error.problem}", how_to_install("trainer")

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from keras_configs import dense, layer, sequential
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
+from learnae.models.outline import Outline
 from learnae.swarm.features import WindowStatistics
+from learnae.swarm.initial_weights import start_blocks, start_links
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from trainer_node.config import DataSection
@@ -279,6 +282,21 @@ def test_a_model_that_normalises_first_is_not_warned(table: Path, caplog: pytest
     table.write_text("u,v,label\n1,-300,1\n")
     load(table, replace(CLASSES, config=config), holdout=0.0)
     assert "diverge" not in caplog.text
+
+
+def test_tokens_are_checked_and_not_told_to_be_scaled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    embedding = layer("Embedding", input_dim=50, output_dim=4)
+    config = sequential(embedding, layer("Flatten"), dense(2, "softmax"), shape=(3,))
+    outline = Outline((3,), (2,), 226, "softmax")
+    words = Manifest("words", config, "sparse_categorical_crossentropy", outline=outline,
+                     start=start_links(start_blocks(np.zeros(226, np.float32))))  # fmt: skip
+    rows = np.full((6, 3), 49.0)
+    rows[1, 0], rows[2, 1], rows[3, 2] = 50, 0.5, -1
+    file = npz(tmp_path / "tokens.npz", x=rows, y=np.arange(6) % 2)
+    dataset = load(file, words, holdout=0.0)
+    assert dataset.train.rows.tolist() == rows[[0, 4, 5]].tolist()
+    assert "diverge" not in caplog.text
+    assert "3 of 6 rows skipped: all values must be whole numbers from 0 to 49" in caplog.text
 
 
 # -- any file

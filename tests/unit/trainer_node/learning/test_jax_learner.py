@@ -23,6 +23,7 @@ from learnae.swarm.presets import dense_config
 from trainer_node.learning import jax_learner
 from trainer_node.learning.device_rows import DeviceRows
 from trainer_node.learning.jax_learner import JaxLearner
+from trainer_node.learning.renormalisation import renormalise
 
 pytestmark = pytest.mark.modules("keras", "jax")
 
@@ -138,13 +139,13 @@ def test_an_epoch_that_normalises_its_input_is_keras_fit_but_for_rounding(policy
 
 
 def an_epoch(config: Any, policy: OptimiserPolicy) -> tuple[Any, Any, Any]:
-    """Weights before an epoch, after a fused one, and after Keras' own."""
+    """Weights before an epoch, after a fused one, and after Keras' own, of which normalisation alone is another."""
     keras = import_keras()
     learner, start = learner_of(policy, config=config), ModelDefinition.from_config(config).initial(7)
     learner.load(start)
     order = np.random.default_rng(9).permutation(ROWS).astype(np.int32)
     _, _, data = data_of()
-    model = build_model(config)
+    model = renormalise(build_model(config))
     model.compile(optimizer=keras_optimiser(keras, policy), loss=BINARY)
     set_flat(model, start)
     learner.run(order.reshape(-1, BATCH))
