@@ -9,6 +9,7 @@ from pathlib import Path
 
 from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.system.atomic_files import create_once, read_regular, write_atomic
+from learnae.tables.labels import normal_form
 from learnae.text import shown
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class LabelNames:
 
     def __init__(self, classes: Sequence[str], count: int) -> None:
         self._classes = list(classes)
+        self._places = {normal_form(name): place for place, name in enumerate(classes)}
         self._count = count
         self.unknown = 0
         self.unknown_names: dict[str, int] = {}
@@ -51,10 +53,11 @@ class LabelNames:
             raise ConfigurationError(f"there is no class {text!r} in this swarm", f"there are {self._known()}")
 
     def _find(self, text: str) -> int:
-        if text in self._classes:
-            return self._classes.index(text)
-        if not self._classes and text.isdecimal() and len(text) < 10 and int(text) < self._count:
-            return int(text)
+        form = normal_form(text)
+        if form in self._places:
+            return self._places[form]
+        if not self._classes and form.isascii() and form.isdecimal() and len(form) < 10 and int(form) < self._count:
+            return int(form)
         return UNKNOWN
 
     def _known(self) -> str:

@@ -35,6 +35,7 @@ from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
+from learnae.samples.recordings import label_kind
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.system.credentials import read_secret
@@ -136,8 +137,9 @@ def build_intake(
     for name, section in config.all_sources().items():
         if section.kind == REPLAY:
             recordings[name] = ReplaySource(
-                Path(section.file), features, section.speed, section.holdout, classes=manifest.classes
-            )
+                Path(section.file), features, section.speed, section.holdout,
+                columns=section.columns, labels=label_kind(manifest),
+            )  # fmt: skip
             continue
         assert section.kind in LIVE
         client_id = section.client_id_at(config.mqtt, peer, name)

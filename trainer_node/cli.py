@@ -43,7 +43,8 @@ join it:         learnae join --data FILE, then trainer-node start
 or just try:     trainer-node start --demo"""
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Read this file instead of the usual ones.")]
-DataFile = Annotated[Path | None, typer.Option("--data", help="What to train on: .csv, .csv.gz, .parquet or .npz.")]
+DataFile = Annotated[Path | None, typer.Option("--data", help="What to train on: a table or .npz: docs/tasks.md.")]
+Label = Annotated[str | None, typer.Option("--label", help="Column of the target; else data.label.")]
 SwarmName = Annotated[str | None, typer.Option("--swarm", help="Id, name or directory of the swarm.")]
 Preset = Annotated[
     str | None, typer.Option("--preset", help="Join the swarm of this preset; make it if there is none here.")
@@ -71,6 +72,7 @@ def program(
 def start(
     config: ConfigFile = None,
     data: DataFile = None,
+    label: Label = None,
     swarm: SwarmName = None,
     preset: Preset = None,
     name: PeerName = None,
@@ -85,12 +87,12 @@ def start(
         from trainer_node.preset_swarm import find_or_create  # noqa: PLC0415
         from trainer_node.wiring import build, load_configured  # noqa: PLC0415
     if demo:
-        check_demo(name, {"--data": data, "--swarm": swarm, "--preset": preset})
+        check_demo(name, {"--data": data, "--label": label, "--swarm": swarm, "--preset": preset})
     if preset is not None:
         if swarm is not None:
             raise ConfigurationError("--swarm and --preset both name a swarm", "give one of them")
         swarm = str(find_or_create(preset).directory)
-    flags = {"data.file": str(data) if data else None, "swarm.id": swarm, "peer.name": name}
+    flags = {"data.file": str(data) if data else None, "data.label": label, "swarm.id": swarm, "peer.name": name}
     if detach:
         _detach(config, flags, demo, as_json)
         return
@@ -244,7 +246,10 @@ def _detach(config: Path | None, flags: dict[str, str | None], demo: bool, as_js
         raise typer.Exit(lifecycle.systemctl("start"))
 
     def start(own: TrainerConfig, name: str | None, *more: str) -> None:
-        options = {"--config": config, "--data": flags["data.file"], "--swarm": flags["swarm.id"], "--name": name}
+        options = {
+            "--config": config, "--data": flags["data.file"], "--label": flags["data.label"],
+            "--swarm": flags["swarm.id"], "--name": name,
+        }  # fmt: skip
         arguments = [part for option, value in options.items() if value for part in (option, str(value))]
         process = lifecycle.detach(["start", *arguments, *more], own.peer.directory(ROLE))
         shown = own.peer.name or ROLE

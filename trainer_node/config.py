@@ -18,6 +18,7 @@ from learnae.config.sections import (
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import PRECISIONS
 from learnae.overriding import override
+from learnae.samples.time_column import Columns
 from trainer_node.engines import ENGINES
 
 ROLE = "trainer"
@@ -26,17 +27,26 @@ _MAX_STEPS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class DataSection:
-    """``[data]``: a ``file``; in tables, the column that holds the ``label``.
+    """``[data]``: a ``file``; in tables, the column that holds the ``label``, that of the ``time`` (empty: the one that
+    looks like it; false: none) and its ``time_unit`` (empty: the one that fits the swarm's rate).
 
     The last ``holdout`` share of each class is never trained on, unless the file brings its own.
     """
 
     file: Place = ""
     label: str = "label"
+    time: str | bool = ""
+    time_unit: str = ""
     holdout: float = 0.3
 
     def __post_init__(self) -> None:
         check_holdout("data", self.holdout)
+        self.columns  # noqa: B018 - checks
+
+    @property
+    def columns(self) -> Columns:
+        """Return what is said of a table; raises ConfigurationError."""
+        return Columns(self.label, self.time, self.time_unit)
 
 
 @dataclass(frozen=True, slots=True)

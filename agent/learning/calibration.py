@@ -57,7 +57,9 @@ def _samples(config: AgentConfig, features: Features, directory: Path, limit: in
     for name, section in sections.items():
         if section.kind == REPLAY:
             try:
-                samples = ReplaySource(Path(section.file), features, 0.0, section.holdout).read()
+                samples = ReplaySource(
+                    Path(section.file), features, 0.0, section.holdout, columns=section.columns
+                ).read()
             except DataError as error:
                 _log.warning("not calibrated with source %s: %s", name, error)
                 continue

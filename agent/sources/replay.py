@@ -1,7 +1,8 @@
 """Replay: a recorded file as if the sensor were delivering it now, at any speed."""
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ from agent.labels import UNKNOWN
 from learnae.overriding import override
 from learnae.ports import Samples, SampleSource
 from learnae.samples.recordings import read_recording
+from learnae.samples.time_column import USUAL_COLUMNS, Columns
 from learnae.swarm.features import Features
+from learnae.tables.table import Kind
+
+_log = logging.getLogger(__name__)
 
 
 class ReplaySource(SampleSource):
@@ -22,9 +27,12 @@ class ReplaySource(SampleSource):
         speed: float,
         holdout: float,
         clock: Callable[[], float] = time.monotonic,
-        classes: Sequence[str] = (),
+        columns: Columns = USUAL_COLUMNS,
+        labels: Kind | None = None,
     ) -> None:
-        recording = read_recording(path, features.channels, features.rate, classes)
+        recording = read_recording(path, features.channels, features.rate, columns, labels)
+        if reason := recording.why_no_window(features, by_label=False):
+            _log.warning("%s: nothing can be learnt from it: %s", path, reason)
         self._samples = recording.split_by_time(holdout)
         self._speed = speed
         self._clock = clock

@@ -8,6 +8,7 @@ from learnae.adapters.mqtt.topic_filters import check_single
 from learnae.config.places import Place, Secret
 from learnae.config.sections import MqttSection, check_choice, check_client_id, check_holdout
 from learnae.errors import ConfigurationError
+from learnae.samples.time_column import Columns
 
 REPLAY, BRIDGE, MQTT, IIO, HWMON = KINDS = ("replay", "bridge", "mqtt", "iio", "hwmon")
 LIVE = (BRIDGE, MQTT, IIO, HWMON)
@@ -19,6 +20,9 @@ _PATH_SEPARATOR = "#"  # between topic and path: no topic name contains it (MQTT
 # which keys mean something for which kind; those of every kind are not here
 _KEYS = {
     "file": (REPLAY,),
+    "label": (REPLAY,),
+    "time": (REPLAY,),
+    "time_unit": (REPLAY,),
     "speed": (REPLAY,),
     "socket": (BRIDGE,),
     "topic": (MQTT,),
@@ -41,11 +45,12 @@ _KEYS = {
 class SourceSection:
     """One source of a ``kind``.
 
-    ``replay``: the recording ``file``, at ``speed`` times real time (0: at once). ``bridge``: the firmware bridge's
-    ``socket`` (empty: where it listens by default). ``mqtt``: a ``topic`` or ``device``, what its ``payload`` is, what
-    stands before the ``decimal`` places of numbers in text, a ``label_topic``; at the broker of ``[mqtt]`` or at
-    another ``broker``, by a ``client_id`` (empty: made of that of ``[mqtt]``). ``iio``: a ``device`` of Linux IIO.
-    ``hwmon``: sensors of the board itself.
+    ``replay``: the recording ``file``, its columns of ``label`` and ``time`` (empty: the one that looks like it; false:
+    none), the ``time_unit`` (empty: the one that fits), at ``speed`` times real time (0: at once). ``bridge``: the
+    firmware bridge's ``socket`` (empty: where it listens by default). ``mqtt``: a ``topic`` or ``device``, what its
+    ``payload`` is, what stands before the ``decimal`` places of numbers in text, a ``label_topic``; at the broker of
+    ``[mqtt]`` or at another ``broker``, by a ``client_id`` (empty: made of that of ``[mqtt]``). ``iio``: a ``device``
+    of Linux IIO. ``hwmon``: sensors of the board itself.
 
     ``channels`` says, for the swarm's channels, what the source calls them, where that is another name. A
     reading stands for at most ``hold`` seconds (0: ten periods). The ``holdout`` share is never trained
@@ -70,6 +75,9 @@ class SourceSection:
     root: Place = ""
     channels: dict[str, str] = field(default_factory=dict)
     hold: float = 0.0
+    label: str = "label"
+    time: str | bool = ""
+    time_unit: str = ""
 
     def __post_init__(self) -> None:
         check_choice("source.kind", self.kind, KINDS)
@@ -86,6 +94,7 @@ class SourceSection:
             raise ConfigurationError(f"source.hold is {self.hold}", "use seconds, 0 for ten periods")
         if not all(isinstance(name, str) for name in self.channels.values()):
             raise ConfigurationError("source.channels has a value that is no text", "name what the source calls it")
+        self.columns  # noqa: B018 - checks
         self._check_keys()
 
     def _check_keys(self) -> None:
@@ -102,6 +111,11 @@ class SourceSection:
             raise ConfigurationError(
                 f"source.device with payload {self.payload!r}", f"set source.topic, or payload to {' or '.join(TOPICS)}"
             )
+
+    @property
+    def columns(self) -> Columns:
+        """Return what is said of a recording's columns; raises ConfigurationError."""
+        return Columns(self.label, self.time, self.time_unit)
 
     @property
     def is_set(self) -> bool:

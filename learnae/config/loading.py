@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from learnae.config.places import located
@@ -196,7 +197,7 @@ def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) ->
 
 
 def _convert(value: object, wanted: Any, where: str) -> object:
-    wanted = get_origin(wanted) or wanted
+    wanted = wanted if isinstance(wanted, UnionType) else get_origin(wanted) or wanted
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
     if (wanted is float and isinstance(value, int) and not isinstance(value, bool)) or (
@@ -206,7 +207,7 @@ def _convert(value: object, wanted: Any, where: str) -> object:
             return wanted(value)
     if wanted is bool and isinstance(value, str) and value in _BOOLEANS:  # from the environment
         return _BOOLEANS[value]
-    raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wanted.__name__}")
+    raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {getattr(wanted, '__name__', wanted)}")
 
 
 def _build(kind: type[Config], values: Values) -> Config:

@@ -1,28 +1,38 @@
 """Recordings: raw samples of one sensor in a file, read and checked.
 
-``.npz``: ``signal`` (n, channels), optional ``label`` (n,) class numbers (-1 unknown) or a regression's values
-(NaN unknown), optional ``time`` (n,) seconds, ascending. ``.csv``: a header, then optional ``time``, the channels,
-optional ``label``, numbers or names of classes. Never unpickled.
+Tables (learnae.tables): the channels by their names, perhaps a label, perhaps times. ``.npz``: ``signal``
+(n, channels), perhaps ``label`` (n,) and times (n,); ``.npy``: a signal alone. Labels are classes, by name or number,
+or a regression's values; what says nothing, and -1, is unknown.
 """
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import DataError
 from learnae.ports import Samples
-from learnae.samples.windows import GAP_PERIODS
-from learnae.system.npz import DamagedArchiveError, read_archive
+from learnae.samples.time_column import USUAL_COLUMNS, Columns, time_column
+from learnae.swarm.features import Features
+from learnae.swarm.manifest import Manifest
+from learnae.tables.arrays import Arrays, without_axis
+from learnae.tables.labels import Classes
+from learnae.tables.numbers import Numbers
+from learnae.tables.opening import is_called_arrays, open_table
+from learnae.tables.table import Floats, Kind, Table, Where
+from learnae.tables.times import GAP_PERIODS, SAMPLES, SECONDS, Times, epoch_unit, is_counter, is_rate, unit_in, unit_of
+from learnae.text import counted, shown
+
+_log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 10.0  # between two of the shipped recordings, so that no window spans both
-_RATE_TOLERANCE = 0.1  # of a period: clocks of sensors are far better
 MAX_FILE_BYTES = 4 << 30
 _MAX_CLASSES = 1 << 31  # labels are stored in 32 bits
+_SIGNAL, _LABEL = "signal", "label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,125 +59,179 @@ class Recording:
             marked[rows[round(len(rows) * (1 - holdout)) :]] = True
         return Samples(self.time, self.values, self.label, marked)
 
-
-def check_readable(path: Path) -> None:
-    """Raise DataError for a file that is not there, is a directory or may not be read."""
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
-
-
-def read_arrays(path: Path, limit: int = MAX_FILE_BYTES) -> dict[str, NDArray[Any]]:
-    """Read all arrays of an .npz file of at most ``limit`` bytes; raises DataError."""
-    check_readable(path)
-    try:
-        if path.stat().st_size > limit:
-            raise DataError(f"{path} has {path.stat().st_size} bytes", f"at most {limit} are read")
-        return read_archive(path)
-    except (OSError, DamagedArchiveError) as error:
-        raise DataError(f"cannot read {path}: {error}", "give an .npz file without pickled objects") from error
+    def why_no_window(self, features: Features, by_label: bool = True) -> str:
+        """Say why no window of ``features`` fits in; empty if one does. Windows of one label end where that changes."""
+        count, span = len(self.time), features.span
+        if count < span:
+            return f"there are {counted(count, 'sample')}, and a window takes {span}"
+        steps = np.diff(self.time)
+        gaps = steps * features.rate > GAP_PERIODS
+        if (longest := _longest(gaps)) < span:
+            return (
+                f"a gap ends each window: samples are mostly {float(np.median(steps)):g} s apart, the swarm's "
+                f"{1 / features.rate:g} s, and at most {longest} follow one another, where a window takes {span}"
+            )
+        if by_label and (longest := _longest(gaps | (np.diff(self.label) != 0))) < span:
+            return f"each label holds for at most {counted(longest, 'sample')}, and a window takes {span}"
+        return ""
 
 
-def read_table(path: Path, classes: Sequence[str] = ()) -> dict[str, NDArray[np.float64]]:
-    """Read the columns of a CSV file with a header; fields that are no numbers become NaN. Raises DataError.
-
-    In the column ``label``, names of ``classes`` become their numbers.
-    """
-    check_readable(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return _read_columns(path, file, numbers_of(classes))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {error}", "give a CSV file in UTF-8 with a header") from error
+def _longest(breaks: NDArray[np.bool_]) -> int:
+    edges = np.flatnonzero(np.concatenate([[True], breaks, [True]]))
+    return int(np.diff(edges).max())
 
 
-def _read_columns(path: Path, file: IO[str], names: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
-    rows = csv.reader(file)
-    header = [name.strip() for name in next(rows, [])]
-    if not header or len(set(header)) != len(header) or all(number(name) == number(name) for name in header):
-        raise DataError(f"{path} has no usable header", "name every column once in the first line")
-    values = []
-    for row in rows:
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {rows.line_num}: {len(row)} fields", f"the header has {len(header)}")
-        values.append(
-            [
-                class_number(field, names) if column == "label" else number(field)
-                for column, field in zip(header, row, strict=True)
-            ]
-        )
-    table = np.array(values, np.float64).reshape(-1, len(header))
-    return {name: table[:, index] for index, name in enumerate(header)}
+def label_kind(manifest: Manifest) -> Kind:
+    """Return how labels of a swarm are read: as its classes, or as numbers."""
+    return Classes(manifest.classes, manifest.class_count) if manifest.class_count else Numbers()
 
 
-def numbers_of(classes: Sequence[str]) -> dict[str, float]:
-    """Return the number of each class, by name."""
-    return {name: float(index) for index, name in enumerate(classes)}
-
-
-def class_number(text: str, names: Mapping[str, float]) -> float:
-    """Return the number of the class that ``text`` is the name of, or the number that it is; else NaN."""
-    found = names.get(text.strip())
-    return number(text) if found is None else found
-
-
-def number(text: str) -> float:
-    """Return the number in a field; NaN if it is none: 1_000 is Python, and none."""
-    try:
-        return float("nan") if "_" in text else float(text)
-    except ValueError:
-        return float("nan")
-
-
-def read_recording(path: Path, channels: Iterable[str], rate: float, classes: Sequence[str] = ()) -> Recording:
+def read_recording(
+    path: Path, channels: Sequence[str], rate: float, columns: Columns = USUAL_COLUMNS, labels: Kind | None = None
+) -> Recording:
     """Read a recording of these ``channels``; without times, samples are 1/``rate`` s apart.
 
-    Labels may be names of ``classes`` in a table.
+    Without ``labels``, which say how to read them, none are read. Raises DataError.
     """
-    names = list(channels)
-    if path.suffix == ".csv":
-        table = read_table(path, classes)
-        absent = [name for name in names if name not in table]
-        if absent:
-            raise DataError(f"{path} has no column {', '.join(absent)}", f"the swarm needs {', '.join(names)}")
-        columns: Mapping[str, NDArray[Any]] = {**table, "signal": np.stack([table[name] for name in names], axis=1)}
-    else:
-        columns = read_arrays(path)
-    return check_recording(columns, len(names), rate, str(path))
+    if is_called_arrays(path):
+        return recording_of_arrays(Arrays(path, _SIGNAL), len(channels), rate, columns, labels)
+    table = open_table(path)
+    if absent := [name for name in channels if name not in table.names]:
+        raise DataError(
+            f"{path} has no column {shown(absent)}",
+            f"the swarm needs {', '.join(channels)}; it has {shown(table.names)}",
+        )
+    return recording_of_table(table, channels, rate, columns, labels)
 
 
-def check_recording(columns: Mapping[str, NDArray[Any]], channels: int, rate: float, origin: str) -> Recording:
-    """Make a Recording of checked arrays; raises DataError that names ``origin``."""
-    if "signal" not in columns:
-        raise DataError(f"{origin} has no array 'signal'", f"it has {', '.join(sorted(columns)) or 'nothing'}")
-    signal = columns["signal"]
-    if signal.ndim != 2 or signal.shape[1] != channels or signal.dtype.kind not in "fiu":
-        raise DataError(f"{origin}: signal is {signal.dtype} {signal.shape}", f"it must be numbers (n, {channels})")
+def recording_of_table(
+    table: Table, channels: Sequence[str], rate: float, columns: Columns, labels: Kind | None = None
+) -> Recording:
+    """Read the recording in a table that has the ``channels`` as columns. Raises DataError."""
+    path, numbers, times = table.path, Numbers(), Times()
+    time = time_column(table.head(), [*channels, columns.label], columns, rate, str(path))
+    wanted: list[tuple[str, Kind]] = [(name, numbers) for name in channels]
+    is_labelled = columns.label in table.names and columns.label not in channels
+    others: list[tuple[str, Kind]] = [(columns.label, labels)] if labels is not None and is_labelled else []
+    wanted += [*others, *([(time, times)] if time else [])]
+    if left_out := [name for name in table.names if name not in (*dict(wanted), columns.label)]:
+        _log.info("%s: columns that are left out: %s", path, shown(left_out))
+    signal, rest, places = [], [], []
+    for piece in table.pieces(wanted):
+        with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
+            signal.append(piece.values[:, : len(channels)].astype(np.float32))
+        rest.append(piece.values[:, len(channels) :])
+        places.append(piece.numbers)
+    values = np.concatenate([np.empty((0, len(channels)), np.float32), *signal])
+    columns_of = np.concatenate([np.empty((0, len(wanted) - len(channels))), *rest])
+    where = Where(path, table.unit, np.concatenate([np.empty(0, np.int64), *places]), time)
+    if numbers.complaint:
+        _log.warning("%s", numbers.complaint)
+    label = columns_of[:, 0] if others else None
+    if labels is not None and others:
+        _check_labels(labels, where, columns.label)
+    seconds = _seconds(columns_of[:, -1], times, columns, rate, where) if time else None
+    return make_recording(seconds, values, label, rate, where)
+
+
+def recording_of_arrays(
+    arrays: Arrays, channels: int, rate: float, columns: Columns, labels: Kind | None = None
+) -> Recording:
+    """Read the recording in the array ``signal`` and those beside it. Raises DataError."""
+    path, headers = arrays.path, arrays.headers
+    if _SIGNAL not in headers:
+        raise DataError(f"{path} has no array {_SIGNAL!r}", f"it has {', '.join(sorted(headers)) or 'nothing'}")
+    shape, kind = headers[_SIGNAL].shape, headers[_SIGNAL].dtype.kind
+    if len(shape) != 2 or shape[1] != channels or kind not in "fiu":
+        raise DataError(f"{path}: signal is {headers[_SIGNAL].dtype} {shape}", f"it must be numbers (n, {channels})")
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
+        raise DataError(f"{path} has {size} bytes", f"at most {MAX_FILE_BYTES} are read")
+    count = shape[0]
+    name_of_label = columns.label if columns.label in headers else _LABEL
+    beside = {
+        name: without_axis(arrays.read(name))
+        for name, header in headers.items()
+        if name == name_of_label or header.shape in ((count,), (count, 1)) or name == columns.time
+    }
+    beside.pop(_SIGNAL, None)
+    heads = {name: array[:50].tolist() if array.dtype.kind not in "Mm" else array[:50].astype(str).tolist()
+             for name, array in beside.items()}  # fmt: skip
+    heads.update({name: [] for name in headers if name not in heads and name != _SIGNAL})
+    time = time_column(heads, [name_of_label], columns, rate, str(path))
+    for name in (name for name in (time, name_of_label) if name in headers):
+        if (array := beside.get(name)) is None or array.shape != (count,):
+            raise DataError(f"{path}: {name} is {headers[name].dtype} {headers[name].shape}", f"it must be ({count},)")
+    if left_out := [name for name in headers if name not in (_SIGNAL, name_of_label, time)]:
+        _log.info("%s: arrays that are left out: %s", path, shown(left_out))
+    numbers = range(1, count + 1)
+    label = None
+    if labels is not None and name_of_label in beside:
+        label = labels.of_array(beside[name_of_label], Where(path, "row", numbers, name_of_label))
+        _check_labels(labels, Where(path, "row", numbers, name_of_label), name_of_label)
+    where, times = Where(path, "row", numbers, time), Times()
+    seconds = _seconds(times.of_array(beside[time], where), times, columns, rate, where) if time else None
+    return make_recording(seconds, arrays.read(_SIGNAL), label, rate, where)
+
+
+def _check_labels(labels: Kind, where: Where, column: str) -> None:
+    if isinstance(labels, Classes):
+        labels.check(f"{where.path}, column {column!r}")
+    complaint = labels.complaint if isinstance(labels, Classes | Numbers) else ""
+    if complaint:
+        _log.warning("%s: %s", where.path, complaint)
+
+
+def _seconds(raw: Floats, times: Times, columns: Columns, rate: float, where: Where) -> Floats:
+    """Return times in seconds, their unit said. Raises DataError if they do not ascend."""
+    wrong = np.flatnonzero(np.diff(raw) <= 0)
+    if len(wrong):
+        index = int(wrong[0]) + 1
+        raise DataError(
+            f"{where.at(index)}: times do not ascend: {raw[index].item()!r} after {raw[index - 1].item()!r}",
+            "sort the samples and remove repeated ones, or set time = false if this is no time",
+        )
+    if times.is_dated:
+        _log.info("%s: times are the dates in %r", where.path, where.column)
+        return raw
+    unit = columns.unit or unit_in(where.column) or _inferred_unit(raw, rate, where)
+    _log.info("%s: times are those in %r, in %s", where.path, where.column, unit)
+    return raw / rate if unit == SAMPLES else raw * SECONDS[unit]
+
+
+def _inferred_unit(raw: Floats, rate: float, where: Where) -> str:
+    fitting, of_epoch = unit_of(raw, rate, is_counter(where.column)), epoch_unit(raw)
+    if fitting in SECONDS and of_epoch and fitting != of_epoch:
+        raise DataError(
+            f"{where.at(0)}: {raw[0].item()!r} is of this century in {of_epoch}, and samples are as far apart as the "
+            f"swarm's in {fitting}",
+            f'set time_unit = "{of_epoch}" or "{fitting}" in [data] or [source]',
+        )
+    return fitting or of_epoch or (SAMPLES if is_counter(where.column) else "s")
+
+
+def make_recording(
+    seconds: Floats | None, signal: NDArray[Any], label: Floats | None, rate: float, where: Where
+) -> Recording:
+    """Make a Recording of checked arrays; raises DataError for samples at another ``rate``."""
     count = len(signal)
-    label = columns.get("label", np.full(count, np.nan))
-    time = columns.get("time", np.arange(count) / rate)
-    for name, array in (("label", label), ("time", time)):
-        if array.shape != (count,) or array.dtype.kind not in "fiu":
-            raise DataError(f"{origin}: {name} is {array.dtype} {array.shape}", f"it must be numbers ({count},)")
-    seconds = time.astype(np.float64)
-    if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
-        raise DataError(f"{origin}: times do not ascend", "sort the samples and remove repeated ones")
+    if seconds is None:
+        seconds = np.arange(count) / rate
     steps = np.diff(seconds)
-    steps = steps[steps * rate <= GAP_PERIODS]
-    step = float(np.median(steps)) if len(steps) else 1 / rate
-    if abs(step * rate - 1) > _RATE_TOLERANCE:  # a window would be of another length, no feature would mean the same
-        remedy = f"the swarm's are {1 / rate:g} s apart: resample them"
-        raise DataError(f"{origin}: samples are {step:g} s apart", remedy)
-    is_class = np.isfinite(label) & (label == np.floor(label)) & (label >= 0) & (label < _MAX_CLASSES)
-    whole = np.where(is_class, label, -1).astype(np.int64)
+    close = steps[steps * rate <= GAP_PERIODS]
+    if len(close) and not is_rate(seconds, rate):  # a window would be of another length, no feature would mean the same
+        remedy = f"the swarm's are {1 / rate:g} s apart: resample them, or set time_unit if that is wrong"
+        raise DataError(f"{where.path}: samples are {float(np.median(close)):.3g} s apart", remedy)
+    quantity = np.full(count, np.nan) if label is None else label
+    is_class = np.isfinite(quantity) & (quantity == np.floor(quantity)) & (quantity >= 0) & (quantity < _MAX_CLASSES)
+    whole = np.where(is_class, quantity, -1).astype(np.int64)
     with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
-        return Recording(seconds, signal.astype(np.float32), whole, label.astype(np.float64, copy=False))
+        return Recording(seconds, signal.astype(np.float32, copy=False), whole, quantity)
 
 
 def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:
     """Read one person's samples of the shipped file (see its notice), recordings one after another."""
-    arrays = read_arrays(path)
+    file = Arrays(path)
+    arrays = {name: file.read(name) for name in ("length", "subject", _SIGNAL, "exercise")}
     starts = np.concatenate([[0], np.cumsum(arrays["length"])])
     time, values, label = [], [], []
     clock = 0.0
@@ -175,11 +239,10 @@ def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:
         rows = slice(starts[index], starts[index + 1])
         count = int(arrays["length"][index])
         time.append(clock + np.arange(count) / rate)
-        values.append(arrays["signal"][rows])
-        label.append(np.full(count, arrays["exercise"][index], np.int64))
+        values.append(arrays[_SIGNAL][rows])
+        label.append(np.full(count, arrays["exercise"][index], np.float64))
         clock += count / rate + _PAUSE_SECONDS
     if not values:
         raise DataError(f"{path} has no person {person}", f"there are {sorted(set(arrays['subject'].tolist()))}")
-    parts = {"time": time, "signal": values, "label": label}
-    columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return check_recording(columns, columns["signal"].shape[1], rate, str(path))
+    where = Where(path, "row", np.empty(0, np.int64), "time")
+    return make_recording(np.concatenate(time), np.concatenate(values), np.concatenate(label), rate, where)

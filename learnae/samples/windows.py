@@ -10,8 +10,7 @@ from learnae.models.dataset import Array, Dataset
 from learnae.ports import Samples
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import AUTOENCODER, FORECAST, Manifest
-
-GAP_PERIODS = 1.5  # a pause of more sample periods ends the window
+from learnae.tables.times import GAP_PERIODS
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from trainer_node.datasets.split import Split
 
 _log = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 _COUNTS = "counts.json"
 _LEFTOVER_SECONDS = 86_400.0  # after which a directory that is not finished belongs to a killed process
 
@@ -55,8 +55,8 @@ class Counts:
     train: int
     holdout: int
     skipped: int
-    worst: str  # see DataQuality
-    rounded: str
+    worst: str  # where most are, and what was found
+    rounded: str  # see DataQuality
 
     @classmethod
     def from_json(cls, text: str) -> Counts:
@@ -177,7 +177,8 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
         raw.delete()
         train.sync()
         holdout.sync()
-        counts = Counts(len(train), len(holdout), dataset.skipped - skipped, quality.worst, quality.rounded)
+        worst = "; ".join(filter(None, (quality.worst and f"most often {quality.worst} is not", source.complaint)))
+        counts = Counts(len(train), len(holdout), dataset.skipped - skipped, worst, quality.rounded)
     if _version(source.path) != version:
         raise DataError(f"{source.path} has changed while it was read", "start again once it is complete")
     dataset.skipped = skipped

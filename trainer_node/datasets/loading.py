@@ -1,7 +1,7 @@
 """What trainers learn from: tables, arrays, and raw recordings where the swarm defines features."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,20 +11,20 @@ from learnae.errors import DataError
 from learnae.models.dataset import Dataset, one_line_each
 from learnae.models.graph import normalises_rows, token_count
 from learnae.ports import Samples
-from learnae.samples.recordings import Recording, check_readable, check_recording, read_arrays
-from learnae.samples.table_headers import CSV, PARQUET
+from learnae.samples.recordings import Recording, label_kind, recording_of_arrays, recording_of_table
 from learnae.samples.windows import Windower, add_windows
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import FORECAST, REGRESSION, Manifest
-from learnae.text import counted
+from learnae.tables.arrays import Arrays
+from learnae.tables.opening import is_called_arrays, open_table
+from learnae.tables.table import Table
+from learnae.text import counted, shown
 from trainer_node.config import DataSection
+from trainer_node.datasets.array_source import ArraySource
 from trainer_node.datasets.cache import fill
-from trainer_node.datasets.formats.arrays import ArraySource, read_headers
-from trainer_node.datasets.formats.csv_table import CsvTable
-from trainer_node.datasets.formats.parquet import ParquetTable
-from trainer_node.datasets.formats.tables import Table, TableSource
 from trainer_node.datasets.source import CHUNK_BYTES, USUAL_LIMITS, ReadingLimits, Source
 from trainer_node.datasets.split import Split
+from trainer_node.datasets.table_source import TableSource
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ _SCALE_ROWS = 1000  # that their scale is estimated from
 def load_dataset(data: DataSection, manifest: Manifest, limits: ReadingLimits = USUAL_LIMITS) -> Dataset:
     """Read ``data.file`` into rows that fit the swarm's model.
 
-    .csv, .csv.gz, .parquet: one row an example, the column ``data.label`` is the target, the features are those
-    that the manifest names, or else all others, in their order (see tables). .npz: ``x`` (n, *input) and ``y``
+    Tables (learnae.tables): one row an example, the column ``data.label`` is the target, the features are those
+    that the manifest names, or else all others, in their order (see table_source). .npz: ``x`` (n, *input) and ``y``
     (n,), perhaps ``x_holdout`` and ``y_holdout``. An autoencoder needs no target. All this is
     streamed to disk and mapped: never more than 1.2 times the rows in memory, mapped pages included,
     beside some 20 MB. Where the swarm defines features, a table that has their channels as columns,
@@ -74,6 +74,7 @@ class _Loader:
     def __init__(self, data: DataSection, manifest: Manifest, limits: ReadingLimits) -> None:
         self._path = Path(data.file)
         self._data = data
+        self._columns = data.columns
         self._manifest = manifest
         self._limits = limits
         self._tokens = token_count(manifest.config)
@@ -82,19 +83,19 @@ class _Loader:
         )
 
     def load(self) -> Dataset:
-        check_readable(self._path)
-        self._load_archive() if self._path.suffix == ".npz" else self._load_table()
+        self._load_arrays() if is_called_arrays(self._path) else self._load_table()
         self._warn_of_one_class()
         if self._tokens is None and not normalises_rows(self._manifest.config):
             self._warn_of_scale()
         return self._dataset
 
-    def _load_archive(self) -> None:
+    def _load_arrays(self) -> None:
         path, manifest, features = self._path, self._manifest, self._manifest.features
-        headers = read_headers(path)
-        if "signal" not in headers:
-            source = ArraySource(path, headers, manifest.is_autoencoder, self._limits)
-            shape, wanted = headers["x"].shape[1:], manifest.model.input_shape
+        needs_rows = features is None or (manifest.is_autoencoder and len(manifest.model.input_shape) == 1)
+        arrays = Arrays(path, "x" if needs_rows else "signal")
+        if "signal" not in arrays.headers:
+            source = ArraySource(arrays, label_kind(manifest), manifest.is_autoencoder, self._limits)
+            shape, wanted = arrays.headers["x"].shape[1:], manifest.model.input_shape
             if shape != wanted:
                 other = "; or give a recording: signal, label, time" if features else ""
                 raise DataError(f"{path}: a row of x has shape {shape}", f"the swarm's model takes {wanted}{other}")
@@ -102,22 +103,28 @@ class _Loader:
         elif features is None:
             raise DataError(f"{path} is a raw recording", f"swarm {manifest.name!r} defines no features: give x, y")
         else:
-            self._add(check_recording(read_arrays(path), len(features.channels), features.rate, str(path)))
+            kind, channels = label_kind(manifest), len(features.channels)
+            self._add(recording_of_arrays(arrays, channels, features.rate, self._columns, kind))
 
     def _load_table(self) -> None:
         path, manifest, features = self._path, self._manifest, self._manifest.features
-        table = _open_table(path, self._data.label, manifest.classes, self._limits.text_bytes)
-        if table is None:
-            raise DataError(f"cannot read {path}", "give a .npz or .csv file, .csv.gz or .parquet")
+        table = open_table(path, self._limits.text_bytes)
         if features is not None and set(features.channels) <= set(table.names):
-            self._add(_recording_of(table, features, self._data.label))
+            kind = label_kind(manifest)
+            if manifest.needs_labels and self._columns.label not in table.names:
+                raise DataError(
+                    f"{path} has no column {self._columns.label!r}; it has {shown(table.names)}",
+                    "set data.label to the column of the target",
+                )
+            self._add(recording_of_table(table, features.channels, features.rate, self._columns, kind))
         elif features is not None and _is_meant_as_recording(table, manifest):
             absent = [name for name in features.channels if name not in table.names]
             raise DataError(
-                f"{path} has no column {', '.join(absent)}", f"the swarm's channels are {', '.join(features.channels)}"
+                f"{path} has no column {', '.join(absent)}",
+                f"the swarm's channels are {', '.join(features.channels)}, and it has {shown(table.names)}",
             )
         else:
-            self._fill(TableSource(table, self._data.label, manifest))
+            self._fill(TableSource(table, self._columns, manifest))
 
     def _add(self, recording: Recording) -> None:
         dataset, features, name = self._dataset, self._manifest.features, self._path.name
@@ -130,7 +137,8 @@ class _Loader:
         )
         kept = len(dataset.train)
         if not kept:
-            raise DataError(f"{self._path} has no row to train on: {cut}", dataset.demand)
+            cause = recording.why_no_window(features, self._manifest.task != REGRESSION) or dataset.demand
+            raise DataError(f"{self._path} has no row to train on: {cut}", cause)
         _log.info("%s: %s to train on, %d held out", name, counted(kept, "row"), len(dataset.holdout))
         if unlabelled or dataset.skipped:
             _log.warning("%s: %s: %s", name, cut, dataset.demand)
@@ -153,7 +161,7 @@ class _Loader:
         counts = fill(self._dataset, source, options, split, limits.file_bytes)
         rows = counts.train + counts.holdout
         why = self._dataset.demand + (f" ({', '.join(manifest.classes)})" if manifest.classes else "")
-        why += f"; most often {counts.worst} is not" if counts.worst else ""
+        why += f"; {counts.worst}" if counts.worst else ""
         if not counts.train:
             raise DataError(f"{self._path} has no row to train on, {counts.skipped} were skipped", why)
         _log.info("%s: %s to train on, %d held out", name, counted(counts.train, "row"), counts.holdout)
@@ -192,24 +200,6 @@ def _is_meant_as_recording(table: Table, manifest: Manifest) -> bool:
     assert manifest.features is not None
     only = manifest.task == FORECAST or len(manifest.model.input_shape) > 1
     return only or not set(manifest.features.channels).isdisjoint(table.names)
-
-
-def _open_table(path: Path, label: str, classes: Sequence[str], text_bytes: int) -> Table | None:
-    """Open the table in a file, whose ``label`` may name ``classes``; None for an unknown format; raises DataError."""
-    if path.name.endswith(CSV):
-        return CsvTable(path, label, classes, text_bytes)
-    return ParquetTable(path, label, classes) if path.suffix in PARQUET else None
-
-
-def _recording_of(table: Table, features: Features, label: str) -> Recording:
-    """Read the recording in a table that has the channels as columns; raises DataError."""
-    others = [name for name in ("time", label) if name in table.names]
-    wanted = [*features.channels, *others]
-    parts = [values for values, _ in table.pieces(wanted)]
-    whole = np.concatenate([np.empty((0, len(wanted))), *parts])
-    channels = len(features.channels)
-    columns = {"label" if name == label else name: whole[:, channels + i] for i, name in enumerate(others)}
-    return check_recording({**columns, "signal": whole[:, :channels]}, channels, features.rate, str(table.path))
 
 
 def _pieces(samples: Samples, features: Features, chunk_bytes: int) -> Iterator[Samples]:

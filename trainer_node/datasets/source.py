@@ -7,6 +7,9 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from learnae.tables.arrays import MEMORY_BYTES
+from learnae.tables.lines import BLOCK_BYTES
+
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20  # of rows: large enough for NumPy to be fast, nothing beside the data
 
@@ -16,9 +19,9 @@ class ReadingLimits:
     """How much is read at a time, and kept."""
 
     chunk_bytes: int = CHUNK_BYTES
-    text_bytes: int = 1 << 18  # of a CSV file: its numbers take four times that, and what the C library keeps grows
+    text_bytes: int = BLOCK_BYTES
     file_bytes: int = 1 << 24  # below, a file is parsed in seconds, and no rows of it are kept on disk
-    array_bytes: int = 1 << 24  # in Fortran's order, read whole: nothing beside the interpreter
+    array_bytes: int = MEMORY_BYTES
     array_rows: int = 512  # at least, of a larger one at once: wide ones would be read number by number
     windows: int = 1 << 20  # of a recording: those are in memory
     holdout_rows: int = 1 << 18  # tell accuracies a tenth of a point apart, and are evaluated after each update
@@ -47,3 +50,7 @@ class Source(Protocol):
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all rows in the file's order. Raises DataError."""
+
+    @property
+    def complaint(self) -> str:
+        """Say what was found in place of numbers and classes; empty until all is read, or if nothing was."""

@@ -14,6 +14,7 @@ from learnae.samples.recordings import read_recording
 from learnae.samples.windows import Windower
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.presets import dense_config
+from learnae.tables.labels import Classes
 
 
 def recording(path: Path, rate: float, rows: int, offset: float, size: float) -> Path:
@@ -55,7 +56,9 @@ def test_features_bring_a_recording_near_one(
     place = tmp_path / f"swarm-{abs(hash((kind, rate, offset, size)))}"
     features = open_manifest(Path(programs.answer("learnae", "swarm", "create", *flags, place)["directory"])).features
     assert features is not None
-    samples = read_recording(file, features.channels, features.rate, ["rest", "run"]).split_by_time(0.0)
+    samples = read_recording(file, features.channels, features.rate, labels=Classes(["rest", "run"], 2)).split_by_time(
+        0.0
+    )
     samples.label[:] = 0
     rows = features.extract(Windower(features).push(samples).values).reshape(-1, features.constants * 2)
     assert np.abs(rows.mean(axis=0)).max() < 0.15
@@ -64,6 +67,20 @@ def test_features_bring_a_recording_near_one(
 
 def said(programs: Programs, *arguments: object) -> Any:
     return programs.answer("learnae", "features", *arguments)
+
+
+def test_times_are_read_as_a_recording_is(programs: Programs, tmp_path: Path) -> None:
+    begun = 1_714_521_600_000
+    for name, times in {
+        "time_ms": [str(index * 20) for index in range(200)],
+        "Timestamp": [str(begun + index * 20) for index in range(200)],
+        "recordedAt": [f"2024-05-01T00:00:{index // 50:02}.{index % 50 * 20:03}Z" for index in range(200)],
+    }.items():
+        file = tmp_path / f"{name}.csv"
+        file.write_text(f"{name};a\n" + "".join(f"{time};{index % 7},5\n" for index, time in enumerate(times)))
+        found = said(programs, file)
+        assert (found["rate"], list(found["channels"])) == (50.0, ["a"])
+        assert found["channels"]["a"]["maximum"] == 6.5
 
 
 def test_gaps_and_missing_values_are_counted(programs: Programs, tmp_path: Path) -> None:
@@ -86,9 +103,9 @@ def test_a_table_without_times_or_without_change_is_measured(programs: Programs,
 @pytest.mark.parametrize(
     ("text", "flags", "words"),
     [
-        ("a\n1\n2\n", (), "has no column 'time'; name it with --time, or give --rate HZ"),
-        ("time,a\n0,1\n0,2\n", (), "row 2: time does not ascend"),
-        ("time,a\n0,1\nlater,2\n", (), "row 2: time is no number"),
+        ("a\n1\n2\n", (), "has no column of times; name it with --time, or give --rate HZ"),
+        ("time,a\n0,1\n0,2\n", (), "line 3, column 'time': times do not ascend"),
+        ("time,a\n0,1\nlater,2\n", (), "line 3, column 'time': 'later' is no time"),
         ("time,a\n0,1\n1,2\n", ("--channels", "a,b"), "has no column 'b'; it has time, a"),
         ("time,a\n0,1\n1,2\n", ("--window", "3"), "no window of 3 samples at 1 Hz"),
         ("time,a\n0,x\n1,y\n", (), "0 columns of"),

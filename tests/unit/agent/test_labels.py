@@ -91,6 +91,8 @@ def test_names_and_numbers_of_classes() -> None:
     assert [plain.number(text) for text in ("0", "2", "3", "-1", "²", "9" * 99)] == [0, 2, -1, -1, -1, -1]
     with pytest.raises(ConfigurationError, match="idle, busy"):
         NAMES.check("lazy")
+    forms = LabelNames(("1", "l\u00e4uft"), 2)
+    assert [forms.number(text) for text in ("1", "1.0", " la\u0308uft ", "0")] == [0, 0, 1, -1]
 
 
 def test_a_label_that_is_no_class_is_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:

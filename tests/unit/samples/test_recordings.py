@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from learnae.errors import DataError
-from learnae.samples.recordings import Recording, read_arrays, read_recording, read_table, shipped_recording
+from learnae.samples import recordings
+from learnae.samples.recordings import Recording, read_recording, shipped_recording
 from learnae.swarm.presets import demo_data
+from learnae.tables.labels import Classes
 
 CHANNELS = ("a", "b")
 RATE = 10.0
@@ -28,7 +30,7 @@ def npz(path: Path, **arrays: Any) -> Path:
 
 
 def read(path: Path) -> Recording:
-    return read_recording(path, CHANNELS, RATE, ("still", "moving"))
+    return read_recording(path, CHANNELS, RATE, labels=Classes(("still", "moving"), 2))
 
 
 def read_csv(path: Path, text: str) -> Recording:
@@ -54,10 +56,10 @@ def test_a_table_may_name_classes(table: Path) -> None:
 
 
 def test_an_archive_is_read_whole(archive: Path) -> None:
-    got = read(npz(archive, signal=SIGNAL, label=np.array([0, 2, -1]), time=np.array([5, 6, 7.5])))
+    got = read(npz(archive, signal=SIGNAL, label=np.array([0, 1, -1]), time=np.array([5, 6, 7.5])))
     assert got.values.dtype == np.float32
     assert got.values.tolist() == SIGNAL.tolist()
-    assert got.label.tolist() == [0, 2, -1]
+    assert got.label.tolist() == [0, 1, -1]
     assert got.time.tolist() == [5, 6, 7.5]
 
 
@@ -101,13 +103,14 @@ def test_held_out_are_the_last_samples_of_each_label(archive: Path) -> None:
         ({"signal": SIGNAL.astype("U8")}, ["signal is <U8"]),
         ({"signal": SIGNAL.astype(complex)}, ["signal is complex128"]),
         ({"signal": SIGNAL > 1}, ["signal is bool"]),
-        ({"signal": SIGNAL, "label": np.array(["x", "y", "z"])}, ["label is <U1"]),
+        ({"signal": SIGNAL, "label": np.zeros(3, complex)}, ["column 'label' is of type complex128"]),
         ({"signal": SIGNAL, "label": np.zeros(2)}, ["label is float64 (2,)", "(3,)"]),
-        ({"signal": SIGNAL, "time": np.zeros((3, 1))}, ["time is float64 (3, 1)"]),
+        ({"signal": SIGNAL, "time": np.zeros((3, 2))}, ["time is float64 (3, 2)"]),
+        ({"signal": SIGNAL, "time": np.zeros((3, 1))}, ["row 2, column 'time': times do not ascend: 0.0 after 0.0"]),
         ({"signal": SIGNAL, "time": np.array([0, 2, 1])}, ["times do not ascend"]),
         ({"signal": SIGNAL, "time": np.array([0, 1, 1])}, ["times do not ascend"]),
-        ({"signal": SIGNAL, "time": np.array([0, 1, np.nan])}, ["times do not ascend"]),
-        ({"signal": SIGNAL, "time": np.array([0, 1, np.inf])}, ["times do not ascend"]),
+        ({"signal": SIGNAL, "time": np.array([0, 1, np.nan])}, ["row 3, column 'time': 'nan' is no time"]),
+        ({"signal": SIGNAL, "time": np.array([0, 1, np.inf])}, ["row 3, column 'time': 'inf' is no time"]),
     ],
 )
 def test_arrays_that_are_no_recording_are_named(archive: Path, arrays: dict[str, Any], words: list[str]) -> None:
@@ -128,8 +131,8 @@ def test_arrays_that_are_no_recording_are_named(archive: Path, arrays: dict[str,
         ("c\n1\n", ["has no column a, b"]),
         ("a,b\n1,2\n3\n", ["line 3: 1 fields", "the header has 2"]),
         ("a,b\n1,2,3\n", ["line 2: 3 fields"]),
-        ("a,b,time\n1,2,now\n", ["times do not ascend"]),
-        ("a,b\n" + "1" * 200_000 + ",2\n", ["cannot read", "field larger"]),
+        ("a,b,time\n1,2,now\n", ["line 2, column 'time': 'now' is no time"]),
+        ('a,b\n"' + "1" * 200_000 + '",2\n', ["cannot read", "field larger"]),
     ],
 )
 def test_tables_that_are_no_recording_are_named(table: Path, text: str, words: list[str]) -> None:
@@ -160,17 +163,19 @@ def test_unreadable_files_are_named(tmp_path: Path, suffix: str, what: str) -> N
     if what == "directory":
         path.mkdir()
     elif what == "binary":
-        path.write_bytes(b"\xff\xfe\x00\x01")
+        path.write_bytes(b"a\xfe\x00\x01")
     with pytest.raises(DataError, match=rf"cannot read {path}"):
         read(path)
 
 
-def test_a_file_too_large_is_not_read(archive: Path) -> None:
+def test_a_file_too_large_is_not_read(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     npz(archive, signal=SIGNAL)
     size = archive.stat().st_size
-    assert set(read_arrays(archive, size)) == {"signal"}
+    monkeypatch.setattr(recordings, "MAX_FILE_BYTES", size)
+    read(archive)
+    monkeypatch.setattr(recordings, "MAX_FILE_BYTES", size - 1)
     with pytest.raises(DataError, match=f"has {size} bytes"):
-        read_arrays(archive, size - 1)
+        read(archive)
 
 
 def test_the_shipped_people_are_told_apart_and_their_recordings_kept_apart() -> None:
@@ -304,20 +309,9 @@ def test_unsigned_times_must_ascend_too(archive: Path) -> None:
 
 @pytest.mark.parametrize("label", [1.5, -0.5, -7, 1e300])
 def test_a_label_that_is_no_class_is_not_taken_for_one(archive: Path, label: float) -> None:
-    try:
-        got = read(npz(archive, signal=SIGNAL, label=np.array([0, label, 2])))
-    except DataError:
-        return
-    assert got.label.tolist() == [0, -1, 2]
+    got = read(npz(archive, signal=SIGNAL, label=np.array([0, label, 1])))
+    assert got.label.tolist() == [0, -1, 1]
 
 
 def test_a_table_from_a_spreadsheet_is_read(table: Path) -> None:
     assert read_csv(table, "\ufeffa,b\n1,2\n").values.tolist() == [[1, 2]]
-
-
-def test_columns_of_a_table_are_numbers(table: Path) -> None:
-    table.write_text("x,y\n1,a\n2,3\n")
-    columns = read_table(table)
-    assert list(columns) == ["x", "y"]
-    assert columns["x"].tolist() == [1, 2]
-    assert np.isnan(columns["y"][0])

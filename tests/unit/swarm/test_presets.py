@@ -9,10 +9,11 @@ from learnae.errors import ManifestError
 from learnae.models.dataset import Dataset
 from learnae.models.losses import reconstruction_error
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.samples.recordings import read_arrays, shipped_recording
+from learnae.samples.recordings import shipped_recording
 from learnae.samples.windows import Windower
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import EXERCISES, PRESETS, demo_data, preset
+from learnae.tables.arrays import Arrays
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -44,7 +45,8 @@ def test_windows_of_the_wrist_last_two_seconds_and_overlap_by_half() -> None:
 
 def test_the_shipped_recordings_are_eight_people_and_all_exercises() -> None:
     with resources.as_file(demo_data()) as path:
-        arrays = read_arrays(path)
+        file = Arrays(path)
+        arrays = {name: file.read(name) for name in file.headers}
     assert sorted(set(arrays["subject"].tolist())) == list(range(1, 9))
     assert sorted(set(arrays["exercise"].tolist())) == list(range(len(EXERCISES)))
     assert arrays["signal"].shape == (arrays["length"].sum(), 6)

@@ -115,7 +115,7 @@ def test_a_demo_in_the_background_goes_on_to_the_next_person(
     hold(peer_directory("demo-1"))
     monkeypatch.setattr(demo, "holder", lambda _: None)
     monkeypatch.setattr(lifecycle, "holder", holder)
-    cli._detach(None, {"data.file": None, "swarm.id": None, "peer.name": None}, demo=True, as_json=False)
+    cli._detach(None, dict.fromkeys(("data.file", "data.label", "swarm.id", "peer.name")), demo=True, as_json=False)
     said = capsys.readouterr().out
     pid = holder(peer_directory("demo-2") / LOCK_FILE)
     assert pid

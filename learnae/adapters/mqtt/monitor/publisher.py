@@ -41,17 +41,20 @@ _CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
 _PRIVATE = {"last_problems", "error", "detail", "unknown_labels"}  # their text may quote what a source has read
 _ZONES = Path("/sys/class/thermal")
 _LIBRARY = Path(learnae.__file__).parent
+_READERS = tuple(_LIBRARY / name for name in ("samples", "tables"))  # of raw data, though they are of the library
 _BURST, _SECONDS_EACH = 20.0, 5.0  # so many records at once, then one in so many seconds
 _TEXT_CHARACTERS = 500
-_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
+# as repr writes a text, and as others do
+_QUOTED = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|'[^']*'|\"[^\"]*\""
+_VALUES = re.compile(rf"{_QUOTED}|[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
 
 
 class RemoteLog(logging.Handler):
     """Hands ``{time, level, text}`` to ``send``; records that come faster are counted, and the next says how many.
 
-    It handles every logger's records. Modules outside the package ``learnae`` handle raw readings, and may quote one in
-    a warning: quoted texts and numbers in their records are blanked. The file of the call decides, not the logger's
-    name. ``monotonic`` tells seconds.
+    It handles every logger's records. Modules outside the package ``learnae``, and its readers of files, handle raw
+    readings, and may quote one in a warning: quoted texts and numbers in their records are blanked. The file of the
+    call decides, not the logger's name. ``monotonic`` tells seconds.
     """
 
     def __init__(self, send: Callable[[dict[str, Any]], None], monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -77,7 +80,8 @@ class RemoteLog(logging.Handler):
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         text = record.getMessage()
-        if not Path(record.pathname).is_relative_to(_LIBRARY):
+        path = Path(record.pathname)
+        if not path.is_relative_to(_LIBRARY) or any(map(path.is_relative_to, _READERS)):
             text = _VALUES.sub("…", text)
         held_back, self._held_back = self._held_back, 0
         said = {"time": int(record.created * 1000), "level": record.levelname.lower(), "text": text[:_TEXT_CHARACTERS]}

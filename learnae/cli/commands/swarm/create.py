@@ -18,13 +18,14 @@ from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
-from learnae.samples.table_headers import CSV, PARQUET, column_names, is_number
 from learnae.swarm.directory import create_named, create_swarm
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.swarm.initial_weights import start_blocks, start_links
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import PRESETS, preset
 from learnae.system.paths import MANIFEST_FILE
+from learnae.tables.numbers import is_number
+from learnae.tables.opening import is_called_table, open_table
 from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
@@ -114,9 +115,9 @@ def _columns(text: str) -> list[str]:
 
     Raises DataError.
     """
-    if not text.endswith((*CSV, *PARQUET)):
+    if not is_called_table(text):
         return _names(text)
-    names = [name for name in column_names(Path(text)) if name != _TARGET]
+    names = [name for name in open_table(Path(text)).names if name != _TARGET]
     numbers = [name for name in names if is_number(name)]
     if numbers:  # every member of the swarm reads what is written here
         raise DataError(

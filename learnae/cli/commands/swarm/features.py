@@ -4,23 +4,25 @@ import argparse
 import json
 import math
 from collections import Counter
-from contextlib import closing
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.cli.commands.swarm.table_fields import fields_of, names_of
+from learnae.cli.commands.swarm.data_look import Counted
 from learnae.cli.output import console, print_json, table
 from learnae.errors import ConfigurationError, DataError
 from learnae.ipld.fields import Fields
 from learnae.ports import Samples
-from learnae.samples.recordings import check_readable, number
-from learnae.samples.windows import GAP_PERIODS, Windower
+from learnae.samples.windows import Windower
 from learnae.swarm.features import KIND, MAX_CHANNELS, RAW_KIND, Features, RawWindow, WindowStatistics, read_features
 from learnae.system.atomic_files import check_target, write_atomic
+from learnae.tables.numbers import Numbers
+from learnae.tables.opening import open_table
+from learnae.tables.table import Kind, Table, Where
+from learnae.tables.times import GAP_PERIODS, SECONDS, Times, epoch_unit, is_called_time, unit_in
 from learnae.text import counted, shortly
 
 _Floats = NDArray[np.float64]
@@ -32,17 +34,17 @@ _MOST_WINDOWS = 20_000  # that constants are measured from, evenly spread
 
 def features(options: argparse.Namespace) -> int:
     """Measure a table, say what it holds, and write features that fit it."""
-    check_readable(options.file)
     if options.out:
         check_target(options.out, [".json"])
-    names = names_of(options.file)
+    source = open_table(options.file)
+    names = source.names
     channels = [name.strip() for name in options.channels.split(",")] if options.channels else []
     for name in (*channels, *filter(None, [options.time])):
         if name not in names:
             raise DataError(f"{options.file} has no column {name!r}", f"it has {shortly(names)}")
-    time = options.time or ("time" if "time" in names else "")
+    time = options.time or _time_of(options.file, [name for name in names if name not in (*channels, options.label)])
     wanted = channels or [name for name in names if name not in (time, options.label)]
-    values, times, labels = _read(options.file, names, wanted, time, options.label)
+    values, seconds, labels = _read(source, wanted, time, options)
     if not channels:  # what holds no numbers is no channel
         kept = [index for index in range(len(wanted)) if np.isfinite(values[:, index]).any()]
         wanted, values = [wanted[index] for index in kept], values[:, kept]
@@ -51,7 +53,7 @@ def features(options: argparse.Namespace) -> int:
             f"{counted(len(wanted), 'column')} of {options.file} hold numbers",
             f"name the channels, at most {MAX_CHANNELS}: --channels A,B,…",
         )
-    seconds, rate = _seconds(options.file, times, time, options.rate, len(values))
+    seconds, rate = _at_rate(options.file, seconds, options.rate, len(values))
     found = _features(options, tuple(wanted), values, seconds, rate)
     facts = _facts(wanted, values, seconds, rate, labels)
     text = json.dumps(found.to_fields(), indent=1, ensure_ascii=False)
@@ -70,36 +72,56 @@ def features(options: argparse.Namespace) -> int:
     return 0
 
 
+def _time_of(path: Path, names: Sequence[str]) -> str:
+    """Return the column whose name says that it holds times; empty if there is none. Raises DataError."""
+    found = [name for name in names if is_called_time(name)]
+    if len(found) > 1:
+        raise DataError(f"{path} has several columns that look like times: {shortly(found)}", "name one with --time")
+    return found[0] if found else ""
+
+
 def _read(
-    path: Path, names: list[str], channels: list[str], time: str, label: str
+    source: Table, channels: Sequence[str], time: str, options: argparse.Namespace
 ) -> tuple[_Floats, _Floats | None, Counter[str]]:
-    """Return the channels (n, channels) and times (n,) in a table, and how often each label is there."""
-    rows, times = [], []
-    labels: Counter[str] = Counter()
-    with closing(fields_of(path, names, [*channels, time, label])) as found:
-        for *fields, when, text in islice(found, _MOST_ROWS):
-            rows.append([number(field) for field in fields])
-            times.append(number(when))
-            labels.update([text] if text else [])
-    if len(rows) < 2:
-        raise DataError(f"{path} has {counted(len(rows), 'row')}", "give a recording of some length")
-    return np.array(rows, np.float64).reshape(len(rows), -1), np.array(times) if time else None, labels
+    """Return the channels (n, channels) and seconds (n,) in a table, and how often each label is there."""
+    times, labels = Times(), Counted(Numbers())
+    wanted: list[tuple[str, Kind]] = [(name, Numbers()) for name in channels]
+    if time:
+        wanted.append((time, times))
+    if options.label in source.names and options.label not in (*channels, time):
+        wanted.append((options.label, labels))
+    read, rows, places = [], 0, []
+    for piece in source.pieces(wanted):
+        read.append(piece.values)
+        places.append(piece.numbers)
+        rows += len(piece.values)
+        if rows >= _MOST_ROWS:
+            break
+    if rows < 2:
+        raise DataError(f"{source.path} has {counted(rows, 'row')}", "give a recording of some length")
+    values = np.concatenate(read)
+    seconds = None
+    if time:
+        where = Where(source.path, source.unit, np.concatenate(places), time)
+        seconds = _seconds(values[:, len(channels)], times.is_dated, options.time_unit, where)
+    return values[:, : len(channels)], seconds, labels.counts
 
 
-def _seconds(path: Path, times: _Floats | None, name: str, rate: float | None, rows: int) -> tuple[_Floats, float]:
+def _seconds(raw: _Floats, is_dated: bool, unit: str, where: Where) -> _Floats:
+    """Return times in seconds; raises DataError if they do not ascend."""
+    wrong = np.flatnonzero(np.diff(raw) <= 0)
+    if len(wrong):
+        raise DataError(f"{where.at(int(wrong[0]) + 1)}: times do not ascend", "sort the rows and remove repeated ones")
+    return raw if is_dated else raw * SECONDS[unit or unit_in(where.column) or epoch_unit(raw) or "s"]
+
+
+def _at_rate(path: Path, seconds: _Floats | None, rate: float | None, rows: int) -> tuple[_Floats, float]:
     """Return the time of each row and the rate in Hz, as given or as measured; raises DataError."""
-    if times is None:
-        if rate is None:
-            raise DataError(f"{path} has no column 'time'", "name it with --time, or give --rate HZ")
-        return np.arange(rows) / rate, rate
-    if not np.isfinite(times).all():
-        row = int(np.flatnonzero(~np.isfinite(times))[0]) + 1
-        raise DataError(f"{path}, row {row}: {name} is no number", "write seconds there, or give another --time")
-    steps = np.diff(times)
-    if (steps <= 0).any():
-        row = int(np.flatnonzero(steps <= 0)[0]) + 2
-        raise DataError(f"{path}, row {row}: {name} does not ascend", "sort the rows and remove repeated ones")
-    return times, rate or float(f"{1 / np.median(steps):.3g}")
+    if seconds is not None:
+        return seconds, rate or float(f"{1 / np.median(np.diff(seconds)):.3g}")
+    if rate is None:
+        raise DataError(f"{path} has no column of times", "name it with --time, or give --rate HZ")
+    return np.arange(rows) / rate, rate
 
 
 def _features(
@@ -173,7 +195,8 @@ def _print(path: Path, facts: dict[str, Any]) -> None:
 def add_parser(command: argparse.ArgumentParser) -> None:
     """Add the command's arguments but its file."""
     command.add_argument("--channels", metavar="A,B,...", help="columns (default: all that hold numbers)")
-    command.add_argument("--time", metavar="C", help="the column of seconds (default: time)")
+    command.add_argument("--time", metavar="C", help="the column of times (default: the one that is called so)")
+    command.add_argument("--time-unit", choices=tuple(SECONDS), default="", help="of its numbers (default: as it says)")
     command.add_argument("--label", default="label", metavar="C", help="the column of labels (default: label)")
     command.add_argument("--rate", type=float, metavar="HZ", help="of samples (default: as measured)")
     command.add_argument("--kind", choices=(KIND, RAW_KIND), default=KIND, help=f"default: {KIND}")

@@ -15,16 +15,16 @@ from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.homes import swarm_of
-from learnae.samples.recordings import check_readable
 from learnae.swarm.directory import find_swarm
 from learnae.system.atomic_files import create_once
 from learnae.system.paths import KEY_FILE, STATE_FILE, home, last_status, peer_directory, peers_here
+from learnae.tables.opening import check_readable
 
 _LABEL = "label"  # of a table, unless another is named
 Value = str | bool | int | float
 
 _NO_DATA = {
-    "trainer": '# file = "data.npz"    # or .csv, .csv.gz, .parquet: docs/tasks.md',
+    "trainer": '# file = "data.npz"    # or a table: docs/tasks.md',
     "agent": '# kind = "hwmon"         # or bridge, mqtt, iio: docs/agent.md\n# file = "motion.npz"    # a recording',
 }
 

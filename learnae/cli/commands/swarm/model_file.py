@@ -11,8 +11,8 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.keras_forms import in_own_form
 from learnae.models.keras_model import absent_of_keras, build_model, flat, outline_of, weights_in
 from learnae.models.outline import Outline
-from learnae.samples.recordings import check_readable
 from learnae.system.installation import how_to_install
+from learnae.tables.opening import check_readable
 from learnae.weights.codecs import Vector
 
 SEEDED = "drawn from the seed"

@@ -9,6 +9,7 @@ import learnae
 from learnae.adapters.mqtt.monitor.publisher import RemoteLog
 
 INSIDE = str(Path(learnae.__file__).parent / "adapters" / "x.py")
+READERS = [str(Path(learnae.__file__).parent / name / "x.py") for name in ("tables", "samples")]
 OUTSIDE = str(Path(learnae.__file__).parents[1] / "agent" / "x.py")
 
 
@@ -43,9 +44,16 @@ def test_warnings_and_errors_pass_and_nothing_less(handler, sent):
 
 def test_what_a_source_quotes_is_blanked_and_what_the_library_says_is_not(handler, sent):
     text = """line 17: 'temp=21.5' and "a b" are -3.25e-7, not numbers"""
-    handler.handle(record(text, OUTSIDE))
-    handler.handle(record(text, INSIDE))
-    assert [fields["text"] for fields in sent] == ["line …: … and … are …, not numbers", text]
+    for path in (OUTSIDE, *READERS, INSIDE):
+        handler.handle(record(text, path))
+    assert [fields["text"] for fields in sent] == [*["line …: … and … are …, not numbers"] * 3, text]
+
+
+@pytest.mark.parametrize("reading", ['it\'s 21 "hot"', "C:\\", "a\\'b", "two\nlines'"])
+def test_a_reading_with_quotation_marks_is_blanked_whole(handler, sent, reading):
+    handler.handle(record(f"line 7: {reading!r} is no number", READERS[0]))
+    handler.handle(record("file 'C:\\' is gone", OUTSIDE))
+    assert [fields["text"] for fields in sent] == ["line …: … is no number", "file … is gone"]
 
 
 def test_a_flood_is_held_back_and_counted(handler, sent, now):

@@ -10,6 +10,7 @@ from agent.sources.replay import ReplaySource
 from learnae.errors import DataError
 from learnae.ports import Samples
 from learnae.swarm.features import WindowStatistics
+from learnae.tables.numbers import Numbers
 
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)
 
@@ -28,7 +29,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def replay(file: Path, speed: float, watch: Watch, holdout: float = 0.3) -> ReplaySource:
-    return ReplaySource(file, FEATURES, speed, holdout, watch)
+    return ReplaySource(file, FEATURES, speed, holdout, watch, labels=Numbers())
 
 
 def numbers(samples: Samples | None) -> list[int] | None:

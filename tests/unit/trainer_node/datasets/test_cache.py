@@ -15,9 +15,9 @@ from learnae.system.atomic_files import TEMPORARY
 from learnae.system.paths import home
 from trainer_node.config import DataSection
 from trainer_node.datasets import cache
-from trainer_node.datasets.formats.tables import TableSource
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
+from trainer_node.datasets.table_source import TableSource
 
 pytestmark = pytest.mark.usefixtures("own_home")
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")

@@ -15,8 +15,8 @@ from learnae.models.dataset import Dataset
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import convolution_config, dense_config
 from learnae.system.paths import home
+from learnae.tables import csv_table
 from trainer_node.config import DataSection
-from trainer_node.datasets.formats import csv_table
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.datasets.source import ReadingLimits
 
@@ -85,7 +85,7 @@ def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCapture
 def test_text_in_columns_that_are_left_out_does_not_slow_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "data.csv"
     path.write_text("flow,note,heat,load,label\n1,warm,2,3,1\n4,,5,6,0\n")
-    monkeypatch.delattr(csv_table.CsvTable, "_parse_slowly")
+    monkeypatch.delattr(csv_table._Reading, "_parse_slowly")
     assert load(path).train.rows.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 

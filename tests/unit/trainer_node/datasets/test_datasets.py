@@ -124,7 +124,7 @@ def test_a_single_class_is_accepted_and_said(archive: Path, caplog: pytest.LogCa
         ({"x": X}, ["has no array y"]),
         ({"y": Y}, ["has no array x"]),
         ({"z": X}, ["has no array x, y"]),
-        ({"x": X, "y": Y.astype("U1")}, ["y is of type <U1"]),
+        ({"x": X.astype("U1"), "y": Y}, ["x is of type <U1"]),
         ({"x": X.astype(complex), "y": Y}, ["x is of type complex128"]),
         ({"x": X, "y": Y, "y_holdout": Y.astype("M8[s]")}, ["y_holdout is of type datetime64"]),
         ({"x": X, "y": Y[:9]}, ["x is (10, 2) and y is (9,)"]),
@@ -182,7 +182,7 @@ def test_a_raw_recording_needs_a_swarm_with_features(archive: Path) -> None:
         ({"signal": np.full((9, 1), 1e39), "label": np.zeros(9)}, "2 skipped; all values must be finite numbers"),
         (
             {"signal": np.zeros((9, 1)), "label": np.full(9, 3)},
-            "2 skipped; all values must be finite numbers, and",
+            "column 'label' has the labels 3 (9): numbered from 1, and the swarm's 3 classes from 0",
         ),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_recording_without_one_of_the_channels_is_not_taken_for_rows(table: Pa
         "pair", dense_config(10, (), 3, "softmax"), "sparse_categorical_crossentropy", features=features
     )
     table.write_text("time,a,label\n0,1,0\n")
-    assert "has no column b; the swarm's channels are a, b" in refused(table, manifest)
+    assert "has no column b; the swarm's channels are a, b, and it has time, a, label" in refused(table, manifest)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
@@ -302,10 +302,10 @@ def test_tokens_are_checked_and_not_told_to_be_scaled(tmp_path: Path, caplog: py
 # -- any file
 
 
-@pytest.mark.parametrize("name", ["data.txt", "data", "data.npy", "data.NPZ"])
+@pytest.mark.parametrize("name", ["data.xlsx", "data", "data.gz", "data.npz.gz"])
 def test_other_kinds_of_files_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    assert "give a .npz or .csv file" in refused(tmp_path / name)
+    assert "its name does not say what it is; give one of .csv" in refused(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["data.npz", "data.csv"])
@@ -326,3 +326,37 @@ def test_a_recording_at_another_rate_is_refused(archive: Path, step: float) -> N
     signal, time = np.arange(24.0)[:, None], np.arange(24) * step
     said = refused(npz(archive, signal=signal, time=time, label=np.zeros(24)), MOTION)
     assert f"samples are {step:g} s apart; the swarm's are 0.1 s apart" in said
+
+
+@pytest.mark.parametrize(
+    ("times", "labels", "words"),
+    [
+        ([0.0, 0.1], [0, 0], "there are 2 samples, and a window takes 4"),
+        ([0.0, 0.1, 0.2, 9.0, 9.1, 9.2], [0] * 6, "a gap ends each window: samples are mostly 0.1 s apart"),
+        ([0.0, 1.0, 2.0, 3.0, 4.0], [0] * 5, "samples are mostly 1 s apart, the swarm's 0.1 s, and at most 1"),
+        ([0.0, 0.1, 0.2, 0.3, 0.4, 0.5], [0, 1] * 3, "each label holds for at most 1 sample, and a window takes 4"),
+    ],
+)
+def test_the_cause_of_no_window_is_named(table: Path, times: list[float], labels: list[int], words: str) -> None:
+    rows = "".join(f"{time},1,{label}\n" for time, label in zip(times, labels, strict=True))
+    table.write_text(f"time,a,label\n{rows}")
+    assert words in refused(table, MOTION, holdout=0.0)
+
+
+def test_what_was_found_in_place_of_numbers_and_classes_is_shown(table: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table.write_text("u,v,label\n1,2,left\n3,x y,right\n5,6,stil\n7,8,stil\n")
+    load(table, NAMED, holdout=0.0)
+    assert "line 3, column 'v': 'x y' is no number" in caplog.text
+    assert "labels that are no class: 'stil' (2)" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [str, int, float, lambda label: np.array(label, str)])
+def test_arrays_of_labels_go_by_name_too(archive: Path, kind: Any) -> None:
+    numbers = replace(CLASSES, classes=("1", "2", "3"))
+    column = np.array([kind(label) for label in (1, 2, 3, 1)])[:, None]
+    assert load(npz(archive, x=X[:4], y=column), numbers, holdout=0.0).train.targets.tolist() == [0, 1, 2, 0]
+
+
+def test_the_column_of_times_is_no_feature(table: Path) -> None:
+    table.write_text("when,u,v,label\n2024-05-01T00:00:00,1,2,0\n2024-05-01T00:00:01,3,4,1\n")
+    assert load(table, time="when", holdout=0.0).train.rows.tolist() == [[1, 2], [3, 4]]

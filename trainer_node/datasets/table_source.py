@@ -1,16 +1,19 @@
-"""Tables of any format: the columns that a swarm's model takes from them."""
+"""Tables as examples: the columns that a swarm's model takes from them."""
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator
 
 from learnae.errors import DataError
 from learnae.overriding import override
+from learnae.samples.recordings import label_kind
+from learnae.samples.time_column import Columns
 from learnae.swarm.manifest import Manifest
+from learnae.tables.labels import Classes
+from learnae.tables.numbers import Numbers
+from learnae.tables.table import Kind, Table
 from learnae.text import shown
-from trainer_node.datasets.source import Array, Chunk, Source
+from trainer_node.datasets.source import Chunk, Source
 
 _log = logging.getLogger(__name__)
 
@@ -18,33 +21,15 @@ _HEPMASS = [f"f{number}" for number in range(27)]
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})", re.ASCII)
 
 
-class Piece(NamedTuple):
-    """Some rows ``values`` (n, columns) float64, NaN where a field is no number; ``done`` is the share read."""
-
-    values: Array
-    done: float
-
-
-class Table(Protocol):
-    """A file of named columns."""
-
-    path: Path
-    names: list[str]
-
-    def pieces(self, wanted: Sequence[str]) -> Iterator[Piece]:
-        """Yield the columns ``wanted``, in this order; float32 would make a class of 0.99999999.
-
-        Raises DataError, also for lines with too many or too few fields, and columns of the wrong type.
-        """
-
-
 class TableSource(Source):
-    """A table's rows: one an example; ``label`` is the column of the target. Raises DataError.
+    """A table's rows: one an example; ``columns`` names that of the target, and perhaps one of times, which no row
+    needs. Raises DataError.
 
-    An autoencoder needs no such column: its rows are the targets.
+    An autoencoder needs no target: its rows are the targets.
     """
 
-    def __init__(self, table: Table, label: str, manifest: Manifest) -> None:
+    def __init__(self, table: Table, columns: Columns, manifest: Manifest) -> None:
+        label = columns.label
         if label not in table.names and not manifest.is_autoencoder:
             raise DataError(
                 f"{table.path} has no column {label!r}; it has {shown(table.names)}",
@@ -53,15 +38,28 @@ class TableSource(Source):
         self.path = table.path
         self._table = table
         self._inputs = manifest.model.input_shape
-        self._features = _named(table, label, manifest) if manifest.columns else _as_they_stand(table, label, manifest)
+        self._features = (
+            _named(table, label, manifest) if manifest.columns else _as_they_stand(table, columns, manifest)
+        )
         self._targets = [] if manifest.is_autoencoder else [label]
         self.names = [*self._features, *self._targets]
+        self._numbers, self._labels = Numbers(), label_kind(manifest)
 
     @override
     def chunks(self) -> Iterator[Chunk]:
-        for values, done in self._table.pieces(self.names):
+        wanted: list[tuple[str, Kind]] = [(name, self._numbers) for name in self._features]
+        wanted += [(name, self._labels) for name in self._targets]
+        for values, _, done in self._table.pieces(wanted):
             rows = values[:, : len(self._features)].reshape(len(values), *self._inputs)
             yield Chunk(rows, values[:, -1] if self._targets else rows, None, done)
+        if self._targets and isinstance(self._labels, Classes):
+            self._labels.check(f"{self.path}, column {self._targets[0]!r}")
+
+    @property
+    @override
+    def complaint(self) -> str:
+        labels = self._labels.complaint if isinstance(self._labels, Classes | Numbers) and self._targets else ""
+        return "; ".join(filter(None, (self._numbers.complaint, labels)))
 
 
 def _named(table: Table, label: str, manifest: Manifest) -> list[str]:
@@ -82,8 +80,8 @@ def _named(table: Table, label: str, manifest: Manifest) -> list[str]:
     return list(columns)
 
 
-def _as_they_stand(table: Table, label: str, manifest: Manifest) -> list[str]:
-    """Return all columns but the target's, in their order, for a swarm that names none.
+def _as_they_stand(table: Table, columns: Columns, manifest: Manifest) -> list[str]:
+    """Return all columns but those of target and times, in their order, for a swarm that names none.
 
     Columns whose names differ in their numbers alone go by these, as sorted by name f10 comes before f2. A table
     with exactly one more, whose last is called ``mass``, is a HEPMASS file (Baldi et al. 2016, UCI): the columns are
@@ -91,7 +89,8 @@ def _as_they_stand(table: Table, label: str, manifest: Manifest) -> list[str]:
     no measurement, and a model of 27 inputs is trained without it; one of 28 gets it.
     """
     path, inputs = table.path, manifest.model.input_shape
-    names = [name for name in table.names if name != label]
+    label = columns.label
+    names = [name for name in table.names if name not in (label, columns.time)]
     if len(names) == inputs[0] + 1 and table.names[-1] == "mass" != label:
         names.pop()
     if not names:

@@ -1,0 +1,173 @@
+"""Times in columns: what they are called, what they say, and in which unit."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import DataError
+from learnae.overriding import override
+from learnae.tables.numbers import number, quoted
+from learnae.tables.table import Floats, Kind, Where
+
+AUTO = ""
+SAMPLES = "samples"
+SECONDS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+UNITS = (*SECONDS, SAMPLES)
+RATE_TOLERANCE = 0.1  # of a period: clocks of sensors are far better
+GAP_PERIODS = 1.5  # a pause of more sample periods is a gap, and ends a window
+_CENTURY = 946_684_800.0, 4_102_444_800.0  # seconds since 1970: the years 2000 and 2100
+_EXPECTED = "give seconds, or ms, us, ns, or ISO 8601 such as 2024-05-01T12:00:00.25Z"
+
+_WORDS = frozenset(
+    word
+    for words in (
+        "time timestamp timestamps date datetime epoch ts utc gmt unix unixtime localtime clock elapsed millis micros",
+        "zeit datum heure hora fecha",
+    )
+    for word in words.split()
+)
+_WHOLE = frozenset(("t", "s", "sec", "secs", "second", "seconds", "ms", "us", "ns"))
+COUNTERS = frozenset(("index", "idx", "sample", "samples", "sample index", "sample number", "row", "frame"))
+_UNIT = re.compile(
+    r"[\s_]*[(\[]?\b(?:(?P<s>s|secs?|seconds?)|(?P<ms>ms|msecs?|millis(?:econds?)?)|"
+    r"(?P<us>[uµμ]s|usecs?|micros(?:econds?)?)|(?P<ns>ns|nsecs?|nanos(?:econds?)?)|utc|gmt)[)\]]?$"
+)
+_FRACTION = re.compile(r"(?<=\d)[.,](\d{1,12})(?=$|[Zz+-])")
+_ZONE_NAME = re.compile(r"\s*(?:UTC|GMT)$")
+_SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
+_DATED = re.compile(r"\s*\d{4}-?\d\d-?\d\d(?:$|[T\s])")
+
+
+def is_counter(name: str) -> bool:
+    """Return True for the usual names of a column that counts samples."""
+    return " ".join(re.split(r"[\s_.-]+", name.strip().casefold())) in COUNTERS
+
+
+def is_called_time(name: str) -> bool:
+    """Return True if people call a column of times so: time, Timestamp, t, time (ms), event_time, recordedAt …"""
+    words = _words(name)
+    bare = _UNIT.sub("", words).strip(" ([_") or words
+    split = re.split(r"[^\w]+", bare)
+    return bare in _WHOLE or any(word in _WORDS for word in split) or (len(split) > 1 and split[-1] == "at")
+
+
+def unit_in(name: str) -> str:
+    """Return the unit that a column's name says, such as time_ms or t[us]; AUTO if it says none."""
+    found = _UNIT.search(_words(name))
+    return next((unit for unit in SECONDS if found and found[unit]), AUTO)
+
+
+def _words(name: str) -> str:
+    return " ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").casefold().split())
+
+
+def iso_seconds(text: str) -> tuple[float, bool]:
+    """Return the seconds since 1970 of a time in ISO 8601, and whether it says its zone; without, it is UTC.
+
+    Raises ValueError.
+    """
+    if not _DATED.match(text):
+        raise ValueError(text)
+    text = _SPACE_BEFORE_ZONE.sub("", _ZONE_NAME.sub("+00:00", text.strip()))
+    fraction = _FRACTION.search(text, 10)
+    if fraction:
+        text = text[: fraction.start()] + text[fraction.end() :]
+    moment = datetime.fromisoformat(text)
+    whole = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return whole.timestamp() + (float(f"0.{fraction[1]}") if fraction else 0.0), moment.tzinfo is not None
+
+
+class Times(Kind):
+    """Times as numbers in some unit, or in ISO 8601 as seconds since 1970; never both, with zones or without."""
+
+    def __init__(self) -> None:
+        self._forms: dict[str, str] = {}  # seen, each with its first text
+        self.is_dated = False
+
+    @override
+    def plain(self, text: str) -> float:
+        value = number(text)
+        if np.isfinite(value):
+            self._forms.setdefault("a number", text)
+            return value
+        value, zoned = iso_seconds(text)
+        self._forms.setdefault("a date with a zone" if zoned else "a date without a zone", text)
+        return value
+
+    @override
+    def accept(self, values: Floats, where: Where) -> Floats:
+        if len(self._forms) > 1 and len(values):
+            (one, first), (other, second), *_ = self._forms.items()
+            raise DataError(
+                f"{where.at(len(values) - 1)}: times up to here have several forms: {quoted(first)} is {one}, "
+                f"{quoted(second)} is {other}",
+                "write all in one form",
+            )
+        self.is_dated = self.is_dated or any("date" in form for form in self._forms)
+        return values
+
+    @override
+    def of_texts(self, texts: Sequence[str], where: Where) -> Floats:
+        values = np.empty(len(texts))
+        for index, text in enumerate(texts):
+            try:
+                values[index] = self.plain(text)
+            except (ValueError, OverflowError):
+                raise DataError(f"{where.at(index)}: {quoted(text)} is no time", _EXPECTED) from None
+        return self.accept(values, where)
+
+    @override
+    def of_array(self, values: NDArray[np.generic], where: Where) -> Floats:
+        if values.dtype.kind == "U":
+            return self.of_texts(values.tolist(), where)
+        if values.dtype.kind not in "fiuMm":
+            raise DataError(f"{where.path}: column {where.column!r} is of type {values.dtype}", _EXPECTED)
+        missing = np.isnat(values) if values.dtype.kind in "Mm" else ~np.isfinite(values.astype(np.float64))
+        if missing.any():
+            index = int(missing.argmax())
+            raise DataError(f"{where.at(index)}: {quoted(str(values[index]))} is no time", _EXPECTED)
+        if values.dtype.kind in "Mm":
+            self._forms.setdefault("a date", str(values[:1]))
+            return self.accept(_seconds(values), where)
+        self._forms.setdefault("a number", str(values[:1]))
+        return self.accept(values.astype(np.float64), where)
+
+
+def _seconds(values: NDArray[np.generic]) -> Floats:
+    """Return dates or durations of any unit in seconds: whole ones apart, as float64 has no nanoseconds since 1970."""
+    kind = values.dtype.kind
+    whole = values.astype(f"{kind}8[s]")
+    rest = (values - whole).astype("m8[ns]").astype(np.int64)
+    return whole.astype(np.int64).astype(np.float64) + rest / 1e9
+
+
+def unit_of(raw: Floats, rate: float, is_counter: bool = False) -> str:
+    """Return the unit in which successive times are as far apart as samples at ``rate``; AUTO if there is none."""
+    units = [(SAMPLES, 1 / rate)] if is_counter else []
+    for unit, seconds in [*units, *SECONDS.items()]:
+        if is_rate(raw * seconds, rate):
+            return unit
+    return AUTO
+
+
+def epoch_unit(raw: Floats) -> str:
+    """Return the unit in which the first time is one of this century, since 1970; AUTO if there is none."""
+    return next(
+        (unit for unit, seconds in SECONDS.items() if len(raw) and _CENTURY[0] < raw[0] * seconds < _CENTURY[1]), AUTO
+    )
+
+
+def is_rate(seconds: Floats, rate: float) -> bool:
+    """Return True if times, apart from gaps, are a period of ``rate`` apart, on average or most of them."""
+    steps = np.diff(seconds) * rate
+    steps = steps[(steps > 0) & (steps <= GAP_PERIODS)]
+    return len(steps) > 0 and min(abs(steps.mean() - 1), abs(float(np.median(steps)) - 1)) <= RATE_TOLERANCE
+
+
+def looks_like_time(fields: Sequence[object], rate: float) -> bool:
+    """Return True if the first fields of a column ascend as times at ``rate`` do, in some unit."""
+    values = np.array([number(str(field)) for field in fields])
+    return bool(len(values) > 2 and np.isfinite(values).all() and (np.diff(values) > 0).all() and unit_of(values, rate))

@@ -1,1 +1,0 @@
-"""Files of each format as sources of rows."""
