@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from learnae.config.places import Place, Secret, SwarmPlace
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
-from learnae.system.paths import peer_directory
+from learnae.system.paths import check_peer_name, peer_directory
 
 LIVE = "live"  # the history that a checkpoint does not replace
 
@@ -31,6 +31,8 @@ class PeerSection:
         if self.follow < 0:
             raise ConfigurationError(f"peer.follow is {self.follow}", "use a number of peers, 0 for the default")
         check_choice("peer.history", self.history, (LIVE, "all"))
+        if self.name:
+            check_peer_name("peer.name", self.name)
 
     def directory(self, role: str) -> Path:
         """Return the peer's own directory."""

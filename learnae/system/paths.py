@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from learnae.errors import ConfigurationError, StateError
+from learnae.peer_names import why_unclear
 from learnae.system.atomic_files import read_regular, why_unwritable
 
 ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
@@ -59,9 +60,16 @@ def user_home() -> Path:
 
 def peer_directory(name: str) -> Path:
     """Return the directory of the peer ``name``; raises ConfigurationError for a name that is no file name."""
-    if not name or "/" in name or name.startswith(".") or not name.isprintable() or len(name) > 64:
+    if "/" in name or name.startswith("."):
         raise ConfigurationError(f"{name!r} is no name for a peer", "use letters, digits and dashes")
+    check_peer_name("a peer", name)
     return home() / "peers" / name
+
+
+def check_peer_name(what: str, name: str) -> None:
+    """Raise ConfigurationError, which names ``what`` it is for, unless a peer may choose this name."""
+    if why := why_unclear(name):
+        raise ConfigurationError(f"{name!a} is no name for {what}: {why}", "use letters, digits and dashes")
 
 
 def why_peer_unwritable(directory: Path) -> str:
