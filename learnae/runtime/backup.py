@@ -33,6 +33,7 @@ from learnae.swarm.manifest import MAX_BYTES as MANIFEST_BYTES
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import TEMPORARY, open_regular, writing
 from learnae.system.paths import KEY_FILE, MANIFEST_FILE, STATE_FILE, VERSIONS, home, peer_directory
+from learnae.system.private_files import make_directory
 
 _KEY_BYTES = 4096
 _WEIGHTS_BYTES = 1 << 34  # of a state or a version: far more than any model here
@@ -107,7 +108,7 @@ def restore(file: Path) -> list[Path]:
     staged = home() / f".restoring-{os.getpid()}"
     shutil.rmtree(staged, ignore_errors=True)  # of a process that was killed
     with writing(staged):
-        staged.mkdir(parents=True, mode=0o700)
+        make_directory(staged, 0o700)
     try:
         with _opened(file) as tar:
             names = _take_all(tar, staged, file)
@@ -156,7 +157,7 @@ def _take_file(content: IO[bytes], entry: tarfile.TarInfo, path: Path) -> None:
     limit = _KEY_BYTES if path.name == KEY_FILE else _WEIGHTS_BYTES
     _check_size(entry, limit)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path.parent, 0o700)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             while piece := content.read(_PIECE_BYTES):
                 out.write(piece)
@@ -207,6 +208,6 @@ def _check_peer(directory: Path) -> None:
 
 def _adopt(staged: Path, directory: Path) -> Path:
     with writing(directory):
-        directory.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(directory.parent)
         os.rename(staged, directory)  # fails if another process has made that peer meanwhile
     return directory

@@ -31,6 +31,16 @@ def home() -> Path:
     return path_from("LEARNAE_HOME") or (path_from("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
 
 
+def in_home(directory: Path) -> list[Path]:
+    """Return what is above a peer's or a swarm's directory in this home, and the home; nothing for one elsewhere."""
+    try:
+        root = home().absolute()
+    except ConfigurationError:  # a user without one
+        return []
+    above = directory.absolute().parent
+    return [root, above] if above.parent == root else []
+
+
 def path_from(variable: str) -> Path | None:
     """Return the path in an environment variable, None if it is not set or empty; raises as ``expanded`` does."""
     text = os.environ.get(variable)
