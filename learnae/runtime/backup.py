@@ -17,7 +17,8 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO
+from shlex import quote
+from typing import IO, cast
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.errors import BlockMissingError, ConfigurationError, EncodingError, LearnaeError, PeerError, StateError
@@ -27,8 +28,9 @@ from learnae.ports import check_named
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import open_message
+from learnae.runtime.homes import half_done
 from learnae.runtime.version_store import read_version, version_names
-from learnae.swarm.directory import create_swarm, open_swarm
+from learnae.swarm.directory import create_swarm, open_manifest
 from learnae.swarm.manifest import MAX_BYTES as MANIFEST_BYTES
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import TEMPORARY, open_regular, writing
@@ -36,7 +38,7 @@ from learnae.system.paths import KEY_FILE, MANIFEST_FILE, STATE_FILE, VERSIONS, 
 
 _KEY_BYTES = 4096
 _WEIGHTS_BYTES = 1 << 34  # of a state or a version: far more than any model here
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 20  # read at once, also of what tells about an entry
 _PEER = re.compile(rf"peers/([^/]+)/({re.escape(KEY_FILE)}|{STATE_FILE}|{VERSIONS}/(?:best|v[0-9]{{1,12}}))")
 _BLOCK = re.compile(rf"swarms/([a-z0-9]+)/(?:{re.escape(MANIFEST_FILE)}|blocks/([a-z0-9]+))")
 _ANOTHER = "take another backup"
@@ -80,7 +82,7 @@ def _add_file(tar: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def _add_swarm(tar: tarfile.TarFile, swarm: Path) -> None:
-    manifest = open_swarm(swarm).manifest
+    manifest = open_manifest(swarm)
     data, name = manifest.to_bytes(), f"swarms/{manifest.swarm}"
     _add(tar, f"{name}/{MANIFEST_FILE}", len(data), io.BytesIO(data))
     with closing(LocalBlockStore(swarm, read_only=True)) as store:
@@ -104,17 +106,18 @@ def restore(file: Path) -> list[Path]:
     Each peer appears whole or not at all. Raises ConfigurationError if the file is no backup or a peer is here already,
     StateError if a part of it is damaged, NotWrittenError.
     """
-    staged = home() / f".restoring-{os.getpid()}"
-    shutil.rmtree(staged, ignore_errors=True)  # of a process that was killed
+    peers = home() / "peers"  # perhaps a link to another file system: what is renamed is made where it goes
+    staged = half_done(".restoring-", peers / "backup")
     with writing(staged):
-        staged.mkdir(parents=True, mode=0o700)
+        peers.mkdir(parents=True, exist_ok=True)
+        staged.mkdir(mode=0o700)
     try:
         with _opened(file) as tar:
             names = _take_all(tar, staged, file)
         if not names:
             raise ConfigurationError(f"there is no peer in {file}", _NOT_ONE)
         for name in names:
-            _check_peer(staged / name)
+            _check_peer(staged / name, file)
         return [_adopt(staged / name, peer_directory(name)) for name in names]
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -123,12 +126,26 @@ def restore(file: Path) -> list[Path]:
 @contextmanager
 def _opened(file: Path) -> Iterator[tarfile.TarFile]:
     try:
-        with open_regular(file) as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
+        with open_regular(file) as raw, tarfile.open(fileobj=cast(IO[bytes], _Pieces(raw)), mode="r:") as tar:
             yield tar
     except OSError as error:
         raise ConfigurationError(f"cannot read {file}: {error.strerror or error}", "check the path") from error
     except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{file} is no backup: {error}", _NOT_ONE) from error
+
+
+class _Pieces:
+    """A file that is read in pieces only: what a header says may be more than the memory has."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """Return ``size`` bytes; raises tarfile.ReadError if they are too many."""
+        if size > _PIECE_BYTES + tarfile.BLOCKSIZE:
+            raise tarfile.ReadError(f"{size} bytes about one entry")
+        return self._file.read(size)
 
 
 def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
@@ -140,13 +157,18 @@ def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
         if content is None or not (peer or block):
             raise ConfigurationError(f"{file} holds {entry.name[:80]!r}, which no backup has", _NOT_ONE)
         if peer:
-            if peer_directory(peer[1]).exists():
+            directory = peer_directory(peer[1])
+            if os.path.lexists(directory):
+                here = quote(directory.name)
                 raise ConfigurationError(
-                    f"there is a peer {peer[1]!r} here already",
-                    f"rename it first: learnae rename {peer[1]} NAME, or remove it: learnae leave {peer[1]}",
+                    f"there is a peer {directory.name!r} here already",
+                    f"rename it first: learnae rename {here} NAME, or remove it: learnae leave {here}",
                 )
-            names += [peer[1]] if peer[1] not in names else []
-            _take_file(content, entry, staged / peer[1] / peer[2])
+            names += [directory.name] if directory.name not in names else []
+            path = staged / directory.name / peer[2]
+            if path.exists():
+                raise ConfigurationError(f"{file} holds {entry.name!r} twice", _NOT_ONE)
+            _take_file(content, entry, path)
         elif block:
             _take_block(content, entry, block[1], block[2])
     return names
@@ -190,9 +212,14 @@ def _check_size(entry: tarfile.TarInfo, limit: int) -> None:
         raise ConfigurationError(f"{entry.name[:80]} has {entry.size} bytes, and at most {limit} are read", _NOT_ONE)
 
 
-def _check_peer(directory: Path) -> None:
-    """Raise StateError if the key, the state or a version of a peer cannot be used."""
-    identity = Identity.load(directory / KEY_FILE)
+def _check_peer(directory: Path, file: Path) -> None:
+    """Raise StateError if the key, the state or a version of a peer from ``file`` cannot be used."""
+    if not (directory / KEY_FILE).exists():
+        raise StateError(f"{file} has no key of {directory.name}", _ANOTHER)
+    try:
+        identity = Identity.load(directory / KEY_FILE)
+    except StateError as error:
+        raise StateError(f"{file}: the key of {directory.name} is damaged", _ANOTHER) from error
     if (directory / STATE_FILE).exists():
         state = PeerState.read(directory / STATE_FILE)
         try:
@@ -207,6 +234,5 @@ def _check_peer(directory: Path) -> None:
 
 def _adopt(staged: Path, directory: Path) -> Path:
     with writing(directory):
-        directory.parent.mkdir(parents=True, exist_ok=True)
         os.rename(staged, directory)  # fails if another process has made that peer meanwhile
     return directory

@@ -8,13 +8,14 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
-from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.swarm.manifest import MAX_BYTES, Manifest
 from learnae.system.atomic_files import create_once, is_there
 from learnae.system.paths import MANIFEST_FILE, entries, home
@@ -47,8 +48,8 @@ def alone() -> Iterator[None]:
         os.close(directory)
 
 
-def create_named(manifest: Manifest) -> Swarm:
-    """Create a swarm in this home; raises ConfigurationError if another one here has its name."""
+def create_named(manifest: Manifest, blocks: Sequence[bytes] = ()) -> Swarm:
+    """Create a swarm in this home, as ``create_swarm`` does; raises ConfigurationError if another one here has its name."""
     with alone():
         for path in swarms_here():
             if _name_of(path) == manifest.name and path.name != str(manifest.swarm):
@@ -56,11 +57,14 @@ def create_named(manifest: Manifest) -> Swarm:
                     f"there is a swarm {manifest.name!r} here already, {path.name}",
                     f"join it with: learnae join {manifest.name}; or give the new one another --name",
                 )
-        return create_swarm(manifest)
+        return create_swarm(manifest, blocks=blocks)
 
 
-def create_swarm(manifest: Manifest, directory: Path | None = None) -> Swarm:
-    """Make the directory of a new swarm; raises ConfigurationError if another is there."""
+def create_swarm(manifest: Manifest, directory: Path | None = None, blocks: Sequence[bytes] = ()) -> Swarm:
+    """Make the directory of a new swarm with the ``blocks`` of its starting weights, whole or not at all.
+
+    Raises ConfigurationError if another is there, NotWrittenError.
+    """
     data = manifest.to_bytes()
     if len(data) > MAX_BYTES:
         raise ManifestError(
@@ -72,6 +76,10 @@ def create_swarm(manifest: Manifest, directory: Path | None = None) -> Swarm:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
+    if not is_there(directory / MANIFEST_FILE):
+        with closing(LocalBlockStore(directory)) as store:
+            for block in blocks:
+                store.put(RAW, block)
     create_once(directory / MANIFEST_FILE, data)
     swarm = open_swarm(directory)
     if swarm.manifest.swarm != manifest.swarm:

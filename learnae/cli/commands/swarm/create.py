@@ -3,18 +3,15 @@
 import argparse
 import json
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.swarm.definition import read_definition, with_policies
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
 from learnae.cli.output import columns_note, print_fields, print_json
 from learnae.errors import ConfigurationError, DataError, ManifestError
-from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
@@ -46,10 +43,8 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(values)
     manifest = with_policies(manifest, values)
-    swarm = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
-    with closing(LocalBlockStore(swarm.directory)) as store:
-        for block in blocks:
-            store.put(RAW, block)
+    own = options.directory
+    swarm = create_swarm(manifest, own, blocks) if own else create_named(manifest, blocks)
     facts = {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
