@@ -8,14 +8,13 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
-from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.swarm.manifest import MAX_BYTES, Manifest
 from learnae.system.atomic_files import create_once, is_there
 from learnae.system.paths import MANIFEST_FILE, entries, home
@@ -48,8 +47,8 @@ def alone() -> Iterator[None]:
         os.close(directory)
 
 
-def create_named(manifest: Manifest, blocks: Sequence[bytes] = ()) -> Swarm:
-    """Create a swarm in this home, as ``create_swarm`` does; raises ConfigurationError if another one here has its name."""
+def create_named(manifest: Manifest, fill: Callable[[Path], None] | None = None) -> Swarm:
+    """Create a swarm in this home as ``create_swarm`` does; raises ConfigurationError if another has its name."""
     with alone():
         for path in swarms_here():
             if _name_of(path) == manifest.name and path.name != str(manifest.swarm):
@@ -57,11 +56,13 @@ def create_named(manifest: Manifest, blocks: Sequence[bytes] = ()) -> Swarm:
                     f"there is a swarm {manifest.name!r} here already, {path.name}",
                     f"join it with: learnae join {manifest.name}; or give the new one another --name",
                 )
-        return create_swarm(manifest, blocks=blocks)
+        return create_swarm(manifest, fill=fill)
 
 
-def create_swarm(manifest: Manifest, directory: Path | None = None, blocks: Sequence[bytes] = ()) -> Swarm:
-    """Make the directory of a new swarm with the ``blocks`` of its starting weights, whole or not at all.
+def create_swarm(
+    manifest: Manifest, directory: Path | None = None, fill: Callable[[Path], None] | None = None
+) -> Swarm:
+    """Make the directory of a new swarm; what ``fill`` puts there is there before the swarm is.
 
     Raises ConfigurationError if another is there, NotWrittenError.
     """
@@ -76,10 +77,8 @@ def create_swarm(manifest: Manifest, directory: Path | None = None, blocks: Sequ
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
-    if not is_there(directory / MANIFEST_FILE):
-        with closing(LocalBlockStore(directory)) as store:
-            for block in blocks:
-                store.put(RAW, block)
+    if fill is not None and not is_there(directory / MANIFEST_FILE):
+        fill(directory)
     create_once(directory / MANIFEST_FILE, data)
     swarm = open_swarm(directory)
     if swarm.manifest.swarm != manifest.swarm:

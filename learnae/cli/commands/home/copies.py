@@ -43,8 +43,8 @@ def backup(options: argparse.Namespace) -> int:
             "keep it safe": "its keys are these peers",
         }
         print_fields(fields)
-    for error in damaged.values():
-        print(f"learnae: left out: {error}", file=sys.stderr)
+    for why in damaged.values():
+        print(f"learnae: left out: {why}", file=sys.stderr)
     return int(bool(damaged))
 
 

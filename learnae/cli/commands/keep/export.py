@@ -15,8 +15,8 @@ from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import absent_of_keras, build_model, set_flat
 from learnae.models.layers.normalisation import as_used
-from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate
 from learnae.runtime.homes import existing_peer
+from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import card, shown_by, with_card
 from learnae.system.atomic_files import check_target, write_atomic

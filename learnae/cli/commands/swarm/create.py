@@ -2,16 +2,20 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.swarm.definition import read_definition, with_policies
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
 from learnae.cli.output import columns_note, print_fields, print_json
 from learnae.errors import ConfigurationError, DataError, ManifestError
+from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
@@ -43,8 +47,8 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(values)
     manifest = with_policies(manifest, values)
-    own = options.directory
-    swarm = create_swarm(manifest, own, blocks) if own else create_named(manifest, blocks)
+    own, fill = options.directory, partial(_keep, blocks)
+    swarm = create_swarm(manifest, own, fill) if own else create_named(manifest, fill)
     facts = {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
@@ -65,6 +69,12 @@ def create(options: argparse.Namespace) -> int:
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
+
+
+def _keep(blocks: Sequence[bytes], directory: Path) -> None:
+    with closing(LocalBlockStore(directory)) as store:
+        for block in blocks:
+            store.put(RAW, block)
 
 
 def _of_preset(swarm: Mapping[str, Any]) -> Manifest:
