@@ -187,7 +187,8 @@ def size_of(directory: Path) -> int:
 
 def leave_to_owner() -> None:
     """Give what root has made in another user's home to that user: its peers could not read it otherwise."""
-    if os.geteuid() != 0 or not os.path.isdir(top := home()):
+    top = Path(os.path.realpath(home()))
+    if os.geteuid() != 0 or not top.is_dir():
         return
     owner = top.stat()
     if owner.st_uid == 0:
