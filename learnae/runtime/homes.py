@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 from learnae.adapters.local.lock import Lock
-from learnae.errors import ConfigurationError, LearnaeError, StateError
+from learnae.errors import ConfigurationError, InUseError, LearnaeError, NotWrittenError, StateError
 from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
@@ -42,8 +42,15 @@ def stopped(*peers: Path) -> Iterator[None]:
     """Keep these peers from starting; raises StateError if one runs."""
     with ExitStack() as held:
         for peer in peers:
-            with writing(peer):
-                held.callback(Lock(peer / LOCK_FILE).release)
+            try:
+                with writing(peer):
+                    held.callback(Lock(peer / LOCK_FILE).release)
+            except InUseError as error:
+                raise InUseError(error.problem, "stop that one first") from error
+            except NotWrittenError as error:
+                if peer.is_dir():
+                    raise
+                raise StateError(f"{peer} is gone", "look what another command has done: learnae doctor") from error
         yield
 
 
