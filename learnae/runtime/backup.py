@@ -15,7 +15,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import IO, cast
@@ -34,7 +34,8 @@ from learnae.swarm.directory import create_swarm, open_manifest
 from learnae.swarm.manifest import MAX_BYTES as MANIFEST_BYTES
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import TEMPORARY, open_regular, writing
-from learnae.system.paths import KEY_FILE, MANIFEST_FILE, STATE_FILE, VERSIONS, home, peer_directory
+from learnae.system.paths import KEY_FILE, MANIFEST_FILE, STATE_FILE, VERSIONS, home, peer_directory, peers_here
+from learnae.text import shown
 
 _KEY_BYTES = 4096
 _WEIGHTS_BYTES = 1 << 34  # of a state or a version: far more than any model here
@@ -100,11 +101,12 @@ def _add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
     tar.addfile(entry, file)
 
 
-def restore(file: Path) -> list[Path]:
-    """Take the peers and swarms of a backup into this home; return the peers' directories.
+def restore(file: Path) -> tuple[list[Path], dict[str, str]]:
+    """Take the peers and swarms of a backup into this home; return their directories, and who is here already.
 
-    Each peer appears whole or not at all. Raises ConfigurationError if the file is no backup or a peer is here already,
-    StateError if a part of it is damaged, NotWrittenError.
+    Those stay as they are, whatever their names here: no key may be used twice. Each peer appears whole or not at all.
+    Raises ConfigurationError if the file is no backup, if all are here already, or if another peer has a name that is
+    needed; StateError if a part of it is damaged, NotWrittenError.
     """
     peers = home() / "peers"  # perhaps a link to another file system: what is renamed is made where it goes
     staged = half_done(".restoring-", peers / "backup")
@@ -116,9 +118,21 @@ def restore(file: Path) -> list[Path]:
             names = _take_all(tar, staged, file)
         if not names:
             raise ConfigurationError(f"there is no peer in {file}", _NOT_ONE)
-        for name in names:
-            _check_peer(staged / name, file)
-        return [_adopt(staged / name, peer_directory(name)) for name in names]
+        authors = {name: _check_peer(staged / name, file) for name in names}
+        here = _keys_here()
+        known = {name: here[author] for name, author in authors.items() if author in here}
+        new = [name for name in names if name not in known]
+        if not new:
+            first = next(iter(known.values()))
+            remedy = f"to go back to the backup, first: learnae leave {quote(first)}"
+            raise ConfigurationError(
+                f"{shown(names)} of {file} {'is' if len(names) == 1 else 'are'} here already", remedy
+            )
+        for name in new:
+            if os.path.lexists(peer_directory(name)):
+                remedy = f"rename it first: learnae rename {quote(name)} NAME"
+                raise ConfigurationError(f"there is another peer {name!r} here", remedy)
+        return [_adopt(staged / name, peer_directory(name)) for name in new], known
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -157,15 +171,9 @@ def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
         if content is None or not (peer or block):
             raise ConfigurationError(f"{file} holds {entry.name[:80]!r}, which no backup has", _NOT_ONE)
         if peer:
-            directory = peer_directory(peer[1])
-            if os.path.lexists(directory):
-                here = quote(directory.name)
-                raise ConfigurationError(
-                    f"there is a peer {directory.name!r} here already",
-                    f"rename it first: learnae rename {here} NAME, or remove it: learnae leave {here}",
-                )
-            names += [directory.name] if directory.name not in names else []
-            path = staged / directory.name / peer[2]
+            name = peer_directory(peer[1]).name
+            names += [name] if name not in names else []
+            path = staged / name / peer[2]
             if path.exists():
                 raise ConfigurationError(f"{file} holds {entry.name!r} twice", _NOT_ONE)
             _take_file(content, entry, path)
@@ -212,8 +220,17 @@ def _check_size(entry: tarfile.TarInfo, limit: int) -> None:
         raise ConfigurationError(f"{entry.name[:80]} has {entry.size} bytes, and at most {limit} are read", _NOT_ONE)
 
 
-def _check_peer(directory: Path, file: Path) -> None:
-    """Raise StateError if the key, the state or a version of a peer from ``file`` cannot be used."""
+def _keys_here() -> dict[bytes, str]:
+    """Return the names of the peers of this home, by author."""
+    found = {}
+    for peer in peers_here():
+        with suppress(StateError):  # it has none, or a damaged one
+            found[Identity.load(peer / KEY_FILE).author] = peer.name
+    return found
+
+
+def _check_peer(directory: Path, file: Path) -> bytes:
+    """Return the author of a peer from ``file``; raises StateError if a part of it cannot be used."""
     if not (directory / KEY_FILE).exists():
         raise StateError(f"{file} has no key of {directory.name}", _ANOTHER)
     try:
@@ -230,6 +247,7 @@ def _check_peer(directory: Path, file: Path) -> None:
             raise StateError(f"{directory.name}: its key is not the one that its state was saved with", _ANOTHER)
     for name in version_names(directory):
         read_version(directory, name)
+    return identity.author
 
 
 def _adopt(staged: Path, directory: Path) -> Path:

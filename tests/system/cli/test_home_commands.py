@@ -114,8 +114,16 @@ def test_a_backup_of_a_running_peer_restores_it(programs: Programs, config: Path
         "peers/pump/key.pem", "peers/pump/state", "swarms/*/manifest.cbor", "swarms/*/blocks/*",
     }  # fmt: skip
 
+    programs.answer("learnae", "rename", "pump", "fan")  # one key must not be two peers
+    assert_refused(programs.run("learnae", "restore", file), CONFIGURATION, "here already", "learnae leave fan")
+    programs.answer("learnae", "join", "small", "--name", "pump", "--config", tmp_path / "other.toml")
+    programs.answer("learnae", "backup", tmp_path / "both.tar")
+    programs.answer("learnae", "leave", "fan", "--yes")
     assert_refused(programs.run("learnae", "restore", file), CONFIGURATION, "learnae rename pump NAME")
+    assert programs.answer("learnae", "restore", tmp_path / "both.tar")["known"] == {"pump": "pump"}
+    assert key(programs, "fan") == author
     shutil.rmtree(programs.home)
+    config.write_text(config.read_text().replace("fan", "pump"))
     assert list(programs.answer("learnae", "restore", file)["peers"]) == ["pump"]
     assert key(programs) == author
     assert not (programs.home / "peers" / "pump" / "samples.db").exists()
@@ -282,6 +290,7 @@ def test_what_root_does_in_another_users_home_is_that_users(
     try:
         programs.answer("learnae", "rollback", version)
         programs.answer("learnae", "rename", "pump", "fan")
+        programs.answer("learnae", "leave", "fan", "--yes")
         programs.answer("learnae", "restore", tmp_path / "learnae.tar")
         programs.answer("learnae", "move", target)
         assert [path for path in (target, *target.rglob("*")) if path.lstat().st_uid != 65534] == []

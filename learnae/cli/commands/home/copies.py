@@ -51,11 +51,11 @@ def backup(options: argparse.Namespace) -> int:
 def restore(options: argparse.Namespace) -> int:
     """Take peers and swarms of a backup into this home."""
     clear_left()
-    found = take_back(options.file)
+    found, known = take_back(options.file)
     peers = {path.name: peer_name(Identity.load(path / KEY_FILE).author) for path in found}
     if options.json:
-        print_json({"peers": peers})
+        print_json({"peers": peers, "known": known})
     else:
-        print_fields(peers)
+        print_fields({**peers, **{name: f"stays as it is here, {here}" for name, here in known.items()}})
         print("\nnext: start them as before; they hear the others first. Never run one key on two machines at once")
     return 0
