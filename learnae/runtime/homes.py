@@ -1,5 +1,6 @@
 """What is done to peers and the home of this machine as a whole: moved, left, renamed, while nothing runs there."""
 
+import errno
 import os
 import shutil
 import stat
@@ -112,6 +113,9 @@ def move_home(target: Path) -> Path:
     old = link.resolve()
     if not old.is_dir():
         raise ConfigurationError(f"there is nothing at {link}", "set LEARNAE_HOME to the home that is to be moved")
+    if os.path.ismount(old):
+        remedy = "copy what is in it while its peers are stopped, and set LEARNAE_HOME"
+        raise ConfigurationError(f"{old} is a whole file system, which cannot be moved", remedy)
     if os.path.lexists(target):
         raise ConfigurationError(f"{target.absolute()} exists", "name a directory that is not there yet")
     target = target.parent.resolve() / target.name
@@ -123,14 +127,21 @@ def move_home(target: Path) -> Path:
         remedy = f"make it absolute: ln -sfn {quote(os.path.realpath(path))} {quote(str(path))}"
         raise ConfigurationError(f"{path} leads to {os.readlink(path)}, which a move would break", remedy)
     with stopped(*peers_here()), writing(target):
-        if os.stat(old).st_dev == os.stat(target.parent).st_dev:
-            os.rename(old, target)
-            _link(link, target)
-            return target
-        _copy(old, half_done(_MOVING, target), target)
-        gone = old if link.is_symlink() else old.rename(half_done(_MOVED, old))
-        _link(link, target)
-        shutil.rmtree(gone)
+        leads = link.with_name(f"{_MOVED}{link.name}-link")  # made first: where it cannot be, nothing is moved
+        leads.unlink(missing_ok=True)
+        leads.symlink_to(target, target_is_directory=True)
+        gone = None
+        try:
+            if os.stat(old).st_dev == os.stat(target.parent).st_dev:
+                os.rename(old, target)
+            else:
+                _copy(old, half_done(_MOVING, target), target)
+                gone = old if link.is_symlink() else old.rename(half_done(_MOVED, old))
+            os.replace(leads, link)
+        finally:
+            leads.unlink(missing_ok=True)
+        if gone is not None:
+            shutil.rmtree(gone)
     return target
 
 
@@ -143,8 +154,10 @@ def _copy(old: Path, partial: Path, target: Path) -> None:
             os.chown(partial, owner.st_uid, owner.st_gid)
         os.sync()
         os.rename(partial, target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, shutil.Error):  # of all files that could not be copied
+            raise OSError(errno.EIO, error.args[0][0][2]) from error
         raise
 
 
@@ -155,13 +168,6 @@ def _links_elsewhere(directory: Path) -> Iterator[Path]:
             is_relative = path.is_symlink() and not os.path.isabs(os.readlink(path))
             if is_relative and not Path(os.path.realpath(path)).is_relative_to(directory):
                 yield path
-
-
-def _link(link: Path, target: Path) -> None:
-    temporary = link.with_name(f"{_MOVED}{link.name}-link")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target, target_is_directory=True)
-    os.replace(temporary, link)
 
 
 def _not_kept(directory: str, names: list[str]) -> list[str]:
