@@ -505,7 +505,7 @@ def test_negative_numbers_are_wrong_usage(programs: Programs, arguments: list[st
         ("absent/model.safetensors", (), CONFIGURATION, ["absent/model.safetensors"]),
         pytest.param("model.keras", (), TRY_AGAIN, ["cannot write", "model.keras"], marks=needs_keras),
         ("model.onnx", (), CONFIGURATION, ["model.onnx", ".safetensors or .keras"]),
-        ("model.safetensors", ("--peer", "nobody"), CONFIGURATION, ["no saved peer", "nobody"]),
+        ("model.safetensors", ("--peer", "nobody"), CONFIGURATION, ["no peer 'nobody'"]),
     ],
 )
 def test_an_export_that_cannot_be_is_refused(
