@@ -154,8 +154,8 @@ FILES = {
     "long.csv": f"flow,{'x' * 65}\n",
 }
 WRONG_MODELS = {
-    "lambda.json": ["keras.Lambda is not allowed", "use Keras' own layers"],
-    "functional.json": ["'Functional'", "models with layers"],
+    "lambda.json": ["keras.layers.Lambda is not allowed", "use Keras' own layers"],
+    "functional.json": ["model.config.layers", "a list of 1 to 1024 layers"],
     "half.json": ["cannot read", "half.json"],
     "list.json": ["model"],
 }
