@@ -244,7 +244,7 @@ def _parse_url(url: str, schemes: Sequence[str], wrong: ConfigurationError) -> t
     except ValueError as error:
         raise wrong from error
     is_plain = not (parts.query or parts.fragment or parts.username or parts.password) and port != 0
-    if parts.scheme not in schemes or not parts.hostname or not is_plain:
+    if parts.scheme not in schemes or not parts.hostname or not is_plain or not url.isprintable() or " " in url:
         raise wrong
     return parts.scheme, parts.hostname, port, parts.path
 

@@ -22,12 +22,23 @@ ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 VERSIONS = "versions"
 MANIFEST_FILE = "manifest.cbor"  # in a swarm's directory
+_NAME_CHARACTERS, _NAME_BYTES = 64, 192  # of a peer: other file names are made of it
 _STATUS_BYTES = 1 << 20  # far more than a status has
 
 
 def home() -> Path:
-    """Return the root of everything that no flag or configuration puts elsewhere."""
-    return path_from("LEARNAE_HOME") or (path_from("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
+    """Return the root of everything that no flag or configuration puts elsewhere.
+
+    Raises StateError if it was moved to what is not there now, such as a disk that is not mounted: an empty home would
+    be another one.
+    """
+    path = path_from("LEARNAE_HOME") or (path_from("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
+    if os.path.islink(path) and not os.path.lexists(os.path.realpath(path)):
+        raise StateError(
+            f"{path} is a link to {os.readlink(path)}, and nothing is there",
+            f"mount what it is on, or set LEARNAE_HOME, or, if there is no home any more: rm {path}",
+        )
+    return path
 
 
 def path_from(variable: str) -> Path | None:
@@ -58,9 +69,18 @@ def user_home() -> Path:
 
 
 def peer_directory(name: str) -> Path:
-    """Return the directory of the peer ``name``; raises ConfigurationError for a name that is no file name."""
-    if not name or "/" in name or name.startswith(".") or not name.isprintable() or len(name) > 64:
-        raise ConfigurationError(f"{name!r} is no name for a peer", "use letters, digits and dashes")
+    """Return the directory of the peer ``name``, however its accents are typed.
+
+    Raises ConfigurationError for a name that is no file name.
+    """
+    if not name.isascii():
+        from unicodedata import normalize  # noqa: PLC0415 - a megabyte of tables
+
+        name = normalize("NFC", name)
+    is_plain = name.isprintable() and name == name.strip() and "/" not in name and not name.startswith(".")
+    if not name or not is_plain or len(name) > _NAME_CHARACTERS or len(name.encode()) > _NAME_BYTES:
+        remedy = f"use letters, digits and dashes, at most {_NAME_CHARACTERS} ({_NAME_BYTES} bytes)"
+        raise ConfigurationError(f"{name!r} is no name for a peer", remedy)
     return home() / "peers" / name
 
 
