@@ -6,7 +6,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,18 +27,19 @@ from learnae.cli.arguments import count
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
+from learnae.ports import Inference
 from learnae.swarm.directory import Swarm, find_swarm
 from learnae.system.atomic_files import check_target, write_atomic
 from learnae.system.logs import set_up_logging
 from learnae.system.paths import STATE_FILE
 from learnae.system.service import Service, run_program
 from learnae.system.signals import abrupt
+from learnae.text import significant
 
 if TYPE_CHECKING:
     from learnae.runtime.observer import Estimate
 
 _PROBE_SECONDS = 3.0  # for one source to deliver something
-_MIN_UNIX_TIME = 1e9  # seconds: a reading from before 2001 counts from the beginning of its recording
 _FIRST_STEPS = """\
 first steps:
   learnae join --role agent manifest.cbor   a peer on this board
@@ -123,7 +123,7 @@ def _check(options: argparse.Namespace) -> int:
         "skipped_rows": dataset.skipped,
         "sources": sources,
         "unknown_labels": intake.names.unknown_names,
-        "results": [asdict(result) for result in read_results(directory, 3)],
+        "results": [result.fields() for result in read_results(directory, 3)],
         "state": str(directory),
     }
     _print(report, options.json)
@@ -156,20 +156,32 @@ def _results(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
     results = read_results(config.peer.directory(ROLE), options.count)
     if options.json:
-        print(strict_json.dumps([asdict(result) for result in results]))
+        print(strict_json.dumps([result.fields() for result in results]))
         return 0
     if not results:
         print("no results yet: the model judges each window while learnae-agent run is at work", file=sys.stderr)
     for result in results:
-        print(f"{_when(result.time)}  {result.score:.4g}" + (f"  {result.label}" if result.label is not None else ""))
+        print(f"{_when(result)}  {_said(result)}")
     return 0
 
 
-def _when(seconds: float) -> str:
-    """Return date and time; of a recording that counts from its beginning, seconds."""
-    if seconds < _MIN_UNIX_TIME:
-        return f"{seconds:.2f} s"
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+def _when(result: Inference) -> str:
+    """Return date and time; seconds where they are all that is known."""
+    if not result.dated:
+        return f"{result.time:.2f} s (undated)"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(result.time))
+
+
+def _said(result: Inference) -> str:
+    """Return what a result says, by what it has: a class, an anomaly score, a forecast, or a value."""
+    score = significant(result.score)
+    if result.label is not None:
+        return f"{result.label}, probability {score}"
+    if result.threshold is not None:
+        return f"{'ANOMALY' if result.anomaly else 'normal'}, score {score}, threshold {significant(result.threshold)}"
+    if result.no_threshold:
+        return f"score {score}, no threshold: {result.no_threshold}"
+    return f"{result.forecast}, forecast {score}" if result.forecast else score
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -37,6 +37,7 @@ class ResourcesSection:
 AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")
 ONLY_SOURCE = "source"  # what the source of [source] is called
 _MAX_SOURCES = 16
+MAX_PERCENTILE = 99.9  # beyond it the threshold would be that of the one greatest score
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,19 @@ class AgentTrainSection(sections.TrainSection):
 
 
 @dataclass(frozen=True, slots=True)
+class InferenceSection:
+    """``[inference]``: scores beyond this ``percentile`` of those of the own held-out rows are anomalies."""
+
+    percentile: float = 99.0
+
+    def __post_init__(self) -> None:
+        if not 50 <= self.percentile <= MAX_PERCENTILE:
+            raise ConfigurationError(
+                f"inference.percentile is {self.percentile}", f"use a number from 50 to {MAX_PERCENTILE}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """All sections; ``source`` is for one source, ``sources`` for any number, each with a name."""
 
@@ -82,6 +96,7 @@ class AgentConfig:
     sources: dict[str, SourceSection] = field(default_factory=dict)
     buffer: BufferSection = field(default_factory=BufferSection)
     resources: ResourcesSection = field(default_factory=ResourcesSection)
+    inference: InferenceSection = field(default_factory=InferenceSection)
     train: AgentTrainSection = field(default_factory=AgentTrainSection)
     publish: sections.PublishSection = field(default_factory=sections.PublishSection)
     mqtt: sections.MqttSection = field(default_factory=sections.MqttSection)

@@ -20,6 +20,7 @@ from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.memory import groups_of
 from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule, Intake, Oracle, tick_pause
+from agent.learning.threshold import Threshold
 from agent.sources.factory import opener
 from agent.sources.live import Open
 from agent.sources.replay import ReplaySource
@@ -65,7 +66,13 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
-    inferrer = Inferrer(manifest, predictor)
+
+    def why_none_held_out() -> str:
+        keeps_none = "this agent sends summaries and keeps no rows"
+        return keeps_none if summary_mode.reason else intake.why_unmeasured(0)
+
+    threshold = Threshold(config.inference.percentile, dataset.holdout, why_none_held_out)
+    inferrer = Inferrer(manifest, predictor, threshold)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
 
     def facts() -> dict[str, Any]:
@@ -145,8 +152,11 @@ def build_intake(
         client_id = section.client_id_at(config.mqtt, peer, name)
         live[name] = opener(section, features, names, config.mqtt, client_id), section  # also checks the section
         holdouts[name] = Holdout(section.holdout, features)
+    undated = {name for name, recording in recordings.items() if not recording.is_dated}
     if directory is None or not live:
-        return Intake(Collector(recordings, manifest, dataset, None, summary_mode), None, names, recordings)
+        return Intake(
+            Collector(recordings, manifest, dataset, None, summary_mode, undated=undated), None, names, recordings
+        )
     stored = config.buffer
     seal = Seal(read_secret(stored.key, "buffer.key")) if stored.key else None
     size = int(stored.megabytes * 1_000_000)
@@ -162,7 +172,7 @@ def build_intake(
         )
         for name, (open_source, section) in live.items()
     ]
-    collector = Collector(recordings, manifest, dataset, buffer, summary_mode)
+    collector = Collector(recordings, manifest, dataset, buffer, summary_mode, undated=undated)
     return Intake(collector, Recorder(readers, buffer, holdouts, GivenLabel(directory, names)), names, recordings)
 
 

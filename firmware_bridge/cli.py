@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from firmware_bridge.serial_link.port import list_ports, pins
+from learnae import strict_json
 from learnae.cli.arguments import count
 from learnae.system.logs import set_up_logging
 from learnae.system.service import Service, Work, run_program
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     ports = list_ports()
     if options.json:
-        print(json.dumps(ports))
+        print(strict_json.dumps(ports))
         return 0
     for name, device in ports.items():
         print(f"{device}  {name}")
@@ -115,7 +115,7 @@ def _check(options: argparse.Namespace) -> int:
         found = report(port, config.port.baud, schema)
     finally:
         port.close()
-    print(json.dumps(found) if options.json else _as_text(found))
+    print(strict_json.dumps(found) if options.json else _as_text(found))
     return 0
 
 

@@ -265,13 +265,38 @@ class StateStore(Protocol):
 class Inference:
     """What the swarm's model says of one window of this machine's own samples.
 
-    ``time`` Unix seconds of the window's end; ``label`` the class name, if there are classes; ``score``
-    its probability, the predicted value, or the reconstruction error of an autoencoder.
+    ``time`` Unix seconds of the last reading that the model saw; where not ``dated``, seconds of a recording that has
+    no dates. ``label`` the class name, if there are classes; ``score`` its probability, the predicted value, that of
+    the channel ``forecast`` one sample later, or the reconstruction error of an autoencoder, which is an anomaly beyond
+    ``threshold``; ``no_threshold`` says why an autoencoder has none.
+
+    >>> Inference(1.7e9, None, 0.75, threshold=0.5).fields()
+    {'time': 1700000000.0, 'label': None, 'score': 0.75, 'threshold': 0.5, 'anomaly': True}
     """
 
     time: float
     label: str | None
     score: float
+    threshold: float | None = None
+    no_threshold: str = ""
+    dated: bool = True
+    forecast: str = ""
+
+    @property
+    def anomaly(self) -> bool | None:
+        """Return the decision; None where there is nothing to decide, or no threshold to decide by."""
+        return None if self.threshold is None else self.score > self.threshold
+
+    def fields(self) -> dict[str, Any]:
+        """Return what others are shown: of anomalies only where scores are such, of dates only where there are none."""
+        fields: dict[str, Any] = {"time": self.time, "label": self.label, "score": self.score}
+        if self.threshold is not None or self.no_threshold:
+            fields |= {"threshold": self.threshold, "anomaly": self.anomaly}
+        if self.no_threshold:
+            fields["no_threshold"] = self.no_threshold
+        if self.forecast:
+            fields["forecast"] = self.forecast
+        return fields if self.dated else {**fields, "dated": False}
 
 
 class Monitor(Protocol):

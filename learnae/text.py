@@ -49,6 +49,26 @@ class Sayings:
         return True
 
 
+def decimal(value: float | None) -> str:
+    """Return a share of 1 with three decimals, of a small one three digits, a dash for none.
+
+    >>> [decimal(value) for value in (0.5, 0.000123, -12.5, 0.0, None)]
+    ['0.500', '0.000123', '-12.500', '0.000', '-']
+    """
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if value == 0 or 0.1 <= abs(value) < 1000 else f"{value:.3g}"
+
+
+def significant(value: float | None) -> str:
+    """Return a number with four significant digits, a dash for none.
+
+    >>> [significant(value) for value in (0.5, 0.0000123456, 12.3456, 12345.6, 0.0, None)]
+    ['0.5000', '1.235e-05', '12.35', '1.235e+04', '0.000', '-']
+    """
+    return "-" if value is None else f"{value:#.4g}".removesuffix(".")
+
+
 def ago(seconds: float) -> str:
     """Return such as ``5 s ago`` and ``3 days ago``.
 

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,3 +118,11 @@ def loopback(tmp_path: Path) -> Iterator[LoopbackTangle]:
 def tangle(request: pytest.FixtureRequest) -> Tangle:
     """Start a Tangle: the loopback node always, Hornet where it is here."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def public_path() -> Iterator[Path]:
+    """A directory that other users may enter: pytest closes its own whenever another run of it begins."""
+    with tempfile.TemporaryDirectory() as path:
+        Path(path).chmod(0o755)
+        yield Path(path)

@@ -17,7 +17,7 @@ import typer
 import learnae
 from learnae import strict_json
 from learnae.adapters.local.lock import end_holder
-from learnae.cli.output import console, decimal, fitting, human_time, shedding, short_cid
+from learnae.cli.output import console, fitting, human_time, shedding, short_cid
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
 from learnae.system.atomic_files import is_there
@@ -25,6 +25,7 @@ from learnae.system.logs import set_up_logging
 from learnae.system.paths import KEY_FILE, LOCK_FILE, home, last_status, peers_here
 from learnae.system.service import EXIT_CONFIGURATION, Service, run_program
 from learnae.system.signals import abrupt
+from learnae.text import decimal, significant
 from trainer_node import lifecycle
 from trainer_node.config import ROLE, TrainerConfig
 
@@ -196,7 +197,7 @@ def _shown(key: str, value: object) -> object:
 def _row(name: str, state: str, said: Mapping[str, Any]) -> list[str]:
     steps, process = said.get("steps"), said.get("process")
     measured = [value if isinstance(value := said.get(key), float) else None for key in ("loss", "accuracy")]
-    shown = [f"{steps:,}" if isinstance(steps, int) else "-", *map(decimal, measured)]
+    shown = [f"{steps:,}" if isinstance(steps, int) else "-", significant(measured[0]), decimal(measured[1])]
     return [name, state, str(process or "-"), *shown, short_cid(str(said.get("swarm", "-")))]
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from learnae.errors import ManifestError
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
 from learnae.samples.dp_statistics import Statistics
+from learnae.samples.recordings import is_date
 from learnae.samples.windows import Windower, add_windows
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
@@ -30,10 +31,11 @@ _NEWEST = 32  # windows that wait to be judged by the swarm's model
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Holds a new window: ``time`` of its last reading, and its ``row``, as the model sees it."""
+    """Holds a new window: ``time`` of its last reading, its ``row``, as the model sees it, ``dated`` as Inference."""
 
     time: float
     row: NDArray[np.float32]
+    dated: bool = True
 
 
 class SummaryMode:
@@ -76,7 +78,8 @@ class Collector:
     training goes on with old data after a restart. While ``summary_mode`` has statistics, all windows go there
     and none is kept. Raises ManifestError for a swarm without features.
 
-    It reads ``chunks`` of the buffer at once, for about ``seconds`` of ``monotonic`` in one call.
+    It reads ``chunks`` of the buffer at once, for about ``seconds`` of ``monotonic`` in one call. ``undated`` names the
+    recordings whose times are no dates.
     """
 
     recordings: Mapping[str, SampleSource]
@@ -87,6 +90,7 @@ class Collector:
     chunks: int = _CHUNKS
     seconds: float = _SECONDS
     monotonic: Callable[[], float] = time.monotonic
+    undated: Collection[str] = ()
 
     def __post_init__(self) -> None:
         self._recordings = dict(self.recordings)  # those that have not ended
@@ -165,7 +169,10 @@ class Collector:
         else:
             statistics.add(rows, windows.label)
         if fresh:
-            self._newest.extend(map(Judged, windows.time[-_NEWEST:].tolist(), rows[-_NEWEST:]))
+            times = windows.time[-_NEWEST:]
+            # a clock that is not set yet tells no date either
+            dated = np.full(len(times), name not in self.undated) if name in self.recordings else is_date(times)
+            self._newest.extend(map(Judged, times.tolist(), rows[-_NEWEST:], dated.tolist()))
 
     def _statistics(self) -> Statistics | None:
         return self.summary_mode.statistics() if self.summary_mode else None

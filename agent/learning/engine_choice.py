@@ -9,8 +9,8 @@ import numpy as np
 
 from agent.config import AUTO, NONE, NUMPY, TFLITE, ResourcesSection
 from agent.learning.collector import SummaryMode
-from agent.learning.inference import Predict
 from agent.learning.resources import Board
+from agent.learning.threshold import Predict
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner

@@ -4,8 +4,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from agent.labels import LabelNames
 from agent.learning.collector import Judged
+from agent.learning.threshold import Predict, Threshold
 from learnae import strict_json
 from learnae.errors import StateError
 from learnae.models.losses import reconstruction_error
@@ -22,7 +22,6 @@ from learnae.swarm.manifest import FORECAST, Manifest
 from learnae.weights.codecs import Vector
 
 Array = NDArray[Any]
-Predict = Callable[[Vector, Array], Array]
 
 FILE = "inference.jsonl"
 _MAX_BYTES = 256 * 1024  # of each of two files: some thousand results
@@ -30,17 +29,21 @@ _OLDER_SUFFIX = ".1"
 
 
 class Inferrer:
-    """Turns windows into results with the learner's own way to predict; without one there are none."""
+    """Turns windows into results with the learner's own way to predict; without one there are none.
 
-    def __init__(self, manifest: Manifest, predict: Predict | None) -> None:
+    ``threshold`` decides which scores of an autoencoder are anomalies.
+    """
+
+    def __init__(self, manifest: Manifest, predict: Predict | None, threshold: Threshold) -> None:
         self._predict = predict
         self._objective = manifest.objective
-        self._autoencoder = manifest.is_autoencoder
+        self._threshold = threshold if manifest.is_autoencoder else None
         forecasts = manifest.features if manifest.task == FORECAST else None
         # of the first channel: a forecast is given in its unit, as people know it
         self._shift, self._scale = (forecasts.shift[0], forecasts.scale[0]) if forecasts else (0.0, 1.0)
+        self._forecast = forecasts.channels[0] if forecasts else ""
         self._names = LabelNames(manifest.classes, math.prod(manifest.model.output_shape))
-        self.count = 0
+        self.count = self.not_finite = 0
         self.last: Inference | None = None
 
     def infer(self, estimate: Vector, windows: Sequence[Judged]) -> list[Inference]:
@@ -50,23 +53,32 @@ class Inferrer:
             return []
         rows = np.stack([window.row for window in windows])
         output = self._predict(estimate, rows)
+        limit, why = None, ""
+        if self._threshold:
+            self._threshold.renew(estimate, self._predict)
+            limit, why = self._threshold.value, self._threshold.why
         results = [
-            Inference(window.time, label, score)
+            Inference(window.time, label, score, limit, why, window.dated, self._forecast)
             for window, (label, score) in zip(windows, self._read(output, rows), strict=True)
             if math.isfinite(score)
         ]
+        self.not_finite += len(windows) - len(results)
         if results:
             self.count += len(results)
             self.last = results[-1]
         return results
 
     def status(self) -> dict[str, Any]:
-        """Return the last result, and how many there have been since the start, for people."""
-        last = asdict(self.last) if self.last else {"time": None, "label": None, "score": None}
-        return {**last, "count": self.count}
+        """Return the last result, and how many there have been since the start, for people.
+
+        ``not_finite`` counts windows of which a model that has diverged says no number.
+        """
+        last = self.last.fields() if self.last else {"time": None, "label": None, "score": None}
+        not_finite = {"not_finite": self.not_finite} if self.not_finite else {}
+        return {**last, "count": self.count, **not_finite}
 
     def _read(self, output: Array, rows: Array) -> list[tuple[str | None, float]]:
-        if self._autoencoder:
+        if self._threshold:
             return [(None, float(error)) for error in reconstruction_error(output, rows)]
         flat = output.reshape(len(output), -1)
         if not self._objective.is_classification:
@@ -87,7 +99,7 @@ class ResultFile:
 
     def append(self, results: Sequence[Inference]) -> None:
         """Add results; what the disk does not take is counted and gone, as newer ones follow."""
-        data = b"".join(strict_json.dumps(asdict(result)).encode() + b"\n" for result in results)
+        data = b"".join(strict_json.dumps(result.fields()).encode() + b"\n" for result in results)
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "ab") as file:
@@ -120,7 +132,16 @@ def _lines(path: Path) -> list[bytes]:
 def _result(line: bytes) -> Inference | None:
     try:
         fields = json.loads(line)
-        label = fields["label"]
-        return Inference(float(fields["time"]), None if label is None else str(label), float(fields["score"]))
-    except (ValueError, TypeError, KeyError, RecursionError):
+        label, limit, why = fields["label"], fields.get("threshold"), fields.get("no_threshold", "")
+        found = Inference(
+            float(fields["time"]),
+            None if label is None else str(label),
+            float(fields["score"]),
+            None if limit is None else float(limit),
+            str(why),
+            bool(fields.get("dated", True)),
+            str(fields.get("forecast", "")),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+    return found if math.isfinite(found.time) and math.isfinite(found.score) else None

@@ -60,12 +60,15 @@ class Intake:
             return ""
         if not collector.samples:
             return "no reading has come yet"
-        if collector.unlabelled and not collector.labelled:
+        if collector.manifest.needs_labels and collector.unlabelled and not collector.labelled:
             return f"{counted(collector.unlabelled, 'window')} and no label"
         now, holdouts = time.time(), self.recorder.holdout.values() if self.recorder else ()
-        begin = min((holdout.next_begin(now) for holdout in holdouts), default=math.inf)
+        begins = [holdout.next_begin(now) for holdout in holdouts]
+        begins += [now + recording.until_holdout() for recording in self.recordings.values()]
+        begin = min(begins, default=math.inf)
         if math.isinf(begin):
-            return "no rows are held out: source.holdout"
+            short = any(recording.holds_out for recording in self.recordings.values())
+            return "what is held out has no window of its own" if short else "no rows are held out: source.holdout"
         if begin <= now:
             return "rows are being held out now"
         return f"no rows are held out before {time.strftime('%H:%M:%S', time.localtime(begin))}"
@@ -79,9 +82,14 @@ class Oracle:
     results: ResultFile
     monitor: Monitor
 
-    def judge(self, peer: Peer, windows: Sequence[Judged]) -> None:
-        """Judge ``windows``, once the estimate is more than the random weights that every peer begins with."""
-        if windows and (peer.steps > 0 or peer.following.replicas):
+    def judge(self, peer: Peer, newest: Callable[[], Sequence[Judged]]) -> None:
+        """Judge the ``newest`` windows, once the estimate is more than the random weights that every peer begins with.
+
+        Until then they wait: a recording that is read at once has no others.
+        """
+        if not (peer.steps > 0 or peer.following.replicas):
+            return
+        if windows := newest():
             found = self.inferrer.infer(peer.estimate(), windows)
             self.results.append(found)
             self.monitor.infer(found)
@@ -121,7 +129,7 @@ class AgentSchedule(Schedule):
     @override
     def collect(self) -> None:
         self._intake.collector.collect()
-        self._oracle.judge(self.peer, self._intake.collector.newest())
+        self._oracle.judge(self.peer, self._intake.collector.newest)
 
     @override
     def tick(self) -> Tick | None:

@@ -1,10 +1,13 @@
 """Replay: a recorded file as if the sensor were delivering it now, at any speed."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from agent.labels import UNKNOWN
 from learnae.overriding import override
@@ -34,6 +37,7 @@ class ReplaySource(SampleSource):
         if reason := recording.why_no_window(features, by_label=False):
             _log.warning("%s: nothing can be learnt from it: %s", path, reason)
         self._samples = recording.split_by_time(holdout)
+        self.is_dated = recording.is_dated
         self._speed = speed
         self._clock = clock
         self._begun = clock()
@@ -46,10 +50,26 @@ class ReplaySource(SampleSource):
         return {
             "state": "recording",
             "samples": len(samples.time),
+            "dated": self.is_dated,
             "seconds": round(float(samples.time[-1] - samples.time[0]), 3) if len(samples.time) else 0.0,
             "labelled": len(label) - unlabelled,
             "unlabelled": unlabelled,
         }
+
+    @property
+    def holds_out(self) -> bool:
+        """Return True if any of its samples are held out."""
+        return bool(self._samples.holdout.any())
+
+    def until_holdout(self) -> float:
+        """Return the seconds until a sample comes that is held out; infinity if there are none ahead."""
+        ahead = np.flatnonzero(self._samples.holdout[self._position :])
+        if not len(ahead):
+            return math.inf
+        if not self._speed:
+            return 0.0
+        time = float(self._samples.time[self._position + ahead[0]] - self._samples.time[0])
+        return max(0.0, self._begun + time / self._speed - self._clock())
 
     @override
     def read(self) -> Samples | None:

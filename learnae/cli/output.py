@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from learnae import strict_json
-from learnae.text import shortly
+from learnae.text import decimal, shortly, significant
 
 if TYPE_CHECKING:
     from learnae.runtime.observer import PeerView
@@ -82,8 +82,8 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
             view.version,
             "summary" if view.summary else f"{view.steps:,}",
             f"{'~' if view.summary else ''}{view.samples:,}",
-            decimal(view.loss),
-            *map(decimal, (view.r2, view.mae) if is_regression else (view.accuracy,)),
+            significant(view.loss),
+            *([decimal(view.r2), significant(view.mae)] if is_regression else [decimal(view.accuracy)]),
             f"{max(0, now - view.heard) / 1000:.0f} s ago",
             human_bytes(view.bytes_out),
             human_bytes(view.bytes_in),
@@ -94,17 +94,6 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
     if not peers:
         result.caption = Text("no peer has spoken yet: start one", "italic")
     return result
-
-
-def decimal(value: float | None) -> str:
-    """Return a number with three decimals, or as many digits where these say little; a dash for none.
-
-    >>> [decimal(value) for value in (0.5, 0.000123, 12345.6, 0.0, None)]
-    ['0.500', '0.000123', '1.23e+04', '0.000', '-']
-    """
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if value == 0 or 0.1 <= abs(value) < 1000 else f"{value:.3g}"
 
 
 def short_cid(cid: str) -> str:

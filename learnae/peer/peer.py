@@ -17,7 +17,7 @@ from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
-from learnae.peer.learning.training import Training
+from learnae.peer.learning.training import ENDLESS, Training
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
@@ -272,6 +272,8 @@ class Peer:
             self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
             published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
+        elif self.training.metrics is None:  # what changes little is not published, and people still ask how good it is
+            self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
         self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
         if is_last and published:
@@ -335,9 +337,10 @@ class Peer:
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
-        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add.
+        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``unmeasured`` why
+        there is neither accuracy nor loss, and until when.
         """
-        metrics, now = self.training.metrics, self.ports.clock.now()
+        metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         return {
             "peer": peer_name(self.author),
             "name": self.options.name,
@@ -364,8 +367,22 @@ class Peer:
             "banned": self.own.has_forked,
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
-            **self.options.facts(),
+            **facts,
+            "unmeasured": facts.get("unmeasured") or self._why_unmeasured(),
         }
+
+    def _why_unmeasured(self) -> str:
+        """Return why, and until when, there are no metrics though rows are held out; "" if there are some."""
+        training = self.training
+        if training.metrics is not None:
+            return ""
+        if self.catching_up.since is not None:
+            return "it hears others first"
+        if not self.steps:
+            return "its first steps are being taken" if self.options.rows() else "there is no row to train on yet"
+        if training.between_merges != ENDLESS and training.taken < training.between_merges:
+            return f"it is measured after this cycle: {training.taken:,} of {training.between_merges:,} steps are taken"
+        return f"it is measured after this cycle, in {self.cadence.wait(self.ports.clock.uptime()) / 1000:.0f} s"
 
 
 def measure(replication: Replicator, following: Following) -> Progress:

@@ -32,7 +32,11 @@ class Cadence:
 
     def is_due(self, uptime: int) -> bool:
         """Return True if a cycle may end at ``uptime`` ms."""
-        return self._ended is None or uptime - self._ended >= self._wait
+        return not self.wait(uptime)
+
+    def wait(self, uptime: int) -> float:
+        """Return the milliseconds at ``uptime`` ms until a cycle may end."""
+        return 0.0 if self._ended is None else max(0.0, self._ended + self._wait - uptime)
 
     def is_worth(self, change: float) -> bool:
         """Return True if a ``change`` (relative norm) is worth publishing; so is one that is no number."""

@@ -31,21 +31,29 @@ _log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 10.0  # between two of the shipped recordings, so that no window spans both
 MAX_FILE_BYTES = 4 << 30
+_CENTURY = 946_684_800.0  # seconds from 1970 to 2000
 _MAX_CLASSES = 1 << 31  # labels are stored in 32 bits
 _SIGNAL, _LABEL = "signal", "label"
+
+
+def is_date(seconds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which seconds (n,) are of this century if they count from 1970: others count from somewhere else."""
+    return seconds >= _CENTURY
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
     """``time`` (n,) seconds ascending, ``values`` (n, channels), ``label`` (n,) classes with -1 for unknown.
 
-    ``quantity`` (n,) is the label as it was given, NaN for unknown: what a regression learns.
+    ``quantity`` (n,) is the label as it was given, NaN for unknown: what a regression learns. ``is_dated`` tells
+    whether times are Unix seconds: others count from the recording's beginning, or so.
     """
 
     time: NDArray[np.float64]
     values: NDArray[np.float32]
     label: NDArray[np.int64]
     quantity: NDArray[np.float64]
+    is_dated: bool = False
 
     def quantity_at(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the quantity at these times of samples."""
@@ -131,7 +139,7 @@ def recording_of_table(
     if labels is not None and others:
         _check_labels(labels, where, columns.label)
     seconds = _seconds(columns_of[:, -1], times, columns, rate, where) if time else None
-    return make_recording(seconds, values, label, rate, where)
+    return make_recording(seconds, values, label, rate, where, times)
 
 
 def recording_of_arrays(
@@ -170,7 +178,7 @@ def recording_of_arrays(
         _check_labels(labels, Where(path, "row", numbers, name_of_label), name_of_label)
     where, times = Where(path, "row", numbers, time), Times()
     seconds = _seconds(times.of_array(beside[time], where), times, columns, rate, where) if time else None
-    return make_recording(seconds, arrays.read(_SIGNAL), label, rate, where)
+    return make_recording(seconds, arrays.read(_SIGNAL), label, rate, where, times)
 
 
 def _check_labels(labels: Kind, where: Where, column: str) -> None:
@@ -210,10 +218,20 @@ def _inferred_unit(raw: Floats, rate: float, where: Where) -> str:
 
 
 def make_recording(
-    seconds: Floats | None, signal: NDArray[Any], label: Floats | None, rate: float, where: Where
+    seconds: Floats | None,
+    signal: NDArray[Any],
+    label: Floats | None,
+    rate: float,
+    where: Where,
+    times: Times | None = None,
 ) -> Recording:
-    """Make a Recording of checked arrays; raises DataError for samples at another ``rate``."""
+    """Make a Recording of checked arrays; raises DataError for samples at another ``rate``.
+
+    ``times`` has read the ``seconds``; without, they are no dates.
+    """
     count = len(signal)
+    said = times is not None and times.is_dated and not times.are_durations
+    is_dated = said or (seconds is not None and count > 0 and bool(is_date(seconds).all()))
     if seconds is None:
         seconds = np.arange(count) / rate
     steps = np.diff(seconds)
@@ -225,7 +243,7 @@ def make_recording(
     is_class = np.isfinite(quantity) & (quantity == np.floor(quantity)) & (quantity >= 0) & (quantity < _MAX_CLASSES)
     whole = np.where(is_class, quantity, -1).astype(np.int64)
     with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
-        return Recording(seconds, signal.astype(np.float32, copy=False), whole, quantity)
+        return Recording(seconds, signal.astype(np.float32, copy=False), whole, quantity, is_dated)
 
 
 def shipped_recording(path: Path, person: int, rate: float = 50.0) -> Recording:

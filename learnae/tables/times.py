@@ -86,6 +86,7 @@ class Times(Kind):
     def __init__(self) -> None:
         self._forms: dict[str, str] = {}  # seen, each with its first text
         self.is_dated = False
+        self.are_durations = False  # which is said as dates are, and dates nothing
 
     @override
     def plain(self, text: str) -> float:
@@ -131,6 +132,7 @@ class Times(Kind):
             raise DataError(f"{where.at(index)}: {quoted(str(values[index]))} is no time", _EXPECTED)
         if values.dtype.kind in "Mm":
             self._forms.setdefault("a date", str(values[:1]))
+            self.are_durations = values.dtype.kind == "m"
             return self.accept(_seconds(values), where)
         self._forms.setdefault("a number", str(values[:1]))
         return self.accept(values.astype(np.float64), where)

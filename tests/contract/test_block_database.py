@@ -594,10 +594,8 @@ def read_as_stranger(directory: Path, expected: Connection, answers: Connection)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 @pytest.mark.parametrize("writer", ["open", "closed", "killed"])
-def test_another_user_reads_what_it_may_not_write(tmp_path, writer):
-    for parent in (tmp_path, *tmp_path.parents[:2]):  # pytest's own directories, which it closes to others
-        parent.chmod(0o755)
-    swarm = tmp_path / "swarm"
+def test_another_user_reads_what_it_may_not_write(public_path, writer):
+    swarm = public_path / "swarm"
     store = LocalBlockStore(swarm)
     first = store.put(RAW, b"first")
     if writer == "closed":

@@ -11,7 +11,7 @@ from learnae.errors import StateError
 from learnae.overriding import override
 from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import write_atomic
-from learnae.text import counted
+from learnae.text import counted, decimal, significant
 
 _log = logging.getLogger(__name__)
 
@@ -98,9 +98,8 @@ def summary(status: Mapping[str, Any]) -> str:
         trouble = "BANNED for ever: its key has signed two messages with one number; "
     shown = f"nothing measured yet{_why_unmeasured(status)}"
     for name, label in (("loss", "loss"), ("r2", "R²"), ("accuracy", "accuracy")):  # the last that there is
-        if status.get(name) is not None:
-            value = status[name]
-            shown = f"{label} {value:.3f}" if value == 0 or abs(value) >= 0.1 else f"{label} {value:.3g}"
+        if (value := status.get(name)) is not None:
+            shown = f"{label} {significant(value) if name == 'loss' else decimal(value)}"
     if status.get("only_summaries"):
         shown = "only summaries"
     return (

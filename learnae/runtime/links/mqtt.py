@@ -14,7 +14,7 @@ from learnae.adapters.mqtt.topics import OFFLINE, Topics
 from learnae.config.sections import MqttSection
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
-from learnae.swarm.manifest import Manifest
+from learnae.swarm.manifest import FORECAST, Manifest
 
 QUEUE_FILE = "mqtt-queue.sqlite"
 
@@ -26,6 +26,8 @@ def judgement_of(manifest: Manifest) -> Judgement:
     """Return what a score of the swarm's model is."""
     if manifest.is_autoencoder:
         return Judgement.ANOMALY
+    if manifest.task == FORECAST:
+        return Judgement.FORECAST
     return Judgement.CLASS if manifest.objective.is_classification else Judgement.VALUE
 
 

@@ -291,7 +291,8 @@ def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, 
     [
         (Judgement.CLASS, "walking", {"label": "walking", "probability": "75.0"}),
         (Judgement.VALUE, None, {"value": "0.75"}),
-        (Judgement.ANOMALY, None, {"anomaly": "0.75"}),
+        (Judgement.FORECAST, None, {"forecast": "0.75"}),
+        (Judgement.ANOMALY, None, {"anomaly": "0.75", "threshold": "0.00001234", "anomalous": "ON"}),
     ],
 )
 def test_entities_come_with_their_first_value_and_are_emptied_by_null(broker, links, show, judgement, label, shown):
@@ -301,13 +302,20 @@ def test_entities_come_with_their_first_value_and_are_emptied_by_null(broker, li
     monitor.report(bare)
     always = {"disk", "steps", "peers"} | ({"cpu_temperature"} if cpu_temperature() is not None else set())
     assert set(entities(inbox, 0)) == always  # no loss: it is no number
-    monitor.infer([Inference(1.0, label, 0.75)])
+    limit = 1.234e-5 if judgement is Judgement.ANOMALY else None
+    monitor.infer([Inference(1.0, label, 0.75, limit)])
     full = {**bare, "accuracy": 0.5, "peers": 2, "loss": 0.5, "buffer": {"readings": 9}}
     monitor.report(full)
     found = entities(inbox, 1, lambda state: state["loss"])
     numbers = {"accuracy": "50.0", "loss": "0.5", "steps": "7", "peers": "2", "buffer": "9"}
     cold = {key: value for key, value in found.items() if key != "cpu_temperature"}
     assert cold == {"disk": "OFF", **numbers, **shown}
+    if limit:
+        monitor.infer([Inference(1.5, None, 1e-5, limit)])
+        monitor.report({**full, "loss": 0.00012345678})
+        normal = entities(inbox, 1, lambda state: state["inference"]["time"] == 1.5)
+        expected = {"anomaly": "0.00001", "anomalous": "OFF", "loss": "0.0001235"}
+        assert {key: normal[key] for key in expected} == expected
     monitor.infer([Inference(2.0, None, float("inf"))])
     monitor.report({**bare, "buffer": None, "unwritable": {"since": 1}})
     empty = entities(inbox, 1, lambda state: state["loss"] is None)

@@ -43,6 +43,8 @@ HOSTILE = {
     "huge digits": b'{"steps": ' + b"9" * 50_000 + b"}",
     "markup that moves the cursor": json.dumps({**STATE, "name": "\x1b[2J"}).encode(),
     "a score of another shape": json.dumps({**STATE, "inference": [1]}).encode(),
+    "a label that is none": json.dumps({**STATE, "inference": {"label": 7, "score": 1.0}}).encode(),
+    "a decision that is none": json.dumps({**STATE, "inference": {"score": 1.0, "anomaly": "no"}}).encode(),
 }
 
 
@@ -55,18 +57,29 @@ def test_a_stranger_sees_the_table_without_swarm_or_key(broker, links, programs)
     say(links, broker, "alice", "status", b"online")
     say(links, broker, "alice", "state", json.dumps(STATE).encode())
     say(links, broker, "bob", "status", b"offline")
-    say(links, broker, "carol", "state", json.dumps({**STATE, "name": "[red]carol"}).encode(), Cid.of(DAG_CBOR, b"x"))
+    other = Cid.of(DAG_CBOR, b"x")
+    say(links, broker, "carol", "state", json.dumps({**STATE, "name": "[red]carol"}).encode(), other)
+    results = {
+        "dave": {"time": 1.0, "label": "walking", "score": 0.75},
+        "erin": {"time": 1.0, "label": None, "score": 1.25e-5, "threshold": 1e-5, "anomaly": True},
+    }
+    for peer, result in results.items():
+        say(links, broker, peer, "state", json.dumps({**STATE, "loss": 1e-5, "inference": result}).encode(), other)
     links.opened[0].deliver("done", b"", 60)
     command = ("watch", "--broker", plain(broker).broker, "--rounds", "1")
     seen = {row["peer"]: row for row in programs.answer("learnae", *command)}
-    assert set(seen) == {"alice", "bob", "carol"}
+    assert set(seen) == {"alice", "bob", "carol", *results}
+    assert (seen["dave"]["label"], seen["dave"]["anomaly"]) == ("walking", None)
+    assert (seen["erin"]["label"], seen["erin"]["anomaly"]) == (None, True)
     alice = seen["alice"]
     assert (alice["status"], alice["name"], alice["steps"], alice["score"]) == ("online", "pump", 7, 3.5)
     assert seen["bob"]["status"] == "offline"
     assert {row["peer"] for row in programs.answer("learnae", *command, "--swarm", SWARM)} == {"alice", "bob"}
     shown = programs.run("learnae", *command).stdout
     assert "[red]carol" in shown
-    assert "connected  3 peers" in shown
+    assert "connected  5 peers" in shown
+    for words in ("walking 0.750", "ANOMALY 1.250e-05", "1.000e-05"):
+        assert words in shown
     assert not programs.home.exists()
 
 

@@ -113,6 +113,28 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.engine("mosquitto")
+def test_what_is_an_anomaly_tells_of_no_reading(programs: Programs, tmp_path: Path) -> None:
+    """Scores, and the threshold that comes of held-out readings, on their way to the broker and to Home Assistant."""
+    readings = private_readings(13, 5000)
+    planted, private = patterns(readings[::10]), tmp_path / "private.npz"
+    np.savez(private, signal=readings)
+    make_swarm(programs.home)
+    with Mosquitto(tmp_path / "broker") as broker, Gate(broker.port) as gate:
+        config = tmp_path / "agent.toml"
+        config.write_text(
+            f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
+            f'[source]\nfile = "{private}"\nspeed = 0\n'
+        )
+        agent = programs.start("agent", "run", "--config", config)
+        wait_for(lambda: b'"anomaly": false' in gate.sent and b"_anomalous" in gate.sent, "a decision")
+        agent.stop()
+    assert programs.status("agent")["inference"]["threshold"] > 0
+    assert list(leaks_in(bytes(gate.sent), planted)) == []
+    assert list(leaks_in(private.read_bytes(), planted)), "the search must be able to find them"
+
+
+@pytest.mark.slow
 @pytest.mark.engine("ipfs")
 @pytest.mark.modules("ipfshttpclient")
 def test_planted_readings_are_in_no_byte_that_goes_to_a_daemon(tmp_path: Path) -> None:

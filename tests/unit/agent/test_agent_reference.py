@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import AgentConfig, AgentTrainSection, BufferSection, ResourcesSection
+from agent.config import AgentConfig, AgentTrainSection, BufferSection, InferenceSection, ResourcesSection
 from agent.sources.section import _KEYS, KINDS, SourceSection
 from learnae.config.loading import load_config
 
@@ -36,7 +36,9 @@ def test_all_kinds_of_sources_have_an_example() -> None:
     assert kinds == set(KINDS)
 
 
-@pytest.mark.parametrize("section", [SourceSection, BufferSection, ResourcesSection, AgentTrainSection])
+@pytest.mark.parametrize(
+    "section", [SourceSection, BufferSection, ResourcesSection, InferenceSection, AgentTrainSection]
+)
 def test_every_key_is_in_a_table_with_its_default(section: type) -> None:
     for field in dataclasses.fields(section):
         rows = [row for row in ROWS if f"`{field.name}`" in row[0]]

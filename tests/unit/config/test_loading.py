@@ -255,6 +255,8 @@ def test_any_number_of_sources_each_with_a_name(tmp_path: Path) -> None:
         ("[buffer]\nreadings = 0", ["buffer.readings"]),
         ("[buffer]\nmegabytes = 0.0", ["buffer.megabytes"]),
         ("[resources]\ncpu = -1.0", ["resources.cpu"]),
+        ("[inference]\npercentile = 100.0", ["inference.percentile", "99.9"]),
+        ("[inference]\npercentile = nan", ["inference.percentile", "50"]),
     ],
 )
 def test_mistakes_in_sources_are_named(text: str, words: list[str], tmp_path: Path) -> None:

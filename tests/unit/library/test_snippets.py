@@ -98,7 +98,7 @@ def commands() -> Iterator[Any]:
         yield pytest.param(sorted(found), id=str(page.relative_to(ROOT)))
 
 
-@pytest.mark.parametrize("found", commands())
+@pytest.mark.parametrize("found", list(commands()))
 def test_every_command_of_a_page_exists_with_its_flags(found: list[tuple[str, ...]]) -> None:
     for program, *words in found:
         flags = flags_of(program, words)
@@ -116,7 +116,7 @@ def test_the_test_itself_finds_what_is_not_there() -> None:
     assert "--gc" not in (flags_of("learnae", ["peers"]) or ())
 
 
-@pytest.mark.parametrize("text", fenced("sh"))
+@pytest.mark.parametrize("text", list(fenced("sh")))
 def test_shell_is_shell(text: str) -> None:
     done = subprocess.run(["sh", "-n"], input=text, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -130,7 +130,7 @@ def test_no_snippet_is_of_a_language_that_is_not_checked() -> None:
     assert {language for page in PAGES for language, _ in FENCE.findall(page.read_text())} <= known
 
 
-@pytest.mark.parametrize("text", fenced("toml"))
+@pytest.mark.parametrize("text", list(fenced("toml")))
 def test_toml_is_a_configuration(text: str, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(text)
     said = []
@@ -146,12 +146,12 @@ def test_toml_is_a_configuration(text: str, tmp_path: Path) -> None:
         pytest.fail("\n".join([*said, str(error)]))
 
 
-@pytest.mark.parametrize("text", fenced("python"))
+@pytest.mark.parametrize("text", list(fenced("python")))
 def test_python_compiles(text: str) -> None:
     compile(text, "page", "exec")
 
 
-@pytest.mark.parametrize("text", fenced("json"))
+@pytest.mark.parametrize("text", list(fenced("json")))
 def test_json_is_json(text: str) -> None:
     assert json.loads(text)
 

@@ -9,6 +9,7 @@ from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.peer.peer import Options
+from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Heard, Trained
 from learnae.protocol.announcements import Announcement, Entry
 from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Profile, Summary, Update
@@ -42,6 +43,31 @@ def test_one_peer_alone_joins_learns_and_publishes() -> None:
     machine.tick(31)
     after = machine.learner.evaluate(machine.peer.estimate())
     assert after.loss < before.loss / 100
+
+
+def test_a_status_says_why_nothing_is_measured_until_it_is() -> None:
+    machine, rows = Machine(), 0
+
+    def why() -> str:
+        return str(machine.peer.status()["unmeasured"])
+
+    machine.compose(Options("me", "trainer", 8, seed=1, steps=4, rows=lambda: rows))
+    assert why() == "it hears others first"
+    machine.peer.catching_up.since = None
+    assert why() == "there is no row to train on yet"
+    rows = 24
+    assert why() == "its first steps are being taken"
+    machine.tick(2)
+    assert (why(), machine.peer.status()["loss"] is None) == ("", False)
+    machine.compose(Options("me", "trainer", 8, seed=1, steps=4, rows=lambda: rows))
+    assert why() == "it is measured after this cycle: 0 of 4 steps are taken"
+    machine.peer.cadence.policy, before = PublishPolicy(least_change=10.0), machine.peer.status()["seq"]
+    machine.tick()
+    assert (why(), machine.peer.status()["seq"]) == ("", before), "also if nothing is worth publishing"
+    machine.compose(
+        Options("me", "agent", 8, rows=lambda: rows, facts=lambda: {"unmeasured": "no reading has come yet"})
+    )
+    assert why() == "no reading has come yet"
 
 
 def test_published_frames_are_the_chain_that_followers_need() -> None:

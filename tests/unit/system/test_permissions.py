@@ -33,11 +33,9 @@ def as_user(groups: list[int]) -> Iterator[None]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        parent.chmod(0o755)
-    (tmp_path / "socket").touch()
-    return tmp_path / "socket"
+def file(public_path: Path) -> Path:
+    (public_path / "socket").touch()
+    return public_path / "socket"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,31 @@ def read(path: Path, rate: float = 10.0, **options: Any) -> Recording:
     return read_recording(path, ("x",), rate, Columns(**options))
 
 
+@pytest.mark.parametrize(
+    ("times", "is_dated"),
+    [
+        ([iso(moment) for moment in seconds(10)], True),
+        ([iso(moment - 1_500_000_000) for moment in seconds(10)], True),  # of 1976
+        (seconds(10), True),
+        ([moment - BEGIN for moment in seconds(10)], False),
+        (np.array(seconds(10)) * 1e9, True),
+        (np.array([moment - BEGIN for moment in seconds(10)]) * 1e9, False),
+    ],
+)
+def test_a_recording_knows_whether_its_times_are_dates(tmp_path: Path, times: Any, is_dated: bool) -> None:
+    if not isinstance(times, np.ndarray):
+        assert read(csv(tmp_path / "a.csv", "time", times)).is_dated == is_dated
+        return
+    kind = "M8[ns]" if is_dated else "m8[ns]"
+    np.savez(tmp_path / "a.npz", signal=np.zeros((COUNT, 1)), time=times.round().astype(np.int64).astype(kind))
+    assert read(tmp_path / "a.npz").is_dated == is_dated
+
+
+def test_a_recording_without_times_has_no_dates(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", signal=np.zeros((COUNT, 1)))
+    assert not read(tmp_path / "a.npz").is_dated
+
+
 def assert_gap_is_kept(recording: Recording, rate: float) -> None:
     steps = np.diff(recording.time)
     assert np.flatnonzero(steps > 1.5 / rate).tolist() == [4]

@@ -23,6 +23,7 @@ class Judgement(Enum):
 
     CLASS = "the probability of a class"
     VALUE = "a value"
+    FORECAST = "a value to come"
     ANOMALY = "an error of reconstruction"
 
 
@@ -55,11 +56,15 @@ class _Sensor:
         return f"{{% set v = {found}.{last} | default(none) %}}{{{{ none if v is none else {self.form} }}}}"
 
 
+# four significant digits, never as 1e-05, of which Home Assistant shows no digit
+_SIGNIFICANT = "('%.*f' | format([1, 3 - (('%.3e' | format(v)).split('e')[1] | int)] | max, v)).rstrip('0').rstrip('.')"
 _DISK = _Sensor("disk", "Disk", ("unwritable",), None, "problem", None, platform=_BINARY)
 _DISK_TEMPLATE = "{{ 'ON' if value_json.unwritable else 'OFF' }}"
 _SENSORS = (
     _Sensor("accuracy", "Accuracy", ("accuracy",), "%", digits=1, form="v * 100"),
-    _Sensor("loss", "Loss", ("loss",), digits=3),
+    _Sensor("loss", "Loss", ("loss",), form=_SIGNIFICANT),
+    _Sensor("r2", "R²", ("r2",), digits=3),
+    _Sensor("mae", "Mean absolute error", ("mae",), form=_SIGNIFICANT),
     _Sensor("steps", "Steps", ("steps",), state_class=_TOTAL),
     _Sensor("peers", "Peers", ("peers",)),
     _Sensor("buffer", "Buffer", ("buffer", "readings"), "readings"),
@@ -71,8 +76,21 @@ _JUDGED = {
         _Sensor("label", "Class", ("inference", "label"), state_class=None, form=f"v[:{_MOST_CHARACTERS}]"),
         _Sensor("probability", "Probability", _SCORE, "%", digits=1, form="v * 100"),
     ),
-    Judgement.VALUE: (_Sensor("value", "Value", _SCORE, digits=3),),
-    Judgement.ANOMALY: (_Sensor("anomaly", "Anomaly score", _SCORE, digits=3),),
+    Judgement.VALUE: (_Sensor("value", "Value", _SCORE, form=_SIGNIFICANT),),
+    Judgement.FORECAST: (_Sensor("forecast", "Forecast", _SCORE, form=_SIGNIFICANT),),
+    Judgement.ANOMALY: (
+        _Sensor("anomaly", "Anomaly score", _SCORE, form=_SIGNIFICANT),
+        _Sensor("threshold", "Anomaly threshold", ("inference", "threshold"), form=_SIGNIFICANT),
+        _Sensor(
+            "anomalous",
+            "Anomaly",
+            ("inference", "anomaly"),
+            device_class="problem",
+            state_class=None,
+            form="'ON' if v else 'OFF'",
+            platform=_BINARY,
+        ),
+    ),
 }
 
 

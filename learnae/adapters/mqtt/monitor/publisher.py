@@ -145,8 +145,7 @@ class MqttMonitor(Monitor):
         if not results:
             return
         self._newest = results[-1]
-        shown = [{"time": r.time, "label": r.label, "score": r.score} for r in results[-_MOST_RESULTS:]]
-        self._put("inference", _json({"results": shown}))
+        self._put("inference", _json({"results": [result.fields() for result in results[-_MOST_RESULTS:]]}))
 
     @override
     def close(self, status: Mapping[str, Any]) -> None:
@@ -176,7 +175,7 @@ class MqttMonitor(Monitor):
         newest = self._newest
         fields = {**_public(status), "cpu_temperature": cpu_temperature()}
         if newest is not None:
-            fields["inference"] = {"time": newest.time, "label": newest.label, "score": newest.score}
+            fields["inference"] = newest.fields()
         fields = strict_json.finite(fields)
         if self.announces:
             self._announce(fields)

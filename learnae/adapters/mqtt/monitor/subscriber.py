@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 _MOST_PEERS = 1000  # of all swarms; a longer table is not read
 _STATE_BYTES = 64 * 1024
 _NAME_CHARACTERS = 64
+_LABEL_CHARACTERS = 256  # names of classes are a manifest's
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Seen:
     bytes_out: int = 0
     bytes_in: int = 0
     score: float | None = None
+    label: str | None = None
+    anomaly: bool | None = None
     unwritable: bool = False
     heard: int = 0
 
@@ -119,7 +122,7 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         fields = Fields(json.loads(payload), "state", EncodingError)
     except (ValueError, RecursionError) as error:
         raise EncodingError(f"a state is no JSON: {error}") from error
-    inference = fields.value("inference", None)
+    result = Fields(found, "state.inference", EncodingError) if (found := fields.value("inference", None)) else None
     return replace(
         known,
         name=fields.text("name"),
@@ -131,7 +134,9 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         peers=fields.integer("peers", default=0),
         bytes_out=fields.integer("bytes_out", default=0),
         bytes_in=fields.integer("bytes_in", default=0),
-        score=None if inference is None else _optional(Fields(inference, "state.inference", EncodingError), "score"),
+        score=_optional(result, "score") if result else None,
+        label=result.text("label", _LABEL_CHARACTERS) if result and result.value("label", None) is not None else None,
+        anomaly=result.boolean("anomaly") if result and result.value("anomaly", None) is not None else None,
         unwritable=fields.value("unwritable", None) is not None,
         heard=fields.integer("time"),
     )

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from learnae.cli.output import console, decimal, human_time, print_json, table
+from learnae.cli.output import console, human_time, print_json, table
 from learnae.cli.peer_choice import peers_with_versions
 from learnae.errors import StateError
 from learnae.peer.learning.versions import Version
 from learnae.runtime.version_store import read_version, version_names
-from learnae.text import shown
+from learnae.text import decimal, shown, significant
 
 _NAME_CHARACTERS = 8  # of a peer's name, as in learnae peers
 
@@ -56,7 +56,7 @@ def _row(directory: Path, name: str, version: Version) -> list[str]:
         human_time(version.time),
         f"{version.steps:,}",
         f"{metrics.rows:,}" if metrics else "-",
-        decimal(metrics.loss if metrics else None),
+        significant(metrics.loss if metrics else None),
         decimal(metrics.accuracy if metrics else None),
         shown([peer[:_NAME_CHARACTERS] for peer in version.merged]) or "-",
     ]

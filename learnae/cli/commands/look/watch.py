@@ -19,14 +19,14 @@ from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
 from learnae.adapters.mqtt.topics import ONLINE
 from learnae.cli.commands.look.peers import swarm_table
 from learnae.cli.live_display import live_view
-from learnae.cli.output import console, decimal, fitting, human_bytes, shedding, short_cid
+from learnae.cli.output import console, fitting, human_bytes, shedding, short_cid
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.runtime.observer import PeerView
 from learnae.system.signals import held_back
-from learnae.text import counted
+from learnae.text import counted, decimal, significant
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -122,9 +122,9 @@ def _table(connection: MqttConnection, subscriber: Subscriber) -> Table:
     title = f"{connection.name} {connection.state()}  {counted(len(seen), 'peer')}"
     title += f"  {counted(bad, 'bad payload')}" if bad else ""
     columns = ["peer", "swarm", "key", "status", "role", "version"]
-    columns += [">steps", ">loss", ">accuracy", ">peers", ">score", ">heard", ">out", ">in"]
+    columns += [">steps", ">loss", ">accuracy", ">peers", ">result", ">heard", ">out", ">in"]
     rows = [_row(each) for each in seen]
-    return fitting(shedding(title, columns, rows, ["version", "key", "swarm", "role", "in", "out", "peers", "score"]))
+    return fitting(shedding(title, columns, rows, ["version", "key", "swarm", "role", "in", "out", "peers", "result"]))
 
 
 def _row(seen: Seen) -> list[str | Text]:
@@ -138,11 +138,18 @@ def _row(seen: Seen) -> list[str | Text]:
         seen.role,
         seen.version,
         f"{seen.steps:,}",
-        decimal(seen.loss),
+        significant(seen.loss),
         decimal(seen.accuracy),
         str(seen.peers),
-        decimal(seen.score),
+        _result(seen),
         f"{age:.0f} s ago" if seen.heard else "-",
         human_bytes(seen.bytes_out),
         human_bytes(seen.bytes_in),
     ]
+
+
+def _result(seen: Seen) -> Text:
+    """Return what the model says of the newest window: a class and its probability, an anomaly, or a number."""
+    if seen.anomaly:
+        return Text(f"ANOMALY {significant(seen.score)}", "red")
+    return Text(significant(seen.score) if seen.label is None else f"{seen.label} {decimal(seen.score)}")

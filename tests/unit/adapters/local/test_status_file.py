@@ -126,7 +126,8 @@ def test_that_it_cannot_be_written_is_said_once(tmp_path: Path, watch: Watch, ca
 
 def test_a_summary_is_one_line_with_and_without_held_out_rows() -> None:
     assert summary(status()) == ("pump: accuracy 0.500, 26 steps, 3 peers, 12 messages, 100 bytes out, 200 in")
-    assert "pump: loss 0.250, 26 steps" in summary(status(accuracy=None))
+    assert "pump: loss 0.2500, 26 steps" in summary(status(accuracy=None))
+    assert "pump: loss 1.235e-05, 26 steps" in summary(status(accuracy=None, loss=1.23456e-5))
     nothing = {"accuracy": None, "loss": None}
     assert summary(status(**nothing)).startswith("pump: nothing measured yet, 26 steps")
     assert "nothing measured yet (its first steps are being taken), 0 steps" in summary(status(**nothing, steps=0))

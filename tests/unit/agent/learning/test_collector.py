@@ -218,7 +218,12 @@ def test_new_windows_are_handed_out_once_the_newest_of_many(tmp_path: Path) -> N
     newest = collector.newest()
     assert [round(window.time, 1) for window in newest] == [round(0.3 + 0.4 * index, 1) for index in range(68, 100)]
     assert newest[-1].row[0] == 397.5
+    assert not any(window.dated for window in newest), "a clock that still is in 1970"
     assert collector.newest() == []
+    late = samples(0, -1, count=4)
+    buffer.append("a", Samples(late.time + 1_700_000_000, late.values, late.label, late.holdout))
+    collector.collect()
+    assert [window.dated for window in collector.newest()] == [True]
 
 
 def test_old_readings_are_taken_in_bit_by_bit(tmp_path: Path) -> None:

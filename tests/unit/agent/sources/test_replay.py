@@ -1,5 +1,6 @@
 """Replay: the samples of a file come when the sensor would have delivered them."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,21 @@ def test_each_sample_comes_once_with_all_that_belongs_to_it(file: Path, watch: W
     assert np.concatenate([part.time for part in parts]).tolist() == (100 + np.arange(10) / 10).tolist()
     assert np.flatnonzero(np.concatenate([part.holdout for part in parts])).tolist() == [7, 8, 9]
     assert np.concatenate([part.label for part in parts]).tolist() == [0] * 10
+
+
+def test_it_says_how_long_it_takes_until_a_sample_is_held_out(file: Path, watch: Watch) -> None:
+    source = replay(file, 0.5, watch, holdout=0.3)
+    assert source.until_holdout() == pytest.approx(1.4)
+    watch.now += 1.0
+    source.read()
+    assert source.until_holdout() == pytest.approx(0.4)
+    watch.now += 9
+    assert (source.until_holdout(), source.holds_out) == (0.0, True)
+    source.read()
+    assert source.until_holdout() == math.inf
+    assert replay(file, 0.0, watch).until_holdout() == 0.0
+    never = replay(file, 0.5, watch, holdout=0.0)
+    assert (never.until_holdout(), never.holds_out) == (math.inf, False)
 
 
 def test_a_clock_that_is_set_back_takes_nothing_back(file: Path, watch: Watch) -> None:
