@@ -53,6 +53,27 @@ def host_of(url: str) -> str:
     return re.sub(r"^([^/]*//[^/]*/).+", r"\1…", without_secrets(url), flags=re.DOTALL)
 
 
+class Sayings:
+    """Tells a text that is new from one that was there before, perhaps with other numbers, of at most ``most``.
+
+    >>> said = Sayings(2)
+    >>> [said.is_new(text) for text in ("7 bytes", "message of 7 bytes", "message of 9 bytes", "a1 away", "a2 away")]
+    [True, True, False, False, False]
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def is_new(self, text: str) -> bool:
+        """Return True once for each text; numbers are those after a blank, as others belong to names."""
+        kind = re.sub(r"(?<= )[-+]?\d[\d.,e+-]*", "#", text)
+        if kind in self._known or len(self._known) >= self._most:
+            return False
+        self._known.add(kind)
+        return True
+
+
 def decimal(value: float | None) -> str:
     """Return a share of 1 with three decimals, of a small one three digits, a dash for none.
 

@@ -17,7 +17,7 @@ from learnae.adapters.mqtt.topic_filters import topic_of
 from learnae.errors import EncodingError, LearnaeError
 from learnae.overriding import override
 from learnae.ports import Samples
-from learnae.text import counted
+from learnae.text import Sayings, counted
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class MqttSource(LiveSource):
         self._waiting: deque[tuple[float, Received]] = deque(maxlen=_MAX_WAITING)
         self.dropped = self.bad = 0
         self._problems: dict[int, str] = {}  # of channels, now
-        self._said: set[str] = set()
+        self._said = Sayings(_MAX_SAID)
         self._resume()
         for topic in {topic for topic, _ in self.channels} | ({self.label_topic} - {""}):
             self.connection.subscribe(topic, self._hear)
@@ -112,6 +112,7 @@ class MqttSource(LiveSource):
         try:
             content = FORMATS[self.payload].load(received.payload)
         except EncodingError as error:
+            self._problems.update(dict.fromkeys(mine, error.problem))
             return [error]
         problems = list(getattr(content, "faults", ()))
         for number in mine:
@@ -134,8 +135,7 @@ class MqttSource(LiveSource):
 
     def _say(self, text: str) -> None:
         """Log a warning, once."""
-        if text not in self._said and len(self._said) < _MAX_SAID:
-            self._said.add(text)
+        if self._said.is_new(text):
             _log.warning("MQTT message on %s (said once)", text)
 
     def _resume(self) -> None:

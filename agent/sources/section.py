@@ -152,7 +152,13 @@ class SourceSection:
             if not shared.broker:
                 raise ConfigurationError("an mqtt source has no broker", "set mqtt.broker or source.broker")
             return shared
-        own = MqttSection(self.broker, self.user, "", self.password_file, self.ca_file)
+        if self.password_file and not self.user:
+            raise ConfigurationError("source.password_file is set and no user", "set source.user")
+        try:
+            own = MqttSection(self.broker, self.user, "", self.password_file, self.ca_file)
+        except ConfigurationError as error:
+            problem = error.problem.replace("mqtt.broker is", "source.broker is")
+            raise ConfigurationError(problem, error.remedy) from error
         return replace(own, keep_alive=shared.keep_alive, plain=self.plain)
 
     def client_id_at(self, shared: MqttSection, peer: str, name: str) -> str:

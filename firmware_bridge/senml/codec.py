@@ -7,6 +7,7 @@ Needs neither a serial port nor the bridge: SenML of other origin (MQTT) is read
 
 import base64
 import binascii
+import io
 import json
 import math
 import re
@@ -22,6 +23,7 @@ from firmware_bridge.records import MAX_TIME, Readings, Schema
 from firmware_bridge.senml.numbers import Quantity, load_json, read_number
 from learnae.errors import EncodingError, LearnaeError
 from learnae.ipld.fields import Fields
+from learnae.overriding import override
 
 MAX_BYTES = 1 << 20  # of one pack
 MAX_MEASUREMENTS = 20_000  # in one pack
@@ -36,6 +38,7 @@ _FIELDS = ("n", "u", "v", "vs", "vb", "s", "t", "ut", "vd")
 # CBOR's integers for JSON's names (section 6, table 4): bases count down from -1, fields up from 0
 _LABELS = {name: -1 - i for i, name in enumerate(_BASES)} | {name: i for i, name in enumerate(_FIELDS)}
 _NAMES = {label: name for name, label in _LABELS.items()}
+_REFERENCES = (25, 28, 29, 256)  # tags of shared values
 _VALUES = ("v", "vs", "vb", "vd")
 _FIELD_OF = {str: "vs", bool: "vb", bytes: "vd"}  # of a value; "v" of any number
 
@@ -87,16 +90,19 @@ def from_cbor(data: bytes, now: float, faults: list[LearnaeError] | None = None)
     """Read application/senml+cbor, as ``from_json``; raises SenmlError."""
     _check_size(len(data))
     try:
-        pack = cbor2.loads(data, max_depth=8, semantic_decoders=dict.fromkeys((25, 28, 29, 256), _refuse_reference))
+        source = io.BytesIO(data)
+        pack = cbor2.load(
+            source,
+            max_depth=8,
+            allow_duplicate_keys=False,
+            semantic_decoders=dict.fromkeys(_REFERENCES, _refuse_reference),
+        )
     except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError, TypeError) as error:
         raise SenmlError(f"a SenML pack that is not CBOR: {error}") from error
-    if isinstance(pack, list):
-        pack = [
-            {_NAMES.get(key, key): _plain(value) for key, value in record.items()}
-            if isinstance(record, Mapping)
-            else record
-            for record in pack
-        ]
+    if source.read(1):
+        raise SenmlError("a SenML pack with other bytes behind it", "let the device send one pack a message")
+    if isinstance(pack, (list, tuple)):  # a tuple inside a tag
+        pack = [_named(record) if isinstance(record, Mapping) else record for record in pack]
     return _resolve(pack, now, faults)
 
 
@@ -128,6 +134,26 @@ def measurements_of(schema: Schema, readings: Readings) -> list[Measurement]:
 # -- reading
 
 
+class _Record(Fields):
+    """One map of a pack, whose errors do not show what was read: not for logs, and each time another."""
+
+    @override
+    def error(self, name: str, value: object, wanted: str) -> LearnaeError:
+        if name in ("n", "bn", "bver"):
+            return super().error(name, value, wanted)
+        return SenmlError(
+            f"{self.thing}.{name} is a {type(value).__name__} that cannot be used", f"it must be {wanted}"
+        )
+
+
+def _named(record: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return a record of CBOR with the names of JSON."""
+    found = {_NAMES.get(key, key) if type(key) is int else key: _plain(value) for key, value in record.items()}
+    if len(found) < len(record):
+        raise SenmlError("a SenML record that has one field by name and by number", "let the device give each once")
+    return found
+
+
 def _resolve(pack: object, now: float, faults: list[LearnaeError] | None) -> list[Measurement]:
     if not isinstance(pack, list) or len(pack) > MAX_MEASUREMENTS:
         raise SenmlError("a SenML pack that is no list", f"it is a list of at most {MAX_MEASUREMENTS} records")
@@ -136,11 +162,11 @@ def _resolve(pack: object, now: float, faults: list[LearnaeError] | None) -> lis
     wrong: list[LearnaeError] = []
     for number, record in enumerate(pack):
         if isinstance(record, Mapping):
-            fields = Fields(record, f"SenML record {number}", SenmlError)
+            fields = _Record(record, f"SenML record {number}", SenmlError)
             _check_usable(fields)
             base.update({name: fields.value(name) for name in _BASES if name in fields})
             if any(name not in _BASES for name in fields):
-                merged = Fields({**base, **{name: fields.value(name) for name in fields}}, fields.thing, SenmlError)
+                merged = _Record({**base, **{name: fields.value(name) for name in fields}}, fields.thing, SenmlError)
                 try:
                     found.append(_measurement(merged, now, wrong))
                 except SenmlError as error:
@@ -158,7 +184,8 @@ def _check_usable(fields: Fields) -> None:
     """Raise SenmlError if this record says that a reader like this one must not use the pack."""
     for name in fields:
         if isinstance(name, str) and name.endswith("_"):
-            raise fields.error(name, "not known", "understood or the pack not used (RFC 8428, section 4.4)")
+            problem = f"{fields.thing} has {name!r}, which has to be understood and is not known"
+            raise SenmlError(problem, "let the device leave it out (RFC 8428, section 4.4)")
     if fields.integer("bver", 1, 1000, VERSION) > VERSION:
         raise fields.error("bver", fields.value("bver"), f"at most {VERSION}")
 
@@ -180,12 +207,12 @@ def _measurement(fields: Fields, now: float, wrong: list[LearnaeError]) -> Measu
     try:
         value, own_unit = _value(fields)
         if own_unit and unit and own_unit != unit:
-            raise fields.error("v", f"in {own_unit}", f"in {unit}, as its unit says")
+            raise SenmlError(f"{fields.thing}.v has another unit in its text than beside it", "give it one unit")
         unit = unit or own_unit
         if "s" in fields or "bs" in fields:
             total = _sum(fields, "s", "bs").value
         if value is None and "s" not in fields:
-            raise fields.error("v", None, "one of v, vs, vb, vd, or s")
+            raise SenmlError(f"{fields.thing} has no value", "give it one of v, vs, vb, vd, or s")
     except SenmlError as error:
         wrong.append(error)
         value, total = math.nan, None
@@ -196,7 +223,7 @@ def _value(fields: Fields) -> tuple[Value, str]:
     """Return the value and the unit that is written in it, if any."""
     present = [name for name in _VALUES if name in fields]
     if len(present) > 1:
-        raise fields.error(present[1], "there beside " + present[0], "the only value")
+        raise SenmlError(f"{fields.thing} has {' and '.join(present)}", "give each record one value")
     if present == ["vs"]:
         return fields.text("vs", 1000), ""
     if present == ["vb"]:
@@ -232,7 +259,9 @@ def _quantity(fields: Fields, name: str) -> Quantity:
 
 
 def _plain(value: Any) -> Any:
-    """Return a decimal fraction of CBOR (section 6: allowed for every number) as a float."""
+    """Return a decimal fraction of CBOR (section 6: allowed for every number) as a float, what is undefined as None."""
+    if value is cbor2.undefined:
+        return None
     return float(value) if isinstance(value, Decimal) else value
 
 

@@ -9,6 +9,7 @@ since the read before, at most a period apart.
 
 import logging
 import math
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from firmware_bridge.errors import BaudRateError, LinkError, NoHelloError, Senml
 from firmware_bridge.records import Channel, Event, Label, Readings, Record, Schema
 from firmware_bridge.senml.codec import Measurement, from_json
 from learnae.errors import LearnaeError
-from learnae.text import counted
+from learnae.text import Sayings, counted
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ _MAX_SAID = 64  # different faults of one board that are logged
 _SILENCE_SECONDS = 10.0  # or three periods
 _RATE_SECONDS = 1.0  # of lines without times that tell a rate: reads come 30 ms late
 _STEP_BACK_SECONDS = 10.0  # a clock that goes back so far was set; less is a line that comes again
+_LINE_ENDS = rb"[\r\n\0]"
 _LABEL = "label"
 _DEFAULT_BOARD = "senml"  # where names have no prefix
 
@@ -71,7 +73,7 @@ class SenmlLines:
         self._schema: Schema | None = None
         self._last = float("-inf")  # time of the newest sample
         self._problem: LearnaeError | None = None  # the newest reason why something was refused
-        self._said: set[str] = set()
+        self._said = Sayings(_MAX_SAID)
 
     def hear(self, data: bytes, now: float, offset: float) -> Iterator[Record]:
         """Yield the records that bytes from the port make; lines that are no SenML are counted."""
@@ -85,12 +87,14 @@ class SenmlLines:
                 self._heard = now
                 found = _line(pack, now + offset, now, len(lines) - number, spread)
             except SenmlError as error:
+                if line.lstrip()[:1] in (b"[", b"{") and not isinstance(error.__cause__, ValueError):
+                    self._heard = now  # JSON: neither another speed nor another protocol
                 self._refuse(error)
                 continue
-            for fault in faults:
-                self._say(str(fault), "a value or record is passed over: %s (said once)", fault)
             if faults and not pack:
-                self._refuse(SenmlError("lines whose records cannot be used", "see the log of the bridge"))
+                self._refuse(faults[0])
+            for fault in faults if pack else ():
+                self._say(str(fault), "a value or record is passed over: %s (said once)", fault)
             yield from self._take(found, offset)
         if lines:
             self._read = now
@@ -142,7 +146,7 @@ class SenmlLines:
         return f"{board}: {counted(self.samples, 'sample')}, {self.refused} refused"
 
     def _lines(self, data: bytes) -> Iterator[bytes]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._rest = re.split(_LINE_ENDS, self._rest + data)
         for line in lines:
             is_rest, self._is_skipping = self._is_skipping and not line.startswith(b"["), False
             if line.strip() and not is_rest:
@@ -238,8 +242,7 @@ class SenmlLines:
 
     def _say(self, key: str, text: str, *values: object) -> None:
         """Log a warning, once a key."""
-        if key not in self._said and len(self._said) < _MAX_SAID:
-            self._said.add(key)
+        if self._said.is_new(key):
             _log.warning(text, *values)
 
 

@@ -19,9 +19,9 @@ _SIGN, _DIGITS = r"[-+\u2212]?", r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]
 _LETTER = r"[^\W\d_]"
 # letters, perhaps with a power (m2, s-1, m³), joined by / * or a dot; no digits elsewhere: 0x1F, 12h30 are no units
 _ATOM = rf"(?:%{_LETTER}*|[°\ufffd]?{_LETTER}+|[°‰℃℉])(?:[²³]|\^-?[1-9]|(?<=[msnt])-?[1-4])?"
-_UNIT = rf"/?{_ATOM}(?:[/*·.]{_ATOM})*"
-_NUMBER = re.compile(rf"({_SIGN}{_DIGITS})\s?((?![eE]$){_UNIT})?")
-_WITH_COMMA = re.compile(rf"({_SIGN}[0-9.]*,[0-9.,]*)\s?((?![eE]$){_UNIT})?")
+UNIT = rf"/?{_ATOM}(?:[/*·.]{_ATOM})*"
+_NUMBER = re.compile(rf"({_SIGN}{_DIGITS})\s?((?![eE]$){UNIT})?")
+_WITH_COMMA = re.compile(rf"({_SIGN}[0-9.]*,[0-9.,]*)\s?((?![eE]$){UNIT})?")
 _GROUPED = {  # by what separates the decimals
     ",": re.compile(rf"{_SIGN}(?:[0-9]{{1,3}}(?:\.[0-9]{{3}})+|[0-9]+)(?:,[0-9]+)?"),
     ".": re.compile(rf"{_SIGN}(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)?"),
@@ -30,9 +30,10 @@ DECIMALS = tuple(_GROUPED)
 # what C, JavaScript and home automation print for a sensor that has failed, perhaps with its unit
 _NOTHING = re.compile(
     rf"|-+|n/?a|null|none|undefined|unknown|unavailable"
-    rf"|[-+]?(?:nan|inf(?:inity)?)(?:\([^()]*\))?(?:\s?{_UNIT})?|[-+]?1\.#[a-z0-9]+",
+    rf"|[-+]?(?:nan|inf(?:inity)?)(?:\([^()]*\))?(?:\s?{UNIT})?|[-+]?1\.#[a-z0-9]+",
     re.IGNORECASE,
 )
+_PLAIN = "let the device write one number, perhaps with its unit"
 _MULTIPLIERS = ("k", "M", "G")  # alone they are no unit that a sensor has
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _TOKEN = re.compile(r'("(?:[^"\\]|\\.)*+"?)|(:)(?=\s*[,}])|[^\s\[\]{}:,"]+', re.DOTALL)
@@ -123,7 +124,7 @@ def _mended(token: re.Match[str]) -> str:
 
 def _read_text(text: str, decimal: str) -> Quantity | None:
     if len(text) > _MAX_CHARACTERS:
-        raise EncodingError("it is text and no number")
+        raise EncodingError("it is text and no number", _PLAIN)
     if (word := _WORDS.get(text.lower())) is not None:
         return Quantity(word)
     if _NOTHING.fullmatch(text):
@@ -137,14 +138,14 @@ def _read_text(text: str, decimal: str) -> Quantity | None:
                 "it has a comma, which may stand before decimals, between thousands or between two numbers",
                 'set source.decimal to "," or "." (MQTT), or let the device write numbers with a point',
             )
-        raise EncodingError("it is text and no number")
+        raise EncodingError("it is text and no number", _PLAIN)
     return _quantity(found[1], found[2])
 
 
 def _read_grouped(text: str, decimal: str) -> Quantity | None:
     found = _NUMBER.fullmatch(text) or _WITH_COMMA.fullmatch(text)
     if found is None:
-        raise EncodingError("it is text and no number")
+        raise EncodingError("it is text and no number", _PLAIN)
     digits = found[1]
     other = "." if decimal == "," else ","
     if digits.strip("-+\u2212").isdecimal() or _GROUPED[decimal].fullmatch(digits):

@@ -28,6 +28,7 @@ from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import BROKER_URLS, MqttSection
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
+from learnae.runtime.homes import leave_to_owner
 from learnae.swarm.presets import PRESETS
 from learnae.system.service import run_program
 
@@ -53,7 +54,15 @@ presets:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit: the only place that does."""
     options = _parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
-    run_program("learnae", lambda: options.command(options))
+    run_program("learnae", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        status: int = options.command(options)
+    finally:
+        leave_to_owner()
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

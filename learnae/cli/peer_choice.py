@@ -3,14 +3,18 @@
 from pathlib import Path
 
 from learnae.errors import ConfigurationError
+from learnae.runtime.homes import existing_peer
 from learnae.runtime.version_store import version_names
-from learnae.system.paths import peer_directory, peers_here
+from learnae.system.paths import peers_here
 from learnae.text import shown
 
 
 def peers_with_versions(name: str | None) -> list[Path]:
-    """Return the directories of the peer ``name``, or of all peers here that keep versions."""
-    return [peer_directory(name)] if name else [path for path in peers_here() if version_names(path)]
+    """Return the directory of the peer ``name``, or those of all peers here that keep versions.
+
+    Raises ConfigurationError if there is no such peer.
+    """
+    return [existing_peer(name)] if name else [path for path in peers_here() if version_names(path)]
 
 
 def choose_peer(name: str | None) -> Path:

@@ -107,7 +107,7 @@ def _read(path: Path) -> Values:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}", remedy) from error
     if len(data) > _MAX_BYTES:
         raise ConfigurationError(f"{path} has more than {_MAX_BYTES} bytes", "this is no configuration file")
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data[:4]:
         raise ConfigurationError(f"{path} is not TOML: its text is UTF-16", "save it as UTF-8")
     text = ""
     try:
@@ -131,7 +131,7 @@ def _remedy(text: str, problem: str) -> str:
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for name, text in environment.items():
         section, double, key = name.removeprefix(ENVIRONMENT_PREFIX).partition("__")
-        if name.startswith(ENVIRONMENT_PREFIX) and double:
+        if name.startswith(ENVIRONMENT_PREFIX) and double and text:
             yield section.lower(), key.lower(), text
 
 
@@ -209,7 +209,8 @@ def _convert(value: object, wanted: Any, where: str, is_secret: bool = False) ->
     if wanted is bool and isinstance(value, str) and value in _BOOLEANS:  # from the environment
         return _BOOLEANS[value]
     shown = f"of type {type(value).__name__}" if is_secret else without_secrets(repr(value))
-    raise ConfigurationError(f"{where} is {shown}", f"it must be of type {getattr(wanted, '__name__', wanted)}")
+    wish = "bool: true or false" if wanted is bool else getattr(wanted, "__name__", wanted)
+    raise ConfigurationError(f"{where} is {shown}", f"it must be of type {wish}")
 
 
 def _build(kind: type[Config], values: Values) -> Config:

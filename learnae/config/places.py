@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
+from learnae.errors import ConfigurationError
 from learnae.system.credentials import is_handed_over
 from learnae.system.paths import MANIFEST_FILE, expanded
 
@@ -23,6 +24,8 @@ def located(text: str, kind: Any, folder: Path | None, where: str) -> str:
     sort = get_args(kind)[1] if get_origin(kind) is Annotated else None
     if not text or sort is None:
         return text
+    if "\0" in text:
+        raise ConfigurationError(f"{where} is {text!r}, which is no path", "leave out the sign U+0000")
     if text.startswith("~"):
         return expanded(text, where)
     return str(folder / text) if folder is not None and _is_path(text, sort, folder) else text

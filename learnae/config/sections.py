@@ -79,6 +79,7 @@ BROKER_URLS = "mqtt://HOST[:PORT], mqtts://HOST[:PORT], ws://HOST[:PORT][/PATH] 
 _BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 _BROKER_PATH = "/mqtt"  # of websockets, as most brokers have it
 _CLIENT_ID_BYTES = 256
+_MOST_SHOWN = 80  # characters of a value in an error
 _PREFIX_BYTES = 1024
 
 
@@ -248,9 +249,11 @@ def _parse_url(url: str, schemes: Sequence[str], wrong: ConfigurationError) -> t
     except ValueError as error:
         raise wrong from error
     is_plain = not (parts.query or parts.fragment or parts.username or parts.password) and port != 0
-    if parts.scheme not in schemes or not parts.hostname or not is_plain:
+    host = parts.hostname or ""
+    is_host = re.fullmatch(r"[\w.:%-]+", host)
+    if parts.scheme not in schemes or not is_host or not is_plain or not url.isprintable() or " " in url:
         raise wrong
-    return parts.scheme, parts.hostname, port, parts.path
+    return parts.scheme, host, port, parts.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +297,7 @@ def check_client_id(key: str, client_id: str) -> None:
     """Raise ConfigurationError unless ``client_id`` is empty or a text that a broker can take."""
     if not client_id.isprintable() or client_id.strip() != client_id or len(client_id.encode()) > _CLIENT_ID_BYTES:
         remedy = f"use letters, digits, - and _, at most {_CLIENT_ID_BYTES} bytes"
-        raise ConfigurationError(f"{key} is {client_id!r}", remedy)
+        raise ConfigurationError(f"{key} is {client_id[:_MOST_SHOWN]!r}", remedy)
 
 
 def _topic_prefix(key: str, text: str) -> str:
@@ -308,7 +311,8 @@ def _topic_prefix(key: str, text: str) -> str:
     is_plain = prefix.isprintable() and not set("#+") & set(prefix) and prefix[:1] != "$"
     if not is_plain or not all(words) or [w.strip() for w in words] != words or len(prefix.encode()) > _PREFIX_BYTES:
         raise ConfigurationError(
-            f"{key} is {text!r}", "use words with one / between them, none of #, + and a leading $"
+            f"{key} is {text[:_MOST_SHOWN]!r}",
+            f"use words with one / between them, none of #, + and a leading $, at most {_PREFIX_BYTES} bytes",
         )
     return prefix
 

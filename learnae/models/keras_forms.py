@@ -5,7 +5,8 @@ a class that is not Keras' own is refused before anything is left out of it.
 """
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from learnae.errors import ModelError
@@ -49,6 +50,7 @@ _GONE: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
     "implementation": (0, 1, 2),
 }
+_KERAS_1 = {"init", "inner_init", "W_regularizer", "b_regularizer", "nb_filter", "filter_length", "border_mode"}
 _SCALED = {  # VarianceScaling of Keras before 2.2.5: (scale, mode, distribution)
     (1.0, "fan_avg", "uniform"): "GlorotUniform",
     (2.0, "fan_in", "uniform"): "HeUniform",
@@ -111,9 +113,16 @@ def _model(model: Mapping[str, Any], thing: str, depth: int) -> Config:
     kept = {
         name: inner[name] for name in ("name", "input_layers", "output_layers", "build_input_shape") if name in inner
     }
+    if twice := [name for name, count in Counter(_names(read)).items() if count > 1]:
+        raise ModelError(f"{thing} has several layers of the name {twice[0]!r:.40}", "name every layer once")
     if kind == "Sequential":
         read = _with_input(read)
     return {"module": _MODULES[kind], "class_name": kind, "config": {**kept, "layers": read}, "registered_name": kind}
+
+
+def _names(layers: list[Config]) -> Iterator[str]:
+    said = (layer.get("name") or layer["config"].get("name") for layer in layers)
+    return (name for name in said if isinstance(name, str))
 
 
 def _with_input(layers: list[Config]) -> list[Config]:
@@ -164,6 +173,8 @@ def _layer(layer: object, thing: str, depth: int, module: str = "keras.layers") 
         raise ModelError(f"{thing} ({kind}).config is {config!r:.60}", "it must be a map")
     named = config.get("name", layer.get("name"))
     said = f"{thing} ({kind}{f' {named!r:.40}' if named is not None else ''})"
+    if old := sorted(_KERAS_1 & config.keys()):
+        raise ModelError(f"{said} has options of Keras 1: {', '.join(old)}", "load and save it with Keras 2")
     return {"module": module, "class_name": kind, "config": _options(kind, config, said, depth), **nodes}
 
 

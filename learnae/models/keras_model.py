@@ -42,6 +42,7 @@ _MODELS = ("Sequential", "Functional")
 _REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "Layer", "Wrapper")
 _PREPROCESSING = "keras.src.layers.preprocessing."  # reads vocabularies from files, needs TensorFlow
 _PLAIN = ("Rescaling", "Normalization")  # of these, those that only compute
+_SHOWN = 200  # characters of what Keras says is wrong
 _MAX_DEPTH = 32  # a configuration from Keras nests to about ten
 _MAX_LAYERS = 1024
 
@@ -159,10 +160,24 @@ def _deserialised(keras: Any, config: dict[str, Any]) -> Any:
     try:
         model = keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)  # it eats what it reads
     except Exception as error:
-        raise ModelError(f"Keras cannot build the model: {error}", "create it with model.to_json()") from error
+        problem = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:_SHOWN]
+        where = _first_that_fails(keras, config)
+        raise ModelError(
+            f"Keras cannot build the model{where}: {problem}", "use Keras' own layers and functions"
+        ) from error
     if not model.built:
         raise ModelError("the model's input shape is unknown", "begin with keras.Input(shape=...)")
     return model
+
+
+def _first_that_fails(keras: Any, config: dict[str, Any]) -> str:
+    """Name the layer that Keras cannot build by itself; empty if it can build each."""
+    for index, layer in enumerate(config["config"]["layers"]):
+        try:
+            keras.saving.deserialize_keras_object(copy.deepcopy(layer), safe_mode=True)
+        except (TypeError, ValueError):
+            return f", layer {index} ({layer['class_name']})"
+    return ""
 
 
 def _final_activation(model: Any) -> str:

@@ -15,9 +15,10 @@ import re
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from shlex import quote
+from typing import IO, cast
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.errors import BlockMissingError, ConfigurationError, EncodingError, LearnaeError, PeerError, StateError
@@ -27,17 +28,19 @@ from learnae.ports import check_named
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import open_message
+from learnae.runtime.homes import half_done
 from learnae.runtime.version_store import read_version, version_names
-from learnae.swarm.directory import create_swarm, open_swarm
+from learnae.swarm.directory import create_swarm, open_manifest
 from learnae.swarm.manifest import MAX_BYTES as MANIFEST_BYTES
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import TEMPORARY, open_regular, writing
-from learnae.system.paths import KEY_FILE, MANIFEST_FILE, STATE_FILE, VERSIONS, home, peer_directory
+from learnae.system.paths import KEY_FILE, MANIFEST_FILE, STATE_FILE, VERSIONS, home, peer_directory, peers_here
 from learnae.system.private_files import make_directory
+from learnae.text import shown
 
 _KEY_BYTES = 4096
 _WEIGHTS_BYTES = 1 << 34  # of a state or a version: far more than any model here
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 20  # read at once, also of what tells about an entry
 _PEER = re.compile(rf"peers/([^/]+)/({re.escape(KEY_FILE)}|{STATE_FILE}|{VERSIONS}/(?:best|v[0-9]{{1,12}}))")
 _BLOCK = re.compile(rf"swarms/([a-z0-9]+)/(?:{re.escape(MANIFEST_FILE)}|blocks/([a-z0-9]+))")
 _ANOTHER = "take another backup"
@@ -81,7 +84,7 @@ def _add_file(tar: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def _add_swarm(tar: tarfile.TarFile, swarm: Path) -> None:
-    manifest = open_swarm(swarm).manifest
+    manifest = open_manifest(swarm)
     data, name = manifest.to_bytes(), f"swarms/{manifest.swarm}"
     _add(tar, f"{name}/{MANIFEST_FILE}", len(data), io.BytesIO(data))
     with closing(LocalBlockStore(swarm, read_only=True)) as store:
@@ -99,24 +102,38 @@ def _add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
     tar.addfile(entry, file)
 
 
-def restore(file: Path) -> list[Path]:
-    """Take the peers and swarms of a backup into this home; return the peers' directories.
+def restore(file: Path) -> tuple[list[Path], dict[str, str]]:
+    """Take the peers and swarms of a backup into this home; return their directories, and who is here already.
 
-    Each peer appears whole or not at all. Raises ConfigurationError if the file is no backup or a peer is here already,
-    StateError if a part of it is damaged, NotWrittenError.
+    Those stay as they are, whatever their names here: no key may be used twice. Each peer appears whole or not at all.
+    Raises ConfigurationError if the file is no backup, if all are here already, or if another peer has a name that is
+    needed; StateError if a part of it is damaged, NotWrittenError.
     """
-    staged = home() / f".restoring-{os.getpid()}"
-    shutil.rmtree(staged, ignore_errors=True)  # of a process that was killed
+    peers = home() / "peers"  # perhaps a link to another file system: what is renamed is made where it goes
+    staged = half_done(".restoring-", peers / "backup")
     with writing(staged):
+        make_directory(peers)
         make_directory(staged, 0o700)
     try:
         with _opened(file) as tar:
             names = _take_all(tar, staged, file)
         if not names:
             raise ConfigurationError(f"there is no peer in {file}", _NOT_ONE)
-        for name in names:
-            _check_peer(staged / name)
-        return [_adopt(staged / name, peer_directory(name)) for name in names]
+        authors = {name: _check_peer(staged / name, file) for name in names}
+        here = _keys_here()
+        known = {name: here[author] for name, author in authors.items() if author in here}
+        new = [name for name in names if name not in known]
+        if not new:
+            first = next(iter(known.values()))
+            remedy = f"to go back to the backup, first: learnae leave {quote(first)}"
+            raise ConfigurationError(
+                f"{shown(names)} of {file} {'is' if len(names) == 1 else 'are'} here already", remedy
+            )
+        for name in new:
+            if os.path.lexists(peer_directory(name)):
+                remedy = f"rename it first: learnae rename {quote(name)} NAME"
+                raise ConfigurationError(f"there is another peer {name!r} here", remedy)
+        return [_adopt(staged / name, peer_directory(name)) for name in new], known
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -124,12 +141,26 @@ def restore(file: Path) -> list[Path]:
 @contextmanager
 def _opened(file: Path) -> Iterator[tarfile.TarFile]:
     try:
-        with open_regular(file) as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
+        with open_regular(file) as raw, tarfile.open(fileobj=cast(IO[bytes], _Pieces(raw)), mode="r:") as tar:
             yield tar
     except OSError as error:
         raise ConfigurationError(f"cannot read {file}: {error.strerror or error}", "check the path") from error
     except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{file} is no backup: {error}", _NOT_ONE) from error
+
+
+class _Pieces:
+    """A file that is read in pieces only: what a header says may be more than the memory has."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """Return ``size`` bytes; raises tarfile.ReadError if they are too many."""
+        if size > _PIECE_BYTES + tarfile.BLOCKSIZE:
+            raise tarfile.ReadError(f"{size} bytes about one entry")
+        return self._file.read(size)
 
 
 def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
@@ -141,13 +172,12 @@ def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
         if content is None or not (peer or block):
             raise ConfigurationError(f"{file} holds {entry.name[:80]!r}, which no backup has", _NOT_ONE)
         if peer:
-            if peer_directory(peer[1]).exists():
-                raise ConfigurationError(
-                    f"there is a peer {peer[1]!r} here already",
-                    f"rename it first: learnae rename {peer[1]} NAME, or remove it: learnae leave {peer[1]}",
-                )
-            names += [peer[1]] if peer[1] not in names else []
-            _take_file(content, entry, staged / peer[1] / peer[2])
+            name = peer_directory(peer[1]).name
+            names += [name] if name not in names else []
+            path = staged / name / peer[2]
+            if path.exists():
+                raise ConfigurationError(f"{file} holds {entry.name!r} twice", _NOT_ONE)
+            _take_file(content, entry, path)
         elif block:
             _take_block(content, entry, block[1], block[2])
     return names
@@ -191,9 +221,23 @@ def _check_size(entry: tarfile.TarInfo, limit: int) -> None:
         raise ConfigurationError(f"{entry.name[:80]} has {entry.size} bytes, and at most {limit} are read", _NOT_ONE)
 
 
-def _check_peer(directory: Path) -> None:
-    """Raise StateError if the key, the state or a version of a peer cannot be used."""
-    identity = Identity.load(directory / KEY_FILE)
+def _keys_here() -> dict[bytes, str]:
+    """Return the names of the peers of this home, by author."""
+    found = {}
+    for peer in peers_here():
+        with suppress(StateError):  # it has none, or a damaged one
+            found[Identity.load(peer / KEY_FILE).author] = peer.name
+    return found
+
+
+def _check_peer(directory: Path, file: Path) -> bytes:
+    """Return the author of a peer from ``file``; raises StateError if a part of it cannot be used."""
+    if not (directory / KEY_FILE).exists():
+        raise StateError(f"{file} has no key of {directory.name}", _ANOTHER)
+    try:
+        identity = Identity.load(directory / KEY_FILE)
+    except StateError as error:
+        raise StateError(f"{file}: the key of {directory.name} is damaged", _ANOTHER) from error
     if (directory / STATE_FILE).exists():
         state = PeerState.read(directory / STATE_FILE)
         try:
@@ -204,10 +248,10 @@ def _check_peer(directory: Path) -> None:
             raise StateError(f"{directory.name}: its key is not the one that its state was saved with", _ANOTHER)
     for name in version_names(directory):
         read_version(directory, name)
+    return identity.author
 
 
 def _adopt(staged: Path, directory: Path) -> Path:
     with writing(directory):
-        make_directory(directory.parent)
         os.rename(staged, directory)  # fails if another process has made that peer meanwhile
     return directory

@@ -1,13 +1,16 @@
 """What is done to peers and the home of this machine as a whole: moved, left, renamed, while nothing runs there."""
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 
 from learnae.adapters.local.lock import Lock
-from learnae.errors import ConfigurationError, LearnaeError, StateError
+from learnae.errors import ConfigurationError, InUseError, LearnaeError, NotWrittenError, StateError
 from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
@@ -15,6 +18,7 @@ from learnae.system.atomic_files import writing
 from learnae.system.paths import KEY_FILE, LOCK_FILE, MANIFEST_FILE, STATE_FILE, home, peer_directory, peers_here
 
 _CACHE = "cache"  # in a home: made again when it is needed
+_LEFT, _MOVING, _MOVED = ".left-", ".learnae-moving-", ".learnae-moved-"
 
 
 def existing_peer(name: str) -> Path:
@@ -39,9 +43,35 @@ def stopped(*peers: Path) -> Iterator[None]:
     """Keep these peers from starting; raises StateError if one runs."""
     with ExitStack() as held:
         for peer in peers:
-            with writing(peer):
-                held.callback(Lock(peer / LOCK_FILE).release)
+            try:
+                with writing(peer):
+                    held.callback(Lock(peer / LOCK_FILE).release)
+            except InUseError as error:
+                raise InUseError(error.problem, "stop that one first") from error
+            except NotWrittenError as error:
+                if peer.is_dir():
+                    raise
+                raise StateError(f"{peer} is gone", "look what another command has done: learnae doctor") from error
         yield
+
+
+def half_done(prefix: str, beside: Path) -> Path:
+    """Return a hidden path beside ``beside`` for work of this process; what killed ones have left there is removed.
+
+    Raises NotWrittenError.
+    """
+    with writing(beside):
+        for path in beside.parent.glob(f"{prefix}*"):
+            number = path.name.rpartition("-")[2]
+            if number == str(os.getpid()) or (number.isdecimal() and not os.path.exists(f"/proc/{number}")):
+                shutil.rmtree(path)
+    return beside.with_name(f"{prefix}{beside.name}-{os.getpid()}")
+
+
+def clear_left() -> None:
+    """Remove what a removal that was killed has left; raises NotWrittenError."""
+    for name in ("peers", "swarms"):
+        half_done(_LEFT, home() / name / "x")
 
 
 def remove_peer(peer: Path, swarm: Path | None = None) -> None:
@@ -52,7 +82,7 @@ def remove_peer(peer: Path, swarm: Path | None = None) -> None:
     with stopped(peer), writing(peer):
         said = _announcement(peer)
         for directory in filter(None, (swarm, peer)):
-            gone = directory.with_name(f".left-{directory.name}-{os.getpid()}")  # so that no half of it is ever used
+            gone = half_done(_LEFT, directory)  # so that no half of it is ever used
             os.rename(directory, gone)
             shutil.rmtree(gone)
         if said is not None:
@@ -65,51 +95,79 @@ def rename_peer(peer: Path, name: str) -> Path:
     Raises ConfigurationError if there is one of that name, StateError if it runs, NotWrittenError.
     """
     target = peer_directory(name)
-    if target.exists():
+    if os.path.lexists(target):
         raise ConfigurationError(f"there is a peer {name!r} already", "choose another name")
     with stopped(peer), writing(target):
         os.rename(peer, target)
     return target
 
 
-def move_home(target: Path) -> None:
+def move_home(target: Path) -> Path:
     """Move this home to ``target``, and leave a link to it, so that all that names the old place goes on.
 
-    On another file system the home is copied first, without its cache, and removed when the copy is complete. Raises
-    ConfigurationError if ``target`` cannot be one, StateError if a peer runs, NotWrittenError.
+    On another file system the home is copied first, without its cache, and removed when the copy is complete. Returns
+    the whole path of the new place. Raises ConfigurationError if ``target`` cannot be one, StateError if a peer runs,
+    NotWrittenError.
     """
     link = home().absolute()
-    old, target = link.resolve(), target.absolute()
+    old = link.resolve()
     if not old.is_dir():
         raise ConfigurationError(f"there is nothing at {link}", "set LEARNAE_HOME to the home that is to be moved")
+    if os.path.ismount(old):
+        remedy = "copy what is in it while its peers are stopped, and set LEARNAE_HOME"
+        raise ConfigurationError(f"{old} is a whole file system, which cannot be moved", remedy)
     if os.path.lexists(target):
-        raise ConfigurationError(f"{target} exists", "name a directory that is not there yet")
-    if target.resolve().is_relative_to(old):
+        raise ConfigurationError(f"{target.absolute()} exists", "name a directory that is not there yet")
+    target = target.parent.resolve() / target.name
+    if target.is_relative_to(old):
         raise ConfigurationError(f"{target} is in the home itself", "name a place outside of it")
     if not target.parent.is_dir():
         raise ConfigurationError(f"there is no directory {target.parent}", "make it first")
+    if path := next(_links_elsewhere(old), None):
+        remedy = f"make it absolute: ln -sfn {quote(os.path.realpath(path))} {quote(str(path))}"
+        raise ConfigurationError(f"{path} leads to {os.readlink(path)}, which a move would break", remedy)
     with stopped(*peers_here()), writing(target):
-        if os.stat(old).st_dev == os.stat(target.parent).st_dev:
-            os.rename(old, target)
-            _link(link, target)
-            return
-        partial = target.with_name(f".moving-{target.name}-{os.getpid()}")
+        leads = link.with_name(f"{_MOVED}{link.name}-link")  # made first: where it cannot be, nothing is moved
+        leads.unlink(missing_ok=True)
+        leads.symlink_to(target, target_is_directory=True)
+        gone = None
         try:
-            shutil.copytree(old, partial, symlinks=True, ignore=_not_kept)
-            os.rename(partial, target)
-        except OSError:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        gone = old.with_name(f".moved-{old.name}-{os.getpid()}")
-        os.rename(old, gone)
-        _link(link, target)
-        shutil.rmtree(gone)
+            if os.stat(old).st_dev == os.stat(target.parent).st_dev:
+                os.rename(old, target)
+            else:
+                _copy(old, half_done(_MOVING, target), target)
+                gone = old if link.is_symlink() else old.rename(half_done(_MOVED, old))
+            os.replace(leads, link)
+        finally:
+            leads.unlink(missing_ok=True)
+        if gone is not None:
+            shutil.rmtree(gone)
+    return target
 
 
-def _link(link: Path, target: Path) -> None:
-    with suppress(FileNotFoundError):
-        link.unlink()  # it has been moved before
-    link.symlink_to(target, target_is_directory=True)
+def _copy(old: Path, partial: Path, target: Path) -> None:
+    """Make ``target`` a whole copy that is on the disk, or nothing."""
+    try:
+        shutil.copytree(old, partial, symlinks=True, ignore=_not_kept)
+        owner = old.stat()
+        if os.geteuid() == 0:
+            os.chown(partial, owner.st_uid, owner.st_gid)
+        os.sync()
+        os.rename(partial, target)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, shutil.Error):  # of all files that could not be copied
+            raise OSError(errno.EIO, error.args[0][0][2]) from error
+        raise
+
+
+def _links_elsewhere(directory: Path) -> Iterator[Path]:
+    """Yield links in ``directory`` to relative paths outside of it."""
+    for place, folders, files in os.walk(directory):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            is_relative = path.is_symlink() and not os.path.isabs(os.readlink(path))
+            if is_relative and not Path(os.path.realpath(path)).is_relative_to(directory):
+                yield path
 
 
 def _not_kept(directory: str, names: list[str]) -> list[str]:
@@ -132,5 +190,25 @@ def _announcement(peer: Path) -> Path | None:
 
 
 def size_of(directory: Path) -> int:
-    """Return the bytes of all files in ``directory``."""
-    return sum(path.lstat().st_size for path in directory.rglob("*") if not path.is_dir())
+    """Return the bytes of all files in ``directory``; those that vanish meanwhile do not count."""
+    size = 0
+    for path in directory.rglob("*"):
+        with suppress(FileNotFoundError):
+            size += 0 if path.is_dir() else path.lstat().st_size
+    return size
+
+
+def leave_to_owner() -> None:
+    """Give what root has made in another user's home to that user: its peers could not read it otherwise."""
+    top = Path(os.path.realpath(home()))
+    if os.geteuid() != 0 or not top.is_dir():
+        return
+    owner = top.stat()
+    if owner.st_uid == 0:
+        return
+    for _, folders, files, directory in os.fwalk(top):
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if found.st_uid == 0 and (found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)):
+                    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=directory, follow_symlinks=False)

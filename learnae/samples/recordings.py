@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from learnae.errors import DataError
 from learnae.ports import Samples
-from learnae.samples.time_column import USUAL_COLUMNS, Columns, time_column
+from learnae.samples.time_column import USUAL_COLUMNS, Columns, check_rate, seconds_of, time_column
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
 from learnae.tables.arrays import Arrays, without_axis
@@ -24,7 +24,7 @@ from learnae.tables.labels import Classes
 from learnae.tables.numbers import Numbers
 from learnae.tables.opening import is_called_arrays, open_table
 from learnae.tables.table import Floats, Kind, Table, Where
-from learnae.tables.times import GAP_PERIODS, SAMPLES, SECONDS, Times, epoch_unit, is_counter, is_rate, unit_in, unit_of
+from learnae.tables.times import GAP_PERIODS, Times
 from learnae.text import counted, shown
 
 _log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ def recording_of_table(
     label = columns_of[:, 0] if others else None
     if labels is not None and others:
         _check_labels(labels, where, columns.label)
-    seconds = _seconds(columns_of[:, -1], times, columns, rate, where) if time else None
+    seconds = seconds_of(columns_of[:, -1], times, columns.unit, rate, where) if time else None
     return make_recording(seconds, values, label, rate, where, times)
 
 
@@ -177,44 +177,17 @@ def recording_of_arrays(
         label = labels.of_array(beside[name_of_label], Where(path, "row", numbers, name_of_label))
         _check_labels(labels, Where(path, "row", numbers, name_of_label), name_of_label)
     where, times = Where(path, "row", numbers, time), Times()
-    seconds = _seconds(times.of_array(beside[time], where), times, columns, rate, where) if time else None
+    seconds = seconds_of(times.of_array(beside[time], where), times, columns.unit, rate, where) if time else None
     return make_recording(seconds, arrays.read(_SIGNAL), label, rate, where, times)
 
 
 def _check_labels(labels: Kind, where: Where, column: str) -> None:
     if isinstance(labels, Classes):
         labels.check(f"{where.path}, column {column!r}")
-    complaint = labels.complaint if isinstance(labels, Classes | Numbers) else ""
-    if complaint:
-        _log.warning("%s: %s", where.path, complaint)
-
-
-def _seconds(raw: Floats, times: Times, columns: Columns, rate: float, where: Where) -> Floats:
-    """Return times in seconds, their unit said. Raises DataError if they do not ascend."""
-    wrong = np.flatnonzero(np.diff(raw) <= 0)
-    if len(wrong):
-        index = int(wrong[0]) + 1
-        raise DataError(
-            f"{where.at(index)}: times do not ascend: {raw[index].item()!r} after {raw[index - 1].item()!r}",
-            "sort the samples and remove repeated ones, or set time = false if this is no time",
-        )
-    if times.is_dated:
-        _log.info("%s: times are the dates in %r", where.path, where.column)
-        return raw
-    unit = columns.unit or unit_in(where.column) or _inferred_unit(raw, rate, where)
-    _log.info("%s: times are those in %r, in %s", where.path, where.column, unit)
-    return raw / rate if unit == SAMPLES else raw * SECONDS[unit]
-
-
-def _inferred_unit(raw: Floats, rate: float, where: Where) -> str:
-    fitting, of_epoch = unit_of(raw, rate, is_counter(where.column)), epoch_unit(raw)
-    if fitting in SECONDS and of_epoch and fitting != of_epoch:
-        raise DataError(
-            f"{where.at(0)}: {raw[0].item()!r} is of this century in {of_epoch}, and samples are as far apart as the "
-            f"swarm's in {fitting}",
-            f'set time_unit = "{of_epoch}" or "{fitting}" in [data] or [source]',
-        )
-    return fitting or of_epoch or (SAMPLES if is_counter(where.column) else "s")
+        if labels.complaint:
+            _log.warning("%s: %s", where.path, labels.complaint)
+    elif isinstance(labels, Numbers) and labels.complaint:
+        _log.warning("%s", labels.complaint)
 
 
 def make_recording(
@@ -234,11 +207,7 @@ def make_recording(
     is_dated = said or (seconds is not None and count > 0 and bool(is_date(seconds).all()))
     if seconds is None:
         seconds = np.arange(count) / rate
-    steps = np.diff(seconds)
-    close = steps[steps * rate <= GAP_PERIODS]
-    if len(close) and not is_rate(seconds, rate):  # a window would be of another length, no feature would mean the same
-        remedy = f"the swarm's are {1 / rate:g} s apart: resample them, or set time_unit if that is wrong"
-        raise DataError(f"{where.path}: samples are {float(np.median(close)):.3g} s apart", remedy)
+    check_rate(seconds, rate, where)
     quantity = np.full(count, np.nan) if label is None else label
     is_class = np.isfinite(quantity) & (quantity == np.floor(quantity)) & (quantity >= 0) & (quantity < _MAX_CLASSES)
     whole = np.where(is_class, quantity, -1).astype(np.int64)

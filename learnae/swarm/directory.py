@@ -8,7 +8,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,8 @@ def alone() -> Iterator[None]:
         os.close(directory)
 
 
-def create_named(manifest: Manifest) -> Swarm:
-    """Create a swarm in this home; raises ConfigurationError if another one here has its name."""
+def create_named(manifest: Manifest, fill: Callable[[Path], None] | None = None) -> Swarm:
+    """Create a swarm in this home as ``create_swarm`` does; raises ConfigurationError if another has its name."""
     with alone():
         for path in swarms_here():
             if _name_of(path) == manifest.name and path.name != str(manifest.swarm):
@@ -57,11 +57,16 @@ def create_named(manifest: Manifest) -> Swarm:
                     f"there is a swarm {manifest.name!r} here already, {path.name}",
                     f"join it with: learnae join {manifest.name}; or give the new one another --name",
                 )
-        return create_swarm(manifest)
+        return create_swarm(manifest, fill=fill)
 
 
-def create_swarm(manifest: Manifest, directory: Path | None = None) -> Swarm:
-    """Make the directory of a new swarm; raises ConfigurationError if another is there."""
+def create_swarm(
+    manifest: Manifest, directory: Path | None = None, fill: Callable[[Path], None] | None = None
+) -> Swarm:
+    """Make the directory of a new swarm; what ``fill`` puts there is there before the swarm is.
+
+    Raises ConfigurationError if another is there, NotWrittenError.
+    """
     data = manifest.to_bytes()
     if len(data) > MAX_BYTES:
         raise ManifestError(
@@ -73,6 +78,8 @@ def create_swarm(manifest: Manifest, directory: Path | None = None) -> Swarm:
         make_directory(directory)
     except OSError as error:
         raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
+    if fill is not None and not is_there(directory / MANIFEST_FILE):
+        fill(directory)
     create_once(directory / MANIFEST_FILE, data)
     swarm = open_swarm(directory)
     if swarm.manifest.swarm != manifest.swarm:

@@ -16,19 +16,30 @@ from pathlib import Path
 from typing import Any
 
 from learnae.errors import ConfigurationError, StateError
-from learnae.peer_names import why_unclear
+from learnae.peer_names import MOST_CHARACTERS, why_unclear
 from learnae.system.atomic_files import read_regular, why_unwritable
 
 ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 VERSIONS = "versions"
 MANIFEST_FILE = "manifest.cbor"  # in a swarm's directory
+_NAME_BYTES = 192  # of a peer: other file names are made of it
 _STATUS_BYTES = 1 << 20  # far more than a status has
 
 
 def home() -> Path:
-    """Return the root of everything that no flag or configuration puts elsewhere."""
-    return path_from("LEARNAE_HOME") or (path_from("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
+    """Return the root of everything that no flag or configuration puts elsewhere.
+
+    Raises StateError if it was moved to what is not there now, such as a disk that is not mounted: an empty home would
+    be another one.
+    """
+    path = path_from("LEARNAE_HOME") or (path_from("XDG_DATA_HOME") or user_home() / ".local" / "share") / "learnae"
+    if os.path.islink(path) and not os.path.lexists(os.path.realpath(path)):
+        raise StateError(
+            f"{path} is a link to {os.readlink(path)}, and nothing is there",
+            f"mount what it is on, or set LEARNAE_HOME, or, if there is no home any more: rm {path}",
+        )
+    return path
 
 
 def in_home(directory: Path) -> list[Path]:
@@ -69,17 +80,30 @@ def user_home() -> Path:
 
 
 def peer_directory(name: str) -> Path:
-    """Return the directory of the peer ``name``; raises ConfigurationError for a name that is no file name."""
-    if "/" in name or name.startswith("."):
-        raise ConfigurationError(f"{name!r} is no name for a peer", "use letters, digits and dashes")
+    """Return the directory of the peer ``name``, however its accents are typed.
+
+    Raises ConfigurationError for a name that is no file name.
+    """
+    name = _composed(name)
+    if "/" in name or name.startswith(".") or len(name.encode()) > _NAME_BYTES:
+        remedy = f"use letters, digits and dashes, at most {MOST_CHARACTERS} ({_NAME_BYTES} bytes)"
+        raise ConfigurationError(f"{name!r} is no name for a peer", remedy)
     check_peer_name("a peer", name)
     return home() / "peers" / name
 
 
 def check_peer_name(what: str, name: str) -> None:
     """Raise ConfigurationError, which names ``what`` it is for, unless a peer may choose this name."""
-    if why := why_unclear(name):
+    if why := why_unclear(_composed(name)):
         raise ConfigurationError(f"{name!a} is no name for {what}: {why}", "use letters, digits and dashes")
+
+
+def _composed(name: str) -> str:
+    if name.isascii():
+        return name
+    from unicodedata import normalize  # noqa: PLC0415 - a megabyte of tables
+
+    return normalize("NFC", name)
 
 
 def why_peer_unwritable(directory: Path) -> str:

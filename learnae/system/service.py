@@ -33,6 +33,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _READY = "READY=1"
 # of a named file: another thing than belongs there is there, or there is no room; the rest is a defect of ours
 _ODD = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EMFILE, errno.ENFILE, *_FULL)
+_LINE_CHARACTERS = 4000  # of an error: a value in it may be as long as a file
 _LONGEST_SLEEP_SECONDS = 5.0  # the watchdog is fed at least this often
 
 
@@ -56,6 +57,8 @@ def run_program(program: str, command: Callable[[], int]) -> NoReturn:
         status = _refuse(program, ConfigurationError(f"{name} {how}", how_to_install(_EXTRAS.get(name, ""))))
     except LearnaeError as error:
         status = _refuse(program, error)
+    except MemoryError:
+        status = _refuse(program, StateError("there is not enough memory for this", "end other programs, or add some"))
     except OSError as error:
         if error.filename is not None and error.errno in _DENIED:
             remedy = "run it as the user it belongs to"
@@ -115,7 +118,10 @@ def _discard_output() -> None:
 
 
 def _refuse(program: str, error: LearnaeError) -> int:
-    print(f"{program}: {error}", file=sys.stderr)
+    text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(error))  # also names are one line
+    if len(text) > _LINE_CHARACTERS:
+        text = f"{text[: _LINE_CHARACTERS // 2]} … {text[-_LINE_CHARACTERS // 2 :]}"
+    print(f"{program}: {text}", file=sys.stderr)
     return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
 
 

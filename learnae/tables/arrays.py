@@ -43,7 +43,7 @@ class Arrays:
         with self._errors():
             for name in self._names():
                 with self._opened(name) as file:
-                    self.headers[name] = _read_header(file)
+                    self.headers[name] = _read_header(file, name)
 
     def read(self, name: str) -> NDArray[Any]:
         """Return a whole array."""
@@ -60,7 +60,7 @@ class Arrays:
         than ``memory_bytes`` it goes through a file without a name, not through memory.
         """
         with self._errors(), self._opened(name) as file:
-            header = _read_header(file)
+            header = _read_header(file, name)
             length, rest = header.shape[0], header.shape[1:]
             if header.fortran and rest:
                 yield from _transposed(file, header, count, memory_bytes)
@@ -92,7 +92,8 @@ class Arrays:
             yield
         except DAMAGE as error:
             raise DataError(
-                f"cannot read {self.path}: {error}", "give an .npz or .npy file without pickled objects"
+                f"cannot read {self.path}: {error}",
+                "give an .npz or .npy file without pickled objects: array.astype(str), or float",
             ) from error
 
 
@@ -121,11 +122,11 @@ def _transposed(file: IO[bytes], header: Header, count: int, memory_bytes: int) 
             yield part.T.reshape((part.shape[1], *rest), order="F")
 
 
-def _read_header(file: IO[bytes]) -> Header:
+def _read_header(file: IO[bytes], name: str) -> Header:
     """Read to where the data begins; raises ValueError for what is no array of plain numbers."""
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
-        raise ValueError("an array holds pickled objects")
+        raise ValueError(f"the array {name!r} holds pickled objects")
     return Header(shape, fortran, dtype)

@@ -13,6 +13,7 @@ from learnae.overriding import override
 from learnae.system.installation import how_to_install
 from learnae.tables.numbers import Numbers
 from learnae.tables.table import HEAD_ROWS, Floats, Kind, Piece, Table, Where
+from learnae.tables.times import Times
 
 _BATCH_BYTES = 1 << 20  # memory holds a batch several times: as pages, as Arrow's columns, as NumPy's
 _INDEX = "__index_level_"  # how pandas calls an index without a name
@@ -51,7 +52,7 @@ class ArrowTable(Table):
     def pieces(self, wanted: Sequence[tuple[str, Kind]]) -> Iterator[Piece]:
         names = [name for name, _ in wanted]
         self._check_types(wanted)
-        size, read = max(_BATCH_BYTES // (8 * len(wanted)), 1), 0
+        size, read = max(_BATCH_BYTES // (8 * max(len(wanted), 1)), 1), 0
         with self._errors():
             for batch, total in self._batches(names, size):
                 numbers = read + 1 + np.arange(batch.num_rows)
@@ -69,18 +70,22 @@ class ArrowTable(Table):
             given = self._schema.field(name).type
             plain = given.value_type if types.is_dictionary(given) else given
             is_number = types.is_integer(plain) or types.is_floating(plain) or types.is_decimal(plain)
-            is_text = types.is_string(plain) or types.is_large_string(plain)
             is_time = types.is_timestamp(plain) or types.is_date(plain) or types.is_duration(plain)
-            if isinstance(kind, Numbers) and (is_number or types.is_boolean(plain)):
+            if is_number or types.is_boolean(plain) or types.is_null(plain):
                 continue
-            if isinstance(kind, Numbers) or not (is_number or is_text or is_time or types.is_boolean(plain)):
-                raise DataError(f"{self.path}: column {name!r} is of type {given}", "give numbers, or leave it out")
+            if isinstance(kind, Numbers) or not (self._is_text(plain) or is_time):
+                raise DataError(f"{self.path}: column {name!r} is of type {given}", kind.expected)
+
+    def _is_text(self, given: Any) -> bool:
+        types = self._arrow.types
+        is_view = getattr(types, "is_string_view", lambda _: False)  # pyarrow 16
+        return bool(types.is_string(given) or types.is_large_string(given) or is_view(given))
 
     def _values(self, column: Any, kind: Kind, where: Where) -> Floats:
         arrow, types = self._arrow, self._arrow.types
         if types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        if types.is_string(column.type) or types.is_large_string(column.type):
+        if self._is_text(column.type) or types.is_null(column.type):
             return kind.of_texts([text or "" for text in column.to_pylist()], where)
         if types.is_timestamp(column.type) or types.is_date(column.type) or types.is_duration(column.type):
             if types.is_date(column.type):
@@ -91,7 +96,9 @@ class ArrowTable(Table):
         try:
             if types.is_boolean(column.type):
                 column = column.cast(arrow.int8())
-            return kind.of_array(column.cast(arrow.float64()).to_numpy(zero_copy_only=False), where)
+            # float64 has nanoseconds since 1970 to a quarter of a microsecond
+            floats = column.cast(arrow.float64(), safe=not isinstance(kind, Times))
+            return kind.of_array(floats.to_numpy(zero_copy_only=False), where)
         except arrow.ArrowInvalid as error:  # whole numbers beyond 2^53
             raise DataError(
                 f"{self.path}: column {where.column!r}: {error}", "leave it out, or write it as float"

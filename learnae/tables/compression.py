@@ -27,6 +27,8 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     try:
         with path.open("rb") as raw:
             yield _unpacked(path, raw), raw
+    except gzip.BadGzipFile as error:
+        raise DataError(f"cannot read {path}: what follows its packed part is none: {error}", "pack it anew") from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
         problem = getattr(error, "strerror", None) or error
         raise DataError(f"cannot read {path}: {problem}", "check the file, and its permissions") from error

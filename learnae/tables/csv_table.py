@@ -187,7 +187,11 @@ class _Reading:
             reason = "{} passed over that repeat the header"
         elif len(row) == self._width and not (self._dialect.has_trailing and row[-1].strip()):
             fields = [one[-1] for one in before[-_SOME_LINES:]] or self._last_fields
-            if is_cut and len(fields) >= _MIN_LINES and _has_fewer_decimals(row[-1], fields):
+            is_begun = len(fields) >= _MIN_LINES and _has_fewer_decimals(row[-1], fields)
+            is_missing = (
+                not row[-1].strip() and not self._dialect.has_trailing and any(fields) and all(map(str.strip, fields))
+            )
+            if is_cut and (is_begun or is_missing):
                 reason = _CUT_OFF
         elif any("\0" in field for field in row):
             reason = "{} passed over with zeros in it, as after a power cut"

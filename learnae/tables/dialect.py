@@ -129,12 +129,15 @@ def _dialect(path: Path, sample: Sequence[str], separator: str) -> Dialect:
 
 def check_names(path: Path, names: Sequence[str]) -> None:
     """Raise DataError unless each column has a name of its own."""
+    if "\0" in "".join(names):
+        raise DataError(f"{path} is no text: zeros are in its first line", "unpack it first, if it is an archive")
     if not any(names) or all(is_number(name) or is_missing(name) for name in names):
         raise DataError(f"{path} has no usable header: {quoted(','.join(names))}", _USABLE)
     for position, name in enumerate(names, 1):
         if name in ("", "Unnamed: 0"):  # how pandas writes the numbers of rows: the first time, the second time
             raise DataError(
-                f"{path}: column {position} has no name", "name it, or leave it out (pandas: index=False in to_csv)"
+                f"{path}: column {position} has no name",
+                "name it, or leave it out (pandas: in to_csv, index_label='time' if it holds times, else index=False)",
             )
     for name, places in itertools.groupby(sorted(range(len(names)), key=names.__getitem__), names.__getitem__):
         if len(several := list(places)) > 1:

@@ -25,7 +25,10 @@ Row = tuple[int, dict[str, object]]
 
 
 class JsonLines(Table):
-    """Keys that a line lacks are empty fields; keys that the first thousand lines lack are passed over, and said."""
+    """Keys that a line lacks are empty fields; keys that the first thousand lines lack are passed over, and said.
+
+    So are lines with zeros in them, which a power cut leaves where something is written on.
+    """
 
     unit = "line"
 
@@ -65,6 +68,9 @@ class JsonLines(Table):
     def _rows(self, lines: Lines) -> Iterator[Row]:
         for line in lines:
             if not line.strip():
+                continue
+            if "\0" in line:
+                _log.warning("%s: line %d has zeros, as after a power cut: passed over", self.path, lines.number)
                 continue
             try:
                 row = json.loads(line, object_pairs_hook=_unique)

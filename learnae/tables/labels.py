@@ -46,6 +46,8 @@ class Classes(Kind):
     neither become NaN and are counted. Raises DataError for two names of one form.
     """
 
+    expected = "give names or numbers of classes, as text or numbers"
+
     def __init__(self, names: Sequence[str], count: int) -> None:
         self._names = {normal_form(name): float(place) for place, name in enumerate(names)}
         if len(self._names) < len(names):
@@ -96,9 +98,7 @@ class Classes(Kind):
     @override
     def of_array(self, values: NDArray[np.generic], where: Where) -> Floats:
         if values.dtype.kind not in "fiubU":
-            raise DataError(
-                f"{where.path}: column {where.column!r} is of type {values.dtype}", "give names or numbers of classes"
-            )
+            raise DataError(f"{where.path}: column {where.column!r} is of type {values.dtype}", self.expected)
         forms, places, counts = np.unique(values, return_inverse=True, return_counts=True)
         found = [
             self._found_or_counted(str(form), count)
@@ -127,15 +127,18 @@ class Classes(Kind):
 
     def check(self, origin: str) -> None:
         """Raise DataError if classes are numbered from one: all would be trained as the next one, without the last."""
-        last = str(self._count)
-        numbers = [place for form in self._unknown if (place := _place(form)) is not None]
-        if not self._by_number or last not in self._unknown or self._seen[0.0] or max(numbers) > self._count:
+        numbers = sorted(place for form in self._unknown if (place := _place(form)) is not None)
+        beyond = list(range(self._count, numbers[-1] + 1)) if numbers else []
+        if not self._by_number or not beyond or numbers != beyond or self._seen[0.0]:
             return
-        rows = {**{int(form): count for form, count in self._seen.items()}, self._count: self._unknown[last]}
+        rows = {int(form): count for form, count in self._seen.items()} | {
+            place: self._unknown[str(place)] for place in numbers
+        }
         there = ", ".join(f"{form} ({rows[form]})" for form in sorted(rows)[:_MAX_SHOWN])
-        choices = f"subtract one, or write the names: {self._shown}" if self._names else (
-            f"subtract one, or name the classes by these numbers: learnae swarm create --classes {_up_to(self._count)}"
+        subtract = "subtract one, or " if len(numbers) == 1 else ""
+        choices = f"{subtract}write the names: {self._shown}" if self._names else (
+            f"{subtract}name the classes by these numbers: learnae swarm create --classes {_up_to(numbers[-1])}"
         )  # fmt: skip
         raise DataError(
-            f"{origin} has the labels {there}: numbered from 1, and the swarm's {last} classes from 0", choices
+            f"{origin} has the labels {there}: numbered from 1, and the swarm's {self._count} classes from 0", choices
         )

@@ -15,6 +15,7 @@ _SHOWN = 40  # characters of a field in a message
 _MISSING = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", "<na>"))
 _TRUTHS = {"true": 1.0, "false": 0.0}
 WITH_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:([.,'\u2019 \u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d*)?", re.ASCII)
 WITH_POINT = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
@@ -52,7 +53,12 @@ def quoted(text: str) -> str:
 
 
 class Numbers(Kind):
-    """Any numbers. ``complaint`` names the first field that is something else."""
+    """Any numbers. ``complaint`` names the first field that is something else.
+
+    Raises DataError for marks between thousands: only the large numbers have them, and would be left out.
+    """
+
+    expected = "give numbers, or leave it out"
 
     def __init__(self) -> None:
         self.complaint = ""
@@ -80,12 +86,15 @@ class Numbers(Kind):
                 if not is_missing(texts[index]):
                     self.complaint = f"{where.at(index)}: {quoted(texts[index])} is no number"
                     break
+        for index in np.flatnonzero(np.isnan(values)).tolist():
+            if _THOUSANDS.fullmatch(texts[index].strip()):
+                raise DataError(
+                    f"{where.at(index)}: {quoted(texts[index])} has marks between thousands", "write numbers without"
+                )
         return values
 
     @override
     def of_array(self, values: NDArray[np.generic], where: Where) -> Floats:
         if values.dtype.kind not in "fiub":
-            raise DataError(
-                f"{where.path}: column {where.column!r} is of type {values.dtype}", "give numbers, or leave it out"
-            )
+            raise DataError(f"{where.path}: column {where.column!r} is of type {values.dtype}", self.expected)
         return values.astype(np.float64)

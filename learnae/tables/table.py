@@ -27,7 +27,9 @@ class Where:
 
 
 class Kind(Protocol):
-    """How the fields of a column become numbers: NaN where a field says nothing."""
+    """How the fields of a column become numbers: NaN where a field says nothing. ``expected`` says which it reads."""
+
+    expected: str
 
     def plain(self, text: str) -> float:
         """Return what a field says; raises ValueError where only ``of_texts`` knows what to do with it."""

@@ -14,31 +14,40 @@ from learnae.tables.table import Floats, Kind, Where
 
 AUTO = ""
 SAMPLES = "samples"
-SECONDS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+SECONDS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 UNITS = (*SECONDS, SAMPLES)
+_USUAL = ("s", "ms", "us", "ns")  # the others are never guessed: 1, 2, 3 may be minutes, and seconds at another rate
 RATE_TOLERANCE = 0.1  # of a period: clocks of sensors are far better
 GAP_PERIODS = 1.5  # a pause of more sample periods is a gap, and ends a window
 _CENTURY = 946_684_800.0, 4_102_444_800.0  # seconds since 1970: the years 2000 and 2100
-_EXPECTED = "give seconds, or ms, us, ns, or ISO 8601 such as 2024-05-01T12:00:00.25Z"
+EXPECTED = "give seconds, or ms, us, ns, or ISO 8601 such as 2024-05-01T12:00:00.25Z"
 
 _WORDS = frozenset(
     word
     for words in (
         "time timestamp timestamps date datetime epoch ts utc gmt unix unixtime localtime clock elapsed millis micros",
-        "zeit datum heure hora fecha",
+        "zeit zeitstempel zeitpunkt uhrzeit datum heure temps horodatage hora fecha tiempo tempo tijd czas время",
+        "时间 時刻",
     )
     for word in words.split()
 )
-_WHOLE = frozenset(("t", "s", "sec", "secs", "second", "seconds", "ms", "us", "ns"))
+_WHOLE = frozenset(("t", "s", "sec", "secs", "second", "seconds", "ms", "us", "ns", "minutes", "hours", "days"))
 COUNTERS = frozenset(("index", "idx", "sample", "samples", "sample index", "sample number", "row", "frame"))
 _UNIT = re.compile(
     r"[\s_]*[(\[]?\b(?:(?P<s>s|secs?|seconds?)|(?P<ms>ms|msecs?|millis(?:econds?)?)|"
-    r"(?P<us>[uµμ]s|usecs?|micros(?:econds?)?)|(?P<ns>ns|nsecs?|nanos(?:econds?)?)|utc|gmt)[)\]]?$"
+    r"(?P<us>[uµμ]s|usecs?|micros(?:econds?)?)|(?P<ns>ns|nsecs?|nanos(?:econds?)?)|(?P<min>mins?|minutes?)|"
+    r"(?P<h>h|hrs?|hours?)|(?P<d>d|days?)|utc|gmt)[)\]]?$"
 )
-_FRACTION = re.compile(r"(?<=\d)[.,](\d{1,12})(?=$|[Zz+-])")
+_FRACTION = re.compile(r"[T\s]\d\d(?::\d\d:|\d\d)\d\d([.,]\d{1,12})(?=$|[Z+-])")  # of a second
 _ZONE_NAME = re.compile(r"\s*(?:UTC|GMT)$")
 _SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
-_DATED = re.compile(r"\s*\d{4}-?\d\d-?\d\d(?:$|[T\s])")
+_DATED = re.compile(r"\d{4}-?\d\d-?\d\d(?:$|[T\s])")
+_DATE_LIKE = re.compile(  # 14.11.2023 22:13, 2023-W46-2, 22:13:20
+    r"\s*(?:\d{1,4}([./-])\d\d?\1\d{1,4}\b.*|\d{4}-(?:W\d\d|\d{3}(?!\d)).*|\d\d?:\d\d(?::\d\d)?(?:[.,]\d+)?\s*(?:[AP]M)?)\s*",
+    re.ASCII | re.IGNORECASE,
+)
+_TELLING = 100  # numbers at the begin, of which all would be dates
+_COMPACT = ("%Y%m%d", "%Y%m%d%H%M", "%Y%m%d%H%M%S")  # dates that are numbers, too
 
 
 def is_counter(name: str) -> bool:
@@ -69,19 +78,24 @@ def iso_seconds(text: str) -> tuple[float, bool]:
 
     Raises ValueError.
     """
+    text = text.strip().upper()
     if not _DATED.match(text):
         raise ValueError(text)
-    text = _SPACE_BEFORE_ZONE.sub("", _ZONE_NAME.sub("+00:00", text.strip()))
-    fraction = _FRACTION.search(text, 10)
+    text = _SPACE_BEFORE_ZONE.sub("", _ZONE_NAME.sub("+00:00", text))
+    fraction = _FRACTION.search(text)
     if fraction:
-        text = text[: fraction.start()] + text[fraction.end() :]
+        text = text[: fraction.start(1)] + text[fraction.end(1) :]
+    if "." in text or "," in text:  # Python takes the fraction of a minute for one of a second
+        raise ValueError(text)
     moment = datetime.fromisoformat(text)
     whole = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return whole.timestamp() + (float(f"0.{fraction[1]}") if fraction else 0.0), moment.tzinfo is not None
+    return whole.timestamp() + (float(f"0.{fraction[1][1:]}") if fraction else 0.0), moment.tzinfo is not None
 
 
 class Times(Kind):
     """Times as numbers in some unit, or in ISO 8601 as seconds since 1970; never both, with zones or without."""
+
+    expected = EXPECTED
 
     def __init__(self) -> None:
         self._forms: dict[str, str] = {}  # seen, each with its first text
@@ -117,7 +131,7 @@ class Times(Kind):
             try:
                 values[index] = self.plain(text)
             except (ValueError, OverflowError):
-                raise DataError(f"{where.at(index)}: {quoted(text)} is no time", _EXPECTED) from None
+                raise DataError(f"{where.at(index)}: {quoted(text)} is no time", EXPECTED) from None
         return self.accept(values, where)
 
     @override
@@ -125,11 +139,11 @@ class Times(Kind):
         if values.dtype.kind == "U":
             return self.of_texts(values.tolist(), where)
         if values.dtype.kind not in "fiuMm":
-            raise DataError(f"{where.path}: column {where.column!r} is of type {values.dtype}", _EXPECTED)
+            raise DataError(f"{where.path}: column {where.column!r} is of type {values.dtype}", EXPECTED)
         missing = np.isnat(values) if values.dtype.kind in "Mm" else ~np.isfinite(values.astype(np.float64))
         if missing.any():
             index = int(missing.argmax())
-            raise DataError(f"{where.at(index)}: {quoted(str(values[index]))} is no time", _EXPECTED)
+            raise DataError(f"{where.at(index)}: {quoted(str(values[index]))} is no time", EXPECTED)
         if values.dtype.kind in "Mm":
             self._forms.setdefault("a date", str(values[:1]))
             self.are_durations = values.dtype.kind == "m"
@@ -149,7 +163,7 @@ def _seconds(values: NDArray[np.generic]) -> Floats:
 def unit_of(raw: Floats, rate: float, is_counter: bool = False) -> str:
     """Return the unit in which successive times are as far apart as samples at ``rate``; AUTO if there is none."""
     units = [(SAMPLES, 1 / rate)] if is_counter else []
-    for unit, seconds in [*units, *SECONDS.items()]:
+    for unit, seconds in [*units, *((unit, SECONDS[unit]) for unit in _USUAL)]:
         if is_rate(raw * seconds, rate):
             return unit
     return AUTO
@@ -157,9 +171,7 @@ def unit_of(raw: Floats, rate: float, is_counter: bool = False) -> str:
 
 def epoch_unit(raw: Floats) -> str:
     """Return the unit in which the first time is one of this century, since 1970; AUTO if there is none."""
-    return next(
-        (unit for unit, seconds in SECONDS.items() if len(raw) and _CENTURY[0] < raw[0] * seconds < _CENTURY[1]), AUTO
-    )
+    return next((unit for unit in _USUAL if len(raw) and _CENTURY[0] < raw[0] * SECONDS[unit] < _CENTURY[1]), AUTO)
 
 
 def is_rate(seconds: Floats, rate: float) -> bool:
@@ -169,7 +181,31 @@ def is_rate(seconds: Floats, rate: float) -> bool:
     return len(steps) > 0 and min(abs(steps.mean() - 1), abs(float(np.median(steps)) - 1)) <= RATE_TOLERANCE
 
 
-def looks_like_time(fields: Sequence[object], rate: float) -> bool:
-    """Return True if the first fields of a column ascend as times at ``rate`` do, in some unit."""
+def looks_like_time(fields: Sequence[object], rate: float | None) -> bool:
+    """Return True if the first fields of a column ascend evenly, or in some unit as times at ``rate`` do."""
     values = np.array([number(str(field)) for field in fields])
-    return bool(len(values) > 2 and np.isfinite(values).all() and (np.diff(values) > 0).all() and unit_of(values, rate))
+    steps = np.diff(values)
+    if len(values) < 3 or not np.isfinite(values).all() or (steps <= 0).any():
+        return False
+    even = abs(steps / np.median(steps) - 1) < RATE_TOLERANCE
+    return bool(even.mean() > 0.5 or (rate and unit_of(values, rate)))
+
+
+def looks_like_dates(fields: Sequence[object]) -> bool:
+    """Return True if the first fields of a column say dates or times of day in some other form than ISO 8601's."""
+    texts = [str(field) for field in fields if field is not None and str(field).strip()]
+    return bool(texts) and all(_DATE_LIKE.fullmatch(text) for text in texts)
+
+
+def are_compact_dates(raw: Floats) -> bool:
+    """Return True if numbers are all such as 20231114221320: a date, and no time in any unit since 1970."""
+    texts = [f"{value:.17g}" for value in raw[:_TELLING].tolist()]
+    return bool(texts) and any(all(_is_date(text, form) for text in texts) for form in _COMPACT)
+
+
+def _is_date(text: str, form: str) -> bool:
+    try:
+        moment = datetime.strptime(text, form).replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return moment.strftime(form) == text and _CENTURY[0] < moment.timestamp() < _CENTURY[1]

@@ -181,8 +181,11 @@ class GatewayExchange(Exchange):
                 if was_late.is_set() or isinstance(error, TimeoutError):
                     raise _SilenceError from error
                 if is_new:
-                    is_stranger = isinstance(error, SSLCertVerificationError)
-                    remedy = "set ipfs.ca_file to what signed its certificate" if is_stranger else "check its address"
+                    remedy = "check its address"
+                    if isinstance(error, SSLCertVerificationError):
+                        remedy = "set ipfs.ca_file to what signed its certificate"
+                    elif "WRONG_VERSION_NUMBER" in str(error):
+                        remedy = "it does not speak TLS: write http:// into ipfs.gateways"
                     raise TransportError(f"gateway {self.name} cannot be reached: {error}", remedy) from error
             finally:
                 late.cancel()

@@ -211,9 +211,13 @@ class KuboRpc:
         if any(isinstance(cause, BadStatusLine) and not isinstance(cause, OSError) for cause in _causes(error)):
             return TransportError(f"what answers at {self.api} is no Kubo", "check ipfs.api")
         away = f"Kubo at {self.api} cannot be reached"
+        if "WRONG_VERSION_NUMBER" in str(error):
+            return TransportError(f"{away}: no TLS is spoken there", "leave out /https in ipfs.api")
         said = next((cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno), None)
+        if isinstance(said, ConnectionRefusedError):
+            return TransportError(away, _REMEDIES[FileNotFoundError])
         if said is None or isinstance(said, ConnectionError):
-            return TransportError(away, "start it: ipfs daemon")
+            return TransportError(f"{away}: it hangs up", "restart it: ipfs daemon; is that its Addresses.API?")
         return TransportError(f"{away}: {said.strerror}", _REMEDIES.get(type(said), "check ipfs.api"))
 
     def _refusal(self, error: Exception, command: str) -> TransportError:

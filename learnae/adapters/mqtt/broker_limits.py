@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _IN_FLIGHT = 20  # messages on their way at one time, of which the broker may want fewer
 TOO_LARGE, NO_RETAIN, NO_QOS = 0x95, 0x9A, 0x9B  # reason codes
 _LENGTH_BYTES = 3  # more that the length of a packet may take than that of an empty one
-_REMEDIES = {  # MQTT 5.0, 2.4
+REMEDIES = {  # MQTT 5.0, 2.4
     0x80: "its log may say why",
     0x81: "is it a broker of MQTT 5, and this its port?",
     0x82: "is it a broker of MQTT 5, and this its port?",
@@ -42,7 +42,7 @@ _REMEDIES = {  # MQTT 5.0, 2.4
 
 def explained(code: ReasonCode, is_acl: bool = False) -> str:
     """Return a reason code in words, with the remedy; ``is_acl``: after CONNACK only the ACL is left to refuse."""
-    remedy = "check its ACL" if is_acl and code.value in (0x83, 0x87) else _REMEDIES.get(code.value, "")
+    remedy = "check its ACL" if is_acl and code.value in (0x83, 0x87) else REMEDIES.get(code.value, "")
     return f"{code}; {remedy}" if remedy else str(code)
 
 
@@ -78,7 +78,7 @@ class BrokerLimits:
         size = packet_bytes(topic, payload, content_type)
         if not self.packet or size <= self.packet:
             return ""
-        return f"it takes packets of {self.packet:,} bytes, and this one has {size:,}; {_REMEDIES[TOO_LARGE]}"
+        return f"it takes packets of {self.packet:,} bytes, and this one has {size:,}; {REMEDIES[TOO_LARGE]}"
 
     def payload_bytes(self, topic: str) -> int:
         """Return the bytes of payload that surely fit on a topic."""
@@ -87,9 +87,9 @@ class BrokerLimits:
     def why_not_subscribe(self, topic_filter: str) -> str:
         """Return why the broker cannot take a filter; empty if it can."""
         if not self.shares and topic_filter.startswith("$share/"):
-            return f"it has no shared subscriptions; {_REMEDIES[0x9E]}"
+            return f"it has no shared subscriptions; {REMEDIES[0x9E]}"
         if not self.wildcards and set("+#") & set(topic_filter):
-            return f"it has no wildcards in subscriptions; {_REMEDIES[0xA2]}"
+            return f"it has no wildcards in subscriptions; {REMEDIES[0xA2]}"
         return ""
 
     def describe(self) -> str:

@@ -10,6 +10,7 @@ reconnection, paho would let their packets go before its own CONNECT, and the br
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -222,7 +223,7 @@ class MqttConnection:
         try:
             self._client.reconnect()
         except (OSError, ValueError) as error:  # ValueError: a name that no certificate and no resolver takes
-            self._lose(str(error) or type(error).__name__, is_unclear=_is_unclear(error))
+            self._lose(_reason(error), is_unclear=_is_unclear(error))
             return False
         try:
             reason = self._loop()
@@ -266,8 +267,7 @@ class MqttConnection:
         """Blame what listens at the port for an attempt that has ended with ``reason``, if it is no such broker."""
         if self._found[0] != reason:
             self._found = reason, what_listens(self._address)
-        if self._found[1]:
-            self._outage.correct(self._found[1])
+        self._outage.correct(self._found[1] or (reason if "; " in reason else f"{reason}; its log may say why"))
 
     def _on_connect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
         self._is_refused = code.is_failure
@@ -357,7 +357,22 @@ def _subscribing(topic_filter: str) -> str:
     return f"subscribing to {topic_filter}"
 
 
+def _reason(error: Exception) -> str:
+    """Return why there is no connection, with the remedy if the error is the network's."""
+    remedies = (
+        (ConnectionRefusedError, "start it, or check its port"),
+        (socket.gaierror, "check the name of its host"),
+        (TimeoutError, "check its host, and the network"),
+    )
+    remedy = next((text for kind, text in remedies if isinstance(error, kind)), "")
+    if not remedy and getattr(error, "errno", None) in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        remedy = remedies[-1][1]
+    said = str(error) or type(error).__name__
+    return f"{said}; {remedy}" if remedy else said
+
+
 def _is_unclear(error: Exception) -> bool:
     """Return False if the error itself says why there is no connection."""
     is_said = isinstance(error, (ConnectionRefusedError, socket.gaierror, ValueError))
-    return not is_said and not any(word in str(error).lower() for word in ("certificate", "alert", "unreachable"))
+    is_away = getattr(error, "errno", None) in (errno.EHOSTUNREACH, errno.ENETUNREACH)
+    return not is_said and not is_away and not any(word in str(error).lower() for word in ("certificate", "alert"))

@@ -12,6 +12,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
+from learnae.adapters.mqtt.broker_limits import REMEDIES, TOO_LARGE
 from learnae.config.sections import MqttAddress
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 _SECONDS = 2.0  # for all languages together, and once more inside TLS
 _MOST_BYTES = 256  # of an answer: its beginning says what it is
 _CONNACK, _SWITCHING, _LINE_END = b"\x20", b"HTTP/1.1 101", b"\r\n"
+_CONNACK_HEADER = 5  # bytes before the properties: kind, length, flags, reason code, their length
+_PACKET_SIZE = 0x27
+# bytes of the properties of CONNACK that are numbers (MQTT 5.0, 3.2.2.3); a broker says them before any text
+_NUMBERS = {0x11: 4, 0x13: 2, 0x21: 2, 0x22: 2, 0x24: 1, 0x25: 1, _PACKET_SIZE: 4, 0x28: 1, 0x29: 1, 0x2A: 1}
+_CONNECT_BYTES = 2048  # more than the largest that is sent
 _MQTT, _TLS, _WEB = "mqtt", "tls", "web"
 _SCHEMES = {(False, False): "mqtt", (False, True): "ws", (True, False): "mqtts", (True, True): "wss"}
 _OTHERS = {  # beginnings of what other services say
@@ -54,7 +60,7 @@ def _told(address: MqttAddress, answers: dict[str, bytes], has_tls: bool) -> str
     if first[:1] == _CONNACK or web.startswith(_SWITCHING):
         is_web = first[:1] != _CONNACK
         if (has_tls, is_web) == (address.tls, bool(address.path)):
-            return ""
+            return "" if is_web else _too_narrow(first)
         found = "websockets are spoken there" if is_web else "MQTT is spoken there"
         return _other(address, found if has_tls else f"{found} without TLS", f"{_SCHEMES[has_tls, is_web]}://")
     if not other and web.startswith(b"HTTP/"):
@@ -63,6 +69,17 @@ def _told(address: MqttAddress, answers: dict[str, bytes], has_tls: bool) -> str
         other = f"something that says {first[:20]!r}"
     path = " and path" if address.path else ""
     return f"{other} answers there, no broker; check host, port{path} of mqtt.broker" if other else ""
+
+
+def _too_narrow(connack: bytes) -> str:
+    """Return that the broker takes no packet as large as a CONNECT with its last will, if it says so."""
+    at = _CONNACK_HEADER
+    while at < len(connack) and (size := _NUMBERS.get(connack[at])):
+        limit = int.from_bytes(connack[at + 1 : at + 1 + size], "big")
+        if connack[at] == _PACKET_SIZE and limit < _CONNECT_BYTES:
+            return f"it takes packets of {limit:,} bytes, too few to connect; {REMEDIES[TOO_LARGE]}"
+        at += 1 + size
+    return ""
 
 
 def _other(address: MqttAddress, found: str, right: str) -> str:

@@ -83,6 +83,25 @@ def test_times_are_read_as_a_recording_is(programs: Programs, tmp_path: Path) ->
         assert found["channels"]["a"]["maximum"] == 6.5
 
 
+@pytest.mark.modules("pyarrow")
+def test_times_are_found_as_those_who_learn_find_them(programs: Programs, tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    begun, count = np.datetime64("2024-05-01T00:00:00", "ms"), 40
+    frames = [*range(20), *range(30, 50)]
+    moments = begun + 100 * np.array(frames)
+    values = [index % 7 for index in range(count)]
+    (tmp_path / "when.csv").write_text("when,a\n" + "".join(f"{m},{v}\n" for m, v in zip(moments, values, strict=True)))
+    table = {"note": ["x"] * count, "empty": pyarrow.nulls(count), "a": values, "__index_level_0__": moments}
+    parquet.write_table(pyarrow.table(table), tmp_path / "index.parquet")
+    rows = [{"meta": {"x": 1}, "frame": frame, "a": value} for frame, value in zip(frames, values, strict=True)]
+    (tmp_path / "frame.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for name, flags in (("when.csv", ()), ("index.parquet", ()), ("frame.jsonl", ("--rate", 10))):
+        found = said(programs, tmp_path / name, "--window", 4, *flags)
+        assert (found["rate"], found["gaps"], list(found["channels"])) == (10.0, 1, ["a"]), name
+
+
 def test_gaps_and_missing_values_are_counted(programs: Programs, tmp_path: Path) -> None:
     times = [*range(20), *range(25, 45)]
     (tmp_path / "t.csv").write_text("time,a\n" + "".join(f"{t},{'' if t == 3 else t}\n" for t in times))
@@ -104,6 +123,12 @@ def test_a_table_without_times_or_without_change_is_measured(programs: Programs,
     ("text", "flags", "words"),
     [
         ("a\n1\n2\n", (), "has no column of times; name it with --time, or give --rate HZ"),
+        (
+            "no,a\n1,5\n2,1\n3,4\n4,1\n",
+            (),
+            "no looks like times, by its first values, and not by its name; name one with",
+        ),
+        ("sample,a\n1,5\n2,1\n3,4\n", (), "'sample' counts samples; say how many a second: --rate HZ"),
         ("time,a\n0,1\n0,2\n", (), "line 3, column 'time': times do not ascend"),
         ("time,a\n0,1\nlater,2\n", (), "line 3, column 'time': 'later' is no time"),
         ("time,a\n0,1\n1,2\n", ("--channels", "a,b"), "has no column 'b'; it has time, a"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from programs import Programs, assert_refused, wait_for
+from programs import Programs, assert_refused, succeed, wait_for
 
 from learnae.adapters.local.lock import Lock
 from learnae.config.loading import load_config
@@ -114,8 +114,16 @@ def test_a_backup_of_a_running_peer_restores_it(programs: Programs, config: Path
         "peers/pump/key.pem", "peers/pump/state", "swarms/*/manifest.cbor", "swarms/*/blocks/*",
     }  # fmt: skip
 
+    programs.answer("learnae", "rename", "pump", "fan")  # one key must not be two peers
+    assert_refused(programs.run("learnae", "restore", file), CONFIGURATION, "here already", "learnae leave fan")
+    programs.answer("learnae", "join", "small", "--name", "pump", "--config", tmp_path / "other.toml")
+    programs.answer("learnae", "backup", tmp_path / "both.tar")
+    programs.answer("learnae", "leave", "fan", "--yes")
     assert_refused(programs.run("learnae", "restore", file), CONFIGURATION, "learnae rename pump NAME")
+    assert programs.answer("learnae", "restore", tmp_path / "both.tar")["known"] == {"pump": "pump"}
+    assert key(programs, "fan") == author
     shutil.rmtree(programs.home)
+    config.write_text(config.read_text().replace("fan", "pump"))
     assert list(programs.answer("learnae", "restore", file)["peers"]) == ["pump"]
     assert key(programs) == author
     assert not (programs.home / "peers" / "pump" / "samples.db").exists()
@@ -126,6 +134,12 @@ def changed(source: Path, target: Path, change: str) -> None:
     """Copy a backup with one thing wrong."""
     if change == "cut":
         target.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+        return
+    if change == "header":
+        header = tarfile.TarInfo("x")
+        header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1 << 37
+        target.write_bytes(header.tobuf(tarfile.GNU_FORMAT))
+        os.truncate(target, 1 << 37)
         return
     with tarfile.open(source) as tar, tarfile.open(target, "w") as out:
         for entry in tar:
@@ -140,6 +154,10 @@ def changed(source: Path, target: Path, change: str) -> None:
             if kind == "link" and entry.name.endswith("state"):
                 entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
                 entry.size, data = 0, bytearray()
+            if kind == "cut" and entry.name.endswith("pem"):
+                data = data[:50]
+            if kind == "twice" and entry.name.endswith("state"):
+                out.addfile(entry, io.BytesIO(bytes(data)))
             if kind == "large" and entry.name.endswith("pem"):
                 data = bytearray(1 << 16)
             if kind == "swap" and entry.name.endswith("pem"):
@@ -156,6 +174,9 @@ def changed(source: Path, target: Path, change: str) -> None:
         ("damage state", TRY_AGAIN, "the saved state is damaged"),
         ("damage blocks/", TRY_AGAIN, "are not what its name says"),
         ("damage manifest", TRY_AGAIN, "manifest.cbor is damaged"),
+        ("cut key", TRY_AGAIN, "the key of pump is damaged; take another backup"),
+        ("twice", CONFIGURATION, "/state' twice"),
+        ("header", CONFIGURATION, "bytes about one entry"),
         ("swap", TRY_AGAIN, "its key is not the one"),
         ("large", CONFIGURATION, "at most 4096 are read"),
         ("link", CONFIGURATION, "which no backup has"),
@@ -213,11 +234,80 @@ def test_a_running_peer_is_stopped_and_removed_and_the_others_stay(programs: Pro
     wait_for(lambda: programs.status("pump")["seq"] > seq, "it to work")
     assert_refused(programs.run("learnae", "leave", "--yes"), CONFIGURATION, "there are 2 peers")
     assert_refused(programs.run("learnae", "leave", "pumpe", "--yes"), CONFIGURATION, "there are fan, pump")
+    done = programs.run("learnae", "leave", "pump", "--yes", "--with-swarm")
+    assert_refused(done, CONFIGURATION, "fan may be in that swarm, too", "leave fan first")
+    assert_refused(programs.run("learnae", "leave", "fan", "--yes", "--with-swarm"), CONFIGURATION, "fan has not run")
+    assert process.poll() is None
+    programs.answer("learnae", "leave", "fan", "--yes")
     gone = programs.answer("learnae", "leave", "pump", "--yes", "--with-swarm")
     assert process.wait(60) == 0
     assert gone["removed"] == [str(programs.home / "peers" / "pump"), str(swarm)]
-    assert [path.name for path in (programs.home / "peers").iterdir()] == ["fan"]
+    assert list((programs.home / "peers").iterdir()) == []
     assert not swarm.exists()
+
+
+def test_what_a_killed_command_has_left_goes_with_the_next(programs: Programs, config: Path, tmp_path: Path) -> None:
+    dead = succeed("sh", "-c", "echo $$").stdout.strip()
+    peers, running = programs.home / "peers", f".left-pump-{os.getppid()}"
+    for name in (f".left-pump-{dead}", f".restoring-backup-{dead}", running):
+        shutil.copytree(peers / "pump", peers / name)
+    programs.answer("learnae", "backup", tmp_path / "learnae.tar")
+    programs.answer("learnae", "leave", "--yes")
+    programs.answer("learnae", "restore", tmp_path / "learnae.tar")
+    assert sorted(os.listdir(peers)) == [running, "pump"]
+
+
+def test_links_in_a_home_keep_leading_where_they_did(programs: Programs, config: Path, tmp_path: Path) -> None:
+    """Users put what is large on another disk."""
+    author, big = key(programs), (other_disk(tmp_path) or tmp_path) / f"peers-{os.getpid()}"
+    programs.answer("learnae", "backup", tmp_path / "learnae.tar")
+    try:
+        shutil.move(programs.home / "peers", big)
+        (programs.home / "peers").symlink_to(os.path.relpath(big, programs.home))
+        done = programs.run("learnae", "move", tmp_path / "far" / ".." / "new")
+        assert_refused(done, CONFIGURATION, "which a move would break", "ln -sfn")
+        succeed("sh", "-c", done.stderr[done.stderr.index("ln -sfn") :])
+        programs.answer("learnae", "move", tmp_path / "new")
+        assert key(programs) == author
+        programs.answer("learnae", "leave", "--yes")
+        programs.answer("learnae", "restore", tmp_path / "learnae.tar")
+        assert key(programs) == author
+    finally:
+        shutil.rmtree(big, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root works in the homes of others")
+@pytest.mark.parametrize("where", ["beside", "on another disk"])
+def test_what_root_does_in_another_users_home_is_that_users(
+    programs: Programs, config: Path, tmp_path: Path, where: str
+) -> None:
+    target = ((where != "beside" and other_disk(tmp_path)) or tmp_path) / f"moved-{os.getpid()}"
+    run_for_a_while(programs)
+    version = programs.answer("learnae", "versions")[0]["version"]
+    programs.answer("learnae", "backup", tmp_path / "learnae.tar")
+    for path in (programs.home, *programs.home.rglob("*")):
+        os.chown(path, 65534, 65534)
+    try:
+        programs.answer("learnae", "rollback", version)
+        programs.answer("learnae", "rename", "pump", "fan")
+        programs.answer("learnae", "leave", "fan", "--yes")
+        programs.answer("learnae", "restore", tmp_path / "learnae.tar")
+        programs.answer("learnae", "move", target)
+        assert [path for path in (target, *target.rglob("*")) if path.lstat().st_uid != 65534] == []
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def test_keys_are_kept_beside_a_swarm_that_cannot_be_read(programs: Programs, config: Path, tmp_path: Path) -> None:
+    author = key(programs)
+    other = programs.answer("learnae", "swarm", "create", "--preset", "thermal")["directory"]
+    (Path(other) / "manifest.cbor").write_bytes(b"damaged")
+    done = programs.run("learnae", "backup", tmp_path / "learnae.tar", "--json")
+    assert (done.returncode, json.loads(done.stdout)["left_out"]) == (1, [other])
+    assert f"left out: {other}/manifest.cbor" in done.stderr
+    shutil.rmtree(programs.home)
+    programs.answer("learnae", "restore", tmp_path / "learnae.tar")
+    assert key(programs) == author
 
 
 def test_a_swarm_that_another_peer_needs_stays(programs: Programs, config: Path) -> None:
@@ -258,6 +348,17 @@ def test_a_renamed_peer_keeps_its_key_and_its_configuration_finds_it(
     else:
         assert (done.returncode, said["changed"], after.peer.name) == (0, [str(config)], "Lüfter 2")
         assert (after.swarm, after.data, after.peer.follow) == (before.swarm, before.data, before.peer.follow)
+
+
+def test_a_configuration_elsewhere_is_changed_where_it_is_or_named(programs: Programs, config: Path) -> None:
+    real = programs.root / "dotfiles.toml"
+    config.rename(real)
+    config.symlink_to(real)
+    assert programs.answer("learnae", "rename", "pump", "fan")["changed"] == [str(config)]
+    assert (config.is_symlink(), 'name = "fan"' in real.read_text()) == (True, True)
+    config.unlink()
+    done = programs.run("learnae", "rename", "fan", "pump")
+    assert (done.returncode, "set [peer] name to 'pump' yourself" in done.stderr) == (0, True)
 
 
 def test_a_name_that_is_taken_or_none_is_refused(programs: Programs, config: Path) -> None:

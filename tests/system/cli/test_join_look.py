@@ -48,7 +48,7 @@ def test_rows_and_classes_are_counted(join: Join, programs: Programs) -> None:
     [
         ("a,label\n1,good\n", "columns of the swarm are missing: b; there are a"),
         ("a,b,class\n1,2,good\n", "no column 'label': name the labels' with --label, one of a, b, class"),
-        ("a,b,label\n1,2,good\n1,2,god\n1,2,7\n", "labels that are no class of the swarm: god, 7; there are good, bad"),
+        ("a,b,label\n1,2,good\n1,2,god\n1,2,7\n", "labels that are no class: 'god' (1), '7' (1); there are good, bad"),
         ("a,b,label\n1,2,good\n1,2,bad\n", "no row is of class odd: other members may have some"),
         ("a,b,label\n", "the table has no row"),
     ],
@@ -60,7 +60,7 @@ def test_what_does_not_fit_is_said(join: Join, text: str, words: str) -> None:
 def test_without_named_columns_their_number_counts(join: Join) -> None:
     plain = Manifest("plain", dense_config(2, (), 2, "softmax"), CROSS)
     assert join("a,b,label\n1,2,0\n1,2,1.0\n", plain, name="t.csv.gz") == {
-        "rows": 2, "more": False, "classes": {"0": 1, "1.0": 1}, "notes": [],
+        "rows": 2, "more": False, "classes": {"0": 1, "1": 1}, "notes": [],
     }  # fmt: skip
 
 
@@ -84,6 +84,46 @@ def test_channels_of_a_recording_are_columns_but_needed_all(join: Join) -> None:
     assert "columns of the swarm are missing: wz; there are time, ax, ay, az, wx, wy" in found["notes"]
 
 
+RECORDED = "ax,ay,az,wx,wy,wz,label\n"
+PAUSED = "".join(f"{index / 50},1,1,1,1,1,1,PEN\n" for index in (0, 1, 2, 40, 41))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("taken," + RECORDED + PAUSED, "taken looks like times, by its first values"),
+        ("taken," + RECORDED + "14.11.2023 22:13,1,1,1,1,1,1,PEN\n", "taken looks like times: '14.11.2023 22:13'"),
+        ("time," + RECORDED + PAUSED.replace("0.8,", "0.01,"), "line 5, column 'time': times do not ascend"),
+        ("time (h)," + RECORDED + PAUSED, ""),
+        ("time [ms]," + RECORDED + PAUSED, "samples are 2e-05 s apart; the swarm's are 0.02 s apart"),
+    ],
+)
+def test_times_are_looked_at_as_those_who_learn_read_them(join: Join, text: str, words: str) -> None:
+    assert words in "\n".join(join(text, preset("wrist", 1))["notes"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("t.csv", "time," + RECORDED + "noon,1,1,1,1,1,1,PEN\n", "line 2, column 'time': 'noon' is no time"),
+        ("t.csv", RECORDED + '"1,234.5",1,1,1,1,1,PEN\n', "line 2, column 'ax': '1,234.5' has marks between thousands"),
+        ("t.jsonl", json.dumps({name: [1] for name in ("ax", "ay", "az", "wx", "wy", "wz")}), "column 'ax': '[1]'"),
+        ("t.xlsx", "PK", "its name does not say what it is; give one of .csv"),
+    ],
+)
+def test_what_those_who_learn_refuse_is_refused(
+    programs: Programs, tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    programs.add_swarm(preset("wrist", 1))
+    (tmp_path / name).write_text(text)
+    assert_refused(programs.run("learnae", "join", "--data", tmp_path / name), 78, words)
+
+
+def test_a_class_may_be_called_none(join: Join) -> None:
+    named = Manifest("small", dense_config(2, (4,), 2, "softmax"), CROSS, classes=("none", "some"), columns=("a", "b"))
+    assert join("a,b,label\n1,2,none\n1,2,some\n1,2,\n", named)["classes"] == {"none": 1, "some": 1}
+
+
 @pytest.mark.modules("pyarrow")
 def test_parquet_is_looked_into_as_well(programs: Programs, tmp_path: Path) -> None:
     import pyarrow
@@ -94,6 +134,11 @@ def test_parquet_is_looked_into_as_well(programs: Programs, tmp_path: Path) -> N
     parquet.write_table(pyarrow.table(table), tmp_path / "t.parquet")
     found = programs.answer("learnae", "join", "--data", tmp_path / "t.parquet")["data"]
     assert (found["rows"], found["classes"]) == (3, {"good": 1, "bad": 1})
+    notes = {"note": ["x"] * 3, **table}
+    del notes["label"]
+    parquet.write_table(pyarrow.table(notes), tmp_path / "t.parquet")
+    arguments = ("--data", tmp_path / "t.parquet", "--name", "b", "--config", tmp_path / "b.toml")
+    assert programs.answer("learnae", "join", *arguments)["data"]["rows"] == 3
 
 
 def test_many_columns_are_not_printed_each_time(programs: Programs) -> None:
@@ -105,8 +150,8 @@ def test_many_columns_are_not_printed_each_time(programs: Programs) -> None:
 
 def test_a_table_that_cannot_be_read_makes_no_peer(programs: Programs, tmp_path: Path) -> None:
     programs.add_swarm(NAMED)
-    (tmp_path / "t.csv").write_text("a;b;label\n1;2;good\n")
-    assert_refused(programs.run("learnae", "join", "--data", tmp_path / "t.csv"), 78, "not separated by commas")
+    (tmp_path / "t.csv").write_text("a b label\n1 2 good\n")
+    assert_refused(programs.run("learnae", "join", "--data", tmp_path / "t.csv"), 78, "is separated by spaces")
     assert not (programs.home / "peers").exists()
 
 

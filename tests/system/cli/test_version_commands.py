@@ -34,7 +34,7 @@ def test_versions_are_listed_for_people_and_machines(rested: Programs) -> None:
     assert found[1]["steps"] > 26
     assert 0 <= found[0]["metrics"]["accuracy"] <= 1
     assert rested.answer("learnae", "versions", "--peer", NAME) == found
-    assert rested.answer("learnae", "versions", "--peer", "nobody") == []
+    assert_refused(rested.run("learnae", "versions", "--peer", "nobody"), CONFIGURATION, "no peer 'nobody'")
     said = rested.run("learnae", "versions").stdout
     for word in ("best", "v1", NAME, "accuracy", f"{found[1]['steps']:,}"):
         assert word in said
@@ -78,7 +78,7 @@ def test_a_peer_goes_back_to_a_version_and_learns_on_from_there(rested: Programs
 def test_going_back_to_what_is_not_there_is_refused(rested: Programs) -> None:
     assert_refused(rested.run("learnae", "rollback", "v9"), CONFIGURATION, "keeps no version v9")
     assert_refused(rested.run("learnae", "rollback", "../state"), CONFIGURATION, "is no version")
-    assert_refused(rested.run("learnae", "rollback", "v1", "--peer", "nobody"), CONFIGURATION, "no peer at")
+    assert_refused(rested.run("learnae", "rollback", "v1", "--peer", "nobody"), CONFIGURATION, "no peer 'nobody'")
 
 
 def test_without_any_version_the_first_step_is_said(tmp_path: Path) -> None:

@@ -97,6 +97,12 @@ def test_a_client_id_that_the_broker_does_not_take_is_named_with_the_key(limited
     opened(plain(broker, client_id="lab-1"))
 
 
+def test_a_broker_of_too_small_packets_to_connect_is_named_with_its_limit(limited, opened):
+    link = opened(plain(limited("max_packet_size 40")), wait=False)
+    wait_for(lambda: "packets of 40 bytes" in link.state(), link.state)
+    assert "max_packet_size" in link.state()
+
+
 def test_what_is_too_large_is_refused_once_and_named_and_all_else_goes_on(limited, opened, caplog):
     broker = limited("max_packet_size 1000")
     inbox = Inbox(opened(plain(broker)))

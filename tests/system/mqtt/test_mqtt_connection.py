@@ -186,13 +186,13 @@ def test_a_broker_that_is_not_there_is_said_once_and_found_when_it_comes(broker,
     with caplog.at_level(logging.INFO, "learnae"):
         link = opened(plain(broker), wait=False)
         wait_for(lambda: "refused" in link.state(), "the first attempt")
-        assert re.fullmatch(r"away since \d\d:\d\d:\d\d: .*refused", link.state())
+        assert re.fullmatch(r"away since \d\d:\d\d:\d\d: .*refused; start it, or check its port", link.state())
         time.sleep(1.5)  # two more attempts
         broker.start()
         wait_for(lambda: link.state() == "connected", "a connection")
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2, said
-    assert "is away: [Errno 111] Connection refused; trying again" in said[0]
+    assert "is away: [Errno 111] Connection refused; start it, or check its port; trying again" in said[0]
     assert said[1].endswith("connected")
 
 

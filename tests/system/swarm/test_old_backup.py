@@ -43,11 +43,18 @@ class Machine:
     def peer(self) -> Path:
         return self.programs.home / "peers" / self.name
 
-    def start(self, *before: str) -> Child:
-        """``before`` is a program that runs the trainer."""
+    def start(self, *before: str, alone: bool = False) -> Child:
+        """``before`` is a program that runs the trainer; ``alone`` it hears of no other."""
         module, *arguments = (*before, *self.arguments)
-        self.process = self.programs.start(str(module), *arguments, environment=self.environment)
+        links = {"LEARNAE_MQTT__BROKER": ""} if alone else {}
+        self.process = self.programs.start(str(module), *arguments, environment={**self.environment, **links})
         return self.process
+
+    def use_numbers_again(self) -> None:
+        """Say more, before it can hear from others that it has said more already."""
+        process = self.start("away", "not", alone=True)
+        self.wait_for_seq(self.status()["seq"])
+        process.stop()
 
     def status(self) -> dict[str, Any]:
         assert self.process.poll() is None, self.process.log
@@ -142,6 +149,7 @@ def test_who_was_restored_too_soon_to_be_suspicious_is_excused_once(machines: tu
     other.start("away", "long")
     one.start()
     said = lose_what_the_other_knows(one, other)
+    one.use_numbers_again()
 
     one.start("away", "not")
     one.wait_for_seq(said + 3)
@@ -151,6 +159,7 @@ def test_who_was_restored_too_soon_to_be_suspicious_is_excused_once(machines: tu
     assert "peer pump" not in one.doctor()
 
     lose_what_the_other_knows(one, other)
+    one.use_numbers_again()
     process = one.start("away", "not")
     process.wait(60)
 

@@ -106,6 +106,12 @@ def test_other_variables_are_no_configuration(places: list[Path]) -> None:
     assert load(None, others) == AgentConfig()
 
 
+def test_an_empty_variable_is_as_good_as_not_set(tmp_path: Path) -> None:
+    path = write(tmp_path / "agent.toml", "[peer]\nname = 'pump'")
+    empty = {"LEARNAE_PEER__NAME": "", "LEARNAE_PUBLISH__EVERY": "", "LEARNAE_PUBLIHS__EVERY": ""}
+    assert load(path, empty) == load(path, {})
+
+
 @pytest.mark.parametrize("name", ["LEARNAE_PEER__FOLLOW", "LEARNAE_PUBLISH__EVERY"])
 def test_a_variable_of_the_wrong_type_is_named(places: list[Path], name: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"{name}.*'many'.*must be of type (int|float)"):

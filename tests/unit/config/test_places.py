@@ -119,6 +119,17 @@ def test_what_is_no_path_is_never_changed(text: str, field: Any) -> None:
     assert located(text, str, Path("/etc"), field.name) == text
 
 
+@pytest.mark.parametrize("key", ["peer.state", "source.file", "swarm.id", "mqtt.password_file"])
+def test_what_no_path_can_hold_is_named(key: str, tmp_path: Path) -> None:
+    section, name = key.split(".")
+    assert f"{key} is 'a\\x00b'" in refused(f'[{section}]\n{name} = "a\\u0000b"\n'.encode(), tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize("address", ["mqtt://a\\nb", "mqtt://a b", "mqtt://a\\u0000", "mqtt://a\\u200b.example"])
+def test_an_address_with_a_sign_that_none_has_is_refused_and_not_shortened(address: str, tmp_path: Path) -> None:
+    assert "mqtt.broker is" in refused(f'[mqtt]\nbroker = "{address}"\n'.encode(), tmp_path / "c.toml")
+
+
 # -- how files of other systems begin, end, and hide signs
 
 
@@ -138,8 +149,8 @@ def test_files_of_windows_are_read(mark: bytes, end: bytes, tmp_path: Path) -> N
 
 
 def test_another_encoding_is_named(tmp_path: Path) -> None:
-    for encoding in ("utf-16", "utf-16-be"):
-        said = refused(b"\xfe\xff" * (encoding != "utf-16") + "[peer]\n".encode(encoding), tmp_path / "c.toml")
+    for mark, encoding in ((b"", "utf-16"), (b"\xfe\xff", "utf-16-be"), (b"", "utf-16-le"), (b"", "utf-16-be")):
+        said = refused(mark + "[peer]\n".encode(encoding), tmp_path / "c.toml")
         assert "its text is UTF-16; save it as UTF-8" in said
 
 

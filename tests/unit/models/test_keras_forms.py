@@ -161,6 +161,8 @@ def test_what_is_not_keras_own_is_never_taken_for_it(foreign: Config, place: tup
         (sequential(layer("BatchNormalization", renorm=True)), r"\(BatchNormalization\).renorm True"),
         (sequential(dense(2, batch_input_shape=[None, 5])), r"layer 1.batch_shape \[None, 5\]"),
         (sequential(dense(2), dense(2, batch_input_shape=[None, 4])), "layer 2.batch_shape"),
+        (sequential(dense(2, init="uniform", W_regularizer=None)), "options of Keras 1: W_regularizer, init"),
+        (sequential(dense(2, name="a"), dense(2, name="a")), "several layers of the name 'a'"),
         (sequential(dense(2, batch_input_shape="4")), r"layer 1 \(Dense\).batch_input_shape '4'"),
         ({**sequential(dense(2, "hard_sigmoid")), "keras_version": "2.4.0"}, r"\(Dense\).activation hard_sigmoid"),
         (sequential(dense(2, {"class_name": "function", "module": "my", "config": "relu"})), "my.relu is not"),

@@ -307,3 +307,10 @@ def test_a_variance_below_zero_is_written_as_zero() -> None:
     set_flat(model, np.concatenate([gain, shift, mean, [-0.5, 0.0, 2.0]]).astype(np.float32))
     assert model.get_weights()[3].tolist() == [0.0, 0.0, 2.0]
     assert np.isfinite(model.predict(np.ones((1, 3)), verbose=0)).all()
+
+
+def test_the_layer_that_keras_cannot_build_is_named() -> None:
+    config = config_of(residual())
+    layer_of(config, "Dense")["config"]["activation"] = "softmaxx"
+    with pytest.raises(ModelError, match=r"^Keras cannot build the model, layer \d \(Dense\): .*softmaxx; use Keras'"):
+        build_model(config)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from builders import linear_config, tiny_manifest
 
-from learnae.errors import ConfigurationError, ManifestError
+from learnae.errors import ConfigurationError, ManifestError, NotWrittenError, StateError
 from learnae.ipld import dagcbor
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.swarm.directory import Swarm, create_named, create_swarm, find_swarm, open_manifest, swarms_here
@@ -32,12 +32,33 @@ def test_home_is_what_the_user_says_then_xdg_then_the_default(monkeypatch: pytes
 def test_a_peer_has_a_directory_of_its_own(root: Path) -> None:
     assert peer_directory("pump-1") == root / "peers" / "pump-1"
     assert peer_directory("x" * 64) == root / "peers" / ("x" * 64)
+    assert peer_directory("Lu\u0308fter") == peer_directory("L\u00fcfter")
+    assert peer_directory("泵" * 64).name == "泵" * 64
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../../etc", "a\0b", "a\nb", "x" * 65])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "a/b", "../../etc", "a\0b", "a\nb", " ", "a ", "x" * 65, "🐍" * 64]
+)
 def test_no_name_leads_out_of_the_home(root: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match="is no name for a peer"):
         peer_directory(name)
+
+
+def test_a_home_that_is_not_there_now_is_not_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "link").symlink_to(root / "unplugged" / "learnae")
+    monkeypatch.setenv("LEARNAE_HOME", str(root / "link"))
+    with pytest.raises(StateError, match="unplugged/learnae, and nothing is there; mount"):
+        home()
+
+
+def test_a_swarm_is_here_only_with_all_that_it_begins_with(root: Path) -> None:
+    def fail(directory: Path) -> None:
+        raise NotWrittenError(f"cannot write {directory}: full")
+
+    with pytest.raises(NotWrittenError):
+        create_named(tiny_manifest(), fail)
+    assert swarms_here() == []
+    assert create_named(tiny_manifest()).directory == swarms_here()[0]
 
 
 def test_a_created_swarm_is_found_by_id_by_directory_and_as_the_only_one(root: Path) -> None:

@@ -42,6 +42,9 @@ def test_the_status_of_a_command_is_the_programs() -> None:
             f"program: numpy cannot be imported: no AVX2; {how_to_install()}\n",
         ),
         (KeyboardInterrupt(), 130, "\n"),
+        (MemoryError(), 75, "program: there is not enough memory for this; end other programs, or add some\n"),
+        (ConfigurationError("no a\nb\x1b[2Jü"), 78, "program: no a\\nb\\x1b[2Jü\n"),
+        (ConfigurationError("x" * 9000), 78, f"program: {'x' * 2000} … {'x' * 2000}\n"),
     ],
 )
 def test_what_ends_a_program_is_one_line(

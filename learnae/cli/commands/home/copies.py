@@ -1,14 +1,16 @@
 """``learnae backup`` and ``restore``."""
 
 import argparse
+import sys
+from pathlib import Path
 
 from learnae.cli.output import human_bytes, print_fields, print_json
-from learnae.errors import ConfigurationError
+from learnae.errors import ConfigurationError, LearnaeError, ManifestError, ModelError
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.backup import back_up
 from learnae.runtime.backup import restore as take_back
-from learnae.runtime.homes import existing_peer, swarm_of
-from learnae.swarm.directory import swarms_here
+from learnae.runtime.homes import clear_left, existing_peer, swarm_of
+from learnae.swarm.directory import open_manifest, swarms_here
 from learnae.system.atomic_files import check_target
 from learnae.system.paths import KEY_FILE, home, peers_here
 
@@ -20,12 +22,19 @@ def backup(options: argparse.Namespace) -> int:
     peers = [peer for peer in peers if (peer / KEY_FILE).exists()]
     if not peers:
         raise ConfigurationError(f"there is no peer with a key in {home()}", "join a swarm first: learnae join")
-    swarms = swarms_here()
-    if options.peer:
-        swarms = [path for path in swarms if path.name == str(swarm_of(peers[0]))]
-    size = back_up(peers, swarms, options.file)
+    swarms, damaged = swarms_here(), dict[Path, LearnaeError]()
+    if options.peer and (own := swarm_of(peers[0])):  # of one that has not run it may be any
+        swarms = [path for path in swarms if path.name == str(own)]
+    for path in swarms:
+        try:
+            open_manifest(path)
+        except (ManifestError, ModelError) as error:  # keys are kept all the same
+            damaged[path] = error
+    size = back_up(peers, [path for path in swarms if path not in damaged], options.file)
     if options.json:
-        print_json({"file": str(options.file), "bytes": size, "peers": [peer.name for peer in peers]})
+        left_out = list(map(str, damaged))
+        names = [peer.name for peer in peers]
+        print_json({"file": str(options.file), "bytes": size, "peers": names, "left_out": left_out})
     else:
         fields = {
             "file": f"{options.file}, {human_bytes(size)}",
@@ -34,16 +43,19 @@ def backup(options: argparse.Namespace) -> int:
             "keep it safe": "its keys are these peers",
         }
         print_fields(fields)
-    return 0
+    for why in damaged.values():
+        print(f"learnae: left out: {why}", file=sys.stderr)
+    return int(bool(damaged))
 
 
 def restore(options: argparse.Namespace) -> int:
     """Take peers and swarms of a backup into this home."""
-    found = take_back(options.file)
+    clear_left()
+    found, known = take_back(options.file)
     peers = {path.name: peer_name(Identity.load(path / KEY_FILE).author) for path in found}
     if options.json:
-        print_json({"peers": peers})
+        print_json({"peers": peers, "known": known})
     else:
-        print_fields(peers)
+        print_fields({**peers, **{name: f"stays as it is here, {here}" for name, here in known.items()}})
         print("\nnext: start them as before; they hear the others first. Never run one key on two machines at once")
     return 0

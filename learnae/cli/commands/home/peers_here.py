@@ -1,6 +1,7 @@
 """``learnae leave`` and ``rename``: what becomes of a peer of this machine."""
 
 import argparse
+import os
 import re
 import sys
 import tomllib
@@ -12,8 +13,8 @@ from learnae.adapters.local.lock import end_holder, holder
 from learnae.cli.commands.swarm.join import toml_text
 from learnae.cli.output import human_bytes, print_fields, print_json
 from learnae.config.loading import config_files, user_config_directory
-from learnae.errors import ConfigurationError
-from learnae.runtime.homes import existing_peer, remove_peer, rename_peer, size_of, swarm_of
+from learnae.errors import ConfigurationError, NotWrittenError
+from learnae.runtime.homes import clear_left, existing_peer, remove_peer, rename_peer, size_of, swarm_of
 from learnae.system.atomic_files import write_atomic
 from learnae.system.paths import LOCK_FILE, home, peer_directory, peers_here
 from learnae.text import shown
@@ -25,6 +26,7 @@ _MAX_BYTES = 1 << 20
 
 def leave(options: argparse.Namespace) -> int:
     """Say what will be removed, ask, stop the peer and remove it."""
+    clear_left()
     peer = existing_peer(options.peer) if options.peer else _only_peer()
     swarm = _swarm_alone(peer) if options.with_swarm else None
     process = holder(peer / LOCK_FILE)
@@ -53,21 +55,17 @@ def leave(options: argparse.Namespace) -> int:
 
 def rename(options: argparse.Namespace) -> int:
     """Rename a stopped peer, also in the configurations of this user that name it."""
-    peer, name = existing_peer(options.peer), options.name
-    peer_directory(name)  # raises for what is no name
+    peer, name = existing_peer(options.peer), peer_directory(options.name).name
     texts = {path: _renamed(path, name) for path in configurations(peer.name)}
     moved = rename_peer(peer, name)
-    for path, text in texts.items():
-        if text is not None:
-            write_atomic(path, text.encode(), mode=path.stat().st_mode & 0o777)
-    by_hand = [str(path) for path, text in texts.items() if text is None]
+    changed = [str(path) for path, text in texts.items() if text is not None and _write(path, text)]
+    by_hand = [str(path) for path in texts if str(path) not in changed]
     if options.json:
-        changed = [str(path) for path, text in texts.items() if text is not None]
         print_json({"peer": moved.name, "directory": str(moved), "changed": changed, "by_hand": by_hand})
     else:
-        print_fields({"peer": moved.name, "directory": str(moved), "changed": shown(list(map(str, texts))) or "-"})
-        for by in by_hand:
-            print(f"learnae: in {by}, set [peer] name to {name!r} yourself", file=sys.stderr)
+        print_fields({"peer": moved.name, "directory": str(moved), "changed": shown(changed) or "-"})
+    for place in by_hand or ["the configuration that it is started with"] * (not texts):
+        print(f"learnae: in {place}, set [peer] name to {name!r} yourself", file=sys.stderr)
     return int(bool(by_hand))
 
 
@@ -86,6 +84,19 @@ def _peer_in(path: Path, role: str) -> str | None:
     return str(section.get("name") or role) or None
 
 
+def _write(path: Path, text: str) -> bool:
+    """Write a configuration, where it is a link there; return False if that cannot be done."""
+    try:
+        found = path.stat()
+        write_atomic(real := path.resolve(), text.encode(), mode=found.st_mode & 0o777)
+        if os.geteuid() == 0:
+            os.chown(real, found.st_uid, found.st_gid)
+    except (OSError, NotWrittenError) as error:
+        print(f"learnae: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 def _read(path: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError, RecursionError):  # a program that reads it will say so
         return tomllib.loads(path.read_bytes()[:_MAX_BYTES].decode("utf-8-sig"))
@@ -95,7 +106,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _renamed(path: Path, name: str) -> str | None:
     """Return the text of a configuration with another peer.name; None if it is written in an unusual way."""
     wanted = _read(path)
-    text = path.read_text("utf-8-sig")
+    text = path.read_bytes().decode("utf-8-sig")  # lines end as they did
     literal = toml_text("peer", {"name": name}).splitlines()[1]
     head, section, rest = text.partition("[peer]")
     wanted["peer"] = {**wanted.get("peer", {}), "name": name}
@@ -122,15 +133,21 @@ def _only_peer() -> Path:
 
 
 def _swarm_alone(peer: Path) -> Path | None:
-    """Return the directory of a peer's swarm; raises ConfigurationError if another peer here is in it."""
-    swarm = swarm_of(peer)
+    """Return the directory of a peer's swarm; raises ConfigurationError if another peer here is, or may be, in it."""
+    swarm, remedy = swarm_of(peer), "leave out --with-swarm"
     if swarm is None:
-        return None
-    if others := [path.name for path in peers_here() if path != peer and swarm_of(path) == swarm]:
-        raise ConfigurationError(f"{shown(others)} {'is' if len(others) == 1 else 'are'} in that swarm, too",
-                                 "leave out --with-swarm")  # fmt: skip
+        raise ConfigurationError(f"{peer.name} has not run, so its swarm is not known", remedy)
+    others = {path.name: swarm_of(path) for path in peers_here() if path != peer}
+    if there := [name for name, other in others.items() if other == swarm]:
+        raise ConfigurationError(f"{shown(there)} {'is' if len(there) == 1 else 'are'} in that swarm, too", remedy)
+    if perhaps := [name for name, other in others.items() if other is None]:
+        raise ConfigurationError(
+            f"{shown(perhaps)} may be in that swarm, too: no state says", f"{remedy}, or leave {perhaps[0]} first"
+        )
     directory = home() / "swarms" / str(swarm)
-    return directory if directory.is_dir() else None
+    if not directory.is_dir():
+        raise ConfigurationError(f"the swarm of {peer.name} is not in this home", f"{remedy}, and remove it yourself")
+    return directory
 
 
 def _ask() -> None:

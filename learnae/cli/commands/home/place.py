@@ -10,8 +10,7 @@ from learnae.system.paths import home
 def move(options: argparse.Namespace) -> int:
     """Move all that Learnae keeps for this user; the old place becomes a link."""
     old = home().absolute()
-    move_home(options.directory)
-    fields = {"home": str(options.directory.absolute()), "link": str(old)}
+    fields = {"home": str(move_home(options.directory)), "link": str(old)}
     if options.json:
         print_json(fields)
     else:

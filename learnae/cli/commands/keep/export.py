@@ -15,12 +15,12 @@ from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import absent_of_keras, build_model, set_flat
 from learnae.models.layers.normalisation import as_used
+from learnae.runtime.homes import existing_peer
 from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import card, shown_by, with_card
 from learnae.system.atomic_files import check_target, write_atomic
 from learnae.system.installation import how_to_install
-from learnae.system.paths import peer_directory
 from learnae.weights.codecs import Vector
 
 
@@ -33,7 +33,7 @@ def export(options: argparse.Namespace) -> int:
     if options.version:
         estimate = kept_estimate(choose_peer(options.peer), manifest, options.version)
     elif options.peer:
-        estimate = estimate_of(peer_directory(options.peer), manifest)
+        estimate = estimate_of(existing_peer(options.peer), manifest)
     else:
         estimate = published_estimate(swarm.directory)
     writers[options.file.suffix](manifest, estimate.vector, options.file)

@@ -2,9 +2,10 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,8 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(values)
     manifest = with_policies(manifest, values)
-    swarm = create_swarm(manifest, options.directory) if options.directory else create_named(manifest)
-    with closing(LocalBlockStore(swarm.directory)) as store:
-        for block in blocks:
-            store.put(RAW, block)
+    own, fill = options.directory, partial(_keep, blocks)
+    swarm = create_swarm(manifest, own, fill) if own else create_named(manifest, fill)
     facts = {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
@@ -70,6 +69,12 @@ def create(options: argparse.Namespace) -> int:
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
+
+
+def _keep(blocks: Sequence[bytes], directory: Path) -> None:
+    with closing(LocalBlockStore(directory)) as store:
+        for block in blocks:
+            store.put(RAW, block)
 
 
 def _of_preset(swarm: Mapping[str, Any]) -> Manifest:

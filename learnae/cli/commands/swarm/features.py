@@ -16,16 +16,18 @@ from learnae.cli.output import console, print_json, table
 from learnae.errors import ConfigurationError, DataError
 from learnae.ipld.fields import Fields
 from learnae.ports import Samples
+from learnae.samples.time_column import Columns, seconds_of, time_column
 from learnae.samples.windows import Windower
 from learnae.swarm.features import KIND, MAX_CHANNELS, RAW_KIND, Features, RawWindow, WindowStatistics, read_features
 from learnae.system.atomic_files import check_target, write_atomic
-from learnae.tables.numbers import Numbers
+from learnae.tables.numbers import WITH_COMMA, Numbers, is_missing, is_number
 from learnae.tables.opening import open_table
 from learnae.tables.table import Kind, Table, Where
-from learnae.tables.times import GAP_PERIODS, SECONDS, Times, epoch_unit, is_called_time, unit_in
+from learnae.tables.times import AUTO, GAP_PERIODS, UNITS, Times
 from learnae.text import counted, shortly
 
 _Floats = NDArray[np.float64]
+_CHOICES = "name one with --time C; if there is none, --time false and --rate HZ"
 _MOST_ROWS = 1_000_000  # that are measured
 _SECONDS = 2.0  # of a window, unless its samples are given
 _DIGITS = 2  # of a scale: everybody who sees the swarm sees it
@@ -39,11 +41,12 @@ def features(options: argparse.Namespace) -> int:
     source = open_table(options.file)
     names = source.names
     channels = [name.strip() for name in options.channels.split(",")] if options.channels else []
-    for name in (*channels, *filter(None, [options.time])):
+    for name in channels:
         if name not in names:
             raise DataError(f"{options.file} has no column {name!r}", f"it has {shortly(names)}")
-    time = options.time or _time_of(options.file, [name for name in names if name not in (*channels, options.label)])
-    wanted = channels or [name for name in names if name not in (time, options.label)]
+    heads, columns = source.head(), Columns(options.label, options.time or AUTO, options.time_unit)
+    time = time_column(heads, [*channels, options.label], columns, options.rate, str(options.file), _CHOICES)
+    wanted = channels or [name for name in names if name not in (time, options.label) and _may_be_numbers(heads[name])]
     values, seconds, labels = _read(source, wanted, time, options)
     if not channels:  # what holds no numbers is no channel
         kept = [index for index in range(len(wanted)) if np.isfinite(values[:, index]).any()]
@@ -72,12 +75,12 @@ def features(options: argparse.Namespace) -> int:
     return 0
 
 
-def _time_of(path: Path, names: Sequence[str]) -> str:
-    """Return the column whose name says that it holds times; empty if there is none. Raises DataError."""
-    found = [name for name in names if is_called_time(name)]
-    if len(found) > 1:
-        raise DataError(f"{path} has several columns that look like times: {shortly(found)}", "name one with --time")
-    return found[0] if found else ""
+def _may_be_numbers(fields: Sequence[object]) -> bool:
+    """Return False for a column whose first fields say something, and no number."""
+    said = [str(field) for field in fields if field is not None and not is_missing(str(field))]
+    return not said or any(
+        is_number(text) or WITH_COMMA.fullmatch(text) or text.lower() in ("true", "false") for text in said
+    )
 
 
 def _read(
@@ -103,16 +106,8 @@ def _read(
     seconds = None
     if time:
         where = Where(source.path, source.unit, np.concatenate(places), time)
-        seconds = _seconds(values[:, len(channels)], times.is_dated, options.time_unit, where)
+        seconds = seconds_of(values[:, len(channels)], times, options.time_unit, options.rate, where)
     return values[:, : len(channels)], seconds, labels.counts
-
-
-def _seconds(raw: _Floats, is_dated: bool, unit: str, where: Where) -> _Floats:
-    """Return times in seconds; raises DataError if they do not ascend."""
-    wrong = np.flatnonzero(np.diff(raw) <= 0)
-    if len(wrong):
-        raise DataError(f"{where.at(int(wrong[0]) + 1)}: times do not ascend", "sort the rows and remove repeated ones")
-    return raw if is_dated else raw * SECONDS[unit or unit_in(where.column) or epoch_unit(raw) or "s"]
 
 
 def _at_rate(path: Path, seconds: _Floats | None, rate: float | None, rows: int) -> tuple[_Floats, float]:
@@ -195,8 +190,8 @@ def _print(path: Path, facts: dict[str, Any]) -> None:
 def add_parser(command: argparse.ArgumentParser) -> None:
     """Add the command's arguments but its file."""
     command.add_argument("--channels", metavar="A,B,...", help="columns (default: all that hold numbers)")
-    command.add_argument("--time", metavar="C", help="the column of times (default: the one that is called so)")
-    command.add_argument("--time-unit", choices=tuple(SECONDS), default="", help="of its numbers (default: as it says)")
+    command.add_argument("--time", metavar="C", help="the column of times, or false (default: the one that looks so)")
+    command.add_argument("--time-unit", choices=UNITS, default="", help="of its numbers (default: as it says)")
     command.add_argument("--label", default="label", metavar="C", help="the column of labels (default: label)")
     command.add_argument("--rate", type=float, metavar="HZ", help="of samples (default: as measured)")
     command.add_argument("--kind", choices=(KIND, RAW_KIND), default=KIND, help=f"default: {KIND}")

@@ -16,7 +16,7 @@ from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.homes import swarm_of
 from learnae.swarm.directory import find_swarm
-from learnae.system.atomic_files import create_once
+from learnae.system.atomic_files import create_once, writing
 from learnae.system.paths import KEY_FILE, STATE_FILE, home, last_status, peer_directory, peers_here
 from learnae.tables.opening import check_readable
 
@@ -37,7 +37,8 @@ def join(options: argparse.Namespace) -> int:
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
-    name = options.name or _known_name(options, manifest.swarm) or options.role
+    directory = peer_directory(options.name or _known_name(options, manifest.swarm) or options.role)
+    name = directory.name
     config = options.config or user_config_directory() / f"{options.role}.toml"
     taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
     if config.exists():
@@ -46,11 +47,13 @@ def join(options: argparse.Namespace) -> int:
     if options.data:
         check_readable(options.data)
         look = look_into(options.data, options.label or _LABEL, manifest)
-    _check_place(peer_directory(name), manifest.swarm)
+    _check_place(directory, manifest.swarm)
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
     text = _configuration(options.role, options.data, options.label, name, named)
-    identity = Identity.load_or_create(peer_directory(name) / KEY_FILE)
+    with writing(directory):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
+    identity = Identity.load_or_create(directory / KEY_FILE)
     if not create_once(config, text.encode()):
         raise taken
     program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"

@@ -203,6 +203,30 @@ def test_nobody_there(kubo) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "suffix", "words"),
+    [
+        (b"", "", "hangs up; .*Addresses.API"),
+        (b"SSH-2.0-OpenSSH\r\n", "", "is no Kubo; check ipfs.api"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "/https", "no TLS is spoken there; leave out /https"),
+    ],
+)
+def test_what_does_not_speak_its_language_is_named_with_the_remedy(said: bytes, suffix: str, words: str) -> None:
+    from learnae.adapters.ipfs.rpc import KuboRpc
+
+    def answer(link: socket.socket) -> None:
+        with link:
+            link.recv(1 << 16)
+            link.sendall(said)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: answer(server.accept()[0]), daemon=True).start()
+        rpc = KuboRpc(f"/ip4/127.0.0.1/tcp/{server.getsockname()[1]}{suffix}")
+        with pytest.raises(TransportError, match=words):
+            rpc.ask("version", seconds=60)
+        rpc.close()
+
+
+@pytest.mark.parametrize(
     ("status", "words"), [(403, "does not let us in"), (401, "token_file"), (404, "no Kubo"), (302, "no Kubo")]
 )
 def test_what_is_no_kubo_is_named(server: HostileServer, kubo, status: int, words: str) -> None:

@@ -88,7 +88,7 @@ def test_a_channels_topic_is_one_topic_too(name: str) -> None:
         (SourceSection(kind="hwmon", channels={"x": "cpu"}), "which sensor y is"),
         (SourceSection(kind="mqtt", topic="a"), "no broker"),
         (SourceSection(kind="mqtt", channels={"x": "a#x"}, broker="mqtt://h"), "'y' has no topic"),
-        (SourceSection(kind="mqtt", topic="a", broker="http://h"), "mqtt.broker"),
+        (SourceSection(kind="mqtt", topic="a", broker="http://h"), "source.broker"),
     ],
 )
 def test_what_no_waiting_will_mend_is_refused_at_the_start(section: SourceSection, words: str) -> None:

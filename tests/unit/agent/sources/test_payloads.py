@@ -90,6 +90,60 @@ def test_what_is_not_certain_is_refused_with_the_choices(payload: bytes, path: s
     assert words in found
 
 
+@given(
+    st.dictionaries(st.sampled_from(["temp", "hum", "p.1", "rssi"]), st.integers(-99, 99), min_size=1),
+    st.lists(st.lists(st.sampled_from(["temp", "hum", "p.1", "rssi"]), unique=True, max_size=4), max_size=5),
+    st.sampled_from(["name", "id", "mac"]),
+)
+def test_an_item_that_says_its_name_keeps_it_wherever_it_is_in_its_list(
+    values: dict[str, int], orders: list[list[str]], word: str
+) -> None:
+    first = next(iter(values))
+    present = [list(values), *([name for name in order if name in values] for order in orders)]
+    messages = [{"metrics": [{word: name, "value": values[name]} for name in order]} for order in present]
+    channel = Channel("json", "metrics.0.value")
+    found = [channel.read(FORMATS["json"].load(json.dumps(each).encode())) for each in messages]
+    assert found == [float(values[first]) if first in order else None for order in present]
+    assert channel.place == f"metrics.{first}.value"
+    assert read("json", channel.place, messages[0]) == [float(values[first])]
+    assert "place in a list" in Channel("json", "metrics.0.value", place=channel.place).doubt({})
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "own", "other", "again"),
+    [
+        ("json", "t", {"model": "A", "id": 1}, {"model": "A", "id": 2}, {}),
+        ("json", "t", {"mac": "A4:C1:38:00:00:01"}, {"mac": "A4:C1:38:00:00:02"}, {"mac": "A4:C1:38:00:00:01"}),
+        ("json", "t", {"id": "A4C138000001", "seq": 1}, {"id": "A4C138000002", "seq": 2}, {"seq": 3}),
+        ("json", "t", {"type": "temperature"}, {"type": "humidity"}, {"type": "temperature"}),
+        ("tasmota", "DS.t", {"Id": "01"}, {"Id": "02"}, {"Id": "01"}),
+    ],
+)
+def test_a_channel_stays_with_the_device_that_was_first(
+    kind: str, path: str, own: dict, other: dict, again: dict
+) -> None:
+    messages: list = [{**owner, "t": value} for owner, value in ((own, 1), (other, 2), (again, 3))]
+    if kind == "tasmota":
+        messages = [{"DS": each} for each in messages]
+    found = read(kind, path, *messages)
+    assert found[::2] == [1.0, 3.0]
+    assert "several devices on one topic" in str(found[1])
+    assert not any(value in str(found[1]) for value in map(str, other.values()) if len(value) > 1)
+
+
+def test_what_counts_messages_is_no_device() -> None:
+    messages = [{"id": f"{number}", "seq": number, "uuid": f"a-{number}", "t": number} for number in range(3)]
+    assert read("json", "t", *messages) == [0.0, 1.0, 2.0]
+
+
+@given(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]), st.integers(0, 9))
+def test_text_may_be_of_any_unicode_and_end_as_in_c(encoding: str, zeros: int) -> None:
+    end = b"\0" * zeros if encoding.startswith("utf-8") else b""
+    assert read("json", "t", '{"t": "21.5 °C"}'.encode(encoding) + end) == [21.5]
+    assert read("json", "", "21.5".encode(encoding) + end) == [21.5]
+    assert as_text("open".encode(encoding) + end) == "open"
+
+
 def test_numbers_in_text_have_the_decimals_that_are_configured() -> None:
     assert read("json", "a", {"a": "1.234,5 kWh"}, {"a": 1.5}, decimal=",") == [1234.5, 1.5]
 
@@ -98,6 +152,9 @@ def test_a_channel_stays_in_its_unit() -> None:
     found = read("json", "p", {"p": "850 W"}, {"p": "1.2 kW"}, {"p": 900}, {"p": "0.9 kW"}, {"p": "800 W"})
     assert [found[0], found[2], found[4]] == [850.0, 900.0, 800.0]
     assert "another unit than before; let the device keep to 'W' or to 'kW'" in str(found[1])
+    beside = [{"v": 1, "unit": "V"}, {"v": 1, "unit": "mV"}, {"v": 2, "unit": "21.5"}]
+    assert read("json", "v", *beside)[::2] == [1.0, 2.0]
+    assert "'V' or to 'mV'" in str(read("json", "v", *beside)[1])
     fahrenheit = {"TempUnit": "F", "SI7021": {"Temperature": 70}}
     assert "'C' or to 'F'" in str(read("tasmota", "temperature", TASMOTA, fahrenheit)[1])
     pack = [[{"n": "x", "u": unit, "v": 1}] for unit in ("V", "A", "")]
@@ -126,7 +183,8 @@ def test_the_status_leaves_the_machine_and_never_has_a_reading(kind: str, messag
     for each in (message, [message], {"a": f"{PLANTED} V"}, {"a": message}):
         try:
             content = FORMATS[kind].load(json.dumps(each).encode())
-        except EncodingError:
+        except EncodingError as error:
+            said.append(error.problem)
             continue
         try:
             channel.read(content)

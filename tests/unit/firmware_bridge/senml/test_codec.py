@@ -100,11 +100,11 @@ def test_base_fields_may_come_alone_and_change():
         ({"n": "_a", "v": 1}, "letter, digit or slash first"),
         ({"n": "a b", "v": 1}, "letters"),
         ({"n": "a"}, "one of v"),
-        ({"n": "a", "v": 1, "vs": "x"}, "only value"),
+        ({"n": "a", "v": 1, "vs": "x"}, "one value"),
         ({"n": "a", "v": "warm"}, "no number"),
         ({"n": "a", "v": "1,5"}, "comma"),
         ({"n": "a", "v": [1]}, "no number"),
-        ({"n": "a", "u": "K", "v": "21 °C"}, "as its unit says"),
+        ({"n": "a", "u": "K", "v": "21 °C"}, "another unit"),
         ({"n": "a", "bv": "x", "v": 1}, "number"),
         ({"n": "a", "v": 1e301}, "number"),
         ({"n": "a", "vb": 2}, "true or false"),
@@ -308,3 +308,23 @@ def test_it_needs_no_serial_port():
     program = "import sys, firmware_bridge.senml.codec; print('serial' in sys.modules, 'cobs' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (cbor2.dumps([{0: "a", 2: 1}]) + b"\x00", "other bytes behind it"),
+        (b"\x81\xa3\x00\x61a\x02\x01\x02\x05", "Duplicate map key"),
+        (cbor2.dumps([{0: "a", "n": "b", 2: 1}]), "by name and by number"),
+    ],
+)
+def test_cbor_that_may_mean_two_things_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(SenmlError, match=words):
+        from_cbor(data, NOW, [])
+
+
+def test_cbor_in_a_tag_and_without_a_value_is_read() -> None:
+    pack = cbor2.dumps(cbor2.CBORTag(55799, [{0: "a", 2: 1}, {0: "b", 2: cbor2.undefined}, {0: "c", -77: 1, 2: 3}]))
+    faults: list = []
+    assert [str(each.number) for each in from_cbor(pack, NOW, faults)] == ["1.0", "nan", "3.0"]
+    assert not faults

@@ -238,3 +238,41 @@ def test_switches_and_sums_are_channels():
     found = hear(SenmlLines(10.0), b'[{"bn":"d:","n":"open","vb":true},{"n":"energy","u":"W","s":9}]\n')
     assert found[0].channels == (Channel("open", ""), Channel("energy", "W s"))
     assert found[1].values.tolist() == [[1.0, 9.0]]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n", b"\0", b"\n\0"])
+def test_lines_end_as_firmware_ends_them_and_come_in_any_pieces(end):
+    sent = b"".join(line(moment).rstrip(b"\n") + end for moment in (1.0, 2.0, 3.0, 4.0))
+    for size in (1, 7, len(sent)):
+        board = SenmlLines(1.0)
+        found = hear(board, *(sent[start : start + size] for start in range(0, len(sent), size)))
+        assert [each.values.tolist() for each in found[1:]] == [[[m, m + 1]] for m in (1.0, 2.0, 3.0, 4.0)]
+        assert not board.refused
+
+
+@pytest.mark.parametrize("bad", [{"vb": 2}, {"t": -1e12}, {"t": "12:00:1"}, {"vd": "?1"}, {"v": 1, "bt": "1"}])
+def test_a_fault_whose_value_changes_is_said_once_and_does_not_show_it(bad, caplog):
+    board = SenmlLines(10.0)
+    for number in range(9):
+        changed = {
+            name: f"{value}{number}" if isinstance(value, str) else value - number for name, value in bad.items()
+        }
+        hear(board, json.dumps([{"n": "a", **changed}]).encode() + b"\n")
+    faults = [message for message in caplog.messages if "SenML record" in message]
+    assert len(faults) == 1
+    assert not [value for value in map(str, bad.values()) if len(value) > 1 and value in faults[0]]
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b'[{"n":"a","v":1,"must_":1}]\n', "understood"),
+        (b'{"n":"a","v":1}\n', "list"),
+        (b'[{"n":"a b","v":1}]\n', "letters"),
+    ],
+)
+def test_json_that_is_no_senml_is_not_blamed_on_the_speed(sent, words):
+    board = SenmlLines(10.0)
+    hear(board, sent, sent)
+    assert words in str(board.diagnose("tty", 9600))
+    assert "baud" not in str(board.diagnose("tty", 9600))
