@@ -51,8 +51,10 @@ def board(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cont
     with Container(directory) as container:
         shutil.copytree(pack, container.root / "pack")
         shutil.copy(swarm / "manifest.cbor", container.root / "pack")
-        container.before_boot("sh /pack/install-board garden --bridge pump --trainer --swarm /pack/manifest.cbor")
+        services = "garden --bridge pump --swarm /pack/manifest.cbor"
+        container.before_boot(f"sh /pack/install-board {services}")
         container.before_boot("/opt/learnae/bin/pip install --quiet --no-index --find-links /pack typer")
+        container.before_boot(f"/opt/learnae/bin/learnae-agent install {services} --trainer")
         configuration = container.root / "etc/learnae"
         write_private_file(1, configuration / "recording.npz")
         for name in ("agent-garden", "trainer"):
