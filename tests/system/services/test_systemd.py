@@ -216,7 +216,8 @@ def as_agent(board: Container) -> str:
 
 
 def test_root_gives_the_service_a_label(running: Container) -> None:
-    running.output("learnae-agent label PEN --config /etc/learnae/agent-garden.toml")
+    live = "sed 's/^file = .*/kind = \"bridge\"/' /etc/learnae/agent-garden.toml >/etc/learnae/live.toml"
+    running.output(f"{live} && learnae-agent label PEN --config /etc/learnae/live.toml")
     assert json.loads(running.output(f"{as_agent(running)} cat {STATE}/label"))["label"] == "PEN"
 
 
