@@ -826,9 +826,8 @@ def test_check_tells_what_an_agent_would_learn_from(programs: Programs, recordin
     shown = programs.run("agent", "check").stdout
     assert "samples_now: 2100" in shown
     assert "samples: 2100" in shown
-    assert report["sources"] == {
-        "source": {"state": "recording", "samples": 2100, "seconds": 41.98, "labelled": 2100, "unlabelled": 0}
-    }
+    found = {"samples": 2100, "dated": False, "seconds": 41.98, "labelled": 2100, "unlabelled": 0}
+    assert report["sources"] == {"source": {"state": "recording", **found}}
 
 
 def test_an_agent_that_reads_only_recordings_has_nothing_to_label(programs: Programs, recording: Path) -> None:

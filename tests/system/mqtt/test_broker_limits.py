@@ -152,6 +152,7 @@ def test_a_message_that_ends_the_connection_is_dropped_and_named_and_holds_up_no
         link.publish("bad", b"again", done=taken.append)  # no smaller: not tried any more
         inbox.clear()
         link.deliver("good", b"last", 60)
+        inbox.wait_for("good", b"last")
         assert link.state() == "connected, 2 refused by the broker"
     assert sorted(taken) == [False] * 2 + [True] * 29
     assert [topic for topic, _ in inbox.heard] == ["good"]

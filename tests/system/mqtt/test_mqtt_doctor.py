@@ -61,6 +61,7 @@ def test_all_is_tried_and_nothing_is_left(examine, tmp_path):
             "Home Assistant": OK,
         }
         assert f"learnae-{PEER}-doctor" in broker.log
+        inbox.wait_for("homeassistant/device/learnae_doctor/config", b"")
         topics = {topic for topic, _ in inbox.heard}
         assert len(topics) == 2
         assert any(topic.startswith(f"learnae/1/{SWARM}/{PEER}/doctor/") for topic in topics)

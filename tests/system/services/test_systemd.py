@@ -51,8 +51,10 @@ def board(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cont
     with Container(directory) as container:
         shutil.copytree(pack, container.root / "pack")
         shutil.copy(swarm / "manifest.cbor", container.root / "pack")
-        container.before_boot("sh /pack/install-board garden --bridge pump --trainer --swarm /pack/manifest.cbor")
+        services = "garden --bridge pump --swarm /pack/manifest.cbor"
+        container.before_boot(f"sh /pack/install-board {services}")
         container.before_boot("/opt/learnae/bin/pip install --quiet --no-index --find-links /pack typer")
+        container.before_boot(f"/opt/learnae/bin/learnae-agent install {services} --trainer")
         configuration = container.root / "etc/learnae"
         write_private_file(1, configuration / "recording.npz")
         for name in ("agent-garden", "trainer"):
@@ -214,7 +216,8 @@ def as_agent(board: Container) -> str:
 
 
 def test_root_gives_the_service_a_label(running: Container) -> None:
-    running.output("learnae-agent label PEN --config /etc/learnae/agent-garden.toml")
+    live = "sed 's/^file = .*/kind = \"bridge\"/' /etc/learnae/agent-garden.toml >/etc/learnae/live.toml"
+    running.output(f"{live} && learnae-agent label PEN --config /etc/learnae/live.toml")
     assert json.loads(running.output(f"{as_agent(running)} cat {STATE}/label"))["label"] == "PEN"
 
 
