@@ -94,7 +94,7 @@ def peer_directory(name: str) -> Path:
 
 def check_peer_name(what: str, name: str) -> None:
     """Raise ConfigurationError, which names ``what`` it is for, unless a peer may choose this name."""
-    if why := why_unclear(_composed(name)):
+    if why := why_unclear(name):
         raise ConfigurationError(f"{name!a} is no name for {what}: {why}", "use letters, digits and dashes")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from learnae.errors import ConfigurationError
 from learnae.ipld.fields import _UNPRINTABLE
 from learnae.peer_names import harmless, told_apart, why_unclear
-from learnae.system.paths import peer_directory
+from learnae.system.paths import check_peer_name
 
 KEYS = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=52, max_size=52)
 # near misses: a few names, and what makes another of them that looks alike
@@ -80,7 +80,7 @@ def test_names_of_all_scripts_are_taken_and_shown_as_they_are(name: str) -> None
 )
 def test_a_name_that_is_not_what_it_looks_like_is_refused_and_never_shown_alone(name: str, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why) as caught:
-        peer_directory(name)
+        check_peer_name("a peer", name)
     assert harmless(str(caught.value)) == " ".join(str(caught.value).split()), "the error itself shows it"
     assert told_apart({ONE: name})[ONE] == f"{harmless(name)}#abcdefgh"
 
