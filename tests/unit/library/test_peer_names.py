@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from learnae.errors import ConfigurationError
 from learnae.ipld.fields import _UNPRINTABLE
 from learnae.peer_names import harmless, told_apart, why_unclear
-from learnae.system.paths import check_peer_name
+from learnae.system.paths import check_peer_name, peer_directory
 
 KEYS = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=52, max_size=52)
 # near misses: a few names, and what makes another of them that looks alike
