@@ -28,6 +28,31 @@ def shortly(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_FEW_NAMES])}, … ({len(names)} in all)"
 
 
+def without_secrets(url: str) -> str:
+    """Return what a user gave as a URL, as errors may show it: people write names, passwords and tokens into it.
+
+    >>> [without_secrets(url) for url in ("mqtt://me:a/b@c@host", "me:pass@host:1", "http://host/p?key=x", "http://me:pass")]
+    ['mqtt://…@host', '…@host:1', 'http://host/p?…', 'http://me:…']
+    """
+    rest = re.sub("^(?:[a-z][a-z0-9+.-]*:)?//", "", url, flags=re.IGNORECASE)
+    scheme = url[: len(url) - len(rest)]
+    _, sign, after = rest.rpartition("@")
+    if sign and re.search("[?#]", rest):  # what is a password and what a question is not certain
+        return f"{scheme}…"
+    place = re.sub(r"([?#]).*", r"\1…", after, flags=re.DOTALL)
+    place = re.sub(r"^([^/:\[]*:)(?!\d{1,6}(?:[/?#]|$))[^/]+", r"\1…", place)
+    return scheme + ("…@" if sign else "") + place
+
+
+def host_of(url: str) -> str:
+    """Return scheme, host and port of a URL, as logs and status show it: its path may be a token.
+
+    >>> [host_of(url) for url in ("http://host:8080", "https://host/token/ipfs")]
+    ['http://host:8080', 'https://host/…']
+    """
+    return re.sub(r"^([^/]*//[^/]*/).+", r"\1…", without_secrets(url), flags=re.DOTALL)
+
+
 class Sayings:
     """Tells a text that is new from one that was there before, perhaps with other numbers, of at most ``most``.
 

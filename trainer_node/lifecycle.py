@@ -17,6 +17,7 @@ from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateEr
 from learnae.system.atomic_files import writing
 from learnae.system.logs import FILE_VARIABLE, OLDER, make_room
 from learnae.system.paths import LOCK_FILE, LOG_FILE, STATUS_FILE, why_peer_unwritable
+from learnae.system.private_files import make_private
 from learnae.system.service import EXIT_CONFIGURATION
 
 UNIT = "trainer-node.service"
@@ -71,7 +72,7 @@ def detach(arguments: Sequence[str], directory: Path, seconds: float = _START_SE
             f"stop it first: trainer-node stop --name {directory.name}",
         )
     with writing(directory):
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(directory)
         make_room(directory / LOG_FILE)
     begun = time.time()
     with (directory / LOG_FILE).open("ab") as log:

@@ -33,6 +33,7 @@ _KEYS = {
     "broker": (MQTT,),
     "user": (MQTT,),
     "password_file": (MQTT,),
+    "plain": (MQTT,),
     "ca_file": (MQTT,),
     "client_id": (MQTT,),
     "root": POLLED,
@@ -71,6 +72,7 @@ class SourceSection:
     user: str = ""
     password_file: Secret = ""
     ca_file: Secret = ""
+    plain: bool = False
     client_id: str = ""
     root: Place = ""
     channels: dict[str, str] = field(default_factory=dict)
@@ -157,7 +159,7 @@ class SourceSection:
         except ConfigurationError as error:
             problem = error.problem.replace("mqtt.broker is", "source.broker is")
             raise ConfigurationError(problem, error.remedy) from error
-        return replace(own, keep_alive=shared.keep_alive)
+        return replace(own, keep_alive=shared.keep_alive, plain=self.plain)
 
     def client_id_at(self, shared: MqttSection, peer: str, name: str) -> str:
         """Return what the source ``name`` of ``peer`` calls itself at its broker; empty if there is no name to take."""

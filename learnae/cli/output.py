@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from learnae import strict_json
+from learnae import peer_names, strict_json
 from learnae.text import decimal, shortly, significant
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from learnae.swarm.manifest import Manifest
 
 _WIDE = 240  # columns where no terminal sets a width: nothing is cut
+_LEAST_NAME = 4  # columns that a name keeps beside its piece of key
 console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 
@@ -35,19 +38,51 @@ def print_fields(fields: Mapping[str, Any]) -> None:
         print(f"{name:<{width}}  {value}")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], wrap: bool = False) -> Table:
+class PeerName:
+    """A cell with a name as it is shown, and a ``note`` if there is room: the piece of a key is never cut."""
+
+    def __init__(self, shown: str, note: str = "") -> None:
+        self._name, self._piece = peer_names.split(shown)
+        self._note = note
+
+    @property
+    def least(self) -> int:
+        """Return how many columns it needs."""
+        return cell_len(self._piece) + min(_LEAST_NAME, cell_len(self._name))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Tell rich how wide it may be."""
+        return Measurement(self.least, cell_len(self._name + self._piece + self._note))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Tell rich what it is."""
+        note = self._note if self.least + cell_len(self._note) <= options.max_width else ""
+        room = max(_LEAST_NAME, options.max_width - cell_len(self._piece + note))
+        name = self._name if cell_len(self._name) <= room else set_cell_size(self._name, room - 1).rstrip() + "…"
+        yield Text(name + self._piece + note, no_wrap=True, overflow="ellipsis")
+
+
+Cell = str | Text | PeerName
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], wrap: bool = False) -> Table:
     """Return a table; columns whose names begin with > are aligned to the right; long cells are cut, or ``wrap``.
 
     Cells are shown as they are: names come from other peers and are no markup.
     """
     result = Table(title=Text(title, "italic"), title_justify="left", header_style="bold")
-    for column in columns:
+    for place, column in enumerate(columns):
+        least = max((cell.least for row in rows if isinstance(cell := row[place], PeerName)), default=None)
         justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
         result.add_column(
-            column.lstrip(">"), justify=justify, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis"
+            column.lstrip(">"),
+            justify=justify,
+            no_wrap=not wrap,
+            overflow="fold" if wrap else "ellipsis",
+            min_width=least,
         )
     for row in rows:
-        result.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        result.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return result
 
 
@@ -61,7 +96,7 @@ def fitting(tables: Iterable[Table]) -> Table:
 
 
 def shedding(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], less: Sequence[str]
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], less: Sequence[str]
 ) -> Iterator[Table]:
     """Yield the table of all columns, then with ever fewer: without the first of ``less``, the first two, …"""
     for count in range(len(less) + 1):
@@ -74,9 +109,9 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
     is_regression = any(view.mae is not None for view in peers)
     scores = [">R²", ">MAE"] if is_regression else [">accuracy"]
     columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, ">heard", ">out", ">in"]
-    rows = [
+    rows: list[list[Cell]] = [
         [
-            view.name + (" (banned)" if view.banned else ""),
+            PeerName(view.shown, " (banned)" if view.banned else ""),
             view.peer[:8],
             view.role,
             view.version,

@@ -19,10 +19,11 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from learnae.config.places import located
+from learnae.config.places import Secret, located
 from learnae.errors import ConfigurationError
 from learnae.system.atomic_files import is_there, read_regular
 from learnae.system.paths import expanded, path_from, user_home
+from learnae.text import without_secrets
 
 ENVIRONMENT_PREFIX = "LEARNAE_"
 _MAX_BYTES = 1 << 20
@@ -173,7 +174,7 @@ def _merge_section(
     for key, value in items.items():
         _check_known(key, keys, f"{origin} [{section}]", "key")
         where = f"{origin}: {section}.{key}"
-        converted = _convert(value, keys[key], where)
+        converted = _convert(value, keys[key], where, is_secret=sorts[key] == Secret)
         values[key] = located(converted, sorts[key], folder, where) if isinstance(converted, str) else converted
 
 
@@ -196,7 +197,7 @@ def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) ->
         raise ConfigurationError(f"{origin}: unknown {what} {name!r}", remedy)
 
 
-def _convert(value: object, wanted: Any, where: str) -> object:
+def _convert(value: object, wanted: Any, where: str, is_secret: bool = False) -> object:
     wanted = wanted if isinstance(wanted, UnionType) else get_origin(wanted) or wanted
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
@@ -207,8 +208,9 @@ def _convert(value: object, wanted: Any, where: str) -> object:
             return wanted(value)
     if wanted is bool and isinstance(value, str) and value in _BOOLEANS:  # from the environment
         return _BOOLEANS[value]
+    shown = f"of type {type(value).__name__}" if is_secret else without_secrets(repr(value))
     wish = "bool: true or false" if wanted is bool else getattr(wanted, "__name__", wanted)
-    raise ConfigurationError(f"{where} is {value!r}", f"it must be of type {wish}")
+    raise ConfigurationError(f"{where} is {shown}", f"it must be of type {wish}")
 
 
 def _build(kind: type[Config], values: Values) -> Config:

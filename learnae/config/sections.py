@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from learnae.config.places import Place, Secret, SwarmPlace
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
-from learnae.system.paths import peer_directory
+from learnae.system.paths import check_peer_name, peer_directory
+from learnae.text import without_secrets
 
 LIVE = "live"  # the history that a checkpoint does not replace
 
@@ -31,6 +32,8 @@ class PeerSection:
         if self.follow < 0:
             raise ConfigurationError(f"peer.follow is {self.follow}", "use a number of peers, 0 for the default")
         check_choice("peer.history", self.history, (LIVE, "all"))
+        if self.name:
+            check_peer_name("peer.name", self.name)
 
     def directory(self, role: str) -> Path:
         """Return the peer's own directory."""
@@ -98,8 +101,8 @@ class MqttSection:
     peer's, its sources' begin with it; empty for one that is made of the peer's key. ``prefix`` begins every topic.
     After one and a half times ``keep_alive`` seconds of silence the broker declares a peer offline. ``monitor``,
     ``gossip`` and ``exchange`` say what the broker is used for; ``home_assistant`` also announces the peer there,
-    below ``home_assistant_prefix``. While the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what the
-    monitor says wait on disk.
+    below ``home_assistant_prefix``. ``plain`` says that the password may go to another machine without TLS. While the
+    broker is away, at most ``queue_rows`` and ``queue_bytes`` of what the monitor says wait on disk.
     """
 
     broker: str = ""
@@ -117,6 +120,7 @@ class MqttSection:
     exchange: bool = True
     home_assistant: bool = False
     home_assistant_prefix: str = "homeassistant"
+    plain: bool = False
     queue_rows: int = 20_000
     queue_bytes: int = 8 << 20
 
@@ -138,7 +142,7 @@ class MqttSection:
     def address(self) -> MqttAddress:
         """Return the broker's address; raises ConfigurationError."""
         remedy = f"use {BROKER_URLS}; names and passwords go into files"
-        wrong = ConfigurationError(f"mqtt.broker is {_without_password(self.broker)!r}", remedy)
+        wrong = ConfigurationError(f"mqtt.broker is {without_secrets(self.broker)!r}", remedy)
         scheme, host, port, path = _parse_url(self.broker, tuple(_BROKER_PORTS), wrong)
         tls, is_web = scheme in ("mqtts", "wss"), scheme in ("ws", "wss")
         if (path.strip("/") and not is_web) or not path.isprintable() or " " in path:
@@ -165,11 +169,11 @@ class GatewaySection:
             raise ConfigurationError(f"ipfs.timeout is {self.timeout}", "use seconds, from 0.5 to 600")
         for url in self.gateway_urls:
             remedy = "use the address of a trustless gateway, such as http://trainer.local:8080"
-            wrong = ConfigurationError(f"ipfs.gateways holds {_without_password(url)!r}", remedy)
+            wrong = ConfigurationError(f"ipfs.gateways holds {without_secrets(url)!r}", remedy)
             _parse_url(url, ("http", "https"), wrong)
             if url.rstrip("/").endswith("/ipfs"):
                 raise ConfigurationError(
-                    f"ipfs.gateways holds {url!r}", "leave out its end: /ipfs/ and a name are added"
+                    f"ipfs.gateways holds {without_secrets(url)!r}", "leave out its end: /ipfs/ and a name are added"
                 )
 
     @property
@@ -196,11 +200,11 @@ class IpfsSection(GatewaySection):
         GatewaySection.__post_init__(self)
         if self.api and not self.api.startswith("/"):
             remedy = "use a multiaddress such as /ip4/127.0.0.1/tcp/5001 or /unix/run/ipfs/api.sock"
-            raise ConfigurationError(f"ipfs.api is {_without_password(self.api)!r}", remedy)
+            raise ConfigurationError(f"ipfs.api is {without_secrets(self.api)!r}", remedy)
         for address in self.addresses:
             if not address.startswith("/") or "/p2p/" not in address:
                 remedy = "use what `ipfs id` shows there, such as /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…"
-                raise ConfigurationError(f"ipfs.connect holds {address!r}", remedy)
+                raise ConfigurationError(f"ipfs.connect holds {without_secrets(address)!r}", remedy)
         if (self.token_file or self.connect) and not self.api:
             raise ConfigurationError("ipfs.token_file or ipfs.connect is set and no ipfs.api", "set ipfs.api")
 
@@ -252,11 +256,6 @@ def _parse_url(url: str, schemes: Sequence[str], wrong: ConfigurationError) -> t
     return parts.scheme, host, port, parts.path
 
 
-def _without_password(url: str) -> str:
-    """Return the URL as it may be shown: people write names and passwords into it."""
-    return re.sub("//[^/]*@", "//…@", url)
-
-
 @dataclass(frozen=True, slots=True)
 class IotaSection:
     """``[iota]``: heads over a ``node`` of the legacy protocol, such as http://127.0.0.1:14265; empty for none.
@@ -279,7 +278,7 @@ class IotaSection:
     def __post_init__(self) -> None:
         if self.node:
             remedy = "use its URL, such as http://127.0.0.1:14265, without a name or a password"
-            wrong = ConfigurationError(f"iota.node is {_without_password(self.node)!r}", remedy)
+            wrong = ConfigurationError(f"iota.node is {without_secrets(self.node)!r}", remedy)
             _parse_url(self.node, ("http", "https"), wrong)
         check_choice("iota.pow", self.pow, ("local", "node"))
         if not 0 <= self.mwm <= 18:
@@ -289,8 +288,9 @@ class IotaSection:
                 raise ConfigurationError(f"iota.{key} is {value}", "use seconds, from 0.1 to 600")
         if self.coordinator and not re.fullmatch("[9A-Z]{81}", self.coordinator):
             raise ConfigurationError(f"iota.coordinator is {self.coordinator!r}", "use an address of 81 trytes")
-        if self.events and not self.events.startswith("tcp://"):
-            raise ConfigurationError(f"iota.events is {self.events!r}", "use tcp://HOST:5556")
+        if self.events:
+            wrong = ConfigurationError(f"iota.events is {without_secrets(self.events)!r}", "use tcp://HOST:5556")
+            _parse_url(self.events, ("tcp",), wrong)
 
 
 def check_client_id(key: str, client_id: str) -> None:

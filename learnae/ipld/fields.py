@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,13 @@ from learnae.ipld.cid import Cid
 
 _REQUIRED: Any = object()
 _NUMBER_BOUND = 1e15
+# str.isprintable is another one in each version of Python, and all peers must take the same messages: control and
+# format characters, spaces but the usual one, surrogates, private use
+_UNPRINTABLE = re.compile(
+    "[\0-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e\u2000-\u200f\u2028-\u202f"
+    "\u205f-\u206f\u3000\ud800-\uf8ff\ufeff\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000f0000-\U0010ffff]"
+)
 
 
 class Fields:
@@ -50,7 +58,7 @@ class Fields:
     def text(self, name: str, longest: int = 64, default: str = _REQUIRED) -> str:
         """Return a printable string of at most ``longest`` characters."""
         value = self.value(name, default)
-        if not isinstance(value, str) or len(value) > longest or not value.isprintable():
+        if not isinstance(value, str) or len(value) > longest or _UNPRINTABLE.search(value):
             raise self.error(name, value, f"printable text of at most {longest} characters")
         return value
 

@@ -344,6 +344,7 @@ class Peer:
         return {
             "peer": peer_name(self.author),
             "name": self.options.name,
+            "shown": self.view.shown(self.options.name),
             "role": self.options.role,
             "software": learnae.__version__,
             "swarm": str(self.swarm),

@@ -2,8 +2,10 @@
 
 from learnae.peer.following import Following
 from learnae.peer.learning.training import Training
+from learnae.peer_names import look_alike, told_apart
 from learnae.ports import Traffic
 from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
+from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Outcome, Tangle
 
@@ -44,6 +46,13 @@ class SwarmView:
     def forget_absent(self, tangle: Tangle) -> None:
         """Forget names of authors of whom ``tangle`` holds nothing any more."""
         self.names = {author: profile for author, profile in self.names.items() if tangle.newest_of(author)}
+
+    def shown(self, name: str) -> str:
+        """Return how this peer, which calls itself ``name``, is shown: told apart from all others that are known."""
+        others = {peer_name(author): profile.name for author, profile in self.names.items() if author != self._me}
+        me = peer_name(self._me)
+        alike = {peer: other for peer, other in others.items() if look_alike(name, other)}
+        return told_apart({me: name, **alike})[me]
 
     def note_own(self, message: Message) -> None:
         """Take in a message that this peer has published, perhaps in a run that its state has forgotten."""

@@ -9,7 +9,8 @@ from cryptography.exceptions import InternalError, InvalidSignature, Unsupported
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from learnae.errors import SignatureError, StateError
-from learnae.system.atomic_files import create_once
+from learnae.system.atomic_files import create_once, is_there, writing
+from learnae.system.private_files import make_private, read_private
 
 PRIVATE_KEY_BYTES = PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -37,10 +38,9 @@ class Identity:
 
     @classmethod
     def load(cls, path: Path) -> Identity:
-        """Read a PEM (PKCS #8) key file; raises StateError."""
+        """Read a PEM (PKCS #8) key file, which is its owner's alone from then on; raises StateError."""
         try:
-            data = path.read_bytes()[:_MAX_KEY_FILE_BYTES]
-            key = _from_pem(data)
+            key = _from_pem(read_private(path, _MAX_KEY_FILE_BYTES))
         except FileNotFoundError as error:
             raise StateError(f"no key at {path}", "join the swarm first: learnae join") from error
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
@@ -52,8 +52,13 @@ class Identity:
 
     @classmethod
     def load_or_create(cls, path: Path) -> Identity:
-        """Read the key at ``path``, or create one there with mode 0600, atomically."""
-        if not path.exists():
+        """Read the key at ``path``, or create one there with mode 0600, atomically; its directory gets mode 0700.
+
+        Raises StateError.
+        """
+        with writing(path):
+            make_private(path.parent)
+        if not is_there(path):
             create_once(path, _to_pem(Ed25519PrivateKey.generate().private_bytes_raw()), mode=0o600)
         return cls.load(path)
 

@@ -35,6 +35,7 @@ from learnae.swarm.manifest import MAX_BYTES as MANIFEST_BYTES
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import TEMPORARY, open_regular, writing
 from learnae.system.paths import KEY_FILE, MANIFEST_FILE, STATE_FILE, VERSIONS, home, peer_directory, peers_here
+from learnae.system.private_files import make_directory
 from learnae.text import shown
 
 _KEY_BYTES = 4096
@@ -111,8 +112,8 @@ def restore(file: Path) -> tuple[list[Path], dict[str, str]]:
     peers = home() / "peers"  # perhaps a link to another file system: what is renamed is made where it goes
     staged = half_done(".restoring-", peers / "backup")
     with writing(staged):
-        peers.mkdir(parents=True, exist_ok=True)
-        staged.mkdir(mode=0o700)
+        make_directory(peers)
+        make_directory(staged, 0o700)
     try:
         with _opened(file) as tar:
             names = _take_all(tar, staged, file)
@@ -186,7 +187,7 @@ def _take_file(content: IO[bytes], entry: tarfile.TarInfo, path: Path) -> None:
     limit = _KEY_BYTES if path.name == KEY_FILE else _WEIGHTS_BYTES
     _check_size(entry, limit)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path.parent, 0o700)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             while piece := content.read(_PIECE_BYTES):
                 out.write(piece)

@@ -19,6 +19,7 @@ from learnae.peer.following import Following
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import profile_of
+from learnae.peer_names import harmless, told_apart
 from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
@@ -39,11 +40,13 @@ _UNNAMED = Profile("", "?", "?")
 class PeerView:
     """Shows what a peer has published of itself; times in Unix milliseconds, accuracy and loss on its own rows.
 
+    ``name`` is what it calls itself, ``shown`` what people see: told apart from all others (``peer_names``).
     ``summary`` is True for a peer that sends summaries of its rows and no updates: ``samples`` is then noisy.
     """
 
     peer: str
     name: str
+    shown: str
     role: str
     version: str
     seq: int
@@ -115,8 +118,10 @@ class Observer:
 
     def peers(self) -> list[PeerView]:
         """Show all peers that have published, by name."""
-        views = [self._view(author) for author in self.tangle.authors()]
-        return sorted(views, key=lambda view: (view.name, view.peer))
+        authors = {peer_name(author): author for author in self.tangle.authors()}
+        shown = told_apart({peer: self._profiles.get(author, _UNNAMED).name for peer, author in authors.items()})
+        views = [self._view(author, shown[peer]) for peer, author in authors.items()]
+        return sorted(views, key=lambda view: (view.shown, view.peer))
 
     def messages(self, count: int) -> Iterator[Message]:
         """Open the newest ``count`` messages, newest first."""
@@ -136,7 +141,7 @@ class Observer:
         newest = max(vote.time for vote in votes)
         return Estimate(consensus(votes, manifest.merge.half_life, moments), newest)
 
-    def _view(self, author: bytes) -> PeerView:
+    def _view(self, author: bytes, shown: str) -> PeerView:
         profile, news = self._profiles.get(author, _UNNAMED), self._following.news.get(author)
         newest = self.tangle.newest_of(author)
         node = self.tangle.node(newest) if newest else None
@@ -147,9 +152,10 @@ class Observer:
         metrics = update.metrics if update else None
         return PeerView(
             peer=peer_name(author),
-            name=profile.name or peer_name(author)[:8],
+            name=profile.name,
+            shown=shown,
             role=profile.role,
-            version=profile.software,
+            version=harmless(profile.software),
             seq=node.seq if node else 0,
             steps=update.steps if update else 0,
             samples=summary.rows if summary else update.samples if update else 0,

@@ -12,7 +12,8 @@ from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
 from learnae.swarm.directory import Swarm
 from learnae.system.atomic_files import remove_leftovers, writing
-from learnae.system.paths import ARCHIVE_FILE, KEY_FILE, LOCK_FILE
+from learnae.system.paths import ARCHIVE_FILE, KEY_FILE, LOCK_FILE, in_home
+from learnae.system.private_files import check_unwritable, make_private
 
 
 class Workspace:
@@ -23,8 +24,9 @@ class Workspace:
     """
 
     def __init__(self, swarm: Swarm, directory: Path, history: str = LIVE) -> None:
+        check_unwritable(*in_home(directory))
         with writing(directory):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(directory)
             self._lock = Lock(directory / LOCK_FILE)
             remove_leftovers(directory, older_than=time.time())  # no other process writes here
         self.swarm = swarm

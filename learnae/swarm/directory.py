@@ -17,7 +17,8 @@ from learnae.errors import ConfigurationError, EncodingError, ManifestError, Mod
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.swarm.manifest import MAX_BYTES, Manifest
 from learnae.system.atomic_files import create_once, is_there
-from learnae.system.paths import MANIFEST_FILE, entries, home
+from learnae.system.paths import MANIFEST_FILE, entries, home, in_home
+from learnae.system.private_files import check_unwritable, make_directory
 
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
 _HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
@@ -36,7 +37,7 @@ def alone() -> Iterator[None]:
     """Let only one process at a time make swarms in this home, until it dies. Raises ConfigurationError."""
     swarms = home() / "swarms"
     try:
-        swarms.mkdir(parents=True, exist_ok=True)
+        make_directory(swarms)
         directory = os.open(swarms, os.O_RDONLY)
     except OSError as error:
         raise ConfigurationError(f"cannot use {swarms}: {error.strerror}", "choose a place you own") from error
@@ -74,7 +75,7 @@ def create_swarm(
     Manifest.from_bytes(data)  # what cannot be opened again must not be written
     directory = directory or home() / "swarms" / str(manifest.swarm)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
     except OSError as error:
         raise ConfigurationError(f"cannot make {directory}: {error.strerror}", "choose a place you own") from error
     if fill is not None and not is_there(directory / MANIFEST_FILE):
@@ -87,13 +88,24 @@ def create_swarm(
 
 
 def open_swarm(directory: Path) -> Swarm:
-    """Open the swarm in ``directory``; raises ManifestError or ModelError."""
+    """Open the swarm in ``directory``; raises as ``open_manifest`` does, StateError if others may write there."""
+    check_unwritable(*in_home(directory), directory)
     return Swarm(directory, open_manifest(directory))
 
 
 def open_manifest(directory: Path) -> Manifest:
-    """Read the manifest of the swarm in ``directory``; raises ManifestError or ModelError."""
-    return read_manifest(directory / MANIFEST_FILE)
+    """Read the manifest of the swarm in ``directory``; raises ManifestError or ModelError.
+
+    A directory that is called as a swarm is, itself or where a link to it leads, holds that swarm and no other.
+    """
+    manifest = read_manifest(directory / MANIFEST_FILE)
+    for name in (directory.absolute().name, Path(os.path.realpath(directory)).name):
+        if _is_cid(name) and name != str(manifest.swarm):
+            raise ManifestError(
+                f"{directory} holds swarm {manifest.swarm}, and is called as another",
+                f"bring its own {MANIFEST_FILE} back, or name that directory as what it holds",
+            )
+    return manifest
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from learnae.errors import ConfigurationError, NotWrittenError
+from learnae.system.private_files import make_directory
 
 TEMPORARY = ".tmp-"  # prefix of files that a killed process may leave behind
 _LEFTOVER_SECONDS = 3600  # no write takes this long
@@ -39,7 +40,7 @@ def check_target(path: Path, suffixes: Iterable[str], hint: str = "") -> None:
 def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
     """Create ``path`` with ``data``; return False if another process has: its file stays. Raises NotWrittenError."""
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         temporary = _write_temporary(path, data, mode, durable=True)
         try:
             os.link(temporary, path)
@@ -123,6 +124,8 @@ def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if not mode & 0o077:
+                os.fchmod(descriptor, mode)  # the umask may have left less
             file.write(data)
             file.flush()
             if durable:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from learnae.errors import ConfigurationError, StateError
+from learnae.peer_names import MOST_CHARACTERS, why_unclear
 from learnae.system.atomic_files import read_regular, why_unwritable
 
 ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 VERSIONS = "versions"
 MANIFEST_FILE = "manifest.cbor"  # in a swarm's directory
-_NAME_CHARACTERS, _NAME_BYTES = 64, 192  # of a peer: other file names are made of it
+_NAME_BYTES = 192  # of a peer: other file names are made of it
 _STATUS_BYTES = 1 << 20  # far more than a status has
 
 
@@ -39,6 +40,16 @@ def home() -> Path:
             f"mount what it is on, or set LEARNAE_HOME, or, if there is no home any more: rm {path}",
         )
     return path
+
+
+def in_home(directory: Path) -> list[Path]:
+    """Return what is above a peer's or a swarm's directory in this home, and the home; nothing for one elsewhere."""
+    try:
+        root = home().absolute()
+    except ConfigurationError:  # a user without one
+        return []
+    above = directory.absolute().parent
+    return [root, above] if above.parent == root else []
 
 
 def path_from(variable: str) -> Path | None:
@@ -73,15 +84,26 @@ def peer_directory(name: str) -> Path:
 
     Raises ConfigurationError for a name that is no file name.
     """
-    if not name.isascii():
-        from unicodedata import normalize  # noqa: PLC0415 - a megabyte of tables
-
-        name = normalize("NFC", name)
-    is_plain = name.isprintable() and name == name.strip() and "/" not in name and not name.startswith(".")
-    if not name or not is_plain or len(name) > _NAME_CHARACTERS or len(name.encode()) > _NAME_BYTES:
-        remedy = f"use letters, digits and dashes, at most {_NAME_CHARACTERS} ({_NAME_BYTES} bytes)"
+    name = _composed(name)
+    if "/" in name or name.startswith(".") or len(name.encode()) > _NAME_BYTES:
+        remedy = f"use letters, digits and dashes, at most {MOST_CHARACTERS} ({_NAME_BYTES} bytes)"
         raise ConfigurationError(f"{name!r} is no name for a peer", remedy)
+    check_peer_name("a peer", name)
     return home() / "peers" / name
+
+
+def check_peer_name(what: str, name: str) -> None:
+    """Raise ConfigurationError, which names ``what`` it is for, unless a peer may choose this name."""
+    if why := why_unclear(name):
+        raise ConfigurationError(f"{name!a} is no name for {what}: {why}", "use letters, digits and dashes")
+
+
+def _composed(name: str) -> str:
+    if name.isascii():
+        return name
+    from unicodedata import normalize  # noqa: PLC0415 - a megabyte of tables
+
+    return normalize("NFC", name)
 
 
 def why_peer_unwritable(directory: Path) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from learnae.errors import DataError
 from learnae.system.npz import DAMAGE
 from learnae.system.paths import home
+from learnae.system.private_files import make_directory
 from learnae.tables.opening import check_readable
 
 _MEMBER = ".npy"
@@ -107,7 +108,7 @@ def _transposed(file: IO[bytes], header: Header, count: int, memory_bytes: int) 
     columns, item = math.prod(rest), header.dtype.itemsize
     size = length * columns * item
     if size > memory_bytes:
-        home().mkdir(parents=True, exist_ok=True)
+        make_directory(home())
     with tempfile.SpooledTemporaryFile(memory_bytes, dir=str(home())) as copy:
         while piece := file.read(min(_COPY_BYTES, size - copy.tell())):
             copy.write(piece)

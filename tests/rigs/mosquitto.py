@@ -34,9 +34,17 @@ class Mosquitto(Daemon):
 
     With ``certificates`` there is a second listener at ``tls_port`` that demands a client certificate,
     whose common name is the user name; ``acl`` (Mosquitto's acl_file) then rules there.
+    ``own_ids`` makes that name the client id, too.
     """
 
-    def __init__(self, place: Path, certificates: Certificates | None = None, acl: str = "", extra: str = "") -> None:
+    def __init__(
+        self,
+        place: Path,
+        certificates: Certificates | None = None,
+        acl: str = "",
+        extra: str = "",
+        own_ids: bool = False,
+    ) -> None:
         super().__init__(place)
         place.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -55,6 +63,7 @@ class Mosquitto(Daemon):
                 "require_certificate true",
                 "use_identity_as_username true",
                 f"acl_file {place / 'acl'}",
+                f"use_username_as_clientid {str(own_ids).lower()}",
             ]
         (place / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 

@@ -36,6 +36,7 @@ from learnae.errors import DataError
 from learnae.models.dataset import Dataset
 from learnae.system.atomic_files import TEMPORARY, write_atomic
 from learnae.system.paths import home
+from learnae.system.private_files import make_directory
 from trainer_node.datasets.memory_map import Part, map_part
 from trainer_node.datasets.quality import DataQuality
 from trainer_node.datasets.source import Chunk, Source
@@ -97,7 +98,7 @@ def fill(dataset: Dataset, source: Source, options: dict[str, Any], split: Split
 
 def _build(directory: Path, dataset: Dataset, source: Source, split: Split) -> None:
     root = directory.parent
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(root, 0o700)
     _remove_stale(directory)
     temporary = _temporary(root)
     temporary.mkdir(mode=0o700)

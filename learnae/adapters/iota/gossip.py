@@ -24,6 +24,7 @@ from learnae.protocol.announcements import Announcement
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.system.backoff import Backoff
+from learnae.text import host_of
 
 _log = logging.getLogger(__name__)
 
@@ -181,8 +182,9 @@ class IotaGossip(Gossip):
         """Look once: hear others, see to own transactions, announce. Raises what keeps it from that."""
         info = self.node.info()
         if self.coordinator and info.coordinator != self.coordinator:
+            node, theirs = host_of(self.node.url), info.coordinator[:9] or "?"
             raise ConfigurationError(
-                f"wrong network: the node at {self.node.url} follows coordinator {info.coordinator[:9] or '?'}…",
+                f"wrong network: the node at {node} follows coordinator {theirs}…",
                 f"iota.coordinator is {self.coordinator[:9]}…: name a node of that Tangle",
             )
         self._listen(info.time, complete=not info.trouble)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from learnae.adapters.iota.proof_of_work import HASH_TRYTES, MAX_MWM, TRANSACTION_TRYTES, hash_of, search
 from learnae.adapters.iota.pyota import decode, direct_session, integer, kerl, load
@@ -20,7 +21,7 @@ from learnae.adapters.tls import authorities_of, trusted
 from learnae.config.sections import IotaSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.fields import Fields
-from learnae.text import version_numbers
+from learnae.text import host_of, version_numbers
 
 _log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class Node:
     def info(self) -> NodeInfo:
         """Ask the node about itself. Raises TransportError."""
         answer = self._call("getNodeInfo", self._api.get_node_info)
-        fields = Fields(answer, f"answer of the IOTA node at {self.url}:", TransportError)
+        fields = Fields(answer, f"answer of the IOTA node at {host_of(self.url)}:", TransportError)
         newest = fields.integer("latestMilestoneIndex")
         solid = fields.integer("latestSolidSubtangleMilestoneIndex")
         lags = newest - solid > _LAGGING
@@ -190,7 +191,7 @@ class Node:
         self._call("storeTransactions", lambda: self._api.store_transactions([transaction]))
         self._call("broadcastTransactions", lambda: self._api.broadcast_transactions([transaction]))
         name = hash_of(worked)
-        _log.debug("%s: attached transaction %s", self.url, name)
+        _log.debug("%s: attached transaction %s", host_of(self.url), name)
         return name
 
     def promote(self, name: str, stopped: Callable[[], bool] = lambda: False) -> str:
@@ -214,7 +215,7 @@ class Node:
         found = [str(trytes) for trytes in self._list(answer, "trytes", len(names))]
         if any(len(trytes) != TRANSACTION_TRYTES for trytes in found):
             raise self._error("getTrytes", "transactions of another length")
-        _log.debug("%s: read %d transactions", self.url, len(found))
+        _log.debug("%s: read %d transactions", host_of(self.url), len(found))
         nothing = "9" * TRANSACTION_TRYTES
         return [Transaction(name, trytes) for name, trytes in zip(names, found, strict=True) if trytes != nothing]
 
@@ -288,10 +289,11 @@ class Node:
             raise self._error(command, _reason(error)) from error
 
     def _error(self, command: str, reason: str) -> TransportError:
-        said = " ".join(reason.split())[:300]
+        path = urlsplit(self.url).path.rstrip("/")  # it may be a token
+        said = " ".join((reason.replace(path, "/…") if path else reason).split())[:300]
         is_stranger = "certificate verify failed" in said
         remedy = "set iota.ca_file to what signed its certificate" if is_stranger else "check iota.node, and the node"
-        return TransportError(f"IOTA node at {self.url}: {command}: {said}", remedy)
+        return TransportError(f"IOTA node at {host_of(self.url)}: {command}: {said}", remedy)
 
     def _adapter(self, seconds: float) -> Any:
         """Make pyota's HTTP client with a time limit and a size limit."""
@@ -316,7 +318,7 @@ class Node:
         try:
             return Bounded(self.url)
         except ValueError as error:
-            raise ConfigurationError(f"iota.node is {self.url!r}: {error}", "use http://HOST:14265") from error
+            raise ConfigurationError(f"iota.node is {host_of(self.url)!r}: {error}", "use http://HOST:14265") from error
 
 
 def _clock() -> int:

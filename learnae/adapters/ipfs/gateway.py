@@ -19,6 +19,7 @@ from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.overriding import override
 from learnae.ports import Exchange
+from learnae.text import host_of
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class GatewayExchange(Exchange):
         probe_seconds: float = _PROBE_SECONDS,
     ) -> None:
         """Trust what ``ca_file`` has signed, if ``url`` is at https. Raises ConfigurationError."""
-        self._url = url
+        self._url, self.name = url, host_of(url)
         self._parts = urlsplit(url)
         self._port = self._parts.port or (443 if self._parts.scheme == "https" else 80)
         self._path = quote(self._parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")  # what is quoted already stays
@@ -88,13 +89,13 @@ class GatewayExchange(Exchange):
         except _SilenceError as error:
             self._backoffs.failed(cid)
             self._probe()  # is it still looking for the block, or is it hanging?
-            raise BlockMissingError(f"gateway {self._url} has not found block {cid} yet") from error
+            raise BlockMissingError(f"gateway {self.name} has not found block {cid} yet") from error
         if answer.status in _NOT_THERE:
             self._backoffs.failed(cid)
-            raise BlockMissingError(f"gateway {self._url} has not got block {cid}")
+            raise BlockMissingError(f"gateway {self.name} has not got block {cid}")
         self._check(answer, str(cid))
         self._backoffs.succeeded(cid)
-        _log.debug("%s: got block %s, %d bytes", self._url, cid, len(answer.body))
+        _log.debug("%s: got block %s, %d bytes", self.name, cid, len(answer.body))
         return answer.body
 
     @override
@@ -125,14 +126,14 @@ class GatewayExchange(Exchange):
         try:
             self._check(self._get(_PROBE, self._probe_seconds), _PROBE)
         except _SilenceError as error:
-            raise TransportError(f"gateway {self._url} does not answer", "see whether its daemon hangs") from error
+            raise TransportError(f"gateway {self.name} does not answer", "see whether its daemon hangs") from error
 
     def _check(self, answer: _Answer, name: str) -> None:
         if 300 <= answer.status < 400:
-            problem = f"gateway {self._url} sends us to {answer.location[:100]!r}"
+            problem = f"gateway {self.name} sends us to {host_of(answer.location)[:100]!r}"
             raise TransportError(problem, self._how_to_get(answer.location[:1000], name))
         if answer.status != 200:
-            raise TransportError(f"gateway {self._url} answers with HTTP {answer.status}", "is it a trustless gateway?")
+            raise TransportError(f"gateway {self.name} answers with HTTP {answer.status}", "is it a trustless gateway?")
 
     def _how_to_get(self, location: str, name: str) -> str:
         """Return the remedy for a redirect to ``location`` for the block ``name``: one that holds for all blocks."""
@@ -176,7 +177,7 @@ class GatewayExchange(Exchange):
             except (OSError, HTTPException, ValueError) as error:
                 self._give_back(connection, is_usable=False)
                 if self._closed:
-                    raise TransportError(f"the link to gateway {self._url} is closed") from error
+                    raise TransportError(f"the link to gateway {self.name} is closed") from error
                 if was_late.is_set() or isinstance(error, TimeoutError):
                     raise _SilenceError from error
                 if is_new:
@@ -185,14 +186,14 @@ class GatewayExchange(Exchange):
                         remedy = "set ipfs.ca_file to what signed its certificate"
                     elif "WRONG_VERSION_NUMBER" in str(error):
                         remedy = "it does not speak TLS: write http:// into ipfs.gateways"
-                    raise TransportError(f"gateway {self._url} cannot be reached: {error}", remedy) from error
+                    raise TransportError(f"gateway {self.name} cannot be reached: {error}", remedy) from error
             finally:
                 late.cancel()
 
     def _take(self, seconds: float) -> tuple[HTTPConnection, bool]:
         with self._lock:
             if self._closed:
-                raise TransportError(f"the link to gateway {self._url} is closed")
+                raise TransportError(f"the link to gateway {self.name} is closed")
             is_new = not self._idle
             connection = self._connect() if is_new else self._idle.pop()
             connection.timeout = seconds

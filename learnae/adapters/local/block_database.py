@@ -24,6 +24,7 @@ from pathlib import Path
 
 from learnae.errors import DamagedError, InUseError, NotWrittenError, StateError
 from learnae.system.atomic_files import TEMPORARY, create_once, writing
+from learnae.system.private_files import make_directory
 
 _log = logging.getLogger(__name__)
 
@@ -211,7 +212,7 @@ def create(path: Path) -> None:
     if path.exists():
         return
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
     with new_database(path) as new:
         create_once(path, new.read_bytes())
 

@@ -19,6 +19,7 @@ from learnae.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import MAX_BYTES, Announcement
 from learnae.system.atomic_files import read_regular, tidy, write_atomic
+from learnae.system.private_files import make_directory
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class LocalGossip(Gossip):
     def __init__(self, directory: Path, peer: str | None, errors: ErrorLog | None = None) -> None:
         """Announce in the file ``peer``, or only listen for None; damaged files are counted in ``errors``."""
         self._directory = directory / "heads"
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory)
         tidy(self._directory)
         self._own = peer
         self._announced: bytes | None = None

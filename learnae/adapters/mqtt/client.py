@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from learnae.config.sections import MqttSection
+from learnae.config.sections import MqttAddress, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
 from learnae.system.credentials import read_credential
@@ -21,6 +22,8 @@ _PACKET_BYTES = 2 << 20  # the broker sends nothing larger: a block of 1 MiB and
 # Mosquitto looks for silent clients every five seconds: told so much less, it speaks the last will within 1.5 times
 # what the user has set
 _LOOK_SECONDS = 4
+_log = logging.getLogger(__name__)
+_warned: set[MqttAddress] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +114,23 @@ def _properties(packet: str) -> Any:
     return Properties(getattr(PacketTypes, packet))  # type: ignore[no-untyped-call]
 
 
+def _warn_of_plain(address: MqttAddress) -> None:
+    """Say once that a password goes over the network for all to read."""
+    is_here = address.host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", address.host)
+    if address.tls or is_here or address in _warned:
+        return
+    _warned.add(address)
+    remedy = "use mqtts:// or wss://, or plain = true if that is meant"
+    _log.warning("mqtt: the password goes to %s without TLS, for all on the way to read: %s", address.host, remedy)
+
+
 def _authenticate(client: Client, section: MqttSection) -> None:
     user = read_credential(section.user_file, "mqtt.user_file") if section.user_file else section.user
     password = read_credential(section.password_file, "mqtt.password_file") if section.password_file else None
     if user:
         client.username_pw_set(user, password)
+    if password and not section.plain:
+        _warn_of_plain(section.address())
     if section.address().tls:
         from learnae.adapters.tls import RenewedContext  # noqa: PLC0415 - only then
 

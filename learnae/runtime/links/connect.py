@@ -2,6 +2,7 @@
 
 from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
 from learnae.errors import ConfigurationError
+from learnae.ports import Exchange
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
 from learnae.system.installation import how_to_install
@@ -41,5 +42,9 @@ def connect_gateways(ipfs: GatewaySection) -> LinkSet:
     """Link to the gateways, which are read only; raises ConfigurationError."""
     from learnae.adapters.ipfs.gateway import GatewayExchange  # noqa: PLC0415 - brings TLS
 
-    urls, timeout, ca_file = ipfs.gateway_urls, ipfs.timeout, ipfs.ca_file
-    return LinkSet({f"gateway {url}": GatewayExchange(url, timeout, ca_file) for url in urls})
+    found: dict[str, Exchange] = {}
+    for url in ipfs.gateway_urls:
+        gateway = GatewayExchange(url, ipfs.timeout, ipfs.ca_file)
+        alike = [name for name in found if name.split()[1] == gateway.name]  # their paths differ
+        found[f"gateway {gateway.name}{f' {len(alike) + 1}' if alike else ''}"] = gateway
+    return LinkSet(found)

@@ -29,7 +29,7 @@ COMMANDS = [
     if line.startswith("mosquitto_sub")
 ]
 SWARM = Cid.of(DAG_CBOR, b"swarm")
-STATUS = {"peer": "alice", "name": "pump", "role": "agent", "software": "0.1", "steps": 7}
+STATUS = {"peer": "alice", "name": "pump", "shown": "pump", "role": "agent", "software": "0.1", "steps": 7}
 EXPECTED = {
     "status": f"learnae/1/{SWARM}/alice/status online",
     "state": '"name": "pump"',

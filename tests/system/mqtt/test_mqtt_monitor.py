@@ -33,6 +33,7 @@ BASE = f"learnae/1/{SWARM}/alice"
 STATUS = {
     "peer": "alice",
     "name": "pump",
+    "shown": "pump",
     "role": "agent",
     "software": "0.1",
     "steps": 7,
@@ -260,7 +261,11 @@ def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, 
     assert inbox.received[[t for t, _ in inbox.heard].index(topic)].content_type == "application/json"
     assert config["state_topic"] == f"{BASE}/state"
     assert config["availability"] == [{"topic": f"{BASE}/status"}]
-    assert config["dev"]["name"] == "Learnae pump"
+    assert (config["dev"]["name"], config["dev"]["sn"]) == ("Learnae pump", "alice")
+    monitor.report({**STATUS, "shown": "pump#k3x7qpzd"})  # another of that name has come
+    inbox.newest("config", lambda payload: json.loads(payload)["dev"]["name"] == "Learnae pump#k3x7qpzd")
+    monitor.report(STATUS)
+    inbox.newest("config", lambda payload: json.loads(payload)["dev"]["name"] == "Learnae pump")
 
     inbox.clear()
     links.open(plain(broker)).publish("homeassistant/status", b"online")

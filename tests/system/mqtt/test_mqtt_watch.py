@@ -83,6 +83,23 @@ def test_a_stranger_sees_the_table_without_swarm_or_key(broker, links, programs)
     assert not programs.home.exists()
 
 
+def test_peers_of_one_name_are_told_apart_and_no_name_garbles_a_terminal(broker, links, programs):
+    garbled = "z" + chr(0x301) * 20 + chr(0x3164)
+    for peer, name in (
+        ("alice222", "pump"),
+        ("bobbob22", "p" + chr(0x443) + "mp"),
+        ("carol222", "PUMP"),
+        ("dave2222", garbled),
+    ):
+        say(links, broker, peer, "state", json.dumps({**STATE, "name": name, "software": garbled}).encode())
+    links.opened[0].deliver("done", b"", 60)
+    shown = programs.run("learnae", "watch", "--broker", plain(broker).broker, "--rounds", "1").stdout
+    for name in ("pump#alice222", "PUMP#carol222", "p" + chr(0x443) + "mp#bobbob22", "#dave2222"):
+        assert name in shown
+    assert chr(0x301) * 3 not in shown
+    assert chr(0x3164) not in shown
+
+
 def test_a_broker_that_answers_late_is_waited_for(broker, links, programs):
     say(links, broker, "alice", "status", b"online")
     links.opened[0].deliver("done", b"", 60)

@@ -15,6 +15,7 @@ from learnae.text import counted
 VIEW = PeerView(
     peer="abcdefgh" + "2" * 44,
     name="pump",
+    shown="pump",
     role="agent",
     version="0.1.0",
     seq=4,
@@ -76,6 +77,18 @@ def test_a_narrow_terminal_shows_fewer_columns_whole(width: Callable[[int], None
     assert ("abcdefgh" in said) == (columns >= 100)
 
 
+@pytest.mark.parametrize("columns", [20, 40, 60, 100])
+@pytest.mark.parametrize("name", ["ann", "a-name-that-is-much-longer-than-a-narrow-terminal-has-room-for", "水" * 40])
+def test_the_piece_of_a_key_is_never_what_is_cut_off(width: Callable[[int], None], columns: int, name: str) -> None:
+    width(columns)
+    shown = (f"{name}#abcdefgh", f"{name}#ijklmnop")
+    said = drawn(peer_table("title", [replace(VIEW, shown=shown[0]), replace(VIEW, shown=shown[1], banned=True)], 0))
+    assert "#abcdefgh" in said
+    assert "#ijklmnop" in said
+    assert said.count(name[0]) >= 2
+    assert "(banned)" in said or columns < 60
+
+
 def test_nobody_is_an_answer() -> None:
     assert "no peer has spoken yet: start one" in drawn(peer_table("title", [], 0))
 
@@ -110,7 +123,7 @@ def test_a_peer_whose_clock_is_ahead_was_heard_just_now() -> None:
 
 @pytest.mark.parametrize("name", ["[/x]", "[bold]loud[/bold]", "[link=http://example.org]me[/link]"])
 def test_a_peers_name_is_shown_as_it_is(name: str) -> None:
-    assert name in shown(replace(VIEW, name=name))
+    assert name in shown(replace(VIEW, shown=name))
 
 
 @pytest.mark.parametrize(

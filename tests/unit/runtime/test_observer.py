@@ -12,6 +12,8 @@ from learnae.cli.commands.keep.blocks import collect_garbage
 from learnae.errors import StateError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
+from learnae.protocol.bodies import Join, Profile
+from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
 from learnae.runtime.observer import Observer
 from learnae.swarm.directory import create_swarm
@@ -55,6 +57,22 @@ def test_what_a_checkpoint_replaces_is_not_even_asked_for(directory: Path) -> No
     observer = Observer(directory)
     assert observer.refresh() == 2
     assert [message.seq for message in observer.messages(100)] == [6, 5]
+
+
+def test_peers_of_one_name_are_told_apart(directory: Path) -> None:
+    store, gossip, swarm = LocalBlockStore(directory), LocalGossip(directory, "all"), tiny_manifest().swarm
+    said = [
+        Author(number, swarm).say(body=Join(Profile(name, "agent", "1")).to_fields(), checkpoint=True)
+        for number, name in enumerate(["ann", "ANN", "bob"])
+    ]
+    for message in said:
+        store.put(DAG_CBOR, message.data)
+    gossip.announce(Announcement(tuple(Entry(m.author[:PREFIX_BYTES], m.seq, m.cid, m.cid) for m in said)))
+    observer = Observer(directory)
+    observer.refresh()
+    ann, other, _ = (peer_name(message.author)[:8] for message in said)
+    assert sorted(view.shown for view in observer.peers()) == sorted([f"ann#{ann}", f"ANN#{other}", "bob"])
+    assert sorted(view.name for view in observer.peers()) == ["ANN", "ann", "bob"]
 
 
 def test_nothing_of_a_history_whose_past_is_not_here_is_cleaned_up(directory: Path) -> None:

@@ -118,8 +118,9 @@ def announcement(
     fields = {
         "dev": {
             "ids": [device],
-            "name": f"Learnae {state['name']}",
+            "name": f"Learnae {state['shown']}",
             "mf": "Learnae",
+            "sn": state["peer"],
             "mdl": state["role"],
             "sw": state["software"],
         },

@@ -110,6 +110,7 @@ class MqttMonitor(Monitor):
         self._marker = self.directory / "home-assistant"  # holds the topic of an announcement that there may be
         self._discovery = home_assistant.config_topic(self.discovery_prefix, self.topics.peer)
         self._announced: set[str] = set()  # entities
+        self._announced_as: str | None = None  # its name
         self._announcement = b""
         self._reported = self._measured = self._warned = float("-inf")
         self._newest: Inference | None = None
@@ -182,9 +183,9 @@ class MqttMonitor(Monitor):
         self.connection.keep(self.topics.own("state"), _json(fields), JSON)
 
     def _announce(self, state: Mapping[str, Any]) -> None:
-        """Announce the device at first, and whenever one more of its entities has a value."""
+        """Announce the device at first, and whenever one more of its entities has a value or its name is another."""
         found = home_assistant.with_values(state, self.judgement)
-        if self._announcement and found <= self._announced:
+        if self._announced_as == state["shown"] and found <= self._announced:
             return
         try:
             with writing(self._marker):
@@ -192,7 +193,7 @@ class MqttMonitor(Monitor):
         except StateError as error:  # an announcement without a marker would stay for ever
             self._warn(error)
             return
-        own, self._announced = self.topics.own, self._announced | found
+        own, self._announced, self._announced_as = self.topics.own, self._announced | found, state["shown"]
         self._announcement = home_assistant.announcement(
             state, own("state"), own("status"), self.judgement, self._announced
         )

@@ -18,6 +18,7 @@ from learnae.adapters.mqtt.topics import OFFLINE, ONLINE
 from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
+from learnae.peer_names import harmless
 
 _log = logging.getLogger(__name__)
 
@@ -99,8 +100,8 @@ class Subscriber:
     def _key(self, topic: str) -> tuple[str, str]:
         swarm, peer, _ = topic[len(self._prefix) + 1 :].split("/")
         Cid.parse(swarm)
-        if len(peer) > _NAME_CHARACTERS or not peer.isprintable():
-            raise EncodingError(f"a peer's name is {peer[:20]!r}")
+        if len(peer) > _NAME_CHARACTERS or not (peer.isascii() and peer.isprintable()):
+            raise EncodingError(f"a peer's key is {peer[:20]!a}")
         return swarm, peer
 
     def _known(self, key: tuple[str, str]) -> Seen:
@@ -126,8 +127,8 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
     return replace(
         known,
         name=fields.text("name"),
-        role=fields.text("role", 16),
-        version=fields.text("software", 32),
+        role=harmless(fields.text("role", 16)),
+        version=harmless(fields.text("software", 32)),
         steps=fields.integer("steps"),
         loss=_optional(fields, "loss"),
         accuracy=_optional(fields, "accuracy"),

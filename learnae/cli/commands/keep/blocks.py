@@ -173,7 +173,7 @@ def collect_garbage(directory: Path) -> dict[str, int]:
 
 def describe_blocks(observer: Observer) -> dict[Cid, str]:
     """Return what each needed block is, oldest first."""
-    tangle, names = observer.tangle, {view.peer: view.name for view in observer.peers()}
+    tangle, names = observer.tangle, {view.peer: view.shown for view in observer.peers()}
     last = dict.fromkeys(_last_messages(observer.swarm), "last message of a peer of this machine")
     known = {observer.swarm: "manifest", **dict.fromkeys(observer.manifest.start, "starting weights"), **last}
     for cid in tangle.cids():
@@ -187,7 +187,7 @@ def describe_blocks(observer: Observer) -> dict[Cid, str]:
 
 def _replaced(store: LocalBlockStore, observer: Observer, needed: Mapping[Cid, str]) -> dict[Cid, str]:
     """Return what those blocks are that live peers are about to delete, as their author has published a checkpoint."""
-    names, found = {view.peer: view.name for view in observer.peers()}, dict[Cid, str]()
+    names, found = {view.peer: view.shown for view in observer.peers()}, dict[Cid, str]()
     for cid in [cid for cid in store.cids() if cid.codec == DAG_CBOR and cid not in needed]:
         with suppress(BlockMissingError, PeerError):  # deleted since, or no message
             message = open_message(store.get(cid), observer.swarm, observer.manifest.limits)

@@ -23,6 +23,7 @@ from learnae.config.sections import IotaSection
 from learnae.errors import EquivocationError, LearnaeError, ManifestError, ModelError, StateError
 from learnae.system.installation import how_to_install
 from learnae.system.paths import home, last_status, peers_here, why_peer_unwritable
+from learnae.text import host_of
 
 _PACKAGES = (
     # distribution (or several that do the same), what for, the extra that has it
@@ -123,7 +124,7 @@ def _iota() -> Iterator[Finding]:
             return
         node = Node.from_section(section)
         info = node.info()
-        detail = f"{section.node}, {info.software}, milestone {info.milestone}"
+        detail = f"{host_of(section.node)}, {info.software}, milestone {info.milestone}"
         if info.trouble:
             cure = "wait for it, or start its coordinator" if info.takes_data else "run that one"
             yield Finding("IOTA node", BROKEN, info.trouble, f"see docs/iota.md: {cure}")

@@ -15,7 +15,7 @@ from learnae.config.loading import find_section
 from learnae.config.sections import IpfsSection
 from learnae.errors import LearnaeError, TransportError
 from learnae.system.installation import how_to_install
-from learnae.text import counted
+from learnae.text import counted, host_of
 
 if TYPE_CHECKING:
     from learnae.adapters.ipfs.exchange import KuboExchange
@@ -35,7 +35,7 @@ def ipfs_findings() -> Iterator[Finding]:
     if section.api:
         yield from _daemon(section)
     for url in section.gateway_urls:
-        yield _tried(f"gateway {url}", lambda url=url: _gateway(url, section))  # type: ignore[misc]
+        yield _tried(f"gateway {host_of(url)}", lambda url=url: _gateway(url, section))  # type: ignore[misc]
 
 
 def _daemon(section: IpfsSection) -> Iterator[Finding]:

@@ -19,11 +19,12 @@ from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
 from learnae.adapters.mqtt.topics import ONLINE
 from learnae.cli.commands.look.peers import swarm_table
 from learnae.cli.live_display import live_view
-from learnae.cli.output import console, fitting, human_bytes, shedding, short_cid
+from learnae.cli.output import Cell, PeerName, console, fitting, human_bytes, shedding, short_cid
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
 from learnae.ipld.cid import Cid
+from learnae.peer_names import harmless, told_apart
 from learnae.runtime.observer import PeerView
 from learnae.system.signals import held_back
 from learnae.text import counted, decimal, significant
@@ -123,15 +124,16 @@ def _table(connection: MqttConnection, subscriber: Subscriber) -> Table:
     title += f"  {counted(bad, 'bad payload')}" if bad else ""
     columns = ["peer", "swarm", "key", "status", "role", "version"]
     columns += [">steps", ">loss", ">accuracy", ">peers", ">result", ">heard", ">out", ">in"]
-    rows = [_row(each) for each in seen]
+    shown = told_apart({each.peer + each.swarm: each.name for each in seen})
+    rows = [_row(each, shown[each.peer + each.swarm]) for each in seen]
     return fitting(shedding(title, columns, rows, ["version", "key", "swarm", "role", "in", "out", "peers", "result"]))
 
 
-def _row(seen: Seen) -> list[str | Text]:
+def _row(seen: Seen, shown: str) -> list[Cell]:
     status = _UNWRITABLE if seen.unwritable and seen.status == ONLINE.decode() else seen.status
     age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
     return [
-        seen.name,
+        PeerName(shown),
         short_cid(seen.swarm),
         seen.peer[:8],
         Text(status, _COLORS.get(status, "")),
@@ -152,4 +154,4 @@ def _result(seen: Seen) -> Text:
     """Return what the model says of the newest window: a class and its probability, an anomaly, or a number."""
     if seen.anomaly:
         return Text(f"ANOMALY {significant(seen.score)}", "red")
-    return Text(significant(seen.score) if seen.label is None else f"{seen.label} {decimal(seen.score)}")
+    return Text(significant(seen.score) if seen.label is None else f"{harmless(seen.label)} {decimal(seen.score)}")
