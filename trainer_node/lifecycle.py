@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from learnae.adapters.local.lock import holder
 from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateError
 from learnae.system.atomic_files import writing
+from learnae.system.backoff import wait_until
 from learnae.system.logs import FILE_VARIABLE, OLDER, make_room
 from learnae.system.paths import LOCK_FILE, LOG_FILE, STATUS_FILE, why_peer_unwritable
 from learnae.system.private_files import make_private
@@ -24,7 +25,6 @@ UNIT = "trainer-node.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 RUNNING, STOPPED, UNKNOWN = 0, 3, 4  # LSB: exit statuses of `status`
 _START_SECONDS = 60.0  # a large dataset is read before the first tick
-_POLL_SECONDS = 0.05
 
 
 def has_unit() -> bool:
@@ -92,7 +92,7 @@ def detach(arguments: Sequence[str], directory: Path, seconds: float = _START_SE
             return True
         return holder(lock) == process.pid and status.exists() and status.stat().st_mtime >= begun
 
-    in_time = _wait(works, seconds)
+    in_time = wait_until(works, seconds)
     if (ended := process.poll()) is not None:
         raise _why_ended(ended, directory, said, holder(lock) is not None)
     if not in_time:
@@ -154,12 +154,3 @@ def follow(directory: Path, count: int) -> NoReturn:
     """Become ``tail``, which prints the end of the log file and each new line."""
     last_lines(directory, 0)  # raises without a log
     os.execvp("tail", ["tail", f"--lines={count}", "--follow=name", "--retry", str(directory / LOG_FILE)])  # noqa: S606 - no shell is wanted
-
-
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True

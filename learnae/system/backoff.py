@@ -1,4 +1,19 @@
-"""Exponential backoff: how long to wait until something that failed is tried again."""
+"""Waiting: until something that failed is tried again, and until something is so."""
+
+import time
+from collections.abc import Callable
+
+_POLL_SECONDS = 0.02
+
+
+def wait_until(condition: Callable[[], object], seconds: float) -> bool:
+    """Look again and again until ``condition`` is true; return False if it is not within some ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 class Backoff:

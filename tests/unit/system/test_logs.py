@@ -108,8 +108,7 @@ for number in range(1000):
 """
 
 
-def test_the_log_of_a_program_in_the_background_is_bounded_and_loses_nothing_that_is_new(tmp_path: Path) -> None:
-    path = tmp_path / "log"
+def write_long_log(path: Path) -> None:
     with path.open("ab") as file:
         subprocess.run(
             [sys.executable, "-c", LONG],
@@ -118,6 +117,11 @@ def test_the_log_of_a_program_in_the_background_is_bounded_and_loses_nothing_tha
             env={**os.environ, FILE_VARIABLE: str(path)},
             check=True,
         )
+
+
+def test_the_log_of_a_program_in_the_background_is_bounded_and_loses_nothing_that_is_new(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    write_long_log(path)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["log", "log.1"]
     assert all(each.stat().st_size < 20_200 for each in tmp_path.iterdir())
     text = (tmp_path / "log.1").read_text() + path.read_text()
@@ -131,12 +135,5 @@ def test_the_log_of_a_program_in_the_background_is_bounded_and_loses_nothing_tha
 def test_a_log_that_cannot_be_begun_anew_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "log"
     (tmp_path / "log.1").mkdir()
-    with path.open("ab") as file:
-        subprocess.run(
-            [sys.executable, "-c", LONG],
-            stdout=file,
-            stderr=file,
-            env={**os.environ, FILE_VARIABLE: str(path)},
-            check=True,
-        )
+    write_long_log(path)
     assert "record 000999" in path.read_text()

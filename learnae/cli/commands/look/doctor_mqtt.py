@@ -3,7 +3,6 @@
 import logging
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +14,11 @@ from learnae.cli.output import BROKEN, MISSING, OK, Finding
 from learnae.config.loading import find_section
 from learnae.config.sections import MqttSection
 from learnae.errors import LearnaeError, TransportError
+from learnae.system.backoff import wait_until
 from learnae.system.paths import last_status, peers_here
 
 _CONNECT_SECONDS = 15.0  # with the time to find out what else listens there
 _ANSWER_SECONDS = 5.0  # a person waits for each
-_POLL_SECONDS = 0.02
 _NAME = re.compile("[a-z0-9]{1,128}")
 _CHANNEL = "doctor"
 
@@ -69,7 +68,7 @@ class _Trial:
     def findings(self) -> Iterator[Finding]:
         """Try one after the other; what cannot work without an earlier one is left out."""
         name, link = "MQTT broker", self.link
-        _wait(lambda: link.is_connected or not link.state().endswith(": connecting"), _CONNECT_SECONDS)
+        wait_until(lambda: link.is_connected or not link.state().endswith(": connecting"), _CONNECT_SECONDS)
         if not link.is_connected:
             problem, _, remedy = link.state().partition("; ")
             remedy = remedy or "start it, or check mqtt.broker; docs/mqtt.md has what the words mean"
@@ -101,7 +100,7 @@ class _Trial:
     def _refused(self, topic_filter: str, handle: Callable[[Received], None]) -> str:
         """Subscribe; return why not, empty if the broker has confirmed it."""
         self.link.subscribe(topic_filter, handle)
-        _wait(lambda: not self.link.is_subscribing, _ANSWER_SECONDS)
+        wait_until(lambda: not self.link.is_subscribing, _ANSWER_SECONDS)
         if self.link.is_subscribing or not self.link.is_connected:
             return f"subscribing to {topic_filter} is not answered: {self.link.state()}; check its ACL, and its log"
         why = self.link.why_not_heard(topic_filter)
@@ -121,7 +120,7 @@ class _Trial:
             return Finding(name, BROKEN, *_parts(refused))
         if not is_published:
             return Finding(name, OK, f"to {self.topic}; whether anything comes is not known", "")
-        if not _wait(self._mine, _ANSWER_SECONDS):
+        if not wait_until(self._mine, _ANSWER_SECONDS):
             remedy = f"let this user read {self.section.prefix}/# in its ACL"
             return Finding(name, BROKEN, f"what was published on {self.topic} does not come back", remedy)
         return Finding(name, OK, "what was published comes back", "")
@@ -137,7 +136,7 @@ class _Trial:
             if can_read:
                 self.link.unsubscribe(self.topic)
                 self.link.subscribe(self.topic, self._hear)
-                _wait(lambda: self._mine(retained=True), _ANSWER_SECONDS)
+                wait_until(lambda: self._mine(retained=True), _ANSWER_SECONDS)
         except TransportError as error:
             return Finding(name, BROKEN, *_parts(f"{error}"))
         if not self._clean():
@@ -172,15 +171,6 @@ def _parts(text: str) -> tuple[str, str]:
     """Return problem and remedy of a text that has both."""
     problem, _, remedy = text.partition("; ")
     return problem, remedy or "see the broker's log"
-
-
-def _wait(condition: Callable[[], object], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 @contextmanager
