@@ -127,7 +127,7 @@ def _features(
     hop = options.hop or max(1, window // 2)
     kind = RawWindow if options.kind == RAW_KIND else WindowStatistics
     count = kind.constants * len(channels)
-    plain = kind(channels, rate, window, hop, (0.0,) * count, (1.0,) * count, options.ahead)
+    plain = _checked(kind(channels, rate, window, hop, (0.0,) * count, (1.0,) * count, options.ahead))
     samples = Samples(seconds, values.astype(np.float32), np.zeros(len(values), np.int64), np.zeros(len(values), bool))
     made = Windower(plain).push(samples).values
     made = made[:: max(1, len(made) // _MOST_WINDOWS)]
@@ -141,8 +141,12 @@ def _features(
     deviation = rows.std(axis=0)
     scale = [_rounded(value) or 1.0 for value in deviation]
     shift = [_near(value, of) for value, of in zip(rows.mean(axis=0), scale, strict=True)]
-    found = kind(channels, rate, window, hop, tuple(shift), tuple(scale), options.ahead)
-    return read_features(Fields(found.to_fields(), "features", DataError))  # within a manifest's bounds
+    return _checked(kind(channels, rate, window, hop, tuple(shift), tuple(scale), options.ahead))
+
+
+def _checked(features: Features) -> Features:
+    """Return ``features``; raises DataError if they are not within a manifest's bounds."""
+    return read_features(Fields(features.to_fields(), "features", DataError))
 
 
 def _rounded(value: float) -> float:
