@@ -45,6 +45,11 @@ class Workspace:
         return peer_name(self.identity.author)
 
     @property
+    def meeting(self) -> str:
+        """Return the name of the place where the swarm's peers meet, on any network."""
+        return str(self.swarm.manifest.swarm)
+
+    @property
     def is_archive(self) -> bool:
         """Return True if the swarm's directory on this machine keeps everything."""
         return (self.swarm.directory / ARCHIVE_FILE).exists()

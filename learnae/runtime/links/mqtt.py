@@ -37,7 +37,7 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
     ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow.
     """
     manifest = workspace.swarm.manifest
-    topics = Topics(section.prefix, manifest.swarm, workspace.name)
+    topics = Topics(section.prefix, workspace.meeting, workspace.name)
     will = Will(topics.own("status"), OFFLINE)
     connection = MqttConnection(section, section.client_id or f"learnae-{workspace.name}", will)
     Session(connection, topics)
@@ -62,7 +62,15 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
     if section.exchange:
         heard = gossip.note if gossip else lambda _: None
         exchange = MqttExchange(
-            connection, topics, workspace.store, manifest.limits, holds, workspace.opener, heard, frontier
+            connection,
+            topics,
+            manifest.swarm,
+            workspace.store,
+            manifest.limits,
+            holds,
+            workspace.opener,
+            heard,
+            frontier,
         )
         links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
     connection.start()
