@@ -38,7 +38,7 @@ _JOIN_SECONDS = 2.0
 
 @dataclass(eq=False)
 class KuboGossip(Gossip):
-    """Gossips for the peer ``name`` where its swarm meets: one thread publishes, one listens; both recover by themselves."""
+    """Gossips for the peer ``name`` where its swarm meets: one thread speaks, one listens; both recover alone."""
 
     rpc: KuboRpc
     meeting: str

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 ONLINE, OFFLINE = b"online", b"offline"
-CBOR, JSON = "application/cbor", "application/json"
+CBOR, JSON, BYTES = "application/cbor", "application/json", "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)

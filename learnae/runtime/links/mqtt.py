@@ -8,10 +8,11 @@ from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
 from learnae.adapters.mqtt.monitor.home_assistant import Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
-from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
+from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, stay_silent
 from learnae.adapters.mqtt.session import Session
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
-from learnae.config.sections import MqttSection
+from learnae.config.sections import OFF, PLAIN, SEALED, MqttSection
+from learnae.errors import ConfigurationError
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.manifest import FORECAST, Manifest
@@ -31,6 +32,17 @@ def judgement_of(manifest: Manifest) -> Judgement:
     return Judgement.CLASS if manifest.objective.is_classification else Judgement.VALUE
 
 
+def monitor_mode(section: MqttSection, is_sealed: bool) -> str:
+    """Return how a peer is shown on the broker: PLAIN, SEALED or OFF. Raises ConfigurationError."""
+    mode = section.monitor or (SEALED if is_sealed else PLAIN)
+    if mode == SEALED and not is_sealed:
+        raise ConfigurationError(
+            f"mqtt.monitor is {SEALED}, and the swarm is open: it has no secret", f'use "{PLAIN}" or "{OFF}"'
+        )
+    section.check_readable(mode)
+    return mode
+
+
 def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False) -> LinkSet:
     """Link to the broker of ``[mqtt]``; raises ConfigurationError or StateError.
 
@@ -38,11 +50,14 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
     """
     manifest = workspace.swarm.manifest
     topics = Topics(section.prefix, workspace.meeting, workspace.name)
-    will = Will(topics.own("status"), OFFLINE)
+    mode = monitor_mode(section, manifest.is_sealed)
+    will = None if mode == OFF else Will(topics.own("status"), OFFLINE)
     connection = MqttConnection(section, section.client_id or f"learnae-{workspace.name}", will)
     Session(connection, topics)
     links = LinkSet(states={"mqtt": connection.state})
-    if section.monitor:
+    if mode == OFF:
+        stay_silent(connection, topics, workspace.directory)
+    else:
         queue = Outbox(workspace.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
         monitor = MqttMonitor(
             connection,
@@ -52,6 +67,7 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
             section.home_assistant,
             section.home_assistant_prefix,
             judgement_of(manifest),
+            seal=workspace.seal_shown if mode == SEALED else None,
         )
         links += LinkSet(monitors=(monitor,), states={"mqtt monitor": monitor.state})
     gossip, frontier = None, Frontier()
