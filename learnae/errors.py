@@ -13,6 +13,7 @@
     │   │   ├── ReplayError             a message that this peer has seen already
     │   │   ├── SequenceError           does not continue its author's chain
     │   │   ├── BannedError             its author has equivocated
+    │   │   ├── StrangerError           its author is not a member, or not any more
     │   │   └── LimitError              larger, deeper or more frequent than allowed
     │   └── FrameError              weights that cannot be decoded or must not be used
     ├── TransportError          a block, daemon or broker is not there now: try again
@@ -78,6 +79,10 @@ class SequenceError(MessageError):
 
 class BannedError(MessageError):
     """The message's author has equivocated."""
+
+
+class StrangerError(MessageError):
+    """The message's author is not a member of the swarm, or not any more."""
 
 
 class LimitError(MessageError):
