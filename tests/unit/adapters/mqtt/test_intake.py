@@ -109,7 +109,7 @@ def test_a_strangers_message_is_refused_before_it_is_queued_decoded_or_stored(tm
     put = inbox.handler(queued.append, setting.intake.is_welcome)
     for author in (stranger, member):
         put(Received(TOPICS.of(peer_name(author.author), "message"), author.say().data, "", False))
-    wait_for(lambda: queued, 10)
+    wait_for(lambda: queued, "the message of a member")
     inbox.close()
     assert [received.payload for received in queued] == [member.last.data]
     assert setting.intake.counts["refused of strangers"] == 1
