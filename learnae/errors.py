@@ -13,6 +13,7 @@
     │   │   ├── ReplayError             a message that this peer has seen already
     │   │   ├── SequenceError           does not continue its author's chain
     │   │   ├── BannedError             its author has equivocated
+    │   │   ├── MembershipError         a record that breaks the protocol, or that its author may not write
     │   │   └── LimitError              larger, deeper or more frequent than allowed
     │   └── FrameError              weights that cannot be decoded or must not be used
     ├── TransportError          a block, daemon or broker is not there now: try again
@@ -78,6 +79,10 @@ class SequenceError(MessageError):
 
 class BannedError(MessageError):
     """The message's author has equivocated."""
+
+
+class MembershipError(MessageError):
+    """A record of membership breaks the protocol, or its author was no member when it wrote it."""
 
 
 class LimitError(MessageError):
