@@ -13,6 +13,8 @@
     │   │   ├── ReplayError             a message that this peer has seen already
     │   │   ├── SequenceError           does not continue its author's chain
     │   │   ├── BannedError             its author has equivocated
+    │   │   ├── StrangerError           its author is not a member, or not any more
+    │   │   ├── MembershipError         a record that breaks the protocol, or that its author may not write
     │   │   └── LimitError              larger, deeper or more frequent than allowed
     │   └── FrameError              weights that cannot be decoded or must not be used
     ├── TransportError          a block, daemon or broker is not there now: try again
@@ -78,6 +80,12 @@ class SequenceError(MessageError):
 
 class BannedError(MessageError):
     """The message's author has equivocated."""
+
+
+class StrangerError(MessageError):
+    """The message's author is not a member of the swarm, or not any more."""
+class MembershipError(MessageError):
+    """A record of membership breaks the protocol, or its author was no member when it wrote it."""
 
 
 class LimitError(MessageError):

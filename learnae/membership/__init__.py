@@ -1,1 +1,1 @@
-"""Who is in a swarm: policies and signed records. Pure; nothing here does I/O."""
+"""Who is in: signed records, the roster that follows from them, and the secrets that members share. No I/O."""

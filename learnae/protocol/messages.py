@@ -28,6 +28,11 @@ _INTEGERS = 28  # the first byte of one that is not negative is smaller
 _LONGER = {24: 1, 25: 2, 26: 4, 27: 8}  # bytes of an integer after its first one (RFC 8949, section 3)
 
 
+def author_of(data: bytes) -> bytes | None:
+    """Return who is said to have signed a message or a record, without decoding it; None for any other block."""
+    return data[_AUTHOR] if data[1 : _AUTHOR.start] == _START and len(data) >= _AUTHOR.stop else None
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A verified message; ``data`` are the bytes of its block, unknown fields included.

@@ -18,7 +18,7 @@ from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.chain import Chain
 from learnae.protocol.evidence_book import EvidenceBook
 from learnae.protocol.identity import peer_name
-from learnae.protocol.limits import Limits
+from learnae.protocol.limits import MAX_SEQ, Limits
 from learnae.protocol.messages import Message
 from learnae.protocol.pending import Pending
 
@@ -454,6 +454,15 @@ class Tangle:
         candidates, self._gone = self._gone, {}
         needed = self._proofs() if candidates else set()
         return [cid for cid in candidates if cid not in self._nodes and cid not in self._pending and cid not in needed]
+
+    def expel(self, author: bytes) -> None:
+        """Forget all that an author has said, waiting, attached or kept: it is not a member any more."""
+        self._gone.update(dict.fromkeys(self._evidence.forget(author)))
+        for message in self._pending.drop_below(author, MAX_SEQ + 1):
+            self._discard(message)
+        chain = self._chains.get(author)
+        if chain is not None:
+            self._clear(chain)
 
     def needed(self) -> set[Cid]:
         """Return the names of all blocks that live, waiting and kept messages need, and those that prove forks."""
