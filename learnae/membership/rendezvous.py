@@ -34,6 +34,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from learnae.errors import EncodingError, SealError
 from learnae.ipld import dagcbor
 from learnae.ipld.fields import Fields
+from learnae.membership.invite_code import rendezvous
 
 SESSION_BYTES = 16
 QUESTION_BYTES = 4608  # with a join record, which has at most 4 KiB
@@ -43,7 +44,7 @@ EXPIRED, USED_UP, WITHDRAWN, UNSUITABLE = "expired", "used up", "withdrawn", "un
 REFUSALS = (EXPIRED, USED_UP, WITHDRAWN, UNSUITABLE)
 _MOST_BLOCKS = 256
 _PRIME = 2**255 - 19
-_PLACE, _QUESTION, _ANSWER = (b"learnae/rendezvous/1/" + word for word in (b"place", b"question", b"answer"))
+_QUESTION, _ANSWER = b"learnae/rendezvous/1/question", b"learnae/rendezvous/1/answer"
 _NONCE = bytes(12)  # no key seals twice
 _PUBLIC_BYTES = _SALT_BYTES = 32
 
@@ -110,7 +111,7 @@ def public_key(seed: bytes) -> bytes:
 
 def meeting_place(key: bytes) -> str:
     """Return the name of the place where the invite of K is answered: 26 characters of base32, lower case."""
-    return base64.b32encode(_derived(key, _PLACE)[:16]).decode().rstrip("=").lower()
+    return base64.b32encode(rendezvous(key)).decode().rstrip("=").lower()
 
 
 def seal_question(key: bytes, question: Question) -> bytes:
@@ -158,12 +159,8 @@ def _montgomery(key: bytes) -> bytes:
     return ((1 + y) * pow(1 - y, -1, _PRIME) % _PRIME).to_bytes(32, "little")
 
 
-def _derived(secret: bytes, info: bytes) -> bytes:
-    return HKDF(SHA256(), 32, None, info).derive(secret)
-
-
 def _cipher(secret: bytes, info: bytes) -> ChaCha20Poly1305:
-    return ChaCha20Poly1305(_derived(secret, info))
+    return ChaCha20Poly1305(HKDF(SHA256(), 32, None, info).derive(secret))
 
 
 def _opened(cipher: ChaCha20Poly1305, data: bytes, what: str) -> bytes:
