@@ -17,6 +17,7 @@ import numpy as np
 
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Join, Metrics, Profile, Summary, Update
 from learnae.protocol.identity import Identity
@@ -53,6 +54,13 @@ def manifest_of_tables() -> Manifest:
     """As a swarm has it whose rows come from tables with named columns."""
     columns = ("flow", "pressure", "Temperatur °C")
     return Manifest("tables", dense_config(3, (), 1, "linear"), "huber", seed=6, created=TIME, columns=columns)
+
+
+def manifest_of_members() -> Manifest:
+    """As a swarm has it that lets in who brings an invite; ALICE and BOB found it."""
+    founders = [Founder(peer.author, bytes([number]) * 32) for number, peer in enumerate((ALICE, BOB))]
+    policy = MembershipPolicy.of("invite", founders)
+    return Manifest("members", dense_config(1, (), 1, "linear"), "huber", created=TIME, membership=policy)
 
 
 SWARM = manifest().swarm
@@ -294,6 +302,7 @@ def vectors() -> dict[str, Any]:
         "manifests": {
             "features": block_vector(manifest().to_bytes()),
             "tables": block_vector(manifest_of_tables().to_bytes()),
+            "members": block_vector(manifest_of_members().to_bytes()),
         },
         "messages": {name: block_vector(data) for name, data in blocks.items()},
         "announcements": {

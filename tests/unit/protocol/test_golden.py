@@ -33,7 +33,7 @@ def test_what_is_written_today_is_what_was_written_then() -> None:
     assert vectors() == GOLDEN
 
 
-@pytest.mark.parametrize(("name", "columns"), [("features", 0), ("tables", 3)])
+@pytest.mark.parametrize(("name", "columns"), [("features", 0), ("tables", 3), ("members", 0)])
 def test_the_manifests_of_then_are_read_today(name: str, columns: int) -> None:
     vector = GOLDEN["manifests"][name]
     manifest = Manifest.from_bytes(bytes.fromhex(vector["block"]))
