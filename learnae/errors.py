@@ -14,6 +14,7 @@
     │   │   ├── SequenceError           does not continue its author's chain
     │   │   ├── BannedError             its author has equivocated
     │   │   ├── StrangerError           its author is not a member, or not any more
+    │   │   ├── MembershipError         a record that breaks the protocol, or that its author may not write
     │   │   └── LimitError              larger, deeper or more frequent than allowed
     │   └── FrameError              weights that cannot be decoded or must not be used
     ├── TransportError          a block, daemon or broker is not there now: try again
@@ -83,6 +84,8 @@ class BannedError(MessageError):
 
 class StrangerError(MessageError):
     """The message's author is not a member of the swarm, or not any more."""
+class MembershipError(MessageError):
+    """A record of membership breaks the protocol, or its author was no member when it wrote it."""
 
 
 class LimitError(MessageError):

@@ -1,1 +1,1 @@
-"""Who is in a swarm: policies and signed records. Pure; nothing here does I/O."""
+"""Who is in: policies, signed records, and the secrets that members share. Pure; nothing here does I/O."""
