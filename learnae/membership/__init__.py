@@ -1,1 +1,1 @@
-"""Who is in: signed records, the roster that follows from them, and the secrets that members share. No I/O."""
+"""Who is in: policies, signed records, and the secrets that members share. Pure; nothing here does I/O."""

@@ -1,15 +1,25 @@
-"""Replication: from what others announce to attached messages, by fetching what is missing."""
+"""Replication: from what others announce to attached messages and records, by fetching what is missing."""
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
-from learnae.errors import BannedError, BlockMissingError, FutureError, PeerError, StaleError
+from learnae.errors import (
+    BannedError,
+    BlockMissingError,
+    FutureError,
+    NotWrittenError,
+    PeerError,
+    StaleError,
+    StrangerError,
+)
 from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.membership.gate import Gate
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.limits import Limits
@@ -20,6 +30,8 @@ T = TypeVar("T")
 Opener = Callable[[bytes, Cid, Limits], Message]
 _MESSAGES_PER_CALL = 2048  # keeps one tick short however much was missed
 _ROTATING = 16  # places of an announcement that are left to authors who are neither this peer nor followed
+_RECORDS = 12  # places of an announcement that are left to records, where there is evidence, too
+_STRANGERS = 1024  # entries of authors who may be members soon, and messages of theirs
 _COMING, _COMING_MS = 512, 60_000  # messages that were asked for, and for how long they may come
 
 _log = logging.getLogger(__name__)
@@ -27,7 +39,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Replicator:
-    """Keeps a tangle equal to what the swarm knows. Makes no messages itself; an archive's deletes none."""
+    """Keeps a tangle, and the ledger of ``gate``, equal to what the swarm knows.
+
+    Makes no messages itself; an archive's deletes none.
+    """
 
     swarm: Cid
     tangle: Tangle
@@ -38,12 +53,17 @@ class Replicator:
     opener: Opener = open_message
     messages_per_call: int = _MESSAGES_PER_CALL
     is_archive: bool = False
+    gate: Gate = field(default_factory=Gate)
 
     def __post_init__(self) -> None:
         limit = self.tangle.limits.wanted
         self._entries = BoundedDict[tuple[str, bytes], Entry](limit)  # by announcer and author; not here yet
         self._kept = BoundedDict[Cid, None](limit)
         self._asked = BoundedDict[Cid, int](_COMING)  # since when (uptime); what has come is taken in, needed or not
+        self._unknown = BoundedDict[tuple[str, bytes], Entry](_STRANGERS)  # of authors who are not members yet
+        self._refused = BoundedDict[Cid, None](_STRANGERS)  # messages of such
+        self._version = self.gate.version
+        self.records = 0  # taken in so far
         self._turn = 0  # of the authors that take turns in announcements
         self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
         self.own_seq = -1  # the highest that any other peer claims to know of this one
@@ -52,8 +72,9 @@ class Replicator:
     def hear(self) -> Outcome:
         """Take in what others announced and fetch it, as far as it is here now."""
         self._note_announcements()
+        self._keep_to_members()
         total, opened, wanted = Outcome(), set[Cid](), self._wanted()
-        candidates = [*filter(self.tangle.is_new, self._asked), *wanted]
+        candidates = [*filter(self._is_new, self._asked), *wanted]
         while candidates:
             before = len(opened)
             for cid in candidates:
@@ -61,6 +82,7 @@ class Replicator:
             if before < len(opened):
                 wanted = self._wanted()
             candidates = list(wanted) if before < len(opened) < self.messages_per_call else []
+        self._keep_to_members()
         self._ask(list(wanted))
         return total
 
@@ -89,17 +111,43 @@ class Replicator:
 
         This peer and those ``followed`` come first, the others take turns.
         """
-        limits, entries, kept = self.tangle.limits, dict(self.tangle.entries()), list(self.tangle.kept())
+        limits, entries = self.tangle.limits, dict(self.tangle.entries())
         first = [author for author in dict.fromkeys((self.tangle.me, *followed)) if author in entries]
         if len(entries) > limits.entries:
             first = first[: limits.entries - _ROTATING]
         others = [author for author in entries if author not in set(first)]
         chosen = [*first, *_in_turn(others, self._turn, limits.entries - len(first))]
-        announced = Announcement(
-            tuple(entries[author] for author in chosen), tuple(_in_turn(kept, self._turn, limits.kept))
-        )
+        announced = Announcement(tuple(entries[author] for author in chosen), self._kept_in_turn())
         self._turn += 1
         self.gossip.announce(announced)
+
+    def _kept_in_turn(self) -> tuple[Cid, ...]:
+        """Return records that no other names, from which all are found, then evidence; of many, others each time."""
+        room, evidence = self.tangle.limits.kept, list(self.tangle.kept())
+        records = list(self.gate.ledger.heads()) if self.gate.ledger else []
+        first = list(_in_turn(records, self._turn, _RECORDS if evidence else room))
+        return (*first, *_in_turn(evidence, self._turn, room - len(first)))
+
+    def _take_record(self, cid: Cid, data: bytes) -> None:
+        try:
+            self.gate.take(data)
+        except PeerError as error:
+            self.errors.count(error)
+            self.tangle.refuse(cid)
+            return
+        self.records += 1
+        with suppress(NotWrittenError):  # it is here: this lets other machines have what another process has put
+            self.store.put(DAG_CBOR, data)
+
+    def _keep_to_members(self) -> None:
+        """Where members have changed, forget those who are none any more, and hear those who are now."""
+        if self._version == self.gate.version:
+            return
+        self._version = self.gate.version
+        self.tangle.restrict(self.gate.admits)
+        self._refused.clear()
+        for key in [key for key in self._unknown if self.gate.admits_prefix(key[1])]:
+            self._note_entry(key[0], self._unknown.pop(key))
 
     def add_own(self, message: Message) -> Outcome:
         """Store and attach a message that this peer has signed; raises NotWrittenError or PeerError."""
@@ -110,24 +158,35 @@ class Replicator:
         limits = self.tangle.limits
         for heard in self.gossip.heard():
             for entry in heard.announcement.entries[: limits.entries]:
-                if entry.author == self.tangle.me[:PREFIX_BYTES]:
-                    self.own_seq = max(self.own_seq, entry.seq)
-                self._first.setdefault(entry.author, entry.seq)
-                self._entries.pop(key := (heard.announcer, entry.author), None)
-                if self.tangle.wanted_of(entry):
-                    self._entries[key] = entry
+                self._note_entry(heard.announcer, entry)
             for cid in heard.announcement.kept[: limits.kept]:
-                if self.tangle.lacks_kept(cid):
+                if self._lacks_kept(cid):
                     self._kept[cid] = None
+
+    def _note_entry(self, announcer: str, entry: Entry) -> None:
+        key = announcer, entry.author
+        if not self.gate.admits_prefix(entry.author):
+            self._unknown[key] = entry
+            return
+        if entry.author == self.tangle.me[:PREFIX_BYTES]:
+            self.own_seq = max(self.own_seq, entry.seq)
+        self._first.setdefault(entry.author, entry.seq)
+        self._entries.pop(key, None)
+        if self.tangle.wanted_of(entry):
+            self._entries[key] = entry
+
+    def _is_new(self, cid: Cid) -> bool:
+        return self.tangle.is_new(cid) and cid not in self.gate and cid not in self._refused
+
+    def _lacks_kept(self, cid: Cid) -> bool:
+        return self.tangle.lacks_kept(cid) and self._is_new(cid)
 
     def _ask(self, wanted: list[Cid]) -> None:
         now = self.clock.uptime()
         self.store.want(wanted)
         for cid in wanted:
             self._asked.setdefault(cid, now)
-        for cid in [
-            cid for cid, since in self._asked.items() if now - since > _COMING_MS or not self.tangle.is_new(cid)
-        ]:
+        for cid in [cid for cid, since in self._asked.items() if now - since > _COMING_MS or not self._is_new(cid)]:
             del self._asked[cid]
 
     def _wanted(self) -> dict[Cid, None]:
@@ -138,9 +197,11 @@ class Replicator:
             names.update(dict.fromkeys(wanted))
             if not wanted:
                 del self._entries[key]
-        for cid in [cid for cid in self._kept if not self.tangle.lacks_kept(cid)]:
+        for cid in [cid for cid in self._kept if not self._lacks_kept(cid)]:
             del self._kept[cid]
-        return {**names, **dict.fromkeys((*self.tangle.missing(), *self._kept))}
+        records = filter(self.tangle.is_new, self.gate.ledger.missing() if self.gate.ledger else ())
+        names = {**dict.fromkeys(records), **names, **dict.fromkeys((*self.tangle.missing(), *self._kept))}
+        return {cid: None for cid in names if cid not in self._refused}
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Take in the message if its block is here; return False if it is not."""
@@ -154,11 +215,19 @@ class Replicator:
             self.errors.count(error)
             return False
         _log.debug("heard %s: %d bytes", cid, len(data))
+        if self.gate.takes(data):
+            self._take_record(cid, data)
+            return True
         try:
+            self.gate.check(data)
             self._check_age(cid, data)
             message = self.opener(data, self.swarm, self.tangle.limits)
         except StaleError as error:
             self._forget(cid, error)
+            return True
+        except StrangerError as error:  # it may be a member soon: not refused for ever
+            self.errors.count(error)
+            self._refused[cid] = None
             return True
         except PeerError as error:
             self.errors.count(error)

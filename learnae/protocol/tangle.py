@@ -7,7 +7,7 @@ messages are hints: nothing waits for them.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from learnae.bounded_dict import BoundedDict
@@ -455,8 +455,13 @@ class Tangle:
         needed = self._proofs() if candidates else set()
         return [cid for cid in candidates if cid not in self._nodes and cid not in self._pending and cid not in needed]
 
-    def expel(self, author: bytes) -> None:
-        """Forget all that an author has said, waiting, attached or kept: it is not a member any more."""
+    def restrict(self, may_speak: Callable[[bytes], bool]) -> None:
+        """Forget all that those have said, waiting, attached or kept, who may not speak any more."""
+        waiting = {message.author for message in self._pending.messages()}
+        for author in [author for author in {*self._chains, *waiting} if not may_speak(author)]:
+            self._expel(author)
+
+    def _expel(self, author: bytes) -> None:
         self._gone.update(dict.fromkeys(self._evidence.forget(author)))
         for message in self._pending.drop_below(author, MAX_SEQ + 1):
             self._discard(message)

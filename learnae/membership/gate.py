@@ -1,0 +1,68 @@
+"""The gate: tells members from strangers by a block's first bytes, before it is decoded or stored. Pure."""
+
+from __future__ import annotations
+
+from learnae.errors import StrangerError
+from learnae.ipld.cid import Cid
+from learnae.membership.ledger import Ledger
+from learnae.membership.records import is_record
+from learnae.protocol.announcements import PREFIX_BYTES
+from learnae.protocol.identity import peer_name
+from learnae.protocol.messages import author_of
+
+
+class Gate:
+    """Lets members of a swarm speak by what ``ledger`` holds; without one, in an open swarm, all may.
+
+    ``check`` may be called by any thread while another one calls ``take``. ``version`` changes whenever members do.
+    """
+
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self.ledger = ledger
+        self.version = 0
+        self._members: frozenset[bytes] | None = None
+        self._prefixes = frozenset[bytes]()
+        self._look()
+
+    @property
+    def is_open(self) -> bool:
+        """Return True if all who reach the swarm may speak."""
+        return self.ledger is None
+
+    def admits(self, author: bytes) -> bool:
+        """Return True if ``author`` is a member now."""
+        return self._members is None or author in self._members
+
+    def admits_prefix(self, prefix: bytes) -> bool:
+        """Return True if a member's key begins with ``prefix``."""
+        return self._members is None or prefix in self._prefixes
+
+    def check(self, data: bytes) -> None:
+        """Raise StrangerError for a message of an author that is no member; records and other blocks pass."""
+        if self._members is None:
+            return
+        author = author_of(data)
+        if author is not None and author not in self._members and not is_record(data):
+            raise StrangerError(
+                f"{peer_name(author)[:8]} is not a member", "a member lets it in: learnae invite, or learnae admit"
+            )
+
+    def takes(self, data: bytes) -> bool:
+        """Return True if a block is a record, for ``take``."""
+        return self.ledger is not None and is_record(data)
+
+    def take(self, data: bytes) -> None:
+        """Take in a record; raises PeerError for one that is wrong, or more than is kept."""
+        assert self.ledger is not None
+        self.ledger.add(data)
+        self._look()
+
+    def __contains__(self, cid: Cid) -> bool:
+        return self.ledger is not None and cid in self.ledger
+
+    def _look(self) -> None:
+        members = None if self.ledger is None else frozenset(self.ledger.roster().members)
+        if members != self._members:
+            self._prefixes = frozenset(key[:PREFIX_BYTES] for key in members or ())
+            self._members = members
+            self.version += 1
