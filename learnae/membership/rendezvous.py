@@ -9,7 +9,7 @@ manifest is checked against the code, records are signed, and a refusal is only 
 >>> seed = bytes(range(32))
 >>> key = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 >>> meeting_place(key)
-'tfgvtt4ivaswdcgp5sozdkofb4'
+'74lr5d6nkbg6bmyioqmnjzegqi'
 >>> open_question(key, seal_question(key, Question(bytes(16)))).join
 b''
 >>> open_answer(seed, seal_answer(key, Answer(blocks=(b"manifest",)))).blocks
