@@ -179,6 +179,11 @@ class Manifest:
         return 2 if self.loss == "binary_crossentropy" and self.model.output_shape == (1,) else 0
 
     @property
+    def is_sealed(self) -> bool:
+        """Return True if only members can read what is said; False in an open swarm."""
+        return False
+
+    @property
     def swarm(self) -> Cid:
         """Return the swarm's id."""
         return Cid.of(DAG_CBOR, self.to_bytes())

@@ -1,0 +1,1 @@
+"""Who is in: records, roster, key epochs, sealing. Pure."""
