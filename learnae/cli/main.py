@@ -172,6 +172,8 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
         "--client-id", default="", metavar="I", help="where the broker demands one; by default a new one"
     )
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
+    viewer = "opens what a sealed swarm shows: learnae members --viewer-key FILE makes it"
+    group.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
 
 
 def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

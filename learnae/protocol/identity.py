@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from learnae.errors import SignatureError, StateError
+from learnae.errors import EncodingError, SignatureError, StateError
 from learnae.system.atomic_files import create_once, is_there, writing
 from learnae.system.private_files import make_private, read_private
 
@@ -91,6 +91,17 @@ def verify(author: bytes, signature: bytes, data: bytes) -> None:
         Ed25519PublicKey.from_public_bytes(author).verify(signature, data)
     except (InvalidSignature, ValueError) as error:
         raise SignatureError(f"{peer_name(author)} did not sign this message") from error
+
+
+def author_of_name(name: str) -> bytes:
+    """Return the public key that ``peer_name`` writes as ``name``; raises EncodingError."""
+    try:
+        author = base64.b32decode(name.upper() + "====")
+    except ValueError:
+        author = b""
+    if len(author) != PUBLIC_KEY_BYTES or peer_name(author) != name:
+        raise EncodingError(f"a peer's key is {name[:64]!a}", "it has 52 characters of base32, in lower case")
+    return author
 
 
 def peer_name(author: bytes) -> str:

@@ -8,6 +8,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.lock import Lock
 from learnae.config.sections import LIVE
 from learnae.error_log import ErrorLog
+from learnae.membership.sealing import NoSecrets, Secrets
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
 from learnae.swarm.directory import Swarm
@@ -37,6 +38,7 @@ class Workspace:
         self.identity = Identity.load_or_create(directory / KEY_FILE)
         self.errors = ErrorLog()
         self.opener = MessageOpener()
+        self.secrets: Secrets = NoSecrets()
         self.store = BlockService(LocalBlockStore(swarm.directory), self.errors)
 
     @property

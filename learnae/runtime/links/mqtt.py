@@ -1,5 +1,6 @@
 """``[mqtt]``: monitor, gossip and exchange over one MQTT connection."""
 
+from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.mqtt.blocks.exchange import MqttExchange
 from learnae.adapters.mqtt.blocks.intake import NAME
 from learnae.adapters.mqtt.client import Will
@@ -8,7 +9,8 @@ from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
 from learnae.adapters.mqtt.monitor.home_assistant import Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
-from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, stay_silent
+from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, Seal, stay_silent
+from learnae.adapters.mqtt.monitor.sealed_payloads import seal_payload
 from learnae.adapters.mqtt.session import Session
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
 from learnae.config.sections import OFF, PLAIN, SEALED, MqttSection
@@ -67,7 +69,7 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
             section.home_assistant,
             section.home_assistant_prefix,
             judgement_of(manifest),
-            seal=workspace.seal_shown if mode == SEALED else None,
+            seal=_seal(workspace) if mode == SEALED else None,
         )
         links += LinkSet(monitors=(monitor,), states={"mqtt monitor": monitor.state})
     gossip, frontier = None, Frontier()
@@ -91,3 +93,9 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
         links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
     connection.start()
     return links + LinkSet(closers=(connection.close,))
+
+
+def _seal(workspace: Workspace) -> Seal:
+    """Return what seals the payloads of this peer's monitor."""
+    secrets, author, clock = workspace.secrets, workspace.identity.author, SystemClock()
+    return lambda channel, payload: seal_payload(secrets, author, clock.now(), channel, payload)
