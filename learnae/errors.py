@@ -84,6 +84,8 @@ class BannedError(MessageError):
 
 class StrangerError(MessageError):
     """The message's author is not a member of the swarm, or not any more."""
+
+
 class MembershipError(MessageError):
     """A record of membership breaks the protocol, or its author was no member when it wrote it."""
 
