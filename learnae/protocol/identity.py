@@ -69,9 +69,9 @@ class Identity:
 
     def save(self, path: Path) -> None:
         """Keep this key at ``path``, with mode 0600; raises StateError if another is there, NotWrittenError."""
-        if not create_once(path, _to_pem(self._key.private_bytes_raw()), mode=0o600):
-            if self.load(path).author != self.author:
-                raise StateError(f"there is another key at {path}", "move it away")
+        is_new = create_once(path, _to_pem(self._key.private_bytes_raw()), mode=0o600)
+        if not is_new and self.load(path).author != self.author:
+            raise StateError(f"there is another key at {path}", "move it away")
 
     def agreement_key(self) -> X25519PrivateKey:
         """Return the X25519 key that secrets are sealed to: it follows from this one, so that no file holds it."""

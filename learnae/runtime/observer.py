@@ -16,6 +16,7 @@ from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
 from learnae.models.keras_model import moments_in
 from learnae.peer.following import Following
+from learnae.peer.members.records_here import open_gate
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import profile_of
@@ -85,8 +86,10 @@ class Observer:
         self._clock = SystemClock()
         rng = random.Random()
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
-        gossip = LocalGossip(directory, None)
-        self._replication = Replicator(self.swarm, self.tangle, self._store, gossip, self._clock, errors)
+        gossip, self.gate = LocalGossip(directory, None), open_gate(self.manifest, self._store, errors)
+        self._replication = Replicator(
+            self.swarm, self.tangle, self._store, gossip, self._clock, errors, gate=self.gate
+        )
         count, half_life = self.manifest.model.count, self.manifest.merge.half_life
         self._following = Following(self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life)
         self._profiles: dict[bytes, Profile] = {}
