@@ -16,7 +16,8 @@
     │   │   ├── StrangerError           its author is not a member, or not any more
     │   │   ├── MembershipError         a record that breaks the protocol, or that its author may not write
     │   │   └── LimitError              larger, deeper or more frequent than allowed
-    │   └── FrameError              weights that cannot be decoded or must not be used
+    │   ├── FrameError              weights that cannot be decoded or must not be used
+    │   └── SealError               sealed bytes that do not open, or a message in the form of another swarm
     ├── TransportError          a block, daemon or broker is not there now: try again
     │   └── BlockMissingError
     ├── ConfigurationError      the user can mend it: exit status 78
@@ -96,6 +97,10 @@ class LimitError(MessageError):
 
 class FrameError(PeerError):
     """Published weights cannot be decoded or must not be used."""
+
+
+class SealError(PeerError):
+    """Sealed bytes do not open, or a message has the form that its swarm has not: open or sealed."""
 
 
 class TransportError(LearnaeError):
