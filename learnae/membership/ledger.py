@@ -79,6 +79,11 @@ class Ledger:
         """Return the names of all records that are here with their past."""
         return [*(record.cid for record in self.history), *self._guests]
 
+    def records(self) -> Iterator[Record]:
+        """Return all records that are here with their past."""
+        yield from self.history
+        yield from self._guests.values()
+
     def heads(self) -> tuple[Cid, ...]:
         """Return the records that no other names, sorted; of more than a record can name, the first. No guests."""
         return tuple(sorted(self._heads)[:MAX_PAST])
