@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from learnae import peer_names, strict_json
-from learnae.text import decimal, shortly, significant
+from learnae.text import counted, decimal, shortly, significant
 
 if TYPE_CHECKING:
     from learnae.runtime.observer import PeerView
@@ -161,6 +161,20 @@ class Finding:
     state: str
     detail: str
     remedy: str
+
+
+def membership_of(manifest: Manifest) -> str:
+    """Return the word for how others get into the swarm."""
+    return manifest.membership.kind if manifest.membership else "open"
+
+
+def membership_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that says who may speak in the swarm, and what that means."""
+    policy, kind = manifest.membership, membership_of(manifest)
+    if policy is None:
+        return {"membership": f"{kind}: everyone who reaches the swarm reads what is said, and has a full vote"}
+    votes = f"{counted(policy.votes, 'vote')} of members"
+    return {"membership": f"{kind}: in by {'an invite of a member' if kind == 'invite' else votes}, out by {votes}"}
 
 
 def columns_note(manifest: Manifest) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from learnae.errors import StrangerError
 from learnae.ipld.cid import Cid
 from learnae.membership.ledger import Ledger
@@ -57,8 +59,20 @@ class Gate:
         self.ledger.add(data)
         self._look()
 
-    def __contains__(self, cid: Cid) -> bool:
+    def __contains__(self, cid: object) -> bool:
         return self.ledger is not None and cid in self.ledger
+
+    def is_new(self, cid: Cid) -> bool:
+        """Return True if no record of that name is here, waits or was refused."""
+        return self.ledger is None or self.ledger.is_new(cid)
+
+    def missing(self) -> Iterator[Cid]:
+        """Return the names of records that others here need, and that are not here."""
+        return iter(()) if self.ledger is None else self.ledger.missing()
+
+    def announced(self) -> list[Cid]:
+        """Return the records from which all are found: those that no other names."""
+        return [] if self.ledger is None else [*self.ledger.heads(), *self.ledger.roster().pending]
 
     def _look(self) -> None:
         members = None if self.ledger is None else frozenset(self.ledger.roster().members)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from learnae.errors import EncodingError, LimitError, MembershipError, SignatureError, WrongSwarmError
@@ -89,7 +90,7 @@ class Uninvite:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """The author asks to come in, ``via`` an invite whose key has signed the ``proof``; both None where members vouch."""
+    """The author asks to come in ``via`` an invite whose key has signed the ``proof``; both None if members vouch."""
 
     x25519: bytes
     via: Cid | None = None
@@ -152,7 +153,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One voice that ``peer`` is removed, or admitted; the latter names a ``join``, unless the peer founded the swarm."""
+    """One voice that ``peer`` is removed, or admitted: that names its ``join``, unless the peer founded the swarm."""
 
     peer: bytes
     choice: str
@@ -223,7 +224,7 @@ class Rekey:
         if not isinstance(sealed, (list, tuple)) or not all(map(_is_sealed, sealed)):
             raise fields.error("sealed", sealed, f"a list of pairs: a key, {SEALED_SECRET_BYTES} bytes")
         for name, keys in (("excludes", list(excludes)), ("sealed", [peer for peer, _ in sealed])):
-            if any(first >= second for first, second in zip(keys, keys[1:], strict=False)):
+            if any(first >= second for first, second in pairwise(keys)):
                 raise fields.error(name, f"{len(keys)} keys", "in ascending order of the keys, none twice")
         pairs = tuple((peer, box) for peer, box in sealed)
         return cls(tuple(excludes), fields.octets("ephemeral", PUBLIC_KEY_BYTES), pairs)

@@ -10,6 +10,7 @@ import learnae
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
+from learnae.membership.gate import Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
 from learnae.peer.archive import Archive
 from learnae.peer.catching_up import CatchUp, Progress
@@ -20,6 +21,8 @@ from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, Training
 from learnae.peer.learning.trajectory import Trajectory
+from learnae.peer.members.records_here import open_gate
+from learnae.peer.members.steward import MEMBER, Steward
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
 from learnae.peer.publishing_policy import Cadence, PublishPolicy
@@ -32,7 +35,7 @@ from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
 from learnae.samples.dp_statistics import Statistics, next_summary
 from learnae.swarm.initial_weights import starting_weights
-from learnae.swarm.manifest import Manifest
+from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
@@ -112,6 +115,7 @@ class Peer:
     cadence: Cadence
     settling: Settling
     archive: Archive | None
+    steward: Steward | None  # None in an open swarm
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -141,7 +145,7 @@ class Peer:
 
     def tick(self) -> Tick:
         """Hear; merge if a cycle begins; train; publish what is due, which ends the cycle. Return soon."""
-        heard = self.hear()
+        heard = self.hear() + self._serve()
         try:
             may_begin = self._may_begin()
         except NotWrittenError:
@@ -162,16 +166,25 @@ class Peer:
         return Tick(heard, merged, trained, published)
 
     def hear(self) -> int:
-        """Take in messages and frames; return how many messages were attached."""
+        """Take in messages, records and frames; return how many messages were attached, and records taken in."""
+        records = self.replication.records
         outcome = self.replication.hear()
         self.view.note(outcome)
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
-        return len(outcome.attached)
+        return len(outcome.attached) + self.replication.records - records
+
+    def _serve(self) -> int:
+        """Do for others what a member does; return how many records were published."""
+        try:
+            return self.steward.act() if self.steward else 0
+        except NotWrittenError as error:
+            self.errors.count(error)
+            return 0
 
     def listen(self) -> int:
-        """Hear between two ticks, and pass on what is new; return how many messages were attached.
+        """Hear between two ticks, and pass on what is new; return what ``hear`` does.
 
         What is heard between ticks is a tick younger when it is merged, at every hop.
         """
@@ -199,6 +212,8 @@ class Peer:
     def _may_begin(self) -> bool:
         """Return True if this peer may speak: it knows where all start, what they know, and its own last message."""
         if not self._has_start and not self._find_start():
+            return False
+        if self.steward and self.steward.standing != MEMBER:
             return False
         before = self.own.last
         is_silent = self.catching_up.must_stay_silent(before is not None)
@@ -339,7 +354,7 @@ class Peer:
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
         here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``unmeasured`` why
-        there is neither accuracy nor loss, and until when.
+        there is neither accuracy nor loss, and until when; ``membership`` is open, or whether this peer may speak.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         return {
@@ -367,6 +382,7 @@ class Peer:
             "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
             "settled": self.settling.since,
             "banned": self.own.has_forked,
+            "membership": self.steward.standing if self.steward else OPEN,
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,
@@ -403,13 +419,15 @@ def compose_peer(
     opener: Opener = open_message,
     *,
     is_back: bool = False,
+    gate: Gate | None = None,
     secrets: Secrets = NO_SECRETS,
 ) -> Peer:
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
-    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp). ``secrets``
-    are those that a sealed swarm's messages are read and sealed with.
+    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp). ``gate`` is
+    shared with the links; without one, it is made of the records in the store. ``secrets`` are those that a sealed
+    swarm's messages are read and sealed with.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
@@ -437,10 +455,20 @@ def compose_peer(
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng, seals = random.Random(options.seed), Seals(manifest.is_sealed, secrets)
     tangle = Tangle(manifest.limits, rng, author)
-    is_archive = options.is_archive
+    is_archive, gate = options.is_archive, gate or open_gate(manifest, ports.store, errors)
     replication = Replicator(
-        manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener, is_archive=is_archive, seals=seals
+        manifest.swarm,
+        tangle,
+        ports.store,
+        ports.gossip,
+        clock,
+        errors,
+        opener,
+        is_archive=is_archive,
+        gate=gate,
+        seals=seals,
     )
+    steward = Steward(identity, manifest.swarm, gate, gate.ledger, ports.store, clock) if gate.ledger else None
     archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
         tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life,
@@ -458,11 +486,11 @@ def compose_peer(
         profile,
     )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
-    forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive)
+    forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
-        Cadence(options.publish), Settling(options.patience), archive,
+        Cadence(options.publish), Settling(options.patience), archive, steward,
     )  # fmt: skip
     peer.start(is_back)
     return peer

@@ -128,18 +128,17 @@ class Replicator:
         self.gossip.announce(announced)
 
     def _kept_in_turn(self) -> tuple[Cid, ...]:
-        """Return records that no other names, from which all are found, then evidence; of many, others each time."""
-        room, evidence = self.tangle.limits.kept, list(self.tangle.kept())
-        records = list(self.gate.ledger.heads()) if self.gate.ledger else []
+        """Return records, then evidence; of many, others each time."""
+        room, evidence, records = self.tangle.limits.kept, list(self.tangle.kept()), self.gate.announced()
         first = list(_in_turn(records, self._turn, _RECORDS if evidence else room))
         return (*first, *_in_turn(evidence, self._turn, room - len(first)))
 
     def _take_record(self, cid: Cid, data: bytes) -> None:
         try:
             self.gate.take(data)
-        except PeerError as error:
+        except PeerError as error:  # it may be taken when others stand on it, or when members have changed
             self.errors.count(error)
-            self.tangle.refuse(cid)
+            self._refused[cid] = None
             return
         self.records += 1
         with suppress(NotWrittenError):  # it is here: this lets other machines have what another process has put
@@ -185,7 +184,7 @@ class Replicator:
             self._entries[key] = entry
 
     def _is_new(self, cid: Cid) -> bool:
-        return self.tangle.is_new(cid) and cid not in self.gate and cid not in self._refused
+        return self.tangle.is_new(cid) and self.gate.is_new(cid) and cid not in self._refused
 
     def _lacks_kept(self, cid: Cid) -> bool:
         return self.tangle.lacks_kept(cid) and self._is_new(cid)
@@ -208,9 +207,9 @@ class Replicator:
                 del self._entries[key]
         for cid in [cid for cid in self._kept if not self._lacks_kept(cid)]:
             del self._kept[cid]
-        records = filter(self.tangle.is_new, self.gate.ledger.missing() if self.gate.ledger else ())
-        named = {**dict.fromkeys(records), **names, **dict.fromkeys((*self.tangle.missing(), *self._kept))}
-        return {cid: None for cid in named if cid not in self._refused and not self._is_too_early(cid)}
+        names.update(dict.fromkeys((*self.tangle.missing(), *self._kept)))
+        wanted = [cid for cid in names if cid not in self._refused and not self._is_too_early(cid)]
+        return dict.fromkeys((*self.gate.missing(), *wanted))
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Take in the message if its block is here; return False if it is not."""
@@ -226,7 +225,11 @@ class Replicator:
         _log.debug("heard %s: %d bytes", cid, len(data))
         if self.gate.takes(data):
             self._take_record(cid, data)
-            return True
+        else:
+            self._take_message(cid, data, total)
+        return True
+
+    def _take_message(self, cid: Cid, data: bytes, total: Outcome) -> None:
         try:
             self.gate.check(data)
             self._check_age(cid, data)
@@ -234,17 +237,14 @@ class Replicator:
             self.seals.check_form(message)
         except StaleError as error:
             self._forget(cid, error)
-            return True
         except StrangerError as error:  # it may be a member soon: not refused for ever
             self.errors.count(error)
             self._refused[cid] = None
-            return True
         except PeerError as error:
             self.errors.count(error)
             self.tangle.refuse(cid)
-            return True
-        self._attach(message, total)
-        return True
+        else:
+            self._attach(message, total)
 
     def _check_age(self, cid: Cid, data: bytes) -> None:
         """Raise StaleError for a message that a checkpoint has replaced, before it is decoded or verified."""

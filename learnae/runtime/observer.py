@@ -17,6 +17,7 @@ from learnae.errors import BlockMissingError, ConfigurationError, PeerError
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
 from learnae.models.keras_model import moments_in
 from learnae.peer.following import Following
+from learnae.peer.members.records_here import open_gate
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import profile_of
@@ -87,9 +88,9 @@ class Observer:
         self._clock = SystemClock()
         rng = random.Random()
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
-        gossip = LocalGossip(directory, None)
+        gossip, self.gate = LocalGossip(directory, None), open_gate(self.manifest, self._store, errors)
         self._replication = Replicator(
-            self.swarm, self.tangle, self._store, gossip, self._clock, errors, seals=self._seals
+            self.swarm, self.tangle, self._store, gossip, self._clock, errors, gate=self.gate, seals=self._seals
         )
         count, half_life = self.manifest.model.count, self.manifest.merge.half_life
         self._following = Following(

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Protocol
 
-from learnae.errors import MembershipError, NotWrittenError, PeerError
 from learnae.error_log import ErrorLog
+from learnae.errors import MembershipError, NotWrittenError, PeerError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.membership.gate import Gate
 from learnae.membership.ledger import Ledger

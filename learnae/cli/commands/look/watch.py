@@ -28,8 +28,8 @@ from learnae.errors import ConfigurationError, EncodingError, TransportError, Un
 from learnae.membership.viewer_key import ViewerKey
 from learnae.peer_names import harmless, told_apart
 from learnae.protocol.identity import author_of_name
-from learnae.runtime.observer import PeerView
 from learnae.runtime.admission.viewing import sealed_views
+from learnae.runtime.observer import PeerView
 from learnae.system.signals import held_back
 from learnae.text import counted, decimal, significant
 

@@ -1,0 +1,196 @@
+"""The registrar: signs records of who is in a swarm with keys of this machine, also beside running peers.
+
+Records are put into the store that the peers of this machine share; a file beside their announcements tells them which
+are new. Each call can be repeated after a kill: what has been said already is not said again.
+"""
+
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.clock import SystemClock
+from learnae.adapters.local.gossip import LocalGossip
+from learnae.error_log import ErrorLog
+from learnae.errors import ConfigurationError, StateError
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.membership.key_epochs import Keyring
+from learnae.membership.ledger import Ledger
+from learnae.membership.policy import VOUCHED
+from learnae.membership.records import (
+    ADMIT,
+    ANY_ROLE,
+    Body,
+    Invite,
+    Join,
+    Leave,
+    Record,
+    Uninvite,
+    Vote,
+    compose_record,
+    prove_join,
+)
+from learnae.peer.members.records_here import open_gate
+from learnae.protocol.announcements import Announcement
+from learnae.protocol.identity import PRIVATE_KEY_BYTES, Identity
+from learnae.protocol.limits import HOUR, Limits
+from learnae.swarm.manifest import Manifest
+from learnae.system.paths import KEY_FILE, OWNER_FILE, peers_here
+
+_ANNOUNCER = "members"  # the name of the file beside those of peers
+_HERE_MS = HOUR  # the life of an invite that is used at once
+
+_log = logging.getLogger(__name__)
+
+
+class Registrar:
+    """Reads and writes the records of the swarm in ``directory``, which is not open. Raises ConfigurationError."""
+
+    def __init__(self, directory: Path, manifest: Manifest, store: LocalBlockStore) -> None:
+        self.errors = ErrorLog()
+        gate = open_gate(manifest, store, self.errors)
+        if gate.ledger is None or manifest.membership is None:
+            raise ConfigurationError(
+                f"swarm {manifest.name!r} is open: everyone who reaches it is a member",
+                "make one with: learnae swarm create --membership invite",
+            )
+        self.ledger: Ledger = gate.ledger
+        self.policy = manifest.membership
+        self._swarm = manifest.swarm
+        self._directory = directory
+        self._store = store
+
+    # -- keys of this machine
+
+    def owner(self) -> Identity | None:
+        """Return the key of who made the swarm here; None where it was made elsewhere."""
+        path = self._directory / OWNER_FILE
+        return Identity.load(path) if path.exists() else None
+
+    def members_here(self) -> list[Identity]:
+        """Return the keys of this machine that are members': the owner's first."""
+        found = [owner] if (owner := self.owner()) else []
+        for peer in peers_here():
+            with suppress(StateError):  # it has no key, or another user's
+                found.append(Identity.load(peer / KEY_FILE))
+        members = self.ledger.roster().members
+        return [identity for identity in found if identity.author in members]
+
+    def member_here(self) -> Identity:
+        """Return the first key of this machine that is a member's; raises ConfigurationError without one."""
+        found = self.members_here()
+        if not found:
+            raise ConfigurationError(
+                "no key on this machine is a member's", "do it where the swarm was made, or joined"
+            )
+        return found[0]
+
+    # -- records
+
+    def sign(self, identity: Identity, body: Body) -> Record:
+        """Sign a record after all that is known here, and store it. Raises NotWrittenError."""
+        record = compose_record(identity, self._swarm, self.ledger.heads(), SystemClock().now(), body)
+        self._store.put(DAG_CBOR, record.data)
+        self.ledger.add(record.data)
+        return record
+
+    def announce(self) -> None:
+        """Let running peers of this machine know what is new. Raises NotWrittenError."""
+        heads = list(self.ledger.heads())[-Limits().kept :]
+        LocalGossip(self._directory, _ANNOUNCER).announce(Announcement((), tuple(heads)))
+
+    def found(self, owner: Identity) -> None:
+        """Mint the first key epoch, from which the swarm's root follows, unless that was done."""
+        keyring = Keyring(owner, self.ledger)
+        if keyring.current(frozenset()) is None:
+            self.sign(owner, keyring.mint())
+
+    def invite(self, member: Identity, uses: int, expires: int, role: str = ANY_ROLE) -> tuple[Record, bytes]:
+        """Sign an invite until ``expires`` (Unix ms); return it, and the seed that who brings it must hold."""
+        seed = secrets.token_bytes(PRIVATE_KEY_BYTES)
+        key = Identity.from_seed(seed).author
+        return self.sign(member, Invite(key, uses, expires, role)), seed
+
+    def ask(self, joiner: Identity, invite: Cid | None = None, seed: bytes = b"") -> Record:
+        """Sign the joiner's wish to come in, by the ``seed`` of an ``invite`` or for members to vouch; once."""
+        for record in self._joins_of(joiner.author):
+            if record.body.via == invite:
+                return record
+        proof = prove_join(Identity.from_seed(seed), self._swarm, joiner.author) if invite else None
+        return self.sign(joiner, Join(joiner.x25519, invite, proof))
+
+    def let_in(self, joiner: Identity, role: str) -> bool:
+        """Make ``joiner`` a member by the owner's key, if that is here; return False if it is none then."""
+        owner = self.owner()
+        if joiner.author in self.ledger.roster().members:
+            return True
+        if owner is None or owner.author not in self.ledger.roster().members:
+            return False
+        self.found(owner)
+        pending = set(self.ledger.roster().pending)
+        join = next((record for record in self._joins_of(joiner.author) if record.cid in pending), None)
+        if join is None and self.policy.kind == VOUCHED:
+            join = self.ask(joiner)
+            self.vote(owner, joiner.author, ADMIT, join.cid)
+        elif join is None:
+            invite, seed = self.invite(owner, 1, SystemClock().now() + _HERE_MS, role)
+            join = self.ask(joiner, invite.cid, seed)
+        if join.cid in self.ledger.roster().pending:
+            self.sign(owner, Keyring(owner, self.ledger).welcome_for(join))
+        return joiner.author in self.ledger.roster().members
+
+    def welcome(self) -> int:
+        """Let in those who may come in, in the name of a member of this machine; return how many."""
+        ready, now, welcomed = list(self.ledger.roster().pending), SystemClock().now(), 0
+        for record in filter(None, map(self.ledger.get, ready)):
+            roster = self.ledger.roster()
+            invite = roster.invites.get(record.body.via) if isinstance(record.body, Join) and record.body.via else None
+            if invite is not None and invite.invite.expires < now:
+                continue
+            for member in self.members_here():
+                keyring = Keyring(member, self.ledger)
+                if keyring.current(roster.removed) is not None:
+                    self.sign(member, keyring.welcome_for(record))
+                    welcomed += 1
+                    break
+        return welcomed
+
+    def vote(self, voter: Identity, peer: bytes, choice: str, join: Cid | None = None) -> None:
+        """Let a member of this machine vote, once."""
+        if voter.author not in self.votes_for(peer, choice, join):
+            self.sign(voter, Vote(peer, choice, join))
+
+    def votes_for(self, peer: bytes, choice: str, join: Cid | None = None) -> set[bytes]:
+        """Return who has voted so since the peer was last voted on otherwise."""
+        votes = [
+            record for record in self.ledger.records() if isinstance(record.body, Vote) and record.body.peer == peer
+        ]
+        others = [record.time for record in votes if record.body.choice != choice]
+        since = max(others, default=0)
+        return {record.author for record in votes if record.body == Vote(peer, choice, join) and record.time >= since}
+
+    def newest_join(self, author: bytes) -> Cid | None:
+        """Return the last wish of a peer to come in; None without any."""
+        newest = max(self._joins_of(author), key=lambda record: record.time, default=None)
+        return newest.cid if newest else None
+
+    def uninvite(self, member: Identity, invite: Cid) -> None:
+        """Take an invite back, once."""
+        if not any(
+            record.author == member.author and record.body == Uninvite(invite) for record in self.ledger.records()
+        ):
+            self.sign(member, Uninvite(invite))
+
+    def leave(self, peer: Identity) -> bool:
+        """Say that a member goes, once; return False if it is none."""
+        if peer.author not in self.ledger.roster().members:
+            return False
+        self.sign(peer, Leave())
+        return True
+
+    def _joins_of(self, author: bytes) -> Iterator[Record]:
+        for record in self.ledger.records():
+            if record.author == author and isinstance(record.body, Join):
+                yield record
