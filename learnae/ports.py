@@ -6,7 +6,7 @@ on the technology (size, hash) are here, not in each adapter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from learnae.errors import EncodingError, LimitError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
+from learnae.membership.rendezvous import Answer, Question
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
@@ -317,6 +318,19 @@ class Monitor(Protocol):
 
     def close(self, status: Mapping[str, Any]) -> None:
         """Show the last state and let go of files and connections. Idempotent."""
+
+
+class InviteDesk(Protocol):
+    """Hears what machines with an invite code ask, and sends answers. All methods return at once."""
+
+    def open(self, keys: Collection[bytes]) -> None:
+        """Hear questions on the invites of these public keys, and on no others. Idempotent."""
+
+    def take(self) -> Sequence[tuple[bytes, Question]]:
+        """Return what has been asked since, each with the key of its invite: bounded, and repeated if it is lost."""
+
+    def answer(self, key: bytes, question: Question, answers: Iterable[Answer]) -> None:
+        """Send answers, as far as there is room: what is lost is asked for again."""
 
 
 class Clock(Protocol):

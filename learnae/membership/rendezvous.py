@@ -26,17 +26,16 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from learnae.errors import EncodingError, SealError
 from learnae.ipld import dagcbor
 from learnae.ipld.fields import Fields
 from learnae.membership.invite_code import rendezvous
+from learnae.protocol.identity import agree, derive
 
-SESSION_BYTES = 16
+SESSION_BYTES = PLACE_BYTES = 16
 QUESTION_BYTES = 4608  # with a join record, which has at most 4 KiB
 ANSWER_BYTES = (1 << 18) + (1 << 16)  # one manifest, or some records
 BATCH_BYTES = 1 << 16  # of records in one answer; a larger one goes alone
@@ -104,6 +103,11 @@ def answers(blocks: Iterable[bytes]) -> Iterator[Answer]:
         yield Answer(tuple(batch))
 
 
+def members_place(root: bytes) -> str:
+    """Return the name of the place where members of a sealed swarm meet, from its root secret (32 bytes)."""
+    return _name(derive(root, b"learnae/topic/1")[:PLACE_BYTES])
+
+
 def public_key(seed: bytes) -> bytes:
     """Return K, the invite's public key, for the seed in a code."""
     return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
@@ -111,7 +115,7 @@ def public_key(seed: bytes) -> bytes:
 
 def meeting_place(key: bytes) -> str:
     """Return the name of the place where the invite of K is answered: 26 characters of base32, lower case."""
-    return base64.b32encode(rendezvous(key)).decode().rstrip("=").lower()
+    return _name(rendezvous(key))
 
 
 def seal_question(key: bytes, question: Question) -> bytes:
@@ -132,10 +136,7 @@ def seal_answer(key: bytes, answer: Answer) -> bytes:
     """Return what only the holder of K's seed can open; raises SealError for a K that is no point of the curve."""
     own = X25519PrivateKey.generate()
     ephemeral = own.public_key().public_bytes_raw()
-    try:
-        shared = own.exchange(X25519PublicKey.from_public_bytes(_montgomery(key)))
-    except ValueError as error:  # of small order: anybody could open it
-        raise SealError("an invite's key is none", "make another invite") from error
+    shared = agree(own, _montgomery(key))
     return ephemeral + _cipher(shared, _ANSWER + ephemeral + key).encrypt(_NONCE, answer.to_bytes(), None)
 
 
@@ -145,22 +146,24 @@ def open_answer(seed: bytes, data: bytes) -> Answer:
         raise EncodingError(f"an answer of {len(data)} bytes", f"at most {ANSWER_BYTES} are read")
     ephemeral = data[:_PUBLIC_BYTES]
     own = X25519PrivateKey.from_private_bytes(hashlib.sha512(seed).digest()[:32])  # as Ed25519 does, RFC 8032, 5.1.5
-    try:
-        shared = own.exchange(X25519PublicKey.from_public_bytes(ephemeral))
-    except ValueError as error:
-        raise SealError("an answer's key is none", "it is ignored") from error
-    cipher = _cipher(shared, _ANSWER + ephemeral + public_key(seed))
+    cipher = _cipher(agree(own, ephemeral), _ANSWER + ephemeral + public_key(seed))
     return Answer.from_bytes(_opened(cipher, data[_PUBLIC_BYTES:], "an answer"))
+
+
+def _name(place: bytes) -> str:
+    return base64.b32encode(place).decode().rstrip("=").lower()
 
 
 def _montgomery(key: bytes) -> bytes:
     """Return u = (1 + y) / (1 - y) of an Ed25519 public key."""
     y = int.from_bytes(key, "little") & (1 << 255) - 1
+    if y % _PRIME == 1:
+        raise SealError("an invite's key is none", "make another invite")
     return ((1 + y) * pow(1 - y, -1, _PRIME) % _PRIME).to_bytes(32, "little")
 
 
 def _cipher(secret: bytes, info: bytes) -> ChaCha20Poly1305:
-    return ChaCha20Poly1305(HKDF(SHA256(), 32, None, info).derive(secret))
+    return ChaCha20Poly1305(derive(secret, info))
 
 
 def _opened(cipher: ChaCha20Poly1305, data: bytes, what: str) -> bytes:

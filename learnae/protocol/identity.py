@@ -86,11 +86,6 @@ class Identity:
         seed = HKDF(SHA256(), PRIVATE_KEY_BYTES, None, _AGREEMENT).derive(self._key.private_bytes_raw())
         return X25519PrivateKey.from_private_bytes(seed)
 
-    @property
-    def x25519(self) -> bytes:
-        """Return the public half of ``agreement_key`` (32 bytes)."""
-        return self.agreement_key().public_key().public_bytes_raw()
-
     def sign(self, data: bytes) -> bytes:
         """Return the 64-byte signature of ``data``."""
         return self._key.sign(data)

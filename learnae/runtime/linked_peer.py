@@ -13,6 +13,7 @@ from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Learner, Monitor, Traffic
+from learnae.runtime.admission.doorkeeper import Doorkeeper
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
@@ -28,6 +29,12 @@ class LinkedPeer:
     links: LinkSet
     monitor: Monitor
     versions: VersionKeeper
+    doorkeepers: tuple[Doorkeeper, ...] = ()
+
+    def serve(self) -> None:
+        """Answer machines that have an invite code; those that have shown one are heard by the peer at its next turn."""
+        for doorkeeper in self.doorkeepers:
+            doorkeeper.serve()
 
     def leave(self) -> None:
         """Save the peer, show its last status, and release the workspace, even if the disk takes nothing."""
@@ -58,11 +65,18 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     try:
         peer = compose_peer(
             workspace.identity, manifest, ports, options, workspace.errors, traffic, workspace.opener,
-            is_back=is_back, gate=workspace.gate,
+            is_back=is_back, gate=workspace.gate, secrets=workspace.secrets,
         )  # fmt: skip
     except StateError as error:
         raise type(error)(f"{workspace.directory}: {error.problem}", error.remedy) from error
     workspace.store.join(links.exchanges)
-    if links.exchanges:  # a peer that knows the swarm's id can get its definition, too
+    if links.exchanges and not manifest.is_sealed:  # a peer that knows the swarm's id can get its definition, too
         workspace.store.put(DAG_CBOR, manifest.to_bytes())
-    return LinkedPeer(peer, workspace, links, monitor, VersionKeeper(workspace.directory, peer))
+    keeper, clock = VersionKeeper(workspace.directory, peer), ports.clock
+    doorkeepers = tuple(
+        Doorkeeper(
+            desk, workspace.identity.author, manifest, workspace.gate, workspace.store, workspace.errors, clock.now
+        )
+        for desk in links.desks
+    )
+    return LinkedPeer(peer, workspace, links, monitor, keeper, doorkeepers)

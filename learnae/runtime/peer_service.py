@@ -57,6 +57,7 @@ class PeerService:
         return Work(self._step, self._drain, self._reload, self._summary)
 
     def _step(self) -> float:
+        self._linked.serve()
         if self._monotonic() < self._due:
             self._survive(self._schedule.listen)
         else:

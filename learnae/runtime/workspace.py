@@ -8,7 +8,8 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.lock import Lock
 from learnae.config.sections import LIVE
 from learnae.error_log import ErrorLog
-from learnae.membership.sealing import NoSecrets, Secrets
+from learnae.membership.member_secrets import MemberSecrets
+from learnae.membership.rendezvous import members_place
 from learnae.peer.members.records_here import open_gate
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
@@ -41,7 +42,7 @@ class Workspace:
         self.opener = MessageOpener()
         local = LocalBlockStore(swarm.directory)
         self.gate = open_gate(swarm.manifest, local, self.errors)
-        self.secrets: Secrets = NoSecrets()
+        self.secrets = MemberSecrets(self.identity, self.gate.ledger)
         self.store = BlockService(local, self.errors, check=self.gate.check)
 
     @property
@@ -51,8 +52,11 @@ class Workspace:
 
     @property
     def meeting(self) -> str:
-        """Return the name of the place where the swarm's peers meet, on any network."""
-        return str(self.swarm.manifest.swarm)
+        """Return the name of the place where the swarm's peers meet, on any network; empty while it is not known."""
+        if not self.swarm.manifest.is_sealed:
+            return str(self.swarm.manifest.swarm)
+        root = self.secrets.root
+        return members_place(root) if root else ""
 
     @property
     def is_archive(self) -> bool:

@@ -1,34 +1,20 @@
 """The doorkeeper: what a running member answers to machines that have an invite code."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from learnae.error_log import ErrorLog
 from learnae.errors import MembershipError, NotWrittenError, PeerError
-from learnae.ipld.cid import DAG_CBOR
+from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.gate import Gate
 from learnae.membership.ledger import Ledger
 from learnae.membership.records import Invite, Join, Record, Uninvite, open_record
 from learnae.membership.rendezvous import EXPIRED, USED_UP, WITHDRAWN, Answer, Question, answers
-from learnae.ports import BlockStore
+from learnae.ports import BlockStore, InviteDesk
 from learnae.protocol.limits import HOUR
 from learnae.swarm.manifest import Manifest
 
 _MOST_INVITES = 64  # the newest, for which questions are heard
 _SAID_MS = 7 * 24 * HOUR  # for which holders of a code are told that it has expired
-
-
-class Desk(Protocol):
-    """Where questions on invites come in."""
-
-    def open(self, keys: Collection[bytes]) -> None:
-        """Answer for the invites of these public keys, and for no others."""
-
-    def take(self) -> Iterable[tuple[bytes, Question]]:
-        """Return the questions that wait, each with the key of its invite."""
-
-    def answer(self, key: bytes, question: Question, answers: Iterable[Answer]) -> None:
-        """Send answers to a question; what is lost is asked for again."""
 
 
 class Doorkeeper:
@@ -39,7 +25,7 @@ class Doorkeeper:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: InviteDesk,
         author: bytes,
         manifest: Manifest,
         gate: Gate,
@@ -55,7 +41,7 @@ class Doorkeeper:
         self._store = store
         self._errors = errors
         self._now = now
-        self._known = -1  # records, when the next was worked out
+        self._heads: tuple[Cid, ...] | None = None  # of the ledger, when the next was worked out
         self._invites: dict[bytes, Record] = {}  # by key, newest first
 
     def serve(self) -> int:
@@ -77,9 +63,9 @@ class Doorkeeper:
         return taken
 
     def _note_invites(self, ledger: Ledger) -> None:
-        if len(ledger) == self._known:
+        if ledger.heads() == self._heads:
             return
-        self._known = len(ledger)
+        self._heads = ledger.heads()
         found = [record for record in _records(ledger) if isinstance(record.body, Invite)]
         found.sort(key=lambda record: (record.time, record.cid), reverse=True)
         self._invites = {}

@@ -7,6 +7,7 @@ from learnae.adapters.mqtt.client import Will
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
+from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk
 from learnae.adapters.mqtt.monitor.home_assistant import Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, Seal, stay_silent
@@ -15,6 +16,7 @@ from learnae.adapters.mqtt.session import Session
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
 from learnae.config.sections import OFF, PLAIN, SEALED, MqttSection
 from learnae.errors import ConfigurationError
+from learnae.membership.policy import INVITE
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.manifest import FORECAST, Manifest
@@ -91,6 +93,8 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
             frontier,
         )
         links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
+    if manifest.membership and manifest.membership.kind == INVITE:
+        links += LinkSet(desks=(MqttInviteDesk(connection, section.prefix, workspace.errors),))
     connection.start()
     return links + LinkSet(closers=(connection.close,))
 
@@ -98,4 +102,9 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
 def _seal(workspace: Workspace) -> Seal:
     """Return what seals the payloads of this peer's monitor."""
     secrets, author, clock = workspace.secrets, workspace.identity.author, SystemClock()
-    return lambda channel, payload: seal_payload(secrets, author, clock.now(), channel, payload)
+
+    def seal(channel: str, payload: bytes) -> bytes | None:
+        epoch = secrets.last  # threads of the connection must not look into the ledger
+        return seal_payload(epoch, author, clock.now(), channel, payload) if epoch else None
+
+    return seal

@@ -43,7 +43,8 @@ def shown(links: Links, broker: Mosquitto, directory: Path) -> MqttMonitor:
     member = Member(VIEW.swarm, VIEW.meeting, VIEW.epochs)
 
     def seal(channel: str, payload: bytes) -> bytes | None:
-        return seal_payload(member, AUTHOR, 1_000, channel, payload)
+        epoch = member.current()
+        return seal_payload(epoch, AUTHOR, 1_000, channel, payload) if epoch else None
 
     queue = Outbox(directory / "queue", 99, 1 << 20)
     return MqttMonitor(links.open(plain(broker)), TOPICS, queue, directory, seal=seal, state_seconds=0.0)

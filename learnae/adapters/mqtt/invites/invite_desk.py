@@ -16,6 +16,8 @@ from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
 from learnae.errors import LearnaeError
 from learnae.membership.rendezvous import QUESTION_BYTES, Answer, Question, open_question, seal_answer
+from learnae.overriding import override
+from learnae.ports import InviteDesk
 
 _WAITING = 64  # questions; a machine that is not heard repeats its own
 _BURST, _RATE = 32.0, 1.0  # questions of one invite that are opened at once, and a second after that
@@ -25,8 +27,8 @@ _ENOUGH_SECONDS = 1.0  # for which the answer of another member will do …
 _LEFT_TO_OTHERS = 0.75  # … so often: what looks like an answer may be none
 
 
-class InviteDesk:
-    """Hears questions on the invites of ``keys`` that are open here. ``monotonic`` tells seconds."""
+class MqttInviteDesk(InviteDesk):
+    """Hears, over a broker, questions on the invites that are open. ``monotonic`` tells seconds."""
 
     def __init__(
         self,
@@ -47,8 +49,8 @@ class InviteDesk:
         self._own = BoundedDict[bytes, None](_SESSIONS)  # beginnings of own answers, which come back
         self._answered = BoundedDict[str, float](_SESSIONS)  # by a session's topic, when another member did
 
+    @override
     def open(self, keys: Collection[bytes]) -> None:
-        """Answer for the invites of these public keys, and for no others."""
         with self._lock:
             closed = [key for key in self._open if key not in keys]
             opened = [key for key in keys if key not in self._open]
@@ -61,15 +63,16 @@ class InviteDesk:
         for key in opened:
             self._connection.subscribe(answers_topic(self._prefix, key, "+"), self._listener(key))
 
+    @override
     def take(self) -> list[tuple[bytes, Question]]:
-        """Return the questions that wait, each with the key of its invite; but those that others have answered."""
+        """Return the questions that wait, but those that others have answered."""
         with self._lock:
             found = [(key, question) for (key, _), question in self._waiting.items()]
             self._waiting.clear()
             return [each for each in found if not self._is_left(*each)]
 
+    @override
     def answer(self, key: bytes, question: Question, answers: Iterable[Answer]) -> None:
-        """Send answers to a question; where the broker takes no more, the rest is asked for again."""
         topic = answers_topic(self._prefix, key, session_of(question))
         for answer in answers:
             sealed = seal_answer(key, answer)

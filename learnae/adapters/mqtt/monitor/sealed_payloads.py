@@ -11,12 +11,9 @@ _FIRST_INDEX = 1 << 31  # no frame has so many blocks
 _TIME_BYTES = 8
 
 
-def seal_payload(secrets: Secrets, author: bytes, now: int, channel: str, payload: bytes) -> bytes | None:
-    """Seal what ``author`` shows on ``channel`` at ``now`` (Unix ms); None while there is no secret for it."""
-    current = secrets.current()
-    if current is None:
-        return None
-    name, secret = current
+def seal_payload(epoch: tuple[bytes, bytes], author: bytes, now: int, channel: str, payload: bytes) -> bytes:
+    """Seal what ``author`` shows on ``channel`` at ``now`` (Unix ms) under an ``epoch``: its name, its secret."""
+    name, secret = epoch
     return now.to_bytes(_TIME_BYTES) + seal(secret, name, author, now, _index(channel), payload)
 
 

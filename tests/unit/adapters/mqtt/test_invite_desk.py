@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnae.adapters.mqtt.invites.invite_caller import InviteCaller
-from learnae.adapters.mqtt.invites.invite_desk import InviteDesk
+from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk
 from learnae.adapters.mqtt.invites.places import answers_topic, questions_topic
 from learnae.error_log import ErrorLog
 from learnae.errors import PeerError, SealError
@@ -36,7 +36,7 @@ class Meeting:
         self.now = 0.0
         self.errors = ErrorLog()
         self.desks = [Desk(), Desk()]
-        self.members = [InviteDesk(desk, "t", self.errors, lambda: self.now, lambda: 0.5) for desk in self.desks]  # type: ignore[arg-type]
+        self.members = [MqttInviteDesk(desk, "t", self.errors, lambda: self.now, lambda: 0.5) for desk in self.desks]  # type: ignore[arg-type]
         for member in self.members:
             member.open([KEY])
         self.own = Desk()
@@ -85,7 +85,7 @@ def test_what_is_asked_is_answered_once_by_one_of_two_members() -> None:
 
 def test_what_only_looks_like_answers_silences_no_member() -> None:
     meeting = Meeting()
-    member = InviteDesk(desk := Desk(), "t", meeting.errors, lambda: 0.0, lambda: 0.8)  # type: ignore[arg-type]
+    member = MqttInviteDesk(desk := Desk(), "t", meeting.errors, lambda: 0.0, lambda: 0.8)  # type: ignore[arg-type]
     member.open([KEY])
     meeting.caller.ask()
     desk.hear(ANSWERS, ASKING, meeting.own.sent[0][1])
