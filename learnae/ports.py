@@ -333,6 +333,19 @@ class InviteDesk(Protocol):
         """Send answers, as far as there is room: what is lost is asked for again."""
 
 
+class InviteCaller(Protocol):
+    """Asks members, with an invite code, what the swarm is and to be let in. All methods return at once."""
+
+    def ask(self, join: bytes = b"") -> None:
+        """Ask for the manifest, or, with a record, to be let in. Questions and answers may be lost: ask again."""
+
+    def take(self) -> Sequence[Answer]:
+        """Return what has been answered since."""
+
+    def close(self) -> None:
+        """Hear no more. Idempotent."""
+
+
 class Clock(Protocol):
     """Tells the time of day, and a time that is never set.
 

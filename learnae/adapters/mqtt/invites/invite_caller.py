@@ -17,12 +17,14 @@ from learnae.membership.rendezvous import (
     public_key,
     seal_question,
 )
+from learnae.overriding import override
+from learnae.ports import InviteCaller
 
 _WAITING = 64  # answers; what is dropped comes again with the next question
 
 
-class InviteCaller:
-    """Asks, with the ``seed`` of an invite's code, over a connection. Close it when all is known."""
+class MqttInviteCaller(InviteCaller):
+    """Asks, over a broker, with the ``seed`` of an invite's code,."""
 
     def __init__(self, connection: MqttConnection, prefix: str, seed: bytes) -> None:
         self._connection = connection
@@ -35,12 +37,12 @@ class InviteCaller:
         self.bad = 0  # answers that did not open
         connection.subscribe(self._answers_topic, self._on_answer)
 
+    @override
     def ask(self, join: bytes = b"") -> None:
-        """Ask for the manifest, or, with a record, to be let in. Answers may be lost: ask again."""
         self._connection.publish(self._asking, seal_question(self._key, Question(self._session, join)))
 
+    @override
     def take(self) -> list[Answer]:
-        """Return what has been answered since."""
         with self._lock:
             heard = list(self._heard)
             self._heard.clear()
@@ -52,8 +54,8 @@ class InviteCaller:
                 self.bad += 1
         return found
 
+    @override
     def close(self) -> None:
-        """Hear no more."""
         self._connection.unsubscribe(self._answers_topic)
 
     def _on_answer(self, received: Received) -> None:

@@ -5,7 +5,7 @@ from desk import Desk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae.adapters.mqtt.invites.invite_caller import InviteCaller
+from learnae.adapters.mqtt.invites.invite_caller import MqttInviteCaller
 from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk
 from learnae.adapters.mqtt.invites.places import answers_topic, questions_topic
 from learnae.error_log import ErrorLog
@@ -40,7 +40,7 @@ class Meeting:
         for member in self.members:
             member.open([KEY])
         self.own = Desk()
-        self.caller = InviteCaller(self.own, "t", SEED)  # type: ignore[arg-type]
+        self.caller = MqttInviteCaller(self.own, "t", SEED)  # type: ignore[arg-type]
 
     def carry(self) -> None:
         """Let everyone hear what has been said since, also the one that has said it."""
