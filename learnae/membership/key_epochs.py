@@ -24,7 +24,6 @@ class Keyring:
     def __init__(self, identity: Identity, ledger: Ledger) -> None:
         self._me = identity
         self._ledger = ledger
-        self._private = identity.agreement_key()
 
     @property
     def secrets(self) -> Mapping[bytes, bytes]:
@@ -50,7 +49,7 @@ class Keyring:
         return bytes(32) if self.secrets else None
 
     def _open(self, ephemeral: bytes, box: bytes, info: bytes) -> bytes | None:
-        key = _key(self._private.exchange(X25519PublicKey.from_public_bytes(ephemeral)), info)
+        key = _key(self._me.agree(ephemeral), info)
         try:
             return ChaCha20Poly1305(key).decrypt(bytes(12), box, None)
         except InvalidTag:
@@ -61,7 +60,9 @@ class Keyring:
         names = sorted(
             record.cid.to_bytes()
             for record in self._ledger.records()
-            if isinstance(record.body, Rekey) and set(removed) <= set(record.body.excludes) and record.cid.digest[:8] in secrets
+            if isinstance(record.body, Rekey)
+            and set(removed) <= set(record.body.excludes)
+            and record.cid.digest[:8] in secrets
         )
         return (names[0][4:12], secrets[names[0][4:12]]) if names else None
 

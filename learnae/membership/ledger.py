@@ -191,11 +191,16 @@ class Ledger:
                 raise MembershipError(f"join {record.cid.short} proves no invite", "ask a member for an invite")
             if self.policy.kind != INVITE and record.body.via is not None:
                 raise MembershipError(f"join {record.cid.short} by an invite", "members vouch for others in this swarm")
-        elif not self.history.was_member(record.author, record.needs):
+        elif not self.history.was_member(record.author, self._past_of(record)):
             kind = record.body.to_fields()["kind"]
             raise MembershipError(
                 f"{peer_name(record.author)[:8]} was no member when it wrote a record of kind {kind}", "it is ignored"
             )
+
+    def _past_of(self, record: Record) -> list[Cid]:
+        """Return what the record needs, with what guests need in their places."""
+        guests = (self._guests[cid].needs if cid in self._guests else (cid,) for cid in record.needs)
+        return [cid for needs in guests for cid in needs]
 
     def _enter(self, record: Record) -> None:
         self.history.add(record)

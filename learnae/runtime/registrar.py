@@ -115,8 +115,8 @@ class Registrar:
 
     def ask(self, joiner: Identity, invite: Cid | None = None, seed: bytes = b"") -> Record:
         """Sign the joiner's wish to come in, by the ``seed`` of an ``invite`` or for members to vouch; once."""
-        for record in self._joins_of(joiner.author):
-            if record.body.via == invite:
+        for record, join in self._joins_of(joiner.author):
+            if join.via == invite:
                 return record
         proof = prove_join(Identity.from_seed(seed), self._swarm, joiner.author) if invite else None
         return self.sign(joiner, Join(joiner.x25519, invite, proof))
@@ -130,7 +130,7 @@ class Registrar:
             return False
         self.found(owner)
         pending = set(self.ledger.roster().pending)
-        join = next((record for record in self._joins_of(joiner.author) if record.cid in pending), None)
+        join = next((record for record, _ in self._joins_of(joiner.author) if record.cid in pending), None)
         if join is None and self.policy.kind == VOUCHED:
             join = self.ask(joiner)
             self.vote(owner, joiner.author, ADMIT, join.cid)
@@ -164,19 +164,21 @@ class Registrar:
 
     def votes_for(self, peer: bytes, choice: str, join: Cid | None = None) -> set[bytes]:
         """Return who has voted so since the peer was last voted on otherwise."""
-        votes = [record for record in self.ledger.records() if isinstance(record.body, Vote) and record.body.peer == peer]
-        others = [record.time for record in votes if record.body.choice != choice]
+        votes = [(record, record.body) for record in self.ledger.records() if isinstance(record.body, Vote)]
+        others = [record.time for record, vote in votes if vote.peer == peer and vote.choice != choice]
         since = max(others, default=0)
-        return {record.author for record in votes if record.body == Vote(peer, choice, join) and record.time >= since}
+        return {record.author for record, vote in votes if vote == Vote(peer, choice, join) and record.time >= since}
 
     def newest_join(self, author: bytes) -> Cid | None:
         """Return the last wish of a peer to come in; None without any."""
-        newest = max(self._joins_of(author), key=lambda record: record.time, default=None)
-        return newest.cid if newest else None
+        joins = [record for record, _ in self._joins_of(author)]
+        return max(joins, key=lambda record: record.time).cid if joins else None
 
     def uninvite(self, member: Identity, invite: Cid) -> None:
         """Take an invite back, once."""
-        if not any(record.author == member.author and record.body == Uninvite(invite) for record in self.ledger.records()):
+        if not any(
+            record.author == member.author and record.body == Uninvite(invite) for record in self.ledger.records()
+        ):
             self.sign(member, Uninvite(invite))
 
     def leave(self, peer: Identity) -> bool:
@@ -186,7 +188,7 @@ class Registrar:
         self.sign(peer, Leave())
         return True
 
-    def _joins_of(self, author: bytes) -> Iterator[Record]:
+    def _joins_of(self, author: bytes) -> Iterator[tuple[Record, Join]]:
         for record in self.ledger.records():
             if record.author == author and isinstance(record.body, Join):
-                yield record
+                yield record, record.body

@@ -66,7 +66,7 @@ class Steward:
                 continue
             invite = roster.invites.get(record.body.via) if record.body.via else None
             if invite is None or self._clock.now() <= invite.invite.expires:
-                yield cid.to_bytes(), (invite and invite.author, partial(self.keyring.welcome_for, record))
+                yield cid.to_bytes(), (invite.author if invite else None, partial(self.keyring.welcome_for, record))
         if self.keyring.current(roster.removed) is None:
             yield b"".join(sorted(roster.removed)), (None, self.keyring.mint)
 
