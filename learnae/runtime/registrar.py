@@ -103,9 +103,13 @@ class Registrar:
 
     def found(self, owner: Identity) -> None:
         """Mint the first key epoch, from which the swarm's root follows, unless that was done."""
-        keyring = Keyring(owner, self.ledger)
-        if keyring.current(frozenset()) is None:
-            self.sign(owner, keyring.mint())
+        self.rekey(owner)
+
+    def rekey(self, member: Identity) -> None:
+        """Mint a key epoch if one is due, as after a removal."""
+        keyring = Keyring(member, self.ledger)
+        if keyring.epoch() is None:
+            self.sign(member, keyring.mint())
 
     def invite(self, member: Identity, uses: int, expires: int, role: str = ANY_ROLE) -> tuple[Record, bytes]:
         """Sign an invite until ``expires`` (Unix ms); return it, and the seed that who brings it must hold."""
@@ -138,23 +142,18 @@ class Registrar:
             invite, seed = self.invite(owner, 1, SystemClock().now() + _HERE_MS, role)
             join = self.ask(joiner, invite.cid, seed)
         if join.cid in self.ledger.roster().pending:
-            self.sign(owner, Keyring(owner, self.ledger).welcome_for(join))
+            self.rekey(owner)
+            self.sign(owner, Keyring(owner, self.ledger).welcome_for(join.cid, SystemClock().now()))
         return joiner.author in self.ledger.roster().members
 
     def welcome(self) -> int:
         """Let in those who may come in, in the name of a member of this machine; return how many."""
-        ready, now, welcomed = list(self.ledger.roster().pending), SystemClock().now(), 0
-        for record in filter(None, map(self.ledger.get, ready)):
-            roster = self.ledger.roster()
-            invite = roster.invites.get(record.body.via) if isinstance(record.body, Join) and record.body.via else None
-            if invite is not None and invite.invite.expires < now:
-                continue
-            for member in self.members_here():
-                keyring = Keyring(member, self.ledger)
-                if keyring.current(roster.removed) is not None:
-                    self.sign(member, keyring.welcome_for(record))
+        pending, now, welcomed = self.ledger.roster().pending, SystemClock().now(), 0
+        for record in filter(None, map(self.ledger.get, pending)):
+            for keyring, member in [(Keyring(member, self.ledger), member) for member in self.members_here()]:
+                if self.ledger.history.would_count(record, now) and keyring.current() is not None:
+                    self.sign(member, keyring.welcome_for(record.cid, now))
                     welcomed += 1
-                    break
         return welcomed
 
     def vote(self, voter: Identity, peer: bytes, choice: str, join: Cid | None = None) -> None:
