@@ -25,6 +25,7 @@
     │   ├── ManifestError
     │   ├── ModelError              a model or layer that cannot be trained here
     │   ├── DataError               a data file that cannot be used
+    │   ├── SwarmSizeError          more members than can share a secret
     │   └── EquivocationError       this peer's own key has signed two messages with one seq
     └── StateError              our own files are damaged or in use
         ├── DamagedError            a database that a command can mend
@@ -136,6 +137,10 @@ class ModelError(ConfigurationError):
 
 class DataError(ConfigurationError):
     """A data file cannot be used."""
+
+
+class SwarmSizeError(ConfigurationError):
+    """The swarm has more members than can share a secret."""
 
 
 class EquivocationError(ConfigurationError):

@@ -67,6 +67,10 @@ class History:
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records)
 
+    def since(self, count: int) -> list[Record]:
+        """Return all records but for the first ``count`` that were added."""
+        return self._records[count:]
+
     def get(self, cid: Cid) -> Record | None:
         """Return the record of that name; None if it is not here."""
         index = self._index.get(cid)
@@ -132,7 +136,7 @@ class History:
             self._uninvites[body.invite] |= bit
         elif isinstance(body, Rekey):
             self._rekeys |= bit
-        elif isinstance(body, Welcome) and self._is_right(record, body, past, standing):
+        elif isinstance(body, Welcome) and self._is_right(self._named(body.join), record.time, past, standing):
             join = self._named(body.join)
             self._valid |= bit
             self._welcomes[join.author] |= bit
@@ -167,7 +171,7 @@ class History:
         welcomes = self._valid if peer is None else self._welcomes.get(peer, 0)
         return self._select(welcomes & ~self.standing().void)
 
-    def has_past_of_kind(self, cid: Cid) -> bool:
+    def follows_rekey(self, cid: Cid) -> bool:
         """Return True if a rekey is in the past of the record."""
         return bool(self._past[self._index[cid]] & self._rekeys)
 
@@ -182,17 +186,16 @@ class History:
         """Return all requests to come in."""
         return self._select(self._joins)
 
-    def is_open_to(self, join: Record) -> bool:
-        """Return True if a welcome of this join would count now, but for its date; votes are not asked for.
+    def would_count(self, join: Record, time: int) -> bool:
+        """Return True if a member's welcome of this join would count now, dated ``time`` (Unix ms)."""
+        return self._is_right(join, time, self._all, self.standing())
 
-        The join need not be here, but what it needs.
-        """
+    def is_awaited(self, join: Record) -> bool:
+        """Return True if a welcome of this join would count now, but for its date and for votes."""
         standing = self.standing()
-        if join.author in standing.removed or not isinstance(join.body, Join):
-            return False
-        if self._policy.kind != INVITE:
-            return join.body.via is None
-        return self._has_open_invite(join, join.body, self._all & ~standing.void, standing.out)
+        return self._may_come_in(join, self._all, standing) and (
+            self._policy.kind != INVITE or self._has_open_invite(join, self._all & ~standing.void, standing.out)
+        )
 
     def invite_of(self, join: Record) -> Invite | None:
         """Return the invite that the join proves to hold; None if it proves nothing, or none is here."""
@@ -232,28 +235,30 @@ class History:
     def _is_member(self, peer: bytes, known: int, standing: Standing) -> bool:
         return peer not in standing.out and self._was_admitted(peer, known)
 
-    def _is_right(self, record: Record, body: Welcome, past: int, standing: Standing) -> bool:
-        """Return True if a welcome kept to the rules, as far as its author could know."""
-        join = self._named(body.join)
+    def _is_right(self, join: Record, time: int, past: int, standing: Standing) -> bool:
+        """Return True if a welcome dated ``time`` keeps to the rules, as far as its author can know."""
+        if not self._may_come_in(join, past, standing):
+            return False
         known = past & ~standing.void
+        if self._policy.kind != INVITE:
+            return len(self._vouchers(join, known) - standing.out) >= self._policy.votes
+        invite = self.invite_of(join)
+        return invite is not None and time <= invite.expires and self._has_open_invite(join, known, standing.out)
+
+    def _may_come_in(self, join: Record, known: int, standing: Standing) -> bool:
+        """Return True for a join of the swarm's kind of one that is neither in nor removed."""
         if not isinstance(join.body, Join) or join.author in standing.removed:
             return False
-        if self._policy.kind != INVITE:
-            return join.body.via is None and self._is_vouched_for(join, known, standing.out)
-        invite = self.invite_of(join)
-        return (
-            invite is not None
-            and record.time <= invite.expires
-            and self._has_open_invite(join, join.body, known, standing.out)
-        )
+        has_form = (join.body.via is None) == (self._policy.kind != INVITE)
+        return has_form and not self._is_member(join.author, known, standing)
 
-    def _has_open_invite(self, join: Record, body: Join, known: int, out: Peers) -> bool:
+    def _has_open_invite(self, join: Record, known: int, out: Peers) -> bool:
         """Return True if the invite counts, was not taken back, and has a use left; the joiner's own is its own."""
-        if body.via is None or self.invite_of(join) is None:
+        assert isinstance(join.body, Join)
+        via = join.body.via
+        if via is None or self.invite_of(join) is None or not known & self._invites & 1 << self._index[via]:
             return False
-        if not known & self._invites & 1 << self._index[body.via]:
-            return False
-        return self._uses_left(body.via, known, out, join.author) > 0
+        return self._uses_left(via, known, out, join.author) > 0
 
     def _uses_left(self, cid: Cid, known: int, out: Peers, joiner: bytes = b"") -> int:
         """Return the joins that an invite is still good for; 0 if it was taken back. A joiner counts once."""
@@ -269,9 +274,6 @@ class History:
         body = self._records[welcome].body
         assert isinstance(body, Welcome)
         return self._named(body.join).author
-
-    def _is_vouched_for(self, join: Record, known: int, out: Peers) -> bool:
-        return len(self._vouchers(join, known) - out) >= self._policy.votes
 
     def _vouchers(self, join: Record, known: int) -> set[bytes]:
         admits = self._select(self._admits.get(join.author, 0) & known)

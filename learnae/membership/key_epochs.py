@@ -1,85 +1,262 @@
-"""Key epochs: secrets that the present members share. Placeholder until the real one is merged."""
+"""Key epochs: the secrets that the present members share, and no removed one (docs/protocol.md, Key epochs).
+
+Nothing here writes a secret into a text: no repr, no error, no log.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from learnae.errors import MembershipError, SealError, StateError, SwarmSizeError
+from learnae.ipld.cid import Cid
 from learnae.membership.ledger import Ledger
-from learnae.membership.records import Join, Record, Rekey, Welcome
-from learnae.protocol.identity import Identity
+from learnae.membership.records import (
+    EPOCH_BYTES,
+    MAX_PAST,
+    MAX_REKEY_BYTES,
+    Join,
+    Record,
+    Rekey,
+    Vote,
+    Welcome,
+)
+from learnae.protocol.identity import Identity, agree, derive, peer_name
+
+SECRET_BYTES = 32
+MAX_MEMBERS = 700  # a rekey holds 85 bytes for each, and is one block of at most 64 KiB
+_REKEY_CONTEXT, _WELCOME_CONTEXT, _ROOT_CONTEXT = b"learnae/rekey/1", b"learnae/welcome/1", b"learnae/root/1"
+_NONCE = bytes(12)  # no key seals twice: each record has an ephemeral one of its own
+_SEALED_ENTRY_BYTES = 85  # of a rekey: head of the pair, key and box with their heads
+_EXCLUDED_ENTRY_BYTES = 34
+_REKEY_FRAME_BYTES = 512 + 41 * MAX_PAST  # the rest of the record
 
 
-def _key(shared: bytes, info: bytes) -> bytes:
-    return HKDF(SHA256(), 32, None, info).derive(shared)
+def epoch_name(rekey: Cid) -> bytes:
+    """Return the name of the key epoch that a rekey mints."""
+    return rekey.digest[:EPOCH_BYTES]
 
 
 class Keyring:
-    def __init__(self, identity: Identity, ledger: Ledger) -> None:
-        self._me = identity
-        self._ledger = ledger
-        self._private = identity.agreement_key()
+    """The secrets that ``identity`` can open in the records of ``ledger``.
 
-    @property
-    def secrets(self) -> Mapping[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
-        for record in self._ledger.records():
-            body = record.body
-            if isinstance(body, Rekey):
-                box = dict(body.sealed).get(self._me.author)
-                if box:
-                    plain = self._open(body.ephemeral, box, b"rekey")
-                    if plain:
-                        found[record.cid.digest[:8]] = plain
-            elif isinstance(body, Welcome):
-                join = self._ledger.get(body.join)
-                if join and join.author == self._me.author:
-                    plain = self._open(body.ephemeral, body.sealed, b"welcome")
-                    if plain:
-                        found[body.epoch] = plain[32:]
-        return found
+    Opened again after each start: nothing of it is written to a disk. ``random`` returns so many unpredictable bytes.
+    """
+
+    def __init__(self, identity: Identity, ledger: Ledger, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._identity = identity
+        self._ledger = ledger
+        self._random = random
+        self._read = 0  # records of the history
+        self._secrets: dict[bytes, bytes] = {}  # by the name of their epoch
+        self._roots: dict[Cid, bytes] = {}  # by the welcome that told them
+        self._epoch: tuple[int, Record | None] = (-1, None)  # the current one, with the records that it follows from
+
+    def secret_of(self, name: bytes) -> bytes | None:
+        """Return the secret of that epoch; None if it is not known, perhaps not yet."""
+        self._open_new()
+        return self._secrets.get(name)
+
+    def names(self) -> list[bytes]:
+        """Return the names of the epochs whose secrets are known."""
+        self._open_new()
+        return list(self._secrets)
 
     @property
     def root(self) -> bytes | None:
-        return bytes(32) if self.secrets else None
+        """Return the secret that places to meet are named by; None if it is not known, perhaps not yet.
 
-    def _open(self, ephemeral: bytes, box: bytes, info: bytes) -> bytes | None:
-        key = _key(self._private.exchange(X25519PublicKey.from_public_bytes(ephemeral)), info)
+        It follows from the first secret of a founder; others are told it by who welcomes them.
+        """
+        self._open_new()
+        history = self._ledger.history
+        first = [record for record in history.rekeys() if _may_be_root(self._ledger, record)]
+        for record in sorted(first, key=lambda record: record.cid)[:1]:
+            secret = self._secrets.get(epoch_name(record.cid))
+            if secret is not None:
+                return derive(secret, _ROOT_CONTEXT)
+        told = [record.cid for record in history.welcomes(self._identity.author) if record.cid in self._roots]
+        told = [cid for cid in told if not any(history.is_before(other, cid) for other in told)]
+        return self._roots[min(told)] if told else None
+
+    def epoch(self) -> Record | None:
+        """Return the rekey that the present members seal under, whether or not it opens here; None if one is due.
+
+        Of the rekeys that all members have, no removed one and no other: one that no such rekey follows; of several
+        the smallest name.
+        """
+        size = len(self._ledger.history)
+        if self._epoch[0] != size:
+            self._epoch = size, self._find_epoch()
+        return self._epoch[1]
+
+    def current(self) -> tuple[bytes, bytes] | None:
+        """Return name and secret of the epoch to seal under; None if a rekey is due, or this peer is no member."""
+        record = self.epoch()
+        if record is None or not self._ledger.may_speak(self._identity.author):
+            return None
+        name = epoch_name(record.cid)
+        secret = self.secret_of(name)
+        return None if secret is None else (name, secret)
+
+    def turn(self) -> int:
+        """Return how many members should mint a due rekey before this peer does: 0 for the first.
+
+        The order follows from the records alone. Who has voted comes last, since a rekey is also the witness of votes.
+        """
+        history = self._ledger.history
+        voters = {record.author for record in history if isinstance(record.body, Vote)}
+        state = b"".join(cid.digest for cid in self._ledger.heads())
+        members = self._ledger.roster().members
+        order = sorted(members, key=lambda peer: (peer in voters, hashlib.sha256(state + peer).digest()))
+        return order.index(self._identity.author) if self._identity.author in members else len(order)
+
+    def mint(self) -> Rekey:
+        """Return a new secret for all present members, sealed to each, as the body of a record.
+
+        Raises MembershipError if this peer is no member, SwarmSizeError if there are more than one record holds.
+        """
+        roster = self._ledger.roster()
+        self._check_member()
+        excludes = sorted(roster.removed)
+        size = _SEALED_ENTRY_BYTES * len(roster.members) + _EXCLUDED_ENTRY_BYTES * len(excludes) + _REKEY_FRAME_BYTES
+        if size > MAX_REKEY_BYTES:
+            raise SwarmSizeError(
+                f"{len(roster.members)} members and {len(excludes)} that are gone need a rekey of {size} bytes",
+                f"one has at most {MAX_REKEY_BYTES}: begin another swarm for some of them",
+            )
+        secret, ephemeral = self._random(SECRET_BYTES), self._ephemeral()
+        bound = _bound_rekey(self._ledger.swarm, self._identity.author, excludes)
+        sealed = []
+        for peer, member in sorted(roster.members.items()):
+            try:
+                sealed.append((peer, _seal(ephemeral, member.x25519, _REKEY_CONTEXT, bound, secret)))
+            except SealError:  # with the key that such a member gave, it reads nothing
+                sealed.append((peer, self._random(SECRET_BYTES + 16)))
+        return Rekey(tuple(excludes), ephemeral.public_key().public_bytes_raw(), tuple(sealed))
+
+    def welcome_for(self, join: Cid, now: int) -> Welcome:
+        """Return the body of a record that lets a peer in, with the current secret; ``now`` in Unix milliseconds.
+
+        Raises MembershipError if that would not count, or this peer is no member, SwarmSizeError if the swarm is full,
+        StateError if a rekey is due first, SealError if the joiner's key is none.
+        """
+        self._check_member()
+        record = self._ledger.get(join)
+        if record is None or not isinstance(record.body, Join):
+            raise MembershipError(f"{join.short} is no join that is here", "wait until it is")
+        if not self._ledger.history.would_count(record, now):
+            raise MembershipError(
+                f"a welcome of {peer_name(record.author)[:8]} would not count",
+                "its invite has expired, was used up or taken back, or it lacks votes; or it is in, or was removed",
+            )
+        members = self._ledger.roster().members
+        if len(members) >= MAX_MEMBERS:
+            raise SwarmSizeError(f"the swarm has {len(members)} members", f"at most {MAX_MEMBERS} share a secret")
+        current, root = self.current(), self.root
+        if current is None or root is None:
+            raise StateError("there is no secret that all members share", "try again after the next rekey")
+        name, secret = current
+        ephemeral = self._ephemeral()
+        bound = _bound_welcome(self._ledger.swarm, self._identity.author, join, name)
+        sealed = _seal(ephemeral, record.body.x25519, _WELCOME_CONTEXT, bound, root + secret)
+        return Welcome(join, name, ephemeral.public_key().public_bytes_raw(), sealed)
+
+    def _check_member(self) -> None:
+        if not self._ledger.may_speak(self._identity.author):
+            raise MembershipError(f"{peer_name(self._identity.author)[:8]} is no member", "ask a member for an invite")
+
+    def _ephemeral(self) -> X25519PrivateKey:
+        return X25519PrivateKey.from_private_bytes(self._random(SECRET_BYTES))
+
+    # -- which epoch
+
+    def _find_epoch(self) -> Record | None:
+        ledger = self._ledger
+        roster, history = ledger.roster(), ledger.history
+        told: dict[bytes, set[bytes]] = {}
+        for welcome in history.welcomes():
+            assert isinstance(welcome.body, Welcome)
+            join = history.get(welcome.body.join)
+            assert join is not None
+            told.setdefault(welcome.body.epoch, set()).add(join.author)
+        fit = []
+        for record in history.rekeys():
+            assert isinstance(record.body, Rekey)
+            excludes, sealed = set(record.body.excludes), {peer for peer, _ in record.body.sealed}
+            is_kept = roster.removed <= excludes and excludes.isdisjoint(roster.members)
+            has_all = roster.members.keys() <= sealed | told.get(epoch_name(record.cid), set())
+            if is_kept and has_all and sealed <= roster.members.keys():
+                fit.append(record)
+        newest = [one for one in fit if not any(history.is_before(one.cid, other.cid) for other in fit)]
+        return min(newest, key=lambda record: record.cid, default=None)
+
+    # -- opening
+
+    def _open_new(self) -> None:
+        """Open what came since the last look; what does not open was not for this peer, or is of no use."""
+        history = self._ledger.history
+        for record in history.since(self._read):
+            if isinstance(record.body, Rekey):
+                self._open_rekey(record, record.body)
+            elif isinstance(record.body, Welcome):
+                self._open_welcome(record, record.body)
+        self._read = len(history)
+
+    def _open_rekey(self, record: Record, body: Rekey) -> None:
+        box = dict(body.sealed).get(self._identity.author)
+        if box is None:
+            return
+        bound = _bound_rekey(record.swarm, record.author, body.excludes)
+        secret = self._open(body.ephemeral, _REKEY_CONTEXT, bound, box)
+        if secret is not None:
+            self._secrets[epoch_name(record.cid)] = secret
+
+    def _open_welcome(self, record: Record, body: Welcome) -> None:
+        join = self._ledger.history.get(body.join)
+        if join is None or join.author != self._identity.author:
+            return
+        bound = _bound_welcome(record.swarm, record.author, body.join, body.epoch)
+        both = self._open(body.ephemeral, _WELCOME_CONTEXT, bound, body.sealed)
+        if both is not None:
+            self._roots[record.cid] = both[:SECRET_BYTES]
+            self._secrets.setdefault(body.epoch, both[SECRET_BYTES:])
+
+    def _open(self, ephemeral: bytes, context: bytes, bound: bytes, box: bytes) -> bytes | None:
         try:
-            return ChaCha20Poly1305(key).decrypt(bytes(12), box, None)
+            shared = self._identity.agree(ephemeral)
+        except SealError:
+            return None
+        try:
+            return _box(shared, context, ephemeral, self._identity.x25519).decrypt(_NONCE, box, bound)
         except InvalidTag:
             return None
 
-    def current(self, removed: Collection[bytes]) -> tuple[bytes, bytes] | None:
-        secrets = self.secrets
-        names = sorted(
-            record.cid.to_bytes()
-            for record in self._ledger.records()
-            if isinstance(record.body, Rekey)
-            and set(removed) <= set(record.body.excludes)
-            and record.cid.digest[:8] in secrets
-        )
-        return (names[0][4:12], secrets[names[0][4:12]]) if names else None
 
-    def mint(self) -> Rekey:
-        ephemeral, secret, roster = X25519PrivateKey.generate(), os.urandom(32), self._ledger.roster()
-        sealed = []
-        for key, member in sorted(roster.members.items()):
-            box = _key(ephemeral.exchange(X25519PublicKey.from_public_bytes(member.x25519)), b"rekey")
-            sealed.append((key, ChaCha20Poly1305(box).encrypt(bytes(12), secret, None)))
-        return Rekey(tuple(sorted(roster.removed)), ephemeral.public_key().public_bytes_raw(), tuple(sealed))
+def _may_be_root(ledger: Ledger, record: Record) -> bool:
+    """Return True for the first secret that a founder minted: before any removal, and before any other."""
+    assert isinstance(record.body, Rekey)
+    is_first = record.author in ledger.history.founders and not record.body.excludes
+    return is_first and not ledger.history.follows_rekey(record.cid)
 
-    def welcome_for(self, join: Record) -> Welcome:
-        assert isinstance(join.body, Join)
-        current = self.current(self._ledger.roster().removed)
-        assert current is not None
-        ephemeral = X25519PrivateKey.generate()
-        box = _key(ephemeral.exchange(X25519PublicKey.from_public_bytes(join.body.x25519)), b"welcome")
-        sealed = ChaCha20Poly1305(box).encrypt(bytes(12), bytes(32) + current[1], None)
-        return Welcome(join.cid, current[0], ephemeral.public_key().public_bytes_raw(), sealed)
+
+def _seal(ephemeral: X25519PrivateKey, public: bytes, context: bytes, bound: bytes, plain: bytes) -> bytes:
+    shared = agree(ephemeral, public)
+    return _box(shared, context, ephemeral.public_key().public_bytes_raw(), public).encrypt(_NONCE, plain, bound)
+
+
+def _box(shared: bytes, context: bytes, ephemeral: bytes, public: bytes) -> ChaCha20Poly1305:
+    return ChaCha20Poly1305(derive(shared, context + ephemeral + public))
+
+
+def _bound_rekey(swarm: Cid, author: bytes, excludes: list[bytes] | tuple[bytes, ...]) -> bytes:
+    return swarm.to_bytes() + author + b"".join(excludes)
+
+
+def _bound_welcome(swarm: Cid, author: bytes, join: Cid, epoch: bytes) -> bytes:
+    return swarm.to_bytes() + author + join.to_bytes() + epoch

@@ -29,8 +29,9 @@ MAX_RECORDS_BY_AUTHOR = 256
 MAX_BYTES_BY_AUTHOR = 2 << 20
 FREE_RECORDS_BY_AUTHOR = 16  # may be written also when the whole is full: no member is silenced by others
 MAX_GUESTS = 64  # joins that no member has named, by one invite, or where members vouch
-MAX_PENDING = 4096  # records that wait for their past
-MAX_PENDING_BYTES = 4 << 20
+MAX_PENDING = MAX_RECORDS  # that wait for their past: a newcomer hears the last ones first
+MAX_PENDING_BYTES = MAX_RECORD_BYTES
+_BYTES_PER_LINK = 128  # what is remembered of one that is awaited
 MAX_REFUSED = 4096  # names of records that can never count
 
 
@@ -60,7 +61,8 @@ class Ledger:
         self._guests_by_invite: dict[Cid | None, dict[Cid, None]] = {}
         self._pending: dict[Cid, Record] = {}
         self._accounts: dict[Cid, bytes] = {}  # of pending records: who brought them
-        self._brought: dict[bytes, dict[Cid, int]] = {}  # what each account holds, with the bytes
+        self._brought: dict[bytes, dict[Cid, None]] = {}  # the pending records of each account
+        self._weights = Counter[bytes]()  # of what waits on each account, in bytes
         self._children: dict[Cid, dict[Cid, None]] = {}  # what is awaited -> pending records that need it
         self._refused = BoundedDict[Cid, None](MAX_REFUSED)
         self._roster: Roster | None = None
@@ -191,11 +193,17 @@ class Ledger:
                 raise MembershipError(f"join {record.cid.short} proves no invite", "ask a member for an invite")
             if self.policy.kind != INVITE and record.body.via is not None:
                 raise MembershipError(f"join {record.cid.short} by an invite", "members vouch for others in this swarm")
-        elif not self.history.was_member(record.author, record.needs):
+        elif not self.history.was_member(record.author, self._known_to(record)):
             kind = record.body.to_fields()["kind"]
             raise MembershipError(
                 f"{peer_name(record.author)[:8]} was no member when it wrote a record of kind {kind}", "it is ignored"
             )
+
+    def _known_to(self, record: Record) -> Iterator[Cid]:
+        """Return what the record stands on; of guests what these stand on, as a join lets nobody in."""
+        for cid in record.needs:
+            guest = self._guests.get(cid)
+            yield from guest.needs if guest else (cid,)
 
     def _enter(self, record: Record) -> None:
         self.history.add(record)
@@ -245,29 +253,25 @@ class Ledger:
     def _wait(self, record: Record, account: bytes) -> None:
         self._pending[record.cid] = record
         self._accounts[record.cid] = account
-        self._brought.setdefault(account, {})[record.cid] = len(record.data)
+        self._brought.setdefault(account, {})[record.cid] = None
+        self._weights[account] += _weight(record)
         for cid in record.needs:
-            if cid not in self.history:
-                self._children.setdefault(cid, {})[record.cid] = None
-        while len(self._pending) > MAX_PENDING or self._pending_bytes() > MAX_PENDING_BYTES:
-            largest = max(self._brought.values(), key=lambda sizes: sum(sizes.values()))
-            self._remove(next(reversed(largest)))
+            self._children.setdefault(cid, {})[record.cid] = None
+        while len(self._pending) > MAX_PENDING or self._weights.total() > MAX_PENDING_BYTES:
+            largest, _ = self._weights.most_common(1)[0]
+            self._remove(next(reversed(self._brought[largest])))
 
-    def _pending_bytes(self) -> int:
-        return sum(sum(sizes.values()) for sizes in self._brought.values())
-
-    def _remove(self, cid: Cid) -> Record:
-        record = self._pending.pop(cid)
-        account = self._accounts.pop(cid)
+    def _remove(self, cid: Cid) -> None:
+        record, account = self._pending.pop(cid), self._accounts.pop(cid)
+        self._weights[account] -= _weight(record)
         del self._brought[account][cid]
         if not self._brought[account]:
-            del self._brought[account]
+            del self._brought[account], self._weights[account]
         for need in record.needs:
-            children = self._children.get(need, {})
+            children = self._children[need]
             children.pop(cid, None)
             if not children:
-                self._children.pop(need, None)
-        return record
+                del self._children[need]
 
     def _refuse(self, cid: Cid) -> None:
         """Remember that a record can never count, and drop what stands on it."""
@@ -278,3 +282,8 @@ class Ledger:
             stack.extend(self._children.get(current, ()))
             if current in self._pending:
                 self._remove(current)
+
+
+def _weight(record: Record) -> int:
+    """Return about how much memory a pending record takes."""
+    return len(record.data) + _BYTES_PER_LINK * len(record.needs)

@@ -287,7 +287,7 @@ class Record:
     @property
     def needs(self) -> tuple[Cid, ...]:
         """Return the records that come right before this one: its past, and what its body names."""
-        return (*self.past, *self.body.links)
+        return tuple(dict.fromkeys((*self.past, *self.body.links)))
 
 
 def is_record(data: bytes) -> bool:

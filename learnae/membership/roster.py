@@ -67,7 +67,7 @@ def roster_of(policy: MembershipPolicy, history: History, guests: Iterable[Recor
             invite = history.invite_of(join)
             role = invite.role if invite else ANY_ROLE
             members[join.author] = Member(join.body.x25519, role, welcome.time, welcome.author, join.cid)
-    waiting = [join for join in (*history.joins(), *guests) if join.author not in members and history.is_open_to(join)]
+    waiting = [join for join in (*history.joins(), *guests) if history.is_awaited(join)]
     return Roster(
         members=members,
         removed=standing.removed,

@@ -455,7 +455,7 @@ def compose_peer(
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng, seals = random.Random(options.seed), Seals(manifest.is_sealed, secrets)
     tangle = Tangle(manifest.limits, rng, author)
-    is_archive, gate = options.is_archive, gate or open_gate(manifest, ports.store, errors)
+    is_archive, gate = options.is_archive, gate if gate is not None else open_gate(manifest, ports.store, errors)
     replication = Replicator(
         manifest.swarm,
         tangle,
@@ -468,7 +468,11 @@ def compose_peer(
         gate=gate,
         seals=seals,
     )
-    steward = Steward(identity, manifest.swarm, gate, gate.ledger, ports.store, clock) if gate.ledger else None
+    steward = (
+        Steward(identity, manifest.swarm, gate, gate.ledger, ports.store, clock, errors)
+        if gate.ledger is not None
+        else None
+    )
     archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
         tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -16,12 +15,8 @@ from learnae.errors import EncodingError, SealError, SignatureError, StateError
 from learnae.system.atomic_files import create_once, is_there, writing
 from learnae.system.private_files import make_private, read_private
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 PRIVATE_KEY_BYTES = PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
-_AGREEMENT = b"learnae/x25519/1"  # keeps the derived key apart from others
 _MAX_KEY_FILE_BYTES = 4096
 _EXCHANGE_CONTEXT = b"learnae/x25519/1"
 _BEGIN, _END = b"-----BEGIN PRIVATE KEY-----\n", b"\n-----END PRIVATE KEY-----\n"
@@ -76,15 +71,6 @@ class Identity:
         is_new = create_once(path, _to_pem(self._key.private_bytes_raw()), mode=0o600)
         if not is_new and self.load(path).author != self.author:
             raise StateError(f"there is another key at {path}", "move it away")
-
-    def agreement_key(self) -> X25519PrivateKey:
-        """Return the X25519 key that secrets are sealed to: it follows from this one, so that no file holds it."""
-        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey  # noqa: PLC0415 - not in open swarms
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
-
-        seed = HKDF(SHA256(), PRIVATE_KEY_BYTES, None, _AGREEMENT).derive(self._key.private_bytes_raw())
-        return X25519PrivateKey.from_private_bytes(seed)
 
     def sign(self, data: bytes) -> bytes:
         """Return the 64-byte signature of ``data``."""

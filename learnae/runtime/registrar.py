@@ -103,9 +103,13 @@ class Registrar:
 
     def found(self, owner: Identity) -> None:
         """Mint the first key epoch, from which the swarm's root follows, unless that was done."""
-        keyring = Keyring(owner, self.ledger)
-        if keyring.current(frozenset()) is None:
-            self.sign(owner, keyring.mint())
+        self.rekey(owner)
+
+    def rekey(self, member: Identity) -> None:
+        """Mint a key epoch if one is due, as after a removal."""
+        keyring = Keyring(member, self.ledger)
+        if keyring.epoch() is None:
+            self.sign(member, keyring.mint())
 
     def invite(self, member: Identity, uses: int, expires: int, role: str = ANY_ROLE) -> tuple[Record, bytes]:
         """Sign an invite until ``expires`` (Unix ms); return it, and the seed that who brings it must hold."""
@@ -115,8 +119,8 @@ class Registrar:
 
     def ask(self, joiner: Identity, invite: Cid | None = None, seed: bytes = b"") -> Record:
         """Sign the joiner's wish to come in, by the ``seed`` of an ``invite`` or for members to vouch; once."""
-        for record in self._joins_of(joiner.author):
-            if record.body.via == invite:
+        for record, join in self._joins_of(joiner.author):
+            if join.via == invite:
                 return record
         proof = prove_join(Identity.from_seed(seed), self._swarm, joiner.author) if invite else None
         return self.sign(joiner, Join(joiner.x25519, invite, proof))
@@ -130,7 +134,7 @@ class Registrar:
             return False
         self.found(owner)
         pending = set(self.ledger.roster().pending)
-        join = next((record for record in self._joins_of(joiner.author) if record.cid in pending), None)
+        join = next((record for record, _ in self._joins_of(joiner.author) if record.cid in pending), None)
         if join is None and self.policy.kind == VOUCHED:
             join = self.ask(joiner)
             self.vote(owner, joiner.author, ADMIT, join.cid)
@@ -138,23 +142,18 @@ class Registrar:
             invite, seed = self.invite(owner, 1, SystemClock().now() + _HERE_MS, role)
             join = self.ask(joiner, invite.cid, seed)
         if join.cid in self.ledger.roster().pending:
-            self.sign(owner, Keyring(owner, self.ledger).welcome_for(join))
+            self.rekey(owner)
+            self.sign(owner, Keyring(owner, self.ledger).welcome_for(join.cid, SystemClock().now()))
         return joiner.author in self.ledger.roster().members
 
     def welcome(self) -> int:
         """Let in those who may come in, in the name of a member of this machine; return how many."""
-        ready, now, welcomed = list(self.ledger.roster().pending), SystemClock().now(), 0
-        for record in filter(None, map(self.ledger.get, ready)):
-            roster = self.ledger.roster()
-            invite = roster.invites.get(record.body.via) if isinstance(record.body, Join) and record.body.via else None
-            if invite is not None and invite.invite.expires < now:
-                continue
-            for member in self.members_here():
-                keyring = Keyring(member, self.ledger)
-                if keyring.current(roster.removed) is not None:
-                    self.sign(member, keyring.welcome_for(record))
+        pending, now, welcomed = self.ledger.roster().pending, SystemClock().now(), 0
+        for record in filter(None, map(self.ledger.get, pending)):
+            for keyring, member in [(Keyring(member, self.ledger), member) for member in self.members_here()]:
+                if self.ledger.history.would_count(record, now) and keyring.current() is not None:
+                    self.sign(member, keyring.welcome_for(record.cid, now))
                     welcomed += 1
-                    break
         return welcomed
 
     def vote(self, voter: Identity, peer: bytes, choice: str, join: Cid | None = None) -> None:
@@ -164,17 +163,15 @@ class Registrar:
 
     def votes_for(self, peer: bytes, choice: str, join: Cid | None = None) -> set[bytes]:
         """Return who has voted so since the peer was last voted on otherwise."""
-        votes = [
-            record for record in self.ledger.records() if isinstance(record.body, Vote) and record.body.peer == peer
-        ]
-        others = [record.time for record in votes if record.body.choice != choice]
+        votes = [(record, record.body) for record in self.ledger.records() if isinstance(record.body, Vote)]
+        others = [record.time for record, vote in votes if vote.peer == peer and vote.choice != choice]
         since = max(others, default=0)
-        return {record.author for record in votes if record.body == Vote(peer, choice, join) and record.time >= since}
+        return {record.author for record, vote in votes if vote == Vote(peer, choice, join) and record.time >= since}
 
     def newest_join(self, author: bytes) -> Cid | None:
         """Return the last wish of a peer to come in; None without any."""
-        newest = max(self._joins_of(author), key=lambda record: record.time, default=None)
-        return newest.cid if newest else None
+        joins = [record for record, _ in self._joins_of(author)]
+        return max(joins, key=lambda record: record.time).cid if joins else None
 
     def uninvite(self, member: Identity, invite: Cid) -> None:
         """Take an invite back, once."""
@@ -190,7 +187,7 @@ class Registrar:
         self.sign(peer, Leave())
         return True
 
-    def _joins_of(self, author: bytes) -> Iterator[Record]:
+    def _joins_of(self, author: bytes) -> Iterator[tuple[Record, Join]]:
         for record in self.ledger.records():
             if record.author == author and isinstance(record.body, Join):
-                yield record
+                yield record, record.body

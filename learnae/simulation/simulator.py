@@ -52,6 +52,11 @@ class Setting:
     weather: Weather = Weather()
 
 
+def identity_of(seed: int, index: int) -> Identity:
+    """Return the key of a member of a simulation with that seed."""
+    return Identity.from_seed(random.Random(f"{seed}/{index}").randbytes(32))
+
+
 class Member:
     """A simulated machine: key, disk and network card last; the peer is rebuilt when it restarts.
 
@@ -64,7 +69,7 @@ class Member:
         self._simulation = simulation
         self._index = index
         self._data = data
-        self._identity = Identity.from_seed(random.Random(f"{simulation.setting.seed}/{index}").randbytes(32))
+        self.identity = identity_of(simulation.setting.seed, index)
         self._state = MemoryStateStore()
         self.host = simulation.network.host()
         self.peer = self.boot()
@@ -89,7 +94,7 @@ class Member:
             rows=lambda: len(self._data.train),
             is_archive=self.is_archive,
         )
-        peer = compose_peer(self._identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
+        peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
         self.host.previous_of = peer.tangle.previous_of
         return peer
 

@@ -5,11 +5,13 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from learnae.error_log import ErrorLog
+from learnae.errors import PeerError, SwarmSizeError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.gate import Gate
 from learnae.membership.key_epochs import Keyring
 from learnae.membership.ledger import Ledger
-from learnae.membership.records import Body, Join, compose_record
+from learnae.membership.records import Body, Join, Record, compose_record
 from learnae.ports import BlockStore, Clock
 from learnae.protocol.identity import Identity, peer_name
 
@@ -17,6 +19,7 @@ MEMBER, WAITING, REMOVED = "member", "waiting for a welcome", "removed"
 
 _log = logging.getLogger(__name__)
 
+_REKEY = b"rekey"  # among names of what is to be done; the others are digests
 _TURN_MS = 2_000  # in which the member whose turn it is acts, before the next one does in its place
 _MOST_TURNS = 8
 
@@ -34,7 +37,8 @@ class Steward:
         self._ledger = ledger
         self._store = store
         self._clock = clock
-        self._seen: dict[bytes, int] = {}  # what is to be done, and since when (uptime)
+        self._errors = errors
+        self._since: dict[bytes, int] = {}  # what is to be done, and since when (uptime)
 
     @property
     def standing(self) -> str:
@@ -47,28 +51,33 @@ class Steward:
         """Do what is this member's turn; return how many records it has published. Raises NotWrittenError."""
         if self.standing != MEMBER:
             return 0
-        due = dict(self._due())
-        self._seen = {task: since for task, since in self._seen.items() if task in due}
-        now, done = self._clock.uptime(), 0
-        for task, (first, make) in due.items():
-            since = self._seen.setdefault(task, now)
-            if now - since >= self._turn(task, first) * _TURN_MS:
-                self._publish(make())
-                done += 1
+        due, now, done = list(self._due()), self._clock.uptime(), 0
+        self._since = {task: self._since.get(task, now) for task, _, _ in due}
+        for task, turn, make in due:
+            if now - self._since[task] >= min(turn, _MOST_TURNS) * _TURN_MS:
+                done += self._try(make)
         return done
 
-    def _due(self) -> Iterator[tuple[bytes, tuple[bytes | None, Callable[[], Body]]]]:
-        """Yield what is to be done: its name, whose turn is the first, and how the record is made."""
-        roster = self._ledger.roster()
-        for cid in roster.pending:
-            record = self._ledger.get(cid)
-            if record is None or not isinstance(record.body, Join):
-                continue
-            invite = roster.invites.get(record.body.via) if record.body.via else None
-            if invite is None or self._clock.now() <= invite.invite.expires:
-                yield cid.to_bytes(), (invite and invite.author, partial(self.keyring.welcome_for, record))
-        if self.keyring.current(roster.removed) is None:
-            yield b"".join(sorted(roster.removed)), (None, self.keyring.mint)
+    def publish(self, body: Body) -> Record:
+        """Sign, store and take in a record of this peer; raises NotWrittenError."""
+        record = compose_record(self._identity, self._swarm, self._ledger.heads(), self._clock.now(), body)
+        self._store.put(DAG_CBOR, record.data)
+        self._gate.take(record.data)
+        _log.info("signed a record of kind %s as %s", body.to_fields()["kind"], peer_name(self._identity.author)[:8])
+        return record
+
+    def _due(self) -> Iterator[tuple[bytes, int, Callable[[], Body]]]:
+        """Yield what is to be done: its name, how many members should do it before this one, and how."""
+        roster, now = self._ledger.roster(), self._clock.now()
+        if self.keyring.epoch() is None:
+            yield _REKEY, self.keyring.turn(), self.keyring.mint
+        if self.keyring.current() is None:
+            return
+        for record in filter(None, map(self._ledger.get, roster.pending)):
+            if isinstance(record.body, Join) and self._ledger.history.would_count(record, now):
+                invite = roster.invites.get(record.body.via) if record.body.via else None
+                turn = self._turn(record.cid.digest, invite.author if invite else None)
+                yield record.cid.digest, turn, partial(self.keyring.welcome_for, record.cid, now)
 
     def _turn(self, task: bytes, first: bytes | None) -> int:
         """Return how many others are to act before this member: an order that differs from task to task."""
@@ -77,10 +86,12 @@ class Steward:
             return 0
         place = hashlib.sha256(task + me).digest()
         before = (key for key in self._ledger.roster().members if hashlib.sha256(task + key).digest() < place)
-        return min(_MOST_TURNS, sum(1 for key in before if key != first) + (first is not None))
+        return sum(1 for key in before if key != first) + (first is not None)
 
-    def _publish(self, body: Body) -> None:
-        record = compose_record(self._identity, self._swarm, self._ledger.heads(), self._clock.now(), body)
-        self._store.put(DAG_CBOR, record.data)
-        self._gate.take(record.data)
-        _log.info("published a %s as %s", body.to_fields()["kind"], peer_name(self._identity.author)[:8])
+    def _try(self, make: Callable[[], Body]) -> int:
+        try:
+            self.publish(make())
+        except (PeerError, SwarmSizeError) as error:  # a joiner with a bad key, or more members than share a secret
+            self._errors.count(error)
+            return 0
+        return 1

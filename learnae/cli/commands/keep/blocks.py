@@ -183,7 +183,9 @@ def describe_blocks(observer: Observer) -> dict[Cid, str]:
             author = names.get(peer_name(node.author), "?")
             known.update(dict.fromkeys(node.blocks, f"weights of {author}, {node.seq}"))
             known[cid] = f"message {node.seq} of {author}"
-    records = dict.fromkeys(observer.gate.ledger.cids() if observer.gate.ledger else (), "record of who is in")
+    records = dict.fromkeys(
+        observer.gate.ledger.cids() if observer.gate.ledger is not None else (), "record of who is in"
+    )
     return {**records, **dict.fromkeys(tangle.needed(), "proof of a fork, or a message that waits for it"), **known}
 
 
