@@ -77,23 +77,29 @@ def seal(
 
 def open_sealed(secrets: Secrets, author: bytes, seq: int, index: int, data: bytes) -> memoryview:
     """Return what ``seal`` was given; raises UnknownEpochError, and SealError for anything but what it returned."""
-    what = f"{'the body' if index == 0 else f'block {index} of the frame'} of {peer_name(author)[:8]}'s message {seq}"
-    padded_bytes = len(data) - _HEAD - TAG_BYTES
-    if padded_bytes < PADDING or padded_bytes % PADDING:
-        raise SealError(f"{what} has {len(data)} bytes", "no sealed bytes have that length")
+    size = len(data) - _HEAD - TAG_BYTES
+    if size < PADDING or size % PADDING:
+        raise SealError(f"{_what(author, seq, index)} has {len(data)} bytes", "no sealed bytes have that length")
     name, salt = data[:NAME_BYTES], data[NAME_BYTES:_HEAD]
     secret = secrets.secret_of(name)
     if secret is None:
-        raise UnknownEpochError(what, name)
+        raise UnknownEpochError(_what(author, seq, index), name)
     key, context = _key(secret, name, salt, author, seq, index)
     try:
         padded = ChaCha20Poly1305(key).decrypt(_NONCE, memoryview(data)[_HEAD:], context)
     except InvalidTag as error:
-        raise SealError(f"{what} does not open", "it is damaged, or sealed by another key") from error
+        problem = f"{_what(author, seq, index)} does not open"
+        raise SealError(problem, "it is damaged, or sealed by another key") from error
     filled = LENGTH_BYTES + int.from_bytes(padded[:LENGTH_BYTES], "big")
-    if filled + -filled % PADDING != len(padded) or any(padded[filled:]):
-        raise SealError(f"{what} is padded in a way of its own", f"zeros fill it to a multiple of {PADDING}")
+    if filled + -filled % PADDING != size or any(padded[filled:]):
+        problem = f"{_what(author, seq, index)} is padded in a way of its own"
+        raise SealError(problem, f"zeros fill it to a multiple of {PADDING}")
     return memoryview(padded)[LENGTH_BYTES:filled]
+
+
+def _what(author: bytes, seq: int, index: int) -> str:
+    part = f"block {index} of the frame" if index else "the body"
+    return f"{part} of {peer_name(author)[:8]}'s message {seq}"
 
 
 def _key(secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int) -> tuple[bytes, bytes]:
