@@ -7,13 +7,14 @@ same seq.
 '616e2065706f6368'
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -24,6 +25,9 @@ from learnae.protocol.bodies import Sealed
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 SECRET_BYTES = 32
 NAME_BYTES = 8  # of an epoch
@@ -69,10 +73,10 @@ def seal(
     ``secret`` is the epoch's of that ``name``. The ``salt`` is random; only an example gives one.
     """
     salt = os.urandom(SALT_BYTES) if salt is None else salt
-    key, context = _key(secret, name, salt, author, seq, index)
+    cipher, context = _cipher(secret, name, salt, author, seq, index)
     filled = LENGTH_BYTES + len(plain)
     padded = b"".join((len(plain).to_bytes(LENGTH_BYTES, "big"), plain, bytes(-filled % PADDING)))
-    return b"".join((name, salt, ChaCha20Poly1305(key).encrypt(_NONCE, padded, context)))
+    return b"".join((name, salt, cipher.encrypt(_NONCE, padded, context)))
 
 
 def open_sealed(secrets: Secrets, author: bytes, seq: int, index: int, data: bytes) -> memoryview:
@@ -84,9 +88,9 @@ def open_sealed(secrets: Secrets, author: bytes, seq: int, index: int, data: byt
     secret = secrets.secret_of(name)
     if secret is None:
         raise UnknownEpochError(_what(author, seq, index), name)
-    key, context = _key(secret, name, salt, author, seq, index)
+    cipher, context = _cipher(secret, name, salt, author, seq, index)
     try:
-        padded = ChaCha20Poly1305(key).decrypt(_NONCE, memoryview(data)[_HEAD:], context)
+        padded = cipher.decrypt(_NONCE, memoryview(data)[_HEAD:], context)
     except InvalidTag as error:
         problem = f"{_what(author, seq, index)} does not open"
         raise SealError(problem, "it is damaged, or sealed by another key") from error
@@ -100,6 +104,18 @@ def open_sealed(secrets: Secrets, author: bytes, seq: int, index: int, data: byt
 def _what(author: bytes, seq: int, index: int) -> str:
     part = f"block {index} of the frame" if index else "the body"
     return f"{part} of {peer_name(author)[:8]}'s message {seq}"
+
+
+def _cipher(
+    secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int
+) -> tuple[ChaCha20Poly1305, bytes]:
+    """Return what seals one thing and no other, and what it authenticates besides."""
+    from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - memory that open swarms have no use for
+        ChaCha20Poly1305,
+    )
+
+    key, context = _key(secret, name, salt, author, seq, index)
+    return ChaCha20Poly1305(key), context
 
 
 def _key(secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int) -> tuple[bytes, bytes]:
