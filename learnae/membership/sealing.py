@@ -7,13 +7,14 @@ same seq.
 '616e2065706f6368'
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -24,6 +25,9 @@ from learnae.protocol.bodies import Sealed
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 SECRET_BYTES = 32
 NAME_BYTES = 8  # of an epoch
@@ -69,31 +73,49 @@ def seal(
     ``secret`` is the epoch's of that ``name``. The ``salt`` is random; only an example gives one.
     """
     salt = os.urandom(SALT_BYTES) if salt is None else salt
-    key, context = _key(secret, name, salt, author, seq, index)
+    cipher, context = _cipher(secret, name, salt, author, seq, index)
     filled = LENGTH_BYTES + len(plain)
     padded = b"".join((len(plain).to_bytes(LENGTH_BYTES, "big"), plain, bytes(-filled % PADDING)))
-    return b"".join((name, salt, ChaCha20Poly1305(key).encrypt(_NONCE, padded, context)))
+    return b"".join((name, salt, cipher.encrypt(_NONCE, padded, context)))
 
 
 def open_sealed(secrets: Secrets, author: bytes, seq: int, index: int, data: bytes) -> memoryview:
     """Return what ``seal`` was given; raises UnknownEpochError, and SealError for anything but what it returned."""
-    what = f"{'the body' if index == 0 else f'block {index} of the frame'} of {peer_name(author)[:8]}'s message {seq}"
-    padded_bytes = len(data) - _HEAD - TAG_BYTES
-    if padded_bytes < PADDING or padded_bytes % PADDING:
-        raise SealError(f"{what} has {len(data)} bytes", "no sealed bytes have that length")
+    size = len(data) - _HEAD - TAG_BYTES
+    if size < PADDING or size % PADDING:
+        raise SealError(f"{_what(author, seq, index)} has {len(data)} bytes", "no sealed bytes have that length")
     name, salt = data[:NAME_BYTES], data[NAME_BYTES:_HEAD]
     secret = secrets.secret_of(name)
     if secret is None:
-        raise UnknownEpochError(what, name)
-    key, context = _key(secret, name, salt, author, seq, index)
+        raise UnknownEpochError(_what(author, seq, index), name)
+    cipher, context = _cipher(secret, name, salt, author, seq, index)
     try:
-        padded = ChaCha20Poly1305(key).decrypt(_NONCE, memoryview(data)[_HEAD:], context)
+        padded = cipher.decrypt(_NONCE, memoryview(data)[_HEAD:], context)
     except InvalidTag as error:
-        raise SealError(f"{what} does not open", "it is damaged, or sealed by another key") from error
+        problem = f"{_what(author, seq, index)} does not open"
+        raise SealError(problem, "it is damaged, or sealed by another key") from error
     filled = LENGTH_BYTES + int.from_bytes(padded[:LENGTH_BYTES], "big")
-    if filled + -filled % PADDING != len(padded) or any(padded[filled:]):
-        raise SealError(f"{what} is padded in a way of its own", f"zeros fill it to a multiple of {PADDING}")
+    if filled + -filled % PADDING != size or any(padded[filled:]):
+        problem = f"{_what(author, seq, index)} is padded in a way of its own"
+        raise SealError(problem, f"zeros fill it to a multiple of {PADDING}")
     return memoryview(padded)[LENGTH_BYTES:filled]
+
+
+def _what(author: bytes, seq: int, index: int) -> str:
+    part = f"block {index} of the frame" if index else "the body"
+    return f"{part} of {peer_name(author)[:8]}'s message {seq}"
+
+
+def _cipher(
+    secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int
+) -> tuple[ChaCha20Poly1305, bytes]:
+    """Return what seals one thing and no other, and what it authenticates besides."""
+    from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - memory that open swarms have no use for
+        ChaCha20Poly1305,
+    )
+
+    key, context = _key(secret, name, salt, author, seq, index)
+    return ChaCha20Poly1305(key), context
 
 
 def _key(secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int) -> tuple[bytes, bytes]:
