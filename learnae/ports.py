@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import EncodingError, LimitError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
-from learnae.membership.rendezvous import Answer, Question
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import NO_MOMENTS, Moments
+
+if TYPE_CHECKING:
+    from learnae.membership.rendezvous import Answer, Question
 
 
 @dataclass(eq=False, slots=True)

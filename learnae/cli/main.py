@@ -29,6 +29,7 @@ from learnae.cli.commands.swarm.features import add_parser as add_features_argum
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import BROKER_URLS, MqttSection
+from learnae.membership.invite_code import is_code
 from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
@@ -147,14 +148,28 @@ def _add_features(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("join", help="make a peer: its key and its configuration")
-    which = "id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
+    which = "an invite code, or its id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
     command.add_argument("swarm", nargs="?", default="", help=which)
     command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
     command.add_argument("--name", help="of the peer on this machine")
     command.add_argument("--data", type=place, metavar="F", help="what it trains on; a table is looked into at once")
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
-    _finish(command, join)
+    group = command.add_argument_group("with an invite code", "LRN1…, from learnae invite on a member's machine")
+    group.add_argument("--user", default="", metavar="U", help="at the code's broker, where it wants one")
+    group.add_argument("--password-file", type=place, metavar="F", help="default: you are asked for a password")
+    group.add_argument("--ca-file", type=place, metavar="F", help="what signed the broker's certificate")
+    group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
+    group.add_argument("--start", action="store_true", help="start the peer in the background")
+    _finish(command, _join)
+
+
+def _join(options: argparse.Namespace) -> int:
+    if not is_code(options.swarm):
+        return join(options)
+    from learnae.cli.commands.swarm.join_by_code import join_by_code  # noqa: PLC0415 - brings the adapters of MQTT
+
+    return join_by_code(options)
 
 
 def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -12,31 +12,31 @@ from learnae.protocol.identity import Identity
 
 
 class MemberSecrets(Secrets):
-    """Asks the keyring of ``identity``; without a ledger, in an open swarm, there are no secrets.
+    """Asks the keyring of ``identity`` on a ledger.
 
     For the thread that changes the ledger; ``last``, what was current when that was last asked for, is for all.
     """
 
-    def __init__(self, identity: Identity, ledger: Ledger | None) -> None:
-        self._keyring = None if ledger is None else Keyring(identity, ledger)
+    def __init__(self, identity: Identity, ledger: Ledger) -> None:
+        self._keyring = Keyring(identity, ledger)
         self.last: tuple[bytes, bytes] | None = None
 
     @property
     def root(self) -> bytes | None:
         """Return the secret from which the meeting place follows; None while no member has told it."""
-        return self._keyring.root if self._keyring else None
+        return self._keyring.root
 
     @property
     def epochs(self) -> Mapping[bytes, bytes]:
         """Return all secrets by the name of their epoch."""
-        found = {name: self.secret_of(name) for name in self._keyring.names()} if self._keyring else {}
+        found = {name: self.secret_of(name) for name in self._keyring.names()}
         return {name: secret for name, secret in found.items() if secret is not None}
 
     @override
     def current(self) -> tuple[bytes, bytes] | None:
-        self.last = self._keyring.current() if self._keyring else None
+        self.last = self._keyring.current()
         return self.last
 
     @override
     def secret_of(self, name: bytes) -> bytes | None:
-        return self._keyring.secret_of(name) if self._keyring else None
+        return self._keyring.secret_of(name)

@@ -1,6 +1,9 @@
 """A peer with all that it holds open: composed here, and left here."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from learnae.adapters.composite.gossip import LOCAL, Gossips
 from learnae.adapters.composite.metered import MeteredStore
@@ -11,13 +14,16 @@ from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.local.status_file import StatusFile
 from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
+from learnae.membership.sealing import NO_SECRETS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
-from learnae.ports import Learner, Monitor, Traffic
-from learnae.runtime.admission.doorkeeper import Doorkeeper
+from learnae.ports import Clock, Learner, Monitor, Traffic
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
+
+if TYPE_CHECKING:
+    from learnae.runtime.admission.doorkeeper import Doorkeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class LinkedPeer:
     doorkeepers: tuple[Doorkeeper, ...] = ()
 
     def serve(self) -> None:
-        """Answer machines that have an invite code; those that have shown one are heard by the peer at its next turn."""
+        """Answer machines that have an invite code; the peer welcomes at its next tick."""
         for doorkeeper in self.doorkeepers:
             doorkeeper.serve()
 
@@ -65,18 +71,23 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     try:
         peer = compose_peer(
             workspace.identity, manifest, ports, options, workspace.errors, traffic, workspace.opener,
-            is_back=is_back, gate=workspace.gate, secrets=workspace.secrets,
+            is_back=is_back, gate=workspace.gate, secrets=workspace.secrets or NO_SECRETS,
         )  # fmt: skip
     except StateError as error:
         raise type(error)(f"{workspace.directory}: {error.problem}", error.remedy) from error
     workspace.store.join(links.exchanges)
     if links.exchanges and not manifest.is_sealed:  # a peer that knows the swarm's id can get its definition, too
         workspace.store.put(DAG_CBOR, manifest.to_bytes())
-    keeper, clock = VersionKeeper(workspace.directory, peer), ports.clock
-    doorkeepers = tuple(
-        Doorkeeper(
-            desk, workspace.identity.author, manifest, workspace.gate, workspace.store, workspace.errors, clock.now
-        )
-        for desk in links.desks
-    )
-    return LinkedPeer(peer, workspace, links, monitor, keeper, doorkeepers)
+    keeper = VersionKeeper(workspace.directory, peer)
+    return LinkedPeer(peer, workspace, links, monitor, keeper, _doorkeepers(workspace, links, ports.clock))
+
+
+def _doorkeepers(workspace: Workspace, links: LinkSet, clock: Clock) -> tuple[Doorkeeper, ...]:
+    """Return what answers at the desks of ``links``; there are none in an open swarm."""
+    if not links.desks:
+        return ()
+    from learnae.runtime.admission.doorkeeper import Doorkeeper  # noqa: PLC0415 - not in open swarms
+
+    shared = workspace.gate, workspace.store, workspace.errors, clock.now
+    author, manifest = workspace.identity.author, workspace.swarm.manifest
+    return tuple(Doorkeeper(desk, author, manifest, *shared) for desk in links.desks)

@@ -104,14 +104,13 @@ class Doorkeeper:
     def _why_not(self, ledger: Ledger, invite: Record) -> str:
         """Return why the invite lets no one in now; empty if it does."""
         assert isinstance(invite.body, Invite)
-        if any(isinstance(record.body, Uninvite) and record.body.invite == invite.cid for record in _records(ledger)):
-            if invite.cid not in ledger.roster().invites:
-                return WITHDRAWN
         if invite.body.expires < self._now():
             return EXPIRED
         if invite.cid in ledger.roster().invites:
             return ""
-        return USED_UP if invite.author in ledger.roster().members else WITHDRAWN
+        taken_back = (record.body.invite for record in _records(ledger) if isinstance(record.body, Uninvite))
+        is_void = invite.cid in taken_back or not ledger.may_speak(invite.author)
+        return WITHDRAWN if is_void else USED_UP
 
     def _all_records(self, ledger: Ledger) -> Iterator[bytes]:
         for record in _records(ledger):

@@ -17,6 +17,8 @@ def connect(
     is there.
     """
     links = LinkSet()
+    if not workspace.meeting:  # no member has told this peer where the others meet
+        return LinkSet(states={"links": lambda: "none: start again once a member has let this peer in"})
     if mqtt.broker:
         from learnae.runtime.links.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
 

@@ -7,11 +7,9 @@ from learnae.adapters.mqtt.client import Will
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
-from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk
 from learnae.adapters.mqtt.monitor.home_assistant import Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, Seal, stay_silent
-from learnae.adapters.mqtt.monitor.sealed_payloads import seal_payload
 from learnae.adapters.mqtt.session import Session
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
 from learnae.config.sections import OFF, PLAIN, SEALED, MqttSection
@@ -94,6 +92,8 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
         )
         links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
     if manifest.membership and manifest.membership.kind == INVITE:
+        from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk  # noqa: PLC0415 - not in open swarms
+
         links += LinkSet(desks=(MqttInviteDesk(connection, section.prefix, workspace.errors),))
     connection.start()
     return links + LinkSet(closers=(connection.close,))
@@ -101,10 +101,12 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
 
 def _seal(workspace: Workspace) -> Seal:
     """Return what seals the payloads of this peer's monitor."""
+    from learnae.adapters.mqtt.monitor.sealed_payloads import seal_payload  # noqa: PLC0415 - not in open swarms
+
     secrets, author, clock = workspace.secrets, workspace.identity.author, SystemClock()
 
     def seal(channel: str, payload: bytes) -> bytes | None:
-        epoch = secrets.last  # threads of the connection must not look into the ledger
+        epoch = secrets.last if secrets else None  # threads of the connection must not look into the ledger
         return seal_payload(epoch, author, clock.now(), channel, payload) if epoch else None
 
     return seal

@@ -1,6 +1,7 @@
 """What a peer shows to members and viewers only, or to no one: against a real broker."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,10 @@ def shown(links: Links, broker: Mosquitto, directory: Path) -> MqttMonitor:
     return MqttMonitor(links.open(plain(broker)), TOPICS, queue, directory, seal=seal, state_seconds=0.0)
 
 
+def is_seen(subscriber: Subscriber) -> bool:
+    return any(peer.steps or peer.sealed for peer in subscriber.peers())
+
+
 @pytest.mark.engine("mosquitto")
 def test_only_who_has_the_secret_sees_what_a_peer_shows(
     broker: Mosquitto, links: Links, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -81,7 +86,7 @@ def test_only_who_has_the_secret_sees_what_a_peer_shows(
         views = {} if view is None else {MEETING: view}
         link = links.open(plain(broker))
         subscriber = Subscriber(link, "learnae/1", unseal=lambda *said, views=views: _unsealed(views, *said))
-        wait_for(lambda: [peer for peer in subscriber.peers() if peer.steps or peer.sealed], "the retained state")
+        wait_for(partial(is_seen, subscriber), "the retained state")
         (peer,) = subscriber.peers()
         assert (peer.name, peer.steps, peer.sealed) == (("plantedname", 77_777, False) if sees else ("", 0, True))
         assert not subscriber.bad

@@ -25,7 +25,7 @@ from learnae.system.atomic_files import create_once, writing
 from learnae.system.paths import KEY_FILE, STATE_FILE, home, last_status, peer_directory, peers_here
 from learnae.tables.opening import check_readable
 
-_LABEL = "label"  # of a table, unless another is named
+LABEL = "label"  # of a table, unless another is named
 Value = str | bool | int | float
 
 _NO_DATA = {
@@ -42,7 +42,7 @@ def join(options: argparse.Namespace) -> int:
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
-    directory = peer_directory(options.name or _known_name(options, manifest.swarm) or options.role)
+    directory = peer_directory(options.name or known_name(options, manifest.swarm) or options.role)
     name = directory.name
     config = options.config or user_config_directory() / f"{options.role}.toml"
     taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
@@ -51,11 +51,11 @@ def join(options: argparse.Namespace) -> int:
     look = None
     if options.data:
         check_readable(options.data)
-        look = look_into(options.data, options.label or _LABEL, manifest)
-    _check_place(directory, manifest.swarm)
+        look = look_into(options.data, options.label or LABEL, manifest)
+    check_place(directory, manifest.swarm)
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
-    text = _configuration(options.role, options.data, options.label, name, named)
+    text = configuration(options.role, options.data, options.label, name, named)
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
     identity = Identity.load_or_create(directory / KEY_FILE)
@@ -102,7 +102,7 @@ def _ask_in(swarm: Swarm, identity: Identity, options: argparse.Namespace) -> di
     return {"standing": f"{WAITING}: a member must say {how}"}
 
 
-def _known_name(options: argparse.Namespace, swarm: Cid) -> str | None:
+def known_name(options: argparse.Namespace, swarm: Cid) -> str | None:
     """Return the name of the only peer here that has learnt in this role and swarm: who comes back is that peer.
 
     None if there is no such one, or if the configuration goes to a place of its own: another peer is meant then.
@@ -115,7 +115,7 @@ def _known_name(options: argparse.Namespace, swarm: Cid) -> str | None:
     return known[0] if len(known) == 1 else None
 
 
-def _check_place(directory: Path, swarm: Cid) -> None:
+def check_place(directory: Path, swarm: Cid) -> None:
     """Raise ConfigurationError if the peer of ``directory`` has learnt in another swarm than ``swarm``."""
     try:
         state = PeerState.read(directory / STATE_FILE)
@@ -125,7 +125,10 @@ def _check_place(directory: Path, swarm: Cid) -> None:
         raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
 
 
-def _configuration(role: str, data: Path | None, label: str | None, name: str, swarm: str) -> str:
+def configuration(
+    role: str, data: Path | None, label: str | None, name: str, swarm: str, mqtt: Mapping[str, Value] | None = None
+) -> str:
+    """Return the text of a peer's configuration; ``mqtt`` are the keys of that section, if it has one."""
     file = {"file": str(data.resolve())} if data else {}
     if label:
         file["label"] = label
@@ -134,7 +137,7 @@ def _configuration(role: str, data: Path | None, label: str | None, name: str, s
         toml_text("swarm", {"id": swarm}),
         toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
     )
-    return "\n".join(sections)
+    return "\n".join((*sections, *([toml_text("mqtt", mqtt)] if mqtt else [])))
 
 
 def toml_text(section: str, values: Mapping[str, Value], hint: str = "") -> str:
