@@ -20,15 +20,22 @@ MEMBER, WAITING, REMOVED = "member", "waiting for a welcome", "removed"
 _log = logging.getLogger(__name__)
 
 _REKEY = b"rekey"  # among names of what is to be done; the others are digests
-_TURN_MS = 2_000  # in which the member whose turn it is acts, before the next one does in its place
-_MOST_TURNS = 8
+_TURN_MS = 5_000  # in which others hear that the member whose turn it is has acted, before the next one does
+_MOST_TURNS = 6
 
 
 class Steward:
     """Acts for the member ``identity`` of a swarm that is not open. Members take turns: one record is enough."""
 
     def __init__(
-        self, identity: Identity, swarm: Cid, gate: Gate, ledger: Ledger, store: BlockStore, clock: Clock
+        self,
+        identity: Identity,
+        swarm: Cid,
+        gate: Gate,
+        ledger: Ledger,
+        store: BlockStore,
+        clock: Clock,
+        errors: ErrorLog,
     ) -> None:
         self.keyring = Keyring(identity, ledger)
         self._identity = identity
