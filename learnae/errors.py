@@ -18,6 +18,7 @@
     │   │   └── LimitError              larger, deeper or more frequent than allowed
     │   ├── FrameError              weights that cannot be decoded or must not be used
     │   └── SealError               sealed bytes that do not open, or a message in the form of another swarm
+    │       └── UnknownEpochError       sealed under a secret that is not here, perhaps not yet
     ├── TransportError          a block, daemon or broker is not there now: try again
     │   └── BlockMissingError
     ├── ConfigurationError      the user can mend it: exit status 78
@@ -102,6 +103,16 @@ class FrameError(PeerError):
 
 class SealError(PeerError):
     """Sealed bytes do not open, or a message has the form that its swarm has not: open or sealed."""
+
+
+class UnknownEpochError(SealError):
+    """Something is sealed under the ``epoch`` of a name whose secret is not here, perhaps not yet."""
+
+    def __init__(self, what: str, epoch: bytes) -> None:
+        self.epoch = epoch
+        super().__init__(
+            f"{what} is sealed under key epoch {epoch.hex()}", "it is read once the secret of that epoch is here"
+        )
 
 
 class TransportError(LearnaeError):

@@ -11,6 +11,7 @@ from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import Gate
+from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
 from learnae.peer.archive import Archive
 from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
@@ -216,7 +217,7 @@ class Peer:
             return False
         before = self.own.last
         is_silent = self.catching_up.must_stay_silent(before is not None)
-        if is_silent or not self.own.catch_up(self.ports.store):
+        if is_silent or not self.replication.seals.may_speak or not self.own.catch_up(self.ports.store):
             return False
         if self.catching_up.is_new:
             self.catching_up.is_new = False
@@ -419,12 +420,14 @@ def compose_peer(
     *,
     is_back: bool = False,
     gate: Gate | None = None,
+    secrets: Secrets = NO_SECRETS,
 ) -> Peer:
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp). ``gate`` is
-    shared with the links; without one, it is made of the records in the store.
+    shared with the links; without one, it is made of the records in the store. ``secrets`` are those that a sealed
+    swarm's messages are read and sealed with.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
@@ -450,11 +453,20 @@ def compose_peer(
     1
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
-    rng = random.Random(options.seed)
+    rng, seals = random.Random(options.seed), Seals(manifest.is_sealed, secrets)
     tangle = Tangle(manifest.limits, rng, author)
     is_archive, gate = options.is_archive, gate if gate is not None else open_gate(manifest, ports.store, errors)
     replication = Replicator(
-        manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener, is_archive=is_archive, gate=gate
+        manifest.swarm,
+        tangle,
+        ports.store,
+        ports.gossip,
+        clock,
+        errors,
+        opener,
+        is_archive=is_archive,
+        gate=gate,
+        seals=seals,
     )
     steward = (
         Steward(identity, manifest.swarm, gate, gate.ledger, ports.store, clock, errors)
@@ -463,8 +475,9 @@ def compose_peer(
     )
     archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
-        tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life
-    )
+        tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life,
+        seals=seals,
+    )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
@@ -473,8 +486,9 @@ def compose_peer(
     view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
-        manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic, profile
-    )
+        manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,
+        profile,
+    )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
     peer = Peer(

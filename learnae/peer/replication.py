@@ -17,11 +17,14 @@ from learnae.errors import (
     PeerError,
     StaleError,
     StrangerError,
+    UnknownEpochError,
 )
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.gate import Gate
+from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
+from learnae.protocol.bodies import Sealed
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message, open_message
 from learnae.protocol.tangle import Outcome, Tangle
@@ -54,6 +57,7 @@ class Replicator:
     messages_per_call: int = _MESSAGES_PER_CALL
     is_archive: bool = False
     gate: Gate = field(default_factory=Gate)
+    seals: Seals = Seals()
 
     def __post_init__(self) -> None:
         limit = self.tangle.limits.wanted
@@ -68,6 +72,8 @@ class Replicator:
         self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
         self.own_seq = -1  # the highest that any other peer claims to know of this one
         self.own_signed = -1  # the highest of its messages that were verified here, attached or not
+        self.own_unread: Message | None = None  # the newest of them whose body does not open
+        self._unread = BoundedDict[Cid, bytes](limit)  # messages, and the epochs that they wait for
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch it, as far as it is here now."""
@@ -149,9 +155,12 @@ class Replicator:
             self._note_entry(key[0], self._unknown.pop(key))
 
     def add_own(self, message: Message) -> Outcome:
-        """Store and attach a message that this peer has signed; raises NotWrittenError or PeerError."""
+        """Store a message that this peer has signed, and attach it, unless it cannot read it any more.
+
+        Raises NotWrittenError or PeerError.
+        """
         self.store.put(DAG_CBOR, message.data)
-        return self.tangle.attach(message, self.clock.now())
+        return Outcome() if isinstance(message.body, Sealed) else self.tangle.attach(message, self.clock.now())
 
     def _note_announcements(self) -> None:
         limits = self.tangle.limits
@@ -199,12 +208,12 @@ class Replicator:
         for cid in [cid for cid in self._kept if not self._lacks_kept(cid)]:
             del self._kept[cid]
         names.update(dict.fromkeys((*self.tangle.missing(), *self._kept)))
-        wanted = [cid for cid in names if cid not in self._refused]
+        wanted = [cid for cid in names if cid not in self._refused and not self._is_too_early(cid)]
         return dict.fromkeys((*self.gate.missing(), *wanted))
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Take in the message if its block is here; return False if it is not."""
-        if not self.store.has(cid):
+        if self._is_too_early(cid) or not self.store.has(cid):
             return False
         try:
             data = self.store.get(cid)
@@ -225,6 +234,7 @@ class Replicator:
             self.gate.check(data)
             self._check_age(cid, data)
             message = self.opener(data, self.swarm, self.tangle.limits)
+            self.seals.check_form(message)
         except StaleError as error:
             self._forget(cid, error)
         except StrangerError as error:  # it may be a member soon: not refused for ever
@@ -250,6 +260,31 @@ class Replicator:
         if not self.is_archive:
             self.store.delete([cid])
 
+    def _opened(self, message: Message) -> Message | None:
+        """Return the message with what its body says; None if that cannot be read, for now or for ever."""
+        try:
+            return self.seals.opened(message, self.tangle.limits)
+        except UnknownEpochError as error:
+            if message.cid not in self._unread:
+                self.errors.count(error)
+            self._unread[message.cid] = error.epoch
+        except PeerError as error:
+            self.errors.count(error)
+            self.tangle.reject(message.cid)
+        if message.author == self.tangle.me and (self.own_unread is None or message.seq > self.own_unread.seq):
+            self.own_unread = message
+        return None
+
+    def _is_too_early(self, cid: Cid) -> bool:
+        """Return True for a message under an epoch that is still unknown, unless it is to testify."""
+        epoch = self._unread.get(cid)
+        if epoch is None or self.tangle.is_witness(cid):
+            return False
+        if self.seals.knows(epoch):
+            del self._unread[cid]
+            return False
+        return True
+
     def _drop_entries(self, cid: Cid) -> None:
         for key in [key for key, entry in self._entries.items() if cid in (entry.head, entry.checkpoint)]:
             del self._entries[key]
@@ -258,7 +293,8 @@ class Replicator:
         if message.author == self.tangle.me:
             self.own_signed = max(self.own_signed, message.seq)
         try:
-            outcome = self.tangle.attach(message, self.clock.now())
+            opened, now = self._opened(message), self.clock.now()
+            outcome = self.tangle.attach(opened, now) if opened else self.tangle.testify(message, now)
         except StaleError as error:
             self._forget(message.cid, error)
             return

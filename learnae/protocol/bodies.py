@@ -292,12 +292,19 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A kind of a later version, or a sealed body: kept and passed on, never acted on."""
+    """A kind of a later version: kept and passed on, never acted on."""
 
     kind: str
 
 
-Body = Join | Update | Summary | Evidence | Unknown
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A body that only members can read (learnae.membership.sealing)."""
+
+    data: bytes
+
+
+Body = Join | Update | Summary | Evidence | Unknown | Sealed
 _KINDS: dict[str, type[Join | Update | Summary | Evidence]] = {
     "join": Join, "update": Update, "summary": Summary, "evidence": Evidence
 }  # fmt: skip
@@ -305,8 +312,6 @@ _KINDS: dict[str, type[Join | Update | Summary | Evidence]] = {
 
 def parse_body(value: object, limits: Limits) -> Body:
     """Read a body of any kind; raises MessageError for a known kind with wrong fields."""
-    if isinstance(value, bytes):
-        return Unknown("sealed")
     fields = Fields(value, "body", MessageError)
     kind = fields.text("kind")
     known = _KINDS.get(kind)

@@ -227,7 +227,13 @@ class Tangle:
         """Remember that this block is no valid message, and drop what waits for it."""
         for evidence in [each for each in self._evidence.trials() if cid in each.names]:
             self._disbelieve(evidence)
-        self._reject(cid)
+        self.reject(cid)
+
+    def reject(self, cid: Cid) -> None:
+        """Refuse a message that breaks its chain or cannot be read, and what waits for it. It can still testify."""
+        for dropped in self._pending.drop_descendants(cid):
+            self._discard(dropped)
+        self._refused[cid] = None
 
     # -- attach
 
@@ -237,11 +243,7 @@ class Tangle:
         A message waits until its author's chain reaches a checkpoint. Raises ReplayError, FutureError, StaleError,
         BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
         """
-        if message.cid in self._nodes or message.cid in self._pending:
-            raise ReplayError(f"message {message.cid.short} again")
-        if message.time > now + self.limits.skew:
-            problem = f"message {message.cid.short} is dated {(message.time - now) / 1000:.0f} s ahead"
-            raise FutureError(problem, "check the clocks of both machines")
+        self._check_new(message, now)
         outcome = Outcome()
         is_asked_for = self.is_witness(message.cid)
         is_kept = self._hear_evidence(message, outcome)
@@ -255,6 +257,23 @@ class Tangle:
         if is_kept and message.cid not in self._nodes:
             outcome.attached.append(message)
         return outcome
+
+    def testify(self, message: Message, now: int) -> Outcome:
+        """Let a verified message that is not attached, as it cannot be read, prove an equivocation that is on trial.
+
+        Raises ReplayError or FutureError.
+        """
+        self._check_new(message, now)
+        outcome = Outcome()
+        self._hear_evidence(message, outcome)
+        return outcome
+
+    def _check_new(self, message: Message, now: int) -> None:
+        if message.cid in self._nodes or message.cid in self._pending:
+            raise ReplayError(f"message {message.cid.short} again")
+        if message.time > now + self.limits.skew:
+            problem = f"message {message.cid.short} is dated {(message.time - now) / 1000:.0f} s ahead"
+            raise FutureError(problem, "check the clocks of both machines")
 
     def _take_in(self, message: Message, now: int, outcome: Outcome) -> None:
         chain = self._chains.get(message.author) or Chain(message.author)
@@ -276,7 +295,7 @@ class Tangle:
     def _wait(self, message: Message) -> None:
         assert message.previous is not None
         if message.previous in self._refused:
-            self._reject(message.cid)
+            self.reject(message.cid)
             raise SequenceError(f"message {message.cid.short} stands on a refused message")
         for dropped in self._pending.add(message, message.previous):
             self._discard(dropped)
@@ -289,11 +308,11 @@ class Tangle:
         try:
             self._check_order(chain, message)
         except MessageError:
-            self._reject(message.cid)
+            self.reject(message.cid)
             raise
         known = chain.by_seq.get(message.seq)
         if known is not None:
-            self._reject(message.cid)
+            self.reject(message.cid)
             self._discard(message)
             self._convict(Evidence(message.author, known, message.cid), message.seq, outcome)
             return
@@ -358,12 +377,6 @@ class Tangle:
                 except MessageError as error:
                     self._discard(child)
                     outcome.refused.append(error)
-
-    def _reject(self, cid: Cid) -> None:
-        """Refuse a message that breaks its chain, and what waits for it. It can still testify."""
-        for dropped in self._pending.drop_descendants(cid):
-            self._discard(dropped)
-        self._refused[cid] = None
 
     def _remember(self, chain: Chain) -> None:
         self._chains[chain.author] = chain

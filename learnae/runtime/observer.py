@@ -14,6 +14,7 @@ from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
+from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
 from learnae.models.keras_model import moments_in
 from learnae.peer.following import Following
 from learnae.peer.members.records_here import open_gate
@@ -76,10 +77,11 @@ class Estimate(NamedTuple):
 
 
 class Observer:
-    """Reads a swarm's directory; writes nothing."""
+    """Reads a swarm's directory; writes nothing. Of a sealed one it sees what its ``secrets`` open."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, secrets: Secrets = NO_SECRETS) -> None:
         self.manifest = open_manifest(directory)
+        self._seals = Seals(self.manifest.is_sealed, secrets)
         self.swarm = self.manifest.swarm
         # deletes nothing: what is too old for a newcomer may be all that a peer of this machine has left
         self._store = LocalBlockStore(directory, read_only=True)
@@ -88,10 +90,12 @@ class Observer:
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
         gossip, self.gate = LocalGossip(directory, None), open_gate(self.manifest, self._store, errors)
         self._replication = Replicator(
-            self.swarm, self.tangle, self._store, gossip, self._clock, errors, gate=self.gate
+            self.swarm, self.tangle, self._store, gossip, self._clock, errors, gate=self.gate, seals=self._seals
         )
         count, half_life = self.manifest.model.count, self.manifest.merge.half_life
-        self._following = Following(self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life)
+        self._following = Following(
+            self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life, seals=self._seals
+        )
         self._profiles: dict[bytes, Profile] = {}
         self._summaries: dict[bytes, tuple[int, Summary]] = {}
 
@@ -131,7 +135,8 @@ class Observer:
         nodes = filter(None, map(self.tangle.node, self.tangle.cids()))
         for node in sorted(nodes, key=lambda node: node.time, reverse=True)[:count]:
             with suppress(BlockMissingError, PeerError):  # a peer has deleted it since; damage is for --fsck to say
-                yield open_message(self._store.get(node.cid), self.swarm, self.manifest.limits)
+                message = open_message(self._store.get(node.cid), self.swarm, self.manifest.limits)
+                yield self._seals.opened(message, self.manifest.limits)
 
     def estimate(self) -> Estimate:
         """Compute the consensus estimate of all peers that published last; raises ConfigurationError without any."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
+from learnae.membership.sealing import NO_SECRETS, Secrets
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.training import ENDLESS
@@ -94,20 +95,30 @@ class Member:
             rows=lambda: len(self._data.train),
             is_archive=self.is_archive,
         )
-        peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
+        secrets, opener = simulation.secrets(self._index), simulation.opener
+        peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets)
         self.host.previous_of = peer.tangle.previous_of
         return peer
 
 
 class Simulation:
-    """Peers that train in virtual time; everything that happens follows from ``setting.seed``."""
+    """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
+
+    In a sealed swarm ``secrets`` gives what the member of a number has; the salts there follow from nothing.
+    """
 
     def __init__(
-        self, manifest: Manifest, datasets: Sequence[Dataset], setting: Setting, learner: LearnerFactory = numpy_learner
+        self,
+        manifest: Manifest,
+        datasets: Sequence[Dataset],
+        setting: Setting,
+        learner: LearnerFactory = numpy_learner,
+        secrets: Callable[[int], Secrets] = lambda _: NO_SECRETS,
     ) -> None:
         self.manifest = manifest
         self.learner = learner
         self.setting = setting
+        self.secrets = secrets
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)
