@@ -1,7 +1,7 @@
 """The same by mDNS: ``_learnae._tcp``. An agent is announced by Avahi, a command uses the package zeroconf.
 
 TXT: ``v=1``, and where an open swarm is served ``swarm=`` (8 bytes) and ``peer=`` (32 bytes), both in hex; of an offer
-``offer=`` (its number). A sealed swarm's name changes daily, so a file holds none.
+``peer=`` and ``offer=`` (its number). A sealed swarm's name changes daily, so a file holds none.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ class MdnsOffer:
         ips = [str(each.ip) for adapter in get_adapters() for each in adapter.ips if each.is_IPv4]
         addresses = [ip for ip in ips if not ip.startswith("127.")] or ips
         name = f"{self._beacon.number}-{self._beacon.peer[:6].hex()}.{_TYPE}"
-        properties = dict(text.partition("=")[::2] for text in (*_txt(b"", b""), f"offer={self._beacon.number}"))
+        properties = dict(
+            text.partition("=")[::2] for text in (*_txt(b"", self._beacon.peer), f"offer={self._beacon.number}")
+        )
         self._zeroconf = Zeroconf()
         info = ServiceInfo(_TYPE, name, self._beacon.port, properties=properties, parsed_addresses=addresses)
         self._zeroconf.register_service(info, cooperating_responders=True)

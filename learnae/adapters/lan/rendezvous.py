@@ -7,6 +7,7 @@ import logging
 import selectors
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,7 +29,8 @@ _CONNECT_SECONDS = 3.0
 _MAX_CONNECTIONS, _MAX_OF_ADDRESS = 8, 2  # at once
 _SESSIONS_A_SECOND, _SESSIONS_AT_ONCE = 2.0, 16  # each costs some 15 ms
 _LENGTH_BYTES = 2
-_MAX_ADDRESSES = TRIES  # each that answers gets one guess at the words
+_MAX_TRIED = 8  # connections of one search
+_AFTER_GUESS_SECONDS = 1.0  # in which another one may say that the offer is its own
 _LOOK_SECONDS = 1.0  # for numbers that are taken
 _TICK_SECONDS = 0.5
 
@@ -64,40 +66,78 @@ def offer_code(
 
 def accept_code(
     spoken: SpokenCode,
-    addresses: list[tuple[str, int]] | None = None,
+    address: tuple[str, int] | None = None,
     seconds: float = BROWSE_SECONDS,
     name: bytes = b"",
 ) -> InviteCode:
-    """Find the offer on this network, or at ``addresses`` (host, port), and return its code.
+    """Find the offer on this network within ``seconds``, or at ``address`` (host, port), and return its code.
 
     ``name`` is the joiner's own key, if it has one. Raises ConfigurationError if the words are wrong or the offer is
     over, TransportError if there is no such offer here, or none that answers as it should.
     """
-    if addresses is None:
-        found = browse(seconds, is_found=lambda heard: bool(heard.known(number=spoken.number)))
-        addresses = _candidates(found, spoken.number)
-    if not addresses:
-        remedy = "are both machines in one network, without client isolation? Else use the long code, LRN1…"
-        raise TransportError(f"no offer {spoken.number} on this network", remedy)
-    errors: list[LearnaeError] = []
-    for host, port in addresses[:_MAX_ADDRESSES]:
+    if address:
+        return _accept_from(*address, Acceptance(spoken, name))
+    search = _Search(spoken.number, time.monotonic() + seconds)
+    while candidate := search.next():
         try:
-            return _accept_from(host, port, Acceptance(spoken, name))
+            return _accept_from(candidate.address, candidate.port, Acceptance(spoken, name))
         except (PeerError, TransportError, ConfigurationError) as error:
-            _log.info("%s port %d: %s", host, port, error)
-            errors.append(error)
-    for mendable in errors:
-        if isinstance(mendable, ConfigurationError):
-            raise mendable
-    raise TransportError(f"the offer {spoken.number} does not answer as it should: {errors[0]}", "try again")
+            _log.info("%s port %d: %s", candidate.address, candidate.port, error)
+            search.failed(candidate, error)
+    raise search.error()
 
 
-def _candidates(found: Neighbours, number: int) -> list[tuple[str, int]]:
-    """Return where an offer may be, each address once, that of different peers first."""
-    known: list[Neighbour] = found.known(number=number)
-    peers = {each.peer: each for each in reversed(known)}.values()
-    ordered = dict.fromkeys((each.address, each.port) for each in (*peers, *known))
-    return list(ordered)
+class _Search:
+    """Candidates for one offer, an address at a time, so that one that lies about many does not hide another.
+
+    Each that answers gets one guess at the words, and costs the true offer one try if they are wrong: no peer is asked
+    twice, not at another of its addresses either. What mDNS says is not signed: it comes last.
+    """
+
+    def __init__(self, number: int, end: float) -> None:
+        self._number, self._end = number, end
+        self._heard = Neighbours()
+        self._errors: list[LearnaeError] = []
+        self._connections = Counter[str]()
+        self._tried = set[Neighbour]()
+        self._guessed = set[bytes]()
+
+    def next(self) -> Neighbour | None:
+        """Return the next one to try, None for none in time."""
+        if sum(self._connections.values()) >= _MAX_TRIED or len(self._guessed) >= TRIES:
+            return None
+        if not self._candidates("beacon") and (left := self._end - time.monotonic()) > 0:
+            browse(left, self._heard, is_found=lambda _: bool(self._candidates("beacon")))
+        found = self._candidates("beacon") or self._candidates("mdns")
+        if not found:
+            return None
+        candidate = min(found, key=lambda each: self._connections[each.address])
+        self._connections[candidate.address] += 1
+        self._tried.add(candidate)
+        return candidate
+
+    def failed(self, candidate: Neighbour, error: LearnaeError) -> None:
+        """Note why; a connection that failed has learned nothing of the words."""
+        self._errors.append(error)
+        if not isinstance(error, TransportError):
+            self._guessed.add(candidate.peer)
+            self._end = min(self._end, time.monotonic() + _AFTER_GUESS_SECONDS)
+
+    def error(self) -> LearnaeError:
+        """Return what to say: first what the reader can mend."""
+        for error in self._errors:
+            if isinstance(error, ConfigurationError):
+                return error
+        if self._errors:
+            return TransportError(f"the offer {self._number} does not answer: {self._errors[0]}", "try again")
+        remedy = "are both machines in one network, without client isolation? Else use the long code, LRN1…"
+        return TransportError(f"no offer {self._number} on this network", remedy)
+
+    def _candidates(self, way: str) -> list[Neighbour]:
+        known = self._heard.known(number=self._number)
+        return [
+            each for each in known if each.way == way and each not in self._tried and each.peer not in self._guessed
+        ]
 
 
 def _accept_from(host: str, port: int, acceptance: Acceptance) -> InviteCode:
