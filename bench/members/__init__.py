@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from bench.harness import Race
-from bench.members import sealing
+from bench.members import beginning, sealing, strangers
 
 PARTS: dict[str, Callable[[Race], None]] = {
     "sealing": sealing.run,
+    "strangers": strangers.run,
+    "beginning": beginning.run,
 }
 
 

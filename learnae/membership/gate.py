@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from learnae.errors import StrangerError
 from learnae.ipld.cid import Cid
-from learnae.membership.ledger import Ledger
 from learnae.membership.records import is_record
 from learnae.protocol.announcements import PREFIX_BYTES
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import author_of
+
+if TYPE_CHECKING:
+    from learnae.membership.ledger import Ledger
+
+MEMBER, REMOVED = "member", "removed"
+WAITING, KEYLESS = "waiting for a welcome", "member, waiting for a key epoch"
 
 
 class Gate:

@@ -4,13 +4,13 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import learnae
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
-from learnae.membership.gate import Gate
+from learnae.membership.gate import MEMBER, Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
 from learnae.peer.archive import Archive
 from learnae.peer.catching_up import CatchUp, Progress
@@ -22,7 +22,6 @@ from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, Training
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.members.records_here import open_gate
-from learnae.peer.members.steward import MEMBER, Steward
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
 from learnae.peer.publishing_policy import Cadence, PublishPolicy
@@ -37,6 +36,9 @@ from learnae.samples.dp_statistics import Statistics, next_summary
 from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
+
+if TYPE_CHECKING:
+    from learnae.peer.members.steward import Steward
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
 _SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
@@ -115,7 +117,7 @@ class Peer:
     cadence: Cadence
     settling: Settling
     archive: Archive | None
-    steward: Steward | None  # None in an open swarm
+    steward: "Steward | None"  # None in an open swarm
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -354,7 +356,8 @@ class Peer:
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
         here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``unmeasured`` why
-        there is neither accuracy nor loss, and until when; ``membership`` is open, or whether this peer may speak.
+        there is neither accuracy nor loss, and until when; ``membership`` is open, or whether this
+        peer may speak, and what it waits for.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         return {
@@ -420,14 +423,14 @@ def compose_peer(
     *,
     is_back: bool = False,
     gate: Gate | None = None,
-    secrets: Secrets = NO_SECRETS,
+    secrets: Secrets | None = None,
 ) -> Peer:
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp). ``gate`` is
     shared with the links; without one, it is made of the records in the store. ``secrets`` are those that a sealed
-    swarm's messages are read and sealed with.
+    swarm's messages are read and sealed with; by default, those that records tell this peer.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
@@ -453,26 +456,15 @@ def compose_peer(
     1
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
-    rng, seals = random.Random(options.seed), Seals(manifest.is_sealed, secrets)
-    tangle = Tangle(manifest.limits, rng, author)
-    is_archive, gate = options.is_archive, gate if gate is not None else open_gate(manifest, ports.store, errors)
+    rng, is_archive = random.Random(options.seed), options.is_archive
+    gate = gate if gate is not None else open_gate(manifest, ports.store, errors)
+    steward = _steward(identity, gate, ports, errors)
+    secrets = secrets or (steward.keyring if steward else NO_SECRETS)
+    tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets)
     replication = Replicator(
-        manifest.swarm,
-        tangle,
-        ports.store,
-        ports.gossip,
-        clock,
-        errors,
-        opener,
-        is_archive=is_archive,
-        gate=gate,
-        seals=seals,
-    )
-    steward = (
-        Steward(identity, manifest.swarm, gate, gate.ledger, ports.store, clock, errors)
-        if gate.ledger is not None
-        else None
-    )
+        manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener,
+        is_archive=is_archive, gate=gate, seals=seals,
+    )  # fmt: skip
     archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
         tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life,
@@ -498,3 +490,11 @@ def compose_peer(
     )  # fmt: skip
     peer.start(is_back)
     return peer
+
+
+def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":
+    if gate.ledger is None:
+        return None
+    from learnae.peer.members.steward import Steward  # noqa: PLC0415 - ciphers, for which open swarms have no use
+
+    return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors)

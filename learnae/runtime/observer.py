@@ -14,6 +14,7 @@ from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
+from learnae.membership.gate import Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
 from learnae.models.keras_model import moments_in
 from learnae.peer.following import Following
@@ -77,11 +78,10 @@ class Estimate(NamedTuple):
 
 
 class Observer:
-    """Reads a swarm's directory; writes nothing. Of a sealed one it sees what its ``secrets`` open."""
+    """Reads a swarm's directory; writes nothing. Of a sealed one it sees what the keys of this home open."""
 
-    def __init__(self, directory: Path, secrets: Secrets = NO_SECRETS) -> None:
+    def __init__(self, directory: Path) -> None:
         self.manifest = open_manifest(directory)
-        self._seals = Seals(self.manifest.is_sealed, secrets)
         self.swarm = self.manifest.swarm
         # deletes nothing: what is too old for a newcomer may be all that a peer of this machine has left
         self._store = LocalBlockStore(directory, read_only=True)
@@ -89,6 +89,7 @@ class Observer:
         rng = random.Random()
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
         gossip, self.gate = LocalGossip(directory, None), open_gate(self.manifest, self._store, errors)
+        self._seals = Seals(self.manifest.is_sealed, _secrets(directory, self.gate))
         self._replication = Replicator(
             self.swarm, self.tangle, self._store, gossip, self._clock, errors, gate=self.gate, seals=self._seals
         )
@@ -177,6 +178,14 @@ class Observer:
             bytes_in=update.bytes_in if update else 0,
             banned=self.tangle.is_banned(author),
         )
+
+
+def _secrets(directory: Path, gate: Gate) -> Secrets:
+    if gate.ledger is None:
+        return NO_SECRETS
+    from learnae.runtime.keys_here import SecretsHere, keys_here  # noqa: PLC0415 - memory that open swarms need not
+
+    return SecretsHere(keys_here(directory), gate.ledger)
 
 
 def describe(message: Message) -> dict[str, Any]:

@@ -7,14 +7,13 @@ are new. Each call can be repeated after a kill: what has been said already is n
 import logging
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
-from learnae.errors import ConfigurationError, StateError
+from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.key_epochs import Keyring
 from learnae.membership.ledger import Ledger
@@ -36,8 +35,8 @@ from learnae.peer.members.records_here import open_gate
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.identity import PRIVATE_KEY_BYTES, Identity
 from learnae.protocol.limits import HOUR, Limits
+from learnae.runtime.keys_here import keys_here, owner_key
 from learnae.swarm.manifest import Manifest
-from learnae.system.paths import KEY_FILE, OWNER_FILE, peers_here
 
 _ANNOUNCER = "members"  # the name of the file beside those of peers
 _HERE_MS = HOUR  # the life of an invite that is used at once
@@ -66,17 +65,12 @@ class Registrar:
 
     def owner(self) -> Identity | None:
         """Return the key of who made the swarm here; None where it was made elsewhere."""
-        path = self._directory / OWNER_FILE
-        return Identity.load(path) if path.exists() else None
+        return owner_key(self._directory)
 
     def members_here(self) -> list[Identity]:
         """Return the keys of this machine that are members': the owner's first."""
-        found = [owner] if (owner := self.owner()) else []
-        for peer in peers_here():
-            with suppress(StateError):  # it has no key, or another user's
-                found.append(Identity.load(peer / KEY_FILE))
         members = self.ledger.roster().members
-        return [identity for identity in found if identity.author in members]
+        return [identity for identity in keys_here(self._directory) if identity.author in members]
 
     def member_here(self) -> Identity:
         """Return the first key of this machine that is a member's; raises ConfigurationError without one."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
-from learnae.membership.sealing import NO_SECRETS, Secrets
+from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.training import ENDLESS
@@ -104,7 +104,8 @@ class Member:
 class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
 
-    In a sealed swarm ``secrets`` gives what the member of a number has; the salts there follow from nothing.
+    In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it; salts and new
+    secrets there follow from nothing.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Simulation:
         datasets: Sequence[Dataset],
         setting: Setting,
         learner: LearnerFactory = numpy_learner,
-        secrets: Callable[[int], Secrets] = lambda _: NO_SECRETS,
+        secrets: Callable[[int], Secrets | None] = lambda _: None,
     ) -> None:
         self.manifest = manifest
         self.learner = learner

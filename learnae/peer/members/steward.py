@@ -7,15 +7,13 @@ from functools import partial
 
 from learnae.error_log import ErrorLog
 from learnae.errors import PeerError, SwarmSizeError
-from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.membership.gate import Gate
+from learnae.ipld.cid import DAG_CBOR
+from learnae.membership.gate import KEYLESS, MEMBER, REMOVED, WAITING, Gate
 from learnae.membership.key_epochs import Keyring
 from learnae.membership.ledger import Ledger
 from learnae.membership.records import Body, Join, Record, compose_record
 from learnae.ports import BlockStore, Clock
 from learnae.protocol.identity import Identity, peer_name
-
-MEMBER, WAITING, REMOVED = "member", "waiting for a welcome", "removed"
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +28,6 @@ class Steward:
     def __init__(
         self,
         identity: Identity,
-        swarm: Cid,
         gate: Gate,
         ledger: Ledger,
         store: BlockStore,
@@ -39,7 +36,6 @@ class Steward:
     ) -> None:
         self.keyring = Keyring(identity, ledger)
         self._identity = identity
-        self._swarm = swarm
         self._gate = gate
         self._ledger = ledger
         self._store = store
@@ -51,12 +47,12 @@ class Steward:
     def standing(self) -> str:
         """Return whether this peer may speak, and why it may not."""
         if self._gate.admits(self._identity.author):
-            return MEMBER
+            return MEMBER if self.keyring.current() is not None else KEYLESS
         return REMOVED if self._identity.author in self._ledger.roster().removed else WAITING
 
     def act(self) -> int:
         """Do what is this member's turn; return how many records it has published. Raises NotWrittenError."""
-        if self.standing != MEMBER:
+        if not self._gate.admits(self._identity.author):
             return 0
         due, now, done = list(self._due()), self._clock.uptime(), 0
         self._since = {task: self._since.get(task, now) for task, _, _ in due}
@@ -67,7 +63,7 @@ class Steward:
 
     def publish(self, body: Body) -> Record:
         """Sign, store and take in a record of this peer; raises NotWrittenError."""
-        record = compose_record(self._identity, self._swarm, self._ledger.heads(), self._clock.now(), body)
+        record = compose_record(self._identity, self._ledger.swarm, self._ledger.heads(), self._clock.now(), body)
         self._store.put(DAG_CBOR, record.data)
         self._gate.take(record.data)
         _log.info("signed a record of kind %s as %s", body.to_fields()["kind"], peer_name(self._identity.author)[:8])

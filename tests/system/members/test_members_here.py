@@ -172,7 +172,9 @@ def test_other_ways_in(tmp_path: Path, kind: str) -> None:
         (("--membership", "closed"), 2, "invalid choice"),
     ],
 )
-def test_what_is_not_certain_makes_no_swarm(tmp_path: Path, arguments: tuple[str, ...], status: int, words: str) -> None:
+def test_what_is_not_certain_makes_no_swarm(
+    tmp_path: Path, arguments: tuple[str, ...], status: int, words: str
+) -> None:
     with Programs(tmp_path) as programs:
         done = programs.run("learnae", "swarm", "create", "--preset", "wrist", *arguments)
         assert (done.returncode, words in done.stderr) == (status, True), done.stderr

@@ -16,7 +16,7 @@ from learnae.cli.commands.swarm.join import toml_text
 from learnae.cli.output import human_bytes, print_fields, print_json
 from learnae.config.loading import config_files, user_config_directory
 from learnae.errors import ConfigurationError, LearnaeError, NotWrittenError, StateError
-from learnae.peer.members.steward import REMOVED
+from learnae.membership.gate import REMOVED
 from learnae.protocol.identity import Identity
 from learnae.runtime.homes import clear_left, existing_peer, remove_peer, rename_peer, size_of, swarm_of
 from learnae.runtime.registrar import Registrar

@@ -14,8 +14,8 @@ from learnae.cli.output import columns_note, membership_note, print_fields, prin
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
+from learnae.membership.gate import MEMBER, WAITING
 from learnae.membership.policy import VOUCHED
-from learnae.peer.members.steward import MEMBER, WAITING
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.homes import swarm_of
