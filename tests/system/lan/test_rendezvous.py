@@ -146,11 +146,18 @@ def test_garbage_and_held_connections_cost_no_try(network: Network) -> None:
                 with socket.create_connection(("10.77.0.1", port), PATIENCE) as connection:
                     connection.sendall(data)
                     if data:
-                        assert connection.recv(1) == b""
+                        assert _is_closed(connection)
             for _ in range(4):  # of one address two are taken
                 connection = held.enter_context(socket.create_connection(("10.77.0.1", port), PATIENCE))
                 connection.sendall(b"\0")
-            assert connection.recv(1) == b""
+            assert _is_closed(connection)
         with joiner:
             assert accept_code(SPOKEN, ("10.77.0.1", port)) == CODE
         assert result.result(PATIENCE)
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:  # with something unread
+        return True
