@@ -201,9 +201,11 @@ def test_a_message_that_comes_before_its_secret_is_attached_once_that_is_here() 
         machine.tick()
     assert machine.has(first, *later) == [True, False, False]
     assert machine.problems() == {"UnknownEpochError": 2}, "each is looked at once"
+    assert machine.peer.replication.unread() == 2
     machine.secrets.give(2)
     machine.tick()
     assert machine.has(first, *later) == [True, True, True]
+    assert machine.peer.replication.unread() == 0
 
 
 def test_what_waits_for_its_secret_is_asked_for_again_when_it_was_swept_away() -> None:
