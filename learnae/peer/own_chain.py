@@ -1,7 +1,6 @@
 """The own chain of messages: composed and shown in order, so that no seq is ever used for two of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from learnae.error_log import ErrorLog
@@ -9,7 +8,6 @@ from learnae.errors import BlockMissingError, FutureError, PeerError, SealError,
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer.replication import Replicator
 from learnae.ports import BlockStore, Clock
-from learnae.protocol.bodies import parse_body
 from learnae.protocol.identity import Identity
 from learnae.protocol.messages import Message, compose, open_message
 from learnae.protocol.tangle import Outcome
@@ -47,7 +45,7 @@ class OwnChain:
             self._identity, self._replication.swarm, seq, parents, self._time(hints, now), said, blocks,
             checkpoint=checkpoint, forked=forked,
         )  # fmt: skip
-        return replace(message, body=parse_body(body, self._tangle.limits)) if isinstance(said, bytes) else message
+        return self._replication.seals.opened(message, self._tangle.limits)
 
     def _next_seq(self, checkpoint: bool) -> int:
         seq = self.last.seq + 1 if self.last else 0
