@@ -73,7 +73,7 @@ class Circle:
     def welcome(
         self, who: Identity, join: Record, after: Sequence[Record] | None = None, time: int | None = None
     ) -> Record:
-        return self.say(who, Welcome(join.cid, bytes(8), bytes(32), bytes(80)), after, time)
+        return self.say(who, Welcome(join.cid, bytes(8), bytes(32), bytes(48)), after, time)
 
     def bring_in(self, who: Identity, uses: int = 1) -> Identity:
         """Invite and welcome a newcomer."""
