@@ -85,11 +85,17 @@ class Keyring:
         return self._roots[min(newest)] if newest else None
 
     def epoch(self) -> Record | None:
-        """Return the rekey that the present members seal under, whether or not it opens here; None if one is due.
+        """Return the rekey that the present members seal under; None if this peer sees one to be due.
 
         Of the rekeys that all members have, no removed one and no other: one that no such rekey follows; of several
-        the smallest name.
+        the smallest name. One that does not open for a member whom it names is to be replaced by that member.
         """
+        record = self._common_epoch()
+        if record is None or not self._ledger.may_speak(self._identity.author):
+            return record
+        return None if self.secret_of(epoch_name(record.cid)) is None else record
+
+    def _common_epoch(self) -> Record | None:
         size = len(self._ledger.history)
         if self._epoch[0] != size:
             self._epoch = size, self._find_epoch()
@@ -105,11 +111,13 @@ class Keyring:
         return None if secret is None else (name, secret)
 
     def turn(self) -> int:
-        """Return how many members should mint a due rekey before this peer does: 0 for the first.
+        """Return how many members should mint a due rekey before this peer does: 0 for the first, or the only one.
 
         The order follows from the records alone. Who has voted comes last, since a rekey is also the witness of votes.
         """
         history = self._ledger.history
+        if self._common_epoch() is not None:  # the others can open it
+            return 0
         voters = {record.author for record in history if isinstance(record.body, Vote)}
         state = b"".join(cid.digest for cid in self._ledger.heads())
         members = self._ledger.roster().members
