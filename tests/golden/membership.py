@@ -8,10 +8,114 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from golden.reader import bytes_of
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from golden.reader import bytes_of, decode, link, links, need, octets, whole
 
 Names = frozenset[str]
 Peers = frozenset[bytes]
+LARGEST = {"record": 1 << 12, "rekey": 1 << 16, "time": 1 << 53}
+
+
+# -- one record
+
+
+def read_record(data: bytes, swarm: str) -> dict[str, Any]:
+    """Read and verify a record of ``swarm``; what depends on its past is not here."""
+    need(len(data) > 111 and 0xA7 <= data[0] <= 0xB7 and data[1:9] == b"\x61v\x01\x62by\x58\x20", "no record")
+    need(data[41:47] == b"\x63sig\x58\x40", "no record")
+    try:
+        signed = b"learnae/record/1" + bytes([data[0] - 1]) + data[1:41] + data[111:]
+        Ed25519PublicKey.from_public_bytes(data[9:41]).verify(data[47:111], signed)
+    except InvalidSignature as error:
+        raise ValueError("not signed by its author") from error
+    fields = decode(data, LARGEST["rekey"])
+    need({"body", "past", "time", "swarm"} <= set(fields), "a field is missing")
+    need(fields["swarm"] == {"/": swarm} and links(fields["past"], 64), "swarm or past")
+    need(whole(fields["time"], 0, LARGEST["time"]), "time")
+    body = fields["body"]
+    need(isinstance(body, dict) and isinstance(body.get("kind"), str), "body without a kind")
+    need(len(data) <= LARGEST["rekey" if body["kind"] == "rekey" else "record"], "too long")
+    check = CHECKS.get(body["kind"])
+    need(check is None or check(body), "body")
+    return fields
+
+
+def ascending(keys: list[Any]) -> bool:
+    return all(octets(key, 32) for key in keys) and keys == sorted(set(keys))
+
+
+def is_rekey(body: dict[str, Any]) -> bool:
+    boxes = body["sealed"]
+    need(isinstance(boxes, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in boxes), "sealed")
+    need(ascending([key for key, _ in boxes]) and all(octets(box, 48) for _, box in boxes), "sealed")
+    return ascending(body["excludes"]) and octets(body["ephemeral"], 32) and octets(body["root"], 48)
+
+
+CHECKS: dict[str, Any] = {
+    "invite": lambda body: (
+        octets(body["key"], 32)
+        and whole(body["uses"], 1, 16)
+        and whole(body["expires"], 0, LARGEST["time"])
+        and body["role"] in ("any", "agent", "trainer")
+    ),
+    "uninvite": lambda body: link(body["invite"]),
+    "join": lambda body: (
+        octets(body["x25519"], 32)
+        and (link(body["via"]) and octets(body["proof"], 64) if body["via"] else body["proof"] is None)
+    ),
+    "welcome": lambda body: (
+        link(body["join"]) and octets(body["epoch"], 8) and octets(body["ephemeral"], 32) and octets(body["sealed"], 48)
+    ),
+    "vote": lambda body: (
+        octets(body["peer"], 32)
+        and body["choice"] in ("remove", "admit")
+        and (body["join"] is None or (link(body["join"]) and body["choice"] == "admit"))
+    ),
+    "rekey": is_rekey,
+}
+
+
+# -- secrets
+
+
+def derive(secret: bytes, info: bytes) -> bytes:
+    return HKDF(SHA256(), 32, None, info).derive(secret)
+
+
+def open_box(seed: bytes, record: dict[str, Any], box: bytes, context: bytes, bound: bytes) -> bytes:
+    """Open a box that a record holds for the peer with this Ed25519 seed."""
+    own = X25519PrivateKey.from_private_bytes(derive(seed, b"learnae/x25519/1"))
+    ephemeral = record["body"]["ephemeral"]
+    shared = own.exchange(X25519PublicKey.from_public_bytes(ephemeral))
+    key = derive(shared, context + ephemeral + own.public_key().public_bytes_raw())
+    return ChaCha20Poly1305(key).decrypt(bytes(12), box, bytes_of(record["swarm"]["/"]) + record["by"] + bound)
+
+
+def open_rekey(seed: bytes, by: bytes, rekey: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Return the secret of a rekey for its member ``by``, and the root secret."""
+    body = rekey["body"]
+    bound = b"".join(body["excludes"])
+    secret = open_box(seed, rekey, dict(map(tuple, body["sealed"]))[by], b"learnae/rekey/1", bound)
+    return secret, open_root(secret, rekey)
+
+
+def open_root(secret: bytes, rekey: dict[str, Any]) -> bytes:
+    body = rekey["body"]
+    bound = bytes_of(rekey["swarm"]["/"]) + rekey["by"] + b"".join(body["excludes"])
+    return ChaCha20Poly1305(derive(secret, b"learnae/hand-on/1")).decrypt(bytes(12), body["root"], bound)
+
+
+def open_welcome(seed: bytes, welcome: dict[str, Any]) -> bytes:
+    """Return the secret that a welcome hands on."""
+    body = welcome["body"]
+    bound = bytes_of(body["join"]["/"]) + body["epoch"]
+    return open_box(seed, welcome, body["sealed"], b"learnae/welcome/1", bound)
+
+
+# -- who is a member
 
 
 class Swarm:

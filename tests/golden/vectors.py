@@ -14,6 +14,7 @@ from typing import Any
 
 import cbor2
 import numpy as np
+from golden import record_vectors
 
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
@@ -304,6 +305,7 @@ def vectors() -> dict[str, Any]:
             "tables": block_vector(manifest_of_tables().to_bytes()),
             "members": block_vector(manifest_of_members().to_bytes()),
         },
+        "records": record_vectors.records(),
         "messages": {name: block_vector(data) for name, data in blocks.items()},
         "announcements": {
             name: {"bytes": one.to_bytes().hex(), "says": dag_json(dagcbor.decode(one.to_bytes()))}
