@@ -174,6 +174,8 @@ def _join(options: argparse.Namespace) -> int:
 
 def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("members", help="who may speak in a swarm, who waits, and open invites")
+    viewer = "write a key with which learnae watch shows the swarm on a machine that is no member"
+    command.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
     _finish(_with_swarm(command), members)
     command = verbs.add_parser("invite", help="let another machine join: prints a code, once")
     command.add_argument(

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 
 from learnae.errors import ConfigurationError, EncodingError
 from learnae.ipld.cid import Cid
-from learnae.membership.sealing import NAME_BYTES, SECRET_BYTES, Secrets
+from learnae.membership.sealing import SECRET_BYTES, Secrets
 from learnae.overriding import override
+from learnae.protocol.bodies import EPOCH_NAME_BYTES
 
 _FIRST_LINE = "learnae viewer key 1"
 _MEETING = re.compile("[a-z2-7]{26}")
-_EPOCH = re.compile(f"([0-9a-f]{{{2 * NAME_BYTES}}}) ([0-9a-f]{{{2 * SECRET_BYTES}}})")
+_EPOCH = re.compile(f"([0-9a-f]{{{2 * EPOCH_NAME_BYTES}}}) ([0-9a-f]{{{2 * SECRET_BYTES}}})")
 MAX_EPOCHS = 4096
 MAX_BYTES = 128 * MAX_EPOCHS  # of the file
 _REMEDY = "make it again: learnae members --viewer-key FILE"

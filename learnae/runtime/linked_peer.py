@@ -14,7 +14,6 @@ from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.local.status_file import StatusFile
 from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
-from learnae.membership.sealing import NO_SECRETS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Clock, Learner, Monitor, Traffic
 from learnae.runtime.link_set import LinkSet
@@ -71,7 +70,7 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     try:
         peer = compose_peer(
             workspace.identity, manifest, ports, options, workspace.errors, traffic, workspace.opener,
-            is_back=is_back, gate=workspace.gate, secrets=workspace.secrets or NO_SECRETS,
+            is_back=is_back, gate=workspace.gate, secrets=workspace.secrets,
         )  # fmt: skip
     except StateError as error:
         raise type(error)(f"{workspace.directory}: {error.problem}", error.remedy) from error

@@ -15,8 +15,8 @@ from learnae.cli.output import columns_note, human_bytes, membership_note, print
 from learnae.config.loading import user_config_directory
 from learnae.config.sections import GatewaySection, IotaSection, MqttSection, PublishSection
 from learnae.errors import ConfigurationError, TransportError
+from learnae.membership.gate import MEMBER
 from learnae.membership.invite_code import InviteCode, parse
-from learnae.peer.members.steward import MEMBER
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
