@@ -19,7 +19,7 @@ class MemberSecrets(Secrets):
 
     def __init__(self, identity: Identity, ledger: Ledger) -> None:
         self._keyring = Keyring(identity, ledger)
-        self.last: tuple[bytes, bytes] | None = None
+        self.last = self._keyring.current()
 
     @property
     def root(self) -> bytes | None:

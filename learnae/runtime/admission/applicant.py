@@ -24,6 +24,7 @@ from learnae.system.paths import MANIFEST_FILE, home
 
 _REPEAT_SECONDS = 1.0, 10.0  # between two questions: at first, and after some minutes
 _PATIENT_AFTER = 60  # questions
+_ENOUGH = 3  # questions, of which a member that is online would have answered one
 _SECOND_OPINION = 2.0  # seconds in which a member may say otherwise, once another has refused
 _ASK_AGAIN = "ask a member for another: learnae invite"
 
@@ -43,7 +44,6 @@ class Applicant:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.swarm: Swarm | None = None
-        self.has_asked = False  # to be let in
         self._code = code
         self._identity = identity
         self._role = role
@@ -52,6 +52,7 @@ class Applicant:
         self._store: LocalBlockStore | None = None
         self._registrar: Registrar | None = None
         self._asked = 0
+        self._has_heard = False
         self._next = float("-inf")
         self._refusal = ""
         self._refused_at = 0.0
@@ -71,15 +72,14 @@ class Applicant:
         """Return for people how far it has come."""
         if self.is_in:
             return "a member"
-        if self._asked < 2 and self.swarm is None:
-            return "looking for a member that is online"
-        if self.swarm is None:
-            return "no member of the swarm is online: it is asked again and again"
-        return "waiting for a member to let this peer in"
+        if self._has_heard:
+            return "waiting for a member to let this peer in"
+        return "looking for a member that is online" if self._asked < _ENOUGH else "no member of the swarm is online"
 
     def turn(self) -> None:
         """Take in what was answered, and ask again if it is time; raises ConfigurationError if it was refused."""
         for answer in self._caller.take():
+            self._has_heard = True
             self._hear(answer)
         if self.is_in:
             return
@@ -116,7 +116,6 @@ class Applicant:
             )
         join = self._registrar.ask(self._identity, invite.cid, self._code.seed)
         self._caller.ask(join.data)
-        self.has_asked = True
 
     def _invite(self) -> Record | None:
         """Return the record of the code's invite, once a member has sent it."""

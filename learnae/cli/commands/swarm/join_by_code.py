@@ -54,13 +54,13 @@ def join_by_code(options: argparse.Namespace) -> int:
     call = Call(section, code, identity, options.role)
     try:
         look = _ask(call, options, directory, time.monotonic() + options.wait)
-        swarm, is_in = call.applicant.swarm, call.applicant.is_in
+        swarm, is_in, said = call.applicant.swarm, call.applicant.is_in, call.applicant.describe()
     finally:
         call.close()
     _write(config, options, directory.name, code, section)
     if is_in:
         forget_application(directory)
-    _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in)
+    _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
     return _start(options) if options.start else 0
 
 
@@ -130,8 +130,8 @@ def _ask(call: Call, options: argparse.Namespace, directory: Path, deadline: flo
         if applicant.swarm and not is_shown:
             is_shown = True
             look = _show(applicant.swarm.manifest, options)
-        if said != (said := applicant.describe()):
-            print(f"{said} …" if not applicant.is_in else said, file=sys.stderr)
+        if said != (said := applicant.describe()) and sys.stderr.isatty():
+            print(said if applicant.is_in else f"{said} …", file=sys.stderr)
         if applicant.is_in or time.monotonic() >= deadline:
             return look
         time.sleep(_POLL_SECONDS)
@@ -186,12 +186,11 @@ def _tell(
     manifest: Manifest | None,
     look: Look | None,
     is_in: bool,
+    said: str,
 ) -> None:
     program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
     command = f"{program} --config {config}" if options.config else program
-    standing = (
-        MEMBER if is_in else "no member is online, or none has let it in yet: it goes on asking once it is started"
-    )
+    standing = MEMBER if is_in else f"{said}; once it is started, it goes on asking"
     fields = {
         "peer": peer_name(identity.author),
         "swarm": str(code.swarm),
@@ -213,7 +212,10 @@ def _start(options: argparse.Namespace) -> int:
     """Start the peer in the background: a trainer detached, an agent by its service."""
     if not options.data and options.role == "trainer":
         raise ConfigurationError("there is no data to train on yet", "give --data FILE, too")
-    if options.role == "agent":
-        return subprocess.run(["systemctl", "restart", "learnae-agent@board.service"], check=False).returncode
     config = ["--config", str(options.config)] if options.config else []
-    return subprocess.run([sys.executable, "-m", "trainer_node", "start", "--detach", *config], check=False).returncode
+    command = [sys.executable, "-m", "trainer_node", "start", "--detach", *config]
+    if options.role == "agent":
+        command = ["systemctl", "restart", f"learnae-agent@{options.name or options.role}.service"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print((done.stdout + done.stderr).strip(), file=sys.stderr)
+    return done.returncode
