@@ -6,10 +6,12 @@ is added. What follows from a whole set is worked out anew for each set. "Before
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from learnae.bounded_dict import BoundedDict
+from learnae.errors import MembershipError
 from learnae.ipld.cid import Cid
 from learnae.membership.policy import INVITE, MembershipPolicy
 from learnae.membership.records import (
@@ -25,13 +27,17 @@ from learnae.membership.records import (
     is_proven,
 )
 from learnae.membership.settling import Claim, Peers, Settling, Standing, Voice, Voices
+from learnae.protocol.identity import peer_name
 
 _MAX_STANDINGS = 64  # remembered sets: a new record's past is mostly that of the one before
 _NOTHING_UNDONE = Standing()
 
 
 class History:
-    """A set of records that only grows. Sets of records are integers: bit i is the i-th record that was added."""
+    """A set of records that only grows, each written by one who was a member in its past; joins by others, too.
+
+    Sets of records are integers: bit i is the i-th record that was added.
+    """
 
     def __init__(self, policy: MembershipPolicy) -> None:
         self._policy = policy
@@ -40,7 +46,6 @@ class History:
         self._records: list[Record] = []
         self._past: list[int] = []
         self._out: list[Peers] = []  # in each record's past
-        self._standing = 0  # records whose author was a member in their past
         self._removals = 0
         self._answers = 0  # votes to admit a peer that was removed in their past
         self._joins = self._invites = self._rekeys = 0
@@ -77,7 +82,7 @@ class History:
         return None if index is None else self._records[index]
 
     def add_all(self, records: Iterable[Record]) -> None:
-        """Add the records whose past is here or among them, in whatever order they are given."""
+        """Add the records whose past is here or among them, in whatever order they are given, but for false ones."""
         waiting = {record.cid: record for record in records if record.cid not in self._index}
         children = defaultdict[Cid, list[Record]](list)
         lacking = {}
@@ -89,18 +94,20 @@ class History:
         ready = [record for record in waiting.values() if not lacking[record.cid]]
         while ready:
             record = ready.pop()
-            self.add(record)
-            for child in children[record.cid]:
-                lacking[child.cid] -= 1
-                if not lacking[child.cid]:
-                    ready.append(child)
+            with contextlib.suppress(MembershipError):
+                self.add(record)
+                for child in children[record.cid]:
+                    lacking[child.cid] -= 1
+                    if not lacking[child.cid]:
+                        ready.append(child)
 
     def add(self, record: Record) -> None:
-        """Add a record whose past is here."""
+        """Add a record whose past is here; raises MembershipError for one that its author may not write."""
         if record.cid in self._index:
             return
         past = self._closure(record.needs)
         standing = self._standing_in(past)
+        self._check(record, past, standing)
         index, bit = len(self._records), 1 << len(self._records)
         self._index[record.cid] = index
         self._records.append(record)
@@ -108,14 +115,32 @@ class History:
         self._out.append(standing.out)
         if isinstance(record.body, Join):
             self._joins |= bit
-        if self._is_member(record.author, past, standing):
-            self._standing |= bit
-            self._said.clear()
-            self._by_author[record.author] |= bit
-            for voice in map(self._voices.__getitem__, _bits(past & self._removals)):
-                if voice.voter not in standing.out and voice.voter != record.author:
-                    self._known_by[voice.index] |= bit
-            self._note(index, record, past, standing)
+            return
+        self._said.clear()
+        self._by_author[record.author] |= bit
+        for voice in map(self._voices.__getitem__, _bits(past & self._removals)):
+            if voice.voter not in standing.out and voice.voter != record.author:
+                self._known_by[voice.index] |= bit
+        self._note(index, record, past, standing)
+
+    def check(self, record: Record, needs: Iterable[Cid]) -> None:
+        """Raise MembershipError for a record that its author may not write, standing on ``needs``, which are here.
+
+        It is false for ever, as its past is in its bytes, and so is all that stands on it.
+        """
+        past = self._closure(needs)
+        self._check(record, past, self._standing_in(past))
+
+    def _check(self, record: Record, past: int, standing: Standing) -> None:
+        body, name = record.body, record.cid.short
+        if isinstance(body, Join):
+            if self._policy.kind == INVITE and self.invite_of(record) is None:
+                raise MembershipError(f"join {name} proves no invite", "ask a member for an invite")
+            if self._policy.kind != INVITE and body.via is not None:
+                raise MembershipError(f"join {name} names an invite", "members vouch for others in this swarm")
+        elif not self._is_member(record.author, past, standing):
+            peer, kind = peer_name(record.author)[:8], body.to_fields()["kind"]
+            raise MembershipError(f"{peer} was no member when it wrote a record of kind {kind}", "it is ignored")
 
     def _note(self, index: int, record: Record, past: int, standing: Standing) -> None:
         """Keep what the record of a member says, by the kind of its body."""
@@ -149,11 +174,6 @@ class History:
         """Return True if the peer was ever let in, whatever became of it."""
         return peer in self.founders or peer in self._welcomes
 
-    def was_member(self, author: bytes, needs: Iterable[Cid]) -> bool:
-        """Return True if ``author`` is a member in the past that ``needs`` name, which is here."""
-        past = self._closure(needs)
-        return self._is_member(author, past, self._standing_in(past))
-
     def is_before(self, first: Cid, second: Cid) -> bool:
         """Return True if the first record is in the past of the second."""
         return bool(self._past[self._index[second]] >> self._index[first] & 1)
@@ -170,10 +190,6 @@ class History:
         """Return the welcomes that count: of ``peer``, or all."""
         welcomes = self._valid if peer is None else self._welcomes.get(peer, 0)
         return self._select(welcomes & ~self.standing().void)
-
-    def follows_rekey(self, cid: Cid) -> bool:
-        """Return True if a rekey is in the past of the record."""
-        return bool(self._past[self._index[cid]] & self._rekeys)
 
     def invites(self) -> Iterator[tuple[Record, int]]:
         """Return each invite that counts, with the uses that are left."""
@@ -256,7 +272,7 @@ class History:
         """Return True if the invite counts, was not taken back, and has a use left; the joiner's own is its own."""
         assert isinstance(join.body, Join)
         via = join.body.via
-        if via is None or self.invite_of(join) is None or not known & self._invites & 1 << self._index[via]:
+        if via is None or not known & self._invites & 1 << self._index[via]:
             return False
         return self._uses_left(via, known, out, join.author) > 0
 

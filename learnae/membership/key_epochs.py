@@ -5,6 +5,7 @@ Nothing here writes a secret into a text: no repr, no error, no log.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -30,7 +31,8 @@ from learnae.protocol.identity import Identity, agree, derive, peer_name
 
 SECRET_BYTES = 32
 MAX_MEMBERS = 700  # a rekey holds 85 bytes for each, and is one block of at most 64 KiB
-_REKEY_CONTEXT, _WELCOME_CONTEXT, _ROOT_CONTEXT = b"learnae/rekey/1", b"learnae/welcome/1", b"learnae/root/1"
+_REKEY_CONTEXT, _WELCOME_CONTEXT = b"learnae/rekey/1", b"learnae/welcome/1"
+_ROOT_CONTEXT, _HAND_ON_CONTEXT = b"learnae/root/1", b"learnae/hand-on/1"
 _NONCE = bytes(12)  # no key seals twice: each record has an ephemeral one of its own
 _SEALED_ENTRY_BYTES = 85  # of a rekey: head of the pair, key and box with their heads
 _EXCLUDED_ENTRY_BYTES = 34
@@ -53,8 +55,9 @@ class Keyring:
         self._ledger = ledger
         self._random = random
         self._read = 0  # records of the history
+        self._rekeys: dict[bytes, Record] = {}  # by the name of their epoch
         self._secrets: dict[bytes, bytes] = {}  # by the name of their epoch
-        self._roots: dict[Cid, bytes] = {}  # by the welcome that told them
+        self._roots: dict[Cid, bytes] = {}  # by the rekey that hands them on
         self._epoch: tuple[int, Record | None] = (-1, None)  # the current one, with the records that it follows from
 
     def secret_of(self, name: bytes) -> bytes | None:
@@ -69,27 +72,30 @@ class Keyring:
 
     @property
     def root(self) -> bytes | None:
-        """Return the secret that places to meet are named by; None if it is not known, perhaps not yet.
+        """Return the secret that places to meet are named by, None if it is not known, perhaps not yet.
 
-        It follows from the first secret of a founder; others are told it by who welcomes them.
+        Each rekey hands it on; the first one made it. The current epoch's counts, or the newest that opens here.
         """
         self._open_new()
-        history = self._ledger.history
-        first = [record for record in history.rekeys() if _may_be_root(self._ledger, record)]
-        for record in sorted(first, key=lambda record: record.cid)[:1]:
-            secret = self._secrets.get(epoch_name(record.cid))
-            if secret is not None:
-                return derive(secret, _ROOT_CONTEXT)
-        told = [record.cid for record in history.welcomes(self._identity.author) if record.cid in self._roots]
-        told = [cid for cid in told if not any(history.is_before(other, cid) for other in told)]
-        return self._roots[min(told)] if told else None
+        epoch = self.epoch()
+        if epoch is not None and epoch.cid in self._roots:
+            return self._roots[epoch.cid]
+        known = [record.cid for record in self._ledger.history.rekeys() if record.cid in self._roots]
+        newest = self._newest(known)
+        return self._roots[min(newest)] if newest else None
 
     def epoch(self) -> Record | None:
-        """Return the rekey that the present members seal under, whether or not it opens here; None if one is due.
+        """Return the rekey that the present members seal under; None if this peer sees one to be due.
 
         Of the rekeys that all members have, no removed one and no other: one that no such rekey follows; of several
-        the smallest name.
+        the smallest name. One that does not open for a member whom it names is to be replaced by that member.
         """
+        record = self._common_epoch()
+        if record is None or not self._ledger.may_speak(self._identity.author):
+            return record
+        return None if self.secret_of(epoch_name(record.cid)) is None else record
+
+    def _common_epoch(self) -> Record | None:
         size = len(self._ledger.history)
         if self._epoch[0] != size:
             self._epoch = size, self._find_epoch()
@@ -105,11 +111,13 @@ class Keyring:
         return None if secret is None else (name, secret)
 
     def turn(self) -> int:
-        """Return how many members should mint a due rekey before this peer does: 0 for the first.
+        """Return how many members should mint a due rekey before this peer does: 0 for the first, or the only one.
 
         The order follows from the records alone. Who has voted comes last, since a rekey is also the witness of votes.
         """
         history = self._ledger.history
+        if self._common_epoch() is not None:  # the others can open it
+            return 0
         voters = {record.author for record in history if isinstance(record.body, Vote)}
         state = b"".join(cid.digest for cid in self._ledger.heads())
         members = self._ledger.roster().members
@@ -138,7 +146,8 @@ class Keyring:
                 sealed.append((peer, _seal(ephemeral, member.x25519, _REKEY_CONTEXT, bound, secret)))
             except SealError:  # with the key that such a member gave, it reads nothing
                 sealed.append((peer, self._random(SECRET_BYTES + 16)))
-        return Rekey(tuple(excludes), ephemeral.public_key().public_bytes_raw(), tuple(sealed))
+        root = _root_box(secret).encrypt(_NONCE, self.root or derive(secret, _ROOT_CONTEXT), bound)
+        return Rekey(tuple(excludes), ephemeral.public_key().public_bytes_raw(), tuple(sealed), root)
 
     def welcome_for(self, join: Cid, now: int) -> Welcome:
         """Return the body of a record that lets a peer in, with the current secret; ``now`` in Unix milliseconds.
@@ -158,13 +167,13 @@ class Keyring:
         members = self._ledger.roster().members
         if len(members) >= MAX_MEMBERS:
             raise SwarmSizeError(f"the swarm has {len(members)} members", f"at most {MAX_MEMBERS} share a secret")
-        current, root = self.current(), self.root
-        if current is None or root is None:
+        current = self.current()
+        if current is None:
             raise StateError("there is no secret that all members share", "try again after the next rekey")
         name, secret = current
         ephemeral = self._ephemeral()
         bound = _bound_welcome(self._ledger.swarm, self._identity.author, join, name)
-        sealed = _seal(ephemeral, record.body.x25519, _WELCOME_CONTEXT, bound, root + secret)
+        sealed = _seal(ephemeral, record.body.x25519, _WELCOME_CONTEXT, bound, secret)
         return Welcome(join, name, ephemeral.public_key().public_bytes_raw(), sealed)
 
     def _check_member(self) -> None:
@@ -193,8 +202,13 @@ class Keyring:
             has_all = roster.members.keys() <= sealed | told.get(epoch_name(record.cid), set())
             if is_kept and has_all and sealed <= roster.members.keys():
                 fit.append(record)
-        newest = [one for one in fit if not any(history.is_before(one.cid, other.cid) for other in fit)]
-        return min(newest, key=lambda record: record.cid, default=None)
+        newest = self._newest([record.cid for record in fit])
+        return history.get(min(newest)) if newest else None
+
+    def _newest(self, cids: list[Cid]) -> list[Cid]:
+        """Return those that are not before another one."""
+        is_before = self._ledger.history.is_before
+        return [one for one in cids if not any(is_before(one, other) for other in cids)]
 
     # -- opening
 
@@ -209,23 +223,28 @@ class Keyring:
         self._read = len(history)
 
     def _open_rekey(self, record: Record, body: Rekey) -> None:
+        self._rekeys[epoch_name(record.cid)] = record
         box = dict(body.sealed).get(self._identity.author)
-        if box is None:
-            return
-        bound = _bound_rekey(record.swarm, record.author, body.excludes)
-        secret = self._open(body.ephemeral, _REKEY_CONTEXT, bound, box)
-        if secret is not None:
-            self._secrets[epoch_name(record.cid)] = secret
+        if box is not None:
+            bound = _bound_rekey(record.swarm, record.author, body.excludes)
+            self._keep(record, body, self._open(body.ephemeral, _REKEY_CONTEXT, bound, box))
 
     def _open_welcome(self, record: Record, body: Welcome) -> None:
-        join = self._ledger.history.get(body.join)
-        if join is None or join.author != self._identity.author:
+        join, rekey = self._ledger.history.get(body.join), self._rekeys.get(body.epoch)
+        if join is None or join.author != self._identity.author or rekey is None:
             return
+        assert isinstance(rekey.body, Rekey)
         bound = _bound_welcome(record.swarm, record.author, body.join, body.epoch)
-        both = self._open(body.ephemeral, _WELCOME_CONTEXT, bound, body.sealed)
-        if both is not None:
-            self._roots[record.cid] = both[:SECRET_BYTES]
-            self._secrets.setdefault(body.epoch, both[SECRET_BYTES:])
+        self._keep(rekey, rekey.body, self._open(body.ephemeral, _WELCOME_CONTEXT, bound, body.sealed))
+
+    def _keep(self, rekey: Record, body: Rekey, secret: bytes | None) -> None:
+        """Keep a secret that is the one of its rekey: that opens the root."""
+        if secret is None:
+            return
+        bound = _bound_rekey(rekey.swarm, rekey.author, body.excludes)
+        with contextlib.suppress(InvalidTag):
+            self._roots[rekey.cid] = _root_box(secret).decrypt(_NONCE, body.root, bound)
+            self._secrets[epoch_name(rekey.cid)] = secret
 
     def _open(self, ephemeral: bytes, context: bytes, bound: bytes, box: bytes) -> bytes | None:
         try:
@@ -238,13 +257,6 @@ class Keyring:
             return None
 
 
-def _may_be_root(ledger: Ledger, record: Record) -> bool:
-    """Return True for the first secret that a founder minted: before any removal, and before any other."""
-    assert isinstance(record.body, Rekey)
-    is_first = record.author in ledger.history.founders and not record.body.excludes
-    return is_first and not ledger.history.follows_rekey(record.cid)
-
-
 def _seal(ephemeral: X25519PrivateKey, public: bytes, context: bytes, bound: bytes, plain: bytes) -> bytes:
     shared = agree(ephemeral, public)
     return _box(shared, context, ephemeral.public_key().public_bytes_raw(), public).encrypt(_NONCE, plain, bound)
@@ -252,6 +264,10 @@ def _seal(ephemeral: X25519PrivateKey, public: bytes, context: bytes, bound: byt
 
 def _box(shared: bytes, context: bytes, ephemeral: bytes, public: bytes) -> ChaCha20Poly1305:
     return ChaCha20Poly1305(derive(shared, context + ephemeral + public))
+
+
+def _root_box(secret: bytes) -> ChaCha20Poly1305:
+    return ChaCha20Poly1305(derive(secret, _HAND_ON_CONTEXT))
 
 
 def _bound_rekey(swarm: Cid, author: bytes, excludes: list[bytes] | tuple[bytes, ...]) -> bytes:

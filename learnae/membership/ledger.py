@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ from learnae.bounded_dict import BoundedDict
 from learnae.errors import LimitError, MembershipError, MessageError, ReplayError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.history import History
-from learnae.membership.policy import INVITE, MembershipPolicy
+from learnae.membership.policy import MembershipPolicy
 from learnae.membership.records import (
     MAX_PAST,
     Body,
@@ -155,49 +156,34 @@ class Ledger:
 
     def _take(self, record: Record) -> list[Record]:
         """Add a record and all that waited for it; errors of those that waited are theirs alone."""
-        taken = [record]
-        self._add(record)
-        for one in taken:  # grows
-            for cid in list(self._children.get(one.cid, ())):
-                child = self._pending[cid]
-                if self._lacks(child):
+        taken, news = [record], self._add(record)
+        while news:
+            for cid in list(self._children.get(news.pop().cid, ())):
+                child = self._pending.get(cid)
+                if child is None or self._lacks(child):  # None: it stood on one that was refused just now
                     continue
                 self._remove(cid)
-                try:
-                    self._add(child)
-                except MessageError:
-                    continue
-                taken.append(child)
+                with contextlib.suppress(MessageError):
+                    news += self._add(child)
+                    taken.append(child)
         return taken
 
-    def _add(self, record: Record) -> None:
+    def _add(self, record: Record) -> list[Record]:
+        """Add one record; return what others may wait for: it, and guests that it names."""
         try:
-            self._check_right(record)
+            self.history.check(record, self._known_to(record))
         except MembershipError:
             self._refuse(record.cid)
             raise
-        if isinstance(record.body, Join):
-            self._welcome_guest(record)
-        else:
-            self._check_room(record.author, record.cid, len(record.data))
-            for cid in record.needs:
-                if cid in self._guests:
-                    self._enter(self._drop_guest(cid))
-            self._enter(record)
         self._roster = None
-
-    def _check_right(self, record: Record) -> None:
-        """Raise MembershipError for a record that can never count."""
         if isinstance(record.body, Join):
-            if self.policy.kind == INVITE and self.history.invite_of(record) is None:
-                raise MembershipError(f"join {record.cid.short} proves no invite", "ask a member for an invite")
-            if self.policy.kind != INVITE and record.body.via is not None:
-                raise MembershipError(f"join {record.cid.short} by an invite", "members vouch for others in this swarm")
-        elif not self.history.was_member(record.author, self._known_to(record)):
-            kind = record.body.to_fields()["kind"]
-            raise MembershipError(
-                f"{peer_name(record.author)[:8]} was no member when it wrote a record of kind {kind}", "it is ignored"
-            )
+            self._take_guest(record)
+            return [record]
+        self._check_room(record.author, record.cid, len(record.data))
+        entered = [*(self._drop_guest(cid) for cid in record.needs if cid in self._guests), record]
+        for one in entered:
+            self._enter(one)
+        return entered
 
     def _known_to(self, record: Record) -> Iterator[Cid]:
         """Return what the record stands on; of guests what these stand on, as a join lets no peer in."""
@@ -231,7 +217,7 @@ class Ledger:
 
     # -- joins that no member has named
 
-    def _welcome_guest(self, join: Record) -> None:
+    def _take_guest(self, join: Record) -> None:
         assert isinstance(join.body, Join)
         same = self._guests_by_invite.setdefault(join.body.via, {})
         same[join.cid] = None

@@ -24,7 +24,6 @@ MAX_REKEY_BYTES = 64 * 1024  # 85 bytes a member
 MAX_USES = 16  # of an invite
 EPOCH_BYTES = 8  # of a digest: the name of a key epoch
 SEALED_SECRET_BYTES = 32 + 16  # with the tag of ChaCha20-Poly1305
-SEALED_WELCOME_BYTES = 2 * 32 + 16
 ANY_ROLE = "any"
 INVITE_ROLES = (ANY_ROLE, "agent", "trainer")
 REMOVE, ADMIT = "remove", "admit"
@@ -118,7 +117,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The ``join`` is granted; ``sealed`` to the joiner are the root secret and that of the key ``epoch``."""
+    """The ``join`` is granted; ``sealed`` to the joiner is the secret of the key ``epoch``."""
 
     join: Cid
     epoch: bytes
@@ -147,7 +146,7 @@ class Welcome:
             fields.link("join"),
             fields.octets("epoch", EPOCH_BYTES),
             fields.octets("ephemeral", PUBLIC_KEY_BYTES),
-            fields.octets("sealed", SEALED_WELCOME_BYTES),
+            fields.octets("sealed", SEALED_SECRET_BYTES),
         )
 
 
@@ -198,11 +197,15 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Rekey:
-    """A new secret, which no peer of ``excludes`` has; ``sealed`` to each of the others: (key, 48 bytes)."""
+    """A new secret, which no peer of ``excludes`` has; ``sealed`` to each of the others: (key, 48 bytes).
+
+    Who opens it opens ``root``, too: what places to meet are named by.
+    """
 
     excludes: tuple[bytes, ...]
     ephemeral: bytes
     sealed: tuple[tuple[bytes, bytes], ...]
+    root: bytes
 
     @property
     def links(self) -> tuple[Cid, ...]:
@@ -212,8 +215,12 @@ class Rekey:
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the record."""
         return {
-            "kind": "rekey", "excludes": self.excludes, "ephemeral": self.ephemeral, "sealed": self.sealed
-        }  # fmt: skip
+            "kind": "rekey",
+            "root": self.root,
+            "excludes": self.excludes,
+            "ephemeral": self.ephemeral,
+            "sealed": self.sealed,
+        }
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Rekey:
@@ -227,7 +234,12 @@ class Rekey:
             if any(first >= second for first, second in pairwise(keys)):
                 raise fields.error(name, f"{len(keys)} keys", "in ascending order of the keys, none twice")
         pairs = tuple((peer, box) for peer, box in sealed)
-        return cls(tuple(excludes), fields.octets("ephemeral", PUBLIC_KEY_BYTES), pairs)
+        return cls(
+            tuple(excludes),
+            fields.octets("ephemeral", PUBLIC_KEY_BYTES),
+            pairs,
+            fields.octets("root", SEALED_SECRET_BYTES),
+        )
 
 
 def _is_octets(value: object, length: int) -> bool:

@@ -48,7 +48,10 @@ class Roster:
 
 
 def roster(policy: MembershipPolicy, records: Iterable[Record]) -> Roster:
-    """Return who is in by the rules of ``policy``; records whose past is not in the set are left out."""
+    """Return who is in by the rules of ``policy``.
+
+    Left out are records that their authors may not write, and those whose past is not in the set.
+    """
     history = History(policy)
     history.add_all(records)
     return roster_of(policy, history)

@@ -17,6 +17,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from golden import record_vectors
 
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
@@ -362,6 +363,7 @@ def vectors() -> dict[str, Any]:
             "tables": block_vector(manifest_of_tables().to_bytes()),
             "members": block_vector(manifest_of_members().to_bytes()),
         },
+        "records": record_vectors.records(),
         "messages": {name: block_vector(data) for name, data in blocks.items()},
         "announcements": {
             name: {"bytes": one.to_bytes().hex(), "says": dag_json(dagcbor.decode(one.to_bytes()))}

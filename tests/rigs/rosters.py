@@ -1,9 +1,12 @@
 """Members who sign records, each on what it is told to know: for tests of who is in."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from itertools import count
 
+from learnae.errors import MembershipError
 from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.membership.history import History
 from learnae.membership.ledger import Ledger
 from learnae.membership.policy import INVITE, Founder, MembershipPolicy
 from learnae.membership.records import (
@@ -35,7 +38,7 @@ def person(number: int) -> Identity:
 class Circle:
     """A swarm of ``founders`` people, numbered from 1; ``said`` holds all records, which are also signed here.
 
-    ``after`` is what a record's author knows: all that was said, unless a test says otherwise. What those records
+    ``after`` is what a record's author knows: all of it that is true, unless a test says otherwise. What those records
     stand on is known with them.
     """
 
@@ -44,6 +47,7 @@ class Circle:
         keys = [Founder(one.author, one.x25519) for one in self.founders]
         self.policy = MembershipPolicy.of(kind, keys, votes)
         self.said: list[Record] = []
+        self.true = History(self.policy)
         self._people = count(founders + 1)
         self._keys: dict[Cid, Identity] = {}
 
@@ -51,11 +55,13 @@ class Circle:
         return person(next(self._people))
 
     def say(self, who: Identity, body: Body, after: Sequence[Record] | None = None, time: int | None = None) -> Record:
-        known = self.said if after is None else after
+        known = list(self.true) if after is None else after
         named = {cid for record in known for cid in record.needs}
         heads = [record.cid for record in known if record.cid not in named]
         record = compose_record(who, SWARM, heads, NOW + len(self.said) if time is None else time, body)
         self.said.append(record)
+        with contextlib.suppress(MembershipError, KeyError):
+            self.true.add(record)
         return record
 
     def invite(self, who: Identity, uses: int = 1, expires: int = NOW + DAY, after: Sequence[Record] | None = None):
@@ -73,7 +79,7 @@ class Circle:
     def welcome(
         self, who: Identity, join: Record, after: Sequence[Record] | None = None, time: int | None = None
     ) -> Record:
-        return self.say(who, Welcome(join.cid, bytes(8), bytes(32), bytes(80)), after, time)
+        return self.say(who, Welcome(join.cid, bytes(8), bytes(32), bytes(48)), after, time)
 
     def bring_in(self, who: Identity, uses: int = 1) -> Identity:
         """Invite and welcome a newcomer."""

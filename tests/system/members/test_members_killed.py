@@ -47,7 +47,7 @@ def run_until(writes: int, environment: dict[str, str], root: Path, arguments: t
     os.link, os.replace, os.rename, os.mkdir = map(dying_after, (os.link, os.replace, os.rename, os.mkdir))
     LocalBlockStore.keep = dying_after(LocalBlockStore.keep)  # type: ignore[method-assign]
     sys.stdout = sys.stderr = (root / "said").open("w")
-    from learnae.cli.main import main  # noqa: PLC0415
+    from learnae.cli.main import main
 
     main(list(arguments))
 

@@ -224,7 +224,7 @@ def test_an_unknown_kind_of_record_changes_nothing_but_is_a_past() -> None:
 
 def test_seven_records_mean_the_same_in_every_order() -> None:
     circle = Circle(4, votes=2)
-    one, two, three, four = circle.founders
+    one, two, _, four = circle.founders
     newcomer = circle.newcomer()
     invite = circle.invite(four, after=[])
     join = circle.join(newcomer, invite)
