@@ -1,4 +1,4 @@
-"""The code that a person hands to another one: ``LRN1`` and digits and capitals (docs/protocol.md). Pure.
+"""The code that a person hands to another one: ``LRN1`` and digits and capitals (docs/codes.md). Pure.
 
 It holds the swarm's id, the seed of the invite's key, up to three addresses in a compact form and a checksum: at most
 180 characters, which fit a QR code of 41 x 41 modules. A broker's user and password make it longer.

@@ -102,7 +102,7 @@ def browse(
 
     With ``mdns`` also by mDNS, if the package zeroconf is installed. Where there is no multicast nothing is heard.
     """
-    from learnae.adapters.lan.mdns import MdnsBrowser  # noqa: PLC0415 - zeroconf comes with it, 16 MB
+    from learnae.adapters.lan.mdns import MdnsBrowser  # noqa: PLC0415 - an agent only has a beacon
 
     neighbours = neighbours or Neighbours()
     end, ask = time.monotonic() + seconds, 0.0
