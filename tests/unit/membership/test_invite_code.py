@@ -4,7 +4,7 @@ import re
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learnae.errors import ConfigurationError
@@ -58,34 +58,36 @@ def test_what_is_written_is_read(digest: bytes, seed: bytes, wanted: list[str], 
     assert [normal(each) for each in code.addresses] == list(code.addresses)
 
 
-@pytest.mark.parametrize("name", ["mqtt", "multiaddress", "none"])
-def test_every_single_mistake_is_named(name: str) -> None:
-    code = {"mqtt": CODE, "multiaddress": InviteCode(SWARM, bytes(32), (LONG,)), "none": InviteCode(SWARM, bytes(32))}[
-        name
-    ]
-    text = code.to_text()
+def test_every_single_mistake_is_named() -> None:
+    text = CODE.to_text()
     for place in range(len(PREFIX), len(text)):
-        old = text[place]
-        new = code_text.ALPHABET[(code_text.ALPHABET.index(old) + place) % 31 - 31 * (old == "Z")]
-        if new != old:
-            assert f"character {place + 1} (the {new} " in _refusal(text[:place] + new + text[place + 1 :])
-            assert f"; {old} fits there" in _refusal(text[:place] + new + text[place + 1 :])
-        missing = _refusal(text[:place] + text[place + 1 :])
-        assert f"{old} fits there" in missing
-        found = re.search("missing after the first ([0-9]+) ", missing)
-        assert found, missing
-        assert set(text[int(found[1]) : place]) <= {old}  # of equal ones in a row, any is the missing one
-        extra = _refusal(text[:place] + "7" + text[place:])
-        found = re.search(r"character ([0-9]+) \(the 7 in .* is too many", extra)
-        assert found, extra
-        assert set(text[place : int(found[1]) - 1] + text[int(found[1]) - 1 : place]) <= {"7"}
-        following = text[place + 1 : place + 2]
+        old, following = text[place], text[place + 1 : place + 2]
+        new = code_text.ALPHABET[(code_text.ALPHABET.index(old) + 1 + place % 31) % 32]
+        wrong = _refusal(text[:place] + new + text[place + 1 :])
+        assert f"character {place + 1} (the {new} " in wrong
+        assert f"; {old} fits there" in wrong
         if following and following != old:
             swapped = _refusal(text[:place] + following + old + text[place + 2 :])
             assert f"characters {place + 1} and {place + 2} ({following}{old} " in swapped
             assert f"; {old}{following} fits there" in swapped
 
 
+@pytest.mark.parametrize("place", [4, 5, 40, 77, 100, -7, -6, -2, -1])
+def test_a_character_that_is_missing_or_too_many_is_named(place: int) -> None:
+    text = CODE.to_text()
+    place %= len(text)
+    missing = _refusal(text[:place] + text[place + 1 :])
+    found = re.search("missing after the first ([0-9]+) .*; (.) fits there", missing)
+    assert found, missing
+    assert found[2] == text[place]
+    assert set(text[int(found[1]) : place]) <= {text[place]}  # of equal ones in a row, any is the missing one
+    extra = _refusal(text[:place] + "7" + text[place:])
+    found = re.search(r"character ([0-9]+) \(the 7 in .* is too many", extra)
+    assert found, extra
+    assert set(text[place : int(found[1]) - 1] + text[int(found[1]) - 1 : place]) <= {"7"}
+
+
+@settings(max_examples=40, deadline=None)
 @given(st.sets(st.integers(4, len(CODE.to_text()) - 1), min_size=2, max_size=3), st.data())
 def test_two_or_three_mistakes_are_found(places: set[int], data: st.DataObject) -> None:
     letters = list(CODE.to_text())
@@ -117,6 +119,7 @@ def test_other_bytes_behind_a_right_checksum_are_refused_or_written_as_they_are_
         ("4-orbit-piano", "begins with '4ORB'"),
         (CODE.to_text()[:60] + "U" + CODE.to_text()[61:], "character 61 ('U' in "),
         (CODE.to_text()[:60] + "Ä" + CODE.to_text()[61:], "character 61 ('Ä' in "),
+        (CODE.to_text()[:60].lower() + "ß" + CODE.to_text()[61:].lower(), "character 61 ('ß' in "),
         (CODE.to_text()[:100], "more than one character"),
         ("LRN1" + "7" * 500, "a code of 504 characters"),
         ("7" * 5000, "5000 characters where a code is expected"),
@@ -124,7 +127,14 @@ def test_other_bytes_behind_a_right_checksum_are_refused_or_written_as_they_are_
 )
 def test_what_is_wrong_is_said(text: str, said: str) -> None:
     assert said in _refusal(text)
-    assert is_code(text) == text.startswith("LRN")
+    assert is_code(text) == text.upper().startswith("LRN")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("l rn-1", True), ("lrn.cbor", False), ("LRN1/m.cbor", False), ("lrn", False)]
+)
+def test_a_file_is_not_taken_for_a_code(text: str, is_one: bool) -> None:
+    assert is_code(text) == is_one
 
 
 @pytest.mark.parametrize(
