@@ -159,6 +159,7 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     group.add_argument("--user", default="", metavar="U", help="at the code's broker, where it wants one")
     group.add_argument("--password-file", type=place, metavar="F", help="default: you are asked for a password")
     group.add_argument("--ca-file", type=place, metavar="F", help="what signed the broker's certificate")
+    group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of the members' topics")
     group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
     group.add_argument("--start", action="store_true", help="start the peer in the background")
     _finish(command, _join)
@@ -190,6 +191,8 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--role", choices=INVITE_ROLES, default=ANY_ROLE, help="of who comes in")
     where = "where this swarm is met: a broker, a gateway, ... (default: the configured broker); up to three"
     command.add_argument("--address", action="append", default=[], metavar="URL", help=where)
+    login = "put the broker's user and password into the code, too: who reads it can use the broker"
+    command.add_argument("--with-password", action="store_true", help=login)
     _finish(_with_swarm(command), invite)
     command = verbs.add_parser("uninvite", help="take an invite back")
     which = command.add_mutually_exclusive_group(required=True)

@@ -26,10 +26,8 @@ def terminal_picture(text: str, stream: TextIO | None = None) -> tuple[str, str]
     stream = stream or sys.stdout
     if not stream.isatty() or os.environ.get("TERM", "").startswith(_WITHOUT_COLOURS):
         return "", ""
-    try:
-        _UPPER_HALF.encode(stream.encoding or "ascii")
-    except UnicodeEncodeError:
-        return "", f"the terminal's characters are {stream.encoding}: LANG=C.UTF-8 shows the code as a picture"
+    if not _has_blocks(stream):
+        return "", "LANG=C.UTF-8 shows the code as a picture, if the terminal has such characters"
     if not is_installed("segno"):
         return "", f"to see the code as a picture: {how_to_install('trainer')}"
     size = shutil.get_terminal_size()
@@ -38,6 +36,17 @@ def terminal_picture(text: str, stream: TextIO | None = None) -> tuple[str, str]
         width, height = _size(_modules(text), _QUIET[-1])
         return "", f"a window of {width} columns and {height + 1} lines shows the code as a picture"
     return "\n".join(lines), ""
+
+
+def _has_blocks(stream: TextIO) -> bool:
+    """Return True unless the locale lacks them; Python itself takes the locale C for one with UTF-8 (PEP 538, 540)."""
+    if (os.environ.get("LC_ALL") or os.environ.get("LANG")) in ("C", "POSIX"):
+        return False
+    try:
+        _UPPER_HALF.encode(stream.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def draw(text: str, columns: int, rows: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The code that a person hands to another one: ``LRN1`` and digits and capitals (docs/protocol.md). Pure.
+"""The code that a person hands to another one: ``LRN1`` and digits and capitals (docs/codes.md). Pure.
 
 It holds the swarm's id, the seed of the invite's key, up to three addresses in a compact form and a checksum: at most
 180 characters, which fit a QR code of 41 x 41 modules. A broker's user and password make it longer.
@@ -30,7 +30,7 @@ _MAX_TYPED = 4000
 _DIGEST_BYTES = 32
 _LOGIN = 0xF0  # a head byte that no address has
 _SAME = str.maketrans("OIL", "011")
-_DASHES = frozenset("-_.\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u200b\ufeff")
+_DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u200b\ufeff")
 _AGAIN = "get the code again from where it comes from"
 
 
@@ -92,16 +92,16 @@ def parse(text: str) -> InviteCode:
     """
     if len(text) > _MAX_TYPED:
         raise ConfigurationError(f"{len(text)} characters where a code is expected", _AGAIN)
-    code = "".join(letter for letter in text if not letter.isspace() and letter not in _DASHES)
-    if code.isascii():
-        code = code.upper()  # of other letters it makes more than one
+    code = _without_spaces(text)
     _check_prefix(code)
     return _read(code_text.from_text(code[len(PREFIX) :].translate(_SAME), before=len(PREFIX)))
 
 
 def is_code(text: str) -> bool:
     """Return True if a text is meant to be a code, rather than a spoken one, a file or a swarm's id."""
-    return text.strip()[:3].upper().translate(_SAME) == PREFIX[:3].translate(_SAME)
+    code = _without_spaces(text[:_MAX_TYPED])
+    begin = code[: len(PREFIX)].translate(_SAME)
+    return begin[:3] == PREFIX[:3].translate(_SAME) and begin[3:].isdecimal() and not {"/", "."} & set(code)
 
 
 def rendezvous(key: bytes) -> bytes:
@@ -113,6 +113,12 @@ def grouped(code: str, size: int = 5, groups: int = 10) -> str:
     """Return a code in groups of ``size`` characters, ``groups`` in a line, to be read aloud or typed."""
     parts = [code[start : start + size] for start in range(0, len(code), size)]
     return "\n".join(" ".join(parts[start : start + groups]) for start in range(0, len(parts), groups))
+
+
+def _without_spaces(text: str) -> str:
+    """Return the characters that count; capitals of ASCII alone, as of other letters there may be more than one."""
+    letters = (letter for letter in text if not letter.isspace() and letter not in _DASHES)
+    return "".join(letter.upper() if letter.isascii() else letter for letter in letters)
 
 
 def _check_prefix(code: str) -> None:

@@ -132,7 +132,7 @@ class OfferSession:
     def _receive(self, data: bytes) -> bytes:
         if self.is_over:
             raise PeerError("a message after the last one of a spoken code")
-        if self._offer.is_over:
+        if self._offer.is_over and not self._has_sealed:
             return self._offer.refusal()
         if self._keys is None:
             return self._greet(data)

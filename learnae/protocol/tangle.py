@@ -462,8 +462,7 @@ class Tangle:
                 self._drop(chain, seq)
             for message in self._pending.drop_below(author, chain.floor):
                 self._discard(message)
-            if not chain.by_seq and not chain.conflicts and not self._evidence.has_of(author):
-                self._forget_author(author)
+            self._forget_if_empty(chain)
         candidates, self._gone = self._gone, {}
         needed = self._proofs() if candidates else set()
         return [cid for cid in candidates if cid not in self._nodes and cid not in self._pending and cid not in needed]
@@ -481,6 +480,7 @@ class Tangle:
         chain = self._chains.get(author)
         if chain is not None:
             self._clear(chain)
+            self._forget_if_empty(chain)
 
     def needed(self) -> set[Cid]:
         """Return the names of all blocks that live, waiting and kept messages need, and those that prove forks."""
@@ -494,7 +494,10 @@ class Tangle:
         convicted = (evidence for chain in self._chains.values() for evidence in chain.conflicts.values())
         return {*self.kept(), *(cid for evidence in (*convicted, *self._evidence.trials()) for cid in evidence.names)}
 
-    def _forget_author(self, author: bytes) -> None:
+    def _forget_if_empty(self, chain: Chain) -> None:
+        author = chain.author
+        if chain.by_seq or chain.conflicts or self._evidence.has_of(author):
+            return
         alike = self._by_prefix[author[:PREFIX_BYTES]]
         alike.discard(author)
         if not alike:

@@ -12,6 +12,7 @@ from learnae.adapters.lan.beacons import QUESTION
 from learnae.adapters.lan.multicast import Multicast, interfaces
 from learnae.adapters.lan.neighbours import BEACON_SECONDS, Neighbours
 from learnae.adapters.token_bucket import TokenBucket
+from learnae.errors import LearnaeError
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +89,12 @@ class BeaconService:
                 self._send(group)
 
     def _send(self, group: Multicast) -> None:
-        for datagram in list(self._beacons())[:_MAX_BEACONS]:
+        try:
+            beacons = self._beacons()
+        except LearnaeError as error:
+            _log.warning("no beacon this time: %s", error)
+            return
+        for datagram in beacons[:_MAX_BEACONS]:
             group.send(datagram)
 
 
@@ -102,7 +108,7 @@ def browse(
 
     With ``mdns`` also by mDNS, if the package zeroconf is installed. Where there is no multicast nothing is heard.
     """
-    from learnae.adapters.lan.mdns import MdnsBrowser  # noqa: PLC0415 - zeroconf comes with it, 16 MB
+    from learnae.adapters.lan.mdns import MdnsBrowser  # noqa: PLC0415 - an agent only has a beacon
 
     neighbours = neighbours or Neighbours()
     end, ask = time.monotonic() + seconds, 0.0

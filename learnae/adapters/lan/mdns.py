@@ -71,7 +71,7 @@ class MdnsBrowser:
             self._thread.join()
 
     def _run(self) -> None:
-        from zeroconf import ServiceBrowser, Zeroconf  # noqa: PLC0415 - the extra lan
+        from zeroconf import Error, ServiceBrowser, Zeroconf  # noqa: PLC0415 - the extra lan
 
         try:
             with contextlib.closing(Zeroconf()) as zeroconf:
@@ -82,7 +82,7 @@ class MdnsBrowser:
                         self._look_at(zeroconf, self._names.get(timeout=0.1))
                         looked_at += 1
                 self._closing.wait()
-        except OSError as error:
+        except (OSError, Error) as error:
             _log.info("no mDNS here: %s", error)
 
     def _hear(self, name: str, **_: object) -> None:
@@ -91,11 +91,13 @@ class MdnsBrowser:
             self._names.put_nowait(name)
 
     def _look_at(self, zeroconf: Zeroconf, name: str) -> None:
-        info = zeroconf.get_service_info(_TYPE, name, timeout=_RESOLVE_MS)
+        from zeroconf import Error  # noqa: PLC0415
+
         try:
+            info = zeroconf.get_service_info(_TYPE, name, timeout=_RESOLVE_MS)
             for neighbour in _neighbours(info) if info else ():
                 self._neighbours.note(neighbour)
-        except PeerError as error:
+        except (PeerError, Error) as error:  # also a name that is none
             _log.info("mDNS: %s", error)
 
 
@@ -108,9 +110,11 @@ class MdnsOffer:
 
     def __enter__(self) -> MdnsOffer:
         if is_installed("zeroconf"):
+            from zeroconf import Error  # noqa: PLC0415
+
             try:
                 self._register()
-            except OSError as error:
+            except (OSError, Error) as error:
                 _log.info("no mDNS here: %s", error)
         return self
 

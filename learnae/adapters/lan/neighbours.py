@@ -38,10 +38,13 @@ class Neighbours:
     """The machines that were heard of late; safe to use from several threads.
 
     A signature proves only that the datagram was made by the key in it. So a forged answer costs one connection, of
-    which ``may_try`` allows each address a few a minute.
+    which ``may_try`` allows each address a few a minute. Beacons of the peer ``own`` are not its neighbours'.
     """
 
-    def __init__(self, errors: ErrorLog | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, errors: ErrorLog | None = None, monotonic: Callable[[], float] = time.monotonic, own: bytes = b""
+    ) -> None:
+        self._own = own
         self._errors = errors or ErrorLog()
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -66,6 +69,8 @@ class Neighbours:
 
     def note(self, neighbour: Neighbour) -> None:
         """Remember a neighbour as heard now; raises LimitError for one more of an address that is very many."""
+        if self._own and neighbour.peer == self._own:
+            return
         with self._lock:
             if neighbour not in self._seen:
                 of_address = [known for known in self._fresh() if known.address == neighbour.address]

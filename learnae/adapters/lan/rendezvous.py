@@ -59,7 +59,7 @@ def offer_code(
             end = time.monotonic() + seconds
             while not offer.is_over and time.monotonic() < end and not is_stopped():
                 server.serve(min(_TICK_SECONDS, end - time.monotonic()))
-    if offer.tries_left == 0:
+    if offer.tries_left == 0 and not offer.is_given:
         raise ConfigurationError(f"{TRIES} wrong tries at the offer {spoken.number}: it is over", "make another one")
     return offer.is_given
 
@@ -174,6 +174,14 @@ def _read_exactly(connection: socket.socket, size: int, end: float) -> bytes:
     return data
 
 
+def _listen(port: int) -> socket.socket:
+    """Listen on all interfaces, to IPv6 and IPv4; to IPv4 alone where IPv6 is turned off."""
+    if socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):
+            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=8, dualstack_ipv6=True)
+    return socket.create_server(("0.0.0.0", port), backlog=8)  # noqa: S104 - of one network
+
+
 @dataclass(eq=False)
 class _Connection:
     socket: socket.socket
@@ -192,9 +200,7 @@ class OfferServer:
         self._selector = selectors.DefaultSelector()
         self._connections: set[_Connection] = set()
         try:
-            is_dual = socket.has_dualstack_ipv6()
-            family, host = (socket.AF_INET6, "::") if is_dual else (socket.AF_INET, "0.0.0.0")  # noqa: S104 - of a LAN
-            self._listener = socket.create_server((host, port), family=family, backlog=8, dualstack_ipv6=is_dual)
+            self._listener = _listen(port)
         except OSError as error:
             self._selector.close()
             raise TransportError(f"no TCP port for an offer: {error.strerror or error}") from error

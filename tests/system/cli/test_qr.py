@@ -68,6 +68,8 @@ def test_the_widest_quiet_zone_that_fits_is_drawn(text: str, columns: int, rows:
     [
         ("utf-8", (80, 24), {"TERM": "dumb"}, ""),
         ("utf-8", (80, 24), {"TERM": "vt220"}, ""),
+        ("utf-8", (80, 24), {"LC_ALL": "C"}, "LANG=C.UTF-8 shows the code"),
+        ("utf-8", (80, 24), {"LANG": "POSIX"}, "LANG=C.UTF-8 shows the code"),
         ("ascii", (80, 24), {}, "LANG=C.UTF-8 shows the code"),
         ("iso8859-1", (80, 24), {}, "LANG=C.UTF-8 shows the code"),
         ("utf-8", (40, 24), {}, "a window of 45 columns and 24 lines shows the code"),
@@ -82,6 +84,8 @@ def test_where_no_picture_can_be_shown_the_text_is_enough(
             return True
 
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.delenv("LC_ALL", raising=False)
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size(size))

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 from networks import Machine, Network
@@ -136,6 +137,16 @@ def test_wrong_words_are_said_once_to_a_peer_with_many_addresses(network: Networ
             stop.set()
         serving.result(PATIENCE)
     assert offer.tries_left == 2
+
+
+def test_without_ipv6_the_code_arrives_too(network: Network) -> None:
+    member, joiner = network.machine(0), network.machine(0)
+    for machine in (member, joiner):
+        with machine:
+            Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
+    with _offering(member) as (result, spoken, _), joiner:
+        assert accept_code(spoken, seconds=PATIENCE) == CODE
+        assert result.result(PATIENCE)
 
 
 def test_garbage_and_held_connections_cost_no_try(network: Network) -> None:

@@ -119,6 +119,7 @@ def test_other_bytes_behind_a_right_checksum_are_refused_or_written_as_they_are_
         ("4-orbit-piano", "begins with '4ORB'"),
         (CODE.to_text()[:60] + "U" + CODE.to_text()[61:], "character 61 ('U' in "),
         (CODE.to_text()[:60] + "Ä" + CODE.to_text()[61:], "character 61 ('Ä' in "),
+        (CODE.to_text()[:60].lower() + "ß" + CODE.to_text()[61:].lower(), "character 61 ('ß' in "),
         (CODE.to_text()[:100], "more than one character"),
         ("LRN1" + "7" * 500, "a code of 504 characters"),
         ("7" * 5000, "5000 characters where a code is expected"),
@@ -126,7 +127,14 @@ def test_other_bytes_behind_a_right_checksum_are_refused_or_written_as_they_are_
 )
 def test_what_is_wrong_is_said(text: str, said: str) -> None:
     assert said in _refusal(text)
-    assert is_code(text) == text.startswith("LRN")
+    assert is_code(text) == text.upper().startswith("LRN")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("l rn-1", True), ("lrn.cbor", False), ("LRN1/m.cbor", False), ("lrn", False)]
+)
+def test_a_file_is_not_taken_for_a_code(text: str, is_one: bool) -> None:
+    assert is_code(text) == is_one
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,16 @@ def test_three_wrong_tries_end_the_offer_however_many_connections_are_open() -> 
     assert not offer.is_given
 
 
+def test_a_receipt_counts_though_a_stranger_has_used_up_the_tries() -> None:
+    offer = _offer()
+    session, acceptance, sealed = _sealed(offer)
+    for _ in range(TRIES):
+        _sealed(offer, WRONG)
+    assert offer.is_over
+    assert session.receive(acceptance.receive(sealed)) == b""
+    assert offer.is_given
+
+
 def test_a_right_code_after_two_wrong_ones() -> None:
     offer = _offer()
     for _ in range(2):

@@ -20,8 +20,8 @@ from learnae.weights.codecs import codec_named
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 BOUNDS = {name: float(value) for name, value in re.findall(r"^\| `([a-z_]+\.\w+)` \| (\d+) \|", PAGE, re.M)}
-MODULES = (announcements, bodies, chain, cid, dagcbor, frames, identity, messages, sealing)
-MODULES += (key_epochs, ledger, policy, records)
+MODULES = (announcements, bodies, chain, cid, dagcbor, frames, identity, messages)
+MODULES += (key_epochs, ledger, policy, records, sealing)
 PARTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

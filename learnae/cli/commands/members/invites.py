@@ -1,6 +1,7 @@
 """``learnae invite`` and ``uninvite``: permissions to join."""
 
 import argparse
+import sys
 
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.members.desk import open_desk
@@ -11,6 +12,8 @@ from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.membership.invite_code import InviteCode
 from learnae.membership.policy import VOUCHED
+from learnae.protocol.identity import PRIVATE_KEY_BYTES
+from learnae.system.credentials import read_credential
 from learnae.text import counted, shown
 
 
@@ -22,12 +25,15 @@ def invite(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"members vouch for who comes into {manifest.name!r}", "give them the manifest; then: learnae admit PEER"
         )
+    section = find_section(MqttSection, "mqtt")
+    addresses = options.address or list(filter(None, [section.broker]))
+    login = _login(section) if options.with_password else None
+    InviteCode(manifest.swarm, bytes(PRIVATE_KEY_BYTES), tuple(addresses), login)  # refuses what does not fit
     member = registrar.member_here()
     expires = SystemClock().now() + options.expires
     record, seed = registrar.invite(member, options.uses, expires, options.role)
     registrar.announce()
-    addresses = options.address or list(filter(None, [find_section(MqttSection, "mqtt").broker]))
-    code = InviteCode(manifest.swarm, seed, tuple(addresses)).to_text()
+    code = InviteCode(manifest.swarm, seed, tuple(addresses), login).to_text()
     joins = counted(options.uses, "join")
     grants = f"{joins} as {'agent or trainer' if options.role == 'any' else options.role}, and reading what is said"
     if options.json:
@@ -36,8 +42,19 @@ def invite(options: argparse.Namespace) -> int:
         return 0
     print(f"{code}\n")
     print_fields({"grants": grants, "until": human_time(expires), "invite": str(record.cid)[-8:]})
+    if not options.address and section.broker and section.address().is_here:
+        problem = f"the code names {section.broker}, which is another machine wherever else it is read"
+        print(f"learnae: {problem}; give --address with a name that others reach", file=sys.stderr)
     print(f"\ntake it back with: learnae uninvite {str(record.cid)[-8:]}")
     return 0
+
+
+def _login(section: MqttSection) -> tuple[str, str]:
+    """Return user and password of the configured broker; raises ConfigurationError without them."""
+    user = read_credential(section.user_file, "mqtt.user_file") if section.user_file else section.user
+    if not user or not section.password_file:
+        raise ConfigurationError("--with-password, and no mqtt.user or mqtt.password_file", "leave it out, or set them")
+    return user, read_credential(section.password_file, "mqtt.password_file")
 
 
 def uninvite(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import argparse
 from learnae.cli.commands.members.desk import Desk, open_desk
 from learnae.cli.output import print_fields, print_json
 from learnae.errors import ConfigurationError
+from learnae.ipld.cid import Cid
 from learnae.membership.records import ADMIT, REMOVE, Join
 from learnae.protocol.identity import peer_name
 
@@ -15,8 +16,6 @@ def revoke(options: argparse.Namespace) -> int:
     roster = desk.registrar.ledger.roster()
     known = {*roster.members, *roster.removed}
     peer = desk.find(options.peer, known)
-    if peer in roster.removed:
-        return _say(options, desk, peer, REMOVE, "removed already")
     return _vote(options, desk, peer, REMOVE)
 
 
@@ -38,23 +37,29 @@ def _vote(options: argparse.Namespace, desk: Desk, peer: bytes, choice: str) -> 
         raise ConfigurationError("no key on this machine is that of another member", "vote where one is")
     join = registrar.newest_join(peer) if choice == ADMIT else None
     for voter in voters:
-        if len(registrar.votes_for(peer, choice, join)) >= registrar.policy.votes:
+        if _is_done(desk, peer, choice) or len(registrar.votes_for(peer, choice, join)) >= registrar.policy.votes:
             break
         registrar.vote(voter, peer, choice, join)
+    registrar.rekey(voters[0])
     registrar.welcome()
     registrar.announce()
-    roster = registrar.ledger.roster()
-    is_done = peer in roster.removed if choice == REMOVE else peer in roster.members
-    return _say(options, desk, peer, choice, "done" if is_done else "")
+    return _say(options, desk, peer, choice, join)
 
 
-def _say(options: argparse.Namespace, desk: Desk, peer: bytes, choice: str, done: str) -> int:
-    registrar = desk.registrar
-    join = registrar.newest_join(peer) if choice == ADMIT else None
+def _is_done(desk: Desk, peer: bytes, choice: str) -> bool:
+    roster = desk.registrar.ledger.roster()
+    return peer in (roster.removed if choice == REMOVE else roster.members)
+
+
+def _say(options: argparse.Namespace, desk: Desk, peer: bytes, choice: str, join: Cid | None) -> int:
+    registrar, is_done = desk.registrar, _is_done(desk, peer, choice)
     votes, needed = len(registrar.votes_for(peer, choice, join)), registrar.policy.votes
     if options.json:
-        print_json({"peer": peer_name(peer), "choice": choice, "votes": votes, "needed": needed, "done": bool(done)})
+        print_json({"peer": peer_name(peer), "choice": choice, "votes": votes, "needed": needed, "done": is_done})
         return 0
-    state = done or "more members must do the same" if votes < needed else done or "the votes have not come in yet"
+    if is_done:
+        state = "removed" if choice == REMOVE else "a member"
+    else:
+        state = "more members must do the same" if votes < needed else "a member that runs lets it in"
     print_fields({"peer": desk.call(peer), "vote": choice, "votes": f"{votes} of {needed}", "state": state})
     return 0

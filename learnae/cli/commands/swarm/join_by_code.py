@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from getpass import getpass
 from pathlib import Path
 
@@ -78,7 +78,8 @@ def _section(code: InviteCode, options: argparse.Namespace, directory: Path) -> 
         user, password = code.password[0], _keep_password(directory, code.password[1])
     elif not password and user and (directory / _PASSWORD_FILE).exists():
         password = str(directory / _PASSWORD_FILE)
-    return MqttSection(broker=broker, user=user, password_file=password, ca_file=str(options.ca_file or ""))
+    ca_file = str(options.ca_file or "")
+    return MqttSection(broker=broker, user=user, password_file=password, ca_file=ca_file, prefix=options.prefix)
 
 
 def _keep_password(directory: Path, password: str) -> str:
@@ -94,7 +95,7 @@ def _reach(section: MqttSection, code: InviteCode, directory: Path) -> MqttSecti
         print(f"{section.broker} wants a user and a password", file=sys.stderr)
         user = section.user or input("user: ").strip()
         password = _keep_password(directory, getpass("password: "))
-        section = MqttSection(broker=section.broker, user=user, password_file=password, ca_file=section.ca_file)
+        section = replace(section, user=user, password_file=password)
         why = _why_not_connected(section)
         if why:
             Path(password).unlink()
@@ -169,6 +170,7 @@ def _write(config: Path, options: argparse.Namespace, name: str, code: InviteCod
         "broker": section.broker,
         **({"user": section.user} if section.user else {}),
         **({"password_file": str(Path(section.password_file).resolve())} if section.password_file else {}),
+        **({"prefix": section.prefix} if section.prefix != MqttSection().prefix else {}),
         **({"ca_file": str(Path(section.ca_file).resolve())} if section.ca_file else {}),
     }
     text = configuration(options.role, options.data, options.label, name, str(code.swarm), links).encode()

@@ -89,6 +89,12 @@ def test_one_address_takes_no_room_from_others() -> None:
     assert neighbours.known()[0].port == 1
 
 
+def test_what_a_peer_says_itself_makes_no_neighbour() -> None:
+    neighbours = Neighbours(monotonic=Clock(), own=ANN.author)
+    neighbours.hear(BEACON.to_bytes(ANN), "192.0.2.1")
+    assert not neighbours.known()
+
+
 def test_many_addresses_are_bounded() -> None:
     neighbours = Neighbours(monotonic=Clock())
     for number in range(2000):
