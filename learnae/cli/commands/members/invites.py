@@ -1,10 +1,12 @@
 """``learnae invite`` and ``uninvite``: permissions to join."""
 
 import argparse
+import sys
 
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.members.desk import open_desk
 from learnae.cli.output import human_time, print_fields, print_json
+from learnae.cli.qr import terminal_picture
 from learnae.config.loading import find_section
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError
@@ -34,7 +36,10 @@ def invite(options: argparse.Namespace) -> int:
         print_json({"code": code, "invite": str(record.cid), "uses": options.uses, "expires": expires,
                     "role": options.role, "swarm": str(manifest.swarm)})  # fmt: skip
         return 0
-    print(f"{code}\n")
+    picture, why_not = terminal_picture(code)
+    print(f"{picture}\n{code}\n" if picture else f"{code}\n")
+    if why_not:
+        print(f"learnae: {why_not}", file=sys.stderr)
     print_fields({"grants": grants, "until": human_time(expires), "invite": str(record.cid)[-8:]})
     print(f"\ntake it back with: learnae uninvite {str(record.cid)[-8:]}")
     return 0
