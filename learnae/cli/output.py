@@ -104,8 +104,8 @@ def shedding(
         yield table(title, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
 
 
-def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
-    """Return the table of a swarm's peers at ``now`` (Unix milliseconds)."""
+def peer_table(title: str, peers: Sequence[PeerView], now: int, why_none: str = "") -> Table:
+    """Return the table of a swarm's peers at ``now`` (Unix milliseconds); ``why_none`` says why there may be none."""
     is_regression = any(view.mae is not None for view in peers)
     scores = [">R²", ">MAE"] if is_regression else [">accuracy"]
     columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, ">heard", ">out", ">in"]
@@ -127,7 +127,7 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
     ]
     result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "heard"]))
     if not peers:
-        result.caption = Text("no peer has spoken yet: start one", "italic")
+        result.caption = Text(why_none or "no peer has spoken yet: start one", "italic")
     return result
 
 

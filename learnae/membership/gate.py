@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from learnae.errors import StrangerError
 from learnae.ipld.cid import Cid
-from learnae.membership.records import is_record
+from learnae.membership.records import MAX_BYTES, is_record
 from learnae.protocol.announcements import PREFIX_BYTES
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import author_of
@@ -46,11 +46,13 @@ class Gate:
         return self._members is None or prefix in self._prefixes
 
     def check(self, data: bytes) -> None:
-        """Raise StrangerError for a message of an author that is no member; records and other blocks pass."""
+        """Raise StrangerError for what only members may say; small records, such as joins, and other blocks pass."""
         if self._members is None:
             return
         author = author_of(data)
-        if author is not None and author not in self._members and not is_record(data):
+        if author is None or author in self._members:
+            return
+        if len(data) > MAX_BYTES or not is_record(data):
             raise StrangerError(
                 f"{peer_name(author)[:8]} is not a member", "a member lets it in: learnae invite, or learnae admit"
             )

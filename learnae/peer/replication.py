@@ -86,9 +86,9 @@ class Replicator:
             for cid in candidates:
                 self._walk_back(cid, opened, total)
             if before < len(opened):
+                self._keep_to_members()
                 wanted = self._wanted()
             candidates = list(wanted) if before < len(opened) < self.messages_per_call else []
-        self._keep_to_members()
         self._ask(list(wanted))
         return total
 

@@ -36,6 +36,11 @@ class SecretsHere(Secrets):
     def __init__(self, keys: Iterable[Identity], ledger: Ledger) -> None:
         self._keyrings = [Keyring(key, ledger) for key in keys]
 
+    @property
+    def is_empty(self) -> bool:
+        """Return True if no key here can read anything."""
+        return not any(keyring.names() for keyring in self._keyrings)
+
     @override
     def current(self) -> tuple[bytes, bytes] | None:
         return None

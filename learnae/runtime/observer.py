@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learnae import text
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -15,7 +15,7 @@ from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
 from learnae.membership.gate import Gate
-from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
+from learnae.membership.sealing import NO_SECRETS, Seals
 from learnae.models.keras_model import moments_in
 from learnae.peer.following import Following
 from learnae.peer.members.records_here import open_gate
@@ -33,6 +33,9 @@ from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import consensus
+
+if TYPE_CHECKING:
+    from learnae.runtime.keys_here import SecretsHere
 
 _ALL_PEERS = 1 << 20
 _PASSES = 1000  # of at most some thousand messages each
@@ -89,7 +92,8 @@ class Observer:
         rng = random.Random()
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
         gossip, self.gate = LocalGossip(directory, None), open_gate(self.manifest, self._store, errors)
-        self._seals = Seals(self.manifest.is_sealed, _secrets(directory, self.gate))
+        self._here = _secrets_here(directory, self.gate)
+        self._seals = Seals(self.manifest.is_sealed, self._here or NO_SECRETS)
         self._replication = Replicator(
             self.swarm, self.tangle, self._store, gossip, self._clock, errors, gate=self.gate, seals=self._seals
         )
@@ -115,6 +119,11 @@ class Observer:
             if not outcome.attached and unseen == before:  # a long chain comes newest first, and waits
                 break
         return len(self.tangle)
+
+    @property
+    def is_blind(self) -> bool:
+        """Return True if the swarm is sealed and no key of this home opens what is said in it."""
+        return self._here is not None and self._here.is_empty
 
     def close(self) -> None:
         """Let go of the blocks' file; it is opened again when it is needed again."""
@@ -180,9 +189,9 @@ class Observer:
         )
 
 
-def _secrets(directory: Path, gate: Gate) -> Secrets:
+def _secrets_here(directory: Path, gate: Gate) -> "SecretsHere | None":
     if gate.ledger is None:
-        return NO_SECRETS
+        return None
     from learnae.runtime.keys_here import SecretsHere, keys_here  # noqa: PLC0415 - memory that open swarms need not
 
     return SecretsHere(keys_here(directory), gate.ledger)

@@ -6,6 +6,7 @@ import sys
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.members.desk import open_desk
 from learnae.cli.output import human_time, print_fields, print_json
+from learnae.cli.qr import terminal_picture
 from learnae.config.loading import find_section
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError
@@ -40,7 +41,10 @@ def invite(options: argparse.Namespace) -> int:
         print_json({"code": code, "invite": str(record.cid), "uses": options.uses, "expires": expires,
                     "role": options.role, "swarm": str(manifest.swarm)})  # fmt: skip
         return 0
-    print(f"{code}\n")
+    picture, why_not = terminal_picture(code)
+    print(f"{picture}\n{code}\n" if picture else f"{code}\n")
+    if why_not:
+        print(f"learnae: {why_not}", file=sys.stderr)
     print_fields({"grants": grants, "until": human_time(expires), "invite": str(record.cid)[-8:]})
     if not options.address and section.broker and section.address().is_here:
         problem = f"the code names {section.broker}, which is another machine wherever else it is read"
