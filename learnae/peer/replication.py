@@ -207,7 +207,7 @@ class Replicator:
                 del self._entries[key]
         for cid in [cid for cid in self._kept if not self._lacks_kept(cid)]:
             del self._kept[cid]
-        names.update(dict.fromkeys((*self.tangle.missing(), *self._kept)))
+        names = dict.fromkeys((*self._kept, *names, *self.tangle.missing()))  # records first: they say who may speak
         wanted = [cid for cid in names if cid not in self._refused and not self._is_too_early(cid)]
         return dict.fromkeys((*self.gate.missing(), *wanted))
 

@@ -120,24 +120,20 @@ class Registrar:
         return self.sign(joiner, Join(joiner.x25519, invite, proof))
 
     def let_in(self, joiner: Identity, role: str) -> bool:
-        """Make ``joiner`` a member by the owner's key, if that is here; return False if it is none then."""
-        owner = self.owner()
-        if joiner.author in self.ledger.roster().members:
-            return True
-        if owner is None or owner.author not in self.ledger.roster().members:
-            return False
-        self.found(owner)
-        pending = set(self.ledger.roster().pending)
-        join = next((record for record, _ in self._joins_of(joiner.author) if record.cid in pending), None)
-        if join is None and self.policy.kind == VOUCHED:
-            join = self.ask(joiner)
-            self.vote(owner, joiner.author, ADMIT, join.cid)
-        elif join is None:
-            invite, seed = self.invite(owner, 1, SystemClock().now() + _HERE_MS, role)
-            join = self.ask(joiner, invite.cid, seed)
-        if join.cid in self.ledger.roster().pending:
-            self.rekey(owner)
-            self.sign(owner, Keyring(owner, self.ledger).welcome_for(join.cid, SystemClock().now()))
+        """Make ``joiner`` a member by keys of members that are here; return False if it is none then."""
+        roster = self.ledger.roster()
+        hosts = [member for member in self.members_here() if member.author != joiner.author]
+        if joiner.author in roster.members or joiner.author in roster.removed or not hosts:
+            return joiner.author in roster.members
+        self.rekey(hosts[0])
+        if self.policy.kind == VOUCHED:
+            join = self.ask(joiner).cid
+            for host in hosts[: self.policy.votes]:
+                self.vote(host, joiner.author, ADMIT, join)
+        elif not any(record.cid in roster.pending for record, _ in self._joins_of(joiner.author)):
+            invite, seed = self.invite(hosts[0], 1, SystemClock().now() + _HERE_MS, role)
+            self.ask(joiner, invite.cid, seed)
+        self.welcome()
         return joiner.author in self.ledger.roster().members
 
     def welcome(self) -> int:

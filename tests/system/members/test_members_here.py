@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -148,6 +149,31 @@ def test_without_the_owners_key_a_peer_waits(machine: Machine, tmp_path: Path) -
         assert (said["membership"], said["seq"]) == ("waiting for a welcome", None)
         assert process.poll() is None
         assert_refused(programs.run("learnae", "invite"), 78, "no key on this machine is a member's")
+
+
+def test_a_backup_brings_the_owners_key_back(machine: Machine, tmp_path: Path) -> None:
+    machine.join("ann")
+    before, file = machine.members(), tmp_path / "all.tar"
+    machine.learnae("backup", file)
+    with Programs(tmp_path / "elsewhere") as programs:
+        programs.root.mkdir()
+        forged = programs.root / "forged.tar"
+        with tarfile.open(file) as old, tarfile.open(forged, "w", format=tarfile.PAX_FORMAT) as new:
+            for entry in old:
+                key = "peers/ann/key.pem" if entry.name.endswith("owner.key") else entry.name
+                content = old.extractfile(key)
+                assert content is not None
+                entry.size = old.getmember(key).size
+                new.addfile(entry, content)
+        assert_refused(programs.run("learnae", "restore", forged), 75, "is not the key of who made that swarm")
+        assert not list(programs.home.glob("swarms/*/owner.key"))
+        programs.answer("learnae", "restore", file)
+        assert [each["peer"] for each in programs.answer("learnae", "members")["member"]] == [
+            each["peer"] for each in before["member"]
+        ]
+        (key,) = programs.home.glob("swarms/*/owner.key")
+        assert key.stat().st_mode & 0o777 == 0o600
+        assert programs.answer("learnae", "join", "--name", "bob", "--config", "b.toml")["standing"] == "member"
 
 
 @pytest.mark.parametrize("kind", ["open", "vouched"])

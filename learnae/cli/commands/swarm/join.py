@@ -14,7 +14,7 @@ from learnae.cli.output import columns_note, membership_note, print_fields, prin
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
-from learnae.membership.gate import MEMBER, WAITING
+from learnae.membership.gate import MEMBER, REMOVED, WAITING
 from learnae.membership.policy import VOUCHED
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
@@ -98,6 +98,8 @@ def _ask_in(swarm: Swarm, identity: Identity, options: argparse.Namespace) -> di
         registrar.announce()
     if is_member:
         return {"standing": MEMBER}
+    if identity.author in registrar.ledger.roster().removed:
+        return {"standing": f"{REMOVED}: a member must say learnae admit, or join under another --name"}
     how = "learnae admit" if registrar.policy.kind == VOUCHED else "learnae invite"
     return {"standing": f"{WAITING}: a member must say {how}"}
 
