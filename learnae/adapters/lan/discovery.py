@@ -24,7 +24,7 @@ _ANSWERS_AT_ONCE = 3
 
 
 class BeaconService:
-    """A thread that asks who is there, and sends what ``beacons`` returns at once, every ``every`` seconds and when asked.
+    """A thread that asks who is there, and sends what ``beacons`` returns: at once, each ``every`` seconds, if asked.
 
     What others say is kept in ``neighbours``. It follows interfaces that come and go; without any it waits.
     """
