@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -35,6 +37,7 @@ TAG_BYTES = 16
 LENGTH_BYTES = 4
 PADDING = 64  # the sizes of sealed bytes tell no more of what they hold
 _CONTEXT = b"learnae/seal/1"
+_PLACE = Struct(">QI")
 _NONCE = bytes(12)  # no key seals twice
 _HEAD = EPOCH_NAME_BYTES + SALT_BYTES
 
@@ -109,18 +112,21 @@ def _cipher(
     secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int
 ) -> tuple[ChaCha20Poly1305, bytes]:
     """Return what seals one thing and no other, and what it authenticates besides."""
-    from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - memory that open swarms have no use for
-        ChaCha20Poly1305,
-    )
-
     key, context = _key(secret, name, salt, author, seq, index)
-    return ChaCha20Poly1305(key), context
+    return _aead()(key), context
 
 
 def _key(secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int) -> tuple[bytes, bytes]:
     """Return the key of one sealing, and what is authenticated with it."""
-    place = b"".join((salt, author, seq.to_bytes(8, "big"), index.to_bytes(4, "big")))
+    place = salt + author + _PLACE.pack(seq, index)
     return HKDF(SHA256(), SECRET_BYTES, None, _CONTEXT + place).derive(secret), name + place
+
+
+@cache
+def _aead() -> type[ChaCha20Poly1305]:
+    from cryptography.hazmat.primitives.ciphers import aead  # noqa: PLC0415 - memory that open swarms have no use for
+
+    return aead.ChaCha20Poly1305
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +188,7 @@ class Seals:
         if not isinstance(message.body, Sealed):
             return message
         plain = open_sealed(self.secrets, message.author, message.seq, 0, message.body.data)
-        return message.opened(bytes(plain), limits)
+        return message.opened(dagcbor.decode(bytes(plain), limits.message_bytes), limits)
 
     def opened_block(self, author: bytes, seq: int, index: int, data: bytes) -> bytes | memoryview:
         """Return the ``index``-th block of a frame, counted from 0, as it was encoded; raises as ``open_sealed``."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, FutureError, PeerError, SealError, StateError
+from learnae.ipld import dagcbor
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer.replication import Replicator
 from learnae.ports import BlockStore, Clock
@@ -45,7 +46,7 @@ class OwnChain:
             self._identity, self._replication.swarm, seq, parents, self._time(hints, now), said, blocks,
             checkpoint=checkpoint, forked=forked,
         )  # fmt: skip
-        return self._replication.seals.opened(message, self._tangle.limits)
+        return message.opened(body, self._tangle.limits)
 
     def _next_seq(self, checkpoint: bool) -> int:
         seq = self.last.seq + 1 if self.last else 0
@@ -102,7 +103,7 @@ class OwnChain:
         """Open an own message; its body stays sealed if neither that nor its key epoch is known. Raises PeerError."""
         message = open_message(data, self._replication.swarm, self._tangle.limits)
         if body:
-            return message.opened(body, self._tangle.limits)
+            return message.opened(dagcbor.decode(body), self._tangle.limits)
         try:
             return self._replication.seals.opened(message, self._tangle.limits)
         except SealError as error:

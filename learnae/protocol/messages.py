@@ -56,14 +56,11 @@ class Message:
     forked: int
     epoch: bytes = b""
 
-    def opened(self, body: bytes, limits: Limits) -> Message:
-        """Return this message with what its sealed ``body`` says, as dag-cbor; raises EncodingError or MessageError.
-
-        An open one stays as it is.
-        """
+    def opened(self, body: object, limits: Limits) -> Message:
+        """Return this message with what its sealed body says, a map; an open one as it is. Raises MessageError."""
         if not isinstance(self.body, Sealed):
             return self
-        return replace(self, body=parse_body(dagcbor.decode(body, limits.message_bytes), limits), epoch=self.body.epoch)
+        return replace(self, body=parse_body(body, limits), epoch=self.body.epoch)
 
     @property
     def previous(self) -> Cid | None:
