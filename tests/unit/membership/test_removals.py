@@ -185,13 +185,24 @@ def test_votes_that_know_of_the_removal_bring_a_member_back() -> None:
 
 def test_removed_ones_do_not_bring_each_other_back() -> None:
     circle = Circle(6, votes=2)
-    one, two, three, _, five, six = circle.founders
-    against = {whom: [circle.remove(who, whom, []) for who in (one, two)] for whom in (five, six)}
+    one, two, three, *gone = circle.founders
+    against = {whom: [circle.remove(who, whom, []) for who in (one, two)] for whom in gone}
     circle.say(three, Unknown("note"))
-    for who in (five, six):  # each names the removal of the other alone
-        for whom in (five, six):
-            circle.admit(who, whom, after=against[five if who is six else six])
-    assert circle.inside(five, six) == [False, False]
+    for whom in gone:  # each names the removal of the other alone
+        for who in gone:
+            if who is not whom:
+                circle.admit(who, whom, after=against[whom])
+    assert circle.inside(*gone) == [False] * 3
+
+
+def test_those_who_strike_back_at_all_fail_also_before_others_have_said_a_word() -> None:
+    circle = Circle(6, votes=2)
+    *honest, five, six = circle.founders
+    for who, whom in itertools.product(honest[:2], (five, six)):
+        circle.remove(who, whom, [])
+    for who, whom in itertools.product((five, six), honest):
+        circle.remove(who, whom, [])
+    assert circle.inside(*circle.founders) == [True] * 4 + [False] * 2
 
 
 def test_what_a_member_did_before_its_removal_stays_and_later_things_do_not() -> None:
