@@ -39,8 +39,8 @@ MAX_REFUSED = 4096  # names of records that can never count
 class Ledger:
     """What is known of who is in. Whether a record is taken depends on its past, never on when it comes.
 
-    Refused is what its author was not entitled to write, and what stands on such a record: nobody ever counts it. Joins
-    of strangers are *guests*: kept in bounded number for each invite, until a member names them.
+    Refused is what its author was not entitled to write, and what stands on such a record: it never counts anywhere.
+    Joins of strangers are *guests*: kept in bounded number for each invite, until a member names them.
 
     >>> from learnae.membership.policy import Founder, MembershipPolicy
     >>> from learnae.membership.records import Invite
@@ -195,7 +195,7 @@ class Ledger:
         return entered
 
     def _known_to(self, record: Record) -> Iterator[Cid]:
-        """Return what the record stands on; of guests what these stand on, as a join lets nobody in."""
+        """Return what the record stands on; of guests what these stand on, as a join alone lets none in."""
         for cid in record.needs:
             guest = self._guests.get(cid)
             yield from guest.needs if guest else (cid,)
