@@ -39,8 +39,8 @@ MAX_REFUSED = 4096  # names of records that can never count
 class Ledger:
     """What is known of who is in. Whether a record is taken depends on its past, never on when it comes.
 
-    Refused is what its author was not entitled to write, and what stands on such a record: it never counts anywhere.
-    Joins of strangers are *guests*: kept in bounded number for each invite, until a member names them.
+    Refused is what its author was not entitled to write, and what stands on such a record: it never counts. Joins
+    of strangers are *guests*: kept in bounded number for each invite, until a member names them.
 
     >>> from learnae.membership.policy import Founder, MembershipPolicy
     >>> from learnae.membership.records import Invite
@@ -81,6 +81,11 @@ class Ledger:
     def cids(self) -> list[Cid]:
         """Return the names of all records that are here with their past."""
         return [*(record.cid for record in self.history), *self._guests]
+
+    def records(self) -> Iterator[Record]:
+        """Return all records that are here with their past."""
+        yield from self.history
+        yield from self._guests.values()
 
     def heads(self, author: bytes = b"") -> tuple[Cid, ...]:
         """Return the records that no other names, sorted; no guests.
@@ -195,7 +200,7 @@ class Ledger:
         return entered
 
     def _known_to(self, record: Record) -> Iterator[Cid]:
-        """Return what the record stands on; of guests what these stand on, as a join alone lets none in."""
+        """Return what the record stands on; of guests what these stand on, as a join lets no peer in."""
         for cid in record.needs:
             guest = self._guests.get(cid)
             yield from guest.needs if guest else (cid,)
