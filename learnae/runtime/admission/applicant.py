@@ -122,7 +122,7 @@ class Applicant:
         if self._registrar is None:
             return None
         key, ledger = self._code.identity.author, self._registrar.ledger
-        found = (record for record in filter(None, map(ledger.get, ledger.cids())) if isinstance(record.body, Invite))
+        found = (record for record in ledger.records() if isinstance(record.body, Invite))
         return next((record for record in found if isinstance(record.body, Invite) and record.body.key == key), None)
 
     def _hear(self, answer: Answer) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from learnae.error_log import ErrorLog
 from learnae.errors import MembershipError, NotWrittenError, PeerError
-from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.ipld.cid import DAG_CBOR
 from learnae.membership.gate import Gate
 from learnae.membership.ledger import Ledger
 from learnae.membership.records import Invite, Join, Record, Uninvite, open_record
@@ -41,7 +41,7 @@ class Doorkeeper:
         self._store = store
         self._errors = errors
         self._now = now
-        self._heads: tuple[Cid, ...] | None = None  # of the ledger, when the next was worked out
+        self._known = -1  # records of the history, when the next was worked out
         self._invites: dict[bytes, Record] = {}  # by key, newest first
 
     def serve(self) -> int:
@@ -63,10 +63,10 @@ class Doorkeeper:
         return taken
 
     def _note_invites(self, ledger: Ledger) -> None:
-        if ledger.heads() == self._heads:
+        if len(ledger.history) == self._known:
             return
-        self._heads = ledger.heads()
-        found = [record for record in _records(ledger) if isinstance(record.body, Invite)]
+        self._known = len(ledger.history)
+        found = [record for record in ledger.records() if isinstance(record.body, Invite)]
         found.sort(key=lambda record: (record.time, record.cid), reverse=True)
         self._invites = {}
         for record in found[:_MOST_INVITES]:
@@ -79,13 +79,13 @@ class Doorkeeper:
         """Answer one question; return True if a new join was taken in. Raises PeerError or NotWrittenError."""
         join = self._checked(question.join, invite) if question.join else None
         if join is not None and join.author in ledger.roster().members:
-            self._desk.answer(key, question, answers(self._all_records(ledger)))
+            self._desk.answer(key, question, answers(self._allledger.records()))
             return False
         if refusal := self._why_not(ledger, invite):
             self._desk.answer(key, question, [Answer(refusal=refusal)])
             return False
         if join is None:
-            blocks = (self._manifest.to_bytes(), *self._all_records(ledger))
+            blocks = (self._manifest.to_bytes(), *self._allledger.records())
             self._desk.answer(key, question, answers(blocks))
             return False
         if join.cid in ledger:
@@ -108,14 +108,12 @@ class Doorkeeper:
             return EXPIRED
         if invite.cid in ledger.roster().invites:
             return ""
-        taken_back = (record.body.invite for record in _records(ledger) if isinstance(record.body, Uninvite))
+        taken_back = (record.body.invite for record in ledger.records() if isinstance(record.body, Uninvite))
         is_void = invite.cid in taken_back or not ledger.may_speak(invite.author)
         return WITHDRAWN if is_void else USED_UP
 
     def _all_records(self, ledger: Ledger) -> Iterator[bytes]:
-        for record in _records(ledger):
+        for record in ledger.records():
             yield record.data
 
 
-def _records(ledger: Ledger) -> Iterator[Record]:
-    return filter(None, map(ledger.get, ledger.cids()))
