@@ -13,6 +13,7 @@ from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.overriding import override
 from learnae.ports import Exchange
+from learnae.text import host_of
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +85,9 @@ class BlockReader(Exchange):
 
     def redirected(self, location: str, name: str) -> TransportError:
         """Return the error for being sent to ``location`` for the block ``name``."""
-        return TransportError(f"{self.client.name} sends us to another place", f"it should have block {name} itself")
+        return TransportError(
+            f"{self.client.name} sends us to {host_of(location)[:100]!r} for {name}", "is it a member?"
+        )
 
     def _get(self, name: str, seconds: float) -> Answer:
         return self.client.ask("GET", f"{self._path}/ipfs/{name}?format=raw", seconds, self._headers)
@@ -99,6 +102,4 @@ class BlockReader(Exchange):
         if 300 <= answer.status < 400:
             raise self.redirected(answer.location, name)
         if answer.status != 200:
-            raise TransportError(
-                f"{self.client.name} answers with HTTP {answer.status}", "is it a trustless gateway?"
-            )
+            raise TransportError(f"{self.client.name} answers with HTTP {answer.status}", "is it a trustless gateway?")
