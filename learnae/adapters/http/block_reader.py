@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from learnae.adapters.block_backoffs import BlockBackoffs
-from learnae.adapters.http.client import USER_AGENT, Answer, HttpClient, SilenceError
+from learnae.adapters.http.client import USER_AGENT, HttpClient, SilenceError
+from learnae.adapters.http.connection import Answer
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.overriding import override

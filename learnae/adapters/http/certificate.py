@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from http.client import HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from learnae.adapters.http.connection import Connection
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
 from learnae.protocol.identity import PUBLIC_KEY_BYTES, Identity, peer_name
@@ -49,7 +49,7 @@ def certificate_of(identity: Identity) -> bytes:
 
 def server_context(identity: Identity, key_file: Path) -> ssl.SSLContext:
     """Return the server's side; ``key_file`` holds the key of ``identity``. Raises OSError."""
-    import ssl  # noqa: PLC0415 - a megabyte, only then
+    import ssl  # noqa: PLC0415 - three megabytes, only then
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -67,27 +67,29 @@ class WrongKeyError(OSError):
     """Another machine answers than the member that was expected."""
 
 
-class PinnedConnection(HTTPSConnection):
+class PinnedConnection(Connection):
     """Connects to the holder of ``key`` alone: nothing is sent before that is certain."""
 
     def __init__(self, host: str, port: int, key: bytes) -> None:
+        super().__init__(host, port)
+        self._key = key
+
+    @override
+    def connect(self) -> None:
+        """Connect, and compare the key; raises WrongKeyError or another OSError."""
         import ssl  # noqa: PLC0415 - see above
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # no authority knows a member: its key is compared
-        super().__init__(host, port, context=context)
-        self._key = key
-
-    @override
-    def connect(self) -> None:
-        """Connect, and compare the key; raises WrongKeyError or another OSError."""
         super().connect()
-        shown = self.sock.getpeercert(True) or b""
+        assert self.sock is not None
+        encrypted = self.sock = context.wrap_socket(self.sock, do_handshake_on_connect=False)
+        encrypted.do_handshake()
+        shown = encrypted.getpeercert(True) or b""
         start = _der(_SEQUENCE, _body_of(self._key), _ED25519, bytes(_SIGNATURE_FIELD))[:-_SIGNATURE_FIELD]
         if len(shown) != len(start) + _SIGNATURE_FIELD or not shown.startswith(start):
-            self.close()
             raise WrongKeyError("another key answers than that of the peer in the address")
 
 

@@ -7,23 +7,35 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
+from typing import Protocol
 
+from learnae.adapters.http.connection import Answer
 from learnae.errors import TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES
 
 USER_AGENT = {"User-Agent": "learnae", "Accept-Encoding": "identity"}  # a compressed body could be any size
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Holds what came back; of a body at most one byte more than was allowed."""
+class Connecting(Protocol):
+    """What a client needs of a connection, such as connection.Connection: its methods raise OSError or ValueError."""
 
-    status: int
-    body: bytes
-    location: str = ""
-    etag: str = ""
+    timeout: float | None
+
+    @property
+    def sock(self) -> socket.socket | None:
+        """Return the socket, once there is one."""
+
+    def connect(self) -> None:
+        """Connect."""
+
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> None:
+        """Send a request."""
+
+    def answer(self, most: int) -> tuple[Answer, bool]:
+        """Read the answer, of its body at most one byte more than ``most``; say whether another request may follow."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class SilenceError(Exception):
@@ -36,13 +48,13 @@ class HttpClient:
     Safe to use from several threads.
     """
 
-    def __init__(self, name: str, connect: Callable[[], HTTPConnection], remedy: Callable[[Exception], str]) -> None:
+    def __init__(self, name: str, connect: Callable[[], Connecting], remedy: Callable[[Exception], str]) -> None:
         self.name = name
         self.connect = connect
         self._remedy = remedy
         self._lock = threading.Lock()
-        self.idle: list[HTTPConnection] = []
-        self._busy: set[HTTPConnection] = set()
+        self.idle: list[Connecting] = []
+        self._busy: set[Connecting] = set()
         self._closed = False
 
     def ask(
@@ -67,13 +79,13 @@ class HttpClient:
                 if was_late.is_set() or self._closed:  # neither finds a connection that is only being made
                     raise TimeoutError
                 connection.request(method, path, body, dict(headers))
-                answer, is_usable = read(connection, most)
+                answer, is_usable = connection.answer(most)
                 late.cancel()  # before another thread may have the connection
-                if was_late.is_set():  # http.client takes an end for the end of the headers
+                if was_late.is_set():  # an end may be taken for the end of the headers
                     raise TimeoutError
                 self._give_back(connection, is_usable)
                 return answer
-            except (OSError, HTTPException, ValueError) as error:
+            except (OSError, ValueError) as error:
                 self._give_back(connection, is_usable=False)
                 if self._closed:
                     raise TransportError(f"the link to {self.name} is closed") from error
@@ -94,7 +106,7 @@ class HttpClient:
         for connection in idle:
             connection.close()
 
-    def _take(self, seconds: float) -> tuple[HTTPConnection, bool]:
+    def _take(self, seconds: float) -> tuple[Connecting, bool]:
         with self._lock:
             if self._closed:
                 raise TransportError(f"the link to {self.name} is closed")
@@ -106,7 +118,7 @@ class HttpClient:
             self._busy.add(connection)
             return connection, is_new
 
-    def _give_back(self, connection: HTTPConnection, is_usable: bool) -> None:
+    def _give_back(self, connection: Connecting, is_usable: bool) -> None:
         with self._lock:
             self._busy.discard(connection)
             if is_usable and not self._closed:
@@ -115,18 +127,7 @@ class HttpClient:
         connection.close()
 
 
-def read(connection: HTTPConnection, most: int) -> tuple[Answer, bool]:
-    """Read the answer, and whether the connection may be used again: not if more follows, or if it will close."""
-    response: HTTPResponse = connection.getresponse()
-    body = response.read(most + 1)
-    if response.length and len(body) <= most:
-        raise IncompleteRead(body, response.length)
-    is_usable = response.isclosed() and not response.will_close
-    headers = response.headers
-    return Answer(response.status, body, headers.get("Location", ""), headers.get("ETag", "")), is_usable
-
-
-def _cut(connection: HTTPConnection, done: threading.Event | None = None) -> None:
+def _cut(connection: Connecting, done: threading.Event | None = None) -> None:
     """End what another thread waits for."""
     if done:
         done.set()

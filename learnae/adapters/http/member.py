@@ -4,10 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection
 
 from learnae.adapters.http.block_reader import HEADERS, BlockReader, ReaderWaits
-from learnae.adapters.http.client import USER_AGENT, Answer, HttpClient, SilenceError
+from learnae.adapters.http.certificate import PinnedConnection
+from learnae.adapters.http.client import USER_AGENT, HttpClient, SilenceError
+from learnae.adapters.http.connection import Answer, Connection
 from learnae.adapters.http.gossip import HttpGossip
 from learnae.adapters.http.own_vector import OwnVector
 from learnae.adapters.http.service import MAX_WAIT, vector_path
@@ -37,11 +38,9 @@ def make_client(host: str, port: int, key: bytes | None, is_encrypted: bool) -> 
     """Return what asks the member at this address: the holder of ``key`` alone, if it is encrypted."""
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def connect() -> HTTPConnection:
+    def connect() -> Connection:
         if not is_encrypted or key is None:
-            return HTTPConnection(host, port)
-        from learnae.adapters.http.certificate import PinnedConnection  # noqa: PLC0415 - brings TLS
-
+            return Connection(host, port)
         return PinnedConnection(host, port, key)
 
     def remedy(error: Exception) -> str:
@@ -98,6 +97,7 @@ class MemberLink:
         self._reason = "connecting"
         self._missed = threading.Event()  # the member may have forgotten what it was told
         self._closing = threading.Event()
+        self._lock = threading.Lock()
         self._brought = BoundedDict[Cid, float](_BROUGHT)  # time.monotonic
         self._threads = [
             threading.Thread(target=self._keep_on, args=(work,), name=f"{client.name} {number}", daemon=True)
@@ -181,15 +181,16 @@ class MemberLink:
             self._bring(cid)
 
     def _bring(self, cid: Cid) -> None:
-        now = time.monotonic()
-        if now - self._brought.get(cid, float("-inf")) < _AGAIN_SECONDS:
-            return
+        with self._lock:
+            now = time.monotonic()
+            if now - self._brought.get(cid, float("-inf")) < _AGAIN_SECONDS:
+                return
+            self._brought.renew(cid, now)
         try:
             data = self._store.get(cid)
         except (BlockMissingError, PeerError):
             return
         if not self._spend(len(data)):
             return
-        self._brought.renew(cid, now)
         answer = self._client.ask("PUT", f"/ipfs/{cid}", self._timeout, USER_AGENT, data, MAX_BYTES)
         _log.debug("%s: brought block %s, HTTP %d", self._client.name, cid, answer.status)

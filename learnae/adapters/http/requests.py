@@ -54,7 +54,7 @@ class Request:
         method, target, minor = (part.decode() for part in found.groups())
         if not target.startswith("/"):  # a proxy's form: only this machine's own is answered
             raise _garbage("a target", line)
-        headers = _headers(fields)
+        headers = read_headers(fields)
         if minor == "1" and "host" not in headers:
             raise _garbage("a header host", line)
         if "transfer-encoding" in headers:
@@ -68,7 +68,8 @@ class Request:
         return cls(method, path, _query(query), headers, int(length), keeps)
 
 
-def _headers(fields: list[bytes]) -> dict[str, str]:
+def read_headers(fields: list[bytes]) -> dict[str, str]:
+    """Return the values by name, in lower case; raises RefusedError."""
     if len(fields) > _MAX_FIELDS:
         raise RefusedError(431, LimitError(f"a request with {len(fields)} headers", f"at most {_MAX_FIELDS} are read"))
     headers: dict[str, str] = {}

@@ -1,11 +1,14 @@
 """Read-only exchange over any trustless IPFS gateway, such as a trainer's Kubo, with the standard library."""
 
-from http.client import HTTPConnection, HTTPSConnection
+import socket
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from ssl import SSLCertVerificationError
 from urllib.parse import quote, urljoin, urlsplit
 
 from learnae.adapters.http.block_reader import HEADERS, BlockReader, ReaderWaits
 from learnae.adapters.http.client import HttpClient
+from learnae.adapters.http.connection import Answer
 from learnae.adapters.tls import authorities_of, client_context
 from learnae.errors import TransportError
 from learnae.overriding import override
@@ -65,9 +68,49 @@ class GatewayExchange(BlockReader):
             return "is it a trustless gateway?"
         return f"write {url!r} into ipfs.gateways in its place"
 
-    def _connect(self) -> HTTPConnection:
+    def _connect(self) -> "GatewayConnection":
         host, port = self._parts.hostname or "", self._port
-        return HTTPSConnection(host, port, context=self._tls) if self._tls else HTTPConnection(host, port)
+        return GatewayConnection(
+            HTTPSConnection(host, port, context=self._tls) if self._tls else HTTPConnection(host, port)
+        )
+
+
+class GatewayConnection:
+    """Speaks with any server of the web: Python's own client, whose complaints are errors of a connection here."""
+
+    def __init__(self, inner: HTTPConnection) -> None:
+        self.inner = inner
+        self.timeout: float | None = None
+
+    @property
+    def sock(self) -> socket.socket | None:
+        """Return the socket, once there is one."""
+        return self.inner.sock
+
+    def connect(self) -> None:
+        """Connect."""
+        self.inner.timeout = self.timeout
+        self.inner.connect()
+
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> None:
+        """Send a request."""
+        self.inner.request(method, path, body, dict(headers))
+
+    def answer(self, most: int) -> tuple[Answer, bool]:
+        """Read the answer, and whether the connection may be used again: not if more follows, or if it will close."""
+        try:
+            response: HTTPResponse = self.inner.getresponse()
+            body = response.read(most + 1)
+        except HTTPException as error:
+            raise ConnectionError(f"{type(error).__name__} {error}") from error
+        if response.length and len(body) <= most:
+            raise ConnectionError(f"{response.length} bytes are missing")
+        is_usable = response.isclosed() and not response.will_close
+        return Answer(response.status, body, response.headers.get("Location", "")), is_usable
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.inner.close()
 
 
 def _how_to_reach(error: Exception) -> str:

@@ -12,8 +12,7 @@ from programs import wait_for
 
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
-from learnae.adapters.http import client as client_module
-from learnae.adapters.ipfs.gateway import GatewayExchange
+from learnae.adapters.ipfs.gateway import GatewayConnection, GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.config.sections import GatewaySection
 from learnae.error_log import ErrorLog
@@ -100,7 +99,7 @@ def test_a_path_of_any_signs_is_asked_for(server: HostileServer) -> None:
     ("url", "port"), [("http://[::1]", 80), ("https://[::1]/x", 443), ("http://[::1]:8080", 8080), ("http://h", 80)]
 )
 def test_an_address_has_its_port(url: str, port: int) -> None:
-    connection = GatewayExchange(url, 60).client.connect()
+    connection = GatewayExchange(url, 60).client.connect().inner
     assert (connection.host, connection.port) == ("h" if url.endswith("h") else "::1", port)
 
 
@@ -260,11 +259,11 @@ def test_closing_ends_a_call_under_way(server: HostileServer) -> None:
     assert ended == [f"the link to gateway {server.url} is closed"]
 
 
-class Held(HTTPConnection):
+class Held(GatewayConnection):
     """A connection that is held up while it is made; ``meanwhile`` happens before or after it is there."""
 
     def __init__(self, server: HostileServer, before: Callable[[], None], after: Callable[[], None]) -> None:
-        super().__init__("127.0.0.1", server.port)
+        super().__init__(HTTPConnection("127.0.0.1", server.port))
         self.before, self.after = before, after
 
     def connect(self) -> None:
@@ -307,16 +306,16 @@ def test_a_connection_that_takes_too_long_is_given_up_before_anything_is_asked(
 def test_nobody_else_is_given_a_connection_that_is_being_cut(
     server: HostileServer, hasty: GatewayExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used, read = [], client_module.read
+    used, read = [], GatewayConnection.answer
 
-    def slowly(connection: HTTPConnection, most: int) -> object:
+    def slowly(connection: GatewayConnection, most: int) -> object:
         found = read(connection, most)
         used.append(connection)
         if len(used) == 1:
             until_too_late()  # the answer is here, and it is late
         return found
 
-    monkeypatch.setattr(client_module, "read", slowly)
+    monkeypatch.setattr(GatewayConnection, "answer", slowly)
     server.answer = lambda request: says(b"" if "bafkqaaa" in request.path else DATA)(request)
     with pytest.raises(BlockMissingError):
         hasty.fetch(CID)
