@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def server_context(identity: Identity, key_file: Path) -> ssl.SSLContext:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # members stay connected
     context.set_alpn_protocols(["http/1.1"])
     pem = ssl.DER_cert_to_PEM_cert(certificate_of(identity))
     make_private(key_file.parent)
@@ -67,6 +69,17 @@ class WrongKeyError(OSError):
     """Another machine answers than the member that was expected."""
 
 
+@cache
+def _client_context() -> ssl.SSLContext:
+    import ssl  # noqa: PLC0415 - see above
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # no authority knows a member: its key is compared
+    return context
+
+
 class PinnedConnection(Connection):
     """Connects to the holder of ``key`` alone: nothing is sent before that is certain."""
 
@@ -77,15 +90,9 @@ class PinnedConnection(Connection):
     @override
     def connect(self) -> None:
         """Connect, and compare the key; raises WrongKeyError or another OSError."""
-        import ssl  # noqa: PLC0415 - see above
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # no authority knows a member: its key is compared
         super().connect()
         assert self.sock is not None
-        encrypted = self.sock = context.wrap_socket(self.sock, do_handshake_on_connect=False)
+        encrypted = self.sock = _client_context().wrap_socket(self.sock, do_handshake_on_connect=False)
         encrypted.do_handshake()
         shown = encrypted.getpeercert(True) or b""
         start = _der(_SEQUENCE, _body_of(self._key), _ED25519, bytes(_SIGNATURE_FIELD))[:-_SIGNATURE_FIELD]

@@ -164,9 +164,10 @@ class HttpServer:
                 self._note(
                     LimitError(f"too many connections {who}", "lan.connections and lan.per_address are the most")
                 )
-                with suppress(OSError):
-                    connection.settimeout(0)
-                    connection.send(_head(429, {}, 0, keeps=False))  # not read: TLS is not begun
+                if not self._tls:  # where it is another language before the handshake
+                    with suppress(OSError):
+                        connection.settimeout(0)
+                        connection.send(_head(429, {}, 0, keeps=False))
                 connection.close()
                 continue
             thread.start()
@@ -182,8 +183,10 @@ class HttpServer:
             connection.settimeout(self._limits.seconds)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls:
-                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                plain = connection
+                connection = self._tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
                 with self._lock:
+                    del self._open[plain]
                     self._open[connection] = origin
                 self._shake_hands(connection)
             _Conversation(connection, self._service, self._limits, self._room, self._sent, note).go_on()
@@ -195,8 +198,7 @@ class HttpServer:
             _log.debug("%s: %s", address, error)
         finally:
             with self._lock:
-                for one in [one for one in self._open if one is connection or one.fileno() < 0]:
-                    del self._open[one]
+                self._open.pop(connection, None)
                 self._threads.discard(threading.current_thread())
             _cut(connection)
             connection.close()

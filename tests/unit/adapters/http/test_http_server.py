@@ -14,6 +14,7 @@ from daemon import HOST
 from lan_rig import LanMember, new_swarm
 from programs import wait_for
 
+from learnae.adapters.http.certificate import PinnedConnection
 from learnae.adapters.http.server import ServerLimits
 from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
 
@@ -231,6 +232,17 @@ def test_a_port_that_is_taken_is_said_and_tried_again(tmp_path: Path) -> None:
             wait_for(lambda: "in use" in member.server.state(), "the state")
             assert "choose another lan.serve" in member.errors.last["TransportError"]
         wait_for(lambda: member.server.state().startswith("serving"), "the port")
+
+
+def test_an_encrypted_connection_counts_once(tmp_path: Path) -> None:
+    member = LanMember(tmp_path, new_swarm(), limits=ServerLimits(connections=2), encrypted=True)
+    with closing(member), ExitStack() as stack:
+        for _ in range(2):
+            pinned = PinnedConnection(HOST, member.port, member.identity.author)
+            pinned.connect()
+            stack.callback(pinned.close)
+        assert len(member.server._open) == 2
+        assert said(member, b"") == b"", "a third is ended, without a word in another language"
 
 
 def test_noise_on_an_encrypted_port_is_refused_and_counted(tmp_path: Path) -> None:
