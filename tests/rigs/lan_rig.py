@@ -36,6 +36,7 @@ class LanMember:
         limits: ServerLimits | None = None,
         encrypted: bool = False,
         store: BlockService | None = None,
+        port: int = 0,
     ) -> None:
         self.swarm, self.errors = swarm, ErrorLog()
         self.identity = Identity.load_or_create(directory / "key.pem")
@@ -43,7 +44,7 @@ class LanMember:
         self.own = OwnVector(self.identity, swarm)
         self.gossip = HttpGossip(self.own)
         self.uploads = HttpUploads(self.own, 0.3, LATE_SECONDS)  # what is not here is asked for again
-        self.port, self.encrypted = free_port(), encrypted
+        self.port, self.encrypted = port or free_port(), encrypted
         self.links: list[MemberLink] = []
         limits = limits or ServerLimits(per_address=32)
         self.spend = limits.bucket()
