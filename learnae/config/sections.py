@@ -305,7 +305,7 @@ class MemberAddress:
 
 @dataclass(frozen=True, slots=True)
 class LanSection:
-    """``[lan]``: blocks and announcements over HTTP, without a broker; empty values serve nothing and ask nobody.
+    """``[lan]``: blocks and announcements over HTTP, without a broker; empty values neither serve nor ask.
 
     ``serve`` is where this peer answers others, as HOST:PORT. ``peers`` are the addresses of members that serve, with
     spaces between them, as ``http://HOST:PORT[/PEER]`` or ``https://HOST:PORT/PEER``. ``timeout`` is how many seconds

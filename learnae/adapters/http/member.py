@@ -29,6 +29,7 @@ _READERS = 3  # connections at once: a member gives an address eight, and severa
 _CALL_SECONDS = 60.0  # a member is told again after so long, so that it knows that this peer still calls
 _LOOK_SECONDS = 2.0  # between two looks at whether it is time to
 _PAUSE_SECONDS = 0.05  # between two answers that bring news: a member that always has some is no flood
+_NO_NEWS_SECONDS = 1.0  # a member waits for news longer than that, or it is asked more seldom
 _RETRY = (1.0, 60.0)
 _AGAIN_SECONDS = 1.0  # until a block is brought a second time: both threads hear that it is lacked
 _BROUGHT = 1024  # blocks of which that is remembered
@@ -148,10 +149,13 @@ class MemberLink:
     def _listen(self) -> None:
         """Wait for news of the member, and bring it what it lacks."""
         path, headers = f"{self._path}?wait={MAX_WAIT}", {**USER_AGENT, "If-None-Match": self._tag}
+        asked = time.monotonic()
         answer = self._client.ask("GET", path, MAX_WAIT + self._timeout, headers, most=MAX_BYTES)
         if answer.status != 304:
             self._take(answer)
             self._closing.wait(_PAUSE_SECONDS)
+        elif time.monotonic() - asked < _NO_NEWS_SECONDS:
+            self._closing.wait(_NO_NEWS_SECONDS)
 
     def _tell(self) -> None:
         """Tell the member what is new here, or that this peer is still here."""

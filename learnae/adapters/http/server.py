@@ -19,7 +19,7 @@ from learnae.adapters.http.requests import HEAD_BYTES, HEAD_END, RefusedError, R
 from learnae.adapters.http.service import Response, SwarmService
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.error_log import ErrorLog
-from learnae.errors import EncodingError, LearnaeError, LimitError, PeerError, TransportError
+from learnae.errors import EncodingError, LearnaeError, LimitError, PeerError, StateError, TransportError
 from learnae.system.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -170,12 +170,21 @@ class HttpServer:
                         connection.send(_head(429, {}, 0, keeps=False))
                 connection.close()
                 continue
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # no memory for one
+                self._forget(connection, thread)
+                connection.close()
+
+    def _forget(self, connection: socket.socket, thread: threading.Thread) -> None:
+        with self._lock:
+            self._open.pop(connection, None)
+            self._threads.discard(thread)
 
     # -- one connection
 
     def _converse(self, connection: socket.socket, origin: bytes, address: str) -> None:
-        def note(error: PeerError) -> None:
+        def note(error: LearnaeError) -> None:
             if not self._closing.is_set():
                 self._note(type(error)(f"{address}: {error.problem}", error.remedy))
 
@@ -197,9 +206,7 @@ class HttpServer:
         except OSError as error:  # it went away
             _log.debug("%s: %s", address, error)
         finally:
-            with self._lock:
-                self._open.pop(connection, None)
-                self._threads.discard(threading.current_thread())
+            self._forget(connection, threading.current_thread())
             _cut(connection)
             connection.close()
 
@@ -226,7 +233,7 @@ class _Conversation:
         limits: ServerLimits,
         room: threading.BoundedSemaphore,
         sent: "Counter[int]",
-        note: Callable[[PeerError], None],
+        note: Callable[[LearnaeError], None],
     ) -> None:
         self._connection, self._service, self._limits, self._room = connection, service, limits, room
         self._sent, self._note = sent, note
@@ -253,6 +260,10 @@ class _Conversation:
                 self._say(Response(refused.status), request, keeps)
                 if refused.error:
                     self._note(refused.error)
+            except StateError as error:  # of the own store
+                keeps = False
+                self._say(Response(500), request, keeps)
+                self._note(error)
 
     @contextmanager
     def _room_for(self, request: Request) -> Iterator[None]:

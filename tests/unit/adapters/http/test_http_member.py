@@ -197,6 +197,14 @@ def test_a_member_is_given_only_blocks_of_the_swarm_and_none_over_and_over(
     assert len(brought) <= 2 * (1 + seconds), "each once a second at most, however long this took"
 
 
+def test_a_member_that_never_waits_is_not_asked_all_the_time(caller: LanMember, server: HostileServer) -> None:
+    asked = lambda: sum("wait=" in path for path in server.asked)  # noqa: E731
+    began = time.monotonic()
+    link(caller, server.port)
+    wait_for(lambda: asked() > 2, "some rounds")
+    assert asked() <= 2 + (time.monotonic() - began) / 1.0
+
+
 def test_a_link_comes_back_and_tells_again(tmp_path: Path, caller: LanMember) -> None:
     port = free_port()
     made = link(caller, port)

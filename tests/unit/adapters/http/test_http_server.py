@@ -16,6 +16,7 @@ from programs import wait_for
 
 from learnae.adapters.http.certificate import PinnedConnection
 from learnae.adapters.http.server import ServerLimits
+from learnae.adapters.local.block_database import FILE
 from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
 
 DATA = b"weights"
@@ -210,6 +211,15 @@ def test_no_more_bytes_go_out_than_the_owner_allows(tmp_path: Path, opened: Call
     assert "than may go out" in member.errors.last["LimitError"]
     probe = b"GET /ipfs/bafkqaaa?format=raw HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n"
     assert said(member, probe).startswith(b"HTTP/1.1 200 "), "the probe is free"
+
+
+def test_a_store_that_fails_is_said_and_counted(member: LanMember, tmp_path: Path) -> None:
+    member.store.close()
+    with (tmp_path / FILE).open("r+b") as file:
+        file.write(bytes(200))
+    assert said(member, get(Cid.of(RAW, DATA))).startswith(b"HTTP/1.1 500 ")
+    wait_for(lambda: member.errors.counts, "the count")
+    assert "blocks.sqlite" in str(member.errors.last)
 
 
 def test_closing_ends_all_connections_and_frees_the_port(member: LanMember) -> None:
