@@ -80,7 +80,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
 
     threshold = Threshold(config.inference.percentile, dataset.holdout, why_none_held_out)
     inferrer = Inferrer(manifest, predictor, threshold)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
 
     def facts() -> dict[str, Any]:
         return {
@@ -118,7 +118,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
 def policy_of(config: AgentConfig) -> PublishPolicy:
     """Return how often an agent publishes."""
     metered = config.resources.bytes_per_day > 0
-    return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, _LOCAL_SECONDS, metered)
+    return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered)
 
 
 def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: Vector | None = None) -> bytes:

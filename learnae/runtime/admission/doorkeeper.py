@@ -79,13 +79,13 @@ class Doorkeeper:
         """Answer one question; return True if a new join was taken in. Raises PeerError or NotWrittenError."""
         join = self._checked(question.join, invite) if question.join else None
         if join is not None and join.author in ledger.roster().members:
-            self._desk.answer(key, question, answers(self._allledger.records()))
+            self._desk.answer(key, question, answers(record.data for record in ledger.records()))
             return False
         if refusal := self._why_not(ledger, invite):
             self._desk.answer(key, question, [Answer(refusal=refusal)])
             return False
         if join is None:
-            blocks = (self._manifest.to_bytes(), *self._allledger.records())
+            blocks = (self._manifest.to_bytes(), *(record.data for record in ledger.records()))
             self._desk.answer(key, question, answers(blocks))
             return False
         if join.cid in ledger:
@@ -111,9 +111,3 @@ class Doorkeeper:
         taken_back = (record.body.invite for record in ledger.records() if isinstance(record.body, Uninvite))
         is_void = invite.cid in taken_back or not ledger.may_speak(invite.author)
         return WITHDRAWN if is_void else USED_UP
-
-    def _all_records(self, ledger: Ledger) -> Iterator[bytes]:
-        for record in ledger.records():
-            yield record.data
-
-

@@ -13,14 +13,14 @@ from learnae.cli.commands.swarm.data_look import Look, look_into
 from learnae.cli.commands.swarm.join import LABEL, check_place, configuration, known_name
 from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
-from learnae.config.sections import GatewaySection, IotaSection, MqttSection, PublishSection
+from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.membership.gate import MEMBER
 from learnae.membership.invite_code import InviteCode, parse
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
-from learnae.runtime.publishing import publish_policy
+from learnae.runtime.publishing import NETWORK_SECONDS
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import create_once, write_atomic, writing
 from learnae.system.paths import KEY_FILE, peer_directory
@@ -142,9 +142,6 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     """Say what will be trained, what it costs, and what others see; look into the data. Raises ConfigurationError."""
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
-    every = publish_policy(
-        PublishSection(), MqttSection(broker="mqtt://localhost"), GatewaySection(), IotaSection(), 0.0, metered=False
-    ).every
     update = manifest.model.count * _VALUE_BYTES[manifest.codec.delta] + _MESSAGE_BYTES
     replicas = (_FOLLOWED[options.role] + 4) * 4 * manifest.model.count
     fields = {
@@ -152,7 +149,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
         **membership_note(manifest),
-        "costs": f"at most {human_bytes(update * 3_600_000 // every)} an hour out, {human_bytes(replicas)} of memory "
+        "costs": f"at most {human_bytes(round(update * 3600 / NETWORK_SECONDS))} an hour out, {human_bytes(replicas)} of memory "
         "for weights",
         "seen": "by all members: the peer's name, how many rows, steps, losses, and its weights; readings by none",
     }
