@@ -1,6 +1,6 @@
 """The doorkeeper: what a running member answers to machines that have an invite code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from learnae.error_log import ErrorLog
 from learnae.errors import MembershipError, NotWrittenError, PeerError

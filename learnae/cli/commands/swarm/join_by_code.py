@@ -143,14 +143,14 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
     update = manifest.model.count * _VALUE_BYTES[manifest.codec.delta] + _MESSAGE_BYTES
-    replicas = (_FOLLOWED[options.role] + 4) * 4 * manifest.model.count
+    hourly = human_bytes(round(update * 3600 / NETWORK_SECONDS))
+    replicas = human_bytes((_FOLLOWED[options.role] + 4) * 4 * manifest.model.count)
     fields = {
         "swarm": manifest.name,
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
         **membership_note(manifest),
-        "costs": f"at most {human_bytes(round(update * 3600 / NETWORK_SECONDS))} an hour out, {human_bytes(replicas)} of memory "
-        "for weights",
+        "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
         "seen": "by all members: the peer's name, how many rows, steps, losses, and its weights; readings by none",
     }
     if not options.json:
