@@ -8,7 +8,7 @@ from learnae.cli.commands.members.desk import open_desk
 from learnae.cli.output import human_time, print_fields, print_json
 from learnae.cli.qr import terminal_picture
 from learnae.config.loading import find_section
-from learnae.config.sections import MqttSection
+from learnae.config.sections import MqttSection, is_own_machine
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.membership.invite_code import InviteCode
@@ -46,7 +46,7 @@ def invite(options: argparse.Namespace) -> int:
     if why_not:
         print(f"learnae: {why_not}", file=sys.stderr)
     print_fields({"grants": grants, "until": human_time(expires), "invite": str(record.cid)[-8:]})
-    if not options.address and section.broker and section.address().is_here:
+    if not options.address and section.broker and is_own_machine(section.address().host):
         problem = f"the code names {section.broker}, which is another machine wherever else it is read"
         print(f"learnae: {problem}; give --address with a name that others reach", file=sys.stderr)
     print(f"\ntake it back with: learnae uninvite {str(record.cid)[-8:]}")
