@@ -57,7 +57,7 @@ class History:
         self._welcomes_by_invite = defaultdict[Cid, int](int)
         self._uninvites = defaultdict[Cid, int](int)
         self._by_author = defaultdict[bytes, int](int)
-        self._known_by = defaultdict[int, int](int)  # records of others that follow a voice, its voter being in
+        self._known_by = defaultdict[int, int](int)  # records that follow a voice, its voter being in
         self._standings = BoundedDict[tuple[int, ...], Standing](_MAX_STANDINGS)
         self._settled = BoundedDict[int, Standing](_MAX_STANDINGS)
         self._said = BoundedDict[Peers, int](_MAX_STANDINGS)
@@ -119,7 +119,7 @@ class History:
         self._said.clear()
         self._by_author[record.author] |= bit
         for voice in map(self._voices.__getitem__, _bits(past & self._removals)):
-            if voice.voter not in standing.out and voice.voter != record.author:
+            if voice.voter not in standing.out:
                 self._known_by[voice.index] |= bit
         self._note(index, record, past, standing)
 
@@ -269,22 +269,22 @@ class History:
         return has_form and not self._is_member(join.author, known, standing)
 
     def _has_open_invite(self, join: Record, known: int, out: Peers) -> bool:
-        """Return True if the invite counts, was not taken back, and has a use left; the joiner's own is its own."""
+        """Return True if the invite counts, was not taken back, and has a use left."""
         assert isinstance(join.body, Join)
         via = join.body.via
         if via is None or not known & self._invites & 1 << self._index[via]:
             return False
-        return self._uses_left(via, known, out, join.author) > 0
+        return self._uses_left(via, known, out) > 0
 
-    def _uses_left(self, cid: Cid, known: int, out: Peers, joiner: bytes = b"") -> int:
-        """Return the joins that an invite is still good for; 0 if it was taken back. A joiner counts once."""
+    def _uses_left(self, cid: Cid, known: int, out: Peers) -> int:
+        """Return how many an invite still lets in; 0 if it was taken back."""
         invite = self._named(cid)
         assert isinstance(invite.body, Invite)
         revokers = self._authors(self._uninvites.get(cid, 0) & known)
         if invite.author in revokers or len(revokers - out) >= self._policy.votes:
             return 0
         joiners = {self._joiner(index) for index in _bits(self._welcomes_by_invite.get(cid, 0) & known)}
-        return max(0, invite.body.uses - len(joiners - {joiner}))
+        return max(0, invite.body.uses - len(joiners))
 
     def _joiner(self, welcome: int) -> bytes:
         body = self._records[welcome].body

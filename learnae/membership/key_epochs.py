@@ -197,10 +197,9 @@ class Keyring:
         fit = []
         for record in history.rekeys():
             assert isinstance(record.body, Rekey)
-            excludes, sealed = set(record.body.excludes), {peer for peer, _ in record.body.sealed}
-            is_kept = roster.removed <= excludes and excludes.isdisjoint(roster.members)
+            sealed = {peer for peer, _ in record.body.sealed}
             has_all = roster.members.keys() <= sealed | told.get(epoch_name(record.cid), set())
-            if is_kept and has_all and sealed <= roster.members.keys():
+            if has_all and sealed <= roster.members.keys() and roster.removed <= set(record.body.excludes):
                 fit.append(record)
         newest = self._newest([record.cid for record in fit])
         return history.get(min(newest)) if newest else None

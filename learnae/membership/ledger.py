@@ -25,9 +25,9 @@ from learnae.membership.roster import Roster, roster_of
 from learnae.protocol.identity import Identity, peer_name
 
 MAX_RECORDS = 8192  # kept for ever; the pasts of so many are 8 MB
-MAX_RECORD_BYTES = 16 << 20
-MAX_RECORDS_BY_AUTHOR = 256
-MAX_BYTES_BY_AUTHOR = 2 << 20
+MAX_RECORD_BYTES = 32 << 20
+MAX_RECORDS_BY_AUTHOR = 1024  # one member may welcome all others
+MAX_BYTES_BY_AUTHOR = 4 << 20
 FREE_RECORDS_BY_AUTHOR = 16  # may be written also when the whole is full: no member is silenced by others
 MAX_GUESTS = 64  # joins that no member has named, by one invite, or where members vouch
 MAX_PENDING = MAX_RECORDS  # that wait for their past: a newcomer hears the last ones first
@@ -87,9 +87,23 @@ class Ledger:
         yield from self.history
         yield from self._guests.values()
 
-    def heads(self) -> tuple[Cid, ...]:
-        """Return the records that no other names, sorted; of more than a record can name, the first. No guests."""
-        return tuple(sorted(self._heads)[:MAX_PAST])
+    def heads(self, author: bytes = b"") -> tuple[Cid, ...]:
+        """Return the records that no other names, sorted; no guests.
+
+        Where there are more than a record can name, each author has a place before any has a second one; the first is
+        for what shows that ``author`` was let in, which a record of its own must stand on.
+        """
+        if len(self._heads) <= MAX_PAST:
+            return tuple(sorted(self._heads))
+        welcomes = [record.cid for record in self.history.welcomes(author)]
+        places, order = Counter[bytes](), []
+        for cid in sorted(self._heads):
+            record = self.history.get(cid)
+            assert record is not None
+            shows = any(cid == welcome or self.history.is_before(welcome, cid) for welcome in welcomes)
+            order.append((not shows, places[record.author], cid))
+            places[record.author] += 1
+        return tuple(sorted(cid for _, _, cid in sorted(order)[:MAX_PAST]))
 
     def missing(self) -> Iterator[Cid]:
         """Return the names of records that others here need, and that are not here."""
@@ -120,7 +134,7 @@ class Ledger:
 
         Raises MembershipError if ``identity`` may not write it, LimitError if it is too large or one too many.
         """
-        record = compose_record(identity, self.swarm, self.heads(), time, body)
+        record = compose_record(identity, self.swarm, self.heads(identity.author), time, body)
         self._take(record)
         return record
 

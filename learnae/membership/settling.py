@@ -39,8 +39,8 @@ class Standing:
 class Claim:
     """What is known of a voice whatever else counts: who could vote on what, and who knew it in time.
 
-    ``electorate`` are those who had been let in before it; ``seen_by`` are the others with a record after it for which
-    its voter was still in.
+    ``electorate`` are those who had been let in before it; ``seen_by`` are those with a record after it for which its
+    voter was still in.
     """
 
     electorate: Peers

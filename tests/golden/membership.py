@@ -215,7 +215,7 @@ class Swarm:
             and self.records[welcome]["time"] <= self.body(invite)["expires"]
             and self.by(invite) not in revokers
             and len(revokers & inside) < self.votes
-            and len(users - {self.by(join)}) < self.body(invite)["uses"]
+            and len(users) < self.body(invite)["uses"]
         )
 
     def of_kind(self, records: Iterable[str], kind: str) -> list[str]:
@@ -347,10 +347,7 @@ class Swarm:
         return [
             name
             for name in records
-            if voice in self.past(name)
-            and self.by(name) != self.by(voice)
-            and self.body(name)["kind"] != "join"
-            and self.was_member(self.by(voice), name)
+            if voice in self.past(name) and self.body(name)["kind"] != "join" and self.was_member(self.by(voice), name)
         ]
 
     def weights(self, records: Names, voices: Names, disputed: Peers) -> dict[bytes, tuple[int, int]]:

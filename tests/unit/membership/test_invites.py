@@ -195,3 +195,35 @@ def test_vouching_of_members_that_are_removed_before_they_vouch_counts_no_more()
     circle.admit(three, ann, join)
     circle.welcome(three, join)
     assert circle.inside(ann) == [True]
+
+
+def test_vouching_of_one_that_the_welcomer_knows_to_be_removed_does_not_count() -> None:
+    circle = Circle(4, votes=2, kind=VOUCHED)
+    one, two, three, four = circle.founders
+    ann = circle.newcomer()
+    join = circle.join(ann, None)
+    circle.admit(three, ann, join)
+    circle.admit(four, ann, join)
+    known = list(circle.said)
+    circle.remove(one, four)
+    circle.remove(two, four)
+    circle.welcome(one, join)
+    assert circle.inside(ann) == [False]
+    circle.welcome(two, join, known)
+    assert circle.inside(ann) == [True], "what was right in its own past stays right"
+
+
+def test_a_newcomer_that_was_let_in_twice_stays_by_the_welcome_that_counts() -> None:
+    circle = Circle(4, votes=2)
+    one, two, three, four = circle.founders
+    ann = circle.newcomer()
+    invite = circle.invite(three, uses=2)
+    join = circle.join(ann, invite)
+    known = list(circle.said)
+    circle.remove(one, four, known)
+    circle.remove(two, four, known)
+    circle.welcome(four, join, known, NOW - 1)
+    assert circle.inside(ann) == [False]
+    assert circle.roster().invites[invite.cid].left == 2
+    circle.welcome(three, join)
+    assert circle.roster().members[ann.author].by == three.author

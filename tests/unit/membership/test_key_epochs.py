@@ -204,6 +204,18 @@ def test_a_newcomer_that_the_rekey_after_a_removal_missed_makes_another_due() ->
     assert one.keyring.current() == two.keyring.current() == ann.keyring.current() is not None
 
 
+def test_who_was_welcomed_and_then_removed_is_shut_out_too() -> None:
+    one, two = swarm(2, 1)
+    ann = invited(one, 10)
+    welcome(one, ann)
+    one.remove(ann)
+    assert one.keyring.current() is None
+    one.mint()
+    meet(one, two, ann)
+    assert one.keyring.current() == two.keyring.current() is not None
+    assert ann.keyring.secret_of(one.keyring.current()[0]) is None  # type: ignore[index]
+
+
 def test_a_fresh_secret_replaces_the_one_before() -> None:
     one, two = swarm(2, 2)
     for _ in range(5):  # a smaller name does not matter

@@ -9,7 +9,7 @@ from rosters import NOW, SWARM, Circle, person
 from learnae.errors import LimitError, MembershipError, ReplayError, SignatureError
 from learnae.ipld.cid import RAW, Cid
 from learnae.membership import ledger as module
-from learnae.membership.ledger import MAX_GUESTS, MAX_RECORDS_BY_AUTHOR, Ledger
+from learnae.membership.ledger import MAX_GUESTS, Ledger
 from learnae.membership.policy import VOUCHED
 from learnae.membership.records import Leave, Unknown, Vote, compose_record
 
@@ -142,15 +142,16 @@ def test_a_join_that_stands_on_joins_waits_until_a_member_names_those() -> None:
     assert ledger.add(welcome.data) == [welcome, standing]
 
 
-def test_a_member_fills_its_own_room_alone() -> None:
+def test_a_member_fills_its_own_room_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_RECORDS_BY_AUTHOR", 50)
     circle = Circle(2, votes=2)
     one, two = circle.founders
-    flood = [circle.say(one, Unknown("note", {"number": number}), []) for number in range(MAX_RECORDS_BY_AUTHOR + 3)]
+    flood = [circle.say(one, Unknown("note", {"number": number}), []) for number in range(53)]
     ledger = empty(circle)
-    for record in flood[:MAX_RECORDS_BY_AUTHOR]:
+    for record in flood[:50]:
         ledger.add(record.data)
-    for record in flood[MAX_RECORDS_BY_AUTHOR:]:
-        with pytest.raises(LimitError, match=f"at most {MAX_RECORDS_BY_AUTHOR}"):
+    for record in flood[50:]:
+        with pytest.raises(LimitError, match=r"50 records of .*; at most 50 and"):
             ledger.add(record.data)
     with pytest.raises(LimitError):
         ledger.write(one, NOW, Unknown("note"))
@@ -198,12 +199,20 @@ def test_pending_records_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_more_heads_than_a_record_names_are_joined_in_turn() -> None:
-    circle = Circle(1, votes=1)
-    (one,) = circle.founders
+    circle = Circle(2, votes=1)
+    one, two = circle.founders
+    ann = circle.bring_in(two)
     for number in range(100):
         circle.say(one, Unknown("note", {"number": number}), [])
     ledger = circle.ledger()
-    for _ in range(2):
+    assert len(ledger.heads()) == 64
+    last = circle.said[2].cid
+    assert last in ledger.heads(), "each author has a place"
+    for number in range(100):
+        ledger.add(circle.say(two, Unknown("note", {"number": number}), []).data)
+    assert last in ledger.heads(ann.author), "what makes her a member"
+    ledger.write(ann, NOW, Unknown("note"))
+    for _ in range(4):
         ledger.write(one, NOW, Unknown("note"))
     assert len(ledger.heads()) == 1
 

@@ -185,13 +185,24 @@ def test_votes_that_know_of_the_removal_bring_a_member_back() -> None:
 
 def test_removed_ones_do_not_bring_each_other_back() -> None:
     circle = Circle(6, votes=2)
-    one, two, three, _, five, six = circle.founders
-    against = {whom: [circle.remove(who, whom, []) for who in (one, two)] for whom in (five, six)}
+    one, two, three, *gone = circle.founders
+    against = {whom: [circle.remove(who, whom, []) for who in (one, two)] for whom in gone}
     circle.say(three, Unknown("note"))
-    for who in (five, six):  # each names the removal of the other alone
-        for whom in (five, six):
-            circle.admit(who, whom, after=against[five if who is six else six])
-    assert circle.inside(five, six) == [False, False]
+    for whom in gone:  # each names the removal of the other alone
+        for who in gone:
+            if who is not whom:
+                circle.admit(who, whom, after=against[whom])
+    assert circle.inside(*gone) == [False] * 3
+
+
+def test_those_who_strike_back_at_all_fail_also_before_others_have_said_a_word() -> None:
+    circle = Circle(6, votes=2)
+    *honest, five, six = circle.founders
+    for who, whom in itertools.product(honest[:2], (five, six)):
+        circle.remove(who, whom, [])
+    for who, whom in itertools.product((five, six), honest):
+        circle.remove(who, whom, [])
+    assert circle.inside(*circle.founders) == [True] * 4 + [False] * 2
 
 
 def test_what_a_member_did_before_its_removal_stays_and_later_things_do_not() -> None:
@@ -204,8 +215,12 @@ def test_what_a_member_did_before_its_removal_stays_and_later_things_do_not() ->
     circle.remove(two, four, known)
     after, grandchild = circle.newcomer(), circle.newcomer()
     welcome = circle.welcome(four, circle.join(after, invite), known)
-    circle.welcome(after, circle.join(grandchild, circle.invite(after, after=[welcome])), [welcome, circle.said[-1]])
+    unfounded = circle.invite(after, uses=2, after=[welcome])
+    circle.welcome(after, circle.join(grandchild, unfounded), [welcome, unfounded])
     assert circle.inside(before, after, grandchild) == [True, False, False]
+    asked = circle.join(circle.newcomer(), unfounded)
+    assert unfounded.cid not in circle.roster().invites
+    assert asked.cid not in circle.roster().pending
     rescued = circle.join(circle.newcomer(), invite)
     circle.welcome(three, rescued)  # the invite was made in time, and a member welcomes by it
     assert rescued.author in circle.roster().members
@@ -242,3 +257,28 @@ def test_seven_records_mean_the_same_in_every_order() -> None:
         assert circle.roster(order) == expected
     for order in random.Random(1).sample(orders, 50):
         assert circle.ledger(order).roster() == expected
+
+
+def test_what_depends_on_what_does_not_count_does_not_count_either() -> None:
+    circle = Circle(4, votes=2)
+    one, two, three, four = circle.founders
+    good = circle.invite(three, uses=9)
+    known = list(circle.said)
+    circle.remove(one, four, known)
+    circle.remove(two, four, known)
+    too_late, accomplice = circle.invite(four, uses=9, after=known), circle.newcomer()
+    let_in = circle.welcome(four, circle.join(accomplice, good), [good])
+    by_accomplice = circle.invite(accomplice, after=[let_in])
+    ann, bob, cat = (circle.newcomer() for _ in range(3))
+    late_join, his_join = circle.join(ann, too_late), circle.join(bob, by_accomplice)
+    circle.welcome(three, late_join, [too_late], NOW - 1)  # three has not heard of the removal
+    circle.welcome(three, his_join, [by_accomplice])
+    circle.welcome(accomplice, circle.join(cat, good), [let_in])
+    assert circle.inside(accomplice, ann, bob, cat) == [False] * 4
+    assert circle.roster().invites.keys() == {good.cid}
+    for who in (accomplice, ann, bob, cat):
+        assert circle.say(who, Unknown("note")).cid not in circle.true
+    circle.welcome(two, circle.join(ann, good))
+    member = circle.roster().members[ann.author]
+    assert (member.by, member.join == late_join.cid) == (two.author, False)
+    assert circle.roster().invites[good.cid].left == 8
