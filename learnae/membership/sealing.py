@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -21,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from learnae.errors import SealError, UnknownEpochError
 from learnae.ipld import dagcbor
 from learnae.overriding import override
-from learnae.protocol.bodies import Sealed
+from learnae.protocol.bodies import EPOCH_NAME_BYTES, Evidence, Sealed
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
@@ -30,14 +32,14 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 SECRET_BYTES = 32
-NAME_BYTES = 8  # of an epoch
 SALT_BYTES = 16
 TAG_BYTES = 16
 LENGTH_BYTES = 4
 PADDING = 64  # the sizes of sealed bytes tell no more of what they hold
 _CONTEXT = b"learnae/seal/1"
+_PLACE = Struct(">QI")
 _NONCE = bytes(12)  # no key seals twice
-_HEAD = NAME_BYTES + SALT_BYTES
+_HEAD = EPOCH_NAME_BYTES + SALT_BYTES
 
 
 class Secrets(Protocol):
@@ -84,7 +86,7 @@ def open_sealed(secrets: Secrets, author: bytes, seq: int, index: int, data: byt
     size = len(data) - _HEAD - TAG_BYTES
     if size < PADDING or size % PADDING:
         raise SealError(f"{_what(author, seq, index)} has {len(data)} bytes", "no sealed bytes have that length")
-    name, salt = data[:NAME_BYTES], data[NAME_BYTES:_HEAD]
+    name, salt = data[:EPOCH_NAME_BYTES], data[EPOCH_NAME_BYTES:_HEAD]
     secret = secrets.secret_of(name)
     if secret is None:
         raise UnknownEpochError(_what(author, seq, index), name)
@@ -110,18 +112,21 @@ def _cipher(
     secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int
 ) -> tuple[ChaCha20Poly1305, bytes]:
     """Return what seals one thing and no other, and what it authenticates besides."""
-    from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - memory that open swarms have no use for
-        ChaCha20Poly1305,
-    )
-
     key, context = _key(secret, name, salt, author, seq, index)
-    return ChaCha20Poly1305(key), context
+    return _aead()(key), context
 
 
 def _key(secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int) -> tuple[bytes, bytes]:
     """Return the key of one sealing, and what is authenticated with it."""
-    place = b"".join((salt, author, seq.to_bytes(8, "big"), index.to_bytes(4, "big")))
+    place = salt + author + _PLACE.pack(seq, index)
     return HKDF(SHA256(), SECRET_BYTES, None, _CONTEXT + place).derive(secret), name + place
+
+
+@cache
+def _aead() -> type[ChaCha20Poly1305]:
+    from cryptography.hazmat.primitives.ciphers import aead  # noqa: PLC0415 - memory that open swarms have no use for
+
+    return aead.ChaCha20Poly1305
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +144,23 @@ class Seals:
         """Return True unless there is no secret to seal under."""
         return not self.is_sealed or self.secrets.current() is not None
 
+    @property
+    def epoch(self) -> bytes:
+        """Return the name of the key epoch to seal under; empty in an open swarm, and without any."""
+        current = self.secrets.current() if self.is_sealed else None
+        return current[0] if current else b""
+
     def knows(self, epoch: bytes) -> bool:
         """Return True if the secret of the epoch of that name is here."""
         return self.secrets.secret_of(epoch) is not None
 
     def body(self, author: bytes, seq: int, fields: Mapping[str, Any]) -> Mapping[str, Any] | bytes:
-        """Return the body of a new message as it is signed; raises SealError unless ``may_speak``."""
-        return self._sealed(author, seq, 0, dagcbor.encode(fields)) if self.is_sealed else fields
+        """Return the body of a new message as it is signed; raises SealError unless ``may_speak``.
+
+        Evidence stays open: it is for all who ever hear of its author, and says nothing that messages do not show.
+        """
+        is_open = not self.is_sealed or fields["kind"] == Evidence.KIND
+        return fields if is_open else self._sealed(author, seq, 0, dagcbor.encode(fields))
 
     def block(self, author: bytes, seq: int, index: int, data: bytes) -> bytes:
         """Return the ``index``-th block of a new frame as it is named, counted from 0; raises as ``body``."""
@@ -159,8 +174,8 @@ class Seals:
         return seal(secret, name, author, seq, index, plain)
 
     def check_form(self, message: Message) -> None:
-        """Raise SealError for an open body in a sealed swarm, and the reverse."""
-        if isinstance(message.body, Sealed) != self.is_sealed:
+        """Raise SealError for an open body, but evidence, in a sealed swarm, and the reverse."""
+        if isinstance(message.body, Sealed) != self.is_sealed and not isinstance(message.body, Evidence):
             form, other = ("an open body", "sealed") if self.is_sealed else ("a sealed body", "open")
             raise SealError(f"message {message.cid.short} has {form}", f"this swarm is {other}: it is ignored")
 
@@ -173,7 +188,7 @@ class Seals:
         if not isinstance(message.body, Sealed):
             return message
         plain = open_sealed(self.secrets, message.author, message.seq, 0, message.body.data)
-        return message.opened(bytes(plain), limits)
+        return message.opened(dagcbor.decode(bytes(plain), limits.message_bytes), limits)
 
     def opened_block(self, author: bytes, seq: int, index: int, data: bytes) -> bytes | memoryview:
         """Return the ``index``-th block of a frame, counted from 0, as it was encoded; raises as ``open_sealed``."""

@@ -1,15 +1,14 @@
 """The own chain of messages: composed and shown in order, so that no seq is ever used for two of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, FutureError, PeerError, SealError, StateError
+from learnae.ipld import dagcbor
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer.replication import Replicator
 from learnae.ports import BlockStore, Clock
-from learnae.protocol.bodies import parse_body
 from learnae.protocol.identity import Identity
 from learnae.protocol.messages import Message, compose, open_message
 from learnae.protocol.tangle import Outcome
@@ -47,7 +46,7 @@ class OwnChain:
             self._identity, self._replication.swarm, seq, parents, self._time(hints, now), said, blocks,
             checkpoint=checkpoint, forked=forked,
         )  # fmt: skip
-        return replace(message, body=parse_body(body, self._tangle.limits)) if isinstance(said, bytes) else message
+        return message.opened(body, self._tangle.limits)
 
     def _next_seq(self, checkpoint: bool) -> int:
         seq = self.last.seq + 1 if self.last else 0
@@ -104,7 +103,7 @@ class OwnChain:
         """Open an own message; its body stays sealed if neither that nor its key epoch is known. Raises PeerError."""
         message = open_message(data, self._replication.swarm, self._tangle.limits)
         if body:
-            return message.opened(body, self._tangle.limits)
+            return message.opened(dagcbor.decode(body), self._tangle.limits)
         try:
             return self._replication.seals.opened(message, self._tangle.limits)
         except SealError as error:

@@ -289,7 +289,8 @@ class Peer:
         if is_last and self.settling.best is not None:
             self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
-            published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
+            whole = is_last or self._is_new_epoch()
+            published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
         elif self.training.metrics is None:  # what changes little is not published, and people still ask how good it is
             self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
@@ -337,7 +338,15 @@ class Peer:
 
     def _must_renew(self) -> bool:
         age = self.ports.clock.now() - self.view.checkpointed
-        return age >= self.manifest.limits.horizon // _CHECKPOINTS_PER_HORIZON or self.own.needs_checkpoint
+        is_old = age >= self.manifest.limits.horizon // _CHECKPOINTS_PER_HORIZON or self._is_new_epoch()
+        return is_old or self.own.needs_checkpoint
+
+    def _is_new_epoch(self) -> bool:
+        """Return True if newcomers, who have the secret of the present key epoch alone, can read nothing of this peer.
+
+        The first that it says in an epoch stands alone, so that all that follows can be read.
+        """
+        return self.view.epoch != self.replication.seals.epoch
 
     def _renew(self, sends_summaries: bool) -> Cid | None:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""

@@ -275,6 +275,10 @@ class Replicator:
             self.own_unread = message
         return None
 
+    def unread(self) -> int:
+        """Count the messages here that wait for the secret of their key epoch."""
+        return sum(not self.seals.knows(epoch) for epoch in self._unread.values())
+
     def _is_too_early(self, cid: Cid) -> bool:
         """Return True for a message under an epoch that is still unknown, unless it is to testify."""
         epoch = self._unread.get(cid)

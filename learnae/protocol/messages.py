@@ -37,7 +37,8 @@ def author_of(data: bytes) -> bytes | None:
 class Message:
     """A verified message; ``data`` are the bytes of its block, unknown fields included.
 
-    Its ``body`` may be Sealed still: to verify a message takes no secret.
+    Its ``body`` may be Sealed still: to verify a message takes no secret. Once it is opened, ``epoch`` is the name of
+    the key epoch that it was sealed under.
 
     A ``checkpoint`` needs no past: what its author said before may be forgotten. The author declares that it has signed
     different messages with one seq below ``forked``, as after a restored backup; 0 if it never has.
@@ -53,10 +54,13 @@ class Message:
     body: Body
     checkpoint: bool
     forked: int
+    epoch: bytes = b""
 
-    def opened(self, body: bytes, limits: Limits) -> Message:
-        """Return this message with what its sealed ``body`` says, as dag-cbor; raises EncodingError or MessageError."""
-        return replace(self, body=parse_body(dagcbor.decode(body, limits.message_bytes), limits))
+    def opened(self, body: object, limits: Limits) -> Message:
+        """Return this message with what its sealed body says, a map; an open one as it is. Raises MessageError."""
+        if not isinstance(self.body, Sealed):
+            return self
+        return replace(self, body=parse_body(body, limits), epoch=self.body.epoch)
 
     @property
     def previous(self) -> Cid | None:

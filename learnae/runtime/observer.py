@@ -130,8 +130,8 @@ class Observer:
         self._store.close()
 
     def unseen(self) -> int:
-        """Count the messages of this machine that wait for others: what they need is not known."""
-        return sum(1 for _ in self.tangle.waiting())
+        """Count the messages of this machine that wait for others, or for a secret: what they need is not known."""
+        return sum(1 for _ in self.tangle.waiting()) + self._replication.unread()
 
     def peers(self) -> list[PeerView]:
         """Show all peers that have published, by name."""

@@ -11,6 +11,7 @@ from learnae.membership.sealing import Seals
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import evaluate
+from learnae.ports import Trained
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.bodies import Metrics
 from learnae.simulation.in_memory import MemoryGossip
@@ -150,6 +151,27 @@ def test_a_new_key_epoch_stops_nothing_also_where_it_is_heard_of_late() -> None:
     assert {body_epoch(simulation, cid) for cid in heads(simulation)} == {name_of(2)}
     assert all(accuracy(simulation, index) > 0.95 for index in range(4))
     assert all(set(member.peer.errors.counts) <= {"UnknownEpochError"} for member in simulation.members)
+
+
+def test_a_newcomer_after_a_removal_reads_all_members_and_nothing_older() -> None:
+    """Also those that have nothing new to say."""
+    rings = [Ring(1), Ring(1), Ring(1), Ring(2)]
+    simulation = swarm(sealed(manifest()), rings)
+    simulation.crash(3)
+    simulation.run(20 * SECOND)
+    simulation.settle(SECOND)
+    for member in simulation.members[:3]:
+        member.peer.training.learner.train = lambda _: Trained(0, 40, 0.0)
+    for ring in rings[:3]:
+        ring.give(2)
+    simulation.run(5 * SECOND)
+    simulation.restart(3)
+    simulation.run(40 * SECOND)
+
+    newcomer = simulation.members[3].peer
+    assert set(updates(simulation, 3)) == {"peer-0", "peer-1", "peer-2", "peer-3"}
+    assert len(newcomer.following.replicas) == 3
+    assert accuracy(simulation, 3) > 0.95
 
 
 def heads(simulation: Simulation) -> Iterator[Cid]:

@@ -162,6 +162,14 @@ def test_a_swarm_takes_only_the_form_that_is_its_own() -> None:
             seals.opened(message, Limits())
 
 
+def test_evidence_is_open_in_every_swarm() -> None:
+    accuser, (one, two) = Author(2), Author(1).fork()
+    proof = accuser.accuse(one, two)
+    for seals in (Seals(), SEALS, Seals(is_sealed=True)):
+        assert seals.opened(proof, Limits()) is proof
+        assert seals.body(AUTHOR, 0, proof.body.to_fields()) == proof.body.to_fields()
+
+
 def test_without_a_secret_nothing_is_said_in_a_sealed_swarm() -> None:
     assert Seals().may_speak
     assert SEALS.may_speak

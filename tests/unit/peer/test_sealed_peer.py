@@ -11,7 +11,8 @@ from sealed_swarm import Ring, SealedAuthor, name_of, sealed
 
 from learnae.ipld.cid import RAW, Cid
 from learnae.membership.sealing import Seals, open_sealed, seal
-from learnae.protocol.bodies import Join, Sealed, Summary, Update
+from learnae.ports import Trained
+from learnae.protocol.bodies import Evidence, Join, Sealed, Summary, Update
 from learnae.protocol.messages import Message
 from learnae.weights.frames import FramePolicy
 
@@ -115,9 +116,40 @@ def test_it_goes_on_after_a_restart_with_a_new_key_epoch(kept: bool) -> None:
     machine.tick(3)
     said = machine.read(Ring(1, 2))
     assert seqs(said) == list(range(7))
-    assert [message.body.data[:8] for message in machine.said()[-3:]] == [name_of(2)] * 3
+    assert [message.epoch for message in said[-3:]] == [name_of(2)] * 3
     assert said[4].parents[0] == said[3].cid
-    assert not said[4].checkpoint, "what others have of it is enough"
+
+
+def test_the_first_update_of_a_key_epoch_stands_alone_and_no_other() -> None:
+    """A newcomer has no secret of those before."""
+    open_one, machine = Machine(), ticked(3)
+    open_one.tick(7)
+    machine.secrets.give(2)
+    machine.tick(2)
+    machine.boot()
+    machine.tick(2)
+    assert [message.checkpoint for message in open_one.said()] == [True, True, False, True, False, True, False, True]
+    said = machine.read()
+    assert [message.epoch for message in said] == [name_of(1)] * 4 + [name_of(2)] * 4
+    assert [message.checkpoint for message in said] == [True, True, False, True, True, False, True, False]
+
+
+@pytest.mark.parametrize("is_board", [True, False])
+def test_who_has_nothing_new_to_say_says_it_again_in_a_new_key_epoch(is_board: bool) -> None:
+    machine = SealedBoard() if is_board else SealedMachine()
+    if is_board:
+        machine.collect(1000)
+    machine.tick(3)
+    machine.learner.train = lambda _: Trained(0, 24, 0.0)
+    machine.tick(20)
+    before = machine.read()[-1]
+    machine.secrets.give(2)
+    machine.tick(20)
+    last = machine.read()[-1]
+    assert (last.seq, last.epoch, last.checkpoint) == (before.seq + 1, name_of(2), True)
+    assert type(last.body) is type(before.body)
+    if is_board:
+        assert last.body.release == before.body.release
 
 
 @pytest.mark.parametrize("epoch", [1, 2], ids=["that it knows", "that it knows not"])
@@ -169,9 +201,11 @@ def test_a_message_that_comes_before_its_secret_is_attached_once_that_is_here() 
         machine.tick()
     assert machine.has(first, *later) == [True, False, False]
     assert machine.problems() == {"UnknownEpochError": 2}, "each is looked at once"
+    assert machine.peer.replication.unread() == 2
     machine.secrets.give(2)
     machine.tick()
     assert machine.has(first, *later) == [True, True, True]
+    assert machine.peer.replication.unread() == 0
 
 
 def test_what_waits_for_its_secret_is_asked_for_again_when_it_was_swept_away() -> None:
@@ -265,6 +299,7 @@ def test_equivocation_is_proven_without_opening_a_body(why: str) -> None:
     for message in (root, one, two):
         machine.host.blocks[message.cid] = message.data
     machine.tick(3)
+    assert isinstance(proof.body, Evidence), "who comes later must be able to read it"
     assert machine.peer.tangle.is_banned(liar.author)
     assert proof.cid in list(machine.peer.tangle.kept())
 

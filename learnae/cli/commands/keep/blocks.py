@@ -161,7 +161,8 @@ def collect_garbage(directory: Path) -> dict[str, int]:
     observer = observe(directory)
     if unseen := observer.unseen():
         raise StateError(
-            f"{counted(unseen, 'message')} here wait for older ones: what they need is not known, nothing was deleted",
+            f"{counted(unseen, 'message')} here wait for older ones, or for a secret: what they need is not known, "
+            "nothing was deleted",
             "let the swarm's peers run until they have fetched them, then try again",
         )
     store, known = LocalBlockStore(directory), describe_blocks(observer)
