@@ -24,7 +24,7 @@ _ANSWERS_AT_ONCE = 3
 
 
 class BeaconService:
-    """A thread that sends what ``beacons`` returns (datagrams) at once, every ``every`` seconds and when asked.
+    """A thread that asks who is there, and sends what ``beacons`` returns: at once, each ``every`` seconds, if asked.
 
     What others say is kept in ``neighbours``. It follows interfaces that come and go; without any it waits.
     """
@@ -76,6 +76,7 @@ class BeaconService:
     def _serve(self, group: Multicast) -> None:
         """Send and listen until the interfaces are other ones."""
         self._reason = ""
+        group.send(QUESTION)  # what others said before is not known
         due = time.monotonic()
         while not self._closing.is_set():
             if time.monotonic() >= due:

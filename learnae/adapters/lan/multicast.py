@@ -12,6 +12,7 @@ GROUP, GROUP6 = "239.255.76.82", "ff12::4c:524e"
 PORT = 21_077
 _MAX_DATAGRAM = 512  # bytes; the rest of a longer one is lost
 _HOPS = 1
+_AT_ONCE = 256  # datagrams: a queue that one sender fills is emptied before another's are lost
 _GET_FLAGS = 0x8913  # SIOCGIFFLAGS of linux/sockios.h
 _UP, _LOOPBACK, _MULTICAST = 0x1, 0x8, 0x1000  # linux/if.h
 _MULTICAST_ALL, _MULTICAST_ALL6 = 49, 29  # IP_MULTICAST_ALL, IPV6_MULTICAST_ALL: only what this socket has joined
@@ -73,7 +74,7 @@ class Multicast:
         return sent
 
     def receive(self, timeout: float, *others: socket.socket) -> list[tuple[bytes, str]]:
-        """Return one datagram of each socket that has one, with the sender's address (fe80::1%eth0 with its zone).
+        """Return datagrams, of each socket at most 256, with their senders' addresses (``fe80::1%eth0`` with the zone).
 
         Waits at most ``timeout`` seconds, or until one of ``others`` is readable.
         """
@@ -81,16 +82,21 @@ class Multicast:
         found = []
         for each in ready:
             if each not in others:
-                with contextlib.suppress(OSError):  # its interface has gone
-                    data, sender = each.recvfrom(_MAX_DATAGRAM)
-                    zone = f"%{socket.if_indextoname(sender[3])}" if sender[3:] and sender[3] else ""
-                    found.append((data, f"{sender[0]}{zone}"))
+                with contextlib.suppress(OSError):  # there are no more, or its interface has gone
+                    for _ in range(_AT_ONCE):
+                        found.append(_receive(each))
         return found
 
     def close(self) -> None:
         """Leave the groups."""
         for each in self.sockets:
             each.close()
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, str]:
+    data, sender = sock.recvfrom(_MAX_DATAGRAM)
+    zone = f"%{socket.if_indextoname(sender[3])}" if sender[3:] and sender[3] else ""
+    return data, f"{sender[0]}{zone}"
 
 
 def _ipv4_socket(numbers: dict[str, int]) -> socket.socket:

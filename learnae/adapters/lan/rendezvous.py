@@ -30,7 +30,6 @@ _MAX_CONNECTIONS, _MAX_OF_ADDRESS = 8, 2  # at once
 _SESSIONS_A_SECOND, _SESSIONS_AT_ONCE = 2.0, 16  # each costs some 15 ms
 _LENGTH_BYTES = 2
 _MAX_TRIED = 8  # connections of one search
-_AFTER_GUESS_SECONDS = 1.0  # in which another one may say that the offer is its own
 _LOOK_SECONDS = 1.0  # for numbers that are taken
 _TICK_SECONDS = 0.5
 
@@ -106,8 +105,8 @@ class _Search:
         """Return the next one to try, None for none in time."""
         if sum(self._connections.values()) >= _MAX_TRIED or len(self._guessed) >= TRIES:
             return None
-        if not self._candidates("beacon") and (left := self._end - time.monotonic()) > 0:
-            browse(left, self._heard, is_found=lambda _: bool(self._candidates("beacon")))
+        if not self._new_addresses() and (left := self._end - time.monotonic()) > 0:
+            browse(left, self._heard, is_found=lambda _: self._new_addresses())
         found = self._candidates("beacon") or self._candidates("mdns")
         if not found:
             return None
@@ -121,7 +120,6 @@ class _Search:
         self._errors.append(error)
         if not isinstance(error, TransportError):
             self._guessed.add(candidate.peer)
-            self._end = min(self._end, time.monotonic() + _AFTER_GUESS_SECONDS)
 
     def error(self) -> LearnaeError:
         """Return what to say: first what the reader can mend."""
@@ -132,6 +130,10 @@ class _Search:
             return TransportError(f"the offer {self._number} does not answer: {self._errors[0]}", "try again")
         remedy = "are both machines in one network, without client isolation? Else use the long code, LRN1…"
         return TransportError(f"no offer {self._number} on this network", remedy)
+
+    def _new_addresses(self) -> bool:
+        """Return True if there is a candidate at an address that has not been tried: others can wait."""
+        return not {each.address for each in self._candidates("beacon")} <= self._connections.keys()
 
     def _candidates(self, way: str) -> list[Neighbour]:
         known = self._heard.known(number=self._number)
@@ -175,10 +177,9 @@ def _read_exactly(connection: socket.socket, size: int, end: float) -> bytes:
 
 
 def _listen(port: int) -> socket.socket:
-    """Listen on all interfaces, to IPv6 and IPv4; to IPv4 alone where IPv6 is turned off."""
+    """Listen on all interfaces, to IPv6 and IPv4; to IPv4 alone where the system has no IPv6."""
     if socket.has_dualstack_ipv6():
-        with contextlib.suppress(OSError):
-            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=8, dualstack_ipv6=True)
+        return socket.create_server(("::", port), family=socket.AF_INET6, backlog=8, dualstack_ipv6=True)
     return socket.create_server(("0.0.0.0", port), backlog=8)  # noqa: S104 - of one network
 
 

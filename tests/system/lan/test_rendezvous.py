@@ -60,10 +60,10 @@ def _offering(machine: Machine, spoken: SpokenCode | None = SPOKEN) -> Iterator[
 
 def test_the_code_arrives_after_one_wrong_try(network: Network) -> None:
     member, joiner = network.machine(0), network.machine(0)
-    with _offering(member, None) as (result, spoken, _), joiner:
+    with _offering(member, None) as (result, spoken, port), joiner:
         wrong = SpokenCode(spoken.number, (spoken.words[0], "zebra" if spoken.words[1] != "zebra" else "zigzag"))
         with pytest.raises(ConfigurationError, match=f"not those of the offer {spoken.number}; ask again: 2 of 3"):
-            accept_code(wrong, seconds=PATIENCE)
+            accept_code(wrong, ("10.77.0.1", port))
         assert accept_code(SpokenCode.parse(str(spoken).upper()), seconds=PATIENCE) == CODE
         assert result.result(PATIENCE)
 
@@ -110,7 +110,7 @@ def test_one_who_offers_the_same_number_does_not_keep_the_code_away(network: Net
         finally:
             stop.set()
         lying.result(PATIENCE)
-    assert offer.tries_left >= 2  # it got one guess, if any
+    assert offer.tries_left >= 1  # one guess at each of its two addresses, at most
 
 
 def test_wrong_words_are_said_once_to_a_peer_with_many_addresses(network: Network) -> None:
@@ -132,7 +132,7 @@ def test_wrong_words_are_said_once_to_a_peer_with_many_addresses(network: Networ
         serving = pool.submit(serve)
         try:
             with joiner, pytest.raises(ConfigurationError, match="not those of the offer 4; ask again: 2 of 3"):
-                accept_code(WRONG, seconds=1)
+                accept_code(WRONG, seconds=3)
         finally:
             stop.set()
         serving.result(PATIENCE)
@@ -158,7 +158,7 @@ def test_garbage_and_held_connections_cost_no_try(network: Network) -> None:
                     connection.sendall(data)
                     if data:
                         assert _is_closed(connection)
-            for _ in range(4):  # of one address two are taken
+            for _ in range(10):  # eight are taken at once, of one address two
                 connection = held.enter_context(socket.create_connection(("10.77.0.1", port), PATIENCE))
                 connection.sendall(b"\0")
             assert _is_closed(connection)

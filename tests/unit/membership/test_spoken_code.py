@@ -5,7 +5,6 @@ from itertools import combinations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spake2 import SPAKE2_B
 
 from learnae.errors import ConfigurationError, PeerError
 from learnae.ipld.cid import DAG_CBOR, Cid
@@ -20,6 +19,8 @@ from learnae.membership.spoken_code import (
     SpokenCode,
 )
 from learnae.membership.spoken_words import WORDS
+
+pytestmark = pytest.mark.modules("spake2")
 
 CODE = InviteCode(Cid.of(DAG_CBOR, b"manifest"), bytes(32), ("mqtts://broker.example.org",), ("u" * 64, "w" * 64))
 SPOKEN = SpokenCode(4, ("orbit", "piano"))
@@ -202,6 +203,8 @@ def test_other_bytes_at_any_step_are_refused(step: int, data: bytes) -> None:
 
 def test_the_key_is_bound_to_names_and_words() -> None:
     """Also a joiner that follows SPAKE2 alone, with no names, has another key."""
+    from spake2 import SPAKE2_B
+
     offer = _offer()
     session, exchange = OfferSession(offer), SPAKE2_B(SPOKEN.password)
     answer = session.receive(b"LRNS\x01\x04" + NAME + exchange.start())
