@@ -16,7 +16,7 @@ from learnae.config.loading import user_config_directory
 from learnae.config.sections import LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.membership.gate import MEMBER
-from learnae.membership.invite_code import InviteCode, parse
+from learnae.membership.invite_code import InviteCode, is_code, parse
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
@@ -38,7 +38,7 @@ _BROKERS = ("mqtt://", "mqtts://", "ws://", "wss://")
 
 def join_by_code(options: argparse.Namespace) -> int:
     """Ask the swarm's members to let a peer of this machine in, and write its configuration."""
-    code = parse(options.swarm)
+    code = parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm)
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.data:
@@ -64,6 +64,14 @@ def join_by_code(options: argparse.Namespace) -> int:
         forget_application(directory)
     _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
     return _start(options) if options.start else 0
+
+
+def _heard(text: str) -> InviteCode:
+    """Return the code that a machine of this network offers under one that was read aloud."""
+    from learnae.adapters.lan.rendezvous import accept_code  # noqa: PLC0415 - for this alone
+    from learnae.membership.spoken_code import SpokenCode  # noqa: PLC0415
+
+    return accept_code(SpokenCode.parse(text))
 
 
 def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) -> tuple[MqttSection, LanSection]:
