@@ -55,7 +55,7 @@ _PROBE_LOOK = 0.02  # seconds between two looks at a source that is tried out
 
 def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Worker:
     """Wire an agent, once it is a member; raises ConfigurationError or StateError."""
-    return once_in(config.peer.directory(ROLE), ROLE, config.mqtt, partial(_build, config, reread))
+    return once_in(config.peer.directory(ROLE), ROLE, config.mqtt, config.lan, partial(_build, config, reread))
 
 
 def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService:

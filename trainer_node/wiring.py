@@ -82,7 +82,7 @@ def build(
     load: Callable[[TrainerConfig, Manifest], Dataset],
 ) -> Worker:
     """Wire a trainer on what ``load`` gives it, once it is a member; raises ConfigurationError or StateError."""
-    return once_in(config.peer.directory(ROLE), ROLE, config.mqtt, partial(_build, config, reread, load))
+    return once_in(config.peer.directory(ROLE), ROLE, config.mqtt, config.lan, partial(_build, config, reread, load))
 
 
 def _build(

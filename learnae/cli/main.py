@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from typing import NoReturn
 
@@ -37,6 +38,7 @@ from learnae.runtime.homes import leave_to_owner
 from learnae.swarm.presets import PRESETS
 from learnae.system.service import run_program
 
+_SPOKEN = re.compile(r"\s*[0-9]{1,2}[-\s]+[A-Za-z]+[-\s]+[A-Za-z]+\s*")  # 4-orbit-piano
 _FIRST_STEPS = """\
 first steps:
   learnae swarm create --preset wrist    what is trained, and how
@@ -155,7 +157,9 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     command.add_argument("--data", type=place, metavar="F", help="what it trains on; a table is looked into at once")
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
-    group = command.add_argument_group("with an invite code", "LRN1…, from learnae invite on a member's machine")
+    group = command.add_argument_group(
+        "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"
+    )
     group.add_argument("--user", default="", metavar="U", help="at the code's broker, where it wants one")
     group.add_argument("--password-file", type=place, metavar="F", help="default: you are asked for a password")
     group.add_argument("--ca-file", type=place, metavar="F", help="what signed the broker's certificate")
@@ -166,7 +170,7 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _join(options: argparse.Namespace) -> int:
-    if not is_code(options.swarm):
+    if not is_code(options.swarm) and not _SPOKEN.fullmatch(options.swarm):
         return join(options)
     from learnae.cli.commands.swarm.join_by_code import join_by_code  # noqa: PLC0415 - brings the adapters of MQTT
 
@@ -193,6 +197,8 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--address", action="append", default=[], metavar="URL", help=where)
     login = "put the broker's user and password into the code, too: who reads it can use the broker"
     command.add_argument("--with-password", action="store_true", help=login)
+    aloud = "also offer it to a machine of this network, which types three words in its place"
+    command.add_argument("--aloud", action="store_true", help=aloud)
     _finish(_with_swarm(command), invite)
     command = verbs.add_parser("uninvite", help="take an invite back")
     which = command.add_mutually_exclusive_group(required=True)

@@ -95,11 +95,6 @@ class MqttAddress:
     tls: bool
     path: str = ""
 
-    @property
-    def is_here(self) -> bool:
-        """Return True if the name means this machine wherever it is read."""
-        return self.host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d+){3}", self.host))
-
 
 @dataclass(frozen=True, slots=True)
 class MqttSection:

@@ -85,7 +85,7 @@ class Registrar:
 
     def sign(self, identity: Identity, body: Body) -> Record:
         """Sign a record after all that is known here, and store it. Raises NotWrittenError."""
-        record = compose_record(identity, self._swarm, self.ledger.heads(), SystemClock().now(), body)
+        record = compose_record(identity, self._swarm, self.ledger.heads(identity.author), SystemClock().now(), body)
         self._store.put(DAG_CBOR, record.data)
         self.ledger.add(record.data)
         return record

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from learnae.config.sections import MqttAddress, MqttSection
+from learnae.config.sections import MqttAddress, MqttSection, is_own_machine
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
 from learnae.system.credentials import read_credential
@@ -115,7 +115,7 @@ def _properties(packet: str) -> Any:
 
 def _warn_of_plain(address: MqttAddress) -> None:
     """Say once that a password goes over the network for all to read."""
-    if address.tls or address.is_here or address in _warned:
+    if address.tls or is_own_machine(address.host) or address in _warned:
         return
     _warned.add(address)
     remedy = "use mqtts:// or wss://, or plain = true if that is meant"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from learnae.config.sections import MqttSection
+from learnae.config.sections import LanSection, MqttSection
 from learnae.errors import ConfigurationError, StateError
 from learnae.runtime.peer_service import Worker
 from learnae.system.atomic_files import write_atomic, writing
@@ -48,11 +48,11 @@ def forget_application(directory: Path) -> None:
         path.unlink()
 
 
-def once_in(directory: Path, role: str, section: MqttSection, build: Callable[[], Worker]) -> Worker:
+def once_in(directory: Path, role: str, mqtt: MqttSection, lan: LanSection, build: Callable[[], Worker]) -> Worker:
     """Return what ``build`` makes; where a peer still asks to be let in, once it is. Raises as ``build`` does."""
     code = find_application(directory)
     if code is None:
         return build()
     from learnae.runtime.admission.joining import JoiningService  # noqa: PLC0415 - members have no use for it
 
-    return JoiningService(directory, role, section, code, build)
+    return JoiningService(directory, role, mqtt, lan, code, build)

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from learnae.adapters.http.certificate import key_of
+from learnae.adapters.http.invites.invite_caller import HttpInviteCaller
+from learnae.adapters.http.member import make_client
 from learnae.adapters.local.lock import Lock
 from learnae.adapters.local.status_file import StatusFile
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.invites.invite_caller import MqttInviteCaller
-from learnae.config.sections import MqttSection
+from learnae.config.sections import LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.membership.invite_code import InviteCode
 from learnae.overriding import override
@@ -29,28 +32,51 @@ _TURN_SECONDS = 0.25
 
 
 class Call:
-    """Asks for a swarm over a broker; close it when it is over."""
+    """Asks for a swarm over a broker, or else at members that serve; close it when it is over.
 
-    def __init__(self, section: MqttSection, code: InviteCode, identity: Identity, role: str) -> None:
-        self.connection = MqttConnection(section)
-        caller = MqttInviteCaller(self.connection, section.prefix, code.seed)
+    Raises ConfigurationError if neither is configured.
+    """
+
+    def __init__(self, mqtt: MqttSection, lan: LanSection, code: InviteCode, identity: Identity, role: str) -> None:
+        self._connection: MqttConnection | None = None
+        caller: MqttInviteCaller | HttpInviteCaller
+        if mqtt.broker:
+            self._connection = MqttConnection(mqtt)
+            self.state = self._connection.state
+            caller = MqttInviteCaller(self._connection, mqtt.prefix, code.seed)
+            self._connection.start()
+        elif lan.addresses():
+            clients = [
+                make_client(each.host, each.port, key_of(each.peer) if each.peer else None, each.tls)
+                for each in lan.addresses()
+            ]
+            caller = HttpInviteCaller(clients, code.seed)
+            self.state = caller.state
+        else:
+            raise ConfigurationError("there is no member to ask for the swarm", "set mqtt.broker or lan.peers")
+        self._caller = caller
         self.applicant = Applicant(code, identity, role, caller)
-        self.connection.start()
 
     def close(self) -> None:
         """End the connection, and let go of the store. Idempotent."""
         self.applicant.close()
-        self.connection.close()
+        self._caller.close()
+        if self._connection is not None:
+            self._connection.close()
 
 
 class JoiningService(Worker):
     """Waits to be let in, then does what ``build`` returns. Raises ConfigurationError if the code is good no more."""
 
     def __init__(
-        self, directory: Path, role: str, section: MqttSection, code: InviteCode, build: Callable[[], Worker]
+        self,
+        directory: Path,
+        role: str,
+        mqtt: MqttSection,
+        lan: LanSection,
+        code: InviteCode,
+        build: Callable[[], Worker],
     ) -> None:
-        if not section.broker:
-            raise ConfigurationError("there is no broker to ask for the swarm at", "set mqtt.broker, or join again")
         with writing(directory):
             make_private(directory)
             self._lock = Lock(directory / LOCK_FILE)
@@ -60,7 +86,7 @@ class JoiningService(Worker):
         self._build = build
         self._status = StatusFile(directory / STATUS_FILE)
         identity = Identity.load_or_create(directory / KEY_FILE)
-        self._call: Call | None = Call(section, code, identity, role)
+        self._call: Call | None = Call(mqtt, lan, code, identity, role)
         self._work: Work | None = None
         self._said = ""
 
@@ -73,7 +99,7 @@ class JoiningService(Worker):
             return self._work.step()
         assert self._call is not None
         self._call.applicant.turn()
-        if self._said != (said := f"{self._summary()} ({self._call.connection.state()})"):
+        if self._said != (said := f"{self._summary()} ({self._call.state()})"):
             self._said = said
             _log.info(said)
             self._status.close(self._shown())  # writes now
@@ -92,7 +118,7 @@ class JoiningService(Worker):
             "swarm": str(self._code.swarm),
             "membership": self._summary(),
             "time": time.time_ns() // 1_000_000,
-            "connections": {"mqtt": self._call.connection.state()},
+            "connections": {"invite": self._call.state()},
         }
 
     def _summary(self) -> str:

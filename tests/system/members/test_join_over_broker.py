@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from daemon import free_port
 from mosquitto import Mosquitto
 from mqtt_rig import Inbox, Links, plain
 from programs import Finished, Programs, assert_refused, wait_for
@@ -234,3 +235,19 @@ def test_a_join_that_is_killed_anywhere_goes_on_when_it_is_repeated(fleet: Fleet
     assert sum(1 for cid in ledger.cids() if (found := ledger.get(cid)) and isinstance(found.body, Join)) == 2
     fleet.start("bob")
     fleet.wait_for_following("bob", 1)
+
+
+def test_a_code_with_the_address_of_a_member_that_serves_needs_no_broker(fleet: Fleet) -> None:
+    port = free_port()
+    config = fleet.machine("ann").config / "learnae" / "trainer.toml"
+    config.write_text(config.read_text().partition("\n[mqtt]")[0] + f'\n[lan]\nserve = "127.0.0.1:{port}"\n')
+    fleet.start("ann")
+    invited = fleet.invite("--address", f"http://127.0.0.1:{port}")
+    arguments = ["join", invited["code"], "--name", "plantedbob", "--data", fleet.rows("bob")]
+    done = fleet.machine("bob").run("learnae", *arguments)
+    assert done.returncode == 0, done.stderr
+    fleet.start("bob")
+    fleet.wait_for_following("bob", 1)
+    fleet.wait_for_following("ann", 1)
+    late = fleet.machine("carol").run("learnae", "join", invited["code"], "--name", "plantedcarol")
+    assert_refused(late, 78, "used up")

@@ -27,6 +27,7 @@ from learnae.tables.opening import check_readable
 
 LABEL = "label"  # of a table, unless another is named
 Value = str | bool | int | float
+Sections = Mapping[str, Mapping[str, Value]]
 
 _NO_DATA = {
     "trainer": '# file = "data.npz"    # or a table: docs/tasks.md',
@@ -128,9 +129,14 @@ def check_place(directory: Path, swarm: Cid) -> None:
 
 
 def configuration(
-    role: str, data: Path | None, label: str | None, name: str, swarm: str, mqtt: Mapping[str, Value] | None = None
+    role: str,
+    data: Path | None,
+    label: str | None,
+    name: str,
+    swarm: str,
+    links: Mapping[str, Mapping[str, Value]] | None = None,
 ) -> str:
-    """Return the text of a peer's configuration; ``mqtt`` are the keys of that section, if it has one."""
+    """Return the text of a peer's configuration; ``links`` are further sections."""
     file = {"file": str(data.resolve())} if data else {}
     if label:
         file["label"] = label
@@ -139,7 +145,7 @@ def configuration(
         toml_text("swarm", {"id": swarm}),
         toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
     )
-    return "\n".join((*sections, *([toml_text("mqtt", mqtt)] if mqtt else [])))
+    return "\n".join((*sections, *(toml_text(section, keys) for section, keys in (links or {}).items())))
 
 
 def toml_text(section: str, values: Mapping[str, Value], hint: str = "") -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.cli.commands.swarm.data_look import Look, look_into
-from learnae.cli.commands.swarm.join import LABEL, check_place, configuration, known_name
+from learnae.cli.commands.swarm.join import LABEL, Sections, Value, check_place, configuration, known_name
 from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
-from learnae.config.sections import MqttSection
+from learnae.config.sections import LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.membership.gate import MEMBER
-from learnae.membership.invite_code import InviteCode, parse
+from learnae.membership.invite_code import InviteCode, is_code, parse
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
@@ -38,7 +38,7 @@ _BROKERS = ("mqtt://", "mqtts://", "ws://", "wss://")
 
 def join_by_code(options: argparse.Namespace) -> int:
     """Ask the swarm's members to let a peer of this machine in, and write its configuration."""
-    code = parse(options.swarm)
+    code = parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm)
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.data:
@@ -48,30 +48,47 @@ def join_by_code(options: argparse.Namespace) -> int:
     with writing(directory):
         make_private(directory)
     identity = Identity.load_or_create(directory / KEY_FILE)
-    section = _reach(_section(code, options, directory), code, directory)
+    mqtt, lan = _sections(code, options, directory)
+    if mqtt.broker:
+        mqtt = _reach(mqtt, code, directory)
     keep_application(directory, code)
     config = options.config or user_config_directory() / f"{options.role}.toml"
-    call = Call(section, code, identity, options.role)
+    call = Call(mqtt, lan, code, identity, options.role)
     try:
         look = _ask(call, options, directory, time.monotonic() + options.wait)
         swarm, is_in, said = call.applicant.swarm, call.applicant.is_in, call.applicant.describe()
     finally:
         call.close()
-    _write(config, options, directory.name, code, section)
+    _write(config, options, directory.name, code, _links(mqtt, lan))
     if is_in:
         forget_application(directory)
     _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
     return _start(options) if options.start else 0
 
 
-def _section(code: InviteCode, options: argparse.Namespace, directory: Path) -> MqttSection:
-    """Return how the broker of the code is reached, as far as it is known; its password is kept in ``directory``."""
+def _heard(text: str) -> InviteCode:
+    """Return the code that a machine of this network offers under one that was read aloud."""
+    from learnae.adapters.lan.rendezvous import accept_code  # noqa: PLC0415 - for this alone
+    from learnae.membership.spoken_code import SpokenCode  # noqa: PLC0415
+
+    return accept_code(SpokenCode.parse(text))
+
+
+def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) -> tuple[MqttSection, LanSection]:
+    """Return how members are reached, as far as it is known: over the code's broker, or else where they serve.
+
+    A broker's password is kept in ``directory``.
+    """
     broker = next((address for address in code.addresses if address.startswith(_BROKERS)), "")
+    members = [f"{address}:80" if address.count(":") == 1 else address for address in code.addresses
+               if address.startswith("http://")]  # fmt: skip
+    if not broker and members:
+        return MqttSection(), LanSection(peers=" ".join(members))
     if not broker:
         there_are = ", ".join(code.addresses) or "none"
         raise ConfigurationError(
-            f"the code names no broker to join over (its addresses: {there_are})",
-            "ask for one with: learnae invite --address mqtts://HOST",
+            f"the code names no broker and no member that serves (its addresses: {there_are})",
+            "ask for one with: learnae invite --address mqtts://HOST, or http://HOST:PORT",
         )
     user, password = options.user, str(options.password_file or "")
     if code.password and not user:
@@ -79,7 +96,8 @@ def _section(code: InviteCode, options: argparse.Namespace, directory: Path) -> 
     elif not password and user and (directory / _PASSWORD_FILE).exists():
         password = str(directory / _PASSWORD_FILE)
     ca_file = str(options.ca_file or "")
-    return MqttSection(broker=broker, user=user, password_file=password, ca_file=ca_file, prefix=options.prefix)
+    section = MqttSection(broker=broker, user=user, password_file=password, ca_file=ca_file, prefix=options.prefix)
+    return section, LanSection()
 
 
 def _keep_password(directory: Path, password: str) -> str:
@@ -161,15 +179,28 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     return look
 
 
-def _write(config: Path, options: argparse.Namespace, name: str, code: InviteCode, section: MqttSection) -> None:
+def _links(mqtt: MqttSection, lan: LanSection) -> dict[str, dict[str, Value]]:
+    """Return the sections of the configuration by which others are reached."""
+    if lan.is_used:
+        return {"lan": {"peers": lan.peers}}
+    found: dict[str, Value] = {"broker": mqtt.broker}
+    for key in ("user", "prefix"):
+        if (value := getattr(mqtt, key)) != getattr(MqttSection(), key):
+            found[key] = value
+    for key in ("password_file", "ca_file"):
+        if value := getattr(mqtt, key):
+            found[key] = str(Path(value).resolve())
+    return {"mqtt": found}
+
+
+def _write(
+    config: Path,
+    options: argparse.Namespace,
+    name: str,
+    code: InviteCode,
+    links: Sections,
+) -> None:
     """Write the configuration, unless it is the one that is there; raises ConfigurationError if that is another."""
-    links = {
-        "broker": section.broker,
-        **({"user": section.user} if section.user else {}),
-        **({"password_file": str(Path(section.password_file).resolve())} if section.password_file else {}),
-        **({"prefix": section.prefix} if section.prefix != MqttSection().prefix else {}),
-        **({"ca_file": str(Path(section.ca_file).resolve())} if section.ca_file else {}),
-    }
     text = configuration(options.role, options.data, options.label, name, str(code.swarm), links).encode()
     if not create_once(config, text) and config.read_bytes() != text:
         raise ConfigurationError(
