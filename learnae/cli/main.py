@@ -135,6 +135,9 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--from", type=place, dest="file", metavar="F", help="a TOML file with all this: docs/tasks.md"
     )
     command.add_argument("--directory", type=place, metavar="D", help="where the peers of this machine share it")
+    group = command.add_argument_group("a peer of this machine at once, as with learnae join")
+    group.add_argument("--data", type=place, metavar="F", help="what it trains on")
+    _add_running(group)
     _finish(command, create)
 
 
@@ -157,6 +160,7 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     command.add_argument("--data", type=place, metavar="F", help="what it trains on; a table is looked into at once")
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
+    _add_running(command)
     group = command.add_argument_group(
         "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"
     )
@@ -165,8 +169,12 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     group.add_argument("--ca-file", type=place, metavar="F", help="what signed the broker's certificate")
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of the members' topics")
     group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
-    group.add_argument("--start", action="store_true", help="start the peer in the background")
     _finish(command, _join)
+
+
+def _add_running(command: argparse._ActionsContainer) -> None:
+    command.add_argument("--lan", action="store_true", help="let others of the network reach it: it opens a port")
+    command.add_argument("--start", action="store_true", help="start the peer in the background")
 
 
 def _join(options: argparse.Namespace) -> int:

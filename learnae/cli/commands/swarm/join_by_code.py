@@ -1,7 +1,6 @@
 """``learnae join LRN1…``: from an invite code to a member of the swarm, on a machine that knows nothing of it."""
 
 import argparse
-import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -10,10 +9,19 @@ from pathlib import Path
 
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.cli.commands.swarm.data_look import Look, look_into
-from learnae.cli.commands.swarm.join import LABEL, Sections, Value, check_place, configuration, known_name
+from learnae.cli.commands.swarm.join import (
+    LABEL,
+    Sections,
+    Value,
+    check_place,
+    check_startable,
+    configuration,
+    known_name,
+    start_peer,
+)
 from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
-from learnae.config.sections import LanSection, MqttSection
+from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.membership.gate import MEMBER
 from learnae.membership.invite_code import InviteCode, is_code, parse
@@ -41,6 +49,7 @@ def join_by_code(options: argparse.Namespace) -> int:
     code = parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm)
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
+    check_startable(options)
     if options.data:
         check_readable(options.data)
     directory = peer_directory(options.name or known_name(options, code.swarm) or options.role)
@@ -59,11 +68,11 @@ def join_by_code(options: argparse.Namespace) -> int:
         swarm, is_in, said = call.applicant.swarm, call.applicant.is_in, call.applicant.describe()
     finally:
         call.close()
-    _write(config, options, directory.name, code, _links(mqtt, lan))
+    _write(config, options, directory.name, code, _links(mqtt, lan, options.lan))
     if is_in:
         forget_application(directory)
     _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
-    return _start(options) if options.start else 0
+    return start_peer(options, directory.name) if options.start else 0
 
 
 def _heard(text: str) -> InviteCode:
@@ -179,10 +188,11 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     return look
 
 
-def _links(mqtt: MqttSection, lan: LanSection) -> dict[str, dict[str, Value]]:
+def _links(mqtt: MqttSection, lan: LanSection, serves: bool) -> dict[str, dict[str, Value]]:
     """Return the sections of the configuration by which others are reached."""
-    if lan.is_used:
-        return {"lan": {"peers": lan.peers}}
+    served: dict[str, Value] = {"serve": AUTO} if serves else {}
+    if not mqtt.broker:
+        return {"lan": {"peers": lan.peers, **served}}
     found: dict[str, Value] = {"broker": mqtt.broker}
     for key in ("user", "prefix"):
         if (value := getattr(mqtt, key)) != getattr(MqttSection(), key):
@@ -190,7 +200,7 @@ def _links(mqtt: MqttSection, lan: LanSection) -> dict[str, dict[str, Value]]:
     for key in ("password_file", "ca_file"):
         if value := getattr(mqtt, key):
             found[key] = str(Path(value).resolve())
-    return {"mqtt": found}
+    return {"mqtt": found, **({"lan": served} if served else {})}
 
 
 def _write(
@@ -236,16 +246,3 @@ def _tell(
     if not options.data:
         what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
         print(f"\nfirst set {what}, in that configuration")
-
-
-def _start(options: argparse.Namespace) -> int:
-    """Start the peer in the background: a trainer detached, an agent by its service."""
-    if not options.data and options.role == "trainer":
-        raise ConfigurationError("there is no data to train on yet", "give --data FILE, too")
-    config = ["--config", str(options.config)] if options.config else []
-    command = [sys.executable, "-m", "trainer_node", "start", "--detach", *config]
-    if options.role == "agent":
-        command = ["systemctl", "restart", f"learnae-agent@{options.name or options.role}.service"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    print((done.stdout + done.stderr).strip(), file=sys.stderr)
-    return done.returncode
