@@ -38,11 +38,8 @@ pytestmark = [
     pytest.mark.skipif(how_many(1, 0) > 0, reason="takes too long for every change: make nightly"),
 ]
 
-TELEGRAF = re.findall(
-    r"```toml\n(.*?)```",
-    (Path(__file__).parents[3] / "docs" / "mqtt.md").read_text().split("## Telegraf")[1],
-    re.DOTALL,
-)
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "mqtt.md").read_text()
+TELEGRAF = re.findall(r"```\n(.*?)```", DOCUMENT.split("## Telegraf")[1], re.DOTALL)[0]
 BEGIN = 1_714_564_800  # 2024-05-01T12:00:00Z
 SAMPLES = 4000
 TASKS = ("classification", "regression", "forecast", "autoencoder")
@@ -321,7 +318,7 @@ def rows_of(channel: str, topic: str, payload: bytes) -> list[str]:
 def test_telegraf_reads_all_that_peers_publish(broker: Mosquitto, links: Links, boards: Boards, tmp_path: Path) -> None:
     channels = ("state", "metrics", "inference", "log", "status")
     inbox = Inbox(links.open(plain(broker)), "learnae/#")
-    inputs = TELEGRAF[0].replace("localhost:1883", f"127.0.0.1:{broker.port}")
+    inputs = TELEGRAF.replace("localhost:1883", f"127.0.0.1:{broker.port}")
     assert inputs.count(f":{broker.port}") == len(channels)
     with Telegraf(tmp_path / "telegraf", inputs) as telegraf:
         for task in TASKS:
