@@ -106,7 +106,13 @@ def shedding(
 
 
 def score_columns(measured: Sequence[Scores]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns of how good models are, of classes or of values, or both, and each one's cells."""
+    """Return the columns of how good models are, of classes or of values, or both, and each one's cells.
+
+    >>> score_columns([(0.5, None, None)])
+    (['>accuracy'], [['0.500']])
+    >>> score_columns([(0.5, None, None), (None, 0.25, 3.0)])
+    (['>accuracy', '>R²', '>MAE'], [['0.500', '-', '-'], ['-', '0.250', '3.000']])
+    """
     of_values = any(mae is not None for _, _, mae in measured)
     of_classes = not of_values or any(accuracy is not None for accuracy, _, _ in measured)
     columns = [">accuracy"] * of_classes + [">R²", ">MAE"] * of_values

@@ -39,7 +39,7 @@ pytestmark = [
 ]
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "mqtt.md").read_text()
-TELEGRAF = re.findall(r"```\n(.*?)```", DOCUMENT.split("## Telegraf")[1], re.DOTALL)[0]
+TELEGRAF, TAGS = re.findall(r"```\n(.*?)```", DOCUMENT.split("## Telegraf")[1], re.DOTALL)[:2]
 BEGIN = 1_714_564_800  # 2024-05-01T12:00:00Z
 SAMPLES = 4000
 TASKS = ("classification", "regression", "forecast", "autoencoder")
@@ -318,7 +318,7 @@ def rows_of(channel: str, topic: str, payload: bytes) -> list[str]:
 def test_telegraf_reads_all_that_peers_publish(broker: Mosquitto, links: Links, boards: Boards, tmp_path: Path) -> None:
     channels = ("state", "metrics", "inference", "log", "status")
     inbox = Inbox(links.open(plain(broker)), "learnae/#")
-    inputs = TELEGRAF.replace("localhost:1883", f"127.0.0.1:{broker.port}")
+    inputs = TELEGRAF.replace("localhost:1883", f"127.0.0.1:{broker.port}") + TAGS.replace("state", channels[-1])
     assert inputs.count(f":{broker.port}") == len(channels)
     with Telegraf(tmp_path / "telegraf", inputs) as telegraf:
         for task in TASKS:
@@ -338,3 +338,5 @@ def test_telegraf_reads_all_that_peers_publish(broker: Mosquitto, links: Links, 
             missing, more = said - arrived(), arrived() - said
             assert not missing, f"{channel}: {next(iter(missing))}, not {next(iter(more), '')}"
             assert not more
+        tags = {(each["tags"]["swarm"], each["tags"]["peer"]) for each in telegraf.metrics(f"learnae_{channels[-1]}")}
+        assert tags == {(str(manifest.swarm), boards.peer(task)) for task, manifest in swarms().items()}
