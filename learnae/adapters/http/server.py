@@ -335,20 +335,22 @@ class _Conversation:
         return error
 
     def _receive(self, deadline: float, most: int = HEAD_BYTES) -> bytes:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._connection.settimeout(left)
+        self._wait_until(deadline)
         return self._connection.recv(most)
 
     def _send(self, data: bytes, seconds: float) -> None:
         """Send all of it within so many ``seconds``; raises OSError."""
         deadline, view = time.monotonic() + seconds, memoryview(data)
         while view:
-            self._connection.settimeout(max(0.001, deadline - time.monotonic()))
+            self._wait_until(deadline)
             view = view[self._connection.send(view[:_CHUNK]) :]
-            if view and time.monotonic() > deadline:
-                raise TimeoutError
+
+    def _wait_until(self, deadline: float) -> None:
+        """Let the next call wait no longer; raises TimeoutError if it is too late."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
 
 
 def _head(status: int, headers: Mapping[str, str], size: int, keeps: bool) -> bytes:

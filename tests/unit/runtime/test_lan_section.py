@@ -110,7 +110,7 @@ def test_what_is_wrong_is_named_with_the_remedy(key: str, value: object, words: 
         ("192.168.1.5", False),
     ],
 )
-def test_only_this_machine_needs_no_encryption_in_an_open_swarm(host: str, own: bool) -> None:
+def test_only_this_machine_needs_no_encryption_in_an_open_swarm(workspace: Workspace, host: str, own: bool) -> None:
     assert is_own_machine(host) == own
     address = MemberAddress(host, 8733, tls=False)
     check_private(address, is_sealed=True)
@@ -118,7 +118,7 @@ def test_only_this_machine_needs_no_encryption_in_an_open_swarm(host: str, own: 
         check_private(address, is_sealed=False)
         return
     with pytest.raises(ConfigurationError, match="this swarm is open") as caught:
-        check_private(address, is_sealed=False)
+        connect_http(LanSection(peers=f"http://{host}:8733"), workspace)
     assert f"use https://{host}:8733/PEER" in caught.value.remedy
 
 

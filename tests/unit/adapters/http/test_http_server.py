@@ -180,6 +180,19 @@ def test_one_that_does_not_read_its_answers_holds_up_nobody(tmp_path: Path, open
     assert "not taken in time" in member.errors.last["LimitError"]
 
 
+def test_few_blocks_are_in_memory_at_once(tmp_path: Path, opened: Callable[..., LanMember]) -> None:
+    member = opened(tmp_path, ServerLimits(seconds=0.5, blocks=1))
+    with closing(socket.socket()) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((HOST, member.port))
+        slow.sendall(get(Cid.of(RAW, LARGE)) * 8)
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        found = said(member, get(Cid.of(RAW, DATA), "Connection: close"))
+    assert found.startswith(b"HTTP/1.1 429 ")
+    assert "too many blocks" in member.errors.last["LimitError"]
+    wait_for(lambda: serves_on(member), "room again")
+
+
 @pytest.mark.parametrize("limits", [ServerLimits(connections=3), ServerLimits(per_address=3)])
 def test_no_more_connections_than_allowed(
     tmp_path: Path, opened: Callable[..., LanMember], limits: ServerLimits
