@@ -1,7 +1,8 @@
 """Raw readings never leave: every byte that a peer puts out is searched for planted readings.
 
 The peers are archives: what they would forget has left before. They hold nothing out, as a peer that learns nothing
-falls silent; nor is more asked of them than what they put out before they know all noise by heart.
+falls silent; nor is more asked of them than what they put out before they know all noise by heart. Public keys are
+no secret, nor what is made of them (the piece beside a name, Home Assistant's serial number): no search is for them.
 """
 
 from __future__ import annotations

@@ -68,7 +68,8 @@ def _offer(code: InviteCode, member: Identity, as_json: bool = False) -> int:
         if as_json:
             print_json({"spoken": str(spoken)})
         else:
-            print(f"\nread aloud, to be typed on another machine of this network: learnae join {spoken}", flush=True)
+            print(f"\nread aloud, to be typed on another machine of this network: learnae join {spoken}")
+        sys.stdout.flush()
 
     if not offer_code(code, member, say):
         raise TransportError("no machine of this network has asked for the code in time", "type the long one there")
