@@ -205,8 +205,8 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--address", action="append", default=[], metavar="URL", help=where)
     login = "put the broker's user and password into the code, too: who reads it can use the broker"
     command.add_argument("--with-password", action="store_true", help=login)
-    aloud = "also offer it to a machine of this network, which types three words in its place"
-    command.add_argument("--aloud", action="store_true", help=aloud)
+    spoken = "print three words in its place, with which one machine of this network joins, within ten minutes"
+    command.add_argument("--spoken", action="store_true", help=spoken)
     _finish(_with_swarm(command), invite)
     command = verbs.add_parser("uninvite", help="take an invite back")
     which = command.add_mutually_exclusive_group(required=True)

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, replace
 from getpass import getpass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.cli.commands.swarm.data_look import Look, look_into
@@ -66,6 +67,7 @@ def join_by_code(options: argparse.Namespace) -> int:
     try:
         look = _ask(call, options, directory, time.monotonic() + options.wait)
         swarm, is_in, said = call.applicant.swarm, call.applicant.is_in, call.applicant.describe()
+        lan = replace(lan, peers=" ".join(call.reached() or lan.peers.split()))
     finally:
         call.close()
     _write(config, options, directory.name, code, _links(mqtt, lan, options.lan))
@@ -89,7 +91,7 @@ def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) ->
     A broker's password is kept in ``directory``.
     """
     broker = next((address for address in code.addresses if address.startswith(_BROKERS)), "")
-    members = [f"{address}:80" if address.count(":") == 1 else address for address in code.addresses
+    members = [address if urlsplit(address).port else f"{address}:80" for address in code.addresses
                if address.startswith("http://")]  # fmt: skip
     if not broker and members:
         return MqttSection(), LanSection(peers=" ".join(members))
