@@ -135,9 +135,9 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--from", type=place, dest="file", metavar="F", help="a TOML file with all this: docs/tasks.md"
     )
     command.add_argument("--directory", type=place, metavar="D", help="where the peers of this machine share it")
-    group = command.add_argument_group("a peer of this machine at once, as with learnae join")
-    group.add_argument("--data", type=place, metavar="F", help="what it trains on")
-    _add_running(group)
+    own = command.add_argument_group("a peer of this machine at once, as with learnae join")
+    own.add_argument("--data", type=place, metavar="F", help="what it trains on")
+    _add_running(own)
     _finish(command, create)
 
 

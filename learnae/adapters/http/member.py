@@ -121,7 +121,10 @@ class MemberLink:
 
     def state(self) -> str:
         """Return what the status says of the link."""
-        return self._reason or "connected"
+        if self._reason or self._whereabouts is None or self._whereabouts.is_home:
+            return self._reason or "connected"
+        host, port = self._whereabouts.place
+        return f"connected at [{host}]:{port}" if ":" in host else f"connected at {host}:{port}"
 
     def close(self) -> None:
         """End both threads. Idempotent."""

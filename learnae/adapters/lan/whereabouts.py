@@ -16,8 +16,9 @@ _REMEMBERED = 64  # places, and when they were tried
 class Whereabouts:
     """One place at a time for the member that is configured at ``place``; safe to use from several threads.
 
-    ``names`` returns how beacons name the swarm now. ``key`` is the member's, None where any that ``admits`` takes will
-    do. A beacon gives no more than a place to try: who is there is proven by what is said and signed.
+    ``key`` is the member's, None where any that ``admits`` takes will do; ``names`` returns how beacons name the swarm
+    now, ``ask`` lets neighbours say where they are. A beacon gives no more than a place to try: who is there is proven
+    by what is said and signed.
     """
 
     def __init__(
@@ -27,12 +28,19 @@ class Whereabouts:
         neighbours: Neighbours,
         names: Callable[[], frozenset[bytes]],
         admits: Callable[[bytes], bool],
+        ask: Callable[[], None],
     ) -> None:
         self._configured = self.place = place
         self._key, self._neighbours, self._names, self._admits = key, neighbours, names, admits
+        self._ask = ask
         self._lock = threading.Lock()
         self._tried = BoundedDict[Place, int](_REMEMBERED)
         self._turns = 0
+
+    @property
+    def is_home(self) -> bool:
+        """Return True if the place is the one that is configured."""
+        return self.place == self._configured
 
     def leave(self, place: Place) -> None:
         """Go on to another place, if one is known, since ``place`` does not do: that which was tried longest ago."""
@@ -41,6 +49,7 @@ class Whereabouts:
                 return  # another thread has been faster
             self._turns += 1
             self._tried.renew(place, self._turns)
+            self._ask()
             for found in sorted(self._known(), key=lambda each: self._tried.get(each, 0)):
                 if found == self._configured or self._neighbours.may_try(found[0]):
                     self.place = found

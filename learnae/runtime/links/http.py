@@ -9,16 +9,12 @@ from learnae.adapters.http.own_vector import OwnVector
 from learnae.adapters.http.server import HttpServer, ServerLimits, free_place
 from learnae.adapters.http.service import SwarmService
 from learnae.adapters.http.uploads import HttpUploads
-from learnae.adapters.lan.beacons import Beacon, open_name, sealed_name, sealed_names
-from learnae.adapters.lan.discovery import BeaconService
-from learnae.adapters.lan.neighbours import Neighbours
-from learnae.adapters.lan.whereabouts import Whereabouts
-from learnae.adapters.local.clock import SystemClock
 from learnae.config.sections import AUTO, LanSection, MemberAddress, is_own_machine
 from learnae.errors import ConfigurationError
 from learnae.membership.policy import INVITE
 from learnae.ports import InviteDesk
 from learnae.runtime.link_set import LinkSet
+from learnae.runtime.links.neighbourhood import Neighbourhood
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import KEY_FILE
 
@@ -43,13 +39,14 @@ def connect_http(
     own, spend = OwnVector(workspace.identity, swarm), limits.bucket()
     gossip = HttpGossip(own)
     links = LinkSet(gossips={"http": gossip}, closers=(own.close,))
-    neighbours, names = Neighbours(workspace.errors, own=workspace.identity.author), _beacon_names(workspace, is_sealed)
+    host, port = (free_place() if section.serve == AUTO else section.place()) if section.serve else ("", 0)
+    neighbourhood = Neighbourhood(workspace, is_sealed, admits, 0 if is_own_machine(host) else port)
     for address in section.addresses():
         check_private(address, is_sealed)
         place, key = (address.host, address.port), key_of(address.peer) if address.peer else None
         whereabouts = None
         if not is_own_machine(address.host):  # that is a tunnel's end, perhaps: what goes there goes nowhere else
-            whereabouts = Whereabouts(place, key, neighbours, lambda: names()[1], admits)
+            whereabouts = neighbourhood.whereabouts(place, key)
         reads, speaks = (make_client(*place, key, address.tls, whereabouts) for _ in range(2))
         link = MemberLink(
             speaks, key, swarm, meeting, own, gossip, workspace.store, workspace.errors, spend, section.timeout,
@@ -58,7 +55,6 @@ def connect_http(
         link.start()
         name, states = speaks.name.replace("member", "http", 1), {f"{speaks.name} gossip": link.state}
         links += LinkSet({name: MemberExchange(reads, section.timeout)}, states=states, closers=(link.close,))
-    host, port = (free_place() if section.serve == AUTO else section.place()) if section.serve else ("", 0)
     if host:
         uploads = HttpUploads(own)
         invites, desks = _open_desk(workspace)
@@ -68,15 +64,10 @@ def connect_http(
         server = HttpServer(host, port, service, workspace.errors, limits, tls)
         server.start()
         links += LinkSet({UPLOADS: uploads}, states={"http server": server.state}, closers=(server.close,), desks=desks)
-    is_served = bool(host) and not is_own_machine(host)
-    if section.beacon and (is_served or not all(is_own_machine(each.host) for each in section.addresses())):
-        identity = workspace.identity
-
-        def beacons() -> list[bytes]:
-            return [Beacon(names()[0], identity.author, port).to_bytes(identity)] if is_served else []
-
-        beacon = BeaconService(beacons, neighbours)
-        links += LinkSet(states={"beacon": beacon.state}, closers=(beacon.close,))
+    hosts = [*filter(None, [host]), *(address.host for address in section.addresses())]
+    if section.beacon and not all(map(is_own_machine, hosts)):
+        neighbourhood.begin()
+        links += LinkSet(states={"beacon": neighbourhood.state}, closers=(neighbourhood.close,))
     return links
 
 
@@ -89,20 +80,6 @@ def _open_desk(workspace: Workspace) -> tuple[Callable[[str, bytes], bytes | Non
 
     desk = HttpInviteDesk(workspace.errors)
     return desk.ask, (desk,)
-
-
-def _beacon_names(workspace: Workspace, is_sealed: bool) -> Callable[[], tuple[bytes, frozenset[bytes]]]:
-    """Return what tells how this peer's beacon names the swarm now, and how those of others may name it."""
-    root = workspace.secrets.root if is_sealed and workspace.secrets else None
-
-    def names() -> tuple[bytes, frozenset[bytes]]:
-        if root is None:
-            name = open_name(workspace.swarm.manifest.swarm)
-            return name, frozenset([name])
-        now = SystemClock().now()
-        return sealed_name(root, now), sealed_names(root, now)
-
-    return names
 
 
 def check_private(address: MemberAddress, is_sealed: bool) -> None:

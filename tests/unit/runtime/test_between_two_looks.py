@@ -110,7 +110,15 @@ def test_a_configuration_that_somebody_else_makes_meanwhile_is_not_said_to_be_ou
 
     monkeypatch.setattr(join_module, "create_once", too_late)
     options = Namespace(
-        swarm=str(directory), name="pump", role="trainer", config=config, label=None, data=None, json=True
+        swarm=str(directory),
+        name="pump",
+        role="trainer",
+        config=config,
+        label=None,
+        data=None,
+        json=True,
+        lan=False,
+        start=False,
     )
     with pytest.raises(ConfigurationError, match="exists"):
         join_module.join(options)

@@ -105,7 +105,9 @@ class HttpInviteCaller(InviteCaller):
             self._states[url] = f"away: {error or f'{client.name} does not answer'}"
             return
         if found.status != 200 or len(found.body) > RESPONSE_BYTES:
-            self._states[url] = f"{client.name} knows no such invite" if found.status == 404 else f"status {found.status}"
+            self._states[url] = (
+                f"{client.name} knows no such invite" if found.status == 404 else f"status {found.status}"
+            )
             return
         self._states[url] = "connected"
         rest = found.body

@@ -15,9 +15,11 @@ from learnae.ipld.cid import Cid
 from learnae.membership.compact_addresses import pack
 from learnae.membership.invite_code import MAX_ADDRESS_BYTES, MAX_ADDRESSES, InviteCode
 from learnae.membership.policy import VOUCHED
-from learnae.protocol.identity import PRIVATE_KEY_BYTES
+from learnae.protocol.identity import PRIVATE_KEY_BYTES, Identity, peer_name
 from learnae.runtime.admission.serving import served_addresses
+from learnae.runtime.registrar import Registrar
 from learnae.system.credentials import read_credential
+from learnae.system.paths import last_status, peers_here
 from learnae.text import counted, shown
 
 
@@ -37,7 +39,7 @@ def invite(options: argparse.Namespace) -> int:
     addresses = options.address or _addresses(manifest.swarm, section, options.spoken)
     login = _login(section) if options.with_password else None
     InviteCode(manifest.swarm, bytes(PRIVATE_KEY_BYTES), tuple(addresses), login)  # refuses what does not fit
-    member = registrar.member_here()
+    member = _inviter(registrar)
     expires = SystemClock().now() + options.expires
     record, seed = registrar.invite(member, options.uses, expires, options.role)
     registrar.announce()
@@ -61,6 +63,16 @@ def invite(options: argparse.Namespace) -> int:
         print(f"learnae: {problem}; give --address with a name that others reach", file=sys.stderr)
     print(f"\ntake it back with: learnae uninvite {str(record.cid)[-8:]}")
     return 0
+
+
+def _inviter(registrar: Registrar) -> Identity:
+    """Return the key of the member of this machine that has last run: who has invited welcomes first, and at once.
+
+    Raises ConfigurationError if there is none.
+    """
+    times = {status.get("peer"): status.get("time") for status in map(last_status, peers_here())}
+    members = registrar.members_here() or [registrar.member_here()]
+    return max(members, key=lambda member: times.get(peer_name(member.author)) or 0)
 
 
 def _addresses(swarm: Cid, mqtt: MqttSection, is_spoken: bool) -> list[str]:
