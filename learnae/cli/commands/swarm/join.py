@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -12,6 +13,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import columns_note, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
+from learnae.config.sections import LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, REMOVED, WAITING
@@ -56,7 +58,15 @@ def join(options: argparse.Namespace) -> int:
     check_place(directory, manifest.swarm)
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
-    text = configuration(options.role, options.data, options.label, name, named)
+    mqtt = MqttSection(
+        broker=options.broker,
+        user=options.user,
+        password_file=str(options.password_file or ""),
+        ca_file=str(options.ca_file or ""),
+        prefix=options.prefix,
+    )
+    links = link_sections(mqtt, LanSection())
+    text = configuration(options.role, options.data, options.label, name, named, links)
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
     identity = Identity.load_or_create(directory / KEY_FILE)
@@ -84,7 +94,20 @@ def join(options: argparse.Namespace) -> int:
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
-    return 0
+    return start_peer(options) if options.start else 0
+
+
+def start_peer(options: argparse.Namespace) -> int:
+    """Start the peer in the background: a trainer detached, an agent by its service."""
+    if not options.data and options.role == "trainer":
+        raise ConfigurationError("there is no data to train on yet", "give --data FILE, too")
+    config = ["--config", str(options.config)] if options.config else []
+    command = [sys.executable, "-m", "trainer_node", "start", "--detach", *config]
+    if options.role == "agent":
+        command = ["systemctl", "restart", f"learnae-agent@{options.name or options.role}.service"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print((done.stdout + done.stderr).strip(), file=sys.stderr)
+    return done.returncode
 
 
 def _ask_in(swarm: Swarm, identity: Identity, options: argparse.Namespace) -> dict[str, str]:
@@ -126,6 +149,22 @@ def check_place(directory: Path, swarm: Cid) -> None:
         return
     if state.swarm != swarm:
         raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
+
+
+def link_sections(mqtt: MqttSection, lan: LanSection) -> dict[str, dict[str, Value]]:
+    """Return the sections of the configuration by which others are reached."""
+    if lan.is_used:
+        return {"lan": {"peers": lan.peers}}
+    if not mqtt.broker:
+        return {}
+    found: dict[str, Value] = {"broker": mqtt.broker}
+    for key in ("user", "prefix"):
+        if (value := getattr(mqtt, key)) != getattr(MqttSection(), key):
+            found[key] = value
+    for key in ("password_file", "ca_file"):
+        if value := getattr(mqtt, key):
+            found[key] = str(Path(value).resolve())
+    return {"mqtt": found}
 
 
 def configuration(

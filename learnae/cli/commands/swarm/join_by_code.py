@@ -1,7 +1,6 @@
 """``learnae join LRN1…``: from an invite code to a member of the swarm, on a machine that knows nothing of it."""
 
 import argparse
-import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -10,7 +9,15 @@ from pathlib import Path
 
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.cli.commands.swarm.data_look import Look, look_into
-from learnae.cli.commands.swarm.join import LABEL, Sections, Value, check_place, configuration, known_name
+from learnae.cli.commands.swarm.join import (
+    LABEL,
+    Sections,
+    check_place,
+    configuration,
+    known_name,
+    link_sections,
+    start_peer,
+)
 from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
 from learnae.config.sections import LanSection, MqttSection
@@ -59,11 +66,11 @@ def join_by_code(options: argparse.Namespace) -> int:
         swarm, is_in, said = call.applicant.swarm, call.applicant.is_in, call.applicant.describe()
     finally:
         call.close()
-    _write(config, options, directory.name, code, _links(mqtt, lan))
+    _write(config, options, directory.name, code, link_sections(mqtt, lan))
     if is_in:
         forget_application(directory)
     _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
-    return _start(options) if options.start else 0
+    return start_peer(options) if options.start else 0
 
 
 def _heard(text: str) -> InviteCode:
@@ -79,7 +86,7 @@ def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) ->
 
     A broker's password is kept in ``directory``.
     """
-    broker = next((address for address in code.addresses if address.startswith(_BROKERS)), "")
+    broker = options.broker or next((address for address in code.addresses if address.startswith(_BROKERS)), "")
     members = [f"{address}:80" if address.count(":") == 1 else address for address in code.addresses
                if address.startswith("http://")]  # fmt: skip
     if not broker and members:
@@ -179,20 +186,6 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     return look
 
 
-def _links(mqtt: MqttSection, lan: LanSection) -> dict[str, dict[str, Value]]:
-    """Return the sections of the configuration by which others are reached."""
-    if lan.is_used:
-        return {"lan": {"peers": lan.peers}}
-    found: dict[str, Value] = {"broker": mqtt.broker}
-    for key in ("user", "prefix"):
-        if (value := getattr(mqtt, key)) != getattr(MqttSection(), key):
-            found[key] = value
-    for key in ("password_file", "ca_file"):
-        if value := getattr(mqtt, key):
-            found[key] = str(Path(value).resolve())
-    return {"mqtt": found}
-
-
 def _write(
     config: Path,
     options: argparse.Namespace,
@@ -236,16 +229,3 @@ def _tell(
     if not options.data:
         what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
         print(f"\nfirst set {what}, in that configuration")
-
-
-def _start(options: argparse.Namespace) -> int:
-    """Start the peer in the background: a trainer detached, an agent by its service."""
-    if not options.data and options.role == "trainer":
-        raise ConfigurationError("there is no data to train on yet", "give --data FILE, too")
-    config = ["--config", str(options.config)] if options.config else []
-    command = [sys.executable, "-m", "trainer_node", "start", "--detach", *config]
-    if options.role == "agent":
-        command = ["systemctl", "restart", f"learnae-agent@{options.name or options.role}.service"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    print((done.stdout + done.stderr).strip(), file=sys.stderr)
-    return done.returncode
