@@ -63,7 +63,9 @@ class Steward:
 
     def publish(self, body: Body) -> Record:
         """Sign, store and take in a record of this peer; raises NotWrittenError."""
-        record = compose_record(self._identity, self._ledger.swarm, self._ledger.heads(self._identity.author), self._clock.now(), body)
+        record = compose_record(
+            self._identity, self._ledger.swarm, self._ledger.heads(self._identity.author), self._clock.now(), body
+        )
         self._store.put(DAG_CBOR, record.data)
         self._gate.take(record.data)
         _log.info("signed a record of kind %s as %s", body.to_fields()["kind"], peer_name(self._identity.author)[:8])
