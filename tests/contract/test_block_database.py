@@ -37,7 +37,7 @@ from learnae.ports import check_named
 from learnae.system.atomic_files import TEMPORARY, why_unwritable
 
 HOUR = 3_600_000  # ms
-KILLS = how_many(40, 200)
+KILLS = how_many(25, 200)
 PAGE = 4096
 
 

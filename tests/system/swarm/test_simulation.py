@@ -42,7 +42,7 @@ from learnae.weights.frames import FramePolicy
 
 ROOT = Path(__file__).parents[3]
 SECOND = 1000
-PEERS = 30
+PEERS = how_many(20, 30)
 CHURN = 0.3  # share of machines that are down at any time
 USUAL = Limits()
 WEATHER = Weather(delay=(10, 400), loss=0.2)
@@ -198,7 +198,7 @@ def test_after_a_storm_all_peers_know_the_same():
     assert len(set(after.messages)) == 1
     authors = newest(simulation, 0)
     assert len(authors) == PEERS
-    assert sum(authors.values()) > 600, "the storm stopped the swarm"
+    assert sum(authors.values()) > 20 * PEERS, "the storm stopped the swarm"
     assert_nobody_is_banned(simulation)
     assert_no_problems(simulation)
 
@@ -666,11 +666,11 @@ def test_memory_and_disks_stay_bounded_while_training_continues():
 
 
 @pytest.mark.slow
-def test_after_an_hour_a_disk_holds_what_it_held_after_five_minutes():
+def test_a_disk_holds_as_much_later_as_after_five_minutes():
     simulation = swarm(2, Setting(seed=26))
     simulation.run(5 * 60 * SECOND)
     early_messages, early_blocks = largest_over(simulation, 30)
-    simulation.run(35 * 60 * SECOND)
+    simulation.run(how_many(10, 35) * 60 * SECOND)
     late = orphans(simulation)
     simulation.run(20 * 60 * SECOND)
     messages, blocks = largest_over(simulation, 30)
