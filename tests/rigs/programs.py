@@ -194,9 +194,14 @@ class Programs:
         return json.loads(done.stdout)
 
     def start(
-        self, module: str, *arguments: object, environment: Mapping[str, str] | None = None, pause: float | None = 0.05
+        self,
+        module: str,
+        *arguments: object,
+        environment: Mapping[str, str] | None = None,
+        pause: float | None = 0.05,
+        within: Sequence[str] = (),
     ) -> Child:
-        """Start ``python -m module``, which this object ends if nothing else does.
+        """Start ``python -m module``, which this object ends if nothing else does; ``within`` is what runs it.
 
         ``pause`` seconds between two updates; None leaves that to the configuration. A trainer trains a fifth of the
         time.
@@ -205,7 +210,7 @@ class Programs:
         if module == "trainer_node":  # many processes share the machine that runs the tests
             paused["LEARNAE_TRAIN__SHARE"] = "0.2"
         process = Child(
-            [sys.executable, "-m", module, *map(str, arguments)],
+            [*within, sys.executable, "-m", module, *map(str, arguments)],
             self.root / ".said" / str(len(self.started)),
             self.environment(**{**paused, **(environment or {})}),
             self.root,

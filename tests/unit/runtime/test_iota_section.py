@@ -18,7 +18,7 @@ from learnae.adapters.iota.pyota import INSTALL_PYOTA
 from learnae.cli.commands.look import doctor as doctor_module
 from learnae.cli.commands.look.doctor import doctor
 from learnae.config.loading import find_section, load_config
-from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, MqttSection
+from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.connect import connect
@@ -99,7 +99,7 @@ def test_commands_find_it_in_any_roles_file(tmp_path, monkeypatch):
 
 def connected(tmp_path: Path, iota: IotaSection) -> LinkSet:
     workspace = Workspace(create_swarm(tiny_manifest()), tmp_path / "peer")
-    return connect(workspace, MqttSection(), GatewaySection(), ExchangeSection(), iota)
+    return connect(workspace, MqttSection(), GatewaySection(), ExchangeSection(), iota, LanSection())
 
 
 def test_nothing_is_loaded_or_linked_without_a_node(tmp_path, monkeypatch):
