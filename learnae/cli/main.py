@@ -164,11 +164,13 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     group = command.add_argument_group(
         "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"
     )
-    group.add_argument("--user", default="", metavar="U", help="at the code's broker, where it wants one")
-    group.add_argument("--password-file", type=place, metavar="F", help="default: you are asked for a password")
+    group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
+    group = command.add_argument_group("over MQTT", "goes into the configuration; a code names its broker itself")
+    group.add_argument("--broker", default="", metavar="URL", help=BROKER_URLS)
+    group.add_argument("--user", default="", metavar="U", help="where the broker wants one")
+    group.add_argument("--password-file", type=place, metavar="F", help="with a code: you are asked by default")
     group.add_argument("--ca-file", type=place, metavar="F", help="what signed the broker's certificate")
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of the members' topics")
-    group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
     _finish(command, _join)
 
 

@@ -141,7 +141,7 @@ class Applicant:
             manifest = Manifest.from_bytes(block)
         except (ManifestError, ModelError) as error:
             raise type(error)(f"the swarm's definition: {error.problem}", error.remedy) from error
-        self._refusal = ""
+        self._refusal, self._next = "", float("-inf")  # now it can ask to be let in
         self._enter(create_swarm(manifest))
 
     def _take_record(self, registrar: Registrar, data: bytes) -> None:

@@ -63,10 +63,10 @@ class Fleet:
             "--membership", "invite",
         )  # fmt: skip
         self.directory = Path(made["directory"])
-        ann.answer("learnae", "join", "--name", "plantedann", "--data", self.rows("ann"))
-        section = f'\n[mqtt]\nbroker = "mqtt://127.0.0.1:{broker.port}"\nuser = "{USER}"\n'
-        with (ann.config / "learnae" / "trainer.toml").open("a") as file:
-            file.write(f'{section}password_file = "{self.password}"\n')
+        ann.answer(
+            "learnae", "join", "--name", "plantedann", "--data", self.rows("ann"),
+            "--broker", f"mqtt://127.0.0.1:{broker.port}", "--user", USER, "--password-file", self.password,
+        )  # fmt: skip
 
     def machine(self, name: str) -> Programs:
         if name not in self.machines:

@@ -119,6 +119,11 @@ def test_a_configuration_that_somebody_else_makes_meanwhile_is_not_said_to_be_ou
         json=True,
         lan=False,
         start=False,
+        broker="",
+        user="",
+        password_file=None,
+        ca_file=None,
+        prefix="learnae",
     )
     with pytest.raises(ConfigurationError, match="exists"):
         join_module.join(options)

@@ -15,6 +15,7 @@ from learnae.adapters.iota import node as iota_client
 from learnae.adapters.iota.node import POW
 from learnae.adapters.iota.proof_of_work import MAX_MWM
 from learnae.adapters.iota.pyota import INSTALL_PYOTA
+from learnae.cli.commands.look import doctor as doctor_module
 from learnae.cli.commands.look.doctor import doctor
 from learnae.config.loading import find_section, load_config
 from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, LanSection, MqttSection
@@ -35,6 +36,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(doctor_module, "try_parts", lambda names: dict.fromkeys(names, ""))  # seconds of JAX each time
 
 
 def write(tmp_path: Path, role: str, text: str) -> None:

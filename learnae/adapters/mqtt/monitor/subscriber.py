@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 _MOST_PEERS = 1000  # of all swarms; a longer table is not read
 _STATE_BYTES = 64 * 1024
 _NAME_CHARACTERS = 64
+_SEALED = b"\0"  # a time in milliseconds begins so, and no JSON
 _SEALED_MEETING = re.compile("[a-z2-7]{26}")
 _LABEL_CHARACTERS = 256  # names of classes are a manifest's
 
@@ -111,7 +112,8 @@ class Subscriber:
         if not received.payload:
             return
         key, payload = self._key(received.topic), received.payload
-        if not payload.startswith(b"{"):
+        if payload.startswith(_SEALED):
+            _check_size(payload)
             opened = self._unseal(*key, "state", payload)
             if opened is None:
                 self._note(replace(self._known(key), sealed=True))
@@ -147,8 +149,7 @@ def check_meeting(name: str) -> None:
 
 def parse_state(payload: bytes, known: Seen) -> Seen:
     """Return ``known`` with the fields of a ``state``; raises EncodingError or LimitError."""
-    if len(payload) > _STATE_BYTES:
-        raise LimitError(f"a state of {len(payload)} bytes", f"at most {_STATE_BYTES} are read")
+    _check_size(payload)
     try:
         fields = Fields(json.loads(payload), "state", EncodingError)
     except (ValueError, RecursionError) as error:
@@ -173,6 +174,11 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         unwritable=fields.value("unwritable", None) is not None,
         heard=fields.integer("time"),
     )
+
+
+def _check_size(payload: bytes) -> None:
+    if len(payload) > _STATE_BYTES:
+        raise LimitError(f"a state of {len(payload)} bytes", f"at most {_STATE_BYTES} are read")
 
 
 def _optional(fields: Fields, name: str) -> float | None:

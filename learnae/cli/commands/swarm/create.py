@@ -16,6 +16,7 @@ from learnae.cli.commands.swarm.join import check_vacant, join
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
 from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json
 from learnae.config.loading import user_config_directory
+from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
@@ -36,7 +37,10 @@ from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
-_USUAL_PEER = {"role": "trainer", "name": None, "label": None, "config": None}
+_USUAL_PEER = {
+    **{"role": "trainer", "name": None, "label": None, "config": None, "password_file": None, "ca_file": None},
+    **{"broker": "", "user": "", "prefix": MqttSection().prefix},
+}
 
 
 def create(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import columns_note, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
-from learnae.config.sections import AUTO
+from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, REMOVED, WAITING
@@ -57,7 +57,14 @@ def join(options: argparse.Namespace) -> int:
     check_place(directory, manifest.swarm)
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
-    links: Sections = {"lan": {"serve": AUTO}} if options.lan else {}
+    mqtt = MqttSection(
+        broker=options.broker,
+        user=options.user,
+        password_file=str(options.password_file or ""),
+        ca_file=str(options.ca_file or ""),
+        prefix=options.prefix,
+    )
+    links = link_sections(mqtt, LanSection(serve=AUTO if options.lan else ""))
     text = configuration(options.role, options.data, options.label, name, named, links)
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
@@ -155,6 +162,22 @@ def check_place(directory: Path, swarm: Cid) -> None:
         return
     if state.swarm != swarm:
         raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
+
+
+def link_sections(mqtt: MqttSection, lan: LanSection) -> dict[str, dict[str, Value]]:
+    """Return the sections of the configuration by which others are reached."""
+    served: dict[str, Value] = {key: value for key in ("serve", "peers") if (value := getattr(lan, key))}
+    sections = {"lan": served} if served else {}
+    if not mqtt.broker:
+        return sections
+    found: dict[str, Value] = {"broker": mqtt.broker}
+    for key in ("user", "prefix"):
+        if (value := getattr(mqtt, key)) != getattr(MqttSection(), key):
+            found[key] = value
+    for key in ("password_file", "ca_file"):
+        if value := getattr(mqtt, key):
+            found[key] = str(Path(value).resolve())
+    return {"mqtt": found, **sections}
 
 
 def configuration(

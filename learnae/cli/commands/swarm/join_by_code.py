@@ -13,11 +13,11 @@ from learnae.cli.commands.swarm.data_look import Look, look_into
 from learnae.cli.commands.swarm.join import (
     LABEL,
     Sections,
-    Value,
     check_place,
     check_startable,
     configuration,
     known_name,
+    link_sections,
     start_peer,
 )
 from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
@@ -70,7 +70,8 @@ def join_by_code(options: argparse.Namespace) -> int:
         lan = replace(lan, peers=" ".join(call.reached() or lan.peers.split()))
     finally:
         call.close()
-    _write(config, options, directory.name, code, _links(mqtt, lan, options.lan))
+    lan = replace(lan, serve=AUTO if options.lan else "")
+    _write(config, options, directory.name, code, link_sections(mqtt, lan))
     if is_in:
         forget_application(directory)
     _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
@@ -90,7 +91,7 @@ def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) ->
 
     A broker's password is kept in ``directory``.
     """
-    broker = next((address for address in code.addresses if address.startswith(_BROKERS)), "")
+    broker = options.broker or next((address for address in code.addresses if address.startswith(_BROKERS)), "")
     members = [address if urlsplit(address).port else f"{address}:80" for address in code.addresses
                if address.startswith("http://")]  # fmt: skip
     if not broker and members:
@@ -188,21 +189,6 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     for note in look.notes if look else ():
         print(f"learnae: {options.data}: {note}", file=sys.stderr)
     return look
-
-
-def _links(mqtt: MqttSection, lan: LanSection, serves: bool) -> dict[str, dict[str, Value]]:
-    """Return the sections of the configuration by which others are reached."""
-    served: dict[str, Value] = {"serve": AUTO} if serves else {}
-    if not mqtt.broker:
-        return {"lan": {"peers": lan.peers, **served}}
-    found: dict[str, Value] = {"broker": mqtt.broker}
-    for key in ("user", "prefix"):
-        if (value := getattr(mqtt, key)) != getattr(MqttSection(), key):
-            found[key] = value
-    for key in ("password_file", "ca_file"):
-        if value := getattr(mqtt, key):
-            found[key] = str(Path(value).resolve())
-    return {"mqtt": found, **({"lan": served} if served else {})}
 
 
 def _write(
