@@ -105,12 +105,8 @@ def test_three_lines_make_two_machines_learn_and_others_hear_nothing(desks: tupl
         wait_for(lambda: bob.status("plantedbob")["connections"].get("beacon") == "connected", "the beacon")
         assert bob.status("plantedbob")["problems"] == {}
 
-        with bob.machine, closing(HTTPConnection("10.77.0.1", 8733, timeout=60)) as stranger:
-            stranger.request("GET", f"/ipfs/{open_manifest(ann.swarm).swarm}?format=raw")
-            assert stranger.getresponse().status == 404
-
-        ann.machine.ip("addr", "add", "10.77.0.99/24", "dev", "eth0")  # the machine gets another address
-        ann.machine.ip("addr", "del", "10.77.0.1/24", "dev", "eth0")
+        ann.machine.ip("addr", "del", "10.77.0.1/24", "dev", "eth0")  # the machine gets another address
+        ann.machine.ip("addr", "add", "10.77.0.99/24", "dev", "eth0")
         link = "member 10.77.0.1:8733 gossip"
         wait_for(
             lambda: bob.status("plantedbob")["connections"][link].startswith("connected at "),
@@ -118,6 +114,9 @@ def test_three_lines_make_two_machines_learn_and_others_hear_nothing(desks: tupl
         )  # fmt: skip
         before = len(bob.merges(names[bob]))
         wait_for(lambda: len(bob.merges(names[bob])) > before, "bob to merge again", 90)
+    with bob.machine, closing(HTTPConnection("10.77.0.99", 8733, timeout=60)) as stranger:
+        stranger.request("GET", f"/ipfs/{open_manifest(ann.swarm).swarm}?format=raw")
+        assert stranger.getresponse().status == 404
     _assert_private(ann.swarm, tap.heard(), words)
 
 
