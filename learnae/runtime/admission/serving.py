@@ -2,6 +2,7 @@
 
 import socket
 import time
+from contextlib import suppress
 
 from learnae.adapters.http.server import place_of
 from learnae.adapters.lan.own_addresses import own_addresses
@@ -10,7 +11,7 @@ from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.system.paths import last_status, peers_here
 
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - and how this machine itself reaches it
+_ANY = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}  # noqa: S104 - and how this machine reaches it
 _START_SECONDS = 30.0  # for a peer that has just been started, on a slow machine
 _LOOK_SECONDS = 0.2
 _CONNECT_SECONDS = 1.0
@@ -48,8 +49,8 @@ def _place(swarm: Cid) -> tuple[str, int] | None:
 
 def _is_there(host: str, port: int) -> bool:
     """Return True if something listens there: the status may be of a peer that was killed."""
-    try:
-        socket.create_connection((_ANY.get(host, host), port), _CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True
+    for own in _ANY.get(host, (host,)):
+        with suppress(OSError):
+            socket.create_connection((own, port), _CONNECT_SECONDS).close()
+            return True
+    return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from networks import Machine, Network
-from programs import Child, Finished, Programs, wait_for
+from programs import Child, Finished, Programs, assert_refused, wait_for
 from wiretap import Wiretap
 
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -118,6 +119,27 @@ def test_three_lines_make_two_machines_learn_and_others_hear_nothing(desks: tupl
         stranger.request("GET", f"/ipfs/{open_manifest(ann.swarm).swarm}?format=raw")
         assert stranger.getresponse().status == 404
     _assert_private(ann.swarm, tap.heard(), words)
+
+
+def test_an_offer_that_ends_leaves_no_invite_behind(desks: tuple[Desk, Desk]) -> None:
+    ann, bob = desks
+    ann.type(f"swarm create {MODEL} --columns {COLUMNS} --membership invite")
+    ann.type("join --data a.csv")
+    assert_refused(ann.type("invite --spoken"), 78, "no peer of this machine serves", 'serve = "auto"', "--lan")
+    where = "--address http://10.77.0.1:8733"
+    offer = ann.begin(f"invite --spoken {where}")
+    number, *words = offer.line().strip().split("-")
+    wrong = f"{number}-{words[0]}-{'zebra' if words[1] != 'zebra' else 'zigzag'}"
+    for left in ("2 of 3", "1 of 3", "3 wrong tries"):
+        assert_refused(bob.type(f"join {wrong} --data a.csv"), 78, left)
+    assert offer.wait(60) == 78
+    assert "3 wrong tries" in offer.log
+    offer = ann.begin(f"invite --spoken {where}")
+    offer.line()
+    offer.send_signal(signal.SIGINT)
+    assert offer.wait(60) != 0
+    assert ann.programs.answer("learnae", "members")["invites"] == []
+    assert not list(bob.programs.home.glob("swarms/*"))
 
 
 def _assert_private(directory: Path, heard: bytes, words: str) -> None:
