@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from daemon import HOST, free_port
 from programs import wait_for
 
 from learnae.adapters.http.certificate import PinnedConnection
+from learnae.adapters.http.server import place_of
 from learnae.config.sections import (
+    AUTO,
     ExchangeSection,
     GatewaySection,
     IotaSection,
@@ -155,3 +158,17 @@ def test_a_board_that_reads_and_serves_needs_no_heavy_library() -> None:
     code = f"import sys, learnae.runtime.links.http; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_only_what_is_served_to_others_is_told_to_others(workspace: Workspace) -> None:
+    with connected(workspace, LanSection(serve=AUTO), is_sealed=True) as links:
+        assert links.status()["beacon"] == "connected"
+        wait_for(lambda: links.status()["http server"].startswith("serving"), "the server")
+        host, port = place_of(links.status()["http server"]) or ("", 0)
+        assert (host, port >= 8733) == (("::" if socket.has_dualstack_ipv6() else "0.0.0.0"), True)
+    for section in (
+        LanSection(serve=f"127.0.0.1:{free_port()}", peers="http://localhost:1"),
+        LanSection(serve=AUTO, beacon=False),
+    ):
+        with connected(workspace, section, is_sealed=True) as links:
+            assert "beacon" not in links.status()
