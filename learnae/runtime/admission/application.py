@@ -30,7 +30,7 @@ def find_application(directory: Path) -> InviteCode | None:
     path = directory / APPLICATION_FILE
     try:
         text = read_private(path, _MAX_BYTES).decode("utf-8", "replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the workspace says what is wrong with a directory
         return None
     except OSError as error:
         raise StateError(f"cannot read {path}: {error.strerror}", "check its owner") from error
