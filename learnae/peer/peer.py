@@ -129,7 +129,8 @@ class Peer:
     def start(self, is_back: bool, is_first: bool = False) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
 
-        ``is_first`` says that no other peer of the swarm can have spoken. Called once, before the first tick. Raises StateError.
+        ``is_first`` says that no other peer of the swarm can have spoken. Called once, before the first tick. Raises
+        StateError.
         """
         self._find_start()
         has_state = self.publisher.restore()
@@ -438,9 +439,10 @@ def compose_peer(
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
-    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp);
-    ``is_first``, that no other peer of the swarm can have spoken. ``gate`` is shared with the links; without one, it is made of the records in the store. ``secrets`` are those that a sealed
-    swarm's messages are read and sealed with; by default, those that records tell this peer.
+    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp); ``is_first``,
+    that no other peer of the swarm can have spoken. ``gate`` is shared with the links; without one, it is made of the
+    records in the store. ``secrets`` are those that a sealed swarm's messages are read and sealed with; by default,
+    those that records tell this peer.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
