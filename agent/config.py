@@ -101,6 +101,7 @@ class AgentConfig:
     publish: sections.PublishSection = field(default_factory=sections.PublishSection)
     mqtt: sections.MqttSection = field(default_factory=sections.MqttSection)
     ipfs: sections.GatewaySection = field(default_factory=sections.GatewaySection)
+    lan: sections.LanSection = field(default_factory=sections.LanSection)
     exchange: sections.ExchangeSection = field(default_factory=sections.ExchangeSection)
     iota: sections.IotaSection = field(default_factory=sections.IotaSection)
 

@@ -73,7 +73,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
 
     threshold = Threshold(config.inference.percentile, dataset.holdout, why_none_held_out)
     inferrer = Inferrer(manifest, predictor, threshold)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
 
     def facts() -> dict[str, Any]:
         return {
@@ -111,7 +111,7 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService
 def policy_of(config: AgentConfig) -> PublishPolicy:
     """Return how often an agent publishes."""
     metered = config.resources.bytes_per_day > 0
-    return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, _LOCAL_SECONDS, metered)
+    return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered)
 
 
 def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: Vector | None = None) -> bytes:

@@ -6,7 +6,7 @@ What trains is imported where it starts: the other verbs answer at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import typer
 import learnae
 from learnae import strict_json
 from learnae.adapters.local.lock import end_holder
-from learnae.cli.output import console, fitting, human_time, shedding, short_cid
+from learnae.cli.output import console, fitting, human_time, score_columns, shedding, short_cid
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
 from learnae.system.atomic_files import is_there
@@ -25,7 +25,7 @@ from learnae.system.logs import set_up_logging
 from learnae.system.paths import KEY_FILE, LOCK_FILE, home, last_status, peers_here
 from learnae.system.service import EXIT_CONFIGURATION, Service, run_program
 from learnae.system.signals import abrupt
-from learnae.text import decimal, significant
+from learnae.text import significant
 from trainer_node import lifecycle
 from trainer_node.config import ROLE, TrainerConfig
 
@@ -155,8 +155,14 @@ def list_trainers(as_json: Json = False) -> None:
     elif not found:
         print("there is none: join a swarm first, with learnae join", file=sys.stderr)
     else:
-        rows = [_row(name, _WORDS.get(code, "unknown"), said) for name, (code, said) in found.items()]
-        columns = ["name", "state", ">process", ">steps", ">loss", ">accuracy", "swarm"]
+        scores, scored = score_columns(
+            [(_number(said, "accuracy"), _number(said, "r2"), _number(said, "mae")) for _, said in found.values()]
+        )
+        rows = [
+            _row(name, _WORDS.get(code, "unknown"), said, of_it)
+            for (name, (code, said)), of_it in zip(found.items(), scored, strict=True)
+        ]
+        columns = ["name", "state", ">process", ">steps", ">loss", *scores, "swarm"]
         console.print(fitting(shedding(f"trainers in {home()}", columns, rows, ["process", "swarm", "loss"])))
     codes = {code for code, _ in found.values()}
     raise typer.Exit(
@@ -194,11 +200,14 @@ def _shown(key: str, value: object) -> object:
     return "; ".join(f"{name}: {_shown(name, of)}" for name, of in value.items()) if isinstance(value, dict) else value
 
 
-def _row(name: str, state: str, said: Mapping[str, Any]) -> list[str]:
+def _row(name: str, state: str, said: Mapping[str, Any], scores: Sequence[str]) -> list[str]:
     steps, process = said.get("steps"), said.get("process")
-    measured = [value if isinstance(value := said.get(key), float) else None for key in ("loss", "accuracy")]
-    shown = [f"{steps:,}" if isinstance(steps, int) else "-", significant(measured[0]), decimal(measured[1])]
+    shown = [f"{steps:,}" if isinstance(steps, int) else "-", significant(_number(said, "loss")), *scores]
     return [name, state, str(process or "-"), *shown, short_cid(str(said.get("swarm", "-")))]
+
+
+def _number(said: Mapping[str, Any], key: str) -> float | None:
+    return value if isinstance(value := said.get(key), float) else None
 
 
 def _directories() -> list[Path]:

@@ -7,6 +7,7 @@ from learnae.config.sections import (
     ExchangeSection,
     IotaSection,
     IpfsSection,
+    LanSection,
     MqttSection,
     PeerSection,
     PublishSection,
@@ -91,5 +92,6 @@ class TrainerConfig:
     publish: PublishSection = field(default_factory=PublishSection)
     mqtt: MqttSection = field(default_factory=MqttSection)
     ipfs: IpfsSection = field(default_factory=IpfsSection)
+    lan: LanSection = field(default_factory=LanSection)
     exchange: ExchangeSection = field(default_factory=ExchangeSection)
     iota: IotaSection = field(default_factory=IotaSection)

@@ -69,7 +69,9 @@ class TrainerSchedule(Schedule):
 
 def policy_of(config: TrainerConfig) -> PublishPolicy:
     """Return how often a trainer publishes."""
-    return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, _LOCAL_SECONDS, metered=False)
+    return publish_policy(
+        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=False
+    )
 
 
 def build(
@@ -84,7 +86,7 @@ def build(
     dataset = load(config, swarm.manifest)
     engine, facts = build_learner(config.train, swarm.manifest, dataset)
     learner = PacedLearner(engine, swarm.manifest.training.steps)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota)
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(

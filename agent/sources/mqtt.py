@@ -63,16 +63,16 @@ class MqttSource(LiveSource):
     @property
     @override
     def position(self) -> str:
-        """Return in which fields and units the channels are, for a source that is opened anew; "" if that is clear.
+        """Return fields, units and devices of the channels, for a source that is opened anew; "" if that is clear.
 
         A broker keeps nothing for readings that are dated when they arrive.
         """
         places = {
-            f"{topic}#{channel.path}": [channel.place, channel.unit]
+            f"{topic}#{channel.path}": [channel.place, channel.unit, channel.owner]
             for topic, channel in self.channels
-            if channel.place != channel.path or channel.unit
+            if channel.place != channel.path or channel.unit or channel.owner
         }
-        return json.dumps(places) if any(place for place, _ in places.values()) else ""
+        return json.dumps(places) if any(place for place, *_ in places.values()) else ""
 
     @override
     def state(self) -> str:
@@ -143,7 +143,7 @@ class MqttSource(LiveSource):
         try:
             places = json.loads(self.after) if self.after else {}
             for topic, channel in self.channels:
-                place, unit = places.get(f"{topic}#{channel.path}", ("", ""))
-                channel.place, channel.unit = str(place), str(unit)
+                place, unit, owner = places.get(f"{topic}#{channel.path}", ("", "", {}))
+                channel.place, channel.unit, channel.owner = str(place), str(unit), dict(owner)
         except (ValueError, TypeError, AttributeError):
             return

@@ -39,6 +39,7 @@ _OWNERS = (
     *("name", "sensor", "sensor_id", "type", "model", "device", "device_id", "deviceid"),
     *("deveui", "mac", "address", "addr", "node", "src"),
 )
+_MOST_CHARACTERS = 64  # of a word by which a device is known
 _HARDWARE = re.compile(
     r"(?:0x)?(?:[0-9a-f]{2}[:.\-]?){4,10}", re.IGNORECASE
 )  # an id of this form is no message's number
@@ -93,7 +94,7 @@ class Channel:
         if any(owner[word] != self.owner.get(word, owner[word]) for word in owner):
             raise EncodingError(
                 f"{self} comes from several devices on one topic, of which the first is used",
-                "name a topic that one device has for itself, or restart the agent if it was replaced",
+                "name a topic that one device has for itself, or give the source another name if it was replaced",
             )
         self.owner = owner | self.owner
         quantity = found[self.place].number()
@@ -223,7 +224,7 @@ def _owner(each: dict[str, Content], is_inside: bool) -> Iterator[tuple[str, str
         is_id = word == "id" and is_text and (is_inside or _HARDWARE.fullmatch(value))
         is_id = is_id or (word in ("id", "channel") and "model" in each)
         if (word in _OWNERS or is_id) and (is_text or isinstance(value, int)):
-            yield name, str(value)
+            yield name, str(value)[:_MOST_CHARACTERS]
 
 
 def _names_of_items(items: list[Content]) -> dict[int, str]:

@@ -63,6 +63,7 @@ class PeerName:
 
 
 Cell = str | Text | PeerName
+Scores = tuple[float | None, float | None, float | None]  # accuracy, R², mean absolute error
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], wrap: bool = False) -> Table:
@@ -104,10 +105,26 @@ def shedding(
         yield table(title, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
 
 
+def score_columns(measured: Sequence[Scores]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns of how good models are, of classes or of values, or both, and each one's cells.
+
+    >>> score_columns([(0.5, None, None)])
+    (['>accuracy'], [['0.500']])
+    >>> score_columns([(0.5, None, None), (None, 0.25, 3.0)])
+    (['>accuracy', '>R²', '>MAE'], [['0.500', '-', '-'], ['-', '0.250', '3.000']])
+    """
+    of_values = any(mae is not None for _, _, mae in measured)
+    of_classes = not of_values or any(accuracy is not None for accuracy, _, _ in measured)
+    columns = [">accuracy"] * of_classes + [">R²", ">MAE"] * of_values
+    cells = [
+        [decimal(accuracy)] * of_classes + [decimal(r2), significant(mae)] * of_values for accuracy, r2, mae in measured
+    ]
+    return columns, cells
+
+
 def peer_table(title: str, peers: Sequence[PeerView], now: int, why_none: str = "") -> Table:
     """Return the table of a swarm's peers at ``now`` (Unix milliseconds); ``why_none`` says why there may be none."""
-    is_regression = any(view.mae is not None for view in peers)
-    scores = [">R²", ">MAE"] if is_regression else [">accuracy"]
+    scores, scored = score_columns([(view.accuracy, view.r2, view.mae) for view in peers])
     columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, ">heard", ">out", ">in"]
     rows: list[list[Cell]] = [
         [
@@ -118,12 +135,12 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int, why_none: str = 
             "summary" if view.summary else f"{view.steps:,}",
             f"{'~' if view.summary else ''}{view.samples:,}",
             significant(view.loss),
-            *([decimal(view.r2), significant(view.mae)] if is_regression else [decimal(view.accuracy)]),
+            *scores_of,
             f"{max(0, now - view.heard) / 1000:.0f} s ago",
             human_bytes(view.bytes_out),
             human_bytes(view.bytes_in),
         ]
-        for view in peers
+        for view, scores_of in zip(peers, scored, strict=True)
     ]
     result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "heard"]))
     if not peers:

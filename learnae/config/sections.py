@@ -220,7 +220,7 @@ class IpfsSection(GatewaySection):
         return self.api.startswith(local) or self.api.endswith("/https")
 
 
-EXCHANGES = ("ipfs", "mqtt", "gateway")
+EXCHANGES = ("http", "ipfs", "mqtt", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +291,85 @@ class IotaSection:
         if self.events:
             wrong = ConfigurationError(f"iota.events is {without_secrets(self.events)!r}", "use tcp://HOST:5556")
             _parse_url(self.events, ("tcp",), wrong)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAddress:
+    """Where a member serves; ``peer`` is the name of its key, empty where that of any member will do."""
+
+    host: str
+    port: int
+    tls: bool
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LanSection:
+    """``[lan]``: blocks and announcements over HTTP, without a broker; empty values neither serve nor ask.
+
+    ``serve`` is where this peer answers others, as HOST:PORT. ``peers`` are the addresses of members that serve, with
+    spaces between them, as ``http://HOST:PORT[/PEER]`` or ``https://HOST:PORT/PEER``. ``timeout`` is how many seconds
+    a call may take. At most so many ``connections`` are open at a time, ``per_address`` of them of one machine, and
+    ``bytes_per_second`` of blocks go out, for all together.
+    """
+
+    serve: str = ""
+    peers: str = ""
+    timeout: float = 10.0
+    connections: int = 32
+    per_address: int = 8
+    bytes_per_second: int = 4 << 20
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.timeout <= 600:
+            raise ConfigurationError(f"lan.timeout is {self.timeout}", "use seconds, from 0.5 to 600")
+        for key, least, most in (
+            ("connections", 1, 1024),
+            ("per_address", 1, 1024),
+            ("bytes_per_second", 1024, 10**12),
+        ):
+            if not least <= getattr(self, key) <= most:
+                problem = f"lan.{key} is {getattr(self, key)}"
+                raise ConfigurationError(problem, f"use a number from {least} to {most}")
+        if self.serve:
+            self.place()
+        self.addresses()
+
+    @property
+    def is_used(self) -> bool:
+        """Return True if it links to other machines."""
+        return bool(self.serve or self.peers.strip())
+
+    def place(self) -> tuple[str, int]:
+        """Return host and port to serve at; raises ConfigurationError."""
+        remedy = "use HOST:PORT of this machine, such as 0.0.0.0:8733, [::]:8733 or 127.0.0.1:8733"
+        wrong = ConfigurationError(f"lan.serve is {without_secrets(self.serve)!r}", remedy)
+        _, host, port, path = _parse_url(f"http://{self.serve}", ("http",), wrong)
+        if path or port is None:
+            raise wrong
+        return host, port
+
+    def addresses(self) -> list[MemberAddress]:
+        """Return where members serve, in order; raises ConfigurationError."""
+        found = []
+        for url in self.peers.split():
+            shown = without_secrets(url)
+            remedy = "use http://HOST:PORT or https://HOST:PORT/PEER, with the peer's name of 52 characters"
+            wrong = ConfigurationError(f"lan.peers holds {shown!r}", remedy)
+            scheme, host, port, path = _parse_url(url, ("http", "https"), wrong)
+            peer = path.strip("/")
+            if port is None or (peer and not re.fullmatch("[a-z2-7]{51}[aq]", peer)):
+                raise wrong
+            if scheme == "https" and not peer:
+                problem = f"lan.peers holds {shown!r} without the name of the peer that serves there"
+                raise ConfigurationError(problem, "add it, as its status shows it: https://HOST:PORT/PEER")
+            found.append(MemberAddress(host, port, scheme == "https", peer))
+        return found
+
+
+def is_own_machine(host: str) -> bool:
+    """Return True if what is sent there stays on this machine."""
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
 def check_client_id(key: str, client_id: str) -> None:

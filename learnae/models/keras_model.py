@@ -42,6 +42,7 @@ _MODELS = ("Sequential", "Functional")
 _REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "Layer", "Wrapper")
 _PREPROCESSING = "keras.src.layers.preprocessing."  # reads vocabularies from files, needs TensorFlow
 _PLAIN = ("Rescaling", "Normalization")  # of these, those that only compute
+_LINEAR = "learnae>Sequential"  # what builds a Sequential model here
 _SHOWN = 200  # characters of what Keras says is wrong
 _MAX_DEPTH = 32  # a configuration from Keras nests to about ten
 _MAX_LAYERS = 1024
@@ -157,8 +158,10 @@ def _checked(keras: Any, config: Mapping[str, Any], precision: str) -> dict[str,
 
 
 def _deserialised(keras: Any, config: dict[str, Any]) -> Any:
+    own = {_LINEAR: _linear(keras)}
     try:
-        model = keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)  # it eats what it reads
+        # it eats what it reads
+        model = keras.saving.deserialize_keras_object(_marked(copy.deepcopy(config)), own, safe_mode=True)
     except Exception as error:
         problem = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:_SHOWN]
         where = _first_that_fails(keras, config)
@@ -168,6 +171,36 @@ def _deserialised(keras: Any, config: dict[str, Any]) -> Any:
     if not model.built:
         raise ModelError("the model's input shape is unknown", "begin with keras.Input(shape=...)")
     return model
+
+
+def _marked(value: Any) -> Any:
+    """Return a configuration whose Sequential models, also inner ones, are built by ``_linear``.
+
+    But for those of old files, whose layers name no module: Keras reads them in a way of their own.
+    """
+    if isinstance(value, (list, tuple)):
+        return [_marked(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    marked = {key: _marked(item) for key, item in value.items()}
+    inner = value.get("config") if value.get("class_name") == "Sequential" else None
+    is_new = isinstance(inner, Mapping) and all("module" in layer for layer in inner.get("layers", ()))
+    return {**marked, "registered_name": _LINEAR} if is_new else marked
+
+
+def _linear(keras: Any) -> Any:
+    """Return what builds a Sequential model once: Keras' own builds all its layers anew with each that it adds."""
+
+    class Linear:
+        @classmethod
+        def from_config(cls, config: Mapping[str, Any]) -> Any:
+            layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
+            model = keras.Sequential(layers, name=config["name"])
+            if not model.built and config.get("build_input_shape"):
+                model.build(config["build_input_shape"])
+            return model
+
+    return Linear
 
 
 def _first_that_fails(keras: Any, config: dict[str, Any]) -> str:

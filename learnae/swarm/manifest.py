@@ -33,7 +33,8 @@ CLASSIFICATION, REGRESSION, FORECAST, AUTOENCODER = "classification", "regressio
 OPEN = "open"  # who reaches the swarm is a member
 _MAX_BLOCKS = 1024  # of the largest model's weights
 _YEAR = 366 * 24 * HOUR
-_MAX_DECAY = 0.999999  # at 1, Adam divides by zero
+_MAX_DECAY = 0.999999  # at 1, Adam divides by zero, and a momentum never ends
+_LEAST = 1e-30  # above zero also in float32: at zero nothing is learnt, nothing merged, and Adam divides by zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +243,13 @@ class Manifest:
             training=TrainingPolicy(training.integer("steps", 1, 10**6), training.integer("batch", 1, 10**6)),
             optimiser=OptimiserPolicy(
                 name=optimiser.choice("name", optimisers.NAMES),
-                learning_rate=optimiser.number("learning_rate", 0, 1e3),
-                momentum=optimiser.number("momentum", 0, 1),
+                learning_rate=optimiser.number("learning_rate", _LEAST, 1e3),
+                momentum=optimiser.number("momentum", 0, _MAX_DECAY),
                 beta_1=optimiser.number("beta_1", 0, _MAX_DECAY),
                 beta_2=optimiser.number("beta_2", 0, _MAX_DECAY),
-                epsilon=optimiser.number("epsilon", 0, 1),
+                epsilon=optimiser.number("epsilon", _LEAST, 1),
             ),
-            merge=MergePolicy(merge.number("step", 0, 1), merge.integer("half_life", 1, _YEAR)),
+            merge=MergePolicy(merge.number("step", _LEAST, 1), merge.integer("half_life", 1, _YEAR)),
             codec=FramePolicy(
                 keyframe=codec.choice("keyframe", codecs.NAMES),
                 delta=codec.choice("delta", codecs.NAMES),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from block_rows import spoil
 from kubo import Kubo
+from lan_rig import LanMember, new_swarm, told
 from mosquitto import Mosquitto
 from mqtt_rig import Links, plain
 from programs import wait_for
@@ -280,6 +281,60 @@ def mqtt_stores(directory: Path, links: Callable[[], MqttConnection]) -> Iterato
     yield from two_machines(directory, one, other)
 
 
+def http_exchanges(directory: Path) -> Iterator[Exchanges]:
+    """What one has, the other reads at its server."""
+    swarm = new_swarm()
+    one, other = (LanMember(directory / name, swarm) for name in ("one", "other"))
+    with closing(one), closing(other):
+        shelf = Shelf(one.reader_of(other), one.store.local)
+        yield from closed_later(shelf, other.reader_of(one))
+
+
+def http_uploads(directory: Path) -> Iterator[Exchanges]:
+    """What one has, which serves nothing, it brings to the other."""
+    swarm = new_swarm()
+    one, other = LanMember(directory / "one", swarm, serves=False), LanMember(directory / "other", swarm)
+    with closing(one), closing(other):
+        one.link_to(other)
+        wait_for(lambda: other.uploads._called > 0, "the first call")
+        yield from closed_later(Shelf(one.reader_of(other), one.store.local), other.uploads)
+
+
+def http_stores(directory: Path) -> Iterator[Stores]:
+    """Two machines, one of which serves; it is brought what it lacks."""
+    swarm = new_swarm()
+    members: list[LanMember] = []
+
+    def serving(store: BlockService) -> Exchange:
+        members.append(LanMember(directory / "serving", swarm, store=store))
+        return members[0].uploads
+
+    def calling(store: BlockService) -> Exchange:
+        members.append(LanMember(directory / "calling", swarm, serves=False, store=store))
+        members[1].link_to(members[0])
+        wait_for(lambda: members[0].uploads._called > 0, "the first call")
+        return members[1].reader_of(members[0])
+
+    yield from two_machines(directory, serving, calling)
+    for member in members:
+        member.close()
+
+
+def http_gossips(directory: Path) -> Iterator[Gossips]:
+    """Three peers: one serves all, one that and the third, the third nobody."""
+    swarm = new_swarm()
+    first, second, third = members = [LanMember(directory / str(number), swarm) for number in range(3)]
+    for caller, server in ((second, first), (third, first), (third, second)):
+        caller.link_to(server)
+    deliver = lambda: wait_for(lambda: told(members), "what was announced")  # noqa: E731
+    deliver()
+    for member in members:
+        list(member.gossip.heard())
+    yield Gossips([member.gossip for member in members], [peer_name(member.own.by) for member in members], deliver)
+    for member in members:
+        member.close()
+
+
 def local_gossips(directory: Path) -> Gossips:
     names = [f"peer-{index}" for index in range(3)]
     return Gossips([LocalGossip(directory, name) for name in names], names, nothing_to_wait_for)
@@ -346,6 +401,7 @@ NEEDS_KUBO = (pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient"))
         pytest.param(local_stores, id="local"),
         pytest.param(memory_stores, id="memory"),
         pytest.param(exchanged_stores, id="exchanged"),
+        pytest.param(http_stores, id="http"),
         pytest.param(mqtt_stores, id="mqtt", marks=NEEDS_BROKER),
         pytest.param(kubo_stores, id="kubo", marks=NEEDS_KUBO),
         pytest.param(gateway_stores, id="gateway", marks=NEEDS_KUBO),
@@ -358,6 +414,8 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
 @pytest.fixture(
     params=[
         pytest.param(memory_exchanges, id="memory"),
+        pytest.param(http_exchanges, id="http"),
+        pytest.param(http_uploads, id="http uploads"),
         pytest.param(mqtt_exchanges, id="mqtt", marks=NEEDS_BROKER),
         pytest.param(kubo_exchanges, id="kubo", marks=NEEDS_KUBO),
         pytest.param(gateway_exchanges, id="gateway", marks=NEEDS_KUBO),
@@ -379,6 +437,7 @@ def made(request: pytest.FixtureRequest, directory: Path) -> Iterator[Any]:
         pytest.param(local_gossips, id="local"),
         pytest.param(memory_gossips, id="memory"),
         pytest.param(composite_gossips, id="composite"),
+        pytest.param(http_gossips, id="http"),
         pytest.param(mqtt_gossips, id="mqtt", marks=NEEDS_BROKER),
         pytest.param(kubo_gossips, id="kubo pubsub", marks=NEEDS_KUBO),
         pytest.param(iota_gossips, id="iota"),

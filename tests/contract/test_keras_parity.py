@@ -118,8 +118,15 @@ def fused(job: Task, optimiser: str, start: NDArray[Any], data: Dataset) -> NDAr
 
 
 ALL = list(itertools.product(BODIES, LOSSES, OPTIMISERS))
-# Keras compiles every case anew, so by default every body once, while losses and optimisers take turns in all pairs
-TURNS = list(zip(BODIES, itertools.cycle(LOSSES), itertools.cycle(OPTIMISERS), strict=False))
+# all that these have is in another body, too
+LIKE_OTHERS = {
+    *("dense", "dense-relu", "dense-no-bias", "none", "activations"),
+    *("conv-valid", "conv-same", "conv-skips", "conv-wide", "pool", "pool-rest", "average", "batch-norm", "layer-norm"),
+}
+# Keras compiles every case anew, so by default a body once, while losses and optimisers take turns in all pairs
+TURNS = list(
+    zip(sorted(BODIES.keys() - LIKE_OTHERS), itertools.cycle(LOSSES), itertools.cycle(OPTIMISERS), strict=False)
+)
 # what works on the input itself is rounded otherwise in a loop since jaxlib 0.12 (adr 0046)
 IS_OLD = tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12)
 ROUNDED = () if IS_OLD else ("activations", "activation-first", "batch-norm-first")

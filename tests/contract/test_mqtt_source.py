@@ -157,6 +157,23 @@ def test_a_sensor_that_fails_is_not_replaced_by_another_also_over_a_restart(
         )
 
 
+def test_the_device_that_was_first_on_a_topic_is_the_one_also_after_a_restart(
+    sensor: MqttConnection, opened: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = ({"mac": f"A4:C1:38:00:00:0{number}", "humidity": 40 + number} for number in (1, 2))
+    source = opened(topic="s")
+    sensor.publish("s", json.dumps({**first, "temperature": 21}).encode())
+    wait_for(lambda: len(source.rows()), "readings")
+    again, renamed = opened(topic="s", after=source.source.position), opened(topic="s")
+    for mine, temperature in ((second, 5), (first, 22)):
+        sensor.publish("s", json.dumps({**mine, "temperature": temperature}).encode())
+    for each, seen in ((source, {21, 22}), (again, {22}), (renamed, {5})):
+        wait_for(lambda each=each: len(each.rows()) and each.source.bad, "both messages")
+        wait_for(lambda each=each, seen=seen: set(each.rows()[:, 0]) >= seen, f"{seen}")
+        assert set(each.rows()[:, 0]) == seen
+    assert "give the source another name if it was replaced" in caplog.text
+
+
 def test_one_field_that_is_no_number_costs_itself_and_is_said_once(
     sensor: MqttConnection, opened: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

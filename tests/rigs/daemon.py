@@ -7,12 +7,14 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Self
 
 HOST = "127.0.0.1"
 # below those that the system gives to connections: what is free while its engine is down must stay so
 _PORTS = range(10_000, 32_000)
+_EACH = 200  # ports of one process
 
 
 def free_port() -> int:
@@ -22,12 +24,42 @@ def free_port() -> int:
 
 def free_ports(count: int) -> int:
     """Return the first of so many in a row."""
-    for first in random.SystemRandom().sample(_PORTS, 1000):
+    mine = _own_ports()
+    for _ in range(_EACH):
+        first = mine.take(count)
         with ExitStack() as listening, suppress(OSError):
             for port in range(first, first + count):
                 listening.enter_context(socket.create_server((HOST, port)))
             return first
-    raise AssertionError(f"no free ports between {_PORTS.start} and {_PORTS.stop}")
+    raise AssertionError(f"no {count} free ports in a row in {mine.ports}")
+
+
+class _Ports:
+    """Ports of this process alone, each given again as late as can be: what is not listened at yet stays free."""
+
+    def __init__(self, first: int) -> None:
+        """Raises OSError if they are another's."""
+        self.ports, self._given = range(first, first + _EACH), 0
+        self._lock = socket.socket(socket.AF_UNIX)  # abstract: it goes with the process
+        try:
+            self._lock.bind(f"\0learnae-tests-{first}")
+        except OSError:
+            self._lock.close()
+            raise
+
+    def take(self, count: int) -> int:
+        if self._given + count > _EACH:
+            self._given = 0
+        self._given += count
+        return self.ports[self._given - count]
+
+
+@cache
+def _own_ports() -> _Ports:
+    for first in random.SystemRandom().sample(_PORTS[::_EACH], len(_PORTS[::_EACH])):
+        with suppress(OSError):
+            return _Ports(first)
+    raise AssertionError("more tests run at the same time than there are ports for")
 
 
 class Daemon:

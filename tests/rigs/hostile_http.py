@@ -48,6 +48,9 @@ def hostile_server(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterato
         def do_POST(self) -> None:
             self.do_GET()
 
+        def do_PUT(self) -> None:
+            self.do_GET()
+
         def handle(self) -> None:
             with suppress(OSError):  # a client that does not trust this server, or has read enough, hangs up
                 super().handle()

@@ -14,10 +14,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from learnae.cli.commands.look import doctor, trials
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.manifest import Manifest
 
@@ -63,6 +65,12 @@ def succeed(*command: object, **options: Any) -> Finished:
     done = finish(*command, **options)
     assert done.returncode == 0, f"{command[-1]}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done
+
+
+@cache
+def tried(names: tuple[str, ...]) -> dict[str, str]:
+    """What the doctor finds as it tries what is installed: that takes seconds of JAX, so one try serves all tests."""
+    return trials.try_parts(names)
 
 
 class Child(subprocess.Popen[str]):
@@ -157,6 +165,7 @@ class Programs:
         with (
             mock.patch.dict(os.environ, self.environment(**(environment or {})), clear=True),
             mock.patch.object(sys, "argv", words),
+            mock.patch.object(doctor, "try_parts", lambda names: tried(tuple(names))),
             chdir(self.root),
             redirect_stdout(out),
             redirect_stderr(err),
@@ -185,9 +194,14 @@ class Programs:
         return json.loads(done.stdout)
 
     def start(
-        self, module: str, *arguments: object, environment: Mapping[str, str] | None = None, pause: float | None = 0.05
+        self,
+        module: str,
+        *arguments: object,
+        environment: Mapping[str, str] | None = None,
+        pause: float | None = 0.05,
+        within: Sequence[str] = (),
     ) -> Child:
-        """Start ``python -m module``, which this object ends if nothing else does.
+        """Start ``python -m module``, which this object ends if nothing else does; ``within`` is what runs it.
 
         ``pause`` seconds between two updates; None leaves that to the configuration. A trainer trains a fifth of the
         time.
@@ -196,7 +210,7 @@ class Programs:
         if module == "trainer_node":  # many processes share the machine that runs the tests
             paused["LEARNAE_TRAIN__SHARE"] = "0.2"
         process = Child(
-            [sys.executable, "-m", module, *map(str, arguments)],
+            [*within, sys.executable, "-m", module, *map(str, arguments)],
             self.root / ".said" / str(len(self.started)),
             self.environment(**{**paused, **(environment or {})}),
             self.root,

@@ -24,6 +24,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import programs
 import typer
 from programs import Finished, Programs
 
@@ -32,7 +33,6 @@ from agent.config import AgentConfig
 from firmware_bridge import cli as bridge_cli
 from firmware_bridge.config import BridgeConfig
 from learnae.cli import main as learnae_cli
-from learnae.cli.commands.look import doctor
 from learnae.errors import EncodingError
 from learnae.ipld import dagcbor
 from learnae.swarm.manifest import Manifest
@@ -239,18 +239,17 @@ def spoil(programs: Programs, number: int) -> None:
         _damage(rng, rng.choice(files))
 
 
-def make(programs: Programs, call: Call, seconds: float = 0.0) -> tuple[Finished | None, str]:
+def make(where: Programs, call: Call, seconds: float = 0.0) -> tuple[Finished | None, str]:
     """Make a call in this process; return what came of it, and what is wrong with that: a traceback, a hang."""
     limit = seconds or (_ENDLESS_SECONDS if call.is_endless else _OTHER_SECONDS)
-    environment = {"HOME": str(programs.root), **call.environment}
+    environment = {"HOME": str(where.root), **call.environment}
     done: Finished | None = None
     try:
         with (
             _told_to_stop_after(limit),
-            mock.patch.object(doctor, "try_parts", lambda names: dict.fromkeys(names, "")),
-            # seconds of JAX each time
+            mock.patch.object(programs, "tried", lambda names: dict.fromkeys(names, "")),  # seconds of JAX otherwise
         ):
-            done = programs.run(call.module, *call.arguments, environment=environment)
+            done = where.run(call.module, *call.arguments, environment=environment)
     except OutOfTime:
         return None, "" if call.is_endless else f"it did not end in {limit:g} s"
     except BaseException:  # noqa: BLE001 - whatever it is, it would be a traceback

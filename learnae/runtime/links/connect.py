@@ -1,6 +1,6 @@
 """From configuration to the adapters that cross this machine's border: the one list of them."""
 
-from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
+from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.ports import Exchange
 from learnae.runtime.link_set import LinkSet
@@ -9,7 +9,12 @@ from learnae.system.installation import how_to_install
 
 
 def connect(
-    workspace: Workspace, mqtt: MqttSection, ipfs: GatewaySection, exchange: ExchangeSection, iota: IotaSection
+    workspace: Workspace,
+    mqtt: MqttSection,
+    ipfs: GatewaySection,
+    exchange: ExchangeSection,
+    iota: IotaSection,
+    lan: LanSection,
 ) -> LinkSet:
     """Make all links that are configured, not yet reachable perhaps; raises ConfigurationError.
 
@@ -30,6 +35,10 @@ def connect(
         links += connect_ipfs(ipfs, workspace)
     if ipfs.gateway_urls:
         links += connect_gateways(ipfs)
+    if lan.is_used:
+        from learnae.runtime.links.http import connect_http  # noqa: PLC0415 - two megabytes
+
+        links += connect_http(lan, workspace)
     links = links.sorted_by(exchange.rank)
     if iota.node:
         from learnae.runtime.links.iota import connect_iota  # noqa: PLC0415 - an extra

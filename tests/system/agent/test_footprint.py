@@ -2,14 +2,20 @@
 
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from programs import Programs
+from daemon import HOST, free_port
+from programs import Child, Programs, wait_for
 
 from demo.people import write_private_file
+from learnae.swarm.directory import create_swarm
+from learnae.swarm.presets import preset
 
-MOST = {"numpy": 60, "tflite": 75}  # MB: a board of 512 MB has room for it beside everything else
+MANIFEST = preset("wrist", 1_700_000_000_000)
+
+MOST = {"numpy": 60, "http": 62, "tflite": 75}  # MB: a board of 512 MB has room for it beside everything else
 
 
 def resident(pid: int) -> int:
@@ -28,9 +34,32 @@ def test_an_agent_that_has_seen_all_its_data_and_trains_fits_a_small_board(
     programs: Programs, tmp_path: Path, engine: str
 ) -> None:
     programs.answer("learnae", "swarm", "create", "--preset", "wrist")
-    write_private_file(1, tmp_path / "person.npz")
-    programs.answer("learnae", "join", "--role", "agent", "--data", tmp_path / "person.npz")
-    agent = programs.start("agent", "run", environment={"LEARNAE_SOURCE__SPEED": "0", "LEARNAE_TRAIN__ENGINE": engine})
+    agent = trained(programs, tmp_path, {"LEARNAE_TRAIN__ENGINE": engine})
+    assert resident(agent.pid) * 1024 <= MOST[engine] * 1_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_agent_that_exchanges_over_http_fits_it_too(tmp_path: Path) -> None:
+    """Each of two on one machine, in homes of their own: one serves, one calls; both have the other's weights."""
+    port, agents = free_port(), []
+    with ExitStack() as stack:
+        for name, lan in (("one", {"SERVE": f"{HOST}:{port}"}), ("other", {"PEERS": f"http://{HOST}:{port}"})):
+            (tmp_path / name).mkdir()
+            programs = stack.enter_context(Programs(tmp_path / name))
+            create_swarm(MANIFEST, programs.home / "swarms" / "shared")
+            variables = {f"LEARNAE_LAN__{key}": value for key, value in lan.items()}
+            agents.append((programs, trained(programs, tmp_path / name, variables)))
+        for programs, agent in agents:
+            wait_for(lambda programs=programs: programs.status("agent").get("following") == 1, "the other")
+            assert resident(agent.pid) * 1024 <= MOST["http"] * 1_000_000
+
+
+def trained(programs: Programs, directory: Path, variables: dict[str, str]) -> Child:
+    """Start an agent, which has seen all its data and trained some then."""
+    write_private_file(1, directory / "person.npz")
+    programs.answer("learnae", "join", "--role", "agent", "--data", directory / "person.npz")
+    agent = programs.start("agent", "run", environment={"LEARNAE_SOURCE__SPEED": "0", **variables})
     said = programs.wait_for_steps("agent", agent, more_than=26 * 10)
     assert said["holdout_rows"] > 100
-    assert resident(agent.pid) * 1024 <= MOST[engine] * 1_000_000
+    return agent

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nightly import how_many
 from programs import succeed
 
 ROOT = Path(__file__).parents[3]
 CHECKED = ("verify and attach", "merging", "frame bytes", "replica memory", "all bytes", "all memory", "accuracy lost")
 
 Report = dict[str, Any]
+
+nightly = pytest.mark.skipif(not how_many(0, 1), reason="takes most of a minute: make nightly")
 
 
 def run(race: str, out: Path) -> tuple[str, Report]:
@@ -79,6 +82,7 @@ def test_the_race_over_a_broker_measures_its_traffic(report):
     assert check["value"] > 0.5
 
 
+@nightly
 @pytest.mark.slow
 @pytest.mark.engine("mosquitto")
 @pytest.mark.modules("safetensors")
@@ -113,6 +117,7 @@ def test_an_agent_is_measured_with_all_that_it_has(report):
     assert_checks_between(found, ("memory", 20, 500), ("CPU", 0, 100), ("start", 0, 600))
 
 
+@nightly
 @pytest.mark.slow
 @pytest.mark.modules("ai_edge_litert", "keras", "jax")
 def test_learners_are_compared_and_train_alike(report):

@@ -354,7 +354,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
     """A machine on which two people try the demo, and have heard each other."""
     with Programs(tmp_path_factory.mktemp("demo")) as programs:
         for person in (1, 2):
-            process = programs.start("trainer_node", "start", "--demo", pause=0.2)
+            # what is looked at for minutes is not to cost the tests beside it much
+            process = programs.start(
+                "trainer_node", "start", "--demo", pause=0.2, environment={"LEARNAE_TRAIN__SHARE": "0.05"}
+            )
             assert f"demo: you are person {person} of 8" in process.line("err")
             programs.wait_for_steps(f"demo-{person}", process)
         wait_for(lambda: programs.status("demo-1")["following"] == 1, "demo-1 to merge what demo-2 has learnt")
@@ -960,6 +963,14 @@ def test_a_full_disk_and_a_closed_output_are_no_tracebacks(programs: Programs, s
     assert in_shell(programs, f"{command} >&-") == (0, "", "")
 
 
+WITHOUT_TRIALS = """
+from learnae.cli.commands.look import doctor
+from learnae.cli.main import main
+doctor.try_parts = lambda names: dict.fromkeys(names, "")  # seconds of JAX each time
+main(["doctor"])
+"""
+
+
 @pytest.mark.parametrize(
     ("place", "commands"),
     [
@@ -978,9 +989,11 @@ def test_what_one_may_not_read_is_said(
     (closed,) = programs.root.glob(place)
     closed.chmod(0)
     root = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    tries_nothing = [sys.executable, "-c", WITHOUT_TRIALS]
     try:
         for command, status in commands.items():
-            done = finish(*root, sys.executable, "-m", *command.split(), env=programs.environment())
+            program = tries_nothing if command == "learnae doctor" else [sys.executable, "-m", *command.split()]
+            done = finish(*root, *program, env=programs.environment())
             assert "Traceback" not in done.stderr, done.stderr
             assert done.returncode == status, done.stderr
             assert ("Permission denied" in done.stdout + done.stderr) == (status != 0)

@@ -125,7 +125,7 @@ def test_the_commands_of_the_document_work(workstations: tuple[Workstation, Work
     other.run(every_other, SWARM=found, OTHER=one.run(address).split()[0])
 
     def everybody() -> bool:
-        return all(len(json.loads(each.run("learnae peers --json"))) == 2 for each in workstations)
+        return all(len(each.programs.answer("learnae", "peers")) == 2 for each in workstations)
 
     wait_for(everybody, "both to know both", 2 * PATIENCE)
     newest, commands = code("Looking")

@@ -295,6 +295,7 @@ def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, 
     ("judgement", "label", "shown"),
     [
         (Judgement.CLASS, "walking", {"label": "walking", "probability": "75.0"}),
+        (Judgement.CLASS, "None", {"label": "none", "probability": "75.0"}),
         (Judgement.VALUE, None, {"value": "0.75"}),
         (Judgement.FORECAST, None, {"forecast": "0.75"}),
         (Judgement.ANOMALY, None, {"anomaly": "0.75", "threshold": "0.00001234", "anomalous": "ON"}),

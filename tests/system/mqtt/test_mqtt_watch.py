@@ -83,6 +83,24 @@ def test_a_stranger_sees_the_table_without_swarm_or_key(broker, links, programs)
     assert not programs.home.exists()
 
 
+def test_how_good_a_model_of_values_is_stands_beside_that_of_classes(broker, links, programs):
+    command = ("watch", "--broker", plain(broker).broker, "--rounds", "1")
+    values = {"accuracy": None, "mae": 0.125, "r2": 0.875}
+    say(links, broker, "alice", "state", json.dumps({**STATE, **values}).encode())
+    links.opened[0].deliver("done", b"", 60)
+    (row,) = programs.answer("learnae", *command)
+    assert {key: row[key] for key in values} == values
+    shown = programs.run("learnae", *command, environment={"COLUMNS": "200"}).stdout
+    assert "accuracy" not in shown
+    for word in ("R²", "0.875", "MAE", "0.1250"):
+        assert word in shown
+    say(links, broker, "bob", "state", json.dumps({**STATE, "accuracy": 0.75}).encode())
+    links.opened[0].deliver("done", b"", 60)
+    shown = programs.run("learnae", *command, environment={"COLUMNS": "200"}).stdout
+    for word in ("R²", "0.875", "accuracy", "0.750"):
+        assert word in shown
+
+
 def test_peers_of_one_name_are_told_apart_and_no_name_garbles_a_terminal(broker, links, programs):
     garbled = "z" + chr(0x301) * 20 + chr(0x3164)
     for peer, name in (

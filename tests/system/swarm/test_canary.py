@@ -1,22 +1,24 @@
 """Raw readings never leave: every byte that a peer puts out is searched for planted readings.
 
 The peers are archives: what they would forget has left before. They hold nothing out, as a peer that learns nothing
-falls silent; nor is more asked of them than what they put out before they know all noise by heart.
+falls silent; nor is more asked of them than what they put out before they know all noise by heart. Public keys are
+no secret, nor what is made of them (the piece beside a name, Home Assistant's serial number): no search is for them.
 """
 
 from __future__ import annotations
 
 import json
 import signal
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from canary import leaks, leaks_in, patterns, private_readings
-from daemon import HOST
+from daemon import HOST, free_port
 from iri_node import IriNode
 from kubo import Kubo
+from lan_rig import LanMember
 from messages_here import messages_in, seqs_in
 from mosquitto import Mosquitto
 from mqtt_rig import Gate
@@ -24,16 +26,22 @@ from programs import PATIENCE, Programs, wait_for
 from sensors import Sysfs, make_swarm
 
 from demo.swarm import Swarm
+from learnae.adapters.http.member import MemberExchange, make_client
 from learnae.adapters.iota.node import Node, Transaction
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection
+from learnae.errors import BlockMissingError
+from learnae.ipld.cid import Cid
+from learnae.ports import Exchange
 from learnae.protocol.bodies import Summary, Update
 from learnae.protocol.identity import Identity
+from learnae.protocol.limits import Limits
+from learnae.protocol.messages import open_message
 from learnae.runtime.backup import back_up
 from learnae.runtime.observer import Observer
 from learnae.runtime.registrar import Registrar
-from learnae.swarm.directory import open_manifest
+from learnae.swarm.directory import open_manifest, open_swarm
 from learnae.system.paths import KEY_FILE
 
 
@@ -169,6 +177,50 @@ def test_planted_readings_are_in_no_byte_that_goes_to_a_daemon(tmp_path: Path) -
     assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
     newest = next(iter(messages_in(canary.swarm.directory)))
     assert newest.data in gate.sent, "blocks go there as they are, so that the search must find them"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["agent", "trainer"])
+def test_planted_readings_are_in_no_byte_that_goes_over_http(tmp_path: Path, role: str) -> None:
+    """What a peer says to a member that it calls, and brings it: the whole TCP stream; and all that it serves."""
+    port, served = free_port(), free_port()
+    with Gate(port) as gate:
+        more = f'[lan]\npeers = "http://{HOST}:{gate.port}"\nserve = "{HOST}:{served}"\n'
+        with Canary(tmp_path / "home", role, more, every=50) as canary:
+            swarm = open_swarm(canary.swarm.directory).manifest.swarm
+            with closing(LanMember(tmp_path / "other", swarm, port=port)) as member:
+                heads = {}
+                for count in (1, 3):  # a message and its frame, then again
+                    heard = lambda: [h for h in member.gossip.heard() if h.announcement.entries]  # noqa: E731
+                    head = wait_for(heard, "an announcement", 4 * PATIENCE)[-1].announcement.entries[0].head
+                    heads[head] = message = open_message(patient(member.uploads, head), swarm, Limits())
+                    for cid in message.blocks:
+                        patient(member.uploads, cid)
+                    wait_for(lambda count=count: gate.sent.count(b"POST /learnae/1/") > count, "more of it")
+                assert gate.sent.count(b"PUT /ipfs/") >= 2
+                served_blocks = [reader_at(served, served_cid) for served_cid in heads]
+            canary.drain()
+    assert list(leaks_in(bytes(gate.sent) + b"".join(served_blocks), canary.planted)) == []
+    assert all(block in gate.sent for block in served_blocks), "blocks are brought as they are"
+    assert list(leaks_in(canary.private.read_bytes(), canary.planted)), "the search must be able to find them"
+
+
+def patient(exchange: Exchange, cid: Cid) -> bytes:
+    """Return the block, asked for until it comes."""
+    found = []
+
+    def came() -> bool:
+        with suppress(BlockMissingError):
+            found.append(exchange.fetch(cid))
+        return bool(found)
+
+    wait_for(came, f"block {cid}", 4 * PATIENCE)
+    return found[0]
+
+
+def reader_at(port: int, cid: Cid) -> bytes:
+    with closing(MemberExchange(make_client(HOST, port, None, is_encrypted=False), PATIENCE)) as reader:
+        return patient(reader, cid)
 
 
 @pytest.mark.slow

@@ -108,7 +108,9 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     manifest = Manifest("victim", dense_config(4, (512,), 2, "softmax"), "sparse_categorical_crossentropy")
     swarm, directory, log = create_swarm(manifest, tmp_path / "swarm").directory, tmp_path / "peer", tmp_path / "log"
     store, rng, last_seq, strays = LocalBlockStore(swarm), random.Random(5), -1, set[Cid]()
-    for number in range(KILLS):
+    for number in range(10 * KILLS):  # the last ones where the machine is so slow that little has happened
+        if number >= KILLS and has_gone_on(store, strays, log):
+            break
         # measured again: however fast this machine is now, kills fall between boot and some messages
         if number % 10 == 0:
             begun, known = time.monotonic(), len(list(witnessed(log)))
@@ -130,10 +132,14 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     here = {message.cid for message in messages_in(swarm)}
     assert sorted(message.seq for message in said.values()) == list(range(len(said))), "a seq was used twice"
     assert here <= said.keys()
-    assert last_seq > KILLS // 2, "the peer hardly ran"
-    assert len(here) < len(said) / 2, "the peer hardly forgot"
-    assert len(store.held(strays)) < len(strays) / 2, "the peer hardly swept"
+    assert has_gone_on(store, strays, log), "the peer hardly ran, forgot or swept"
     assert not list(tmp_path.rglob("*.lock"))
+
+
+def has_gone_on(store: LocalBlockStore, strays: set[Cid], log: Path) -> bool:
+    """Whether the peer has spoken, forgotten most of what it said, and swept most of what is nobody's."""
+    said, here = len(list(witnessed(log))), sum(cid.codec == DAG_CBOR for cid in store.cids())
+    return said > KILLS // 2 and here < said / 2 and len(store.held(strays)) < len(strays) / 2
 
 
 def newest_of_a_whole_chain(swarm: Path) -> int:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import random
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nightly import how_many
+from programs import succeed
 
 from learnae.errors import EquivocationError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
@@ -39,8 +40,9 @@ from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config
 from learnae.weights.frames import FramePolicy
 
+ROOT = Path(__file__).parents[3]
 SECOND = 1000
-PEERS = 30
+PEERS = how_many(20, 30)
 CHURN = 0.3  # share of machines that are down at any time
 USUAL = Limits()
 WEATHER = Weather(delay=(10, 400), loss=0.2)
@@ -196,7 +198,7 @@ def test_after_a_storm_all_peers_know_the_same():
     assert len(set(after.messages)) == 1
     authors = newest(simulation, 0)
     assert len(authors) == PEERS
-    assert sum(authors.values()) > 600, "the storm stopped the swarm"
+    assert sum(authors.values()) > 20 * PEERS, "the storm stopped the swarm"
     assert_nobody_is_banned(simulation)
     assert_no_problems(simulation)
 
@@ -216,15 +218,11 @@ def test_after_a_storm_training_goes_on_everywhere():
 
 
 @pytest.mark.slow
-def test_a_storm_replays_byte_for_byte_in_other_processes():
+def test_a_storm_replays_byte_for_byte_in_another_process():
     _, after = storm(1)
-    command, root = [sys.executable, __file__, "1"], Path(__file__).parents[3]
-    environments = [{**os.environ, "PYTHONHASHSEED": seed} for seed in "01"]
-    replays = [subprocess.Popen(command, stdout=subprocess.PIPE, env=each, cwd=root) for each in environments]
-    for replay in replays:
-        output, _ = replay.communicate(timeout=600)
-        assert replay.returncode == 0
-        assert json.loads(output) == {"trace": after.trace, "messages": list(after.messages)}
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    replay = succeed(sys.executable, __file__, "1", env=environment, cwd=ROOT)
+    assert json.loads(replay.stdout) == {"trace": after.trace, "messages": list(after.messages)}
 
 
 def short_run(seed: int) -> str:
@@ -461,7 +459,7 @@ def test_a_newcomer_with_rows_of_one_class_spoils_no_model():
 def test_what_a_newcomer_costs_does_not_grow_with_the_swarms_age():
     simulation = swarm(5, Setting(seed=24), newcomers=2)
     costs = []
-    for index, minutes in ((3, 5), (4, 25)):
+    for index, minutes in ((3, 4), (4, 12)):
         simulation.run(minutes * 60 * SECOND)
         known = newest(simulation, 0)
         simulation.restart(index)
@@ -491,6 +489,7 @@ def test_a_peer_whose_state_is_lost_continues_its_chain_where_blocks_are_shared(
     assert newest(simulation, 0)[member.peer.author] > before + 6
 
 
+LONG_ALONE = how_many(150, 600)  # seconds
 SLOW = Weather(delay=(2000, 6000), loss=0.2)
 
 
@@ -537,7 +536,7 @@ def test_a_peer_restored_from_an_old_image_says_nothing_until_it_hears_the_other
     simulation.partition([range(5), [5]])
     simulation.restart(5)
     before = simulation.members[5].peer.status()["seq"]
-    simulation.run(600 * SECOND)
+    simulation.run(LONG_ALONE * SECOND)
     assert simulation.members[5].peer.status()["seq"] == before < said
     simulation.heal()
     simulation.run(30 * SECOND)
@@ -648,9 +647,8 @@ def largest_over(simulation: Simulation, seconds: int) -> tuple[int, int]:
     return messages, blocks
 
 
-@pytest.mark.parametrize("loss", [0.0, 0.2])
-def test_memory_and_disks_stay_bounded_while_training_continues(loss):
-    simulation = swarm(9, Setting(seed=10, weather=Weather(loss=loss)), tiny_manifest(FORGETFUL))
+def test_memory_and_disks_stay_bounded_while_training_continues():
+    simulation = swarm(9, Setting(seed=10, weather=Weather(loss=0.2)), tiny_manifest(FORGETFUL))
     simulation.run(2 * HORIZON)
 
     early_messages, early_blocks = largest_over(simulation, 20)
@@ -668,11 +666,11 @@ def test_memory_and_disks_stay_bounded_while_training_continues(loss):
 
 
 @pytest.mark.slow
-def test_after_an_hour_a_disk_holds_what_it_held_after_five_minutes():
-    simulation = swarm(3, Setting(seed=26))
+def test_a_disk_holds_as_much_later_as_after_five_minutes():
+    simulation = swarm(2, Setting(seed=26))
     simulation.run(5 * 60 * SECOND)
     early_messages, early_blocks = largest_over(simulation, 30)
-    simulation.run(35 * 60 * SECOND)
+    simulation.run(how_many(10, 35) * 60 * SECOND)
     late = orphans(simulation)
     simulation.run(20 * 60 * SECOND)
     messages, blocks = largest_over(simulation, 30)

@@ -249,6 +249,33 @@ def test_a_model_of_a_trillion_weights_costs_no_memory() -> None:
         build_model(config)
 
 
+@pytest.mark.parametrize("is_inner", [False, True])
+def test_a_deep_model_is_built_once_and_not_anew_with_each_layer(
+    monkeypatch: pytest.MonkeyPatch, is_inner: bool
+) -> None:
+    keras = import_keras()
+    model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(4, activation="gelu") for _ in range(30))])
+    if is_inner:
+        begin = keras.Input((4,))
+        model = keras.Model(begin, model(begin))
+    config, built = config_of(model), []
+    build = keras.Sequential.build
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        built.append(self)
+        return build(self, *arguments)
+
+    monkeypatch.setattr(keras.Sequential, "build", counted)
+    again = build_model(config)
+    assert 2 <= len(built) <= 4, "to count its weights, and to have them"
+    assert [weight.path.split("/")[-2:] for weight in again.weights] == [
+        weight.path.split("/")[-2:] for weight in model.weights
+    ]
+    again.set_weights(model.get_weights())
+    rows = np.random.default_rng(5).normal(size=(3, 4)).astype(np.float32)
+    np.testing.assert_array_equal(again.predict(rows, verbose=0), model.predict(rows, verbose=0))
+
+
 def test_rows_have_one_input_and_known_sizes() -> None:
     keras = import_keras()
     one, two = keras.Input((2,)), keras.Input((2,))

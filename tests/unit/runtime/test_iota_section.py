@@ -15,9 +15,10 @@ from learnae.adapters.iota import node as iota_client
 from learnae.adapters.iota.node import POW
 from learnae.adapters.iota.proof_of_work import MAX_MWM
 from learnae.adapters.iota.pyota import INSTALL_PYOTA
+from learnae.cli.commands.look import doctor as doctor_module
 from learnae.cli.commands.look.doctor import doctor
 from learnae.config.loading import find_section, load_config
-from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, MqttSection
+from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.connect import connect
@@ -35,6 +36,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(doctor_module, "try_parts", lambda names: dict.fromkeys(names, ""))  # seconds of JAX each time
 
 
 def write(tmp_path: Path, role: str, text: str) -> None:
@@ -97,7 +99,7 @@ def test_commands_find_it_in_any_roles_file(tmp_path, monkeypatch):
 
 def connected(tmp_path: Path, iota: IotaSection) -> LinkSet:
     workspace = Workspace(create_swarm(tiny_manifest()), tmp_path / "peer")
-    return connect(workspace, MqttSection(), GatewaySection(), ExchangeSection(), iota)
+    return connect(workspace, MqttSection(), GatewaySection(), ExchangeSection(), iota, LanSection())
 
 
 def test_nothing_is_loaded_or_linked_without_a_node(tmp_path, monkeypatch):

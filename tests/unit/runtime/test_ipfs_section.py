@@ -11,7 +11,7 @@ from programs import clean_environment
 
 from agent.config import AgentConfig
 from learnae.config.loading import load_config
-from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, MqttSection
+from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.connect import connect
@@ -64,7 +64,7 @@ def test_an_agent_has_no_daemon(tmp_path):
 
 
 def test_an_order_of_exchanges_names_known_ones_and_the_rest_comes_last():
-    with pytest.raises(ConfigurationError, match=r"exchange.order holds 'kubo'; use ipfs, mqtt, gateway"):
+    with pytest.raises(ConfigurationError, match=r"exchange.order holds 'kubo'; use http, ipfs, mqtt, gateway"):
         ExchangeSection("mqtt kubo")
     links = LinkSet(exchanges=dict.fromkeys(("gateway b", "mqtt", "gateway a", "ipfs"), MemoryExchange({})))
     links = links.sorted_by(ExchangeSection().rank)
@@ -74,7 +74,7 @@ def test_an_order_of_exchanges_names_known_ones_and_the_rest_comes_last():
 
 
 def connected(ipfs: GatewaySection, workspace: Workspace) -> LinkSet:
-    return connect(workspace, MqttSection(), ipfs, ExchangeSection(), IotaSection())
+    return connect(workspace, MqttSection(), ipfs, ExchangeSection(), IotaSection(), LanSection())
 
 
 @pytest.mark.modules("ipfshttpclient")

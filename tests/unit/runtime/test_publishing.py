@@ -1,6 +1,6 @@
 import pytest
 
-from learnae.config.sections import GatewaySection, IotaSection, IpfsSection, MqttSection, PublishSection
+from learnae.config.sections import GatewaySection, IotaSection, IpfsSection, LanSection, MqttSection, PublishSection
 from learnae.runtime.publishing import publish_policy
 
 NO_MQTT, NO_IPFS, NO_IOTA = MqttSection(), GatewaySection(), IotaSection()
@@ -26,7 +26,12 @@ IOTA = IotaSection(node="http://127.0.0.1:14265")
 def test_how_often_is_published_follows_from_the_links(
     mqtt: MqttSection, ipfs: GatewaySection, iota: IotaSection, metered: bool, seconds: float
 ) -> None:
-    usual = publish_policy(PublishSection(), mqtt, ipfs, iota, 0.75, metered)
+    usual = publish_policy(PublishSection(), mqtt, ipfs, iota, LanSection(), 0.75, metered)
     assert usual.every == seconds * 1000
-    asked = publish_policy(PublishSection(every=5.0, bytes_per_hour=7), mqtt, ipfs, iota, 0.75, metered)
+    asked = publish_policy(PublishSection(every=5.0, bytes_per_hour=7), mqtt, ipfs, iota, LanSection(), 0.75, metered)
     assert (asked.every, asked.bytes_per_hour) == (5000, 7)
+
+
+@pytest.mark.parametrize("lan", [LanSection(serve="127.0.0.1:8733"), LanSection(peers="http://127.0.0.1:8733")])
+def test_members_over_http_are_near(lan: LanSection) -> None:
+    assert publish_policy(PublishSection(), NO_MQTT, NO_IPFS, IOTA, lan, 0.75, metered=False).every == 2000

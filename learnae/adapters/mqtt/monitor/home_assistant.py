@@ -15,7 +15,8 @@ from learnae import strict_json
 
 _MEASUREMENT, _TOTAL = "measurement", "total_increasing"
 _SENSOR, _BINARY = "sensor", "binary_sensor"
-_MOST_CHARACTERS = 255  # of a state
+# a state has at most 255 characters, and the text None is no value
+_TEXT = "'none' if v == 'None' else v[:255]"
 
 
 class Judgement(Enum):
@@ -73,7 +74,7 @@ _SENSORS = (
 _SCORE = ("inference", "score")
 _JUDGED = {
     Judgement.CLASS: (
-        _Sensor("label", "Class", ("inference", "label"), state_class=None, form=f"v[:{_MOST_CHARACTERS}]"),
+        _Sensor("label", "Class", ("inference", "label"), state_class=None, form=_TEXT),
         _Sensor("probability", "Probability", _SCORE, "%", digits=1, form="v * 100"),
     ),
     Judgement.VALUE: (_Sensor("value", "Value", _SCORE, form=_SIGNIFICANT),),

@@ -41,6 +41,8 @@ class Seen:
     steps: int = 0
     loss: float | None = None
     accuracy: float | None = None
+    mae: float | None = None
+    r2: float | None = None
     peers: int = 0
     bytes_out: int = 0
     bytes_in: int = 0
@@ -132,6 +134,8 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         steps=fields.integer("steps"),
         loss=_optional(fields, "loss"),
         accuracy=_optional(fields, "accuracy"),
+        mae=_optional(fields, "mae"),
+        r2=_optional(fields, "r2"),
         peers=fields.integer("peers", default=0),
         bytes_out=fields.integer("bytes_out", default=0),
         bytes_in=fields.integer("bytes_in", default=0),

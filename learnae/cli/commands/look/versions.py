@@ -2,15 +2,16 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from learnae.cli.output import console, human_time, print_json, table
+from learnae.cli.output import console, human_time, print_json, score_columns, table
 from learnae.cli.peer_choice import peers_with_versions
 from learnae.errors import StateError
 from learnae.peer.learning.versions import Version
 from learnae.runtime.version_store import read_version, version_names
-from learnae.text import decimal, shown, significant
+from learnae.text import shown, significant
 
 _NAME_CHARACTERS = 8  # of a peer's name, as in learnae peers
 
@@ -28,10 +29,11 @@ def versions(options: argparse.Namespace) -> int:
     if options.json:
         print_json([_fields(*entry) for entry in found])
     else:
-        columns = ["peer", "version", "kept", ">steps", ">rows", ">loss", ">accuracy", "merged from"]
-        console.print(
-            table(f"versions of {options.peer or 'all peers here'}", columns, [_row(*entry) for entry in found])
-        )
+        measured = [version.metrics for _, _, version in found]
+        scores, scored = score_columns([(of.accuracy, of.r2, of.mae) if of else (None, None, None) for of in measured])
+        columns = ["peer", "version", "kept", ">steps", ">rows", ">loss", *scores, "merged from"]
+        rows = [_row(*entry, of_it) for entry, of_it in zip(found, scored, strict=True)]
+        console.print(table(f"versions of {options.peer or 'all peers here'}", columns, rows))
     return status
 
 
@@ -48,7 +50,7 @@ def _fields(directory: Path, name: str, version: Version) -> dict[str, Any]:
     }
 
 
-def _row(directory: Path, name: str, version: Version) -> list[str]:
+def _row(directory: Path, name: str, version: Version, scores: Sequence[str]) -> list[str]:
     metrics = version.metrics
     return [
         directory.name,
@@ -57,6 +59,6 @@ def _row(directory: Path, name: str, version: Version) -> list[str]:
         f"{version.steps:,}",
         f"{metrics.rows:,}" if metrics else "-",
         significant(metrics.loss if metrics else None),
-        decimal(metrics.accuracy if metrics else None),
+        *scores,
         shown([peer[:_NAME_CHARACTERS] for peer in version.merged]) or "-",
     ]

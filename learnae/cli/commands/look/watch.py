@@ -19,7 +19,7 @@ from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
 from learnae.adapters.mqtt.topics import ONLINE
 from learnae.cli.commands.look.peers import swarm_table
 from learnae.cli.live_display import live_view
-from learnae.cli.output import Cell, PeerName, console, fitting, human_bytes, shedding, short_cid
+from learnae.cli.output import Cell, PeerName, console, fitting, human_bytes, score_columns, shedding, short_cid
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError
@@ -123,13 +123,14 @@ def _table(connection: MqttConnection, subscriber: Subscriber) -> Table:
     title = f"{connection.name} {connection.state()}  {counted(len(seen), 'peer')}"
     title += f"  {counted(bad, 'bad payload')}" if bad else ""
     columns = ["peer", "swarm", "key", "status", "role", "version"]
-    columns += [">steps", ">loss", ">accuracy", ">peers", ">result", ">heard", ">out", ">in"]
+    scores, scored = score_columns([(each.accuracy, each.r2, each.mae) for each in seen])
+    columns += [">steps", ">loss", *scores, ">peers", ">result", ">heard", ">out", ">in"]
     shown = told_apart({each.peer + each.swarm: each.name for each in seen})
-    rows = [_row(each, shown[each.peer + each.swarm]) for each in seen]
+    rows = [_row(each, shown[each.peer + each.swarm], of_it) for each, of_it in zip(seen, scored, strict=True)]
     return fitting(shedding(title, columns, rows, ["version", "key", "swarm", "role", "in", "out", "peers", "result"]))
 
 
-def _row(seen: Seen, shown: str) -> list[Cell]:
+def _row(seen: Seen, shown: str, scores: Sequence[str]) -> list[Cell]:
     status = _UNWRITABLE if seen.unwritable and seen.status == ONLINE.decode() else seen.status
     age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
     return [
@@ -141,7 +142,7 @@ def _row(seen: Seen, shown: str) -> list[Cell]:
         seen.version,
         f"{seen.steps:,}",
         significant(seen.loss),
-        decimal(seen.accuracy),
+        *scores,
         str(seen.peers),
         _result(seen),
         f"{age:.0f} s ago" if seen.heard else "-",

@@ -12,8 +12,7 @@ from programs import wait_for
 
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
-from learnae.adapters.ipfs import gateway as gateway_module
-from learnae.adapters.ipfs.gateway import GatewayExchange
+from learnae.adapters.ipfs.gateway import GatewayConnection, GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.config.sections import GatewaySection
 from learnae.error_log import ErrorLog
@@ -100,7 +99,7 @@ def test_a_path_of_any_signs_is_asked_for(server: HostileServer) -> None:
     ("url", "port"), [("http://[::1]", 80), ("https://[::1]/x", 443), ("http://[::1]:8080", 8080), ("http://h", 80)]
 )
 def test_an_address_has_its_port(url: str, port: int) -> None:
-    connection = GatewayExchange(url, 60)._connect()
+    connection = GatewayExchange(url, 60).client.connect().inner
     assert (connection.host, connection.port) == ("h" if url.endswith("h") else "::1", port)
 
 
@@ -215,7 +214,7 @@ def test_one_that_still_looks_for_the_block_is_told_from_one_that_hangs(
     with pytest.raises(BlockMissingError):
         hasty.fetch(CID)
     server.answer = silence(server.over)
-    hasty._probe_seconds = 0.3
+    hasty.probe_seconds = 0.3
     with pytest.raises(TransportError, match="does not answer") as caught:
         hasty.fetch(CID)
     assert caught.type is TransportError
@@ -260,11 +259,11 @@ def test_closing_ends_a_call_under_way(server: HostileServer) -> None:
     assert ended == [f"the link to gateway {server.url} is closed"]
 
 
-class Held(HTTPConnection):
+class Held(GatewayConnection):
     """A connection that is held up while it is made; ``meanwhile`` happens before or after it is there."""
 
     def __init__(self, server: HostileServer, before: Callable[[], None], after: Callable[[], None]) -> None:
-        super().__init__("127.0.0.1", server.port)
+        super().__init__(HTTPConnection("127.0.0.1", server.port))
         self.before, self.after = before, after
 
     def connect(self) -> None:
@@ -286,7 +285,7 @@ def test_closing_ends_a_call_whose_connection_is_being_made(
     server: HostileServer, gateway: GatewayExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answer = silence(server.over)
-    monkeypatch.setattr(gateway, "_connect", lambda: Held(server, gateway.close, nothing))
+    monkeypatch.setattr(gateway.client, "connect", lambda: Held(server, gateway.close, nothing))
     with pytest.raises(TransportError, match="is closed"):
         gateway.fetch(CID)
     assert server.asked == []
@@ -296,8 +295,8 @@ def test_a_connection_that_takes_too_long_is_given_up_before_anything_is_asked(
     server: HostileServer, hasty: GatewayExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = iter([Held(server, until_too_late, nothing)])
-    connect = hasty._connect
-    monkeypatch.setattr(hasty, "_connect", lambda: next(made, None) or connect())
+    connect = hasty.client.connect
+    monkeypatch.setattr(hasty.client, "connect", lambda: next(made, None) or connect())
     server.answer = probes_well(says(DATA))
     with pytest.raises(BlockMissingError, match="not found"):
         hasty.fetch(CID)
@@ -307,21 +306,21 @@ def test_a_connection_that_takes_too_long_is_given_up_before_anything_is_asked(
 def test_nobody_else_is_given_a_connection_that_is_being_cut(
     server: HostileServer, hasty: GatewayExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used, read = [], gateway_module._read
+    used, read = [], GatewayConnection.answer
 
-    def slowly(connection: HTTPConnection) -> object:
-        found = read(connection)
+    def slowly(connection: GatewayConnection, most: int) -> object:
+        found = read(connection, most)
         used.append(connection)
         if len(used) == 1:
             until_too_late()  # the answer is here, and it is late
         return found
 
-    monkeypatch.setattr(gateway_module, "_read", slowly)
+    monkeypatch.setattr(GatewayConnection, "answer", slowly)
     server.answer = lambda request: says(b"" if "bafkqaaa" in request.path else DATA)(request)
     with pytest.raises(BlockMissingError):
         hasty.fetch(CID)
-    assert used[0] not in hasty._idle
-    assert used[1] in hasty._idle
+    assert used[0] not in hasty.client.idle
+    assert used[1] in hasty.client.idle
 
 
 def test_a_lying_gateway_is_refused_and_counted_and_the_next_one_heals(server: HostileServer, tmp_path: Path) -> None:

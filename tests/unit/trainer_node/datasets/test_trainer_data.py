@@ -114,7 +114,7 @@ print(peak() - before, sum(part.rows.nbytes for part in (data.train, data.holdou
 
 def write_large_csv(path: Path) -> int:
     """One block of rows, compressed once and written many times: gzip files may have many members."""
-    rows, times = 10_000, 120
+    rows, times = 10_000, 90
     line = ",".join(str(index % 10) for index in range(29))  # short numbers: that is quick to parse
     block = gzip.compress("".join(f"{row % 2}{line[1:]}\n" for row in range(rows)).encode(), 1)
     with path.open("wb") as file:
@@ -125,7 +125,7 @@ def write_large_csv(path: Path) -> int:
 
 
 def write_large_npz(path: Path) -> int:
-    x = np.ones((2_000_000, 27), np.float32)
+    x = np.ones((1_000_000, 27), np.float32)
     np.savez(path, x=x, y=np.arange(len(x)) % 2)
     return x.nbytes
 

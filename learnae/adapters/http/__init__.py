@@ -1,0 +1,1 @@
+"""Blocks and announcements between machines of one network over HTTP, without broker and daemon (docs/lan.md)."""

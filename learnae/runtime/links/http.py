@@ -1,0 +1,68 @@
+"""``[lan]``: exchange and gossip over HTTP, with the members that serve and those that call."""
+
+from collections.abc import Callable
+
+from learnae.adapters.http.certificate import key_of, server_context
+from learnae.adapters.http.gossip import HttpGossip
+from learnae.adapters.http.member import MemberExchange, MemberLink, make_client
+from learnae.adapters.http.own_vector import OwnVector
+from learnae.adapters.http.server import HttpServer, ServerLimits
+from learnae.adapters.http.service import SwarmService
+from learnae.adapters.http.uploads import HttpUploads
+from learnae.config.sections import LanSection, MemberAddress, is_own_machine
+from learnae.errors import ConfigurationError
+from learnae.runtime.link_set import LinkSet
+from learnae.runtime.workspace import Workspace
+from learnae.system.paths import KEY_FILE
+
+UPLOADS = "callers over http"  # of no kind that is ordered, so that it comes last: a caller is waited for
+
+
+def connect_http(
+    section: LanSection,
+    workspace: Workspace,
+    is_sealed: bool = False,
+    meeting: str = "",
+    admits: Callable[[bytes], bool] = lambda _: True,
+) -> LinkSet:
+    """Serve, and link to the members of ``[lan]``; raises ConfigurationError.
+
+    ``is_sealed``: what the swarm's members say can be read by them alone, so that it may cross the network as it is.
+    ``meeting`` is the swarm's name in addresses, its CID if it is empty; ``admits`` says whose announcements count.
+    """
+    swarm = workspace.swarm.manifest.swarm
+    meeting = meeting or str(swarm)
+    limits = ServerLimits(section.connections, section.per_address, section.timeout, rate=section.bytes_per_second)
+    own, spend = OwnVector(workspace.identity, swarm), limits.bucket()
+    gossip = HttpGossip(own)
+    links = LinkSet(gossips={"http": gossip}, closers=(own.close,))
+    for address in section.addresses():
+        check_private(address, is_sealed)
+        key = key_of(address.peer) if address.peer else None
+        reads, speaks = (make_client(address.host, address.port, key, address.tls) for _ in range(2))
+        link = MemberLink(
+            speaks, key, swarm, meeting, own, gossip, workspace.store, workspace.errors, spend, section.timeout
+        )
+        link.start()
+        name, states = speaks.name.replace("member", "http", 1), {f"{speaks.name} gossip": link.state}
+        links += LinkSet({name: MemberExchange(reads, section.timeout)}, states=states, closers=(link.close,))
+    if section.serve:
+        host, port = section.place()
+        uploads = HttpUploads(own)
+        service = SwarmService(swarm, meeting, workspace.store.get, own, gossip, uploads, spend, admits)
+        is_plain = is_sealed or is_own_machine(host)
+        tls = None if is_plain else server_context(workspace.identity, workspace.directory / KEY_FILE)
+        server = HttpServer(host, port, service, workspace.errors, limits, tls)
+        server.start()
+        links += LinkSet({UPLOADS: uploads}, states={"http server": server.state}, closers=(server.close,))
+    return links
+
+
+def check_private(address: MemberAddress, is_sealed: bool) -> None:
+    """Raise ConfigurationError if an open swarm's weights and summaries were to cross the network in the clear."""
+    if not (is_sealed or address.tls or is_own_machine(address.host)):
+        raise ConfigurationError(
+            f"lan.peers holds http://{address.host}:{address.port}, and this swarm is open: what its peers say would "
+            "cross the network for all to read and to change",
+            f"use https://{address.host}:{address.port}/PEER, with the name of the peer that serves there",
+        )
