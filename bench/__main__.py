@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small version of everything, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where RACE.json is written")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="learners: an epoch of N rows, on a CPU too")
-    parser.add_argument("--part", default="", metavar="NAME", help="age: only the part NAME, a file of bench/age")
+    parser.add_argument(
+        "--part", default="", metavar="NAME", help="age, members: only the part NAME, a file of that folder"
+    )
     options = parser.parse_args()
     race = Race(options.race, options.quick, rows=options.rows, part=options.part)
     importlib.import_module(f"bench.{options.race}").run(race)

@@ -37,9 +37,9 @@ class Swarm:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @classmethod
-    def create(cls, home: Path) -> Swarm:
-        """Make a fresh swarm of the preset ``wrist`` through the command line, as a user would."""
-        made = _learnae(home, "swarm", "create", "--preset", "wrist", "--json")
+    def create(cls, home: Path, *more: str) -> Swarm:
+        """Make a fresh swarm of the preset ``wrist`` through the command line, as a user would, with ``more`` flags."""
+        made = _learnae(home, "swarm", "create", "--preset", "wrist", *more, "--json")
         return cls(home, Path(made["directory"]))
 
     def add(self, person: int) -> None:

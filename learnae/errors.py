@@ -13,14 +13,19 @@
     │   │   ├── ReplayError             a message that this peer has seen already
     │   │   ├── SequenceError           does not continue its author's chain
     │   │   ├── BannedError             its author has equivocated
+    │   │   ├── StrangerError           its author is not a member, or not any more
+    │   │   ├── MembershipError         a record that breaks the protocol, or that its author may not write
     │   │   └── LimitError              larger, deeper or more frequent than allowed
-    │   └── FrameError              weights that cannot be decoded or must not be used
+    │   ├── FrameError              weights that cannot be decoded or must not be used
+    │   └── SealError               sealed bytes that do not open, or a message in the form of another swarm
+    │       └── UnknownEpochError       sealed under a secret that is not here, perhaps not yet
     ├── TransportError          a block, daemon or broker is not there now: try again
     │   └── BlockMissingError
     ├── ConfigurationError      the user can mend it: exit status 78
     │   ├── ManifestError
     │   ├── ModelError              a model or layer that cannot be trained here
     │   ├── DataError               a data file that cannot be used
+    │   ├── SwarmSizeError          more members than can share a secret
     │   └── EquivocationError       this peer's own key has signed two messages with one seq
     └── StateError              our own files are damaged or in use
         ├── DamagedError            a database that a command can mend
@@ -80,12 +85,34 @@ class BannedError(MessageError):
     """The message's author has equivocated."""
 
 
+class StrangerError(MessageError):
+    """The message's author is not a member of the swarm, or not any more."""
+
+
+class MembershipError(MessageError):
+    """A record of membership breaks the protocol, or its author was no member when it wrote it."""
+
+
 class LimitError(MessageError):
     """The message is larger, deeper or more frequent than the protocol allows."""
 
 
 class FrameError(PeerError):
     """Published weights cannot be decoded or must not be used."""
+
+
+class SealError(PeerError):
+    """Sealed bytes do not open, or a message has the form that its swarm has not: open or sealed."""
+
+
+class UnknownEpochError(SealError):
+    """Something is sealed under the ``epoch`` of a name whose secret is not here, perhaps not yet."""
+
+    def __init__(self, what: str, epoch: bytes) -> None:
+        self.epoch = epoch
+        super().__init__(
+            f"{what} is sealed under key epoch {epoch.hex()}", "it is read once the secret of that epoch is here"
+        )
 
 
 class TransportError(LearnaeError):
@@ -110,6 +137,10 @@ class ModelError(ConfigurationError):
 
 class DataError(ConfigurationError):
     """A data file cannot be used."""
+
+
+class SwarmSizeError(ConfigurationError):
+    """The swarm has more members than can share a secret."""
 
 
 class EquivocationError(ConfigurationError):

@@ -7,6 +7,8 @@ from learnae.errors import ConfigurationError
 from learnae.system.paths import expanded
 
 _DAY_SECONDS = 86_400
+_UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_LONGEST_MS = 365 * _UNITS["d"]
 
 
 def place(text: str) -> Path:
@@ -22,6 +24,14 @@ def count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
     return int(text)
+
+
+def span(text: str) -> int:
+    """Read how long something is good, such as 30m, 24h and 7d; return milliseconds."""
+    number, unit = text[:-1], text[-1:]
+    if number.isdecimal() and unit in _UNITS and 0 < (found := int(number) * _UNITS[unit]) <= _LONGEST_MS:
+        return found
+    raise argparse.ArgumentTypeError(f"{text!r} is no time from 1m to 365d, such as 30m, 24h or 7d")
 
 
 def seconds(text: str) -> float:

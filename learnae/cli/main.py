@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 import learnae
-from learnae.cli.arguments import count, place, seconds
+from learnae.cli.arguments import count, place, seconds, span
 from learnae.cli.commands.home.copies import backup, restore
 from learnae.cli.commands.home.peers_here import leave, rename
 from learnae.cli.commands.home.place import move
@@ -20,12 +20,16 @@ from learnae.cli.commands.look.log import log
 from learnae.cli.commands.look.peers import peers
 from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
+from learnae.cli.commands.members.invites import invite, uninvite
+from learnae.cli.commands.members.members import members
+from learnae.cli.commands.members.votes import admit, revoke
 from learnae.cli.commands.swarm.create import create
-from learnae.cli.commands.swarm.definition import SETTINGS
+from learnae.cli.commands.swarm.definition import MEMBERSHIPS, SETTINGS, USUAL_MEMBERSHIP
 from learnae.cli.commands.swarm.features import add_parser as add_features_arguments
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import BROKER_URLS, MqttSection
+from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
 from learnae.runtime.homes import leave_to_owner
@@ -77,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_swarm(verbs)
     _add_features(verbs)
     _add_join(verbs)
+    _add_members(verbs)
     _add_looking(verbs)
     _add_keeping(verbs)
     _add_moving(verbs)
@@ -112,6 +117,12 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument(
         "--features", metavar="F", help="for --model: what is made of samples, a preset's name or a JSON file"
     )
+    command.add_argument(
+        "--membership",
+        choices=MEMBERSHIPS,
+        help=f"who may speak: by invite, by votes of members, or all who get here (default: {USUAL_MEMBERSHIP})",
+    )
+    command.add_argument("--votes", type=count, metavar="M", help="of members that remove one, or vouch for one")
     command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
     for flag, (_, kind, explained) in SETTINGS.items():
         command.add_argument(
@@ -144,6 +155,37 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
     _finish(command, join)
+
+
+def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("members", help="who may speak in a swarm, who waits, and open invites")
+    _finish(_with_swarm(command), members)
+    command = verbs.add_parser("invite", help="let another machine join: prints a code, once")
+    command.add_argument(
+        "--uses",
+        type=int,
+        choices=range(1, MAX_USES + 1),
+        default=1,
+        metavar="N",
+        help=f"joins, 1 (default) to {MAX_USES}",
+    )
+    command.add_argument("--expires", type=span, default="24h", metavar="T", help="30m, 24h (default), 7d, ...")
+    command.add_argument("--role", choices=INVITE_ROLES, default=ANY_ROLE, help="of who comes in")
+    where = "where this swarm is met: a broker, a gateway, ... (default: the configured broker); up to three"
+    command.add_argument("--address", action="append", default=[], metavar="URL", help=where)
+    _finish(_with_swarm(command), invite)
+    command = verbs.add_parser("uninvite", help="take an invite back")
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("invite", nargs="?", default="", metavar="INVITE", help="the end of its name: learnae members")
+    which.add_argument("--all", action="store_true", help="all that are open")
+    _finish(_with_swarm(command), uninvite)
+    who = "its name, or the begin of its key"
+    command = verbs.add_parser("revoke", help="vote that a member is removed")
+    command.add_argument("peer", metavar="PEER", help=who)
+    _finish(_with_swarm(command), revoke)
+    command = verbs.add_parser("admit", help="vote for a peer that wants to come in, or back")
+    command.add_argument("peer", metavar="PEER", help=who)
+    _finish(_with_swarm(command), admit)
 
 
 def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from learnae import peer_names, strict_json
-from learnae.text import decimal, shortly, significant
+from learnae.text import counted, decimal, shortly, significant
 
 if TYPE_CHECKING:
     from learnae.runtime.observer import PeerView
@@ -122,8 +122,8 @@ def score_columns(measured: Sequence[Scores]) -> tuple[list[str], list[list[str]
     return columns, cells
 
 
-def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
-    """Return the table of a swarm's peers at ``now`` (Unix milliseconds)."""
+def peer_table(title: str, peers: Sequence[PeerView], now: int, why_none: str = "") -> Table:
+    """Return the table of a swarm's peers at ``now`` (Unix milliseconds); ``why_none`` says why there may be none."""
     scores, scored = score_columns([(view.accuracy, view.r2, view.mae) for view in peers])
     columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, ">heard", ">out", ">in"]
     rows: list[list[Cell]] = [
@@ -144,7 +144,7 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int) -> Table:
     ]
     result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "heard"]))
     if not peers:
-        result.caption = Text("no peer has spoken yet: start one", "italic")
+        result.caption = Text(why_none or "no peer has spoken yet: start one", "italic")
     return result
 
 
@@ -178,6 +178,20 @@ class Finding:
     state: str
     detail: str
     remedy: str
+
+
+def membership_of(manifest: Manifest) -> str:
+    """Return the word for how others get into the swarm."""
+    return manifest.membership.kind if manifest.membership else "open"
+
+
+def membership_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that says who may speak in the swarm, and what that means."""
+    policy, kind = manifest.membership, membership_of(manifest)
+    if policy is None:
+        return {"membership": f"{kind}: everyone who reaches the swarm reads what is said, and has a full vote"}
+    votes = f"{counted(policy.votes, 'vote')} of members"
+    return {"membership": f"{kind}: in by {'an invite of a member' if kind == 'invite' else votes}, out by {votes}"}
 
 
 def columns_note(manifest: Manifest) -> dict[str, str]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
-from learnae.errors import BlockMissingError, FrameError, PeerError
+from learnae.errors import BlockMissingError, FrameError, PeerError, SealError
 from learnae.ipld.cid import Cid
+from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore
 from learnae.protocol.bodies import KEY, Update
 from learnae.protocol.messages import Message
@@ -58,6 +59,7 @@ class Following:
     most: int
     half_life: int
     max_broken: int = _MAX_BROKEN
+    seals: Seals = Seals()
 
     def __post_init__(self) -> None:
         self.replicas: dict[bytes, Replica] = {}
@@ -174,7 +176,7 @@ class Following:
                 replica = self._decode(cid, node, replica, news.update)
             except BlockMissingError:  # deleted since
                 break
-            except FrameError as error:
+            except (FrameError, SealError) as error:
                 self._fail(cid, error)
                 break
             except PeerError as error:  # damaged on the own disk: a good copy may come
@@ -218,9 +220,13 @@ class Following:
         return []
 
     def _decode(self, cid: Cid, node: Node, replica: Replica | None, newest: Update) -> Replica:
-        """Return the replica after the update ``cid``; raises BlockMissingError, EncodingError or FrameError."""
+        """Return the replica after the update ``cid``.
+
+        Raises BlockMissingError, EncodingError, FrameError or SealError.
+        """
         assert node.frame is not None
-        blocks = [self.store.get(block) for block in node.blocks]
+        parts = ((index, self.store.get(block)) for index, block in enumerate(node.blocks))
+        blocks = [self.seals.opened_block(node.author, node.seq, index, part) for index, part in parts]
         vector = None if replica is None or node.frame.kind == KEY else replica.vector
         decoded = decode_frame(node.frame, blocks, vector, self.count)
         return Replica(decoded, newest.samples, node.time, newest.settled, cid)

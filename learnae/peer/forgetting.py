@@ -1,8 +1,9 @@
-"""Forgetting: what checkpoints have replaced leaves the disk, and so does what no message names."""
+"""Forgetting: what checkpoints have replaced leaves the disk, and so does what no message names; records stay."""
 
 from collections.abc import Collection
 
 from learnae.ipld.cid import Cid
+from learnae.membership.gate import Gate
 from learnae.ports import BlockStore, Clock
 from learnae.protocol.tangle import Tangle
 
@@ -13,13 +14,20 @@ class Forgetting:
     """Deletes blocks of ``store`` that ``tangle`` needs no more, but none ``protected``, and none of an archive."""
 
     def __init__(
-        self, tangle: Tangle, store: BlockStore, clock: Clock, protected: Collection[Cid], is_archive: bool
+        self,
+        tangle: Tangle,
+        store: BlockStore,
+        clock: Clock,
+        protected: Collection[Cid],
+        is_archive: bool,
+        gate: Gate | None = None,
     ) -> None:
         self._tangle = tangle
         self._store = store
         self._clock = clock
         self._protected = frozenset(protected)
         self._is_archive = is_archive
+        self._gate = gate or Gate()
         self._swept = clock.uptime()
 
     def forget(self, own: Cid | None) -> None:
@@ -28,11 +36,15 @@ class Forgetting:
         if self._is_archive:
             return
         if gone:
-            self._store.delete([cid for cid in gone if cid not in self._protected and cid != own])
+            self._store.delete([cid for cid in gone if not self._stays(cid) and cid != own])
         if self._clock.uptime() - self._swept >= _SWEEP_MS:
             self._swept = self._clock.uptime()
             self._sweep(own)
 
     def _sweep(self, own: Cid | None) -> None:
-        needed = self._tangle.needed().union(self._protected, [own] if own else [])
-        self._store.delete([cid for cid in self._store.cids() if cid not in needed], unused_for=_SWEEP_MS)
+        needed = self._tangle.needed().union([own] if own else [])
+        unneeded = [cid for cid in self._store.cids() if cid not in needed and not self._stays(cid)]
+        self._store.delete(unneeded, unused_for=_SWEEP_MS)
+
+    def _stays(self, cid: Cid) -> bool:
+        return cid in self._protected or cid in self._gate

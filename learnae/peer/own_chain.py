@@ -1,11 +1,12 @@
 """The own chain of messages: composed and shown in order, so that no seq is ever used for two of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from learnae.error_log import ErrorLog
-from learnae.errors import BlockMissingError, FutureError, PeerError, StateError
-from learnae.ipld.cid import Cid
+from learnae.errors import BlockMissingError, FutureError, PeerError, SealError, StateError
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import RAW, Cid
 from learnae.peer.replication import Replicator
 from learnae.ports import BlockStore, Clock
 from learnae.protocol.identity import Identity
@@ -29,18 +30,29 @@ class OwnChain:
         self._deadline: int | None = None  # uptime; while others claim to know more
         self._is_shown = True  # ``last``, or the disk has taken it as state and not yet as a block
 
+    def put_frame(self, blocks: Sequence[bytes], *, checkpoint: bool) -> tuple[Cid, ...]:
+        """Store the blocks of the frame that the next message announces; raises NotWrittenError."""
+        seals, store, seq = self._replication.seals, self._replication.store, self._next_seq(checkpoint)
+        return tuple(store.put(RAW, seals.block(self.author, seq, i, block)) for i, block in enumerate(blocks))
+
     def compose(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = (), *, checkpoint: bool) -> Message:
         """Sign the next message. It must be saved before it is shown."""
-        now = self._clock.now()
+        now, seq = self._clock.now(), self._next_seq(checkpoint)
         hints = self._tangle.hints_for(self.author, now)
-        seq, parents = (self.last.seq + 1, (self.last.cid, *hints)) if self.last else (0, hints)
-        forked = self._tangle.forked(self.author)
-        if checkpoint and self.has_forked:  # after both branches, or it would fork anew
-            seq = forked = max(seq, self._replication.own_signed + 1)
-        return compose(
-            self._identity, self._replication.swarm, seq, parents, self._time(hints, now), body, blocks,
+        parents = (self.last.cid, *hints) if self.last else hints
+        forked = seq if checkpoint and self.has_forked else self._tangle.forked(self.author)
+        said = self._replication.seals.body(self.author, seq, body)
+        message = compose(
+            self._identity, self._replication.swarm, seq, parents, self._time(hints, now), said, blocks,
             checkpoint=checkpoint, forked=forked,
         )  # fmt: skip
+        return message.opened(body, self._tangle.limits)
+
+    def _next_seq(self, checkpoint: bool) -> int:
+        seq = self.last.seq + 1 if self.last else 0
+        if checkpoint and self.has_forked:  # after both branches, or it would fork anew
+            seq = max(seq, self._replication.own_signed + 1)
+        return seq
 
     def show(self, message: Message) -> Outcome:
         """Store and attach a saved message: from now on others may see it. Raises NotWrittenError."""
@@ -54,9 +66,9 @@ class OwnChain:
         return Outcome() if self._is_shown or self.last is None else self.show(self.last)
 
     def may_speak(self) -> bool:
-        """Return True if the next message would be dated near enough to this machine's clock."""
+        """Return True if the next message would be dated near enough to this machine's clock, and can be sealed."""
         now = self._clock.now()
-        return self._time((), now) <= now + self._tangle.limits.skew // 2
+        return self._replication.seals.may_speak and self._time((), now) <= now + self._tangle.limits.skew // 2
 
     @property
     def has_forked(self) -> bool:
@@ -73,9 +85,12 @@ class OwnChain:
         """Return True if others cannot attach anything but a checkpoint: what comes before it is lost or disowned."""
         return self.last is None or self.last.cid not in self._tangle
 
-    def resume(self, data: bytes) -> Outcome:
-        """Go on after the saved message ``data``; shows it again, as the crash may have come first."""
-        self.last = open_message(data, self._replication.swarm, self._tangle.limits)
+    def resume(self, data: bytes, body: bytes) -> Outcome:
+        """Go on after the saved message ``data``; shows it again, as the crash may have come first.
+
+        If it is sealed, ``body`` is what it says; empty if that was not known.
+        """
+        self.last = self.read(data, body)
         if self.last.author != self.author:
             raise StateError("the saved state belongs to another key", "move it away, or bring its key back")
         try:
@@ -84,13 +99,26 @@ class OwnChain:
             self._errors.count(error)
             return Outcome()
 
+    def read(self, data: bytes, body: bytes = b"") -> Message:
+        """Open an own message; its body stays sealed if neither that nor its key epoch is known. Raises PeerError."""
+        message = open_message(data, self._replication.swarm, self._tangle.limits)
+        if body:
+            return message.opened(dagcbor.decode(body), self._tangle.limits)
+        try:
+            return self._replication.seals.opened(message, self._tangle.limits)
+        except SealError as error:
+            self._errors.count(error)
+            return message
+
     def catch_up(self, store: BlockStore) -> bool:
         """Go on after the newest message of this key that is known: the state may be older than it, or lost.
 
         Return False while others claim to know a newer one, and it has not come, for some time: its seq would be used
         again.
         """
-        waiting, newest = self._tangle.waiting_of(self.author), self._tangle.newest_of(self.author)
+        ahead = filter(None, (self._tangle.waiting_of(self.author), self._replication.own_unread))
+        waiting = max(ahead, key=lambda message: message.seq, default=None)
+        newest = self._tangle.newest_of(self.author)
         node = self._tangle.node(newest) if newest else None
         said, attached = self.last.seq if self.last else -1, node.seq if node else -1
         disowned = self._replication.own_signed if self.has_forked else -1
@@ -104,7 +132,7 @@ class OwnChain:
                 return True
         if newest is not None and attached > said:
             try:
-                self.last = open_message(store.get(newest), self._replication.swarm, self._tangle.limits)
+                self.last = self.read(store.get(newest))
             except (BlockMissingError, PeerError):  # deleted since, or damaged: a good copy may come
                 store.want([newest])
                 return False

@@ -4,12 +4,14 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import learnae
 from learnae.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.ipld.cid import Cid
+from learnae.membership.gate import MEMBER, Gate
+from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
 from learnae.peer.archive import Archive
 from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
@@ -19,6 +21,7 @@ from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, Training
 from learnae.peer.learning.trajectory import Trajectory
+from learnae.peer.members.records_here import open_gate
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
 from learnae.peer.publishing_policy import Cadence, PublishPolicy
@@ -31,8 +34,11 @@ from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
 from learnae.samples.dp_statistics import Statistics, next_summary
 from learnae.swarm.initial_weights import starting_weights
-from learnae.swarm.manifest import Manifest
+from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
+
+if TYPE_CHECKING:
+    from learnae.peer.members.steward import Steward
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
 _SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
@@ -111,6 +117,7 @@ class Peer:
     cadence: Cadence
     settling: Settling
     archive: Archive | None
+    steward: "Steward | None"  # None in an open swarm
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -140,7 +147,7 @@ class Peer:
 
     def tick(self) -> Tick:
         """Hear; merge if a cycle begins; train; publish what is due, which ends the cycle. Return soon."""
-        heard = self.hear()
+        heard = self.hear() + self._serve()
         try:
             may_begin = self._may_begin()
         except NotWrittenError:
@@ -161,16 +168,25 @@ class Peer:
         return Tick(heard, merged, trained, published)
 
     def hear(self) -> int:
-        """Take in messages and frames; return how many messages were attached."""
+        """Take in messages, records and frames; return how many messages were attached, and records taken in."""
+        records = self.replication.records
         outcome = self.replication.hear()
         self.view.note(outcome)
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
-        return len(outcome.attached)
+        return len(outcome.attached) + self.replication.records - records
+
+    def _serve(self) -> int:
+        """Do for others what a member does; return how many records were published."""
+        try:
+            return self.steward.act() if self.steward else 0
+        except NotWrittenError as error:
+            self.errors.count(error)
+            return 0
 
     def listen(self) -> int:
-        """Hear between two ticks, and pass on what is new; return how many messages were attached.
+        """Hear between two ticks, and pass on what is new; return what ``hear`` does.
 
         What is heard between ticks is a tick younger when it is merged, at every hop.
         """
@@ -199,9 +215,11 @@ class Peer:
         """Return True if this peer may speak: it knows where all start, what they know, and its own last message."""
         if not self._has_start and not self._find_start():
             return False
+        if self.steward and self.steward.standing != MEMBER:
+            return False
         before = self.own.last
         is_silent = self.catching_up.must_stay_silent(before is not None)
-        if is_silent or not self.own.catch_up(self.ports.store):
+        if is_silent or not self.replication.seals.may_speak or not self.own.catch_up(self.ports.store):
             return False
         if self.catching_up.is_new:
             self.catching_up.is_new = False
@@ -271,7 +289,8 @@ class Peer:
         if is_last and self.settling.best is not None:
             self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
-            published = self.publisher.publish_update(self.training.rows, whole=is_last, settled=is_last)
+            whole = is_last or self._is_new_epoch()
+            published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
         elif self.training.metrics is None:  # what changes little is not published, and people still ask how good it is
             self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
@@ -319,7 +338,15 @@ class Peer:
 
     def _must_renew(self) -> bool:
         age = self.ports.clock.now() - self.view.checkpointed
-        return age >= self.manifest.limits.horizon // _CHECKPOINTS_PER_HORIZON or self.own.needs_checkpoint
+        is_old = age >= self.manifest.limits.horizon // _CHECKPOINTS_PER_HORIZON or self._is_new_epoch()
+        return is_old or self.own.needs_checkpoint
+
+    def _is_new_epoch(self) -> bool:
+        """Return True if newcomers, who have the secret of the present key epoch alone, can read nothing of this peer.
+
+        The first that it says in an epoch stands alone, so that all that follows can be read.
+        """
+        return self.view.epoch != self.replication.seals.epoch
 
     def _renew(self, sends_summaries: bool) -> Cid | None:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
@@ -338,7 +365,8 @@ class Peer:
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
         here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``unmeasured`` why
-        there is neither accuracy nor loss, and until when.
+        there is neither accuracy nor loss, and until when; ``membership`` is open, or whether this
+        peer may speak, and what it waits for.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         return {
@@ -366,6 +394,7 @@ class Peer:
             "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
             "settled": self.settling.since,
             "banned": self.own.has_forked,
+            "membership": self.steward.standing if self.steward else OPEN,
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,
@@ -402,11 +431,15 @@ def compose_peer(
     opener: Opener = open_message,
     *,
     is_back: bool = False,
+    gate: Gate | None = None,
+    secrets: Secrets | None = None,
 ) -> Peer:
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
-    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp).
+    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp). ``gate`` is
+    shared with the links; without one, it is made of the records in the store. ``secrets`` are those that a sealed
+    swarm's messages are read and sealed with; by default, those that records tell this peer.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
@@ -432,16 +465,20 @@ def compose_peer(
     1
     """
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
-    rng = random.Random(options.seed)
-    tangle = Tangle(manifest.limits, rng, author)
-    is_archive = options.is_archive
+    rng, is_archive = random.Random(options.seed), options.is_archive
+    gate = gate if gate is not None else open_gate(manifest, ports.store, errors)
+    steward = _steward(identity, gate, ports, errors)
+    secrets = secrets or (steward.keyring if steward else NO_SECRETS)
+    tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets)
     replication = Replicator(
-        manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener, is_archive=is_archive
-    )
+        manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener,
+        is_archive=is_archive, gate=gate, seals=seals,
+    )  # fmt: skip
     archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
-        tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life
-    )
+        tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life,
+        seals=seals,
+    )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
@@ -450,14 +487,23 @@ def compose_peer(
     view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
-        manifest.swarm, ports.store, ports.state, clock, own, frames, merging, training, view, errors, traffic, profile
-    )
+        manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,
+        profile,
+    )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
-    forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive)
+    forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
-        Cadence(options.publish), Settling(options.patience), archive,
+        Cadence(options.publish), Settling(options.patience), archive, steward,
     )  # fmt: skip
     peer.start(is_back)
     return peer
+
+
+def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":
+    if gate.ledger is None:
+        return None
+    from learnae.peer.members.steward import Steward  # noqa: PLC0415 - ciphers, for which open swarms have no use
+
+    return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors)

@@ -9,17 +9,17 @@ from typing import Any
 
 from learnae.error_log import ErrorLog
 from learnae.errors import FrameError, NotWrittenError, StateError
-from learnae.ipld.cid import RAW, Cid
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import Cid
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.training import Training
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import SwarmView
-from learnae.ports import BlockStore, Clock, StateStore, Traffic
-from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Summary, Update
-from learnae.protocol.limits import Limits
-from learnae.protocol.messages import Message, open_message
+from learnae.ports import Clock, StateStore, Traffic
+from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
+from learnae.protocol.messages import Message
 from learnae.weights.frames import Frame
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Publisher:
     """
 
     swarm: Cid
-    store: BlockStore
+    is_sealed: bool
     state: StateStore
     clock: Clock
     own: OwnChain
@@ -92,10 +92,13 @@ class Publisher:
 
     def save(self, message: Message) -> None:
         """Save all parts together with the own last ``message``; raises NotWrittenError."""
+        summary = message if isinstance(message.body, Summary) else self.view.summary
         state = PeerState(
             swarm=self.swarm,
             message=message.data,
-            summary=self._summary_of(message),
+            body=self._plain(message),
+            summary=summary.data if summary else b"",
+            summary_body=self._plain(summary) if summary else b"",
             bytes_out=self.traffic.bytes_out,
             bytes_in=self.traffic.bytes_in,
             **self.frames.to_state(),
@@ -115,19 +118,19 @@ class Publisher:
         self.training.restore(state)
         self.frames.restore(state)
         self.merging.restore(state)
-        outcome = self.own.resume(state.message)
+        outcome = self.own.resume(state.message, state.body)
         last = self.own.last
         if last and isinstance(last.body, Update) and last.body.settled and last.cid == state.update:
             self.frames.settle()
         if state.summary:  # the chain may have forgotten it
-            self.view.note_own(open_message(state.summary, self.swarm, Limits()))
+            self.view.note_own(self.own.read(state.summary, state.summary_body))
         self.traffic.bytes_out, self.traffic.bytes_in = state.bytes_out, state.bytes_in  # what is shown again is old
         self.view.note(outcome)
         return True
 
     def _publish_frame(self, frame: Frame, samples: int, settled: bool) -> Cid:
-        blocks = tuple(self.store.put(RAW, block) for block in frame.blocks)
         merged, checkpoint = self.merging.unsaid, frame.header.kind == KEY
+        blocks = self.own.put_frame(frame.blocks, checkpoint=checkpoint)
         body = Update(
             frame=frame.header,
             steps=self.training.steps,
@@ -145,10 +148,11 @@ class Publisher:
         self.merging.said(len(merged))
         return published
 
-    def _summary_of(self, message: Message) -> bytes:
-        """Return the last summary, which may be the message that is about to be shown; empty without one."""
-        last = message if isinstance(message.body, Summary) else self.view.summary
-        return last.data if last else b""
+    def _plain(self, message: Message) -> bytes:
+        """Return what a sealed message says, as dag-cbor: its key epoch may be forgotten. Empty if it is open."""
+        if not self.is_sealed or isinstance(message.body, (Sealed, Unknown)):
+            return b""
+        return dagcbor.encode(message.body.to_fields())
 
     def _commit(self, message: Message) -> Cid:
         self.save(message)

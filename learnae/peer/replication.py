@@ -1,17 +1,30 @@
-"""Replication: from what others announce to attached messages, by fetching what is missing."""
+"""Replication: from what others announce to attached messages and records, by fetching what is missing."""
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
-from learnae.errors import BannedError, BlockMissingError, FutureError, PeerError, StaleError
+from learnae.errors import (
+    BannedError,
+    BlockMissingError,
+    FutureError,
+    NotWrittenError,
+    PeerError,
+    StaleError,
+    StrangerError,
+    UnknownEpochError,
+)
 from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.membership.gate import Gate
+from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
+from learnae.protocol.bodies import Sealed
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message, open_message
 from learnae.protocol.tangle import Outcome, Tangle
@@ -20,6 +33,8 @@ T = TypeVar("T")
 Opener = Callable[[bytes, Cid, Limits], Message]
 _MESSAGES_PER_CALL = 2048  # keeps one tick short however much was missed
 _ROTATING = 16  # places of an announcement that are left to authors who are neither this peer nor followed
+_RECORDS = 12  # places of an announcement that are left to records, where there is evidence, too
+_STRANGERS = 1024  # entries of authors who may be members soon, and messages of theirs
 _COMING, _COMING_MS = 512, 60_000  # messages that were asked for, and for how long they may come
 
 _log = logging.getLogger(__name__)
@@ -27,7 +42,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Replicator:
-    """Keeps a tangle equal to what the swarm knows. Makes no messages itself; an archive's deletes none."""
+    """Keeps a tangle, and the ledger of ``gate``, equal to what the swarm knows.
+
+    Makes no messages itself; an archive's deletes none.
+    """
 
     swarm: Cid
     tangle: Tangle
@@ -38,27 +56,37 @@ class Replicator:
     opener: Opener = open_message
     messages_per_call: int = _MESSAGES_PER_CALL
     is_archive: bool = False
+    gate: Gate = field(default_factory=Gate)
+    seals: Seals = Seals()
 
     def __post_init__(self) -> None:
         limit = self.tangle.limits.wanted
         self._entries = BoundedDict[tuple[str, bytes], Entry](limit)  # by announcer and author; not here yet
         self._kept = BoundedDict[Cid, None](limit)
         self._asked = BoundedDict[Cid, int](_COMING)  # since when (uptime); what has come is taken in, needed or not
+        self._unknown = BoundedDict[tuple[str, bytes], Entry](_STRANGERS)  # of authors who are not members yet
+        self._refused = BoundedDict[Cid, None](_STRANGERS)  # messages of such
+        self._version = self.gate.version
+        self.records = 0  # taken in so far
         self._turn = 0  # of the authors that take turns in announcements
         self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
         self.own_seq = -1  # the highest that any other peer claims to know of this one
         self.own_signed = -1  # the highest of its messages that were verified here, attached or not
+        self.own_unread: Message | None = None  # the newest of them whose body does not open
+        self._unread = BoundedDict[Cid, bytes](limit)  # messages, and the epochs that they wait for
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch it, as far as it is here now."""
         self._note_announcements()
+        self._keep_to_members()
         total, opened, wanted = Outcome(), set[Cid](), self._wanted()
-        candidates = [*filter(self.tangle.is_new, self._asked), *wanted]
+        candidates = [*filter(self._is_new, self._asked), *wanted]
         while candidates:
             before = len(opened)
             for cid in candidates:
                 self._walk_back(cid, opened, total)
             if before < len(opened):
+                self._keep_to_members()
                 wanted = self._wanted()
             candidates = list(wanted) if before < len(opened) < self.messages_per_call else []
         self._ask(list(wanted))
@@ -89,45 +117,84 @@ class Replicator:
 
         This peer and those ``followed`` come first, the others take turns.
         """
-        limits, entries, kept = self.tangle.limits, dict(self.tangle.entries()), list(self.tangle.kept())
+        limits, entries = self.tangle.limits, dict(self.tangle.entries())
         first = [author for author in dict.fromkeys((self.tangle.me, *followed)) if author in entries]
         if len(entries) > limits.entries:
             first = first[: limits.entries - _ROTATING]
         others = [author for author in entries if author not in set(first)]
         chosen = [*first, *_in_turn(others, self._turn, limits.entries - len(first))]
-        announced = Announcement(
-            tuple(entries[author] for author in chosen), tuple(_in_turn(kept, self._turn, limits.kept))
-        )
+        announced = Announcement(tuple(entries[author] for author in chosen), self._kept_in_turn())
         self._turn += 1
         self.gossip.announce(announced)
 
+    def _kept_in_turn(self) -> tuple[Cid, ...]:
+        """Return records, then evidence; of many, others each time."""
+        room, evidence, records = self.tangle.limits.kept, list(self.tangle.kept()), self.gate.announced()
+        first = list(_in_turn(records, self._turn, _RECORDS if evidence else room))
+        return (*first, *_in_turn(evidence, self._turn, room - len(first)))
+
+    def _take_record(self, cid: Cid, data: bytes) -> None:
+        try:
+            self.gate.take(data)
+        except PeerError as error:  # it may be taken when others stand on it, or when members have changed
+            self.errors.count(error)
+            self._refused[cid] = None
+            return
+        self.records += 1
+        with suppress(NotWrittenError):  # it is here: this lets other machines have what another process has put
+            self.store.put(DAG_CBOR, data)
+
+    def _keep_to_members(self) -> None:
+        """Where members have changed, forget those who are none any more, and hear those who are now."""
+        if self._version == self.gate.version:
+            return
+        self._version = self.gate.version
+        self.tangle.restrict(self.gate.admits)
+        self._refused.clear()
+        for key in [key for key in self._unknown if self.gate.admits_prefix(key[1])]:
+            self._note_entry(key[0], self._unknown.pop(key))
+
     def add_own(self, message: Message) -> Outcome:
-        """Store and attach a message that this peer has signed; raises NotWrittenError or PeerError."""
+        """Store a message that this peer has signed, and attach it, unless it cannot read it any more.
+
+        Raises NotWrittenError or PeerError.
+        """
         self.store.put(DAG_CBOR, message.data)
-        return self.tangle.attach(message, self.clock.now())
+        return Outcome() if isinstance(message.body, Sealed) else self.tangle.attach(message, self.clock.now())
 
     def _note_announcements(self) -> None:
         limits = self.tangle.limits
         for heard in self.gossip.heard():
             for entry in heard.announcement.entries[: limits.entries]:
-                if entry.author == self.tangle.me[:PREFIX_BYTES]:
-                    self.own_seq = max(self.own_seq, entry.seq)
-                self._first.setdefault(entry.author, entry.seq)
-                self._entries.pop(key := (heard.announcer, entry.author), None)
-                if self.tangle.wanted_of(entry):
-                    self._entries[key] = entry
+                self._note_entry(heard.announcer, entry)
             for cid in heard.announcement.kept[: limits.kept]:
-                if self.tangle.lacks_kept(cid):
+                if self._lacks_kept(cid):
                     self._kept[cid] = None
+
+    def _note_entry(self, announcer: str, entry: Entry) -> None:
+        key = announcer, entry.author
+        if not self.gate.admits_prefix(entry.author):
+            self._unknown[key] = entry
+            return
+        if entry.author == self.tangle.me[:PREFIX_BYTES]:
+            self.own_seq = max(self.own_seq, entry.seq)
+        self._first.setdefault(entry.author, entry.seq)
+        self._entries.pop(key, None)
+        if self.tangle.wanted_of(entry):
+            self._entries[key] = entry
+
+    def _is_new(self, cid: Cid) -> bool:
+        return self.tangle.is_new(cid) and self.gate.is_new(cid) and cid not in self._refused
+
+    def _lacks_kept(self, cid: Cid) -> bool:
+        return self.tangle.lacks_kept(cid) and self._is_new(cid)
 
     def _ask(self, wanted: list[Cid]) -> None:
         now = self.clock.uptime()
         self.store.want(wanted)
         for cid in wanted:
             self._asked.setdefault(cid, now)
-        for cid in [
-            cid for cid, since in self._asked.items() if now - since > _COMING_MS or not self.tangle.is_new(cid)
-        ]:
+        for cid in [cid for cid, since in self._asked.items() if now - since > _COMING_MS or not self._is_new(cid)]:
             del self._asked[cid]
 
     def _wanted(self) -> dict[Cid, None]:
@@ -138,13 +205,15 @@ class Replicator:
             names.update(dict.fromkeys(wanted))
             if not wanted:
                 del self._entries[key]
-        for cid in [cid for cid in self._kept if not self.tangle.lacks_kept(cid)]:
+        for cid in [cid for cid in self._kept if not self._lacks_kept(cid)]:
             del self._kept[cid]
-        return {**names, **dict.fromkeys((*self.tangle.missing(), *self._kept))}
+        names = dict.fromkeys((*self._kept, *names, *self.tangle.missing()))  # records first: they say who may speak
+        wanted = [cid for cid in names if cid not in self._refused and not self._is_too_early(cid)]
+        return dict.fromkeys((*self.gate.missing(), *wanted))
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Take in the message if its block is here; return False if it is not."""
-        if not self.store.has(cid):
+        if self._is_too_early(cid) or not self.store.has(cid):
             return False
         try:
             data = self.store.get(cid)
@@ -154,18 +223,28 @@ class Replicator:
             self.errors.count(error)
             return False
         _log.debug("heard %s: %d bytes", cid, len(data))
+        if self.gate.takes(data):
+            self._take_record(cid, data)
+        else:
+            self._take_message(cid, data, total)
+        return True
+
+    def _take_message(self, cid: Cid, data: bytes, total: Outcome) -> None:
         try:
+            self.gate.check(data)
             self._check_age(cid, data)
             message = self.opener(data, self.swarm, self.tangle.limits)
+            self.seals.check_form(message)
         except StaleError as error:
             self._forget(cid, error)
-            return True
+        except StrangerError as error:  # it may be a member soon: not refused for ever
+            self.errors.count(error)
+            self._refused[cid] = None
         except PeerError as error:
             self.errors.count(error)
             self.tangle.refuse(cid)
-            return True
-        self._attach(message, total)
-        return True
+        else:
+            self._attach(message, total)
 
     def _check_age(self, cid: Cid, data: bytes) -> None:
         """Raise StaleError for a message that a checkpoint has replaced, before it is decoded or verified."""
@@ -181,6 +260,35 @@ class Replicator:
         if not self.is_archive:
             self.store.delete([cid])
 
+    def _opened(self, message: Message) -> Message | None:
+        """Return the message with what its body says; None if that cannot be read, for now or for ever."""
+        try:
+            return self.seals.opened(message, self.tangle.limits)
+        except UnknownEpochError as error:
+            if message.cid not in self._unread:
+                self.errors.count(error)
+            self._unread[message.cid] = error.epoch
+        except PeerError as error:
+            self.errors.count(error)
+            self.tangle.reject(message.cid)
+        if message.author == self.tangle.me and (self.own_unread is None or message.seq > self.own_unread.seq):
+            self.own_unread = message
+        return None
+
+    def unread(self) -> int:
+        """Count the messages here that wait for the secret of their key epoch."""
+        return sum(not self.seals.knows(epoch) for epoch in self._unread.values())
+
+    def _is_too_early(self, cid: Cid) -> bool:
+        """Return True for a message under an epoch that is still unknown, unless it is to testify."""
+        epoch = self._unread.get(cid)
+        if epoch is None or self.tangle.is_witness(cid):
+            return False
+        if self.seals.knows(epoch):
+            del self._unread[cid]
+            return False
+        return True
+
     def _drop_entries(self, cid: Cid) -> None:
         for key in [key for key, entry in self._entries.items() if cid in (entry.head, entry.checkpoint)]:
             del self._entries[key]
@@ -189,7 +297,8 @@ class Replicator:
         if message.author == self.tangle.me:
             self.own_signed = max(self.own_signed, message.seq)
         try:
-            outcome = self.tangle.attach(message, self.clock.now())
+            opened, now = self._opened(message), self.clock.now()
+            outcome = self.tangle.attach(opened, now) if opened else self.tangle.testify(message, now)
         except StaleError as error:
             self._forget(message.cid, error)
             return

@@ -4,7 +4,7 @@ from learnae.peer.following import Following
 from learnae.peer.learning.training import Training
 from learnae.peer_names import look_alike, told_apart
 from learnae.ports import Traffic
-from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
+from learnae.protocol.bodies import Evidence, Join, Profile, Sealed, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Outcome, Tangle
@@ -16,7 +16,7 @@ class SwarmView:
     ``names`` holds each author's last profile, ``to_accuse`` proof against those who have equivocated, ``accused`` what
     this peer has said against them already;
     ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``summary`` the message with
-    its last summary.
+    its last summary; ``epoch`` names the key epoch of what it said last of itself, empty in an open swarm.
     """
 
     def __init__(self, me: bytes, following: Following, training: Training, traffic: Traffic) -> None:
@@ -25,6 +25,8 @@ class SwarmView:
         self.accused: dict[bytes, list[Evidence]] = {}
         self.checkpointed = 0
         self.summary: Message | None = None
+        self.epoch = b""
+        self._seq = -1  # of what ``epoch`` is about
         self._me = me
         self._following = following
         self._training = training
@@ -59,6 +61,8 @@ class SwarmView:
         body, traffic = message.body, self._traffic
         if message.checkpoint:
             self.checkpointed = max(self.checkpointed, message.time)
+        if message.seq > self._seq and not isinstance(body, (Evidence, Sealed)):
+            self._seq, self.epoch = message.seq, message.epoch
         if isinstance(body, Update):  # of a later time than a state from a backup
             self._training.steps = max(self._training.steps, body.steps)
             traffic.bytes_out = max(traffic.bytes_out, body.bytes_out)

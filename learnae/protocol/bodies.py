@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from learnae.errors import MessageError
 from learnae.ipld.cid import Cid
@@ -15,6 +15,7 @@ from learnae.protocol.limits import Limits
 ROLES = ("agent", "trainer")
 KEY, DELTA = "key", "delta"
 NAME_BYTES = 8  # of a digest: enough to tell the updates of one horizon apart, where nothing is fetched by it
+EPOCH_NAME_BYTES = 8
 _MAX_LOSS = 1e15
 BUCKETS = 23  # of a summary's histogram: eleven for each sign, and one for what is about zero
 MAX_CELLS = 340  # columns times groups of a summary: at most 185 bytes each, so that a message holds them
@@ -184,6 +185,8 @@ class Update:
 class Evidence:
     """``first`` and ``second`` are two messages of ``author`` with the same seq."""
 
+    KIND: ClassVar = "evidence"
+
     author: bytes
     first: Cid
     second: Cid
@@ -195,7 +198,7 @@ class Evidence:
 
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
-        return {"kind": "evidence", "author": self.author, "first": self.first, "second": self.second}
+        return {"kind": self.KIND, "author": self.author, "first": self.first, "second": self.second}
 
     @classmethod
     def from_fields(cls, fields: Fields, limits: Limits) -> Evidence:
@@ -292,21 +295,31 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A kind of a later version, or a sealed body: kept and passed on, never acted on."""
+    """A kind of a later version: kept and passed on, never acted on."""
 
     kind: str
 
 
-Body = Join | Update | Summary | Evidence | Unknown
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A body that only members can read (learnae.membership.sealing)."""
+
+    data: bytes
+
+    @property
+    def epoch(self) -> bytes:
+        """Return the name of the key epoch that it is sealed under."""
+        return self.data[:EPOCH_NAME_BYTES]
+
+
+Body = Join | Update | Summary | Evidence | Unknown | Sealed
 _KINDS: dict[str, type[Join | Update | Summary | Evidence]] = {
-    "join": Join, "update": Update, "summary": Summary, "evidence": Evidence
+    "join": Join, "update": Update, "summary": Summary, Evidence.KIND: Evidence
 }  # fmt: skip
 
 
 def parse_body(value: object, limits: Limits) -> Body:
     """Read a body of any kind; raises MessageError for a known kind with wrong fields."""
-    if isinstance(value, bytes):
-        return Unknown("sealed")
     fields = Fields(value, "body", MessageError)
     kind = fields.text("kind")
     known = _KINDS.get(kind)

@@ -1,6 +1,6 @@
 """Evidence that authors have signed two messages with one seq: kept for ever, and judged once both are here. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from learnae.bounded_dict import BoundedDict
 from learnae.ipld.cid import Cid
@@ -75,6 +75,15 @@ class EvidenceBook:
             if first is not None and second is not None:
                 del self._trials[evidence]
                 yield evidence, first[1] if first == second and first[0] == evidence.author else None
+
+    def forget(self, author: bytes) -> Iterable[Cid]:
+        """Keep nothing that ``author`` has reported, and try it no more; return the messages that were kept."""
+        gone = self._kept.pop(author, {})
+        reported = {evidence for own in self._kept.values() for evidence in own.values()}
+        for trial in self.trials():
+            if trial.author == author or trial not in reported:
+                del self._trials[trial]
+        return gone
 
     def drop(self, evidence: Evidence) -> list[Cid]:
         """Keep false evidence no more: it would take the place of true evidence. Return the messages with it."""

@@ -7,14 +7,18 @@ from pathlib import Path
 
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from learnae.errors import SignatureError, StateError
+from learnae.errors import SealError, SignatureError, StateError
 from learnae.system.atomic_files import create_once, is_there, writing
 from learnae.system.private_files import make_private, read_private
 
 PRIVATE_KEY_BYTES = PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 _MAX_KEY_FILE_BYTES = 4096
+_EXCHANGE_CONTEXT = b"learnae/x25519/1"
 _BEGIN, _END = b"-----BEGIN PRIVATE KEY-----\n", b"\n-----END PRIVATE KEY-----\n"
 _HEADER = bytes.fromhex("302e020100300506032b657004220420")  # RFC 8410: the key's DER but for its 32 bytes
 
@@ -62,9 +66,40 @@ class Identity:
             create_once(path, _to_pem(Ed25519PrivateKey.generate().private_bytes_raw()), mode=0o600)
         return cls.load(path)
 
+    def save(self, path: Path) -> None:
+        """Keep this key at ``path``, with mode 0600; raises StateError if another is there, NotWrittenError."""
+        is_new = create_once(path, _to_pem(self._key.private_bytes_raw()), mode=0o600)
+        if not is_new and self.load(path).author != self.author:
+            raise StateError(f"there is another key at {path}", "move it away")
+
     def sign(self, data: bytes) -> bytes:
         """Return the 64-byte signature of ``data``."""
         return self._key.sign(data)
+
+    @property
+    def x25519(self) -> bytes:
+        """Return the public X25519 key (RFC 7748) that secrets are sealed to; it follows from the private key."""
+        return self._exchange_key().public_key().public_bytes_raw()
+
+    def agree(self, public: bytes) -> bytes:
+        """Return the 32 bytes shared with the holder of a ``public`` X25519 key; raises SealError if that is none."""
+        return agree(self._exchange_key(), public)
+
+    def _exchange_key(self) -> X25519PrivateKey:
+        return X25519PrivateKey.from_private_bytes(derive(self._key.private_bytes_raw(), _EXCHANGE_CONTEXT))
+
+
+def agree(private: X25519PrivateKey, public: bytes) -> bytes:
+    """Return the 32 bytes that both holders of two X25519 keys share; raises SealError if ``public`` is none."""
+    try:
+        return private.exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError as error:
+        raise SealError("a public key of X25519 with which no secret can be shared") from error
+
+
+def derive(secret: bytes, info: bytes) -> bytes:
+    """Return 32 bytes that follow from ``secret`` (HKDF-SHA256, RFC 5869, without salt) for the use ``info``."""
+    return HKDF(SHA256(), 32, None, info).derive(secret)
 
 
 def _to_pem(seed: bytes) -> bytes:

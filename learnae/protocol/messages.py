@@ -6,14 +6,14 @@ Author, seq and signature come first, so that what a stranger or the past sends 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from learnae.errors import EncodingError, LimitError, MessageError, WrongSwarmError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ipld.fields import Fields
-from learnae.protocol.bodies import Body, parse_body
+from learnae.protocol.bodies import Body, Sealed, parse_body
 from learnae.protocol.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from learnae.protocol.limits import MAX_SEQ, Limits
 
@@ -28,9 +28,17 @@ _INTEGERS = 28  # the first byte of one that is not negative is smaller
 _LONGER = {24: 1, 25: 2, 26: 4, 27: 8}  # bytes of an integer after its first one (RFC 8949, section 3)
 
 
+def author_of(data: bytes) -> bytes | None:
+    """Return who is said to have signed a message or a record, without decoding it; None for any other block."""
+    return data[_AUTHOR] if data[1 : _AUTHOR.start] == _START and len(data) >= _AUTHOR.stop else None
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A verified message; ``data`` are the bytes of its block, unknown fields included.
+
+    Its ``body`` may be Sealed still: to verify a message takes no secret. Once it is opened, ``epoch`` is the name of
+    the key epoch that it was sealed under.
 
     A ``checkpoint`` needs no past: what its author said before may be forgotten. The author declares that it has signed
     different messages with one seq below ``forked``, as after a restored backup; 0 if it never has.
@@ -46,6 +54,13 @@ class Message:
     body: Body
     checkpoint: bool
     forked: int
+    epoch: bytes = b""
+
+    def opened(self, body: object, limits: Limits) -> Message:
+        """Return this message with what its sealed body says, a map; an open one as it is. Raises MessageError."""
+        if not isinstance(self.body, Sealed):
+            return self
+        return replace(self, body=parse_body(body, limits), epoch=self.body.epoch)
 
     @property
     def previous(self) -> Cid | None:
@@ -85,13 +100,16 @@ def compose(
     seq: int,
     parents: tuple[Cid, ...],
     time: int,
-    body: Mapping[str, Any],
+    body: Mapping[str, Any] | bytes,
     blocks: tuple[Cid, ...] = (),
     *,
     checkpoint: bool = False,
     forked: int = 0,
 ) -> Message:
-    """Sign a new message of ``identity``; ``time`` in Unix milliseconds. The first one is always a checkpoint."""
+    """Sign a new message of ``identity``; ``time`` in Unix milliseconds. The first one is always a checkpoint.
+
+    A ``body`` of bytes is a sealed one.
+    """
     fields: dict[str, Any] = {
         "v": VERSION,
         "by": identity.author,
@@ -133,7 +151,7 @@ def _read(data: bytes, mapping: object, limits: Limits) -> Message:
     fields.link("swarm")
     fields.octets("sig", SIGNATURE_BYTES)
     seq, checkpoint = fields.integer("seq", 0, MAX_SEQ), fields.boolean("checkpoint")
-    parents = fields.links("parents", limits.parents)
+    parents, body = fields.links("parents", limits.parents), fields.value("body")
     if seq > 0 and not parents:
         raise MessageError("a message with seq > 0 and no parents", "parents[0] is the author's previous message")
     if seq == 0 and not checkpoint:
@@ -146,7 +164,7 @@ def _read(data: bytes, mapping: object, limits: Limits) -> Message:
         parents=parents,
         time=fields.integer("time"),
         blocks=fields.links("blocks", limits.blocks),
-        body=parse_body(fields.value("body"), limits),
+        body=Sealed(body) if isinstance(body, bytes) else parse_body(body, limits),
         checkpoint=checkpoint,
         forked=fields.integer("forked", 0, seq),
     )

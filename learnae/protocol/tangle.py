@@ -7,7 +7,7 @@ messages are hints: nothing waits for them.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from learnae.bounded_dict import BoundedDict
@@ -18,7 +18,7 @@ from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.chain import Chain
 from learnae.protocol.evidence_book import EvidenceBook
 from learnae.protocol.identity import peer_name
-from learnae.protocol.limits import Limits
+from learnae.protocol.limits import MAX_SEQ, Limits
 from learnae.protocol.messages import Message
 from learnae.protocol.pending import Pending
 
@@ -227,7 +227,13 @@ class Tangle:
         """Remember that this block is no valid message, and drop what waits for it."""
         for evidence in [each for each in self._evidence.trials() if cid in each.names]:
             self._disbelieve(evidence)
-        self._reject(cid)
+        self.reject(cid)
+
+    def reject(self, cid: Cid) -> None:
+        """Refuse a message that breaks its chain or cannot be read, and what waits for it. It can still testify."""
+        for dropped in self._pending.drop_descendants(cid):
+            self._discard(dropped)
+        self._refused[cid] = None
 
     # -- attach
 
@@ -237,11 +243,7 @@ class Tangle:
         A message waits until its author's chain reaches a checkpoint. Raises ReplayError, FutureError, StaleError,
         BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
         """
-        if message.cid in self._nodes or message.cid in self._pending:
-            raise ReplayError(f"message {message.cid.short} again")
-        if message.time > now + self.limits.skew:
-            problem = f"message {message.cid.short} is dated {(message.time - now) / 1000:.0f} s ahead"
-            raise FutureError(problem, "check the clocks of both machines")
+        self._check_new(message, now)
         outcome = Outcome()
         is_asked_for = self.is_witness(message.cid)
         is_kept = self._hear_evidence(message, outcome)
@@ -255,6 +257,23 @@ class Tangle:
         if is_kept and message.cid not in self._nodes:
             outcome.attached.append(message)
         return outcome
+
+    def testify(self, message: Message, now: int) -> Outcome:
+        """Let a verified message that is not attached, as it cannot be read, prove an equivocation that is on trial.
+
+        Raises ReplayError or FutureError.
+        """
+        self._check_new(message, now)
+        outcome = Outcome()
+        self._hear_evidence(message, outcome)
+        return outcome
+
+    def _check_new(self, message: Message, now: int) -> None:
+        if message.cid in self._nodes or message.cid in self._pending:
+            raise ReplayError(f"message {message.cid.short} again")
+        if message.time > now + self.limits.skew:
+            problem = f"message {message.cid.short} is dated {(message.time - now) / 1000:.0f} s ahead"
+            raise FutureError(problem, "check the clocks of both machines")
 
     def _take_in(self, message: Message, now: int, outcome: Outcome) -> None:
         chain = self._chains.get(message.author) or Chain(message.author)
@@ -276,7 +295,7 @@ class Tangle:
     def _wait(self, message: Message) -> None:
         assert message.previous is not None
         if message.previous in self._refused:
-            self._reject(message.cid)
+            self.reject(message.cid)
             raise SequenceError(f"message {message.cid.short} stands on a refused message")
         for dropped in self._pending.add(message, message.previous):
             self._discard(dropped)
@@ -289,11 +308,11 @@ class Tangle:
         try:
             self._check_order(chain, message)
         except MessageError:
-            self._reject(message.cid)
+            self.reject(message.cid)
             raise
         known = chain.by_seq.get(message.seq)
         if known is not None:
-            self._reject(message.cid)
+            self.reject(message.cid)
             self._discard(message)
             self._convict(Evidence(message.author, known, message.cid), message.seq, outcome)
             return
@@ -358,12 +377,6 @@ class Tangle:
                 except MessageError as error:
                     self._discard(child)
                     outcome.refused.append(error)
-
-    def _reject(self, cid: Cid) -> None:
-        """Refuse a message that breaks its chain, and what waits for it. It can still testify."""
-        for dropped in self._pending.drop_descendants(cid):
-            self._discard(dropped)
-        self._refused[cid] = None
 
     def _remember(self, chain: Chain) -> None:
         self._chains[chain.author] = chain
@@ -449,11 +462,25 @@ class Tangle:
                 self._drop(chain, seq)
             for message in self._pending.drop_below(author, chain.floor):
                 self._discard(message)
-            if not chain.by_seq and not chain.conflicts and not self._evidence.has_of(author):
-                self._forget_author(author)
+            self._forget_if_empty(chain)
         candidates, self._gone = self._gone, {}
         needed = self._proofs() if candidates else set()
         return [cid for cid in candidates if cid not in self._nodes and cid not in self._pending and cid not in needed]
+
+    def restrict(self, may_speak: Callable[[bytes], bool]) -> None:
+        """Forget all that those have said, waiting, attached or kept, who may not speak any more."""
+        waiting = {message.author for message in self._pending.messages()}
+        for author in [author for author in {*self._chains, *waiting} if not may_speak(author)]:
+            self._expel(author)
+
+    def _expel(self, author: bytes) -> None:
+        self._gone.update(dict.fromkeys(self._evidence.forget(author)))
+        for message in self._pending.drop_below(author, MAX_SEQ + 1):
+            self._discard(message)
+        chain = self._chains.get(author)
+        if chain is not None:
+            self._clear(chain)
+            self._forget_if_empty(chain)
 
     def needed(self) -> set[Cid]:
         """Return the names of all blocks that live, waiting and kept messages need, and those that prove forks."""
@@ -467,7 +494,10 @@ class Tangle:
         convicted = (evidence for chain in self._chains.values() for evidence in chain.conflicts.values())
         return {*self.kept(), *(cid for evidence in (*convicted, *self._evidence.trials()) for cid in evidence.names)}
 
-    def _forget_author(self, author: bytes) -> None:
+    def _forget_if_empty(self, chain: Chain) -> None:
+        author = chain.author
+        if chain.by_seq or chain.conflicts or self._evidence.has_of(author):
+            return
         alike = self._by_prefix[author[:PREFIX_BYTES]]
         alike.discard(author)
         if not alike:

@@ -3,7 +3,7 @@
 ::
 
     peers/<name>/key.pem  peers/<name>/state  peers/<name>/versions/<version>
-    swarms/<id>/manifest.cbor  swarms/<id>/blocks/<cid>
+    swarms/<id>/manifest.cbor  swarms/<id>/owner.key  swarms/<id>/blocks/<cid>
 
 Nothing else of a home is in it: no readings, no results, no log. What is restored is looked at as if a stranger had
 sent it.
@@ -34,7 +34,16 @@ from learnae.swarm.directory import create_swarm, open_manifest
 from learnae.swarm.manifest import MAX_BYTES as MANIFEST_BYTES
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import TEMPORARY, open_regular, writing
-from learnae.system.paths import KEY_FILE, MANIFEST_FILE, STATE_FILE, VERSIONS, home, peer_directory, peers_here
+from learnae.system.paths import (
+    KEY_FILE,
+    MANIFEST_FILE,
+    OWNER_FILE,
+    STATE_FILE,
+    VERSIONS,
+    home,
+    peer_directory,
+    peers_here,
+)
 from learnae.system.private_files import make_directory
 from learnae.text import shown
 
@@ -42,6 +51,7 @@ _KEY_BYTES = 4096
 _WEIGHTS_BYTES = 1 << 34  # of a state or a version: far more than any model here
 _PIECE_BYTES = 1 << 20  # read at once, also of what tells about an entry
 _PEER = re.compile(rf"peers/([^/]+)/({re.escape(KEY_FILE)}|{STATE_FILE}|{VERSIONS}/(?:best|v[0-9]{{1,12}}))")
+_OWNER = re.compile(rf"swarms/([a-z0-9]+)/{re.escape(OWNER_FILE)}")
 _BLOCK = re.compile(rf"swarms/([a-z0-9]+)/(?:{re.escape(MANIFEST_FILE)}|blocks/([a-z0-9]+))")
 _ANOTHER = "take another backup"
 _NOT_ONE = "give a file that learnae backup has written"
@@ -87,6 +97,7 @@ def _add_swarm(tar: tarfile.TarFile, swarm: Path) -> None:
     manifest = open_manifest(swarm)
     data, name = manifest.to_bytes(), f"swarms/{manifest.swarm}"
     _add(tar, f"{name}/{MANIFEST_FILE}", len(data), io.BytesIO(data))
+    _add_file(tar, swarm / OWNER_FILE, f"{name}/{OWNER_FILE}")
     with closing(LocalBlockStore(swarm, read_only=True)) as store:
         for cid in store.cids():
             try:
@@ -167,9 +178,9 @@ def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
     """Put the peers of a backup below ``staged``, and its swarms and their blocks where they belong."""
     names: list[str] = []
     for entry in tar:
-        peer, block = _PEER.fullmatch(entry.name), _BLOCK.fullmatch(entry.name)
+        peer, block, owner = (form.fullmatch(entry.name) for form in (_PEER, _BLOCK, _OWNER))
         content = tar.extractfile(entry) if entry.isreg() and not entry.issparse() else None
-        if content is None or not (peer or block):
+        if content is None or not (peer or block or owner):
             raise ConfigurationError(f"{file} holds {entry.name[:80]!r}, which no backup has", _NOT_ONE)
         if peer:
             name = peer_directory(peer[1]).name
@@ -180,11 +191,13 @@ def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
             _take_file(content, entry, path)
         elif block:
             _take_block(content, entry, block[1], block[2])
+        elif owner:
+            _take_owner(content, entry, owner[1], staged / OWNER_FILE)
     return names
 
 
 def _take_file(content: IO[bytes], entry: tarfile.TarInfo, path: Path) -> None:
-    limit = _KEY_BYTES if path.name == KEY_FILE else _WEIGHTS_BYTES
+    limit = _KEY_BYTES if path.name in (KEY_FILE, OWNER_FILE) else _WEIGHTS_BYTES
     _check_size(entry, limit)
     with writing(path):
         make_directory(path.parent, 0o700)
@@ -193,6 +206,29 @@ def _take_file(content: IO[bytes], entry: tarfile.TarInfo, path: Path) -> None:
                 out.write(piece)
             out.flush()
             os.fsync(out.fileno())
+
+
+def _take_owner(content: IO[bytes], entry: tarfile.TarInfo, swarm: str, staged: Path) -> None:
+    """Keep the key of who made a swarm, by way of the private file ``staged``; one that is here already stays."""
+    directory = _swarm_of(entry, swarm)
+    _take_file(content, entry, staged)
+    try:
+        owner = Identity.load(staged)
+    except StateError as error:
+        raise StateError(f"{entry.name} is damaged", _ANOTHER) from error
+    finally:
+        staged.unlink()
+    policy = open_manifest(directory).membership
+    if policy is None or owner.author not in [founder.key for founder in policy.founders]:
+        raise StateError(f"{entry.name} is not the key of who made that swarm", _ANOTHER)
+    owner.save(directory / OWNER_FILE)
+
+
+def _swarm_of(entry: tarfile.TarInfo, swarm: str) -> Path:
+    directory = home() / "swarms" / swarm
+    if not (directory / MANIFEST_FILE).exists():
+        raise ConfigurationError(f"{entry.name[:80]} comes before the definition of its swarm", _NOT_ONE)
+    return directory
 
 
 def _take_block(content: IO[bytes], entry: tarfile.TarInfo, swarm: str, name: str | None) -> None:
@@ -209,10 +245,7 @@ def _take_block(content: IO[bytes], entry: tarfile.TarInfo, swarm: str, name: st
         check_named(cid, data)
     except LearnaeError as error:
         raise StateError(f"{entry.name} is damaged: {error.problem}", _ANOTHER) from error
-    directory = home() / "swarms" / swarm
-    if not (directory / MANIFEST_FILE).exists():
-        raise ConfigurationError(f"{entry.name[:80]} comes before the definition of its swarm", _NOT_ONE)
-    with closing(LocalBlockStore(directory)) as store:
+    with closing(LocalBlockStore(_swarm_of(entry, swarm))) as store:
         store.keep(cid, data)
 
 

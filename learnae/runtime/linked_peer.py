@@ -57,8 +57,9 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     is_back = last_status(workspace.directory).get("peer") == workspace.name  # with this key
     try:
         peer = compose_peer(
-            workspace.identity, manifest, ports, options, workspace.errors, traffic, workspace.opener, is_back=is_back
-        )
+            workspace.identity, manifest, ports, options, workspace.errors, traffic, workspace.opener,
+            is_back=is_back, gate=workspace.gate,
+        )  # fmt: skip
     except StateError as error:
         raise type(error)(f"{workspace.directory}: {error.problem}", error.remedy) from error
     workspace.store.join(links.exchanges)

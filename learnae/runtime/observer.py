@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learnae import text
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -14,8 +14,11 @@ from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, PeerError
+from learnae.membership.gate import Gate
+from learnae.membership.sealing import NO_SECRETS, Seals
 from learnae.models.keras_model import moments_in
 from learnae.peer.following import Following
+from learnae.peer.members.records_here import open_gate
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import profile_of
@@ -30,6 +33,9 @@ from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import consensus
+
+if TYPE_CHECKING:
+    from learnae.runtime.keys_here import SecretsHere
 
 _ALL_PEERS = 1 << 20
 _PASSES = 1000  # of at most some thousand messages each
@@ -75,7 +81,7 @@ class Estimate(NamedTuple):
 
 
 class Observer:
-    """Reads a swarm's directory; writes nothing."""
+    """Reads a swarm's directory; writes nothing. Of a sealed one it sees what the keys of this home open."""
 
     def __init__(self, directory: Path) -> None:
         self.manifest = open_manifest(directory)
@@ -85,10 +91,16 @@ class Observer:
         self._clock = SystemClock()
         rng = random.Random()
         errors, self.tangle = ErrorLog(), Tangle(self.manifest.limits, rng)
-        gossip = LocalGossip(directory, None)
-        self._replication = Replicator(self.swarm, self.tangle, self._store, gossip, self._clock, errors)
+        gossip, self.gate = LocalGossip(directory, None), open_gate(self.manifest, self._store, errors)
+        self._here = _secrets_here(directory, self.gate)
+        self._seals = Seals(self.manifest.is_sealed, self._here or NO_SECRETS)
+        self._replication = Replicator(
+            self.swarm, self.tangle, self._store, gossip, self._clock, errors, gate=self.gate, seals=self._seals
+        )
         count, half_life = self.manifest.model.count, self.manifest.merge.half_life
-        self._following = Following(self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life)
+        self._following = Following(
+            self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life, seals=self._seals
+        )
         self._profiles: dict[bytes, Profile] = {}
         self._summaries: dict[bytes, tuple[int, Summary]] = {}
 
@@ -108,13 +120,18 @@ class Observer:
                 break
         return len(self.tangle)
 
+    @property
+    def is_blind(self) -> bool:
+        """Return True if the swarm is sealed and no key of this home opens what is said in it."""
+        return self._here is not None and self._here.is_empty
+
     def close(self) -> None:
         """Let go of the blocks' file; it is opened again when it is needed again."""
         self._store.close()
 
     def unseen(self) -> int:
-        """Count the messages of this machine that wait for others: what they need is not known."""
-        return sum(1 for _ in self.tangle.waiting())
+        """Count the messages of this machine that wait for others, or for a secret: what they need is not known."""
+        return sum(1 for _ in self.tangle.waiting()) + self._replication.unread()
 
     def peers(self) -> list[PeerView]:
         """Show all peers that have published, by name."""
@@ -128,7 +145,8 @@ class Observer:
         nodes = filter(None, map(self.tangle.node, self.tangle.cids()))
         for node in sorted(nodes, key=lambda node: node.time, reverse=True)[:count]:
             with suppress(BlockMissingError, PeerError):  # a peer has deleted it since; damage is for --fsck to say
-                yield open_message(self._store.get(node.cid), self.swarm, self.manifest.limits)
+                message = open_message(self._store.get(node.cid), self.swarm, self.manifest.limits)
+                yield self._seals.opened(message, self.manifest.limits)
 
     def estimate(self) -> Estimate:
         """Compute the consensus estimate of all peers that published last; raises ConfigurationError without any."""
@@ -169,6 +187,14 @@ class Observer:
             bytes_in=update.bytes_in if update else 0,
             banned=self.tangle.is_banned(author),
         )
+
+
+def _secrets_here(directory: Path, gate: Gate) -> "SecretsHere | None":
+    if gate.ledger is None:
+        return None
+    from learnae.runtime.keys_here import SecretsHere, keys_here  # noqa: PLC0415 - memory that open swarms need not
+
+    return SecretsHere(keys_here(directory), gate.ledger)
 
 
 def describe(message: Message) -> dict[str, Any]:

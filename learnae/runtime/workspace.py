@@ -8,6 +8,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.lock import Lock
 from learnae.config.sections import LIVE
 from learnae.error_log import ErrorLog
+from learnae.peer.members.records_here import open_gate
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
 from learnae.swarm.directory import Swarm
@@ -20,7 +21,7 @@ class Workspace:
     """Locks a peer's directory, and loads or makes its key there; raises StateError.
 
     A peer with the ``history`` of all makes the swarm's directory an archive, in which no peer deletes blocks.
-    ``errors``, ``opener`` and ``store`` are made here, before any link and before the peer, which share them.
+    ``errors``, ``opener``, ``gate`` and ``store`` are made here, before any link and before the peer, which share them.
     """
 
     def __init__(self, swarm: Swarm, directory: Path, history: str = LIVE) -> None:
@@ -37,7 +38,9 @@ class Workspace:
         self.identity = Identity.load_or_create(directory / KEY_FILE)
         self.errors = ErrorLog()
         self.opener = MessageOpener()
-        self.store = BlockService(LocalBlockStore(swarm.directory), self.errors)
+        local = LocalBlockStore(swarm.directory)
+        self.gate = open_gate(swarm.manifest, local, self.errors)
+        self.store = BlockService(local, self.errors, check=self.gate.check)
 
     @property
     def name(self) -> str:

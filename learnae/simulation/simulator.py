@@ -11,6 +11,7 @@ import numpy as np
 
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
+from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.training import ENDLESS
@@ -52,6 +53,11 @@ class Setting:
     weather: Weather = Weather()
 
 
+def identity_of(seed: int, index: int) -> Identity:
+    """Return the key of a member of a simulation with that seed."""
+    return Identity.from_seed(random.Random(f"{seed}/{index}").randbytes(32))
+
+
 class Member:
     """A simulated machine: key, disk and network card last; the peer is rebuilt when it restarts.
 
@@ -64,7 +70,7 @@ class Member:
         self._simulation = simulation
         self._index = index
         self._data = data
-        self._identity = Identity.from_seed(random.Random(f"{simulation.setting.seed}/{index}").randbytes(32))
+        self.identity = identity_of(simulation.setting.seed, index)
         self._state = MemoryStateStore()
         self.host = simulation.network.host()
         self.peer = self.boot()
@@ -89,20 +95,31 @@ class Member:
             rows=lambda: len(self._data.train),
             is_archive=self.is_archive,
         )
-        peer = compose_peer(self._identity, manifest, ports, options, traffic=traffic, opener=simulation.opener)
+        secrets, opener = simulation.secrets(self._index), simulation.opener
+        peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets)
         self.host.previous_of = peer.tangle.previous_of
         return peer
 
 
 class Simulation:
-    """Peers that train in virtual time; everything that happens follows from ``setting.seed``."""
+    """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
+
+    In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it; salts and new
+    secrets there follow from nothing.
+    """
 
     def __init__(
-        self, manifest: Manifest, datasets: Sequence[Dataset], setting: Setting, learner: LearnerFactory = numpy_learner
+        self,
+        manifest: Manifest,
+        datasets: Sequence[Dataset],
+        setting: Setting,
+        learner: LearnerFactory = numpy_learner,
+        secrets: Callable[[int], Secrets | None] = lambda _: None,
     ) -> None:
         self.manifest = manifest
         self.learner = learner
         self.setting = setting
+        self.secrets = secrets
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)

@@ -4,6 +4,7 @@
 
     HOME/swarms/<id>/
         manifest.cbor  blocks.sqlite  heads/
+        owner.key       of a swarm that was made here and is not open: its founder's
 """
 
 import fcntl

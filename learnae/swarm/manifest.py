@@ -12,6 +12,7 @@ from learnae.errors import EncodingError, ManifestError, ModelError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ipld.fields import Fields
+from learnae.membership.policy import KINDS, MembershipPolicy
 from learnae.models import optimisers
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import REGRESSIONS, Loss
@@ -29,6 +30,7 @@ MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
 MAX_CLASSES = 1024
 MAX_COLUMNS = 1 << 14  # names of usual length fill a manifest
 CLASSIFICATION, REGRESSION, FORECAST, AUTOENCODER = "classification", "regression", "forecast", "autoencoder"
+OPEN = "open"  # who reaches the swarm is a member
 _MAX_BLOCKS = 1024  # of the largest model's weights
 _YEAR = 366 * 24 * HOUR
 _MAX_DECAY = 0.999999  # at 1, Adam divides by zero, and a momentum never ends
@@ -51,6 +53,7 @@ class Manifest:
     it to the other peers. ``start`` names the blocks of the weights that all start from; without
     any, they are drawn from the ``seed``. ``columns`` are the names of a table's features, where the swarm
     defines no ``features``: the flat row of the model, in its order. Without any, they are as they stand in a file.
+    ``membership`` says who may speak; None in an open swarm, which takes in all who reach it.
 
     >>> from learnae.swarm.presets import dense_config
     >>> config = dense_config(inputs=3, hidden=(8,), outputs=2, final="softmax")
@@ -76,6 +79,7 @@ class Manifest:
     limits: Limits = Limits()
     outline: Outline | None = None
     start: tuple[Cid, ...] = ()
+    membership: MembershipPolicy | None = None
     model: Model = field(init=False)
     only_keras: str = field(init=False)  # why no other learner can train the model; empty if all can
 
@@ -180,6 +184,11 @@ class Manifest:
         return 2 if self.loss == "binary_crossentropy" and self.model.output_shape == (1,) else 0
 
     @property
+    def is_sealed(self) -> bool:
+        """Return True if only members may speak, and what they say is encrypted."""
+        return self.membership is not None
+
+    @property
     def swarm(self) -> Cid:
         """Return the swarm's id."""
         return Cid.of(DAG_CBOR, self.to_bytes())
@@ -205,7 +214,7 @@ class Manifest:
                 "merge": {"step": float(self.merge.step), "half_life": self.merge.half_life},
                 "codec": asdict(self.codec),
                 "limits": {name: getattr(self.limits, name) for name in ("horizon", "skew", "interval")},
-                "membership": "open",
+                "membership": self.membership.to_fields() if self.membership else OPEN,
                 "privacy": "none",
             }
         )
@@ -219,7 +228,6 @@ class Manifest:
             raise ManifestError(f"not a manifest: {error}", "give the swarm's manifest.cbor, as it was made") from error
         if fields.integer("v") != VERSION:  # rules that are not known cannot be kept: such a swarm must not be joined
             raise ManifestError(f"manifest version {fields.integer('v')}", f"this peer reads {VERSION}: upgrade it")
-        fields.choice("membership", ("open",))
         fields.choice("privacy", ("none",))
         names = ("training", "optimiser", "merge", "codec", "limits")
         training, optimiser, merge, codec, limits = map(fields.fields, names)
@@ -254,7 +262,17 @@ class Manifest:
             ),
             outline=Outline.from_fields(fields.fields("outline")) if "outline" in fields else None,
             start=fields.links("start", _MAX_BLOCKS, ()),
+            membership=_read_membership(fields),
         )
         if manifest.to_bytes() != data:
             raise ManifestError("the manifest has fields that this version does not know", "upgrade learnae")
         return manifest
+
+
+def _read_membership(fields: Fields) -> MembershipPolicy | None:
+    value = fields.value("membership")
+    if isinstance(value, Mapping):
+        return MembershipPolicy.from_fields(fields.fields("membership"))
+    if value != OPEN:
+        raise fields.error("membership", value, f'"{OPEN}", or a map of kind {" or ".join(KINDS)}')
+    return None

@@ -20,6 +20,7 @@ from learnae.peer_names import MOST_CHARACTERS, why_unclear
 from learnae.system.atomic_files import read_regular, why_unwritable
 
 ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
+OWNER_FILE = "owner.key"  # in a swarm's directory: who made it here
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 VERSIONS = "versions"
 MANIFEST_FILE = "manifest.cbor"  # in a swarm's directory

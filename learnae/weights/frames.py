@@ -22,9 +22,9 @@ import numpy as np
 from learnae.errors import FrameError
 from learnae.ipld.cid import Cid
 from learnae.protocol.bodies import DELTA, KEY, FrameHeader
-from learnae.weights.codecs import Vector, codec_named
+from learnae.weights.codecs import Data, Vector, codec_named
 
-VALUES_PER_BLOCK = 1 << 18  # 1 MiB of float32, the largest block
+VALUES_PER_BLOCK = 261_120  # of float32, and sealed: at most 1 MiB, the largest block
 _DIVERGED = (
     "training has diverged: scale features and targets to about one, or use a smaller learning rate (docs/tasks.md)"
 )
@@ -68,7 +68,7 @@ def encode_frame(weights: Vector, replica: Vector | None, base: Cid | None, poli
     return Frame(header, blocks, decode_frame(header, blocks, replica, len(weights)))
 
 
-def decode_frame(header: FrameHeader, blocks: Sequence[bytes], replica: Vector | None, count: int) -> Vector:
+def decode_frame(header: FrameHeader, blocks: Sequence[Data], replica: Vector | None, count: int) -> Vector:
     """Return the author's new replica (count,); ``replica`` is the one at ``header.base``, unused by a keyframe.
 
     Raises FrameError for a frame of another model, wrong sizes, or values that are no weights.

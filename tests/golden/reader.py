@@ -12,12 +12,15 @@ from typing import Any
 
 import cbor2
 import numpy as np
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 CONTEXT = b"learnae/message/1"
 LARGEST = {"block": 1 << 20, "message": 1 << 16, "announcement": 1 << 13, "seq": 1 << 53, "weight": 1e6}
-BLOCK_VALUES = 1 << 18
+BLOCK_VALUES = 261_120
 GROUP = 256
 ROLES = {"agent", "trainer"}
 
@@ -174,6 +177,25 @@ def check_body(body: Any) -> None:
     if body["kind"] == "evidence":
         need(octets(body.get("author"), 32) and link(body.get("first")) and link(body.get("second")), "evidence")
         need(body["first"] != body["second"], "evidence of one message")
+
+
+# -- sealed bytes
+
+
+def open_sealed(secrets: dict[bytes, bytes], author: bytes, seq: int, index: int, data: bytes) -> bytes:
+    """Return what was sealed: 0 is the index of a message's body, 1 that of the first block of its frame."""
+    need(len(data) >= 104 and len(data) % 64 == 40, "size of sealed bytes")
+    name, salt, rest = data[:8], data[8:24], data[24:]
+    need(name in secrets, "another epoch")
+    place = salt + author + struct.pack(">QI", seq, index)
+    key = HKDF(SHA256(), 32, None, b"learnae/seal/1" + place).derive(secrets[name])
+    try:
+        padded = ChaCha20Poly1305(key).decrypt(bytes(12), rest, name + place)
+    except InvalidTag as error:
+        raise ValueError("does not open") from error
+    end = 4 + int.from_bytes(padded[:4], "big")
+    need(0 <= len(padded) - end < 64 and not any(padded[end:]), "padding")
+    return padded[4:end]
 
 
 # -- announcements

@@ -14,9 +14,15 @@ from typing import Any
 
 import cbor2
 import numpy as np
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from golden import record_vectors
 
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.membership.policy import Founder, MembershipPolicy
+from learnae.membership.sealing import seal
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Join, Metrics, Profile, Summary, Update
 from learnae.protocol.identity import Identity
@@ -38,6 +44,7 @@ PROFILES = {
     for peer, name, role in ((ALICE, "alice", "agent"), (BOB, "bob", "trainer"))
 }
 NOTE = {"kind": "note"}
+EPOCH, SECRET, SALT = b"epoch...", bytes(range(200, 232)), bytes(range(16))
 VALUES = 300  # of a frame: more than one group of 256
 LOST = Cid.of(DAG_CBOR, b"a message that nobody keeps")
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493  # L of RFC 8032
@@ -53,6 +60,13 @@ def manifest_of_tables() -> Manifest:
     """As a swarm has it whose rows come from tables with named columns."""
     columns = ("flow", "pressure", "Temperatur °C")
     return Manifest("tables", dense_config(3, (), 1, "linear"), "huber", seed=6, created=TIME, columns=columns)
+
+
+def manifest_of_members() -> Manifest:
+    """As a swarm has it that lets in who brings an invite; ALICE and BOB found it."""
+    founders = [Founder(peer.author, bytes([number]) * 32) for number, peer in enumerate((ALICE, BOB))]
+    policy = MembershipPolicy.of("invite", founders)
+    return Manifest("members", dense_config(1, (), 1, "linear"), "huber", created=TIME, membership=policy)
 
 
 SWARM = manifest().swarm
@@ -120,7 +134,6 @@ def messages() -> dict[str, Message | bytes]:
         "checkpoint that declares a fork": restored,
         "message after a declared fork": after,
         "kind of a later version": compose(BOB, SWARM, 3, (proof.cid,), TIME + 800, {"kind": "later", "value": 1.0}),
-        "sealed body": compose(BOB, SWARM, 4, (LOST,), TIME + 900, b"\x00sealed", checkpoint=True),  # type: ignore[arg-type]
         "fields of a later version": signed(DAVE, later={"deep": [1, 1.0, -0.5]}, ratio=1.0, word="Größe"),
         "as many fields as may be": signed(DAVE, **{f"later{number:02}": number for number in range(12)}),
     }
@@ -255,6 +268,59 @@ def refused_frames() -> dict[str, dict[str, Any]]:
     }
 
 
+def sealed() -> dict[str, Any]:
+    """Return a message of a sealed swarm and what it was, then bytes of several sizes."""
+    join, frame = dagcbor.encode(Join(PROFILES[ALICE.author]).to_fields()), next(frames("q8"))["blocks"][0]
+    body = sealed_part(7, 0, join)
+    return {
+        "epoch": EPOCH.hex(),
+        "secret": SECRET.hex(),
+        "message": block_vector(bytes_of(compose(ALICE, SWARM, 7, (LOST,), TIME, body, checkpoint=True))),
+        "parts": [
+            sealed_vector(seq, index, plain)
+            for seq, index, plain in (
+                (7, 0, join), (7, 1, bytes.fromhex(frame)), (MAX_SEQ, 1024, b""), (8, 0, bytes(60)), (8, 1, bytes(61)),
+            )
+        ],
+    }  # fmt: skip
+
+
+def sealed_part(seq: int, index: int, plain: bytes) -> bytes:
+    """Seal with a salt that is always the same."""
+    return seal(SECRET, EPOCH, ALICE.author, seq, index, plain, salt=SALT)
+
+
+def sealed_vector(seq: int, index: int, plain: bytes) -> dict[str, Any]:
+    data = sealed_part(seq, index, plain)
+    return {"author": ALICE.author.hex(), "seq": seq, "index": index, "sealed": data.hex(), "plain": plain.hex()}
+
+
+def refused_sealed() -> dict[str, dict[str, Any]]:
+    """Return sealed bytes by name, with the reason."""
+    good = sealed_vector(7, 1, b"weights")
+    del good["plain"]
+    data = bytes.fromhex(good["sealed"])
+    changed: dict[str, tuple[str, dict[str, Any]]] = {
+        "changed": ("one bit is another", {"sealed": (data[:-1] + bytes([data[-1] ^ 1])).hex()}),
+        "cut off": ("the length is none that sealed bytes have", {"sealed": data[:-1].hex()}),
+        "another epoch": ("its secret is not known", {"sealed": (bytes(8) + data[8:]).hex()}),
+        "another author": ("sealed for another author", {"author": BOB.author.hex()}),
+        "another seq": ("sealed for another message", {"seq": 8}),
+        "another index": ("sealed for another place in its message", {"index": 0}),
+        "too much padding": ("more zeros than it takes", {"sealed": padded(b"\0\0\0\1x" + bytes(123))}),
+        "other padding": ("the padding is not all zeros", {"sealed": padded(b"\0\0\0\1x" + bytes(58) + b"\1")}),
+        "too long": ("the length is beyond the end", {"sealed": padded(b"\0\0\0\x3d" + bytes(60))}),
+    }
+    return {name: {"why": why, **good, **change} for name, (why, change) in changed.items()}
+
+
+def padded(data: bytes) -> str:
+    """Seal as part 1 of message 7 what has a padding of its own."""
+    place = SALT + ALICE.author + struct.pack(">QI", 7, 1)
+    key = HKDF(SHA256(), 32, None, b"learnae/seal/1" + place).derive(SECRET)
+    return (EPOCH + SALT + ChaCha20Poly1305(key).encrypt(bytes(12), data, EPOCH + place)).hex()
+
+
 def bytes_of(message: Message | bytes) -> bytes:
     return message if isinstance(message, bytes) else message.data
 
@@ -288,19 +354,23 @@ def vectors() -> dict[str, Any]:
             name: {"why": why, "bytes": data.hex()} for name, (why, data) in refused_announcements().items()
         },
         "frames": refused_frames(),
+        "sealed": refused_sealed(),
     }
     blocks = {name: bytes_of(one) for name, one in messages().items()}
     return {
         "manifests": {
             "features": block_vector(manifest().to_bytes()),
             "tables": block_vector(manifest_of_tables().to_bytes()),
+            "members": block_vector(manifest_of_members().to_bytes()),
         },
+        "records": record_vectors.records(),
         "messages": {name: block_vector(data) for name, data in blocks.items()},
         "announcements": {
             name: {"bytes": one.to_bytes().hex(), "says": dag_json(dagcbor.decode(one.to_bytes()))}
             for name, one in announcements().items()
         },
         "frames": {name: list(frames(name)) for name in NAMES},
+        "sealed": sealed(),
         "refused": refused,
     }
 

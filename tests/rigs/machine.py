@@ -10,6 +10,7 @@ from builders import NOW, Author, identity, tiny_dataset, tiny_learner, tiny_man
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.errors import NotWrittenError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.membership.sealing import NO_SECRETS, Secrets
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
@@ -72,6 +73,7 @@ class Machine:
     """One peer with its disk; ``receive`` plays the rest of the swarm."""
 
     follow = 8
+    secrets: Secrets = NO_SECRETS
     listens = is_back = False  # to what ``receive`` gives; whether it has been here before
 
     def __init__(self, number: int = 100, manifest: Manifest | None = None, data: Dataset | None = None) -> None:
@@ -103,7 +105,9 @@ class Machine:
         gossip.listens = self.listens
         store = MeteredStore(self.store, traffic)
         ports = Ports(store, gossip, self.learner, self.state, self.monitor, self.clock)
-        self.peer = compose_peer(self.identity, self.manifest, ports, options, traffic=traffic, is_back=self.is_back)
+        self.peer = compose_peer(
+            self.identity, self.manifest, ports, options, traffic=traffic, is_back=self.is_back, secrets=self.secrets
+        )
         return self.peer
 
     def tick(self, times: int = 1) -> None:

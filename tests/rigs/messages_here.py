@@ -7,6 +7,7 @@ from pathlib import Path
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.errors import BlockMissingError
 from learnae.ipld.cid import DAG_CBOR
+from learnae.membership.records import is_record
 from learnae.protocol.messages import Message, open_message
 from learnae.swarm.directory import open_swarm
 
@@ -19,7 +20,8 @@ def messages_in(directory: Path) -> Iterator[Message]:
             if cid.codec != DAG_CBOR or cid == manifest.swarm:
                 continue
             with suppress(BlockMissingError):  # a running peer has forgotten it since
-                yield open_message(store.get(cid), manifest.swarm, manifest.limits)
+                if not is_record(data := store.get(cid)):
+                    yield open_message(data, manifest.swarm, manifest.limits)
 
 
 def seqs_in(directory: Path, author: bytes | None = None) -> list[int]:

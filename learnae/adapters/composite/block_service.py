@@ -6,14 +6,14 @@ first exchange that has it. No method waits for a network.
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from learnae.adapters.composite.exchange_link import CONNECTED, Link, LinkPolicy
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
-from learnae.errors import PeerError, StateError, TransportError
+from learnae.errors import PeerError, StateError, StrangerError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.overriding import override
 from learnae.ports import BlockStore, Exchange, check_named, name_block
@@ -35,12 +35,16 @@ class FetchPolicy:
 
 @dataclass(eq=False)
 class BlockService(BlockStore):
-    """Serves blocks from ``local`` and any number of exchanges. Safe to use from several threads."""
+    """Serves blocks from ``local`` and any number of exchanges. Safe to use from several threads.
+
+    ``check`` raises StrangerError for a block of another machine that is not to be kept, before it is decoded.
+    """
 
     local: LocalBlockStore
     errors: ErrorLog = field(default_factory=ErrorLog)
     fetching: FetchPolicy = FetchPolicy()
     linking: LinkPolicy = LinkPolicy()
+    check: Callable[[bytes], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._links: list[Link] = []
@@ -127,9 +131,10 @@ class BlockService(BlockStore):
     def receive(self, cid: Cid, data: bytes, origin: str) -> None:
         """Keep a block that the exchange ``origin`` has received, asked for or not, and offer it to the others.
 
-        Raises EncodingError or LimitError for wrong bytes, StateError if it cannot be kept.
+        Raises EncodingError or LimitError for wrong bytes, StrangerError, StateError if it cannot be kept.
         """
         check_named(cid, data)
+        self.check(data)
         if not self.local.has(cid):
             self._keep(cid, data, origin)
 
@@ -202,8 +207,13 @@ class BlockService(BlockStore):
 
     def _fetch_from(self, link: Link, cid: Cid) -> bool:
         try:
-            self._keep(cid, link.fetch(cid), link.name)
+            data = link.fetch(cid)
+            self.check(data)
+            self._keep(cid, data, link.name)
             link.keep(cid)
+        except StrangerError as error:
+            self.errors.count(error)
+            return False
         except (TransportError, PeerError):  # the link has counted it
             return False
         return True

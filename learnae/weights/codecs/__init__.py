@@ -9,6 +9,7 @@ from learnae.errors import FrameError
 from learnae.weights.codecs import f16, f32, q8
 
 Vector = NDArray[np.float32]
+Data = bytes | memoryview
 
 
 class Codec(Protocol):
@@ -20,7 +21,7 @@ class Codec(Protocol):
     def encode(self, values: Vector) -> bytes:
         """Encode ``values`` (n,) float32, finite."""
 
-    def decode(self, data: bytes, count: int) -> Vector:
+    def decode(self, data: Data, count: int) -> Vector:
         """Decode ``size(count)`` bytes into (count,) float32, perhaps not finite."""
 
 

@@ -16,6 +16,6 @@ def encode(values: NDArray[np.float32]) -> bytes:
     return np.clip(values, -_LARGEST, _LARGEST).astype("<f2").tobytes()
 
 
-def decode(data: bytes, count: int) -> NDArray[np.float32]:
+def decode(data: bytes | memoryview, count: int) -> NDArray[np.float32]:
     """Decode (count,) float32."""
     return np.frombuffer(data, "<f2", count).astype(np.float32)

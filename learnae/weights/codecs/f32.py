@@ -14,6 +14,6 @@ def encode(values: NDArray[np.float32]) -> bytes:
     return values.astype("<f4").tobytes()
 
 
-def decode(data: bytes, count: int) -> NDArray[np.float32]:
+def decode(data: bytes | memoryview, count: int) -> NDArray[np.float32]:
     """Decode (count,) float32."""
     return np.frombuffer(data, "<f4", count).astype(np.float32)

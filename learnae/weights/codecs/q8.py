@@ -31,7 +31,7 @@ def encode(values: NDArray[np.float32]) -> bytes:
     return scales.astype("<f4").tobytes() + steps.reshape(-1)[: len(values)].tobytes()
 
 
-def decode(data: bytes, count: int) -> NDArray[np.float32]:
+def decode(data: bytes | memoryview, count: int) -> NDArray[np.float32]:
     """Decode (count,) float32."""
     groups = _groups(count)
     scales = np.frombuffer(data, "<f4", groups).astype(np.float32)

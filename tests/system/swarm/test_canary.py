@@ -35,19 +35,24 @@ from learnae.errors import BlockMissingError
 from learnae.ipld.cid import Cid
 from learnae.ports import Exchange
 from learnae.protocol.bodies import Summary, Update
+from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import open_message
 from learnae.runtime.backup import back_up
 from learnae.runtime.observer import Observer
-from learnae.swarm.directory import open_swarm
+from learnae.runtime.registrar import Registrar
+from learnae.swarm.directory import open_manifest, open_swarm
+from learnae.system.paths import KEY_FILE
 
 
 class Canary:
     """A peer with readings that can be found again wherever they get to; a context manager in which it runs."""
 
-    def __init__(self, home: Path, role: str, more: str, every: int = 250) -> None:
+    def __init__(self, home: Path, role: str, more: str, every: int = 250, membership: str = "open") -> None:
         home.mkdir()
-        self.role, self.home, self.swarm = role, home, Swarm.create(home)
+        self.role, self.home, self.swarm = role, home, Swarm.create(home, "--membership", membership)
+        if membership != "open":
+            self.be_let_in()
         readings = private_readings(11, 5000)
         self.planted = patterns(readings[::every])
         self.private, self.config = home / "private.npz", home / "canary.toml"
@@ -56,6 +61,12 @@ class Canary:
             f'[peer]\nname = "canary"\nhistory = "all"\n[swarm]\nid = "{self.swarm.directory}"\n'
             f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\nholdout = 0.0\n{more}'
         )
+
+    def be_let_in(self) -> None:
+        """Sign an invite, a join and a welcome with the owner's key, as ``learnae join`` does."""
+        directory, key = self.swarm.directory, Identity.load_or_create(self.home / "peers" / "canary" / KEY_FILE)
+        with closing(LocalBlockStore(directory)) as store:
+            assert Registrar(directory, open_manifest(directory), store).let_in(key, self.role)
 
     def __enter__(self) -> Canary:
         self.swarm.start("canary", self.role, self.config)
@@ -84,10 +95,16 @@ def blocks_in(swarm: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("role", "engine", "seq"), [("agent", "auto", 6), ("trainer", "auto", 6), ("agent", "none", 1)]
+    ("role", "engine", "seq", "membership"),
+    [
+        ("agent", "auto", 6, "open"),
+        ("trainer", "auto", 6, "open"),
+        ("agent", "none", 1, "open"),
+        ("agent", "auto", 6, "invite"),
+    ],
 )
-def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq: int) -> None:
-    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n') as canary:
+def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq: int, membership: str) -> None:
+    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n', membership=membership) as canary:
         canary.wait_for_seq(seq)
         canary.drain()
     assert seqs_in(canary.swarm.directory)[: seq + 1] == list(range(seq + 1)), "all that was said is searched"

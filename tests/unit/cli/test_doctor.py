@@ -157,3 +157,8 @@ def test_a_banned_peer_is_broken_and_a_status_that_says_nothing_is_passed_over(
     assert found["peer pump"]["state"] == "broken"
     assert "banned for ever" in found["peer pump"]["detail"]
     assert "joins with a new key" in found["peer pump"]["remedy"]
+
+
+@pytest.mark.modules("segno", "spake2", "zeroconf")
+def test_what_codes_need_is_tried() -> None:
+    assert try_parts(["segno", "spake2", "zeroconf"]) == {"segno": "", "spake2": "", "zeroconf": ""}

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from golden.vectors import DIRECTORY, LOST, VALUES, vectors
+from sealed_swarm import Ring
 
-from learnae.errors import PeerError
+from learnae.errors import PeerError, SealError
 from learnae.ipld.cid import Cid
+from learnae.membership.sealing import open_sealed
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.bodies import FrameHeader
 from learnae.protocol.limits import Limits
@@ -33,7 +35,7 @@ def test_what_is_written_today_is_what_was_written_then() -> None:
     assert vectors() == GOLDEN
 
 
-@pytest.mark.parametrize(("name", "columns"), [("features", 0), ("tables", 3)])
+@pytest.mark.parametrize(("name", "columns"), [("features", 0), ("tables", 3), ("members", 0)])
 def test_the_manifests_of_then_are_read_today(name: str, columns: int) -> None:
     vector = GOLDEN["manifests"][name]
     manifest = Manifest.from_bytes(bytes.fromhex(vector["block"]))
@@ -67,6 +69,20 @@ def test_the_frames_of_then_are_decoded_today(codec: str) -> None:
         assert replica.astype("<f4").tobytes().hex() == frame["replica"]
     assert replica is not None
     assert not np.array_equal(replica, np.zeros_like(replica))
+
+
+@pytest.mark.parametrize("name", REFUSED["sealed"])
+def test_sealed_bytes_that_must_be_refused_are(name: str) -> None:
+    part, secrets = REFUSED["sealed"][name], Ring()
+    secrets.known[bytes.fromhex(GOLDEN["sealed"]["epoch"])] = bytes.fromhex(GOLDEN["sealed"]["secret"])
+    author, sealed = bytes.fromhex(part["author"]), bytes.fromhex(part["sealed"])
+    with pytest.raises(SealError):
+        open_sealed(secrets, author, part["seq"], part["index"], sealed)
+    good = GOLDEN["sealed"]["parts"][1]
+    opened = open_sealed(
+        secrets, bytes.fromhex(good["author"]), good["seq"], good["index"], bytes.fromhex(good["sealed"])
+    )
+    assert opened.hex() == good["plain"]
 
 
 @pytest.mark.parametrize("name", REFUSED["messages"])

@@ -1,3 +1,4 @@
+import hmac
 import stat
 import threading
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 from builders import damaged, escaped
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from learnae.errors import SignatureError, StateError
 from learnae.protocol.identity import Identity, peer_name, verify
@@ -161,3 +163,20 @@ def pem_of_secret() -> bytes:
         b"MC4CAQAwBQYDK2VwBCIEIEzNCJso/5banbbDRuwRTg9bijGfNaumJNqM9u1PuKb7\n"
         b"-----END PRIVATE KEY-----\n"
     )
+
+
+def test_the_agreement_key_follows_from_the_key_as_rfc_5869_has_it() -> None:
+    seed = bytes(range(32))
+    secret = hmac.digest(bytes(32), seed, "sha256")
+    expected = X25519PrivateKey.from_private_bytes(hmac.digest(secret, b"learnae/x25519/1\x01", "sha256"))
+    assert Identity.from_seed(seed).x25519 == expected.public_key().public_bytes_raw()
+
+
+def test_a_saved_key_is_private_and_replaces_no_other(tmp_path: Path) -> None:
+    one, other = Identity.generate(), Identity.generate()
+    one.save(tmp_path / "owner.key")
+    one.save(tmp_path / "owner.key")
+    with pytest.raises(StateError, match="another key"):
+        other.save(tmp_path / "owner.key")
+    assert Identity.load(tmp_path / "owner.key").author == one.author
+    assert (tmp_path / "owner.key").stat().st_mode & 0o777 == 0o600

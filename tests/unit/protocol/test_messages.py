@@ -16,6 +16,7 @@ from learnae.protocol.bodies import (
     Join,
     Metrics,
     Profile,
+    Sealed,
     Summary,
     SummaryGroup,
     Unknown,
@@ -107,7 +108,7 @@ def test_so_many_fields_of_later_versions_are_read_and_no_more() -> None:
 
 def test_unknown_kinds_and_sealed_bodies_are_kept() -> None:
     assert opened(signed(body={"kind": "poem", "lines": [1]})).body == Unknown("poem")
-    assert opened(signed(body=b"\x00" * 40)).body == Unknown("sealed")
+    assert opened(signed(body=b"\x00" * 40)).body == Sealed(b"\x00" * 40)
 
 
 def test_unknown_fields_are_kept_and_signed() -> None:

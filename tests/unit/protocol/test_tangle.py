@@ -509,3 +509,22 @@ def test_what_is_as_old_as_the_horizon_is_still_taken() -> None:
     assert tangle.attach(Author(2).say(time=NOW - DAY), NOW).attached
     with pytest.raises(StaleError):
         tangle.attach(Author(3).say(time=NOW - DAY - 1), NOW)
+
+
+# -- members that were removed
+
+
+def test_nothing_of_an_expelled_author_stays_and_it_can_come_back() -> None:
+    tangle, removed, other, frame = new_tangle(), Author(1), Author(2), some_frame(1)
+    first, *chain = [removed.say(blocks=(frame,), body=update_body()), *removed.chain(2, NOW + 1000)]
+    waiting = removed.say(previous=removed.say())
+    accused = Author(3).fork()
+    kept = removed.accuse(*accused, previous=chain[-1])
+    said = other.chain(2)
+    offer(tangle, first, *chain, waiting, kept, *said)
+    tangle.restrict(lambda author: author != removed.author)
+    assert list(tangle.authors()) == [other.author]
+    assert (list(tangle.waiting()), list(tangle.kept()), list(tangle.missing())) == ([], [], [])
+    gone = tangle.forget(NOW, 0)
+    assert {first.cid, *(message.cid for message in chain), waiting.cid, kept.cid, frame} == set(gone)
+    assert [message.seq for message in offer(tangle, first, *chain).attached] == [0, 1, 2]

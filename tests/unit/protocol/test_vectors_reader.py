@@ -89,6 +89,30 @@ def outcome(read) -> bytes | None:
             return None
 
 
+SECRETS = {bytes.fromhex(GOLDEN["sealed"]["epoch"]): bytes.fromhex(GOLDEN["sealed"]["secret"])}
+
+
+@pytest.mark.parametrize("part", GOLDEN["sealed"]["parts"])
+def test_it_opens_sealed_bytes(part) -> None:
+    author, sealed = bytes.fromhex(part["author"]), bytes.fromhex(part["sealed"])
+    assert reader.open_sealed(SECRETS, author, part["seq"], part["index"], sealed).hex() == part["plain"]
+
+
+def test_it_verifies_a_sealed_message_and_reads_it_with_the_secret() -> None:
+    sealed = GOLDEN["sealed"]
+    fields = reader.read_message(bytes.fromhex(sealed["message"]["block"]), SWARM)
+    body = reader.open_sealed(SECRETS, fields["by"], fields["seq"], 0, fields["body"])
+    assert reader.decode(body, 1 << 16)["peer"]["name"] == "alice"
+
+
+@pytest.mark.parametrize("name", REFUSED["sealed"])
+def test_it_refuses_sealed_bytes(name: str) -> None:
+    part = REFUSED["sealed"][name]
+    author, sealed = bytes.fromhex(part["author"]), bytes.fromhex(part["sealed"])
+    with pytest.raises(ValueError, match=r"\w"):
+        reader.open_sealed(SECRETS, author, part["seq"], part["index"], sealed)
+
+
 @pytest.mark.parametrize("name", REFUSED["messages"])
 def test_it_refuses_messages(name: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):

@@ -11,6 +11,7 @@ from trees import TREES
 
 from learnae.errors import ConfigurationError, ManifestError, ModelError
 from learnae.ipld import dagcbor
+from learnae.membership.policy import KINDS, Founder, MembershipPolicy
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.protocol.limits import Limits
 from learnae.swarm import manifest as manifest_module
@@ -51,6 +52,62 @@ def test_a_manifest_reads_back_whole() -> None:
     assert again.swarm == manifest.swarm
     assert again.objective.name == "mean_squared_error"
     assert again.model.count == 3
+
+
+# -- membership
+
+
+FOUNDERS = [Founder(bytes([number]) * 32, bytes([100 + number]) * 32) for number in range(4)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_may_speak_reads_back_and_makes_another_swarm(kind: str) -> None:
+    manifest = tiny_manifest(membership=MembershipPolicy.of(kind, FOUNDERS[::-1]))
+    again = Manifest.from_bytes(manifest.to_bytes())
+    assert (again, again.is_sealed, again.swarm) == (manifest, True, manifest.swarm)
+    assert again.membership is not None
+    assert [founder.key for founder in again.membership.founders] == [founder.key for founder in FOUNDERS]
+    assert manifest.swarm != tiny_manifest().swarm
+    assert not tiny_manifest().is_sealed
+
+
+@pytest.mark.parametrize(("founders", "votes"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (64, 3)])
+def test_half_of_the_founders_remove_a_member_at_most_three(founders: int, votes: int) -> None:
+    keys = [Founder(bytes([number]) * 32, bytes(32)) for number in range(founders)]
+    assert MembershipPolicy.of("invite", keys).votes == votes
+
+
+GOOD = MembershipPolicy.of("vouched", FOUNDERS).to_fields()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "open"}, "kind is 'open'.*one of invite, vouched"),
+        ({"founders": []}, "0 founders"),
+        ({"founders": GOOD["founders"][::-1]}, "different keys, sorted"),
+        ({"founders": GOOD["founders"][:1] * 2}, "different keys, sorted"),
+        ({"founders": [{"key": bytes(31), "x25519": bytes(32)}]}, "founders.0.key is .*32 bytes"),
+        ({"founders": [{"key": bytes(32), "x25519": "x"}]}, "founders.0.x25519 is"),
+        ({"founders": [{"key": bytes(32)}]}, "no field 'x25519'"),
+        ({"founders": [{**GOOD["founders"][0], "name": "ann"}, *GOOD["founders"][1:]]}, "does not know"),
+        ({"founders": [{"key": bytes([n]) * 32, "x25519": bytes(32)} for n in range(65)]}, "at most 64"),
+        ({"votes": 0}, "votes is 0"),
+        ({"votes": 5}, "5 votes admit a member, and 4 founders can vote"),
+        ({"votes": 65}, "votes is 65"),
+        ({"votes": True}, "votes is True"),
+        ({"later": 1}, "does not know"),
+    ],
+)
+def test_a_membership_that_is_not_certain_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ManifestError, match=words):
+        Manifest.from_bytes(changed(lambda fields: fields.update(membership={**GOOD, **change})))
+
+
+@given(TREES)
+def test_any_membership_is_read_or_refused_with_a_named_error(membership: Any) -> None:
+    cases = [changed(lambda fields: fields.update(membership=membership))]
+    assert escaped(Manifest.from_bytes, cases, ConfigurationError) == set()
 
 
 # -- columns

@@ -99,7 +99,7 @@ class MqttExchange(Exchange):
         self._on_block, self._on_frame = handler(intake.on_block), handler(intake.on_frame)
         self.connection.subscribe(self.topics.all("want"), handler(self._answers.on_want))
         self.connection.subscribe(self.topics.all("have"), handler(self._answers.on_have))
-        self.connection.subscribe(self.topics.all("message"), handler(intake.on_message))
+        self.connection.subscribe(self.topics.all("message"), handler(intake.on_message, intake.is_welcome))
         if self.holds:
             self.connection.subscribe(self.topics.all("frame"), self._on_frame)
 

@@ -61,10 +61,15 @@ class MqttInbox:
         self._thread = threading.Thread(target=self._run, name="mqtt inbox", daemon=True)
         self._thread.start()
 
-    def handler(self, handle: Handler) -> Handler:
-        """Return a handler for the network thread that lets the inbox's thread call ``handle``."""
+    def handler(self, handle: Handler, is_welcome: Callable[[Received], bool] = lambda _: True) -> Handler:
+        """Return a handler for the network thread that lets the inbox's thread call ``handle``.
+
+        What is not ``is_welcome``, which must be told at once, is dropped first.
+        """
 
         def put(received: Received) -> None:
+            if not is_welcome(received):
+                return
             with self._lock:
                 if self._queue.qsize() < self._most_messages and self._bytes <= self._most_bytes:
                     self._bytes += len(received.payload)

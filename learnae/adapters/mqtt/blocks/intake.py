@@ -14,7 +14,7 @@ from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import Topics
 from learnae.adapters.token_bucket import TokenBucket
-from learnae.errors import EncodingError, LearnaeError, LimitError
+from learnae.errors import EncodingError, LearnaeError, LimitError, StrangerError
 from learnae.ipld.cid import RAW, Cid
 from learnae.ports import check_named
 from learnae.protocol.announcements import PREFIX_BYTES
@@ -28,6 +28,9 @@ NAME = "mqtt"
 
 class Keeper(Readable, Protocol):
     """The blocks of this machine."""
+
+    def check(self, data: bytes) -> None:
+        """Raise StrangerError for a message that is not to be kept, before it is decoded."""
 
     def receive(self, cid: Cid, data: bytes, origin: str) -> None:
         """Keep a block that came from ``origin``; raises LearnaeError."""
@@ -75,6 +78,16 @@ class Intake:
             _log.debug("fetched block %s and %d before it: %d bytes", cid, len(others), len(received.payload))
         finally:
             wish.arrived.set()
+
+    def is_welcome(self, received: Received) -> bool:
+        """Return False for a message of a stranger: it takes no place in the inbox of those that members push."""
+        try:
+            self.store.check(received.payload)
+        except StrangerError as error:
+            if self.counts.add("refused of strangers") == 1:
+                _log.warning("MQTT: %s (counted from now on)", error)
+            return False
+        return True
 
     def on_message(self, received: Received) -> None:
         """Take a message that its author pushes."""

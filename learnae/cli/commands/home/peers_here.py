@@ -4,24 +4,31 @@ import argparse
 import os
 import re
 import sys
+import time
 import tomllib
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.lock import end_holder, holder
 from learnae.cli.commands.swarm.join import toml_text
 from learnae.cli.output import human_bytes, print_fields, print_json
 from learnae.config.loading import config_files, user_config_directory
-from learnae.errors import ConfigurationError, NotWrittenError
+from learnae.errors import ConfigurationError, LearnaeError, NotWrittenError, StateError
+from learnae.membership.gate import REMOVED
+from learnae.protocol.identity import Identity
 from learnae.runtime.homes import clear_left, existing_peer, remove_peer, rename_peer, size_of, swarm_of
+from learnae.runtime.registrar import Registrar
+from learnae.swarm.directory import open_manifest, swarms_here
 from learnae.system.atomic_files import write_atomic
-from learnae.system.paths import LOCK_FILE, home, peer_directory, peers_here
+from learnae.system.paths import KEY_FILE, LOCK_FILE, home, last_status, peer_directory, peers_here
 from learnae.text import shown
 
 _ROLES = ("trainer", "agent")
 _NAME = re.compile(r"(?m)^[ \t]*name[ \t]*=[ \t]*(\"[^\"\\\n]*\"|'[^'\n]*')")
 _MAX_BYTES = 1 << 20
+_GOODBYE_SECONDS = 3.0  # for a running peer to hear that it goes, and to tell others
 
 
 def leave(options: argparse.Namespace) -> int:
@@ -43,6 +50,7 @@ def leave(options: argparse.Namespace) -> int:
         print_fields(fields)
     if not options.yes:
         _ask()
+    _say_goodbye(peer, process is not None)
     end_holder(peer / LOCK_FILE)
     remove_peer(peer, swarm)
     if options.json:
@@ -51,6 +59,29 @@ def leave(options: argparse.Namespace) -> int:
     else:
         print("removed")
     return 0
+
+
+def _say_goodbye(peer: Path, is_running: bool) -> None:
+    """Publish that a member goes, and let it tell others while it runs; a peer that cannot is removed all the same."""
+    try:
+        identity = Identity.load(peer / KEY_FILE)
+    except StateError:
+        return
+    said = False
+    for directory in swarms_here():
+        try:
+            manifest = open_manifest(directory)
+            if manifest.is_sealed:
+                with closing(LocalBlockStore(directory)) as store:
+                    registrar = Registrar(directory, manifest, store)
+                    if registrar.leave(identity):
+                        registrar.announce()
+                        said = True
+        except LearnaeError as error:
+            print(f"learnae: {directory}: its leave is not published: {error}", file=sys.stderr)
+    deadline = time.monotonic() + _GOODBYE_SECONDS
+    while said and is_running and time.monotonic() < deadline and last_status(peer).get("membership") != REMOVED:
+        time.sleep(0.05)
 
 
 def rename(options: argparse.Namespace) -> int:

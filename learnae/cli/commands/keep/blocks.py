@@ -36,6 +36,7 @@ _SETTLED = 3_600_000  # ms: a younger block, or one asked for since, may belong 
 UNUSED = "not needed"
 _KINDS = {  # by the first word of what a block is: one of them, and many
     "message": ("message", "messages"),
+    "record": ("record of who is in", "records of who is in"),
     "weights": ("of weights", "of weights"),
     "manifest": ("manifest", "manifests"),
     "starting": ("of starting weights", "of starting weights"),
@@ -160,7 +161,8 @@ def collect_garbage(directory: Path) -> dict[str, int]:
     observer = observe(directory)
     if unseen := observer.unseen():
         raise StateError(
-            f"{counted(unseen, 'message')} here wait for older ones: what they need is not known, nothing was deleted",
+            f"{counted(unseen, 'message')} here wait for older ones, or for a secret: what they need is not known, "
+            "nothing was deleted",
             "let the swarm's peers run until they have fetched them, then try again",
         )
     store, known = LocalBlockStore(directory), describe_blocks(observer)
@@ -182,7 +184,10 @@ def describe_blocks(observer: Observer) -> dict[Cid, str]:
             author = names.get(peer_name(node.author), "?")
             known.update(dict.fromkeys(node.blocks, f"weights of {author}, {node.seq}"))
             known[cid] = f"message {node.seq} of {author}"
-    return {**dict.fromkeys(tangle.needed(), "proof of a fork, or a message that waits for it"), **known}
+    records = dict.fromkeys(
+        observer.gate.ledger.cids() if observer.gate.ledger is not None else (), "record of who is in"
+    )
+    return {**records, **dict.fromkeys(tangle.needed(), "proof of a fork, or a message that waits for it"), **known}
 
 
 def _replaced(store: LocalBlockStore, observer: Observer, needed: Mapping[Cid, str]) -> dict[Cid, str]:

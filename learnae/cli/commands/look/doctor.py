@@ -37,6 +37,9 @@ _PACKAGES = (
     ("tflite-runtime ai-edge-litert", "an agent", "agent"),
     ("paho-mqtt", "a broker", "trainer"),
     ("pyserial", "firmware-bridge", "serial"),
+    ("segno", "invite codes as pictures", "trainer"),
+    ("spake2", "codes that are read aloud", "lan"),
+    ("zeroconf", "finding machines by mDNS", "lan"),
     ("ipfshttpclient", "blocks at a Kubo daemon", "ipfs"),
     ("pyota", "heads on an IOTA Tangle", "iota"),
 )

@@ -27,4 +27,5 @@ def peers(options: argparse.Namespace) -> int:
 def swarm_table(observer: Observer, views: Sequence[PeerView]) -> Table:
     """Return the table of ``views``, the peers of the swarm that ``observer`` reads."""
     title = f"{observer.manifest.name}, {counted(len(observer.tangle), 'message')}, {observer.swarm}"
-    return peer_table(title, views, SystemClock().now())
+    blind = "what is said is sealed, and no key on this machine opens it: learnae members" if observer.is_blind else ""
+    return peer_table(title, views, SystemClock().now(), blind)

@@ -20,6 +20,9 @@ _IMPORTED = {  # what of a distribution is imported
     "safetensors": "safetensors.numpy",
     "paho-mqtt": "paho.mqtt.client",
     "pyserial": "serial",
+    "segno": "segno",
+    "spake2": "spake2",
+    "zeroconf": "zeroconf",
     "ipfshttpclient": "learnae.adapters.ipfs.rpc",
 }
 _TRAINER, _AGENT = "trainer_node.learning.trial", "agent.learning.trial"

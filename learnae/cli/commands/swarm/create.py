@@ -11,20 +11,23 @@ from typing import Any
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
-from learnae.cli.commands.swarm.definition import read_definition, with_policies
+from learnae.cli.commands.swarm.definition import USUAL_MEMBERSHIP, read_definition, with_policies
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
-from learnae.cli.output import columns_note, print_fields, print_json
+from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
+from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
+from learnae.protocol.identity import Identity
+from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import create_named, create_swarm
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.swarm.initial_weights import start_blocks, start_links
-from learnae.swarm.manifest import Manifest
+from learnae.swarm.manifest import OPEN, Manifest
 from learnae.swarm.presets import PRESETS, preset
-from learnae.system.paths import MANIFEST_FILE
+from learnae.system.paths import MANIFEST_FILE, OWNER_FILE
 from learnae.tables.numbers import is_number
 from learnae.tables.opening import is_called_table, open_table
 from learnae.weights.frames import FramePolicy
@@ -40,6 +43,7 @@ def create(options: argparse.Namespace) -> int:
     flags["swarm.classes"] = None if options.classes is None else _names(options.classes)
     if options.columns is not None:
         flags["swarm.columns"] = _columns(options.columns)
+    flags.update({"swarm.membership": options.membership, "swarm.votes": options.votes})
     flags.update({"optimiser.name": options.optimiser, "optimiser.learning_rate": options.learning_rate})
     values = read_definition(options, flags)
     if values["swarm"].get("preset"):
@@ -47,7 +51,8 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(values)
     manifest = with_policies(manifest, values)
-    own, fill = options.directory, partial(_keep, blocks)
+    owner, manifest = _owned(manifest, values["swarm"])
+    own, fill = options.directory, partial(_keep, blocks, owner, manifest)
     swarm = create_swarm(manifest, own, fill) if own else create_named(manifest, fill)
     facts = {
         "swarm": str(manifest.swarm),
@@ -58,23 +63,40 @@ def create(options: argparse.Namespace) -> int:
     }
     if options.json:
         trained = manifest.features is not None and not manifest.only_keras
-        told = {"agents_train": trained, "only_keras": manifest.only_keras}
+        told = {"agents_train": trained, "only_keras": manifest.only_keras, "membership": membership_of(manifest)}
         print_json({**facts, "columns": list(manifest.columns), **told})
     else:
         agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
         if manifest.features is None:
             agents = "none: the swarm has no --features of samples"
-        print_fields({**facts, **columns_note(manifest), "agents": agents})
+        print_fields({**facts, **columns_note(manifest), "agents": agents, **membership_note(manifest)})
+        if owner:
+            print(f"\nits owner's key is {swarm.directory / OWNER_FILE}: keep it, as in learnae backup")
         joined = swarm.directory if options.directory else manifest.swarm
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
 
 
-def _keep(blocks: Sequence[bytes], directory: Path) -> None:
+def _owned(manifest: Manifest, swarm: Mapping[str, Any]) -> tuple[Identity | None, Manifest]:
+    """Return the new key that founds the swarm, unless it is open, and the manifest that names it."""
+    membership = swarm.get("membership", USUAL_MEMBERSHIP)
+    if membership == OPEN:
+        return None, manifest
+    owner = Identity.generate()
+    policy = MembershipPolicy.of(membership, [Founder(owner.author, owner.x25519)], swarm.get("votes", 0))
+    return owner, replace(manifest, membership=policy)
+
+
+def _keep(blocks: Sequence[bytes], owner: Identity | None, manifest: Manifest, directory: Path) -> None:
+    """Store what must be there before the swarm is: a process that is killed leaves no swarm without an owner."""
+    if owner:
+        owner.save(directory / OWNER_FILE)
     with closing(LocalBlockStore(directory)) as store:
         for block in blocks:
             store.put(RAW, block)
+        if owner:
+            Registrar(directory, manifest, store).found(owner)
 
 
 def _of_preset(swarm: Mapping[str, Any]) -> Manifest:

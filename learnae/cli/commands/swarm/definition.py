@@ -8,8 +8,9 @@ from typing import Any
 from learnae.config.loading import given_values
 from learnae.config.places import Place, SwarmPlace
 from learnae.errors import ConfigurationError
+from learnae.membership.policy import INVITE, VOUCHED
 from learnae.models.optimisers import RATES, OptimiserPolicy
-from learnae.swarm.manifest import Manifest, TrainingPolicy
+from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import MergePolicy
 
@@ -31,7 +32,9 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
     "--skew": ("limits.skew", int, "ms that clocks may be ahead"),
     "--interval": ("limits.interval", int, "ms between two messages of a peer, at least"),
 }
-_OF_A_PRESET = ("preset", "name")
+USUAL_MEMBERSHIP = OPEN
+MEMBERSHIPS = (INVITE, VOUCHED, OPEN)
+_OF_A_PRESET = ("preset", "name", "seed", "membership", "votes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class SwarmKeys:
     columns: list[str] = field(default_factory=list)
     table: Place = ""  # whose columns they are
     features: SwarmPlace = ""  # a preset's name, or a file
+    membership: str = USUAL_MEMBERSHIP
+    votes: int = 0  # that remove a member; 0 for half of the founders, at most three
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +103,23 @@ def read_definition(options: argparse.Namespace, flags: Mapping[str, object]) ->
             "a swarm is made from a preset or from a model" + (", not both" if swarm.get("model") else ""),
             "give --preset or --model, or one of them in the file of --from",
         )
+    _check_membership(swarm)
     if "features" in swarm and "features" in values:
         raise ConfigurationError("swarm.features and [features] are both given", "leave one of them out")
     if swarm.get("preset") and (
-        given := [key for key in swarm if key not in (*_OF_A_PRESET, "seed")] + ["features"] * ("features" in values)
+        given := [key for key in swarm if key not in _OF_A_PRESET] + ["features"] * ("features" in values)
     ):
         shown = ", ".join(f"--{key}" for key in sorted(given, key=list(SwarmKeys.__dataclass_fields__).index))
         raise ConfigurationError(f"a preset takes no {shown}", "leave that out, or give --model")
     return values
+
+
+def _check_membership(swarm: Mapping[str, Any]) -> None:
+    membership = swarm.get("membership", USUAL_MEMBERSHIP)
+    if membership not in MEMBERSHIPS:
+        raise ConfigurationError(f"swarm.membership is {membership!r}", f"use {', '.join(MEMBERSHIPS)}")
+    if membership == OPEN and swarm.get("votes"):
+        raise ConfigurationError("swarm.votes of an open swarm", "leave it out: no member is ever removed from one")
 
 
 def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -> Manifest:

@@ -4,18 +4,23 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, print_fields, print_json
+from learnae.cli.output import columns_note, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
+from learnae.membership.gate import MEMBER, REMOVED, WAITING
+from learnae.membership.policy import VOUCHED
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.homes import swarm_of
-from learnae.swarm.directory import find_swarm
+from learnae.runtime.registrar import Registrar
+from learnae.swarm.directory import Swarm, find_swarm
 from learnae.system.atomic_files import create_once, writing
 from learnae.system.paths import KEY_FILE, STATE_FILE, home, last_status, peer_directory, peers_here
 from learnae.tables.opening import check_readable
@@ -54,6 +59,7 @@ def join(options: argparse.Namespace) -> int:
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
     identity = Identity.load_or_create(directory / KEY_FILE)
+    standing = _ask_in(swarm, identity, options)
     if not create_once(config, text.encode()):
         raise taken
     program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
@@ -64,17 +70,38 @@ def join(options: argparse.Namespace) -> int:
         "swarm": str(manifest.swarm),
         "configuration": str(config),
         "start": command,
+        **standing,
     }
     if options.json:
         print_json({**fields, "columns": list(manifest.columns), "data": asdict(look) if look else None})
     else:
-        print_fields({**fields, **columns_note(manifest), **({"data": str(look)} if look else {})})
+        print_fields(
+            {**fields, **columns_note(manifest), **membership_note(manifest), **({"data": str(look)} if look else {})}
+        )
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
     return 0
+
+
+def _ask_in(swarm: Swarm, identity: Identity, options: argparse.Namespace) -> dict[str, str]:
+    """Let the peer into a swarm that is not open, if a key of this machine may; return what became of it."""
+    if not swarm.manifest.is_sealed:
+        return {}
+    with closing(LocalBlockStore(swarm.directory)) as store:
+        registrar = Registrar(swarm.directory, swarm.manifest, store)
+        is_member = registrar.let_in(identity, options.role)
+        if not is_member and registrar.policy.kind == VOUCHED:
+            registrar.ask(identity)
+        registrar.announce()
+    if is_member:
+        return {"standing": MEMBER}
+    if identity.author in registrar.ledger.roster().removed:
+        return {"standing": f"{REMOVED}: a member must say learnae admit, or join under another --name"}
+    how = "learnae admit" if registrar.policy.kind == VOUCHED else "learnae invite"
+    return {"standing": f"{WAITING}: a member must say {how}"}
 
 
 def _known_name(options: argparse.Namespace, swarm: Cid) -> str | None:

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Collection
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from programs import wait_for
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.mqtt.blocks.exchange import MqttExchange
-from learnae.adapters.mqtt.blocks.inbox import Counts
+from learnae.adapters.mqtt.blocks.inbox import Counts, MqttInbox
 from learnae.adapters.mqtt.blocks.intake import Intake
 from learnae.adapters.mqtt.blocks.leases import Leases
 from learnae.adapters.mqtt.blocks.wire_format import pack
@@ -23,13 +24,13 @@ from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import Topics
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.error_log import ErrorLog
-from learnae.errors import EncodingError, LimitError
+from learnae.errors import EncodingError, LimitError, StrangerError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.peer.replication import Replicator
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
-from learnae.protocol.messages import Message, open_message
+from learnae.protocol.messages import Message, author_of, open_message
 from learnae.protocol.opener import MessageOpener
 from learnae.protocol.tangle import Tangle
 
@@ -40,25 +41,35 @@ FRAME = b"a frame"
 class Setting:
     """An intake that lets strangers store ``unasked`` bytes."""
 
-    def __init__(self, directory, unasked: int = 10_000) -> None:
+    def __init__(self, directory, unasked: int = 10_000, members: Collection[bytes] = ()) -> None:
         self.store = LocalBlockStore(directory)
+
+        def check(data: bytes) -> None:
+            if members and author_of(data) not in members:
+                raise StrangerError("not a member")
+
         self.wishes = WishTable(Desk(), TOPICS)
         self.leases = Leases(Desk(), TOPICS, 600.0, 1)
         self.frontier = Frontier()
         self.heard: list[Message] = []
+        self.opened = 0
         self.distrusted: list[tuple[Cid, str]] = []
         self.intake = Intake(
             TOPICS,
-            BlockService(self.store),
+            BlockService(self.store, check=check),
             self.wishes,
             self.leases,
             self.frontier,
             Counts(),
             TokenBucket(unasked, 0.0),
-            lambda data: open_message(data, SWARM, Limits()),
+            self.open,
             lambda cid, peer: self.distrusted.append((cid, peer)),
             self.heard.append,
         )
+
+    def open(self, data: bytes) -> Message:
+        self.opened += 1
+        return open_message(data, SWARM, Limits())
 
     def hear(self, author: Author, channel: str, payload: bytes) -> None:
         topic = TOPICS.of(peer_name(author.author), channel)
@@ -89,6 +100,23 @@ def test_a_message_of_another_author_is_refused(setting):
     with pytest.raises(EncodingError, match="another author"):
         setting.hear(Author(2), "message", Author(1).say().data)
     assert list(setting.store.cids()) == setting.heard == []
+
+
+def test_a_strangers_message_is_refused_before_it_is_queued_decoded_or_stored(tmp_path):
+    member, stranger, queued = Author(1), Author(2), []
+    setting = Setting(tmp_path, members={member.author})
+    inbox = MqttInbox(setting.intake.counts, 8, 1 << 20)
+    put = inbox.handler(queued.append, setting.intake.is_welcome)
+    for author in (stranger, member):
+        put(Received(TOPICS.of(peer_name(author.author), "message"), author.say().data, "", False))
+    wait_for(lambda: queued, "the message of a member")
+    inbox.close()
+    assert [received.payload for received in queued] == [member.last.data]
+    assert setting.intake.counts["refused of strangers"] == 1
+    with pytest.raises(StrangerError):
+        setting.intake.store.receive(stranger.last.cid, stranger.last.data, "mqtt")
+    assert setting.opened == 0
+    assert list(setting.store.cids()) == []
 
 
 def test_what_is_followed_or_waited_for_is_kept_when_strangers_may_store_no_more(tmp_path):
