@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ from learnae.models.definition import ModelDefinition
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
+from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
-from learnae.runtime.peer_service import PeerService
+from learnae.runtime.peer_service import PeerService, Worker
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.samples.recordings import label_kind
@@ -51,8 +53,13 @@ _NEVER_LATER = ReaderLimits(enough=ReaderLimits().queue)  # only a bridge rememb
 _PROBE_LOOK = 0.02  # seconds between two looks at a source that is tried out
 
 
-def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService:
-    """Wire an agent; raises ConfigurationError or StateError. Live sources are read from now on."""
+def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Worker:
+    """Wire an agent, once it is a member; raises ConfigurationError or StateError."""
+    return once_in(config.peer.directory(ROLE), ROLE, config.mqtt, config.lan, partial(_build, config, reread))
+
+
+def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService:
+    """Wire a member; live sources are read from now on."""
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)

@@ -17,7 +17,7 @@ from statistics import median
 
 from bench.harness import AT_LEAST, AT_MOST, Race, seconds_of
 from bench.rigs.processes import rig
-from learnae.adapters.iota.announcements import EPOCH, OpenChannel
+from learnae.adapters.iota.announcements import EPOCH, Channel
 from learnae.adapters.iota.gossip import IotaGossip, Pace
 from learnae.adapters.iota.node import Node
 from learnae.adapters.iota.proof_of_work import ALPHABET, hash_of, search
@@ -132,7 +132,7 @@ def measure_tick(race: Race, name: str, url: str) -> None:
 def measure_work(race: Race) -> None:
     """Measure the proof of work and the hash by themselves."""
     trytes = Node("http://127.0.0.1:1").propose(
-        os.urandom(500), OpenChannel(Cid.of(DAG_CBOR, b"")).tag(1), "A" * 80 + "9"
+        os.urandom(500), Channel(str(Cid.of(DAG_CBOR, b""))).tag(1), "A" * 80 + "9"
     )
     magnitudes = (7, 8) if race.quick else (9, 10, 11)
     for mwm in magnitudes:
@@ -153,5 +153,5 @@ def vector(seq: int) -> Announcement:
 
 def make_gossip(url: str, swarm: Cid, pace: Pace | None = None) -> IotaGossip:
     """Return the gossip of one peer, with a key of its own."""
-    channel, identity = OpenChannel(swarm), Identity.generate()
+    channel, identity = Channel(str(swarm)), Identity.generate()
     return IotaGossip(Node(url), channel, identity, swarm, min(24 * HOUR, 6 * EPOCH), pace or Pace(0.1, 0.0))

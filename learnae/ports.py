@@ -6,9 +6,9 @@ on the technology (size, hash) are here, not in each adapter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from learnae.protocol.announcements import Announcement
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import NO_MOMENTS, Moments
+
+if TYPE_CHECKING:
+    from learnae.membership.rendezvous import Answer, Question
 
 
 @dataclass(eq=False, slots=True)
@@ -317,6 +320,32 @@ class Monitor(Protocol):
 
     def close(self, status: Mapping[str, Any]) -> None:
         """Show the last state and let go of files and connections. Idempotent."""
+
+
+class InviteDesk(Protocol):
+    """Hears what machines with an invite code ask, and sends answers. All methods return at once."""
+
+    def open(self, keys: Collection[bytes]) -> None:
+        """Hear questions on the invites of these public keys, and on no others. Idempotent."""
+
+    def take(self) -> Sequence[tuple[bytes, Question]]:
+        """Return what has been asked since, each with the key of its invite: bounded, and repeated if it is lost."""
+
+    def answer(self, key: bytes, question: Question, answers: Iterable[Answer]) -> None:
+        """Send answers, as far as there is room: what is lost is asked for again."""
+
+
+class InviteCaller(Protocol):
+    """Asks members, with an invite code, what the swarm is and to be let in. All methods return at once."""
+
+    def ask(self, join: bytes = b"") -> None:
+        """Ask for the manifest, or, with a record, to be let in. Questions and answers may be lost: ask again."""
+
+    def take(self) -> Sequence[Answer]:
+        """Return what has been answered since."""
+
+    def close(self) -> None:
+        """Hear no more. Idempotent."""
 
 
 class Clock(Protocol):

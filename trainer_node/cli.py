@@ -30,7 +30,7 @@ from trainer_node import lifecycle
 from trainer_node.config import ROLE, TrainerConfig
 
 if TYPE_CHECKING:
-    from learnae.runtime.peer_service import PeerService
+    from learnae.runtime.peer_service import Worker
 
 Found = TypeVar("Found")
 
@@ -228,11 +228,11 @@ def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], F
     raise AssertionError  # demo_configs ends with an error of its own
 
 
-def _demo_service(read: Callable[[], TrainerConfig]) -> PeerService:
+def _demo_service(read: Callable[[], TrainerConfig]) -> Worker:
     from trainer_node.demo import demo_dataset  # noqa: PLC0415
     from trainer_node.wiring import build  # noqa: PLC0415
 
-    def start(own: TrainerConfig, person: int) -> tuple[PeerService, int]:
+    def start(own: TrainerConfig, person: int) -> tuple[Worker, int]:
         return build(own, read, partial(demo_dataset, person)), person
 
     service, person = _first_free(read(), start)

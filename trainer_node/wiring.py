@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner
+from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
-from learnae.runtime.peer_service import PeerService, Schedule
+from learnae.runtime.peer_service import PeerService, Schedule, Worker
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
@@ -78,8 +80,16 @@ def build(
     config: TrainerConfig,
     reread: Callable[[], TrainerConfig],
     load: Callable[[TrainerConfig, Manifest], Dataset],
+) -> Worker:
+    """Wire a trainer on what ``load`` gives it, once it is a member; raises ConfigurationError or StateError."""
+    return once_in(config.peer.directory(ROLE), ROLE, config.mqtt, config.lan, partial(_build, config, reread, load))
+
+
+def _build(
+    config: TrainerConfig,
+    reread: Callable[[], TrainerConfig],
+    load: Callable[[TrainerConfig, Manifest], Dataset],
 ) -> PeerService:
-    """Wire a trainer on what ``load`` gives it; raises ConfigurationError or StateError."""
     swarm = find_swarm(config.swarm.id)
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)

@@ -93,7 +93,7 @@ def flood(home: Path, wait: float) -> tuple[float, float, int, int]:
     owner = Identity.load_or_create(home / "peer" / KEY_FILE)
     manifest = owned(owner)
     with broker(home / "broker") as mosquitto:
-        section = MqttSection(broker=f"mqtt://127.0.0.1:{mosquitto.port}", monitor=False)
+        section = MqttSection(broker=f"mqtt://127.0.0.1:{mosquitto.port}", monitor="off")
         workspace = Workspace(create_swarm(manifest, home / "swarm"), home / "peer")
         links = connect_mqtt(section, workspace)
         linked = build_peer(workspace, PassiveLearner(manifest.model.count), Options("ann", "trainer", 8), links)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from typing import NoReturn
 
@@ -29,6 +30,7 @@ from learnae.cli.commands.swarm.features import add_parser as add_features_argum
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import BROKER_URLS, MqttSection
+from learnae.membership.invite_code import is_code
 from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES
@@ -36,6 +38,7 @@ from learnae.runtime.homes import leave_to_owner
 from learnae.swarm.presets import PRESETS
 from learnae.system.service import run_program
 
+_SPOKEN = re.compile(r"\s*[0-9]{1,2}[-\s]+[A-Za-z]+[-\s]+[A-Za-z]+\s*")  # 4-orbit-piano
 _FIRST_STEPS = """\
 first steps:
   learnae swarm create --preset wrist    what is trained, and how
@@ -147,18 +150,39 @@ def _add_features(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("join", help="make a peer: its key and its configuration")
-    which = "id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
+    which = "an invite code, or its id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
     command.add_argument("swarm", nargs="?", default="", help=which)
     command.add_argument("--role", choices=("trainer", "agent"), default="trainer")
     command.add_argument("--name", help="of the peer on this machine")
     command.add_argument("--data", type=place, metavar="F", help="what it trains on; a table is looked into at once")
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
-    _finish(command, join)
+    command.add_argument("--start", action="store_true", help="start the peer in the background")
+    group = command.add_argument_group(
+        "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"
+    )
+    group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
+    group = command.add_argument_group("over MQTT", "goes into the configuration; a code names its broker itself")
+    group.add_argument("--broker", default="", metavar="URL", help=BROKER_URLS)
+    group.add_argument("--user", default="", metavar="U", help="where the broker wants one")
+    group.add_argument("--password-file", type=place, metavar="F", help="with a code: you are asked by default")
+    group.add_argument("--ca-file", type=place, metavar="F", help="what signed the broker's certificate")
+    group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of the members' topics")
+    _finish(command, _join)
+
+
+def _join(options: argparse.Namespace) -> int:
+    if not is_code(options.swarm) and not _SPOKEN.fullmatch(options.swarm):
+        return join(options)
+    from learnae.cli.commands.swarm.join_by_code import join_by_code  # noqa: PLC0415 - brings the adapters of MQTT
+
+    return join_by_code(options)
 
 
 def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("members", help="who may speak in a swarm, who waits, and open invites")
+    viewer = "write a key with which learnae watch shows the swarm on a machine that is no member"
+    command.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
     _finish(_with_swarm(command), members)
     command = verbs.add_parser("invite", help="let another machine join: prints a code, once")
     command.add_argument(
@@ -173,6 +197,10 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--role", choices=INVITE_ROLES, default=ANY_ROLE, help="of who comes in")
     where = "where this swarm is met: a broker, a gateway, ... (default: the configured broker); up to three"
     command.add_argument("--address", action="append", default=[], metavar="URL", help=where)
+    login = "put the broker's user and password into the code, too: who reads it can use the broker"
+    command.add_argument("--with-password", action="store_true", help=login)
+    aloud = "also offer it to a machine of this network, which types three words in its place"
+    command.add_argument("--aloud", action="store_true", help=aloud)
     _finish(_with_swarm(command), invite)
     command = verbs.add_parser("uninvite", help="take an invite back")
     which = command.add_mutually_exclusive_group(required=True)
@@ -214,6 +242,8 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
         "--client-id", default="", metavar="I", help="where the broker demands one; by default a new one"
     )
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
+    viewer = "opens what a sealed swarm shows: learnae members --viewer-key FILE makes it"
+    group.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
 
 
 def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from learnae.config.places import Secret, located
 from learnae.errors import ConfigurationError
@@ -174,7 +174,7 @@ def _merge_section(
     for key, value in items.items():
         _check_known(key, keys, f"{origin} [{section}]", "key")
         where = f"{origin}: {section}.{key}"
-        converted = _convert(value, keys[key], where, is_secret=sorts[key] == Secret)
+        converted = _convert(value, keys[key], where, sorts[key])
         values[key] = located(converted, sorts[key], folder, where) if isinstance(converted, str) else converted
 
 
@@ -197,7 +197,7 @@ def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) ->
         raise ConfigurationError(f"{origin}: unknown {what} {name!r}", remedy)
 
 
-def _convert(value: object, wanted: Any, where: str, is_secret: bool = False) -> object:
+def _convert(value: object, wanted: Any, where: str, sort: Any = None) -> object:
     wanted = wanted if isinstance(wanted, UnionType) else get_origin(wanted) or wanted
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
@@ -208,8 +208,12 @@ def _convert(value: object, wanted: Any, where: str, is_secret: bool = False) ->
             return wanted(value)
     if wanted is bool and isinstance(value, str) and value in _BOOLEANS:  # from the environment
         return _BOOLEANS[value]
-    shown = f"of type {type(value).__name__}" if is_secret else without_secrets(repr(value))
+    shown = f"of type {type(value).__name__}" if sort == Secret else without_secrets(repr(value))
     wish = "bool: true or false" if wanted is bool else getattr(wanted, "__name__", wanted)
+    choices = get_args(sort)[1] if get_origin(sort) is Annotated else ""
+    if isinstance(choices, tuple):
+        quoted = [f'"{choice}"' for choice in choices]
+        raise ConfigurationError(f"{where} is {shown}", f"use {', '.join(quoted[:-1])} or {quoted[-1]}")
     raise ConfigurationError(f"{where} is {shown}", f"it must be of type {wish}")
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, get_args
 from urllib.parse import urlsplit
 
 from learnae.config.places import Place, Secret, SwarmPlace
@@ -75,6 +76,8 @@ class PublishSection:
             raise ConfigurationError(f"publish.bytes_per_hour is {self.bytes_per_hour}", "use bytes, 0 for no limit")
 
 
+PLAIN, SEALED, OFF = "plain", "sealed", "off"
+MonitorMode = Annotated[str, (PLAIN, SEALED, OFF)]
 BROKER_URLS = "mqtt://HOST[:PORT], mqtts://HOST[:PORT], ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]"
 _BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 _BROKER_PATH = "/mqtt"  # of websockets, as most brokers have it
@@ -99,10 +102,12 @@ class MqttSection:
 
     Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first. ``client_id`` is this
     peer's, its sources' begin with it; empty for one that is made of the peer's key. ``prefix`` begins every topic.
-    After one and a half times ``keep_alive`` seconds of silence the broker declares a peer offline. ``monitor``,
-    ``gossip`` and ``exchange`` say what the broker is used for; ``home_assistant`` also announces the peer there,
-    below ``home_assistant_prefix``. ``plain`` says that the password may go to another machine without TLS. While the
-    broker is away, at most ``queue_rows`` and ``queue_bytes`` of what the monitor says wait on disk.
+    After one and a half times ``keep_alive`` seconds of silence the broker declares a peer offline. ``monitor``
+    says how the peer is shown there: ``plain``, ``sealed`` (for members and viewers) or ``off``; empty for plain in an
+    open swarm, sealed in a sealed one. ``gossip`` and ``exchange`` say what else the broker is used for;
+    ``home_assistant`` also announces the peer there, below ``home_assistant_prefix``. ``plain`` says that the password
+    may go to another machine without TLS. While the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what
+    the monitor says wait on disk.
     """
 
     broker: str = ""
@@ -115,7 +120,7 @@ class MqttSection:
     client_id: str = ""
     prefix: str = "learnae/1"
     keep_alive: int = 30
-    monitor: bool = True
+    monitor: MonitorMode = ""
     gossip: bool = True
     exchange: bool = True
     home_assistant: bool = False
@@ -128,6 +133,9 @@ class MqttSection:
         if self.broker:
             self.address()
         check_client_id("mqtt.client_id", self.client_id)
+        if self.monitor:
+            check_choice("mqtt.monitor", self.monitor, get_args(MonitorMode)[1])
+        self.check_readable(self.monitor)
         for key in ("prefix", "home_assistant_prefix"):
             object.__setattr__(self, key, _topic_prefix(f"mqtt.{key}", getattr(self, key)))
         if not 1 <= self.keep_alive <= 3600:
@@ -138,6 +146,14 @@ class MqttSection:
             raise ConfigurationError("mqtt.password_file is set and no user", "set mqtt.user or mqtt.user_file")
         if self.queue_rows < 1 or self.queue_bytes < 1 << 16:
             raise ConfigurationError("the queue of mqtt has no room", "use queue_rows >= 1, queue_bytes >= 65536")
+
+    def check_readable(self, mode: str) -> None:
+        """Raise ConfigurationError if Home Assistant is to read what is shown as ``mode``, and cannot."""
+        if self.home_assistant and mode not in ("", PLAIN):
+            raise ConfigurationError(
+                f"mqtt.home_assistant is true, and mqtt.monitor is {mode}",
+                f'Home Assistant reads monitor = "{PLAIN}" only: set one of them to another value',
+            )
 
     def address(self) -> MqttAddress:
         """Return the broker's address; raises ConfigurationError."""

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from learnae.errors import SealError, SignatureError, StateError
+from learnae.errors import EncodingError, SealError, SignatureError, StateError
 from learnae.system.atomic_files import create_once, is_there, writing
 from learnae.system.private_files import make_private, read_private
 
@@ -126,6 +126,17 @@ def verify(author: bytes, signature: bytes, data: bytes) -> None:
         Ed25519PublicKey.from_public_bytes(author).verify(signature, data)
     except (InvalidSignature, ValueError) as error:
         raise SignatureError(f"{peer_name(author)} did not sign this message") from error
+
+
+def author_of_name(name: str) -> bytes:
+    """Return the public key that ``peer_name`` writes as ``name``; raises EncodingError."""
+    try:
+        author = base64.b32decode(name.upper() + "====")
+    except ValueError:
+        author = b""
+    if len(author) != PUBLIC_KEY_BYTES or peer_name(author) != name:
+        raise EncodingError(f"a peer's key is {name[:64]!a}", "it has 52 characters of base32, in lower case")
+    return author
 
 
 def peer_name(author: bytes) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from types import MappingProxyType
 
-from learnae.ports import Exchange, Gossip, Monitor
+from learnae.ports import Exchange, Gossip, InviteDesk, Monitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class LinkSet:
     exchanges: Mapping[str, Exchange] = field(default_factory=dict)
     gossips: Mapping[str, Gossip] = field(default_factory=dict)
     monitors: tuple[Monitor, ...] = ()
+    desks: tuple[InviteDesk, ...] = ()
     states: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     closers: tuple[Callable[[], None], ...] = ()
 
@@ -43,6 +44,7 @@ class LinkSet:
             {**self.exchanges, **other.exchanges},
             {**self.gossips, **other.gossips},
             self.monitors + other.monitors,
+            self.desks + other.desks,
             {**self.states, **other.states},
             self.closers + other.closers,
         )

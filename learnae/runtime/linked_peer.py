@@ -1,6 +1,9 @@
 """A peer with all that it holds open: composed here, and left here."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from learnae.adapters.composite.gossip import LOCAL, Gossips
 from learnae.adapters.composite.metered import MeteredStore
@@ -12,11 +15,14 @@ from learnae.adapters.local.status_file import StatusFile
 from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
-from learnae.ports import Learner, Monitor, Traffic
+from learnae.ports import Clock, Learner, Monitor, Traffic
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
+
+if TYPE_CHECKING:
+    from learnae.runtime.admission.doorkeeper import Doorkeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,12 @@ class LinkedPeer:
     links: LinkSet
     monitor: Monitor
     versions: VersionKeeper
+    doorkeepers: tuple[Doorkeeper, ...] = ()
+
+    def serve(self) -> None:
+        """Answer machines that have an invite code; the peer welcomes at its next tick."""
+        for doorkeeper in self.doorkeepers:
+            doorkeeper.serve()
 
     def leave(self) -> None:
         """Save the peer, show its last status, and release the workspace, even if the disk takes nothing."""
@@ -58,11 +70,23 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     try:
         peer = compose_peer(
             workspace.identity, manifest, ports, options, workspace.errors, traffic, workspace.opener,
-            is_back=is_back, gate=workspace.gate,
+            is_back=is_back, gate=workspace.gate, secrets=workspace.secrets,
         )  # fmt: skip
     except StateError as error:
         raise type(error)(f"{workspace.directory}: {error.problem}", error.remedy) from error
     workspace.store.join(links.exchanges)
-    if links.exchanges:  # a peer that knows the swarm's id can get its definition, too
+    if links.exchanges and not manifest.is_sealed:  # a peer that knows the swarm's id can get its definition, too
         workspace.store.put(DAG_CBOR, manifest.to_bytes())
-    return LinkedPeer(peer, workspace, links, monitor, VersionKeeper(workspace.directory, peer))
+    keeper = VersionKeeper(workspace.directory, peer)
+    return LinkedPeer(peer, workspace, links, monitor, keeper, _doorkeepers(workspace, links, ports.clock))
+
+
+def _doorkeepers(workspace: Workspace, links: LinkSet, clock: Clock) -> tuple[Doorkeeper, ...]:
+    """Return what answers at the desks of ``links``; there are none in an open swarm."""
+    if not links.desks:
+        return ()
+    from learnae.runtime.admission.doorkeeper import Doorkeeper  # noqa: PLC0415 - not in open swarms
+
+    shared = workspace.gate, workspace.store, workspace.errors, clock.now
+    author, manifest = workspace.identity.author, workspace.swarm.manifest
+    return tuple(Doorkeeper(desk, author, manifest, *shared) for desk in links.desks)

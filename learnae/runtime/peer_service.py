@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from learnae.adapters.local.status_file import summary
 from learnae.errors import EquivocationError, NotWrittenError
+from learnae.overriding import override
 from learnae.peer.peer import Peer, Tick
 from learnae.runtime.linked_peer import LinkedPeer
 from learnae.system.service import Work
@@ -40,7 +42,14 @@ class Schedule:
         """Keep what has been collected, before the peer is saved."""
 
 
-class PeerService:
+class Worker(Protocol):
+    """Something that runs as a service."""
+
+    def work(self) -> Work:
+        """Return what a Service calls."""
+
+
+class PeerService(Worker):
     """Runs a peer by its role's ``schedule``, from the first tick until it leaves.
 
     A disk that takes nothing does not end it: nothing is published before it is saved, and the next tick tries again.
@@ -52,11 +61,12 @@ class PeerService:
         self._monotonic = monotonic
         self._due = monotonic()
 
+    @override
     def work(self) -> Work:
-        """Return what a Service calls."""
         return Work(self._step, self._drain, self._reload, self._summary)
 
     def _step(self) -> float:
+        self._linked.serve()
         if self._monotonic() < self._due:
             self._survive(self._schedule.listen)
         else:

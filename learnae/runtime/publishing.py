@@ -3,7 +3,7 @@
 from learnae.config.sections import GatewaySection, IotaSection, IpfsSection, LanSection, MqttSection, PublishSection
 from learnae.peer.publishing_policy import LEAST_CHANGE, PublishPolicy
 
-_NETWORK_SECONDS = 2.0  # over MQTT, IPFS or HTTP: 9 MB an hour of the preset wrist
+NETWORK_SECONDS = 2.0  # over MQTT, IPFS or HTTP: 9 MB an hour of the preset wrist
 _SLOW_SECONDS = 60.0  # over IOTA alone, whose announcements cost proof of work; or where bytes are counted
 
 
@@ -31,4 +31,4 @@ def _usual_seconds(
     is_fast = bool(mqtt.broker and mqtt.gossip) or has_pubsub or lan.is_used
     if metered or (iota.node and not is_fast):
         return _SLOW_SECONDS
-    return _NETWORK_SECONDS if is_fast or ipfs.gateways else local
+    return NETWORK_SECONDS if is_fast or ipfs.gateways else local

@@ -1,7 +1,10 @@
 """Where one peer works: its locked directory, its key, and what its links and the peer itself share."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -15,6 +18,9 @@ from learnae.swarm.directory import Swarm
 from learnae.system.atomic_files import remove_leftovers, writing
 from learnae.system.paths import ARCHIVE_FILE, KEY_FILE, LOCK_FILE, in_home
 from learnae.system.private_files import check_unwritable, make_private
+
+if TYPE_CHECKING:
+    from learnae.membership.member_secrets import MemberSecrets
 
 
 class Workspace:
@@ -40,12 +46,30 @@ class Workspace:
         self.opener = MessageOpener()
         local = LocalBlockStore(swarm.directory)
         self.gate = open_gate(swarm.manifest, local, self.errors)
+        self.secrets = self._secrets()
         self.store = BlockService(local, self.errors, check=self.gate.check)
+
+    def _secrets(self) -> MemberSecrets | None:
+        if self.gate.ledger is None:
+            return None
+        from learnae.membership.member_secrets import MemberSecrets  # noqa: PLC0415 - not in open swarms
+
+        return MemberSecrets(self.identity, self.gate.ledger)
 
     @property
     def name(self) -> str:
         """Return the peer's name in files and topics."""
         return peer_name(self.identity.author)
+
+    @property
+    def meeting(self) -> str:
+        """Return the name of the place where the swarm's peers meet, on any network; empty while it is not known."""
+        if not self.swarm.manifest.is_sealed:
+            return str(self.swarm.manifest.swarm)
+        from learnae.membership.rendezvous import members_place  # noqa: PLC0415 - not in open swarms
+
+        root = self.secrets.root if self.secrets else None
+        return members_place(root) if root else ""
 
     @property
     def is_archive(self) -> bool:

@@ -178,7 +178,7 @@ def kubo_gossips(_: Path, kubos: tuple[Kubo, Kubo]) -> Iterator[Gossips]:
     for number in range(3):
         rpc = KuboRpc(kubos[number % 2].api)
         name = f"peer-{number}"
-        gossips[name] = KuboGossip(rpc, swarm, name, 60, Acquaintances(rpc, [], 1), repeat=30.0, silence=90.0)
+        gossips[name] = KuboGossip(rpc, str(swarm), name, 60, Acquaintances(rpc, [], 1), repeat=30.0, silence=90.0)
     for kubo in kubos:
         wait_for(lambda kubo=kubo: kubo.run("pubsub", "peers", f"learnae/1/{swarm}/heads"), "the other's subscription")
     delivered: dict[str, Any] = {}
@@ -241,7 +241,9 @@ def mqtt_gossips(_: Path, links: Callable[[], MqttConnection]) -> Iterator[Gossi
     from learnae.adapters.mqtt.gossip import MqttGossip
 
     swarm, opened = Cid.of(RAW, os.urandom(8)), {f"peer-{number}": links() for number in range(3)}
-    gossips = [MqttGossip(link, Topics("t", swarm, name), 0.0, ErrorLog(), Frontier()) for name, link in opened.items()]
+    gossips = [
+        MqttGossip(link, Topics("t", str(swarm), name), 0.0, ErrorLog(), Frontier()) for name, link in opened.items()
+    ]
     deliver = Together(list(opened.values()))
     deliver()
     yield Gossips(gossips, list(opened), deliver)
@@ -264,7 +266,7 @@ def mqtt_exchange(link: MqttConnection, swarm: Cid, name: str, store: BlockServi
     from learnae.adapters.mqtt.blocks.exchange import MqttExchange, Tuning
 
     hurried = Tuning(grace=(0.0, 0.05), ask=0.4)  # nobody pushes in these tests, and the broker is near
-    return MqttExchange(link, Topics("t", swarm, name), store, Limits(), tuning=hurried)
+    return MqttExchange(link, Topics("t", str(swarm), name), swarm, store, Limits(), tuning=hurried)
 
 
 def mqtt_exchanges(directory: Path, links: Callable[[], MqttConnection]) -> Iterator[Exchanges]:

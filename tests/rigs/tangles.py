@@ -16,7 +16,7 @@ from daemon import free_ports
 from iri_node import IriNode
 from programs import wait_for
 
-from learnae.adapters.iota.announcements import OpenChannel
+from learnae.adapters.iota.announcements import Channel
 from learnae.adapters.iota.gossip import IotaGossip, Pace
 from learnae.adapters.iota.node import Node
 from learnae.ipld.cid import Cid
@@ -109,7 +109,7 @@ def gossip(
 ) -> IotaGossip:
     """Make the gossip of one peer, not started."""
     node = node or Node(url, options.pop("mwm", 0), options.pop("pow_by", "local"))
-    return IotaGossip(node, OpenChannel(swarm), identity or Identity.generate(), swarm, 24 * HOUR, pace, **options)
+    return IotaGossip(node, Channel(str(swarm)), identity or Identity.generate(), swarm, 24 * HOUR, pace, **options)
 
 
 def turn_all(gossips: Sequence[IotaGossip]) -> None:

@@ -22,6 +22,7 @@ MAX_WAIT = 30  # seconds that an announcement is waited for
 
 _BLOCKS = "/ipfs/"
 _VECTOR = re.compile(r"/learnae/1/([a-z2-7]{1,64})/vector")
+_INVITE = re.compile(r"/learnae/1/invite/([a-z2-7]{26})")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CBOR = "application/vnd.ipld.dag-cbor"
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -46,6 +47,7 @@ class SwarmService:
     """Answers for one swarm, which meets under the name ``meeting``; ``get`` reads the swarm's own blocks.
 
     ``admits`` says whether the announcement of a public key is listened to; ``spend`` whether so many bytes may go out.
+    ``invites`` answers a question on the invite of a place, None if none is answered there.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class SwarmService:
         uploads: HttpUploads,
         spend: Callable[[int], bool],
         admits: Callable[[bytes], bool] = lambda _: True,
+        invites: Callable[[str, bytes], bytes | None] = lambda *_: None,
     ) -> None:
+        self._invites = invites
         self._swarm, self._meeting = swarm, meeting
         self._get, self._own, self._gossip, self._uploads = get, own, gossip, uploads
         self._spend, self._admits = spend, admits
@@ -82,6 +86,8 @@ class SwarmService:
         """Answer what ``check`` has let pass, with its whole body; raises RefusedError."""
         if request.path.startswith(_BLOCKS):
             return self._put(request, body) if request.method == "PUT" else self._block(request)
+        if (place := _INVITE.fullmatch(request.path)) and request.method == "POST":
+            return self._invited(place[1], body)
         found = _VECTOR.fullmatch(request.path)
         if not found or found[1] != self._meeting:
             raise RefusedError(404)
@@ -143,6 +149,15 @@ class SwarmService:
             return Cid.parse(request.path.removeprefix(_BLOCKS))
         except EncodingError as error:
             raise RefusedError(400, error) from error
+
+    def _invited(self, place: str, body: bytes) -> Response:
+        answers = self._invites(place, body)
+        if answers is None:
+            raise RefusedError(404)
+        if not self._spend(len(answers)):
+            raise RefusedError(429, LimitError("more was asked for than may go out", "it is asked for again"))
+        headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-store"}
+        return Response(200, {**headers, "X-Content-Type-Options": "nosniff"}, answers)
 
     # -- announcements
 

@@ -39,14 +39,11 @@ _Item = Entry | Cid
 _Key = bytes | Cid  # of an entry, the beginning of its author's key; a kept link is its own
 
 
-class OpenChannel:
-    """Says where an open swarm's transactions are, and dresses their bytes: any peer that knows its id finds them.
+class Channel:
+    """Says where a swarm's transactions are, and dresses their bytes: found by all that know its ``meeting`` place."""
 
-    This is the one place that differs from sealed swarms, whose tags, addresses and encryption come of their key.
-    """
-
-    def __init__(self, swarm: Cid) -> None:
-        self._swarm = swarm.to_bytes()
+    def __init__(self, meeting: str) -> None:
+        self._meeting = meeting.encode()
 
     def tag(self, epoch: int) -> str:
         """Return what the transactions of an epoch are found by: 27 trytes."""
@@ -68,7 +65,7 @@ class OpenChannel:
         return data[_LENGTH_BYTES:end]
 
     def _digest(self, what: bytes, epoch: int) -> bytes:
-        return hashlib.sha512(b"/".join((_CONTEXT, what, self._swarm, epoch.to_bytes(8)))).digest()
+        return hashlib.sha512(b"/".join((_CONTEXT, what, self._meeting, epoch.to_bytes(8)))).digest()
 
 
 @dataclass(frozen=True, slots=True)

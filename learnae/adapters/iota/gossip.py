@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from learnae.adapters.iota.announcements import EPOCH, Newest, OpenChannel, SignedAnnouncement, Turns
+from learnae.adapters.iota.announcements import EPOCH, Channel, Newest, SignedAnnouncement, Turns
 from learnae.adapters.iota.node import Node
 from learnae.error_log import ErrorLog
 from learnae.errors import ConfigurationError, LearnaeError, PeerError
@@ -87,7 +87,7 @@ class IotaGossip(Gossip):
     """
 
     node: Node
-    channel: OpenChannel
+    channel: Channel
     identity: Identity
     swarm: Cid
     horizon: int

@@ -1,4 +1,4 @@
-"""Gossip over Kubo's pubsub: ``learnae/1/SWARM/heads``, an announcement is one dag-cbor map, with a field ``peer``.
+"""Gossip over Kubo's pubsub: ``learnae/1/MEETING/heads``, an announcement is one dag-cbor map, with a field ``peer``.
 
 The topic and the data of Kubo's RPC are multibase since go-ipfs 0.11 (base64url, prefix ``u``); a publication is
 a multipart body, a subscription a stream of JSON lines.
@@ -18,7 +18,6 @@ from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, TransportError
 from learnae.ipld import dagcbor
-from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 from learnae.overriding import override
 from learnae.ports import Gossip, Heard
@@ -39,10 +38,10 @@ _JOIN_SECONDS = 2.0
 
 @dataclass(eq=False)
 class KuboGossip(Gossip):
-    """Gossips for the peer ``name`` of ``swarm``: one thread publishes, one listens; both recover by themselves."""
+    """Gossips for the peer ``name`` where its swarm meets: one thread speaks, one listens; both recover alone."""
 
     rpc: KuboRpc
-    swarm: Cid
+    meeting: str
     name: str
     timeout: float
     acquaintances: Acquaintances
@@ -51,7 +50,7 @@ class KuboGossip(Gossip):
     silence: float = _SILENCE_SECONDS
 
     def __post_init__(self) -> None:
-        self._topic = "u" + base64.urlsafe_b64encode(f"learnae/1/{self.swarm}/heads".encode()).decode().rstrip("=")
+        self._topic = "u" + base64.urlsafe_b64encode(f"learnae/1/{self.meeting}/heads".encode()).decode().rstrip("=")
         self._own: Announcement | None = None
         self._heard = BoundedDict[str, Heard](_PEERS)
         self._reason: str | None = None  # why it does not work; empty while it does, None at first

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from learnae.config.sections import MqttAddress, MqttSection
+from learnae.config.sections import MqttAddress, MqttSection, is_own_machine
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
 from learnae.system.credentials import read_credential
@@ -116,8 +115,7 @@ def _properties(packet: str) -> Any:
 
 def _warn_of_plain(address: MqttAddress) -> None:
     """Say once that a password goes over the network for all to read."""
-    is_here = address.host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", address.host)
-    if address.tls or is_here or address in _warned:
+    if address.tls or is_own_machine(address.host) or address in _warned:
         return
     _warned.add(address)
     remedy = "use mqtts:// or wss://, or plain = true if that is meant"

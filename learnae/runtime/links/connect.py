@@ -22,6 +22,8 @@ def connect(
     is there.
     """
     links = LinkSet()
+    if not workspace.meeting:  # no member has told this peer where the others meet
+        return LinkSet(states={"links": lambda: "none: start again once a member has let this peer in"})
     if mqtt.broker:
         from learnae.runtime.links.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
 
@@ -38,7 +40,8 @@ def connect(
     if lan.is_used:
         from learnae.runtime.links.http import connect_http  # noqa: PLC0415 - two megabytes
 
-        links += connect_http(lan, workspace)
+        is_sealed, admits = workspace.swarm.manifest.is_sealed, workspace.gate.admits
+        links += connect_http(lan, workspace, is_sealed, workspace.meeting, admits)
     links = links.sorted_by(exchange.rank)
     if iota.node:
         from learnae.runtime.links.iota import connect_iota  # noqa: PLC0415 - an extra

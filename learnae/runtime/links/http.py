@@ -11,6 +11,7 @@ from learnae.adapters.http.service import SwarmService
 from learnae.adapters.http.uploads import HttpUploads
 from learnae.config.sections import LanSection, MemberAddress, is_own_machine
 from learnae.errors import ConfigurationError
+from learnae.membership.policy import INVITE
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import KEY_FILE
@@ -49,13 +50,25 @@ def connect_http(
     if section.serve:
         host, port = section.place()
         uploads = HttpUploads(own)
-        service = SwarmService(swarm, meeting, workspace.store.get, own, gossip, uploads, spend, admits)
+        invites: Callable[[str, bytes], bytes | None] = _no_invites
+        membership = workspace.swarm.manifest.membership
+        if membership and membership.kind == INVITE:
+            from learnae.adapters.http.invites.invite_desk import HttpInviteDesk  # noqa: PLC0415 - not in open swarms
+
+            desk = HttpInviteDesk(workspace.errors)
+            invites, links = desk.ask, links + LinkSet(desks=(desk,))
+        service = SwarmService(swarm, meeting, workspace.store.get, own, gossip, uploads, spend, admits, invites)
         is_plain = is_sealed or is_own_machine(host)
         tls = None if is_plain else server_context(workspace.identity, workspace.directory / KEY_FILE)
         server = HttpServer(host, port, service, workspace.errors, limits, tls)
         server.start()
         links += LinkSet({UPLOADS: uploads}, states={"http server": server.state}, closers=(server.close,))
     return links
+
+
+def _no_invites(_place: str, _question: bytes) -> bytes | None:
+    """Answer at no place: an open swarm has no invites."""
+    return None
 
 
 def check_private(address: MemberAddress, is_sealed: bool) -> None:

@@ -1,6 +1,6 @@
 """``[iota]``: gossip over an IOTA node."""
 
-from learnae.adapters.iota.announcements import OpenChannel
+from learnae.adapters.iota.announcements import Channel
 from learnae.adapters.iota.gossip import Events, IotaGossip, Pace
 from learnae.adapters.iota.node import Node
 from learnae.config.sections import IotaSection
@@ -12,7 +12,7 @@ def connect_iota(section: IotaSection, workspace: Workspace) -> LinkSet:
     """Link to the node of ``[iota]``; raises ConfigurationError."""
     swarm, horizon = workspace.swarm.manifest.swarm, workspace.swarm.manifest.limits.horizon
     node, pace = Node.from_section(section), Pace(section.poll, section.every)
-    channel, errors = OpenChannel(swarm), workspace.errors
+    channel, errors = Channel(workspace.meeting), workspace.errors
     gossip = IotaGossip(node, channel, workspace.identity, swarm, horizon, pace, section.coordinator, errors)
     closers = [gossip.close]
     if section.events:

@@ -15,8 +15,8 @@ def connect_ipfs(section: IpfsSection, workspace: Workspace) -> LinkSet:
     links = LinkSet({"ipfs": exchange})
     if not section.pubsub:
         return links
-    rpc, swarm = KuboRpc.from_section(section), workspace.swarm.manifest.swarm
-    gossip = KuboGossip(rpc, swarm, workspace.name, section.timeout, exchange.acquaintances, workspace.errors)
+    rpc, timeout = KuboRpc.from_section(section), section.timeout
+    gossip = KuboGossip(rpc, workspace.meeting, workspace.name, timeout, exchange.acquaintances, workspace.errors)
     name = "ipfs pubsub"
     return links + LinkSet(gossips={name: gossip}, states={name: gossip.state}, closers=(gossip.close,))
 

@@ -1,5 +1,6 @@
 """``[mqtt]``: monitor, gossip and exchange over one MQTT connection."""
 
+from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.mqtt.blocks.exchange import MqttExchange
 from learnae.adapters.mqtt.blocks.intake import NAME
 from learnae.adapters.mqtt.client import Will
@@ -8,10 +9,12 @@ from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
 from learnae.adapters.mqtt.monitor.home_assistant import Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
-from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
+from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, Seal, stay_silent
 from learnae.adapters.mqtt.session import Session
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
-from learnae.config.sections import MqttSection
+from learnae.config.sections import OFF, PLAIN, SEALED, MqttSection
+from learnae.errors import ConfigurationError
+from learnae.membership.policy import INVITE
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.manifest import FORECAST, Manifest
@@ -31,18 +34,32 @@ def judgement_of(manifest: Manifest) -> Judgement:
     return Judgement.CLASS if manifest.objective.is_classification else Judgement.VALUE
 
 
+def monitor_mode(section: MqttSection, is_sealed: bool) -> str:
+    """Return how a peer is shown on the broker: PLAIN, SEALED or OFF. Raises ConfigurationError."""
+    mode = section.monitor or (SEALED if is_sealed else PLAIN)
+    if mode == SEALED and not is_sealed:
+        raise ConfigurationError(
+            f"mqtt.monitor is {SEALED}, and the swarm is open: it has no secret", f'use "{PLAIN}" or "{OFF}"'
+        )
+    section.check_readable(mode)
+    return mode
+
+
 def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False) -> LinkSet:
     """Link to the broker of ``[mqtt]``; raises ConfigurationError or StateError.
 
     ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow.
     """
     manifest = workspace.swarm.manifest
-    topics = Topics(section.prefix, manifest.swarm, workspace.name)
-    will = Will(topics.own("status"), OFFLINE)
+    topics = Topics(section.prefix, workspace.meeting, workspace.name)
+    mode = monitor_mode(section, manifest.is_sealed)
+    will = None if mode == OFF else Will(topics.own("status"), OFFLINE)
     connection = MqttConnection(section, section.client_id or f"learnae-{workspace.name}", will)
     Session(connection, topics)
     links = LinkSet(states={"mqtt": connection.state})
-    if section.monitor:
+    if mode == OFF:
+        stay_silent(connection, topics, workspace.directory)
+    else:
         queue = Outbox(workspace.directory / QUEUE_FILE, section.queue_rows, section.queue_bytes)
         monitor = MqttMonitor(
             connection,
@@ -52,6 +69,7 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
             section.home_assistant,
             section.home_assistant_prefix,
             judgement_of(manifest),
+            seal=_seal(workspace) if mode == SEALED else None,
         )
         links += LinkSet(monitors=(monitor,), states={"mqtt monitor": monitor.state})
     gossip, frontier = None, Frontier()
@@ -62,8 +80,33 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
     if section.exchange:
         heard = gossip.note if gossip else lambda _: None
         exchange = MqttExchange(
-            connection, topics, workspace.store, manifest.limits, holds, workspace.opener, heard, frontier
+            connection,
+            topics,
+            manifest.swarm,
+            workspace.store,
+            manifest.limits,
+            holds,
+            workspace.opener,
+            heard,
+            frontier,
         )
         links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
+    if manifest.membership and manifest.membership.kind == INVITE:
+        from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk  # noqa: PLC0415 - not in open swarms
+
+        links += LinkSet(desks=(MqttInviteDesk(connection, section.prefix, workspace.errors),))
     connection.start()
     return links + LinkSet(closers=(connection.close,))
+
+
+def _seal(workspace: Workspace) -> Seal:
+    """Return what seals the payloads of this peer's monitor."""
+    from learnae.adapters.mqtt.monitor.sealed_payloads import seal_payload  # noqa: PLC0415 - not in open swarms
+
+    secrets, author, clock = workspace.secrets, workspace.identity.author, SystemClock()
+
+    def seal(channel: str, payload: bytes) -> bytes | None:
+        epoch = secrets.last if secrets else None  # threads of the connection must not look into the ledger
+        return seal_payload(epoch, author, clock.now(), channel, payload) if epoch else None
+
+    return seal

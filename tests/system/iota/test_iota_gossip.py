@@ -21,7 +21,7 @@ from demo.people import write_private_file
 from learnae.adapters.composite.gossip import Gossips
 from learnae.adapters.iota import gossip as gossip_module
 from learnae.adapters.iota import node as iota_client
-from learnae.adapters.iota.announcements import EPOCH, OpenChannel, SignedAnnouncement
+from learnae.adapters.iota.announcements import EPOCH, Channel, SignedAnnouncement
 from learnae.adapters.iota.gossip import Events, IotaGossip, Pace
 from learnae.adapters.iota.node import Node, NodeInfo
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -322,7 +322,7 @@ def test_a_node_of_another_network_is_refused(tangle: Tangle, swarm: Cid) -> Non
     stranger.heard()
     assert stranger.errors.counts["ConfigurationError"] >= 1
     assert "iota.coordinator" in stranger.errors.last["ConfigurationError"]
-    assert Node(tangle.url).find_tag(OpenChannel(swarm).tag(time.time_ns() // 1_000_000 // EPOCH)) == []
+    assert Node(tangle.url).find_tag(Channel(str(swarm)).tag(time.time_ns() // 1_000_000 // EPOCH)) == []
 
 
 def test_an_announcement_does_not_count_on_another_swarms_network(tangle: Tangle, swarm: Cid) -> None:
@@ -369,12 +369,12 @@ def test_proof_of_work_that_takes_forever_holds_up_no_tick_and_ends_with_the_pee
 
 
 def put(tangle: Tangle, swarm: Cid, message: bytes, epoch: int, node: Node | None = None) -> str:
-    node, channel = node or Node(tangle.url), OpenChannel(swarm)
+    node, channel = node or Node(tangle.url), Channel(str(swarm))
     return node.attach(node.propose(message, channel.tag(epoch), channel.address(epoch)))
 
 
 def test_garbage_under_the_tag_is_counted_and_hides_nothing(tangle: Tangle, swarm: Cid) -> None:
-    channel, now = OpenChannel(swarm), time.time_ns() // 1_000_000
+    channel, now = Channel(str(swarm)), time.time_ns() // 1_000_000
     author = Identity.generate()
     good = SignedAnnouncement(author.author, now, SAID).to_bytes(swarm, author)
     dressed = [channel.dress(good[:-1]), channel.dress(b"\xa0"), channel.dress(good) + b"!"]
@@ -391,7 +391,7 @@ def test_garbage_under_the_tag_is_counted_and_hides_nothing(tangle: Tangle, swar
 
 
 def test_forged_announcements_are_refused(tangle: Tangle, swarm: Cid) -> None:
-    channel, now = OpenChannel(swarm), time.time_ns() // 1_000_000
+    channel, now = Channel(str(swarm)), time.time_ns() // 1_000_000
     victim, forger = Identity.generate(), Identity.generate()
     forged = SignedAnnouncement(victim.author, now, SAID).to_bytes(swarm, forger)
     elsewhere = SignedAnnouncement(victim.author, now, SAID).to_bytes(Cid.of(DAG_CBOR, b"another"), victim)
@@ -405,7 +405,7 @@ def test_forged_announcements_are_refused(tangle: Tangle, swarm: Cid) -> None:
 
 def test_replayed_announcements_are_refused(tangle: Tangle, swarm: Cid) -> None:
     node = Earlier(tangle.url, into_an_epoch())
-    channel, now = OpenChannel(swarm), node.info().time
+    channel, now = Channel(str(swarm)), node.info().time
     author = Identity.generate()
     old = SignedAnnouncement(author.author, now - 1000, EARLIER).to_bytes(swarm, author)
     new = SignedAnnouncement(author.author, now, SAID).to_bytes(swarm, author)
@@ -429,7 +429,7 @@ def test_announcements_from_the_future_are_refused(tangle: Tangle, swarm: Cid) -
     soon = time.time_ns() // 1_000_000 - HOUR + 6 * 60_000  # six minutes ahead of that node's clock
     author = Identity.generate()
     message = SignedAnnouncement(author.author, soon, SAID).to_bytes(swarm, author)
-    put(tangle, swarm, OpenChannel(swarm).dress(message), soon // EPOCH)
+    put(tangle, swarm, Channel(str(swarm)).dress(message), soon // EPOCH)
     listener = gossip(tangle.url, swarm, node=node)
     listener.turn()
     assert list(listener.heard()) == []

@@ -70,7 +70,7 @@ class Opened:
         from learnae.adapters.ipfs.rpc import KuboRpc
 
         rpc = KuboRpc(kubo.api)
-        gossip = KuboGossip(rpc, SWARM, name, 5, Acquaintances(rpc, [], 1), **options)
+        gossip = KuboGossip(rpc, str(SWARM), name, 5, Acquaintances(rpc, [], 1), **options)
         self._closers.append(gossip.close)
         return gossip
 

@@ -197,7 +197,7 @@ def test_a_broker_that_is_not_there_is_said_once_and_found_when_it_comes(broker,
 
 
 def test_two_processes_with_one_key_are_told_of_each_other_once_and_give_way(broker, opened, caplog):
-    topics = Topics("t", Cid.of(RAW, b"swarm"), "alice")
+    topics = Topics("t", str(Cid.of(RAW, b"swarm")), "alice")
     with caplog.at_level(logging.INFO, "learnae"):
         two = [MqttConnection(plain(broker), "same", outage=Outage("b", most_yield=2.0)) for _ in range(2)]
         for link in two:
@@ -218,7 +218,7 @@ def test_two_processes_with_one_key_are_told_of_each_other_once_and_give_way(bro
 
 
 def test_a_peer_that_is_back_or_starts_again_has_no_rival(broker, opened):
-    topics, link = Topics("t", Cid.of(RAW, b"swarm"), "alice"), MqttConnection(plain(broker), "same")
+    topics, link = Topics("t", str(Cid.of(RAW, b"swarm")), "alice"), MqttConnection(plain(broker), "same")
     Session(link, topics)
     inbox = Inbox(opened(plain(broker)), topics.own("session"))
     link.start()

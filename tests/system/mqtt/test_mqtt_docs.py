@@ -65,7 +65,9 @@ def test_each_line_of_mosquitto_sub_shows_what_it_says(command: str, broker: Mos
     )
     with Links() as links:
         link = links.open(plain(broker))
-        monitor = MqttMonitor(link, Topics("learnae/1", SWARM, "alice"), Outbox(tmp_path / "q", 99, 1 << 20), tmp_path)
+        monitor = MqttMonitor(
+            link, Topics("learnae/1", str(SWARM), "alice"), Outbox(tmp_path / "q", 99, 1 << 20), tmp_path
+        )
         deadline = time.monotonic() + PATIENCE
         while listener.poll() is None and time.monotonic() < deadline:
             monitor._measured = monitor._reported = float("-inf")

@@ -45,12 +45,13 @@ class Machine:
         self.local = LocalBlockStore(directory / self.name[:8])
         self.store = BlockService(self.local)
         self.link = links.open(plain(broker))
-        self.topics = Topics("learnae/1", SWARM, self.name)
+        self.topics = Topics("learnae/1", str(SWARM), self.name)
         self.heard: list[Message] = []
         self.frontier = Frontier()
         self.exchange = MqttExchange(
             self.link,
             self.topics,
+            SWARM,
             self.store,
             Limits(),
             holds,
@@ -270,7 +271,7 @@ def test_what_is_here_already_does_not_come_again(machine, links, broker):
 def test_wrong_bytes_are_refused_counted_and_others_answer(machine, links, broker):
     holder, reader, liar = machine(), machine(), links.open(plain(broker))
     cid, name = holder.local.put(RAW, b"true"), "a-liar"
-    lies = Topics("learnae/1", SWARM, name)
+    lies = Topics("learnae/1", str(SWARM), name)
 
     def lie(_: object) -> None:
         liar.publish(lies.own("have"), dagcbor.encode([cid]))
@@ -286,7 +287,7 @@ def test_wrong_bytes_are_refused_counted_and_others_answer(machine, links, broke
 @pytest.mark.parametrize("what", ["garbage", "forged", "unnamed", "foreign swarm", "huge want", "no claim", "far cid"])
 def test_hostile_topics_change_nothing(machine, links, broker, what):
     reader, author, mallory = machine(holds=True), machine(), links.open(plain(broker))
-    evil = Topics("learnae/1", SWARM, "mallory")
+    evil = Topics("learnae/1", str(SWARM), "mallory")
     message = author.message(b"frame")
     foreign = compose(author.identity, Cid.of(DAG_CBOR, b"x"), 0, (), 1, {"kind": "x"})
     topic, payload = {

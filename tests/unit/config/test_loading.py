@@ -160,6 +160,20 @@ def test_a_value_of_the_wrong_type_is_named(text: str, key: str, wanted: str, tm
     assert f"must be of type {wanted}" in said
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("monitor = true", 'mqtt.monitor is True; use "plain", "sealed" or "off"'),
+        ("monitor = 1", 'mqtt.monitor is 1; use "plain", "sealed" or "off"'),
+        ("monitor = 'none'", "mqtt.monitor is 'none'; use plain, sealed or off"),
+        ("monitor = 'sealed'\nhome_assistant = true", "mqtt.home_assistant is true, and mqtt.monitor is sealed;"),
+        ("monitor = 'off'\nhome_assistant = true", "mqtt.home_assistant is true, and mqtt.monitor is off;"),
+    ],
+)
+def test_how_a_peer_is_shown_is_one_of_three_words(text: str, said: str, tmp_path: Path) -> None:
+    assert said in refused(f"[mqtt]\n{text}", tmp_path / "agent.toml")
+
+
 def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
     every = load(write(tmp_path / "agent.toml", "[publish]\nevery = 2")).publish.every
     assert every == 2.0

@@ -39,7 +39,7 @@ def keys() -> Iterator[tuple[str, str, bool]]:
         for section, hint in get_type_hints(config).items():
             kind = get_args(hint)[1] if get_origin(hint) is dict else hint
             for field, sort in get_type_hints(kind, include_extras=True).items():
-                yield role, f"{section}.{field}", get_origin(sort) is Annotated
+                yield role, f"{section}.{field}", get_origin(sort) is Annotated and isinstance(get_args(sort)[1], str)
 
 
 PATHS = [(role, key) for role, key, is_path in keys() if is_path and not key.startswith("sources.")]

@@ -38,6 +38,9 @@ class Linked:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
 
+    def serve(self) -> None:
+        pass
+
     def leave(self) -> None:
         self.peer.done.append("leave")
 

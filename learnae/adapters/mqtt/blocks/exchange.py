@@ -67,6 +67,7 @@ class MqttExchange(Exchange):
 
     connection: MqttConnection
     topics: Topics
+    swarm: Cid
     store: Keeper
     limits: Limits
     holds: bool = False
@@ -214,7 +215,7 @@ class MqttExchange(Exchange):
             _log.debug("asked for block %s and what comes before it, from number %d on", cid, start)
 
     def _open(self, data: bytes) -> Message:
-        return self.opener(data, self.topics.swarm, self.limits)
+        return self.opener(data, self.swarm, self.limits)
 
     def _check_connected(self) -> None:
         self._wishes.check_open()

@@ -1,7 +1,8 @@
 """ports.Monitor over MQTT: people, dashboards and Home Assistant see the peer (docs/mqtt.md).
 
 ``status`` and ``state`` are retained and only the newest counts. ``metrics``, ``inference`` and ``log`` are
-events: a queue on disk holds them until the broker has acknowledged them, so that each arrives at least once.
+events: a queue on disk holds them until the broker has acknowledged them, so that each arrives at least once. All but
+``status`` may be sealed, when it is sent.
 """
 
 import logging
@@ -21,7 +22,7 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor import home_assistant
 from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
 from learnae.adapters.mqtt.subscriptions import Received
-from learnae.adapters.mqtt.topics import CBOR, JSON, OFFLINE, ONLINE, Topics
+from learnae.adapters.mqtt.topics import BYTES, CBOR, JSON, OFFLINE, ONLINE, Topics
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import StateError
 from learnae.overriding import override
@@ -37,8 +38,10 @@ _MOST_RESULTS = 256  # of one call; a board's windows are far fewer
 _RETRY_SECONDS = 0.1  # until there may be room in the connection's queue
 _WARNING_SECONDS = 600.0  # between two warnings: a full disk stays full
 _FAREWELL_SECONDS = 2.0  # for what waits when the peer leaves; the rest stays on disk
+Seal = Callable[[str, bytes], bytes | None]  # a channel and a payload; None while there is no secret to seal with
 _CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
 _PRIVATE = {"last_problems", "error", "detail", "unknown_labels"}  # their text may quote what a source has read
+_MARKER = "home-assistant"  # a file that holds the topic of an announcement that there may be
 _ZONES = Path("/sys/class/thermal")
 _LIBRARY = Path(learnae.__file__).parent
 _READERS = tuple(_LIBRARY / name for name in ("samples", "tables"))  # of raw data, though they are of the library
@@ -93,7 +96,8 @@ class MqttMonitor(Monitor):
     """Shows one peer on the broker of ``connection``; ``directory`` is the peer's own.
 
     ``announces`` makes the peer a device of Home Assistant, which listens below ``discovery_prefix``; without it, or
-    with another prefix, an earlier announcement goes. ``judgement`` says what a score is.
+    with another prefix, an earlier announcement goes. ``judgement`` says what a score is. ``seal`` makes the payloads
+    readable for some only; without it, they are for all.
     """
 
     connection: MqttConnection
@@ -103,11 +107,12 @@ class MqttMonitor(Monitor):
     announces: bool = False
     discovery_prefix: str = "homeassistant"
     judgement: home_assistant.Judgement = home_assistant.Judgement.ANOMALY
+    seal: Seal | None = None
     state_seconds: float = _STATE_SECONDS
     metrics_seconds: float = _METRICS_SECONDS
 
     def __post_init__(self) -> None:
-        self._marker = self.directory / "home-assistant"  # holds the topic of an announcement that there may be
+        self._marker = self.directory / _MARKER
         self._discovery = home_assistant.config_topic(self.discovery_prefix, self.topics.peer)
         self._announced: set[str] = set()  # entities
         self._announced_as: str | None = None  # its name
@@ -122,7 +127,7 @@ class MqttMonitor(Monitor):
         logging.getLogger().addHandler(self._log)
         self.connection.keep(self.topics.own("status"), ONLINE)
         self.connection.greet(self._wake.set)
-        self._remove_announcement()
+        remove_announcement(self.connection, self._marker, self.topics.peer, self._discovery if self.announces else "")
         if self.announces:
             self.connection.subscribe(home_assistant.birth_topic(self.discovery_prefix), self._on_birth)
         self._thread = threading.Thread(target=self._run, name="mqtt monitor", daemon=True)
@@ -180,7 +185,12 @@ class MqttMonitor(Monitor):
         fields = strict_json.finite(fields)
         if self.announces:
             self._announce(fields)
-        self.connection.keep(self.topics.own("state"), _json(fields), JSON)
+        payload = self._sealed("state", _json(fields))
+        if payload is not None:
+            self.connection.keep(self.topics.own("state"), payload, BYTES if self.seal else JSON)
+
+    def _sealed(self, channel: str, payload: bytes) -> bytes | None:
+        return self.seal(channel, payload) if self.seal else payload
 
     def _announce(self, state: Mapping[str, Any]) -> None:
         """Announce the device at first, and whenever one more of its entities has a value or its name is another."""
@@ -198,17 +208,6 @@ class MqttMonitor(Monitor):
             state, own("state"), own("status"), self.judgement, self._announced
         )
         self.connection.keep(self._discovery, self._announcement, JSON)
-
-    def _remove_announcement(self) -> None:
-        """Take back what an earlier start has announced, unless this one announces it, too."""
-        if not self._marker.exists():
-            return
-        before = self._marker.read_text(errors="replace")
-        if self.announces and before == self._discovery:
-            return
-        if before.endswith(home_assistant.config_topic("", self.topics.peer)) and not set("#+\0") & set(before):
-            self.connection.keep(before, b"")
-        self._marker.unlink()
 
     def _on_birth(self, received: Received) -> None:
         if received.payload == ONLINE and self._announcement:
@@ -258,10 +257,31 @@ class MqttMonitor(Monitor):
 
     def _send(self, queued: Queued, settled: threading.Semaphore) -> None:
         topic = self.topics.own(queued.channel)
-        kind = _CONTENT_TYPES.get(queued.channel, "")
-        while not self.connection.publish(topic, queued.payload, content_type=kind, done=lambda _: settled.release()):
+        kind = BYTES if self.seal else _CONTENT_TYPES.get(queued.channel, "")
+        while (payload := self._sealed(queued.channel, queued.payload)) is None or not self.connection.publish(
+            topic, payload, content_type=kind, done=lambda _: settled.release()
+        ):
             if self._closing.wait(_RETRY_SECONDS):
                 return
+
+
+def stay_silent(connection: MqttConnection, topics: Topics, directory: Path) -> None:
+    """Show nothing of a peer, and take back what an earlier start has shown; ``directory`` is the peer's own."""
+    for channel in ("status", "state"):
+        connection.keep(topics.own(channel), b"")
+    remove_announcement(connection, directory / _MARKER, topics.peer)
+
+
+def remove_announcement(connection: MqttConnection, marker: Path, peer: str, but: str = "") -> None:
+    """Take back what an earlier start has announced to Home Assistant, unless it is on the topic ``but``."""
+    if not marker.exists():
+        return
+    before = marker.read_text(errors="replace")
+    if before == but:
+        return
+    if before.endswith(home_assistant.config_topic("", peer)) and not set("#+\0") & set(before):
+        connection.keep(before, b"")
+    marker.unlink()
 
 
 def cpu_temperature(zones: Path = _ZONES) -> float | None:

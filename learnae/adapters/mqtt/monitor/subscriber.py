@@ -1,4 +1,4 @@
-"""All peers on a broker, seen from topics alone: no swarm directory, no key.
+"""All peers on a broker, seen from topics alone: no swarm directory, and no key but to what is sealed.
 
 Payloads are hostile until checked: one that is too large, no JSON, or no state, is counted and passed over. A peer
 writes below its own name, so that with an ACL on the broker it cannot change the row of another.
@@ -6,6 +6,7 @@ writes below its own name, so that with an ACL on the broker it cannot change th
 
 import json
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 _MOST_PEERS = 1000  # of all swarms; a longer table is not read
 _STATE_BYTES = 64 * 1024
 _NAME_CHARACTERS = 64
+_SEALED = b"\0"  # a time in milliseconds begins so, and no JSON
+_SEALED_MEETING = re.compile("[a-z2-7]{26}")
 _LABEL_CHARACTERS = 256  # names of classes are a manifest's
 
 
@@ -50,17 +53,30 @@ class Seen:
     label: str | None = None
     anomaly: bool | None = None
     unwritable: bool = False
+    sealed: bool = False  # to this watcher: it has no secret that opens what the peer shows
     heard: int = 0
 
 
+Unseal = Callable[[str, str, str, bytes], bytes | None]  # meeting, peer, channel, payload; None without the secret
+
+
 class Subscriber:
-    """Listens to ``status`` and ``state`` of all swarms below ``prefix`` or of one; ``bad`` counts refused payloads."""
+    """Listens to ``status`` and ``state`` of all swarms below ``prefix`` or of one; ``bad`` counts refused payloads.
+
+    ``unseal`` opens what sealed swarms show; raises PeerError for what has been changed on its way.
+    """
 
     def __init__(
-        self, connection: MqttConnection, prefix: str, swarm: str = "+", most_peers: int = _MOST_PEERS
+        self,
+        connection: MqttConnection,
+        prefix: str,
+        swarm: str = "+",
+        most_peers: int = _MOST_PEERS,
+        unseal: Unseal = lambda *_: None,
     ) -> None:
         self._prefix = prefix
         self._most_peers = most_peers
+        self._unseal = unseal
         self._seen: dict[tuple[str, str], Seen] = {}
         self._lock = threading.Lock()
         self.bad: Counter[str] = Counter()
@@ -95,13 +111,21 @@ class Subscriber:
     def _on_state(self, received: Received) -> None:
         if not received.payload:
             return
-        seen = parse_state(received.payload, self._known(self._key(received.topic)))
+        key, payload = self._key(received.topic), received.payload
+        if payload.startswith(_SEALED):
+            _check_size(payload)
+            opened = self._unseal(*key, "state", payload)
+            if opened is None:
+                self._note(replace(self._known(key), sealed=True))
+                return
+            payload = opened
+        seen = replace(parse_state(payload, self._known(key)), sealed=False)
         heard = seen.heard if received.retained else time.time_ns() // 1_000_000
         self._note(replace(seen, heard=heard))
 
     def _key(self, topic: str) -> tuple[str, str]:
         swarm, peer, _ = topic[len(self._prefix) + 1 :].split("/")
-        Cid.parse(swarm)
+        check_meeting(swarm)
         if len(peer) > _NAME_CHARACTERS or not (peer.isascii() and peer.isprintable()):
             raise EncodingError(f"a peer's key is {peer[:20]!a}")
         return swarm, peer
@@ -117,10 +141,15 @@ class Subscriber:
             self._seen[seen.swarm, seen.peer] = seen
 
 
+def check_meeting(name: str) -> None:
+    """Raise EncodingError unless swarms meet at places of such names: an open one at its id."""
+    if not _SEALED_MEETING.fullmatch(name):
+        Cid.parse(name)
+
+
 def parse_state(payload: bytes, known: Seen) -> Seen:
     """Return ``known`` with the fields of a ``state``; raises EncodingError or LimitError."""
-    if len(payload) > _STATE_BYTES:
-        raise LimitError(f"a state of {len(payload)} bytes", f"at most {_STATE_BYTES} are read")
+    _check_size(payload)
     try:
         fields = Fields(json.loads(payload), "state", EncodingError)
     except (ValueError, RecursionError) as error:
@@ -145,6 +174,11 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         unwritable=fields.value("unwritable", None) is not None,
         heard=fields.integer("time"),
     )
+
+
+def _check_size(payload: bytes) -> None:
+    if len(payload) > _STATE_BYTES:
+        raise LimitError(f"a state of {len(payload)} bytes", f"at most {_STATE_BYTES} are read")
 
 
 def _optional(fields: Fields, name: str) -> float | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,19 @@ from rich.text import Text
 
 from learnae import strict_json
 from learnae.adapters.mqtt.connection import MqttConnection
-from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber
+from learnae.adapters.mqtt.monitor.sealed_payloads import open_payload
+from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber, check_meeting
 from learnae.adapters.mqtt.topics import ONLINE
 from learnae.cli.commands.look.peers import swarm_table
 from learnae.cli.live_display import live_view
 from learnae.cli.output import Cell, PeerName, console, fitting, human_bytes, score_columns, shedding, short_cid
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.sections import MqttSection
-from learnae.errors import ConfigurationError, EncodingError, TransportError
-from learnae.ipld.cid import Cid
+from learnae.errors import ConfigurationError, EncodingError, TransportError, UnknownEpochError
+from learnae.membership.viewer_key import ViewerKey
 from learnae.peer_names import harmless, told_apart
+from learnae.protocol.identity import author_of_name
+from learnae.runtime.admission.viewing import sealed_views
 from learnae.runtime.observer import PeerView
 from learnae.system.signals import held_back
 from learnae.text import counted, decimal, significant
@@ -73,8 +77,10 @@ def _watch_broker(options: argparse.Namespace) -> int:
     """Show a swarm as its topics show it, on any machine that reaches the broker."""
     names = ("broker", "user", "password_file", "ca_file", "cert_file", "key_file", "client_id", "prefix")
     section = MqttSection(**{name: getattr(options, name) for name in names})
+    views = sealed_views(options.viewer_key)
     connection = MqttConnection(section)
-    subscriber = Subscriber(connection, section.prefix, _swarm(options.swarm) if options.swarm else "+")
+    meeting = _meeting(options.swarm, views) if options.swarm else "+"
+    subscriber = Subscriber(connection, section.prefix, meeting, unseal=partial(_unsealed, views))
     connection.start()
     try:
         wait_for_retained(connection, subscriber)
@@ -88,13 +94,24 @@ def _watch_broker(options: argparse.Namespace) -> int:
         connection.close()
 
 
-def _swarm(text: str) -> str:
+def _meeting(text: str, views: Mapping[str, ViewerKey]) -> str:
+    """Return where the swarm of that id meets, as topics name it; raises ConfigurationError."""
     try:
-        return str(Cid.parse(text))
+        check_meeting(text)
     except EncodingError as error:
         raise ConfigurationError(
-            f"--swarm: {error.problem}", "topics hold the swarm's id, as `swarm create` prints it"
+            f"--swarm: {error.problem}", "give the swarm's id, as `swarm create` prints it, or its place in the topics"
         ) from error
+    return next((meeting for meeting, view in views.items() if str(view.swarm) == text), text)
+
+
+def _unsealed(views: Mapping[str, ViewerKey], meeting: str, peer: str, channel: str, payload: bytes) -> bytes | None:
+    """Open what a peer shows; None if there is no key for it here. Raises PeerError."""
+    view = views.get(meeting)
+    try:
+        return open_payload(view, author_of_name(peer), channel, payload) if view else None
+    except UnknownEpochError:
+        return None
 
 
 def wait_for_retained(
@@ -122,6 +139,8 @@ def _table(connection: MqttConnection, subscriber: Subscriber) -> Table:
     seen, bad = subscriber.peers(), sum(subscriber.bad.values())
     title = f"{connection.name} {connection.state()}  {counted(len(seen), 'peer')}"
     title += f"  {counted(bad, 'bad payload')}" if bad else ""
+    if sealed := sum(each.sealed for each in seen):
+        title += f"  {sealed} sealed: give --viewer-key"
     columns = ["peer", "swarm", "key", "status", "role", "version"]
     scores, scored = score_columns([(each.accuracy, each.r2, each.mae) for each in seen])
     columns += [">steps", ">loss", *scores, ">peers", ">result", ">heard", ">out", ">in"]

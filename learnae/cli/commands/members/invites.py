@@ -1,19 +1,27 @@
 """``learnae invite`` and ``uninvite``: permissions to join."""
 
+from __future__ import annotations
+
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.members.desk import open_desk
 from learnae.cli.output import human_time, print_fields, print_json
 from learnae.cli.qr import terminal_picture
 from learnae.config.loading import find_section
-from learnae.config.sections import MqttSection
-from learnae.errors import ConfigurationError
+from learnae.config.sections import MqttSection, is_own_machine
+from learnae.errors import ConfigurationError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.membership.invite_code import InviteCode
 from learnae.membership.policy import VOUCHED
+from learnae.protocol.identity import PRIVATE_KEY_BYTES, Identity
+from learnae.system.credentials import read_credential
 from learnae.text import counted, shown
+
+if TYPE_CHECKING:
+    from learnae.membership.spoken_code import SpokenCode
 
 
 def invite(options: argparse.Namespace) -> int:
@@ -24,25 +32,58 @@ def invite(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"members vouch for who comes into {manifest.name!r}", "give them the manifest; then: learnae admit PEER"
         )
+    section = find_section(MqttSection, "mqtt")
+    addresses = options.address or list(filter(None, [section.broker]))
+    login = _login(section) if options.with_password else None
+    InviteCode(manifest.swarm, bytes(PRIVATE_KEY_BYTES), tuple(addresses), login)  # refuses what does not fit
     member = registrar.member_here()
     expires = SystemClock().now() + options.expires
     record, seed = registrar.invite(member, options.uses, expires, options.role)
     registrar.announce()
-    addresses = options.address or list(filter(None, [find_section(MqttSection, "mqtt").broker]))
-    code = InviteCode(manifest.swarm, seed, tuple(addresses)).to_text()
+    held = InviteCode(manifest.swarm, seed, tuple(addresses), login)
+    code = held.to_text()
     joins = counted(options.uses, "join")
     grants = f"{joins} as {'agent or trainer' if options.role == 'any' else options.role}, and reading what is said"
     if options.json:
         print_json({"code": code, "invite": str(record.cid), "uses": options.uses, "expires": expires,
                     "role": options.role, "swarm": str(manifest.swarm)})  # fmt: skip
-        return 0
+        return _offer(held, member, as_json=True) if options.aloud else 0
     picture, why_not = terminal_picture(code)
     print(f"{picture}\n{code}\n" if picture else f"{code}\n")
     if why_not:
         print(f"learnae: {why_not}", file=sys.stderr)
     print_fields({"grants": grants, "until": human_time(expires), "invite": str(record.cid)[-8:]})
+    if not options.address and section.broker and is_own_machine(section.address().host):
+        problem = f"the code names {section.broker}, which is another machine wherever else it is read"
+        print(f"learnae: {problem}; give --address with a name that others reach", file=sys.stderr)
     print(f"\ntake it back with: learnae uninvite {str(record.cid)[-8:]}")
+    return _offer(held, member) if options.aloud else 0
+
+
+def _offer(code: InviteCode, member: Identity, as_json: bool = False) -> int:
+    """Offer a code to a machine of this network, under one that is read aloud, until it has it."""
+    from learnae.adapters.lan.rendezvous import offer_code  # noqa: PLC0415 - for this alone
+
+    def say(spoken: SpokenCode, _port: int) -> None:
+        if as_json:
+            print_json({"spoken": str(spoken)})
+        else:
+            print(f"\nread aloud, to be typed on another machine of this network: learnae join {spoken}")
+        sys.stdout.flush()
+
+    if not offer_code(code, member, say):
+        raise TransportError("no machine of this network has asked for the code in time", "type the long one there")
+    if not as_json:
+        print("it has the code")
     return 0
+
+
+def _login(section: MqttSection) -> tuple[str, str]:
+    """Return user and password of the configured broker; raises ConfigurationError without them."""
+    user = read_credential(section.user_file, "mqtt.user_file") if section.user_file else section.user
+    if not user or not section.password_file:
+        raise ConfigurationError("--with-password, and no mqtt.user or mqtt.password_file", "leave it out, or set them")
+    return user, read_credential(section.password_file, "mqtt.password_file")
 
 
 def uninvite(options: argparse.Namespace) -> int:

@@ -5,9 +5,21 @@ from typing import Any
 
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.members.desk import Desk, open_desk
-from learnae.cli.output import Cell, PeerName, console, fitting, human_time, membership_of, print_json, shedding
+from learnae.cli.output import (
+    Cell,
+    PeerName,
+    console,
+    fitting,
+    human_time,
+    membership_of,
+    print_fields,
+    print_json,
+    shedding,
+)
+from learnae.cli.swarm_choice import choose_swarm
 from learnae.membership.records import Join
 from learnae.protocol.identity import peer_name
+from learnae.runtime.admission.viewing import write_viewer_key
 from learnae.text import ago, counted
 
 _STANDINGS = {"member": "", "waiting": "waits to be let in", "removed": "removed"}
@@ -15,6 +27,8 @@ _STANDINGS = {"member": "", "waiting": "waits to be let in", "removed": "removed
 
 def members(options: argparse.Namespace) -> int:
     """Show every member, those who wait, and those who were removed."""
+    if options.viewer_key:
+        return _write_viewer_key(options)
     desk = open_desk(options)
     found = listed(desk)
     if options.json:
@@ -25,6 +39,16 @@ def members(options: argparse.Namespace) -> int:
     for invite in found["invites"]:
         left = "has expired" if invite["expired"] else f"until {human_time(invite['expires'])}"
         print(f"invite {invite['invite'][-8:]} of {invite['by_shown']}: {counted(invite['left'], 'use')}, {left}")
+    return 0
+
+
+def _write_viewer_key(options: argparse.Namespace) -> int:
+    key = write_viewer_key(choose_swarm(options.swarm).directory, options.viewer_key)
+    fields = {"swarm": str(key.swarm), "viewer_key": str(options.viewer_key), "epochs": len(key.epochs)}
+    if options.json:
+        print_json(fields)
+    else:
+        print_fields({**fields, "reads": "what members say and show until the next removal; it cannot speak"})
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -12,6 +13,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import columns_note, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
+from learnae.config.sections import LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, REMOVED, WAITING
@@ -25,8 +27,9 @@ from learnae.system.atomic_files import create_once, writing
 from learnae.system.paths import KEY_FILE, STATE_FILE, home, last_status, peer_directory, peers_here
 from learnae.tables.opening import check_readable
 
-_LABEL = "label"  # of a table, unless another is named
+LABEL = "label"  # of a table, unless another is named
 Value = str | bool | int | float
+Sections = Mapping[str, Mapping[str, Value]]
 
 _NO_DATA = {
     "trainer": '# file = "data.npz"    # or a table: docs/tasks.md',
@@ -42,7 +45,7 @@ def join(options: argparse.Namespace) -> int:
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
-    directory = peer_directory(options.name or _known_name(options, manifest.swarm) or options.role)
+    directory = peer_directory(options.name or known_name(options, manifest.swarm) or options.role)
     name = directory.name
     config = options.config or user_config_directory() / f"{options.role}.toml"
     taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
@@ -51,11 +54,19 @@ def join(options: argparse.Namespace) -> int:
     look = None
     if options.data:
         check_readable(options.data)
-        look = look_into(options.data, options.label or _LABEL, manifest)
-    _check_place(directory, manifest.swarm)
+        look = look_into(options.data, options.label or LABEL, manifest)
+    check_place(directory, manifest.swarm)
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
-    text = _configuration(options.role, options.data, options.label, name, named)
+    mqtt = MqttSection(
+        broker=options.broker,
+        user=options.user,
+        password_file=str(options.password_file or ""),
+        ca_file=str(options.ca_file or ""),
+        prefix=options.prefix,
+    )
+    links = link_sections(mqtt, LanSection())
+    text = configuration(options.role, options.data, options.label, name, named, links)
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
     identity = Identity.load_or_create(directory / KEY_FILE)
@@ -83,7 +94,20 @@ def join(options: argparse.Namespace) -> int:
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
-    return 0
+    return start_peer(options) if options.start else 0
+
+
+def start_peer(options: argparse.Namespace) -> int:
+    """Start the peer in the background: a trainer detached, an agent by its service."""
+    if not options.data and options.role == "trainer":
+        raise ConfigurationError("there is no data to train on yet", "give --data FILE, too")
+    config = ["--config", str(options.config)] if options.config else []
+    command = [sys.executable, "-m", "trainer_node", "start", "--detach", *config]
+    if options.role == "agent":
+        command = ["systemctl", "restart", f"learnae-agent@{options.name or options.role}.service"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print((done.stdout + done.stderr).strip(), file=sys.stderr)
+    return done.returncode
 
 
 def _ask_in(swarm: Swarm, identity: Identity, options: argparse.Namespace) -> dict[str, str]:
@@ -104,7 +128,7 @@ def _ask_in(swarm: Swarm, identity: Identity, options: argparse.Namespace) -> di
     return {"standing": f"{WAITING}: a member must say {how}"}
 
 
-def _known_name(options: argparse.Namespace, swarm: Cid) -> str | None:
+def known_name(options: argparse.Namespace, swarm: Cid) -> str | None:
     """Return the name of the only peer here that has learnt in this role and swarm: who comes back is that peer.
 
     None if there is no such one, or if the configuration goes to a place of its own: another peer is meant then.
@@ -117,7 +141,7 @@ def _known_name(options: argparse.Namespace, swarm: Cid) -> str | None:
     return known[0] if len(known) == 1 else None
 
 
-def _check_place(directory: Path, swarm: Cid) -> None:
+def check_place(directory: Path, swarm: Cid) -> None:
     """Raise ConfigurationError if the peer of ``directory`` has learnt in another swarm than ``swarm``."""
     try:
         state = PeerState.read(directory / STATE_FILE)
@@ -127,7 +151,31 @@ def _check_place(directory: Path, swarm: Cid) -> None:
         raise ConfigurationError(f"peer {directory.name!r} is in swarm {state.swarm}", "give this one another --name")
 
 
-def _configuration(role: str, data: Path | None, label: str | None, name: str, swarm: str) -> str:
+def link_sections(mqtt: MqttSection, lan: LanSection) -> dict[str, dict[str, Value]]:
+    """Return the sections of the configuration by which others are reached."""
+    if lan.is_used:
+        return {"lan": {"peers": lan.peers}}
+    if not mqtt.broker:
+        return {}
+    found: dict[str, Value] = {"broker": mqtt.broker}
+    for key in ("user", "prefix"):
+        if (value := getattr(mqtt, key)) != getattr(MqttSection(), key):
+            found[key] = value
+    for key in ("password_file", "ca_file"):
+        if value := getattr(mqtt, key):
+            found[key] = str(Path(value).resolve())
+    return {"mqtt": found}
+
+
+def configuration(
+    role: str,
+    data: Path | None,
+    label: str | None,
+    name: str,
+    swarm: str,
+    links: Mapping[str, Mapping[str, Value]] | None = None,
+) -> str:
+    """Return the text of a peer's configuration; ``links`` are further sections."""
     file = {"file": str(data.resolve())} if data else {}
     if label:
         file["label"] = label
@@ -136,7 +184,7 @@ def _configuration(role: str, data: Path | None, label: str | None, name: str, s
         toml_text("swarm", {"id": swarm}),
         toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
     )
-    return "\n".join(sections)
+    return "\n".join((*sections, *(toml_text(section, keys) for section, keys in (links or {}).items())))
 
 
 def toml_text(section: str, values: Mapping[str, Value], hint: str = "") -> str:

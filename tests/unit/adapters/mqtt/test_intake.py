@@ -34,7 +34,7 @@ from learnae.protocol.messages import Message, author_of, open_message
 from learnae.protocol.opener import MessageOpener
 from learnae.protocol.tangle import Tangle
 
-TOPICS = Topics("t", SWARM, "alice")
+TOPICS = Topics("t", str(SWARM), "alice")
 FRAME = b"a frame"
 
 
@@ -178,7 +178,7 @@ def test_a_pushed_message_is_verified_once_between_its_arrival_and_the_tangle(tm
     store, gossip = BlockService(LocalBlockStore(tmp_path)), MqttGossip(desk, TOPICS, 0.0, ErrorLog(), Frontier())
     tangle = Tangle(Limits(), random.Random(1))
     replicator = Replicator(SWARM, tangle, store, gossip, clock, ErrorLog(), opener)
-    exchange = MqttExchange(desk, TOPICS, store, Limits(), opener=opener, heard=gossip.note)
+    exchange = MqttExchange(desk, TOPICS, SWARM, store, Limits(), opener=opener, heard=gossip.note)
     messages = Author(1).chain(3)
     try:
         for message in messages:

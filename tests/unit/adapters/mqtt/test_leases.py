@@ -14,7 +14,7 @@ class Setting:
     def __init__(self) -> None:
         self.now = 1000.0
         self.desk = Desk()
-        self.leases = Leases(self.desk, Topics("t", SWARM, "alice"), 600.0, 2, lambda: self.now)
+        self.leases = Leases(self.desk, Topics("t", str(SWARM), "alice"), 600.0, 2, lambda: self.now)
         guard(self.leases, "_authors", "_ends")
         for number, author in enumerate(("alice", "bob", "carol", "dave")):
             self.leases.note(author, [some_cid(number)])

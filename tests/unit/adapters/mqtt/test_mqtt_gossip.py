@@ -25,7 +25,7 @@ def desk() -> Desk:
 
 
 def gossip_at(desk: Desk, interval: float, errors: ErrorLog | None = None) -> MqttGossip:
-    return MqttGossip(desk, Topics("t", SWARM, "alice"), interval, errors or ErrorLog(), Frontier())
+    return MqttGossip(desk, Topics("t", str(SWARM), "alice"), interval, errors or ErrorLog(), Frontier())
 
 
 def news(number: int) -> Announcement:
@@ -122,7 +122,7 @@ def test_announcements_are_bounded():
 
 def test_the_frontier_is_told_of_all_announcements(desk):
     frontier = Frontier()
-    gossip = MqttGossip(desk, Topics("t", SWARM, "alice"), 600.0, ErrorLog(), frontier)
+    gossip = MqttGossip(desk, Topics("t", str(SWARM), "alice"), 600.0, ErrorLog(), frontier)
     gossip.announce(news(3))
     gossip.announce(news(4))  # here, though not told yet
     desk.hear(f"t/{SWARM}/+/heads", f"t/{SWARM}/bob/heads", news(7).to_bytes())

@@ -13,7 +13,7 @@ from learnae.adapters.mqtt.topics import Topics
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW
 
-TOPICS = Topics("t", SWARM, "bob")
+TOPICS = Topics("t", str(SWARM), "bob")
 
 
 class Later:

@@ -31,7 +31,7 @@ class ContestedDesk(Desk):
 )
 def test_a_word_of_another_process_counts_once_the_own_one_is_known(heard, rivals):
     desk = ContestedDesk()
-    Session(desk, Topics("t", SWARM, "alice"))
+    Session(desk, Topics("t", str(SWARM), "alice"))
     words = {"own": desk.kept[0], "other": b"another.", "nothing": b""}
     for word in heard.split():
         desk.hear(TOPIC, TOPIC, words[word])
@@ -41,5 +41,5 @@ def test_a_word_of_another_process_counts_once_the_own_one_is_known(heard, rival
 def test_each_process_has_a_word_of_its_own():
     desk, other = ContestedDesk(), ContestedDesk()
     for each in (desk, other):
-        Session(each, Topics("t", SWARM, "alice"))
+        Session(each, Topics("t", str(SWARM), "alice"))
     assert desk.kept != other.kept

@@ -21,7 +21,7 @@ def desk():
 
 @pytest.fixture
 def wishes(desk):
-    table = WishTable(desk, Topics("t", SWARM, "alice"))
+    table = WishTable(desk, Topics("t", str(SWARM), "alice"))
     guard(table, "_wishes")
     return table
 

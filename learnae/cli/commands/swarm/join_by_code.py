@@ -1,0 +1,231 @@
+"""``learnae join LRN1…``: from an invite code to a member of the swarm, on a machine that knows nothing of it."""
+
+import argparse
+import sys
+import time
+from dataclasses import asdict, replace
+from getpass import getpass
+from pathlib import Path
+
+from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.cli.commands.swarm.data_look import Look, look_into
+from learnae.cli.commands.swarm.join import (
+    LABEL,
+    Sections,
+    check_place,
+    configuration,
+    known_name,
+    link_sections,
+    start_peer,
+)
+from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
+from learnae.config.loading import user_config_directory
+from learnae.config.sections import LanSection, MqttSection
+from learnae.errors import ConfigurationError, TransportError
+from learnae.membership.gate import MEMBER
+from learnae.membership.invite_code import InviteCode, is_code, parse
+from learnae.protocol.identity import Identity, peer_name
+from learnae.runtime.admission.application import forget_application, keep_application
+from learnae.runtime.admission.joining import Call
+from learnae.runtime.publishing import NETWORK_SECONDS
+from learnae.swarm.manifest import Manifest
+from learnae.system.atomic_files import create_once, write_atomic, writing
+from learnae.system.paths import KEY_FILE, peer_directory
+from learnae.system.private_files import make_private
+from learnae.tables.opening import check_readable
+
+_PASSWORD_FILE = "broker-password"  # noqa: S105 - the name of a file
+_CONNECT_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+_FOLLOWED = {"trainer": 64, "agent": 8}  # replicas in memory
+_VALUE_BYTES = {"f32": 4, "f16": 2, "q8": 1}
+_MESSAGE_BYTES = 700
+_BROKERS = ("mqtt://", "mqtts://", "ws://", "wss://")
+
+
+def join_by_code(options: argparse.Namespace) -> int:
+    """Ask the swarm's members to let a peer of this machine in, and write its configuration."""
+    code = parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm)
+    if options.label and options.role == "agent":
+        raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
+    if options.data:
+        check_readable(options.data)
+    directory = peer_directory(options.name or known_name(options, code.swarm) or options.role)
+    check_place(directory, code.swarm)
+    with writing(directory):
+        make_private(directory)
+    identity = Identity.load_or_create(directory / KEY_FILE)
+    mqtt, lan = _sections(code, options, directory)
+    if mqtt.broker:
+        mqtt = _reach(mqtt, code, directory)
+    keep_application(directory, code)
+    config = options.config or user_config_directory() / f"{options.role}.toml"
+    call = Call(mqtt, lan, code, identity, options.role)
+    try:
+        look = _ask(call, options, directory, time.monotonic() + options.wait)
+        swarm, is_in, said = call.applicant.swarm, call.applicant.is_in, call.applicant.describe()
+    finally:
+        call.close()
+    _write(config, options, directory.name, code, link_sections(mqtt, lan))
+    if is_in:
+        forget_application(directory)
+    _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
+    return start_peer(options) if options.start else 0
+
+
+def _heard(text: str) -> InviteCode:
+    """Return the code that a machine of this network offers under one that was read aloud."""
+    from learnae.adapters.lan.rendezvous import accept_code  # noqa: PLC0415 - for this alone
+    from learnae.membership.spoken_code import SpokenCode  # noqa: PLC0415
+
+    return accept_code(SpokenCode.parse(text))
+
+
+def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) -> tuple[MqttSection, LanSection]:
+    """Return how members are reached, as far as it is known: over the code's broker, or else where they serve.
+
+    A broker's password is kept in ``directory``.
+    """
+    broker = options.broker or next((address for address in code.addresses if address.startswith(_BROKERS)), "")
+    members = [f"{address}:80" if address.count(":") == 1 else address for address in code.addresses
+               if address.startswith("http://")]  # fmt: skip
+    if not broker and members:
+        return MqttSection(), LanSection(peers=" ".join(members))
+    if not broker:
+        there_are = ", ".join(code.addresses) or "none"
+        raise ConfigurationError(
+            f"the code names no broker and no member that serves (its addresses: {there_are})",
+            "ask for one with: learnae invite --address mqtts://HOST, or http://HOST:PORT",
+        )
+    user, password = options.user, str(options.password_file or "")
+    if code.password and not user:
+        user, password = code.password[0], _keep_password(directory, code.password[1])
+    elif not password and user and (directory / _PASSWORD_FILE).exists():
+        password = str(directory / _PASSWORD_FILE)
+    ca_file = str(options.ca_file or "")
+    section = MqttSection(broker=broker, user=user, password_file=password, ca_file=ca_file, prefix=options.prefix)
+    return section, LanSection()
+
+
+def _keep_password(directory: Path, password: str) -> str:
+    path = directory / _PASSWORD_FILE
+    write_atomic(path, password.encode() + b"\n", mode=0o600)
+    return str(path)
+
+
+def _reach(section: MqttSection, code: InviteCode, directory: Path) -> MqttSection:
+    """Return a section with which the broker lets this machine in: it asks for a password where one is wanted."""
+    why = _why_not_connected(section)
+    if "refuses us" in why and not code.password and not section.password_file and sys.stdin.isatty():
+        print(f"{section.broker} wants a user and a password", file=sys.stderr)
+        user = section.user or input("user: ").strip()
+        password = _keep_password(directory, getpass("password: "))
+        section = replace(section, user=user, password_file=password)
+        why = _why_not_connected(section)
+        if why:
+            Path(password).unlink()
+    if "refuses us" in why:
+        raise ConfigurationError(f"{section.broker}: {why}", "give --user, and --password-file with its password")
+    if why:
+        raise TransportError(f"{section.broker}: {why}", "check that this machine reaches it, then repeat the command")
+    return section
+
+
+def _why_not_connected(section: MqttSection) -> str:
+    """Return why there is no connection to a broker; empty if there is one."""
+    connection = MqttConnection(section)
+    connection.start()
+    deadline = time.monotonic() + _CONNECT_SECONDS
+    try:
+        while connection.state().endswith(": connecting") and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        return "" if connection.is_connected else connection.state()
+    finally:
+        connection.close()
+
+
+def _ask(call: Call, options: argparse.Namespace, directory: Path, deadline: float) -> Look | None:
+    """Ask until this peer is in, or it is too late; return what was seen of the data. Raises ConfigurationError."""
+    applicant, said, look, is_shown = call.applicant, "", None, False
+    while True:
+        try:
+            applicant.turn()
+        except ConfigurationError:
+            forget_application(directory)
+            raise
+        if applicant.swarm and not is_shown:
+            is_shown = True
+            look = _show(applicant.swarm.manifest, options)
+        if said != (said := applicant.describe()) and sys.stderr.isatty():
+            print(said if applicant.is_in else f"{said} …", file=sys.stderr)
+        if applicant.is_in or time.monotonic() >= deadline:
+            return look
+        time.sleep(_POLL_SECONDS)
+
+
+def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
+    """Say what will be trained, what it costs, and what others see; look into the data. Raises ConfigurationError."""
+    if options.role == "agent" and manifest.features is None:
+        raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    update = manifest.model.count * _VALUE_BYTES[manifest.codec.delta] + _MESSAGE_BYTES
+    hourly = human_bytes(round(update * 3600 / NETWORK_SECONDS))
+    replicas = human_bytes((_FOLLOWED[options.role] + 4) * 4 * manifest.model.count)
+    fields = {
+        "swarm": manifest.name,
+        "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
+        **columns_note(manifest),
+        **membership_note(manifest),
+        "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
+        "seen": "by all members: the peer's name, how many rows, steps, losses, and its weights; readings by none",
+    }
+    if not options.json:
+        print_fields(fields)
+    look = look_into(options.data, options.label or LABEL, manifest) if options.data else None
+    for note in look.notes if look else ():
+        print(f"learnae: {options.data}: {note}", file=sys.stderr)
+    return look
+
+
+def _write(
+    config: Path,
+    options: argparse.Namespace,
+    name: str,
+    code: InviteCode,
+    links: Sections,
+) -> None:
+    """Write the configuration, unless it is the one that is there; raises ConfigurationError if that is another."""
+    text = configuration(options.role, options.data, options.label, name, str(code.swarm), links).encode()
+    if not create_once(config, text) and config.read_bytes() != text:
+        raise ConfigurationError(
+            f"{config} exists, and is another peer's", "give --config FILE and --name; the rest is done: repeat it"
+        )
+
+
+def _tell(
+    options: argparse.Namespace,
+    code: InviteCode,
+    identity: Identity,
+    config: Path,
+    manifest: Manifest | None,
+    look: Look | None,
+    is_in: bool,
+    said: str,
+) -> None:
+    program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
+    command = f"{program} --config {config}" if options.config else program
+    standing = MEMBER if is_in else f"{said}; once it is started, it goes on asking"
+    fields = {
+        "peer": peer_name(identity.author),
+        "swarm": str(code.swarm),
+        "configuration": str(config),
+        "start": command,
+        "standing": standing,
+    }
+    if options.json:
+        columns = list(manifest.columns) if manifest else []
+        print_json({**fields, "member": is_in, "columns": columns, "data": asdict(look) if look else None})
+        return
+    print_fields({**fields, **({"data": str(look)} if look else {})})
+    if not options.data:
+        what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
+        print(f"\nfirst set {what}, in that configuration")
