@@ -11,8 +11,9 @@ from typing import Any
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
+from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.commands.swarm.definition import USUAL_MEMBERSHIP, read_definition, with_policies
-from learnae.cli.commands.swarm.join import check_vacant, join
+from learnae.cli.commands.swarm.join import LABEL, check_vacant, join
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
 from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json
 from learnae.config.loading import user_config_directory
@@ -65,6 +66,8 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(values)
     manifest = with_policies(manifest, values)
+    if options.data:
+        look_into(options.data, LABEL, manifest)  # refuses what could not be joined with, before there is a swarm
     owner, manifest = _owned(manifest, values["swarm"])
     own, fill = options.directory, partial(_keep, blocks, owner, manifest)
     swarm = create_swarm(manifest, own, fill) if own else create_named(manifest, fill)
