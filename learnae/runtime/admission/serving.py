@@ -2,11 +2,12 @@
 
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from learnae.adapters.http.server import place_of
 from learnae.adapters.lan.own_addresses import own_addresses
-from learnae.config.sections import LanSection, is_own_machine
+from learnae.config.sections import AUTO, LanSection, is_own_machine
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.system.paths import last_status, peers_here
@@ -17,18 +18,22 @@ _LOOK_SECONDS = 0.2
 _CONNECT_SECONDS = 1.0
 
 
-def served_addresses(swarm: Cid, section: LanSection) -> list[str]:
+def served_addresses(swarm: Cid, section: LanSection, on_wait: Callable[[], None] = lambda: None) -> list[str]:
     """Return where others reach a peer of this machine that serves the swarm, as ``http://HOST:PORT``; empty if none.
 
-    Where ``section`` says that one serves, it is waited for; raises ConfigurationError if it does not come.
+    Where ``section`` says that one serves, it is waited for, after ``on_wait``; raises ConfigurationError if it does
+    not come.
     """
-    deadline = time.monotonic() + _START_SECONDS
+    deadline, is_said = time.monotonic() + _START_SECONDS, False
     while (place := _place(swarm)) is None:
-        if not section.serve:
+        if not section.serve or (section.serve != AUTO and is_own_machine(section.place()[0])):
             return []
         if time.monotonic() >= deadline:
             problem = f"lan.serve is {section.serve!r}, and no peer of this machine serves the swarm"
             raise ConfigurationError(problem, "start it: trainer-node start; or see its log")
+        if not is_said:
+            on_wait()
+            is_said = True
         time.sleep(_LOOK_SECONDS)
     host, port = place
     hosts = [each for each in own_addresses() if host == "::" or ":" not in each] if host in _ANY else [host]

@@ -43,7 +43,8 @@ def test_only_what_listens_for_others_of_this_swarm_counts() -> None:
         show("away", {"http server": f"away: cannot serve at 0.0.0.0:{port}: Address in use"})
         show("broken", ["http server"])
         show("killed", serving_at("0.0.0.0:9"))
-        assert served_addresses(SWARM, LanSection()) == []
+        for section in (LanSection(), LanSection(serve="127.0.0.1:8733")):
+            assert served_addresses(SWARM, section) == []
         show("right", serving_at(f"0.0.0.0:{port}"))
         found = served_addresses(SWARM, LanSection())
         assert found == [f"http://{each}:{port}" for each in own_addresses() if ":" not in each]

@@ -82,7 +82,7 @@ def _addresses(swarm: Cid, mqtt: MqttSection, is_spoken: bool) -> list[str]:
     if mqtt.broker and not is_spoken:
         return [mqtt.broker]
     found, room = list[str](), MAX_ADDRESS_BYTES
-    for address in served_addresses(swarm, find_section(LanSection, "lan")):
+    for address in served_addresses(swarm, find_section(LanSection, "lan"), _say_waiting):
         if len(found) < MAX_ADDRESSES and (size := len(pack(address))) <= room:
             found, room = [*found, address], room - size
     if not found and mqtt.broker:
@@ -93,6 +93,10 @@ def _addresses(swarm: Cid, mqtt: MqttSection, is_spoken: bool) -> list[str]:
             'join with --lan; or write below [lan]: serve = "auto", and start the peer again',
         )
     return found
+
+
+def _say_waiting() -> None:
+    print("waiting for the peer of this machine to serve …", file=sys.stderr)
 
 
 def _login(section: MqttSection) -> tuple[str, str]:
