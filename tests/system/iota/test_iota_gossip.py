@@ -598,7 +598,7 @@ def others_seq(members: list[Member], index: int) -> int:
 def test_agents_show_the_node_in_their_status_and_go_on_without_it(
     loopback: LoopbackTangle, programs: Programs, tmp_path: Path
 ) -> None:
-    made = programs.answer("learnae", "swarm", "create", "--preset", "wrist")
+    made = programs.answer("learnae", "swarm", "create", "--preset", "wrist", "--membership", "open")
     private = tmp_path / "private.npz"
     write_private_file(1, private)
     config = tmp_path / "agent.toml"

@@ -394,7 +394,11 @@ def test_both_roles_are_seen_from_start_to_stop_and_when_they_die(broker, links,
     write_private_file(1, tmp_path / "person.npz")
     programs.answer("learnae", "join", "--role", role, "--data", tmp_path / "person.npz")
     verb = ("agent", "run") if role == "agent" else ("trainer_node", "start")
-    environment = {"LEARNAE_MQTT__BROKER": plain(broker).broker, "LEARNAE_MQTT__HOME_ASSISTANT": "true"}
+    environment = {
+        "LEARNAE_MQTT__BROKER": plain(broker).broker,
+        "LEARNAE_MQTT__MONITOR": "plain",
+        "LEARNAE_MQTT__HOME_ASSISTANT": "true",
+    }
     if role == "agent":
         environment |= {"LEARNAE_SOURCE__SPEED": "0", "LEARNAE_TRAIN__ENGINE": "numpy"}
     for sign in (signal.SIGKILL, signal.SIGTERM):

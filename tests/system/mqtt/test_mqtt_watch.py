@@ -181,7 +181,7 @@ def test_a_certificate_opens_the_table_and_mistakes_are_named(links, programs: P
 def test_what_agents_show_is_what_the_audience_reads(broker, links, programs, tmp_path):
     from demo.people import write_private_file
 
-    programs.answer("learnae", "swarm", "create", "--preset", "wrist")
+    programs.answer("learnae", "swarm", "create", "--preset", "wrist", "--membership", "open")
     write_private_file(1, tmp_path / "person.npz")
     programs.answer("learnae", "join", "--role", "agent", "--data", tmp_path / "person.npz")
     audience = Subscriber(links.open(plain(broker)), "learnae/1")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from messages_here import seqs_in
 
-from demo.people import PEOPLE, Exam, accuracy, make_exam, write_private_file
+from demo.people import PEOPLE, Exam, accuracy, make_exam
 from demo.swarm import Swarm, peer_of
 from learnae.errors import LearnaeError
 from learnae.protocol.identity import Identity
@@ -69,14 +69,7 @@ def test_eight_peers_learn_together(watched: Watched) -> None:
 
 def test_a_ninth_peer_soon_reaches_the_others(watched: Watched) -> None:
     others = [watched.reached(peer_of(person)) for person in PEOPLE]
-    home = watched.swarm.home
-    write_private_file(3, home / "private" / "late.npz")
-    config = home / "late.toml"
-    config.write_text(
-        f'[peer]\nname = "late"\n[swarm]\nid = "{watched.swarm.directory}"\n'
-        f'[source]\nfile = "{home / "private" / "late.npz"}"\n'
-    )
-    watched.swarm.start("late", "agent", config)
+    watched.swarm.start(*watched.swarm.join(3, "late"))
     goal = min(others) - 0.01
     assert wait_for(lambda: watched.reached("late") >= goal, LONG), (watched.reached("late"), others)
 

@@ -32,7 +32,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
     "--skew": ("limits.skew", int, "ms that clocks may be ahead"),
     "--interval": ("limits.interval", int, "ms between two messages of a peer, at least"),
 }
-USUAL_MEMBERSHIP = OPEN
+USUAL_MEMBERSHIP = INVITE
 MEMBERSHIPS = (INVITE, VOUCHED, OPEN)
 _OF_A_PRESET = ("preset", "name", "seed", "membership", "votes")
 
