@@ -21,7 +21,7 @@ from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
-from learnae.membership.policy import INVITE, Founder, MembershipPolicy
+from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.protocol.identity import Identity
@@ -53,12 +53,7 @@ def create(options: argparse.Namespace) -> int:
     flags["swarm.classes"] = None if options.classes is None else _names(options.classes)
     if options.columns is not None:
         flags["swarm.columns"] = _columns(options.columns)
-    flags.update(
-        {
-            "swarm.membership": options.membership or (INVITE if options.lan and not options.file else None),
-            "swarm.votes": options.votes,
-        }
-    )
+    flags.update({"swarm.membership": options.membership, "swarm.votes": options.votes})
     flags.update({"optimiser.name": options.optimiser, "optimiser.learning_rate": options.learning_rate})
     values = read_definition(options, flags)
     if values["swarm"].get("preset"):
