@@ -135,6 +135,9 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--from", type=place, dest="file", metavar="F", help="a TOML file with all this: docs/tasks.md"
     )
     command.add_argument("--directory", type=place, metavar="D", help="where the peers of this machine share it")
+    own = command.add_argument_group("a peer of this machine at once, as with learnae join")
+    own.add_argument("--data", type=place, metavar="F", help="what it trains on")
+    _add_running(own)
     _finish(command, create)
 
 
@@ -157,7 +160,7 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     command.add_argument("--data", type=place, metavar="F", help="what it trains on; a table is looked into at once")
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
-    command.add_argument("--start", action="store_true", help="start the peer in the background")
+    _add_running(command)
     group = command.add_argument_group(
         "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"
     )
@@ -169,6 +172,11 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     group.add_argument("--ca-file", type=place, metavar="F", help="what signed the broker's certificate")
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of the members' topics")
     _finish(command, _join)
+
+
+def _add_running(command: argparse._ActionsContainer) -> None:
+    command.add_argument("--lan", action="store_true", help="let others of the network reach it: it opens a port")
+    command.add_argument("--start", action="store_true", help="start the peer in the background")
 
 
 def _join(options: argparse.Namespace) -> int:
@@ -199,8 +207,8 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--address", action="append", default=[], metavar="URL", help=where)
     login = "put the broker's user and password into the code, too: who reads it can use the broker"
     command.add_argument("--with-password", action="store_true", help=login)
-    aloud = "also offer it to a machine of this network, which types three words in its place"
-    command.add_argument("--aloud", action="store_true", help=aloud)
+    spoken = "print three words in its place, with which one machine of this network joins, within ten minutes"
+    command.add_argument("--spoken", action="store_true", help=spoken)
     _finish(_with_swarm(command), invite)
     command = verbs.add_parser("uninvite", help="take an invite back")
     which = command.add_mutually_exclusive_group(required=True)

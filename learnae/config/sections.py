@@ -14,6 +14,7 @@ from learnae.system.paths import check_peer_name, peer_directory
 from learnae.text import without_secrets
 
 LIVE = "live"  # the history that a checkpoint does not replace
+AUTO = "auto"  # of lan.serve: at all addresses of this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,14 +324,17 @@ class MemberAddress:
 class LanSection:
     """``[lan]``: blocks and announcements over HTTP, without a broker; empty values neither serve nor ask.
 
-    ``serve`` is where this peer answers others, as HOST:PORT. ``peers`` are the addresses of members that serve, with
-    spaces between them, as ``http://HOST:PORT[/PEER]`` or ``https://HOST:PORT/PEER``. ``timeout`` is how many seconds
-    a call may take. At most so many ``connections`` are open at a time, ``per_address`` of them of one machine, and
-    ``bytes_per_second`` of blocks go out, for all together.
+    ``serve`` is where this peer answers others, as HOST:PORT, or ``auto``: at all addresses of this machine, the first
+    free port from 8733 on. ``peers`` are the addresses of members that serve, with spaces between them, as
+    ``http://HOST:PORT[/PEER]`` or ``https://HOST:PORT/PEER``. ``beacon`` lets others of the network know who serves
+    here, and finds members again whose address is another one. ``timeout`` is how many seconds a call may take.
+    At most so many ``connections`` are open at a time, ``per_address`` of them of one machine, and ``bytes_per_second``
+    of blocks go out, for all together.
     """
 
     serve: str = ""
     peers: str = ""
+    beacon: bool = True
     timeout: float = 10.0
     connections: int = 32
     per_address: int = 8
@@ -347,7 +351,7 @@ class LanSection:
             if not least <= getattr(self, key) <= most:
                 problem = f"lan.{key} is {getattr(self, key)}"
                 raise ConfigurationError(problem, f"use a number from {least} to {most}")
-        if self.serve:
+        if self.serve and self.serve != AUTO:
             self.place()
         self.addresses()
 
@@ -358,7 +362,7 @@ class LanSection:
 
     def place(self) -> tuple[str, int]:
         """Return host and port to serve at; raises ConfigurationError."""
-        remedy = "use HOST:PORT of this machine, such as 0.0.0.0:8733, [::]:8733 or 127.0.0.1:8733"
+        remedy = f'use "{AUTO}", or HOST:PORT of this machine, such as 0.0.0.0:8733, [::]:8733 or 127.0.0.1:8733'
         wrong = ConfigurationError(f"lan.serve is {without_secrets(self.serve)!r}", remedy)
         _, host, port, path = _parse_url(f"http://{self.serve}", ("http",), wrong)
         if path or port is None:

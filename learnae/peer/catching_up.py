@@ -62,13 +62,16 @@ class CatchUp:
         self._heard: int | None = None  # uptime: of the first announcement; None while deaf
         self._wanted = 0  # authors that were announced first
 
-    def start(self, last_spoken: int | None, is_new: bool) -> None:
+    def start(self, last_spoken: int | None, is_new: bool, is_first: bool = False) -> None:
         """Begin a run of a peer that remembers having spoken at ``last_spoken``, Unix milliseconds; None if not.
 
-        A peer that has never spoken, also not in a run that is forgotten, ``is_new``.
+        A peer that has never spoken, also not in a run that is forgotten, ``is_new``. If it ``is_first``, there is none
+        yet that it could hear.
         """
         is_recent = last_spoken is not None and abs(self._clock.now() - last_spoken) < _AWAY_MS
         self.is_new = is_new
+        if is_new and is_first:
+            return
         if not is_recent or self._clock.uptime() < _AWAY_MS:
             self._silence()
 

@@ -126,17 +126,18 @@ class Peer:
         self._has_start = False
         self._shown: int | None = None  # uptime of the last announcement
 
-    def start(self, is_back: bool) -> None:
+    def start(self, is_back: bool, is_first: bool = False) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
 
-        Called once, before the first tick. Raises StateError.
+        ``is_first`` says that no other peer of the swarm can have spoken. Called once, before the first tick. Raises
+        StateError.
         """
         self._find_start()
         has_state = self.publisher.restore()
         if self.frames.own_vote and self.frames.own_vote.settled:
             self.settling.settle(self.frames.own_vote.time)
         spoken = self.own.last.time if self.own.last else None
-        self.catching_up.start(spoken, is_new=not (has_state or is_back))
+        self.catching_up.start(spoken, is_new=not (has_state or is_back), is_first=is_first)
 
     @property
     def steps(self) -> int:
@@ -431,15 +432,17 @@ def compose_peer(
     opener: Opener = open_message,
     *,
     is_back: bool = False,
+    is_first: bool = False,
     gate: Gate | None = None,
     secrets: Secrets | None = None,
 ) -> Peer:
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
-    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp). ``gate`` is
-    shared with the links; without one, it is made of the records in the store. ``secrets`` are those that a sealed
-    swarm's messages are read and sealed with; by default, those that records tell this peer.
+    ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp); ``is_first``,
+    that no other peer of the swarm can have spoken. ``gate`` is shared with the links; without one, it is made of the
+    records in the store. ``secrets`` are those that a sealed swarm's messages are read and sealed with; by default,
+    those that records tell this peer.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
@@ -497,7 +500,7 @@ def compose_peer(
         frames, merging, training, view, publisher, forgetting,
         Cadence(options.publish), Settling(options.patience), archive, steward,
     )  # fmt: skip
-    peer.start(is_back)
+    peer.start(is_back, is_first)
     return peer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,14 @@ from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Clock, Learner, Monitor, Traffic
+from learnae.protocol.limits import MINUTE
+from learnae.runtime.keys_here import owner_key
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
+
+_FOUNDING_MS = 10 * MINUTE  # in which a backup of the owner's key is not yet restored beside a swarm that goes on
 
 if TYPE_CHECKING:
     from learnae.runtime.admission.doorkeeper import Doorkeeper
@@ -70,7 +75,7 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     try:
         peer = compose_peer(
             workspace.identity, manifest, ports, options, workspace.errors, traffic, workspace.opener,
-            is_back=is_back, gate=workspace.gate, secrets=workspace.secrets,
+            is_back=is_back, is_first=_is_first(workspace, ports.clock), gate=workspace.gate, secrets=workspace.secrets,
         )  # fmt: skip
     except StateError as error:
         raise type(error)(f"{workspace.directory}: {error.problem}", error.remedy) from error
@@ -79,6 +84,17 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
         workspace.store.put(DAG_CBOR, manifest.to_bytes())
     keeper = VersionKeeper(workspace.directory, peer)
     return LinkedPeer(peer, workspace, links, monitor, keeper, _doorkeepers(workspace, links, ports.clock))
+
+
+def _is_first(workspace: Workspace, clock: Clock) -> bool:
+    """Return True if no other peer can have spoken: the swarm was made here a moment ago, and no other is a member."""
+    ledger, manifest = workspace.gate.ledger, workspace.swarm.manifest
+    if ledger is None or not 0 <= clock.now() - manifest.created < _FOUNDING_MS:  # or it may be a backup's
+        return False
+    with suppress(StateError):  # the owner's key is another user's
+        owner = owner_key(workspace.swarm.directory)
+        return owner is not None and set(ledger.roster().members) == {owner.author, workspace.identity.author}
+    return False
 
 
 def _doorkeepers(workspace: Workspace, links: LinkSet, clock: Clock) -> tuple[Doorkeeper, ...]:

@@ -13,6 +13,7 @@ from learnae.adapters.http.gossip import HttpGossip
 from learnae.adapters.http.own_vector import OwnVector
 from learnae.adapters.http.service import MAX_WAIT, vector_path
 from learnae.adapters.http.vector import MAX_BYTES, Vector
+from learnae.adapters.lan.whereabouts import Whereabouts
 from learnae.bounded_dict import BoundedDict
 from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, EncodingError, LearnaeError, PeerError, TransportError
@@ -35,14 +36,18 @@ _AGAIN_SECONDS = 1.0  # until a block is brought a second time: both threads hea
 _BROUGHT = 1024  # blocks of which that is remembered
 
 
-def make_client(host: str, port: int, key: bytes | None, is_encrypted: bool) -> HttpClient:
-    """Return what asks the member at this address: the holder of ``key`` alone, if it is encrypted."""
+def make_client(
+    host: str, port: int, key: bytes | None, is_encrypted: bool, whereabouts: Whereabouts | None = None
+) -> HttpClient:
+    """Return what asks the member at this address: the holder of ``key`` alone, if it is encrypted.
+
+    ``whereabouts`` says where it is by now.
+    """
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def connect() -> Connection:
-        if not is_encrypted or key is None:
-            return Connection(host, port)
-        return PinnedConnection(host, port, key)
+        now = whereabouts.place if whereabouts else (host, port)
+        return Connection(*now) if not is_encrypted or key is None else PinnedConnection(*now, key)
 
     def remedy(error: Exception) -> str:
         if type(error).__name__ == "WrongKeyError":
@@ -76,7 +81,7 @@ class MemberLink:
     """Exchanges announcements with one member in two threads: one listens, one tells.
 
     ``key`` is whose announcements count, None for those of any member. ``meeting`` is the swarm's name there.
-    ``spend`` says whether so many bytes may go out now.
+    ``spend`` says whether so many bytes may go out now, ``whereabouts`` where the member may be besides.
     """
 
     def __init__(
@@ -91,7 +96,9 @@ class MemberLink:
         errors: ErrorLog,
         spend: Callable[[int], bool],
         timeout: float,
+        whereabouts: Whereabouts | None = None,
     ) -> None:
+        self._whereabouts = whereabouts
         self._client, self._key, self._swarm, self._path = client, key, swarm, vector_path(meeting)
         self._own, self._gossip, self._store, self._errors = own, gossip, store, errors
         self._spend, self._timeout = spend, timeout
@@ -114,7 +121,10 @@ class MemberLink:
 
     def state(self) -> str:
         """Return what the status says of the link."""
-        return self._reason or "connected"
+        if self._reason or self._whereabouts is None or self._whereabouts.is_home:
+            return self._reason or "connected"
+        host, port = self._whereabouts.place
+        return f"connected at [{host}]:{port}" if ":" in host else f"connected at {host}:{port}"
 
     def close(self) -> None:
         """End both threads. Idempotent."""
@@ -126,6 +136,7 @@ class MemberLink:
     def _keep_on(self, work: Callable[[], None]) -> None:
         backoff = Backoff(*_RETRY)
         while not self._closing.is_set():
+            place = self._whereabouts.place if self._whereabouts else None
             try:
                 work()
                 backoff.succeeded()
@@ -134,6 +145,8 @@ class MemberLink:
                 if self._closing.is_set():
                     return
                 self._fail(error)
+                if self._whereabouts and place:
+                    self._whereabouts.leave(place)
                 self._closing.wait(backoff.failed())
 
     def _fail(self, error: LearnaeError | SilenceError) -> None:

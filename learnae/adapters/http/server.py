@@ -5,6 +5,7 @@ reads SQLite, for which a loop would need threads, too.
 """
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 16
+_USUAL_PORTS = range(8733, 8749)  # one for each peer of a machine
 _CHUNK = 1 << 16
 _BURST_SECONDS = 4.0  # of the rate, that may go out at once, and at least a few of the largest blocks
 _BURST_BYTES = 8 << 20
@@ -64,6 +66,27 @@ class ServerLimits:
                 return bucket.take(size)
 
         return spend
+
+
+def free_place() -> tuple[str, int]:
+    """Return all addresses of this machine, and the first port that is free on them; the first one if none is."""
+    host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - what is asked for
+    for port in _USUAL_PORTS:
+        with suppress(OSError), _listener(host, port):
+            return host, port
+    return host, _USUAL_PORTS[0]
+
+
+def place_of(state: str) -> tuple[str, int] | None:
+    """Return where a server listens that says this of its state; None if it does not."""
+    found = re.match(r"serving at (.+):(\d+): ", state)
+    return (found[1].strip("[]"), int(found[2])) if found else None
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
 
 
 class HttpServer:
@@ -137,9 +160,7 @@ class HttpServer:
                 self._closing.wait(backoff.failed())
 
     def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._place[0] else socket.AF_INET
-        both = self._place[0] == "::" and socket.has_dualstack_ipv6()
-        listener = socket.create_server(self._place, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        listener = _listener(*self._place)
         with self._lock:
             self._listener = listener
         self._reason = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -18,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 BROWSE_SECONDS = 3.0
 _ASK_EVERY = 1.0  # seconds, within a browse: datagrams are lost
+_ASK_AGAIN = 5.0  # seconds between two questions of a service
 _MAX_BEACONS = 8  # of one machine
 _ANSWERS_A_SECOND = 1.0  # whatever is asked: answers go to all
 _ANSWERS_AT_ONCE = 3
@@ -39,7 +41,8 @@ class BeaconService:
         self._beacons, self._every = beacons, every
         self._answers = TokenBucket(_ANSWERS_AT_ONCE, _ANSWERS_A_SECOND)
         self._awake, self._alarm = socket.socketpair()
-        self._closing = threading.Event()
+        self._closing, self._asking = threading.Event(), threading.Event()
+        self._questions = TokenBucket(1, 1 / _ASK_AGAIN)
         self._reason = ""
         self._thread = threading.Thread(target=self._run, name="beacon", daemon=True)
         self._thread.start()
@@ -53,6 +56,13 @@ class BeaconService:
     def state(self) -> str:
         """Return the state, for the status."""
         return f"away: {self._reason}" if self._reason else "connected"
+
+    def ask(self) -> None:
+        """Ask who is there; what was asked a moment ago is not asked again. Safe to use from several threads."""
+        if self._questions.take() and not self._closing.is_set():
+            self._asking.set()
+            with contextlib.suppress(OSError):  # closed meanwhile
+                self._alarm.send(b"\0")
 
     def close(self) -> None:
         """Stop; others forget this machine when it has missed three beacons."""
@@ -85,6 +95,10 @@ class BeaconService:
                 self._send(group)
                 due = time.monotonic() + self._every
             heard = group.receive(due - time.monotonic(), self._awake)
+            if self._asking.is_set():
+                self._awake.recv(1)
+                self._asking.clear()
+                group.send(QUESTION)
             is_asked = [self.neighbours.hear(data, address) for data, address in heard]
             if any(is_asked) and self._answers.take():
                 self._send(group)

@@ -1,5 +1,6 @@
 """Merging: the own weights move towards the others', and what all agree on is estimated."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class Merging:
         if replicas:
             self.believe(None, now)
             self._learner.load(self.estimate)
-            self._merged = {author: replica.cid for author, replica in replicas.items()}
+            self._note(list(replicas))
 
     def to_state(self) -> dict[str, Any]:
         """Return this part's fields of PeerState."""
@@ -69,10 +70,14 @@ class Merging:
             return 0
         policy = self._manifest.merge
         self._learner.load(merge(self._learner.weights(), self._votes(), policy, self._learner.moments))
-        self._merged = {author: replica.cid for author, replica in replicas.items()}
+        self._note(new)
+        return len(new)
+
+    def _note(self, new: Sequence[bytes]) -> None:
+        """Note that all replicas have gone into the weights, those of ``new`` authors for the first time."""
+        self._merged = {author: replica.cid for author, replica in self._following.replicas.items()}
         names = [self._merged[author].digest[:NAME_BYTES] for author in new]
         self.unsaid = (*self.unsaid, *names)[-self._manifest.limits.merged :]
-        return len(new)
 
     def said(self, count: int) -> None:
         """Forget the first ``count`` of ``unsaid``: an update that names them is published."""

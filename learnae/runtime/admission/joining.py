@@ -39,6 +39,7 @@ class Call:
 
     def __init__(self, mqtt: MqttSection, lan: LanSection, code: InviteCode, identity: Identity, role: str) -> None:
         self._connection: MqttConnection | None = None
+        self.reached: Callable[[], list[str]] = list  # addresses of lan.peers at which members have answered
         caller: MqttInviteCaller | HttpInviteCaller
         if mqtt.broker:
             self._connection = MqttConnection(mqtt)
@@ -46,12 +47,12 @@ class Call:
             caller = MqttInviteCaller(self._connection, mqtt.prefix, code.seed)
             self._connection.start()
         elif lan.addresses():
-            clients = [
-                make_client(each.host, each.port, key_of(each.peer) if each.peer else None, each.tls)
-                for each in lan.addresses()
-            ]
+            clients = {
+                url: make_client(each.host, each.port, key_of(each.peer) if each.peer else None, each.tls)
+                for url, each in zip(lan.peers.split(), lan.addresses(), strict=True)
+            }
             caller = HttpInviteCaller(clients, code.seed)
-            self.state = caller.state
+            self.state, self.reached = caller.state, caller.reached
         else:
             raise ConfigurationError("there is no member to ask for the swarm", "set mqtt.broker or lan.peers")
         self._caller = caller

@@ -6,13 +6,15 @@ from learnae.adapters.http.certificate import key_of, server_context
 from learnae.adapters.http.gossip import HttpGossip
 from learnae.adapters.http.member import MemberExchange, MemberLink, make_client
 from learnae.adapters.http.own_vector import OwnVector
-from learnae.adapters.http.server import HttpServer, ServerLimits
+from learnae.adapters.http.server import HttpServer, ServerLimits, free_place
 from learnae.adapters.http.service import SwarmService
 from learnae.adapters.http.uploads import HttpUploads
-from learnae.config.sections import LanSection, MemberAddress, is_own_machine
+from learnae.config.sections import AUTO, LanSection, MemberAddress, is_own_machine
 from learnae.errors import ConfigurationError
 from learnae.membership.policy import INVITE
+from learnae.ports import InviteDesk
 from learnae.runtime.link_set import LinkSet
+from learnae.runtime.links.neighbourhood import Neighbourhood
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import KEY_FILE
 
@@ -37,38 +39,47 @@ def connect_http(
     own, spend = OwnVector(workspace.identity, swarm), limits.bucket()
     gossip = HttpGossip(own)
     links = LinkSet(gossips={"http": gossip}, closers=(own.close,))
+    host, port = (free_place() if section.serve == AUTO else section.place()) if section.serve else ("", 0)
+    neighbourhood = Neighbourhood(workspace, is_sealed, admits, 0 if is_own_machine(host) else port)
     for address in section.addresses():
         check_private(address, is_sealed)
-        key = key_of(address.peer) if address.peer else None
-        reads, speaks = (make_client(address.host, address.port, key, address.tls) for _ in range(2))
+        place, key = (address.host, address.port), key_of(address.peer) if address.peer else None
+        whereabouts = None
+        if not is_own_machine(address.host):  # that is a tunnel's end, perhaps: what goes there goes nowhere else
+            whereabouts = neighbourhood.whereabouts(place, key)
+        reads, speaks = (make_client(*place, key, address.tls, whereabouts) for _ in range(2))
         link = MemberLink(
-            speaks, key, swarm, meeting, own, gossip, workspace.store, workspace.errors, spend, section.timeout
-        )
+            speaks, key, swarm, meeting, own, gossip, workspace.store, workspace.errors, spend, section.timeout,
+            whereabouts,
+        )  # fmt: skip
         link.start()
         name, states = speaks.name.replace("member", "http", 1), {f"{speaks.name} gossip": link.state}
         links += LinkSet({name: MemberExchange(reads, section.timeout)}, states=states, closers=(link.close,))
-    if section.serve:
-        host, port = section.place()
+    if host:
         uploads = HttpUploads(own)
-        invites: Callable[[str, bytes], bytes | None] = _no_invites
-        membership = workspace.swarm.manifest.membership
-        if membership and membership.kind == INVITE:
-            from learnae.adapters.http.invites.invite_desk import HttpInviteDesk  # noqa: PLC0415 - not in open swarms
-
-            desk = HttpInviteDesk(workspace.errors)
-            invites, links = desk.ask, links + LinkSet(desks=(desk,))
+        invites, desks = _open_desk(workspace)
         service = SwarmService(swarm, meeting, workspace.store.get, own, gossip, uploads, spend, admits, invites)
         is_plain = is_sealed or is_own_machine(host)
         tls = None if is_plain else server_context(workspace.identity, workspace.directory / KEY_FILE)
         server = HttpServer(host, port, service, workspace.errors, limits, tls)
         server.start()
-        links += LinkSet({UPLOADS: uploads}, states={"http server": server.state}, closers=(server.close,))
+        links += LinkSet({UPLOADS: uploads}, states={"http server": server.state}, closers=(server.close,), desks=desks)
+    hosts = [*filter(None, [host]), *(address.host for address in section.addresses())]
+    if section.beacon and not all(map(is_own_machine, hosts)):
+        neighbourhood.begin()
+        links += LinkSet(states={"beacon": neighbourhood.state}, closers=(neighbourhood.close,))
     return links
 
 
-def _no_invites(_place: str, _question: bytes) -> bytes | None:
-    """Answer at no place: an open swarm has no invites."""
-    return None
+def _open_desk(workspace: Workspace) -> tuple[Callable[[str, bytes], bytes | None], tuple[InviteDesk, ...]]:
+    """Return what answers questions on the invites of a place, and the desk behind it if the swarm has invites."""
+    membership = workspace.swarm.manifest.membership
+    if membership is None or membership.kind != INVITE:
+        return lambda *_: None, ()
+    from learnae.adapters.http.invites.invite_desk import HttpInviteDesk  # noqa: PLC0415 - not in open swarms
+
+    desk = HttpInviteDesk(workspace.errors)
+    return desk.ask, (desk,)
 
 
 def check_private(address: MemberAddress, is_sealed: bool) -> None:

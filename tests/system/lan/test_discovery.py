@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -72,6 +73,26 @@ def test_two_machines_find_each_other_by_both_families(network: Network) -> None
     }
     assert all(each.endswith("%eth0") for each in _addresses(found) if each.startswith("fe80"))
     assert not found.known(frozenset([b"another!"]))
+
+
+def test_a_service_that_missed_others_hears_them_when_it_asks(network: Network) -> None:
+    first, second = network.machine(0), network.machine(0)
+    with first:
+        ann = BeaconService(_serving(ANN), every=1000.0)
+    second.nft("udp dport 21077")
+    with second:
+        bob = BeaconService(lambda: [], every=1000.0)
+    with ann, bob:
+        time.sleep(0.5)  # in which its first question is lost
+        second.nft("")
+        assert not bob.neighbours.known()
+        bob.ask()
+        bob.ask()
+        deadline = time.monotonic() + PATIENCE
+        while not bob.neighbours.known() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert {each.peer for each in bob.neighbours.known()} == {ANN.author}
+    bob.ask()  # closed by now: nothing happens
 
 
 def test_one_who_asks_is_answered_though_every_second_datagram_is_lost(network: Network) -> None:

@@ -571,7 +571,7 @@ def test_a_key_on_two_machines_stops_with_a_clear_error():
     one, copy = simulation.members[3], simulation.members[4]
     image = one._state.load()
     assert image is not None
-    copy._identity = one._identity
+    copy.identity = one.identity
     copy._state.save(image)
     copy.host.blocks = dict(one.host.blocks)
 

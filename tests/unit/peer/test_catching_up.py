@@ -129,6 +129,14 @@ def test_a_newcomer_that_hears_nobody_founds_the_swarm_after_some_seconds() -> N
     assert not radio.wait(0.1)
 
 
+@pytest.mark.parametrize(("away", "listens"), [(None, False), (MINUTE, True)])
+def test_only_the_first_newcomer_of_all_has_nobody_to_hear(away: int | None, listens: bool) -> None:
+    radio = Radio(away)
+    radio.catch_up = CatchUp(radio.clock, radio, radio.begin, lambda: radio.here)
+    radio.catch_up.start(None if away is None else NOW - away, is_new=away is None, is_first=True)
+    assert radio.wait(0) == listens
+
+
 def test_a_newcomer_that_hears_only_its_own_machine_takes_that_in_and_goes_on() -> None:
     radio = Radio(None)
     assert radio.wait(1, known=2)

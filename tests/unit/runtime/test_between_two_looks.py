@@ -109,9 +109,22 @@ def test_a_configuration_that_somebody_else_makes_meanwhile_is_not_said_to_be_ou
         return create_once(path, data)
 
     monkeypatch.setattr(join_module, "create_once", too_late)
-    said = {"swarm": str(directory), "name": "pump", "role": "trainer", "config": config, "json": True}
-    links = {"broker": "", "user": "", "password_file": None, "ca_file": None, "prefix": "learnae/1"}
-    options = Namespace(**said, **links, label=None, data=None, start=False)
+    options = Namespace(
+        swarm=str(directory),
+        name="pump",
+        role="trainer",
+        config=config,
+        label=None,
+        data=None,
+        json=True,
+        lan=False,
+        start=False,
+        broker="",
+        user="",
+        password_file=None,
+        ca_file=None,
+        prefix="learnae",
+    )
     with pytest.raises(ConfigurationError, match="exists"):
         join_module.join(options)
     assert config.read_text() == "theirs"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import tiny_manifest
@@ -15,7 +17,11 @@ from daemon import HOST, free_port
 from programs import wait_for
 
 from learnae.adapters.http.certificate import PinnedConnection
+from learnae.adapters.http.client import HttpClient
+from learnae.adapters.http.member import make_client
+from learnae.adapters.http.server import place_of
 from learnae.config.sections import (
+    AUTO,
     ExchangeSection,
     GatewaySection,
     IotaSection,
@@ -27,6 +33,7 @@ from learnae.config.sections import (
 from learnae.errors import ConfigurationError
 from learnae.protocol.identity import peer_name
 from learnae.runtime.link_set import LinkSet
+from learnae.runtime.links import http as http_module
 from learnae.runtime.links.connect import connect
 from learnae.runtime.links.http import UPLOADS, check_private, connect_http
 from learnae.runtime.workspace import Workspace
@@ -155,3 +162,30 @@ def test_a_board_that_reads_and_serves_needs_no_heavy_library() -> None:
     code = f"import sys, learnae.runtime.links.http; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_only_what_is_served_to_others_is_told_to_others(workspace: Workspace) -> None:
+    with connected(workspace, LanSection(serve=AUTO), is_sealed=True) as links:
+        assert links.status()["beacon"] == "connected"
+        wait_for(lambda: links.status()["http server"].startswith("serving"), "the server")
+        host, port = place_of(links.status()["http server"]) or ("", 0)
+        assert (host, port >= 8733) == (("::" if socket.has_dualstack_ipv6() else "0.0.0.0"), True)
+    for section in (
+        LanSection(serve=f"127.0.0.1:{free_port()}", peers="http://localhost:1"),
+        LanSection(serve=AUTO, beacon=False),
+    ):
+        with connected(workspace, section, is_sealed=True) as links:
+            assert "beacon" not in links.status()
+
+
+def test_an_address_of_this_machine_stands_for_no_other(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def note(*arguments: Any) -> HttpClient:
+        found.append(arguments[-1])
+        return make_client(*arguments)
+
+    monkeypatch.setattr(http_module, "make_client", note)
+    section = LanSection(peers=f"http://127.0.0.1:1 https://192.0.2.1:1/{PEER}", beacon=False)
+    with connected(workspace, section):
+        assert [whereabouts is None for whereabouts in found] == [True, True, False, False]

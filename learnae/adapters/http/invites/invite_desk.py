@@ -29,7 +29,7 @@ _WAITING = 64  # questions
 _SESSIONS = 16  # with answers that have not been fetched
 _KEPT_BYTES = 2 << 20  # of a session's answers
 _BURST, _RATE = 32.0, 1.0  # questions of one invite that are opened at once, and a second after that
-_WAIT_SECONDS = 3.0  # that a request is held: a member looks every quarter of a second
+_WAIT_SECONDS = 1.0  # that a request is held: a member looks every quarter of a second
 
 
 class HttpInviteDesk(InviteDesk):

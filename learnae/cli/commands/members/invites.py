@@ -1,27 +1,26 @@
 """``learnae invite`` and ``uninvite``: permissions to join."""
 
-from __future__ import annotations
-
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.members.desk import open_desk
+from learnae.cli.commands.members.spoken import check_speakable, speak
 from learnae.cli.output import human_time, print_fields, print_json
 from learnae.cli.qr import terminal_picture
 from learnae.config.loading import find_section
-from learnae.config.sections import MqttSection, is_own_machine
-from learnae.errors import ConfigurationError, TransportError
+from learnae.config.sections import LanSection, MqttSection, is_own_machine
+from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
-from learnae.membership.invite_code import InviteCode
+from learnae.membership.compact_addresses import pack
+from learnae.membership.invite_code import MAX_ADDRESS_BYTES, MAX_ADDRESSES, InviteCode
 from learnae.membership.policy import VOUCHED
-from learnae.protocol.identity import PRIVATE_KEY_BYTES, Identity
+from learnae.protocol.identity import PRIVATE_KEY_BYTES, Identity, peer_name
+from learnae.runtime.admission.serving import served_addresses
+from learnae.runtime.registrar import Registrar
 from learnae.system.credentials import read_credential
+from learnae.system.paths import last_status, peers_here
 from learnae.text import counted, shown
-
-if TYPE_CHECKING:
-    from learnae.membership.spoken_code import SpokenCode
 
 
 def invite(options: argparse.Namespace) -> int:
@@ -33,21 +32,27 @@ def invite(options: argparse.Namespace) -> int:
             f"members vouch for who comes into {manifest.name!r}", "give them the manifest; then: learnae admit PEER"
         )
     section = find_section(MqttSection, "mqtt")
-    addresses = options.address or list(filter(None, [section.broker]))
+    if options.spoken and (options.uses != 1 or options.with_password):
+        raise ConfigurationError("--spoken lets one machine in, without a broker's password", "leave the others out")
+    if options.spoken:
+        check_speakable()
+    addresses = options.address or _addresses(manifest.swarm, section, options.spoken)
     login = _login(section) if options.with_password else None
     InviteCode(manifest.swarm, bytes(PRIVATE_KEY_BYTES), tuple(addresses), login)  # refuses what does not fit
-    member = registrar.member_here()
+    member = _inviter(registrar)
     expires = SystemClock().now() + options.expires
     record, seed = registrar.invite(member, options.uses, expires, options.role)
     registrar.announce()
     held = InviteCode(manifest.swarm, seed, tuple(addresses), login)
+    if options.spoken:
+        return speak(options, desk, member, held, record.cid)
     code = held.to_text()
     joins = counted(options.uses, "join")
     grants = f"{joins} as {'agent or trainer' if options.role == 'any' else options.role}, and reading what is said"
     if options.json:
         print_json({"code": code, "invite": str(record.cid), "uses": options.uses, "expires": expires,
                     "role": options.role, "swarm": str(manifest.swarm)})  # fmt: skip
-        return _offer(held, member, as_json=True) if options.aloud else 0
+        return 0
     picture, why_not = terminal_picture(code)
     print(f"{picture}\n{code}\n" if picture else f"{code}\n")
     if why_not:
@@ -57,25 +62,41 @@ def invite(options: argparse.Namespace) -> int:
         problem = f"the code names {section.broker}, which is another machine wherever else it is read"
         print(f"learnae: {problem}; give --address with a name that others reach", file=sys.stderr)
     print(f"\ntake it back with: learnae uninvite {str(record.cid)[-8:]}")
-    return _offer(held, member) if options.aloud else 0
-
-
-def _offer(code: InviteCode, member: Identity, as_json: bool = False) -> int:
-    """Offer a code to a machine of this network, under one that is read aloud, until it has it."""
-    from learnae.adapters.lan.rendezvous import offer_code  # noqa: PLC0415 - for this alone
-
-    def say(spoken: SpokenCode, _port: int) -> None:
-        if as_json:
-            print_json({"spoken": str(spoken)})
-        else:
-            print(f"\nread aloud, to be typed on another machine of this network: learnae join {spoken}")
-        sys.stdout.flush()
-
-    if not offer_code(code, member, say):
-        raise TransportError("no machine of this network has asked for the code in time", "type the long one there")
-    if not as_json:
-        print("it has the code")
     return 0
+
+
+def _inviter(registrar: Registrar) -> Identity:
+    """Return the key of the member of this machine that has last run: who has invited welcomes first, and at once.
+
+    Raises ConfigurationError if there is none.
+    """
+    times = {status.get("peer"): status.get("time") for status in map(last_status, peers_here())}
+    members = registrar.members_here() or [registrar.member_here()]
+    return max(members, key=lambda member: times.get(peer_name(member.author)) or 0)
+
+
+def _addresses(swarm: Cid, mqtt: MqttSection, is_spoken: bool) -> list[str]:
+    """Return where the holder of a code finds members: at the broker, or at a peer that serves; here this one first
+    if the code ``is_spoken``. Raises ConfigurationError.
+    """
+    if mqtt.broker and not is_spoken:
+        return [mqtt.broker]
+    found, room = list[str](), MAX_ADDRESS_BYTES
+    for address in served_addresses(swarm, find_section(LanSection, "lan"), _say_waiting):
+        if len(found) < MAX_ADDRESSES and (size := len(pack(address))) <= room:
+            found, room = [*found, address], room - size
+    if not found and mqtt.broker:
+        return [mqtt.broker]
+    if not found and is_spoken:
+        raise ConfigurationError(
+            "no peer of this machine serves others of the network",
+            'join with --lan; or write below [lan]: serve = "auto", and start the peer again',
+        )
+    return found
+
+
+def _say_waiting() -> None:
+    print("waiting for the peer of this machine to serve …", file=sys.stderr)
 
 
 def _login(section: MqttSection) -> tuple[str, str]:

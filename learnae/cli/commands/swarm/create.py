@@ -11,9 +11,13 @@ from typing import Any
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
+from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.commands.swarm.definition import USUAL_MEMBERSHIP, read_definition, with_policies
+from learnae.cli.commands.swarm.join import LABEL, check_vacant, join
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
 from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json
+from learnae.config.loading import user_config_directory
+from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
@@ -29,15 +33,21 @@ from learnae.swarm.manifest import OPEN, Manifest
 from learnae.swarm.presets import PRESETS, preset
 from learnae.system.paths import MANIFEST_FILE, OWNER_FILE
 from learnae.tables.numbers import is_number
-from learnae.tables.opening import is_called_table, open_table
+from learnae.tables.opening import check_readable, is_called_table, open_table
 from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
+_USUAL_PEER = {
+    **{"role": "trainer", "name": None, "label": None, "config": None, "password_file": None, "ca_file": None},
+    **{"broker": "", "user": "", "prefix": MqttSection().prefix},
+}
 
 
 def create(options: argparse.Namespace) -> int:
     """Create a swarm from a preset or a Keras model, and say how to join it."""
+    if options.data or options.lan or options.start:
+        _check_peer(options)
     flags = {f"swarm.{name}": getattr(options, name) for name in ("preset", "loss", "name", "features")}
     flags["swarm.model"] = None if options.model is None else str(options.model)
     flags["swarm.classes"] = None if options.classes is None else _names(options.classes)
@@ -51,6 +61,8 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(values)
     manifest = with_policies(manifest, values)
+    if options.data:
+        look_into(options.data, LABEL, manifest)  # refuses what could not be joined with, before there is a swarm
     owner, manifest = _owned(manifest, values["swarm"])
     own, fill = options.directory, partial(_keep, blocks, owner, manifest)
     swarm = create_swarm(manifest, own, fill) if own else create_named(manifest, fill)
@@ -73,9 +85,22 @@ def create(options: argparse.Namespace) -> int:
         if owner:
             print(f"\nits owner's key is {swarm.directory / OWNER_FILE}: keep it, as in learnae backup")
         joined = swarm.directory if options.directory else manifest.swarm
+        if options.data:
+            print()
+            return join(argparse.Namespace(**vars(options) | _USUAL_PEER, swarm=str(joined)))
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
     return 0
+
+
+def _check_peer(options: argparse.Namespace) -> None:
+    """Refuse before there is a swarm what could not join it; raises ConfigurationError or DataError."""
+    if not options.data:
+        raise ConfigurationError("--lan and --start are for a peer of this machine", "give --data FILE, too")
+    if options.json:
+        raise ConfigurationError("--json tells of the swarm alone", "leave out --data, then: learnae join --json")
+    check_readable(options.data)
+    check_vacant(user_config_directory() / f"{_USUAL_PEER['role']}.toml")
 
 
 def _owned(manifest: Manifest, swarm: Mapping[str, Any]) -> tuple[Identity | None, Manifest]:

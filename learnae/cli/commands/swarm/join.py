@@ -13,7 +13,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import columns_note, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
-from learnae.config.sections import LanSection, MqttSection
+from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, REMOVED, WAITING
@@ -45,12 +45,11 @@ def join(options: argparse.Namespace) -> int:
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    check_startable(options)
     directory = peer_directory(options.name or known_name(options, manifest.swarm) or options.role)
     name = directory.name
     config = options.config or user_config_directory() / f"{options.role}.toml"
-    taken = ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
-    if config.exists():
-        raise taken
+    check_vacant(config)
     look = None
     if options.data:
         check_readable(options.data)
@@ -65,14 +64,14 @@ def join(options: argparse.Namespace) -> int:
         ca_file=str(options.ca_file or ""),
         prefix=options.prefix,
     )
-    links = link_sections(mqtt, LanSection())
+    links = link_sections(mqtt, LanSection(serve=AUTO if options.lan else ""))
     text = configuration(options.role, options.data, options.label, name, named, links)
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
     identity = Identity.load_or_create(directory / KEY_FILE)
     standing = _ask_in(swarm, identity, options)
     if not create_once(config, text.encode()):
-        raise taken
+        raise _taken(config)
     program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
     command = f"{program} --config {config}" if options.config else program
     fields = {
@@ -94,17 +93,31 @@ def join(options: argparse.Namespace) -> int:
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
-    return start_peer(options) if options.start else 0
+    return start_peer(options, name) if options.start else 0
 
 
-def start_peer(options: argparse.Namespace) -> int:
-    """Start the peer in the background: a trainer detached, an agent by its service."""
-    if not options.data and options.role == "trainer":
+def check_vacant(config: Path) -> None:
+    """Raise ConfigurationError if there is a peer's configuration already."""
+    if config.exists():
+        raise _taken(config)
+
+
+def _taken(config: Path) -> ConfigurationError:
+    return ConfigurationError(f"{config} exists", "for another peer give --config FILE and --name, or edit that file")
+
+
+def check_startable(options: argparse.Namespace) -> None:
+    """Raise ConfigurationError if the peer is to be started and has no data to train on."""
+    if options.start and not options.data and options.role == "trainer":
         raise ConfigurationError("there is no data to train on yet", "give --data FILE, too")
+
+
+def start_peer(options: argparse.Namespace, name: str) -> int:
+    """Start the peer in the background: a trainer detached, an agent by its service."""
     config = ["--config", str(options.config)] if options.config else []
     command = [sys.executable, "-m", "trainer_node", "start", "--detach", *config]
     if options.role == "agent":
-        command = ["systemctl", "restart", f"learnae-agent@{options.name or options.role}.service"]
+        command = ["systemctl", "restart", f"learnae-agent@{name}.service"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print((done.stdout + done.stderr).strip(), file=sys.stderr)
     return done.returncode
@@ -153,10 +166,10 @@ def check_place(directory: Path, swarm: Cid) -> None:
 
 def link_sections(mqtt: MqttSection, lan: LanSection) -> dict[str, dict[str, Value]]:
     """Return the sections of the configuration by which others are reached."""
-    if lan.is_used:
-        return {"lan": {"peers": lan.peers}}
+    served: dict[str, Value] = {key: value for key in ("serve", "peers") if (value := getattr(lan, key))}
+    sections = {"lan": served} if served else {}
     if not mqtt.broker:
-        return {}
+        return sections
     found: dict[str, Value] = {"broker": mqtt.broker}
     for key in ("user", "prefix"):
         if (value := getattr(mqtt, key)) != getattr(MqttSection(), key):
@@ -164,7 +177,7 @@ def link_sections(mqtt: MqttSection, lan: LanSection) -> dict[str, dict[str, Val
     for key in ("password_file", "ca_file"):
         if value := getattr(mqtt, key):
             found[key] = str(Path(value).resolve())
-    return {"mqtt": found}
+    return {"mqtt": found, **sections}
 
 
 def configuration(
@@ -173,7 +186,7 @@ def configuration(
     label: str | None,
     name: str,
     swarm: str,
-    links: Mapping[str, Mapping[str, Value]] | None = None,
+    links: Sections,
 ) -> str:
     """Return the text of a peer's configuration; ``links`` are further sections."""
     file = {"file": str(data.resolve())} if data else {}
@@ -184,7 +197,7 @@ def configuration(
         toml_text("swarm", {"id": swarm}),
         toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
     )
-    return "\n".join((*sections, *(toml_text(section, keys) for section, keys in (links or {}).items())))
+    return "\n".join((*sections, *(toml_text(section, keys) for section, keys in links.items())))
 
 
 def toml_text(section: str, values: Mapping[str, Value], hint: str = "") -> str:

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, replace
 from getpass import getpass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.cli.commands.swarm.data_look import Look, look_into
@@ -13,6 +14,7 @@ from learnae.cli.commands.swarm.join import (
     LABEL,
     Sections,
     check_place,
+    check_startable,
     configuration,
     known_name,
     link_sections,
@@ -20,7 +22,7 @@ from learnae.cli.commands.swarm.join import (
 )
 from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
-from learnae.config.sections import LanSection, MqttSection
+from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.membership.gate import MEMBER
 from learnae.membership.invite_code import InviteCode, is_code, parse
@@ -48,6 +50,7 @@ def join_by_code(options: argparse.Namespace) -> int:
     code = parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm)
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
+    check_startable(options)
     if options.data:
         check_readable(options.data)
     directory = peer_directory(options.name or known_name(options, code.swarm) or options.role)
@@ -64,13 +67,15 @@ def join_by_code(options: argparse.Namespace) -> int:
     try:
         look = _ask(call, options, directory, time.monotonic() + options.wait)
         swarm, is_in, said = call.applicant.swarm, call.applicant.is_in, call.applicant.describe()
+        lan = replace(lan, peers=" ".join(call.reached() or lan.peers.split()))
     finally:
         call.close()
+    lan = replace(lan, serve=AUTO if options.lan else "")
     _write(config, options, directory.name, code, link_sections(mqtt, lan))
     if is_in:
         forget_application(directory)
     _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
-    return start_peer(options) if options.start else 0
+    return start_peer(options, directory.name) if options.start else 0
 
 
 def _heard(text: str) -> InviteCode:
@@ -87,7 +92,7 @@ def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) ->
     A broker's password is kept in ``directory``.
     """
     broker = options.broker or next((address for address in code.addresses if address.startswith(_BROKERS)), "")
-    members = [f"{address}:80" if address.count(":") == 1 else address for address in code.addresses
+    members = [address if urlsplit(address).port else f"{address}:80" for address in code.addresses
                if address.startswith("http://")]  # fmt: skip
     if not broker and members:
         return MqttSection(), LanSection(peers=" ".join(members))

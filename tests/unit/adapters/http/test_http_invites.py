@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
+from daemon import HOST, free_port
+from lan_rig import LanMember, new_swarm
+from programs import wait_for
+
+from learnae.adapters.http.invites.invite_caller import HttpInviteCaller
 from learnae.adapters.http.invites.invite_desk import LENGTH_BYTES, RESPONSE_BYTES, HttpInviteDesk
+from learnae.adapters.http.member import make_client
+from learnae.adapters.http.server import HttpServer
+from learnae.adapters.http.service import SwarmService
 from learnae.error_log import ErrorLog
 from learnae.membership.rendezvous import (
     QUESTION_BYTES,
@@ -82,3 +92,29 @@ def test_what_is_too_large_too_often_or_of_another_invite_is_not_opened() -> Non
     assert desk.take() == []
     desk.open([])
     assert desk.ask(PLACE, b"") is None
+
+
+def test_an_address_where_nothing_answers_keeps_none_of_the_others_waiting(tmp_path: Path) -> None:
+    desk, errors = HttpInviteDesk(ErrorLog(), wait=30.0), ErrorLog()
+    desk.open([KEY])
+    member = LanMember(tmp_path, new_swarm(), serves=False)
+    service = SwarmService(
+        member.swarm, "meeting", member.store.get, member.own, member.gossip, member.uploads, lambda _: True,
+        invites=desk.ask,
+    )  # fmt: skip
+    server = HttpServer(HOST, port := free_port(), service, errors)
+    server.start()
+    with socket.create_server((HOST, 0)) as silent:  # takes connections, and says nothing
+        urls = {f"http://{HOST}:{each}": each for each in (silent.getsockname()[1], 9, port)}
+        caller = HttpInviteCaller({url: make_client(HOST, each, None, False) for url, each in urls.items()}, SEED)
+        caller.ask(b"join")
+        ((key, question),) = wait_for(desk.take, "the question")
+        assert (key, question.join) == (KEY, b"join")
+        desk.answer(key, question, [Answer((b"record",))])
+        assert wait_for(caller.take, "the answer") == [Answer((b"record",))]
+        assert caller.reached() == [f"http://{HOST}:{port}"]
+        assert caller.state() == "connected"
+        caller.close()
+    server.close()
+    member.close()
+    assert errors.counts == {}
