@@ -30,7 +30,7 @@ from learnae.cli.commands.swarm.features import add_parser as add_features_argum
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
 from learnae.config.sections import BROKER_URLS, MqttSection
-from learnae.membership.invite_code import is_code
+from learnae.membership.codes.invite_code import is_code
 from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
 from learnae.models import optimisers
 from learnae.models.losses import LOSSES

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from learnae.errors import EncodingError, SealError
 from learnae.ipld import dagcbor
 from learnae.ipld.fields import Fields
-from learnae.membership.invite_code import rendezvous
+from learnae.membership.codes.invite_code import rendezvous
 from learnae.protocol.identity import agree, derive
 
 SESSION_BYTES = PLACE_BYTES = 16

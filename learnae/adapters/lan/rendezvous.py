@@ -17,8 +17,8 @@ from learnae.adapters.lan.mdns import MdnsOffer
 from learnae.adapters.lan.neighbours import Neighbour, Neighbours
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.errors import ConfigurationError, LearnaeError, PeerError, TransportError
-from learnae.membership.invite_code import InviteCode
-from learnae.membership.spoken_code import MAX_MESSAGE_BYTES, TRIES, Acceptance, Offer, OfferSession, SpokenCode
+from learnae.membership.codes.invite_code import InviteCode
+from learnae.membership.codes.spoken_code import MAX_MESSAGE_BYTES, TRIES, Acceptance, Offer, OfferSession, SpokenCode
 from learnae.protocol.identity import Identity
 
 _log = logging.getLogger(__name__)

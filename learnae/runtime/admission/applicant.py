@@ -10,7 +10,7 @@ from contextlib import suppress
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.errors import ConfigurationError, ManifestError, ModelError, PeerError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.membership.invite_code import InviteCode
+from learnae.membership.codes.invite_code import InviteCode
 from learnae.membership.member_secrets import MemberSecrets
 from learnae.membership.records import ANY_ROLE, Invite, Record, is_record
 from learnae.membership.rendezvous import EXPIRED, USED_UP, Answer

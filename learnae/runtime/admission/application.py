@@ -14,7 +14,7 @@ from learnae.system.atomic_files import write_atomic, writing
 from learnae.system.private_files import read_private
 
 if TYPE_CHECKING:
-    from learnae.membership.invite_code import InviteCode
+    from learnae.membership.codes.invite_code import InviteCode
 
 APPLICATION_FILE = "invite-code"
 _MAX_BYTES = 4096
@@ -34,7 +34,7 @@ def find_application(directory: Path) -> InviteCode | None:
         return None
     except OSError as error:
         raise StateError(f"cannot read {path}: {error.strerror}", "check its owner") from error
-    from learnae.membership.invite_code import parse  # noqa: PLC0415 - members have no use for it
+    from learnae.membership.codes.invite_code import parse  # noqa: PLC0415 - members have no use for it
 
     try:
         return parse(text)

@@ -15,7 +15,7 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.invites.invite_caller import MqttInviteCaller
 from learnae.config.sections import LanSection, MqttSection
 from learnae.errors import ConfigurationError
-from learnae.membership.invite_code import InviteCode
+from learnae.membership.codes.invite_code import InviteCode
 from learnae.overriding import override
 from learnae.protocol.identity import Identity
 from learnae.runtime.admission.applicant import Applicant

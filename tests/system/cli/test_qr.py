@@ -16,7 +16,7 @@ from screens import Screen, decoded
 
 from learnae.cli import qr
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.membership.invite_code import MAX_CHARACTERS, InviteCode
+from learnae.membership.codes.invite_code import MAX_CHARACTERS, InviteCode
 
 PEER = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 LONGEST = InviteCode(

@@ -17,8 +17,8 @@ from learnae.adapters.lan.mdns import MdnsOffer
 from learnae.adapters.lan.rendezvous import OfferServer, accept_code, offer_code
 from learnae.errors import ConfigurationError, TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.membership.invite_code import InviteCode
-from learnae.membership.spoken_code import Offer, SpokenCode
+from learnae.membership.codes.invite_code import InviteCode
+from learnae.membership.codes.spoken_code import Offer, SpokenCode
 from learnae.protocol.identity import Identity
 
 pytestmark = [

@@ -20,7 +20,7 @@ from programs import Finished, Programs, assert_refused, wait_for
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.ipld.cid import Cid
-from learnae.membership.invite_code import InviteCode
+from learnae.membership.codes.invite_code import InviteCode
 from learnae.membership.records import Join
 from learnae.membership.sealing import open_sealed
 from learnae.protocol.bodies import Sealed

@@ -12,7 +12,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.error_log import ErrorLog
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.membership.invite_code import InviteCode
+from learnae.membership.codes.invite_code import InviteCode
 from learnae.membership.key_epochs import Keyring
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.membership.records import Join, Leave, compose_record

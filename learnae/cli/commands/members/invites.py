@@ -12,8 +12,8 @@ from learnae.config.loading import find_section
 from learnae.config.sections import LanSection, MqttSection, is_own_machine
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
-from learnae.membership.compact_addresses import pack
-from learnae.membership.invite_code import MAX_ADDRESS_BYTES, MAX_ADDRESSES, InviteCode
+from learnae.membership.codes.compact_addresses import pack
+from learnae.membership.codes.invite_code import MAX_ADDRESS_BYTES, MAX_ADDRESSES, InviteCode
 from learnae.membership.policy import VOUCHED
 from learnae.protocol.identity import PRIVATE_KEY_BYTES, Identity, peer_name
 from learnae.runtime.admission.serving import served_addresses

@@ -11,9 +11,9 @@ from learnae.cli.commands.members.desk import Desk
 from learnae.cli.output import print_fields, print_json
 from learnae.errors import ConfigurationError, TransportError
 from learnae.ipld.cid import Cid
-from learnae.membership.invite_code import InviteCode
+from learnae.membership.codes.invite_code import InviteCode
+from learnae.membership.codes.spoken_code import SpokenCode
 from learnae.membership.records import Join
-from learnae.membership.spoken_code import SpokenCode
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.registrar import Registrar
 from learnae.system.installation import how_to_install, is_installed

@@ -24,8 +24,8 @@ from learnae.cli.output import columns_note, human_bytes, membership_note, print
 from learnae.config.loading import user_config_directory
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
+from learnae.membership.codes.invite_code import InviteCode, is_code, parse
 from learnae.membership.gate import MEMBER
-from learnae.membership.invite_code import InviteCode, is_code, parse
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
@@ -81,7 +81,7 @@ def join_by_code(options: argparse.Namespace) -> int:
 def _heard(text: str) -> InviteCode:
     """Return the code that a machine of this network offers under one that was read aloud."""
     from learnae.adapters.lan.rendezvous import accept_code  # noqa: PLC0415 - for this alone
-    from learnae.membership.spoken_code import SpokenCode  # noqa: PLC0415
+    from learnae.membership.codes.spoken_code import SpokenCode  # noqa: PLC0415
 
     return accept_code(SpokenCode.parse(text))
 

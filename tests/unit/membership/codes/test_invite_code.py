@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
-from learnae.membership import code_text
-from learnae.membership.compact_addresses import normal, pack
-from learnae.membership.invite_code import (
+from learnae.membership.codes import code_text
+from learnae.membership.codes.compact_addresses import normal, pack
+from learnae.membership.codes.invite_code import (
     MAX_ADDRESS_BYTES,
     MAX_CHARACTERS,
     PREFIX,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from learnae.errors import ConfigurationError, PeerError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.membership.invite_code import InviteCode
-from learnae.membership.spoken_code import (
+from learnae.membership.codes.invite_code import InviteCode
+from learnae.membership.codes.spoken_code import (
     MAX_MESSAGE_BYTES,
     MAX_NUMBER,
     TRIES,
@@ -18,7 +18,7 @@ from learnae.membership.spoken_code import (
     OfferSession,
     SpokenCode,
 )
-from learnae.membership.spoken_words import WORDS
+from learnae.membership.codes.spoken_words import WORDS
 
 pytestmark = pytest.mark.modules("spake2")
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.membership import code_text
-from learnae.membership.compact_addresses import Reader, normal, pack, unpack
+from learnae.membership.codes import code_text
+from learnae.membership.codes.compact_addresses import Reader, normal, pack, unpack
 from learnae.protocol.identity import PRIVATE_KEY_BYTES, Identity
 
 VERSION = 1

@@ -34,8 +34,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from learnae.errors import ConfigurationError, PeerError
-from learnae.membership.invite_code import InviteCode, parse
-from learnae.membership.spoken_words import WORDS
+from learnae.membership.codes.invite_code import InviteCode, parse
+from learnae.membership.codes.spoken_words import WORDS
 from learnae.overriding import override
 from learnae.system.installation import how_to_install
 
