@@ -138,6 +138,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     own = command.add_argument_group("a peer of this machine at once, as with learnae join")
     own.add_argument("--data", type=place, metavar="F", help="what it trains on")
     _add_running(own)
+    _add_links(command, "of that peer: goes into its configuration", "where the broker wants one")
     _finish(command, create)
 
 
@@ -165,18 +166,22 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"
     )
     group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
-    group = command.add_argument_group("over MQTT", "goes into the configuration; a code names its broker itself")
-    group.add_argument("--broker", default="", metavar="URL", help=BROKER_URLS)
-    group.add_argument("--user", default="", metavar="U", help="where the broker wants one")
-    group.add_argument("--password-file", type=place, metavar="F", help="with a code: you are asked by default")
-    group.add_argument("--ca-file", type=place, metavar="F", help="what signed the broker's certificate")
-    group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of the members' topics")
+    _add_links(command, "goes into the configuration; a code names its broker itself", "with a code: you are asked")
     _finish(command, _join)
 
 
 def _add_running(command: argparse._ActionsContainer) -> None:
     command.add_argument("--lan", action="store_true", help="let others of the network reach it: it opens a port")
     command.add_argument("--start", action="store_true", help="start the peer in the background")
+
+
+def _add_links(command: argparse.ArgumentParser, about: str, about_password: str) -> None:
+    group = command.add_argument_group("over MQTT", about)
+    group.add_argument("--broker", default="", metavar="URL", help=BROKER_URLS)
+    group.add_argument("--user", default="", metavar="U", help="where the broker wants one")
+    group.add_argument("--password-file", type=place, metavar="F", help=about_password)
+    group.add_argument("--ca-file", type=place, metavar="F", help="what signed the broker's certificate")
+    group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of the members' topics")
 
 
 def _join(options: argparse.Namespace) -> int:

@@ -34,6 +34,13 @@ def test_one_line_makes_a_swarm_by_invite_and_a_member_that_serves(programs: Pro
     assert [each["founder"] for each in members["member"]] == [True, False]
 
 
+def test_the_line_may_name_a_broker(programs: Programs) -> None:
+    done = programs.run(*CREATE, "--data", "a.npz", "--broker", "mqtts://broker.local", "--user", "ann")
+    assert done.returncode == 0, done.stderr
+    config = tomllib.loads((programs.config / "learnae" / "trainer.toml").read_text())
+    assert config["mqtt"] == {"broker": "mqtts://broker.local", "user": "ann"}
+
+
 def test_what_is_said_of_the_membership_goes_first(programs: Programs) -> None:
     done = programs.run(*CREATE, "--data", "a.npz", "--lan", "--membership", "open")
     assert done.returncode == 0, done.stderr
@@ -44,6 +51,8 @@ def test_what_is_said_of_the_membership_goes_first(programs: Programs) -> None:
     ("arguments", "status", "words"),
     [
         (("--lan",), 78, ("a peer of this machine", "--data FILE")),
+        (("--broker", "mqtt://broker.local"), 78, ("a peer of this machine", "--data FILE")),
+        (("--data", "a.npz", "--broker", "http://broker.local"), 78, ("mqtt.broker",)),
         (("--start",), 78, ("a peer of this machine", "--data FILE")),
         (("--data", "a.npz", "--json"), 78, ("--json", "learnae join --json")),
         (("--data", "missing.npz"), 78, ("missing.npz",)),

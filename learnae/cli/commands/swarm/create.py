@@ -13,11 +13,10 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.commands.swarm.definition import USUAL_MEMBERSHIP, read_definition, with_policies
-from learnae.cli.commands.swarm.join import LABEL, check_vacant, join
+from learnae.cli.commands.swarm.join import LABEL, check_vacant, join, mqtt_section
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
 from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json
 from learnae.config.loading import user_config_directory
-from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
@@ -38,15 +37,12 @@ from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
-_USUAL_PEER = {
-    **{"role": "trainer", "name": None, "label": None, "config": None, "password_file": None, "ca_file": None},
-    **{"broker": "", "user": "", "prefix": MqttSection().prefix},
-}
+_USUAL_PEER = {"role": "trainer", "name": None, "label": None, "config": None}
 
 
 def create(options: argparse.Namespace) -> int:
     """Create a swarm from a preset or a Keras model, and say how to join it."""
-    if options.data or options.lan or options.start:
+    if options.data or options.lan or options.start or options.broker:
         _check_peer(options)
     flags = {f"swarm.{name}": getattr(options, name) for name in ("preset", "loss", "name", "features")}
     flags["swarm.model"] = None if options.model is None else str(options.model)
@@ -89,17 +85,19 @@ def create(options: argparse.Namespace) -> int:
             print()
             return join(argparse.Namespace(**vars(options) | _USUAL_PEER, swarm=str(joined)))
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
-        print(f"on another machine: learnae join {MANIFEST_FILE}, with a copy of the one in that directory")
+        elsewhere = f"learnae join {MANIFEST_FILE}, with a copy of the one in that directory"
+        print(f"on another machine: {'the line that learnae invite says here' if owner else elsewhere}")
     return 0
 
 
 def _check_peer(options: argparse.Namespace) -> None:
     """Refuse before there is a swarm what could not join it; raises ConfigurationError or DataError."""
     if not options.data:
-        raise ConfigurationError("--lan and --start are for a peer of this machine", "give --data FILE, too")
+        raise ConfigurationError("--lan, --broker and --start are for a peer of this machine", "give --data FILE, too")
     if options.json:
         raise ConfigurationError("--json tells of the swarm alone", "leave out --data, then: learnae join --json")
     check_readable(options.data)
+    mqtt_section(options)
     check_vacant(user_config_directory() / f"{_USUAL_PEER['role']}.toml")
 
 

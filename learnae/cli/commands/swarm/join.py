@@ -57,14 +57,7 @@ def join(options: argparse.Namespace) -> int:
     check_place(directory, manifest.swarm)
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
-    mqtt = MqttSection(
-        broker=options.broker,
-        user=options.user,
-        password_file=str(options.password_file or ""),
-        ca_file=str(options.ca_file or ""),
-        prefix=options.prefix,
-    )
-    links = link_sections(mqtt, LanSection(serve=AUTO if options.lan else ""))
+    links = link_sections(mqtt_section(options), LanSection(serve=AUTO if options.lan else ""))
     text = configuration(options.role, options.data, options.label, name, named, links)
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
@@ -94,6 +87,17 @@ def join(options: argparse.Namespace) -> int:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
     return start_peer(options, name) if options.start else 0
+
+
+def mqtt_section(options: argparse.Namespace) -> MqttSection:
+    """Return ``[mqtt]`` as the options have it; raises ConfigurationError."""
+    return MqttSection(
+        broker=options.broker,
+        user=options.user,
+        password_file=str(options.password_file or ""),
+        ca_file=str(options.ca_file or ""),
+        prefix=options.prefix,
+    )
 
 
 def check_vacant(config: Path) -> None:
