@@ -39,7 +39,7 @@ _BODY_BYTES = 300  # of a sealed update without its frame
 _MOST_MICROSECONDS = 10.0
 _STRANGERS = 50
 _RATE = 500  # messages a second
-_MOST_SHARE = 10.0  # % of a core, of which the client library's part is most
+_MOST_SHARE = 5.0  # % of a core, of which the client library's part is most
 _LISTEN_SECONDS = 0.25  # as a running peer does
 
 
