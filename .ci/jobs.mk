@@ -6,9 +6,10 @@
 FIRST := $(shell scripts/find-python 3.11)
 FEW = tests/unit tests/contract
 ENGINES = $(addprefix tests/system/,mqtt iota ipfs services)
+SWARMS = $(addprefix tests/system/,swarm agent members lan)
 
-.PHONY: all lint engines rest 3.12 3.13 few agent
-all: lint engines rest few 3.13 3.12 agent
+.PHONY: all lint swarms engines rest 3.12 3.13 few agent
+all: lint swarms engines few rest 3.13 3.12 agent
 
 lint:  # and the environment of the first Python
 	$(MAKE) lint PYTHON=$(FIRST)
@@ -16,8 +17,11 @@ lint:  # and the environment of the first Python
 engines: lint
 	$(MAKE) tests PYTHON=$(FIRST) TESTS="$(ENGINES)"
 
+swarms: lint
+	$(MAKE) tests PYTHON=$(FIRST) TESTS="$(SWARMS)"
+
 rest: lint  # whatever no other job names
-	$(MAKE) tests PYTHON=$(FIRST) TESTS="tests $(addprefix --ignore ,$(FEW) $(ENGINES))"
+	$(MAKE) tests PYTHON=$(FIRST) TESTS="tests $(addprefix --ignore ,$(FEW) $(ENGINES) $(SWARMS))"
 
 few: lint
 	$(MAKE) tests PYTHON=$(FIRST) TESTS="$(FEW)"
