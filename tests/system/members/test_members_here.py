@@ -128,12 +128,14 @@ def test_who_made_a_swarm_and_what_it_is_told(machine: Machine) -> None:
     ]
     invited = machine.learnae("invite", "--uses", "2", "--expires", "7d", "--role", "agent")
     assert invited["code"].startswith("LRN1")
+    assert invited["addresses"] == []
     (listed,) = machine.members()["invites"]
     assert (listed["left"], listed["role"], listed["invite"]) == (2, "agent", invited["invite"])
     assert machine.learnae("uninvite", invited["invite"][-8:])["taken_back"] == [invited["invite"]]
     assert machine.members()["invites"] == []
     said = machine.programs.run("learnae", "members").stdout
     assert "owner" in said
+    assert "names no place where members are met" in machine.programs.run("learnae", "invite").stderr
 
 
 def test_without_the_owners_key_a_peer_waits(machine: Machine, tmp_path: Path) -> None:

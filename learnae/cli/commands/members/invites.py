@@ -51,13 +51,16 @@ def invite(options: argparse.Namespace) -> int:
     grants = f"{joins} as {'agent or trainer' if options.role == 'any' else options.role}, and reading what is said"
     if options.json:
         print_json({"code": code, "invite": str(record.cid), "uses": options.uses, "expires": expires,
-                    "role": options.role, "swarm": str(manifest.swarm)})  # fmt: skip
+                    "role": options.role, "swarm": str(manifest.swarm), "addresses": addresses})  # fmt: skip
         return 0
     picture, why_not = terminal_picture(code)
     print(f"{picture}\n{code}\n" if picture else f"{code}\n")
     if why_not:
         print(f"learnae: {why_not}", file=sys.stderr)
     print_fields({"grants": grants, "until": human_time(expires), "invite": str(record.cid)[-8:]})
+    if not addresses:
+        problem = "the code names no place where members are met: no broker is configured, and no peer here serves"
+        print(f"learnae: {problem}; give --address, or the other machine needs --broker", file=sys.stderr)
     if not options.address and section.broker and is_own_machine(section.address().host):
         problem = f"the code names {section.broker}, which is another machine wherever else it is read"
         print(f"learnae: {problem}; give --address with a name that others reach", file=sys.stderr)
