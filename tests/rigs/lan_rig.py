@@ -14,9 +14,9 @@ from learnae.adapters.http.certificate import server_context
 from learnae.adapters.http.gossip import HttpGossip
 from learnae.adapters.http.member import MemberExchange, MemberLink, make_client
 from learnae.adapters.http.own_vector import OwnVector
-from learnae.adapters.http.server import HttpServer, ServerLimits
-from learnae.adapters.http.service import SwarmService
-from learnae.adapters.http.uploads import HttpUploads
+from learnae.adapters.http.serving.server import HttpServer, ServerLimits
+from learnae.adapters.http.serving.service import SwarmService
+from learnae.adapters.http.serving.uploads import HttpUploads
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, Cid

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from learnae.adapters.http.requests import HEAD_BYTES, HEAD_END, RefusedError, read_headers
+from learnae.adapters.http.serving.requests import HEAD_BYTES, HEAD_END, RefusedError, read_headers
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [\t -~]*)?")
 _NO_BODY = (204, 304)

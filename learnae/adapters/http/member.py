@@ -11,7 +11,7 @@ from learnae.adapters.http.client import USER_AGENT, HttpClient, SilenceError
 from learnae.adapters.http.connection import Answer, Connection
 from learnae.adapters.http.gossip import HttpGossip
 from learnae.adapters.http.own_vector import OwnVector
-from learnae.adapters.http.service import MAX_WAIT, vector_path
+from learnae.adapters.http.serving.service import MAX_WAIT, vector_path
 from learnae.adapters.http.vector import MAX_BYTES, Vector
 from learnae.adapters.lan.whereabouts import Whereabouts
 from learnae.bounded_dict import BoundedDict

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from learnae.adapters.http.server import place_of
+from learnae.adapters.http.serving.server import place_of
 from learnae.adapters.lan.own_addresses import own_addresses
 from learnae.config.sections import AUTO, LanSection, is_own_machine
 from learnae.errors import ConfigurationError

@@ -6,9 +6,9 @@ from learnae.adapters.http.certificate import key_of, server_context
 from learnae.adapters.http.gossip import HttpGossip
 from learnae.adapters.http.member import MemberExchange, MemberLink, make_client
 from learnae.adapters.http.own_vector import OwnVector
-from learnae.adapters.http.server import HttpServer, ServerLimits, free_place
-from learnae.adapters.http.service import SwarmService
-from learnae.adapters.http.uploads import HttpUploads
+from learnae.adapters.http.serving.server import HttpServer, ServerLimits, free_place
+from learnae.adapters.http.serving.service import SwarmService
+from learnae.adapters.http.serving.uploads import HttpUploads
 from learnae.config.sections import AUTO, LanSection, MemberAddress, is_own_machine
 from learnae.errors import ConfigurationError
 from learnae.membership.policy import INVITE

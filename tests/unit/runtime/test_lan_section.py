@@ -19,7 +19,7 @@ from programs import wait_for
 from learnae.adapters.http.certificate import PinnedConnection
 from learnae.adapters.http.client import HttpClient
 from learnae.adapters.http.member import make_client
-from learnae.adapters.http.server import place_of
+from learnae.adapters.http.serving.server import place_of
 from learnae.config.sections import (
     AUTO,
     ExchangeSection,

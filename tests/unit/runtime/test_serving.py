@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from learnae.adapters.http.server import free_place, place_of
+from learnae.adapters.http.serving.server import free_place, place_of
 from learnae.adapters.lan.own_addresses import own_addresses
 from learnae.config.sections import AUTO, LanSection
 from learnae.errors import ConfigurationError

@@ -14,8 +14,8 @@ from programs import wait_for
 from learnae.adapters.http.invites.invite_caller import HttpInviteCaller
 from learnae.adapters.http.invites.invite_desk import LENGTH_BYTES, RESPONSE_BYTES, HttpInviteDesk
 from learnae.adapters.http.member import make_client
-from learnae.adapters.http.server import HttpServer
-from learnae.adapters.http.service import SwarmService
+from learnae.adapters.http.serving.server import HttpServer
+from learnae.adapters.http.serving.service import SwarmService
 from learnae.error_log import ErrorLog
 from learnae.membership.rendezvous import (
     QUESTION_BYTES,

@@ -15,7 +15,7 @@ from lan_rig import LanMember, new_swarm
 from programs import wait_for
 
 from learnae.adapters.http.certificate import PinnedConnection
-from learnae.adapters.http.server import ServerLimits
+from learnae.adapters.http.serving.server import ServerLimits
 from learnae.adapters.local.block_database import FILE
 from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from learnae.adapters.http.gossip import HttpGossip
 from learnae.adapters.http.names import BlockName
 from learnae.adapters.http.own_vector import OwnVector
-from learnae.adapters.http.requests import RefusedError, Request
-from learnae.adapters.http.service import Response, SwarmService
-from learnae.adapters.http.uploads import HttpUploads
+from learnae.adapters.http.serving.requests import RefusedError, Request
+from learnae.adapters.http.serving.service import Response, SwarmService
+from learnae.adapters.http.serving.uploads import HttpUploads
 from learnae.adapters.http.vector import MAX_BYTES, MAX_WANTS, Vector
 from learnae.errors import BlockMissingError, EncodingError, PeerError
 from learnae.ipld import dagcbor

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from learnae.adapters.http.requests import HEAD_BYTES, HEAD_END, RefusedError, Request
-from learnae.adapters.http.service import Response, SwarmService
+from learnae.adapters.http.serving.requests import HEAD_BYTES, HEAD_END, RefusedError, Request
+from learnae.adapters.http.serving.service import Response, SwarmService
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, LimitError, PeerError, StateError, TransportError

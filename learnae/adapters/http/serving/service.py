@@ -11,8 +11,8 @@ from learnae.adapters.http.block_reader import RAW_TYPE
 from learnae.adapters.http.gossip import HttpGossip
 from learnae.adapters.http.names import BlockName
 from learnae.adapters.http.own_vector import OwnVector
-from learnae.adapters.http.requests import RefusedError, Request
-from learnae.adapters.http.uploads import HttpUploads
+from learnae.adapters.http.serving.requests import RefusedError, Request
+from learnae.adapters.http.serving.uploads import HttpUploads
 from learnae.adapters.http.vector import MAX_BYTES, Vector
 from learnae.errors import BlockMissingError, EncodingError, LimitError, PeerError, SignatureError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
