@@ -6,12 +6,15 @@ announcement heals a lost one. Nothing in it is proven before the messages that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from learnae.errors import EncodingError, LimitError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
+from learnae.protocol.identity import Identity, verify
 from learnae.protocol.limits import MAX_SEQ, Limits
 
 VERSION = 1
@@ -104,3 +107,18 @@ class Announcement:
         if not isinstance(entries, (list, tuple)) or len(entries) > limits.entries:
             raise fields.error("authors", entries, f"a list of at most {limits.entries}")
         return cls(tuple(map(Entry.from_list, entries)), fields.links("kept", limits.kept))
+
+
+def sign_fields(fields: Mapping[str, Any], context: bytes, swarm: Cid, identity: Identity) -> bytes:
+    """Return ``fields`` as dag-cbor with the signature of ``identity``, which means something in ``context`` alone."""
+    return dagcbor.encode({**fields, "sig": identity.sign(_signed_bytes(fields, context, swarm))})
+
+
+def verify_fields(fields: Mapping[str, Any], context: bytes, swarm: Cid) -> None:
+    """Raise SignatureError unless ``by`` in the decoded ``fields`` has signed them, as ``sign_fields`` does."""
+    signed = {name: value for name, value in fields.items() if name != "sig"}
+    verify(fields["by"], fields["sig"], _signed_bytes(signed, context, swarm))
+
+
+def _signed_bytes(fields: Mapping[str, Any], context: bytes, swarm: Cid) -> bytes:
+    return context + swarm.to_bytes() + dagcbor.encode(dict(fields))

@@ -6,16 +6,15 @@ end has shown to hold. RFC 5280, RFC 8410.
 
 from __future__ import annotations
 
-import base64
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learnae.adapters.http.connection import Connection
-from learnae.errors import ConfigurationError
+from learnae.errors import ConfigurationError, EncodingError
 from learnae.overriding import override
-from learnae.protocol.identity import PUBLIC_KEY_BYTES, Identity, peer_name
+from learnae.protocol.identity import Identity, author_of_name
 from learnae.system.private_files import make_private
 
 if TYPE_CHECKING:
@@ -30,16 +29,15 @@ _SEQUENCE, _SET, _BITS = 0x30, 0x31, 0x03
 def key_of(peer: str) -> bytes:
     """Return the public key whose name is ``peer``; raises ConfigurationError.
 
-    >>> key_of(peer_name(bytes(32))) == bytes(32)
+    >>> key_of("a" * 52) == bytes(32)
     True
     """
     try:
-        key = base64.b32decode(peer.upper() + "=" * (-len(peer) % 8))
-    except ValueError:
-        key = b""
-    if len(key) != PUBLIC_KEY_BYTES or peer_name(key) != peer:
-        raise ConfigurationError(f"{peer[:60]!r} is no peer's name", "copy its 52 characters from `learnae peers`")
-    return key
+        return author_of_name(peer)
+    except EncodingError as error:
+        raise ConfigurationError(
+            f"{peer[:60]!r} is no peer's name", "copy its 52 characters from `learnae peers`"
+        ) from error
 
 
 def certificate_of(identity: Identity) -> bytes:

@@ -10,7 +10,7 @@ from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ipld.fields import Fields
 from learnae.protocol import announcements
 from learnae.protocol.announcements import Announcement
-from learnae.protocol.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from learnae.protocol.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity
 from learnae.protocol.limits import MAX_SEQ
 
 MAX_WANTS = 64
@@ -37,23 +37,19 @@ class Vector:
         """Sign and encode it as dag-cbor; raises LimitError if there is more than an announcement holds."""
         self.content.check()
         fields = {**self.content.to_fields(), "by": self.by, "time": self.time, "wants": list(self.wants)}
-        return dagcbor.encode({**fields, "sig": identity.sign(_signed_bytes(swarm, fields))})
+        return announcements.sign_fields(fields, _CONTEXT, swarm, identity)
 
     @classmethod
     def from_bytes(cls, data: bytes, swarm: Cid) -> Vector:
         """Decode, check and verify; raises EncodingError or SignatureError."""
         content = dagcbor.decode(data, MAX_BYTES)
         fields = Fields(content, "announcement", EncodingError)
-        by, signature = fields.octets("by", PUBLIC_KEY_BYTES), fields.octets("sig", SIGNATURE_BYTES)
+        by = fields.octets("by", PUBLIC_KEY_BYTES)
+        fields.octets("sig", SIGNATURE_BYTES)
         time = fields.integer("time", 0, MAX_SEQ)
         vector = cls(by, time, Announcement.from_fields(content), fields.links("wants", MAX_WANTS))
-        signed = {name: value for name, value in content.items() if name != "sig"}
-        verify(by, signature, _signed_bytes(swarm, signed))
+        announcements.verify_fields(content, _CONTEXT, swarm)
         return vector
-
-
-def _signed_bytes(swarm: Cid, fields: dict[str, object]) -> bytes:
-    return _CONTEXT + swarm.to_bytes() + dagcbor.encode(fields)
 
 
 def tag_of(data: bytes) -> str:

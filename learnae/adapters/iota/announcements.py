@@ -19,8 +19,8 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 from learnae.ports import Heard
-from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
-from learnae.protocol.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, peer_name, verify
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry, sign_fields, verify_fields
+from learnae.protocol.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, peer_name
 from learnae.protocol.limits import MAX_SEQ, MINUTE, Limits
 
 EPOCH = 10 * MINUTE  # 50 peers that announce twice a minute stay below what a node gives for one tag
@@ -84,22 +84,18 @@ class SignedAnnouncement:
     def to_bytes(self, swarm: Cid, identity: Identity) -> bytes:
         """Sign and encode it as dag-cbor."""
         fields = {**self.content.to_fields(), "by": self.announcer, "time": self.time}
-        return dagcbor.encode({**fields, "sig": identity.sign(_signed_bytes(swarm, fields))})
+        return sign_fields(fields, _CONTEXT, swarm, identity)
 
     @classmethod
     def from_bytes(cls, data: bytes, swarm: Cid) -> SignedAnnouncement:
         """Decode, check and verify; raises EncodingError or SignatureError."""
         content = dagcbor.decode(data, MESSAGE_BYTES)
         fields = Fields(content, "announcement", EncodingError)
-        announcer, signature = fields.octets("by", PUBLIC_KEY_BYTES), fields.octets("sig", SIGNATURE_BYTES)
+        announcer = fields.octets("by", PUBLIC_KEY_BYTES)
+        fields.octets("sig", SIGNATURE_BYTES)
         announcement = cls(announcer, fields.integer("time"), Announcement.from_fields(content))
-        signed = {name: value for name, value in content.items() if name != "sig"}
-        verify(announcer, signature, _signed_bytes(swarm, signed))
+        verify_fields(content, _CONTEXT, swarm)
         return announcement
-
-
-def _signed_bytes(swarm: Cid, fields: dict[str, object]) -> bytes:
-    return _CONTEXT + swarm.to_bytes() + dagcbor.encode(fields)
 
 
 class Turns:

@@ -1,7 +1,7 @@
-"""The same by mDNS: ``_learnae._tcp``. An agent is announced by Avahi, a command uses the package zeroconf.
+"""The same by mDNS: ``_learnae._tcp``, with the package zeroconf, in commands alone.
 
 TXT: ``v=1``, and where an open swarm is served ``swarm=`` (8 bytes) and ``peer=`` (32 bytes), both in hex; of an offer
-``peer=`` and ``offer=`` (its number). A sealed swarm's name changes daily, so a file holds none.
+``peer=`` and ``offer=`` (its number). A sealed swarm's is not said: it changes daily.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import queue
 import threading
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 from learnae.adapters.lan.beacons import Beacon
 from learnae.adapters.lan.neighbours import Neighbour, Neighbours
@@ -24,29 +23,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SERVICE = "_learnae._tcp"
-AVAHI_FILE = "/etc/avahi/services/learnae.service"
 _TYPE = f"{SERVICE}.local."
 _RESOLVE_MS = 1000
 _MAX_SERVICES = 64  # looked at in one browse
 _MAX_ADDRESSES = 4  # of one service
-
-
-def avahi_service(port: int, swarm: bytes = b"", peer: bytes = b"") -> str:
-    """Return what AVAHI_FILE holds, so that Avahi announces a ``port`` at no cost to an agent.
-
-    ``swarm`` (8 bytes) and ``peer`` are given for open swarms alone.
-    """
-    records = "".join(f"\n    <txt-record>{escape(text)}</txt-record>" for text in _txt(swarm, peer))
-    return f"""<?xml version="1.0" standalone="no"?>
-<!DOCTYPE service-group SYSTEM "avahi-service.dtd">
-<service-group>
-  <name replace-wildcards="yes">Learnae on %h</name>
-  <service>
-    <type>{SERVICE}</type>
-    <port>{port}</port>{records}
-  </service>
-</service-group>
-"""
 
 
 class MdnsBrowser:
@@ -129,16 +109,10 @@ class MdnsOffer:
         ips = [str(each.ip) for adapter in get_adapters() for each in adapter.ips if each.is_IPv4]
         addresses = [ip for ip in ips if not ip.startswith("127.")] or ips
         name = f"{self._beacon.number}-{self._beacon.peer[:6].hex()}.{_TYPE}"
-        properties = dict(
-            text.partition("=")[::2] for text in (*_txt(b"", self._beacon.peer), f"offer={self._beacon.number}")
-        )
+        properties = {"v": "1", "peer": self._beacon.peer.hex(), "offer": str(self._beacon.number)}
         self._zeroconf = Zeroconf()
         info = ServiceInfo(_TYPE, name, self._beacon.port, properties=properties, parsed_addresses=addresses)
         self._zeroconf.register_service(info, cooperating_responders=True)
-
-
-def _txt(swarm: bytes, peer: bytes) -> list[str]:
-    return ["v=1", *([f"swarm={swarm.hex()}"] if swarm else []), *([f"peer={peer.hex()}"] if peer else [])]
 
 
 def _neighbours(info: ServiceInfo) -> list[Neighbour]:

@@ -1,14 +1,12 @@
 """Beacons are what their peer signed; neighbours are bounded and forgotten."""
 
 from dataclasses import replace
-from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from learnae.adapters.lan.beacons import BEACON_BYTES, QUESTION, Beacon, open_name, sealed_name, sealed_names
-from learnae.adapters.lan.mdns import avahi_service
 from learnae.adapters.lan.neighbours import MAX_AGE_SECONDS, MAX_PER_ADDRESS, Neighbour, Neighbours
 from learnae.error_log import ErrorLog
 from learnae.errors import EncodingError, LimitError, SignatureError
@@ -134,16 +132,6 @@ def test_a_sealed_swarm_has_another_name_each_day_and_clocks_may_differ() -> Non
     for days, is_known in ((-2, False), (-1, True), (0, True), (1, True), (2, False)):
         assert (today in sealed_names(root, noon + days * DAY)) == is_known
     assert sealed_names(root, 0)
-
-
-def test_a_service_file_is_what_avahi_reads() -> None:
-    service = ET.fromstring(avahi_service(7780, SWARM, ANN.author)).find("service")
-    assert service is not None
-    assert (service.findtext("type"), service.findtext("port")) == ("_learnae._tcp", "7780")
-    texts = [each.text for each in service.findall("txt-record")]
-    assert texts == ["v=1", f"swarm={SWARM.hex()}", f"peer={ANN.author.hex()}"]
-    sealed = ET.fromstring(avahi_service(7780)).findall("service/txt-record")
-    assert [each.text for each in sealed] == ["v=1"]
 
 
 def test_more_neighbours_of_one_address_are_refused() -> None:
