@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from agent.sources.section import SourceSection
 from learnae.config import sections
 from learnae.config.places import Secret
+from learnae.config.privacy_section import PrivacySection
 from learnae.errors import ConfigurationError
 from learnae.overriding import override
 
@@ -98,6 +99,7 @@ class AgentConfig:
     resources: ResourcesSection = field(default_factory=ResourcesSection)
     inference: InferenceSection = field(default_factory=InferenceSection)
     train: AgentTrainSection = field(default_factory=AgentTrainSection)
+    privacy: PrivacySection = field(default_factory=PrivacySection)
     publish: sections.PublishSection = field(default_factory=sections.PublishSection)
     mqtt: sections.MqttSection = field(default_factory=sections.MqttSection)
     ipfs: sections.GatewaySection = field(default_factory=sections.GatewaySection)

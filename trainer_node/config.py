@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from learnae.config.places import Place
+from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import (
     ExchangeSection,
     IotaSection,
@@ -89,6 +90,7 @@ class TrainerConfig:
     swarm: SwarmSection = field(default_factory=SwarmSection)
     data: DataSection = field(default_factory=DataSection)
     train: TrainerTrainSection = field(default_factory=TrainerTrainSection)
+    privacy: PrivacySection = field(default_factory=PrivacySection)
     publish: PublishSection = field(default_factory=PublishSection)
     mqtt: MqttSection = field(default_factory=MqttSection)
     ipfs: IpfsSection = field(default_factory=IpfsSection)

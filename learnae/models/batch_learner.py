@@ -1,7 +1,7 @@
 """What learners on one machine share that draw random batches, and the metrics of any model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,12 +13,22 @@ from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.overriding import override
 from learnae.ports import Learner, Trained
+from learnae.privacy.clipping import NormClip
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import Moments
 
 Array = NDArray[Any]
 Predictor = Callable[[Array], Array]  # rows (n, *input_shape) to outputs (n, *outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class ClippedSum:
+    """Holds the sum (count,), float64, of rows' gradients, each at most so long, and the rows' norms (n,) before."""
+
+    gradient: NDArray[np.float64]
+    norms: NDArray[np.float64]
+    loss: float
 
 
 @dataclass(eq=False)
@@ -33,12 +43,20 @@ class BatchLearner(Learner):
     data: Dataset
     batch: int
     rng: np.random.Generator
+    clip: NormClip = field(default_factory=lambda: NormClip(is_on=False))
 
     def __post_init__(self) -> None:
         """Make what steps work on, with weights of 0."""
 
     def step(self, rows: Array, targets: Array) -> float:
         """Take one optimiser step on a batch; return its mean loss before it."""
+        raise NotImplementedError
+
+    def clipped_sum(self, rows: Array, targets: Array, bound: float) -> ClippedSum:
+        """Sum the gradients of ``rows`` (n, *input_shape) at the own weights, each at most ``bound`` long.
+
+        Nothing is trained. Raises ModelError for a model in which a row has no gradient of its own.
+        """
         raise NotImplementedError
 
     def predictor(self, weights: Vector) -> Predictor:

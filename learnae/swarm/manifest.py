@@ -18,6 +18,7 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.losses import REGRESSIONS, Loss
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.outline import Model, Outline
+from learnae.privacy.policy import PrivacyPolicy
 from learnae.protocol.limits import HOUR, Limits
 from learnae.swarm.features import Features, read_features
 from learnae.text import counted, shown
@@ -53,7 +54,8 @@ class Manifest:
     it to the other peers. ``start`` names the blocks of the weights that all start from; without
     any, they are drawn from the ``seed``. ``columns`` are the names of a table's features, where the swarm
     defines no ``features``: the flat row of the model, in its order. Without any, they are as they stand in a file.
-    ``membership`` says who may speak; None in an open swarm, which takes in all who reach it.
+    ``membership`` says who may speak; None in an open swarm, which takes in all who reach it. ``privacy`` is what all
+    members keep to.
 
     >>> from learnae.swarm.presets import dense_config
     >>> config = dense_config(inputs=3, hidden=(8,), outputs=2, final="softmax")
@@ -80,6 +82,7 @@ class Manifest:
     outline: Outline | None = None
     start: tuple[Cid, ...] = ()
     membership: MembershipPolicy | None = None
+    privacy: PrivacyPolicy = PrivacyPolicy()
     model: Model = field(init=False)
     only_keras: str = field(init=False)  # why no other learner can train the model; empty if all can
 
@@ -215,7 +218,7 @@ class Manifest:
                 "codec": asdict(self.codec),
                 "limits": {name: getattr(self.limits, name) for name in ("horizon", "skew", "interval")},
                 "membership": self.membership.to_fields() if self.membership else OPEN,
-                "privacy": "none",
+                "privacy": self.privacy.to_fields(),
             }
         )
 
@@ -228,7 +231,6 @@ class Manifest:
             raise ManifestError(f"not a manifest: {error}", "give the swarm's manifest.cbor, as it was made") from error
         if fields.integer("v") != VERSION:  # rules that are not known cannot be kept: such a swarm must not be joined
             raise ManifestError(f"manifest version {fields.integer('v')}", f"this peer reads {VERSION}: upgrade it")
-        fields.choice("privacy", ("none",))
         names = ("training", "optimiser", "merge", "codec", "limits")
         training, optimiser, merge, codec, limits = map(fields.fields, names)
         manifest = cls(
@@ -263,6 +265,7 @@ class Manifest:
             outline=Outline.from_fields(fields.fields("outline")) if "outline" in fields else None,
             start=fields.links("start", _MAX_BLOCKS, ()),
             membership=_read_membership(fields),
+            privacy=PrivacyPolicy.from_manifest(fields),
         )
         if manifest.to_bytes() != data:
             raise ManifestError("the manifest has fields that this version does not know", "upgrade learnae")

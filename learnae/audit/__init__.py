@@ -1,0 +1,1 @@
+"""Attacks on the own rows, offline, before others try them."""

@@ -1,0 +1,1 @@
+"""What leaves a machine, and what it tells: clipping, noise, its accountant, floors of the owner. Pure."""
