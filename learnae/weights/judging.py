@@ -87,13 +87,20 @@ class Judge:
         losses = {author: self._loss(author, vote) for author, vote in others.items()}
         own_loss = self.loss_of(own.vector)
         best = min([own_loss, *losses.values()])
-        muted = {
-            author: why for author, vote in others.items() if (why := self._why_mute(author, vote, losses, best, own))
-        }
         self._note_suspicion(losses, best)
-        ordered = sorted((author for author in others if author not in muted), key=losses.__getitem__)
-        kept, raised = self._add(own, own_loss, [(author, others[author]) for author in ordered], half_life, now)
-        return Judgement(tuple(kept), {**muted, **raised})
+        muted = {author: why for author, vote in others.items() if (why := self._why_unlike(author, vote, own))}
+        everybody = [
+            (author, others[author]) for author in sorted(losses, key=losses.__getitem__) if author not in muted
+        ]
+        bad = {author: self._why_bad(loss, best) for author, loss in losses.items() if author not in muted}
+        good = [(author, vote) for author, vote in everybody if not bad[author]]
+        kept, raised, loss = self._add(own, own_loss, good, half_life, now)
+        if (
+            len(kept) < len(everybody)
+            and self._mean_loss(own, everybody, half_life, now) <= loss + self.policy.tolerance
+        ):
+            return Judgement(tuple(author for author, _ in everybody), muted)  # honest peers differ, too
+        return Judgement(tuple(kept), {**muted, **{author: why for author, why in bad.items() if why}, **raised})
 
     def _loss(self, author: bytes, vote: Vote) -> float:
         """Return the loss of a replica: computed once for each, and its place in the trail noted then."""
@@ -105,12 +112,15 @@ class Judge:
             trail.append(self._sampled(vote.vector))
         return self._losses[author][1]
 
-    def _why_mute(self, author: bytes, vote: Vote, losses: Mapping[bytes, float], best: float, own: Vote) -> str:
-        policy, loss = self.policy, losses[author]
-        if not loss <= policy.loss_ratio * best + policy.loss_slack:
-            return f"a loss of {loss:.2f}, the best has {best:.2f}"
+    def _why_bad(self, loss: float, best: float) -> str:
+        if loss <= self.policy.loss_ratio * best + self.policy.loss_slack:
+            return ""
+        return f"a loss of {loss:.2f}, the best has {best:.2f}"
+
+    def _why_unlike(self, author: bytes, vote: Vote, own: Vote) -> str:
+        policy = self.policy
         length, own_length = float(np.linalg.norm(vote.vector)), float(np.linalg.norm(own.vector))
-        if length > policy.length_ratio * own_length > 0:
+        if not length <= policy.length_ratio * own_length and own_length > 0:
             return f"its weights are {length / own_length:.1f} times as long as the own"
         movement = self._movement(author)
         if movement is not None and movement < policy.movement:
@@ -128,8 +138,8 @@ class Judge:
 
     def _add(
         self, own: Vote, own_loss: float, ordered: Sequence[tuple[bytes, Vote]], half_life: int, now: int
-    ) -> tuple[list[bytes], dict[bytes, str]]:
-        """Add replicas to the running weighted mean, as long as its loss does not rise."""
+    ) -> tuple[list[bytes], dict[bytes, str], float]:
+        """Add replicas to the running weighted mean while its loss does not rise; return also the loss at the end."""
         own_weight, *weights = vote_weights([own, *(vote for _, vote in ordered)], half_life, now)
         mean, total, loss = own.vector, own_weight, own_loss
         kept, raised = [], {}
@@ -142,16 +152,10 @@ class Judge:
                 kept.append(author)
             else:
                 raised[author] = f"the mean's loss would rise from {loss:.3f} to {found:.3f}"
-        if raised and self._is_as_good_with_all(own, ordered, half_life, now, loss):
-            return [author for author, _ in ordered], {}
-        return kept, raised
+        return kept, raised, loss
 
-    def _is_as_good_with_all(
-        self, own: Vote, ordered: Sequence[tuple[bytes, Vote]], half_life: int, now: int, loss: float
-    ) -> bool:
-        """Return True if the plain mean is hardly worse than the best that was found: honest peers differ, too."""
-        everything = consensus([own, *(vote for _, vote in ordered)], half_life, now, self.moments)
-        return self.loss_of(everything) <= loss + self.policy.tolerance
+    def _mean_loss(self, own: Vote, others: Sequence[tuple[bytes, Vote]], half_life: int, now: int) -> float:
+        return self.loss_of(consensus([own, *(vote for _, vote in others)], half_life, now, self.moments))
 
     def _note_suspicion(self, losses: Mapping[bytes, float], best: float) -> None:
         policy = self.policy
