@@ -61,7 +61,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Accuracy of each honest peer's merge at the end, and the share of judgements that muted honest peers and liars."""
+    """Accuracy of each honest peer at the end, and the shares of judgements that muted honest peers, and liars."""
 
     accuracies: NDArray[np.float64]
     honest_muted: float
@@ -92,7 +92,7 @@ def run(trial: Trial) -> Outcome:
         own = [learner.weights() for learner in learners]
         honest = [vector for index, vector in enumerate(own) if index not in lying]
         said = [
-            _said(trial, index in lying, Knowledge(vector, honest, base, old), rng) for index, vector in enumerate(own)
+            _said(trial, index in lying, Knowledge(vector, honest, base, old, rng)) for index, vector in enumerate(own)
         ]
         votes = [Vote(vector, len(rows.rows), now, False) for vector, rows in zip(said, people, strict=True)]
         if number == _OLD:
@@ -120,8 +120,8 @@ def run(trial: Trial) -> Outcome:
     return Outcome(np.array(accuracies), shares[False], shares[True])
 
 
-def _said(trial: Trial, lies: bool, known: Knowledge, rng: np.random.Generator) -> Vector:
-    return forge(HONEST if trial.attack == LABEL_FLIP or not lies else trial.attack, known, rng)
+def _said(trial: Trial, lies: bool, known: Knowledge) -> Vector:
+    return forge(HONEST if trial.attack == LABEL_FLIP or not lies else trial.attack, known)
 
 
 def _learner(manifest: Manifest, rows: Rows, rng: np.random.Generator) -> NumpyLearner:

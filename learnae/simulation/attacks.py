@@ -28,6 +28,7 @@ class Knowledge:
     honest: Sequence[Vector]
     base: Vector
     old: Vector
+    rng: np.random.Generator
 
     @property
     def update(self) -> Vector:
@@ -35,47 +36,47 @@ class Knowledge:
         return np.asarray(np.mean(self.honest, axis=0) - self.base, np.float32)
 
 
-Attack = Callable[[Knowledge, np.random.Generator], NDArray[np.floating]]
+Attack = Callable[[Knowledge], NDArray[np.floating]]
 
 
-def _a_little_is_enough(known: Knowledge, rng: np.random.Generator) -> NDArray[np.floating]:
+def _a_little_is_enough(known: Knowledge) -> NDArray[np.floating]:
     """Keep within what honest peers differ by (Baruch et al. 2019)."""
     return np.asarray(np.mean(known.honest, axis=0) - _SPREADS * np.std(known.honest, axis=0))
 
 
-def _mimic(known: Knowledge, rng: np.random.Generator) -> NDArray[np.floating]:
+def _mimic(known: Knowledge) -> NDArray[np.floating]:
     """Copy the honest peer that is furthest from the mean (Karimireddy et al. 2022)."""
     mean = np.mean(known.honest, axis=0)
     return max(known.honest, key=lambda vector: float(np.linalg.norm(vector - mean)))
 
 
-def _bias(known: Knowledge, rng: np.random.Generator) -> NDArray[np.floating]:
+def _bias(known: Knowledge) -> NDArray[np.floating]:
     """Talk down the last class: its bias is the last weight of a model that ends with a Dense layer."""
     vector = known.own.copy()
     vector[-1] += _BIAS
     return vector
 
 
-def _noise(known: Knowledge, rng: np.random.Generator) -> NDArray[np.floating]:
-    return rng.normal(0, float(np.sqrt(np.mean(known.own**2))), len(known.own))
+def _noise(known: Knowledge) -> NDArray[np.floating]:
+    return known.rng.normal(0, float(np.sqrt(np.mean(known.own**2))), len(known.own))
 
 
 HONEST = "honest"  # in its weights
 ATTACKS: dict[str, Attack] = {
-    HONEST: lambda known, rng: known.own,
-    "sign-flip": lambda known, rng: -known.own,
-    "scaled": lambda known, rng: 10 * known.own,
+    HONEST: lambda known: known.own,
+    "sign-flip": lambda known: -known.own,
+    "scaled": lambda known: 10 * known.own,
     "noise": _noise,
-    "zeros": lambda known, rng: np.zeros_like(known.own),
+    "zeros": lambda known: np.zeros_like(known.own),
     "a-little-is-enough": _a_little_is_enough,
-    "inner-product": lambda known, rng: known.base + _INNER * known.update,
-    "amplified": lambda known, rng: known.base + _STRONGER * known.update,
+    "inner-product": lambda known: known.base + _INNER * known.update,
+    "amplified": lambda known: known.base + _STRONGER * known.update,
     "mimic": _mimic,
     "bias": _bias,
-    "stale": lambda known, rng: known.old,
+    "stale": lambda known: known.old,
 }
 
 
-def forge(kind: str, known: Knowledge, rng: np.random.Generator) -> Vector:
+def forge(kind: str, known: Knowledge) -> Vector:
     """Return what a liar of this ``kind`` of ATTACKS publishes (count,)."""
-    return np.array(ATTACKS[kind](known, rng), np.float32)
+    return np.array(ATTACKS[kind](known), np.float32)
