@@ -1,5 +1,6 @@
 """Training the local model between two merges, and measuring the consensus estimate on the own rows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,8 @@ ENDLESS = 1 << 40  # steps between two merges: as many as there is time for
 class Training:
     """Takes ``between_merges`` optimiser steps a cycle, from one merge to the next; ``steps`` counts them all.
 
-    Of a cycle that is ENDLESS the best weights of its ``trajectory`` are published. The learner may take fewer steps
+    Of a cycle that is ENDLESS the best weights of its ``trajectory`` are published. While it ``wants_more`` a cycle goes
+    on (ReleaseFloor). The learner may take fewer steps
     at a time: ``taken`` counts those of this cycle, ``rows`` what they were trained on.
     ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
     """
@@ -24,6 +26,7 @@ class Training:
     learner: Learner
     between_merges: int
     trajectory: Trajectory
+    wants_more: Callable[[], bool] = lambda: False
     steps: int = 0
     taken: int = 0
     rows: int = 0
@@ -47,7 +50,8 @@ class Training:
 
     def _left(self) -> int:
         if self.between_merges != ENDLESS:
-            return self.between_merges - self.taken
+            left = self.between_merges - self.taken
+            return self.between_merges if left <= 0 and self.wants_more() else left
         if self.taken == 0:
             self.trajectory.begin()
         return self.trajectory.left(self.taken)
@@ -55,7 +59,8 @@ class Training:
     @property
     def is_done(self) -> bool:
         """Return True if this cycle's steps are taken; one without an end is done after any."""
-        return self.taken > 0 and (self.taken >= self.between_merges or self.between_merges == ENDLESS)
+        is_taken = self.taken > 0 and (self.taken >= self.between_merges or self.between_merges == ENDLESS)
+        return is_taken and not self.wants_more()
 
     def evaluate(self, estimate: Vector) -> None:
         """Renew ``metrics``: those of ``estimate`` (count,)."""
