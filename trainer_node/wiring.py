@@ -99,7 +99,8 @@ def _build(
     dataset = load(config, swarm.manifest)
     engine, facts = build_learner(config.train, swarm.manifest, dataset)
     learner = PacedLearner(engine, swarm.manifest.training.steps)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(
