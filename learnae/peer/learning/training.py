@@ -17,7 +17,7 @@ ENDLESS = 1 << 40  # steps between two merges: as many as there is time for
 class Training:
     """Takes ``between_merges`` optimiser steps a cycle, from one merge to the next; ``steps`` counts them all.
 
-    While it ``wants_more`` (ReleaseFloor) a cycle goes on; of one that is ENDLESS the best weights of its ``trajectory``
+    While it ``wants_more`` (ReleaseFloor) a cycle goes on. Of an ENDLESS one the best weights of its ``trajectory``
     are published. The learner may take fewer steps at a time: ``taken`` counts those of this cycle, ``rows`` what they
     were trained on. ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
     """
