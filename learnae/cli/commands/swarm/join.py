@@ -11,7 +11,7 @@ from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json
+from learnae.cli.output import columns_note, floor_note, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -83,7 +83,13 @@ def join(options: argparse.Namespace) -> int:
         print_json({**fields, "columns": list(manifest.columns), "data": asdict(look) if look else None})
     else:
         print_fields(
-            {**fields, **columns_note(manifest), **membership_note(manifest), **({"data": str(look)} if look else {})}
+            {
+                **fields,
+                **columns_note(manifest),
+                **floor_note(manifest),
+                **membership_note(manifest),
+                **({"data": str(look)} if look else {}),
+            }
         )
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)

@@ -20,7 +20,7 @@ from learnae.cli.commands.swarm.join import (
     link_sections,
     start_peer,
 )
-from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
+from learnae.cli.output import columns_note, floor_note, human_bytes, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -183,6 +183,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
         "swarm": manifest.name,
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
+        **floor_note(manifest),
         **membership_note(manifest),
         "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
         "seen": "by all members: the peer's name, how many rows, steps, losses, and its weights; readings by none",
