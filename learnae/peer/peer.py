@@ -171,9 +171,7 @@ class Peer:
         self._accuse()
         if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
             self.options.floors.note_merged()
-        merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
-        if merged:
-            self.options.floors.note_merged()
+        merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         self._show(bool(heard or self.training.taken == 0))
@@ -249,9 +247,8 @@ class Peer:
         """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits."""
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
-            merged = self.merging.merge()
+            merged = self._merge()
             if merged:
-                self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())
             trained = self._train()
             self.training.taken = 0
@@ -283,6 +280,12 @@ class Peer:
         return True
 
     # -- what to learn
+
+    def _merge(self) -> int:
+        merged = self.merging.merge(self.ports.clock.now())
+        if merged:
+            self.options.floors.note_merged()
+        return merged
 
     def _train(self) -> Trained:
         """Train, unless this peer has settled and nothing is new."""
