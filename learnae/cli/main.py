@@ -29,6 +29,7 @@ from learnae.cli.commands.swarm.definition import MEMBERSHIPS, SETTINGS, USUAL_M
 from learnae.cli.commands.swarm.features import add_parser as add_features_arguments
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
+from learnae.cli.commands.swarm.vouching import code_to_ask
 from learnae.config.sections import BROKER_URLS, MqttSection
 from learnae.membership.codes.invite_code import is_code
 from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
@@ -166,6 +167,9 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"
     )
     group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
+    vouched = command.add_argument_group("where members vouch", "with the swarm's id or manifest, and --broker, or:")
+    member = "http://HOST:PORT of a member that serves, or https://HOST:PORT/PEER; may be repeated"
+    vouched.add_argument("--member", action="append", default=[], metavar="URL", help=member)
     _add_links(command, "goes into the configuration; a code names its broker itself", "with a code: you are asked")
     _finish(command, _join)
 
@@ -185,11 +189,12 @@ def _add_links(command: argparse.ArgumentParser, about: str, about_password: str
 
 
 def _join(options: argparse.Namespace) -> int:
-    if not is_code(options.swarm) and not _SPOKEN.fullmatch(options.swarm):
+    code = None
+    if not is_code(options.swarm) and not _SPOKEN.fullmatch(options.swarm) and not (code := code_to_ask(options)):
         return join(options)
     from learnae.cli.commands.swarm.join_by_code import join_by_code  # noqa: PLC0415 - brings the adapters of MQTT
 
-    return join_by_code(options)
+    return join_by_code(options, code)
 
 
 def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

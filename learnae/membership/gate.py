@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from learnae.errors import StrangerError
 from learnae.ipld.cid import Cid
+from learnae.membership.policy import VOUCHED
 from learnae.membership.records import MAX_BYTES, is_record
 from learnae.protocol.announcements import PREFIX_BYTES
 from learnae.protocol.identity import peer_name
@@ -78,9 +79,22 @@ class Gate:
         """Return the names of records that others here need, and that are not here."""
         return iter(()) if self.ledger is None else self.ledger.missing()
 
-    def announced(self) -> list[Cid]:
-        """Return the records from which all are found: those that no other names."""
-        return [] if self.ledger is None else [*self.ledger.heads(), *self.ledger.roster().pending]
+    def forget(self, cid: Cid) -> bool:
+        """Forget a join that no member has named; return False if it is another record, or not here."""
+        return self.ledger is not None and self.ledger.forget(cid)
+
+    def announced(self, me: bytes) -> list[Cid]:
+        """Return the records from which all are found: those that no other names.
+
+        Where members vouch, of wishes to come in that prove nothing and that no member has voted on ``me``'s alone.
+        """
+        if self.ledger is None:
+            return []
+        ledger, pending = self.ledger, self.ledger.roster().pending
+        if ledger.policy.kind == VOUCHED:
+            joins = ((cid, ledger.get(cid)) for cid in pending)
+            pending = tuple(cid for cid, join in joins if cid in ledger.history or (join and join.author == me))
+        return [*ledger.heads(), *pending]
 
     def _look(self) -> None:
         members = None if self.ledger is None else frozenset(self.ledger.roster().members)

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from learnae.errors import EncodingError, SealError
 from learnae.ipld import dagcbor
+from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 from learnae.membership.codes.invite_code import rendezvous
 from learnae.protocol.identity import agree, derive
@@ -106,6 +107,11 @@ def answers(blocks: Iterable[bytes]) -> Iterator[Answer]:
 def members_place(root: bytes) -> str:
     """Return the name of the place where members of a sealed swarm meet, from its root secret (32 bytes)."""
     return _name(derive(root, b"learnae/topic/1")[:PLACE_BYTES])
+
+
+def vouch_seed(swarm: Cid) -> bytes:
+    """Return the seed with which all who know a swarm's id ask its members, where those vouch: no invite is needed."""
+    return derive(swarm.to_bytes(), b"learnae/vouch/1")
 
 
 def public_key(seed: bytes) -> bytes:
