@@ -124,8 +124,14 @@ class Registrar:
         return self.sign(joiner, Join(joiner.x25519, invite, proof), () if invite is None else None)
 
     def let_in(self, joiner: Identity, role: str) -> bool:
-        """Make ``joiner`` a member by keys of members that are here; return False if it is none then."""
+        """Make ``joiner`` a member by keys of members that are here; return False if it is none then.
+
+        Raises ConfigurationError if it is one that was let in for another role.
+        """
         roster = self.ledger.roster()
+        known = roster.members.get(joiner.author)
+        if known and known.role not in (ANY_ROLE, role):
+            raise ConfigurationError(f"this peer was let in as {known.role}", "join under another --name")
         hosts = [member for member in self.members_here() if member.author != joiner.author]
         if joiner.author in roster.members or joiner.author in roster.removed or not hosts:
             return joiner.author in roster.members
