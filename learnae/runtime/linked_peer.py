@@ -42,7 +42,8 @@ class LinkedPeer:
     doorkeepers: tuple[Doorkeeper, ...] = ()
 
     def serve(self) -> None:
-        """Answer machines that have an invite code; the peer welcomes at its next tick."""
+        """Answer machines that want to come in, and count what went to callers; the peer welcomes at its next tick."""
+        self.peer.traffic.bytes_out += sum(meter() for meter in self.links.meters)
         for doorkeeper in self.doorkeepers:
             doorkeeper.serve()
 

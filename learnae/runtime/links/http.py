@@ -37,7 +37,7 @@ def connect_http(
     limits = ServerLimits(section.connections, section.per_address, section.timeout, rate=section.bytes_per_second)
     own, spend = OwnVector(workspace.identity, swarm), limits.bucket()
     gossip = HttpGossip(own)
-    links = LinkSet(gossips={"http": gossip}, closers=(own.close,))
+    links = LinkSet(gossips={"http": gossip}, meters=(spend.taken,), closers=(own.close,))
     host, port = (free_place() if section.serve == AUTO else section.place()) if section.serve else ("", 0)
     neighbourhood = Neighbourhood(workspace, is_sealed, admits, 0 if is_own_machine(host) else port)
     for address in section.addresses():
