@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.cli.commands.swarm.board_service import join_as_service
 from learnae.cli.commands.swarm.data_look import Look, look_into
 from learnae.cli.commands.swarm.join import (
     LABEL,
@@ -54,6 +55,8 @@ def join_by_code(options: argparse.Namespace, code: InviteCode | None = None) ->
     Without ``code``, the options hold it.
     """
     code = code or (parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm))
+    if options.role == "agent" and options.start:
+        return join_as_service(options, code)
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     check_startable(options)
@@ -81,7 +84,7 @@ def join_by_code(options: argparse.Namespace, code: InviteCode | None = None) ->
     if is_in:
         forget_application(directory)
     _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
-    return start_peer(options, directory.name) if options.start else 0
+    return start_peer(options) if options.start else 0
 
 
 def _heard(text: str) -> InviteCode:
