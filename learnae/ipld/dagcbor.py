@@ -25,6 +25,7 @@ from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 
 MAX_DEPTH = 32  # a Keras model's JSON needs about ten
 _LINK_TAG = 42
+_SCALARS = frozenset((str, bytes, int, float, bool, type(None)))  # most values: told by a look, not by five
 _INTEGERS = range(-(2**63), 2**63)  # what every implementation can hold
 
 
@@ -66,7 +67,9 @@ def decode(data: bytes, limit: int = MAX_BLOCK_BYTES) -> Any:
 def _to_cbor(value: object, depth: int) -> object:
     if depth < 0:
         raise EncodingError(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, Mapping):
+    if type(value) in _SCALARS:
+        return _check_scalar(value)
+    if isinstance(value, (dict, Mapping)):
         return {key: _to_cbor(value[key], depth - 1) for key in sorted(value, key=_key_order)}
     if isinstance(value, (list, tuple)):
         return [_to_cbor(item, depth - 1) for item in value]
@@ -104,6 +107,8 @@ def _check_scalar(value: object) -> object:
 def _from_cbor(value: object, depth: int) -> object:
     if depth < 0:
         raise EncodingError(f"nested deeper than {MAX_DEPTH}")
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, dict):
         return {key: _from_cbor(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list):
