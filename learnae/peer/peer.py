@@ -160,7 +160,9 @@ class Peer:
             return self._bide(heard)
         self._introduce()
         self._accuse()
-        merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
+        merged = (
+            self.merging.merge(self.ports.clock.now()) if self.training.taken == 0 else 0
+        )  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         self._show(bool(heard or self.training.taken == 0))
@@ -234,7 +236,7 @@ class Peer:
         """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits."""
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
-            merged = self.merging.merge()
+            merged = self.merging.merge(self.ports.clock.now())
             if merged:
                 self.merging.believe(None, self.ports.clock.now())
             trained = self._train()

@@ -62,14 +62,14 @@ class Merging:
         """Go on from the saved estimate; the weights are restored, too (Training)."""
         self._estimate.vector, self._is_restored = state.estimate, True
 
-    def merge(self) -> int:
-        """Move the weights towards the replicas if any is new; return how many are."""
+    def merge(self, now: int) -> int:
+        """Move the weights towards the replicas as they count at ``now`` (ms), if any is new; return how many are."""
         replicas = self._following.replicas
         new = [author for author, replica in replicas.items() if self._merged.get(author) != replica.cid]
         if not new:
             return 0
         policy = self._manifest.merge
-        self._learner.load(merge(self._learner.weights(), self._votes(), policy, self._learner.moments))
+        self._learner.load(merge(self._learner.weights(), self._votes(), policy, now, self._learner.moments))
         self._note(new)
         return len(new)
 
@@ -92,11 +92,11 @@ class Merging:
             live += 1
         self._estimate.renew(votes, live, now)
 
-    def start_over(self) -> None:
-        """Go on from what the swarm believes: own training has diverged."""
+    def start_over(self, now: int) -> None:
+        """Go on from what the swarm believes at ``now`` (ms): own training has diverged."""
         self._learner.restore(self._fresh_learner)
         votes, half_life = self._votes(), self._manifest.merge.half_life
-        self._learner.load(consensus(votes, half_life, self._learner.moments) if votes else self._start)
+        self._learner.load(consensus(votes, half_life, now, self._learner.moments) if votes else self._start)
 
     def _votes(self) -> list[Vote]:
         own = self._frames.own_vote
