@@ -16,6 +16,7 @@ learnae.errors.EncodingError: not canonical dag-cbor; sort keys length-first, fl
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import cbor2
@@ -59,9 +60,13 @@ def decode(data: bytes, limit: int = MAX_BLOCK_BYTES) -> Any:
     except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:
         raise EncodingError(f"not CBOR: {error}") from error
     value = _from_cbor(tree, MAX_DEPTH)
-    if encode(value) != data:
-        raise EncodingError("not canonical dag-cbor", "sort keys length-first, floats 64-bit, shortest integers")
+    if cbor2.dumps(tree) != data:  # what is in the tree, and in which order, has been checked
+        raise _not_canonical()
     return value
+
+
+def _not_canonical() -> EncodingError:
+    return EncodingError("not canonical dag-cbor", "sort keys length-first, floats 64-bit, shortest integers")
 
 
 def _to_cbor(value: object, depth: int) -> object:
@@ -108,8 +113,11 @@ def _from_cbor(value: object, depth: int) -> object:
     if depth < 0:
         raise EncodingError(f"nested deeper than {MAX_DEPTH}")
     if type(value) in _SCALARS:
-        return value
+        return _check_scalar(value)
     if isinstance(value, dict):
+        orders = [_key_order(key) for key in value]
+        if any(first >= second for first, second in pairwise(orders)):
+            raise _not_canonical()
         return {key: _from_cbor(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_from_cbor(item, depth - 1) for item in value]
@@ -117,4 +125,4 @@ def _from_cbor(value: object, depth: int) -> object:
         if value.tag != _LINK_TAG or not isinstance(value.value, bytes) or value.value[:1] != b"\x00":
             raise EncodingError(f"tag {value.tag} is not a link")
         return Cid.from_bytes(value.value[1:])
-    return value
+    return _check_scalar(value)
