@@ -22,6 +22,7 @@ from learnae.cli.commands.look.peers import peers
 from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
 from learnae.cli.commands.members.invites import invite, uninvite
+from learnae.cli.commands.members.key import key
 from learnae.cli.commands.members.members import members
 from learnae.cli.commands.members.votes import admit, revoke
 from learnae.cli.commands.swarm.create import create
@@ -127,6 +128,8 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help=f"who may speak: by invite, by votes of members, or all who get here (default: {USUAL_MEMBERSHIP})",
     )
     command.add_argument("--votes", type=count, metavar="M", help="of members that remove one, or vouch for one")
+    founder = "a member from the beginning besides this one, from learnae key on its machine; may be repeated"
+    command.add_argument("--founder", action="append", default=[], metavar="F", help=founder)
     command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
     for flag, (_, kind, explained) in SETTINGS.items():
         command.add_argument(
@@ -220,6 +223,9 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     spoken = "print three words in its place, with which one machine of this network joins, within ten minutes"
     command.add_argument("--spoken", action="store_true", help=spoken)
     _finish(_with_swarm(command), invite)
+    command = verbs.add_parser("key", help="a peer's key before it is in a swarm, to found one with")
+    command.add_argument("--name", help="of the peer on this machine (default: trainer)")
+    _finish(command, key)
     command = verbs.add_parser("uninvite", help="take an invite back")
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("invite", nargs="?", default="", metavar="INVITE", help="the end of its name: learnae members")

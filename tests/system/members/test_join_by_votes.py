@@ -14,6 +14,7 @@ from mosquitto import Mosquitto
 from mqtt_rig import Inbox, Links, plain
 from programs import Child, Programs, assert_refused, wait_for
 
+from demo.people import write_private_file
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.ipld.cid import DAG_CBOR
 from learnae.membership.policy import VOUCHED, Founder, MembershipPolicy
@@ -146,3 +147,25 @@ def test_an_id_needs_an_address(tmp_path: Path, site: Site) -> None:
     assert_refused(ann.run("learnae", "invite"), 78, f"learnae join {site.id} --broker URL")
     refused = ann.run("learnae", "join", site.id, "--name", "other", "--member", "http://127.0.0.1:1")
     assert_refused(refused, 78, "--member is for a machine without a member")
+
+
+def test_two_found_a_swarm_by_commands(site: Site) -> None:
+    ann, ben = (site.machines[name] for name in ("ann", "ben"))
+    founders = [machine.answer("learnae", "key", "--name", name) for name, machine in (("ann", ann), ("ben", ben))]
+    assert founders[0] == ann.answer("learnae", "key", "--name", "ann"), "repeated, it is the same key"
+    flags = [word for each in founders for word in ("--founder", each["founder"])]
+    create = ("swarm", "create", "--preset", "wrist", "--membership", "vouched")
+    wrong = ann.run("learnae", *create, "--founder", founders[0]["founder"][:-1])
+    assert_refused(wrong, 78, "103 characters", "learnae key")
+    assert_refused(ann.run("learnae", *create[:-1], "open", *flags), 78, "swarm.founders of an open swarm")
+    made = ann.answer("learnae", *create, "--votes", "3", *flags)
+    write_private_file(1, ann.root / "rows.npz")
+    assert ann.answer("learnae", "join", "--name", "ann", "--data", "rows.npz")["standing"] == "member"
+    found = ann.answer("learnae", "members")
+    assert {each["peer"] for each in found["member"]} >= {each["peer"] for each in founders}
+    assert (found["votes"], found["swarm"]) == (3, made["swarm"])
+    port = free_port()
+    site.link("ann", f'serve = "127.0.0.1:{port}"')
+    site.start("ann")
+    asked = ben.answer("learnae", "join", made["swarm"], "--name", "ben", "--member", f"http://127.0.0.1:{port}")
+    assert asked["member"] is True, "a founder is in without a vote"
