@@ -15,13 +15,16 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from learnae.errors import ConfigurationError, StateError
-from learnae.membership.codes.invite_code import InviteCode, is_code, parse
 from learnae.swarm.directory import open_manifest, read_manifest
 from learnae.system.atomic_files import write_atomic
 from learnae.system.installation import how_to_install, is_installed
+
+if TYPE_CHECKING:
+    from learnae.membership.codes.invite_code import InviteCode
 
 UNITS = ("learnae-agent@.service", "firmware-bridge@.service", "trainer-node.service")
 UNIT_DIRECTORY = "usr/local/lib/systemd/system"  # below /etc/systemd, so that `systemctl edit` wins
@@ -106,6 +109,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def install(options: argparse.Namespace) -> int:
     """Write what is missing and print what was done; the same again changes nothing."""
+    from learnae.membership.codes.invite_code import is_code, parse  # noqa: PLC0415 - running agents import this, too
+
     agents = options.names or ([] if options.bridge or options.trainer else [_EXAMPLE])
     text = sys.stdin.readline().strip() if options.swarm == "-" else options.swarm
     if is_code(text) and len(agents) + options.trainer != 1:

@@ -33,7 +33,6 @@ from learnae.errors import EncodingError, SealError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
-from learnae.membership.codes.invite_code import rendezvous
 from learnae.protocol.identity import agree, derive
 
 SESSION_BYTES = PLACE_BYTES = 16
@@ -121,7 +120,7 @@ def public_key(seed: bytes) -> bytes:
 
 def meeting_place(key: bytes) -> str:
     """Return the name of the place where the invite of K is answered: 26 characters of base32, lower case."""
-    return _name(rendezvous(key))
+    return _name(derive(key, b"learnae/rendezvous/1")[:PLACE_BYTES])
 
 
 def seal_question(key: bytes, question: Question) -> bytes:
