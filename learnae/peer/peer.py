@@ -489,7 +489,8 @@ def compose_peer(
     merging = Merging(manifest, ports.learner, following, frames)
     once = manifest.training
     training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
-    view = SwarmView(author, following, training, traffic)
+    view = SwarmView(author, following, training, traffic, errors, gate)
+    following.fits = view.fits
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,
