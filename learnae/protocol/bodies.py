@@ -175,7 +175,7 @@ class Update:
     previous one (the first NAME_BYTES of their digests), and the bytes that it has sent and received.
     A peer that is ``settled`` has stopped training: its vote does not age. Where updates are differentially private,
     ``privacy`` says how far, and what would tell of rows is left out: ``samples`` is PRIVATE_SAMPLES, there are no
-    ``metrics``, nothing is ``merged``, and no bytes are counted.
+    ``metrics``, and nothing is ``merged``.
     """
 
     frame: FrameHeader
