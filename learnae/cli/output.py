@@ -194,6 +194,21 @@ def membership_note(manifest: Manifest) -> dict[str, str]:
     return {"membership": f"{kind}: in by {'an invite of a member' if kind == 'invite' else votes}, out by {votes}"}
 
 
+def privacy_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that says what updates may tell of rows."""
+    policy = manifest.privacy.training
+    if policy is None:
+        return {"privacy": "no differential privacy: updates are clipped, not noisy, unless a peer's [privacy] says so"}
+    unit, of = policy.protects, f"epsilon {policy.epsilon:g} at delta {policy.delta:g}"
+    leaves = f"a row takes part in {counted(policy.releases, 'noisy step')}, then it leaves"
+    features = manifest.features
+    apart = ""
+    if features:
+        apart = "; windows do not overlap" if features.hop >= features.span else "; windows overlap"
+        apart += f" (hop {features.hop} of {features.span} samples)"
+    return {"privacy": f"updates tell of one {unit} more or less at most {of}: {leaves}{apart}"}
+
+
 def columns_note(manifest: Manifest) -> dict[str, str]:
     """Return the field that tells people which columns their tables must have; none where features are defined."""
     if manifest.features:
