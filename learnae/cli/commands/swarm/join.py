@@ -76,8 +76,8 @@ def join(options: argparse.Namespace) -> int:
         **standing,
     }
     if options.json:
-        fields["privacy"] = manifest.privacy.to_fields()
-        print_json({**fields, "columns": list(manifest.columns), "data": asdict(look) if look else None})
+        told = {"columns": list(manifest.columns), "privacy": manifest.privacy.to_fields()}
+        print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
         print_fields(
             {

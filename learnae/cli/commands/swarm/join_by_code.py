@@ -20,7 +20,7 @@ from learnae.cli.commands.swarm.join import (
     link_sections,
     start_peer,
 )
-from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
+from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json, privacy_note
 from learnae.config.loading import user_config_directory
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
@@ -175,13 +175,15 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     update = manifest.model.count * _VALUE_BYTES[manifest.codec.delta] + _MESSAGE_BYTES
     hourly = human_bytes(round(update * 3600 / NETWORK_SECONDS))
     replicas = human_bytes((_FOLLOWED[options.role] + 4) * 4 * manifest.model.count)
+    told = "how many noisy steps" if manifest.privacy.training else "how many rows, steps, losses"
     fields = {
         "swarm": manifest.name,
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
         **membership_note(manifest),
+        **privacy_note(manifest),
         "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
-        "seen": "by all members: the peer's name, how many rows, steps, losses, and its weights; readings by none",
+        "seen": f"by all members: the peer's name, {told}, and its weights; readings by none",
     }
     if not options.json:
         print_fields(fields)
