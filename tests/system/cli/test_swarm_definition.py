@@ -151,3 +151,13 @@ def test_what_is_wrong_in_a_file_is_named(programs: Programs, tmp_path: Path, te
     done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--from", tmp_path / "pump.toml")
     assert_refused(done, CONFIGURATION, *words)
     assert not list(programs.home.glob("swarms/*"))
+
+
+def test_a_model_that_mixes_rows_is_refused_with_differential_privacy(programs: Programs, tmp_path: Path) -> None:
+    config = dense_config(2, (4,), 2, "softmax")
+    config["config"]["layers"].insert(2, {"class_name": "BatchNormalization", "config": {}})
+    (tmp_path / "m.json").write_text(json.dumps(config))
+    said: list[object] = ["--model", tmp_path / "m.json", "--loss", "sparse_categorical_crossentropy"]
+    done = programs.run("learnae", "swarm", "create", *said, "--epsilon", 4)
+    assert_refused(done, CONFIGURATION, "BatchNormalization", "no --epsilon")
+    assert not list(programs.home.glob("swarms/*"))

@@ -24,6 +24,7 @@ from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.protocol.identity import Identity
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import create_named, create_swarm
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
@@ -57,6 +58,7 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(values)
     manifest = with_policies(manifest, values)
+    check_agreed(manifest)
     if options.data:
         look_into(options.data, LABEL, manifest)  # refuses what could not be joined with, before there is a swarm
     owner, manifest = _owned(manifest, values["swarm"])

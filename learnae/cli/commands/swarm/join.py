@@ -21,6 +21,7 @@ from learnae.membership.policy import VOUCHED
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.homes import swarm_of
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import Swarm, find_swarm
 from learnae.system.atomic_files import create_once, writing
@@ -45,6 +46,7 @@ def join(options: argparse.Namespace) -> int:
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    check_agreed(manifest)
     check_startable(options)
     directory = peer_directory(options.name or known_name(options, manifest.swarm) or options.role)
     name = directory.name

@@ -29,6 +29,7 @@ from learnae.membership.gate import MEMBER
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.publishing import NETWORK_SECONDS
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import create_once, write_atomic, writing
@@ -172,6 +173,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     """Say what will be trained, what it costs, and what others see; look into the data. Raises ConfigurationError."""
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    check_agreed(manifest)
     update = manifest.model.count * _VALUE_BYTES[manifest.codec.delta] + _MESSAGE_BYTES
     hourly = human_bytes(round(update * 3600 / NETWORK_SECONDS))
     replicas = human_bytes((_FOLLOWED[options.role] + 4) * 4 * manifest.model.count)
