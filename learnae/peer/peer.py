@@ -19,7 +19,7 @@ from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
-from learnae.peer.learning.training import ENDLESS, Training
+from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.members.records_here import open_gate
 from learnae.peer.own_chain import OwnChain
@@ -64,13 +64,13 @@ class Ports:
 class Options:
     """How one peer differs from another, as its role decides; all have the same rights.
 
-    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps``
-    optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``publish`` says when
-    what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
-    are more ``rows`` to train on, or others have news (Settling). Where updates are differentially private, ``privacy``
-    gives what is spent: an update then says nothing else of rows, and the time alone decides when there is one.
-    ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten. ``facts``
-    gives what only the role knows, such as the device that trains: shown in the status as it is.
+    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps`` optimiser
+    steps are taken between two merges, 0 for as many as the manifest says, few with noise (Training). ``publish`` says
+    when what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until
+    there are more ``rows`` to train on, or others have news (Settling). Where updates are differentially private,
+    ``privacy`` gives what is spent: an update then says nothing else of rows, and the time alone decides when there is
+    one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
+    ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
     fetches and keeps everything.
     """
@@ -504,7 +504,7 @@ def compose_peer(
     merging = Merging(manifest, ports.learner, following, frames)
     once, is_private = manifest.training, options.privacy() is not None
     training = Training(
-        ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch), is_private
+        ports.learner, _steps(manifest, options), Trajectory(ports.learner, once.steps, once.batch), is_private
     )
     view = SwarmView(author, following, training, traffic, options.recall)
     profile = Profile(options.name, options.role, learnae.__version__)
@@ -521,6 +521,14 @@ def compose_peer(
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer
+
+
+def _steps(manifest: Manifest, options: Options) -> int:
+    """Return the optimiser steps between two merges: few where each is paid for, unless all have agreed on more."""
+    once = manifest.training.steps
+    if options.privacy() is None:
+        return options.steps or once
+    return once if manifest.privacy.training else min(once, PRIVATE_STEPS)
 
 
 def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":

@@ -10,6 +10,7 @@ from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
 ENDLESS = 1 << 40  # steps between two merges: as many as there is time for
+PRIVATE_STEPS = 4  # the same with noise, which merging averages: each is paid for
 
 
 @dataclass(eq=False)

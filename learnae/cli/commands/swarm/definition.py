@@ -11,6 +11,7 @@ from learnae.errors import ConfigurationError
 from learnae.ipld.fields import Fields
 from learnae.membership.policy import INVITE, VOUCHED
 from learnae.models.optimisers import RATES, OptimiserPolicy
+from learnae.peer.learning.training import PRIVATE_STEPS
 from learnae.privacy.policy import TrainingPrivacy
 from learnae.privacy.spent import UNITS
 from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
@@ -45,7 +46,6 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
     ),
     "--clip": ("privacy.clip", float, f"norm of a row's gradient, at most (default: {_USUAL_PRIVACY['clip']})"),
 }
-PRIVATE_STEPS = 4  # between two merges: with more noise is averaged too late, and each is paid for
 PRIVATE_RATES = {"adam": 0.03}  # learning rates of few steps with noise, where options name none
 USUAL_MEMBERSHIP = INVITE
 MEMBERSHIPS = (INVITE, VOUCHED, OPEN)
