@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import COUNT
-from machine import Crash, frame_of, update_of
+from machine import Crash, Machine, frame_of, update_of
 from noisy import EVERY, Private, with_rows
 
+from learnae.errors import StateError
 from learnae.privacy.spent import PRIVATE_SAMPLES
 from learnae.protocol.bodies import KEY, Update
 from learnae.protocol.limits import HOUR
@@ -77,6 +78,23 @@ def test_it_pays_for_nothing_before_it_has_heard_what_it_said() -> None:
     assert machine.disk.releases > paid > 8
     new = [body.privacy.releases for body in private_bodies(machine)[-3:] if body.privacy]
     assert min(new) > paid
+
+
+def test_weights_that_learnt_without_noise_are_no_beginning() -> None:
+    machine, plain = Private(), Machine()
+    plain.tick(3)
+    machine.state, machine.host.blocks = plain.state, plain.host.blocks
+    with pytest.raises(StateError, match="only 0 with noise"):
+        machine.boot()
+
+
+def test_a_budget_that_is_lost_counts_what_was_said_and_saved() -> None:
+    machine = Private()
+    machine.tick(8)
+    machine.peer.save()
+    saved, machine.disk.releases = machine.disk.releases, 0
+    machine.boot()
+    assert machine.disk.releases == saved
 
 
 @pytest.mark.parametrize("survived", range(1, 9))
