@@ -74,7 +74,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
-    private = as_agreed(learner, manifest, config.privacy, workspace.directory)
+    private = as_agreed(learner, dataset, manifest, config.privacy, workspace.directory)
 
     def why_none_held_out() -> str:
         keeps_none = "this agent sends summaries and keeps no rows"

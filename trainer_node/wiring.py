@@ -96,7 +96,7 @@ def _build(
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
     engine, facts = build_learner(config.train, swarm.manifest, dataset)
-    private = as_agreed(engine, swarm.manifest, config.privacy, workspace.directory)
+    private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
     learner = PacedLearner(private.learner, swarm.manifest.training.steps)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}

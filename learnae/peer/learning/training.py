@@ -39,7 +39,7 @@ class Training:
         if trained.steps:
             self.steps += trained.steps
             self.taken += trained.steps
-            self.rows, self.loss = trained.rows, trained.loss
+            self.rows, self.loss = trained.rows, None if self.is_private else trained.loss
         return trained
 
     def end_cycle(self) -> None:

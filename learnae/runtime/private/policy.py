@@ -5,9 +5,13 @@ from dataclasses import replace
 
 from learnae.config.privacy_section import PrivacySection
 from learnae.errors import ModelError
+from learnae.models.definition import ModelDefinition
+from learnae.models.optimisers import OptimiserPolicy
 from learnae.privacy.policy import TrainingPrivacy
 from learnae.privacy.spent import READING
 from learnae.swarm.manifest import Manifest
+
+_LINEAR_RATE, _RATE = 0.1, 0.03  # of a model of one layer, of a deeper one
 
 
 def training_privacy(manifest: Manifest, section: PrivacySection) -> TrainingPrivacy | None:
@@ -41,6 +45,18 @@ def check_possible(manifest: Manifest) -> None:
             f"differential privacy of {manifest.name!r}: {error.problem}",
             "use a model without that layer, or no --epsilon (privacy.epsilon)",
         ) from error
+
+
+def optimiser_of(manifest: Manifest) -> OptimiserPolicy:
+    """Return the members' optimiser if they agreed on noise, else the one that few steps with noise need."""
+    return manifest.optimiser if manifest.privacy.training else private_optimiser(manifest)
+
+
+def private_optimiser(manifest: Manifest) -> OptimiserPolicy:
+    """Return the optimiser of few steps with noise: Adam, which does not mind how many rows there are."""
+    model = manifest.model
+    is_linear = isinstance(model, ModelDefinition) and sum(bool(layer.shapes) for layer in model.layers) <= 1
+    return OptimiserPolicy("adam", learning_rate=_LINEAR_RATE if is_linear else _RATE)
 
 
 def overlap(manifest: Manifest, policy: TrainingPrivacy) -> int:

@@ -14,6 +14,7 @@ from learnae.models.optimisers import RATES, OptimiserPolicy
 from learnae.peer.learning.training import PRIVATE_STEPS
 from learnae.privacy.policy import TrainingPrivacy
 from learnae.privacy.spent import UNITS
+from learnae.runtime.private.policy import private_optimiser
 from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import MergePolicy
@@ -46,7 +47,6 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
     ),
     "--clip": ("privacy.clip", float, f"norm of a row's gradient, at most (default: {_USUAL_PRIVACY['clip']})"),
 }
-PRIVATE_RATES = {"adam": 0.03}  # learning rates of few steps with noise, where options name none
 USUAL_MEMBERSHIP = INVITE
 MEMBERSHIPS = (INVITE, VOUCHED, OPEN)
 _OF_A_PRESET = ("preset", "name", "seed", "membership", "votes")
@@ -146,10 +146,11 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
     optimiser, rates = dict(values.get("optimiser", {})), dict(RATES)
     privacy = _privacy(values.get("privacy", {}))
     if privacy:
-        rates |= PRIVATE_RATES
+        usual = private_optimiser(manifest)
+        rates[usual.name] = usual.learning_rate
         manifest = _as_private(manifest, is_preset=bool(values["swarm"].get("preset")))
         if not {"name", "learning_rate"} & optimiser.keys():
-            optimiser |= {"name": "adam", "learning_rate": rates["adam"]}
+            optimiser |= {"name": usual.name, "learning_rate": usual.learning_rate}
     name = optimiser.get("name", manifest.optimiser.name)
     if name != manifest.optimiser.name and name in rates:
         optimiser.setdefault("learning_rate", rates[name])
