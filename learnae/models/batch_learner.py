@@ -56,8 +56,9 @@ class BatchLearner(Learner):
     def clipped_sum(self, rows: Array, targets: Array, bound: float) -> ClippedSum:
         """Sum the gradients of ``rows`` (n, *input_shape) at the own weights, each at most ``bound`` long.
 
-        Gradients are of each row's own loss, without dropout, and in float32: a norm is right to some 1e-6 of itself.
-        The sum is in float64. Nothing is trained. Raises ModelError for a model in which rows have none of their own.
+        Gradients are of each row's own loss, without dropout, and in float32: a norm is that of the gradient so
+        computed, to some 1e-6 of itself. The sum over batches is in float64. Nothing is trained. Raises ModelError
+        for a model in which rows have none of their own.
         """
         raise NotImplementedError
 
