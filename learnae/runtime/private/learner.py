@@ -27,7 +27,8 @@ def as_agreed(
 ) -> Private:
     """Let ``learner`` train on ``dataset`` as the swarm and the owner of this machine want it.
 
-    What rows have paid is in a file in ``directory``. Raises ModelError for a model that cannot be trained so, StateError for a damaged file.
+    What rows have paid is in a file in ``directory``. Raises ModelError for a model that cannot be trained so,
+    StateError for a damaged file.
     """
     policy = training_privacy(manifest, section)
     if policy is None:
