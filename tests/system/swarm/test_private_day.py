@@ -116,4 +116,4 @@ def test_what_is_reported_is_never_less_than_what_was_released(tmp_path: Path) -
             assert spent["epsilon"] <= POLICY.epsilon * (1 + 1e-6)
             assert all(spent["releases"] - told.releases <= 4 for told in day.told(number)), "others hear it"
     assert all(max(seen.values()) == POLICY.releases for seen in day.seen[1:]), "rows take part until they have paid"
-    assert all(len(seen) > 60 for seen in day.seen), "and new ones follow"
+    assert all(len(seen) > 60 for seen in day.seen[1:]), "and new ones follow"
