@@ -19,6 +19,7 @@ from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Traffic
+from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
@@ -43,7 +44,7 @@ def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -
 class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
     them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
-    (Options)."""
+    (Options). All have the same ``floors``."""
 
     seed: int = 0
     period: int = 1000
@@ -53,6 +54,7 @@ class Setting:
     every: int = 0
     patience: int = 0
     weather: Weather = Weather()
+    floors: Floors = Floors()
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -96,6 +98,7 @@ class Member:
             patience=setting.patience,
             rows=lambda: len(self._data.train),
             is_archive=self.is_archive,
+            floors=ReleaseFloor(setting.floors, self._data.train),
         )
         if isinstance(learner, PrivateLearner):
             options = replace(options, privacy=partial(_spent, learner), recall=learner.recall)
