@@ -9,7 +9,7 @@ from demo.people import write_private_file
 from learnae.privacy.budget_file import FILE
 from learnae.privacy.spent import PRIVATE_SAMPLES
 
-ENGINES = {"agent-tflite": ("agent", "tflite"), "agent-numpy": ("agent", "numpy"), "trainer-jax": ("trainer", "numpy")}
+ENGINES = {"agent-tflite": ("agent", "tflite"), "agent-numpy": ("agent", "numpy"), "trainer-jax": ("trainer", "jax")}
 
 
 @pytest.mark.slow
