@@ -85,7 +85,8 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
 
     threshold = Threshold(config.inference.percentile, dataset.holdout, why_none_held_out)
     inferrer = Inferrer(manifest, predictor, threshold)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
 
     def facts() -> dict[str, Any]:
         return {

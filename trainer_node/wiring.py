@@ -101,7 +101,8 @@ def _build(
     engine, facts = build_learner(config.train, swarm.manifest, dataset)
     private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
     learner = PacedLearner(private.learner, swarm.manifest.training.steps)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(
