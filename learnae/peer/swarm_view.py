@@ -36,7 +36,7 @@ class SwarmView:
         self._following = following
         self._training = training
         self._traffic = traffic
-        self._recall = recall
+        self.recall = recall
 
     def note(self, outcome: Outcome) -> None:
         """Take in what was attached."""
@@ -74,7 +74,7 @@ class SwarmView:
             traffic.bytes_out = max(traffic.bytes_out, body.bytes_out)
             traffic.bytes_in = max(traffic.bytes_in, body.bytes_in)
             if body.privacy:
-                self._recall(body.privacy.releases)
+                self.recall(body.privacy.releases)
         if isinstance(body, Evidence):
             self.accused.setdefault(body.author, []).append(body)
         if isinstance(body, Summary) and (self.summary is None or message.time > self.summary.time):

@@ -146,6 +146,10 @@ class PrivacySpent:
     releases: int
     protects: str
 
+    def bounded(self) -> PrivacySpent:
+        """Return what a message can hold: an epsilon that is too large to be computed is cut."""
+        return replace(self, epsilon=min(self.epsilon, MAX_EPSILON))
+
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
         return asdict(self)

@@ -1,43 +1,17 @@
 """A peer whose updates are differentially private: what they say, when they come, and when they end."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from builders import COUNT, tiny_dataset, tiny_manifest
+from builders import COUNT
 from machine import Crash, Machine, frame_of, update_of
-from noisy import Disk, NoisyLearner
+from noisy import EVERY, Private, with_rows
 
-from learnae.models.dataset import Dataset
-from learnae.peer.peer import Options, Peer
-from learnae.peer.publishing_policy import PublishPolicy
+from learnae.errors import StateError
 from learnae.privacy.spent import PRIVATE_SAMPLES
 from learnae.protocol.bodies import KEY, Update
 from learnae.protocol.limits import HOUR
-from learnae.protocol.messages import Message
-
-EVERY = 5_000
-PLAIN = Options(
-    "me", "agent", 8, seed=1, steps=4, publish=PublishPolicy(EVERY, least_change=10.0), patience=2, is_archive=True
-)
-
-
-class Private(Machine):
-    """A machine whose peer is private; the disk outlives it."""
-
-    def __init__(self, left: int = 80, options: Options = PLAIN, **more: Any) -> None:
-        self.disk, self.options = Disk(left), options
-        super().__init__(**more)
-
-    def boot(self) -> Peer:
-        super().boot()
-        self.noisy = NoisyLearner(self.learner, self.disk)
-        self.learner = self.noisy  # type: ignore[assignment]
-        return self.compose(replace(self.options, **self.noisy.options()))
-
-    def updates(self) -> list[Message]:
-        return [message for message in self.said() if isinstance(message.body, Update)]
 
 
 def private_bodies(machine: Private) -> list[Update]:
@@ -61,12 +35,9 @@ def test_an_update_says_what_is_spent_and_nothing_of_rows() -> None:
 
 
 def test_time_alone_decides_when_something_is_published() -> None:
-    manifest, said = tiny_manifest(), []
-    full = tiny_dataset(manifest)
+    said = []
     for rows in (8, 24):
-        data = Dataset(manifest.model, manifest.objective)
-        data.add(full.train.rows[:rows], full.train.targets[:rows])
-        machine = Private(manifest=manifest, data=data)
+        machine = with_rows(rows)
         machine.tick(61)
         said.append([(message.time, message.checkpoint) for message in machine.updates()])
     assert said[0] == said[1]
@@ -107,6 +78,23 @@ def test_it_pays_for_nothing_before_it_has_heard_what_it_said() -> None:
     assert machine.disk.releases > paid > 8
     new = [body.privacy.releases for body in private_bodies(machine)[-3:] if body.privacy]
     assert min(new) > paid
+
+
+def test_weights_that_learnt_without_noise_are_no_beginning() -> None:
+    machine, plain = Private(), Machine()
+    plain.tick(3)
+    machine.state, machine.host.blocks = plain.state, plain.host.blocks
+    with pytest.raises(StateError, match="only 0 with noise"):
+        machine.boot()
+
+
+def test_a_budget_that_is_lost_counts_what_was_said_and_saved() -> None:
+    machine = Private()
+    machine.tick(8)
+    machine.peer.save()
+    saved, machine.disk.releases = machine.disk.releases, 0
+    machine.boot()
+    assert machine.disk.releases == saved
 
 
 @pytest.mark.parametrize("survived", range(1, 9))
