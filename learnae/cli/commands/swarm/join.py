@@ -11,7 +11,7 @@ from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json, privacy_note
+from learnae.cli.output import columns_note, floor_note, membership_note, print_fields, print_json, privacy_note
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -89,6 +89,7 @@ def join(options: argparse.Namespace) -> int:
             {
                 **fields,
                 **columns_note(manifest),
+                **floor_note(manifest),
                 **membership_note(manifest),
                 **privacy_note(manifest),
                 **({"data": str(look)} if look else {}),
