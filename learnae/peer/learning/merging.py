@@ -19,8 +19,8 @@ from learnae.weights.merge import ConsensusEstimate, Vote, consensus, merge
 class Merging:
     """Merges the replicas that a peer follows, and its own, into the learner's weights and into ``estimate``.
 
-    ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one. ``replaced`` is called
-    when the learner's weights are no more what its rows have made of them.
+    ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one. ``replaced`` is
+    called when the learner's weights are no more what its rows have made of them.
     """
 
     def __init__(
