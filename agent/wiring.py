@@ -36,6 +36,7 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Worker
+from learnae.runtime.private.clipping import update_clip
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.samples.recordings import label_kind
@@ -72,7 +73,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
-    learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
+    learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine, config.privacy.clip)
 
     def why_none_held_out() -> str:
         keeps_none = "this agent sends summaries and keeps no rows"
@@ -107,6 +108,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         rows=lambda: len(dataset.train),
         facts=facts,
         statistics=summary_mode.statistics,
+        update_clip=update_clip(manifest, config.privacy.clip),
     )
     governed = GovernedLearner(learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)

@@ -28,6 +28,7 @@ from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
+from learnae.privacy.clipping import UpdateClip
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
@@ -69,7 +70,7 @@ class Options:
     are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
-    fetches and keeps everything.
+    fetches and keeps everything. ``update_clip`` bounds each update as a whole, where learners cannot clip rows.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Options:
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
     is_archive: bool = False
+    update_clip: UpdateClip | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,7 +488,10 @@ def compose_peer(
     frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
     once = manifest.training
-    training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
+    training = Training(
+        ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch),
+        options.update_clip,
+    )  # fmt: skip
     view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(

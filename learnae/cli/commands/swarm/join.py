@@ -11,7 +11,7 @@ from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json
+from learnae.cli.output import clipping_note, columns_note, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError
@@ -78,9 +78,8 @@ def join(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**fields, "columns": list(manifest.columns), "data": asdict(look) if look else None})
     else:
-        print_fields(
-            {**fields, **columns_note(manifest), **membership_note(manifest), **({"data": str(look)} if look else {})}
-        )
+        notes = {**columns_note(manifest), **membership_note(manifest), **clipping_note(manifest)}
+        print_fields({**fields, **notes, **({"data": str(look)} if look else {})})
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:

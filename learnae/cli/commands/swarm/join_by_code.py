@@ -20,7 +20,7 @@ from learnae.cli.commands.swarm.join import (
     link_sections,
     start_peer,
 )
-from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
+from learnae.cli.output import clipping_note, columns_note, human_bytes, membership_note, print_fields, print_json
 from learnae.config.loading import user_config_directory
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
@@ -180,6 +180,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
         **membership_note(manifest),
+        **clipping_note(manifest),
         "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
         "seen": "by all members: the peer's name, how many rows, steps, losses, and its weights; readings by none",
     }

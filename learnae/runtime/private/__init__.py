@@ -1,0 +1,1 @@
+"""What the owner's section ``[privacy]`` asks of a peer, for both roles."""
