@@ -37,6 +37,9 @@ from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Worker
 from learnae.runtime.private.clipping import update_clip
+from learnae.runtime.private.consent import check_consent
+from learnae.runtime.private.floors import release_floor
+from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.samples.recordings import label_kind
@@ -63,6 +66,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     """Wire a member; live sources are read from now on."""
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
+    check_consent(manifest, config.privacy)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     summary_mode = SummaryMode(features_of(manifest), manifest.class_count)
     # first: a name that is taken is refused before any data is read
@@ -74,6 +78,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine, config.privacy.clip)
+    private = as_agreed(learner, dataset, manifest, config.privacy, workspace.directory)
 
     def why_none_held_out() -> str:
         keeps_none = "this agent sends summaries and keeps no rows"
@@ -109,8 +114,11 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         facts=facts,
         statistics=summary_mode.statistics,
         update_clip=update_clip(manifest, config.privacy.clip),
+        privacy=private.spent,
+        recall=private.recall,
+        floors=release_floor(config.privacy, dataset),
     )
-    governed = GovernedLearner(learner, governor, manifest.training.steps)
+    governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)
     oracle = Oracle(inferrer, ResultFile(workspace.directory), linked.monitor)
     schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread()))

@@ -21,6 +21,9 @@ from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Schedule, Worker
 from learnae.runtime.private.clipping import update_clip
+from learnae.runtime.private.consent import check_consent
+from learnae.runtime.private.floors import release_floor
+from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
@@ -93,11 +96,13 @@ def _build(
     load: Callable[[TrainerConfig, Manifest], Dataset],
 ) -> PeerService:
     swarm = find_swarm(config.swarm.id)
+    check_consent(swarm.manifest, config.privacy)
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
     engine, facts = build_learner(config.train, swarm.manifest, dataset, config.privacy.clip)
-    learner = PacedLearner(engine, swarm.manifest.training.steps)
+    private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
+    learner = PacedLearner(private.learner, swarm.manifest.training.steps)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
@@ -110,6 +115,8 @@ def _build(
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
         update_clip=update_clip(swarm.manifest, config.privacy.clip),
+        privacy=private.spent,
+        recall=private.recall,
         facts=lambda: {
             **facts,
             **rows,
@@ -117,6 +124,7 @@ def _build(
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },
+        floors=release_floor(config.privacy, dataset),
     )
     linked = build_peer(workspace, learner, options, links)
     return PeerService(linked, TrainerSchedule(linked.peer, learner, config.train.share, reread))

@@ -1,1 +1,1 @@
-"""What the owner's section ``[privacy]`` asks of a peer, for both roles."""
+"""How a peer of either role keeps to its owner's ``[privacy]``."""
