@@ -213,6 +213,14 @@ def membership_note(manifest: Manifest) -> dict[str, str]:
     return {"membership": f"{kind}: in by {'an invite of a member' if kind == 'invite' else votes}, out by {votes}"}
 
 
+def clipping_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that says so where no row's own share of an update is bounded; none where it is."""
+    if manifest.model.has_row_gradients:
+        return {}
+    why = "only Keras builds the model" if manifest.only_keras else "BatchNormalization mixes the rows of a batch"
+    return {"clipping": f"of each update as a whole, no row's share by itself is bounded: {why}"}
+
+
 def privacy_note(manifest: Manifest) -> dict[str, str]:
     """Return the field that says what updates may tell of rows."""
     policy = manifest.privacy.training

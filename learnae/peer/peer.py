@@ -29,6 +29,7 @@ from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
+from learnae.privacy.clipping import UpdateClip
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary, Update
@@ -74,7 +75,8 @@ class Options:
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
-    fetches and keeps everything. ``floors`` say which updates are held back.
+    fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each as a whole,
+    where learners cannot clip rows.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Options:
     privacy: Callable[[], PrivacySpent | None] = lambda: None
     recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
+    update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
 
 
@@ -567,7 +570,9 @@ def compose_peer(
     merging = Merging(manifest, ports.learner, following, frames, floors.begin)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
-    training = Training(ports.learner, _steps(manifest, options), trajectory, is_private, wants_more)
+    training = Training(
+        ports.learner, _steps(manifest, options), trajectory, is_private, wants_more, options.update_clip
+    )
     view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
