@@ -247,7 +247,7 @@ def floor_note(manifest: Manifest) -> dict[str, str]:
     """Return the field that tells people how long a peer learns for itself alone before its first update."""
     rows = PrivacySection().rows
     if manifest.features is None:
-        return {"first update": f"after {rows} distinct rows to train on"}
+        return {"updates": f"after {rows} distinct rows to train on"}
     seconds = (manifest.features.window + (rows - 1) * manifest.features.hop) / manifest.features.rate
     lasts = f"{seconds:.0f} seconds" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} minutes"
-    return {"first update": f"after {rows} distinct windows to train on: at least {lasts} of readings"}
+    return {"updates": f"after {rows} distinct windows to train on: at least {lasts} of readings"}

@@ -182,11 +182,7 @@ class Peer:
         self._accuse()
         if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
             self.options.floors.note_merged()
-        merged = 0
-        if self.training.taken == 0:  # it replaces what is not published
-            merged = self.merging.merge(self.ports.clock.now())
-        if merged:
-            self.options.floors.note_merged()
+        merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         self._show(bool(heard or self.training.taken == 0))
@@ -265,9 +261,8 @@ class Peer:
         """
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
-            merged = self.merging.merge(self.ports.clock.now())
+            merged = self._merge()
             if merged:
-                self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())
             if not self.is_private:
                 trained = self._train()
@@ -313,6 +308,12 @@ class Peer:
             )
 
     # -- what to learn
+
+    def _merge(self) -> int:
+        merged = self.merging.merge(self.ports.clock.now())
+        if merged:
+            self.options.floors.note_merged()
+        return merged
 
     def _train(self) -> Trained:
         """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
