@@ -98,8 +98,9 @@ class PrivateLearner(Learner):
 
     def recall(self, releases: int) -> None:
         """Take in how many releases own messages tell of: the file may be older (RowBudget.recall)."""
-        self._budget.recall(releases)
-        self._noise = self._new_noise()
+        if releases > self._budget.ledger.releases:  # else what later steps take back of the noise is not forgotten
+            self._budget.recall(releases)
+            self._noise = self._new_noise()
 
     @property
     @override

@@ -1,5 +1,7 @@
 """What a private learner releases: clipped, noisy, divided by a constant, and paid for before."""
 
+import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +167,24 @@ def test_own_messages_are_believed_where_the_file_is_older(tmp_path: Path) -> No
     learner.recall(5)
     assert [learner.train(4).steps, learner.train(4).steps] == [1, 0]
     assert learner.spent.releases == 6
+
+
+def test_what_is_known_already_forgets_no_noise(tmp_path: Path) -> None:
+    """Later steps take back a part of it, and a peer says before each cycle what it has heard."""
+    data = data_of(rows_of(40))
+    learner_of(data, partitions=3, path=tmp_path / "0")._budget.close()
+    shutil.copy(tmp_path / "0", tmp_path / "1")  # the key of both: which part a row is in follows from it
+    ends = []
+    for hears in range(2):
+        numbers = itertools.count(1)
+        fixed = lambda count, numbers=numbers: normals_of(next(numbers).to_bytes(32), count)  # noqa: E731
+        learner = learner_of(data, partitions=3, normals=fixed, path=tmp_path / str(hears))
+        for _ in range(6):
+            learner.train(1)
+            if hears:
+                learner.recall(learner.spent.releases)
+        ends.append(learner.weights().tolist())
+    assert ends[0] == ends[1]
 
 
 def test_what_train_returns_is_of_no_row() -> None:
