@@ -11,7 +11,15 @@ from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json, privacy_note
+from learnae.cli.output import (
+    clipping_note,
+    columns_note,
+    floor_note,
+    membership_note,
+    print_fields,
+    print_json,
+    privacy_note,
+)
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -85,15 +93,14 @@ def join(options: argparse.Namespace) -> int:
         told = {"columns": list(manifest.columns), "privacy": manifest.privacy.to_fields()}
         print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
-        print_fields(
-            {
-                **fields,
-                **columns_note(manifest),
-                **membership_note(manifest),
-                **privacy_note(manifest),
-                **({"data": str(look)} if look else {}),
-            }
-        )
+        notes = {
+            **columns_note(manifest),
+            **floor_note(manifest),
+            **membership_note(manifest),
+            **privacy_note(manifest),
+            **clipping_note(manifest),
+        }
+        print_fields({**fields, **notes, **({"data": str(look)} if look else {})})
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:

@@ -20,7 +20,16 @@ from learnae.cli.commands.swarm.join import (
     link_sections,
     start_peer,
 )
-from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json, privacy_note
+from learnae.cli.output import (
+    clipping_note,
+    columns_note,
+    floor_note,
+    human_bytes,
+    membership_note,
+    print_fields,
+    print_json,
+    privacy_note,
+)
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -186,7 +195,9 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
         "swarm": manifest.name,
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
+        **floor_note(manifest),
         **membership_note(manifest),
+        **clipping_note(manifest),
         **privacy_note(manifest),
         "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
         "seen": f"by all members: the peer's name, {told}, and its weights; readings by none",
