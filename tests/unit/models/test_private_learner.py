@@ -10,7 +10,7 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.models.private.private_learner import ADVISED, PrivateLearner
+from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.ports import Trained
 from learnae.privacy.accountant import noise_multiplier
@@ -56,8 +56,9 @@ def released(learner: PrivateLearner) -> "np.ndarray":
 
 def test_without_noise_a_step_is_the_optimisers_on_the_clipped_sum() -> None:
     data = data_of(rows_of(300))
-    learner = learner_of(data, ADVISED, normals=silent)
-    expected, optimiser = learner.weights(), Optimiser(ADVISED, MODEL.count)
+    adam = OptimiserPolicy("adam", learning_rate=0.1)
+    learner = learner_of(data, adam, normals=silent)
+    expected, optimiser = learner.weights(), Optimiser(adam, MODEL.count)
     for _ in range(4):
         learner.load(expected)
         total = learner.inner.clipped_sum(data.train.rows, data.train.targets, POLICY.clip).gradient
@@ -227,4 +228,4 @@ def test_models_whose_rows_share_gradients_are_refused() -> None:
     data = Dataset(model, LOSS)
     inner = NumpyLearner(model, LOSS, OptimiserPolicy(), data, 32, np.random.default_rng(0))
     with pytest.raises(ModelError, match="gradient"):
-        PrivateLearner(inner, data, POLICY)
+        PrivateLearner(inner, data, POLICY, PLAIN)
