@@ -3,12 +3,12 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import learnae
 from learnae.error_log import ErrorLog
-from learnae.errors import EquivocationError, NotWrittenError
+from learnae.errors import EquivocationError, NotWrittenError, StateError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
@@ -20,7 +20,7 @@ from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.founding import Founding
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
-from learnae.peer.learning.training import ENDLESS, Training
+from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.members.records_here import open_gate
 from learnae.peer.own_chain import OwnChain
@@ -29,8 +29,10 @@ from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
-from learnae.privacy.floors import ReleaseFloor
-from learnae.protocol.bodies import Profile, Summary
+from learnae.privacy.clipping import UpdateClip
+from learnae.privacy.floors import Floors, ReleaseFloor
+from learnae.privacy.spent import PrivacySpent
+from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
@@ -65,13 +67,16 @@ class Ports:
 class Options:
     """How one peer differs from another, as its role decides; all have the same rights.
 
-    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps``
-    optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``publish`` says when
-    what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
-    are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
-    what only the role knows, such as the device that trains: shown in the status as it is.
+    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps`` optimiser
+    steps are taken between two merges, 0 for as many as the manifest says, few with noise (Training). ``publish`` says
+    when what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until
+    there are more ``rows`` to train on, or others have news (Settling). Where updates are differentially private,
+    ``privacy`` gives what is spent: an update then says nothing else of rows, and the time alone decides when there is
+    one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
+    ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
-    fetches and keeps everything. ``floors`` say which updates are held back.
+    fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each as a whole,
+    where learners cannot clip rows.
     """
 
     name: str
@@ -84,7 +89,10 @@ class Options:
     rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
+    privacy: Callable[[], PrivacySpent | None] = lambda: None
+    recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
+    update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
 
 
@@ -128,6 +136,7 @@ class Peer:
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
+        self.is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
         self._held_back = ""  # why no update was published though one was due
 
@@ -139,6 +148,8 @@ class Peer:
         """
         self._find_start()
         has_state = self.publisher.restore()
+        if self.is_private and has_state:
+            self._check_paid()
         self.options.floors.begin()
         self.founding.is_first = is_first
         if self.frames.own_vote is not None:  # it has published before
@@ -244,13 +255,17 @@ class Peer:
         return True
 
     def _bide(self, heard: int) -> Tick:
-        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits."""
+        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits.
+
+        A step with noise is paid for, published or not, and what this peer has said may tell of more than it knows of.
+        """
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
             merged = self._merge()
             if merged:
                 self.merging.believe(None, self.ports.clock.now())
-            trained = self._train()
+            if not self.is_private:
+                trained = self._train()
             self.training.taken = 0
         if self._show(bool(heard)) and trained.steps and self.catching_up.since is not None:  # that may take minutes
             self.save()
@@ -279,6 +294,19 @@ class Peer:
         self.merging.begin(start)
         return True
 
+    def _check_paid(self) -> None:
+        """Raise StateError if a private peer's saved weights hold steps that no row has paid for."""
+        last = self.own.last.body if self.own.last else None
+        if isinstance(last, Update) and last.privacy:  # they were paid for, and the file that says so may be lost
+            self.view.released = max(self.view.released, self.steps)
+        self.options.recall(self.view.released)
+        spent = self.options.privacy()
+        if spent and spent.releases < self.steps:
+            raise StateError(
+                f"this peer has taken {self.steps:,} steps, and only {spent.releases:,} with noise",
+                "join under another --name: differential privacy begins with weights that know none of the rows",
+            )
+
     # -- what to learn
 
     def _merge(self) -> int:
@@ -288,7 +316,11 @@ class Peer:
         return merged
 
     def _train(self) -> Trained:
-        """Train, unless this peer has settled and nothing is new."""
+        """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
+        if self.is_private:
+            if self.options.floors.waits_for_others:
+                return Trained(0, 0, 0.0)
+            self.options.recall(self.view.released)
         if self.settling.since is not None:
             why = self.settling.why_wake(
                 self.options.rows(), self.following.others(self.ports.clock.now()), self.merging.estimate
@@ -311,7 +343,7 @@ class Peer:
             return self._hold_back(uptime, is_last)
         if is_last and self.settling.best is not None:
             self.training.learner.load(self.settling.best)
-        if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
+        if is_last or self._must_renew() or self._is_worth():
             whole = is_last or self._is_new_epoch()
             published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
             if published:
@@ -323,6 +355,10 @@ class Peer:
         if is_last and published:
             self._settle()
         return published
+
+    def _is_worth(self) -> bool:
+        """Return True if what was learnt is worth its bytes; a private peer asks no row."""
+        return self.is_private or self.cadence.is_worth(self.frames.change(self.training.learner.weights()))
 
     def _hold_back(self, uptime: int, is_last: bool) -> Cid | None:
         """End a cycle of which nothing may be published: what it learnt serves this machine alone."""
@@ -389,8 +425,8 @@ class Peer:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
         vote = self.frames.own_vote
         if vote is not None and not sends_summaries:
-            is_held_back = bool(self.options.floors.why_held_back())
-            return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=is_held_back)
+            again = self.is_private or bool(self.options.floors.why_held_back())
+            return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=again)
         if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
             return self.publisher.summarise(self.view.summary.body)
         return self.publisher.introduce()
@@ -402,11 +438,13 @@ class Peer:
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
-        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``unmeasured`` why
+        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add;
+        ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
         ``membership`` is open, or whether this peer may speak, and what it waits for.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
+        spent = self.options.privacy()
         return {
             "peer": peer_name(self.author),
             "name": self.options.name,
@@ -431,6 +469,7 @@ class Peer:
             "listening": self.catching_up.since,
             "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
             "settled": self.settling.since,
+            "privacy": spent.to_fields() if spent else None,
             "held_back": self._why_held_back(),
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
@@ -528,27 +567,41 @@ def compose_peer(
     )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
-    floors, once = options.floors, manifest.training
+    once, is_private = manifest.training, options.privacy() is not None
+    if is_private:  # whether it publishes must not follow from a number of rows, and noise protects few of them
+        options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
+    floors = options.floors
     merging = Merging(manifest, ports.learner, following, frames, floors.begin)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
-    training = Training(ports.learner, options.steps or once.steps, trajectory, wants_more)
+    training = Training(
+        ports.learner, _steps(manifest, options), trajectory, is_private, wants_more, options.update_clip
+    )
     view = SwarmView(author, following, training, traffic, errors, gate)
     following.fits = view.fits
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,
-        profile,
+        profile, options.privacy,
     )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
-        Cadence(options.publish), Settling(options.patience), Founding(clock, ports.gossip), archive, steward,
+        Cadence(options.publish), Settling(0 if is_private else options.patience), Founding(clock, ports.gossip),
+        archive, steward,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer
+
+
+def _steps(manifest: Manifest, options: Options) -> int:
+    """Return the optimiser steps between two merges: few where each is paid for, unless all have agreed on more."""
+    once = manifest.training.steps
+    if options.privacy() is None:
+        return options.steps or once
+    return once if manifest.privacy.training else min(once, PRIVATE_STEPS)
 
 
 def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":

@@ -20,6 +20,7 @@ class SwarmView:
     this peer has said against them already;
     ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``summary`` the message with
     its last summary; ``epoch`` names the key epoch of what it said last of itself, empty in an open swarm.
+    ``released`` is how many noisy releases what it has published counts, 0 without differential privacy.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class SwarmView:
         self.checkpointed = 0
         self.summary: Message | None = None
         self.epoch = b""
+        self.released = 0
         self._seq = -1  # of what ``epoch`` is about
         self._me = me
         self._following = following
@@ -85,6 +87,8 @@ class SwarmView:
             self._training.steps = max(self._training.steps, body.steps)
             traffic.bytes_out = max(traffic.bytes_out, body.bytes_out)
             traffic.bytes_in = max(traffic.bytes_in, body.bytes_in)
+            if body.privacy:
+                self.released = max(self.released, body.privacy.releases)
         if isinstance(body, Evidence):
             self.accused.setdefault(body.author, []).append(body)
         if isinstance(body, Summary) and (self.summary is None or message.time > self.summary.time):

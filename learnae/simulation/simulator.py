@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,12 +13,14 @@ from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
+from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Traffic
 from learnae.privacy.floors import Floors, ReleaseFloor
+from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
 from learnae.protocol.tangle import Tangle
@@ -98,6 +100,8 @@ class Member:
             is_archive=self.is_archive,
             floors=ReleaseFloor(setting.floors, self._data.train),
         )
+        if isinstance(learner, PrivateLearner):
+            options = replace(options, privacy=partial(_spent, learner), recall=learner.recall)
         secrets, opener = simulation.secrets(self._index), simulation.opener
         peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets)
         self.host.previous_of = peer.tangle.previous_of
@@ -191,6 +195,10 @@ class Simulation:
             self.listen(member)
 
         self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)
+
+
+def _spent(learner: PrivateLearner) -> PrivacySpent:
+    return learner.spent.bounded()
 
 
 def _live(tangle: Tangle) -> Iterator[Cid]:
