@@ -64,7 +64,7 @@ class TrainerSchedule(Schedule):
     @override
     def reload(self) -> None:
         config = self._reread()
-        self.peer.cadence.policy = policy_of(config)
+        self.peer.cadence.policy = policy_of(config, self.peer.is_private)
         self._keep_to(config.train.share)
         self.pause = 0.0
 
@@ -74,10 +74,10 @@ class TrainerSchedule(Schedule):
         self._learner.slice_seconds = min(SLICE_SECONDS, share * self.peer.cadence.policy.every / 1000)
 
 
-def policy_of(config: TrainerConfig) -> PublishPolicy:
+def policy_of(config: TrainerConfig, is_private: bool) -> PublishPolicy:
     """Return how often a trainer publishes."""
     return publish_policy(
-        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=False
+        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=is_private
     )
 
 
@@ -103,7 +103,8 @@ def _build(
     engine, facts = build_learner(config.train, swarm.manifest, dataset, config.privacy.clip)
     private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
     learner = PacedLearner(private.learner, swarm.manifest.training.steps)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(
@@ -111,7 +112,7 @@ def _build(
         ROLE,
         config.peer.follow or FOLLOW,
         steps=local_steps(config.train, swarm.manifest, len(dataset.train)),
-        publish=policy_of(config),
+        publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
         update_clip=update_clip(swarm.manifest, config.privacy.clip),

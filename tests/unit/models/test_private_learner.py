@@ -10,7 +10,7 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.models.private.private_learner import ADVISED, PrivateLearner
+from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.ports import Trained
 from learnae.privacy.accountant import noise_multiplier
@@ -56,8 +56,9 @@ def released(learner: PrivateLearner) -> "np.ndarray":
 
 def test_without_noise_a_step_is_the_optimisers_on_the_clipped_sum() -> None:
     data = data_of(rows_of(300))
-    learner = learner_of(data, ADVISED, normals=silent)
-    expected, optimiser = learner.weights(), Optimiser(ADVISED, MODEL.count)
+    adam = OptimiserPolicy("adam", learning_rate=0.1)
+    learner = learner_of(data, adam, normals=silent)
+    expected, optimiser = learner.weights(), Optimiser(adam, MODEL.count)
     for _ in range(4):
         learner.load(expected)
         total = learner.inner.clipped_sum(data.train.rows, data.train.targets, POLICY.clip).gradient
@@ -74,7 +75,7 @@ def test_one_row_more_moves_a_release_by_no_more_than_the_clip() -> None:
         for parts in ([rows_of(200)], [rows_of(200), outlier])
     ]
     moved = np.linalg.norm(both[1] - both[0]) * PRIVATE_SAMPLES
-    assert 0.99 * POLICY.clip < moved < 1.004 * POLICY.clip
+    assert 0.99 * POLICY.clip < moved < 1.012 * POLICY.clip
 
 
 def test_the_number_of_rows_divides_nothing() -> None:
@@ -86,13 +87,15 @@ def test_the_number_of_rows_divides_nothing() -> None:
     np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize(("overlap", "partitions", "share"), [(1, 1, 1.0), (2, 1, 2.0), (1, 4, 1.2196)])
-def test_noise_is_as_strong_as_the_accountant_demands(overlap: int, partitions: int, share: float) -> None:
+@pytest.mark.parametrize(
+    ("overlap", "partitions", "width", "share"), [(1, 1, 0, 1.0), (2, 1, 0, 2.0), (1, 4, 0, 1.2196), (1, 4, 2, 1.2163)]
+)
+def test_noise_is_as_strong_as_the_accountant_demands(overlap: int, partitions: int, width: int, share: float) -> None:
     wide = ModelDefinition.from_config(dense_config(2000, (), CLASSES, "softmax"))
     data = Dataset(wide, LOSS)
     data.add(np.zeros((1, 2000), np.float32), np.zeros(1, np.int64))
     inner = NumpyLearner(wide, LOSS, OptimiserPolicy(), data, 32, np.random.default_rng(0))
-    learner = PrivateLearner(inner, data, POLICY, PLAIN, overlap=overlap, partitions=partitions)
+    learner = PrivateLearner(inner, data, POLICY, PLAIN, overlap=overlap, partitions=partitions, width=width)
     noise = released(learner)[:6000] * PRIVATE_SAMPLES / POLICY.clip
     expected = share * noise_multiplier(POLICY.epsilon, POLICY.delta, POLICY.releases)
     assert 0.95 * expected < noise.std() < 1.06 * expected
@@ -225,4 +228,4 @@ def test_models_whose_rows_share_gradients_are_refused() -> None:
     data = Dataset(model, LOSS)
     inner = NumpyLearner(model, LOSS, OptimiserPolicy(), data, 32, np.random.default_rng(0))
     with pytest.raises(ModelError, match="gradient"):
-        PrivateLearner(inner, data, POLICY)
+        PrivateLearner(inner, data, POLICY, PLAIN)

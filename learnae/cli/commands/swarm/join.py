@@ -11,7 +11,15 @@ from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import clipping_note, columns_note, membership_note, print_fields, print_json, privacy_note
+from learnae.cli.output import (
+    clipping_note,
+    columns_note,
+    floor_note,
+    membership_note,
+    print_fields,
+    print_json,
+    privacy_note,
+)
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -87,6 +95,7 @@ def join(options: argparse.Namespace) -> int:
     else:
         notes = {
             **columns_note(manifest),
+            **floor_note(manifest),
             **membership_note(manifest),
             **privacy_note(manifest),
             **clipping_note(manifest),

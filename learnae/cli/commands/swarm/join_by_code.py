@@ -23,6 +23,7 @@ from learnae.cli.commands.swarm.join import (
 from learnae.cli.output import (
     clipping_note,
     columns_note,
+    floor_note,
     human_bytes,
     membership_note,
     print_fields,
@@ -194,6 +195,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
         "swarm": manifest.name,
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
+        **floor_note(manifest),
         **membership_note(manifest),
         **clipping_note(manifest),
         **privacy_note(manifest),
