@@ -36,6 +36,7 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Worker
+from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.samples.recordings import label_kind
@@ -73,6 +74,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
+    private = as_agreed(learner, dataset, manifest, config.privacy, workspace.directory)
 
     def why_none_held_out() -> str:
         keeps_none = "this agent sends summaries and keeps no rows"
@@ -107,8 +109,10 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         rows=lambda: len(dataset.train),
         facts=facts,
         statistics=summary_mode.statistics,
+        privacy=private.spent,
+        recall=private.recall,
     )
-    governed = GovernedLearner(learner, governor, manifest.training.steps)
+    governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)
     oracle = Oracle(inferrer, ResultFile(workspace.directory), linked.monitor)
     schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread()))

@@ -19,6 +19,7 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Schedule, Worker
+from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
@@ -95,7 +96,8 @@ def _build(
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
     engine, facts = build_learner(config.train, swarm.manifest, dataset)
-    learner = PacedLearner(engine, swarm.manifest.training.steps)
+    private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
+    learner = PacedLearner(private.learner, swarm.manifest.training.steps)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
@@ -107,6 +109,8 @@ def _build(
         publish=policy_of(config),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
+        privacy=private.spent,
+        recall=private.recall,
         facts=lambda: {
             **facts,
             **rows,

@@ -19,7 +19,7 @@ from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
-from learnae.peer.learning.training import ENDLESS, Training
+from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.members.records_here import open_gate
 from learnae.peer.own_chain import OwnChain
@@ -28,6 +28,7 @@ from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
+from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
@@ -63,11 +64,13 @@ class Ports:
 class Options:
     """How one peer differs from another, as its role decides; all have the same rights.
 
-    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps``
-    optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``publish`` says when
-    what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
-    are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
-    what only the role knows, such as the device that trains: shown in the status as it is.
+    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps`` optimiser
+    steps are taken between two merges, 0 for as many as the manifest says, few with noise (Training). ``publish`` says
+    when what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until
+    there are more ``rows`` to train on, or others have news (Settling). Where updates are differentially private,
+    ``privacy`` gives what is spent: an update then says nothing else of rows, and the time alone decides when there is
+    one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
+    ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
     fetches and keeps everything.
     """
@@ -82,6 +85,8 @@ class Options:
     rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
+    privacy: Callable[[], PrivacySpent | None] = lambda: None
+    recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
 
 
@@ -124,6 +129,7 @@ class Peer:
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
+        self._is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
 
     def start(self, is_back: bool, is_first: bool = False) -> None:
@@ -231,13 +237,17 @@ class Peer:
         return True
 
     def _bide(self, heard: int) -> Tick:
-        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits."""
+        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits.
+
+        A step with noise is paid for, published or not, and what this peer has said may tell of more than it knows of.
+        """
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
             merged = self.merging.merge()
             if merged:
                 self.merging.believe(None, self.ports.clock.now())
-            trained = self._train()
+            if not self._is_private:
+                trained = self._train()
             self.training.taken = 0
         if self._show(bool(heard)) and trained.steps and self.catching_up.since is not None:  # that may take minutes
             self.save()
@@ -289,7 +299,7 @@ class Peer:
         self.training.end_cycle()  # also if the disk takes nothing: it trains on
         if is_last and self.settling.best is not None:
             self.training.learner.load(self.settling.best)
-        if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
+        if is_last or self._must_renew() or self._is_worth():
             whole = is_last or self._is_new_epoch()
             published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
         elif self.training.metrics is None:  # what changes little is not published, and people still ask how good it is
@@ -299,6 +309,10 @@ class Peer:
         if is_last and published:
             self._settle()
         return published
+
+    def _is_worth(self) -> bool:
+        """Return True if what was learnt is worth its bytes; a private peer asks no row."""
+        return self._is_private or self.cadence.is_worth(self.frames.change(self.training.learner.weights()))
 
     def _settle(self) -> None:
         now = self.ports.clock.now()
@@ -365,11 +379,13 @@ class Peer:
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
-        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``unmeasured`` why
+        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add;
+        ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``membership`` is open, or whether this
         peer may speak, and what it waits for.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
+        spent = self.options.privacy()
         return {
             "peer": peer_name(self.author),
             "name": self.options.name,
@@ -394,6 +410,7 @@ class Peer:
             "listening": self.catching_up.since,
             "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
             "settled": self.settling.since,
+            "privacy": spent.to_fields() if spent else None,
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
             "problems": self.errors.counts,
@@ -485,23 +502,33 @@ def compose_peer(
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
     merging = Merging(manifest, ports.learner, following, frames)
-    once = manifest.training
-    training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
-    view = SwarmView(author, following, training, traffic)
+    once, is_private = manifest.training, options.privacy() is not None
+    training = Training(
+        ports.learner, _steps(manifest, options), Trajectory(ports.learner, once.steps, once.batch), is_private
+    )
+    view = SwarmView(author, following, training, traffic, options.recall)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,
-        profile,
+        profile, options.privacy,
     )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
-        Cadence(options.publish), Settling(options.patience), archive, steward,
+        Cadence(options.publish), Settling(0 if is_private else options.patience), archive, steward,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer
+
+
+def _steps(manifest: Manifest, options: Options) -> int:
+    """Return the optimiser steps between two merges: few where each is paid for, unless all have agreed on more."""
+    once = manifest.training.steps
+    if options.privacy() is None:
+        return options.steps or once
+    return once if manifest.privacy.training else min(once, PRIVATE_STEPS)
 
 
 def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":

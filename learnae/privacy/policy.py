@@ -8,8 +8,8 @@ from typing import Any
 
 from learnae.errors import ManifestError
 from learnae.ipld.fields import Fields
+from learnae.protocol.bodies import UNITS, WINDOW
 
-WINDOW, READING = UNITS = ("window", "reading")
 DIAGONAL, FULL, NONE = FORMS = ("diagonal", "full", "none")
 EACH, MASKED = SHARINGS = ("each", "masked")
 PLAIN = "none"  # what the manifest of a swarm with this version's defaults says

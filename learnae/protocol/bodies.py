@@ -13,9 +13,12 @@ from learnae.protocol.identity import PUBLIC_KEY_BYTES
 from learnae.protocol.limits import Limits
 
 ROLES = ("agent", "trainer")
+WINDOW, READING = UNITS = ("window", "reading")  # what differential privacy is counted for
 KEY, DELTA = "key", "delta"
 NAME_BYTES = 8  # of a digest: enough to tell the updates of one horizon apart, where nothing is fetched by it
 EPOCH_NAME_BYTES = 8
+PRIVATE_SAMPLES = 100  # what all say whose number of rows is private: the least that any publishes with
+MAX_EPSILON = 1e6
 _MAX_LOSS = 1e15
 BUCKETS = 23  # of a summary's histogram: eleven for each sign, and one for what is about zero
 MAX_CELLS = 340  # columns times groups of a summary: at most 185 bytes each, so that a message holds them
@@ -128,13 +131,55 @@ def _cut(value: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacySpent:
+    """What a peer's updates tell of any of its rows, at most: they are (``epsilon``, ``delta``)-differentially private.
+
+    The figures hold for one window more or less, or one reading (``protects``), and for all that the peer has ever
+    published. ``releases`` counts its noisy steps.
+
+    >>> PrivacySpent(3.9, 1e-5, 76, WINDOW).to_fields()
+    {'epsilon': 3.9, 'delta': 1e-05, 'releases': 76, 'protects': 'window'}
+    """
+
+    epsilon: float
+    delta: float
+    releases: int
+    protects: str
+
+    def bounded(self) -> PrivacySpent:
+        """Return what a message can hold: an epsilon that is too large to be computed is cut."""
+        return replace(self, epsilon=min(self.epsilon, MAX_EPSILON))
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the map that goes into the message."""
+        return asdict(self)
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> PrivacySpent:
+        """Read and bound what a peer wrote."""
+        return cls(
+            fields.number("epsilon", 0, MAX_EPSILON),
+            fields.number("delta", 0, 1),
+            fields.integer("releases"),
+            fields.choice("protects", UNITS),
+        )
+
+    @classmethod
+    def optional(cls, fields: Fields) -> PrivacySpent | None:
+        """Read the field ``privacy``; None where nothing is said of it."""
+        return cls.from_fields(fields.fields("privacy")) if "privacy" in fields else None
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
     """A peer announces its newest frame; in a checkpoint with its profile.
 
     ``steps`` it has trained in all, ``samples`` it trains on, ``metrics`` of its consensus
     estimate on its own held-out rows (None without any), the updates it ``merged`` since its
     previous one (the first NAME_BYTES of their digests), and the bytes that it has sent and received.
-    A peer that is ``settled`` has stopped training: its vote does not age.
+    A peer that is ``settled`` has stopped training: its vote does not age. Where updates are differentially private,
+    ``privacy`` says how far, and what would tell of rows is left out: ``samples`` is PRIVATE_SAMPLES, there are no
+    ``metrics``, and nothing is ``merged``.
     """
 
     frame: FrameHeader
@@ -146,6 +191,7 @@ class Update:
     bytes_in: int
     settled: bool = False
     peer: Profile | None = None
+    privacy: PrivacySpent | None = None
 
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
@@ -159,6 +205,7 @@ class Update:
             "metrics": self.metrics.to_fields() if self.metrics else None,
             "merged": b"".join(self.merged),
             "traffic": {"in": self.bytes_in, "out": self.bytes_out},
+            **({"privacy": self.privacy.to_fields()} if self.privacy else {}),
         }
 
     @classmethod
@@ -178,6 +225,7 @@ class Update:
             bytes_in=traffic.integer("in"),
             settled=fields.boolean("settled"),
             peer=Profile.optional(fields),
+            privacy=PrivacySpent.optional(fields),
         )
 
 
@@ -285,7 +333,7 @@ class Summary:
         groups = fields.maps("groups", MAX_CELLS // columns)
         return cls(
             release=fields.integer("release", 1),
-            epsilon=noise.number("epsilon", 0, 1e6),
+            epsilon=noise.number("epsilon", 0, MAX_EPSILON),
             delta=noise.number("delta", 0, 1),
             columns=columns,
             groups=tuple(SummaryGroup.from_fields(group, columns) for group in groups),

@@ -1,4 +1,5 @@
 import contextlib
+import math
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from learnae.protocol.bodies import (
     FrameHeader,
     Join,
     Metrics,
+    PrivacySpent,
     Profile,
     Sealed,
     Summary,
@@ -311,10 +313,35 @@ def test_metrics_may_be_absent() -> None:
     assert body.to_fields() == valued
 
 
+def test_an_update_says_what_of_privacy_is_spent() -> None:
+    spent = PrivacySpent(3.97, 1e-5, 80, "reading")
+    private = {**FULL["update"], "privacy": spent.to_fields()}
+    body = parse_body(dagcbor.decode(dagcbor.encode(private)), LIMITS)
+    assert isinstance(body, Update)
+    assert body.privacy == spent
+    assert dagcbor.encode(body.to_fields()) == dagcbor.encode(private)
+    assert parse_body(FULL["update"], LIMITS).privacy is None
+
+
+_SPENT = PrivacySpent(1.0, 1e-5, 3, "window").to_fields()
+
+
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
         ("join", {"peer": None}),
+        ("update", {"privacy": None}),
+        ("update", {"privacy": {}}),
+        *(
+            ("update", {"privacy": {**_SPENT, name: value}})
+            for name, values in {
+                "epsilon": (-1.0, math.nan, math.inf, "1"),
+                "delta": (-1e-9, 1.1, None),
+                "releases": (-1, 1.5, 2**60),
+                "protects": ("user", 1, None),
+            }.items()
+            for value in values
+        ),
         *(
             (kind, {"peer": {"name": "a", "role": "agent", "software": "1", **wrong}})
             for kind in ("join", "update", "summary")
@@ -352,8 +379,8 @@ def test_known_kinds_with_wrong_fields_are_refused(kind: str, changes: dict[str,
         parse_body({**FULL[kind], **changes}, LIMITS)
 
 
-_NAMES = "release noise columns groups peer settled frame steps samples metrics merged traffic author first"
-_INNER_NAMES = "name role software type codec count base loss accuracy rows in label mean histogram epsilon"
+_NAMES = "release noise columns groups peer settled frame steps samples metrics merged traffic privacy author first"
+_INNER_NAMES = "name role software type codec count base loss accuracy rows in label mean histogram epsilon releases"
 _INNER = st.dictionaries(st.sampled_from(_INNER_NAMES.split()), _VALUES)
 
 

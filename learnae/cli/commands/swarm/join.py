@@ -11,7 +11,7 @@ from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json
+from learnae.cli.output import columns_note, membership_note, print_fields, print_json, privacy_note
 from learnae.config.loading import user_config_directory
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError
@@ -21,6 +21,7 @@ from learnae.membership.policy import VOUCHED
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.homes import swarm_of
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import Swarm, find_swarm
 from learnae.system.atomic_files import create_once, writing
@@ -45,6 +46,7 @@ def join(options: argparse.Namespace) -> int:
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    check_agreed(manifest)
     check_startable(options)
     directory = peer_directory(options.name or known_name(options, manifest.swarm) or options.role)
     name = directory.name
@@ -76,10 +78,17 @@ def join(options: argparse.Namespace) -> int:
         **standing,
     }
     if options.json:
-        print_json({**fields, "columns": list(manifest.columns), "data": asdict(look) if look else None})
+        told = {"columns": list(manifest.columns), "privacy": manifest.privacy.to_fields()}
+        print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
         print_fields(
-            {**fields, **columns_note(manifest), **membership_note(manifest), **({"data": str(look)} if look else {})}
+            {
+                **fields,
+                **columns_note(manifest),
+                **membership_note(manifest),
+                **privacy_note(manifest),
+                **({"data": str(look)} if look else {}),
+            }
         )
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
