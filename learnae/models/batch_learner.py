@@ -91,6 +91,7 @@ class BatchLearner(Learner):
         for _ in range(steps):
             chosen = self.rng.integers(0, len(rows), self.batch)
             total += self.step(rows[chosen], targets[chosen])
+            self.data.train.draw(chosen)
         return Trained(steps, len(rows), total / steps)
 
     @override

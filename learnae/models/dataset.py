@@ -1,6 +1,7 @@
 """A peer's private rows in memory: training rows, and held-out rows kept apart by time."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class Rows:
         self._targets: Array = self._rows
         if target_shape is not None:
             self._targets = np.zeros((len(self._rows), *target_shape), target_type)
+        self.on_draw: Callable[[NDArray[np.integer[Any]]], None] | None = None  # told which rows are trained on
         self.written = 0  # rows ever: a copy elsewhere is out of date once this number has changed
         self._adopted = False
 
@@ -58,6 +60,11 @@ class Rows:
             slot = self.written % len(self._rows)
             self._rows[slot], self._targets[slot] = row, target
             self.written += 1
+
+    def draw(self, indices: NDArray[np.integer[Any]]) -> None:
+        """Note that the rows of these ``indices`` (k,) were trained on: each learner says so."""
+        if self.on_draw:
+            self.on_draw(indices)
 
     def adopt(self, rows: Array, targets: Array) -> None:
         """Use these arrays in place of all rows so far, whatever their number, without copying them."""

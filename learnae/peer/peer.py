@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import learnae
@@ -17,6 +17,7 @@ from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
+from learnae.peer.learning.founding import Founding
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
@@ -28,6 +29,7 @@ from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
+from learnae.privacy.floors import ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
@@ -72,7 +74,7 @@ class Options:
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
-    fetches and keeps everything.
+    fetches and keeps everything. ``floors`` say which updates are held back.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Options:
     privacy: Callable[[], PrivacySpent | None] = lambda: None
     recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
+    floors: ReleaseFloor = field(default_factory=ReleaseFloor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class Peer:
     forgetting: Forgetting
     cadence: Cadence
     settling: Settling
+    founding: Founding
     archive: Archive | None
     steward: "Steward | None"  # None in an open swarm
 
@@ -131,6 +135,7 @@ class Peer:
         self._has_start = False
         self._is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
+        self._held_back = ""  # why no update was published though one was due
 
     def start(self, is_back: bool, is_first: bool = False) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
@@ -140,6 +145,10 @@ class Peer:
         """
         self._find_start()
         has_state = self.publisher.restore()
+        self.options.floors.begin()
+        self.founding.is_first = is_first
+        if self.frames.own_vote is not None:  # it has published before
+            self.options.floors.note_merged()
         if self.frames.own_vote and self.frames.own_vote.settled:
             self.settling.settle(self.frames.own_vote.time)
         spoken = self.own.last.time if self.own.last else None
@@ -166,7 +175,11 @@ class Peer:
             return self._bide(heard)
         self._introduce()
         self._accuse()
+        if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
+            self.options.floors.note_merged()
         merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
+        if merged:
+            self.options.floors.note_merged()
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         self._show(bool(heard or self.training.taken == 0))
@@ -231,6 +244,8 @@ class Peer:
         if self.catching_up.is_new:
             self.catching_up.is_new = False
             self.merging.adopt(self.ports.clock.now())
+            if self.following.replicas:
+                self.options.floors.note_merged()
         if self.own.last is not before:
             self.frames.forget()
         self.view.note(self.own.show_again())
@@ -245,6 +260,7 @@ class Peer:
         if self._has_start and not self.catching_up.is_new:
             merged = self.merging.merge()
             if merged:
+                self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())
             if not self._is_private:
                 trained = self._train()
@@ -296,12 +312,17 @@ class Peer:
         if not (self.training.is_done and self.cadence.is_due(uptime)):
             return None
         is_last = self.settling.is_due
+        self._held_back = self.options.floors.why_held_back()
         self.training.end_cycle()  # also if the disk takes nothing: it trains on
+        if self._held_back:
+            return self._hold_back(uptime, is_last)
         if is_last and self.settling.best is not None:
             self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self._is_worth():
             whole = is_last or self._is_new_epoch()
             published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
+            if published:
+                self.options.floors.begin()
         elif self.training.metrics is None:  # what changes little is not published, and people still ask how good it is
             self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
@@ -313,6 +334,18 @@ class Peer:
     def _is_worth(self) -> bool:
         """Return True if what was learnt is worth its bytes; a private peer asks no row."""
         return self._is_private or self.cadence.is_worth(self.frames.change(self.training.learner.weights()))
+
+    def _hold_back(self, uptime: int, is_last: bool) -> Cid | None:
+        """End a cycle of which nothing may be published: what it learnt serves this machine alone."""
+        published, now = self._renew(sends_summaries=False) if self._must_renew() else None, self.ports.clock.now()
+        self.merging.believe_own(self.training.rows, now)
+        self.training.evaluate(self.merging.estimate)
+        self.cadence.end(uptime, 0)
+        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
+        self.settling.forget_best()  # it would be published
+        if is_last and self.options.floors.lacks_rows():
+            self._settle()
+        return published
 
     def _settle(self) -> None:
         now = self.ports.clock.now()
@@ -367,7 +400,8 @@ class Peer:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
         vote = self.frames.own_vote
         if vote is not None and not sends_summaries:
-            return self.publisher.publish_update(vote.samples, whole=True, settled=True)
+            is_held_back = bool(self.options.floors.why_held_back())
+            return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=is_held_back)
         if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
             return self.publisher.summarise(self.view.summary.body)
         return self.publisher.introduce()
@@ -379,10 +413,10 @@ class Peer:
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
-        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add;
-        ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
-        there is neither accuracy nor loss, and until when; ``membership`` is open, or whether this
-        peer may speak, and what it waits for.
+        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``privacy`` what of
+        differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why there is neither
+        accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor); ``membership`` is
+        open, or whether this peer may speak, and what it waits for.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         spent = self.options.privacy()
@@ -411,6 +445,7 @@ class Peer:
             "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
             "settled": self.settling.since,
             "privacy": spent.to_fields() if spent else None,
+            "held_back": self._why_held_back(),
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
             "problems": self.errors.counts,
@@ -418,6 +453,11 @@ class Peer:
             **facts,
             "unmeasured": facts.get("unmeasured") or self._why_unmeasured(),
         }
+
+    def _why_held_back(self) -> str:
+        """Return why updates are held back; "" where none is due, or none is to be."""
+        is_silent = self.settling.since is not None or self.options.statistics() is not None
+        return "" if is_silent else self.options.floors.lacks_rows() or self._held_back
 
     def _why_unmeasured(self) -> str:
         """Return why, and until when, there are no metrics though rows are held out; "" if there are some."""
@@ -501,11 +541,11 @@ def compose_peer(
     )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
-    merging = Merging(manifest, ports.learner, following, frames)
-    once, is_private = manifest.training, options.privacy() is not None
-    training = Training(
-        ports.learner, _steps(manifest, options), Trajectory(ports.learner, once.steps, once.batch), is_private
-    )
+    floors, once, is_private = options.floors, manifest.training, options.privacy() is not None
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin)
+    wants_more = lambda: floors.wants_more  # noqa: E731
+    trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
+    training = Training(ports.learner, _steps(manifest, options), trajectory, is_private, wants_more)
     view = SwarmView(author, following, training, traffic, options.recall)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
@@ -517,7 +557,8 @@ def compose_peer(
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
-        Cadence(options.publish), Settling(0 if is_private else options.patience), archive, steward,
+        Cadence(options.publish), Settling(0 if is_private else options.patience), Founding(clock, ports.gossip),
+        archive, steward,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer

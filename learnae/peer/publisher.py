@@ -64,18 +64,22 @@ class Publisher:
         body = replace(summary, peer=self.profile)
         return self._commit(self.own.compose(body.to_fields(), checkpoint=True))
 
-    def publish_update(self, samples: int, *, whole: bool = False, settled: bool = False) -> Cid | None:
+    def publish_update(
+        self, samples: int, *, whole: bool = False, settled: bool = False, again: bool = False
+    ) -> Cid | None:
         """Publish the weights, trained on ``samples``, as the next frame; None if nothing could be published.
 
         That is where the weights have diverged or the clock is behind. A ``whole`` one is a checkpoint in any case; one
-        of a peer that has ``settled`` is its last for a while. Raises NotWrittenError; the frame is given up.
+        of a peer that has ``settled`` is its last for a while. ``again``: what others hold of this peer is published once
+        more, in place of the weights as they are. Raises NotWrittenError; the frame is given up.
         """
         if not self.own.may_speak():
             return None
         now, spent = self.clock.now(), self.privacy()
         samples = PRIVATE_SAMPLES if spent else samples
         try:
-            weights = self.training.learner.weights()
+            held = self.frames.own_vote
+            weights = held.vector if again and held else self.training.learner.weights()
             frame = self.frames.encode(weights, samples, now, whole or self.own.needs_checkpoint)
         except FrameError as error:
             self.errors.count(error)

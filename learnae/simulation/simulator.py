@@ -18,6 +18,7 @@ from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Traffic
+from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
 from learnae.protocol.tangle import Tangle
@@ -41,7 +42,7 @@ def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -
 class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
     them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
-    (Options)."""
+    (Options). All have the same ``floors``."""
 
     seed: int = 0
     period: int = 1000
@@ -51,6 +52,7 @@ class Setting:
     every: int = 0
     patience: int = 0
     weather: Weather = Weather()
+    floors: Floors = Floors()
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -94,6 +96,7 @@ class Member:
             patience=setting.patience,
             rows=lambda: len(self._data.train),
             is_archive=self.is_archive,
+            floors=ReleaseFloor(setting.floors, self._data.train),
         )
         secrets, opener = simulation.secrets(self._index), simulation.opener
         peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets)

@@ -130,11 +130,15 @@ class JaxLearner(Learner):
 
     def _take(self, steps: int) -> float:
         part = self._train.part(self._turn)
-        losses = []
+        losses, drawn = [], []
         for begun in range(0, steps, self._chunk_steps):
             indices = self._batches.take(min(self._chunk_steps, steps - begun), self._train.size)
             losses.append(self._run(part, indices))
-        return sum(float(chunk.sum(dtype=np.float64)) for chunk in map(np.asarray, losses)) / steps
+            drawn.append(indices.ravel())
+        loss = sum(float(chunk.sum(dtype=np.float64)) for chunk in map(np.asarray, losses)) / steps
+        for chunk in drawn:  # not before all steps are taken: a device whose memory is full takes them again
+            self._train.draw(part.start + chunk)
+        return loss
 
     def _fitting(
         self, compute: Callable[[], Result], rows: DeviceRows, least: int, go_back: Callable[[], None] = lambda: None

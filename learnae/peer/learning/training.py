@@ -1,5 +1,6 @@
 """Training the local model between two merges, and measuring the consensus estimate on the own rows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,10 @@ PRIVATE_STEPS = 4  # the same with noise, which merging averages: each is paid f
 class Training:
     """Takes ``between_merges`` optimiser steps a cycle, from one merge to the next; ``steps`` counts them all.
 
-    Of a cycle that is ENDLESS the best weights of its ``trajectory`` are published. The learner may take fewer steps
-    at a time: ``taken`` counts those of this cycle, ``rows`` what they were trained on. If ``is_private``, a cycle is
-    done when it is due, whatever steps are taken by then: the learner's rows may be spent.
+    Of a cycle that is ENDLESS the best weights of its ``trajectory`` are published. While it ``wants_more`` a cycle goes
+    on (ReleaseFloor). The learner may take fewer steps at a time: ``taken`` counts those of this cycle, ``rows`` what
+    they were trained on. If ``is_private``, a cycle is done when it is due, whatever steps are taken by then: the
+    learner's rows may be spent.
     ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
     """
 
@@ -27,6 +29,7 @@ class Training:
     between_merges: int
     trajectory: Trajectory
     is_private: bool = False
+    wants_more: Callable[[], bool] = lambda: False
     steps: int = 0
     taken: int = 0
     rows: int = 0
@@ -50,7 +53,8 @@ class Training:
 
     def _left(self) -> int:
         if self.between_merges != ENDLESS:
-            return self.between_merges - self.taken
+            left = self.between_merges - self.taken
+            return self.between_merges if left <= 0 and self.wants_more() else left
         if self.taken == 0:
             self.trajectory.begin()
         return self.trajectory.left(self.taken)
@@ -59,7 +63,8 @@ class Training:
     def is_done(self) -> bool:
         """Return True if this cycle's steps are taken; one that is private, or without an end, is done after any."""
         is_open = self.is_private or self.between_merges == ENDLESS
-        return self.taken > 0 and (is_open or self.taken >= self.between_merges)
+        is_taken = self.taken > 0 and (is_open or self.taken >= self.between_merges)
+        return is_taken and (self.is_private or not self.wants_more())
 
     def evaluate(self, estimate: Vector) -> None:
         """Renew ``metrics``: those of ``estimate`` (count,)."""
