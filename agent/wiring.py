@@ -29,6 +29,7 @@ from agent.sources.section import BRIDGE, LIVE, POLLED, REPLAY, SourceSection
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
@@ -111,6 +112,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         statistics=summary_mode.statistics,
         privacy=private.spent,
         recall=private.recall,
+        suspicion=suspicion_of(manifest, dataset),
     )
     governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)

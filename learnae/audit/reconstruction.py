@@ -18,6 +18,7 @@ from learnae.weights.codecs import Vector
 
 Array = NDArray[Any]
 MOST_DIRECTIONS = 20  # of the rows' space: beyond so many, what is left is noise of the codec
+_AT_ONCE = 64  # rows
 _LOUD = 0.3  # of the greatest change of a bias: what is less is noise of the codec
 
 
@@ -99,8 +100,9 @@ def errors(guesses: Array, rows: Array) -> Array:
     if not len(usable):
         return result
     squares = np.einsum("ij,ij->i", usable, usable)
-    for index, row in enumerate(flat):
-        apart = squares - 2 * (usable @ row) + row @ row
-        nearest = int(np.argmin(apart))
-        result[index] = np.linalg.norm(usable[nearest] - row) / max(float(np.linalg.norm(row)), 1e-30)
+    for begin in range(0, len(flat), _AT_ONCE):
+        part = flat[begin : begin + _AT_ONCE]
+        nearest = usable[np.argmin(squares - 2 * (part @ usable.T), axis=1)]
+        lengths = np.maximum(np.linalg.norm(part, axis=1), 1e-30)
+        result[begin : begin + _AT_ONCE] = np.linalg.norm(nearest - part, axis=1) / lengths
     return result

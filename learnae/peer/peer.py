@@ -18,6 +18,7 @@ from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.founding import Founding
+from learnae.peer.learning.guard import Suspicion
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
@@ -74,7 +75,8 @@ class Options:
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
-    fetches and keeps everything. ``floors`` say which updates are held back.
+    fetches and keeps everything. ``floors`` say which updates are held back. ``suspicion`` says what
+    is wrong with weights that are to be trained on (Guard).
     """
 
     name: str
@@ -91,6 +93,7 @@ class Options:
     recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
+    suspicion: Suspicion = lambda *_: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,9 @@ class Peer:
         self._accuse()
         if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
             self.options.floors.note_merged()
-        merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
+        merged = (
+            self.merging.merge(self.ports.clock.now()) if self.training.taken == 0 else 0
+        )  # it replaces what is not published
         if merged:
             self.options.floors.note_merged()
         trained = self._train()
@@ -243,8 +248,7 @@ class Peer:
             return False
         if self.catching_up.is_new:
             self.catching_up.is_new = False
-            self.merging.adopt(self.ports.clock.now())
-            if self.following.replicas:
+            if self.merging.adopt(self.ports.clock.now()):
                 self.options.floors.note_merged()
         if self.own.last is not before:
             self.frames.forget()
@@ -258,7 +262,7 @@ class Peer:
         """
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
-            merged = self.merging.merge()
+            merged = self.merging.merge(self.ports.clock.now())
             if merged:
                 self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())
@@ -542,7 +546,8 @@ def compose_peer(
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
     floors, once, is_private = options.floors, manifest.training, options.privacy() is not None
-    merging = Merging(manifest, ports.learner, following, frames, floors.begin)
+    suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(ports.learner, _steps(manifest, options), trajectory, is_private, wants_more)

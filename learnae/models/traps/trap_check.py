@@ -5,6 +5,7 @@ What can be seen (adr 101): many units that fire on one row in many, whose chang
 there, and above saying always the same. No member that only learns comes near the bounds.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,9 @@ from learnae.weights.codecs import Vector
 Array = NDArray[Any]
 MOST_RARE = 0.25  # of the first layer's units
 MOST_PARALLEL = 0.1  # of the first layer's units
-MOST_LOSS = 3.0  # times the greater of the own weights' and of a constant's, for classes
+MOST_LOSS = 5.0  # times the greater of the own weights' and of a constant's, for classes
 MOST_ERROR = 10.0  # as much, for values: those of one machine may hardly vary
-_MORE_RARE = 0.15  # of the units, than with the own weights
+_MORE_RARE = 0.15  # of the units, than at the start
 _RARE = 0.05  # of the rows: a unit that fires on no more of them, or on one, is rare
 _COSINE = 0.99
 _FEWEST_INPUTS = 5  # in fewer dimensions, directions at random are near one another
@@ -36,50 +37,54 @@ _MOST_UNITS = 1024  # that are compared with one another
 
 @dataclass(frozen=True, slots=True)
 class TrapCheck:
-    """Looks at weights with the training rows that are here by then."""
+    """Looks at weights with the training rows that are here by then.
+
+    What the weights that all started from show is no sign.
+    """
 
     model: ModelDefinition
     loss: Loss
     train: Rows
 
-    def __call__(self, weights: Vector, before: Vector) -> str:
-        """Return what is wrong with ``weights`` (count,), which are to replace ``before``; empty for nothing."""
-        first = next(
-            (index for index, layer in enumerate(self.model.layers) if isinstance(layer, KernelLayer)),
-            None,
-        )
+    def __call__(self, weights: Vector, before: Vector, start: Vector) -> str:
+        """Return what is wrong with ``weights`` (count,), which are to replace ``before``; empty for nothing.
+
+        ``start`` is what all started from.
+        """
+        kernels = (index for index, layer in enumerate(self.model.layers) if isinstance(layer, KernelLayer))
+        first = next(kernels, None)
         if first is None:
             return ""
-        kernel = one_line_each(self.model.split(weights)[first][0].reshape(-1, self._units(first))).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             return (
-                self._why_parallel(kernel) or self._why_rare(weights, before, first) or self._why_bad(weights, before)
+                self._why_parallel(weights, start, first)
+                or self._why_rare(weights, start, first)
+                or self._why_bad(weights, before)
             )
 
     def _units(self, first: int) -> int:
         return self.model.layers[first].shapes[0][-1]
 
-    def _why_parallel(self, kernel: Array) -> str:
-        inputs, units = kernel.shape
+    def _why_parallel(self, weights: Vector, start: Vector, first: int) -> str:
+        units = self._units(first)
+        inputs = math.prod(self.model.layers[first].shapes[0]) // units
         if inputs < _FEWEST_INPUTS or units <= _FEWEST_UNITS:
             return ""
+        chosen = np.arange(units)
         if units > _MOST_UNITS:
-            kernel = kernel[:, np.random.default_rng().choice(units, _MOST_UNITS, replace=False)]
-        lengths = np.linalg.norm(kernel, axis=0)
-        directions = kernel[:, lengths > 0] / lengths[lengths > 0]
-        cosines = np.abs(directions.T @ directions)
-        np.fill_diagonal(cosines, 0.0)
-        parallel = int((cosines.max(axis=0, initial=0.0) > _COSINE).sum())
-        if parallel > max(MOST_PARALLEL * kernel.shape[1], _FEWEST_UNITS):
-            return f"{parallel} of {kernel.shape[1]} units of the first layer have the direction of another"
+            chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
+        kernels = (self.model.split(each)[first][0].reshape(inputs, units)[:, chosen] for each in (weights, start))
+        parallel, own = map(_parallel, kernels)
+        if parallel > max(MOST_PARALLEL * len(chosen), own + MOST_PARALLEL * len(chosen), _FEWEST_UNITS):
+            return f"{parallel} of {len(chosen)} units of the first layer have the direction of another"
         return ""
 
-    def _why_rare(self, weights: Vector, before: Vector, first: int) -> str:
+    def _why_rare(self, weights: Vector, start: Vector, first: int) -> str:
         rows = _spread(self.train.rows, max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_PRODUCTS // self._products(first))))
         if len(rows) < _FEWEST_ROWS:
             return ""
         most_often = max(1, int(_RARE * len(rows)))
-        rare, own = (int((self._fires(each, first, rows) <= most_often).sum()) for each in (weights, before))
+        rare, own = (int((self._fires(each, first, rows) <= most_often).sum()) for each in (weights, start))
         units = self._units(first)
         if rare > max(MOST_RARE * units, own + _MORE_RARE * units, _FEWEST_UNITS):
             return f"{rare} of {units} units of the first layer fire on {most_often} of {len(rows)} rows at most"
@@ -96,7 +101,7 @@ class TrapCheck:
         """Return how many products one row costs in the first layer, or a bound."""
         layer = self.model.layers[first]
         positions = getattr(getattr(layer, "sliding", None), "count", 1)
-        return max(1, int(np.prod(layer.shapes[0])) * positions)
+        return max(1, math.prod(layer.shapes[0]) * positions)
 
     def _why_bad(self, weights: Vector, before: Vector) -> str:
         rows, targets = _spread(self.train.rows, _LOSS_ROWS), _spread(self.train.targets, _LOSS_ROWS)
@@ -115,6 +120,15 @@ class TrapCheck:
         _, counts = np.unique(targets, return_counts=True)
         share = counts / counts.sum()
         return float(-(share * np.log(share)).sum())
+
+
+def _parallel(kernel: Array) -> int:
+    """Count the columns of ``kernel`` (inputs, units) that have nearly the direction of another, or its opposite."""
+    lengths = np.linalg.norm(kernel.astype(np.float64), axis=0)
+    directions = kernel[:, lengths > 0] / lengths[lengths > 0]
+    cosines = np.abs(directions.T @ directions)
+    np.fill_diagonal(cosines, 0.0)
+    return int((cosines.max(axis=0, initial=0.0) > _COSINE).sum())
 
 
 def _spread(array: Array, most: int) -> Array:

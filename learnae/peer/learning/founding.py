@@ -21,7 +21,7 @@ class Founding:
 
     def is_over(self, hears_updates: bool) -> bool:
         """Return True if this peer may go on as if it were the founder. Asked at each tick."""
-        if hears_updates or not self._gossip.is_linked and self._gossip.announcements is not None:
+        if hears_updates or (not self._gossip.is_linked and self._gossip.announcements is not None):
             self._since = None
             return False
         if self.is_first or self._gossip.announcements is None:
