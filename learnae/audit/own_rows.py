@@ -31,16 +31,21 @@ Array = NDArray[Any]
 DRAWN, DEMO = "drawn at random", "of the demo"
 _MOST = 4096  # rows: an audit takes seconds
 _DRAWN_ROWS = 400
+_HOLDOUT = 0.3  # of each label's samples, in time: as peers hold out by default
 _STRANGERS = 8  # people of the demo
 
 
 @dataclass(frozen=True, slots=True)
 class OwnRows:
-    """Rows (n, *input), their targets, and ``origin``: a file's name, DEMO, or DRAWN."""
+    """Rows (n, *input), their targets, and ``origin``: a file's name, DEMO, or DRAWN.
+
+    ``held_out`` (m, *input) are rows that peers do not train on; none where a table says no times.
+    """
 
     rows: Array
     targets: Array
     origin: str
+    held_out: Array
 
     def part(self, chosen: Array) -> "OwnRows":
         """Return some of them."""
@@ -53,7 +58,7 @@ def rows_of(manifest: Manifest, file: Path | None = None, label: str = USUAL_COL
         data = _of_arrays(manifest, file) if is_called_arrays(file) else _of_table(manifest, file, label)
         if not len(data.train):
             raise DataError(f"{file} has no row to try attacks on", data.demand)
-        return OwnRows(data.train.rows[:_MOST], data.train.targets[:_MOST], file.name)
+        return OwnRows(data.train.rows[:_MOST], data.train.targets[:_MOST], file.name, data.holdout.rows[:_MOST])
     return demo_rows(manifest, 1) or _drawn(manifest)
 
 
@@ -65,7 +70,7 @@ def demo_rows(manifest: Manifest, person: int) -> OwnRows | None:
     with resources.as_file(demo_data()) as path:
         recording = shipped_recording(path, person, features.rate)
     data = _windows(manifest, recording)
-    return OwnRows(data.train.rows, data.train.targets, DEMO) if len(data.train) else None
+    return OwnRows(data.train.rows, data.train.targets, DEMO, data.holdout.rows) if len(data.train) else None
 
 
 def rows_like(manifest: Manifest, own: OwnRows) -> Array:
@@ -83,7 +88,7 @@ def _windows(manifest: Manifest, recording: Recording) -> Dataset:
     assert features is not None
     is_regression = manifest.task == REGRESSION
     series = replace(recording, label=np.zeros_like(recording.label)) if is_regression else recording
-    windows = Windower(features).push(series.split_by_time(0.0))
+    windows = Windower(features).push(series.split_by_time(_HOLDOUT))
     quantity = recording.quantity_at(windows.time) if is_regression else None
     add_windows(data, manifest, features.extract(windows.values), windows, quantity)
     return data
@@ -150,4 +155,4 @@ def _drawn(manifest: Manifest) -> OwnRows:
         targets = rng.integers(0, model.output_shape[-1], _DRAWN_ROWS)
     elif manifest.loss == "binary_crossentropy":
         targets = (targets > 0).astype(np.float32)
-    return OwnRows(rows, rows if manifest.is_autoencoder else targets, DRAWN)
+    return OwnRows(rows, rows if manifest.is_autoencoder else targets, DRAWN, rows[:0])
