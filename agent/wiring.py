@@ -37,6 +37,8 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Worker
+from learnae.runtime.private.consent import check_consent
+from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
@@ -64,6 +66,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     """Wire a member; live sources are read from now on."""
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
+    check_consent(manifest, config.privacy)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     summary_mode = SummaryMode(features_of(manifest), manifest.class_count)
     # first: a name that is taken is refused before any data is read
@@ -83,7 +86,8 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
 
     threshold = Threshold(config.inference.percentile, dataset.holdout, why_none_held_out)
     inferrer = Inferrer(manifest, predictor, threshold)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
 
     def facts() -> dict[str, Any]:
         return {
@@ -113,6 +117,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         privacy=private.spent,
         recall=private.recall,
         suspicion=suspicion_of(manifest, dataset),
+        floors=release_floor(config.privacy, dataset),
     )
     governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)

@@ -20,6 +20,8 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Schedule, Worker
+from learnae.runtime.private.consent import check_consent
+from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
@@ -93,13 +95,15 @@ def _build(
     load: Callable[[TrainerConfig, Manifest], Dataset],
 ) -> PeerService:
     swarm = find_swarm(config.swarm.id)
+    check_consent(swarm.manifest, config.privacy)
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
     engine, facts = build_learner(config.train, swarm.manifest, dataset)
     private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
     learner = PacedLearner(private.learner, swarm.manifest.training.steps)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(
@@ -120,6 +124,7 @@ def _build(
             "connections": workspace.store.states() | links.status(),
         },
         suspicion=suspicion_of(swarm.manifest, dataset),
+        floors=release_floor(config.privacy, dataset),
     )
     linked = build_peer(workspace, learner, options, links)
     return PeerService(linked, TrainerSchedule(linked.peer, learner, config.train.share, reread))

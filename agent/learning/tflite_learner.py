@@ -65,7 +65,7 @@ class TfliteLearner(BatchLearner):
         summer = self._summer or _Program(program.compile_sum(self.model, self.loss), _SUMMED)
         self._summer = summer
         summer.call(program.LOAD, weights=self.weights())
-        return sum_parts(summer.clipped_sum, self.model, rows, targets, bound, _SUMMED)
+        return sum_parts(summer.clipped_sum, self.model.count, rows, targets, bound, _SUMMED)
 
     def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the output (n, *outputs) of the model of these weights for ``rows`` (n, *input_shape)."""

@@ -1,4 +1,4 @@
-"""Attacks on a member of a swarm, tried out on rows of this machine before anything is sent: what would come of them."""
+"""Attacks on a member of a swarm, tried on rows of this machine before anything is sent, and what comes of them."""
 
 import time
 from collections.abc import Callable

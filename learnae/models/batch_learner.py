@@ -125,18 +125,14 @@ def measure(loss: Loss, predict: Predictor, rows: Array, targets: Array, batch: 
 
 def sum_parts(
     sum_part: Callable[[Array, Array, float], ClippedSum],
-    model: ModelDefinition,
+    count: int,
     rows: Array,
     targets: Array,
     bound: float,
     size: int,
 ) -> ClippedSum:
-    """Return a clipped sum over ``rows`` (n, *input_shape), of which ``sum_part`` takes at most ``size`` at a time.
-
-    Raises ModelError for a model in which a row has no gradient of its own.
-    """
-    model.check_row_gradients()
-    gradient, norms, loss = np.zeros(model.count), [np.zeros(0)], 0.0
+    """Return the clipped sum (``count``,) over ``rows``, of which ``sum_part`` takes at most ``size`` at a time."""
+    gradient, norms, loss = np.zeros(count), [np.zeros(0)], 0.0
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
         found = sum_part(rows[part], targets[part], bound)

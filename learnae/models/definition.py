@@ -91,9 +91,10 @@ class ModelDefinition:
 
     def check_row_gradients(self) -> None:
         """Raise ModelError unless ``has_row_gradients``."""
-        mixing = sorted({type(layer).__name__ for layer in self.layers if layer.mixes_rows})
+        mixing = ", ".join(sorted({type(layer).__name__ for layer in self.layers if layer.mixes_rows}))
         if mixing:
-            raise ModelError(f"{', '.join(mixing)} mixes the rows of a batch", "no row has a gradient of its own")
+            what = f"{mixing} mixes the rows of a batch, so that none has a gradient of its own"
+            raise ModelError(what, "use LayerNormalization")
 
     def split(self, vector: NDArray[Any]) -> list[list[NDArray[Any]]]:
         """Return views into ``vector`` (count,): for each layer, its arrays."""

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import learnae
@@ -30,7 +30,7 @@ from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
-from learnae.privacy.floors import ReleaseFloor
+from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
@@ -299,7 +299,9 @@ class Peer:
     # -- what to learn
 
     def _train(self) -> Trained:
-        """Train, unless this peer has settled and nothing is new."""
+        """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
+        if self._is_private and self.options.floors.waits_for_others:
+            return Trained(0, 0, 0.0)
         if self.settling.since is not None:
             why = self.settling.why_wake(
                 self.options.rows(), self.following.others(self.ports.clock.now()), self.merging.estimate
@@ -404,8 +406,8 @@ class Peer:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
         vote = self.frames.own_vote
         if vote is not None and not sends_summaries:
-            is_held_back = bool(self.options.floors.why_held_back())
-            return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=is_held_back)
+            again = self._is_private or bool(self.options.floors.why_held_back())
+            return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=again)
         if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
             return self.publisher.summarise(self.view.summary.body)
         return self.publisher.introduce()
@@ -417,10 +419,10 @@ class Peer:
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
-        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``privacy`` what of
-        differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why there is neither
-        accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor); ``membership`` is
-        open, or whether this peer may speak, and what it waits for.
+        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add;
+        ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
+        there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
+        ``membership`` is open, or whether this peer may speak, and what it waits for.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         spent = self.options.privacy()
@@ -545,7 +547,10 @@ def compose_peer(
     )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
-    floors, once, is_private = options.floors, manifest.training, options.privacy() is not None
+    once, is_private = manifest.training, options.privacy() is not None
+    if is_private:  # whether it publishes must not follow from a number of rows, and noise protects few of them
+        options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
+    floors = options.floors
     suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
     merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion)
     wants_more = lambda: floors.wants_more  # noqa: E731

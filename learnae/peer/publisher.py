@@ -70,8 +70,8 @@ class Publisher:
         """Publish the weights, trained on ``samples``, as the next frame; None if nothing could be published.
 
         That is where the weights have diverged or the clock is behind. A ``whole`` one is a checkpoint in any case; one
-        of a peer that has ``settled`` is its last for a while. ``again``: what others hold of this peer is published once
-        more, in place of the weights as they are. Raises NotWrittenError; the frame is given up.
+        of a peer that has ``settled`` is its last for a while. ``again``: what others hold of this peer is published
+        once more, in place of the weights as they are. Raises NotWrittenError; the frame is given up.
         """
         if not self.own.may_speak():
             return None

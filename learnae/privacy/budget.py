@@ -64,9 +64,14 @@ class Ledger:
 
     def may_take_part(self, digests: Digests, births: Numbers, release: int) -> NDArray[np.bool_]:
         """Return which rows (n,) are due in ``release`` and can pay for it at the newest price."""
+        parts = self.spans[-1].price.parts
+        due = (part_of(digests, parts) == release % parts) & (births <= release)
+        return due & self.can_pay(digests, births, release)
+
+    def can_pay(self, digests: Digests, births: Numbers, release: int) -> NDArray[np.bool_]:
+        """Return which rows (n,) could pay for ``release`` at the newest price, due or not: ever fewer."""
         price = self.spans[-1].price
-        due = (part_of(digests, price.parts) == release % price.parts) & (births <= release)
-        return due & (self.spent(digests, births, release) + price.cost <= price.limit * (1 + _ROUNDING))
+        return self.spent(digests, births, release) + price.cost <= price.limit * (1 + _ROUNDING)
 
     @property
     def most_spent(self) -> float:

@@ -15,7 +15,7 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -193,3 +193,35 @@ class RowBudget:
             raise NotWrittenError(f"cannot write {self._name}: {error}", _REMEDY) from error
         except OSError as error:
             raise NotWrittenError(f"cannot write {self._name}: {error.strerror}", _REMEDY) from error
+
+
+def snapshot(path: Path) -> bytes | None:
+    """Return the file at ``path`` as it is at one moment, in one piece, for a backup; None if there is none.
+
+    A budget may be in use meanwhile. Raises StateError.
+    """
+    if not path.exists():
+        return None
+    try:
+        with (
+            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(":memory:")) as copy,
+        ):
+            source.backup(copy)
+            return copy.serialize()
+    except sqlite3.Error as error:
+        raise StateError(f"cannot read {path}: {error}", "run it as the user it belongs to") from error
+
+
+def check_snapshot(path: Path) -> None:
+    """Raise StateError unless the file at ``path``, which nothing uses, is a whole budget of this version."""
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as database:
+            (application,) = database.execute("PRAGMA application_id").fetchone()
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise StateError(f"{path.name} is damaged: {error}", "take another backup") from error
+    if (application, version, state) != (_APPLICATION, _VERSION, "ok"):
+        raise StateError(f"{path.name} is no whole budget of this version", "take another backup")

@@ -86,4 +86,5 @@ def with_rows(count: int) -> Private:
     manifest = tiny_manifest()
     full, data = tiny_dataset(manifest), Dataset(manifest.model, manifest.objective)
     data.add(full.train.rows[:count], full.train.targets[:count])
+    data.add(full.holdout.rows[: count // 4], full.holdout.targets[: count // 4], holdout=True)
     return Private(manifest=manifest, data=data)

@@ -47,8 +47,9 @@ class NumpyLearner(BatchLearner):
 
     @override
     def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
-        sum_of_part = partial(clipped_sum, self.model, self.loss, self._weights)
-        return sum_parts(sum_of_part, self.model, rows, targets, bound, self.evaluation_batch)
+        self.model.check_row_gradients()
+        of_part = partial(clipped_sum, self.model, self.loss, self._weights)
+        return sum_parts(of_part, self.model.count, rows, targets, bound, self.evaluation_batch)
 
     @override
     def predictor(self, weights: Vector) -> Predictor:

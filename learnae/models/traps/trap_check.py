@@ -1,8 +1,8 @@
 """Signs that weights were made to read rows, not to learn: looked for on own rows, before each training phase.
 
 What can be seen (adr 101): many units that fire on one row in many, whose change is that row (Boenisch et al.
-2023); many units of one direction, whose thresholds cut the rows apart (Fowl et al. 2022); and a loss far above what was
-there, and above saying always the same. No member that only learns comes near the bounds.
+2023); many units of one direction, whose thresholds cut the rows apart (Fowl et al. 2022); and a loss far above what
+was there, and above saying always the same. No member that only learns comes near the bounds.
 """
 
 import math

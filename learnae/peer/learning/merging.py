@@ -21,8 +21,8 @@ class Merging:
     """Merges the replicas that a peer follows, and its own, into the learner's weights and into ``estimate``.
 
     ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one. ``replaced`` is
-    called when the learner's weights are no more what its rows have made of them. What ``suspicion`` takes for a trap is not
-    trained on (Guard).
+    called when the learner's weights are no more what its rows have made of them. What ``suspicion`` takes for a trap
+    is not trained on (Guard).
     """
 
     def __init__(

@@ -19,8 +19,8 @@ class Training:
     """Takes ``between_merges`` optimiser steps a cycle, from one merge to the next; ``steps`` counts them all.
 
     Of a cycle that is ENDLESS the best weights of its ``trajectory`` are published. While it ``wants_more`` a cycle
-    goes on (ReleaseFloor). The learner may take fewer steps at a time: ``taken`` counts those of this cycle, ``rows`` what
-    they were trained on. If ``is_private``, a cycle is done when it is due, whatever steps are taken by then: the
+    goes on (ReleaseFloor). The learner may take fewer steps at a time: ``taken`` counts those of this cycle, ``rows``
+    what they were trained on. If ``is_private``, a cycle is done when it is due, whatever steps are taken by then: the
     learner's rows may be spent.
     ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
     """
@@ -63,8 +63,7 @@ class Training:
     def is_done(self) -> bool:
         """Return True if this cycle's steps are taken; one that is private, or without an end, is done after any."""
         is_open = self.is_private or self.between_merges == ENDLESS
-        is_taken = self.taken > 0 and (is_open or self.taken >= self.between_merges)
-        return is_taken and (self.is_private or not self.wants_more())
+        return self.taken > 0 and (is_open or self.taken >= self.between_merges) and not self.wants_more()
 
     def evaluate(self, estimate: Vector) -> None:
         """Renew ``metrics``: those of ``estimate`` (count,)."""

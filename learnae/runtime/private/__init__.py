@@ -1,1 +1,1 @@
-"""Differential privacy of a peer's updates: what it keeps to, its learner, and what others are shown of it."""
+"""How a peer of either role keeps to its owner's ``[privacy]``."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from learnae.config.privacy_section import PrivacySection
 from learnae.models.dataset import Dataset
@@ -27,7 +28,8 @@ def as_agreed(
 ) -> Private:
     """Let ``learner`` train on ``dataset`` as the swarm and the owner of this machine want it.
 
-    What rows have paid is in a file in ``directory``. Raises ModelError for a model that cannot be trained so, StateError for a damaged file.
+    What rows have paid is in a file in ``directory``. Raises ModelError for a model that cannot be trained so,
+    StateError for a damaged file.
     """
     policy = training_privacy(manifest, section)
     if policy is None:
@@ -35,10 +37,11 @@ def as_agreed(
     if isinstance(learner, PassiveLearner):  # it takes no steps, and sends summaries, which have noise of their own
         nothing = PrivacySpent(0.0, policy.delta, 0, policy.protects)
         return Private(learner, lambda: nothing)
-    from learnae.models.private.private_learner import PrivateLearner  # noqa: PLC0415 - noise, and a database
+    from learnae.models.private.private_learner import PrivateLearner, SumsClipped  # noqa: PLC0415 - noise, and a database
     from learnae.privacy.budget_file import FILE  # noqa: PLC0415 - as above
 
-    made = PrivateLearner(learner, dataset, policy, optimiser_of(manifest), directory / FILE, overlap(manifest, policy))
+    sums = cast(SumsClipped, learner)  # as all do that train
+    made = PrivateLearner(sums, dataset, policy, optimiser_of(manifest), directory / FILE, overlap(manifest, policy))
 
     def spent() -> PrivacySpent:
         return made.spent.bounded()

@@ -26,7 +26,7 @@ from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.protocol.identity import Identity
 from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.registrar import Registrar
-from learnae.swarm.directory import create_named, create_swarm
+from learnae.swarm.directory import create_named, create_swarm, note_created
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.swarm.initial_weights import start_blocks, start_links
 from learnae.swarm.manifest import OPEN, Manifest
@@ -38,7 +38,7 @@ from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
-_USUAL_PEER = {"role": "trainer", "name": None, "label": None, "config": None}
+_USUAL_PEER = {"role": "trainer", "name": None, "label": None, "config": None, "accept": ""}
 
 
 def create(options: argparse.Namespace) -> int:
@@ -62,6 +62,7 @@ def create(options: argparse.Namespace) -> int:
     if options.data:
         look_into(options.data, LABEL, manifest)  # refuses what could not be joined with, before there is a swarm
     owner, manifest = _owned(manifest, values["swarm"])
+    note_created(manifest.swarm)
     own, fill = options.directory, partial(_keep, blocks, owner, manifest)
     swarm = create_swarm(manifest, own, fill) if own else create_named(manifest, fill)
     facts = {

@@ -22,6 +22,7 @@ from learnae.cli.commands.swarm.join import (
 )
 from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json, privacy_note
 from learnae.config.loading import user_config_directory
+from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.membership.codes.invite_code import InviteCode, is_code, parse
@@ -29,6 +30,7 @@ from learnae.membership.gate import MEMBER
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
+from learnae.runtime.private.consent import check_consent, read_accepted
 from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.publishing import NETWORK_SECONDS
 from learnae.swarm.manifest import Manifest
@@ -52,6 +54,7 @@ def join_by_code(options: argparse.Namespace) -> int:
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     check_startable(options)
+    read_accepted(options.accept)
     if options.data:
         check_readable(options.data)
     directory = peer_directory(options.name or known_name(options, code.swarm) or options.role)
@@ -174,6 +177,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
     check_agreed(manifest)
+    check_consent(manifest, PrivacySection(), read_accepted(options.accept))
     update = manifest.model.count * _VALUE_BYTES[manifest.codec.delta] + _MESSAGE_BYTES
     hourly = human_bytes(round(update * 3600 / NETWORK_SECONDS))
     replicas = human_bytes((_FOLLOWED[options.role] + 4) * 4 * manifest.model.count)
@@ -203,7 +207,8 @@ def _write(
     links: Sections,
 ) -> None:
     """Write the configuration, unless it is the one that is there; raises ConfigurationError if that is another."""
-    text = configuration(options.role, options.data, options.label, name, str(code.swarm), links).encode()
+    accepted = read_accepted(options.accept)
+    text = configuration(options.role, options.data, options.label, name, str(code.swarm), links, accepted).encode()
     if not create_once(config, text) and config.read_bytes() != text:
         raise ConfigurationError(
             f"{config} exists, and is another peer's", "give --config FILE and --name; the rest is done: repeat it"
