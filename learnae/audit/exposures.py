@@ -5,14 +5,17 @@ import math
 from learnae.models.definition import ModelDefinition
 from learnae.models.layers.dense import KernelLayer
 from learnae.models.layers.over_time import Conv1D
+from learnae.privacy.policy import TrainingPrivacy
 from learnae.swarm.features import RAW_KIND
 from learnae.swarm.manifest import Manifest
 
 _ROUNDED = "q8"
 
 
-def exposures(manifest: Manifest) -> list[str]:
+def exposures(manifest: Manifest, training: TrainingPrivacy | None = None) -> list[str]:
     """Return two to four lines: what members could compute of rows, and what speaks against it.
+
+    ``training`` is what the owner demands beside the manifest, if it is stricter.
 
     >>> from learnae.swarm.presets import preset
     >>> for line in exposures(preset("wrist", 1)):
@@ -21,7 +24,7 @@ def exposures(manifest: Manifest) -> list[str]:
     no noise hides a single row: what does is how many there are (privacy.rows), clipping, and frames of 8 bits
     """
     lines = [_row_line(manifest)]
-    training = manifest.privacy.training
+    training = training or manifest.privacy.training
     exact = sorted({manifest.codec.keyframe, manifest.codec.delta} - {_ROUNDED})
     if training:
         lines.append(

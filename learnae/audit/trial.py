@@ -32,6 +32,7 @@ _TRAPPED_UPDATES = 8
 _CHANNEL_ROWS = 200
 _MOST_INPUTS, _MOST_KNOWN = 1000, 4000  # rows or patches that are looked for, and that the author has
 _SEED = 1
+_USUAL_ROWS = 100  # that membership is tried with where no floor says how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,14 @@ AUC, SHARE, ERROR = "auc", "rows rebuilt", "relative error"
 
 @dataclass(frozen=True, slots=True)
 class Guarding:
-    """What protects this member: its learner, the least ``rows`` of an update, and the look for traps."""
+    """What protects this member: its learner, the least ``rows`` of an update, and the look for traps.
+
+    Its updates take ``steps`` optimiser steps, 0 for as many as the manifest says.
+    """
 
     learner: LearnerFactory
     rows: int
+    steps: int
     looks_for_traps: bool
     shows_scores: bool
 
@@ -106,7 +111,7 @@ class Trial:
 
     def _membership(self, name: str) -> Tried:
         count = len(self._own.rows)
-        size = min(max(self._guarding.rows, 1), count // 2)
+        size = min(self._guarding.rows or _USUAL_ROWS, count // 2)
         if size < 1:
             return Tried(name, AUC, None, None, "there are too few rows to hold them against")
         own, others = self._shuffled.part(np.arange(size)), self._shuffled.part(np.arange(size, count))
@@ -180,7 +185,8 @@ class Trial:
         learner = factory(self._manifest, self._dataset(rows), np.random.default_rng(_SEED))
         start = self._model.initial(self._manifest.seed)
         seen, deadline = [], time.monotonic() + self._seconds
-        for replica in islice(published(self._manifest, learner, start, lambda _: trap), count + 1):
+        steps = 0 if factory is unprotected else self._guarding.steps
+        for replica in islice(published(self._manifest, learner, start, lambda _: trap, steps), count + 1):
             seen.append(replica)
             if len(seen) > 1 and time.monotonic() > deadline:
                 break

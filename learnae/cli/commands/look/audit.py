@@ -16,12 +16,13 @@ from learnae.audit.membership import LOOKED_AT, membership
 from learnae.audit.own_rows import DEMO, DRAWN, OwnRows, rows_like, rows_of
 from learnae.audit.picture import draw
 from learnae.audit.trial import AUC, Guarding, Trial, Tried
-from learnae.cli.output import Cell, console, print_json, table
+from learnae.cli.output import Cell, console, print_json, print_list, table
 from learnae.config.loading import find_section
 from learnae.config.privacy_section import SCORE, PrivacySection
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer.learning.training import PRIVATE_STEPS
 from learnae.ports import Learner
 from learnae.privacy.clipping import NormClip
 from learnae.privacy.spent import PrivacySpent
@@ -63,7 +64,7 @@ def audit(options: argparse.Namespace) -> int:
                 "name": manifest.name,
                 "rows": len(own.rows),
                 "origin": own.origin,
-                "exposures": exposures(manifest),
+                "exposures": exposures(manifest, training_privacy(manifest, section)),
                 "attacks": [asdict(each) for each in tried],
                 "privacy": spent.to_fields() if spent else None,
             }
@@ -86,8 +87,11 @@ def _guarding(manifest: Manifest, section: PrivacySection, directory: Path, made
         made.append(as_agreed(inner, data, manifest, section, place))
         return made[-1].learner
 
-    is_private = training_privacy(manifest, section) is not None
-    return Guarding(learner, section.rows, not is_private, section.inference == SCORE)
+    shows_scores = section.inference == SCORE
+    if training_privacy(manifest, section) is None:
+        return Guarding(learner, section.rows, 0, looks_for_traps=True, shows_scores=shows_scores)
+    steps = manifest.training.steps if manifest.privacy.training else PRIVATE_STEPS
+    return Guarding(learner, 0, steps, looks_for_traps=False, shows_scores=shows_scores)  # noise stands for both
 
 
 def _published(swarm: Swarm, own: OwnRows, say: Callable[[str], None]) -> list[Tried]:
@@ -116,8 +120,7 @@ def _published(swarm: Swarm, own: OwnRows, say: Callable[[str], None]) -> list[T
 def _tell(
     manifest: Manifest, section: PrivacySection, own: OwnRows, tried: list[Tried], spent: PrivacySpent | None
 ) -> None:
-    for line in exposures(manifest):
-        print(f"- {line}")
+    print_list(exposures(manifest, training_privacy(manifest, section)))
     where = {DEMO: "of the demo's first person", DRAWN: "drawn at random"}.get(own.origin, f"of {own.origin}")
     rows: list[list[Cell]] = [
         [each.attack, each.kind, _said(each.bare), _said(each.guarded), each.why] for each in tried

@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json, privacy_note
+from learnae.cli.output import columns_note, membership_note, print_fields, print_json, print_list, privacy_note
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -82,7 +83,11 @@ def join(options: argparse.Namespace) -> int:
         **standing,
     }
     if options.json:
-        told = {"columns": list(manifest.columns), "privacy": manifest.privacy.to_fields()}
+        told = {
+            "columns": list(manifest.columns),
+            "privacy": manifest.privacy.to_fields(),
+            "exposures": exposures(manifest),
+        }
         print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
         print_fields(
@@ -94,6 +99,7 @@ def join(options: argparse.Namespace) -> int:
                 **({"data": str(look)} if look else {}),
             }
         )
+        print_list(exposures(manifest))
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:
