@@ -21,6 +21,7 @@ from learnae.weights.codecs import Vector
 
 Array = NDArray[Any]
 MOST_RARE = 0.25  # of the first layer's units
+LEAST_FIRING = 0.2  # of the rows, by half of the units
 MOST_PARALLEL = 0.1  # of the first layer's units
 MOST_LOSS = 5.0  # times the greater of the own weights' and of a constant's, for classes
 MOST_ERROR = 10.0  # as much, for values: those of one machine may hardly vary
@@ -29,6 +30,7 @@ _RARE = 0.05  # of the rows: a unit that fires on no more of them, or on one, is
 _COSINE = 0.99
 _FEWEST_INPUTS = 5  # in fewer dimensions, directions at random are near one another
 _FEWEST_UNITS = 2  # that must show a sign
+_ENOUGH_UNITS = 16  # for half of them to say something
 _FEWEST_ROWS = 16
 _MOST_ROWS, _MOST_PRODUCTS = 1024, 1 << 23  # of the first layer: some milliseconds
 _LOSS_ROWS = 64
@@ -83,11 +85,14 @@ class TrapCheck:
         rows = _spread(self.train.rows, max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_PRODUCTS // self._products(first))))
         if len(rows) < _FEWEST_ROWS:
             return ""
-        most_often = max(1, int(_RARE * len(rows)))
-        rare, own = (int((self._fires(each, first, rows) <= most_often).sum()) for each in (weights, start))
-        units = self._units(first)
+        fires, first_fires = (self._fires(each, first, rows) for each in (weights, start))
+        most_often, units = max(1, int(_RARE * len(rows))), self._units(first)
+        rare, own = (int((each <= most_often).sum()) for each in (fires, first_fires))
         if rare > max(MOST_RARE * units, own + _MORE_RARE * units, _FEWEST_UNITS):
             return f"{rare} of {units} units of the first layer fire on {most_often} of {len(rows)} rows at most"
+        middle, own_middle = (float(np.median(each)) for each in (fires, first_fires))
+        if units >= _ENOUGH_UNITS and middle < min(LEAST_FIRING * len(rows), own_middle / 2):
+            return f"half of the {units} units of the first layer fire on {middle:g} of {len(rows)} rows at most"
         return ""
 
     def _fires(self, weights: Vector, first: int, rows: Array) -> Array:
