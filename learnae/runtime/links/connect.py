@@ -20,8 +20,8 @@ def connect(
 ) -> LinkSet:
     """Make all links that are configured, not yet reachable perhaps; raises ConfigurationError.
 
-    ``ipfs`` with a daemon is an IpfsSection; ``shown`` is ``[privacy] inference``. Nothing here waits for a network: a peer works alone until the first link
-    is there.
+    ``ipfs`` with a daemon is an IpfsSection; ``shown`` is ``[privacy] inference``. Nothing here waits for a network: a
+    peer works alone until the first link is there.
     """
     links = LinkSet()
     if not workspace.meeting:  # no member has told this peer where the others meet

@@ -1,7 +1,7 @@
 """The audit's trials: what works on a bare member fails on one with the product's defaults, and the other way."""
 
-from xml.etree import ElementTree
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest

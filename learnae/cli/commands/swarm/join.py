@@ -12,7 +12,15 @@ from pathlib import Path
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json, print_list, privacy_note
+from learnae.cli.output import (
+    columns_note,
+    floor_note,
+    membership_note,
+    print_fields,
+    print_json,
+    print_list,
+    privacy_note,
+)
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -94,6 +102,7 @@ def join(options: argparse.Namespace) -> int:
             {
                 **fields,
                 **columns_note(manifest),
+                **floor_note(manifest),
                 **membership_note(manifest),
                 **privacy_note(manifest),
                 **({"data": str(look)} if look else {}),

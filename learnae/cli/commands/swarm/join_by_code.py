@@ -23,6 +23,7 @@ from learnae.cli.commands.swarm.join import (
 )
 from learnae.cli.output import (
     columns_note,
+    floor_note,
     human_bytes,
     membership_note,
     print_fields,
@@ -195,6 +196,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
         "swarm": manifest.name,
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
+        **floor_note(manifest),
         **membership_note(manifest),
         **privacy_note(manifest),
         "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
