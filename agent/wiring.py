@@ -40,6 +40,7 @@ from learnae.runtime.peer_service import PeerService, Worker
 from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
+from learnae.runtime.private.policy import training_privacy
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.samples.recordings import label_kind
@@ -67,13 +68,14 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
     check_consent(manifest, config.privacy)
+    is_private = training_privacy(manifest, config.privacy) is not None
+    policy = policy_of(config, is_private)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     summary_mode = SummaryMode(features_of(manifest), manifest.class_count)
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name)
     intake.begin()
-    policy = policy_of(config)
     governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
@@ -122,13 +124,13 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)
     oracle = Oracle(inferrer, ResultFile(workspace.directory), linked.monitor)
-    schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread()))
+    schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread(), is_private))
     return PeerService(linked, schedule)
 
 
-def policy_of(config: AgentConfig) -> PublishPolicy:
+def policy_of(config: AgentConfig, is_private: bool) -> PublishPolicy:
     """Return how often an agent publishes."""
-    metered = config.resources.bytes_per_day > 0
+    metered = is_private or config.resources.bytes_per_day > 0
     return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered)
 
 

@@ -63,7 +63,7 @@ class TrainerSchedule(Schedule):
     @override
     def reload(self) -> None:
         config = self._reread()
-        self.peer.cadence.policy = policy_of(config)
+        self.peer.cadence.policy = policy_of(config, self.peer.is_private)
         self._keep_to(config.train.share)
         self.pause = 0.0
 
@@ -73,10 +73,10 @@ class TrainerSchedule(Schedule):
         self._learner.slice_seconds = min(SLICE_SECONDS, share * self.peer.cadence.policy.every / 1000)
 
 
-def policy_of(config: TrainerConfig) -> PublishPolicy:
+def policy_of(config: TrainerConfig, is_private: bool) -> PublishPolicy:
     """Return how often a trainer publishes."""
     return publish_policy(
-        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=False
+        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=is_private
     )
 
 
@@ -111,7 +111,7 @@ def _build(
         ROLE,
         config.peer.follow or FOLLOW,
         steps=local_steps(config.train, swarm.manifest, len(dataset.train)),
-        publish=policy_of(config),
+        publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
         privacy=private.spent,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from learnae.error_log import ErrorLog
-from learnae.errors import EquivocationError, NotWrittenError
+from learnae.errors import EquivocationError, NotWrittenError, StateError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
@@ -32,7 +32,7 @@ from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
-from learnae.protocol.bodies import Profile, Summary
+from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
@@ -136,7 +136,7 @@ class Peer:
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
-        self._is_private = self.options.privacy() is not None
+        self.is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
         self._held_back = ""  # why no update was published though one was due
 
@@ -148,6 +148,8 @@ class Peer:
         """
         self._find_start()
         has_state = self.publisher.restore()
+        if self.is_private and has_state:
+            self._check_paid()
         self.options.floors.begin()
         self.founding.is_first = is_first
         if self.frames.own_vote is not None:  # it has published before
@@ -266,7 +268,7 @@ class Peer:
             if merged:
                 self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())
-            if not self._is_private:
+            if not self.is_private:
                 trained = self._train()
             self.training.taken = 0
         if self._show(bool(heard)) and trained.steps and self.catching_up.since is not None:  # that may take minutes
@@ -296,12 +298,27 @@ class Peer:
         self.merging.begin(start)
         return True
 
+    def _check_paid(self) -> None:
+        """Raise StateError if a private peer's saved weights hold steps that no row has paid for."""
+        last = self.own.last.body if self.own.last else None
+        if isinstance(last, Update) and last.privacy:  # they were paid for, and the file that says so may be lost
+            self.view.released = max(self.view.released, self.steps)
+        self.options.recall(self.view.released)
+        spent = self.options.privacy()
+        if spent and spent.releases < self.steps:
+            raise StateError(
+                f"this peer has taken {self.steps:,} steps, and only {spent.releases:,} with noise",
+                "join under another --name: differential privacy begins with weights that know none of the rows",
+            )
+
     # -- what to learn
 
     def _train(self) -> Trained:
         """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
-        if self._is_private and self.options.floors.waits_for_others:
-            return Trained(0, 0, 0.0)
+        if self.is_private:
+            if self.options.floors.waits_for_others:
+                return Trained(0, 0, 0.0)
+            self.options.recall(self.view.released)
         if self.settling.since is not None:
             why = self.settling.why_wake(
                 self.options.rows(), self.following.others(self.ports.clock.now()), self.merging.estimate
@@ -339,7 +356,7 @@ class Peer:
 
     def _is_worth(self) -> bool:
         """Return True if what was learnt is worth its bytes; a private peer asks no row."""
-        return self._is_private or self.cadence.is_worth(self.frames.change(self.training.learner.weights()))
+        return self.is_private or self.cadence.is_worth(self.frames.change(self.training.learner.weights()))
 
     def _hold_back(self, uptime: int, is_last: bool) -> Cid | None:
         """End a cycle of which nothing may be published: what it learnt serves this machine alone."""
@@ -406,7 +423,7 @@ class Peer:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
         vote = self.frames.own_vote
         if vote is not None and not sends_summaries:
-            again = self._is_private or bool(self.options.floors.why_held_back())
+            again = self.is_private or bool(self.options.floors.why_held_back())
             return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=again)
         if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
             return self.publisher.summarise(self.view.summary.body)
@@ -556,7 +573,7 @@ def compose_peer(
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(ports.learner, _steps(manifest, options), trajectory, is_private, wants_more)
-    view = SwarmView(author, following, training, traffic, options.recall)
+    view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,

@@ -10,8 +10,8 @@ from learnae.ports import Inference, Monitor
 _SHOWN = frozenset(
     {
         "peer", "name", "shown", "role", "software", "swarm", "time", "seq", "steps", "peers", "following", "messages",
-        "bytes_out", "bytes_in", "unwritable", "listening", "catching_up", "privacy", "banned", "membership", "engine",
-        "device", "precision", "connections",
+        "bytes_out", "bytes_in", "unwritable", "held_back", "listening", "catching_up", "privacy", "banned",
+        "membership", "engine", "device", "precision", "connections",
     }
 )  # fmt: skip
 

@@ -47,7 +47,11 @@ def test_so_does_one_with_differential_privacy(programs: Programs, tmp_path: Pat
     programs.answer("learnae", "swarm", "create", "--preset", "wrist", "--epsilon", 4)
     write_private_file(1, tmp_path / "person.npz")
     programs.answer("learnae", "join", "--role", "agent", "--data", tmp_path / "person.npz")
-    agent = programs.start("agent", "run", environment={"LEARNAE_SOURCE__SPEED": "0", "LEARNAE_TRAIN__ENGINE": engine})
+    agent = programs.start(
+        "agent",
+        "run",
+        environment={"LEARNAE_SOURCE__SPEED": "0", "LEARNAE_TRAIN__ENGINE": engine, "LEARNAE_PUBLISH__EVERY": "1"},
+    )
     wait_for(lambda: (programs.status("agent").get("privacy") or {}).get("releases", 0) >= 40, "half of the budget")
     assert resident(agent.pid) * 1024 <= (MOST[engine] + NOISE) * 1_000_000
 

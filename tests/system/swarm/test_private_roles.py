@@ -1,4 +1,4 @@
-"""Both roles with differential privacy, with each engine: what others hear, what the own disk says, what is exported."""
+"""Both roles with noise, with each engine: what others hear, what the own disk says, what is exported."""
 
 from pathlib import Path
 
