@@ -248,6 +248,8 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--data", type=place, metavar="F", help="rows to try on (default: the demo's, or any)")
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--seconds", type=seconds, default=5.0, metavar="S", help="for each trial (default: 5)")
+    watched = "collect what peers of this machine publish meanwhile (default: what is here)"
+    command.add_argument("--watch", type=seconds, default=0.0, metavar="S", help=watched)
     command.add_argument("--picture", type=place, metavar="F", help="draw it, as .svg")
     _finish(command, _audit)
     command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")

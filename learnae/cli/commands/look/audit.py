@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -36,8 +37,10 @@ from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import write_atomic
 from learnae.system.paths import last_status, peers_here
 from learnae.text import decimal
+from learnae.weights.codecs import Vector
 
 _PICTURE = ".svg"
+_LOOK_SECONDS = 0.25
 
 
 def audit(options: argparse.Namespace) -> int:
@@ -53,7 +56,7 @@ def audit(options: argparse.Namespace) -> int:
         guarding = _guarding(manifest, section, Path(directory), spents)
         tried = Trial(manifest, own, rows_like(manifest, own), guarding, options.seconds).run(say)
         if swarm is not None:
-            tried += _published(swarm, own, say)
+            tried += _published(swarm, own, options.watch, say)
         spent = max(filter(None, (each.spent() for each in spents)), key=lambda each: each.epsilon, default=None)
     if options.picture:
         write_atomic(options.picture, draw(f"audit of {manifest.name}, on rows {own.origin}", tried).encode())
@@ -94,7 +97,7 @@ def _guarding(manifest: Manifest, section: PrivacySection, directory: Path, made
     return Guarding(learner, 0, steps, looks_for_traps=False, shows_scores=shows_scores)  # noise stands for both
 
 
-def _published(swarm: Swarm, own: OwnRows, say: Callable[[str], None]) -> list[Tried]:
+def _published(swarm: Swarm, own: OwnRows, seconds: float, say: Callable[[str], None]) -> list[Tried]:
     """Attack what the peers of this machine have published in the swarm, with rows that they did not train on."""
     here = [path for path in peers_here() if swarm_of(path) == swarm.manifest.swarm]
     if not here:
@@ -105,15 +108,28 @@ def _published(swarm: Swarm, own: OwnRows, say: Callable[[str], None]) -> list[T
     for path in here:
         name = f"what {path.name} has published"
         say(name)
-        replicas = observer.replicas_of(author_of_name(str(last_status(path).get("peer", ""))))
+        author = author_of_name(str(last_status(path).get("peer", "")))
+        replicas = _watched(observer, author, seconds)
         if own.origin in (DEMO, DRAWN) or not len(own.held_out):
             found.append(Tried(name, AUC, None, None, "give --data: the recording that it learns from"))
         elif len(replicas) < 2:
-            found.append(Tried(name, AUC, None, None, "it has published less than two updates"))
+            found.append(Tried(name, AUC, None, None, "one update or none is here: let it run, and give --watch"))
         else:
             auc = membership(swarm.manifest.definition, replicas[: LOOKED_AT + 1], own.rows, own.held_out)
             found.append(Tried(name, AUC, None, auc, f"{len(replicas)} updates, its rows against those held out"))
     observer.close()
+    return found
+
+
+def _watched(observer: Observer, author: bytes, seconds: float) -> list[Vector]:
+    """Return what an author's followers had after its last updates, and after those of the next ``seconds``."""
+    found, deadline = observer.replicas_of(author), time.monotonic() + seconds
+    while len(found) <= LOOKED_AT and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        observer.refresh()
+        newest = observer.replicas_of(author)
+        if newest and not (found and np.array_equal(found[-1], newest[-1])):
+            found.append(newest[-1])
     return found
 
 
