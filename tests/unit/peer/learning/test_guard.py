@@ -1,4 +1,4 @@
-"""A member that sends a trap: nobody trains on it, it is named and not heard for a while, and the others go on."""
+"""A member that sends a trap: no other trains on it, it is named and not heard for a while, and the others go on."""
 
 from dataclasses import replace
 
