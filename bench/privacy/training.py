@@ -42,9 +42,11 @@ class Found:
 
 
 def linear_wrist() -> Manifest:
-    """Return the demo's swarm with a linear softmax model, of 217 weights."""
+    """Return the demo's swarm with a linear softmax model, of 217 weights that are 0 at first."""
     manifest = preset("wrist", 1)
-    return replace(manifest, config=dense_config(30, (), 7, "softmax"))
+    config = dense_config(30, (), 7, "softmax")
+    config["config"]["layers"][-1]["config"]["kernel_initializer"] = "Zeros"
+    return replace(manifest, config=config)
 
 
 def run(race: Race) -> None:

@@ -96,16 +96,19 @@ def blocks_in(swarm: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("role", "engine", "seq", "membership"),
+    ("role", "engine", "seq", "membership", "more"),
     [
-        ("agent", "auto", 6, "open"),
-        ("trainer", "auto", 6, "open"),
-        ("agent", "none", 1, "open"),
-        ("agent", "auto", 6, "invite"),
+        ("agent", "auto", 6, "open", ""),
+        ("trainer", "auto", 6, "open", ""),
+        ("agent", "none", 1, "open", ""),
+        ("agent", "auto", 6, "invite", ""),
+        ("agent", "auto", 6, "open", "[privacy]\nepsilon = 4.0\n[publish]\nevery = 1.0\n"),
     ],
 )
-def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq: int, membership: str) -> None:
-    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n', membership=membership) as canary:
+def test_planted_readings_stay_home(
+    tmp_path: Path, role: str, engine: str, seq: int, membership: str, more: str
+) -> None:
+    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n{more}', membership=membership) as canary:
         canary.wait_for_seq(seq)
         canary.drain()
     assert seqs_in(canary.swarm.directory)[: seq + 1] == list(range(seq + 1)), "all that was said is searched"
@@ -114,6 +117,7 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq:
     (view,) = observer.peers()
     assert view.summary == (engine == "none")
     assert (view.steps > 0) == (engine != "none")
+    assert (view.epsilon is not None) == bool(more)
     assert list(leaks(canary.swarm.directory, canary.planted)) == []
     assert list(leaks_in(blocks_in(canary.swarm.directory), canary.planted)) == []
     out = tmp_path / "out"
