@@ -123,7 +123,7 @@ def learn(epsilon: float, protects: str, seed: int, variant: str = _ALL) -> Foun
             for rows, score in zip((person.train, person.holdout), each, strict=True):
                 np.add(score, _pull(manifest, before, change, rows), out=score)
         for member, vote in zip(members, votes, strict=True):
-            member.load(merge(vote.vector, votes, MergePolicy()))
+            member.load(merge(vote.vector, votes, MergePolicy(), now=0))
 
 
 def _with_some_left_out(person: Person, seed: int) -> Person:

@@ -61,7 +61,7 @@ class Merging:
 
     def adopt(self, now: int) -> bool:
         """Take what the swarm believes in place of the own weights, which are a newcomer's; False if it is nothing."""
-        found = self._combined(lambda votes: consensus(votes, self._half_life, self._learner.moments), now)
+        found = self._combined(lambda votes: consensus(votes, self._half_life, now, self._learner.moments), now)
         if found is None:
             return False
         self.believe(None, now)
@@ -87,7 +87,7 @@ class Merging:
         if not new:
             return 0
         own, policy, moments = self._learner.weights(), self._manifest.merge, self._learner.moments
-        merged = self._combined(lambda votes: merge(own, votes, policy, moments), now)
+        merged = self._combined(lambda votes: merge(own, votes, policy, now, moments), now)
         if merged is None:
             return 0
         new = [author for author in new if author in self._heard]
@@ -156,12 +156,12 @@ class Merging:
     def believe_own(self, samples: int, now: int) -> None:
         """Renew the estimate with the own weights as they are, trained on ``samples``, which no other has seen."""
         if not np.isfinite(self._learner.weights()).all():
-            self.start_over()
+            self.start_over(now)
         self.believe(Vote(self._learner.weights(), samples, now, settled=False), now)
 
-    def start_over(self) -> None:
-        """Go on from what the swarm believes: own training has diverged."""
+    def start_over(self, now: int) -> None:
+        """Go on from what the swarm believes at ``now`` (ms): own training has diverged."""
         self._learner.restore(self._fresh_learner)
         votes = self._votes(self._heard)
-        self._learner.load(consensus(votes, self._half_life, self._learner.moments) if votes else self._start)
+        self._learner.load(consensus(votes, self._half_life, now, self._learner.moments) if votes else self._start)
         self._replaced()

@@ -1,8 +1,10 @@
 """A member that sends a trap: no other trains on it, it is named and not heard for a while, and the others go on."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from attacked import WRIST, dataset_of, person
 
 from learnae.audit.imprint import imprint
@@ -66,38 +68,54 @@ def test_a_trap_that_no_one_brings_alone_is_not_taken() -> None:
 
 
 class Trapper(PassiveLearner):
-    """Publishes one trap again and again, with the votes of a million rows."""
+    """Publishes what makes a trap of the mean of itself and its victim, which gives it two thirds of the votes."""
 
-    def __init__(self, trap: Vector) -> None:
+    def __init__(self, trap: Vector, victim: Callable[[], Vector | None]) -> None:
         super().__init__(len(trap))
-        self._trap, self._number = trap, 0
+        self._trap, self._victim = trap, victim
 
     @override
     def train(self, steps: int) -> Trained:
-        self._number += 1
-        self._weights = self._trap * np.float32(1 + 0.1 * (self._number % 2))  # each update has something new
+        victim = self._victim()
+        if victim is not None:
+            self._weights = (3 * self._trap - victim) / np.float32(2)
         return Trained(steps, 1_000_000, 0.0)
 
 
-def test_a_swarm_goes_on_without_who_sends_a_trap() -> None:
-    trap = imprint(WRIST.definition, person(4).rows, np.random.default_rng(1))
-    people = [dataset_of(WRIST, person(number)) for number in (1, 2, 3)]
-    hostile = people[2]
+@pytest.mark.parametrize("is_looking", [True, False])
+def test_a_member_that_sends_a_trap_is_named_and_left_out(is_looking: bool) -> None:
+    trap = 300 * imprint(WRIST.definition, person(4).rows, np.random.default_rng(1))
+    people = [dataset_of(WRIST, person(number)) for number in (1, 2)]
+    simulations: list[Simulation] = []
+
+    def of_victim() -> Vector | None:
+        following = simulations[0].members[1].peer.following
+        found = following.replicas.get(simulations[0].members[0].identity.author)
+        return None if found is None else found.vector
 
     def learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
-        return Trapper(trap) if data is hostile else numpy_learner(manifest, data, rng)
+        return Trapper(trap, of_victim) if data is people[1] else numpy_learner(manifest, data, rng)
 
-    simulation = Simulation(WRIST, people, Setting(seed=1, listen=250), learner)
-    simulation.run(40 * SECOND)
-    author = simulation.members[2].identity.author
-    for member in simulation.members[:2]:
-        status = member.peer.status()
-        assert author in member.peer.following.replicas, "its weights are here"
-        assert peer_name(author) in status["last_problems"]["TrapError"]
-        check = member.peer.options.suspicion
-        start = WRIST.definition.initial(WRIST.seed)
-        assert check(member.peer.training.learner.weights(), start, start) == ""
-        assert member.peer.training.loss < 0.5
+    simulations.append(Simulation(WRIST, people, Setting(seed=1, listen=250), learner))
+    victim, author = simulations[0].members[0].peer, simulations[0].members[1].identity.author
+    start = WRIST.definition.initial(WRIST.seed)
+    check, seen = victim.options.suspicion, []
+    if not is_looking:
+        victim.merging._guard._suspicion = lambda *_: ""
+    train = victim.training.train
+
+    def watched() -> Trained:
+        seen.append(check(victim.training.learner.weights(), start, start))
+        return train()
+
+    victim.training.train = watched  # type: ignore[method-assign]
+    simulations[0].run(40 * SECOND)
+    assert author in victim.following.replicas, "its weights are here"
+    assert any(seen) is not is_looking, "no step is taken from a trap, and it would work"
+    if is_looking:
+        assert peer_name(author) in victim.status()["last_problems"]["TrapError"]
+        assert victim.training.loss is not None
+        assert victim.training.loss < 0.5
 
 
 def test_starting_weights_that_are_a_trap_are_left_for_the_seeds() -> None:
