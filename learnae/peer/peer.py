@@ -30,6 +30,7 @@ from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
+from learnae.privacy.clipping import UpdateClip
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary, Update
@@ -75,8 +76,8 @@ class Options:
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
-    fetches and keeps everything. ``floors`` say which updates are held back. ``suspicion`` says what
-    is wrong with weights that are to be trained on (Guard).
+    fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each as a whole,
+    where learners cannot clip rows. ``suspicion`` says what is wrong with weights that are to be trained on (Guard).
     """
 
     name: str
@@ -92,6 +93,7 @@ class Options:
     privacy: Callable[[], PrivacySpent | None] = lambda: None
     recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
+    update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
     suspicion: Suspicion = lambda *_: ""
 
@@ -182,11 +184,7 @@ class Peer:
         self._accuse()
         if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
             self.options.floors.note_merged()
-        merged = (
-            self.merging.merge(self.ports.clock.now()) if self.training.taken == 0 else 0
-        )  # it replaces what is not published
-        if merged:
-            self.options.floors.note_merged()
+        merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         self._show(bool(heard or self.training.taken == 0))
@@ -264,9 +262,8 @@ class Peer:
         """
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
-            merged = self.merging.merge(self.ports.clock.now())
+            merged = self._merge()
             if merged:
-                self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())
             if not self.is_private:
                 trained = self._train()
@@ -312,6 +309,12 @@ class Peer:
             )
 
     # -- what to learn
+
+    def _merge(self) -> int:
+        merged = self.merging.merge(self.ports.clock.now())
+        if merged:
+            self.options.floors.note_merged()
+        return merged
 
     def _train(self) -> Trained:
         """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
@@ -572,7 +575,9 @@ def compose_peer(
     merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
-    training = Training(ports.learner, _steps(manifest, options), trajectory, is_private, wants_more)
+    training = Training(
+        ports.learner, _steps(manifest, options), trajectory, is_private, wants_more, options.update_clip
+    )
     view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(

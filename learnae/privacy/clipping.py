@@ -1,6 +1,7 @@
 """How long a row's gradient may be: a bound given, or the running median of the lengths seen. Pure."""
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 WITHIN = 1 - 1e-5  # of a bound: so long are vectors made, that rounding in float32 makes none longer than it
 TINY = 1e-30  # a norm below it, which float32 hardly holds, is as good as 0
+Vector = NDArray[np.float32]
+_UPDATES = 15  # whose median bounds the next
 _PACE = 0.1  # of the running median: the newest norms count a tenth
 
 
@@ -47,3 +50,30 @@ class NormClip:
             return
         found = float(np.median(finite))
         self._median = found if math.isinf(self._median) else self._median + _PACE * (found - self._median)
+
+
+@dataclass(eq=False, slots=True)
+class UpdateClip:
+    """Bounds how far one update moves the weights, by the median of the updates before it.
+
+    >>> clip, start = UpdateClip(), np.zeros(2, np.float32)
+    >>> clip.clipped(start, start + 1).tolist()
+    [1.0, 1.0]
+    >>> clip.clipped(start, start + 50).round(3).tolist()
+    [1.0, 1.0]
+    """
+
+    _norms: deque[float] = field(default_factory=lambda: deque(maxlen=_UPDATES), init=False)
+
+    def clipped(self, before: Vector, after: Vector) -> Vector:
+        """Return ``after`` (count,), or what is nearer to ``before`` on the straight line between them.
+
+        The first update is as long as it is: nothing says yet how long others are.
+        """
+        change = np.subtract(after, before, dtype=np.float64)
+        norm = float(np.linalg.norm(change))
+        bound = float(np.median(self._norms)) if self._norms else math.inf
+        if not norm > 0 or math.isinf(norm):  # nothing moved, or no numbers: no measure for others
+            return after
+        self._norms.append(norm)
+        return after if norm <= bound else (before + bound / norm * change).astype(np.float32)

@@ -13,6 +13,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import (
+    clipping_note,
     columns_note,
     floor_note,
     membership_note,
@@ -98,16 +99,14 @@ def join(options: argparse.Namespace) -> int:
         }
         print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
-        print_fields(
-            {
-                **fields,
-                **columns_note(manifest),
-                **floor_note(manifest),
-                **membership_note(manifest),
-                **privacy_note(manifest),
-                **({"data": str(look)} if look else {}),
-            }
-        )
+        notes = {
+            **columns_note(manifest),
+            **floor_note(manifest),
+            **membership_note(manifest),
+            **privacy_note(manifest),
+            **clipping_note(manifest),
+        }
+        print_fields({**fields, **notes, **({"data": str(look)} if look else {})})
         print_list(exposures(manifest))
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)

@@ -22,6 +22,7 @@ from learnae.cli.commands.swarm.join import (
     start_peer,
 )
 from learnae.cli.output import (
+    clipping_note,
     columns_note,
     floor_note,
     human_bytes,
@@ -198,6 +199,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
         **columns_note(manifest),
         **floor_note(manifest),
         **membership_note(manifest),
+        **clipping_note(manifest),
         **privacy_note(manifest),
         "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
         "seen": f"by all members: the peer's name, {told}, and its weights; readings by none",
