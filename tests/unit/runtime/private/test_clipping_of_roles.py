@@ -89,5 +89,5 @@ def test_where_layers_mix_rows_the_update_is_clipped_and_that_is_said(role: str,
             training.train()
         training.end_cycle()
         norms.append(float(np.linalg.norm(training.learner.weights() - before)))
-    assert norms[2] < 2 * norms[0]  # 60 steps are not 30 times as far as 2
+    assert norms[2] < 3 * norms[0]  # 60 steps are not 30 times as far as 2
     assert "BatchNormalization" in clipping_note(manifest)["clipping"]
