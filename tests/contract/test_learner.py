@@ -371,3 +371,26 @@ def test_one_row_moves_the_weights_by_no_more_than_the_others(make: Make) -> Non
     typical = np.median(sum_by_rows(job.model, job.loss, job.model.initial(0), rows, targets, np.inf).norms)
     assert moved[True] <= 120 * rate * 8 * typical
     assert moved[False] > 3 * moved[True]
+
+
+def test_a_learner_says_which_rows_it_trains_on_and_no_others_count(make: Make) -> None:
+    """Floors count what is drawn: a row that was not has no part in the weights, one that was has."""
+    job, drawn = task("dense-relu", CLASSES), list[int]()
+
+    def trained_on(data: Dataset) -> np.ndarray:
+        drawn.clear()
+        data.train.on_draw = lambda indices: drawn.extend(indices.tolist())
+        learner = make(job, data=data)
+        assert learner.train(3).steps == 3
+        return learner.weights()
+
+    weights, said = trained_on(dataset(job)), list(drawn)
+    assert len(said) == 3 * 16
+    others = sorted(set(range(60)) - set(said))
+    assert others, "some rows were not drawn"
+    changed = dataset(job)
+    changed.train.rows[others] += 3
+    assert np.array_equal(trained_on(changed), weights)
+    assert drawn == said
+    changed.train.rows[said[0]] += 3
+    assert not np.array_equal(trained_on(changed), weights)
