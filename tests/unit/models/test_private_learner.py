@@ -86,13 +86,15 @@ def test_the_number_of_rows_divides_nothing() -> None:
     np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize(("overlap", "partitions", "share"), [(1, 1, 1.0), (2, 1, 2.0), (1, 4, 1.2196)])
-def test_noise_is_as_strong_as_the_accountant_demands(overlap: int, partitions: int, share: float) -> None:
+@pytest.mark.parametrize(
+    ("overlap", "partitions", "width", "share"), [(1, 1, 0, 1.0), (2, 1, 0, 2.0), (1, 4, 0, 1.2196), (1, 4, 2, 1.2163)]
+)
+def test_noise_is_as_strong_as_the_accountant_demands(overlap: int, partitions: int, width: int, share: float) -> None:
     wide = ModelDefinition.from_config(dense_config(2000, (), CLASSES, "softmax"))
     data = Dataset(wide, LOSS)
     data.add(np.zeros((1, 2000), np.float32), np.zeros(1, np.int64))
     inner = NumpyLearner(wide, LOSS, OptimiserPolicy(), data, 32, np.random.default_rng(0))
-    learner = PrivateLearner(inner, data, POLICY, PLAIN, overlap=overlap, partitions=partitions)
+    learner = PrivateLearner(inner, data, POLICY, PLAIN, overlap=overlap, partitions=partitions, width=width)
     noise = released(learner)[:6000] * PRIVATE_SAMPLES / POLICY.clip
     expected = share * noise_multiplier(POLICY.epsilon, POLICY.delta, POLICY.releases)
     assert 0.95 * expected < noise.std() < 1.06 * expected
