@@ -10,12 +10,13 @@ from bench.harness import AT_LEAST, AT_MOST, Race, in_processes, interleaved, se
 from bench.privacy.one_run import seeded
 from bench.swarms import HOLDOUT, Array, Person, Rows, load_people, split_over
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.models.private.private_learner import ADVISED_STEPS, PrivateLearner
+from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
 from learnae.models.reference.numpy_model import predict
 from learnae.privacy.clipping import NormClip
 from learnae.privacy.policy import TrainingPrivacy
 from learnae.privacy.spent import READING, WINDOW
+from learnae.runtime.private.policy import private_optimiser
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
 from learnae.weights.merge import MergePolicy, Vote, merge
@@ -27,6 +28,7 @@ _SEEDS, _FEWER_SEEDS = 10, 5
 _PLAIN = 0.0  # epsilon of a run without noise
 _OVERLAP = 2  # windows that a reading is in, at the preset's hop of half a window
 _COST = 2.0
+_STEPS = 4  # between two merges
 _ALL, _CENTRED, _TOLD = "all", "centred", "told"
 _LEFT_OUT = 0.1
 _JUDGED, _MOST_TOLD = 4.0, 0.53
@@ -115,11 +117,13 @@ def learn(epsilon: float, protects: str, seed: int, variant: str = _ALL) -> Foun
         inner.load(manifest.definition.initial(seed))
         normals = seeded(1000 * seed + number) if epsilon else np.zeros
         overlap = _OVERLAP if protects == READING else 1
-        members.append(PrivateLearner(inner, data, policy, overlap=overlap, normals=normals))
+        members.append(
+            PrivateLearner(inner, data, policy, private_optimiser(manifest), overlap=overlap, normals=normals)
+        )
     scores = [(np.zeros(len(one.train.classes)), np.zeros(len(one.holdout.classes))) for one in people]
     while True:
         before = members[0].weights()
-        if not sum(member.train(ADVISED_STEPS).steps for member in members):
+        if not sum(member.train(_STEPS).steps for member in members):
             return Found(_accuracy(manifest, people, before), float(np.mean([_separation(*each) for each in scores])))
         votes = [Vote(member.weights(), 1, 0, False) for member in members]  # equal: numbers of rows are private
         for person, each, vote in zip(people, scores, votes, strict=True):

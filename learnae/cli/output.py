@@ -250,7 +250,12 @@ def columns_note(manifest: Manifest) -> dict[str, str]:
 
 
 def floor_note(manifest: Manifest) -> dict[str, str]:
-    """Return the field that tells people how long a peer learns for itself alone before its first update."""
+    """Return the field that tells people how long a peer learns for itself alone before its first update.
+
+    Nothing where updates are differentially private: noise protects rows, however few.
+    """
+    if manifest.privacy.training:
+        return {}
     rows = PrivacySection().rows
     if manifest.features is None:
         return {"updates": f"after {rows} distinct rows to train on"}

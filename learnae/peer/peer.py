@@ -482,8 +482,9 @@ class Peer:
 
     def _why_held_back(self) -> str:
         """Return why updates are held back; "" where none is due, or none is to be."""
-        is_silent = self.settling.since is not None or self.options.statistics() is not None
-        return "" if is_silent else self.options.floors.lacks_rows() or self._held_back
+        if self.options.statistics() is not None:
+            return ""
+        return self.options.floors.lacks_rows() or ("" if self.settling.since is not None else self._held_back)
 
     def _why_unmeasured(self) -> str:
         """Return why, and until when, there are no metrics though rows are held out; "" if there are some."""

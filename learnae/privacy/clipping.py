@@ -28,8 +28,8 @@ def shares_of(norms: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
 class NormClip:
     """Bounds the L2 norm of each row's gradient by what is usual; without ``is_on`` by nothing.
 
-    What is usual follows the ninth decile of the norms seen, and a row may have so many ``times`` that: rows that the model
-    has learnt have hardly a gradient, so that a bound near the median would stop the others from being learnt (adr 95).
+    What is usual follows the ninth decile of the norms seen; a row may have so many ``times`` that. Rows that the model
+    has learnt have hardly a gradient: a bound near the median would stop the others from being learnt (adr 95).
 
     >>> clip = NormClip()
     >>> clip.bound
