@@ -29,6 +29,7 @@ from agent.sources.section import BRIDGE, LIVE, POLLED, REPLAY, SourceSection
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
@@ -119,6 +120,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         update_clip=update_clip(manifest, config.privacy.clip),
         privacy=private.spent,
         recall=private.recall,
+        suspicion=suspicion_of(manifest, dataset),
         floors=release_floor(config.privacy, dataset),
     )
     governed = GovernedLearner(private.learner, governor, manifest.training.steps)

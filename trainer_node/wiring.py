@@ -11,6 +11,7 @@ from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.overriding import override
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
@@ -125,6 +126,7 @@ def _build(
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },
+        suspicion=suspicion_of(swarm.manifest, dataset),
         floors=release_floor(config.privacy, dataset),
     )
     linked = build_peer(workspace, learner, options, links)

@@ -41,6 +41,12 @@ def print_fields(fields: Mapping[str, Any]) -> None:
         print(f"{name:<{width}}  {value}")
 
 
+def print_list(lines: Iterable[str]) -> None:
+    """Print lines of text, each marked as one of several."""
+    for line in lines:
+        print(f"- {line}")
+
+
 class PeerName:
     """A cell with a name as it is shown, and a ``note`` if there is room: the piece of a key is never cut."""
 

@@ -18,6 +18,7 @@ from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.founding import Founding
+from learnae.peer.learning.guard import Suspicion
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
@@ -76,7 +77,7 @@ class Options:
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
     fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each as a whole,
-    where learners cannot clip rows.
+    where learners cannot clip rows. ``suspicion`` says what is wrong with weights that are to be trained on (Guard).
     """
 
     name: str
@@ -94,6 +95,7 @@ class Options:
     is_archive: bool = False
     update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
+    suspicion: Suspicion = lambda *_: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +248,7 @@ class Peer:
             return False
         if self.catching_up.is_new:
             self.catching_up.is_new = False
-            self.merging.adopt(self.ports.clock.now())
-            if self.following.replicas:
+            if self.merging.adopt(self.ports.clock.now()):
                 self.options.floors.note_merged()
         if self.own.last is not before:
             self.frames.forget()
@@ -571,7 +572,8 @@ def compose_peer(
     if is_private:  # whether it publishes must not follow from a number of rows, and noise protects few of them
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
     floors = options.floors
-    merging = Merging(manifest, ports.learner, following, frames, floors.begin)
+    suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import (
     clipping_note,
@@ -18,6 +19,7 @@ from learnae.cli.output import (
     membership_note,
     print_fields,
     print_json,
+    print_list,
     privacy_note,
 )
 from learnae.config.loading import user_config_directory
@@ -90,7 +92,11 @@ def join(options: argparse.Namespace) -> int:
         **standing,
     }
     if options.json:
-        told = {"columns": list(manifest.columns), "privacy": manifest.privacy.to_fields()}
+        told = {
+            "columns": list(manifest.columns),
+            "privacy": manifest.privacy.to_fields(),
+            "exposures": exposures(manifest),
+        }
         print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
         notes = {
@@ -101,6 +107,7 @@ def join(options: argparse.Namespace) -> int:
             **clipping_note(manifest),
         }
         print_fields({**fields, **notes, **({"data": str(look)} if look else {})})
+        print_list(exposures(manifest))
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:

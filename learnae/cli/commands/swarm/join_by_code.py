@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.board_service import join_as_service
 from learnae.cli.commands.swarm.data_look import Look, look_into
 from learnae.cli.commands.swarm.join import (
@@ -32,6 +33,7 @@ from learnae.cli.output import (
     membership_note,
     print_fields,
     print_json,
+    print_list,
     privacy_note,
 )
 from learnae.config.loading import user_config_directory
@@ -213,6 +215,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     }
     if not options.json:
         print_fields(fields)
+        print_list(exposures(manifest))
     look = look_into(options.data, options.label or LABEL, manifest) if options.data else None
     for note in look.notes if look else ():
         print(f"learnae: {options.data}: {note}", file=sys.stderr)
