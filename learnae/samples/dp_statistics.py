@@ -1,6 +1,6 @@
 """Summaries: sums over private rows, with noise, that others draw rows from. Pure.
 
-A row x, clipped to the L2 norm R = 1.6 sqrt(columns), adds to the sums of its class (0.3, u, u^2) with u = x / R, or
+A row x, clipped to the L2 norm R = 0.8 sqrt(columns), adds to the sums of its class (0.3, u, u^2) with u = x / R, or
 in the full form (0.3, u, u u^T), whose products off the diagonal, said once, count sqrt 2 times. So no row moves all
 sums together by more than sqrt(0.3^2 + 1 + 1) in L2 norm, whatever it holds. Where targets are values, a row is its
 values and its targets jointly, in one group. Each sum is a whole number of steps of 2^-11, and so is its noise: the
@@ -36,7 +36,7 @@ from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, Manifest
 
 GATE = 1 / 16  # of epsilon: what the moment of the first release costs (learnae.peer.summaries.releasing)
 MAX_ROWS = 1 << 20  # in a summary: more could not be said in int32
-_RADIUS = 1.6  # times sqrt(columns): rows of scaled columns are seldom longer
+_RADIUS = 0.8  # times sqrt(columns): cuts long rows, which costs little; the noise is as large as the longest may be
 _SUM_BYTES = 4
 _CHUNK = 1024  # rows at once
 

@@ -119,7 +119,7 @@ def test_no_more_rows_are_summed_up_than_int32_can_say() -> None:
 
 def test_values_and_targets_are_one_row_where_targets_are_values() -> None:
     statistics = Statistics(Layout(FULL, 3, 2))
-    statistics.add(np.ones((4, 2), np.float32), np.full((4, 1), 0.5))
+    statistics.add(np.full((4, 2), 0.25, np.float32), np.full((4, 1), 0.5))
     ((count, _, _, target, *_),) = sums_of(statistics.release(1, PrivacyPolicy(), rng=Still()))
     assert (count, target) == (4 * COUNT_STEPS, 4 * round(0.5 / statistics.layout.radius * SUMMARY_STEPS))
 
