@@ -38,6 +38,10 @@ class DeviceRows:
         """Return the targets on the host."""
         return self._source.targets
 
+    def draw(self, indices: NDArray[np.integer[Any]]) -> None:
+        """Note that the rows of these ``indices`` of the host's were trained on."""
+        self._source.draw(indices)
+
     @property
     def size(self) -> int:
         """Count the rows that are on the device at a time."""

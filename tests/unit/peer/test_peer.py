@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 from builders import COUNT, NOW, Author, identity, tiny_dataset, tiny_manifest

@@ -1,5 +1,4 @@
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,7 +26,7 @@ def summary_of(form: str, seed: int, rows: int = 3000, means: np.ndarray = MEANS
     values = means[labels] + rng.multivariate_normal(np.zeros(COLUMNS), COVARIANCE, rows)
     statistics = Statistics(layout)
     statistics.add((values / SCALE).astype(np.float32), labels)
-    return layout, statistics.release(1, NEAR_EXACT, rng=random.Random(seed))
+    return layout, statistics.release(1, NEAR_EXACT, normals=np.random.default_rng(seed).standard_normal)
 
 
 @pytest.mark.parametrize("form", [DIAGONAL, FULL])
@@ -56,7 +55,7 @@ def test_targets_are_drawn_with_their_rows() -> None:
     rows = rng.normal(size=(5000, 2)).astype(np.float32)
     statistics = Statistics(layout)
     statistics.add(rows / SCALE, (rows @ [1.0, -1.0])[:, None] / SCALE)
-    groups = groups_of(layout, statistics.release(1, NEAR_EXACT, rng=random.Random(1)))
+    groups = groups_of(layout, statistics.release(1, NEAR_EXACT, normals=np.random.default_rng(1).standard_normal))
     drawn, targets = draw_rows(layout, groups, [5000], rng)
     assert drawn.shape == (5000, 2)
     assert targets.shape == (5000, 1)
