@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from bench.harness import Race
-from bench.privacy import one_run, training
+from bench.privacy import one_run, summaries, training
 
 PARTS: dict[str, Callable[[Race], None]] = {
     "training": training.run,
     "one_run": one_run.run,
+    "summaries": summaries.run,
 }
 
 
