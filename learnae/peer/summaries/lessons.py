@@ -1,16 +1,16 @@
 """What a peer learns from others' summaries: rows drawn from them, and how far its own are from the swarm's."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from learnae.models.dataset import Dataset
+from learnae.models.dataset import Dataset, one_line_each
 from learnae.protocol.bodies import Summary
 from learnae.protocol.messages import Message
 from learnae.samples.dp_statistics import Layout
 from learnae.samples.pooling import Pooled, drift, pool
-from learnae.samples.proxy_rows import Group, believable, draw_rows, groups_of
+from learnae.samples.proxy_rows import Group, believable, draw_rows, groups_of, steadied
 
 _PER_ROW = 2.0  # rows drawn for each of a summary: more tell nothing new
 _MOST_ROWS = 8192  # drawn in all: memory of a board
@@ -41,13 +41,12 @@ class Lessons:
         self._pooled = pool(everything) if everything else None
         silent = {author: groups for author, groups in kept.items() if messages[author].checkpoint}
         self.teachers = sum(1 for groups in silent.values() if groups)
-        self._draw([group for groups in silent.values() for group in groups if self._can_teach(group)])
+        self._draw([group for groups in silent.values() for group in groups if self._can_teach(group)], everything)
 
     def drift(self) -> str:
         """Return which column of the own rows is far from the swarm's, and how far; empty if none is, or it is not
         known. Logged when it begins."""
-        rows = self._dataset.train.rows
-        found = drift(self._pooled, rows.reshape(len(rows), -1)) if self._pooled else ""
+        found = drift(self._pooled, one_line_each(self._dataset.train.rows)) if self._pooled else ""
         if found and not self._warned:
             _log.warning("own rows are unlike the swarm's: %s", found)
         self._warned = found
@@ -56,7 +55,8 @@ class Lessons:
     def _can_teach(self, group: Group) -> bool:
         return group.label is not None or not self._layout.classes
 
-    def _draw(self, groups: list[Group]) -> None:
+    def _draw(self, groups: list[Group], among: Sequence[Group] = ()) -> None:
+        groups = steadied(groups, among)
         wanted = np.array([_PER_ROW * group.count for group in groups])
         counts = np.ceil(wanted * min(1.0, _MOST_ROWS / max(wanted.sum(), 1.0))).astype(int)
         self._dataset.teach(*self._shaped(groups, counts.tolist()))
