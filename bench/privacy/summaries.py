@@ -110,7 +110,7 @@ def _consensus(manifest: Manifest, trainers: list[Dataset], rng: np.random.Gener
             learner.train(manifest.training.steps)
         weights = np.average([learner.weights() for learner in learners], axis=0, weights=votes).astype(np.float32)
         last.append(weights)
-    return np.mean(last[-_AVERAGED:], axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(np.mean(last[-_AVERAGED:], axis=0, dtype=np.float64), np.float32)
 
 
 def _accuracy(manifest: Manifest, weights: Vector, datasets: list[Dataset]) -> float:

@@ -132,7 +132,7 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
 
     One goes whose mean lies clearly nearer to another class's median mean, whose variances are together more than 4
     times the class's median, or whose mean lies further from the median mean than 4 times the median squared distance
-    and half the median of all variances together; all of an author's go of which more than half lie nearer to another
+    and the median of all variances together; all of an author's go of which more than half lie nearer to another
     class at all. Two of a class are too few to tell which of them is right: they stay.
     """
     by_label: dict[int | None, list[Group]] = {}
@@ -157,7 +157,7 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
             return True
         spread = float(np.median([other.variances.sum() for other in alike]))
         usual = float(np.median([squared(other, other.label) for other in alike]))
-        is_near = squared(group, group.label) <= _WIDEST * usual + spread / 2
+        is_near = squared(group, group.label) <= _WIDEST * usual + spread
         return is_near and group.variances.sum() <= _WIDEST * spread and nearness(group) <= _CLEARLY
 
     def kept(said: Sequence[Group]) -> list[Group]:
