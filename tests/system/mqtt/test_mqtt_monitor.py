@@ -44,6 +44,7 @@ STATUS = {
     "connections": {"mqtt": "connected"},
     "sources": {"pump": {"samples": 5, "error": "'21.5 C' is no number", "detail": "field t is 21.5"}},
     "unknown_labels": {"21.5": 3},
+    "drift": "column 3 is 21.5 standard deviations from the mean of all",
 }
 OUTAGE = float(os.environ.get("LEARNAE_TEST_OUTAGE", "2"))  # seconds that the broker is away
 
