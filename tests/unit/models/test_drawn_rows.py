@@ -28,7 +28,7 @@ def numpy_learner(data: Dataset) -> Learner:
 
 
 def jax_learner(data: Dataset) -> Learner:
-    from trainer_node.learning.jax_learner import JaxLearner  # noqa: PLC0415 - an extra
+    from trainer_node.learning.jax_learner import JaxLearner
 
     return JaxLearner.for_manifest(MANIFEST, data, np.random.default_rng(1))
 
