@@ -17,7 +17,7 @@ from learnae.samples.dp_statistics import Layout
 LEAST_ROWS = 20  # of a group that rows are drawn from, noise included
 _CLEAR = 2.0  # times the noise in its count: fewer rows may be none at all
 _MOST_NOISE = 0.35  # in a mean, of the usual deviation of a column: more teaches what is not so
-_SHRINKAGE = 0.1  # of covariances towards their diagonal: that of some 60 rows and 30 columns is hardly known
+_SHRINKAGE = 0.15  # of covariances towards their diagonal: that of some 60 rows and 30 columns is hardly known
 _LEAST_VARIANCE, _MOST_VARIANCE = 0.01, 20.0  # in any direction, of columns scaled to about one
 _FEW = 3  # of a class: the median of fewer is that of one of them
 _CLEARLY = 2.0  # times: honest people's means of classes that are alike lie nearer to the other one now and then

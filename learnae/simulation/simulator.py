@@ -15,6 +15,7 @@ from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
 from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
@@ -98,6 +99,7 @@ class Member:
             patience=setting.patience,
             rows=lambda: len(self._data.train),
             is_archive=self.is_archive,
+            suspicion=suspicion_of(manifest, self._data),
             floors=ReleaseFloor(setting.floors, self._data.train),
         )
         if isinstance(learner, PrivateLearner):
