@@ -10,7 +10,7 @@ from learnae.protocol.bodies import Summary
 from learnae.protocol.messages import Message
 from learnae.samples.dp_statistics import Layout
 from learnae.samples.pooling import Pooled, drift, pool
-from learnae.samples.proxy_rows import Group, believable, draw_rows, groups_of, steadied
+from learnae.samples.proxy_rows import Group, believable, draw_rows, groups_of, is_clear, steadied
 
 _PER_ROW = 2.0  # rows drawn for each of a summary: more tell nothing new
 _MOST_ROWS = 8192  # drawn in all: memory of a board
@@ -39,7 +39,7 @@ class Lessons:
         kept = believable(said)
         everything = [group for groups in kept.values() for group in groups]
         self._pooled = pool(everything) if everything else None
-        silent = {author: groups for author, groups in kept.items() if messages[author].checkpoint}
+        silent = {a: groups for a, groups in kept.items() if messages[a].checkpoint and is_clear(groups)}
         self.teachers = sum(1 for groups in silent.values() if groups)
         self._draw([group for groups in silent.values() for group in groups if self._can_teach(group)], everything)
 
