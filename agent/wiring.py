@@ -37,6 +37,7 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Worker
+from learnae.runtime.private.clipping import update_clip
 from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
@@ -82,7 +83,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
-    learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
+    learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine, config.privacy.clip)
     private = as_agreed(learner, dataset, manifest, config.privacy, workspace.directory)
 
     def is_alone() -> bool:
@@ -128,6 +129,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         facts=facts,
         summaries=releasing,
         lessons=lessons,
+        update_clip=update_clip(manifest, config.privacy.clip),
         privacy=private.spent,
         recall=private.recall,
         suspicion=suspicion_of(manifest, dataset),

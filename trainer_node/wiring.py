@@ -16,10 +16,12 @@ from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner
+from learnae.privacy.clipping import NormClip
 from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Schedule, Worker
+from learnae.runtime.private.clipping import update_clip
 from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
@@ -100,7 +102,7 @@ def _build(
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
-    engine, facts = build_learner(config.train, swarm.manifest, dataset)
+    engine, facts = build_learner(config.train, swarm.manifest, dataset, config.privacy.clip)
     private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
     learner = PacedLearner(private.learner, swarm.manifest.training.steps)
     shown = config.privacy.inference
@@ -117,6 +119,7 @@ def _build(
         publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
+        update_clip=update_clip(swarm.manifest, config.privacy.clip),
         privacy=private.spent,
         recall=private.recall,
         facts=lambda: {
@@ -136,15 +139,21 @@ def _build(
     return PeerService(linked, TrainerSchedule(linked.peer, learner, config.train.share, reread))
 
 
-def build_learner(train: TrainerTrainSection, manifest: Manifest, dataset: Dataset) -> tuple[Learner, dict[str, Any]]:
-    """Make the learner of the engine that is configured and installed, and what the status says of it."""
+def build_learner(
+    train: TrainerTrainSection, manifest: Manifest, dataset: Dataset, clip: bool = False
+) -> tuple[Learner, dict[str, Any]]:
+    """Make the learner of the engine that is configured and installed, and what the status says of it.
+
+    With ``clip`` it bounds each row's gradient, where rows have their own.
+    """
     engine, rng = choose_engine(train.engine, train.precision), np.random.default_rng()
+    norms = NormClip(is_on=clip)
     if engine == JAX:
-        jax = JaxLearner.for_manifest(manifest, dataset, rng, train.precision)
+        jax = JaxLearner.for_manifest(manifest, dataset, rng, train.precision, norms)
         warn_of_an_unseen_gpu(jax.device)
         return jax, {"engine": engine, "device": jax.device, "precision": train.precision}
     plain = NumpyLearner(
-        manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng
+        manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng, norms
     )
     return plain, {"engine": engine, "device": "cpu", "precision": "float32"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +61,16 @@ class TfliteLearner(BatchLearner):
         return loss
 
     @override
+    def bound_for(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
+        if math.isinf(self.clip.bound):  # a step that is taken back: another program would cost a board memory
+            weights, arrays = self.weights(), self._arrays()
+            self._program.step(rows, targets, 0.0, math.inf)
+            self.clip.note(self._program.norms())
+            self.load(weights)
+            self._restore(arrays)
+        return self.clip.bound
+
+    @override
     def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
         self.model.check_row_gradients()
         summer = self._summer or _Program(program.compile_sum(self.model, self.loss), _SUMMED)
@@ -87,8 +98,10 @@ class TfliteLearner(BatchLearner):
     @override
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the optimiser's arrays, as NumpyLearner names them."""
-        arrays = self._program.call(program.STATE) if VARIABLES[self.optimiser.name] else {}
-        return {**arrays, "steps": np.array([self._steps], np.int64)}
+        return {**self._arrays(), "steps": np.array([self._steps], np.int64)}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return self._program.call(program.STATE) if VARIABLES[self.optimiser.name] else {}
 
     @override
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.errors import ModelError
 from learnae.models.definition import ModelDefinition
 from learnae.models.layers.dense import KernelLayer
 from learnae.weights.codecs import Vector
@@ -16,19 +17,23 @@ _SILENT = -60.0
 
 
 def telling(model: ModelDefinition, feature: int) -> Vector:
-    """Return weights (count,) of Dense layers with which the last class' logit tells a feature."""
+    """Return weights (count,) with which the score of the last class tells a feature.
+
+    Raises ModelError unless rows are flat and each layer with a kernel has biases.
+    """
     vector = np.zeros(model.count, np.float32)
-    kernels = [
-        arrays
-        for layer, arrays in zip(model.layers, model.split(vector), strict=True)
-        if isinstance(layer, KernelLayer)
-    ]
-    kernels[0][0][feature, 0], kernels[0][1][0] = 1.0, _SHIFT
-    for kernel, _ in kernels[1:-1]:
-        kernel[0, 0] = 1.0
-    last, biases = kernels[-1]
-    last[0, -1], biases[:] = _GAIN, _SILENT
-    biases[-2:] = 0.0, -_GAIN * _SHIFT
+    layers = list(zip(model.layers, model.split(vector), strict=True))
+    for layer, arrays in layers:
+        if not isinstance(layer, KernelLayer):
+            layer.initialise(arrays, np.random.default_rng(0))
+    kernels = [(layer, arrays) for layer, arrays in layers if isinstance(layer, KernelLayer)]
+    if len(model.input_shape) > 1 or not kernels or not all(layer.bias for layer, _ in kernels):
+        raise ModelError("not tried for a model of this kind", "")
+    *carriers, (_, (last, biases)) = kernels
+    for number, (_, (kernel, bias)) in enumerate(carriers):
+        kernel[0 if number else feature, 0], bias[0] = 1.0, 0.0 if number else _SHIFT
+    last[0 if carriers else feature, -1], biases[:-2] = _GAIN, _SILENT
+    biases[-1] = -_GAIN * _SHIFT if carriers else 0.0
     return vector
 
 

@@ -101,7 +101,7 @@ class Trial:
         found = changes(self._model, self._updates(unprotected, one, 1))
         row = only_row(found[0]) if found else None
         if row is None:
-            return Tried(name, ERROR, None, None, "no first layer with biases tells it")
+            return Tried(name, ERROR, None, None, "no unit of the first layer tells it")
         bare = float(errors(row[None], inputs_of(self._model, one.rows)).min())
         if self._guarding.rows > 1:
             return Tried(name, ERROR, bare, None, f"nothing is published of fewer than {self._guarding.rows} rows")
@@ -163,12 +163,15 @@ class Trial:
         return _spread(inputs_of(self._model, self._like), _MOST_KNOWN)
 
     def _channel(self, name: str) -> Tried:
-        is_flat = len(self._model.input_shape) == 1 and self._manifest.task == CLASSIFICATION
-        if not is_flat or self._model.output_shape[-1] < 2:
+        if self._manifest.task != CLASSIFICATION:
             why = "a number, a forecast or an anomaly is itself a reading: it is shown by consent alone"
-            return Tried(name, ERROR, None, None, "" if self._manifest.task == CLASSIFICATION else why)
+            return Tried(name, ERROR, None, None, why)
+        try:
+            weights = telling(self._model, 0)
+        except ModelError as error:
+            return Tried(name, ERROR, None, None, error.problem)
         rows = self._own.rows[:_CHANNEL_ROWS]
-        scores = predict(self._model, telling(self._model, 0), rows)[:, -1]
+        scores = predict(self._model, weights, rows)[:, -1]
         with np.errstate(divide="ignore"):
             bare, coarse = (float(np.median(np.abs(told(each) - rows[:, 0]))) for each in (scores, np.round(scores, 1)))
         if not self._guarding.shows_scores:

@@ -219,6 +219,14 @@ def membership_note(manifest: Manifest) -> dict[str, str]:
     return {"membership": f"{kind}: in by {'an invite of a member' if kind == 'invite' else votes}, out by {votes}"}
 
 
+def clipping_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that says so where no row's own share of an update is bounded; none where it is."""
+    if manifest.model.has_row_gradients:
+        return {}
+    why = "only Keras builds the model" if manifest.only_keras else "BatchNormalization mixes the rows of a batch"
+    return {"clipping": f"of each update as a whole, no row's share by itself is bounded: {why}"}
+
+
 def privacy_note(manifest: Manifest) -> dict[str, str]:
     """Return the field that says what updates may tell of rows."""
     policy = manifest.privacy.training
@@ -242,10 +250,15 @@ def columns_note(manifest: Manifest) -> dict[str, str]:
 
 
 def floor_note(manifest: Manifest) -> dict[str, str]:
-    """Return the field that tells people how long a peer learns for itself alone before its first update."""
+    """Return the field that tells people how long a peer learns for itself alone before its first update.
+
+    Nothing where updates are differentially private: noise protects rows, however few.
+    """
+    if manifest.privacy.training:
+        return {}
     rows = PrivacySection().rows
     if manifest.features is None:
-        return {"first update": f"after {rows} distinct rows to train on"}
+        return {"updates": f"after {rows} distinct rows to train on"}
     seconds = (manifest.features.window + (rows - 1) * manifest.features.hop) / manifest.features.rate
     lasts = f"{seconds:.0f} seconds" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} minutes"
-    return {"first update": f"after {rows} distinct windows to train on: at least {lasts} of readings"}
+    return {"updates": f"after {rows} distinct windows to train on: at least {lasts} of readings"}

@@ -32,6 +32,7 @@ from learnae.peer.summaries.lessons import Lessons
 from learnae.peer.summaries.releasing import Releasing
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
+from learnae.privacy.clipping import UpdateClip
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary, Update
@@ -76,8 +77,9 @@ class Options:
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
-    nothing. One that ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back.
-    ``suspicion`` says what is wrong with weights that are to be trained on (Guard).
+    nothing. One that ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back;
+    ``update_clip`` bounds each as a whole, where learners cannot clip rows. ``suspicion`` says what is wrong with
+    weights that are to be trained on (Guard).
     """
 
     name: str
@@ -94,6 +96,7 @@ class Options:
     privacy: Callable[[], PrivacySpent | None] = lambda: None
     recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
+    update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
     suspicion: Suspicion = lambda *_: ""
 
@@ -186,11 +189,7 @@ class Peer:
         self._accuse()
         if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
             self.options.floors.note_merged()
-        merged = (
-            self.merging.merge(self.ports.clock.now()) if self.training.taken == 0 else 0
-        )  # it replaces what is not published
-        if merged:
-            self.options.floors.note_merged()
+        merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         summarised = self._summarise()
@@ -274,9 +273,8 @@ class Peer:
         """
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
-            merged = self.merging.merge(self.ports.clock.now())
+            merged = self._merge()
             if merged:
-                self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())
             if not self.is_private:
                 trained = self._train()
@@ -322,6 +320,12 @@ class Peer:
             )
 
     # -- what to learn
+
+    def _merge(self) -> int:
+        merged = self.merging.merge(self.ports.clock.now())
+        if merged:
+            self.options.floors.note_merged()
+        return merged
 
     def _train(self) -> Trained:
         """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
@@ -501,8 +505,9 @@ class Peer:
 
     def _why_held_back(self) -> str:
         """Return why updates are held back; "" where none is due, or none is to be."""
-        is_silent = self.settling.since is not None or self._is_alone
-        return "" if is_silent else self.options.floors.lacks_rows() or self._held_back
+        if self._is_alone:
+            return ""
+        return self.options.floors.lacks_rows() or ("" if self.settling.since is not None else self._held_back)
 
     def _why_unmeasured(self) -> str:
         """Return why, and until when, there are no metrics though rows are held out; "" if there are some."""
@@ -594,8 +599,11 @@ def compose_peer(
     merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
-    training = Training(ports.learner, _steps(manifest, options), trajectory, is_private, wants_more)
-    view = SwarmView(author, following, training, traffic)
+    training = Training(
+        ports.learner, _steps(manifest, options), trajectory, is_private, wants_more, options.update_clip
+    )
+    view = SwarmView(author, following, training, traffic, errors, gate)
+    following.fits = view.fits
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,

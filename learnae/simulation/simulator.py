@@ -20,6 +20,7 @@ from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Traffic
+from learnae.privacy.clipping import NormClip
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.identity import Identity
@@ -36,9 +37,9 @@ LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
 
 
 def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
-    """Make the reference learner."""
+    """Make the reference learner, which clips the gradient of each row as both roles do."""
     batch = manifest.training.batch
-    return NumpyLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng)
+    return NumpyLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng, NormClip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,6 @@ from learnae.weights.merge import Moments
 
 _log = logging.getLogger(__name__)
 
-ADVISED = OptimiserPolicy("adam", learning_rate=0.1)  # for a linear model; whatever the number of rows
-ADVISED_STEPS = 4  # between two merges
 _NONE = Trained(0, 0, 0.0)
 
 
@@ -63,7 +61,7 @@ class PrivateLearner(Learner):
         inner: SumsClipped,
         data: Dataset,
         policy: TrainingPrivacy,
-        optimiser: OptimiserPolicy = ADVISED,
+        optimiser: OptimiserPolicy,
         path: Path | None = None,
         overlap: int = 1,
         partitions: int = 1,
@@ -98,8 +96,9 @@ class PrivateLearner(Learner):
 
     def recall(self, releases: int) -> None:
         """Take in how many releases own messages tell of: the file may be older (RowBudget.recall)."""
-        self._budget.recall(releases)
-        self._noise = self._new_noise()
+        if releases > self._budget.ledger.releases:  # else what later steps take back of the noise is not forgotten
+            self._budget.recall(releases)
+            self._noise = self._new_noise()
 
     @property
     @override

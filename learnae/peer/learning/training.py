@@ -1,12 +1,13 @@
 """Training the local model between two merges, and measuring the consensus estimate on the own rows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.state import PeerState
 from learnae.ports import Learner, Trained
+from learnae.privacy.clipping import UpdateClip
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
@@ -22,6 +23,7 @@ class Training:
     are published. The learner may take fewer steps at a time: ``taken`` counts those of this cycle, ``rows`` what they
     were trained on. If ``is_private``, a cycle is done when it is due, whatever steps are taken by then: the learner's
     rows may be spent. ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
+    ``clip`` bounds how far a cycle moves the weights.
     """
 
     learner: Learner
@@ -29,14 +31,18 @@ class Training:
     trajectory: Trajectory
     is_private: bool = False
     wants_more: Callable[[], bool] = lambda: False
+    clip: UpdateClip | None = None
     steps: int = 0
     taken: int = 0
     rows: int = 0
     loss: float | None = None
     metrics: Metrics | None = None
+    _before: Vector | None = field(default=None, init=False)  # this cycle, if a clip needs it
 
     def train(self) -> Trained:
         """Take optimiser steps, as many as the learner takes at once of those that are left in this cycle."""
+        if self.clip and self.taken == 0:
+            self._before = self.learner.weights()
         trained = self.learner.train(self._left())
         if trained.steps:
             self.steps += trained.steps
@@ -48,6 +54,9 @@ class Training:
         """Go back to the best weights of this cycle; the next steps begin another."""
         if self.between_merges == ENDLESS:
             self.trajectory.choose()
+        if self.clip and self._before is not None:
+            self.learner.load(self.clip.clipped(self._before, self.learner.weights()))
+            self._before = None
         self.taken = 0
 
     def _left(self) -> int:

@@ -117,6 +117,7 @@ def test_with_differential_privacy_the_usual_is_another(programs: Programs) -> N
     done = programs.run("learnae", "join", manifest.swarm, "--name", "p")
     assert "one reading more or less at most epsilon 4 at delta 1e-05" in done.stdout
     assert "windows do not overlap" in done.stdout
+    assert "distinct windows" not in done.stdout
     own = made(programs, "--preset", "wrist", "--name", "own", "--epsilon", 4, "--steps", 9, "--learning-rate", 0.5)
     assert (own.training.steps, own.optimiser.name, own.optimiser.learning_rate) == (9, "momentum", 0.5)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -22,10 +23,10 @@ from lan_rig import LanMember
 from messages_here import messages_in, seqs_in
 from mosquitto import Mosquitto
 from mqtt_rig import Gate
-from programs import PATIENCE, Programs, wait_for
+from programs import PATIENCE, Programs, finish, wait_for
 from sensors import Sysfs, make_swarm
 
-from demo.swarm import Swarm
+from demo.swarm import Swarm, environment_of
 from learnae.adapters.http.member import MemberExchange, make_client
 from learnae.adapters.iota.node import Node, Transaction
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -82,6 +83,12 @@ class Canary:
         self.swarm.processes["canary"].send_signal(signal.SIGTERM)
         assert self.swarm.processes["canary"].wait(2 * PATIENCE) == 0
 
+    def export(self, *arguments: object) -> None:
+        """Write the swarm's model, or this peer's, for others."""
+        command = (sys.executable, "-m", "learnae", "export", *arguments)
+        done = finish(*command, env={**environment_of(self.home), "COLUMNS": "200"})
+        assert done.returncode == 0, done.stderr
+
     def __exit__(self, *_: object) -> None:
         self.swarm.stop()
 
@@ -123,6 +130,9 @@ def test_planted_readings_stay_home(
     out = tmp_path / "out"
     out.mkdir()
     back_up([canary.home / "peers" / "canary"], [canary.swarm.directory], out / "backup.tar")
+    if engine != "none":
+        canary.export(out / "swarm.safetensors")
+        canary.export(out / "own.safetensors", "--peer", "canary")
     assert list(leaks(out, canary.planted)) == []
     assert "private.npz" in dict(leaks(canary.home, canary.planted)), "the search itself must be able to find them"
 

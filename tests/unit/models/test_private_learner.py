@@ -1,5 +1,7 @@
 """What a private learner releases: clipped, noisy, divided by a constant, and paid for before."""
 
+import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.models.private.private_learner import ADVISED, PrivateLearner
+from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.ports import Trained
 from learnae.privacy.accountant import noise_multiplier
@@ -56,8 +58,9 @@ def released(learner: PrivateLearner) -> "np.ndarray":
 
 def test_without_noise_a_step_is_the_optimisers_on_the_clipped_sum() -> None:
     data = data_of(rows_of(300))
-    learner = learner_of(data, ADVISED, normals=silent)
-    expected, optimiser = learner.weights(), Optimiser(ADVISED, MODEL.count)
+    adam = OptimiserPolicy("adam", learning_rate=0.1)
+    learner = learner_of(data, adam, normals=silent)
+    expected, optimiser = learner.weights(), Optimiser(adam, MODEL.count)
     for _ in range(4):
         learner.load(expected)
         total = learner.inner.clipped_sum(data.train.rows, data.train.targets, POLICY.clip).gradient
@@ -86,13 +89,15 @@ def test_the_number_of_rows_divides_nothing() -> None:
     np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize(("overlap", "partitions", "share"), [(1, 1, 1.0), (2, 1, 2.0), (1, 4, 1.2196)])
-def test_noise_is_as_strong_as_the_accountant_demands(overlap: int, partitions: int, share: float) -> None:
+@pytest.mark.parametrize(
+    ("overlap", "partitions", "width", "share"), [(1, 1, 0, 1.0), (2, 1, 0, 2.0), (1, 4, 0, 1.2196), (1, 4, 2, 1.2163)]
+)
+def test_noise_is_as_strong_as_the_accountant_demands(overlap: int, partitions: int, width: int, share: float) -> None:
     wide = ModelDefinition.from_config(dense_config(2000, (), CLASSES, "softmax"))
     data = Dataset(wide, LOSS)
     data.add(np.zeros((1, 2000), np.float32), np.zeros(1, np.int64))
     inner = NumpyLearner(wide, LOSS, OptimiserPolicy(), data, 32, np.random.default_rng(0))
-    learner = PrivateLearner(inner, data, POLICY, PLAIN, overlap=overlap, partitions=partitions)
+    learner = PrivateLearner(inner, data, POLICY, PLAIN, overlap=overlap, partitions=partitions, width=width)
     noise = released(learner)[:6000] * PRIVATE_SAMPLES / POLICY.clip
     expected = share * noise_multiplier(POLICY.epsilon, POLICY.delta, POLICY.releases)
     assert 0.95 * expected < noise.std() < 1.06 * expected
@@ -167,6 +172,24 @@ def test_own_messages_are_believed_where_the_file_is_older(tmp_path: Path) -> No
     assert learner.spent.releases == 6
 
 
+def test_what_is_known_already_forgets_no_noise(tmp_path: Path) -> None:
+    """Later steps take back a part of it, and a peer says before each cycle what it has heard."""
+    data = data_of(rows_of(40))
+    learner_of(data, partitions=3, path=tmp_path / "0")._budget.close()
+    shutil.copy(tmp_path / "0", tmp_path / "1")  # the key of both: which part a row is in follows from it
+    ends = []
+    for hears in range(2):
+        numbers = itertools.count(1)
+        fixed = lambda count, numbers=numbers: normals_of(next(numbers).to_bytes(32), count)  # noqa: E731
+        learner = learner_of(data, partitions=3, normals=fixed, path=tmp_path / str(hears))
+        for _ in range(6):
+            learner.train(1)
+            if hears:
+                learner.recall(learner.spent.releases)
+        ends.append(learner.weights().tolist())
+    assert ends[0] == ends[1]
+
+
 def test_what_train_returns_is_of_no_row() -> None:
     few, many = (learner_of(data_of(rows_of(count))).train(3) for count in (1, 300))
     assert few == many == Trained(3, PRIVATE_SAMPLES, 0.0)
@@ -225,4 +248,4 @@ def test_models_whose_rows_share_gradients_are_refused() -> None:
     data = Dataset(model, LOSS)
     inner = NumpyLearner(model, LOSS, OptimiserPolicy(), data, 32, np.random.default_rng(0))
     with pytest.raises(ModelError, match="gradient"):
-        PrivateLearner(inner, data, POLICY)
+        PrivateLearner(inner, data, POLICY, PLAIN)

@@ -13,6 +13,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import (
+    clipping_note,
     columns_note,
     floor_note,
     membership_note,
@@ -98,23 +99,21 @@ def join(options: argparse.Namespace) -> int:
         }
         print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
-        print_fields(
-            {
-                **fields,
-                **columns_note(manifest),
-                **floor_note(manifest),
-                **membership_note(manifest),
-                **privacy_note(manifest),
-                **({"data": str(look)} if look else {}),
-            }
-        )
+        notes = {
+            **columns_note(manifest),
+            **floor_note(manifest),
+            **membership_note(manifest),
+            **privacy_note(manifest),
+            **clipping_note(manifest),
+        }
+        print_fields({**fields, **notes, **({"data": str(look)} if look else {})})
         print_list(exposures(manifest))
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
-    return start_peer(options, name) if options.start else 0
+    return start_peer(options) if options.start else 0
 
 
 def mqtt_section(options: argparse.Namespace) -> MqttSection:
@@ -139,17 +138,20 @@ def _taken(config: Path) -> ConfigurationError:
 
 
 def check_startable(options: argparse.Namespace) -> None:
-    """Raise ConfigurationError if the peer is to be started and has no data to train on."""
+    """Raise ConfigurationError if the peer is to be started and cannot be, or has no data to train on."""
+    if options.start and options.role == "agent":
+        remedy = (
+            "leave out --start, then: learnae-agent run; services are made with a code, or by learnae-agent install"
+        )
+        raise ConfigurationError("an agent of this home is no service", remedy)
     if options.start and not options.data and options.role == "trainer":
         raise ConfigurationError("there is no data to train on yet", "give --data FILE, too")
 
 
-def start_peer(options: argparse.Namespace, name: str) -> int:
-    """Start the peer in the background: a trainer detached, an agent by its service."""
+def start_peer(options: argparse.Namespace) -> int:
+    """Start the trainer in the background."""
     config = ["--config", str(options.config)] if options.config else []
     command = [sys.executable, "-m", "trainer_node", "start", "--detach", *config]
-    if options.role == "agent":
-        command = ["systemctl", "restart", f"learnae-agent@{name}.service"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print((done.stdout + done.stderr).strip(), file=sys.stderr)
     return done.returncode
