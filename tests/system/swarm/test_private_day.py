@@ -65,7 +65,7 @@ class Day:
         number = next(index for index, each in enumerate(self.data) if each is data)
         inner = Witness(manifest.definition, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng)
         inner.seen = self.seen[number]
-        return PrivateLearner(inner, data, POLICY, path=self.disks[number] / FILE)
+        return PrivateLearner(inner, data, POLICY, manifest.optimiser, path=self.disks[number] / FILE)
 
     def backup(self, number: int) -> tuple[bytes | None, dict[object, bytes]]:
         member = self.swarm.members[number]
