@@ -42,8 +42,10 @@ from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.private.policy import training_privacy
+from learnae.runtime.private.summaries import lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
+from learnae.samples.dp_statistics import Statistics, layout_of
 from learnae.samples.recordings import label_kind
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
@@ -72,16 +74,24 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     is_private = training_privacy(manifest, config.privacy) is not None
     policy = policy_of(config, is_private)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
-    summary_mode = SummaryMode(features_of(manifest), manifest.class_count)
+    summary_mode, layout = SummaryMode(), layout_of(manifest)
+    statistics = Statistics(layout) if layout else None
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
-    intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name)
+    intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name, statistics)
     intake.begin()
     governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine, config.privacy.clip)
     private = as_agreed(learner, dataset, manifest, config.privacy, workspace.directory)
+
+    def is_alone() -> bool:
+        return bool(summary_mode.reason)
+
+    directory = workspace.directory
+    releasing = releasing_of(manifest, directory, statistics, is_alone, is_private) if statistics else None
+    lessons = lessons_of(manifest, dataset)
 
     def why_none_held_out() -> str:
         keeps_none = "this agent sends summaries and keeps no rows"
@@ -100,6 +110,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
             "skipped_rows": dataset.skipped,
             "unmeasured": intake.why_unmeasured(len(dataset.holdout)),
             "only_summaries": summary_mode.reason,
+            **summary_facts(manifest, releasing, lessons),
             "engine": engine_of(learner),
             "inference": inferrer.status(),
             "resources": governor.status(),
@@ -116,7 +127,8 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
         facts=facts,
-        statistics=summary_mode.statistics,
+        summaries=releasing,
+        lessons=lessons,
         update_clip=update_clip(manifest, config.privacy.clip),
         privacy=private.spent,
         recall=private.recall,
@@ -153,8 +165,9 @@ def build_intake(
     directory: Path | None = None,
     summary_mode: SummaryMode | None = None,
     peer: str = "",
+    statistics: Statistics | None = None,
 ) -> Intake:
-    """Wire sources, windows and features into ``dataset``, or into statistics; raises ConfigurationError.
+    """Wire sources, windows and features into ``dataset`` and ``statistics``; raises ConfigurationError.
 
     Live sources are recorded in ``directory``, and left out without one; at a broker they are known as those of
     ``peer``.
@@ -177,7 +190,10 @@ def build_intake(
     undated = {name for name, recording in recordings.items() if not recording.is_dated}
     if directory is None or not live:
         return Intake(
-            Collector(recordings, manifest, dataset, None, summary_mode, undated=undated), None, names, recordings
+            Collector(recordings, manifest, dataset, None, summary_mode, undated=undated, statistics=statistics),
+            None,
+            names,
+            recordings,
         )
     stored = config.buffer
     seal = Seal(read_secret(stored.key, "buffer.key")) if stored.key else None
@@ -194,7 +210,7 @@ def build_intake(
         )
         for name, (open_source, section) in live.items()
     ]
-    collector = Collector(recordings, manifest, dataset, buffer, summary_mode, undated=undated)
+    collector = Collector(recordings, manifest, dataset, buffer, summary_mode, undated=undated, statistics=statistics)
     return Intake(collector, Recorder(readers, buffer, holdouts, GivenLabel(directory, names)), names, recordings)
 
 

@@ -25,6 +25,7 @@ from learnae.runtime.private.clipping import update_clip
 from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
+from learnae.runtime.private.summaries import lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
@@ -106,6 +107,8 @@ def _build(
     learner = PacedLearner(private.learner, swarm.manifest.training.steps)
     shown = config.privacy.inference
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
+    releasing = releasing_of(swarm.manifest, workspace.directory, dataset, is_private=private.is_private)
+    lessons = lessons_of(swarm.manifest, dataset)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(
@@ -123,11 +126,14 @@ def _build(
             **facts,
             **rows,
             **unmeasured,
+            **summary_facts(swarm.manifest, releasing, lessons),
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },
         suspicion=suspicion_of(swarm.manifest, dataset),
         floors=release_floor(config.privacy, dataset),
+        summaries=releasing,
+        lessons=lessons,
     )
     linked = build_peer(workspace, learner, options, links)
     return PeerService(linked, TrainerSchedule(linked.peer, learner, config.train.share, reread))

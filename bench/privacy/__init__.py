@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from bench.harness import Race
-from bench.privacy import attacks, clipping, one_run, training
+from bench.privacy import attacks, clipping, one_run, summaries, training
 
 PARTS: dict[str, Callable[[Race], None]] = {
     "attacks": attacks.run,
     "training": training.run,
     "one_run": one_run.run,
     "clipping": clipping.run,
+    "summaries": summaries.run,
 }
 
 

@@ -90,9 +90,22 @@ class BatchLearner(Learner):
         total = 0.0
         for _ in range(steps):
             chosen = self.rng.integers(0, len(rows), self.batch)
-            total += self.step(rows[chosen], targets[chosen])
-            self.data.train.draw(chosen)
+            count = self._drawn_count()
+            total += self.step(*self._mixed(rows[chosen], targets[chosen], count))
+            self.data.train.draw(chosen[count:])
         return Trained(steps, len(rows), total / steps)
+
+    def _drawn_count(self) -> int:
+        """Draw how many rows of a batch are drawn from others' summaries."""
+        return int(self.rng.binomial(self.batch, self.data.drawn_share)) if len(self.data.drawn) else 0
+
+    def _mixed(self, rows: Array, targets: Array, count: int) -> tuple[Array, Array]:
+        """Put ``count`` drawn rows in place of the first of a batch."""
+        if count:
+            drawn = self.data.drawn
+            chosen = self.rng.integers(0, len(drawn), count)
+            rows[:count], targets[:count] = drawn.rows[chosen], drawn.targets[chosen]
+        return rows, targets
 
     @override
     def evaluate(self, weights: Vector) -> Metrics | None:

@@ -28,6 +28,8 @@ from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
 from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
+from learnae.peer.summaries.lessons import Lessons
+from learnae.peer.summaries.releasing import Releasing
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
 from learnae.privacy.clipping import UpdateClip
@@ -37,7 +39,6 @@ from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
-from learnae.samples.dp_statistics import Statistics, next_summary
 from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
@@ -75,9 +76,10 @@ class Options:
     ``privacy`` gives what is spent: an update then says nothing else of rows, and the time alone decides when there is
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
-    fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each as a whole,
-    where learners cannot clip rows. ``suspicion`` says what is wrong with weights that are to be trained on (Guard).
+    ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
+    nothing. One that ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back;
+    ``update_clip`` bounds each as a whole, where learners cannot clip rows. ``suspicion`` says what is wrong with
+    weights that are to be trained on (Guard).
     """
 
     name: str
@@ -89,7 +91,8 @@ class Options:
     patience: int = 0
     rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
-    statistics: Callable[[], Statistics | None] = lambda: None
+    summaries: Releasing | None = None
+    lessons: Lessons | None = None
     privacy: Callable[[], PrivacySpent | None] = lambda: None
     recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
@@ -158,6 +161,8 @@ class Peer:
             self.options.floors.note_merged()
         if self.frames.own_vote and self.frames.own_vote.settled:
             self.settling.settle(self.frames.own_vote.time)
+        if self.options.summaries:
+            self.options.summaries.begin(self.ports.clock.now(), self.manifest.limits, has_state or is_back)
         spoken = self.own.last.time if self.own.last else None
         self.catching_up.start(spoken, is_new=not (has_state or is_back), is_first=is_first)
 
@@ -187,16 +192,20 @@ class Peer:
         merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
+        summarised = self._summarise()
         self._show(bool(heard or self.training.taken == 0))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
-        return Tick(heard, merged, trained, published)
+        return Tick(heard, merged, trained, published or summarised)
 
     def hear(self) -> int:
         """Take in messages, records and frames; return how many messages were attached, and records taken in."""
         records = self.replication.records
         outcome = self.replication.hear()
         self.view.note(outcome)
+        if self.options.lessons and self.view.has_new_summaries:
+            self.view.has_new_summaries = False
+            self.options.lessons.note(self.view.summaries)
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
@@ -252,6 +261,8 @@ class Peer:
                 self.options.floors.note_merged()
         if self.own.last is not before:
             self.frames.forget()
+            if self.options.summaries:
+                self.options.summaries.doubt()
         self.view.note(self.own.show_again())
         return True
 
@@ -363,7 +374,7 @@ class Peer:
 
     def _hold_back(self, uptime: int, is_last: bool) -> Cid | None:
         """End a cycle of which nothing may be published: what it learnt serves this machine alone."""
-        published, now = self._renew(sends_summaries=False) if self._must_renew() else None, self.ports.clock.now()
+        published, now = self._renew() if self._must_renew() else None, self.ports.clock.now()
         self.merging.believe_own(self.training.rows, now)
         self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, 0)
@@ -397,18 +408,25 @@ class Peer:
             del self.view.to_accuse[author]  # not before: the disk may have taken nothing
 
     def _go_without_training(self, merged: int) -> Cid | None:
-        now, horizon = self.ports.clock.now(), self.manifest.limits.horizon
         if merged:
+            now = self.ports.clock.now()
             self.merging.believe(self.frames.own_vote if self.settling.since is not None else None, now)
         if not self.own.may_speak():
             return None
-        statistics, last = self.options.statistics(), self.view.summary
-        if statistics is not None:
-            said = last.body if last and isinstance(last.body, Summary) else None
-            found = next_summary(statistics, said, now - last.time if last else 0, horizon)
-            if found:
-                return self.publisher.summarise(found)
-        return self._renew(last is not None) if self._must_renew() else None
+        return self._renew() if self._must_renew() else None
+
+    def _summarise(self) -> Cid | None:
+        """Let others have the summary of the own rows: anew after each checkpoint, which makes them forget the last."""
+        summaries, last = self.options.summaries, self.view.summary
+        if summaries is None or not self.own.may_speak():
+            return None
+        said = last.body if last and isinstance(last.body, Summary) else None
+        summary = summaries.due(self.ports.clock.now(), self.manifest.limits.horizon, said)
+        if summary is None or (last and said and said.release == summary.release and last.seq >= self.view.checkpoint):
+            return None
+        if not summaries.is_alone() and self.own.needs_checkpoint:  # nothing else would be attached
+            return None
+        return self.publisher.summarise(summary, checkpoint=summaries.is_alone())
 
     def _must_renew(self) -> bool:
         age = self.ports.clock.now() - self.view.checkpointed
@@ -422,14 +440,19 @@ class Peer:
         """
         return self.view.epoch != self.replication.seals.epoch
 
-    def _renew(self, sends_summaries: bool) -> Cid | None:
+    @property
+    def _is_alone(self) -> bool:
+        """Return True if this peer sends summaries and nothing else."""
+        return self.options.summaries is not None and self.options.summaries.is_alone()
+
+    def _renew(self) -> Cid | None:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
-        vote = self.frames.own_vote
-        if vote is not None and not sends_summaries:
+        vote, summaries = self.frames.own_vote, self.options.summaries
+        if vote is not None and not self._is_alone:
             again = self.is_private or bool(self.options.floors.why_held_back())
             return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=again)
-        if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
-            return self.publisher.summarise(self.view.summary.body)
+        if summaries is not None and self._is_alone and summaries.record.summary:
+            return self.publisher.summarise(summaries.record.summary, checkpoint=True)
         return self.publisher.introduce()
 
     # -- what people see
@@ -482,7 +505,7 @@ class Peer:
 
     def _why_held_back(self) -> str:
         """Return why updates are held back; "" where none is due, or none is to be."""
-        if self.options.statistics() is not None:
+        if self._is_alone:
             return ""
         return self.options.floors.lacks_rows() or ("" if self.settling.since is not None else self._held_back)
 

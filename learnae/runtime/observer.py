@@ -107,7 +107,7 @@ class Observer:
             self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life, seals=self._seals
         )
         self._profiles: dict[bytes, Profile] = {}
-        self._summaries: dict[bytes, tuple[int, Summary]] = {}
+        self._summaries: dict[bytes, Message] = {}
 
     def refresh(self) -> int:
         """Take in new messages; return how many are known now."""
@@ -117,9 +117,9 @@ class Observer:
             for message in outcome.attached:
                 self._following.note(message)
                 self._profiles[message.author] = profile_of(message) or self._profiles.get(message.author, _UNNAMED)
-                summarised, _ = self._summaries.get(message.author, (0, None))
-                if isinstance(message.body, Summary) and message.time > summarised:
-                    self._summaries[message.author] = message.time, message.body
+                known = self._summaries.get(message.author)
+                if isinstance(message.body, Summary) and (known is None or message.seq > known.seq):
+                    self._summaries[message.author] = message
             unseen = self.unseen()
             if not outcome.attached and unseen == before:  # a long chain comes newest first, and waits
                 break
@@ -144,6 +144,11 @@ class Observer:
         shown = told_apart({peer: self._profiles.get(author, _UNNAMED).name for peer, author in authors.items()})
         views = [self._view(author, shown[peer]) for peer, author in authors.items()]
         return sorted(views, key=lambda view: (view.shown, view.peer))
+
+    def summaries(self) -> dict[str, Summary]:
+        """Return the last summary of each peer that has one, by the peer's key."""
+        found = self._summaries.items()
+        return {peer_name(author): said.body for author, said in found if isinstance(said.body, Summary)}
 
     def messages(self, count: int) -> Iterator[Message]:
         """Open the newest ``count`` messages, newest first."""
@@ -196,9 +201,9 @@ class Observer:
         newest = self.tangle.newest_of(author)
         node = self.tangle.node(newest) if newest else None
         update = news.update if news else None
-        summary_time, summary = self._summaries.get(author, (0, None))
-        if summary and news and news.time > summary_time:
-            summary = None  # it trains by now
+        said = self._summaries.get(author)
+        is_alone = said is not None and said.checkpoint and not (news and news.time > said.time)
+        summary = said.body if said and is_alone and isinstance(said.body, Summary) else None
         metrics = update.metrics if update else None
         return PeerView(
             peer=peer_name(author),
@@ -245,7 +250,7 @@ def describe(message: Message) -> dict[str, Any]:
             "merged": [name.hex() for name in body.merged],
         }
     elif isinstance(body, Summary):
-        what = {**body.to_fields(), "rows": body.rows}
+        what = {**body.to_fields(), "sums": body.sums.hex(), "rows": body.rows}
     elif isinstance(body, Join):
         what = {"kind": "join", "name": body.peer.name, "role": body.peer.role}
     elif isinstance(body, Evidence):

@@ -68,7 +68,8 @@ class JaxLearner(Learner):
         self._objective = loss
         self._batches = Batches(batch, rng)
         self._carry = self._functions.initial()
-        self._train, self._holdout = DeviceRows(self._jax, data.train), DeviceRows(self._jax, data.holdout)
+        self._train, self._holdout = DeviceRows(self._jax, data.train, data.drawn), DeviceRows(self._jax, data.holdout)
+        self._data, self._rng = data, rng
         self._batch = batch
         self._evaluation_batch, self._chunk_steps = evaluation_batch, chunk_steps
         self._turn = 0  # which part of the training rows is next
@@ -145,12 +146,20 @@ class JaxLearner(Learner):
         losses, drawn = [], []
         for begun in range(0, steps, self._chunk_steps):
             indices = self._batches.take(min(self._chunk_steps, steps - begun), self._train.size)
-            losses.append(self._run(part, indices))
-            drawn.append(indices.ravel())
+            losses.append(self._run(part, self._mixed(indices)))
+            drawn.append(indices[indices < self._train.size])
         loss = sum(float(chunk.sum(dtype=np.float64)) for chunk in map(np.asarray, losses)) / steps
         for chunk in drawn:  # not before all steps are taken: a device whose memory is full takes them again
             self._train.draw(part.start + chunk)
         return loss
+
+    def _mixed(self, indices: Indices) -> Indices:
+        """Replace some of the row numbers by those of rows drawn from others' summaries, which come last."""
+        drawn = len(self._data.drawn)
+        if drawn:
+            chosen = self._rng.random(indices.shape) < self._data.drawn_share
+            indices[chosen] = self._train.size + self._rng.integers(0, drawn, int(chosen.sum()))
+        return indices
 
     def _fitting(
         self, compute: Callable[[], Result], rows: DeviceRows, least: int, go_back: Callable[[], None] = lambda: None

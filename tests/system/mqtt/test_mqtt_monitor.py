@@ -44,6 +44,7 @@ STATUS = {
     "connections": {"mqtt": "connected"},
     "sources": {"pump": {"samples": 5, "error": "'21.5 C' is no number", "detail": "field t is 21.5"}},
     "unknown_labels": {"21.5": 3},
+    "drift": "column 3 is 21.5 standard deviations from the mean of all",
     "resources": {"temperature": 53.731, "memory_mib": 80, "times_slower_by_heat": 4},
     "inference": {"time": 1.0, "label": None, "score": 53.731, "count": 9},
 }

@@ -11,7 +11,8 @@ from trees import TREES
 from learnae.errors import EncodingError, LimitError, MessageError, PeerError, SignatureError, WrongSwarmError
 from learnae.ipld import dagcbor
 from learnae.protocol.bodies import (
-    BUCKETS,
+    DIAGONAL,
+    SUMMARY_BYTES,
     Evidence,
     FrameHeader,
     Join,
@@ -20,7 +21,7 @@ from learnae.protocol.bodies import (
     Profile,
     Sealed,
     Summary,
-    SummaryGroup,
+    SummaryNoise,
     Unknown,
     Update,
     parse_body,
@@ -267,13 +268,7 @@ FULL = {
     "update": Update(
         FrameHeader("delta", "q8", 10, some_cid(1)), 5, 6, Metrics(0.5, 0.9, 100), (some_cid(2).digest[:8],), 7, 8
     ).to_fields(),
-    "summary": Summary(
-        1,
-        1.0,
-        1e-6,
-        1,
-        (SummaryGroup(0, 5, (1.0,), (0.5,), ((0,) * BUCKETS,)), SummaryGroup(None, 0, (), (), ((1,) * BUCKETS,))),
-    ).to_fields(),
+    "summary": Summary(1, SummaryNoise(1.0, 1e-6, 1, 900.0), DIAGONAL, 1, 2, bytes(24)).to_fields(),
     "evidence": Evidence(bytes(32), some_cid(1), some_cid(2)).to_fields(),
 }
 
@@ -283,6 +278,33 @@ def test_bodies_read_back(kind: str) -> None:
     body = parse_body(dagcbor.decode(dagcbor.encode(FULL[kind])), LIMITS)
     assert not isinstance(body, Unknown)
     assert dagcbor.encode(body.to_fields()) == dagcbor.encode(FULL[kind])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"release": 0},
+        {"columns": 0},
+        {"columns": SUMMARY_BYTES, "sums": bytes(SUMMARY_BYTES)},
+        {"columns": 2},
+        {"form": "none"},
+        {"form": "full", "columns": 400, "groups": 1, "sums": bytes(4 * (1 + 400 + 200 * 401))},
+        {"noise": None},
+        {"noise": {"epsilon": -1, "delta": 0.1, "overlap": 1, "deviation": 1}},
+        {"noise": {"epsilon": 1, "delta": 2, "overlap": 1, "deviation": 1}},
+        {"noise": {"epsilon": 1, "delta": 0.1, "overlap": 0, "deviation": 1}},
+        {"noise": {"epsilon": 1, "delta": 0.1, "overlap": 1, "deviation": math.nan}},
+        {"groups": 0},
+        {"groups": 3},
+        {"groups": 2**40},
+        {"sums": bytes(23)},
+        {"sums": [0.0] * 6},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_summaries_out_of_bounds_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(MessageError):
+        parse_body({**FULL["summary"], **changes}, LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["update", "summary"])

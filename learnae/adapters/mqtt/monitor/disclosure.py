@@ -14,7 +14,7 @@ from learnae.ports import Inference
 
 _DIGITS = 1  # of how sure a model is of a class: tenths
 # the text of some may quote what a source has read; a board's temperature is what some sources read
-_PRIVATE = {"last_problems", "error", "detail", "unknown_labels", "temperature", "times_slower_by_heat"}
+_PRIVATE = {"last_problems", "error", "detail", "unknown_labels", "temperature", "times_slower_by_heat", "drift"}
 _COUNTS = ("count", "not_finite")
 _FIGURES = ("loss", "accuracy", "mae", "r2", "training_loss")  # of rows that are too few to publish anything of
 
