@@ -174,7 +174,9 @@ class MaskedSums:
         """Return the time of which what was said then, or before, is said again; below 0 for none."""
         if answer is not self.standing.opened or self._is_running(now, self.standing.opened_at):
             return checkpointed
-        return min(checkpointed, now - self._horizon // _REPEATS) if self.standing.is_done else -1
+        renewal = min(checkpointed, now - self._horizon // _REPEATS) if self.standing.is_done else -1
+        asked = (ready.since for ready in self.heard.ready.values() if ready.body.bound == answer.group.authors)
+        return max(renewal, max(asked, default=-1) if answer.shown else -1)
 
     def _mark(self, answer: Answer, name: str, stamp: int, body: SumBody, say: Callable[[SumBody], object]) -> bool:
         before = getattr(answer, name)
@@ -242,6 +244,7 @@ class MaskedSums:
             raise MaskError("a masked sum with a key that shares no mask", "it is ignored") from error
         self.standing.answers.append(Answer(group, seed, addend, vector, now))
         self.standing.tries += 1
+        self._enough = None
         return True
 
     def _may_answer(self, known: Sum, source: Source, now: int, members: Collection[bytes]) -> bool:
@@ -259,7 +262,7 @@ class MaskedSums:
     def _chosen(self, source: Source, now: int, members: Collection[bytes]) -> Group | None:
         """Return the sum of members that are ready, once it is this member's turn to choose them."""
         ready = self._fresh(source, now, members)
-        authors = self._again(ready) or (() if self._bound else self._anew(ready, now))
+        authors = self._again(ready, now) or (() if self._bound else self._anew(ready, now))
         if len(authors) < LEAST_MEMBERS:
             self._enough = None
             return None
@@ -282,10 +285,12 @@ class MaskedSums:
         }
         return {**found, self._me: MaskReady(self._key, source.values, self._bound)}
 
-    def _again(self, ready: dict[bytes, MaskReady]) -> tuple[bytes, ...]:
+    def _again(self, ready: dict[bytes, MaskReady], now: int) -> tuple[bytes, ...]:
         """Return the members of a sum that some have opened, if all are ready for it again; else ()."""
         bounds = sorted({body.bound for body in ready.values() if self._me in body.bound})
         for bound in bounds:
+            if not self._bound and any(self._is_silent(author, now) for author in bound):
+                continue
             if self._bound in ((), bound) and all(one in ready and ready[one].bound in ((), bound) for one in bound):
                 return bound
         return ()
@@ -359,7 +364,6 @@ class MaskedSums:
             standing.private, standing.ready = b"", 0
             standing.failures += 1
             standing.pause = now + PHASE_MS * max(0, min(standing.failures - _PATIENCE, _MOST_PAUSE))
-            self._enough = None
 
     def _is_silent(self, author: bytes, now: int) -> bool:
         silence = self._silences.get(author)
