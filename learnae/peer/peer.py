@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from learnae.error_log import ErrorLog
-from learnae.errors import EquivocationError, NotWrittenError
+from learnae.errors import EquivocationError, MaskError, NotWrittenError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
@@ -28,6 +28,7 @@ from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
+from learnae.privacy.policy import MASKED
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
@@ -38,6 +39,7 @@ from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
 
 if TYPE_CHECKING:
+    from learnae.peer.masking.sums import MaskedSums, Source
     from learnae.peer.members.steward import Steward
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
@@ -68,7 +70,8 @@ class Options:
     what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
     are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
+    ``statistics`` gives what this peer summarises instead of training; None while it trains. ``addend`` gives what it
+    adds to masked sums, where the manifest has these; None while there is nothing. One that ``is_archive``
     fetches and keeps everything.
     """
 
@@ -82,6 +85,7 @@ class Options:
     rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
     statistics: Callable[[], Statistics | None] = lambda: None
+    addend: "Callable[[], Source | None]" = lambda: None
     is_archive: bool = False
 
 
@@ -118,6 +122,7 @@ class Peer:
     settling: Settling
     archive: Archive | None
     steward: "Steward | None"  # None in an open swarm
+    sums: "MaskedSums | None" = None  # where summaries are masked
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -160,6 +165,7 @@ class Peer:
             return self._bide(heard)
         self._introduce()
         self._accuse()
+        self._sum()
         merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
@@ -173,6 +179,8 @@ class Peer:
         records = self.replication.records
         outcome = self.replication.hear()
         self.view.note(outcome)
+        if self.sums:
+            self.sums.take(outcome.attached, self.ports.clock.now())
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
@@ -323,6 +331,17 @@ class Peer:
                 self.publisher.accuse(self.view.to_accuse[author])
             del self.view.to_accuse[author]  # not before: the disk may have taken nothing
 
+    def _sum(self) -> None:
+        """Say what is due of masked sums; none of it is a checkpoint."""
+        ledger = self.replication.gate.ledger
+        if self.sums is None or ledger is None or self.own.needs_checkpoint or not self.own.may_speak():
+            return
+        members, now = ledger.roster().members, self.ports.clock.now()
+        try:
+            self.sums.act(now, members, self.view.checkpointed, self.publisher.sum)
+        except MaskError as error:
+            self.errors.count(error)
+
     def _go_without_training(self, merged: int) -> Cid | None:
         now, horizon = self.ports.clock.now(), self.manifest.limits.horizon
         if merged:
@@ -367,7 +386,7 @@ class Peer:
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
         here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``membership`` is open, or whether this
-        peer may speak, and what it waits for.
+        peer may speak, and what it waits for; ``sums``, where summaries are masked, where it stands with these.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         return {
@@ -396,6 +415,7 @@ class Peer:
             "settled": self.settling.since,
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
+            **({"sums": self.sums.status()} if self.sums else {}),
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,
@@ -471,6 +491,7 @@ def compose_peer(
     rng, is_archive = random.Random(options.seed), options.is_archive
     gate = gate if gate is not None else open_gate(manifest, ports.store, errors)
     steward = _steward(identity, gate, ports, errors)
+    sums = _sums(identity.author, manifest, options, errors)
     secrets = secrets or (steward.keyring if steward else NO_SECRETS)
     tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets)
     replication = Replicator(
@@ -491,14 +512,14 @@ def compose_peer(
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,
-        profile,
+        profile, sums,
     )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
-        Cadence(options.publish), Settling(options.patience), archive, steward,
+        Cadence(options.publish), Settling(options.patience), archive, steward, sums,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer
@@ -510,3 +531,11 @@ def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> 
     from learnae.peer.members.steward import Steward  # noqa: PLC0415 - ciphers, for which open swarms have no use
 
     return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors)
+
+
+def _sums(author: bytes, manifest: Manifest, options: Options, errors: ErrorLog) -> "MaskedSums | None":
+    if manifest.privacy.summary.sharing != MASKED:
+        return None
+    from learnae.peer.masking.sums import MaskedSums  # noqa: PLC0415 - ciphers, for which other swarms have no use
+
+    return MaskedSums(author, manifest.swarm, manifest.limits.horizon, options.addend, errors)

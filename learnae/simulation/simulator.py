@@ -15,6 +15,7 @@ from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.training import ENDLESS
+from learnae.peer.masking.sums import Source
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Traffic
@@ -93,6 +94,7 @@ class Member:
             publish=PublishPolicy(setting.every),
             patience=setting.patience,
             rows=lambda: len(self._data.train),
+            addend=partial(simulation.addends, self._index),
             is_archive=self.is_archive,
         )
         secrets, opener = simulation.secrets(self._index), simulation.opener
@@ -105,7 +107,7 @@ class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
 
     In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it; salts and new
-    secrets there follow from nothing.
+    secrets there follow from nothing. ``addends`` gives what the member of a number adds to masked sums.
     """
 
     def __init__(
@@ -115,11 +117,13 @@ class Simulation:
         setting: Setting,
         learner: LearnerFactory = numpy_learner,
         secrets: Callable[[int], Secrets | None] = lambda _: None,
+        addends: Callable[[int], Source | None] = lambda _: None,
     ) -> None:
         self.manifest = manifest
         self.learner = learner
         self.setting = setting
         self.secrets = secrets
+        self.addends = addends
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)

@@ -100,6 +100,17 @@ class MaskedSums:
         """Return the newest totals that are known, also of sums that this member has no part in; oldest first."""
         return self.standing.totals
 
+    def status(self) -> dict[str, object]:
+        """Return a plain map for people: how many vectors of this member are out, and what the newest totals are of."""
+        standing = self.standing
+        waits = len(standing.answers) or (standing.opened is not None and not standing.is_done)
+        return {
+            "state": "summing" if waits else "done" if standing.is_done else "ready" if standing.ready else "idle",
+            "tries": standing.tries,
+            "releases": standing.releases,
+            "totals": [{"members": total.members, "time": total.time} for total in standing.totals],
+        }
+
     def restore(self, data: bytes, now: int) -> None:
         """Go on from a saved standing; raises StateError."""
         if data:
