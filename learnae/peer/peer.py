@@ -165,10 +165,10 @@ class Peer:
             return self._bide(heard)
         self._introduce()
         self._accuse()
-        self._sum()
         merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
+        self._sum()  # last, so that no checkpoint replaces it before it is announced
         self._show(bool(heard or self.training.taken == 0))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)

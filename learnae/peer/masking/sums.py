@@ -173,13 +173,17 @@ class MaskedSums:
 
     def _say_answer(self, now: int, stamp: int, checkpointed: int, say: Callable[[SumBody], object]) -> bool:
         """Say a vector or a seed that is not said yet, or was said before the own last checkpoint."""
+        due: list[tuple[int, Answer, str, SumBody]] = []
         for answer in self._said():
             before = self._repeats_before(answer, now, checkpointed)
             if answer.said <= before:
-                return self._mark(answer, "said", stamp, answer.body, say)
+                due.append((answer.said, answer, "said", answer.body))
             if answer is self.standing.opened and answer.shown <= before:
-                return self._mark(answer, "shown", stamp, MaskOpen(answer.group.name, answer.seed), say)
-        return False
+                due.append((answer.shown, answer, "shown", MaskOpen(answer.group.name, answer.seed)))
+        if not due:
+            return False
+        _, answer, name, body = min(due, key=lambda each: each[0])  # those said longest ago first
+        return self._mark(answer, name, stamp, body, say)
 
     def _repeats_before(self, answer: Answer, now: int, checkpointed: int) -> int:
         """Return the time of which what was said then, or before, is said again; below 0 for none."""

@@ -7,7 +7,6 @@ enough. A single vector carries no more than its share: that is what the last on
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,36 +36,15 @@ def share(members: int) -> float:
     return 1 / (members - conspirators(members))
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
-    """How a vector of floats becomes what a member adds: integers in steps of 1 / ``scale``, with noise.
+def noisy(vector: Integers, sigma: float, members: int, gauss: Gauss) -> Integers:
+    """Return what one of ``members`` adds: its ``vector`` (n,) of whole steps, with its share of noise, rounded.
 
-    ``sensitivity`` is how far one row can move the vector (L2); the total's noise is ``multiplier`` times that.
+    ``sigma`` is the standard deviation that the total's noise must have at least, in steps. Values beyond the range
+    of a masked sum, less what noise may take of it, count as its end, which moves no two vectors further apart. Raises
+    MaskError where the noise alone leaves the range.
     """
-
-    sensitivity: float
-    multiplier: float
-    scale: float = 4096.0
-
-    def sigma(self, values: int) -> float:
-        """Return the least standard deviation of the noise of a total; rounding moves a vector a little more."""
-        return self.multiplier * (self.sensitivity + math.sqrt(values) / self.scale)
-
-    def addend(self, vector: NDArray[np.float64], members: int, gauss: Gauss) -> Integers:
-        """Return what one of ``members`` adds: ``vector`` (n,) and its share of noise. Raises MaskError for NaN.
-
-        Rounded noise comes to a rounded vector, so that low bits of floats tell nothing. Values of the vector beyond
-        the range count as its end.
-        """
-        if not np.isfinite(vector).all():
-            raise MaskError("a vector for a masked sum with a value that is no number", "leave such rows out")
-        spread = self.sigma(len(vector)) * self.scale * math.sqrt(share(members))
-        room = BOUND - math.ceil(_ROOM * spread)
-        if room < 0:
-            raise MaskError(f"noise of {spread:.0f} steps", f"a masked sum holds values from -{BOUND} to {BOUND}")
-        steps = np.clip(np.rint(vector * self.scale), -room, room)
-        return (steps + np.rint(gauss(len(vector)) * spread)).astype(np.int64)
-
-    def floats(self, total: Integers) -> NDArray[np.float64]:
-        """Return a total (n,) in units of the vector."""
-        return total / self.scale
+    spread = sigma * math.sqrt(share(members))
+    room = BOUND - math.ceil(_ROOM * spread)
+    if room < 0:
+        raise MaskError(f"noise of {spread:.0f} steps", f"a masked sum holds values from -{BOUND} to {BOUND}")
+    return np.clip(vector, -room, room) + np.rint(gauss(len(vector)) * spread).astype(np.int64)

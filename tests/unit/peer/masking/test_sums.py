@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from builders import identity
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from machine import ticked
 from sums_rig import HORIZON, Numbers, Summer, Swarm
 
 from learnae.errors import NotWrittenError
@@ -407,3 +408,11 @@ def test_keys_of_strangers_choose_nobody() -> None:
     )
     swarm.run(10)
     assert not any("masked" in summer.kinds for summer in swarm.summers)
+
+
+def test_what_is_said_of_sums_in_a_new_key_epoch_is_no_checkpoint_that_newcomers_can_read() -> None:
+    machine = ticked(2)
+    view, last = machine.peer.view, machine.said()[-1]
+    for body in (MaskReady(bytes(32), 1), MaskOpen(bytes(32), bytes(32))):
+        view.note_own(replace(last, seq=last.seq + 1, checkpoint=False, body=body, epoch=b"the next"))
+        assert view.epoch == b""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from learnae.errors import MaskError, SealError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.privacy.masking.masks import BOUND, Group, masked, public_of, total
-from learnae.privacy.masking.noise_share import Release, conspirators, share
+from learnae.privacy.masking.noise_share import conspirators, noisy, share
 
 VALUES = st.integers(-BOUND, BOUND)
 
@@ -119,20 +119,19 @@ def test_the_honest_members_noise_is_enough_whichever_may_conspire(members: int)
     assert conspirators(members) * 4 >= members
 
 
-def test_a_totals_noise_is_what_the_release_says_and_its_mean_the_vectors() -> None:
-    rng, release, vector = np.random.default_rng(1), Release(1.5, 4.0), np.linspace(-3, 3, 4000)
-    addends = [release.addend(vector, 8, rng.standard_normal) for _ in range(8)]
-    error = release.floats(np.sum(addends, axis=0)) - 8 * vector
-    assert np.std(error) == pytest.approx(release.sigma(4000) * (8 * share(8)) ** 0.5, rel=0.05)
-    assert abs(float(np.mean(error))) < 1.0
+def test_a_totals_noise_is_enough_and_its_mean_the_vectors() -> None:
+    rng, sigma, vector = np.random.default_rng(1), 3000.0, np.arange(-2000, 2000)
+    addends = [noisy(vector, sigma, 8, rng.standard_normal) for _ in range(8)]
+    error = np.sum(addends, axis=0) - 8 * vector
+    assert np.std(error) == pytest.approx(sigma * (8 / 6) ** 0.5, rel=0.05)
+    assert np.std(error - (addends[0] + addends[1] - 2 * vector)) == pytest.approx(sigma, rel=0.05)  # two conspire
+    assert abs(float(np.mean(error))) < 300
 
 
-def test_large_values_count_as_the_end_of_the_range_and_no_number_is_refused() -> None:
-    rng, release = np.random.default_rng(1), Release(1.0, 1.0)
-    addend = release.addend(np.array([1e30, -1e30]), 5, rng.standard_normal)
+def test_large_values_count_as_the_end_of_the_range_and_too_much_noise_is_refused() -> None:
+    rng = np.random.default_rng(1)
+    addend = noisy(np.array([2**62, -(2**62)]), 1000.0, 5, rng.standard_normal)
     assert np.all(np.abs(addend) <= BOUND)
-    assert np.all(np.abs(addend) > BOUND - 10**6)
+    assert np.all(np.abs(addend) > BOUND - 20_000)
     with pytest.raises(MaskError):
-        release.addend(np.array([np.nan]), 5, rng.standard_normal)
-    with pytest.raises(MaskError):
-        Release(1.0, 1e9).addend(np.zeros(1), 5, rng.standard_normal)
+        noisy(np.zeros(1, np.int64), 1e9, 5, rng.standard_normal)
