@@ -23,6 +23,7 @@ from learnae.ipld.fields import Fields
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
+from learnae.privacy.policy import EACH
 from learnae.protocol.identity import Identity
 from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import create_named, create_swarm
@@ -108,7 +109,8 @@ def _owned(manifest: Manifest, swarm: Mapping[str, Any]) -> tuple[Identity | Non
         return None, manifest
     owner = Identity.generate()
     policy = MembershipPolicy.of(membership, [Founder(owner.author, owner.x25519)], swarm.get("votes", 0))
-    return owner, replace(manifest, membership=policy)
+    summary = replace(manifest.privacy.summary, sharing=swarm.get("summaries", EACH))
+    return owner, replace(manifest, membership=policy, privacy=replace(manifest.privacy, summary=summary))
 
 
 def _keep(blocks: Sequence[bytes], owner: Identity | None, manifest: Manifest, directory: Path) -> None:

@@ -10,6 +10,7 @@ from learnae.config.places import Place, SwarmPlace
 from learnae.errors import ConfigurationError
 from learnae.membership.policy import INVITE, VOUCHED
 from learnae.models.optimisers import RATES, OptimiserPolicy
+from learnae.privacy.policy import EACH, MASKED, SHARINGS
 from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import MergePolicy
@@ -17,6 +18,7 @@ from learnae.weights.merge import MergePolicy
 # flags: the key, what argparse reads, and the help; a preset takes those of sections other than [swarm], and name
 SETTINGS: dict[str, tuple[str, type, str]] = {
     "--seed": ("swarm.seed", int, "that starting weights are drawn from"),
+    "--summaries": ("swarm.summaries", str, "of rows: each member's are seen (each), or totals alone (masked)"),
     "--batch": ("training.batch", int, "rows of an optimiser step"),
     "--steps": ("training.steps", int, "an agent's optimiser steps in one update"),
     "--momentum": ("optimiser.momentum", float, "of momentum"),
@@ -34,7 +36,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
 }
 USUAL_MEMBERSHIP = INVITE
 MEMBERSHIPS = (INVITE, VOUCHED, OPEN)
-_OF_A_PRESET = ("preset", "name", "seed", "membership", "votes")
+_OF_A_PRESET = ("preset", "name", "seed", "membership", "votes", "summaries")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class SwarmKeys:
     features: SwarmPlace = ""  # a preset's name, or a file
     membership: str = USUAL_MEMBERSHIP
     votes: int = 0  # that remove a member; 0 for half of the founders, at most three
+    summaries: str = EACH
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,14 @@ def _check_membership(swarm: Mapping[str, Any]) -> None:
         raise ConfigurationError(f"swarm.membership is {membership!r}", f"use {', '.join(MEMBERSHIPS)}")
     if membership == OPEN and swarm.get("votes"):
         raise ConfigurationError("swarm.votes of an open swarm", "leave it out: no member is ever removed from one")
+    summaries = swarm.get("summaries", EACH)
+    if summaries not in SHARINGS:
+        raise ConfigurationError(f"swarm.summaries is {summaries!r}", f"use {', '.join(SHARINGS)}")
+    if membership == OPEN and summaries == MASKED:
+        raise ConfigurationError(
+            "masked summaries in an open swarm, where one program may be all members of a sum but one",
+            f"let members be invited (--membership {INVITE}), or let each summary be seen (--summaries {EACH})",
+        )
 
 
 def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -> Manifest:
