@@ -19,7 +19,7 @@ from learnae.protocol.identity import agree, peer_name
 from learnae.protocol.sum_bodies import VALUE_BYTES, MaskedVector, MaskOpen, MaskReady, SumBody
 
 _MOST_READY = 1024
-_MOST_SUMS = 2  # that one author has brought up
+MOST_SUMS = 2  # that one author has brought up
 _MOST_BRINGERS = 64
 _PROBE = X25519PrivateKey.from_private_bytes(bytes(range(32)))  # of no secret: it shows that a key shares one
 
@@ -107,8 +107,8 @@ class Heard:
         """Keep a sum that was not known; of one author's the last few, so that none crowds out another's."""
         self.sums[new.group.name] = new
         brought = self._brought.get(author, [])
-        self._brought.renew(author, [*brought[-_MOST_SUMS + 1 :], new.group.name])
-        for name in brought[: -_MOST_SUMS + 1]:
+        self._brought.renew(author, [*brought[-MOST_SUMS + 1 :], new.group.name])
+        for name in brought[: -MOST_SUMS + 1]:
             self.sums.pop(name, None)
         kept = {name for names in self._brought.values() for name in names}
         for name in [name for name in self.sums if name not in kept]:
