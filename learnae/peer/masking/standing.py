@@ -66,9 +66,10 @@ class Standing:
     """Where a member stands. ``private`` is the X25519 key of its next sum, empty without one; ``ready`` when it was
     said, 0 for never.
 
-    ``answers`` wait for the vectors of others. ``opened`` is the sum that it has told its seed of, and whose vector is
-    out thus, ``opened_at`` Unix ms; ``is_done`` once the total is known. ``releases`` counts vectors that were opened,
-    ``failures`` the sums in a row that came to nothing, ``pause`` is until when it waits after these.
+    ``answers`` wait for the vectors of others. ``opened`` is the sum that it has told its seed of, ``opened_at`` Unix
+    ms, and whose vector is out thus; ``is_first`` if that vector was opened in no other sum; ``is_done`` once the total
+    is known. ``releases`` counts vectors that are out, ``failures`` sums in a row that came to nothing, ``pause`` is
+    until when it waits after these; ``told`` names all that it has opened.
     """
 
     private: bytes = b""
@@ -76,6 +77,7 @@ class Standing:
     answers: list[Answer] = field(default_factory=list)
     opened: Answer | None = None
     opened_at: int = 0
+    is_first: bool = False
     is_done: bool = False
     releases: int = 0
     tries: int = 0
@@ -86,7 +88,7 @@ class Standing:
 
     def to_bytes(self) -> bytes:
         """Return what ``from_bytes`` reads; it holds secrets."""
-        fields: dict[str, Any] = {name: getattr(self, name) for name in (*_COUNTS, "private", "is_done")}
+        fields: dict[str, Any] = {name: getattr(self, name) for name in (*_COUNTS, "private", "is_first", "is_done")}
         return dagcbor.encode(
             {
                 **fields,
@@ -110,6 +112,7 @@ class Standing:
             private=_octets(fields, "private", SUM_KEY_BYTES, 1),
             answers=[_answer(each, swarm) for each in fields.maps("answers", MOST_TOTALS)],
             opened=opened[0] if opened else None,
+            is_first=fields.boolean("is_first"),
             is_done=fields.boolean("is_done"),
             told=_split(_octets(fields, "told", NAME_BYTES, MOST_TOLD), NAME_BYTES),
             totals=[_total(each) for each in fields.maps("totals", MOST_TOTALS)],

@@ -24,6 +24,7 @@ from learnae.ipld.cid import Cid
 from learnae.peer.masking.heard import Heard, Sum
 from learnae.peer.masking.standing import MOST_TOLD, MOST_TOTALS, Answer, Standing, Total
 from learnae.privacy.masking.masks import Group, Integers, masked, public_of
+from learnae.privacy.masking.noise_share import conspirators
 from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
 from learnae.protocol.sum_bodies import (
@@ -44,7 +45,7 @@ _READY_MS = 60 * MINUTE  # for which a member counts as ready; it says so again 
 _MOST_ANSWERS = 3  # vectors for one key: several members may choose at the same time
 _PATIENCE = 4  # sums in a row that may come to nothing before there is a pause
 _MOST_PAUSE = 12  # times PHASE_MS
-_SILENCES = 2  # after which a member that says it is ready and then nothing is not chosen
+_SILENCES = 3  # in sums, after which a member that says it is ready and then nothing is not chosen
 _MOST_COLLECTED = 1024
 _REPEATS = 3  # a horizon: of a sum that is done, for newcomers
 _STEP_BACK_MS = MINUTE  # by which a clock may be set back
@@ -217,10 +218,10 @@ class MaskedSums:
         if not ripe:
             return False
         chosen = min(ripe, key=lambda answer: answer.group.name)
-        is_new = standing.opened is None
+        standing.is_first = standing.opened is None
         standing.answers, standing.private, standing.ready = [], b"", 0
         standing.opened, standing.opened_at = chosen, now
-        standing.releases += is_new
+        standing.releases += standing.is_first
         self._tell(chosen.group.name)
         return self._mark(chosen, "shown", stamp, MaskOpen(chosen.group.name, chosen.seed), say)
 
@@ -336,6 +337,7 @@ class MaskedSums:
     def _may_sum(self, source: Source, now: int) -> bool:
         """Return True if there is something to sum: nothing is out yet, or it is to be said again, or one more is."""
         standing = self.standing
+        self._take_back(now)
         is_over = standing.is_done or standing.opened is not None
         if is_over and standing.releases < source.most_releases and now - standing.opened_at >= self._horizon:
             standing.opened, standing.is_done, standing.private, standing.ready = None, False, b"", 0
@@ -343,6 +345,32 @@ class MaskedSums:
         if not is_over:
             return standing.releases < source.most_releases
         return not standing.is_done and not self._is_running(now, standing.opened_at)
+
+    def _take_back(self, now: int) -> None:
+        """Forget an opened sum that more members than may conspire have given up: an honest one of these, too.
+
+        That one has forgotten key and seed: the total can never be seen, and this member's vector, under a mask that it
+        shared with that one, is not out.
+        """
+        standing, opened = self.standing, self.standing.opened
+        if opened is None or standing.is_done or not standing.is_first or self._is_running(now, standing.opened_at):
+            return
+        known = self.heard.sums.get(opened.group.name)
+        told = known.seeds if known else {}
+        authors = opened.group.authors
+        ready = {author: self.heard.ready[author] for author in authors if author in self.heard.ready}
+        given_up = [
+            author
+            for author, each in ready.items()
+            if each.body.key not in opened.group.keys
+            and not each.body.bound
+            and author not in told
+            and each.since > standing.opened_at
+        ]
+        if len(given_up) > conspirators(len(authors)):
+            standing.opened, standing.private, standing.ready = None, b"", 0
+            standing.releases -= 1
+            standing.failures += 1
 
     # -- how sums end
 

@@ -1,5 +1,6 @@
 """A member's part in masked sums: whatever is lost, killed or forged, no vector is out in two totals that differ."""
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,8 +13,9 @@ from machine import ticked
 from sums_rig import HORIZON, Numbers, Summer, Swarm
 
 from learnae.errors import NotWrittenError
-from learnae.peer.masking.standing import Standing
+from learnae.peer.masking.standing import Answer, Standing
 from learnae.privacy.masking.masks import Group, public_of
+from learnae.privacy.masking.noise_share import conspirators
 from learnae.protocol.sum_bodies import MaskedVector, MaskOpen, MaskReady, SumBody
 
 TRY = 400  # seconds: one try, and what comes before it
@@ -26,7 +28,8 @@ class Watched(Swarm):
     def __init__(self, count: int, *, sources: Callable[[int], Numbers | None] = Numbers) -> None:
         super().__init__(count, sources=sources)
         self.vectors: dict[tuple[bytes, bytes], bytes] = {}
-        self.outs: dict[bytes, list[tuple[tuple[bytes, ...], tuple[int, ...], int]]] = {}
+        self.openers: dict[bytes, dict[bytes, Answer]] = {}  # by sum and author
+        self.since: dict[bytes, int] = {}
 
     def spread(self, summer: Summer, body: SumBody) -> None:
         super().spread(summer, body)
@@ -34,15 +37,25 @@ class Watched(Swarm):
             name = Group(summer.sums.heard._swarm, len(body.vector) // 4, body.authors, body.keys).name
             assert self.vectors.setdefault((summer.author, name), body.vector) == body.vector
         if isinstance(body, MaskOpen) and summer.sums.standing.opened:
-            opened = summer.sums.standing.opened
-            out = opened.group.authors, tuple(opened.addend.tolist()), self.now
-            known = self.outs.setdefault(summer.author, [])
-            if not any(each[:2] == out[:2] for each in known):
-                known.append(out)
-            for authors, addend, time in known[:-1]:
-                assert addend != out[1], "one vector, opened with two sets of members"
-                assert authors != out[0] or self.now - time >= HORIZON
-                assert self.now - time >= HORIZON
+            self.openers.setdefault(body.name, {})[summer.author] = summer.sums.standing.opened
+            self.since.setdefault(body.name, self.now)
+            self.check()
+
+    def check(self) -> None:
+        """As many as may conspire know the totals that the others have opened: what is in these of one member?"""
+        outs: dict[bytes, list[tuple[int, tuple[int, ...], tuple[bytes, ...]]]] = {}
+        for name, answers in self.openers.items():
+            authors = next(iter(answers.values())).group.authors
+            if len(answers) >= len(authors) - conspirators(len(authors)):
+                for author, answer in answers.items():
+                    out = self.since[name], tuple(answer.addend.tolist()), authors
+                    outs.setdefault(author, []).append(out)
+        for known in outs.values():
+            for (time, addend, authors), (later, other, others) in itertools.combinations(sorted(known), 2):
+                if addend == other:
+                    assert authors == others, "one vector in two totals of different members"
+                else:
+                    assert later - time >= HORIZON, "two draws of one release"
 
 
 def of(kind: type[SumBody], number: int) -> Callable[[int, int, SumBody], bool]:
@@ -120,6 +133,36 @@ def test_what_was_opened_is_summed_again_with_the_same_members_and_the_same_nois
     assert [summer.source.draws for summer in swarm.summers if summer.source] == [1, 1, 1, 1, 2, 1, 1]
 
 
+def test_what_most_have_given_up_is_taken_back_and_no_release_is_spent() -> None:
+    """One alone has had all vectors, and has opened: the total of that sum can never be seen."""
+    swarm = Watched(6)
+    swarm.loses = of(MaskedVector, 2)
+    swarm.run(60)
+    opened = swarm.summers[2].sums.standing
+    assert [summer.sums.standing.releases for summer in swarm.summers] == [0, 0, 1, 0, 0, 0]
+    before = opened.opened
+    swarm.loses = lambda *_: False
+    swarm.gone = {0}  # so that no sum of the same members can be
+    others = [summer for summer in swarm.summers if summer.number != 0]
+    assert swarm.run(2 * TRY, lambda: all(each.sums.standing.is_done for each in others))
+    assert {total[:2] for total in swarm.totals()} == {(21 - 1, 5)}
+    assert opened.opened is not before
+    assert {summer.sums.standing.releases for summer in others} == {1}
+
+
+def test_what_few_have_given_up_binds_those_who_have_opened_it() -> None:
+    """Two of six, as many as may conspire, could know the total."""
+    swarm = Watched(6)
+    swarm.loses = lambda sender, receiver, body: isinstance(body, MaskedVector) and sender == 2 and receiver in {4, 5}
+    swarm.run(60)
+    assert [summer.sums.standing.releases for summer in swarm.summers] == [1, 1, 1, 1, 0, 0]
+    swarm.loses = lambda *_: False
+    swarm.gone = {5}
+    swarm.run(3 * TRY)
+    assert not swarm.totals()
+    assert [summer.sums.standing.releases for summer in swarm.summers] == [1, 1, 1, 1, 0, 0]
+
+
 def test_who_has_missed_a_seed_asks_and_is_told_again() -> None:
     swarm = Watched(7)
     swarm.loses = lambda sender, receiver, body: isinstance(body, MaskOpen) and (sender, receiver) in {(2, 4), (4, 2)}
@@ -162,7 +205,7 @@ def test_a_horizon_later_other_members_get_a_new_vector_if_the_budget_has_one() 
     assert not swarm.run(TRY, lambda: any(each.sums.standing.releases > 2 for each in others))
 
 
-def test_a_member_that_is_ready_and_then_silent_is_not_chosen_a_third_time() -> None:
+def test_a_member_that_is_ready_and_then_silent_is_not_chosen_for_ever() -> None:
     swarm = Watched(6)
     swarm.loses = of(MaskedVector, 4)
     others = [summer for summer in swarm.summers if summer.number != 4]

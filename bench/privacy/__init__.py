@@ -1,0 +1,17 @@
+"""What leaves a machine, and what it tells: what privacy costs, and what attacks find."""
+
+from collections.abc import Callable
+
+from bench.harness import Race
+from bench.privacy import masking
+
+PARTS: dict[str, Callable[[Race], None]] = {
+    "masking": masking.run,
+}
+
+
+def run(race: Race) -> None:
+    """Run all parts, or the one that ``race.part`` asks for."""
+    for name, part in PARTS.items():
+        if race.part in ("", name):
+            part(race)
