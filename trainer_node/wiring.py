@@ -19,6 +19,7 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Schedule, Worker
+from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
@@ -97,6 +98,8 @@ def _build(
     engine, facts = build_learner(config.train, swarm.manifest, dataset)
     learner = PacedLearner(engine, swarm.manifest.training.steps)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    releasing = releasing_of(swarm.manifest, workspace.directory, dataset)
+    lessons = lessons_of(swarm.manifest, dataset)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(
@@ -111,9 +114,13 @@ def _build(
             **facts,
             **rows,
             **unmeasured,
+            **summary_facts(swarm.manifest, releasing, lessons),
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },
+        summaries=releasing,
+        lessons=lessons,
+        addend=addend_of(swarm.manifest, dataset, releasing),
     )
     linked = build_peer(workspace, learner, options, links)
     return PeerService(linked, TrainerSchedule(linked.peer, learner, config.train.share, reread))

@@ -18,7 +18,8 @@ from learnae.membership.sealing import seal
 from learnae.models.dataset import Dataset
 from learnae.overriding import override
 from learnae.peer.masking.sums import MaskedSums, Source
-from learnae.privacy.masking.masks import Group, Integers, masked, public_of, total
+from learnae.privacy.masking.masks import Group, masked, public_of, total
+from learnae.privacy.masking.noise_share import Integers
 from learnae.privacy.policy import MASKED, PrivacyPolicy, SummaryPrivacy
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR, MINUTE, Limits
@@ -86,7 +87,7 @@ class Losing:
         self._rng, self._loss, self._seq = random.Random(seed), loss, 0
         authors = [identity_of(seed, number).author for number in range(members)]
         self.sums = {
-            author: MaskedSums(author, _SWARM, 24 * HOUR, lambda: Numbers(4), ErrorLog()) for author in authors
+            author: MaskedSums(author, _SWARM, 24 * HOUR, lambda _: Numbers(4), ErrorLog()) for author in authors
         }
 
     def tick(self) -> None:

@@ -76,8 +76,16 @@ class BatchLearner(Learner):
         total = 0.0
         for _ in range(steps):
             chosen = self.rng.integers(0, len(rows), self.batch)
-            total += self.step(rows[chosen], targets[chosen])
+            total += self.step(*self._mixed(rows[chosen], targets[chosen]))
         return Trained(steps, len(rows), total / steps)
+
+    def _mixed(self, rows: Array, targets: Array) -> tuple[Array, Array]:
+        """Replace some of a batch by rows drawn from others' summaries, if there are any."""
+        drawn = self.data.drawn
+        if count := self.rng.binomial(self.batch, self.data.drawn_share) if len(drawn) else 0:
+            chosen = self.rng.integers(0, len(drawn), count)
+            rows[:count], targets[:count] = drawn.rows[chosen], drawn.targets[chosen]
+        return rows, targets
 
     @override
     def evaluate(self, weights: Vector) -> Metrics | None:

@@ -11,6 +11,7 @@ from learnae.models.losses import Loss
 from learnae.models.outline import Model
 
 Array = NDArray[Any]
+MOST_DRAWN = 0.5  # of a batch: own rows are real ones
 
 
 class Rows:
@@ -73,6 +74,9 @@ class Rows:
 class Dataset:
     """``train`` and ``holdout`` rows that fit ``model`` and ``loss``; ``skipped`` counts those that do not.
 
+    ``drawn`` rows look like those of other peers (learnae.samples.proxy_rows): learners mix them in, and nothing counts
+    them as rows of this peer.
+
     The rows of an ``autoencoder`` are their own targets. Where values are numbers of ``tokens``, a row has none but
     whole ones below it.
     """
@@ -93,6 +97,7 @@ class Dataset:
         kind: type = np.int64 if classes else np.float32
         self.train = Rows(model.input_shape, shape, kind, capacity)
         self.holdout = Rows(model.input_shape, shape, kind, capacity)
+        self.drawn = Rows(model.input_shape, shape, kind, 1)
         self.skipped = 0
 
     def add(self, rows: Array, targets: Array, holdout: bool = False) -> None:
@@ -102,6 +107,17 @@ class Dataset:
         """
         rows, targets = self.usable(rows, targets)
         (self.holdout if holdout else self.train).append(rows, targets)
+
+    @property
+    def drawn_share(self) -> float:
+        """Return which share of a batch is of ``drawn`` rows."""
+        drawn = len(self.drawn)
+        return min(drawn / (drawn + len(self.train)), MOST_DRAWN) if drawn else 0.0
+
+    def teach(self, rows: Array, targets: Array) -> None:
+        """Use these as ``drawn`` rows, in place of those before; raises DataError if they do not fit the model."""
+        rows, targets = self._check_shapes(np.asarray(rows, np.float32), np.asarray(targets))
+        self.drawn.adopt(rows, rows if self.drawn.are_targets else targets.astype(self.drawn.targets.dtype))
 
     def usable(self, rows: Array, targets: Array) -> tuple[Array, Array]:
         """Return those of (n, *input_shape) rows that can be trained on: rows float32, targets as the loss needs them.

@@ -26,6 +26,8 @@ from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
 from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
+from learnae.peer.summaries.lessons import Lessons
+from learnae.peer.summaries.releasing import Releasing
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
 from learnae.privacy.policy import MASKED
@@ -33,7 +35,6 @@ from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
-from learnae.samples.dp_statistics import Statistics, next_summary
 from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
@@ -70,9 +71,9 @@ class Options:
     what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
     are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
     what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains. ``addend`` gives what it
-    adds to masked sums, where the manifest has these; None while there is nothing. One that ``is_archive``
-    fetches and keeps everything.
+    ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
+    nothing. ``addend`` gives at a time (Unix ms) what it adds to masked sums, where the manifest has these. One that
+    ``is_archive`` fetches and keeps everything.
     """
 
     name: str
@@ -84,8 +85,9 @@ class Options:
     patience: int = 0
     rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
-    statistics: Callable[[], Statistics | None] = lambda: None
-    addend: "Callable[[], Source | None]" = lambda: None
+    summaries: Releasing | None = None
+    lessons: Lessons | None = None
+    addend: "Callable[[int], Source | None]" = lambda _: None
     is_archive: bool = False
 
 
@@ -141,6 +143,8 @@ class Peer:
         has_state = self.publisher.restore()
         if self.frames.own_vote and self.frames.own_vote.settled:
             self.settling.settle(self.frames.own_vote.time)
+        if self.options.summaries:
+            self.options.summaries.begin(self.ports.clock.now(), self.manifest.limits, has_state or is_back)
         spoken = self.own.last.time if self.own.last else None
         self.catching_up.start(spoken, is_new=not (has_state or is_back), is_first=is_first)
 
@@ -168,11 +172,12 @@ class Peer:
         merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
+        summarised = self._summarise()
         self._sum()  # last, so that no checkpoint replaces it before it is announced
         self._show(bool(heard or self.training.taken == 0))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
-        return Tick(heard, merged, trained, published)
+        return Tick(heard, merged, trained, published or summarised)
 
     def hear(self) -> int:
         """Take in messages, records and frames; return how many messages were attached, and records taken in."""
@@ -181,6 +186,9 @@ class Peer:
         self.view.note(outcome)
         if self.sums:
             self.sums.take(outcome.attached, self.ports.clock.now())
+        elif self.options.lessons and self.view.has_new_summaries:
+            self.view.has_new_summaries = False
+            self.options.lessons.note(self.view.summaries)
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
@@ -235,6 +243,8 @@ class Peer:
             self.merging.adopt(self.ports.clock.now())
         if self.own.last is not before:
             self.frames.forget()
+            if self.options.summaries:
+                self.options.summaries.doubt()
         self.view.note(self.own.show_again())
         return True
 
@@ -341,20 +351,30 @@ class Peer:
             self.sums.act(now, members, self.view.checkpointed, self.publisher.sum)
         except MaskError as error:
             self.errors.count(error)
+        totals = self.sums.take_totals() if self.options.lessons else None
+        if totals is not None and self.options.lessons:
+            self.options.lessons.note_totals([(total.values, len(total.authors)) for total in totals])
 
     def _go_without_training(self, merged: int) -> Cid | None:
-        now, horizon = self.ports.clock.now(), self.manifest.limits.horizon
         if merged:
+            now = self.ports.clock.now()
             self.merging.believe(self.frames.own_vote if self.settling.since is not None else None, now)
         if not self.own.may_speak():
             return None
-        statistics, last = self.options.statistics(), self.view.summary
-        if statistics is not None:
-            said = last.body if last and isinstance(last.body, Summary) else None
-            found = next_summary(statistics, said, now - last.time if last else 0, horizon)
-            if found:
-                return self.publisher.summarise(found)
-        return self._renew(last is not None) if self._must_renew() else None
+        return self._renew() if self._must_renew() else None
+
+    def _summarise(self) -> Cid | None:
+        """Let others have the summary of the own rows: anew after each checkpoint, which makes them forget the last."""
+        summaries, last = self.options.summaries, self.view.summary
+        if summaries is None or self.sums or not self.own.may_speak():  # no summary is seen where they are masked
+            return None
+        said = last.body if last and isinstance(last.body, Summary) else None
+        summary = summaries.due(self.ports.clock.now(), self.manifest.limits.horizon, said)
+        if summary is None or (last and said and said.release == summary.release and last.seq >= self.view.checkpoint):
+            return None
+        if not summaries.is_alone() and self.own.needs_checkpoint:  # nothing else would be attached
+            return None
+        return self.publisher.summarise(summary, checkpoint=summaries.is_alone())
 
     def _must_renew(self) -> bool:
         age = self.ports.clock.now() - self.view.checkpointed
@@ -368,13 +388,14 @@ class Peer:
         """
         return self.view.epoch != self.replication.seals.epoch
 
-    def _renew(self, sends_summaries: bool) -> Cid | None:
+    def _renew(self) -> Cid | None:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
-        vote = self.frames.own_vote
-        if vote is not None and not sends_summaries:
+        vote, summaries = self.frames.own_vote, self.options.summaries
+        is_alone = summaries is not None and summaries.is_alone()
+        if vote is not None and not is_alone:
             return self.publisher.publish_update(vote.samples, whole=True, settled=True)
-        if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
-            return self.publisher.summarise(self.view.summary.body)
+        if summaries is not None and is_alone and summaries.record.summary:
+            return self.publisher.summarise(summaries.record.summary, checkpoint=True)
         return self.publisher.introduce()
 
     # -- what people see

@@ -63,11 +63,15 @@ class Publisher:
         """Publish a part of a masked sum, with where this peer stands then; raises NotWrittenError."""
         return self._commit(self.own.compose(body.to_fields(), checkpoint=False))
 
-    def summarise(self, summary: Summary) -> Cid:
-        """Publish a summary as a checkpoint: it replaces what came before it; raises NotWrittenError."""
-        self.frames.give_up()
-        body = replace(summary, peer=self.profile)
-        return self._commit(self.own.compose(body.to_fields(), checkpoint=True))
+    def summarise(self, summary: Summary, *, checkpoint: bool) -> Cid:
+        """Publish a summary; a ``checkpoint`` replaces what came before it, also the own updates.
+
+        Raises NotWrittenError.
+        """
+        if checkpoint:
+            self.frames.give_up()
+            summary = replace(summary, peer=self.profile)
+        return self._commit(self.own.compose(summary.to_fields(), checkpoint=checkpoint))
 
     def publish_update(self, samples: int, *, whole: bool = False, settled: bool = False) -> Cid | None:
         """Publish the weights, trained on ``samples``, as the next frame; None if nothing could be published.
@@ -101,13 +105,10 @@ class Publisher:
 
     def save(self, message: Message) -> None:
         """Save all parts together with the own last ``message``; raises NotWrittenError."""
-        summary = message if isinstance(message.body, Summary) else self.view.summary
         state = PeerState(
             swarm=self.swarm,
             message=message.data,
             body=self._plain(message),
-            summary=summary.data if summary else b"",
-            summary_body=self._plain(summary) if summary else b"",
             bytes_out=self.traffic.bytes_out,
             bytes_in=self.traffic.bytes_in,
             sums=self.sums.standing.to_bytes() if self.sums else b"",
@@ -134,8 +135,6 @@ class Publisher:
         last = self.own.last
         if last and isinstance(last.body, Update) and last.body.settled and last.cid == state.update:
             self.frames.settle()
-        if state.summary:  # the chain may have forgotten it
-            self.view.note_own(self.own.read(state.summary, state.summary_body))
         self.traffic.bytes_out, self.traffic.bytes_in = state.bytes_out, state.bytes_in  # what is shown again is old
         self.view.note(outcome)
         return True

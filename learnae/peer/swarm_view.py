@@ -16,8 +16,9 @@ class SwarmView:
 
     ``names`` holds each author's last profile, ``to_accuse`` proof against those who have equivocated, ``accused`` what
     this peer has said against them already;
-    ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``summary`` the message with
-    its last summary; ``epoch`` names the key epoch of what it said last of itself, empty in an open swarm.
+    ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``checkpoint`` that message's
+    seq, ``summary`` the message with its last summary; ``epoch`` names the key epoch of what it said last of itself,
+    empty in an open swarm. ``summaries`` holds the last of each other author: a checkpoint if that does not train.
     """
 
     def __init__(self, me: bytes, following: Following, training: Training, traffic: Traffic) -> None:
@@ -25,7 +26,10 @@ class SwarmView:
         self.to_accuse: dict[bytes, Evidence] = {}
         self.accused: dict[bytes, list[Evidence]] = {}
         self.checkpointed = 0
+        self.checkpoint = -1
         self.summary: Message | None = None
+        self.summaries: dict[bytes, Message] = {}
+        self.has_new_summaries = False
         self.epoch = b""
         self._seq = -1  # of what ``epoch`` is about
         self._me = me
@@ -42,13 +46,19 @@ class SwarmView:
                 self.names[message.author] = profile
             if message.author == self._me:
                 self.note_own(message)
+            else:
+                self._note_other(message)
         for equivocation in outcome.equivocations:
             if equivocation.author != self._me:  # that is declared instead
                 self.to_accuse.setdefault(equivocation.author, equivocation)
 
     def forget_absent(self, tangle: Tangle) -> None:
-        """Forget names of authors of whom ``tangle`` holds nothing any more."""
+        """Forget names and summaries of authors of whom ``tangle`` holds nothing any more."""
         self.names = {author: profile for author, profile in self.names.items() if tangle.newest_of(author)}
+        gone = [author for author in self.summaries if not tangle.newest_of(author) or tangle.is_banned(author)]
+        for author in gone:
+            del self.summaries[author]
+            self.has_new_summaries = True
 
     def shown(self, name: str) -> str:
         """Return how this peer, which calls itself ``name``, is shown: told apart from all others that are known."""
@@ -62,6 +72,7 @@ class SwarmView:
         body, traffic = message.body, self._traffic
         if message.checkpoint:
             self.checkpointed = max(self.checkpointed, message.time)
+            self.checkpoint = max(self.checkpoint, message.seq)
         if message.seq > self._seq and not isinstance(body, (Evidence, Sealed, SumBody)):
             self._seq, self.epoch = message.seq, message.epoch
         if isinstance(body, Update):  # of a later time than a state from a backup
@@ -70,8 +81,17 @@ class SwarmView:
             traffic.bytes_in = max(traffic.bytes_in, body.bytes_in)
         if isinstance(body, Evidence):
             self.accused.setdefault(body.author, []).append(body)
-        if isinstance(body, Summary) and (self.summary is None or message.time > self.summary.time):
+        if isinstance(body, Summary) and (self.summary is None or message.seq > self.summary.seq):
             self.summary = message
+
+    def _note_other(self, message: Message) -> None:
+        known = self.summaries.get(message.author)
+        if isinstance(message.body, Summary) and (known is None or message.seq > known.seq):
+            self.summaries[message.author] = message
+            self.has_new_summaries |= known is None or (known.body, known.checkpoint) != (
+                message.body,
+                message.checkpoint,
+            )
 
 
 def profile_of(message: Message) -> Profile | None:

@@ -94,7 +94,7 @@ class Member:
             publish=PublishPolicy(setting.every),
             patience=setting.patience,
             rows=lambda: len(self._data.train),
-            addend=partial(simulation.addends, self._index),
+            addend=lambda _: simulation.addends(self._index),
             is_archive=self.is_archive,
         )
         secrets, opener = simulation.secrets(self._index), simulation.opener

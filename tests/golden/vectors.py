@@ -23,12 +23,13 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.membership.sealing import seal
+from learnae.privacy.policy import PrivacyPolicy, SummaryPrivacy
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Join, Metrics, Profile, Summary, Update
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import MAX_SEQ, Limits
 from learnae.protocol.messages import Message, compose
-from learnae.samples.dp_statistics import Statistics
+from learnae.samples.dp_statistics import Layout, Statistics
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
@@ -89,11 +90,11 @@ def signed(author: Identity, **changes: Any) -> bytes:
 
 def summary() -> Summary:
     """Of two columns and two classes, with noise that is always the same."""
-    statistics = Statistics(2, 2)
+    statistics = Statistics(Layout("full", 2, 2, 2))
     for label in (0, 1, -1):
         rows = np.tile(np.array([[0.5, -3.0], [0.0, 2.0 + label]], np.float32), (200, 1))
         statistics.add(rows, np.full(len(rows), label))
-    return statistics.release(1, random.Random(1))
+    return statistics.release(1, PrivacyPolicy(summary=SummaryPrivacy(form="full")), rng=random.Random(1))
 
 
 def messages() -> dict[str, Message | bytes]:

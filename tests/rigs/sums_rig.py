@@ -10,7 +10,7 @@ from builders import NOW, SWARM, identity
 from learnae.error_log import ErrorLog
 from learnae.errors import NotWrittenError
 from learnae.peer.masking.sums import MaskedSums
-from learnae.privacy.masking.masks import Integers
+from learnae.privacy.masking.noise_share import Integers
 from learnae.protocol.limits import HOUR
 from learnae.protocol.sum_bodies import SumBody
 
@@ -46,7 +46,7 @@ class Summer:
 
     def boot(self, now: int = NOW) -> None:
         chance = random.Random(f"{self.number}/{now}")
-        self.sums = MaskedSums(self.author, SWARM, HORIZON, lambda: self.source, self.errors, chance.randbytes)
+        self.sums = MaskedSums(self.author, SWARM, HORIZON, lambda _: self.source, self.errors, chance.randbytes)
         self.sums.restore(self.disk, now)
 
     @property

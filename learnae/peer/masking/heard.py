@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from learnae.bounded_dict import BoundedDict
 from learnae.errors import MaskError, SealError
 from learnae.ipld.cid import Cid
-from learnae.privacy.masking.masks import Group, Integers, total
+from learnae.privacy.masking.masks import Group, total
+from learnae.privacy.masking.noise_share import Integers
 from learnae.protocol.identity import agree, peer_name
 from learnae.protocol.sum_bodies import VALUE_BYTES, MaskedVector, MaskOpen, MaskReady, SumBody
 

@@ -12,7 +12,8 @@ from learnae.errors import StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
-from learnae.privacy.masking.masks import Group, Integers
+from learnae.privacy.masking.masks import Group
+from learnae.privacy.masking.noise_share import Integers
 from learnae.protocol.identity import PUBLIC_KEY_BYTES
 from learnae.protocol.limits import MAX_SEQ
 from learnae.protocol.sum_bodies import (
@@ -53,10 +54,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What ``members`` have summed: integers (values,), known since ``time`` (Unix milliseconds)."""
+    """What ``authors`` have summed: integers (values,), known since ``time`` (Unix milliseconds)."""
 
     name: bytes
-    members: int
+    authors: tuple[bytes, ...]
     time: int
     values: Integers
 
@@ -96,7 +97,12 @@ class Standing:
                 "opened": [_answer_fields(self.opened)] if self.opened else [],
                 "told": b"".join(self.told),
                 "totals": [
-                    {"name": each.name, "members": each.members, "time": each.time, "values": _packed(each.values)}
+                    {
+                        "name": each.name,
+                        "authors": b"".join(each.authors),
+                        "time": each.time,
+                        "values": _packed(each.values),
+                    }
                     for each in self.totals
                 ],
             }
@@ -156,7 +162,7 @@ def _answer(fields: Fields, swarm: Cid) -> Answer:
 def _total(fields: Fields) -> Total:
     return Total(
         fields.octets("name", NAME_BYTES),
-        fields.integer("members", 0, MOST_MEMBERS),
+        tuple(_split(_octets(fields, "authors", PUBLIC_KEY_BYTES, MOST_MEMBERS), PUBLIC_KEY_BYTES)),
         fields.integer("time", 0, MAX_SEQ),
         _unpacked(fields, "values"),
     )

@@ -23,8 +23,8 @@ from learnae.errors import MaskError, NotWrittenError, SealError
 from learnae.ipld.cid import Cid
 from learnae.peer.masking.heard import Heard, Sum
 from learnae.peer.masking.standing import MOST_TOLD, MOST_TOTALS, Answer, Standing, Total
-from learnae.privacy.masking.masks import Group, Integers, masked, public_of
-from learnae.privacy.masking.noise_share import conspirators
+from learnae.privacy.masking.masks import Group, masked, public_of
+from learnae.privacy.masking.noise_share import Integers, conspirators
 from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
 from learnae.protocol.sum_bodies import (
@@ -70,7 +70,7 @@ class _Silence:
 
 
 class MaskedSums:
-    """Takes part in the sums of a swarm in the name of ``me``; without a ``source`` it only reads totals.
+    """Takes part in the sums of a swarm in the name of ``me``; while ``source`` gives none, it only reads totals.
 
     ``random`` gives so many secret bytes. ``act`` says at most one message.
     """
@@ -80,7 +80,7 @@ class MaskedSums:
         me: bytes,
         swarm: Cid,
         horizon: int,
-        source: Callable[[], Source | None],
+        source: Callable[[int], Source | None],
         errors: ErrorLog,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -93,8 +93,21 @@ class MaskedSums:
         self._errors = errors
         self._random = random
         self._enough: int | None = None  # since when enough members have been ready
+        self._taken: list[bytes] = []
         self._silences: dict[bytes, _Silence] = {}
         self._collected = BoundedDict[bytes, None](_MOST_COLLECTED)  # names of sums whose totals were taken
+
+    def take_totals(self) -> list[Total] | None:
+        """Return totals of different members, if there are others than at the last call: of the same the newest."""
+        names = [total.name for total in self.standing.totals]
+        if names == self._taken:
+            return None
+        self._taken, found, seen = names, list[Total](), set[bytes]()
+        for total in reversed(self.standing.totals):
+            if 2 * len(seen.intersection(total.authors)) <= len(total.authors):
+                found.append(total)
+                seen.update(total.authors)
+        return found
 
     @property
     def totals(self) -> list[Total]:
@@ -109,7 +122,7 @@ class MaskedSums:
             "state": "summing" if waits else "done" if standing.is_done else "ready" if standing.ready else "idle",
             "tries": standing.tries,
             "releases": standing.releases,
-            "totals": [{"members": total.members, "time": total.time} for total in standing.totals],
+            "totals": [{"members": len(total.authors), "time": total.time} for total in standing.totals],
         }
 
     def restore(self, data: bytes, now: int) -> None:
@@ -239,7 +252,7 @@ class MaskedSums:
         """Mask a vector for the members that another one has chosen, or that it is this one's turn to choose."""
         if not self.standing.private or not self.standing.ready or len(self.standing.answers) >= _MOST_ANSWERS:
             return False
-        source = self._source()
+        source = self._source(now)
         if source is None:
             return False
         heard = [known.group for known in self.heard.sums.values() if self._may_answer(known, source, now, members)]
@@ -319,7 +332,7 @@ class MaskedSums:
     # -- be ready
 
     def _be_ready(self, now: int, stamp: int, checkpointed: int, say: Callable[[SumBody], object]) -> bool:
-        standing, source = self.standing, self._source()
+        standing, source = self.standing, self._source(now)
         if source is None or standing.answers or now < standing.pause or not self._may_sum(source, now):
             return False
         if standing.private and standing.ready > checkpointed and now - standing.ready < _READY_MS // 2:
@@ -380,7 +393,7 @@ class MaskedSums:
             if not each.is_open or name in self._collected:
                 continue
             self._collected[name] = None
-            self.standing.totals = [*self.standing.totals, Total(name, len(each.group.authors), now, each.total())]
+            self.standing.totals = [*self.standing.totals, Total(name, each.group.authors, now, each.total())]
             self.standing.totals = self.standing.totals[-MOST_TOTALS:]
             for author in each.group.authors:
                 self._silences.pop(author, None)

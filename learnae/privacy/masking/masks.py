@@ -27,16 +27,15 @@ from numpy.typing import NDArray
 
 from learnae.errors import MaskError
 from learnae.ipld.cid import Cid
+from learnae.privacy.masking.noise_share import BOUND, Integers
 from learnae.protocol.identity import agree, derive
-from learnae.protocol.sum_bodies import MOST_MEMBERS, VALUE_BYTES
+from learnae.protocol.sum_bodies import VALUE_BYTES
 
-BOUND = 2**31 // MOST_MEMBERS - 1  # of one member's values: no total of so many leaves 32 bits
 _NAME, _PAIR, _SELF = (b"learnae/masked-sum/1/" + what for what in (b"name", b"pair", b"self"))
 _NONCE = bytes(16)  # each key gives one stream
 _WORD = np.dtype("<u4")
 
 Words = NDArray[np.uint32]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import MaskError
-from learnae.privacy.masking.masks import BOUND, Integers
+from learnae.protocol.sum_bodies import MOST_MEMBERS
 
+BOUND = 2**31 // MOST_MEMBERS - 1  # of one member's values: no total of so many leaves 32 bits
+
+Integers = NDArray[np.int64]
 Gauss = Callable[[int], NDArray[np.float64]]  # so many draws of standard deviation 1
 _ROOM = 16  # standard deviations of noise that the range has room for: more come once in 10^56 draws
 

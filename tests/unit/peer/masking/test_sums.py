@@ -73,7 +73,7 @@ def test_groups_of_five_to_twelve_find_each_other_and_all_see_the_totals(count: 
     sizes = [total[1] for total in swarm.totals()]
     assert all(5 <= size <= 12 for size in sizes)
     for summer in swarm.summers:
-        assert sum(total.members for total in summer.sums.totals) == count
+        assert sum(len(total.authors) for total in summer.sums.totals) == count
         assert sum(int(total.values[0]) for total in summer.sums.totals) == count * (count + 1) // 2
         assert summer.kinds == ["mask-ready", "masked", "mask-open"]
 
@@ -93,7 +93,7 @@ def test_who_would_sum_other_vectors_is_in_another_sum() -> None:
     swarm = Watched(10, sources=lambda number: Numbers(number, 6 if number % 2 else 4))
     assert swarm.run(TRY, swarm.is_done)
     assert {len(total) for total in swarm.totals()} <= {4, 6}
-    assert {total.members for summer in swarm.summers for total in summer.sums.totals} == {5}
+    assert {len(total.authors) for summer in swarm.summers for total in summer.sums.totals} == {5}
 
 
 # -- who falls silent

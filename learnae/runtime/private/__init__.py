@@ -1,0 +1,1 @@
+"""What keeps private rows private, wired from a manifest and an owner's configuration."""
