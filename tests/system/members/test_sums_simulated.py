@@ -1,7 +1,9 @@
 """Masked sums among real peers in virtual time: lost packets, kills, members that are removed, newcomers."""
 
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
 from builders import tiny_dataset, tiny_manifest
 from sums_rig import Numbers
@@ -12,14 +14,19 @@ from learnae.membership.records import REMOVE, Vote
 from learnae.models.dataset import Dataset
 from learnae.peer.masking.standing import Standing
 from learnae.peer.state import PeerState
+from learnae.peer.summaries.releasing import Releasing
 from learnae.privacy.policy import MASKED, PrivacyPolicy, SummaryPrivacy
+from learnae.protocol.bodies import FULL
 from learnae.protocol.limits import MINUTE
 from learnae.protocol.sum_bodies import MaskedVector, MaskOpen, MaskReady
+from learnae.runtime.private.summaries import addend_of, lessons_of
+from learnae.samples.dp_statistics import Statistics, layout_of
+from learnae.simulation.in_memory import MemoryStateStore
 from learnae.simulation.network import Weather
 from learnae.simulation.simulator import Setting, Simulation, identity_of
 
 SEED = 3
-MASKED_PRIVACY = PrivacyPolicy(summary=SummaryPrivacy(sharing=MASKED))
+MASKED_PRIVACY = PrivacyPolicy(summary=SummaryPrivacy(sharing=MASKED, form=FULL))
 
 
 def swarm(count: int, loss: float = 0.05, rows: int = 8, readers: int = 0) -> Simulation:
@@ -99,6 +106,33 @@ def test_a_member_that_is_removed_is_in_no_sum() -> None:
     assert {tuple(each.values.tolist()[:2]) for index in range(5) for each in standing(simulation, index).totals} == {
         (15, 5)
     }
+
+
+def test_totals_of_summaries_teach_one_that_has_no_rows_and_no_summary_is_seen() -> None:
+    simulation = swarm(7, rows=0, readers=7)
+    manifest = simulation.manifest
+    datasets = [
+        tiny_dataset(manifest, seed, 200) if seed else Dataset(manifest.model, manifest.objective) for seed in range(7)
+    ]
+    releasing = [
+        Releasing(
+            manifest.privacy, lambda: Statistics(layout_of(manifest)), partial(len, data.train), MemoryStateStore()
+        )
+        for data in datasets
+    ]
+    sources = [addend_of(manifest, data, each) for data, each in zip(datasets, releasing, strict=True)]
+    simulation.addends = lambda index: sources[index](simulation.clock.now())
+    for member, data, each in zip(simulation.members, datasets, releasing, strict=True):
+        each.begin(simulation.clock.now(), manifest.limits, False)
+        lessons = lessons_of(manifest, data)
+        member.peer.options = replace(member.peer.options, summaries=each, lessons=lessons)
+    simulation.run(12 * MINUTE)
+    drawn = datasets[0].drawn
+    expected = drawn.rows @ np.array([1.0, -2.0]) + 1.0
+    assert len(drawn.rows) > 500
+    assert float(np.corrcoef(expected, drawn.targets.ravel())[0, 1]) > 0.5  # of 0.7, as covariances are shrunk
+    assert [standing(simulation, index).releases for index in range(7)] == [0, 1, 1, 1, 1, 1, 1]
+    assert not any(member.peer.view.summaries or member.peer.view.summary for member in simulation.members)
 
 
 def test_an_open_swarm_masks_nothing() -> None:
