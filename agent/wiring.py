@@ -36,6 +36,10 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Worker
+from learnae.runtime.private.consent import check_consent
+from learnae.runtime.private.floors import release_floor
+from learnae.runtime.private.learner import as_agreed
+from learnae.runtime.private.policy import training_privacy
 from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
@@ -64,6 +68,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     """Wire a member; live sources are read from now on."""
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
+    check_consent(manifest, config.privacy)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     summary_mode, layout = SummaryMode(), layout_of(manifest)
     statistics = Statistics(layout, most_rows(manifest)) if layout else None
@@ -76,11 +81,15 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
+    private = as_agreed(learner, dataset, manifest, config.privacy, workspace.directory)
 
     def is_alone() -> bool:
         return bool(summary_mode.reason)
 
-    releasing = releasing_of(manifest, workspace.directory, statistics, is_alone) if statistics else None
+    releasing = None
+    if statistics is not None:
+        is_private = training_privacy(manifest, config.privacy) is not None
+        releasing = releasing_of(manifest, workspace.directory, statistics, is_alone, is_private)
     lessons = lessons_of(manifest, dataset)
 
     def why_none_held_out() -> str:
@@ -119,8 +128,11 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         summaries=releasing,
         lessons=lessons,
         addend=addend_of(manifest, statistics, releasing),
+        privacy=private.spent,
+        recall=private.recall,
+        floors=release_floor(config.privacy, dataset),
     )
-    governed = GovernedLearner(learner, governor, manifest.training.steps)
+    governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)
     oracle = Oracle(inferrer, ResultFile(workspace.directory), linked.monitor)
     schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread()))

@@ -19,6 +19,10 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Schedule, Worker
+from learnae.runtime.private.consent import check_consent
+from learnae.runtime.private.floors import release_floor
+from learnae.runtime.private.learner import as_agreed
+from learnae.runtime.private.policy import training_privacy
 from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
@@ -92,13 +96,16 @@ def _build(
     load: Callable[[TrainerConfig, Manifest], Dataset],
 ) -> PeerService:
     swarm = find_swarm(config.swarm.id)
+    check_consent(swarm.manifest, config.privacy)
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
     engine, facts = build_learner(config.train, swarm.manifest, dataset)
-    learner = PacedLearner(engine, swarm.manifest.training.steps)
+    private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
+    learner = PacedLearner(private.learner, swarm.manifest.training.steps)
     links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
-    releasing = releasing_of(swarm.manifest, workspace.directory, dataset)
+    is_private = training_privacy(swarm.manifest, config.privacy) is not None
+    releasing = releasing_of(swarm.manifest, workspace.directory, dataset, is_private=is_private)
     lessons = lessons_of(swarm.manifest, dataset)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
@@ -110,6 +117,8 @@ def _build(
         publish=policy_of(config),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
+        privacy=private.spent,
+        recall=private.recall,
         facts=lambda: {
             **facts,
             **rows,
@@ -118,6 +127,7 @@ def _build(
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },
+        floors=release_floor(config.privacy, dataset),
         summaries=releasing,
         lessons=lessons,
         addend=addend_of(swarm.manifest, dataset, releasing),

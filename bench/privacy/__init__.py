@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from bench.harness import Race
-from bench.privacy import masking
+from bench.privacy import masking, one_run, training
 
 PARTS: dict[str, Callable[[Race], None]] = {
     "masking": masking.run,
+    "training": training.run,
+    "one_run": one_run.run,
 }
 
 

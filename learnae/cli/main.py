@@ -161,6 +161,8 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     command.add_argument("--data", type=place, metavar="F", help="what it trains on; a table is looked into at once")
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
+    accept = "what its definition asks for though it tells rows: exact_frames, raw_windows, foreign_start"
+    command.add_argument("--accept", default="", metavar="A,B,...", help=f"{accept} (docs/privacy.md)")
     _add_running(command)
     group = command.add_argument_group(
         "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"

@@ -1,6 +1,7 @@
 """A peer's private rows in memory: training rows, and held-out rows kept apart by time."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ class Rows:
         self._targets: Array = self._rows
         if target_shape is not None:
             self._targets = np.zeros((len(self._rows), *target_shape), target_type)
+        self.on_draw: Callable[[NDArray[np.integer[Any]]], None] | None = None  # told which rows are trained on
         self.written = 0  # rows ever: a copy elsewhere is out of date once this number has changed
+        self.overwritten = 0  # of them
         self._adopted = False
 
     def __len__(self) -> int:
@@ -57,8 +60,20 @@ class Rows:
             if self.written == len(self._rows) < self._capacity:
                 self._grow()
             slot = self.written % len(self._rows)
+            self.overwritten += self.written >= len(self._rows)
             self._rows[slot], self._targets[slot] = row, target
             self.written += 1
+
+    def since(self, written: int) -> NDArray[np.int64]:
+        """Return the positions of the rows that came after ``written`` was such: all of them, if they were adopted."""
+        if self._adopted or self.written - written >= len(self):
+            return np.arange(len(self))
+        return np.arange(written, self.written) % len(self._rows)
+
+    def draw(self, indices: NDArray[np.integer[Any]]) -> None:
+        """Note that the rows of these ``indices`` (k,) were trained on: each learner says so."""
+        if self.on_draw:
+            self.on_draw(indices)
 
     def adopt(self, rows: Array, targets: Array) -> None:
         """Use these arrays in place of all rows so far, whatever their number, without copying them."""

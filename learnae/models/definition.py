@@ -84,6 +84,18 @@ class ModelDefinition:
         named = (pair for layer in self.layers for pair in zip(layer.names, layer.shapes, strict=True))
         return moments_among((name, math.prod(shape)) for name, shape in named)
 
+    @property
+    def has_row_gradients(self) -> bool:
+        """Return True unless a layer mixes a batch's rows in training, so that no row has a gradient of its own."""
+        return not any(layer.mixes_rows for layer in self.layers)
+
+    def check_row_gradients(self) -> None:
+        """Raise ModelError unless ``has_row_gradients``."""
+        mixing = ", ".join(sorted({type(layer).__name__ for layer in self.layers if layer.mixes_rows}))
+        if mixing:
+            what = f"{mixing} mixes the rows of a batch, so that none has a gradient of its own"
+            raise ModelError(what, "use LayerNormalization")
+
     def split(self, vector: NDArray[Any]) -> list[list[NDArray[Any]]]:
         """Return views into ``vector`` (count,): for each layer, its arrays."""
         parts = parts_of(vector, (shape for layer in self.layers for shape in layer.shapes))

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import learnae
@@ -17,9 +17,10 @@ from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
+from learnae.peer.learning.founding import Founding
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
-from learnae.peer.learning.training import ENDLESS, Training
+from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.members.records_here import open_gate
 from learnae.peer.own_chain import OwnChain
@@ -30,7 +31,9 @@ from learnae.peer.summaries.lessons import Lessons
 from learnae.peer.summaries.releasing import Releasing
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
+from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.policy import MASKED
+from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
@@ -66,14 +69,16 @@ class Ports:
 class Options:
     """How one peer differs from another, as its role decides; all have the same rights.
 
-    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps``
-    optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``publish`` says when
-    what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
-    are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
-    what only the role knows, such as the device that trains: shown in the status as it is.
+    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps`` optimiser
+    steps are taken between two merges, 0 for as many as the manifest says, few with noise (Training). ``publish`` says
+    when what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until
+    there are more ``rows`` to train on, or others have news (Settling). Where updates are differentially private,
+    ``privacy`` gives what is spent: an update then says nothing else of rows, and the time alone decides when there is
+    one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
+    ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
     nothing. ``addend`` gives at a time (Unix ms) what it adds to masked sums, where the manifest has these. One that
-    ``is_archive`` fetches and keeps everything.
+    ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back.
     """
 
     name: str
@@ -88,7 +93,10 @@ class Options:
     summaries: Releasing | None = None
     lessons: Lessons | None = None
     addend: "Callable[[int], Source | None]" = lambda _: None
+    privacy: Callable[[], PrivacySpent | None] = lambda: None
+    recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
+    floors: ReleaseFloor = field(default_factory=ReleaseFloor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,7 @@ class Peer:
     forgetting: Forgetting
     cadence: Cadence
     settling: Settling
+    founding: Founding
     archive: Archive | None
     steward: "Steward | None"  # None in an open swarm
     sums: "MaskedSums | None" = None  # where summaries are masked
@@ -131,7 +140,9 @@ class Peer:
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
+        self._is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
+        self._held_back = ""  # why no update was published though one was due
 
     def start(self, is_back: bool, is_first: bool = False) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
@@ -141,6 +152,10 @@ class Peer:
         """
         self._find_start()
         has_state = self.publisher.restore()
+        self.options.floors.begin()
+        self.founding.is_first = is_first
+        if self.frames.own_vote is not None:  # it has published before
+            self.options.floors.note_merged()
         if self.frames.own_vote and self.frames.own_vote.settled:
             self.settling.settle(self.frames.own_vote.time)
         if self.options.summaries:
@@ -169,7 +184,11 @@ class Peer:
             return self._bide(heard)
         self._introduce()
         self._accuse()
+        if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
+            self.options.floors.note_merged()
         merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
+        if merged:
+            self.options.floors.note_merged()
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         summarised = self._summarise()
@@ -241,6 +260,8 @@ class Peer:
         if self.catching_up.is_new:
             self.catching_up.is_new = False
             self.merging.adopt(self.ports.clock.now())
+            if self.following.replicas:
+                self.options.floors.note_merged()
         if self.own.last is not before:
             self.frames.forget()
             if self.options.summaries:
@@ -249,13 +270,18 @@ class Peer:
         return True
 
     def _bide(self, heard: int) -> Tick:
-        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits."""
+        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits.
+
+        A step with noise is paid for, published or not, and what this peer has said may tell of more than it knows of.
+        """
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
             merged = self.merging.merge()
             if merged:
+                self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())
-            trained = self._train()
+            if not self._is_private:
+                trained = self._train()
             self.training.taken = 0
         if self._show(bool(heard)) and trained.steps and self.catching_up.since is not None:  # that may take minutes
             self.save()
@@ -287,7 +313,9 @@ class Peer:
     # -- what to learn
 
     def _train(self) -> Trained:
-        """Train, unless this peer has settled and nothing is new."""
+        """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
+        if self._is_private and self.options.floors.waits_for_others:
+            return Trained(0, 0, 0.0)
         if self.settling.since is not None:
             why = self.settling.why_wake(
                 self.options.rows(), self.following.others(self.ports.clock.now()), self.merging.estimate
@@ -304,17 +332,38 @@ class Peer:
         if not (self.training.is_done and self.cadence.is_due(uptime)):
             return None
         is_last = self.settling.is_due
+        self._held_back = self.options.floors.why_held_back()
         self.training.end_cycle()  # also if the disk takes nothing: it trains on
+        if self._held_back:
+            return self._hold_back(uptime, is_last)
         if is_last and self.settling.best is not None:
             self.training.learner.load(self.settling.best)
-        if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
+        if is_last or self._must_renew() or self._is_worth():
             whole = is_last or self._is_new_epoch()
             published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
+            if published:
+                self.options.floors.begin()
         elif self.training.metrics is None:  # what changes little is not published, and people still ask how good it is
             self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
         self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
         if is_last and published:
+            self._settle()
+        return published
+
+    def _is_worth(self) -> bool:
+        """Return True if what was learnt is worth its bytes; a private peer asks no row."""
+        return self._is_private or self.cadence.is_worth(self.frames.change(self.training.learner.weights()))
+
+    def _hold_back(self, uptime: int, is_last: bool) -> Cid | None:
+        """End a cycle of which nothing may be published: what it learnt serves this machine alone."""
+        published, now = self._renew() if self._must_renew() else None, self.ports.clock.now()
+        self.merging.believe_own(self.training.rows, now)
+        self.training.evaluate(self.merging.estimate)
+        self.cadence.end(uptime, 0)
+        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
+        self.settling.forget_best()  # it would be published
+        if is_last and self.options.floors.lacks_rows():
             self._settle()
         return published
 
@@ -388,13 +437,18 @@ class Peer:
         """
         return self.view.epoch != self.replication.seals.epoch
 
+    @property
+    def _is_alone(self) -> bool:
+        """Return True if this peer sends summaries and nothing else."""
+        return self.options.summaries is not None and self.options.summaries.is_alone()
+
     def _renew(self) -> Cid | None:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
         vote, summaries = self.frames.own_vote, self.options.summaries
-        is_alone = summaries is not None and summaries.is_alone()
-        if vote is not None and not is_alone:
-            return self.publisher.publish_update(vote.samples, whole=True, settled=True)
-        if summaries is not None and is_alone and summaries.record.summary:
+        if vote is not None and not self._is_alone:
+            again = self._is_private or bool(self.options.floors.why_held_back())
+            return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=again)
+        if summaries is not None and self._is_alone and summaries.record.summary:
             return self.publisher.summarise(summaries.record.summary, checkpoint=True)
         return self.publisher.introduce()
 
@@ -405,11 +459,14 @@ class Peer:
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
-        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``unmeasured`` why
-        there is neither accuracy nor loss, and until when; ``membership`` is open, or whether this
-        peer may speak, and what it waits for; ``sums``, where summaries are masked, where it stands with these.
+        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add;
+        ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
+        there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
+        ``membership`` is open, or whether this peer may speak, and what it waits for;
+        ``sums``, where summaries are masked, where it stands with these.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
+        spent = self.options.privacy()
         return {
             "peer": peer_name(self.author),
             "name": self.options.name,
@@ -434,6 +491,8 @@ class Peer:
             "listening": self.catching_up.since,
             "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
             "settled": self.settling.since,
+            "privacy": spent.to_fields() if spent else None,
+            "held_back": self._why_held_back(),
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
             **({"sums": self.sums.status()} if self.sums else {}),
@@ -442,6 +501,11 @@ class Peer:
             **facts,
             "unmeasured": facts.get("unmeasured") or self._why_unmeasured(),
         }
+
+    def _why_held_back(self) -> str:
+        """Return why updates are held back; "" where none is due, or none is to be."""
+        is_silent = self.settling.since is not None or self._is_alone
+        return "" if is_silent else self.options.floors.lacks_rows() or self._held_back
 
     def _why_unmeasured(self) -> str:
         """Return why, and until when, there are no metrics though rows are held out; "" if there are some."""
@@ -526,24 +590,38 @@ def compose_peer(
     )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
-    merging = Merging(manifest, ports.learner, following, frames)
-    once = manifest.training
-    training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
-    view = SwarmView(author, following, training, traffic)
+    once, is_private = manifest.training, options.privacy() is not None
+    if is_private:  # whether it publishes must not follow from a number of rows, and noise protects few of them
+        options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
+    floors = options.floors
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin)
+    wants_more = lambda: floors.wants_more  # noqa: E731
+    trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
+    training = Training(ports.learner, _steps(manifest, options), trajectory, is_private, wants_more)
+    view = SwarmView(author, following, training, traffic, options.recall)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,
-        profile, sums,
+        profile, options.privacy, sums,
     )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
-        Cadence(options.publish), Settling(options.patience), archive, steward, sums,
+        Cadence(options.publish), Settling(0 if is_private else options.patience), Founding(clock, ports.gossip),
+        archive, steward, sums,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer
+
+
+def _steps(manifest: Manifest, options: Options) -> int:
+    """Return the optimiser steps between two merges: few where each is paid for, unless all have agreed on more."""
+    once = manifest.training.steps
+    if options.privacy() is None:
+        return options.steps or once
+    return once if manifest.privacy.training else min(once, PRIVATE_STEPS)
 
 
 def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":

@@ -4,6 +4,7 @@ A crash between any two of these leaves either nothing or a message that is show
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from learnae.peer.own_chain import OwnChain
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import Clock, StateStore, Traffic
-from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
+from learnae.privacy.spent import PRIVATE_SAMPLES, PrivacySpent
+from learnae.protocol.bodies import KEY, Body, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
 from learnae.protocol.messages import Message
 from learnae.protocol.sum_bodies import SumBody
 from learnae.weights.frames import Frame
@@ -33,6 +35,7 @@ _log = logging.getLogger(__name__)
 class Publisher:
     """Publishes what the parts of a peer have made, and saves and restores these parts.
 
+    ``privacy`` gives what is spent, None without differential privacy: with it, updates say nothing of rows.
     ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved; None while the disk takes data.
     """
 
@@ -48,6 +51,7 @@ class Publisher:
     errors: ErrorLog
     traffic: Traffic
     profile: Profile
+    privacy: Callable[[], PrivacySpent | None]
     sums: "MaskedSums | None" = None  # where summaries are masked
     unwritable: dict[str, Any] | None = None
 
@@ -73,17 +77,22 @@ class Publisher:
             summary = replace(summary, peer=self.profile)
         return self._commit(self.own.compose(summary.to_fields(), checkpoint=checkpoint))
 
-    def publish_update(self, samples: int, *, whole: bool = False, settled: bool = False) -> Cid | None:
+    def publish_update(
+        self, samples: int, *, whole: bool = False, settled: bool = False, again: bool = False
+    ) -> Cid | None:
         """Publish the weights, trained on ``samples``, as the next frame; None if nothing could be published.
 
         That is where the weights have diverged or the clock is behind. A ``whole`` one is a checkpoint in any case; one
-        of a peer that has ``settled`` is its last for a while. Raises NotWrittenError; the frame is given up.
+        of a peer that has ``settled`` is its last for a while. ``again``: what others hold of this peer is published once
+        more, in place of the weights as they are. Raises NotWrittenError; the frame is given up.
         """
         if not self.own.may_speak():
             return None
-        now = self.clock.now()
+        now, spent = self.clock.now(), self.privacy()
+        samples = PRIVATE_SAMPLES if spent else samples
         try:
-            weights = self.training.learner.weights()
+            held = self.frames.own_vote
+            weights = held.vector if again and held else self.training.learner.weights()
             frame = self.frames.encode(weights, samples, now, whole or self.own.needs_checkpoint)
         except FrameError as error:
             self.errors.count(error)
@@ -92,7 +101,7 @@ class Publisher:
         self.merging.believe(self.frames.own_vote, now)
         self.training.evaluate(self.merging.estimate)
         try:
-            return self._publish_frame(frame, samples, settled)
+            return self._publish_frame(frame, samples, settled, spent)
         except NotWrittenError:
             self.frames.give_up()
             raise
@@ -133,25 +142,40 @@ class Publisher:
             self.sums.restore(state.sums, self.clock.now())
         outcome = self.own.resume(state.message, state.body)
         last = self.own.last
+        self._check_paid(state, last.body if last else None)
         if last and isinstance(last.body, Update) and last.body.settled and last.cid == state.update:
             self.frames.settle()
         self.traffic.bytes_out, self.traffic.bytes_in = state.bytes_out, state.bytes_in  # what is shown again is old
         self.view.note(outcome)
         return True
 
-    def _publish_frame(self, frame: Frame, samples: int, settled: bool) -> Cid:
+    def _check_paid(self, state: PeerState, said: Body | None) -> None:
+        """Raise StateError if a private peer's saved weights hold steps that no row has paid for."""
+        if self.privacy() is None:
+            return
+        if isinstance(said, Update) and said.privacy:  # they were paid for, and the file that says so may be lost
+            self.view.recall(state.steps)
+        spent = self.privacy()
+        if spent and spent.releases < state.steps:
+            raise StateError(
+                f"this peer has taken {state.steps:,} steps, and only {spent.releases:,} with noise",
+                "join under another --name: differential privacy begins with weights that know none of the rows",
+            )
+
+    def _publish_frame(self, frame: Frame, samples: int, settled: bool, spent: PrivacySpent | None) -> Cid:
         merged, checkpoint = self.merging.unsaid, frame.header.kind == KEY
         blocks = self.own.put_frame(frame.blocks, checkpoint=checkpoint)
         body = Update(
             frame=frame.header,
-            steps=self.training.steps,
+            steps=spent.releases if spent else self.training.steps,
             samples=samples,
-            metrics=self.training.metrics,
-            merged=merged,
+            metrics=None if spent else self.training.metrics,
+            merged=() if spent else merged,
             bytes_out=self.traffic.bytes_out,
             bytes_in=self.traffic.bytes_in,
             settled=settled,
             peer=self.profile if checkpoint else None,
+            privacy=spent,
         )
         message = self.own.compose(body.to_fields(), blocks, checkpoint=checkpoint)
         self.frames.published(message, frame, settled)

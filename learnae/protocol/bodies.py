@@ -149,6 +149,10 @@ class PrivacySpent:
     releases: int
     protects: str
 
+    def bounded(self) -> PrivacySpent:
+        """Return what a message can hold: an epsilon that is too large to be computed is cut."""
+        return replace(self, epsilon=min(self.epsilon, MAX_EPSILON))
+
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
         return asdict(self)
@@ -178,7 +182,7 @@ class Update:
     previous one (the first NAME_BYTES of their digests), and the bytes that it has sent and received.
     A peer that is ``settled`` has stopped training: its vote does not age. Where updates are differentially private,
     ``privacy`` says how far, and what would tell of rows is left out: ``samples`` is PRIVATE_SAMPLES, there are no
-    ``metrics``, nothing is ``merged``, and no bytes are counted.
+    ``metrics``, and nothing is ``merged``.
     """
 
     frame: FrameHeader

@@ -23,6 +23,7 @@ from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import profile_of
 from learnae.peer_names import harmless, told_apart
+from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
@@ -48,6 +49,7 @@ class PeerView:
 
     ``name`` is what it calls itself, ``shown`` what people see: told apart from all others (``peer_names``).
     ``summary`` is True for a peer that sends summaries of its rows and no updates: ``samples`` is then noisy.
+    ``epsilon`` is spent at ``delta``; None without differential privacy, and with it ``samples`` says nothing.
     """
 
     peer: str
@@ -63,6 +65,8 @@ class PeerView:
     accuracy: float | None
     mae: float | None
     r2: float | None
+    epsilon: float | None
+    delta: float | None
     heard: int
     bytes_out: int
     bytes_in: int
@@ -159,6 +163,10 @@ class Observer:
         newest = max(vote.time for vote in votes)
         return Estimate(consensus(votes, manifest.merge.half_life, moments), newest)
 
+    def spent(self) -> list[PrivacySpent | None]:
+        """Return what the newest update of each peer says of differential privacy; None where it says nothing."""
+        return [news.update.privacy for news in self._following.news.values()]
+
     def _view(self, author: bytes, shown: str) -> PeerView:
         profile, news = self._profiles.get(author, _UNNAMED), self._following.news.get(author)
         newest = self.tangle.newest_of(author)
@@ -182,6 +190,8 @@ class Observer:
             accuracy=metrics.accuracy if metrics else None,
             mae=metrics.mae if metrics else None,
             r2=metrics.r2 if metrics else None,
+            epsilon=update.privacy.epsilon if update and update.privacy else None,
+            delta=update.privacy.delta if update and update.privacy else None,
             heard=node.time if node else 0,
             bytes_out=update.bytes_out if update else 0,
             bytes_in=update.bytes_in if update else 0,
@@ -207,6 +217,7 @@ def describe(message: Message) -> dict[str, Any]:
             "frame": f"{body.frame.kind} {body.frame.codec}",
             "steps": body.steps,
             "accuracy": body.metrics.accuracy if body.metrics else None,
+            "privacy": body.privacy.to_fields() if body.privacy else None,
             "merged": [name.hex() for name in body.merged],
         }
     elif isinstance(body, Summary):
@@ -244,6 +255,13 @@ def kept_estimate(directory: Path, manifest: Manifest, name: str) -> Estimate:
     if version.swarm != manifest.swarm:
         raise ConfigurationError(f"version {name} of {directory.name} is of swarm {version.swarm}", "name that swarm")
     return Estimate(version.vector, version.time)
+
+
+def published_spent(swarm: Path) -> list[PrivacySpent | None]:
+    """Return what the peers that publish in the directory ``swarm`` say of differential privacy (Observer.spent)."""
+    observer = Observer(swarm)
+    observer.refresh()
+    return observer.spent()
 
 
 def published_estimate(swarm: Path) -> Estimate:

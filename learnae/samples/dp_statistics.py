@@ -1,6 +1,6 @@
 """Summaries: sums over private rows, with noise, that others draw rows from. Pure.
 
-A row x, clipped to the L2 norm R = 1.6 sqrt(columns), adds to the sums of its class (0.3, u, u^2) with u = x / R, or
+A row x, clipped to the L2 norm R = 0.8 sqrt(columns), adds to the sums of its class (0.3, u, u^2) with u = x / R, or
 in the full form (0.3, u, u u^T), whose products off the diagonal, said once, count sqrt 2 times. So no row moves all
 sums together by more than sqrt(0.3^2 + 1 + 1) in L2 norm, whatever it holds. Where targets are values, a row is its
 values and its targets jointly, in one group. Each sum is a whole number of steps of 2^-11, and so is its noise: the
@@ -12,7 +12,6 @@ readings: where a manifest protects readings, the noise is as many times larger 
 """
 
 import math
-import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,8 @@ from numpy.typing import NDArray
 
 from learnae.models.dataset import Rows
 from learnae.models.graph import token_count
+from learnae.privacy.accountant import mu_for
+from learnae.privacy.noise.gaussian import Normals, fresh_normals
 from learnae.privacy.policy import MASKED, NONE, PrivacyPolicy
 from learnae.protocol.bodies import (
     COUNT_STEPS,
@@ -37,7 +38,7 @@ from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, Manifest
 GATE = 1 / 16  # of epsilon: what the moment of the first release costs (learnae.peer.summaries.releasing)
 MAX_ROWS = 1 << 20  # in a summary: more could not be said in int32
 MASKED_ROWS = 60_000  # of one member in a masked sum, which leaves room for its noise
-_RADIUS = 1.6  # times sqrt(columns): rows of scaled columns are seldom longer
+_RADIUS = 0.8  # times sqrt(columns): cuts long rows, which costs little; the noise is as large as the longest may be
 _SUM_BYTES = 4
 _CHUNK = 1024  # rows at once
 
@@ -180,14 +181,13 @@ class Statistics:
         return self._sums.ravel().copy()
 
     def release(
-        self, number: int, privacy: PrivacyPolicy, overlap: int = 1, rng: random.Random | None = None
+        self, number: int, privacy: PrivacyPolicy, overlap: int = 1, normals: Normals = fresh_normals
     ) -> Summary:
-        """Make release ``number`` with fresh noise, of the system's source of randomness unless ``rng`` is given."""
+        """Make release ``number`` with fresh noise, ``normals`` in units of its standard deviation."""
         layout, noise = self.layout, noise_of(self.layout, privacy, overlap)
-        source = rng or random.SystemRandom()
-        drawn = [round(source.gauss(0, noise.deviation)) for _ in range(layout.groups * layout.size)]
+        drawn = np.rint(normals(layout.groups * layout.size) * noise.deviation).astype(np.int64)
         limit = np.iinfo(np.int32)
-        noisy = np.clip(self.sums() + np.array(drawn, np.int64), limit.min, limit.max)
+        noisy = np.clip(self.sums() + drawn, limit.min, limit.max)
         return Summary(number, noise, layout.form, layout.columns, layout.groups, noisy.astype("<i4").tobytes())
 
 
@@ -204,23 +204,3 @@ def steps_of(layout: Layout, values: Array) -> Sums:
         squares = units[:, first] * units[:, second] * np.where(first == second, 1.0, math.sqrt(2))
     moments = np.rint(np.hstack([units, squares]) * SUMMARY_STEPS).astype(np.int64)
     return np.hstack([np.full((len(values), 1), COUNT_STEPS), moments])
-
-
-def mu_for(epsilon: float, delta: float) -> float:
-    """Return the largest mu with which Gaussian noise of 1 / mu times the sensitivity is (epsilon, delta)-private."""
-    low, high = 0.0, 2 * math.sqrt(2 * epsilon) + 10
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _delta_of(middle, epsilon) <= delta else (low, middle)
-    return low
-
-
-def _delta_of(mu: float, epsilon: float) -> float:
-    if mu == 0:
-        return 0.0
-    above, below = -epsilon / mu + mu / 2, -epsilon / mu - mu / 2
-    return _phi(above) - math.exp(epsilon) * _phi(below)
-
-
-def _phi(value: float) -> float:
-    return math.erfc(-value / math.sqrt(2)) / 2

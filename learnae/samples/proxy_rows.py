@@ -18,6 +18,8 @@ LEAST_ROWS = 20  # of a group that rows are drawn from, noise included
 _CLEAR = 2.0  # times the noise in its count: fewer rows may be none at all
 _SHRINKAGE = 0.3  # of covariances towards their diagonal: that of some 60 rows and 30 columns is hardly known
 _LEAST_VARIANCE, _MOST_VARIANCE = 0.01, 20.0  # in any direction, of columns scaled to about one
+_FEW = 3  # of a class: the median of fewer is that of one of them
+_CLEARLY = 2.0  # times: honest people's means of classes that are alike lie nearer to the other one now and then
 _WIDEST = 4.0  # times the median of a class: variances of a group, squared distance of its mean
 
 Array = NDArray[np.float64]
@@ -84,9 +86,10 @@ def _moments(layout: Layout, means: Array) -> tuple[Array, Array]:
 def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Group]]:
     """Drop each author's groups that are unlike the same class of the others.
 
-    One goes whose mean lies nearer to another class's median mean, whose variances are together more than 4 times the
-    class's median, or whose mean lies further from the median mean than 4 times the median squared distance and half
-    the median of all variances together. Two of a class are too few to tell which of them is right: they stay.
+    One goes whose mean lies clearly nearer to another class's median mean, whose variances are together more than 4
+    times the class's median, or whose mean lies further from the median mean than 4 times the median squared distance
+    and half the median of all variances together; all of an author's go of which more than half lie nearer to another
+    class at all. Two of a class are too few to tell which of them is right: they stay.
     """
     by_label: dict[int | None, list[Group]] = {}
     for said in groups.values():
@@ -97,18 +100,28 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
     def squared(group: Group, label: int | None) -> float:
         return float(np.sum((group.mean - medians[label]) ** 2))
 
-    def is_believable(group: Group) -> bool:
+    def nearness(group: Group) -> float:
+        """Return how many times further the own class is than the nearest other one."""
+        others = [squared(group, label) for label in medians if None not in (label, group.label)]
+        if len(by_label[group.label]) < _FEW or not others:
+            return 0.0
+        return squared(group, group.label) / max(min(others), 1e-9)
+
+    def is_usual(group: Group) -> bool:
         alike = by_label[group.label]
-        if len(alike) < 3:  # their median is nobody's
+        if len(alike) < _FEW:
             return True
-        distance = squared(group, group.label)
-        if any(squared(group, label) < distance for label in medians if None not in (label, group.label)):
-            return False
         spread = float(np.median([other.variances.sum() for other in alike]))
         usual = float(np.median([squared(other, other.label) for other in alike]))
-        return group.variances.sum() <= _WIDEST * spread and distance <= _WIDEST * usual + spread / 2
+        is_near = squared(group, group.label) <= _WIDEST * usual + spread / 2
+        return is_near and group.variances.sum() <= _WIDEST * spread and nearness(group) <= _CLEARLY
 
-    return {author: [group for group in said if is_believable(group)] for author, said in groups.items()}
+    def kept(said: Sequence[Group]) -> list[Group]:
+        if sum(nearness(group) > 1 for group in said) > len(said) / 2:
+            return []
+        return [group for group in said if is_usual(group)]
+
+    return {author: kept(said) for author, said in groups.items()}
 
 
 def draw(group: Group, count: int, rng: np.random.Generator) -> Array:

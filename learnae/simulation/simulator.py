@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,12 +13,15 @@ from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
+from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.masking.sums import Source
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Traffic
+from learnae.privacy.floors import Floors, ReleaseFloor
+from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
 from learnae.protocol.tangle import Tangle
@@ -42,7 +45,7 @@ def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -
 class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
     them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
-    (Options)."""
+    (Options). All have the same ``floors``."""
 
     seed: int = 0
     period: int = 1000
@@ -52,6 +55,7 @@ class Setting:
     every: int = 0
     patience: int = 0
     weather: Weather = Weather()
+    floors: Floors = Floors()
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -96,7 +100,10 @@ class Member:
             rows=lambda: len(self._data.train),
             addend=lambda _: simulation.addends(self._index),
             is_archive=self.is_archive,
+            floors=ReleaseFloor(setting.floors, self._data.train),
         )
+        if isinstance(learner, PrivateLearner):
+            options = replace(options, privacy=partial(_spent, learner), recall=learner.recall)
         secrets, opener = simulation.secrets(self._index), simulation.opener
         peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets)
         self.host.previous_of = peer.tangle.previous_of
@@ -192,6 +199,10 @@ class Simulation:
             self.listen(member)
 
         self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)
+
+
+def _spent(learner: PrivateLearner) -> PrivacySpent:
+    return learner.spent.bounded()
 
 
 def _live(tangle: Tangle) -> Iterator[Cid]:

@@ -5,6 +5,7 @@
     HOME/swarms/<id>/
         manifest.cbor  blocks.sqlite  heads/
         owner.key       of a swarm that was made here and is not open: its founder's
+    HOME/created/<id>   is there if the swarm was made in this home
 """
 
 import fcntl
@@ -21,6 +22,7 @@ from learnae.system.atomic_files import create_once, is_there
 from learnae.system.paths import MANIFEST_FILE, entries, home, in_home
 from learnae.system.private_files import check_unwritable, make_directory
 
+_CREATED = "created"
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
 _HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
 
@@ -86,6 +88,17 @@ def create_swarm(
     if swarm.manifest.swarm != manifest.swarm:
         raise ConfigurationError(f"{directory} belongs to another swarm", "choose another directory")
     return swarm
+
+
+def note_created(swarm: Cid) -> None:
+    """Note that this home's user has made a swarm; what comes with another's directory must not say so."""
+    make_directory(home() / _CREATED)
+    create_once(home() / _CREATED / str(swarm), b"")
+
+
+def is_created_here(swarm: Cid) -> bool:
+    """Return True if a swarm was made in this home."""
+    return is_there(home() / _CREATED / str(swarm))
 
 
 def open_swarm(directory: Path) -> Swarm:

@@ -6,7 +6,6 @@ difference means a new version, not new files. ``tests/golden/reader.py`` reads 
 
 import base64
 import json
-import random
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.membership.sealing import seal
+from learnae.privacy.noise.gaussian import normals_of
 from learnae.privacy.policy import PrivacyPolicy, SummaryPrivacy
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Join, Metrics, Profile, Summary, Update
@@ -94,7 +94,9 @@ def summary() -> Summary:
     for label in (0, 1, -1):
         rows = np.tile(np.array([[0.5, -3.0], [0.0, 2.0 + label]], np.float32), (200, 1))
         statistics.add(rows, np.full(len(rows), label))
-    return statistics.release(1, PrivacyPolicy(summary=SummaryPrivacy(form="full")), rng=random.Random(1))
+    return statistics.release(
+        1, PrivacyPolicy(summary=SummaryPrivacy(form="full")), normals=lambda count: normals_of(bytes(32), count)
+    )
 
 
 def messages() -> dict[str, Message | bytes]:

@@ -24,6 +24,11 @@ class Gossips(Gossip):
     def announcements(self) -> int | None:
         return self._announcements
 
+    @property
+    @override
+    def is_linked(self) -> bool:
+        return any(gossip.is_linked for name, gossip in self._gossips.items() if name != LOCAL)
+
     @override
     def announce(self, announcement: Announcement) -> None:
         announcement.check()

@@ -69,6 +69,11 @@ class MqttGossip(Gossip):
                 self._timer.daemon = True
                 self._timer.start()
 
+    @property
+    @override
+    def is_linked(self) -> bool:
+        return self._connection.is_connected
+
     @override
     def heard(self) -> Iterable[Heard]:
         """Return the newest announcement of each peer, and the newest message that each has pushed."""

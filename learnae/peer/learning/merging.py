@@ -1,6 +1,6 @@
 """Merging: the own weights move towards the others', and what all agree on is estimated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,18 @@ from learnae.weights.merge import ConsensusEstimate, Vote, consensus, merge
 class Merging:
     """Merges the replicas that a peer follows, and its own, into the learner's weights and into ``estimate``.
 
-    ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one.
+    ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one. ``replaced`` is called
+    when the learner's weights are no more what its rows have made of them.
     """
 
-    def __init__(self, manifest: Manifest, learner: Learner, following: Following, frames: FrameEncoder) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        learner: Learner,
+        following: Following,
+        frames: FrameEncoder,
+        replaced: Callable[[], None] = lambda: None,
+    ) -> None:
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
         self._estimate = ConsensusEstimate(self._start, manifest.merge.half_life, learner.moments)
         self.unsaid: tuple[bytes, ...] = ()
@@ -30,6 +38,7 @@ class Merging:
         self._learner = learner
         self._following = following
         self._frames = frames
+        self._replaced = replaced
         self._fresh_learner = {name: array.copy() for name, array in learner.state().items()}
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
         self._is_restored = False
@@ -52,6 +61,7 @@ class Merging:
         if replicas:
             self.believe(None, now)
             self._learner.load(self.estimate)
+            self._replaced()
             self._note(list(replicas))
 
     def to_state(self) -> dict[str, Any]:
@@ -70,6 +80,7 @@ class Merging:
             return 0
         policy = self._manifest.merge
         self._learner.load(merge(self._learner.weights(), self._votes(), policy, self._learner.moments))
+        self._replaced()
         self._note(new)
         return len(new)
 
@@ -92,11 +103,18 @@ class Merging:
             live += 1
         self._estimate.renew(votes, live, now)
 
+    def believe_own(self, samples: int, now: int) -> None:
+        """Renew the estimate with the own weights as they are, trained on ``samples``, which no other has seen."""
+        if not np.isfinite(self._learner.weights()).all():
+            self.start_over()
+        self.believe(Vote(self._learner.weights(), samples, now, settled=False), now)
+
     def start_over(self) -> None:
         """Go on from what the swarm believes: own training has diverged."""
         self._learner.restore(self._fresh_learner)
         votes, half_life = self._votes(), self._manifest.merge.half_life
         self._learner.load(consensus(votes, half_life, self._learner.moments) if votes else self._start)
+        self._replaced()
 
     def _votes(self) -> list[Vote]:
         own = self._frames.own_vote

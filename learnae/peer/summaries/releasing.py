@@ -70,7 +70,7 @@ class Releasing:
     """Releases summaries of ``statistics``, as a swarm's ``privacy`` says, and remembers each in ``store``.
 
     ``rows`` counts the rows of which ``statistics`` would be. ``is_alone`` says whether this peer sends nothing
-    else, ``is_barred`` whether nothing new may be released. Noise comes from the system unless ``rng`` is given.
+    else, ``is_barred`` whether nothing new may be released. ``rng`` makes the noise of counts repeatable, in tests.
     """
 
     def __init__(
@@ -91,7 +91,6 @@ class Releasing:
         self.is_alone = is_alone
         self._is_barred = is_barred
         self._overlap = overlap
-        self._rng = rng
         self._source = rng or random.SystemRandom()
         self._asked = 0  # the number of the last check
         self._record: Released | None = None
@@ -130,7 +129,7 @@ class Releasing:
             self._keep(replace(record, number=said.release, summary=replace(said, peer=None), is_closed=True))
         elif self._may_release() and self._is_time(now, horizon):
             number = record.number + 1
-            summary = self._statistics().release(number, self._privacy, self._overlap, self._rng)
+            summary = self._statistics().release(number, self._privacy, self._overlap)
             self._keep(replace(record, number=number, time=now, summary=summary))
             _log.info("summary %d: about %d rows, epsilon %g", number, summary.rows, summary.noise.epsilon)
         return self.record.summary

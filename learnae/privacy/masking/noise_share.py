@@ -17,7 +17,7 @@ from learnae.protocol.sum_bodies import MOST_MEMBERS
 BOUND = 2**31 // MOST_MEMBERS - 1  # of one member's values: no total of so many leaves 32 bits
 
 Integers = NDArray[np.int64]
-Gauss = Callable[[int], NDArray[np.float64]]  # so many draws of standard deviation 1
+Normals = Callable[[int], NDArray[np.float64]]  # so many draws of standard deviation 1
 _ROOM = 16  # standard deviations of noise that the range has room for: more come once in 10^56 draws
 
 
@@ -39,7 +39,7 @@ def share(members: int) -> float:
     return 1 / (members - conspirators(members))
 
 
-def noisy(vector: Integers, sigma: float, members: int, gauss: Gauss) -> Integers:
+def noisy(vector: Integers, sigma: float, members: int, normals: Normals) -> Integers:
     """Return what one of ``members`` adds: its ``vector`` (n,) of whole steps, with its share of noise, rounded.
 
     ``sigma`` is the standard deviation that the total's noise must have at least, in steps. Values beyond the range
@@ -50,4 +50,4 @@ def noisy(vector: Integers, sigma: float, members: int, gauss: Gauss) -> Integer
     room = BOUND - math.ceil(_ROOM * spread)
     if room < 0:
         raise MaskError(f"noise of {spread:.0f} steps", f"a masked sum holds values from -{BOUND} to {BOUND}")
-    return np.clip(vector, -room, room) + np.rint(gauss(len(vector)) * spread).astype(np.int64)
+    return np.clip(vector, -room, room) + np.rint(normals(len(vector)) * spread).astype(np.int64)

@@ -1,1 +1,1 @@
-"""What keeps private rows private, wired from a manifest and an owner's configuration."""
+"""How a peer of either role keeps to its owner's ``[privacy]``."""

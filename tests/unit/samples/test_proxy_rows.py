@@ -1,5 +1,4 @@
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from learnae.samples.pooling import drift, pool, suggestion
 from learnae.samples.proxy_rows import Group, believable, draw, draw_rows, groups_of
 
 COLUMNS = 4
+SCALE = 4.0  # few rows are longer than the norm that they are cut to
 NEAR_EXACT = PrivacyPolicy(summary=SummaryPrivacy(epsilon=100))
 MEANS = np.array([[2.0, 0, 0, 0], [-2, 0, 1, 0]])
 COVARIANCE = np.array([[1.0, 0.6, 0, 0], [0.6, 1, 0, 0], [0, 0, 0.5, 0], [0, 0, 0, 0.25]])
@@ -25,8 +25,8 @@ def summary_of(form: str, seed: int, rows: int = 3000, means: np.ndarray = MEANS
     labels = rng.integers(0, 2, rows)
     values = means[labels] + rng.multivariate_normal(np.zeros(COLUMNS), COVARIANCE, rows)
     statistics = Statistics(layout)
-    statistics.add((values / 2).astype(np.float32), labels)
-    return layout, statistics.release(1, NEAR_EXACT, rng=random.Random(seed))
+    statistics.add((values / SCALE).astype(np.float32), labels)
+    return layout, statistics.release(1, NEAR_EXACT, normals=np.random.default_rng(seed).standard_normal)
 
 
 @pytest.mark.parametrize("form", [DIAGONAL, FULL])
@@ -38,8 +38,8 @@ def test_drawn_rows_look_like_those_that_were_summed_up(form: str) -> None:
     for label, share in ((0, 4000), (1, 2000)):
         own = rows[labels == label]
         assert len(own) == share
-        np.testing.assert_allclose(own.mean(axis=0), MEANS[label] / 2, atol=0.08)
-        np.testing.assert_allclose(own.var(axis=0), np.diagonal(COVARIANCE) / 4, rtol=0.15)
+        np.testing.assert_allclose(own.mean(axis=0), MEANS[label] / SCALE, atol=0.05)
+        np.testing.assert_allclose(own.var(axis=0), np.diagonal(COVARIANCE) / SCALE**2, rtol=0.15)
         correlation = np.corrcoef(own.T)[0, 1]
         assert correlation == pytest.approx(0.6 * 0.7 if form == FULL else 0, abs=0.08)
 
@@ -54,8 +54,8 @@ def test_targets_are_drawn_with_their_rows() -> None:
     layout, rng = Layout(FULL, 3, 2), np.random.default_rng(1)
     rows = rng.normal(size=(5000, 2)).astype(np.float32)
     statistics = Statistics(layout)
-    statistics.add(rows / 2, (rows @ [1.0, -1.0])[:, None] / 2)
-    groups = groups_of(layout, statistics.release(1, NEAR_EXACT, rng=random.Random(1)))
+    statistics.add(rows / SCALE, (rows @ [1.0, -1.0])[:, None] / SCALE)
+    groups = groups_of(layout, statistics.release(1, NEAR_EXACT, normals=np.random.default_rng(1).standard_normal))
     drawn, targets = draw_rows(layout, groups, [5000], rng)
     assert drawn.shape == (5000, 2)
     assert targets.shape == (5000, 1)
@@ -122,12 +122,12 @@ def test_of_two_nobody_can_tell_who_lies() -> None:
 def test_pooled_rows_say_how_to_scale_columns_and_who_is_far() -> None:
     layout, summary = summary_of(DIAGONAL, 1)
     pooled = pool(groups_of(layout, summary))
-    np.testing.assert_allclose(pooled.mean, MEANS.mean(axis=0) / 2, atol=0.06)
-    spread = np.sqrt(np.diagonal(COVARIANCE) / 4 + MEANS.var(axis=0) / 4)
+    np.testing.assert_allclose(pooled.mean, MEANS.mean(axis=0) / SCALE, atol=0.04)
+    spread = np.sqrt(np.diagonal(COVARIANCE) + MEANS.var(axis=0)) / SCALE
     np.testing.assert_allclose(pooled.deviation, spread, rtol=0.1)
     said = suggestion(pooled, shift=[10.0] * COLUMNS, scale=[2.0] * COLUMNS)
     np.testing.assert_allclose(said["scale"], 2 * spread, rtol=0.1)
-    np.testing.assert_allclose(said["shift"], 10 + MEANS.mean(axis=0), atol=0.2)
+    np.testing.assert_allclose(said["shift"], 10 + 2 * MEANS.mean(axis=0) / SCALE, atol=0.1)
     own = np.tile(pooled.mean, (200, 1)).astype(np.float32)
     assert drift(pooled, own) == ""
     own[:, 2] += 4 * pooled.deviation[2]

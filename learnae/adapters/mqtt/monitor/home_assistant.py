@@ -67,6 +67,7 @@ _SENSORS = (
     _Sensor("r2", "R²", ("r2",), digits=3),
     _Sensor("mae", "Mean absolute error", ("mae",), form=_SIGNIFICANT),
     _Sensor("steps", "Steps", ("steps",), state_class=_TOTAL),
+    _Sensor("epsilon", "Privacy spent (epsilon)", ("privacy", "epsilon"), digits=2),
     _Sensor("peers", "Peers", ("peers",)),
     _Sensor("buffer", "Buffer", ("buffer", "readings"), "readings"),
     _Sensor("cpu_temperature", "CPU temperature", ("cpu_temperature",), "°C", "temperature", digits=1),

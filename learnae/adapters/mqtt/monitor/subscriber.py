@@ -20,6 +20,7 @@ from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 from learnae.peer_names import harmless
+from learnae.protocol.bodies import MAX_EPSILON
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Seen:
     accuracy: float | None = None
     mae: float | None = None
     r2: float | None = None
+    epsilon: float | None = None  # of differential privacy, at delta
+    delta: float | None = None
     peers: int = 0
     bytes_out: int = 0
     bytes_in: int = 0
@@ -155,6 +158,7 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
     except (ValueError, RecursionError) as error:
         raise EncodingError(f"a state is no JSON: {error}") from error
     result = Fields(found, "state.inference", EncodingError) if (found := fields.value("inference", None)) else None
+    spent = Fields(found, "state.privacy", EncodingError) if (found := fields.value("privacy", None)) else None
     return replace(
         known,
         name=fields.text("name"),
@@ -165,6 +169,8 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         accuracy=_optional(fields, "accuracy"),
         mae=_optional(fields, "mae"),
         r2=_optional(fields, "r2"),
+        epsilon=spent.number("epsilon", 0, MAX_EPSILON) if spent else None,
+        delta=spent.number("delta", 0, 1) if spent else None,
         peers=fields.integer("peers", default=0),
         bytes_out=fields.integer("bytes_out", default=0),
         bytes_in=fields.integer("bytes_in", default=0),

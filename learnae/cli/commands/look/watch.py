@@ -21,7 +21,17 @@ from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber, check_mee
 from learnae.adapters.mqtt.topics import ONLINE
 from learnae.cli.commands.look.peers import swarm_table
 from learnae.cli.live_display import live_view
-from learnae.cli.output import Cell, PeerName, console, fitting, human_bytes, score_columns, shedding, short_cid
+from learnae.cli.output import (
+    Cell,
+    PeerName,
+    console,
+    epsilon_column,
+    fitting,
+    human_bytes,
+    score_columns,
+    shedding,
+    short_cid,
+)
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError, UnknownEpochError
@@ -143,13 +153,15 @@ def _table(connection: MqttConnection, subscriber: Subscriber) -> Table:
         title += f"  {sealed} sealed: give --viewer-key"
     columns = ["peer", "swarm", "key", "status", "role", "version"]
     scores, scored = score_columns([(each.accuracy, each.r2, each.mae) for each in seen])
-    columns += [">steps", ">loss", *scores, ">peers", ">result", ">heard", ">out", ">in"]
+    privacy, spent = epsilon_column([each.epsilon for each in seen])
+    columns += [">steps", ">loss", *scores, *privacy, ">peers", ">result", ">heard", ">out", ">in"]
     shown = told_apart({each.peer + each.swarm: each.name for each in seen})
-    rows = [_row(each, shown[each.peer + each.swarm], of_it) for each, of_it in zip(seen, scored, strict=True)]
+    figures = [[*scores_of, *epsilon] for scores_of, epsilon in zip(scored, spent, strict=True)]
+    rows = [_row(each, shown[each.peer + each.swarm], of_it) for each, of_it in zip(seen, figures, strict=True)]
     return fitting(shedding(title, columns, rows, ["version", "key", "swarm", "role", "in", "out", "peers", "result"]))
 
 
-def _row(seen: Seen, shown: str, scores: Sequence[str]) -> list[Cell]:
+def _row(seen: Seen, shown: str, figures: Sequence[str]) -> list[Cell]:
     status = _UNWRITABLE if seen.unwritable and seen.status == ONLINE.decode() else seen.status
     age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
     return [
@@ -161,7 +173,7 @@ def _row(seen: Seen, shown: str, scores: Sequence[str]) -> list[Cell]:
         seen.version,
         f"{seen.steps:,}",
         significant(seen.loss),
-        *scores,
+        *figures,
         str(seen.peers),
         _result(seen),
         f"{age:.0f} s ago" if seen.heard else "-",

@@ -15,7 +15,7 @@ from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.commands.swarm.definition import USUAL_MEMBERSHIP, read_definition, with_policies
 from learnae.cli.commands.swarm.join import LABEL, check_vacant, join, mqtt_section
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
-from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json
+from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json, privacy_note
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
@@ -25,8 +25,9 @@ from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.privacy.policy import EACH
 from learnae.protocol.identity import Identity
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.registrar import Registrar
-from learnae.swarm.directory import create_named, create_swarm
+from learnae.swarm.directory import create_named, create_swarm, note_created
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.swarm.initial_weights import start_blocks, start_links
 from learnae.swarm.manifest import OPEN, Manifest
@@ -38,7 +39,7 @@ from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
-_USUAL_PEER = {"role": "trainer", "name": None, "label": None, "config": None}
+_USUAL_PEER = {"role": "trainer", "name": None, "label": None, "config": None, "accept": ""}
 
 
 def create(options: argparse.Namespace) -> int:
@@ -58,9 +59,11 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(values)
     manifest = with_policies(manifest, values)
+    check_agreed(manifest)
     if options.data:
         look_into(options.data, LABEL, manifest)  # refuses what could not be joined with, before there is a swarm
     owner, manifest = _owned(manifest, values["swarm"])
+    note_created(manifest.swarm)
     own, fill = options.directory, partial(_keep, blocks, owner, manifest)
     swarm = create_swarm(manifest, own, fill) if own else create_named(manifest, fill)
     facts = {
@@ -73,12 +76,14 @@ def create(options: argparse.Namespace) -> int:
     if options.json:
         trained = manifest.features is not None and not manifest.only_keras
         told = {"agents_train": trained, "only_keras": manifest.only_keras, "membership": membership_of(manifest)}
+        told["privacy"] = manifest.privacy.to_fields()
         print_json({**facts, "columns": list(manifest.columns), **told})
     else:
         agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
         if manifest.features is None:
             agents = "none: the swarm has no --features of samples"
-        print_fields({**facts, **columns_note(manifest), "agents": agents, **membership_note(manifest)})
+        private = privacy_note(manifest) if manifest.privacy.training else {}
+        print_fields({**facts, **columns_note(manifest), "agents": agents, **membership_note(manifest), **private})
         if owner:
             print(f"\nits owner's key is {swarm.directory / OWNER_FILE}: keep it, as in learnae backup")
         joined = swarm.directory if options.directory else manifest.swarm

@@ -4,15 +4,16 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json
+from learnae.cli.output import columns_note, membership_note, print_fields, print_json, privacy_note
 from learnae.config.loading import user_config_directory
+from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
@@ -21,6 +22,8 @@ from learnae.membership.policy import VOUCHED
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.homes import swarm_of
+from learnae.runtime.private.consent import check_consent, read_accepted
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import Swarm, find_swarm
 from learnae.system.atomic_files import create_once, writing
@@ -45,7 +48,10 @@ def join(options: argparse.Namespace) -> int:
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    check_agreed(manifest)
     check_startable(options)
+    accepted = read_accepted(options.accept)
+    check_consent(manifest, PrivacySection(), accepted)
     directory = peer_directory(options.name or known_name(options, manifest.swarm) or options.role)
     name = directory.name
     config = options.config or user_config_directory() / f"{options.role}.toml"
@@ -58,7 +64,7 @@ def join(options: argparse.Namespace) -> int:
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
     links = link_sections(mqtt_section(options), LanSection(serve=AUTO if options.lan else ""))
-    text = configuration(options.role, options.data, options.label, name, named, links)
+    text = configuration(options.role, options.data, options.label, name, named, links, accepted)
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
     identity = Identity.load_or_create(directory / KEY_FILE)
@@ -76,10 +82,17 @@ def join(options: argparse.Namespace) -> int:
         **standing,
     }
     if options.json:
-        print_json({**fields, "columns": list(manifest.columns), "data": asdict(look) if look else None})
+        told = {"columns": list(manifest.columns), "privacy": manifest.privacy.to_fields()}
+        print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
         print_fields(
-            {**fields, **columns_note(manifest), **membership_note(manifest), **({"data": str(look)} if look else {})}
+            {
+                **fields,
+                **columns_note(manifest),
+                **membership_note(manifest),
+                **privacy_note(manifest),
+                **({"data": str(look)} if look else {}),
+            }
         )
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
@@ -191,8 +204,9 @@ def configuration(
     name: str,
     swarm: str,
     links: Sections,
+    accepted: Sequence[str] = (),
 ) -> str:
-    """Return the text of a peer's configuration; ``links`` are further sections."""
+    """Return the text of a peer's configuration; ``links`` are further sections, ``accepted`` keys of ``[privacy]``."""
     file = {"file": str(data.resolve())} if data else {}
     if label:
         file["label"] = label
@@ -201,7 +215,8 @@ def configuration(
         toml_text("swarm", {"id": swarm}),
         toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
     )
-    return "\n".join((*sections, *(toml_text(section, keys) for section, keys in links.items())))
+    privacy: Sections = {"privacy": dict.fromkeys(accepted, True)} if accepted else {}
+    return "\n".join((*sections, *(toml_text(section, keys) for section, keys in {**links, **privacy}.items())))
 
 
 def toml_text(section: str, values: Mapping[str, Value], hint: str = "") -> str:

@@ -20,8 +20,9 @@ from learnae.cli.commands.swarm.join import (
     link_sections,
     start_peer,
 )
-from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
+from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json, privacy_note
 from learnae.config.loading import user_config_directory
+from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.membership.codes.invite_code import InviteCode, is_code, parse
@@ -29,6 +30,8 @@ from learnae.membership.gate import MEMBER
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
+from learnae.runtime.private.consent import check_consent, read_accepted
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.publishing import NETWORK_SECONDS
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import create_once, write_atomic, writing
@@ -51,6 +54,7 @@ def join_by_code(options: argparse.Namespace) -> int:
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     check_startable(options)
+    read_accepted(options.accept)
     if options.data:
         check_readable(options.data)
     directory = peer_directory(options.name or known_name(options, code.swarm) or options.role)
@@ -172,16 +176,20 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     """Say what will be trained, what it costs, and what others see; look into the data. Raises ConfigurationError."""
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    check_agreed(manifest)
+    check_consent(manifest, PrivacySection(), read_accepted(options.accept))
     update = manifest.model.count * _VALUE_BYTES[manifest.codec.delta] + _MESSAGE_BYTES
     hourly = human_bytes(round(update * 3600 / NETWORK_SECONDS))
     replicas = human_bytes((_FOLLOWED[options.role] + 4) * 4 * manifest.model.count)
+    told = "how many noisy steps" if manifest.privacy.training else "how many rows, steps, losses"
     fields = {
         "swarm": manifest.name,
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
         **membership_note(manifest),
+        **privacy_note(manifest),
         "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
-        "seen": "by all members: the peer's name, how many rows, steps, losses, and its weights; readings by none",
+        "seen": f"by all members: the peer's name, {told}, and its weights; readings by none",
     }
     if not options.json:
         print_fields(fields)
@@ -199,7 +207,8 @@ def _write(
     links: Sections,
 ) -> None:
     """Write the configuration, unless it is the one that is there; raises ConfigurationError if that is another."""
-    text = configuration(options.role, options.data, options.label, name, str(code.swarm), links).encode()
+    accepted = read_accepted(options.accept)
+    text = configuration(options.role, options.data, options.label, name, str(code.swarm), links, accepted).encode()
     if not create_once(config, text) and config.read_bytes() != text:
         raise ConfigurationError(
             f"{config} exists, and is another peer's", "give --config FILE and --name; the rest is done: repeat it"
