@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from bench.harness import Race
-from bench.privacy import masking, one_run, training
+from bench.privacy import masking, one_run, summaries, training
 
 PARTS: dict[str, Callable[[Race], None]] = {
     "masking": masking.run,
     "training": training.run,
     "one_run": one_run.run,
+    "summaries": summaries.run,
 }
 
 

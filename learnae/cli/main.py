@@ -19,6 +19,7 @@ from learnae.cli.commands.keep.rollback import rollback
 from learnae.cli.commands.look.doctor import doctor
 from learnae.cli.commands.look.log import log
 from learnae.cli.commands.look.peers import peers
+from learnae.cli.commands.look.summary import summary
 from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
 from learnae.cli.commands.members.invites import invite, uninvite
@@ -237,6 +238,9 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("log", help="the tangle, newest message first")
     command.add_argument("-n", "--count", type=count, default=20, help="how many messages")
     _finish(_with_swarm(command), log)
+    command = verbs.add_parser("summary", help="what peers tell of their rows, and how much of it is noise")
+    command.add_argument("peer", nargs="?", default="", metavar="PEER", help="only this one's: a name, or its key")
+    _finish(_with_swarm(command), summary)
     command = verbs.add_parser("watch", help="a live table of the swarm")
     command.add_argument("--every", type=seconds, default=1.0, metavar="S", help="seconds between two looks")
     command.add_argument("--rounds", type=count, default=0, metavar="N", help="stop after so many looks")

@@ -13,7 +13,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
-from learnae.errors import BlockMissingError, ConfigurationError, PeerError
+from learnae.errors import BlockMissingError, ConfigurationError, MaskError, PeerError
 from learnae.membership.gate import Gate
 from learnae.membership.sealing import NO_SECRETS, Seals
 from learnae.models.keras_model import moments_in
@@ -27,6 +27,7 @@ from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
+from learnae.protocol.sum_bodies import SumBody
 from learnae.protocol.tangle import Tangle
 from learnae.runtime.version_store import read_version
 from learnae.swarm.directory import open_manifest
@@ -36,6 +37,7 @@ from learnae.weights.codecs import Vector
 from learnae.weights.merge import consensus
 
 if TYPE_CHECKING:
+    from learnae.peer.masking.heard import Sum
     from learnae.runtime.keys_here import SecretsHere
 
 _ALL_PEERS = 1 << 20
@@ -106,7 +108,7 @@ class Observer:
             self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life, seals=self._seals
         )
         self._profiles: dict[bytes, Profile] = {}
-        self._summaries: dict[bytes, tuple[int, Summary]] = {}
+        self._summaries: dict[bytes, Message] = {}
 
     def refresh(self) -> int:
         """Take in new messages; return how many are known now."""
@@ -116,9 +118,9 @@ class Observer:
             for message in outcome.attached:
                 self._following.note(message)
                 self._profiles[message.author] = profile_of(message) or self._profiles.get(message.author, _UNNAMED)
-                summarised, _ = self._summaries.get(message.author, (0, None))
-                if isinstance(message.body, Summary) and message.time > summarised:
-                    self._summaries[message.author] = message.time, message.body
+                known = self._summaries.get(message.author)
+                if isinstance(message.body, Summary) and (known is None or message.seq > known.seq):
+                    self._summaries[message.author] = message
             unseen = self.unseen()
             if not outcome.attached and unseen == before:  # a long chain comes newest first, and waits
                 break
@@ -144,6 +146,11 @@ class Observer:
         views = [self._view(author, shown[peer]) for peer, author in authors.items()]
         return sorted(views, key=lambda view: (view.shown, view.peer))
 
+    def summaries(self) -> dict[str, Summary]:
+        """Return the last summary of each peer that has one, by the peer's key."""
+        found = self._summaries.items()
+        return {peer_name(author): said.body for author, said in found if isinstance(said.body, Summary)}
+
     def messages(self, count: int) -> Iterator[Message]:
         """Open the newest ``count`` messages, newest first."""
         nodes = filter(None, map(self.tangle.node, self.tangle.cids()))
@@ -151,6 +158,17 @@ class Observer:
             with suppress(BlockMissingError, PeerError):  # a peer has deleted it since; damage is for --fsck to say
                 message = open_message(self._store.get(node.cid), self.swarm, self.manifest.limits)
                 yield self._seals.opened(message, self.manifest.limits)
+
+    def totals(self) -> "list[Sum]":
+        """Return the masked sums whose totals can be seen from what is here, oldest first."""
+        from learnae.peer.masking.heard import Heard  # noqa: PLC0415 - ciphers, for which other swarms have no use
+
+        heard = Heard(self.swarm)
+        for message in sorted(self.messages(len(self.tangle)), key=lambda message: message.time):
+            if isinstance(message.body, SumBody):
+                with suppress(MaskError):
+                    heard.note(message.author, message.seq, message.body, message.time)
+        return [known for known in heard.sums.values() if known.is_open]
 
     def estimate(self) -> Estimate:
         """Compute the consensus estimate of all peers that published last; raises ConfigurationError without any."""
@@ -172,9 +190,9 @@ class Observer:
         newest = self.tangle.newest_of(author)
         node = self.tangle.node(newest) if newest else None
         update = news.update if news else None
-        summary_time, summary = self._summaries.get(author, (0, None))
-        if summary and news and news.time > summary_time:
-            summary = None  # it trains by now
+        said = self._summaries.get(author)
+        is_alone = said is not None and said.checkpoint and not (news and news.time > said.time)
+        summary = said.body if said and is_alone and isinstance(said.body, Summary) else None
         metrics = update.metrics if update else None
         return PeerView(
             peer=peer_name(author),
@@ -211,6 +229,8 @@ def describe(message: Message) -> dict[str, Any]:
     """Return a message as a plain map, for people and JSON."""
     body = message.body
     what: dict[str, Any] = {"kind": type(body).__name__.lower()}
+    if isinstance(body, SumBody):
+        what = {"kind": body.KIND}
     if isinstance(body, Update):
         what = {
             "kind": "update",
@@ -221,7 +241,7 @@ def describe(message: Message) -> dict[str, Any]:
             "merged": [name.hex() for name in body.merged],
         }
     elif isinstance(body, Summary):
-        what = {**body.to_fields(), "rows": body.rows}
+        what = {**body.to_fields(), "sums": body.sums.hex(), "rows": body.rows}
     elif isinstance(body, Join):
         what = {"kind": "join", "name": body.peer.name, "role": body.peer.role}
     elif isinstance(body, Evidence):
