@@ -64,7 +64,7 @@ class Lessons:
         """Return which column of the own rows is far from the swarm's, and how far; empty if none is, or it is not
         known. Logged when it begins."""
         rows = self._dataset.train.rows
-        found = drift(self._pooled, rows.reshape(len(rows), -1)) if self._pooled else ""
+        found = drift(self._pooled, rows.reshape(len(rows), math.prod(rows.shape[1:]))) if self._pooled else ""
         if found and not self._warned:
             _log.warning("own rows are unlike the swarm's: %s", found)
         self._warned = found

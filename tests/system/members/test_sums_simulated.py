@@ -127,7 +127,9 @@ def test_totals_of_summaries_teach_one_that_has_no_rows_and_no_summary_is_seen()
         lessons = lessons_of(manifest, data)
         member.peer.options = replace(member.peer.options, summaries=each, lessons=lessons)
     simulation.run(12 * MINUTE)
-    drawn = datasets[0].drawn
+    reader, drawn = simulation.members[0].peer.options.lessons, datasets[0].drawn
+    assert reader is not None
+    assert (reader.teachers, reader.drift()) == (6, "")
     expected = drawn.rows @ np.array([1.0, -2.0]) + 1.0
     assert len(drawn.rows) > 500
     assert float(np.corrcoef(expected, drawn.targets.ravel())[0, 1]) > 0.5  # of 0.7, as covariances are shrunk
